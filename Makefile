@@ -1,0 +1,49 @@
+# make run: the server on http://localhost:8080, data in ./artifacts.   make test: all tests.   make check: ruff and mypy.
+# Each sets up what it needs in .venv the first time, and starts at once after that.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := setup.cfg pyproject.toml
+
+.PHONY: run test check lint types clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/ready-to-run
+	@exec $(BIN)/chachaml-lite serve $(ARGS)
+
+test: $(VENV)/ready-to-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types
+
+lint: $(VENV)/ready-to-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-to-test
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/made:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "$(PYTHON) was not found; install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "chachaml-lite needs Python 3.10 or newer, and $(PYTHON) is `$(PYTHON) -V 2>&1`; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "this Python can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/ready-to-run: $(VENV)/made $(SOURCES)
+	@echo "installing what is needed into $(VENV) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/ready-to-test: $(VENV)/made $(SOURCES)
+	@echo "installing what tests need into $(VENV) ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/ready-to-run

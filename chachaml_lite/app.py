@@ -1,0 +1,37 @@
+"""The wiring: the one file that sees every layer."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from . import __version__
+from .config import LOOPBACK_HOSTS, Config
+from .tracking.tracker import Tracker
+from .web import access, api_artifacts, api_models, api_runs, context, errors, guard, login, pages, service
+
+
+def create_app(config: Config, tracker: Tracker) -> Flask:
+    """The WSGI application that serves one store."""
+    app = Flask(__name__, template_folder="web/templates", static_folder="web/static")
+    # A path is matched as it was sent: no redirect that changes what was asked, no decoding twice.
+    app.url_map.merge_slashes = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    bound = {config.host.strip("[]").lower()} - {"0.0.0.0", "::"}
+    context.provide(
+        app,
+        context.Services(
+            tracker=tracker,
+            version=__version__,
+            allowed_hosts=LOOPBACK_HOSTS | bound | {host.lower() for host in config.allowed_hosts},
+            token=config.token,
+            max_json_bytes=config.max_json_bytes,
+            max_upload_bytes=config.max_upload_bytes,
+        ),
+    )
+    access.install(app, quiet=config.quiet)  # first: what the guard refuses is logged, and bears the headers, too
+    guard.install(app)
+    errors.install(app)
+    for blueprint in (api_runs.api, api_artifacts.api, api_models.api, service.service, login.login):
+        app.register_blueprint(blueprint)
+    pages.install(app)
+    return app

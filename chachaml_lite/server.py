@@ -1,0 +1,193 @@
+"""The server: sockets bound, waitress configured, signals heeded, everything in flight finished."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+
+from .app import create_app
+from .config import Config
+from .store.store import Store
+from .tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+#: How long requests in flight may take after a signal to stop (the contract, section 6).
+GRACE_SECONDS = 30
+_LOOPBACK = ("127.0.0.1", "::1")
+#: What binding ::1 says on a machine without IPv6.
+_NO_IPV6 = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+class CannotServe(Exception):
+    """The server can't start; the text is one line that says what to do."""
+
+
+def waitress_settings(config: Config) -> dict[str, Any]:
+    """How waitress is configured, each setting with its reason."""
+    return {
+        "threads": config.threads,
+        # Idle connections cost a descriptor and no thread. The default of 100 lets 100 idle clients lock everybody out.
+        "connection_limit": 2000,
+        # select(2) dies beyond descriptor 1,023; poll doesn't.
+        "asyncore_use_poll": True,
+        # Seconds. A client that neither sends nor reads for this long loses its connection; a training step may well
+        # take a minute.
+        "channel_timeout": 300,
+        "cleanup_interval": 30,
+        # How many may wait to be accepted while a burst comes in.
+        "backlog": 1024,
+        # Larger reads: uploads are received 2.5 times as fast as with the default of 8 KiB.
+        "recv_bytes": 262144,
+        # Our own limits answer with our own JSON; waitress's would come first, as text.
+        "max_request_body_size": sys.maxsize,
+        # An error of ours is never shown, and the server's name tells an attacker a version.
+        "expose_tracebacks": False,
+        "ident": None,
+        # Nothing that a client says about proxies is believed.
+        "clear_untrusted_proxy_headers": True,
+    }
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets: for "localhost" on 127.0.0.1 and, where the machine has it, ::1, on one port. CannotServe."""
+    addresses = list(_LOOPBACK) if host == "localhost" else [host]
+    for _ in range(20):  # a free port of one family may be taken in the other
+        bound: list[socket.socket] = []
+        try:
+            for address in addresses:
+                chosen = port or (bound[0].getsockname()[1] if bound else 0)
+                made = _bound(address, chosen, optional=bool(bound))
+                if made is not None:
+                    bound.append(made)
+            return bound
+        except OSError as fault:
+            for made in bound:
+                made.close()
+            if port or not bound:
+                raise CannotServe(_why_not_bound(host, port, fault)) from fault
+    raise CannotServe(f"found no port that is free on {' and '.join(addresses)}; name one with --port")
+
+
+def _bound(address: str, port: int, *, optional: bool) -> socket.socket | None:
+    try:
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        made = socket.socket(found[0], socket.SOCK_STREAM)
+    except OSError:
+        if optional:
+            return None
+        raise
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if found[0] == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(found[4])
+        made.listen(1024)  # now, not later: only listening tells whether another server has the port
+    except OSError as fault:
+        made.close()
+        if optional and fault.errno in _NO_IPV6:
+            return None
+        raise
+    return made
+
+
+def _why_not_bound(host: str, port: int, fault: OSError) -> str:
+    if fault.errno == errno.EADDRINUSE:
+        return f"port {port} is in use; stop what listens there, or choose another with --port (0: any free one)"
+    if fault.errno == errno.EACCES:
+        return f"port {port} needs more rights than you have; choose one above 1023 with --port"
+    return f"can't listen on {host}: {fault.strerror}; check --host"
+
+
+class Server:
+    """One store, served. Once it is made, the port and the store are ours; `run` serves until a signal."""
+
+    def __init__(self, config: Config) -> None:
+        """Bind the port and open the store. Raises CannotServe, StoreUnusable; then neither is held."""
+        self._config = config
+        sockets = bind(config.host, config.port)
+        self.port: int = sockets[0].getsockname()[1]
+        try:
+            self._store = Store(config.data, config.fsync)
+        except BaseException:
+            for each in sockets:
+                each.close()
+            raise
+        tracker = Tracker.on(self._store)
+        self.run_count = len(tracker.catalog.ids())
+        self._map: dict[int, Any] = {}
+        self._waitress = create_server(
+            create_app(config, tracker), map=self._map, sockets=sockets, **waitress_settings(config)
+        )
+        self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
+        self._stopping = False
+
+    @property
+    def url(self) -> str:
+        """Where the server is reached from this machine."""
+        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self._config.host, self._config.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def run(self, ready_file: Path | None = None) -> None:
+        """Serve until SIGTERM or SIGINT. `ready_file` gets the URL, in one rename, once requests are taken."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        if ready_file is not None:
+            prepared = ready_file.with_name(f".{ready_file.name}.tmp")
+            prepared.write_text(self.url + "\n")
+            prepared.replace(ready_file)
+        try:
+            while not self._stopping:
+                self._turn()
+            self._drain()
+        finally:
+            self._waitress.task_dispatcher.shutdown()
+            wasyncore.close_all(self._map)
+            self._store.close()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        self._listeners[0].pull_trigger()  # poll(2) goes on after a signal; this ends its wait
+
+    def _turn(self) -> None:
+        wasyncore.loop(timeout=1, map=self._map, use_poll=True, count=1)
+
+    def _drain(self) -> None:
+        """Take no new connection, and let each request that has begun have its answer."""
+        for listener in self._listeners:
+            wasyncore.dispatcher.close(listener)  # the socket alone: its trigger still wakes the loop
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
+            channels = [each for each in self._map.values() if isinstance(each, HTTPChannel)]
+            for channel in channels:
+                channel.will_close = channel.will_close or _is_idle(channel)
+            if not channels:
+                return
+            wasyncore.loop(timeout=0.1, map=self._map, use_poll=True, count=1)
+        log.warning("stopped with requests unfinished after %d s", GRACE_SECONDS)
+
+
+def _is_idle(channel: HTTPChannel) -> bool:
+    """Whether nothing was asked on a connection that is yet to be answered, nor is waiting to be read."""
+    if (
+        channel.requests
+        or channel.total_outbufs_len
+        or (channel.request is not None and channel.request.headers_finished)
+    ):
+        return False
+    try:
+        assert channel.socket is not None
+        return not channel.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return True

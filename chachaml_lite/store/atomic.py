@@ -1,0 +1,102 @@
+"""The two ways in which bytes get into a store: a file replaced whole, and whole lines appended.
+
+Both leave the old content, and nothing else, when they fail: that is what a full disk is answered with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from .durability import Durability
+from .reading import Stamp, stamp_of
+
+FILE_MODE = 0o644
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write `content` whole; a short write is followed by another, which then says what is wrong."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def temporary(path: str) -> str:
+    """Where the next content of `path` is prepared: one fixed name, for whoever writes `path` holds its lock."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.tmp"
+
+
+def replace_file(path: str, content: bytes, durability: Durability) -> Stamp:
+    """Give `path` new content, in one rename: a reader sees the old or the new, never a part. Returns its stamp.
+
+    Raises OSError; then the old content stands and no temporary is left.
+    """
+    prepared = temporary(path)
+    descriptor = os.open(prepared, _CREATE, FILE_MODE)
+    try:
+        try:
+            write_all(descriptor, content)
+            durability.sync(descriptor)
+            stamp = stamp_of(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+        os.rename(prepared, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(prepared)
+        raise
+    durability.sync_folder(os.path.dirname(path))
+    return stamp
+
+
+def append_lines(path: str, lines: bytes, durability: Durability, *, points: bool = False) -> tuple[int, Stamp]:
+    """Append whole lines with one write(2). `points`: they may wait a second for their fsync (see `durability`).
+
+    A last line that was left without its end gets one first, in the same write, so that no record is glued onto a torn
+    one. Returns the size before, and the stamp after. Raises OSError; then the file has its old length again
+    (on a full disk write(2) comes back short, without an error).
+    """
+    durability.refuse_failed(path)
+    is_new = False
+    try:
+        descriptor = os.open(path, _APPEND & ~os.O_CREAT)
+    except FileNotFoundError:
+        descriptor = os.open(path, _APPEND, FILE_MODE)
+        is_new = True
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            lines = b"\n" + lines
+        try:
+            if os.write(descriptor, lines) != len(lines):
+                raise OSError(errno.ENOSPC, "the write came back short", path)
+            if not points:
+                durability.sync(descriptor)
+            if is_new:
+                durability.sync_folder(os.path.dirname(path))
+        except OSError:
+            os.ftruncate(descriptor, size)
+            if is_new:
+                os.unlink(path)
+            raise
+        stamp = stamp_of(os.fstat(descriptor))
+        if points:
+            descriptor, handed_over = -1, descriptor
+            durability.sync_within_a_second(path, handed_over)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return size, stamp
+
+
+def cut_back(path: str, size: int) -> None:
+    """Undo an append whose record could not be made true."""
+    descriptor = os.open(path, _APPEND & ~os.O_CREAT)
+    try:
+        os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)

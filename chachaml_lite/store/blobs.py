@@ -1,0 +1,154 @@
+"""The artifacts' bytes: received beside the runs, given their name in one step, read back inside their run only.
+
+An upload that replaces a blob has two files to change, artifacts.jsonl and the blob. The line is written first, while
+the bytes wait in runs/.incoming under a name that tells run and sha256; then they get their name in one rename.
+A server killed in between leaves both, and `finish_interrupted` does the rename at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from typing import Any, BinaryIO, NamedTuple
+
+from .. import strict_json
+from . import disk_names, layout, reading
+from .atomic import FILE_MODE, append_lines, cut_back, write_all
+from .durability import Durability
+from .layout import Layout
+from .reading import Damaged, Stamp
+from .run_files import incoming_path
+
+#: Bytes read, hashed and written at a time: large enough that Python's part doesn't count, small enough for a cache.
+_CHUNK_BYTES = 1024 * 1024
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Upload(NamedTuple):
+    """Bytes that are on disk, and not yet anybody's."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Blobs:
+    """The blobs of one store's runs. Callers hold the run's lock from `place` on, not while they `receive`."""
+
+    def __init__(self, places: Layout, durability: Durability) -> None:
+        self._places = places
+        self._durability = durability
+
+    def receive(self, stream: BinaryIO, expected_bytes: int | None = None) -> Upload:
+        """Copy `stream` to its end into runs/.incoming, in constant memory. OSError; then nothing is left.
+
+        Raises ValueError when the stream ends before `expected_bytes`.
+        """
+        path = incoming_path(self._places, "upload")
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            try:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    write_all(descriptor, chunk)
+                    size += len(chunk)
+                if expected_bytes is not None and size != expected_bytes:
+                    raise ValueError(f"{size} of {expected_bytes} bytes arrived")
+                self._durability.sync(descriptor)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            self.discard(Upload(path, "", size))
+            raise
+        return Upload(path, digest.hexdigest(), size)
+
+    def discard(self, upload: Upload) -> None:
+        """Remove what was received, when it isn't wanted after all. Fine when it is gone."""
+        with contextlib.suppress(OSError):
+            os.unlink(upload.path)
+
+    def place(self, run_id: str, spelled: str, upload: Upload, line: dict[str, Any]) -> Stamp:
+        """Make the upload the run's blob `spelled`, and add `line` to artifacts.jsonl. Returns that file's stamp.
+
+        Raises OSError; then artifacts.jsonl and the blob are what they were, and the upload is gone.
+        """
+        blob = self._writable_path(run_id, spelled)
+        ready = incoming_path(self._places, f"{run_id}~{upload.sha256}")
+        try:
+            os.rename(upload.path, ready)
+            upload = upload._replace(path=ready)
+            records = self._places.run_file(run_id, layout.ARTIFACTS)
+            size, stamp = append_lines(records, (strict_json.dumps(line) + "\n").encode(), self._durability)
+            try:
+                os.rename(ready, blob)
+            except OSError:
+                cut_back(records, size)
+                raise
+        except OSError:
+            self.discard(upload)
+            raise
+        self._durability.sync_folder(os.path.dirname(blob))
+        return stamp
+
+    def open(self, run_id: str, spelled: str) -> BinaryIO:
+        """A blob, open to read. FileNotFoundError; Damaged when a link, or no file, is in its place.
+
+        Each folder on the way is opened by itself and never through a link, so nothing outside the run can be
+        reached, whatever was put there and whenever.
+        """
+        folders = [layout.BLOBS, *spelled.split("/")]
+        name = folders.pop()
+        here = os.open(self._places.run(run_id), _FOLDER)
+        try:
+            for folder in folders:
+                inner = os.open(folder, _FOLDER, dir_fd=here)
+                os.close(here)
+                here = inner
+            descriptor = os.open(name, _FILE, dir_fd=here)
+        except FileNotFoundError:
+            raise
+        except OSError as fault:
+            raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of this run") from fault
+        finally:
+            os.close(here)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Damaged(f"{layout.BLOBS}/{spelled} is not a file")
+        return os.fdopen(descriptor, "rb")
+
+    def _writable_path(self, run_id: str, spelled: str) -> str:
+        """Where a blob is to be, its folders made. OSError (ELOOP, ENOTDIR) when a link or a file is in the way."""
+        path = self._places.run_file(run_id, layout.BLOBS)
+        *folders, name = spelled.split("/")
+        for folder in ["", *folders]:
+            path = f"{path}/{folder}" if folder else path
+            made = False
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
+                made = True
+            os.close(os.open(path, _FOLDER))
+            if made:
+                self._durability.sync_folder(os.path.dirname(path))
+        return f"{path}/{name}"
+
+    def finish_interrupted(self, name: str) -> bool:
+        """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.
+
+        The line of an upload that was cut off in `place` is its run's last one, for a run's uploads take turns.
+        """
+        run_id, _, rest = name.partition("~")
+        try:
+            lines, _, _ = reading.read_records(self._places.run_file(run_id, layout.ARTIFACTS))
+        except (OSError, Damaged, ValueError):
+            return False
+        if not lines or lines[-1].get("sha256") != rest.partition("~")[0]:
+            return False
+        spelled = disk_names.spellings(line["name"] for line in lines)[lines[-1]["name"]]
+        os.rename(f"{self._places.incoming}/{name}", self._writable_path(run_id, spelled))
+        return True

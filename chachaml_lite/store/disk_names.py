@@ -1,0 +1,95 @@
+"""How an artifact's or a model's name is spelled on disk (the contract, section 4).
+
+A spelling is the name with some characters percent-encoded (UTF-8 bytes, upper-case hex), so `%` is always
+encoded and `decode` gives the name back from any spelling. Encoded are the characters that NTFS and GitHub's
+artifact upload refuse, a leading dot (ours to use), a trailing dot or space, and the first letter of what Windows
+takes for a device. Two names that a file system may take for one (they differ in case, or in Unicode
+normalisation) get spellings that differ in more than that: see `spelling`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Container, Iterable
+from urllib.parse import unquote
+
+#: What ext4, APFS and NTFS have in common: the bytes that one segment may have.
+MAX_SEGMENT_BYTES = 255
+#: Room for the rest of the path, within the 4,096 bytes of PATH_MAX (and 1,024 on macOS).
+MAX_PATH_BYTES = 800
+
+_REFUSED = frozenset('":<>|*?%\\')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(?=\.|\Z)", re.IGNORECASE)
+
+
+def is_device_name(name: str) -> bool:
+    """Whether Windows takes `name` for a device, with or without an extension (`NUL.txt` too)."""
+    return _DEVICE.match(name) is not None
+
+
+def _encode(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode())
+
+
+def _spell_segment(segment: str, also: Container[str]) -> str:
+    spelled = [_encode(c) if c in _REFUSED or c in also or ord(c) < 32 else c for c in segment]
+    if segment[0] == "." or is_device_name(segment):
+        spelled[0] = _encode(segment[0])
+    if segment[-1] in ". ":
+        spelled[-1] = _encode(segment[-1])
+    return "".join(spelled)
+
+
+class _Fold(Container[str]):
+    """The characters that another name may differ in by case or normalisation alone, lower-case ASCII left as it is."""
+
+    def __contains__(self, character: object) -> bool:
+        return isinstance(character, str) and (character.isupper() or character > "\x7f")
+
+
+class _Everything(Container[str]):
+    def __contains__(self, character: object) -> bool:
+        return True
+
+
+def fold(spelling: str) -> str:
+    """What a file system that folds case and normalises takes `spelling` for."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", spelling).casefold())
+
+
+def spelling(name: str, taken: Container[str] = ()) -> str:
+    """The path, relative and with `/`, under which `name` is stored.
+
+    `taken` holds the folds (see `fold`) of the spellings that other names have. The first of three spellings
+    that isn't taken is given: the plain one; one with capitals and all beyond ASCII encoded; one with every
+    character encoded, which no other name can have.
+    """
+    spelled = ""
+    for also in ((), _Fold(), _Everything()):
+        spelled = "/".join(_spell_segment(segment, also) for segment in name.split("/"))
+        if fold(spelled) not in taken:
+            break
+    return spelled
+
+
+def fits(spelled: str) -> bool:
+    """Whether a spelling can be a path on every file system that we know of."""
+    encoded = spelled.encode()
+    return len(encoded) <= MAX_PATH_BYTES and all(len(part) <= MAX_SEGMENT_BYTES for part in encoded.split(b"/"))
+
+
+def decode(spelled: str) -> str:
+    """The name behind a spelling. UnicodeDecodeError where the folder was not named by us."""
+    return unquote(spelled, errors="strict")
+
+
+def spellings(names: Iterable[str]) -> dict[str, str]:
+    """The spelling of each name, for names in the order in which they were first stored."""
+    spelled: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        if name not in spelled:
+            spelled[name] = spelling(name, taken)
+            taken.add(fold(spelled[name]))
+    return spelled

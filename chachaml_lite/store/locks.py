@@ -1,0 +1,64 @@
+"""Who may write: a lock a run or model, for the threads of this server; a lock on the store, for servers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import StoreUnusable
+
+
+class NamedLocks:
+    """A lock for each name that is in use right now. Re-entrant, so that a rule may call another one's."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, tuple[threading.RLock, int]] = {}  # the lock, and how many hold or wait for it
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Hold the lock of `name`; nobody else does meanwhile."""
+        with self._guard:
+            lock, users = self._locks.get(name) or (threading.RLock(), 0)
+            self._locks[name] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, users = self._locks[name]
+                if users == 1:
+                    del self._locks[name]
+                else:
+                    self._locks[name] = (lock, users - 1)
+
+
+class StoreLock:
+    """An advisory lock (flock) on the file `path`, held while this process serves the store.
+
+    The kernel gives it back when the process dies, however it dies. The file's text is for people, and it is
+    emptied by a clean stop: text that is found when the lock is taken means that the last owner was killed.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Take the lock. StoreUnusable when another process has it."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            owner = os.read(self._descriptor, 200).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            raise StoreUnusable(
+                f"another server owns this store ({owner or 'it is just starting'}); stop it, or serve another folder"
+            ) from fault
+        self.after_a_kill = os.fstat(self._descriptor).st_size > 0
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"process {os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Give the lock back after a clean stop."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)

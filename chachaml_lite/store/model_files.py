@@ -1,0 +1,67 @@
+"""The files of models: a folder each, in it a history of events that is only ever appended to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import Any
+
+from .. import strict_json
+from . import disk_names, layout, reading
+from .atomic import append_lines, write_all
+from .durability import Durability
+from .layout import Layout
+from .reading import Stamp
+from .run_files import incoming_path
+from .scan import Folders, FolderScan
+
+
+class ModelFiles:
+    """What can be done to the files of one store's models. Callers hold the model's lock when they write."""
+
+    def __init__(self, places: Layout, durability: Durability) -> None:
+        self._places = places
+        self._durability = durability
+        self._scan = FolderScan(places.models)
+
+    def folders(self) -> Folders:
+        """The models' folders, as they are now."""
+        return self._scan.folders()
+
+    def stamp(self, folder: str) -> Stamp:
+        """The stamp of a model's history."""
+        return reading.stamp(self._places.history(folder))
+
+    def events(self, folder: str) -> tuple[list[dict[str, Any]], int, Stamp]:
+        """The events in the order they happened, the number of damaged lines, the stamp. Damaged; OSError."""
+        return reading.read_records(self._places.history(folder))
+
+    def append(self, name: str, event: dict[str, Any]) -> None:
+        """Add an event to the history of the model `name`; its first event makes the folder, whole. OSError."""
+        line = (strict_json.dumps(event) + "\n").encode()
+        present = self.folders().folders
+        folder = next((f for f in present if decoded(f) == name), None)
+        if folder is not None:
+            append_lines(self._places.history(folder), line, self._durability)
+            return
+        folder = disk_names.spelling(name, {disk_names.fold(f) for f in present})
+        prepared = incoming_path(self._places, "model")
+        os.mkdir(prepared)
+        try:
+            with open(f"{prepared}/{layout.HISTORY}", "wb", buffering=0) as file:
+                write_all(file.fileno(), line)
+                self._durability.sync(file.fileno())
+            self._durability.sync_folder(prepared)
+            os.rename(prepared, self._places.model(folder))
+        except OSError:
+            shutil.rmtree(prepared, ignore_errors=True)
+            raise
+        self._durability.sync_folder(self._places.models)
+
+
+def decoded(folder: str) -> str | None:
+    """The name of the model in `folder`; None where the folder was not named by us."""
+    with contextlib.suppress(UnicodeDecodeError):
+        return disk_names.decode(folder)
+    return None

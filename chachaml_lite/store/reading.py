@@ -1,0 +1,115 @@
+"""Reading forgives: whatever was done to a file by hand, it is read or named as damaged, and never followed outside.
+
+A file is read when it is a regular one, not behind a link in its last segment (the folders above are vouched for by
+`scan`, which takes no linked folder for a run), and not larger than its kind can be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import Any, NamedTuple
+
+from .. import strict_json
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+#: A JSON file that is replaced whole can't have grown past this by our own hand in sane use; parsing 1 GB would
+#: take the server down for the sake of one run.
+MAX_JSON_BYTES = 64 * 1024 * 1024
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file is still the one that was read. All zero: there is none.
+
+    `changed_ns` (ctime) catches a tool that sets the old mtime back; two writes of one length within one tick of the
+    file system's clock (4 ms on ext4) can't be told apart by anybody.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+    changed_ns: int
+
+
+NO_FILE = Stamp(0, 0, 0, 0)
+
+
+class Damaged(Exception):
+    """A file of the store can't be believed. The text names the file and what is wrong, without its folder."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp in a stat result."""
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def stamp(path: str) -> Stamp:
+    """The stamp of what is at `path`, a link itself included; `NO_FILE` where nothing is."""
+    try:
+        return stamp_of(os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return NO_FILE
+
+
+def open_regular(path: str) -> int:
+    """A descriptor of the regular file at `path`. FileNotFoundError, or Damaged for a folder, link, pipe or device."""
+    name = os.path.basename(path)
+    try:
+        descriptor = os.open(path, _READ)
+    except FileNotFoundError:
+        raise
+    except OSError as fault:
+        if os.path.islink(path):
+            raise Damaged(f"{name} is a link") from fault
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Damaged(f"{name} is not a file")
+    return descriptor
+
+
+def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
+    """The content of a file and the stamp that goes with it. FileNotFoundError; Damaged."""
+    descriptor = open_regular(path)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        seen = stamp_of(os.fstat(descriptor))
+        if max_bytes is not None and seen.size > max_bytes:
+            raise Damaged(f"{os.path.basename(path)} has {seen.size} bytes")
+        return file.readall() or b"", seen
+
+
+def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
+    """The JSON object in a file. FileNotFoundError; Damaged for anything but one JSON object in UTF-8."""
+    content, seen = read_whole(path, MAX_JSON_BYTES)
+    try:
+        value = strict_json.loads(content)
+    except ValueError as fault:
+        raise Damaged(f"{os.path.basename(path)} is not JSON: {fault}") from fault
+    if not isinstance(value, dict):
+        raise Damaged(f"{os.path.basename(path)} holds no JSON object")
+    return value, seen
+
+
+def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
+    """The JSON objects in the lines of a file, the number of lines that are none, and the file's stamp.
+
+    A torn last line is one of these; one that is whole but for its line end is a record. No file: no records.
+    """
+    try:
+        content, seen = read_whole(path)
+    except FileNotFoundError:
+        return [], 0, NO_FILE
+    records = []
+    damaged = 0
+    for line in content.split(b"\n"):
+        if not line.strip():
+            continue
+        with contextlib.suppress(ValueError):
+            record = strict_json.loads(line)
+            if isinstance(record, dict):
+                records.append(record)
+                continue
+        damaged += 1
+    return records, damaged, seen

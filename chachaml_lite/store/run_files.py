@@ -1,0 +1,80 @@
+"""The files of runs: created whole, replaced whole, appended to, removed whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from typing import Any
+
+from .. import strict_json
+from . import layout, reading
+from .atomic import append_lines, replace_file, write_all
+from .durability import Durability
+from .layout import Layout
+from .reading import Stamp
+
+
+def incoming_path(places: Layout, kind: str) -> str:
+    """A new path in runs/.incoming for something that isn't whole yet."""
+    return f"{places.incoming}/{kind}~{secrets.token_hex(8)}"
+
+
+class RunFiles:
+    """What can be done to the files of one store's runs. Callers hold the run's lock when they write."""
+
+    def __init__(self, places: Layout, durability: Durability) -> None:
+        self._places = places
+        self._durability = durability
+
+    def create(self, run_id: str, meta: dict[str, Any]) -> None:
+        """A new run's folder, visible in one rename with its meta.json inside. FileExistsError; OSError."""
+        target = self._places.run(run_id)
+        prepared = incoming_path(self._places, "run")
+        os.mkdir(prepared)
+        try:
+            with open(f"{prepared}/{layout.META}", "wb", buffering=0) as file:
+                write_all(file.fileno(), _readable(meta))
+                self._durability.sync(file.fileno())
+            self._durability.sync_folder(prepared)
+            if os.path.lexists(target):  # rename(2) would replace an empty folder
+                raise FileExistsError(target)
+            os.rename(prepared, target)
+        except OSError:
+            shutil.rmtree(prepared, ignore_errors=True)
+            raise
+        self._durability.sync_folder(self._places.runs)
+
+    def remove(self, run_id: str) -> None:
+        """Take a run out of the store, in one rename; its files are deleted after that. FileNotFoundError; OSError."""
+        doomed = incoming_path(self._places, "removed")
+        os.rename(self._places.run(run_id), doomed)
+        self._durability.sync_folder(self._places.runs)
+        shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
+
+    def stamp(self, run_id: str, name: str) -> Stamp:
+        """The stamp of one of a run's files (`layout.META`, ...)."""
+        return reading.stamp(self._places.run_file(run_id, name))
+
+    def read_object(self, run_id: str, name: str) -> tuple[dict[str, Any], Stamp]:
+        """A file that holds one JSON object. FileNotFoundError; Damaged; OSError."""
+        return reading.read_object(self._places.run_file(run_id, name))
+
+    def read_records(self, run_id: str, name: str) -> tuple[list[dict[str, Any]], int, Stamp]:
+        """A file of JSON lines: the records, the number of damaged lines, the stamp. Damaged; OSError."""
+        return reading.read_records(self._places.run_file(run_id, name))
+
+    def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
+        """Write one of a run's JSON files anew. OSError; then the old content stands."""
+        return replace_file(self._places.run_file(run_id, name), _readable(value), self._durability)
+
+    def append_points(self, run_id: str, lines: str) -> Stamp:
+        """Append lines to metrics.jsonl; returns its stamp after that. OSError; then nothing is added."""
+        path = self._places.run_file(run_id, layout.METRICS)
+        _, stamp = append_lines(path, lines.encode(), self._durability, points=True)
+        return stamp
+
+
+def _readable(value: dict[str, Any]) -> bytes:
+    """One key a line, so that a person can read it and a diff shows what changed."""
+    return (strict_json.dumps(value, indent=2) + "\n").encode()

@@ -1,0 +1,95 @@
+"""One store, opened: its lock taken, what a killed server left swept, its parts at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ..errors import StoreUnusable
+from . import layout
+from .atomic import temporary
+from .blobs import Blobs
+from .durability import Durability
+from .layout import Layout
+from .locks import NamedLocks, StoreLock
+from .model_files import ModelFiles
+from .run_files import RunFiles
+from .scan import Folders, FolderScan
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """A folder of runs and models, owned by this process until `close`."""
+
+    def __init__(self, root: Path, fsync: str) -> None:
+        """Open the store at `root`, which is made when it is not there. Raises StoreUnusable."""
+        self.root = root
+        places = Layout(str(root))
+        try:
+            os.makedirs(places.root, mode=0o700, exist_ok=True)
+            self._lock = StoreLock(places.lock_file)
+            for folder in (places.runs, places.incoming, places.models):
+                os.makedirs(folder, exist_ok=True)
+        except OSError as fault:
+            raise StoreUnusable(
+                f"the data folder {root} can't be used: {fault.strerror}; name another one with --data"
+            ) from fault
+        durability = Durability(fsync)
+        self._durability = durability
+        self._places = places
+        self.runs = RunFiles(places, durability)
+        self.blobs = Blobs(places, durability)
+        self.models = ModelFiles(places, durability)
+        self._scan = FolderScan(places.runs)
+        self._run_locks = NamedLocks()
+        self._model_locks = NamedLocks()
+        self._sweep(after_a_kill=self._lock.after_a_kill)
+
+    def run_folders(self) -> Folders:
+        """The folders in runs/, as they are now."""
+        return self._scan.folders()
+
+    def locked_run(self, run_id: str) -> AbstractContextManager[None]:
+        """Hold a run, so that what a rule has checked still holds when it acts. Taken before a model's lock."""
+        return self._run_locks.held(run_id)
+
+    def locked_model(self, name: str) -> AbstractContextManager[None]:
+        """Hold a model, likewise; taken after a run's lock where both are needed."""
+        return self._model_locks.held(name)
+
+    def close(self) -> None:
+        """Sync what waits, and give the store back."""
+        self._durability.close()
+        self._lock.release()
+
+    def _sweep(self, *, after_a_kill: bool) -> None:
+        """Finish or remove what the last server had begun. The runs' own folders are looked at only after a kill."""
+        with os.scandir(self._places.incoming) as entries:
+            left = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_folder in left:
+            path = f"{self._places.incoming}/{name}"
+            if is_folder:
+                shutil.rmtree(path, ignore_errors=True)
+                continue
+            if name.count("~") == 2 and self._finished(name):
+                log.warning("finished an upload that the last server's end had interrupted: %s", name)
+                continue
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        if after_a_kill:
+            for run_id in self.run_folders().folders:
+                for name in (layout.META, layout.PARAMS, layout.SUMMARY):
+                    with contextlib.suppress(OSError):
+                        os.unlink(temporary(f"{self._places.runs}/{run_id}/{name}"))
+
+    def _finished(self, name: str) -> bool:
+        try:
+            return self.blobs.finish_interrupted(name)
+        except OSError:
+            log.exception("could not finish the upload %s", name)
+            return False

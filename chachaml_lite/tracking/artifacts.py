@@ -1,0 +1,145 @@
+"""Artifacts: files of a run. One winner a name, unless its client says `overwrite` (the contract, section 2)."""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any, BinaryIO
+
+from ..errors import Conflict, InvalidInput, NotFound
+from ..store import disk_names
+from ..store.blobs import Upload
+from ..store.reading import Damaged
+from .catalog import Artifact, Artifacts
+from .names import check_artifact_name, shown
+from .tracker import Tracker
+
+# Python's own table alone: what the machine's /etc/mime.types adds would make answers differ by machine.
+mimetypes.init(files=[])
+
+
+def store_artifact(
+    tracker: Tracker, run_id: str, name: str, stream: BinaryIO, expected_bytes: int | None, *, overwrite: bool = False
+) -> Artifact:
+    """Read `stream` to its end and keep it as the run's artifact `name`. The same bytes again are fine.
+
+    Raises InvalidInput, NotFound (also: the run has ended), Conflict (the name has other bytes, is a folder of another
+    artifact's name or below one, or a model version is pinned to what would be replaced). Then nothing is stored.
+    """
+    check_artifact_name(name)
+    with tracker.open_run(run_id):
+        _refuse_overlap(tracker.catalog.artifacts(run_id), name)
+    try:
+        upload = tracker.store.blobs.receive(stream, expected_bytes)
+    except ValueError as fault:
+        raise InvalidInput(f"the upload broke off: {fault}") from fault
+    try:
+        with tracker.open_run(run_id):
+            return _place(tracker, run_id, name, upload, overwrite=overwrite)
+    finally:
+        tracker.store.blobs.discard(upload)
+
+
+def _place(tracker: Tracker, run_id: str, name: str, upload: Upload, *, overwrite: bool) -> Artifact:
+    artifacts = tracker.catalog.artifacts(run_id)
+    tracker.catalog.refuse_damaged(run_id, "artifacts")
+    _refuse_overlap(artifacts, name)
+    existing = artifacts.get(name)
+    if existing is not None:
+        if existing.sha256 == upload.sha256 and _is_there(tracker, run_id, existing):
+            return existing
+        if existing.sha256 != upload.sha256:
+            _refuse_replacing(tracker, run_id, existing, overwrite=overwrite)
+    spelled = disk_names.spellings([*artifacts, name])[name]
+    if not disk_names.fits(spelled):
+        raise InvalidInput(
+            f"artifact name {shown(name)} differs from another one in nothing but case, "
+            "and is too long to be told apart on disk"
+        )
+    artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
+    stamp = tracker.store.blobs.place(run_id, spelled, upload, artifact._asdict())
+    tracker.catalog.put(run_id, "artifacts", {**artifacts, name: artifact}, stamp)
+    return artifact
+
+
+def _is_there(tracker: Tracker, run_id: str, artifact: Artifact) -> bool:
+    """Whether an artifact's blob can be opened: bytes sent again mend one that was removed by hand."""
+    try:
+        open_artifact(tracker, run_id, artifact.name)[1].close()
+    except NotFound:
+        return False
+    return True
+
+
+def _refuse_overlap(artifacts: Artifacts, name: str) -> None:
+    """Raise Conflict where `name` would need a folder that is another artifact's file, or the other way round."""
+    folded = disk_names.fold(name)
+    for other in artifacts:
+        one = disk_names.fold(other)
+        if one != folded and (one.startswith(f"{folded}/") or folded.startswith(f"{one}/")):
+            raise Conflict(
+                f"artifact {shown(name)} can't exist beside {shown(other)}: one would be a folder of the other"
+            )
+
+
+def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, overwrite: bool) -> None:
+    if not overwrite:
+        raise Conflict(
+            f"artifact {shown(existing.name)} was uploaded before with other bytes; "
+            "use another name, or add &overwrite=true to replace it"
+        )
+    for version in tracker.registry.pinned_to(run_id):
+        if version.artifact == existing.name and version.sha256 == existing.sha256:
+            raise Conflict(
+                f"artifact {shown(existing.name)} is what version {version.version} of the model "
+                f"{shown(version.name)} is pinned to; upload under another name"
+            )
+
+
+def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
+    """An artifact by its name. Raises NotFound, for the run or the artifact."""
+    tracker.meta(run_id)
+    artifact = tracker.catalog.artifacts(run_id).get(name)
+    if artifact is None:
+        raise NotFound(
+            "artifact", f"the run has no artifact {shown(name)}; GET /api/runs/{run_id}/artifacts lists them"
+        )
+    return artifact
+
+
+def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, BinaryIO]:
+    """An artifact and its bytes, as they belong together, open to read. Raises NotFound."""
+    with tracker.locked_run(run_id):
+        artifact = get_artifact(tracker, run_id, name)
+        spelled = disk_names.spellings(tracker.catalog.artifacts(run_id))[name]
+        try:
+            return artifact, tracker.store.blobs.open(run_id, spelled)
+        except (FileNotFoundError, Damaged) as fault:
+            raise NotFound(
+                "artifact", f"the bytes of artifact {shown(name)} are gone from the store's folder"
+            ) from fault
+
+
+def listed_artifacts(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
+    """The artifacts of a run as the API lists them, by name. Raises NotFound."""
+    tracker.meta(run_id)
+    artifacts = tracker.catalog.artifacts(run_id)
+    return [shown_artifact(run_id, artifacts[name]) for name in sorted(artifacts)]
+
+
+def shown_artifact(run_id: str, artifact: Artifact) -> dict[str, Any]:
+    """One artifact as the API shows it. Its id is what the download's URL takes."""
+    return {
+        "id": f"{run_id}/{artifact.name}",
+        "run_id": run_id,
+        "name": artifact.name,
+        "size": artifact.size,
+        "sha256": artifact.sha256,
+        "content_type": content_type(artifact.name),
+        "created_at": artifact.timestamp,
+    }
+
+
+def content_type(name: str) -> str:
+    """The media type that a name's ending stands for; of compressed ones, bytes without a meaning."""
+    guessed, encoding = mimetypes.guess_type(f"/{name}", strict=True)
+    return guessed if guessed and not encoding else "application/octet-stream"

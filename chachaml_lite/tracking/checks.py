@@ -1,0 +1,127 @@
+"""Checks: is a run good enough, by a threshold or against another run (the contract, section 3, /check)."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CheckFailed, InvalidInput, NotFound
+from .models import get_version
+from .names import check_name, shown
+from .summary import Number, spelled
+from .tracker import Tracker
+
+COMPARE: dict[str, Callable[[Number, Number], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
+    "*": operator.mul,
+    "-": operator.sub,
+    "+": operator.add,
+}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# A space before the last number is what is left of a + that was not sent as %2B.
+_RULE = re.compile(
+    rf"\s*(?P<metric>.+?)\s*(?P<compare><=|>=|==|!=|=|<|>)\s*"
+    rf"(?:(?P<number>{_NUMBER})|baseline(?:\s*(?P<how>[*+-]|(?<=\s))\s*(?P<by>{_NUMBER}))?)\s*\Z",
+    re.DOTALL | re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: the latest value of a metric against a number, or against the baseline's latest value of it."""
+
+    text: str
+    metric: str
+    compare: str
+    number: float | None
+    how: str = "+"
+    by: float = 0.0
+
+    def threshold(self, baseline: Number | None) -> Number | None:
+        """What the value has to stand against; None where the baseline lacks it."""
+        if self.number is not None:
+            return self.number
+        return None if baseline is None else _ARITHMETIC[self.how](baseline, self.by)
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule such as `accuracy>=0.9`, `loss<=baseline*1.02` or `f1>=baseline-0.01`. Raises InvalidInput."""
+    match = _RULE.match(text)
+    if match is None:
+        raise InvalidInput(
+            f"rule {shown(text)} is not of the form METRIC OP NUMBER or METRIC OP baseline[*+-NUMBER], "
+            "as in accuracy>=0.9 or loss<=baseline*1.02 (in a URL, + is sent as %2B)"
+        )
+    metric = check_name("metric", match["metric"])
+    number = None if match["number"] is None else float(match["number"])
+    by = float(match["by"] or 0)
+    if math.isinf(by) or (number is not None and math.isinf(number)):
+        raise InvalidInput(f"rule {shown(text)} holds a number beyond a double")
+    return Rule(text, metric, match["compare"], number, match["how"] or "+", by)
+
+
+def find_baseline(tracker: Tracker, run_id: str, baseline: str) -> str:
+    """The id of the run that a baseline means: an id, `production:MODEL`, or `latest:EXPERIMENT`. Raises NotFound."""
+    kind, colon, name = baseline.partition(":")
+    if not colon:
+        tracker.meta(baseline)
+        return baseline
+    if kind == "production":
+        return get_version(tracker, name, "production").run_id
+    if kind == "latest":
+        ended = []
+        for other in tracker.catalog.ids():
+            meta = tracker.catalog.meta(other)
+            if meta and other != run_id and meta["experiment"] == name and meta["status"] == "completed":
+                ended.append((meta["start_time"], other))
+        if ended:
+            return max(ended)[1]
+        raise NotFound("run", f"the experiment {shown(name)} has no other completed run to be the baseline")
+    raise InvalidInput("baseline must be a run's id, production:MODEL, or latest:EXPERIMENT")
+
+
+def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str | None = None) -> dict[str, Any]:
+    """The report of a check that passed. A metric that is missing or not finite fails, on either side.
+
+    Raises CheckFailed (with the same report), InvalidInput, NotFound.
+    """
+    if not rules:
+        raise InvalidInput("no rule; send at least one, as in ?rule=accuracy>=0.9")
+    parsed = [parse_rule(text) for text in rules]
+    tracker.meta(run_id)
+    values = tracker.catalog.summary(run_id)
+    against = {}
+    if baseline is not None:
+        against = tracker.catalog.summary(find_baseline(tracker, run_id, baseline))
+    elif any(rule.number is None for rule in parsed):
+        raise InvalidInput(
+            "a rule speaks of the baseline; say which with &baseline=RUN_ID, production:MODEL or latest:EXPERIMENT"
+        )
+    judged = []
+    failures = []
+    for rule in parsed:
+        value = values[rule.metric].last if rule.metric in values else None
+        threshold = rule.threshold(against[rule.metric].last if rule.metric in against else None)
+        comparable = value is not None and threshold is not None and math.isfinite(value) and math.isfinite(threshold)
+        passed = comparable and COMPARE[rule.compare](value, threshold)  # type: ignore[arg-type]
+        shown_value, shown_threshold = (None if x is None else spelled(x) for x in (value, threshold))
+        judged.append({"rule": rule.text, "value": shown_value, "threshold": shown_threshold, "passed": passed})
+        if not passed:
+            missing = "missing" if value is None else f"is {shown_value}"
+            failures.append(f"{rule.text}: {rule.metric} {missing}, threshold {shown_threshold}")
+    report = {"passed": not failures, "rules": judged}
+    if failures:
+        raise CheckFailed("; ".join(failures), report)
+    return report

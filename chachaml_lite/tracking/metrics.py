@@ -1,0 +1,115 @@
+"""Metrics: points added to a run's series (the contract, section 2, "Metrics")."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from ..errors import InvalidInput
+from ..store.reading import Damaged
+from .names import check_name, shown
+from .series import StoredPoint, by_key, read_points, thinned
+from .summary import SPELLED, added_up, spelled
+from .tracker import Tracker
+
+_INT64 = range(-(2**63), 2**63)
+_LARGEST = int(sys.float_info.max)
+
+
+def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]]) -> int:
+    """Add the points of the entries to a run, all or none, in their order; returns how many points that is.
+
+    An entry is one object of a request's body, flat (`{"loss": 0.5, "step": 3}`) or nested (`{"metrics": {"loss": 0.5},
+    "step": 3, "timestamp": 1763884800123}`). Raises InvalidInput, NotFound (also: the run has ended).
+    """
+    points = _points(entries, tracker.clock.now_ms())
+    with tracker.open_run(run_id):
+        before = tracker.catalog.summary(run_id)
+        if points:
+            stamp = tracker.store.runs.append_points(run_id, "".join(map(_line, points)))
+            tracker.catalog.put(run_id, "summary", added_up(before, points), stamp)
+    return len(points)
+
+
+def get_series(
+    tracker: Tracker, run_id: str, key: str | None = None, max_points: int | None = None, since_step: int | None = None
+) -> dict[str, Any]:
+    """The series of a run by key, or the one named, as {"total": N, "points": [...]}, by step and then arrival.
+
+    `since_step`: only greater steps. `max_points`: thinned, one point a step. `total` counts all of the series,
+    whatever is shown. A run without the key gives nothing. Raises NotFound.
+    """
+    tracker.meta(run_id)
+    try:
+        points, _, _ = read_points(tracker.store, run_id)
+    except Damaged:
+        points = []  # the catalog has named it
+    shown_series = {}
+    for name, series in by_key(points if key is None else [point for point in points if point[0] == key]).items():
+        asked = series if since_step is None else [point for point in series if point.step > since_step]
+        if max_points is not None:
+            asked = thinned(asked, max_points)
+        shown_series[name] = {"total": len(series), "points": [point.public() for point in asked]}
+    return shown_series
+
+
+def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> list[StoredPoint]:
+    points: list[StoredPoint] = []
+    for entry in entries:
+        values, step, timestamp = _parts(entry, now_ms)
+        for key, value in values.items():
+            if key == "step" and values is entry:
+                continue
+            points.append((check_name("metric", key), _value(key, value), step, timestamp))
+    return points
+
+
+def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int]:
+    values, timestamp = entry, now_ms
+    nested = entry.get("metrics")
+    if isinstance(nested, dict):
+        unknown = next((field for field in entry if field not in ("metrics", "step", "timestamp")), None)
+        if unknown is not None:
+            raise InvalidInput(
+                f'{shown(unknown)} stands beside "metrics"; put every metric into that object, or leave "metrics" out'
+            )
+        values = nested
+        timestamp = entry.get("timestamp", now_ms)
+        if type(timestamp) is not int or timestamp not in _INT64:
+            raise InvalidInput("timestamp must be an integer: milliseconds since 1970, UTC")
+    step = entry.get("step", 0)
+    if type(step) is not int or step not in _INT64:
+        raise InvalidInput("step must be an integer of 64 bits")
+    if len(values) == (values is entry and "step" in entry):
+        raise InvalidInput('no metric in the body; send at least one, as in {"loss": 0.5, "step": 3}')
+    return values, step, timestamp
+
+
+def _value(key: str, value: Any) -> int | float:
+    kind = type(value)
+    if kind is float:
+        if value - value == 0:
+            return float(value)
+        # The parser spells NaN and the infinities, bare or quoted: a float that is none of the finite came from 1e400.
+        raise InvalidInput(f"metric {shown(key)} is beyond a double")
+    if kind is int:
+        if -_LARGEST <= value <= _LARGEST:
+            return int(value)
+        raise InvalidInput(f"metric {shown(key)} is beyond a double")
+    if kind is str and value in SPELLED:
+        return SPELLED[value]
+    raise InvalidInput(f'metric {shown(key)} must be a number, or one of "NaN", "Infinity", "-Infinity"')
+
+
+@lru_cache(maxsize=4096)
+def _head(key: str) -> str:
+    return '{"key":' + json.dumps(key, ensure_ascii=False) + ',"value":'
+
+
+def _line(point: StoredPoint) -> str:
+    key, value, step, timestamp = point
+    text = repr(value) if value - value == 0 else f'"{spelled(value)}"'
+    return f'{_head(key)}{text},"step":{step},"timestamp":{timestamp}}}\n'

@@ -1,0 +1,43 @@
+"""Params: set once, before the run's end (the contract, section 2, "Params are immutable")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import Conflict
+from ..store import layout
+from .names import check_name, shown
+from .tracker import Tracker
+
+
+def set_params(tracker: Tracker, run_id: str, params: dict[str, Any]) -> None:
+    """Set params of a run, all or none; a value is any JSON value. The same value again is fine.
+
+    Raises InvalidInput, NotFound (also: it has ended), Conflict (a param has another value).
+    """
+    for key in params:
+        check_name("param", key)
+    with tracker.open_run(run_id):
+        before = tracker.catalog.params(run_id)
+        tracker.catalog.refuse_damaged(run_id, "params")
+        for key, value in params.items():
+            if key in before and not same_json(before[key], value):
+                raise Conflict(
+                    f"param {shown(key)} was logged before with another value; params don't change: "
+                    "log it under another name, or as a tag or metric"
+                )
+        after = {**before, **{key: params[key] for key in params if key not in before}}
+        if len(after) > len(before):
+            stamp = tracker.store.runs.replace(run_id, layout.PARAMS, after)
+            tracker.catalog.put(run_id, "params", after, stamp)
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same: 1 is 1.0, and true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other)

@@ -1,0 +1,207 @@
+"""A run: created, ended, deleted, and how it is shown (the contract, sections 2 and 3)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import strict_json
+from ..errors import Conflict, InvalidInput, NotFound
+from .artifacts import listed_artifacts
+from .names import check_name, check_run_id
+from .summary import spelled
+from .tags import TagValue, check_tags
+from .tracker import Tracker
+
+ENDINGS = ("completed", "failed")
+#: A traceback is welcome; a log belongs into an artifact.
+MAX_ERROR_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a client says of a run that it starts. Checked when made: raises InvalidInput."""
+
+    experiment: str
+    name: str | None = None
+    tags: dict[str, TagValue | None] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    created_by: str | None = None
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name("experiment", self.experiment)
+        if self.name is not None:
+            check_name("name", self.name)
+        check_tags(self.tags)
+        if self.parent_run_id is not None:
+            check_run_id("parent_run_id", self.parent_run_id)
+        if self.created_by is not None:
+            check_name("created_by", self.created_by)
+        if self.id is not None:
+            check_run_id("id", self.id)
+
+    def fingerprint(self) -> str:
+        """What a retried POST has in common with the first one, and a different one has not."""
+        body = [self.experiment, self.name, sorted(_set(self.tags).items()), self.parent_run_id, self.created_by]
+        return hashlib.sha256(strict_json.dumps(body).encode()).hexdigest()
+
+
+def _set(tags: dict[str, TagValue | None]) -> dict[str, TagValue]:
+    return {key: value for key, value in tags.items() if value is not None}
+
+
+def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
+    """Start a run, and show it; or show the existing one when its id was brought before with the same body.
+
+    Raises Conflict when the id is another run's, or differs from one in nothing but case.
+    """
+    made_id, start_time = tracker.clock.new_run()
+    run_id = new.id or made_id
+    # One at a time: whether an id is free is a question about all runs, and about ids that differ in case.
+    with tracker.store.locked_run("the ids"):
+        existing = tracker.catalog.spelled_alike(run_id)
+        if existing is not None:
+            _refuse_another(tracker, existing, new)
+            return shown_run(tracker, existing)
+        meta: dict[str, Any] = {
+            "id": run_id,
+            "experiment": new.experiment,
+            "name": new.name,
+            "status": "running",
+            "start_time": start_time,
+            "end_time": None,
+            "error": None,
+            "tags": _set(new.tags),
+            "note": None,
+            "datasets": [],
+            "parent_run_id": new.parent_run_id,
+            "created_by": new.created_by,
+        }
+        if new.id is not None:
+            meta["request_sha256"] = new.fingerprint()
+        tracker.store.runs.create(run_id, meta)
+        return shown_run(tracker, run_id)
+
+
+def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
+    if existing != new.id:
+        raise Conflict(f"the id differs from that of the run {existing} in nothing but case; choose another id")
+    meta = tracker.catalog.meta(existing)
+    if meta is None:
+        raise Conflict("a damaged run has this id; choose another id, or mend that run first")
+    if meta.get("request_sha256", _as_it_stands(meta)) != new.fingerprint():
+        raise Conflict(
+            "another run has this id; leave the id out, choose another, or send the same body to get that run"
+        )
+
+
+def _as_it_stands(meta: dict[str, Any]) -> str:
+    """The fingerprint of a run whose first request isn't known: one that the server named, or an older store's."""
+    fields: dict[str, Any] = {name: meta.get(name) for name in ("experiment", "name", "parent_run_id", "created_by")}
+    try:
+        return NewRun(**fields, tags=meta.get("tags", {})).fingerprint()
+    except InvalidInput:
+        return ""
+
+
+def finish_run(tracker: Tracker, run_id: str, status: str, error: str | None = None) -> None:
+    """End a run. Again with the same status is fine. Raises InvalidInput, NotFound, Conflict (another status)."""
+    if status not in ENDINGS:
+        raise InvalidInput('status must be "completed" or "failed"')
+    if error is not None and len(error) > MAX_ERROR_CHARACTERS:
+        raise InvalidInput(
+            f"error has {len(error)} characters; {MAX_ERROR_CHARACTERS} is the most: upload a log instead"
+        )
+    with tracker.locked_run(run_id) as meta:
+        if meta["status"] == status:
+            return
+        if meta["status"] != "running":
+            raise Conflict(f"the run has ended already, as {meta['status']}")
+        end_time = max(tracker.clock.now_ms(), meta["start_time"])
+        tracker.write_meta(run_id, {**meta, "status": status, "end_time": end_time, "error": error})
+        tracker.catalog.keep_summary(run_id)
+
+
+def delete_run(tracker: Tracker, run_id: str) -> None:
+    """Remove a run with all that is in it. Raises NotFound, Conflict (a model version points to it)."""
+    with tracker.locked_run(run_id):
+        versions = tracker.registry.pinned_to(run_id)
+        if versions:
+            named = ", ".join(f"{version.name} {version.version}" for version in versions[:5])
+            raise Conflict(f"model versions point to this run ({named}); it is needed for as long as they are")
+        tracker.store.runs.remove(run_id)
+
+
+def set_note(tracker: Tracker, run_id: str, note: str) -> None:
+    """Replace a run's note, which is Markdown; "" for none. Raises NotFound."""
+    with tracker.locked_run(run_id) as meta:
+        if meta.get("note") != (note or None):
+            tracker.write_meta(run_id, {**meta, "note": note or None})
+
+
+def shown_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
+    """A run as lists show it (the contract, section 3). Raises NotFound."""
+    meta = tracker.meta(run_id)
+    start_time, end_time = meta["start_time"], meta.get("end_time")
+    return {
+        "id": run_id,
+        "experiment": meta["experiment"],
+        "name": meta.get("name"),
+        "status": meta["status"],
+        "start_time": start_time,
+        "end_time": end_time,
+        "duration_ms": None if end_time is None else end_time - start_time,
+        "error": meta.get("error"),
+        "tags": meta.get("tags", {}),
+        "parent_run_id": meta.get("parent_run_id"),
+        "created_by": meta.get("created_by"),
+        "params": tracker.catalog.params(run_id),
+        "metrics": latest_metrics(tracker, run_id),
+        # A file system stamps with the time of its last tick, which may lie some ms before the end that was written.
+        "last_write_time": max(tracker.catalog.last_write_ns(run_id) // 1_000_000, end_time or start_time),
+    }
+
+
+def shown_runs(tracker: Tracker, run_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """The runs of these ids, in this order; one that was removed meanwhile is left out."""
+    shown = []
+    for run_id in run_ids:
+        with contextlib.suppress(NotFound):
+            shown.append(shown_run(tracker, run_id))
+    return shown
+
+
+def latest_metrics(tracker: Tracker, run_id: str) -> dict[str, Any]:
+    """The latest value of each metric, non-finite ones spelled out."""
+    return {key: spelled(series.last) for key, series in tracker.catalog.summary(run_id).items()}
+
+
+def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
+    """A run with everything but its points. Raises NotFound."""
+    shown = shown_run(tracker, run_id)
+    meta = tracker.meta(run_id)
+    return {
+        **shown,
+        "metric_summary": {key: series.public() for key, series in tracker.catalog.summary(run_id).items()},
+        "artifacts": listed_artifacts(tracker, run_id),
+        "datasets": meta.get("datasets", []),
+        "note": meta.get("note"),
+        "children": children(tracker, run_id),
+    }
+
+
+def children(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
+    """The runs whose parent this one is, in the order in which they were started."""
+    found = []
+    for child_id in tracker.catalog.runs():
+        meta = tracker.catalog.meta(child_id)
+        if meta is not None and meta.get("parent_run_id") == run_id:
+            found.append((meta["start_time"], child_id, meta))
+    return [
+        {"id": child_id, "name": meta.get("name"), "status": meta["status"]}
+        for _, child_id, meta in sorted(found, key=lambda child: child[:2])
+    ]

@@ -1,0 +1,148 @@
+"""Which runs, in which order, which page of them (the contract, section 3, GET /api/runs)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import strict_json
+from ..errors import InvalidInput
+from .catalog import STATUSES
+from .names import shown
+from .tracker import Tracker
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+_ORDER = re.compile(r"(?P<what>.+?)(?:\s+(?P<way>asc|desc))?\Z", re.IGNORECASE | re.DOTALL)
+_FIELDS = ("start_time", "end_time", "duration_ms", "experiment", "name", "status", "id", "created_by")
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """What is asked of the list of runs; every condition must hold, and names match exactly. Raises InvalidInput."""
+
+    experiment: str | None = None
+    status: str | None = None
+    name: str | None = None
+    created_by: str | None = None
+    parent_run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    order_by: str | None = None
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= MAX_LIMIT:
+            raise InvalidInput(f"limit must be 1 to {MAX_LIMIT}; page through more with offset")
+        if self.offset < 0:
+            raise InvalidInput("offset must be 0 or more")
+        if self.status is not None and self.status not in STATUSES:
+            raise InvalidInput(f"status {shown(self.status)} is unknown; it is one of {', '.join(STATUSES)}")
+        if self.order_by is not None:
+            parse_order(self.order_by)
+
+
+def parse_order(text: str) -> tuple[str, str, bool]:
+    """The kind ("field", "metrics" or "params"), the name, and whether descending. Raises InvalidInput."""
+    match = _ORDER.match(text.strip())
+    if match is None:
+        raise InvalidInput("order_by is empty; try order_by=start_time desc, or metrics.accuracy desc")
+    what, descending = match["what"], (match["way"] or "asc").lower() == "desc"
+    kind, dot, name = what.partition(".")
+    if dot and kind in ("metrics", "params") and name:
+        return kind, name, descending
+    if what in _FIELDS:
+        return "field", what, descending
+    raise InvalidInput(
+        f"order_by {shown(text)} is unknown; order by metrics.NAME, params.NAME, or {', '.join(_FIELDS)}"
+    )
+
+
+def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[str], int]:
+    """The ids on the page that is asked for, in order, and the number of all that match."""
+    found = [(meta["start_time"], run_id) for run_id, meta in _matching(tracker, query)]
+    found.sort(reverse=True)
+    ids = [run_id for _, run_id in found]
+    if query.order_by is not None:
+        ids = _ordered(tracker, ids, query.order_by)
+    return ids[query.offset : query.offset + query.limit], len(ids)
+
+
+def _matching(tracker: Tracker, query: RunQuery) -> list[tuple[str, dict[str, Any]]]:
+    wanted = {
+        name: value
+        for name in ("experiment", "status", "name", "created_by", "parent_run_id")
+        if (value := getattr(query, name)) is not None
+    }
+    found = []
+    for run_id in tracker.catalog.ids():
+        meta = tracker.catalog.meta(run_id)
+        if meta is None or any(meta.get(name) != value for name, value in wanted.items()):
+            continue
+        if query.tags and not _all_match(meta.get("tags", {}), query.tags):
+            continue
+        if query.params and not _all_match(tracker.catalog.params(run_id), query.params):
+            continue
+        found.append((run_id, meta))
+    return found
+
+
+def _all_match(logged: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    return all(key in logged and matches(logged[key], text) for key, text in wanted.items())
+
+
+def matches(value: Any, text: str) -> bool:
+    """Whether a logged value is what a query's text means: a string as it stands, a number by its value, else JSON."""
+    if isinstance(value, str):
+        return value == text
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return strict_json.dumps(value) == text
+
+
+def _ordered(tracker: Tracker, ids: list[str], order_by: str) -> list[str]:
+    """`ids` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
+    kind, name, descending = parse_order(order_by)
+    keyed = []
+    last = []
+    for run_id in sorted(ids, reverse=True):
+        value = _value_of(tracker, run_id, kind, name)
+        key = _order_key(value)
+        if key is None:
+            last.append(run_id)
+        else:
+            keyed.append((key, run_id))
+    keyed.sort(key=lambda pair: pair[0], reverse=descending)  # stable, also in reverse: ties keep their order
+    return [run_id for _, run_id in keyed] + last
+
+
+def _value_of(tracker: Tracker, run_id: str, kind: str, name: str) -> Any:
+    if kind == "metrics":
+        series = tracker.catalog.summary(run_id).get(name)
+        return None if series is None else series.last
+    if kind == "params":
+        return tracker.catalog.params(run_id).get(name)
+    if name == "id":
+        return run_id
+    meta = tracker.catalog.meta(run_id) or {}
+    if name == "duration_ms":
+        end_time = meta.get("end_time")
+        return None if end_time is None else end_time - meta["start_time"]
+    return meta.get(name)
+
+
+def _order_key(value: Any) -> tuple[int, Any] | None:
+    """What a value is ordered by: numbers before texts; None for what comes last."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 1, value if isinstance(value, str) else strict_json.dumps(value)
+    return 0, value

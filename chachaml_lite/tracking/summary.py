@@ -1,0 +1,135 @@
+"""What a series adds up to: count, first, last, least, greatest, carried forward point by point."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+#: How a value that is no finite number is spelled in JSON (the contract, section 1), here and on disk.
+SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+Number = int | float
+
+
+def spelled(value: Number) -> Number | str:
+    """`value` as strict JSON can hold it: itself, or one of the three spellings."""
+    if isinstance(value, int) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def number_from(value: object) -> Number | None:
+    """The number behind a value of a file or a body: itself, or one of the three spellings; None for anything else."""
+    if isinstance(value, str):
+        return SPELLED.get(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return None
+
+
+class SeriesSummary:
+    """One series, added up. `last` is the value at the greatest step, the last logged of several there: the "latest".
+
+    `first` is the value at the least step, the first logged of several there. `min` and `max` are over the finite
+    values, and None while there are none.
+    """
+
+    __slots__ = ("count", "first", "first_step", "last", "last_step", "max", "max_step", "min", "min_step", "nonfinite")
+
+    def __init__(self, step: int, value: Number) -> None:
+        """The summary of a series of one point."""
+        self.count = 0
+        self.nonfinite = 0
+        self.first: Number = value
+        self.last: Number = value
+        self.first_step = self.last_step = step
+        self.min: Number | None = None
+        self.max: Number | None = None
+        self.min_step = self.max_step = step
+        self.add(step, value)
+
+    def add(self, step: int, value: Number) -> None:
+        """One point more."""
+        self.count += 1
+        if step >= self.last_step:
+            self.last = value
+            self.last_step = step
+        elif step < self.first_step:
+            self.first = value
+            self.first_step = step
+        if value - value != 0:  # an infinity or NaN
+            self.nonfinite += 1
+            return
+        if self.min is None or self.max is None:
+            self.min = self.max = value
+            self.min_step = self.max_step = step
+        elif value < self.min:
+            self.min = value
+            self.min_step = step
+        elif value > self.max:
+            self.max = value
+            self.max_step = step
+
+    def copy(self) -> SeriesSummary:
+        """Another one of the same content."""
+        made = SeriesSummary.__new__(SeriesSummary)
+        for field in SeriesSummary.__slots__:
+            setattr(made, field, getattr(self, field))
+        return made
+
+    def public(self) -> dict[str, Any]:
+        """As the API shows it (the contract, section 3, `metric_summary`)."""
+        return {
+            "count": self.count,
+            "first": spelled(self.first),
+            "last": spelled(self.last),
+            "min": self.min,
+            "max": self.max,
+            "last_step": self.last_step,
+            "nonfinite": self.nonfinite,
+        }
+
+    def stored(self) -> dict[str, Any]:
+        """As summary.json holds it."""
+        steps = {"first_step": self.first_step, "min_step": self.min_step, "max_step": self.max_step}
+        return {**self.public(), **steps}
+
+
+#: The series of a run by key, in the order of first appearance. Replaced or added to under the run's lock; a value is
+#: never changed in place once it is here, so that readers need no lock.
+Summary = dict[str, SeriesSummary]
+
+
+def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Summary:
+    """`summary` carried forward by points of (key, value, step, timestamp); the given one stays as it is."""
+    summary = dict(summary)
+    copied: set[str] = set()
+    for key, value, step, _ in points:
+        series = summary.get(key)
+        if series is None:
+            summary[key] = SeriesSummary(step, value)
+            copied.add(key)
+        elif key in copied:
+            series.add(step, value)
+        else:
+            series = summary[key] = series.copy()
+            series.add(step, value)
+            copied.add(key)
+    return summary
+
+
+def from_stored(stored: object) -> Summary | None:
+    """The summary in the "metrics" of a summary.json; None when it isn't one."""
+    if not isinstance(stored, dict):
+        return None
+    summary: Summary = {}
+    for key, fields in stored.items():
+        made = SeriesSummary.__new__(SeriesSummary)
+        for field in SeriesSummary.__slots__:
+            value = fields.get(field) if isinstance(fields, dict) else None
+            number = number_from(value)
+            if number is None and not (field in ("min", "max") and value is None):
+                return None
+            setattr(made, field, number)
+        summary[key] = made
+    return summary

@@ -1,0 +1,35 @@
+"""Tags: short facts about a run that may change, also after its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import InvalidInput
+from .names import check_name, shown
+from .tracker import Tracker
+
+TagValue = str | int | float | bool
+
+
+def check_tags(tags: Mapping[str, object]) -> None:
+    """Raise InvalidInput where a key is no name, or a value no string, number, boolean or null."""
+    for key, value in tags.items():
+        check_name("tag", key)
+        if value is not None and not isinstance(value, (str, int, float, bool)):
+            raise InvalidInput(f"tag {shown(key)} must be a string, a number, a boolean, or null to remove it")
+
+
+def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None]) -> None:
+    """Set a run's tags, all or none; None removes one. Other tags stay. Raises InvalidInput, NotFound."""
+    check_tags(tags)
+    with tracker.locked_run(run_id) as meta:
+        before = meta.get("tags", {})
+        after = {key: value for key, value in {**before, **tags}.items() if value is not None}
+        if after != before or any(type(after[key]) is not type(before[key]) for key in after):
+            tracker.write_meta(run_id, {**meta, "tags": after})
+
+
+def get_tags(tracker: Tracker, run_id: str) -> dict[str, TagValue]:
+    """The tags of a run. Raises NotFound."""
+    tags: dict[str, TagValue] = tracker.meta(run_id).get("tags", {})
+    return tags

@@ -1,0 +1,91 @@
+"""Answers: JSON, and files that waitress sends by itself."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from flask import Response, request, send_file
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.wsgi import wrap_file
+
+from .. import strict_json
+
+#: What a page of ours may load: nothing but our own files. No inline script or style anywhere.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: For files that somebody uploaded: should a browser show one after all, it gets no origin and runs nothing.
+FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
+
+_OK = '{"ok": true}\n'
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """`value` as strict JSON, with a line end for people who read it in a terminal."""
+    return Response(strict_json.dumps(value) + "\n", status, mimetype="application/json")
+
+
+def ok() -> Response:
+    """What a write without anything to tell answers."""
+    return Response(_OK, mimetype="application/json")
+
+
+def with_etag(answer: Response) -> Response:
+    """The answer with an ETag of its bytes, or 304 where the client has them."""
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.add_etag()
+    answer.make_conditional(request)
+    return answer
+
+
+def not_modified(sha256: str) -> Response | None:
+    """304 when the client says that it has these bytes."""
+    if not request.if_none_match.contains(sha256):
+        return None
+    answer = Response(status=304)
+    answer.set_etag(sha256)
+    return answer
+
+
+def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_type: str) -> Response:
+    """A file as an attachment, whole or the one range that was asked for (RFC 9110, section 14).
+
+    It is handed over to waitress, which sends it without holding a thread, however slowly the client reads, from
+    where the file stands to where Content-Length says. Raises RequestedRangeNotSatisfiable.
+    """
+    start, stop, status = 0, size, 200
+    asked = request.range
+    if asked and asked.units == "bytes" and len(asked.ranges) == 1 and _range_applies(sha256):
+        found = asked.range_for_length(size)
+        if found is None:
+            file.close()
+            raise RequestedRangeNotSatisfiable(size, description=f"the file has {size} bytes")
+        (start, stop), status = found, 206
+        file.seek(start)
+    answer = send_file(
+        file,
+        mimetype=content_type,
+        as_attachment=True,
+        download_name=name.rpartition("/")[2],
+        conditional=False,
+        etag=False,
+    )
+    answer.status_code = status
+    answer.set_etag(sha256)
+    answer.content_length = stop - start
+    answer.headers["Accept-Ranges"] = "bytes"
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.headers["Content-Security-Policy"] = FILE_POLICY
+    if status == 206:
+        answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    if request.method == "HEAD":
+        file.close()
+    else:
+        answer.response = wrap_file(request.environ, file, 1024 * 1024)
+    return answer
+
+
+def _range_applies(sha256: str) -> bool:
+    condition = request.if_range
+    return condition.etag == sha256 if "If-Range" in request.headers else True

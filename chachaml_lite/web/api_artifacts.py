@@ -1,0 +1,56 @@
+"""Artifacts over HTTP: uploaded as raw bytes, listed, downloaded whole or in part."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, cast
+
+from flask import Blueprint, Response, request
+
+from ..errors import InvalidInput, TooLarge
+from ..tracking import artifacts
+from . import answers, bodies
+from .context import services, tracker
+from .queries import Query
+
+api = Blueprint("artifacts", __name__)
+
+
+@api.post("/api/w/runs/<run_id>/artifacts")
+def store_artifact(run_id: str) -> Response:
+    """Store the body as an artifact."""
+    query = Query(("name", "overwrite"))
+    bodies.require_type(bodies.OCTETS)
+    name = query.text("name")
+    if name is None:
+        raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
+    size, limit = request.content_length or 0, services().max_upload_bytes
+    if limit is not None and size > limit:
+        raise TooLarge(f"the upload has {size} bytes, and {limit} is the most here (--max-upload, CHACHAML_MAX_UPLOAD)")
+    stored = artifacts.store_artifact(
+        tracker(), run_id, name, cast(BinaryIO, request.stream), size, overwrite=query.flag("overwrite")
+    )
+    return answers.json_answer({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
+
+
+@api.get("/api/runs/<run_id>/artifacts")
+def list_artifacts(run_id: str) -> Response:
+    """The artifacts of a run."""
+    Query(())
+    return answers.with_etag(answers.json_answer(artifacts.listed_artifacts(tracker(), run_id)))
+
+
+@api.get("/api/artifacts/<run_id>/<path:name>/download")
+def download(run_id: str, name: str) -> Response:
+    """The bytes of an artifact; its id is the part of the path between the two words."""
+    Query(())
+    kept = answers.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if kept is not None:
+        return kept
+    artifact, file = artifacts.open_artifact(tracker(), run_id, name)
+    return answers.file_answer(
+        file,
+        name=artifact.name,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        content_type=artifacts.content_type(artifact.name),
+    )

@@ -1,0 +1,178 @@
+"""/api/w/runs and /api/runs: runs started, written to, ended, listed and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, request
+
+from ..errors import InvalidInput
+from ..tracking import checks, datasets, metrics, params, runs, search, tags
+from . import answers, bodies
+from .context import tracker
+from .queries import Query
+
+api = Blueprint("runs", __name__)
+
+# -- writing
+
+
+@api.post("/api/w/runs")
+def create_run() -> Response:
+    """Start a run."""
+    as_id = Query(("format",)).text("format")
+    if as_id not in (None, "id", "json"):
+        raise InvalidInput("format must be id (the bare id, as text) or json")
+    body = bodies.fields(
+        bodies.json_object(),
+        {"experiment": str},
+        {"name": str, "tags": dict, "parent_run_id": str, "created_by": str, "id": str},
+    )
+    run = runs.create_run(tracker(), runs.NewRun(**body))
+    if as_id == "id":
+        return Response(run["id"] + "\n", mimetype="text/plain")
+    return answers.json_answer(run)
+
+
+@api.post("/api/w/runs/<run_id>/params")
+def set_params(run_id: str) -> Response:
+    """Set params, all or none."""
+    Query(())
+    params.set_params(tracker(), run_id, bodies.json_object())
+    return answers.ok()
+
+
+@api.post("/api/w/runs/<run_id>/metrics")
+def log_metrics(run_id: str) -> Response:
+    """Add points, all or none."""
+    Query(())
+    logged = metrics.log_points(tracker(), run_id, bodies.metric_entries())
+    return Response(f'{{"ok": true, "logged": {logged}}}\n', mimetype="application/json")
+
+
+@api.post("/api/w/runs/<run_id>/end")
+def end_run(run_id: str) -> Response:
+    """End a run: by a body, by a shell's exit code, or by nothing, which is completed."""
+    exit_code = Query(("exit_code",)).integer("exit_code")
+    has_body = bool(request.content_length)
+    if exit_code is not None:
+        if has_body:
+            raise InvalidInput("send either a body or ?exit_code=N, not both")
+        body = {"status": "failed", "error": f"exit code {exit_code}"} if exit_code else {"status": "completed"}
+    elif has_body:
+        body = bodies.fields(bodies.json_object(), {"status": str}, {"error": str})
+    else:
+        body = {"status": "completed"}
+    runs.finish_run(tracker(), run_id, **body)
+    return answers.ok()
+
+
+@api.delete("/api/w/runs/<run_id>")
+def delete_run(run_id: str) -> Response:
+    """Remove a run."""
+    Query(())
+    runs.delete_run(tracker(), run_id)
+    return answers.ok()
+
+
+@api.post("/api/w/runs/<run_id>/tags")
+def set_tags(run_id: str) -> Response:
+    """Set tags; null removes one."""
+    tags.set_tags(tracker(), run_id, bodies.json_object())
+    return answers.ok()
+
+
+@api.post("/api/tags/<run_id>")
+def set_tag(run_id: str) -> Response:
+    """Set one tag, in chachaml's own spelling."""
+    body = bodies.json_object()
+    taken = bodies.fields(body, {"key": str}, {"value": (str, int, float, bool)})
+    if "value" not in body:
+        raise InvalidInput("the field 'value' is missing")
+    tags.set_tags(tracker(), run_id, {taken["key"]: body["value"]})
+    return answers.ok()
+
+
+@api.post("/api/w/runs/<run_id>/note")
+@api.post("/api/note/<run_id>")
+def set_note(run_id: str) -> Response:
+    """Replace the note."""
+    runs.set_note(tracker(), run_id, bodies.fields(bodies.json_object(), {"note": str}, {})["note"])
+    return answers.ok()
+
+
+@api.post("/api/w/runs/<run_id>/datasets")
+def log_dataset(run_id: str) -> Response:
+    """Add a data set."""
+    body = bodies.json_object()
+    bodies.refuse_unknown(body, datasets.FIELDS)
+    datasets.log_dataset(tracker(), run_id, body)
+    return answers.ok()
+
+
+# -- reading
+
+
+@api.get("/api/runs")
+def list_runs() -> Response:
+    """The runs that match, newest first or in the order asked for, a page of them."""
+    query = Query(
+        ("experiment", "status", "name", "created_by", "parent_run_id", "order_by", "limit", "offset"),
+        ("tag.", "param."),
+    )
+    wanted: dict[str, Any] = {
+        name: query.text(name)
+        for name in ("experiment", "status", "name", "created_by", "parent_run_id", "order_by")
+        if query.text(name) is not None
+    }
+    for name in ("limit", "offset"):
+        if (number := query.integer(name)) is not None:
+            wanted[name] = number
+    asked = search.RunQuery(**wanted, tags=query.under("tag."), params=query.under("param."))
+    ids, total = search.find_runs(tracker(), asked)
+    answer = answers.json_answer(runs.shown_runs(tracker(), ids))
+    answer.headers["X-Total-Count"] = str(total)
+    if asked.offset + len(ids) < total and ids:
+        pairs = [(name, value) for name, value in request.args.items(multi=True) if name != "offset"]
+        following = urlencode([*pairs, ("offset", asked.offset + len(ids))])
+        answer.headers["Link"] = f'</api/runs?{following}>; rel="next"'
+    return answers.with_etag(answer)
+
+
+@api.get("/api/runs/<run_id>")
+def get_run(run_id: str) -> Response:
+    """One run with everything but its points."""
+    Query(())
+    return answers.with_etag(answers.json_answer(runs.detailed_run(tracker(), run_id)))
+
+
+@api.get("/api/runs/<run_id>/metrics")
+def get_metrics(run_id: str) -> Response:
+    """The points of a run, series by series."""
+    query = Query(("key", "max_points", "since_step"))
+    max_points = query.integer("max_points")
+    if max_points is not None and max_points < 1:
+        raise InvalidInput("max_points must be 1 or more")
+    found = metrics.get_series(tracker(), run_id, query.text("key"), max_points, query.integer("since_step"))
+    return answers.with_etag(answers.json_answer(found))
+
+
+@api.get("/api/runs/<run_id>/check")
+def check_run(run_id: str) -> Response:
+    """200 when the run is good enough by every rule, else 422."""
+    query = Query(("rule", "baseline"), repeatable=("rule",))
+    report = checks.check_run(tracker(), run_id, query.texts("rule"), query.text("baseline"))
+    return answers.with_etag(answers.json_answer(report))
+
+
+@api.get("/api/tags/<run_id>")
+def get_tags(run_id: str) -> Response:
+    """The tags of a run."""
+    return answers.with_etag(answers.json_answer(tags.get_tags(tracker(), run_id)))
+
+
+@api.get("/api/datasets/<run_id>")
+def get_datasets(run_id: str) -> Response:
+    """The data sets of a run."""
+    return answers.with_etag(answers.json_answer(datasets.get_datasets(tracker(), run_id)))

@@ -1,0 +1,39 @@
+"""What `app` hands to the views: the tracker, and the few settings that HTTP needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from ..tracking.tracker import Tracker
+
+_KEY = "chachaml_lite"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the views work with. Sizes in bytes; None: no limit."""
+
+    tracker: Tracker
+    version: str
+    allowed_hosts: frozenset[str]
+    token: str | None
+    max_json_bytes: int
+    max_upload_bytes: int | None
+
+
+def provide(app: Flask, services: Services) -> None:
+    """Make `services` those of `app`."""
+    app.extensions[_KEY] = services
+
+
+def services() -> Services:
+    """The services of the app that is handling the request."""
+    return cast(Services, current_app.extensions[_KEY])
+
+
+def tracker() -> Tracker:
+    """The tracker of the app that is handling the request."""
+    return services().tracker

@@ -1,0 +1,91 @@
+"""The one table from what went wrong to HTTP; one JSON body for /api, one page for people."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from .. import errors
+from . import answers
+
+log = logging.getLogger(__name__)
+
+#: Most specific first.
+STATUS_OF: tuple[tuple[type[errors.ChachamlError], int], ...] = (
+    (errors.InvalidInput, 400),
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.TooLarge, 413),
+    (errors.CheckFailed, 422),
+    (errors.StorageFull, 507),
+    (errors.StorageBusy, 503),
+    (errors.StorageFault, 500),
+)
+
+#: What werkzeug raises, in our words; the details of the rest are its own.
+_HTTP: dict[int, tuple[str, str]] = {
+    404: ("not found", "no such route; GET /api/openapi.json and the README list them"),
+    405: ("method not allowed", "the Allow header of this answer names the methods that this route takes"),
+}
+_INTERNAL = "the server made a mistake; its log says which. Nothing was half-written"
+
+
+def install(app: Flask) -> None:
+    """Answer every error of `app` by this table."""
+    app.register_error_handler(errors.ChachamlError, _ours)
+    app.register_error_handler(OSError, _from_the_system)
+    app.register_error_handler(HTTPException, _from_werkzeug)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def wants_json() -> bool:
+    """Whether the request is for the API, where every answer is JSON or what the client asked for, never a page."""
+    return request.path == "/api" or request.path.startswith("/api/")
+
+
+def _ours(error: errors.ChachamlError) -> Response:
+    status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
+    if status >= 500:
+        log.error("%s %s: %s", request.method, request.path, error.detail, exc_info=error)
+    body = {"error": error.error, "detail": error.detail}
+    if isinstance(error, errors.CheckFailed):
+        body = {**error.report, **body}
+    answer = _answer(status, body)
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="chachaml-lite"'
+    if status == 503:
+        answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def _from_the_system(error: OSError) -> Response:
+    fault = errors.storage_fault(error)
+    fault.__cause__ = error
+    return _ours(fault)
+
+
+def _from_werkzeug(error: HTTPException) -> Response:
+    status = error.code or 500
+    name, detail = _HTTP.get(status, (error.name.lower(), error.description or error.name))
+    answer = _answer(status, {"error": name, "detail": detail})
+    for header, value in error.get_headers():
+        if header not in ("Content-Type", "Content-Length"):
+            answer.headers[header] = value
+    return answer
+
+
+def _unforeseen(error: Exception) -> Response:
+    log.error("%s %s: unforeseen", request.method, request.path, exc_info=error)
+    return _answer(500, {"error": "internal error", "detail": _INTERNAL})
+
+
+def _answer(status: int, body: dict[str, Any]) -> Response:
+    if wants_json():
+        return answers.json_answer(body, status)
+    page = render_template("error.html", status=status, **body)
+    return Response(page, status, mimetype="text/html")

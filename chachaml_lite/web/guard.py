@@ -1,0 +1,84 @@
+"""Who may ask: the hook in front of every route (the contract, sections 1 and 6).
+
+- The Host must be one of ours, by exact match: a page of another site that made its name point here (DNS rebinding)
+  has its own name in it.
+- A write that a browser sends for another site's page is refused, by Sec-Fetch-Site and by Origin.
+- Where a token is configured, every route but those in `OPEN` needs it, as `Authorization: Bearer` or in the cookie
+  that /login gives for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, request
+
+from ..errors import Forbidden, Unauthorized
+from .context import services
+
+#: Endpoints that need no token: a probe may ask whether the server is up, and who has the token must be able to say so.
+OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
+COOKIE = "chachaml_token"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def install(app: Flask) -> None:
+    """Put the guard in front of every route of `app`, those that don't exist included."""
+    app.before_request(_guard)
+
+
+def _guard() -> Response | None:
+    given = services()
+    host = request.headers.get("Host", "")
+    if host_name(host) not in given.allowed_hosts:
+        raise Forbidden(
+            "the Host header names a host that this server does not answer for; start it with --allowed-host NAME "
+            "for each name that it is reached by"
+        )
+    if request.method not in _SAFE:
+        _refuse_other_sites(host)
+    if given.token is not None and request.endpoint not in OPEN and not _bears(given.token):
+        if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+            return Response(status=303, headers={"Location": f"/login?next={quote(request.full_path.rstrip('?'))}"})
+        raise Unauthorized("this server needs its token; send the header Authorization: Bearer TOKEN")
+    return None
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host header, lower-case, without port and brackets; "" where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _refuse_other_sites(host: str) -> None:
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise Forbidden(
+            "a page of another site sent this write; writes are taken from this server's own pages and from programs"
+        )
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+        raise Forbidden(
+            "the Origin header names another site; writes are taken from this server's own pages and from programs"
+        )
+
+
+def _bears(token: str) -> bool:
+    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and same(sent.strip(), token):
+        return True
+    cookie = request.cookies.get(COOKIE)
+    return cookie is not None and same(cookie, cookie_for(token))
+
+
+def same(sent: str, expected: str) -> bool:
+    """Whether two secrets are equal, in a time that doesn't tell where they differ."""
+    return hmac.compare_digest(sent.encode("utf-8", "surrogateescape"), expected.encode())
+
+
+def cookie_for(token: str) -> str:
+    """What a browser keeps after logging in: it proves the token, and can't be turned back into it."""
+    return hmac.new(token.encode(), b"chachaml-lite browser session", hashlib.sha256).hexdigest()

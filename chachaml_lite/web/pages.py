@@ -1,0 +1,120 @@
+"""The pages for people: server-rendered, and whole without JavaScript."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Flask, Response, render_template, request
+
+from .. import strict_json
+from ..tracking import runs, search
+from . import answers
+from .context import tracker
+from .queries import Query
+
+pages = Blueprint("pages", __name__)
+
+_FILTERS = ("experiment", "status", "name")
+#: Columns of params and metrics each; the run's own page has them all.
+_MAX_COLUMNS = 6
+
+
+def install(app: Flask) -> None:
+    """Add the pages to `app`, and how they show numbers and times."""
+    app.register_blueprint(pages)
+    app.jinja_env.filters.update(number=shown_number, time=shown_time, duration=shown_duration, size=shown_size)
+
+
+@pages.get("/runs")
+def run_list() -> Response:
+    """The runs, newest first, with their params and metrics."""
+    query = Query((*_FILTERS, "offset"), ("tag.",))
+    filters: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name)}
+    tags = query.under("tag.")
+    asked = search.RunQuery(**filters, tags=tags, offset=query.integer("offset") or 0)
+    ids, total = search.find_runs(tracker(), asked)
+    shown = runs.shown_runs(tracker(), ids)
+    kept = {**filters, **{f"tag.{key}": value for key, value in tags.items()}}
+    return _page(
+        "runs.html",
+        runs=shown,
+        total=total,
+        offset=asked.offset,
+        filters=filters,
+        tags=tags,
+        previous=_offset_link(kept, max(0, asked.offset - asked.limit)) if asked.offset else None,
+        following=_offset_link(kept, asked.offset + asked.limit) if asked.offset + asked.limit < total else None,
+        param_columns=_columns(run["params"] for run in shown),
+        metric_columns=_columns(run["metrics"] for run in shown),
+        api=f"/api/runs?{urlencode(kept)}" if kept else "/api/runs",
+        host=request.host_url.rstrip("/"),
+    )
+
+
+@pages.get("/runs/<run_id>")
+def run_page(run_id: str) -> Response:
+    """One run."""
+    Query(())
+    run = runs.detailed_run(tracker(), run_id)
+    return _page("run.html", run=run, api=f"/api/runs/{run_id}", host=request.host_url.rstrip("/"))
+
+
+def _page(template: str, **context: Any) -> Response:
+    return answers.with_etag(Response(render_template(template, **context), mimetype="text/html"))
+
+
+def _offset_link(kept: dict[str, str], offset: int) -> str:
+    fields = {**kept, **({"offset": str(offset)} if offset else {})}
+    return f"/runs?{urlencode(fields)}" if fields else "/runs"
+
+
+def _columns(parts: Any) -> list[str]:
+    seen: dict[str, int] = {}
+    for part in parts:
+        for key in part:
+            seen[key] = seen.get(key, 0) + 1
+    return sorted(seen, key=lambda key: (-seen[key], key))[:_MAX_COLUMNS]
+
+
+def shown_number(value: Any) -> str:
+    """A value as a table shows it: a float with five significant digits, anything else in full, as JSON."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return value if isinstance(value, str) else strict_json.dumps(value)
+
+
+def shown_time(at_ms: int | None) -> str:
+    """A time of ours as text, to the second, UTC; "" for none, and for one that no calendar has."""
+    if at_ms is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def shown_duration(duration_ms: int | None) -> str:
+    """A duration as people say it: 0.4 s, 12 s, 3 min 20 s, 5 h 12 min, 2 d 3 h."""
+    if duration_ms is None:
+        return ""
+    seconds = duration_ms / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, below, smaller in ((86400, "d", (3600, "h")), (3600, "h", (60, "min")), (60, "min", (1, "s"))):
+        if whole >= unit:
+            rest = whole % unit // smaller[0]
+            return f"{whole // unit} {below}" + (f" {rest} {smaller[1]}" if rest else "")
+    return f"{whole} s"
+
+
+def shown_size(size: int) -> str:
+    """A number of bytes as people say it: 512 B, 1.5 kB, 2.0 GB."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.1f} {unit}" if unit != "B" else f"{size} B"
+        amount /= 1000
+    return f"{amount:.1f} TB"

@@ -1,0 +1,147 @@
+"""Fixtures: a fresh store and app for each test, a real server for what a test client can't show, tools or a reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from servers import Running, running
+from werkzeug.test import TestResponse
+
+from chachaml_lite.app import create_app
+from chachaml_lite.config import Config
+from chachaml_lite.store.store import Store
+from chachaml_lite.tracking.tracker import Tracker
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Where the store of this test is."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def make_app(data: Path) -> Iterator[Callable[..., Flask]]:
+    """An app on this test's store, with the settings given; the one before is closed first, as by a clean stop."""
+    opened: list[Store] = []
+
+    def make(**settings: Any) -> Flask:
+        while opened:
+            opened.pop().close()
+        config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
+        opened.append(Store(config.data, config.fsync))
+        app = create_app(config, Tracker.on(opened[-1]))
+        app.test_client_class = Client
+        return app
+
+    yield make
+    while opened:
+        opened.pop().close()
+
+
+class Client(FlaskClient):
+    """A client that reads each answer to its end, so that a downloaded file is closed."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        return super().open(*args, **{"buffered": True, **kwargs})
+
+
+@pytest.fixture
+def client(make_app: Callable[..., Flask]) -> FlaskClient:
+    """A client of an app with default settings."""
+    return make_app().test_client()
+
+
+@pytest.fixture
+def log_run(client: FlaskClient) -> Callable[..., str]:
+    """Log a run over HTTP, part by part as named, and give its id."""
+
+    def log(
+        experiment: str = "iris",
+        params: dict[str, Any] | None = None,
+        metrics: Any = None,
+        artifacts: dict[str, bytes] | None = None,
+        end: str | None = None,
+        **fields: Any,
+    ) -> str:
+        answer = client.post("/api/w/runs", json={"experiment": experiment, **fields})
+        assert answer.status_code == 200, answer.text
+        run_id: str = answer.get_json()["id"]
+        base = f"/api/w/runs/{run_id}"
+        answers = []
+        if params is not None:
+            answers.append(client.post(f"{base}/params", json=params))
+        if metrics is not None:
+            answers.append(client.post(f"{base}/metrics", json=metrics))
+        for name, content in (artifacts or {}).items():
+            answers.append(
+                client.post(
+                    f"{base}/artifacts",
+                    query_string={"name": name},
+                    data=content,
+                    content_type="application/octet-stream",
+                )
+            )
+        if end is not None:
+            answers.append(client.post(f"{base}/end", json={"status": end}))
+        assert [answer.status_code for answer in answers] == [200] * len(answers), [answer.text for answer in answers]
+        return run_id
+
+    return log
+
+
+@pytest.fixture
+def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Start a real server on this test's store, with the options given; all are ended with the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(*options: str, **variables: str) -> Running:
+            nonlocal count
+            count += 1
+            return stack.enter_context(running(data, tmp_path / f"server-{count}", *options, **variables))
+
+        yield start
+
+
+@pytest.fixture
+def server(serve: Callable[..., Running]) -> Running:
+    """A real server with default settings."""
+    return serve()
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    """The path of a program, by name; without it the test is skipped on a user's machine, and fails in CI."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found is None:
+            unavailable(f"{name} is not installed")
+        return str(found)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of the contract and the how-to, which stands beside the developers' checkouts only."""
+    if not SHARED.is_dir():
+        pytest.skip("the how-to and the contract are not beside this checkout; the README's examples cover the same")
+    return SHARED
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test on a user's machine; fail it in CI, where nothing is skipped for want of a tool."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

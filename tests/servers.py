@@ -1,0 +1,83 @@
+"""Real servers for tests: the command itself, on a free port, with a store of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Well beyond any honest wait on a loaded machine of two cores. A wait ends on an event; this ends a hang.
+PATIENCE_SECONDS = 60
+_POLL_SECONDS = 0.01
+
+
+@dataclass
+class Running:
+    """A server process that takes requests."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        """What the server has printed so far, on both streams."""
+        return self.log_file.read_text(errors="replace")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the process by a signal; its exit code (negative: the signal that killed it)."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """End the process without giving it a moment."""
+        self.stop(signal.SIGKILL)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without what would configure a server, and with `variables`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHACHAML_")}
+    return {**kept, **variables}
+
+
+def start(data: Path, scratch: Path, *options: str, port: int = 0, **variables: str) -> Running:
+    """Start `chachaml-lite serve`, on a free port unless told, and wait until it takes requests.
+
+    AssertionError, with what it printed, when it ends instead.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    ready, log_file = scratch / "ready", scratch / "server.log"
+    ready.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "chachaml_lite", "serve", "--port", str(port), "--data", str(data)]
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--ready-file", str(ready), *options], stdout=log, stderr=log, env=environment(**variables)
+        )
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not ready.exists():
+        assert process.poll() is None, f"the server ended with {process.returncode}: {log_file.read_text()}"
+        assert time.monotonic() < deadline, f"the server did not get ready: {log_file.read_text()}"
+        time.sleep(_POLL_SECONDS)
+    return Running(ready.read_text().strip(), data, process, log_file)
+
+
+@contextlib.contextmanager
+def running(data: Path, scratch: Path, *options: str, **variables: str) -> Iterator[Running]:
+    """A started server, ended when the block is left."""
+    server = start(data, scratch, *options, port=0, **variables)
+    try:
+        yield server
+    finally:
+        server.stop()
