@@ -30,9 +30,10 @@ def temporary(path: str) -> str:
     return f"{folder}/.{name}.tmp"
 
 
-def replace_file(path: str, content: bytes, durability: Durability) -> Stamp:
+def replace_file(path: str, content: bytes, durability: Durability | None) -> Stamp:
     """Give `path` new content, in one rename: a reader sees the old or the new, never a part. Returns its stamp.
 
+    `durability` None: nothing is forced to the disk, for what can be made anew.
     Raises OSError; then the old content stands and no temporary is left.
     """
     prepared = temporary(path)
@@ -40,16 +41,18 @@ def replace_file(path: str, content: bytes, durability: Durability) -> Stamp:
     try:
         try:
             write_all(descriptor, content)
-            durability.sync(descriptor)
-            stamp = stamp_of(os.fstat(descriptor))
+            if durability:
+                durability.sync(descriptor)
+            os.rename(prepared, path)
+            stamp = stamp_of(os.fstat(descriptor))  # after the rename, which changes the ctime
         finally:
             os.close(descriptor)
-        os.rename(prepared, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(prepared)
         raise
-    durability.sync_folder(os.path.dirname(path))
+    if durability:
+        durability.sync_folder(os.path.dirname(path))
     return stamp
 
 

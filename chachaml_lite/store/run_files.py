@@ -68,6 +68,10 @@ class RunFiles:
         """Write one of a run's JSON files anew. OSError; then the old content stands."""
         return replace_file(self._places.run_file(run_id, name), _readable(value), self._durability)
 
+    def keep_rebuildable(self, run_id: str, name: str, value: dict[str, Any]) -> None:
+        """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError."""
+        replace_file(self._places.run_file(run_id, name), (strict_json.dumps(value) + "\n").encode(), None)
+
     def append_points(self, run_id: str, lines: str) -> Stamp:
         """Append lines to metrics.jsonl; returns its stamp after that. OSError; then nothing is added."""
         path = self._places.run_file(run_id, layout.METRICS)

@@ -19,6 +19,7 @@ from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
 from .run_files import RunFiles
 from .scan import Folders, FolderScan
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,16 @@ class Store:
         self._scan = FolderScan(places.runs)
         self._run_locks = NamedLocks()
         self._model_locks = NamedLocks()
+        self.watch = Watch(places.runs)
         self._sweep(after_a_kill=self._lock.after_a_kill)
 
     def run_folders(self) -> Folders:
         """The folders in runs/, as they are now."""
         return self._scan.folders()
+
+    def watch_run(self, run_id: str) -> bool:
+        """Have `watch` tell of what happens in a run's folder; False where it can't."""
+        return self.watch.add(run_id, self._places.run(run_id))
 
     def locked_run(self, run_id: str) -> AbstractContextManager[None]:
         """Hold a run, so that what a rule has checked still holds when it acts. Taken before a model's lock."""
@@ -64,6 +70,7 @@ class Store:
 
     def close(self) -> None:
         """Sync what waits, and give the store back."""
+        self.watch.close()
         self._durability.close()
         self._lock.release()
 

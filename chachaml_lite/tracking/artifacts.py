@@ -9,8 +9,9 @@ from ..errors import Conflict, InvalidInput, NotFound
 from ..store import disk_names
 from ..store.blobs import Upload
 from ..store.reading import Damaged
-from .catalog import Artifact, Artifacts
+from .catalog import Run
 from .names import check_artifact_name, shown
+from .records import ARTIFACTS, META, Artifact, Artifacts
 from .tracker import Tracker
 
 # Python's own table alone: what the machine's /etc/mime.types adds would make answers differ by machine.
@@ -26,29 +27,29 @@ def store_artifact(
     artifact's name or below one, or a model version is pinned to what would be replaced). Then nothing is stored.
     """
     check_artifact_name(name)
-    with tracker.open_run(run_id):
-        _refuse_overlap(tracker.catalog.artifacts(run_id), name)
+    with tracker.open_run(run_id, ARTIFACTS) as run:
+        _refuse_overlap(run.artifacts, name)
     try:
         upload = tracker.store.blobs.receive(stream, expected_bytes)
     except ValueError as fault:
         raise InvalidInput(f"the upload broke off: {fault}") from fault
     try:
-        with tracker.open_run(run_id):
-            return _place(tracker, run_id, name, upload, overwrite=overwrite)
+        with tracker.open_run(run_id, ARTIFACTS) as run:
+            return _place(tracker, run, name, upload, overwrite=overwrite)
     finally:
         tracker.store.blobs.discard(upload)
 
 
-def _place(tracker: Tracker, run_id: str, name: str, upload: Upload, *, overwrite: bool) -> Artifact:
-    artifacts = tracker.catalog.artifacts(run_id)
-    tracker.catalog.refuse_damaged(run_id, "artifacts")
+def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: bool) -> Artifact:
+    artifacts = run.artifacts
+    run.refuse_damaged(ARTIFACTS)
     _refuse_overlap(artifacts, name)
     existing = artifacts.get(name)
     if existing is not None:
-        if existing.sha256 == upload.sha256 and _is_there(tracker, run_id, existing):
+        if existing.sha256 == upload.sha256 and _is_there(tracker, run.id, existing):
             return existing
         if existing.sha256 != upload.sha256:
-            _refuse_replacing(tracker, run_id, existing, overwrite=overwrite)
+            _refuse_replacing(tracker, run.id, existing, overwrite=overwrite)
     spelled = disk_names.spellings([*artifacts, name])[name]
     if not disk_names.fits(spelled):
         raise InvalidInput(
@@ -56,8 +57,8 @@ def _place(tracker: Tracker, run_id: str, name: str, upload: Upload, *, overwrit
             "and is too long to be told apart on disk"
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
-    stamp = tracker.store.blobs.place(run_id, spelled, upload, artifact._asdict())
-    tracker.catalog.put(run_id, "artifacts", {**artifacts, name: artifact}, stamp)
+    stamp = tracker.store.blobs.place(run.id, spelled, upload, artifact._asdict())
+    tracker.catalog.put(run, ARTIFACTS, {**artifacts, name: artifact}, stamp)
     return artifact
 
 
@@ -97,8 +98,7 @@ def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, over
 
 def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
     """An artifact by its name. Raises NotFound, for the run or the artifact."""
-    tracker.meta(run_id)
-    artifact = tracker.catalog.artifacts(run_id).get(name)
+    artifact = tracker.run(run_id, (META, ARTIFACTS)).artifacts.get(name)
     if artifact is None:
         raise NotFound(
             "artifact", f"the run has no artifact {shown(name)}; GET /api/runs/{run_id}/artifacts lists them"
@@ -108,9 +108,9 @@ def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
 
 def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, BinaryIO]:
     """An artifact and its bytes, as they belong together, open to read. Raises NotFound."""
-    with tracker.locked_run(run_id):
+    with tracker.locked_run(run_id, ARTIFACTS) as run:
         artifact = get_artifact(tracker, run_id, name)
-        spelled = disk_names.spellings(tracker.catalog.artifacts(run_id))[name]
+        spelled = disk_names.spellings(run.artifacts)[name]
         try:
             return artifact, tracker.store.blobs.open(run_id, spelled)
         except (FileNotFoundError, Damaged) as fault:
@@ -119,11 +119,10 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
             ) from fault
 
 
-def listed_artifacts(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
-    """The artifacts of a run as the API lists them, by name. Raises NotFound."""
-    tracker.meta(run_id)
-    artifacts = tracker.catalog.artifacts(run_id)
-    return [shown_artifact(run_id, artifacts[name]) for name in sorted(artifacts)]
+def listed_artifacts(run: Run) -> list[dict[str, Any]]:
+    """The artifacts of a run as the API lists them, by name."""
+    artifacts = run.artifacts
+    return [shown_artifact(run.id, artifacts[name]) for name in sorted(artifacts)]
 
 
 def shown_artifact(run_id: str, artifact: Artifact) -> dict[str, Any]:

@@ -1,276 +1,284 @@
 """The runs of a store as they are on disk now, each part kept in memory while its file is the one that was read.
 
-What is checked when a run is asked for, and what it costs: one lstat of runs/ (is the folder still there?), and one
-of the file behind each part that is wanted, 2 µs each. A file that was changed behind the server's back differs in its
-stamp and is read again, so a run that is copied in, edited or removed by hand is seen on the next request.
+A run that is copied in, changed by hand or removed behind the server's back is seen on the next request. What is
+checked for that, and what it costs:
 
-Damage is never raised to a caller: a run whose meta.json can't be believed is no run (None), another damaged part is
-empty, and both are counted, and named in the log once.
+- One run is asked for (`run`): one lstat of runs/ (is the folder still there?), and one of each file that matters, 2 µs
+  each. A file whose stamp differs is read again.
+- All runs are asked for (`newest`): one lstat of runs/, one read of the kernel's list of touched folders (see
+  `store.watch`), and the four lstats for each run that is on it. Runs that can't be watched are looked at each time,
+  10 µs each.
 """
 
 from __future__ import annotations
 
+import bisect
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+import secrets
+import threading
+import time
+from typing import Any
 
 from ..errors import StorageFault
-from ..store import layout
-from ..store.reading import NO_FILE, Damaged, Stamp
+from ..store.reading import NO_FILE, Stamp
 from ..store.store import Store
-from . import series
 from .names import is_run_id
-from .summary import Summary, added_up, from_stored
+from .records import ARTIFACTS, FILES, META, PARAMS, SUMMARY, Artifacts, Kept, keep_summary, read_part
+from .summary import Summary
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-STATUSES = ("running", "completed", "failed")
-
-
-class Kept(NamedTuple):
-    """A part of a run: its value as of a stamp, and what is wrong with its file, if anything is."""
-
-    stamp: Stamp
-    value: Any
-    damage: str | None = None
+_ALL = (META, PARAMS, SUMMARY, ARTIFACTS)
+#: Beyond so many changed runs the order is made anew, not mended.
+_MANY = 500
 
 
 class Run:
-    """One run, as far as it has been read. `meta` and the other values are never changed in place."""
+    """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
 
-    __slots__ = ("artifacts", "id", "meta", "params", "summary")
+    __slots__ = ("_kept", "_stamps", "_store", "id", "key")
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store = store
         self.id = run_id
-        self.meta: Kept | None = None
-        self.params: Kept | None = None
-        self.summary: Kept | None = None
-        self.artifacts: Kept | None = None
+        self._stamps: list[Stamp] = [NO_FILE] * 4
+        self._kept: list[Kept | None] = [None] * 4
+        #: Where the run stands among all (by start time, then id); None while it is no good run.
+        self.key: tuple[int, str] | None = None
 
+    @property
+    def meta(self) -> dict[str, Any]:
+        """meta.json. Only a good run is handed out, so there is one."""
+        meta: dict[str, Any] = self.part(META).value
+        return meta
 
-class Artifact(NamedTuple):
-    """The last upload under a name."""
+    @property
+    def params(self) -> dict[str, Any]:
+        """params.json; none where there is no such file."""
+        params: dict[str, Any] = self.part(PARAMS).value
+        return params
 
-    name: str
-    sha256: str
-    size: int
-    timestamp: int
+    @property
+    def summary(self) -> Summary:
+        """What the run's points add up to, by key."""
+        summary: Summary = self.part(SUMMARY).value
+        return summary
 
+    @property
+    def artifacts(self) -> Artifacts:
+        """The run's artifacts by name."""
+        artifacts: Artifacts = self.part(ARTIFACTS).value
+        return artifacts
 
-Artifacts = dict[str, Artifact]
+    @property
+    def last_write_ms(self) -> int:
+        """When one of the run's files was last written, in ms since 1970, by the file system's clock."""
+        return max(stamp.mtime_ns for stamp in self._stamps) // 1_000_000
+
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """The state of the run's files: the same as long as nothing was written."""
+        return tuple(self._stamps)
+
+    def part(self, number: int) -> Kept:
+        """A part with its stamp and its damage."""
+        kept = self._kept[number]
+        if kept is not None and kept.stamp == self._stamps[number]:
+            return kept
+        if number != SUMMARY:
+            return self._read(number)
+        # Points may be many: whoever is just adding some has them added up already when the lock is free.
+        with self._store.locked_run(self.id):
+            self.look((SUMMARY,))
+            kept = self._kept[SUMMARY]
+            return kept if kept is not None and kept.stamp == self._stamps[SUMMARY] else self._read(SUMMARY)
+
+    def _read(self, number: int) -> Kept:
+        before = self._kept[number]
+        kept = read_part(self._store, self.id, number, self._stamps[number])
+        if kept.damage and not (before and before.damage == kept.damage):
+            log.warning("run %r is damaged: %s", self.id, kept.damage)
+        # Should the file have changed since it was looked at, what was read is the newer.
+        self._stamps[number] = kept.stamp
+        self._kept[number] = kept
+        if number == SUMMARY and not kept.is_stored and self.part(META).value and self.meta["status"] != "running":
+            keep_summary(self._store, self.id, kept)
+        return kept
+
+    def look(self, numbers: tuple[int, ...] = _ALL) -> bool:
+        """Look at the files behind some parts; whether one isn't what it was."""
+        changed = False
+        for number in numbers:
+            stamp = self._store.runs.stamp(self.id, FILES[number])
+            if stamp != self._stamps[number]:
+                self._stamps[number] = stamp
+                changed = True
+        return changed
+
+    def put(self, number: int, value: Any, stamp: Stamp) -> None:
+        """Keep what was just written to a part's file."""
+        kept = self._kept[number]
+        self._stamps[number] = stamp
+        self._kept[number] = Kept(stamp, value, kept.damage if kept else None)
+
+    def refuse_damaged(self, number: int) -> None:
+        """Raise StorageFault where a write would build on a file that can't be believed."""
+        damage = self.part(number).damage
+        if damage:
+            raise StorageFault(f"{damage}, so nothing is written to it; mend or move that file of the run first")
+
+    def damage(self) -> str | None:
+        """What is wrong with the run's files; None when nothing is. Reads all of them."""
+        numbers = _ALL if self.part(META).value is not None else (META,)
+        return "; ".join(text for number in numbers if (text := self.part(number).damage)) or None
 
 
 class Catalog:
-    """Every run of one store, by id. Reading needs no lock; what is put in is put in under the run's lock."""
+    """Every run of one store. Reading needs no lock; what is put into a run is put in under that run's lock."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._runs: dict[str, Run] = {}
         self._ids: frozenset[str] = frozenset()
         self._folded: dict[str, str] = {}
-        self._not_runs: dict[str, str] = {}
+        self._not_runs: frozenset[str] = frozenset()
+        self._strays: frozenset[str] = frozenset()
+        self._lock = threading.RLock()  # for what is about all runs: which there are, and their order
+        self._order: list[tuple[int, str]] = []
+        self._unseen: set[str] = set()
+        self._unwatched: set[str] = set()
+        self._changes = 0
+        self._born = secrets.token_hex(4)
 
-    # -- which runs there are
+    # -- one run
 
-    def ids(self) -> frozenset[str]:
-        """The ids that folders in runs/ have now, whether or not there is a good run inside."""
-        found = self._store.run_folders()
-        if found.folders is not self._ids:
-            folders = found.folders
-            for gone in self._ids - folders:
-                self._runs.pop(gone, None)
-            not_runs = {name: "not a run's id" for name in folders if not is_run_id(name)}
-            for name in (not_runs.keys() | found.strays) - self._not_runs.keys():
-                log.warning("runs/%r is passed over: no run can have that name", name)
-            self._not_runs = not_runs
-            self._folded = {name.lower(): name for name in folders}
-            self._ids = folders
-        return self._ids
+    def run(self, run_id: str, numbers: tuple[int, ...] = _ALL) -> Run | None:
+        """A run, with the files behind these parts looked at now; None where there is no good one."""
+        if run_id not in self.ids() or not is_run_id(run_id):
+            return None
+        run = self._runs.get(run_id) or self._runs.setdefault(run_id, Run(self._store, run_id))
+        if run.look(numbers):
+            self._note(run)
+        return None if run.part(META).value is None else run
+
+    def known(self, run_id: str) -> bool:
+        """Whether there is a folder of that id now, with a good run in it or not."""
+        return run_id in self.ids() and is_run_id(run_id)
 
     def spelled_alike(self, run_id: str) -> str | None:
         """The id that exists and differs from `run_id` in nothing but case, or not at all."""
         self.ids()
         return self._folded.get(run_id.lower())
 
-    def known(self, run_id: str) -> bool:
-        """Whether a folder of that id is there now."""
-        return run_id in self.ids() and is_run_id(run_id)
+    def put(self, run: Run, number: int, value: Any, stamp: Stamp) -> None:
+        """Keep what was just written to a part of a run."""
+        run.put(number, value, stamp)
+        self._note(run)
 
-    def runs(self) -> Iterator[str]:
-        """The ids of all good runs, in no order."""
-        for run_id in self.ids():
-            if self.meta(run_id) is not None:
-                yield run_id
+    # -- all runs
 
-    def damaged(self) -> dict[str, str]:
-        """What is wrong, by folder in runs/; everything is looked at for that."""
-        damage = dict(self._not_runs)
-        for run_id in self.ids() - self._not_runs.keys():
-            if self.meta(run_id) is not None:
-                self.params(run_id), self.summary(run_id), self.artifacts(run_id)
-            run = self._runs.get(run_id)
-            parts = (run.meta, run.params, run.summary, run.artifacts) if run else ()
-            texts = [part.damage for part in parts if part and part.damage]
-            if texts:
-                damage[run_id] = "; ".join(texts)
+    def ids(self) -> frozenset[str]:
+        """The ids that folders in runs/ have now, whether or not there is a good run inside."""
+        found = self._store.run_folders()
+        if found.folders is not self._ids:
+            with self._lock:
+                self._take_ids(found.folders, found.strays)
+        return self._ids
+
+    def newest(self) -> list[Run]:
+        """Every good run, newest first (by start time, then id, both descending), as they are on disk now."""
+        with self._lock:
+            self._refresh()
+            return [self._runs[run_id] for _, run_id in reversed(self._order)]
+
+    def page(self, offset: int, limit: int) -> tuple[list[Run], int]:
+        """A page of `newest`, and the number of all."""
+        with self._lock:
+            self._refresh()
+            end = len(self._order) - offset
+            wanted = self._order[max(0, end - limit) : max(0, end)]
+            return [self._runs[run_id] for _, run_id in reversed(wanted)], len(self._order)
+
+    def version(self) -> str:
+        """A text that is another one whenever anything of any run has changed: what an ETag of a list is made of."""
+        with self._lock:
+            self._refresh()
+            return f"{self._born}-{self._changes}"
+
+    def damaged(self, within_seconds: float) -> dict[str, str]:
+        """What is wrong, by folder in runs/, as far as a time allows: every file has to be read once for it."""
+        with self._lock:
+            self._refresh()
+            runs = [run for run_id, run in self._runs.items() if run_id in self._ids]
+        deadline = time.monotonic() + within_seconds
+        damage = dict.fromkeys(self._not_runs, "not a run's id")
+        for run in runs:
+            text = run.damage()
+            if text:
+                damage[run.id] = text
+            if time.monotonic() > deadline:
+                break
         return damage
 
-    # -- the parts of a run
+    def count(self) -> int:
+        """The number of good runs."""
+        with self._lock:
+            self._refresh()
+            return len(self._order)
 
-    def meta(self, run_id: str) -> dict[str, Any] | None:
-        """meta.json; None where there is no run, or a damaged one."""
-        if not self.known(run_id):
-            return None
-        return self._part(run_id, "meta", layout.META, self._read_meta, None)
+    def _take_ids(self, folders: frozenset[str], strays: frozenset[str]) -> None:
+        not_runs = frozenset(name for name in folders - self._ids if not is_run_id(name)) | (self._not_runs & folders)
+        for name in (not_runs | strays) - self._not_runs - self._strays:
+            log.warning("runs/%r is passed over: it is no folder of a run", name)
+        for gone in self._ids - folders:
+            run = self._runs.pop(gone, None)
+            if run is not None:
+                self._place(run, None)
+            self._unwatched.discard(gone)
+        self._unseen = (self._unseen | (folders - self._ids)) & folders - not_runs
+        self._not_runs, self._strays = not_runs, strays
+        self._folded = {name.lower(): name for name in folders}
+        self._ids = folders
+        self._changes += 1
 
-    def params(self, run_id: str) -> dict[str, Any]:
-        """params.json; none where there is no such file."""
-        return self._part(run_id, "params", layout.PARAMS, self._read_params, {})
+    def _refresh(self) -> None:
+        ids = self.ids()
+        touched = self._store.watch.touched()
+        changed = set(self._runs) if touched is None else (touched & self._runs.keys()) | self._unwatched
+        unseen, self._unseen = self._unseen, set()
+        for run_id in unseen:
+            # Watched before it is read: what happens in between is then heard of.
+            if not self._store.watch_run(run_id):
+                self._unwatched.add(run_id)
+            self._runs.setdefault(run_id, Run(self._store, run_id))
+        changed |= unseen
+        many = len(changed) > _MANY
+        for run_id in changed:
+            if run_id in ids:
+                run = self._runs[run_id]
+                if run.look():
+                    self._note(run, in_order=not many)
+        if many:
+            self._order = sorted(run.key for run in self._runs.values() if run.key is not None)
 
-    def summary(self, run_id: str) -> Summary:
-        """What the run's points add up to."""
-        return self._part(run_id, "summary", layout.METRICS, self._read_summary, {})
-
-    def artifacts(self, run_id: str) -> Artifacts:
-        """The run's artifacts by name, in the order in which the names were first stored."""
-        return self._part(run_id, "artifacts", layout.ARTIFACTS, self._read_artifacts, {})
-
-    def refuse_damaged(self, run_id: str, part: str) -> None:
-        """Raise StorageFault where a write would build on a file that can't be believed. The part has been read."""
-        kept: Kept | None = getattr(self._runs[run_id], part)
-        if kept and kept.damage:
-            raise StorageFault(f"{kept.damage}, so nothing is written to it; mend or move that file of the run first")
-
-    def put(self, run_id: str, part: str, value: Any, stamp: Stamp) -> None:
-        """Keep what was just written to a part's file."""
-        kept: Kept | None = getattr(self._run(run_id), part)
-        setattr(self._runs[run_id], part, Kept(stamp, value, kept.damage if kept else None))
-
-    def keep_summary(self, run_id: str) -> None:
-        """Write what the points of an ended run add up to beside them, so that they need not be read again for a list.
-
-        It is believed only while it names the size and mtime of metrics.jsonl. That it can't be written is no fault:
-        it is rebuilt when it is missing.
-        """
-        summary = self.summary(run_id)
-        kept = self._run(run_id).summary
-        if kept is None or kept.stamp == NO_FILE:
-            return
-        stored = {
-            "size": kept.stamp.size,
-            "mtime_ns": kept.stamp.mtime_ns,
-            "damage": kept.damage,
-            "metrics": {key: series.stored() for key, series in summary.items()},
-        }
-        try:
-            self._store.runs.replace(run_id, layout.SUMMARY, stored)
-        except OSError as fault:
-            log.info("no summary.json for run %r: %s", run_id, fault)
-
-    def last_write_ns(self, run_id: str) -> int:
-        """When one of the run's files was last written, in ns since 1970."""
-        names = (layout.META, layout.PARAMS, layout.METRICS, layout.ARTIFACTS)
-        return max(self._store.runs.stamp(run_id, name).mtime_ns for name in names)
-
-    def _run(self, run_id: str) -> Run:
-        return self._runs.get(run_id) or self._runs.setdefault(run_id, Run(run_id))
-
-    def _part(
-        self, run_id: str, part: str, name: str, read: Callable[[str, Stamp], tuple[T, str | None, Stamp]], nothing: T
-    ) -> T:
-        run = self._run(run_id)
-        kept: Kept | None = getattr(run, part)
-        stamp = self._store.runs.stamp(run_id, name)
-        if kept is not None and kept.stamp == stamp:
-            value: T = kept.value
-            return value
-        value, damage = nothing, None
-        if stamp != NO_FILE or part == "meta":
-            try:
-                value, damage, stamp = read(run_id, stamp)
-            except Damaged as fault:
-                damage = str(fault)
-            except FileNotFoundError:
-                damage = f"no {name}" if part == "meta" else None
-            except OSError as fault:
-                damage = f"{name} can't be read: {fault.strerror}"
-        if damage and not (kept and kept.damage == damage):
-            log.warning("run %r is damaged: %s", run_id, damage)
-        setattr(run, part, Kept(stamp, value, damage))
-        return value
-
-    def _read_meta(self, run_id: str, _: Stamp) -> tuple[dict[str, Any] | None, str | None, Stamp]:
-        meta, stamp = self._store.runs.read_object(run_id, layout.META)
-        fault = fault_of_meta(meta)
-        return (None, fault, stamp) if fault else (meta, None, stamp)
-
-    def _read_params(self, run_id: str, _: Stamp) -> tuple[dict[str, Any], str | None, Stamp]:
-        params, stamp = self._store.runs.read_object(run_id, layout.PARAMS)
-        return params, None, stamp
-
-    def _read_summary(self, run_id: str, found: Stamp) -> tuple[Summary, str | None, Stamp]:
-        try:
-            stored, _ = self._store.runs.read_object(run_id, layout.SUMMARY)
-            if (stored.get("size"), stored.get("mtime_ns")) == (found.size, found.mtime_ns):
-                summary, damage = from_stored(stored.get("metrics")), stored.get("damage")
-                if summary is not None and (damage is None or isinstance(damage, str)):
-                    return summary, damage, found
-        except (OSError, Damaged):
-            pass
-        points, damaged, stamp = series.read_points(self._store, run_id)
-        return added_up({}, points), _damaged_lines(layout.METRICS, damaged), stamp
-
-    def _read_artifacts(self, run_id: str, _: Stamp) -> tuple[Artifacts, str | None, Stamp]:
-        records, damaged, stamp = self._store.runs.read_records(run_id, layout.ARTIFACTS)
-        artifacts: Artifacts = {}
-        for record in records:
-            artifact = _artifact(record)
-            if artifact is None:
-                damaged += 1
+    def _note(self, run: Run, *, in_order: bool = True) -> None:
+        """Take notice of a run that changed."""
+        meta = run.part(META).value
+        key = None if meta is None else (meta["start_time"], run.id)
+        with self._lock:
+            self._changes += 1
+            if in_order:
+                self._place(run, key)
             else:
-                artifacts[artifact.name] = artifact
-        return artifacts, _damaged_lines(layout.ARTIFACTS, damaged), stamp
+                run.key = key
 
-
-def _damaged_lines(name: str, damaged: object) -> str | None:
-    return f"{name} has {damaged} damaged lines" if damaged else None
-
-
-def _artifact(record: dict[str, Any]) -> Artifact | None:
-    name, sha256, size, timestamp = (record.get(field) for field in Artifact._fields)
-    if (
-        isinstance(name, str)
-        and name
-        and isinstance(sha256, str)
-        and isinstance(size, int)
-        and isinstance(timestamp, int)
-    ):
-        return Artifact(name, sha256, size, timestamp)
-    return None
-
-
-_META_TYPES: dict[str, tuple[type, ...]] = {
-    "experiment": (str,),
-    "name": (str, type(None)),
-    "start_time": (int,),
-    "end_time": (int, type(None)),
-    "error": (str, type(None)),
-    "tags": (dict,),
-    "note": (str, type(None)),
-    "datasets": (list,),
-    "parent_run_id": (str, type(None)),
-    "created_by": (str, type(None)),
-}
-_META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
-
-
-def fault_of_meta(meta: dict[str, Any]) -> str | None:
-    """Why a JSON object can't be a run's meta.json; None when it can."""
-    for field, types in _META_TYPES.items():
-        if not isinstance(meta.get(field, _META_DEFAULTS.get(field)), types):
-            return f"{layout.META} has no good {field}"
-    if meta.get("status") not in STATUSES:
-        return f"{layout.META} has no good status"
-    return None
+    def _place(self, run: Run, key: tuple[int, str] | None) -> None:
+        if run.key == key:
+            return
+        if run.key is not None:
+            at = bisect.bisect_left(self._order, run.key)
+            if at < len(self._order) and self._order[at] == run.key:
+                del self._order[at]
+        if key is not None:
+            bisect.insort(self._order, key)
+        run.key = key

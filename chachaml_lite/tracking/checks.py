@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CheckFailed, InvalidInput, NotFound
 from .models import get_version
 from .names import check_name, shown
-from .summary import Number, spelled
+from .summary import Number, Summary, spelled
 from .tracker import Tracker
 
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {
@@ -76,18 +76,14 @@ def find_baseline(tracker: Tracker, run_id: str, baseline: str) -> str:
     """The id of the run that a baseline means: an id, `production:MODEL`, or `latest:EXPERIMENT`. Raises NotFound."""
     kind, colon, name = baseline.partition(":")
     if not colon:
-        tracker.meta(baseline)
+        tracker.run(baseline)
         return baseline
     if kind == "production":
         return get_version(tracker, name, "production").run_id
     if kind == "latest":
-        ended = []
-        for other in tracker.catalog.ids():
-            meta = tracker.catalog.meta(other)
-            if meta and other != run_id and meta["experiment"] == name and meta["status"] == "completed":
-                ended.append((meta["start_time"], other))
-        if ended:
-            return max(ended)[1]
+        for run in tracker.catalog.newest():
+            if run.meta["experiment"] == name and run.meta["status"] == "completed" and run.id != run_id:
+                return run.id
         raise NotFound("run", f"the experiment {shown(name)} has no other completed run to be the baseline")
     raise InvalidInput("baseline must be a run's id, production:MODEL, or latest:EXPERIMENT")
 
@@ -100,11 +96,10 @@ def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str
     if not rules:
         raise InvalidInput("no rule; send at least one, as in ?rule=accuracy>=0.9")
     parsed = [parse_rule(text) for text in rules]
-    tracker.meta(run_id)
-    values = tracker.catalog.summary(run_id)
-    against = {}
+    values = tracker.run(run_id).summary
+    against: Summary = {}
     if baseline is not None:
-        against = tracker.catalog.summary(find_baseline(tracker, run_id, baseline))
+        against = tracker.run(find_baseline(tracker, run_id, baseline)).summary
     elif any(rule.number is None for rule in parsed):
         raise InvalidInput(
             "a rule speaks of the baseline; say which with &baseline=RUN_ID, production:MODEL or latest:EXPERIMENT"

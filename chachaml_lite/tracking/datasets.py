@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidInput
+from .records import META
 from .tracker import Tracker
 
 FIELDS = ("role", "n_rows", "n_cols", "features", "hash", "source")
@@ -27,13 +28,13 @@ def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
                 raise InvalidInput("features must be an array (of names, say) or an object")
         elif not isinstance(value, str):
             raise InvalidInput(f"{field} must be a string")
-    with tracker.locked_run(run_id) as meta:
-        logged = meta.get("datasets", [])
+    with tracker.locked_run(run_id) as run:
+        logged = run.meta.get("datasets", [])
         if described not in logged:
-            tracker.write_meta(run_id, {**meta, "datasets": [*logged, described]})
+            tracker.write_meta(run, datasets=[*logged, described])
 
 
 def get_datasets(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
     """The data sets of a run, as logged. Raises NotFound."""
-    logged: list[dict[str, Any]] = tracker.meta(run_id).get("datasets", [])
+    logged: list[dict[str, Any]] = tracker.run(run_id, (META,)).meta.get("datasets", [])
     return logged

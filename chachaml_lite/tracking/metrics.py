@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import InvalidInput
 from ..store.reading import Damaged
 from .names import check_name, shown
+from .records import META, SUMMARY
 from .series import StoredPoint, by_key, read_points, thinned
 from .summary import SPELLED, added_up, spelled
 from .tracker import Tracker
@@ -26,11 +27,11 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]])
     "step": 3, "timestamp": 1763884800123}`). Raises InvalidInput, NotFound (also: the run has ended).
     """
     points = _points(entries, tracker.clock.now_ms())
-    with tracker.open_run(run_id):
-        before = tracker.catalog.summary(run_id)
+    with tracker.open_run(run_id, SUMMARY) as run:
+        before = run.summary
         if points:
             stamp = tracker.store.runs.append_points(run_id, "".join(map(_line, points)))
-            tracker.catalog.put(run_id, "summary", added_up(before, points), stamp)
+            tracker.catalog.put(run, SUMMARY, added_up(before, points), stamp)
     return len(points)
 
 
@@ -42,7 +43,7 @@ def get_series(
     `since_step`: only greater steps. `max_points`: thinned, one point a step. `total` counts all of the series,
     whatever is shown. A run without the key gives nothing. Raises NotFound.
     """
-    tracker.meta(run_id)
+    tracker.run(run_id, (META,))
     try:
         points, _, _ = read_points(tracker.store, run_id)
     except Damaged:

@@ -6,8 +6,8 @@ from typing import Any, BinaryIO
 
 from ..errors import InvalidInput, NotFound
 from .artifacts import get_artifact, open_artifact
-from .catalog import Artifact
 from .names import check_model_name, shown
+from .records import Artifact
 from .registry import STAGES, Model, Version, with_event
 from .tracker import Tracker
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import Conflict
 from ..store import layout
 from .names import check_name, shown
+from .records import PARAMS
 from .tracker import Tracker
 
 
@@ -17,9 +18,9 @@ def set_params(tracker: Tracker, run_id: str, params: dict[str, Any]) -> None:
     """
     for key in params:
         check_name("param", key)
-    with tracker.open_run(run_id):
-        before = tracker.catalog.params(run_id)
-        tracker.catalog.refuse_damaged(run_id, "params")
+    with tracker.open_run(run_id, PARAMS) as run:
+        before = run.params
+        run.refuse_damaged(PARAMS)
         for key, value in params.items():
             if key in before and not same_json(before[key], value):
                 raise Conflict(
@@ -29,7 +30,7 @@ def set_params(tracker: Tracker, run_id: str, params: dict[str, Any]) -> None:
         after = {**before, **{key: params[key] for key in params if key not in before}}
         if len(after) > len(before):
             stamp = tracker.store.runs.replace(run_id, layout.PARAMS, after)
-            tracker.catalog.put(run_id, "params", after, stamp)
+            tracker.catalog.put(run, PARAMS, after, stamp)
 
 
 def same_json(one: Any, other: Any) -> bool:

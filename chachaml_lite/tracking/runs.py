@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import strict_json
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput
 from .artifacts import listed_artifacts
+from .catalog import Run
 from .names import check_name, check_run_id
+from .records import SUMMARY, keep_summary
 from .summary import spelled
 from .tags import TagValue, check_tags
 from .tracker import Tracker
@@ -66,7 +66,7 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
         existing = tracker.catalog.spelled_alike(run_id)
         if existing is not None:
             _refuse_another(tracker, existing, new)
-            return shown_run(tracker, existing)
+            return shown_run(tracker.run(existing))
         meta: dict[str, Any] = {
             "id": run_id,
             "experiment": new.experiment,
@@ -84,16 +84,16 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
         if new.id is not None:
             meta["request_sha256"] = new.fingerprint()
         tracker.store.runs.create(run_id, meta)
-        return shown_run(tracker, run_id)
+        return shown_run(tracker.run(run_id))
 
 
 def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
     if existing != new.id:
         raise Conflict(f"the id differs from that of the run {existing} in nothing but case; choose another id")
-    meta = tracker.catalog.meta(existing)
-    if meta is None:
+    run = tracker.catalog.run(existing)
+    if run is None:
         raise Conflict("a damaged run has this id; choose another id, or mend that run first")
-    if meta.get("request_sha256", _as_it_stands(meta)) != new.fingerprint():
+    if run.meta.get("request_sha256", _as_it_stands(run.meta)) != new.fingerprint():
         raise Conflict(
             "another run has this id; leave the id out, choose another, or send the same body to get that run"
         )
@@ -116,14 +116,15 @@ def finish_run(tracker: Tracker, run_id: str, status: str, error: str | None = N
         raise InvalidInput(
             f"error has {len(error)} characters; {MAX_ERROR_CHARACTERS} is the most: upload a log instead"
         )
-    with tracker.locked_run(run_id) as meta:
-        if meta["status"] == status:
+    with tracker.locked_run(run_id, SUMMARY) as run:
+        ended_as = run.meta["status"]
+        if ended_as == status:
             return
-        if meta["status"] != "running":
-            raise Conflict(f"the run has ended already, as {meta['status']}")
-        end_time = max(tracker.clock.now_ms(), meta["start_time"])
-        tracker.write_meta(run_id, {**meta, "status": status, "end_time": end_time, "error": error})
-        tracker.catalog.keep_summary(run_id)
+        if ended_as != "running":
+            raise Conflict(f"the run has ended already, as {ended_as}")
+        end_time = max(tracker.clock.now_ms(), run.meta["start_time"])
+        tracker.write_meta(run, status=status, end_time=end_time, error=error)
+        keep_summary(tracker.store, run_id, run.part(SUMMARY))
 
 
 def delete_run(tracker: Tracker, run_id: str) -> None:
@@ -138,17 +139,17 @@ def delete_run(tracker: Tracker, run_id: str) -> None:
 
 def set_note(tracker: Tracker, run_id: str, note: str) -> None:
     """Replace a run's note, which is Markdown; "" for none. Raises NotFound."""
-    with tracker.locked_run(run_id) as meta:
-        if meta.get("note") != (note or None):
-            tracker.write_meta(run_id, {**meta, "note": note or None})
+    with tracker.locked_run(run_id) as run:
+        if run.meta.get("note") != (note or None):
+            tracker.write_meta(run, note=note or None)
 
 
-def shown_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
-    """A run as lists show it (the contract, section 3). Raises NotFound."""
-    meta = tracker.meta(run_id)
+def shown_run(run: Run) -> dict[str, Any]:
+    """A run as lists show it (the contract, section 3)."""
+    meta = run.meta
     start_time, end_time = meta["start_time"], meta.get("end_time")
     return {
-        "id": run_id,
+        "id": run.id,
         "experiment": meta["experiment"],
         "name": meta.get("name"),
         "status": meta["status"],
@@ -159,49 +160,32 @@ def shown_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
         "tags": meta.get("tags", {}),
         "parent_run_id": meta.get("parent_run_id"),
         "created_by": meta.get("created_by"),
-        "params": tracker.catalog.params(run_id),
-        "metrics": latest_metrics(tracker, run_id),
+        "params": run.params,
+        "metrics": latest_metrics(run),
         # A file system stamps with the time of its last tick, which may lie some ms before the end that was written.
-        "last_write_time": max(tracker.catalog.last_write_ns(run_id) // 1_000_000, end_time or start_time),
+        "last_write_time": max(run.last_write_ms, end_time or start_time),
     }
 
 
-def shown_runs(tracker: Tracker, run_ids: Iterable[str]) -> list[dict[str, Any]]:
-    """The runs of these ids, in this order; one that was removed meanwhile is left out."""
-    shown = []
-    for run_id in run_ids:
-        with contextlib.suppress(NotFound):
-            shown.append(shown_run(tracker, run_id))
-    return shown
-
-
-def latest_metrics(tracker: Tracker, run_id: str) -> dict[str, Any]:
+def latest_metrics(run: Run) -> dict[str, Any]:
     """The latest value of each metric, non-finite ones spelled out."""
-    return {key: spelled(series.last) for key, series in tracker.catalog.summary(run_id).items()}
+    return {key: spelled(series.last) for key, series in run.summary.items()}
 
 
 def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
     """A run with everything but its points. Raises NotFound."""
-    shown = shown_run(tracker, run_id)
-    meta = tracker.meta(run_id)
+    run = tracker.run(run_id)
     return {
-        **shown,
-        "metric_summary": {key: series.public() for key, series in tracker.catalog.summary(run_id).items()},
-        "artifacts": listed_artifacts(tracker, run_id),
-        "datasets": meta.get("datasets", []),
-        "note": meta.get("note"),
+        **shown_run(run),
+        "metric_summary": {key: series.public() for key, series in run.summary.items()},
+        "artifacts": listed_artifacts(run),
+        "datasets": run.meta.get("datasets", []),
+        "note": run.meta.get("note"),
         "children": children(tracker, run_id),
     }
 
 
 def children(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
     """The runs whose parent this one is, in the order in which they were started."""
-    found = []
-    for child_id in tracker.catalog.runs():
-        meta = tracker.catalog.meta(child_id)
-        if meta is not None and meta.get("parent_run_id") == run_id:
-            found.append((meta["start_time"], child_id, meta))
-    return [
-        {"id": child_id, "name": meta.get("name"), "status": meta["status"]}
-        for _, child_id, meta in sorted(found, key=lambda child: child[:2])
-    ]
+    found = [run for run in tracker.catalog.newest() if run.meta.get("parent_run_id") == run_id]
+    return [{"id": run.id, "name": run.meta.get("name"), "status": run.meta["status"]} for run in reversed(found)]

@@ -10,8 +10,9 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import InvalidInput
-from .catalog import STATUSES
+from .catalog import Run
 from .names import shown
+from .records import STATUSES
 from .tracker import Tracker
 
 MAX_LIMIT = 1000
@@ -46,6 +47,12 @@ class RunQuery:
         if self.order_by is not None:
             parse_order(self.order_by)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all runs are asked for, newest first."""
+        names = (self.experiment, self.status, self.name, self.created_by, self.parent_run_id, self.order_by)
+        return not (self.tags or self.params) and all(name is None for name in names)
+
 
 def parse_order(text: str) -> tuple[str, str, bool]:
     """The kind ("field", "metrics" or "params"), the name, and whether descending. Raises InvalidInput."""
@@ -63,33 +70,27 @@ def parse_order(text: str) -> tuple[str, str, bool]:
     )
 
 
-def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[str], int]:
-    """The ids on the page that is asked for, in order, and the number of all that match."""
-    found = [(meta["start_time"], run_id) for run_id, meta in _matching(tracker, query)]
-    found.sort(reverse=True)
-    ids = [run_id for _, run_id in found]
+def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
+    """The runs on the page that is asked for, in order, and the number of all that match."""
+    if query.is_plain:
+        return tracker.catalog.page(query.offset, query.limit)
+    found = [run for run in tracker.catalog.newest() if _matches(run, query)]
     if query.order_by is not None:
-        ids = _ordered(tracker, ids, query.order_by)
-    return ids[query.offset : query.offset + query.limit], len(ids)
+        found = _ordered(found, query.order_by)
+    return found[query.offset : query.offset + query.limit], len(found)
 
 
-def _matching(tracker: Tracker, query: RunQuery) -> list[tuple[str, dict[str, Any]]]:
-    wanted = {
-        name: value
-        for name in ("experiment", "status", "name", "created_by", "parent_run_id")
-        if (value := getattr(query, name)) is not None
-    }
-    found = []
-    for run_id in tracker.catalog.ids():
-        meta = tracker.catalog.meta(run_id)
-        if meta is None or any(meta.get(name) != value for name, value in wanted.items()):
-            continue
-        if query.tags and not _all_match(meta.get("tags", {}), query.tags):
-            continue
-        if query.params and not _all_match(tracker.catalog.params(run_id), query.params):
-            continue
-        found.append((run_id, meta))
-    return found
+def _matches(run: Run, query: RunQuery) -> bool:
+    meta = run.meta
+    return (
+        (query.experiment is None or meta["experiment"] == query.experiment)
+        and (query.status is None or meta["status"] == query.status)
+        and (query.name is None or meta.get("name") == query.name)
+        and (query.created_by is None or meta.get("created_by") == query.created_by)
+        and (query.parent_run_id is None or meta.get("parent_run_id") == query.parent_run_id)
+        and (not query.tags or _all_match(meta.get("tags", {}), query.tags))
+        and (not query.params or _all_match(run.params, query.params))
+    )
 
 
 def _all_match(logged: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
@@ -108,35 +109,33 @@ def matches(value: Any, text: str) -> bool:
     return strict_json.dumps(value) == text
 
 
-def _ordered(tracker: Tracker, ids: list[str], order_by: str) -> list[str]:
-    """`ids` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
+def _ordered(runs: list[Run], order_by: str) -> list[Run]:
+    """`runs` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
     kind, name, descending = parse_order(order_by)
     keyed = []
     last = []
-    for run_id in sorted(ids, reverse=True):
-        value = _value_of(tracker, run_id, kind, name)
-        key = _order_key(value)
+    for run in sorted(runs, key=lambda run: run.id, reverse=True):
+        key = _order_key(_value_of(run, kind, name))
         if key is None:
-            last.append(run_id)
+            last.append(run)
         else:
-            keyed.append((key, run_id))
+            keyed.append((key, run))
     keyed.sort(key=lambda pair: pair[0], reverse=descending)  # stable, also in reverse: ties keep their order
-    return [run_id for _, run_id in keyed] + last
+    return [run for _, run in keyed] + last
 
 
-def _value_of(tracker: Tracker, run_id: str, kind: str, name: str) -> Any:
+def _value_of(run: Run, kind: str, name: str) -> Any:
     if kind == "metrics":
-        series = tracker.catalog.summary(run_id).get(name)
+        series = run.summary.get(name)
         return None if series is None else series.last
     if kind == "params":
-        return tracker.catalog.params(run_id).get(name)
+        return run.params.get(name)
     if name == "id":
-        return run_id
-    meta = tracker.catalog.meta(run_id) or {}
+        return run.id
     if name == "duration_ms":
-        end_time = meta.get("end_time")
-        return None if end_time is None else end_time - meta["start_time"]
-    return meta.get(name)
+        end_time = run.meta.get("end_time")
+        return None if end_time is None else end_time - run.meta["start_time"]
+    return run.meta.get(name)
 
 
 def _order_key(value: Any) -> tuple[int, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..errors import InvalidInput
 from .names import check_name, shown
+from .records import META
 from .tracker import Tracker
 
 TagValue = str | int | float | bool
@@ -22,14 +23,14 @@ def check_tags(tags: Mapping[str, object]) -> None:
 def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None]) -> None:
     """Set a run's tags, all or none; None removes one. Other tags stay. Raises InvalidInput, NotFound."""
     check_tags(tags)
-    with tracker.locked_run(run_id) as meta:
-        before = meta.get("tags", {})
+    with tracker.locked_run(run_id) as run:
+        before = run.meta.get("tags", {})
         after = {key: value for key, value in {**before, **tags}.items() if value is not None}
         if after != before or any(type(after[key]) is not type(before[key]) for key in after):
-            tracker.write_meta(run_id, {**meta, "tags": after})
+            tracker.write_meta(run, tags=after)
 
 
 def get_tags(tracker: Tracker, run_id: str) -> dict[str, TagValue]:
     """The tags of a run. Raises NotFound."""
-    tags: dict[str, TagValue] = tracker.meta(run_id).get("tags", {})
+    tags: dict[str, TagValue] = tracker.run(run_id, (META,)).meta.get("tags", {})
     return tags

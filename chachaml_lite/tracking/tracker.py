@@ -10,9 +10,12 @@ from typing import Any
 from ..errors import NotFound
 from ..store import layout
 from ..store.store import Store
-from .catalog import Catalog
+from .catalog import Catalog, Run
 from .clock import Clock
+from .records import ARTIFACTS, META, PARAMS, SUMMARY
 from .registry import Registry
+
+_ALL = (META, PARAMS, SUMMARY, ARTIFACTS)
 
 
 @dataclass(frozen=True)
@@ -29,39 +32,40 @@ class Tracker:
         """The tracker of an opened store."""
         return cls(store, Catalog(store), Registry(store), Clock())
 
-    def meta(self, run_id: str) -> dict[str, Any]:
-        """A run's meta.json. Raises NotFound."""
-        meta = self.catalog.meta(run_id)
-        if meta is None:
-            raise NotFound("run", self._why_no_run(run_id))
-        return meta
+    def run(self, run_id: str, parts: tuple[int, ...] = _ALL) -> Run:
+        """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""
+        run = self.catalog.run(run_id, parts)
+        if run is None:
+            raise NotFound(
+                "run",
+                "the run's meta.json is damaged; the server's log says how"
+                if self.catalog.known(run_id)
+                else "no run has this id; use the id that POST /api/w/runs answered",
+            )
+        return run
 
     @contextmanager
-    def locked_run(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """A run's meta.json, while nobody else writes to that run. Raises NotFound."""
+    def locked_run(self, run_id: str, *parts: int) -> Iterator[Run]:
+        """A run, while nobody else writes to it; `parts`: what is to be looked at besides its meta. Raises NotFound."""
         if not self.catalog.known(run_id):  # no lock is made for each id that somebody guesses
-            raise NotFound("run", self._why_no_run(run_id))
+            self.run(run_id)
         with self.store.locked_run(run_id):
-            yield self.meta(run_id)
+            yield self.run(run_id, (META, *parts))
 
     @contextmanager
-    def open_run(self, run_id: str) -> Iterator[dict[str, Any]]:
+    def open_run(self, run_id: str, *parts: int) -> Iterator[Run]:
         """The same for what a run takes only before its end (the contract, section 2). Raises NotFound."""
-        with self.locked_run(run_id) as meta:
-            if meta["status"] != "running":
+        with self.locked_run(run_id, *parts) as run:
+            status = run.meta["status"]
+            if status != "running":
                 raise NotFound(
                     "run",
-                    f"the run has ended ({meta['status']}), and takes no more params, metrics or artifacts; "
+                    f"the run has ended ({status}), and takes no more params, metrics or artifacts; "
                     "tags, note and datasets can still be written",
                 )
-            yield meta
+            yield run
 
-    def write_meta(self, run_id: str, meta: dict[str, Any]) -> None:
-        """Replace a run's meta.json; the caller holds the run. OSError."""
-        stamp = self.store.runs.replace(run_id, layout.META, meta)
-        self.catalog.put(run_id, "meta", meta, stamp)
-
-    def _why_no_run(self, run_id: str) -> str:
-        if self.catalog.known(run_id):
-            return "the run's meta.json is damaged; the server's log says how"
-        return "no run has this id; use the id that POST /api/w/runs answered"
+    def write_meta(self, run: Run, **changes: Any) -> None:
+        """Replace fields of a run's meta.json, and leave the others as they are; the caller holds the run. OSError."""
+        meta = {**run.meta, **changes}
+        self.catalog.put(run, META, meta, self.store.runs.replace(run.id, layout.META, meta))

@@ -130,12 +130,12 @@ def list_runs() -> Response:
         if (number := query.integer(name)) is not None:
             wanted[name] = number
     asked = search.RunQuery(**wanted, tags=query.under("tag."), params=query.under("param."))
-    ids, total = search.find_runs(tracker(), asked)
-    answer = answers.json_answer(runs.shown_runs(tracker(), ids))
+    found, total = search.find_runs(tracker(), asked)
+    answer = answers.json_answer([runs.shown_run(run) for run in found])
     answer.headers["X-Total-Count"] = str(total)
-    if asked.offset + len(ids) < total and ids:
+    if asked.offset + len(found) < total and found:
         pairs = [(name, value) for name, value in request.args.items(multi=True) if name != "offset"]
-        following = urlencode([*pairs, ("offset", asked.offset + len(ids))])
+        following = urlencode([*pairs, ("offset", asked.offset + len(found))])
         answer.headers["Link"] = f'</api/runs?{following}>; rel="next"'
     return answers.with_etag(answer)
 

@@ -34,8 +34,8 @@ def run_list() -> Response:
     filters: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name)}
     tags = query.under("tag.")
     asked = search.RunQuery(**filters, tags=tags, offset=query.integer("offset") or 0)
-    ids, total = search.find_runs(tracker(), asked)
-    shown = runs.shown_runs(tracker(), ids)
+    found, total = search.find_runs(tracker(), asked)
+    shown = [runs.shown_run(run) for run in found]
     kept = {**filters, **{f"tag.{key}": value for key, value in tags.items()}}
     return _page(
         "runs.html",
