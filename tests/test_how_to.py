@@ -1,0 +1,225 @@
+"""The how-to that the write API comes from: each command in it runs as printed, each thing it says is so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from html_tables import Page
+from scripts import between, for_host, run_bash, run_python
+from servers import Running
+
+LogRun = Callable[..., str]
+
+MODEL = b"\x80\x04 a pickled model: \x00\xff\r\n, none of it text"
+
+
+@pytest.fixture
+def how_to(shared: Path) -> str:
+    return (shared / "how-to.txt").read_text()
+
+
+@pytest.fixture
+def session(how_to: str) -> str:
+    """Step 1, from HOST= to the end of the run."""
+    return between(how_to, "1. Bare curl, end-to-end", "Verify in the UI")
+
+
+@pytest.fixture
+def registration(how_to: str) -> str:
+    """Step 3."""
+    return between(how_to, "3. (Optional) Register a model", "The same exclusivity rule")
+
+
+@pytest.fixture
+def paste(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> Callable[[str], tuple[str, list[Any]]]:
+    """Paste a script that begins with the session into bash, beside a model.pkl: the run's id, and the answers."""
+    for name in ("bash", "curl", "jq", "bc"):
+        tool(name)
+    folder = tmp_path / "working"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(MODEL)
+
+    def run(script: str) -> tuple[str, list[Any]]:
+        first, *rest = run_bash(for_host(script, server.url), folder).splitlines()
+        assert first.startswith("Run id: ")
+        return first.removeprefix("Run id: "), [json.loads(line) for line in rest]
+
+    return run
+
+
+def read(server: Running, path: str) -> Any:
+    answer = requests.get(server.url + path, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def page(server: Running, path: str) -> Page:
+    answer = requests.get(server.url + path, headers={"Accept": "text/html"}, timeout=60)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    return Page(answer.text)
+
+
+def test_the_curl_session_works_as_printed(
+    server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
+) -> None:
+    run_id, answers = paste(session)
+    logged = {"ok": True, "logged": 1}
+    uploaded = {"ok": True, "name": "model.pkl", "sha256": hashlib.sha256(MODEL).hexdigest(), "size": len(MODEL)}
+    assert answers == [{"ok": True}, logged, *[logged] * 5, uploaded, {"ok": True}]
+
+    run = read(server, f"/api/runs/{run_id}")
+    assert (run["experiment"], run["name"], run["status"]) == ("iris", "from-python", "completed")
+    assert run["tags"] == {"author": "maria"}
+    assert run["params"] == {"lr": 0.01, "epochs": 100}
+    assert run["metrics"] == {"accuracy": 0.94, "loss": 0.2}
+    assert [artifact["name"] for artifact in run["artifacts"]] == ["model.pkl"]
+    series = read(server, f"/api/runs/{run_id}/metrics")
+    loss = [(point["step"], point["value"]) for point in series["loss"]["points"]]
+    assert loss == [(0, 1.0), (1, 0.5), (2, 0.333), (3, 0.25), (4, 0.2)]
+    assert [(point["step"], point["value"]) for point in series["accuracy"]["points"]] == [(0, 0.94)]
+    download = requests.get(f"{server.url}/api/artifacts/{run_id}/model.pkl/download", timeout=60)
+    assert download.content == MODEL
+
+
+def test_the_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
+    server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
+) -> None:
+    run_id, _ = paste(session)
+    runs = page(server, "/runs")
+    head, row = runs.rows[0], runs.row("from-python")
+    shown = dict(zip(head, row, strict=True))
+    assert {"accuracy": "0.94", "loss": "0.2", "lr": "0.01", "epochs": "100"}.items() <= shown.items()
+    assert "iris" in row
+    assert "completed" in row
+    assert f"/runs/{run_id}" in runs.links
+
+    run = page(server, f"/runs/{run_id}")
+    assert run.row("loss") == ["loss", "0.2", "0.2", "1", "4", "5"]  # last, min, max, at step, points
+    assert run.row("accuracy") == ["accuracy", "0.94", "0.94", "0.94", "0", "1"]
+    assert run.row("lr") == ["lr", "0.01"]
+    assert run.row("epochs") == ["epochs", "100"]
+    assert run.row("model.pkl")[1] == f"{len(MODEL)} B"
+    link = next(link for link in run.links if link.endswith("/model.pkl/download"))
+    assert requests.get(server.url + link, timeout=60).content == MODEL
+
+
+def test_the_python_script_works_as_printed(server: Running, how_to: str, tmp_path: Path) -> None:
+    script = between(how_to, "2. From Python", "3. (Optional)")
+    assert run_python(for_host(script, server.url), tmp_path) == ""
+    (listed,) = read(server, "/api/runs?experiment=iris&name=from-python&status=completed&tag.author=maria")
+    assert listed["params"] == {"lr": 0.01, "epochs": 100}
+    assert listed["metrics"] == {"loss": 0.01, "accuracy": 0.94}
+    series = read(server, f"/api/runs/{listed['id']}/metrics")
+    assert [(point["step"], point["value"]) for point in series["loss"]["points"]] == [
+        (epoch, 1.0 / (epoch + 1)) for epoch in range(100)
+    ]
+    assert [point["value"] for point in series["accuracy"]["points"]] == [0.94]
+
+
+def test_a_model_is_registered_as_printed(
+    server: Running, session: str, registration: str, paste: Callable[[str], tuple[str, list[Any]]]
+) -> None:
+    run_id, answers = paste(session + registration)
+    version = answers[-1]
+    assert version == {
+        "name": "iris-classifier",
+        "version": 1,
+        "run_id": run_id,
+        "artifact": "model.pkl",
+        "sha256": hashlib.sha256(MODEL).hexdigest(),
+        "stage": "staging",
+        "description": "first cut",
+        "created_at": version["created_at"],
+    }
+    assert read(server, "/api/models/iris-classifier")["versions"] == [version]
+    staged = requests.get(f"{server.url}/api/models/iris-classifier/staging/download", timeout=60)
+    assert staged.content == MODEL
+
+
+def test_promoting_another_version_to_production_demotes_the_previous_one(
+    server: Running, session: str, registration: str, paste: Callable[[str], tuple[str, list[Any]]]
+) -> None:
+    demoted = {}
+    for number in (1, 2):
+        _, answers = paste(session + registration)
+        assert answers[-1]["version"] == number
+        promoted = requests.post(
+            f"{server.url}/api/w/models/iris-classifier/promote",
+            json={"version": number, "stage": "production"},
+            timeout=60,
+        ).json()
+        assert promoted["stage"] == "production"
+        demoted[number] = promoted["demoted"]
+    assert demoted == {1: [], 2: [1]}
+    model = read(server, "/api/models/iris-classifier")
+    assert {version["version"]: version["stage"] for version in model["versions"]} == {1: "archived", 2: "production"}
+    assert model["model"]["production"] == 2
+
+
+# -- "API surface" and "Troubleshooting"
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["unknown", "ended"])
+@pytest.mark.parametrize("part", ["params", "metrics"])
+def test_an_unknown_or_ended_run_is_no_such_run(
+    client: FlaskClient, log_run: LogRun, how_to: str, part: str, ended: bool
+) -> None:
+    (stated,) = re.findall(r"\{ \"error\": .*? \}", how_to)
+    run_id = log_run(end="completed") if ended else "never-started"
+    answer = client.post(f"/api/w/runs/{run_id}/{part}", json={"loss": 0.5})
+    assert answer.status_code == 404
+    assert answer.get_json()["error"] == json.loads(stated)["error"] == "no such run"
+    if ended:
+        assert "ended" in answer.get_json()["detail"]
+        run = client.get(f"/api/runs/{run_id}").get_json()
+        assert (run["params"], run["metrics"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("part", "sent", "wanted"),
+    [
+        ("params", "application/octet-stream", "application/json"),
+        ("metrics", "application/octet-stream", "application/json"),
+        ("artifacts?name=model.pkl", "application/json", "application/octet-stream"),
+        ("params", "application/x-www-form-urlencoded", "application/json"),
+        ("metrics", "application/x-www-form-urlencoded", "application/json"),
+        ("artifacts?name=model.pkl", "application/x-www-form-urlencoded", "application/octet-stream"),
+    ],
+)
+def test_mixed_content_types_are_400_and_the_answer_names_the_header_to_send(
+    client: FlaskClient, log_run: LogRun, part: str, sent: str, wanted: str
+) -> None:
+    run_id = log_run()
+    answer = client.post(f"/api/w/runs/{run_id}/{part}", data=b'{"loss":0.5}', content_type=sent)
+    assert answer.status_code == 400
+    assert f"-H 'Content-Type: {wanted}'" in answer.get_json()["detail"]
+    run = client.get(f"/api/runs/{run_id}").get_json()
+    assert (run["params"], run["metrics"], run["artifacts"]) == ({}, {}, [])
+
+
+def test_a_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run: LogRun, how_to: str) -> None:
+    (batch,) = re.findall(r"batch metrics into one call: (\{.*?\})", how_to)
+    run_id = log_run(metrics=json.loads(batch))
+    series = client.get(f"/api/runs/{run_id}/metrics").get_json()
+    assert {key: [(p["step"], p["value"]) for p in found["points"]] for key, found in series.items()} == {
+        "loss": [(12, 0.4)],
+        "accuracy": [(12, 0.9)],
+    }
+
+
+def test_the_verbs_and_paths_of_the_how_to_are_routes(client: FlaskClient, how_to: str) -> None:
+    surface = between(how_to, "Verb + path", "Read endpoints")
+    stated = {re.sub(r":\w+", ":", path) for path in re.findall(r"^POST (/[\w/:]+)", surface, re.MULTILINE)}
+    rules = client.application.url_map.iter_rules()
+    routes = {re.sub(r"<.*?>", ":", rule.rule) for rule in rules if "POST" in (rule.methods or ())}
+    assert len(stated) == 6
+    assert stated <= routes
