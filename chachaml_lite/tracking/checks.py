@@ -24,6 +24,8 @@ COMPARE: dict[str, Callable[[Number, Number], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+#: The same for a query string, where `<` and `>` want quoting in a shell and these don't.
+SPELLED_OUT = {"lt": "<", "le": "<=", "eq": "=", "ne": "!=", "ge": ">=", "gt": ">"}
 _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
     "*": operator.mul,
     "-": operator.sub,

@@ -11,6 +11,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import InvalidInput
 from .catalog import Run
+from .conditions import Condition
 from .names import shown
 from .records import STATUSES
 from .tracker import Tracker
@@ -33,12 +34,14 @@ class RunQuery:
     parent_run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    metric: Condition | None = None
     order_by: str | None = None
-    limit: int = DEFAULT_LIMIT
+    #: None: all of them.
+    limit: int | None = DEFAULT_LIMIT
     offset: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= MAX_LIMIT:
+        if self.limit is not None and not 1 <= self.limit <= MAX_LIMIT:
             raise InvalidInput(f"limit must be 1 to {MAX_LIMIT}; page through more with offset")
         if self.offset < 0:
             raise InvalidInput("offset must be 0 or more")
@@ -50,8 +53,9 @@ class RunQuery:
     @property
     def is_plain(self) -> bool:
         """Whether all runs are asked for, newest first."""
-        names = (self.experiment, self.status, self.name, self.created_by, self.parent_run_id, self.order_by)
-        return not (self.tags or self.params) and all(name is None for name in names)
+        names = (self.experiment, self.status, self.name, self.created_by, self.parent_run_id)
+        conditions = (*names, self.metric, self.order_by)
+        return not (self.tags or self.params) and all(condition is None for condition in conditions)
 
 
 def parse_order(text: str) -> tuple[str, str, bool]:
@@ -72,12 +76,13 @@ def parse_order(text: str) -> tuple[str, str, bool]:
 
 def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     """The runs on the page that is asked for, in order, and the number of all that match."""
-    if query.is_plain:
+    if query.is_plain and query.limit is not None:
         return tracker.catalog.page(query.offset, query.limit)
     found = [run for run in tracker.catalog.newest() if _matches(run, query)]
     if query.order_by is not None:
         found = _ordered(found, query.order_by)
-    return found[query.offset : query.offset + query.limit], len(found)
+    end = None if query.limit is None else query.offset + query.limit
+    return found[query.offset : end], len(found)
 
 
 def _matches(run: Run, query: RunQuery) -> bool:
@@ -90,6 +95,7 @@ def _matches(run: Run, query: RunQuery) -> bool:
         and (query.parent_run_id is None or meta.get("parent_run_id") == query.parent_run_id)
         and (not query.tags or _all_match(meta.get("tags", {}), query.tags))
         and (not query.params or _all_match(run.params, query.params))
+        and (query.metric is None or query.metric.holds(run.summary))
     )
 
 

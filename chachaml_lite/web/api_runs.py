@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
 from ..errors import InvalidInput
 from ..tracking import checks, datasets, metrics, params, runs, search, tags
-from . import answers, bodies
+from . import answers, bodies, run_lists
 from .context import tracker
 from .queries import Query
 
@@ -113,31 +112,17 @@ def log_dataset(run_id: str) -> Response:
 
 # -- reading
 
+_FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
+
 
 @api.get("/api/runs")
 def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
-    query = Query(
-        ("experiment", "status", "name", "created_by", "parent_run_id", "order_by", "limit", "offset"),
-        ("tag.", "param."),
+    query = Query((*_FILTERS, *run_lists.PAGING), ("tag.", "param."))
+    wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
+    return run_lists.run_list(
+        search.RunQuery(**wanted, **run_lists.paging(query), tags=query.under("tag."), params=query.under("param."))
     )
-    wanted: dict[str, Any] = {
-        name: query.text(name)
-        for name in ("experiment", "status", "name", "created_by", "parent_run_id", "order_by")
-        if query.text(name) is not None
-    }
-    for name in ("limit", "offset"):
-        if (number := query.integer(name)) is not None:
-            wanted[name] = number
-    asked = search.RunQuery(**wanted, tags=query.under("tag."), params=query.under("param."))
-    found, total = search.find_runs(tracker(), asked)
-    answer = answers.json_answer([runs.shown_run(run) for run in found])
-    answer.headers["X-Total-Count"] = str(total)
-    if asked.offset + len(found) < total and found:
-        pairs = [(name, value) for name, value in request.args.items(multi=True) if name != "offset"]
-        following = urlencode([*pairs, ("offset", asked.offset + len(found))])
-        answer.headers["Link"] = f'</api/runs?{following}>; rel="next"'
-    return answers.with_etag(answer)
 
 
 @api.get("/api/runs/<run_id>")

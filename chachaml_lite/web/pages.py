@@ -44,8 +44,10 @@ def run_list() -> Response:
         offset=asked.offset,
         filters=filters,
         tags=tags,
-        previous=_offset_link(kept, max(0, asked.offset - asked.limit)) if asked.offset else None,
-        following=_offset_link(kept, asked.offset + asked.limit) if asked.offset + asked.limit < total else None,
+        previous=_offset_link(kept, max(0, asked.offset - search.DEFAULT_LIMIT)) if asked.offset else None,
+        following=_offset_link(kept, asked.offset + search.DEFAULT_LIMIT)
+        if asked.offset + search.DEFAULT_LIMIT < total
+        else None,
         param_columns=_columns(run["params"] for run in shown),
         metric_columns=_columns(run["metrics"] for run in shown),
         api=f"/api/runs?{urlencode(kept)}" if kept else "/api/runs",

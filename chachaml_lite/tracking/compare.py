@@ -1,0 +1,52 @@
+"""Runs side by side: what they have in common and where they differ (the contract, section 3, /compare and /diff)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InvalidInput
+from .models import get_version
+from .params import same_json
+from .runs import latest_metrics
+from .tracker import Tracker
+
+#: Beyond this nobody looks at runs side by side; /api/export has them all.
+MAX_RUNS = 100
+
+
+def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
+    """The params and the latest metrics of 2 to 100 runs, in the order of `run_ids`, sorted into three by key.
+
+    `same`: all have it, with one value. `differ`: all have it, and not with one value. `partial`: some lack it, and
+    have None there. Keys stand in the order of their first appearance. Raises InvalidInput, NotFound.
+    """
+    if not 2 <= len(run_ids) <= MAX_RUNS:
+        raise InvalidInput(f"ids must name 2 to {MAX_RUNS} runs, separated by commas, and it names {len(run_ids)}")
+    runs = [tracker.run(run_id) for run_id in run_ids]
+    return {
+        "runs": list(run_ids),
+        "params": _sorted_out([run.params for run in runs]),
+        "metrics": _sorted_out([latest_metrics(run) for run in runs]),
+    }
+
+
+def diff_versions(tracker: Tracker, name: str, one: str, other: str) -> dict[str, Any]:
+    """The comparison of the runs behind two versions of a model, each by its number or stage. Raises NotFound."""
+    return compare_runs(tracker, [get_version(tracker, name, selector).run_id for selector in (one, other)])
+
+
+def _sorted_out(sides: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    same: dict[str, Any] = {}
+    differ: dict[str, list[Any]] = {}
+    partial: dict[str, list[Any]] = {}
+    for key in dict.fromkeys(key for side in sides for key in side):
+        values = [side.get(key) for side in sides]
+        if any(key not in side for side in sides):
+            partial[key] = values
+        # Metrics come spelled, so that two that diverged to NaN are the same: their text is.
+        elif all(same_json(values[0], value) for value in values[1:]):
+            same[key] = values[0]
+        else:
+            differ[key] = values
+    return {"same": same, "differ": differ, "partial": partial}

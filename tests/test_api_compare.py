@@ -1,0 +1,131 @@
+"""GET /api/compare and /api/diff: what runs have in common and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+LogRun = Callable[..., str]
+
+
+def compared(client: FlaskClient, *ids: str) -> Any:
+    answer = client.get("/api/compare", query_string={"ids": ",".join(ids)})
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def test_params_and_latest_metrics_are_sorted_into_same_differ_and_partial(
+    client: FlaskClient, log_run: LogRun
+) -> None:
+    one = log_run(
+        params={"epochs": 100, "lr": 0.01, "solver": "adam"},
+        metrics=[{"loss": 9.0, "acc": 0.5, "step": 0}, {"loss": 0.5, "acc": 0.9, "step": 1}],
+    )
+    other = log_run(params={"epochs": 100, "lr": 0.1}, metrics={"loss": 0.5, "acc": 0.8, "f1": 0.7})
+    assert compared(client, one, other) == {
+        "runs": [one, other],
+        "params": {"same": {"epochs": 100}, "differ": {"lr": [0.01, 0.1]}, "partial": {"solver": ["adam", None]}},
+        "metrics": {"same": {"loss": 0.5}, "differ": {"acc": [0.9, 0.8]}, "partial": {"f1": [None, 0.7]}},
+    }
+
+
+def test_values_stand_in_the_order_of_the_ids(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(params={"lr": number}) for number in range(3)]
+    asked = [ids[2], ids[0], ids[1]]
+    answer = compared(client, *asked)
+    assert answer["runs"] == asked
+    assert answer["params"]["differ"] == {"lr": [2, 0, 1]}
+
+
+def test_a_key_that_all_but_one_of_three_have_is_partial(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(params={"lr": 1}), log_run(params={"lr": 1}), log_run()]
+    assert compared(client, *ids)["params"] == {"same": {}, "differ": {}, "partial": {"lr": [1, 1, None]}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind"),
+    [
+        (1, 1.0, "same"),
+        (True, 1, "differ"),
+        ("1", 1, "differ"),
+        (None, None, "same"),
+        (None, 0, "differ"),
+        ({"a": [1, 2]}, {"a": [1.0, 2]}, "same"),
+        ({"a": [1, True]}, {"a": [1, 1]}, "differ"),
+        ([1, 2], [2, 1], "differ"),
+    ],
+)
+def test_params_are_the_same_when_their_json_values_are(
+    client: FlaskClient, log_run: LogRun, one: Any, other: Any, kind: str
+) -> None:
+    answer = compared(client, log_run(params={"p": one}), log_run(params={"p": other}))["params"]
+    assert [name for name in answer if "p" in answer[name]] == [kind]
+
+
+def test_runs_that_diverged_alike_are_the_same_and_non_finite_values_are_spelled(
+    client: FlaskClient, log_run: LogRun
+) -> None:
+    one = log_run(metrics={"a": "NaN", "b": "NaN", "c": "Infinity"})
+    other = log_run(metrics={"a": "NaN", "b": 0.5, "c": "-Infinity"})
+    assert compared(client, one, other)["metrics"] == {
+        "same": {"a": "NaN"},
+        "differ": {"b": ["NaN", 0.5], "c": ["Infinity", "-Infinity"]},
+        "partial": {},
+    }
+
+
+def test_an_unknown_id_among_known_ones_is_404(client: FlaskClient, log_run: LogRun) -> None:
+    answer = client.get(f"/api/compare?ids={log_run()},nobody")
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
+
+
+def test_a_shells_trailing_comma_and_spaces_are_nothing(client: FlaskClient, log_run: LogRun) -> None:
+    one, other = log_run(), log_run()
+    assert compared(client, one, f" {other}", "")["runs"] == [one, other]
+
+
+def test_one_hundred_runs_can_be_compared_and_neither_one_nor_one_more(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    statuses = {
+        count: client.get("/api/compare", query_string={"ids": ",".join([run_id] * count)}).status_code
+        for count in (1, 2, 100, 101)
+    }
+    assert statuses == {1: 400, 2: 200, 100: 200, 101: 400}
+
+
+@pytest.mark.parametrize("query", ["", "?ids=", "?ids=,", "?id=a,b", "?ids=a,b&ids=c,d"])
+def test_a_comparison_that_names_no_runs_is_400(client: FlaskClient, query: str) -> None:
+    assert client.get(f"/api/compare{query}").status_code == 400
+
+
+def register(client: FlaskClient, run_id: str, name: str = "iris model") -> None:
+    body = {"name": name, "run_id": run_id, "artifact": "m"}
+    assert client.post("/api/w/models", json=body).status_code == 200
+
+
+def test_a_diff_compares_the_runs_behind_two_versions(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(params={"lr": lr}, artifacts={"m": b"1"}) for lr in (0.1, 0.2, 0.1)]
+    for run_id in ids:
+        register(client, run_id)
+    answer = client.get("/api/diff/iris%20model/2/1")
+    assert answer.get_json()["runs"] == [ids[1], ids[0]]
+    assert answer.get_json()["params"]["differ"] == {"lr": [0.2, 0.1]}
+    assert client.get("/api/diff/iris%20model/1/3").get_json() == compared(client, ids[0], ids[2])
+
+
+def test_a_diff_takes_stages_for_versions(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(artifacts={"m": b"1"}) for _ in range(2)]
+    for run_id in ids:
+        register(client, run_id)
+    client.post("/api/w/models/iris%20model/promote", json={"version": 1, "stage": "production"})
+    assert client.get("/api/diff/iris%20model/production/2").get_json()["runs"] == ids
+
+
+@pytest.mark.parametrize("path", ["nobody/1/1", "iris%20model/1/9", "iris%20model/staging/1", "iris%20model/1/0"])
+def test_a_diff_of_an_unknown_model_or_version_is_404(client: FlaskClient, log_run: LogRun, path: str) -> None:
+    register(client, log_run(artifacts={"m": b"1"}))
+    answer = client.get(f"/api/diff/{path}")
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")

@@ -1,0 +1,162 @@
+"""GET /api/search: runs by the latest value of a metric. GET /api/experiments: what the runs are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+LogRun = Callable[..., str]
+
+
+def found(client: FlaskClient, key: str, op: str, value: Any, **more: Any) -> list[str]:
+    query = {"metric_key": key, "op": op, "metric_value": value, **more}
+    answer = client.get("/api/search", query_string=query)
+    assert answer.status_code == 200, answer.text
+    return [run["name"] for run in answer.get_json()]
+
+
+@pytest.mark.parametrize(
+    ("ops", "names"),
+    [
+        (("<", "lt"), ["low"]),
+        (("<=", "le"), ["mid", "low"]),
+        (("=", "==", "eq", " eq ", "EQ"), ["mid"]),
+        (("!=", "ne"), ["nan", "high", "low"]),
+        ((">=", "ge"), ["high", "mid"]),
+        ((">", "gt"), ["high"]),
+    ],
+)
+def test_each_operator_by_sign_and_by_word(
+    client: FlaskClient, log_run: LogRun, ops: tuple[str, ...], names: list[str]
+) -> None:
+    for name, value in (("low", 0.1), ("mid", 0.5), ("high", 2)):
+        log_run(name=name, metrics={"loss": value})
+    log_run(name="nan", metrics={"loss": "NaN"})
+    log_run(name="without", metrics={"other": 0.5})
+    for op in ops:
+        assert found(client, "loss", op, "0.5") == names
+
+
+def test_the_latest_value_counts_and_no_earlier_one(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(name="fell", metrics=[{"acc": 0.9, "step": 1}, {"acc": 0.1, "step": 2}, {"acc": 0.95, "step": 0}])
+    assert found(client, "acc", "gt", 0.5) == []
+    assert found(client, "acc", "lt", 0.5) == ["fell"]
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "names"),
+    [
+        ("eq", "Infinity", ["inf"]),
+        ("ge", "-Infinity", ["one", "inf"]),
+        ("lt", "Infinity", ["one"]),
+        ("eq", "NaN", []),
+        ("ne", "NaN", ["nan", "one", "inf"]),
+        ("ge", "1e+0", ["one", "inf"]),
+        ("eq", ".1e1", ["one"]),
+        ("lt", "-0.5", []),
+        ("lt", "+5", ["one"]),
+    ],
+)
+def test_values_as_numbers_are_written_and_the_three_that_are_none(
+    client: FlaskClient, log_run: LogRun, op: str, value: str, names: list[str]
+) -> None:
+    for name, logged in (("inf", "Infinity"), ("one", 1), ("nan", "NaN")):
+        log_run(name=name, metrics={"m": logged})
+    assert found(client, "m", op, value) == names
+
+
+def test_a_plus_that_came_as_a_space_is_a_plus(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(name="large", metrics={"m": 100000})
+    for value in ("1e+5", "+1e5", "+100000"):
+        assert len(client.get(f"/api/search?metric_key=m&op==&metric_value={value}").get_json()) == 1
+
+
+def test_an_experiment_narrows_the_search(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(name="mine", experiment="a", metrics={"m": 1})
+    log_run(name="other", experiment="b", metrics={"m": 1})
+    assert found(client, "m", "ge", 1, experiment="a") == ["mine"]
+    assert found(client, "m", "ge", 1) == ["other", "mine"]
+
+
+def test_runs_are_shown_as_the_list_shows_them(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(params={"lr": 1}, metrics={"m": 1}, tags={"a": "b"}, end="completed")
+    answer = client.get("/api/search?metric_key=m&op=ge&metric_value=1")
+    assert answer.get_json() == client.get("/api/runs").get_json()
+    assert answer.headers["X-Total-Count"] == "1"
+
+
+def test_all_that_match_are_answered_unless_a_page_is_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+    for number in range(105):
+        log_run(name=str(number), metrics={"m": number % 7})
+    assert len(found(client, "m", "ge", 0)) == 105
+    query = {"metric_key": "m", "op": ">=", "metric_value": 5, "limit": 10, "order_by": "metrics.m"}
+    first = client.get("/api/search", query_string=query)
+    assert [run["metrics"]["m"] for run in first.get_json()] == [5] * 10
+    assert first.headers["X-Total-Count"] == "30"
+    names = [run["name"] for run in first.get_json()]
+    following = first
+    while "Link" in following.headers:
+        url, _, rel = following.headers["Link"].partition(">; ")
+        assert rel == 'rel="next"'
+        following = client.get(url[1:])
+        names += [run["name"] for run in following.get_json()]
+    assert len(names) == len(set(names)) == 30
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?metric_key=m",
+        "?metric_key=m&op=ge",
+        "?op=ge&metric_value=1",
+        "?metric_key=&op=ge&metric_value=1",
+        "?metric_key=m&op=&metric_value=1",
+        "?metric_key=m&op=~&metric_value=1",
+        "?metric_key=m&op=ge&metric_value=",
+        "?metric_key=m&op=ge&metric_value=much",
+        "?metric_key=m&op=ge&metric_value=1e999",
+        "?metric_key=m&op=ge&metric_value=inf",
+        "?metric_key=m&op=ge&metric_value=1_0",
+        "?metric_key=m&op=ge&metric_value=1&limit=0",
+        "?metric_key=m&op=ge&metric_value=1&limit=1001",
+        "?metric_key=m&op=ge&metric_value=1&status=running",
+        "?metric_key=m&op=ge&metric_value=" + "9" * 400,
+    ],
+)
+def test_a_search_that_can_not_be_understood_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
+    log_run(metrics={"m": 1})
+    answer = client.get(f"/api/search{query}")
+    assert answer.status_code == 400
+    assert set(answer.get_json()) == {"error", "detail"}
+
+
+def test_experiments_are_counted_by_status_with_the_newest_first(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(experiment="old", end="completed")
+    log_run(experiment="old", end="failed")
+    log_run(experiment="new")
+    last_old = log_run(experiment="old")
+    log_run(experiment="new", end="completed")
+    started = {run["id"]: run["start_time"] for run in client.get("/api/runs").get_json()}
+    listed = client.get("/api/experiments").get_json()
+    assert listed == [
+        {
+            "name": "new",
+            "runs": 2,
+            "last_start_time": max(started.values()),
+            "by_status": {"running": 1, "completed": 1, "failed": 0},
+        },
+        {
+            "name": "old",
+            "runs": 3,
+            "last_start_time": started[last_old],
+            "by_status": {"running": 1, "completed": 1, "failed": 1},
+        },
+    ]
+
+
+def test_a_store_without_runs_has_no_experiments(client: FlaskClient) -> None:
+    assert client.get("/api/experiments").get_json() == []
