@@ -1,0 +1,102 @@
+"""The arrows between the layers, held by the source itself: imports go down, and each dangerous thing has one place."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "chachaml_lite"
+SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
+MODULES = sorted(SOURCE.rglob("*.py"))
+IDS = [str(path.relative_to(SOURCE)) for path in MODULES]
+MAX_LINES = 350
+
+#: What each layer may import of this package, besides itself. "" is the package's own __init__, the version.
+MAY_IMPORT: dict[str, set[str]] = {
+    "": set(),
+    "errors": set(),
+    "strict_json": set(),
+    "config": set(),
+    "store": {"errors", "strict_json"},
+    "tracking": {"store", "errors", "strict_json"},
+    "web": {"tracking", "errors", "strict_json"},
+    "app": {"", "config", "tracking", "web"},
+    "server": {"app", "config", "store", "tracking"},
+    "cli": {"", "config", "errors", "server"},
+    "__main__": {"cli"},
+}
+#: Who may import what isn't ours and isn't the standard library's.
+OUTSIDE = {"flask": {"web", "app"}, "werkzeug": {"web"}, "jinja2": {"web"}, "waitress": {"server"}, "click": {"cli"}}
+#: Modules by which files are touched, and who may import them.
+FILE_MODULES = {"os", "shutil", "tempfile", "glob", "fcntl", "mmap", "stat", "zipfile", "sqlite3"}
+#: Calls by which a path is touched without any of them.
+FILE_CALLS = {"read_text", "read_bytes", "write_text", "write_bytes", "mkdir", "touch", "unlink", "rmdir", "iterdir"}
+
+
+def layer_of(path: Path) -> str:
+    """`store` for store/atomic.py, `app` for app.py, "" for the package's own __init__."""
+    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full name of everything that a module imports, in whichever form: `chachaml_lite.store.layout`, `os`."""
+    package = [PACKAGE, *path.relative_to(SOURCE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def own_layer(name: str) -> str | None:
+    """The layer of ours that an imported name belongs to; None for what isn't ours."""
+    first, _, rest = name.partition(".")
+    if first != PACKAGE:
+        return None
+    layer = rest.partition(".")[0]
+    return layer if layer in MAY_IMPORT else ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_imports_only_go_down(path: Path) -> None:
+    layer = layer_of(path)
+    wrong = {name for name in imported(path) if own_layer(name) not in {None, layer, *MAY_IMPORT[layer]}}
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_nothing_but_flask_waitress_and_what_they_bring_is_imported_and_each_in_its_place(path: Path) -> None:
+    outside = {name.partition(".")[0] for name in imported(path) if own_layer(name) is None}
+    foreign = outside - sys.stdlib_module_names
+    assert foreign <= OUTSIDE.keys()
+    assert all(layer_of(path) in OUTSIDE[name] for name in foreign)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer_of(path) != "store"], ids=lambda path: path.name)
+def test_only_the_store_opens_files(path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imported(path)}
+    assert not roots & FILE_MODULES
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert "open" not in {call.id for call in calls if isinstance(call, ast.Name)}
+    # The ready file is the server's: it is no part of the store.
+    allowed = {"write_text"} if layer_of(path) == "server" else set()
+    assert {call.attr for call in calls if isinstance(call, ast.Attribute)} & FILE_CALLS <= allowed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_a_module_is_short_and_named_after_what_it_owns(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+    assert path.stem not in {"utils", "helpers", "common", "misc"}
+
+
+def test_the_walk_sees_both_import_forms() -> None:
+    seen = set(imported(SOURCE / "store" / "atomic.py")) | set(imported(SOURCE / "store" / "reading.py"))
+    assert {"os", "chachaml_lite.store.durability.Durability", "chachaml_lite.strict_json"} <= seen
+    assert [own_layer(name) for name in ("chachaml_lite.__version__", "chachaml_lite.web", "os")] == ["", "web", None]
