@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from urllib.parse import quote, urlsplit
+import re
+from urllib.parse import quote
 
 from flask import Flask, Response, request
 
@@ -22,6 +23,8 @@ from .context import services
 OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
 COOKIE = "chachaml_token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# NAME:PORT or [IPv6]:PORT and nothing else: a parser of URLs finds "localhost" in evil@localhost and localhost/evil.
+_HOST = re.compile(r"(?:\[(?P<address>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]{0,5})?\Z")
 
 
 def install(app: Flask) -> None:
@@ -47,11 +50,9 @@ def _guard() -> Response | None:
 
 
 def host_name(host: str) -> str:
-    """The name or address in a Host header, lower-case, without port and brackets; "" where there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """The name or address in a Host header, lower-case, without port and brackets; "" where there is no good one."""
+    match = _HOST.match(host.lower())
+    return (match["address"] or match["name"] or "") if match else ""
 
 
 def _refuse_other_sites(host: str) -> None:
@@ -68,8 +69,11 @@ def _refuse_other_sites(host: str) -> None:
 
 def _bears(token: str) -> bool:
     kind, _, sent = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "bearer" and same(sent.strip(), token):
-        return True
+    if kind.lower() == "bearer":
+        # WSGI shows a header's bytes as latin-1, which is how Python's clients encode one; curl sends UTF-8.
+        sent = sent.strip()
+        if same(sent, token) or same(sent.encode("latin-1", "replace").decode("utf-8", "replace"), token):
+            return True
     cookie = request.cookies.get(COOKIE)
     return cookie is not None and same(cookie, cookie_for(token))
 

@@ -1,0 +1,338 @@
+"""Who is let in: Host, Origin and Sec-Fetch-Site, the token, a browser's login; and the headers of every answer."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from servers import Running
+
+TOKEN = "s3cret and long"
+MakeApp = Callable[..., Flask]
+
+# -- Host
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:8080", "LocalHost:8080", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8080"],
+)
+def test_a_host_of_this_machine_is_answered(client: FlaskClient, host: str) -> None:
+    assert client.get("/api/health", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "evil-localhost",
+        "localhost.",
+        "127.0.0.2",
+        "127.1",
+        "2130706433",
+        "0.0.0.0",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "::1",
+        "[::1",
+        "x[::1]",
+        "[::1]x",
+        "evil.example@localhost",
+        "localhost@evil.example",
+        "localhost/evil.example",
+        "localhost?evil.example",
+        "localhost#evil.example",
+        "localhost\\evil.example",
+        "localhost:80:90",
+        "localhost:http",
+        "localhost:123456",
+        "localhost:$(id)",
+        "localhost, evil.example",
+        "local host",
+        "localhost\t",
+        "ｌｏｃａｌｈｏｓｔ".encode().decode("latin-1"),
+        "",
+    ],
+)
+def test_another_host_is_403_on_every_route(client: FlaskClient, host: str) -> None:
+    for path in ("/api/health", "/api/runs", "/api/no/such/route"):
+        answer = client.get(path, headers={"Host": host})
+        assert (answer.status_code, answer.get_json()["error"]) == (403, "forbidden")
+    page = client.get("/runs", headers={"Host": host})
+    assert (page.status_code, page.mimetype) == (403, "text/html")
+
+
+def test_a_request_without_a_host_is_403(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /api/health HTTP/1.0\r\n\r\n")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 403
+        assert b'"error": "forbidden"' in answer.read()
+
+
+def test_a_host_is_allowed_by_setting_and_by_what_the_server_is_bound_to(make_app: MakeApp) -> None:
+    client = make_app(allowed_hosts=("Runs.Example",), host="10.0.0.7").test_client()
+    for host, status in [
+        ("runs.example", 200),
+        ("RUNS.example:443", 200),
+        ("10.0.0.7:8080", 200),
+        ("localhost", 200),
+        ("a.runs.example", 403),
+        ("10.0.0.8", 403),
+    ]:
+        assert client.get("/api/health", headers={"Host": host}).status_code == status, host
+
+
+def test_binding_to_every_address_allows_no_host_named_after_it(make_app: MakeApp) -> None:
+    client = make_app(host="0.0.0.0").test_client()
+    assert client.get("/api/health", headers={"Host": "0.0.0.0:8080"}).status_code == 403
+
+
+# -- writes of other sites
+
+WRITE = ("/api/w/runs", {"experiment": "iris"})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://localhost:8080"},
+        {"Origin": "HTTP://LOCALHOST:8080"},
+        {"Origin": "https://localhost:8080"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8080"},
+    ],
+)
+def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
+    answer = client.post(WRITE[0], json=WRITE[1], headers={"Host": "localhost:8080", **headers})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "http://localhost"},
+        {"Origin": "http://127.0.0.1:8080"},
+        {"Origin": "http://localhost:8080.evil.example"},
+        {"Origin": "http://localhost:8080/"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:8080"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"},
+    ],
+)
+def test_a_write_of_another_sites_page_is_403_and_stores_nothing(client: FlaskClient, headers: dict[str, str]) -> None:
+    answer = client.post(WRITE[0], json=WRITE[1], headers={"Host": "localhost:8080", **headers})
+    assert (answer.status_code, answer.get_json()["error"]) == (403, "forbidden")
+    assert client.get("/api/runs").get_json() == []
+
+
+def test_deleting_and_logging_in_are_writes_too(make_app: MakeApp) -> None:
+    client = make_app(token=TOKEN).test_client()
+    origin = {"Origin": "http://evil.example", "Authorization": f"Bearer {TOKEN}"}
+    assert client.delete("/api/w/runs/x", headers=origin).status_code == 403
+    assert client.post("/login", data={"token": TOKEN}, headers=origin).status_code == 403
+    assert client.post("/logout", headers=origin).status_code == 403
+
+
+def test_reading_from_another_sites_page_is_answered_but_gives_it_no_right_to_see(client: FlaskClient) -> None:
+    answer = client.get("/api/runs", headers={"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 200
+    assert not [name for name, _ in answer.headers if name.lower().startswith("access-control-")]
+
+
+# -- the token
+
+#: What a probe, a login and the pages' own files need, and nothing else.
+OPEN_ROUTES = {"service.health", "login.form", "login.log_in", "static"}
+
+
+def test_every_route_but_the_open_ones_needs_the_token(make_app: MakeApp) -> None:
+    app = make_app(token=TOKEN)
+    client = app.test_client()
+    seen = set()
+    for rule in app.url_map.iter_rules():
+        seen.add(rule.endpoint)
+        with app.test_request_context():
+            path = rule.build(dict.fromkeys(rule.arguments, "1")) or (None, "")
+        for method in sorted(rule.methods or ()):
+            if (rule.endpoint, method) == ("login.log_in", "POST"):
+                continue  # it answers 401 by itself, to a wrong token
+            status = client.open(path[1], method=method).status_code
+            assert (status == 401) == (rule.endpoint not in OPEN_ROUTES), (rule, method)
+    assert seen > OPEN_ROUTES
+    assert client.get("/api/no/such/route").status_code == 401
+    assert client.get("/no/such/page").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer   {TOKEN} ", 200),
+        (None, 401),
+        ("", 401),
+        ("Bearer", 401),
+        ("Bearer ", 401),
+        (TOKEN, 401),
+        (f"Basic {TOKEN}", 401),
+        (f"Bearer {TOKEN}x", 401),
+        (f"Bearer {TOKEN[:-1]}", 401),
+        (f"Bearer {TOKEN.upper()}", 401),
+        ("Bearer \xff\xfe", 401),
+    ],
+)
+def test_the_token_travels_as_bearer(make_app: MakeApp, header: str | None, status: int) -> None:
+    client = make_app(token=TOKEN).test_client()
+    answer = client.get("/api/runs", headers={} if header is None else {"Authorization": header})
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.get_json()["error"] == "unauthorized"
+        assert "Authorization: Bearer" in answer.get_json()["detail"]
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+def test_a_token_beyond_ascii_is_taken_as_curl_sends_it(make_app: MakeApp) -> None:
+    client = make_app(token="geheimnß").test_client()
+    as_sent = "Bearer geheimnß".encode().decode("latin-1")  # a server sees the bytes of a header as latin-1
+    assert client.get("/api/runs", headers={"Authorization": as_sent}).status_code == 200
+    assert client.post("/login", data={"token": "geheimnß"}).status_code == 303
+
+
+def test_a_wrong_token_stores_nothing(make_app: MakeApp) -> None:
+    client = make_app(token=TOKEN).test_client()
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.post(WRITE[0], json=WRITE[1], headers={"Authorization": "Bearer no"}).status_code == 401
+    assert client.get("/api/runs", headers=right).get_json() == []
+    assert client.post(WRITE[0], json=WRITE[1], headers=right).status_code == 200
+
+
+def test_without_a_configured_token_none_is_asked_for(client: FlaskClient) -> None:
+    assert client.get("/api/runs", headers={"Authorization": "Bearer whatever"}).status_code == 200
+
+
+# -- a browser logs in
+
+
+def test_a_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
+    client = make_app(token=TOKEN).test_client()
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    asked = client.get("/runs?experiment=iris", headers=browser)
+    assert (asked.status_code, asked.headers["Location"]) == (303, "/login?next=/runs%3Fexperiment%3Diris")
+
+    form = client.get(asked.headers["Location"], headers=browser)
+    assert form.status_code == 200
+    assert '<input type="hidden" name="next" value="/runs?experiment=iris">' in form.text
+
+    wrong = client.post("/login", data={"token": "guess", "next": "/runs"})
+    assert (wrong.status_code, wrong.mimetype) == (401, "text/html")
+    assert "That is not the token." in wrong.text
+    assert "Set-Cookie" not in wrong.headers
+
+    right = client.post("/login", data={"token": TOKEN, "next": "/runs?experiment=iris"})
+    assert (right.status_code, right.headers["Location"]) == (303, "/runs?experiment=iris")
+    cookie = right.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    assert client.get("/runs", headers=browser).status_code == 200
+    assert client.get("/api/runs").status_code == 200
+
+    out = client.post("/logout")
+    assert (out.status_code, out.headers["Location"]) == (303, "/login")
+    assert client.get("/api/runs").status_code == 401
+
+
+def test_a_cookie_of_another_token_is_refused(make_app: MakeApp) -> None:
+    client = make_app(token="the old one").test_client()
+    assert client.post("/login", data={"token": "the old one"}).status_code == 303
+    cookie = client.get_cookie("chachaml_token")
+    assert cookie is not None
+    client = make_app(token=TOKEN).test_client()
+    client.set_cookie("chachaml_token", cookie.value)
+    assert client.get("/api/runs").status_code == 401
+    client.set_cookie("chachaml_token", TOKEN)
+    assert client.get("/api/runs").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example",
+        "evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/\r\n/evil.example",
+        "/runs\r\nSet-Cookie: a=b",
+        "\t//evil.example",
+        " //evil.example",
+        "/\x00",
+        "",
+    ],
+)
+def test_a_login_never_leads_to_another_site(make_app: MakeApp, elsewhere: str) -> None:
+    client = make_app(token=TOKEN).test_client()
+    answer = client.post("/login", data={"token": TOKEN, "next": elsewhere})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/runs")
+    form = client.get("/login", query_string={"next": elsewhere})
+    assert '<input type="hidden" name="next" value="/runs">' in form.text
+
+
+def test_a_browser_gets_the_login_page_and_a_program_the_error(make_app: MakeApp) -> None:
+    client = make_app(token=TOKEN).test_client()
+    assert client.get("/", headers={"Accept": "text/html"}).status_code == 303
+    assert client.get("/", headers={"Accept": "*/*"}).status_code == 401
+    assert client.post("/api/w/runs", json={}, headers={"Accept": "text/html"}).status_code == 401
+
+
+# -- headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/runs", "/runs", "/", "/api/none", "/none", "/static/style.css", "/api/runs/none", "/login"]
+)
+def test_every_answer_bears_the_headers_that_protect_a_browser(client: FlaskClient, path: str) -> None:
+    for host in ("localhost", "evil.example"):
+        headers = client.get(path, headers={"Host": host}).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_an_uploaded_page_is_handed_over_as_a_file_and_runs_nothing(
+    client: FlaskClient, log_run: Callable[..., str]
+) -> None:
+    run_id = log_run(artifacts={"evil.html": b"<script>alert(1)</script>"})
+    answer = client.get(f"/api/artifacts/{run_id}/evil.html/download")
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+
+
+def test_the_servers_name_and_version_are_not_told(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", "/api/runs")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.getheader("Server") is None
