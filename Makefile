@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test check lint types clean
+.PHONY: run test check lint types bench bench-peers clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/ready-to-run
@@ -25,8 +25,11 @@ lint: $(VENV)/ready-to-test
 types: $(VENV)/ready-to-test
 	@$(BIN)/mypy
 
+bench: $(VENV)/ready-to-test
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/made:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \

@@ -1,0 +1,106 @@
+"""What the sections of a run share: sizes, a scratch folder, servers, stores that were made, memory that was seen."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servers import Running, running
+
+from .floors import floor
+from .stores import MadeStore, Template, log_templates
+
+if TYPE_CHECKING:
+    from .lists import Measured
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is done. The defaults take about five minutes on two cores."""
+
+    post_blocks: int = 60
+    posts_a_block: int = 100
+    client_blocks: int = 6
+    client_seconds: float = 0.6
+    ndjson_rounds: int = 30
+    memory_points: int = 5_000_000
+    runs: tuple[int, ...] = (100, 1_000, 10_000)
+    list_rounds: int = 25
+    cold_rounds: int = 3
+    series_points: int = 1_000_000
+    series_rounds: int = 3
+    upload_mib: tuple[int, ...] = (256,)
+    upload_rounds: int = 3
+    thread_seconds: float = 0.7
+
+
+#: A run of seconds that shows that the benchmarks work; its figures mean little.
+QUICK = Sizes(
+    post_blocks=3,
+    posts_a_block=20,
+    client_blocks=1,
+    client_seconds=0.1,
+    ndjson_rounds=2,
+    memory_points=40_000,
+    runs=(20,),
+    list_rounds=3,
+    cold_rounds=1,
+    series_points=10_000,
+    series_rounds=1,
+    upload_mib=(4,),
+    upload_rounds=1,
+    thread_seconds=0.05,
+)
+
+
+@dataclass
+class Bench:
+    """One run of the benchmarks, in the folder `scratch`, which is emptied at its end."""
+
+    scratch: Path
+    sizes: Sizes
+    #: (what was done, RSS in bytes after it)
+    memory: list[tuple[str, float]] = field(default_factory=list)
+    #: What `lists` has measured, by number of runs.
+    lists: dict[int, Measured] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _templates: list[Template] = field(default_factory=list)
+    _stores: dict[int, MadeStore] = field(default_factory=dict)
+
+    def folder(self, name: str) -> Path:
+        """A new path in the scratch folder."""
+        return self.scratch / f"{next(self._numbers):02}-{name}"
+
+    @contextlib.contextmanager
+    def server(self, data: Path | None = None, *options: str) -> Iterator[Running]:
+        """The real server, with its default settings and `options`, on a store of its own unless one is given."""
+        with running(data or self.folder("store"), self.folder("server"), *options) as server:
+            yield server
+
+    @contextlib.contextmanager
+    def floor(self) -> Iterator[str]:
+        """The URL of a floor server in a process of its own."""
+        with floor(self.folder("floor")) as url:
+            yield url
+
+    def templates(self) -> list[Template]:
+        """Ended runs as the server itself wrote them, to make stores from."""
+        if not self._templates:
+            with self.server(None, "--fsync", "no", "--quiet") as server:
+                self._templates = log_templates(server)
+        return self._templates
+
+    def store(self, runs: int) -> MadeStore:
+        """A store of so many ended runs, without summaries; the same one each time it is asked for."""
+        if runs not in self._stores:
+            self._stores[runs] = MadeStore.made(self.folder(f"store-of-{runs}"), runs, self.templates())
+        return self._stores[runs]
+
+    def remove(self, path: Path) -> None:
+        """Give the room of a store back before the end."""
+        shutil.rmtree(path, ignore_errors=True)

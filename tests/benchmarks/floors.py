@@ -1,0 +1,84 @@
+"""The floors: Flask routes on the same waitress, with the same settings, that do next to nothing.
+
+    python -m benchmarks.floors FOLDER
+
+serves until it is killed: `POST /noop` parses the JSON and answers, `POST /append` also appends the body as a line to
+an open file, `GET /noop` only answers. FOLDER/ready gets the URL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Flask, Response, request
+from servers import PATIENCE_SECONDS
+from waitress.server import create_server
+
+from chachaml_lite.config import Config
+from chachaml_lite.server import bind, waitress_settings
+
+
+def app_of(folder: Path) -> Flask:
+    """The routes."""
+    app = Flask(__name__)
+    descriptor = os.open(folder / "lines.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    @app.post("/noop")
+    def noop() -> Response:
+        request.get_json()
+        return _ok()
+
+    @app.get("/noop")
+    def get_noop() -> Response:
+        return _ok()
+
+    @app.post("/append")
+    def append() -> Response:
+        os.write(descriptor, json.dumps(request.get_json()).encode() + b"\n")
+        return _ok()
+
+    return app
+
+
+def _ok() -> Response:
+    return Response('{"ok": true}\n', mimetype="application/json")
+
+
+def main(folder: Path) -> None:
+    """Serve until killed."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # as the real one does
+    sockets = bind("localhost", 0)
+    server = create_server(app_of(folder), sockets=sockets, **waitress_settings(Config()))
+    prepared = folder / ".ready"
+    prepared.write_text(f"http://localhost:{sockets[0].getsockname()[1]}\n")
+    prepared.replace(folder / "ready")
+    server.run()
+
+
+@contextlib.contextmanager
+def floor(folder: Path) -> Iterator[str]:
+    """A floor server in a process of its own, ended with the block; gives its URL."""
+    folder.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.floors", str(folder)])
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (folder / "ready").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the floor server did not start")
+            time.sleep(0.01)
+        yield (folder / "ready").read_text().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

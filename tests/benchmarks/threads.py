@@ -1,0 +1,97 @@
+"""How many threads waitress should have: small requests at 1 to 8 of them, and a small request beside slow ones."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import threading
+import time
+
+import click
+
+from . import wire
+from .bench import Bench
+from .series import chart
+from .stores import make_long_series
+from .table import duration, median
+from .write import new_run
+
+_THREADS = (1, 2, 4, 8)
+_CONNECTIONS = (1, 16)
+_ROUNDS = 3
+
+
+def closed_loop(url: str, requests: list[bytes], seconds: float) -> float:
+    """Requests a second on as many connections as there are requests, each sending its own again once answered."""
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as ready:
+        for request in requests:
+            connection = stack.enter_context(wire.Connection(url))
+            ready.register(connection.socket, selectors.EVENT_READ, (connection, request))
+            connection.socket.sendall(request)
+        count = 0
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            for key, _ in ready.select(1):
+                connection, request = key.data
+                connection.answer()
+                connection.socket.sendall(request)
+                count += 1
+        taken = time.perf_counter() - start
+        for key in list(ready.get_map().values()):
+            key.data[0].answer()
+    return count / taken
+
+
+def section(bench: Bench) -> None:
+    """The table, and what a client with a small request feels while others read long series."""
+    click.echo("\nthreads: metric POSTs a second, each connection with a run of its own")
+    seconds = bench.sizes.thread_seconds
+    with contextlib.ExitStack() as stack:
+        servers = {count: stack.enter_context(bench.server(None, "--threads", str(count))) for count in _THREADS}
+        requests = {}
+        for count, server in servers.items():
+            with wire.Connection(server.url) as connection:
+                targets = [f"/api/w/runs/{new_run(connection)}/metrics" for _ in range(max(_CONNECTIONS))]
+                requests[count] = [wire.post(target, {"loss": 0.5, "step": 1}) for target in targets]
+        found: dict[tuple[int, int], list[float]] = {(a, b): [] for a in _THREADS for b in _CONNECTIONS}
+        for _ in range(_ROUNDS):
+            for (count, connections), rates in found.items():
+                rates.append(closed_loop(servers[count].url, requests[count][:connections], seconds))
+    for count in _THREADS:
+        cells = [
+            f"{connections:>3} connections {median(found[count, connections]):>7,.0f}/s" for connections in _CONNECTIONS
+        ]
+        click.echo(f"  {count} threads:  {'    '.join(cells)}")
+    _beside_slow_ones(bench)
+
+
+def _beside_slow_ones(bench: Bench) -> None:
+    points = bench.sizes.series_points // 5
+    click.echo(f"  a metric POST each 20 ms, while three clients read series of {points:,} points whole, p50 and p90:")
+    for count in _THREADS:
+        data = bench.folder("beside")
+        make_long_series(data / "runs" / "long", bench.templates()[0], points)
+        with bench.server(data, "--threads", str(count)) as server, wire.Connection(server.url) as connection:
+            connection.ask(chart("long"))
+            stop = threading.Event()
+            readers = [threading.Thread(target=_read_on, args=(server.url, stop)) for _ in range(3)]
+            request = wire.post(f"/api/w/runs/{new_run(connection)}/metrics", {"loss": 0.5, "step": 1})
+            for reader in readers:
+                reader.start()
+            taken = []
+            until = time.perf_counter() + 5 * bench.sizes.thread_seconds
+            while time.perf_counter() < until:
+                taken += wire.times(connection, [request])
+                time.sleep(0.02)
+            stop.set()
+            for reader in readers:
+                reader.join()
+        taken.sort()
+        click.echo(f"  {count} threads:  {duration(median(taken))}, {duration(taken[len(taken) * 9 // 10])}")
+        bench.remove(data)
+
+
+def _read_on(url: str, stop: threading.Event) -> None:
+    with wire.Connection(url) as connection:
+        while not stop.is_set():
+            connection.receive_away(wire.get("/api/runs/long/metrics?key=loss"))

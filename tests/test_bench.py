@@ -1,0 +1,27 @@
+"""The benchmarks run and print; what they print is for people to judge."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from servers import environment
+
+TESTS = Path(__file__).parent
+
+
+def test_the_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp_path: Path) -> None:
+    sections = ("write", "list", "series", "upload")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--scratch", str(tmp_path), *sections],
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONPATH=str(TESTS)),
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    goals = [line for line in done.stdout.splitlines() if line.endswith(("  yes", "  NO"))]
+    assert len(goals) >= 13, done.stdout
+    assert not list(tmp_path.iterdir())
