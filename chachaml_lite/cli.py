@@ -58,6 +58,13 @@ def _option(name: str, **settings: Any) -> Callable[[F], F]:
 @_option(
     "--max-json", default=Config.max_json_bytes, type=click.IntRange(1), metavar="BYTES", help="Largest JSON body."
 )
+@_option(
+    "--series-cache",
+    default=Config.series_cache_bytes,
+    type=click.IntRange(0),
+    metavar="BYTES",
+    help="Memory for series that were shown, to show them again at once.",
+)
 @_option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled at once.")
 @_option("--ready-file", type=click.Path(path_type=Path), help="File that gets the URL once requests are taken.")
 @_option("--quiet", is_flag=True, help="No log line for each request.")
@@ -71,6 +78,7 @@ def serve(
     fsync: str,
     max_upload: int | None,
     max_json: int,
+    series_cache: int,
     threads: int,
     ready_file: Path | None,
     quiet: bool,
@@ -98,6 +106,7 @@ def serve(
         fsync=fsync,
         max_upload_bytes=max_upload,
         max_json_bytes=max_json,
+        series_cache_bytes=series_cache,
         threads=threads,
         quiet=quiet,
     )

@@ -26,6 +26,8 @@ class Config:
     max_upload_bytes: int | None = None
     #: JSON and NDJSON bodies, in bytes. They are parsed in memory, so they have a bound: about 200,000 points.
     max_json_bytes: int = 10_000_000
+    #: Parsed series that are kept to be shown again, in bytes; a point takes 24. Two series of a million points fit.
+    series_cache_bytes: int = 64_000_000
     #: Requests handled at once. Each is short (uploads are received before a thread is taken, downloads
     #: are sent after it is given back), and more threads only contend for the interpreter's lock: four let
     #: a slow read of a long series pass while three go on.

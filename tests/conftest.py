@@ -39,7 +39,7 @@ def make_app(data: Path) -> Iterator[Callable[..., Flask]]:
             opened.pop().close()
         config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
         opened.append(Store(config.data, config.fsync))
-        app = create_app(config, Tracker.on(opened[-1]))
+        app = create_app(config, Tracker.on(opened[-1], config.series_cache_bytes))
         app.test_client_class = Client
         return app
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .. import strict_json
@@ -18,6 +19,10 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 #: A JSON file that is replaced whole can't have grown past this by our own hand in sane use; parsing 1 GB would
 #: take the server down for the sake of one run.
 MAX_JSON_BYTES = 64 * 1024 * 1024
+
+
+#: Enough lines at once that a piece costs next to nothing, few enough that they cost no memory to speak of.
+_PIECE_BYTES = 1024 * 1024
 
 
 class Stamp(NamedTuple):
@@ -90,6 +95,29 @@ def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
     if not isinstance(value, dict):
         raise Damaged(f"{os.path.basename(path)} holds no JSON object")
     return value, seen
+
+
+def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
+    """The bytes from `start` to `end` of a file, in pieces that end with a line, but for the last, which may be torn.
+
+    FileNotFoundError; Damaged; OSError.
+    """
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        file.seek(start)
+        left, begun = end - start, b""
+        while left > 0:
+            piece = file.read(min(_PIECE_BYTES, left))
+            if not piece:
+                break
+            left -= len(piece)
+            whole, line_end, rest = piece.rpartition(b"\n")
+            if line_end:
+                yield begun + whole + line_end
+                begun = rest
+            else:
+                begun += piece
+        if begun:
+            yield begun
 
 
 def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from .. import strict_json
@@ -63,6 +64,13 @@ class RunFiles:
     def read_records(self, run_id: str, name: str) -> tuple[list[dict[str, Any]], int, Stamp]:
         """A file of JSON lines: the records, the number of damaged lines, the stamp. Damaged; OSError."""
         return reading.read_records(self._places.run_file(run_id, name))
+
+    def read_lines(self, run_id: str, name: str, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from `start` to `end` of a file of lines, in pieces of whole lines; the last may be torn.
+
+        FileNotFoundError; Damaged; OSError.
+        """
+        return reading.read_lines(self._places.run_file(run_id, name), start, end)
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
         """Write one of a run's JSON files anew. OSError; then the old content stands."""

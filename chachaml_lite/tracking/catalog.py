@@ -36,13 +36,15 @@ _MANY = 500
 class Run:
     """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
 
-    __slots__ = ("_kept", "_stamps", "_store", "id", "key")
+    __slots__ = ("_kept", "_stamps", "_store", "epoch", "id", "key")
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.id = run_id
         self._stamps: list[Stamp] = [NO_FILE] * 4
         self._kept: list[Kept | None] = [None] * 4
+        #: Another number whenever metrics.jsonl was changed by anybody but us: within one, it has only grown.
+        self.epoch = 0
         #: Where the run stands among all (by start time, then id); None while it is no good run.
         self.key: tuple[int, str] | None = None
 
@@ -95,6 +97,8 @@ class Run:
 
     def _read(self, number: int) -> Kept:
         before = self._kept[number]
+        if number == SUMMARY:
+            self.epoch += 1
         kept = read_part(self._store, self.id, number, self._stamps[number])
         if kept.damage and not (before and before.damage == kept.damage):
             log.warning("run %r is damaged: %s", self.id, kept.damage)

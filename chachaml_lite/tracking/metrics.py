@@ -12,7 +12,7 @@ from ..errors import InvalidInput
 from ..store.reading import Damaged
 from .names import check_name, shown
 from .records import META, SUMMARY
-from .series import StoredPoint, by_key, read_points, thinned
+from .series import StoredPoint
 from .summary import SPELLED, added_up, spelled
 from .tracker import Tracker
 
@@ -43,17 +43,19 @@ def get_series(
     `since_step`: only greater steps. `max_points`: thinned, one point a step. `total` counts all of the series,
     whatever is shown. A run without the key gives nothing. Raises NotFound.
     """
-    tracker.run(run_id, (META,))
+    cache = tracker.series
     try:
-        points, _, _ = read_points(tracker.store, run_id)
-    except Damaged:
-        points = []  # the catalog has named it
+        held = cache.of(tracker.run(run_id, (META,)))
+    except (Damaged, FileNotFoundError):
+        return {}  # the catalog has named the damage
     shown_series = {}
-    for name, series in by_key(points if key is None else [point for point in points if point[0] == key]).items():
-        asked = series if since_step is None else [point for point in series if point.step > since_step]
-        if max_points is not None:
-            asked = thinned(asked, max_points)
-        shown_series[name] = {"total": len(series), "points": [point.public() for point in asked]}
+    for name, series in held.series.by_key.items():
+        if key is None or name == key:
+            places: Iterable[int] = series.after(since_step)
+            if max_points is not None:
+                places = cache.thinned(held, name, series, since_step, max_points)
+            points = [point.public() for point in series.points(places)]
+            shown_series[name] = {"total": len(series), "points": points}
     return shown_series
 
 

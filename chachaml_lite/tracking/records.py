@@ -12,7 +12,7 @@ from ..store import layout
 from ..store.reading import NO_FILE, Damaged, Stamp
 from ..store.store import Store
 from . import series
-from .summary import added_up, from_stored
+from .summary import from_stored
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ def _read_summary(store: Store, run_id: str, found: Stamp) -> Kept:
                 return Kept(found, summary, damage, is_stored=True)
     except (OSError, Damaged):
         pass
-    points, damaged, stamp = series.read_points(store, run_id)
-    return Kept(stamp, added_up({}, points), _damaged_lines(layout.METRICS, damaged))
+    summary, damaged = series.summarized(store, run_id, found.size)
+    return Kept(found, summary, _damaged_lines(layout.METRICS, damaged))
 
 
 def keep_summary(store: Store, run_id: str, kept: Kept) -> None:

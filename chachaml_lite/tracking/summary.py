@@ -102,20 +102,20 @@ Summary = dict[str, SeriesSummary]
 
 def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Summary:
     """`summary` carried forward by points of (key, value, step, timestamp); the given one stays as it is."""
-    summary = dict(summary)
-    copied: set[str] = set()
+    touched = {point[0] for point in points}
+    summary = {key: series.copy() if key in touched else series for key, series in summary.items()}
+    add_up(summary, points)
+    return summary
+
+
+def add_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> None:
+    """Carry `summary` itself forward by points: for one that nobody else reads yet."""
     for key, value, step, _ in points:
         series = summary.get(key)
         if series is None:
             summary[key] = SeriesSummary(step, value)
-            copied.add(key)
-        elif key in copied:
-            series.add(step, value)
         else:
-            series = summary[key] = series.copy()
             series.add(step, value)
-            copied.add(key)
-    return summary
 
 
 def from_stored(stored: object) -> Summary | None:

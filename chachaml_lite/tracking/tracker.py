@@ -14,6 +14,7 @@ from .catalog import Catalog, Run
 from .clock import Clock
 from .records import ARTIFACTS, META, PARAMS, SUMMARY
 from .registry import Registry
+from .series_cache import SeriesCache
 
 _ALL = (META, PARAMS, SUMMARY, ARTIFACTS)
 
@@ -25,12 +26,13 @@ class Tracker:
     store: Store
     catalog: Catalog
     registry: Registry
+    series: SeriesCache
     clock: Clock
 
     @classmethod
-    def on(cls, store: Store) -> Tracker:
-        """The tracker of an opened store."""
-        return cls(store, Catalog(store), Registry(store), Clock())
+    def on(cls, store: Store, series_cache_bytes: int) -> Tracker:
+        """The tracker of an opened store, which keeps at most so many bytes of parsed series."""
+        return cls(store, Catalog(store), Registry(store), SeriesCache(store, series_cache_bytes), Clock())
 
     def run(self, run_id: str, parts: tuple[int, ...] = _ALL) -> Run:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""

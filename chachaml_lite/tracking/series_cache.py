@@ -1,0 +1,69 @@
+"""The series that were asked for last, within a bound in bytes: a chart that is looked at again costs no parsing."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from ..store.store import Store
+from .catalog import Run
+from .records import SUMMARY
+from .series import RunSeries, Series
+
+#: Thinned series kept a run: those that the charts of a page or two ask for.
+_MAX_THINNED = 64
+
+
+@dataclass
+class _Held:
+    epoch: int
+    series: RunSeries = field(default_factory=RunSeries)
+    #: By key, number of points then, since_step and max_points: the places of the points that are shown.
+    thinned: OrderedDict[tuple[str, int, int | None, int], list[int]] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class SeriesCache:
+    """Parsed series by run. A run that is being written to is read on from where it was, not anew."""
+
+    def __init__(self, store: Store, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, run: Run) -> _Held:
+        """The series of a run as they are now. Damaged; OSError."""
+        # Held, so that a writer's points are either on disk and added up, or neither.
+        with self._store.locked_run(run.id):
+            run.look((SUMMARY,))
+            size, epoch = run.part(SUMMARY).stamp.size, run.epoch
+        with self._lock:
+            held = self._held.get(run.id)
+            if held is None or held.epoch != epoch:
+                held = self._held[run.id] = _Held(epoch)
+            self._held.move_to_end(run.id)
+        with held.lock:
+            if held.series.read_bytes < size:
+                held.series.read_on(self._store, run.id, size)
+        self._evict()
+        return held
+
+    def thinned(self, held: _Held, key: str, series: Series, since_step: int | None, max_points: int) -> list[int]:
+        """The places of `series` that a chart of `max_points` shows."""
+        asked = (key, len(series), since_step, max_points)
+        with held.lock:
+            found = held.thinned.get(asked)
+            if found is None:
+                found = held.thinned[asked] = series.thinned(series.after(since_step), max_points)
+                if len(held.thinned) > _MAX_THINNED:
+                    held.thinned.popitem(last=False)
+        return found
+
+    def _evict(self) -> None:
+        with self._lock:
+            total = sum(held.series.held_bytes for held in self._held.values())
+            while total > self._max_bytes and self._held:
+                _, gone = self._held.popitem(last=False)
+                total -= gone.series.held_bytes
