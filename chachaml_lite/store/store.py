@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import StoreUnusable
-from . import layout
+from . import archive, layout
 from .atomic import temporary
 from .blobs import Blobs
 from .durability import Durability
@@ -67,6 +69,14 @@ class Store:
     def locked_model(self, name: str) -> AbstractContextManager[None]:
         """Hold a model, likewise; taken after a run's lock where both are needed."""
         return self._model_locks.held(name)
+
+    def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
+        """A run's folder as a zip file, open to read; see `archive.zip_run`. OSError."""
+        return archive.zip_run(self._places, run_id, held)
+
+    def scratch(self) -> BinaryIO:
+        """A file without a name, in the store's own file system, for what is made to be sent. OSError."""
+        return archive.scratch(self._places)
 
     def close(self) -> None:
         """Sync what waits, and give the store back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, BinaryIO
 
 from flask import Response, request, send_file
@@ -63,22 +64,33 @@ def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_ty
             raise RequestedRangeNotSatisfiable(size, description=f"the file has {size} bytes")
         (start, stop), status = found, 206
         file.seek(start)
-    answer = send_file(
-        file,
-        mimetype=content_type,
-        as_attachment=True,
-        download_name=name.rpartition("/")[2],
-        conditional=False,
-        etag=False,
-    )
+    answer = _attachment(file, name.rpartition("/")[2], content_type, stop - start)
     answer.status_code = status
     answer.set_etag(sha256)
-    answer.content_length = stop - start
     answer.headers["Accept-Ranges"] = "bytes"
-    answer.headers["Cache-Control"] = "no-cache"
-    answer.headers["Content-Security-Policy"] = FILE_POLICY
     if status == 206:
         answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return answer
+
+
+def made_file_answer(file: BinaryIO, *, name: str, content_type: str, etag: str | None = None) -> Response:
+    """A file that was made for this answer, from its start, likewise handed over; `etag` where it has one."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    answer = _attachment(file, name, content_type, length)
+    if etag is not None:
+        answer.set_etag(etag)
+    return answer
+
+
+def _attachment(file: BinaryIO, name: str, content_type: str, length: int) -> Response:
+    """`length` bytes of `file`, from where it stands."""
+    answer = send_file(
+        file, mimetype=content_type, as_attachment=True, download_name=name, conditional=False, etag=False
+    )
+    answer.content_length = length
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.headers["Content-Security-Policy"] = FILE_POLICY
     if request.method == "HEAD":
         file.close()
     else:

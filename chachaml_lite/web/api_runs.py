@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from ..errors import InvalidInput
-from ..tracking import checks, datasets, metrics, params, runs, search, tags
+from ..tracking import archive, checks, datasets, metrics, params, runs, search, tags
 from . import answers, bodies, run_lists
 from .context import tracker
 from .queries import Query
@@ -149,6 +149,15 @@ def check_run(run_id: str) -> Response:
     query = Query(("rule", "baseline"), repeatable=("rule",))
     report = checks.check_run(tracker(), run_id, query.texts("rule"), query.text("baseline"))
     return answers.with_etag(answers.json_answer(report))
+
+
+@api.get("/api/runs/<run_id>/download")
+def download_run(run_id: str) -> Response:
+    """The run's folder as a zip."""
+    Query(())
+    return answers.made_file_answer(
+        archive.zipped_run(tracker(), run_id), name=f"{run_id}.zip", content_type="application/zip"
+    )
 
 
 @api.get("/api/tags/<run_id>")

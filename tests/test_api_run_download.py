@@ -1,0 +1,237 @@
+"""GET /api/runs/:id/download: the run's folder as a zip, which is that run wherever it is unzipped."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from servers import PATIENCE_SECONDS, Running, running
+
+from chachaml_lite.app import create_app
+from chachaml_lite.config import Config
+from chachaml_lite.store.store import Store
+from chachaml_lite.tracking.tracker import Tracker
+
+LogRun = Callable[..., str]
+
+
+@pytest.fixture
+def full_run(log_run: LogRun, client: FlaskClient) -> str:
+    run_id = log_run(
+        name="naïve ☃",
+        tags={"author": "maria"},
+        params={"lr": 0.01, "layers": [1, 2]},
+        metrics=[{"loss": "NaN", "step": 0}, {"loss": 0.5, "step": 1}, {"metrics": {"a": 1}, "timestamp": 5}],
+        artifacts={"model.pkl": b"bytes", "checkpoints/step:1?.pt": b"x" * 3_000_000, "empty": b"", "☃.txt": b"1"},
+        end="completed",
+    )
+    client.post(f"/api/note/{run_id}", json={"note": "*fine*"})
+    return run_id
+
+
+def downloaded(client: FlaskClient, run_id: str) -> zipfile.ZipFile:
+    answer = client.get(f"/api/runs/{run_id}/download")
+    assert (answer.status_code, answer.content_type) == (200, "application/zip")
+    return zipfile.ZipFile(io.BytesIO(answer.data))
+
+
+def everything(client: FlaskClient, run_id: str) -> list[Any]:
+    run = client.get(f"/api/runs/{run_id}").get_json()
+    run.pop("last_write_time")  # of the files, which were written anew
+    names = [artifact["name"] for artifact in run["artifacts"]]
+    blobs = [client.get(f"/api/artifacts/{run_id}/{name.replace('?', '%3F')}/download").data for name in names]
+    return [run, client.get(f"/api/runs/{run_id}/metrics").get_json(), blobs]
+
+
+def test_unzipped_into_another_stores_runs_it_is_that_run(
+    client: FlaskClient, full_run: str, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    (tmp_path / "run.zip").write_bytes(client.get(f"/api/runs/{full_run}/download").data)
+    store = Store(tmp_path / "other", "no")
+    try:
+        config = Config(data=tmp_path / "other", quiet=True)
+        app = create_app(config, Tracker.on(store, config.series_cache_bytes))
+        app.test_client_class = type(client)
+        other = app.test_client()
+        assert other.get("/api/runs").get_json() == []
+        command = [tool("unzip"), "-q", str(tmp_path / "run.zip"), "-d", str(tmp_path / "other" / "runs")]
+        subprocess.run(command, check=True, timeout=PATIENCE_SECONDS)
+        assert everything(other, full_run) == everything(client, full_run)
+        assert other.get("/api/health").get_json()["damaged"] == 0
+        assert [run["id"] for run in other.get("/api/runs").get_json()] == [full_run]
+    finally:
+        store.close()
+
+
+def test_the_zip_holds_the_folder_as_it_is_and_nothing_else(client: FlaskClient, full_run: str, data: Path) -> None:
+    folder = data / "runs" / full_run
+    (folder / "mine.txt").write_text("kept")
+    (folder / "sub" / "deep").mkdir(parents=True)
+    (folder / "sub" / "deep" / "mine.txt").write_text("kept too")
+    archive = downloaded(client, full_run)
+    on_disk = {
+        f"{full_run}/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    assert {name: archive.read(name) for name in archive.namelist()} == on_disk
+    assert archive.testzip() is None
+
+
+def test_links_pipes_dot_files_and_names_that_are_no_text_are_left_out(
+    client: FlaskClient, log_run: LogRun, data: Path, tmp_path: Path
+) -> None:
+    run_id = log_run(artifacts={"real": b"1"})
+    folder = data / "runs" / run_id
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("secret")
+    (folder / "link").symlink_to(tmp_path / "secret" / "key")
+    (folder / "blobs" / "folder").symlink_to(tmp_path / "secret")
+    (folder / ".hidden").write_text("1")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("1")
+    os.mkfifo(folder / "pipe")
+    (folder / os.fsdecode(b"\xff.txt")).write_text("1")
+    names = {name.partition("/")[2] for name in downloaded(client, run_id).namelist()}
+    assert names == {"meta.json", "artifacts.jsonl", "blobs/real"}
+
+
+def test_more_large_files_than_may_be_open_at_once_are_all_there(client: FlaskClient, log_run: LogRun) -> None:
+    sizes = {f"{number}.bin": 1024 * 1024 + 1 + number for number in range(40)}
+    run_id = log_run(artifacts={name: b"\1" * size for name, size in sizes.items()})
+    archive = downloaded(client, run_id)
+    found = {
+        info.filename.rpartition("/")[2]: info.file_size for info in archive.infolist() if "blobs" in info.filename
+    }
+    assert found == sizes
+    assert archive.testzip() is None
+
+
+def test_unzip_gives_the_files_the_times_that_they_had(
+    client: FlaskClient, log_run: LogRun, data: Path, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    run_id = log_run(params={"lr": 1})
+    os.utime(data / "runs" / run_id / "params.json", (1_700_000_001, 1_700_000_001))
+    os.utime(data / "runs" / run_id / "meta.json", (10, 10))  # before a zip's own calendar begins
+    (tmp_path / "run.zip").write_bytes(client.get(f"/api/runs/{run_id}/download").data)
+    subprocess.run(
+        [tool("unzip"), "-q", str(tmp_path / "run.zip"), "-d", str(tmp_path / "out")],
+        check=True,
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        timeout=PATIENCE_SECONDS,
+    )
+    assert (tmp_path / "out" / run_id / "params.json").stat().st_mtime == 1_700_000_001
+
+
+def test_a_zip_leaves_nothing_behind(client: FlaskClient, full_run: str, data: Path) -> None:
+    downloaded(client, full_run)
+    assert client.head(f"/api/runs/{full_run}/download").status_code == 200
+    assert os.listdir(data / "runs" / ".incoming") == []
+
+
+@pytest.mark.parametrize("run_id", ["nobody", ".incoming", "..", "a%2Fb"])
+def test_what_is_no_run_can_not_be_downloaded(client: FlaskClient, run_id: str) -> None:
+    answer = client.get(f"/api/runs/{run_id}/download")
+    assert answer.status_code == 404
+    assert set(answer.get_json()) == {"error", "detail"}
+
+
+def test_a_run_that_is_written_to_meanwhile_gives_whole_lines_and_the_blobs_that_they_speak_of(
+    client: FlaskClient, log_run: LogRun
+) -> None:
+    run_id = log_run(artifacts={"model": b"0" * 2_000_000})
+    done = threading.Event()
+    faults: list[str] = []
+
+    def write(send: FlaskClient) -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            answers = [
+                send.post(f"/api/w/runs/{run_id}/metrics", json={"loss": number, "acc": number, "step": number}),
+                send.post(
+                    f"/api/w/runs/{run_id}/artifacts?name=model&overwrite=true",
+                    data=b"%d" % number * 200_000,
+                    content_type="application/octet-stream",
+                ),
+            ]
+            faults.extend(answer.text for answer in answers if answer.status_code != 200)
+
+    writer = threading.Thread(target=write, args=(client.application.test_client(),))
+    writer.start()
+    try:
+        for _ in range(20):
+            check_consistent(downloaded(client, run_id), run_id)
+    finally:
+        done.set()
+        writer.join()
+    assert faults == []
+
+
+def check_consistent(archive: zipfile.ZipFile, run_id: str) -> None:
+    uploads = [json.loads(line) for line in archive.read(f"{run_id}/artifacts.jsonl").splitlines()]
+    assert hashlib.sha256(archive.read(f"{run_id}/blobs/model")).hexdigest() == uploads[-1]["sha256"]
+    name = f"{run_id}/metrics.jsonl"
+    points = archive.read(name) if name in archive.namelist() else b""
+    assert points == b"" or points.endswith(b"\n")
+    assert len([json.loads(line) for line in points.splitlines()]) % 2 == 0  # both of a request's points, or neither
+
+
+def test_readers_that_read_nothing_keep_nobody_waiting(server: Running) -> None:
+    run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "a"}, timeout=PATIENCE_SECONDS).json()["id"]
+    upload = requests.post(
+        f"{server.url}/api/w/runs/{run_id}/artifacts?name=big",
+        data=os.urandom(1024) * 20_000,
+        headers={"Content-Type": "application/octet-stream"},
+        timeout=PATIENCE_SECONDS,
+    )
+    assert upload.status_code == 200
+    address = (urlsplit(server.url).hostname, server.port)
+    slow = [socket.create_connection(address, PATIENCE_SECONDS) for _ in range(8)]
+    try:
+        for each in slow:
+            each.sendall(f"GET /api/runs/{run_id}/download HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        for each in slow:
+            assert each.recv(12) == b"HTTP/1.1 200"  # each has its answer, more than it will ever read
+        assert requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).json()["ok"]
+        whole = requests.get(f"{server.url}/api/runs/{run_id}/download", timeout=PATIENCE_SECONDS)
+        assert int(whole.headers["Content-Length"]) == len(whole.content)
+        assert zipfile.ZipFile(io.BytesIO(whole.content)).testzip() is None
+    finally:
+        for each in slow:
+            each.close()
+
+
+def test_a_large_run_takes_no_memory(tmp_path: Path) -> None:
+    with running(tmp_path / "store", tmp_path / "scratch") as server:
+        run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "a"}, timeout=PATIENCE_SECONDS).json()[
+            "id"
+        ]
+        blob = tmp_path / "store" / "runs" / run_id / "large.bin"
+        with blob.open("wb") as file:
+            file.truncate(300_000_000)
+        size = 0
+        with requests.get(f"{server.url}/api/runs/{run_id}/download", stream=True, timeout=PATIENCE_SECONDS) as answer:
+            for chunk in answer.iter_content(1024 * 1024):
+                size += len(chunk)
+        assert size > 300_000_000
+        assert peak_bytes(server.process.pid) < 150_000_000
+
+
+def peak_bytes(process_id: int) -> int:
+    status = Path(f"/proc/{process_id}/status")
+    if not status.exists():
+        pytest.skip("this system doesn't tell a process's peak memory in /proc")
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
