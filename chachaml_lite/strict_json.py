@@ -70,16 +70,16 @@ def text_of(content: bytes) -> str:
         raise NotJson(f"not UTF-8 at byte {fault.start}") from fault
 
 
-def loads(content: bytes, using: json.JSONDecoder = _STRICT) -> Any:
-    """The value in `content`. Raises NotJson."""
+def loads(content: bytes, using: json.JSONDecoder = _STRICT, max_depth: int = MAX_DEPTH) -> Any:
+    """The value in `content`, no deeper than `max_depth` containers within the outermost one. Raises NotJson."""
     try:
         value = using.decode(text_of(content))
     except json.JSONDecodeError as fault:
         raise NotJson(f"{fault.msg} at line {fault.lineno} column {fault.colno}") from fault
     except RecursionError as fault:
-        raise NotJson(f"nested deeper than {MAX_DEPTH}") from fault
-    if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
-        _refuse_depth(value)
+        raise NotJson(f"nested deeper than {max_depth}") from fault
+    if content.count(b"[") + content.count(b"{") > max_depth:
+        _refuse_depth(value, max_depth)
     if _SURROGATE_ESCAPE.search(content):
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -88,9 +88,9 @@ def loads(content: bytes, using: json.JSONDecoder = _STRICT) -> Any:
     return value
 
 
-def _refuse_depth(value: Any) -> None:
+def _refuse_depth(value: Any, max_depth: int) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(max_depth + 1):
         level = [
             child
             for parent in level
@@ -99,9 +99,9 @@ def _refuse_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise NotJson(f"nested deeper than {MAX_DEPTH}")
+    raise NotJson(f"nested deeper than {max_depth}")
 
 
-def dumps(value: Any, indent: int | None = None) -> str:
-    """`value` as strict JSON in one line, or indented. ValueError for a bare NaN: its writer has to spell it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+def dumps(value: Any) -> str:
+    """`value` as strict JSON in one line. ValueError for a bare NaN: its writer has to spell it."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

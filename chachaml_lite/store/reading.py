@@ -16,9 +16,12 @@ from .. import strict_json
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-#: A JSON file that is replaced whole can't have grown past this by our own hand in sane use; parsing 1 GB would
-#: take the server down for the sake of one run.
+#: A JSON file that is replaced whole is neither read nor written beyond this; parsing 1 GB would take the server down
+#: for the sake of one run.
 MAX_JSON_BYTES = 64 * 1024 * 1024
+
+# What a body may hold, and what our own files put around it (meta.json: a list of data sets, in an object).
+_MAX_DEPTH = strict_json.MAX_DEPTH + 8
 
 
 #: Enough lines at once that a piece costs next to nothing, few enough that they cost no memory to speak of.
@@ -89,7 +92,7 @@ def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
     """The JSON object in a file. FileNotFoundError; Damaged for anything but one JSON object in UTF-8."""
     content, seen = read_whole(path, MAX_JSON_BYTES)
     try:
-        value = strict_json.loads(content)
+        value = strict_json.loads(content, max_depth=_MAX_DEPTH)
     except ValueError as fault:
         raise Damaged(f"{os.path.basename(path)} is not JSON: {fault}") from fault
     if not isinstance(value, dict):
@@ -135,7 +138,7 @@ def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
         if not line.strip():
             continue
         with contextlib.suppress(ValueError):
-            record = strict_json.loads(line)
+            record = strict_json.loads(line, max_depth=_MAX_DEPTH)
             if isinstance(record, dict):
                 records.append(record)
                 continue

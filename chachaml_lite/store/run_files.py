@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import strict_json
+from ..errors import TooLarge
 from . import layout, reading
 from .atomic import append_lines, replace_file, write_all
 from .durability import Durability
@@ -29,13 +30,17 @@ class RunFiles:
         self._durability = durability
 
     def create(self, run_id: str, meta: dict[str, Any]) -> None:
-        """A new run's folder, visible in one rename with its meta.json inside. FileExistsError; OSError."""
+        """A new run's folder, visible in one rename with its meta.json inside.
+
+        FileExistsError; OSError; TooLarge.
+        """
+        content = _readable(layout.META, meta)
         target = self._places.run(run_id)
         prepared = incoming_path(self._places, "run")
         os.mkdir(prepared)
         try:
             with open(f"{prepared}/{layout.META}", "wb", buffering=0) as file:
-                write_all(file.fileno(), _readable(meta))
+                write_all(file.fileno(), content)
                 self._durability.sync(file.fileno())
             self._durability.sync_folder(prepared)
             if os.path.lexists(target):  # rename(2) would replace an empty folder
@@ -73,8 +78,8 @@ class RunFiles:
         return reading.read_lines(self._places.run_file(run_id, name), start, end)
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
-        """Write one of a run's JSON files anew. OSError; then the old content stands."""
-        return replace_file(self._places.run_file(run_id, name), _readable(value), self._durability)
+        """Write one of a run's JSON files anew. OSError, TooLarge; then the old content stands."""
+        return replace_file(self._places.run_file(run_id, name), _readable(name, value), self._durability)
 
     def keep_rebuildable(self, run_id: str, name: str, value: dict[str, Any]) -> None:
         """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError."""
@@ -87,6 +92,16 @@ class RunFiles:
         return stamp
 
 
-def _readable(value: dict[str, Any]) -> bytes:
-    """One key a line, so that a person can read it and a diff shows what changed."""
-    return (strict_json.dumps(value, indent=2) + "\n").encode()
+def _readable(name: str, value: dict[str, Any]) -> bytes:
+    """One key a line, so that a person can read it and a diff shows what changed. TooLarge to be read again.
+
+    A key's value stays in its line: indented by its depth, a deep one would take a hundred times the room.
+    """
+    lines = ",\n".join(f"  {strict_json.dumps(key)}: {strict_json.dumps(value[key])}" for key in value)
+    content = f"{{\n{lines}\n}}\n".encode()
+    if len(content) > reading.MAX_JSON_BYTES:
+        raise TooLarge(
+            f"the run's {name} would have {len(content)} bytes, and {reading.MAX_JSON_BYTES} is the most; "
+            "upload what is that large as an artifact"
+        )
+    return content

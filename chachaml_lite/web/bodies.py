@@ -105,8 +105,9 @@ def _of_type(name: str, value: Any, kinds: type | tuple[type, ...]) -> Any:
 _LENIENT = strict_json.decoder(bare_token=str)
 # Without hooks for each object and number; what they would find is looked for afterwards, in the whole.
 _FAST = json.JSONDecoder(parse_constant=str)
-# A string, or a number as bc prints it: .500 or -.5
-_BC_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<![0-9.])(-?)(\.[0-9])')
+# A string, or a number as bc prints it: .500 or -.5. A string matches without its end, too: else a body of nothing but
+# quotes would be searched to its end from each of them.
+_BC_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|(?<![0-9.])(-?)(\.[0-9])')
 
 
 def metric_entries() -> list[dict[str, Any]]:
