@@ -25,12 +25,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tracking": {"store", "errors", "strict_json"},
     "web": {"tracking", "errors", "strict_json"},
     "app": {"", "config", "tracking", "web"},
-    "server": {"app", "config", "store", "tracking"},
+    "receiving": {"store"},
+    "server": {"app", "config", "receiving", "store", "tracking"},
     "cli": {"", "config", "errors", "server"},
     "__main__": {"cli"},
 }
 #: Who may import what isn't ours and isn't the standard library's.
-OUTSIDE = {"flask": {"web", "app"}, "werkzeug": {"web"}, "jinja2": {"web"}, "waitress": {"server"}, "click": {"cli"}}
+OUTSIDE = {
+    "flask": {"web", "app"},
+    "werkzeug": {"web"},
+    "jinja2": {"web"},
+    "waitress": {"receiving", "server"},
+    "click": {"cli"},
+}
 #: Modules by which files are touched, and who may import them.
 FILE_MODULES = {"os", "shutil", "tempfile", "glob", "fcntl", "mmap", "stat", "zipfile", "sqlite3"}
 #: Calls by which a path is touched without any of them.

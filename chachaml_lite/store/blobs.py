@@ -8,15 +8,15 @@ A server killed in between leaves both, and `finish_interrupted` does the rename
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from .. import strict_json
 from . import disk_names, layout, reading
-from .atomic import FILE_MODE, append_lines, cut_back, write_all
+from .atomic import append_lines, cut_back
 from .durability import Durability
+from .incoming import Incoming, Upload, free_bytes
 from .layout import Layout
 from .reading import Damaged, Stamp
 from .run_files import incoming_path
@@ -28,14 +28,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Upload(NamedTuple):
-    """Bytes that are on disk, and not yet anybody's."""
-
-    path: str
-    sha256: str
-    size: int
-
-
 class Blobs:
     """The blobs of one store's runs. Callers hold the run's lock from `place` on, not while they `receive`."""
 
@@ -43,30 +35,29 @@ class Blobs:
         self._places = places
         self._durability = durability
 
-    def receive(self, stream: BinaryIO, expected_bytes: int | None = None) -> Upload:
-        """Copy `stream` to its end into runs/.incoming, in constant memory. OSError; then nothing is left.
+    def incoming(self) -> Incoming:
+        """A new body in runs/.incoming, to be added to as it arrives."""
+        return Incoming(incoming_path(self._places, "upload"), self._durability)
 
-        Raises ValueError when the stream ends before `expected_bytes`.
+    def free_bytes(self) -> int:
+        """The room for blobs, in bytes."""
+        return free_bytes(self._places.incoming)
+
+    def receive(self, stream: BinaryIO | Incoming, expected_bytes: int | None = None) -> Upload:
+        """A body that has come in, or `stream` copied to its end, in constant memory. OSError; then nothing is left.
+
+        Raises ValueError when it is not of `expected_bytes`.
         """
-        path = incoming_path(self._places, "upload")
-        digest = hashlib.sha256()
-        size = 0
+        if isinstance(stream, Incoming):
+            return stream.finish(expected_bytes)
+        incoming = self.incoming()
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-            try:
-                while chunk := stream.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    write_all(descriptor, chunk)
-                    size += len(chunk)
-                if expected_bytes is not None and size != expected_bytes:
-                    raise ValueError(f"{size} of {expected_bytes} bytes arrived")
-                self._durability.sync(descriptor)
-            finally:
-                os.close(descriptor)
+            while incoming.fault is None and (chunk := stream.read(_CHUNK_BYTES)):
+                incoming.append(chunk)
+            return incoming.finish(expected_bytes)
         except BaseException:
-            self.discard(Upload(path, "", size))
+            incoming.discard()
             raise
-        return Upload(path, digest.hexdigest(), size)
 
     def discard(self, upload: Upload) -> None:
         """Remove what was received, when it isn't wanted after all. Fine when it is gone."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import mimetypes
 from typing import Any, BinaryIO
 
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotFound, StorageFull
 from ..store import disk_names
-from ..store.blobs import Upload
+from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
 from .catalog import Run
 from .names import check_artifact_name, shown
@@ -19,7 +19,13 @@ mimetypes.init(files=[])
 
 
 def store_artifact(
-    tracker: Tracker, run_id: str, name: str, stream: BinaryIO, expected_bytes: int | None, *, overwrite: bool = False
+    tracker: Tracker,
+    run_id: str,
+    name: str,
+    stream: BinaryIO | Incoming,
+    expected_bytes: int | None,
+    *,
+    overwrite: bool = False,
 ) -> Artifact:
     """Read `stream` to its end and keep it as the run's artifact `name`. The same bytes again are fine.
 
@@ -27,6 +33,8 @@ def store_artifact(
     artifact's name or below one, or a model version is pinned to what would be replaced). Then nothing is stored.
     """
     check_artifact_name(name)
+    if not isinstance(stream, Incoming) and (expected_bytes or 0) > tracker.store.blobs.free_bytes():
+        raise StorageFull("the disk that holds the store has no room for this upload; nothing was stored")
     with tracker.open_run(run_id, ARTIFACTS) as run:
         _refuse_overlap(run.artifacts, name)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from typing import Any, BinaryIO
 
 from flask import Response, request, send_file
@@ -75,7 +75,7 @@ def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_ty
 
 def made_file_answer(file: BinaryIO, *, name: str, content_type: str, etag: str | None = None) -> Response:
     """A file that was made for this answer, from its start, likewise handed over; `etag` where it has one."""
-    length = file.seek(0, os.SEEK_END)
+    length = file.seek(0, io.SEEK_END)
     file.seek(0)
     answer = _attachment(file, name, content_type, length)
     if etag is not None:

@@ -1,0 +1,121 @@
+"""How waitress receives bodies: an upload straight into the store, and nothing that is over its limit.
+
+Waitress takes in the whole body before the app is called. As it comes, a large one is written to the system's folder
+for temporary files, which is often memory, and would be copied into the store after that. Here an upload is written
+once, where it is going to stay, and what is too large is dropped as it arrives: the app answers from the headers alone.
+"""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+
+from .store.blobs import Blobs
+from .store.incoming import Incoming
+
+#: The one route that takes bytes (the contract, section 2).
+_UPLOAD = re.compile(r"/api/w/runs/[^/]+/artifacts\Z")
+
+
+class _Spool:
+    """An upload, as waitress's receivers fill a buffer."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self.incoming = incoming
+
+    def __len__(self) -> int:
+        return self.incoming.size
+
+    def append(self, piece: bytes) -> None:
+        self.incoming.append(piece)
+
+    def getfile(self) -> Incoming:
+        return self.incoming
+
+    def close(self) -> None:
+        self.incoming.discard()
+
+
+class _Dropped:
+    """A body that nobody will read. It is received all the same: a client that is still sending hears no answer."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def append(self, piece: bytes) -> None:
+        self.size += len(piece)
+
+    def getfile(self) -> BytesIO:
+        return BytesIO()
+
+    def close(self) -> None:
+        pass
+
+
+class Parser(HTTPRequestParser):
+    """A request as it comes in. `blobs` and the limits, in bytes, are those of `channel_class`."""
+
+    blobs: Blobs
+    max_json_bytes: int
+    max_upload_bytes: int | None
+    _limit: int
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Take in the headers, and decide where the body is to go."""
+        super().parse_header(header_plus)
+        if self.body_rcv is None:
+            return
+        receiver: Any = self.body_rcv
+        command: Any = self.command  # text, whatever the stubs say
+        path: str = self.path  # type: ignore[attr-defined]  # which they don't know at all
+        self._limit = self.max_json_bytes
+        is_upload = command == "POST" and _UPLOAD.match(path) is not None
+        if is_upload:
+            room = self.blobs.free_bytes()
+            self._limit = room if self.max_upload_bytes is None else min(room, self.max_upload_bytes)
+        if self.content_length > self._limit:
+            self._drop()
+            if self.expect_continue:  # the client waits for a word before it sends: the word is the answer
+                self.expect_continue = False
+                self.connection_close = True
+                self.completed = True
+        elif is_upload:
+            receiver.buf = _Spool(self.blobs.incoming())
+
+    def received(self, data: bytes) -> int:
+        """Take in a piece, and say how much of it belongs to this request."""
+        consumed: int = super().received(data)
+        if self.chunked and self.body_rcv is not None and len(self.body_rcv) > self._limit:
+            self._drop()
+        return consumed
+
+    def _drop(self) -> None:
+        receiver: Any = self.body_rcv
+        before = receiver.getbuf()
+        if not isinstance(before, _Dropped):
+            receiver.buf = _Dropped(len(before))
+            before.close()
+
+
+def channel_class(blobs: Blobs, max_json_bytes: int, max_upload_bytes: int | None) -> type[HTTPChannel]:
+    """Connections of a server of this store, with the limits for what is parsed and what is uploaded, in bytes."""
+    limits = {"blobs": blobs, "max_json_bytes": max_json_bytes, "max_upload_bytes": max_upload_bytes}
+    return type("Channel", (Channel,), {"parser_class": type("LimitedParser", (Parser,), limits)})
+
+
+class Channel(HTTPChannel):
+    """A connection, whose half-received request goes when it goes."""
+
+    def handle_close(self) -> None:
+        """The client hung up, or was made to."""
+        super().handle_close()
+        if self.request is not None:
+            self.request.close()
+            self.request = None

@@ -1,0 +1,89 @@
+"""A body on its way in: written below runs/ as it arrives, hashed on the way, and gone again unless it is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from typing import NamedTuple
+
+from .atomic import FILE_MODE, write_all
+from .durability import Durability
+
+
+class Upload(NamedTuple):
+    """Bytes that are on disk, and not yet anybody's."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Incoming:
+    """A new file at `path` that takes pieces. Made and added to by one thread, finished by another one after that.
+
+    That the disk fills up is kept until `finish`, for who adds the pieces (the server's loop) has nobody to tell.
+    """
+
+    def __init__(self, path: str, durability: Durability) -> None:
+        self._path = path
+        self._durability = durability
+        self._digest = hashlib.sha256()
+        self._descriptor = -1
+        self._taken = False
+        self.size = 0
+        self.fault: OSError | None = None
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        except OSError as fault:
+            self.fault = fault
+
+    def append(self, piece: bytes) -> None:
+        """Add bytes at the end; after a fault they are dropped."""
+        if self.fault is None:
+            try:
+                write_all(self._descriptor, piece)
+            except OSError as fault:
+                self.fault = fault
+                self.discard()
+                return
+            self._digest.update(piece)
+            self.size += len(piece)
+
+    def finish(self, expected_bytes: int | None = None) -> Upload:
+        """The whole, on disk. OSError for what went wrong on the way; ValueError when bytes are missing."""
+        try:
+            if self.fault is not None:
+                raise self.fault
+            if expected_bytes is not None and self.size != expected_bytes:
+                raise ValueError(f"{self.size} of {expected_bytes} bytes arrived")
+            self._durability.sync(self._descriptor)
+        except BaseException:
+            self.discard()
+            raise
+        self._taken = True
+        os.close(self._descriptor)
+        self._descriptor = -1
+        return Upload(self._path, self._digest.hexdigest(), self.size)
+
+    def discard(self) -> None:
+        """Remove what was received, unless it was finished: then it is its taker's. Fine when it is gone."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if not self._taken:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+    def __del__(self) -> None:
+        """A body whose sender hung up has nobody who would remove it."""
+        self.discard()
+
+
+def free_bytes(path: str) -> int:
+    """The room that is left on the disk of `path`, in bytes; plenty, where the system doesn't say."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 1 << 62
