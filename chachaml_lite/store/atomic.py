@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 
 from .durability import Durability
 from .reading import Stamp, stamp_of
@@ -71,7 +72,10 @@ def append_lines(path: str, lines: bytes, durability: Durability, *, points: boo
         descriptor = os.open(path, _APPEND, FILE_MODE)
         is_new = True
     try:
-        size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would swallow the lines, and call that a success
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        size = status.st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             lines = b"\n" + lines
         try:

@@ -8,6 +8,7 @@ A server killed in between leaves both, and `finish_interrupted` does the rename
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import Any, BinaryIO
@@ -26,6 +27,10 @@ _CHUNK_BYTES = 1024 * 1024
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class InTheWay(Exception):
+    """Where a blob is to be, or one of its folders, there is something that nobody uploaded. The text names it."""
 
 
 class Blobs:
@@ -64,12 +69,18 @@ class Blobs:
         with contextlib.suppress(OSError):
             os.unlink(upload.path)
 
-    def place(self, run_id: str, spelled: str, upload: Upload, line: dict[str, Any]) -> Stamp:
+    def place(
+        self, run_id: str, spelled: str, upload: Upload, line: dict[str, Any], *, replaces: bool = False
+    ) -> Stamp:
         """Make the upload the run's blob `spelled`, and add `line` to artifacts.jsonl. Returns that file's stamp.
 
-        Raises OSError; then artifacts.jsonl and the blob are what they were, and the upload is gone.
+        `replaces`: a file that is there may go. Raises InTheWay or OSError; then artifacts.jsonl and the blob are what
+        they were.
         """
         blob = self._writable_path(run_id, spelled)
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(blob).st_mode) or not replaces:
+                raise InTheWay(f"{layout.BLOBS}/{spelled}")
         ready = incoming_path(self._places, f"{run_id}~{upload.sha256}")
         try:
             os.rename(upload.path, ready)
@@ -87,8 +98,8 @@ class Blobs:
         self._durability.sync_folder(os.path.dirname(blob))
         return stamp
 
-    def open(self, run_id: str, spelled: str) -> BinaryIO:
-        """A blob, open to read. FileNotFoundError; Damaged when a link, or no file, is in its place.
+    def open(self, run_id: str, spelled: str, size: int) -> BinaryIO:
+        """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file.
 
         Each folder on the way is opened by itself and never through a link, so nothing outside the run can be
         reached, whatever was put there and whenever.
@@ -108,13 +119,14 @@ class Blobs:
             raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of this run") from fault
         finally:
             os.close(here)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             os.close(descriptor)
-            raise Damaged(f"{layout.BLOBS}/{spelled} is not a file")
+            raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of {size} bytes")
         return os.fdopen(descriptor, "rb")
 
     def _writable_path(self, run_id: str, spelled: str) -> str:
-        """Where a blob is to be, its folders made. OSError (ELOOP, ENOTDIR) when a link or a file is in the way."""
+        """Where a blob is to be, its folders made. InTheWay, when one of them is a link or a file; OSError."""
         path = self._places.run_file(run_id, layout.BLOBS)
         *folders, name = spelled.split("/")
         for folder in ["", *folders]:
@@ -123,7 +135,12 @@ class Blobs:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path)
                 made = True
-            os.close(os.open(path, _FOLDER))
+            try:
+                os.close(os.open(path, _FOLDER))
+            except OSError as fault:
+                if fault.errno in (errno.ELOOP, errno.ENOTDIR):
+                    raise InTheWay("/".join([layout.BLOBS, *folders])) from fault
+                raise
             if made:
                 self._durability.sync_folder(os.path.dirname(path))
         return f"{path}/{name}"
@@ -131,6 +148,7 @@ class Blobs:
     def finish_interrupted(self, name: str) -> bool:
         """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.
 
+        Raises InTheWay, OSError: there is one, and they can't be put there.
         The line of an upload that was cut off in `place` is its run's last one, for a run's uploads take turns.
         """
         run_id, _, rest = name.partition("~")
@@ -140,6 +158,9 @@ class Blobs:
             return False
         if not lines or lines[-1].get("sha256") != rest.partition("~")[0]:
             return False
-        spelled = disk_names.spellings(line["name"] for line in lines)[lines[-1]["name"]]
-        os.rename(f"{self._places.incoming}/{name}", self._writable_path(run_id, spelled))
+        names = [line.get("name") for line in lines]
+        spelled = disk_names.spellings(each for each in names if isinstance(each, str) and all(each.split("/")))
+        if names[-1] not in spelled:
+            return False
+        os.rename(f"{self._places.incoming}/{name}", self._writable_path(run_id, spelled[names[-1]]))
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from typing import Any
 
 from .. import strict_json
@@ -24,6 +25,7 @@ class ModelFiles:
         self._places = places
         self._durability = durability
         self._scan = FolderScan(places.models)
+        self._naming = threading.Lock()
 
     def folders(self) -> Folders:
         """The models' folders, as they are now."""
@@ -40,12 +42,16 @@ class ModelFiles:
     def append(self, name: str, event: dict[str, Any]) -> None:
         """Add an event to the history of the model `name`; its first event makes the folder, whole. OSError."""
         line = (strict_json.dumps(event) + "\n").encode()
-        present = self.folders().folders
-        folder = next((f for f in present if decoded(f) == name), None)
+        folder = next((f for f in self.folders().folders if decoded(f) == name), None)
         if folder is not None:
             append_lines(self._places.history(folder), line, self._durability)
             return
-        folder = disk_names.spelling(name, {disk_names.fold(f) for f in present})
+        with self._naming:  # a name's spelling depends on the others, and two that differ in case may come at once
+            self._make(name, line)
+
+    def _make(self, name: str, line: bytes) -> None:
+        present = self.folders()
+        folder = disk_names.spelling(name, {disk_names.fold(each) for each in present.folders | present.strays})
         prepared = incoming_path(self._places, "model")
         os.mkdir(prepared)
         try:
@@ -62,6 +68,7 @@ class ModelFiles:
 
 def decoded(folder: str) -> str | None:
     """The name of the model in `folder`; None where the folder was not named by us."""
-    with contextlib.suppress(UnicodeDecodeError):
+    with contextlib.suppress(UnicodeError):
+        folder.encode()  # not where the folder's own bytes are no UTF-8
         return disk_names.decode(folder)
     return None

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from ..errors import StoreUnusable
 from . import archive, layout
 from .atomic import temporary
-from .blobs import Blobs
+from .blobs import Blobs, InTheWay
 from .durability import Durability
 from .layout import Layout
 from .locks import NamedLocks, StoreLock
@@ -36,12 +36,16 @@ class Store:
         try:
             os.makedirs(places.root, mode=0o700, exist_ok=True)
             self._lock = StoreLock(places.lock_file)
-            for folder in (places.runs, places.incoming, places.models):
-                os.makedirs(folder, exist_ok=True)
         except OSError as fault:
             raise StoreUnusable(
                 f"the data folder {root} can't be used: {fault.strerror}; name another one with --data"
             ) from fault
+        try:
+            for folder in (places.runs, places.incoming, places.models):
+                _make_folder(places, folder)
+        except StoreUnusable:
+            self._lock.release()
+            raise
         durability = Durability(fsync)
         self._durability = durability
         self._places = places
@@ -93,9 +97,14 @@ class Store:
             if is_folder:
                 shutil.rmtree(path, ignore_errors=True)
                 continue
-            if name.count("~") == 2 and self._finished(name):
-                log.warning("finished an upload that the last server's end had interrupted: %s", name)
-                continue
+            if name.count("~") == 2:
+                try:
+                    if self.blobs.finish_interrupted(name):
+                        log.warning("finished an upload that the last server's end had interrupted: %r", name)
+                        continue
+                except (OSError, InTheWay):  # their line speaks of these bytes: they are kept for the next start
+                    log.exception("could not finish an upload that the last server's end had interrupted: %r", name)
+                    continue
             with contextlib.suppress(OSError):
                 os.unlink(path)
         if after_a_kill:
@@ -104,9 +113,15 @@ class Store:
                     with contextlib.suppress(OSError):
                         os.unlink(temporary(f"{self._places.runs}/{run_id}/{name}"))
 
-    def _finished(self, name: str) -> bool:
-        try:
-            return self.blobs.finish_interrupted(name)
-        except OSError:
-            log.exception("could not finish the upload %s", name)
-            return False
+
+def _make_folder(places: Layout, folder: str) -> None:
+    """Make one of the store's own folders, if it isn't there. StoreUnusable where it can't be made, or is a link:
+    what is swept, or renamed into it, would be elsewhere.
+    """
+    name = os.path.relpath(folder, places.root)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as fault:
+        raise StoreUnusable(f"{name} in the data folder can't be used: {fault.strerror}; see what is there") from fault
+    if os.path.islink(folder):
+        raise StoreUnusable(f"{name} in the data folder is a link; make it a folder, or name the other place by --data")

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from ..errors import Conflict, InvalidInput, NotFound, StorageFull
 from ..store import disk_names
+from ..store.blobs import InTheWay
 from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
 from .catalog import Run
@@ -50,7 +51,6 @@ def store_artifact(
 
 def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: bool) -> Artifact:
     artifacts = run.artifacts
-    run.refuse_damaged(ARTIFACTS)
     _refuse_overlap(artifacts, name)
     existing = artifacts.get(name)
     if existing is not None:
@@ -65,7 +65,14 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
             "and is too long to be told apart on disk"
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
-    stamp = tracker.store.blobs.place(run.id, spelled, upload, artifact._asdict())
+    try:
+        replaces = overwrite or existing is not None
+        stamp = tracker.store.blobs.place(run.id, spelled, upload, artifact._asdict(), replaces=replaces)
+    except InTheWay as fault:
+        raise Conflict(
+            f"{shown(str(fault))} in the run's folder is something that nobody uploaded, a file, link or folder put "
+            "there by hand; remove it, use another name, or replace a file with &overwrite=true"
+        ) from fault
     tracker.catalog.put(run, ARTIFACTS, {**artifacts, name: artifact}, stamp)
     return artifact
 
@@ -120,10 +127,11 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
         artifact = get_artifact(tracker, run_id, name)
         spelled = disk_names.spellings(run.artifacts)[name]
         try:
-            return artifact, tracker.store.blobs.open(run_id, spelled)
+            return artifact, tracker.store.blobs.open(run_id, spelled, artifact.size)
         except (FileNotFoundError, Damaged) as fault:
             raise NotFound(
-                "artifact", f"the bytes of artifact {shown(name)} are gone from the store's folder"
+                "artifact",
+                f"the bytes of artifact {shown(name)} are gone from the store's folder, or were changed there",
             ) from fault
 
 

@@ -5,13 +5,16 @@ Damage is a text, never an exception: a run whose meta.json can't be believed is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, NamedTuple
 
+from ..errors import InvalidInput
 from ..store import layout
 from ..store.reading import NO_FILE, Damaged, Stamp
 from ..store.store import Store
 from . import series
+from .names import check_artifact_name
 from .summary import from_stored
 
 log = logging.getLogger(__name__)
@@ -131,8 +134,9 @@ def _damaged_lines(name: str, damaged: int) -> str | None:
 
 def _artifact(record: dict[str, Any]) -> Artifact | None:
     name, sha256, size, timestamp = (record.get(field) for field in Artifact._fields)
-    if isinstance(name, str) and name and isinstance(sha256, str) and type(size) is int and type(timestamp) is int:
-        return Artifact(name, sha256, size, timestamp)
+    if isinstance(name, str) and isinstance(sha256, str) and type(size) is int and type(timestamp) is int:
+        with contextlib.suppress(InvalidInput):
+            return Artifact(check_artifact_name(name), sha256, size, timestamp)
     return None
 
 

@@ -6,9 +6,11 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..errors import InvalidInput, StorageFault
 from ..store.model_files import decoded
 from ..store.reading import Damaged, Stamp
 from ..store.store import Store
+from .names import check_model_name
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,14 @@ class Registry:
         return {folder: kept.damage for folder, kept in self._looked_at().items() if kept.damage}
 
     def append(self, name: str, event: dict[str, Any]) -> None:
-        """Add an event to a model's history; the caller holds the model. OSError."""
+        """Add an event to a model's history; the caller holds the model. OSError.
+
+        Raises StorageFault where nothing of a history can be believed: numbers would be given a second time.
+        """
+        for folder in self._store.models.folders().folders:
+            kept = self._keep(folder) if decoded(folder) == name else None
+            if kept and kept.model is None and kept.stamp.size:
+                raise StorageFault(f"the model's history is damaged ({kept.damage}); mend or move that file first")
         self._store.models.append(name, event)
 
     def _looked_at(self) -> dict[str, _Kept]:
@@ -133,8 +142,11 @@ class Registry:
 
     def _read(self, folder: str, stamp: Stamp) -> _Kept:
         name = decoded(folder)
-        if name is None:
+        try:
+            check_model_name(name)
+        except InvalidInput:
             return _Kept(stamp, None, "no model can have that name")
+        assert name is not None
         try:
             records, damaged, stamp = self._store.models.events(folder)
         except Damaged as fault:

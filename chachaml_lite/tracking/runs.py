@@ -83,7 +83,10 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
         }
         if new.id is not None:
             meta["request_sha256"] = new.fingerprint()
-        tracker.store.runs.create(run_id, meta)
+        try:
+            tracker.store.runs.create(run_id, meta)
+        except FileExistsError as fault:
+            raise Conflict("a file or link that is no run has this id for a name; choose another id") from fault
         return shown_run(tracker.run(run_id))
 
 

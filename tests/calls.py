@@ -1,0 +1,50 @@
+"""Requests that several tests send, and what they look at in the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask.testing import FlaskClient
+
+LogRun = Callable[..., str]
+OCTETS = "application/octet-stream"
+
+
+def log_good_and_bad(client: FlaskClient, log_run: LogRun) -> str:
+    """The id of a run that is about to be damaged, beside one that isn't; it has a model of two versions."""
+    log_run(id="good", params={"lr": 1}, metrics={"loss": 1}, artifacts={"a": b"good"})
+    points = [{"loss": 2, "step": 0}, {"loss": 1, "step": 1}]
+    run_id = log_run(id="bad", params={"lr": 2}, metrics=points, artifacts={"a": b"the bytes"})
+    for _ in range(2):
+        register(client, run_id)
+    return run_id
+
+
+def register(client: FlaskClient, run_id: str, name: str = "iris", status: int = 200) -> Any:
+    answer = client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "a"})
+    assert answer.status_code == status, answer.text
+    return answer.get_json()
+
+
+def upload(client: FlaskClient, run_id: str, name: str, content: bytes, **query: str) -> int:
+    answer = client.post(
+        f"/api/w/runs/{run_id}/artifacts", query_string={"name": name, **query}, data=content, content_type=OCTETS
+    )
+    assert answer.get_json().keys() >= {"ok"} or answer.get_json().keys() == {"error", "detail"}
+    return answer.status_code
+
+
+def read_all(client: FlaskClient) -> dict[str, int]:
+    """The status of every GET route there is, for the damaged run and its model."""
+    values = {"run_id": "bad", "name": "a", "selector": "1", "one": "1", "other": "2"}
+    statuses = {}
+    for rule in client.application.url_map.iter_rules():
+        if "GET" in (rule.methods or ()) and rule.endpoint != "static":
+            names = {**values, "name": "iris"} if "models" in rule.rule or "diff" in rule.rule else values
+            built = rule.build({each: names.get(each, "1") for each in rule.arguments})
+            assert built is not None
+            statuses[built[1]] = client.get(built[1]).status_code
+    for query in ("experiment=iris", "order_by=metrics.loss desc", "order_by=params.lr", "param.lr=2", "tag.a=b"):
+        statuses[query] = client.get(f"/api/runs?{query}").status_code
+    return statuses

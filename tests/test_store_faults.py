@@ -1,0 +1,202 @@
+"""Damage done by hand to every file of the layout: the rest is served, the damage is counted and named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from calls import OCTETS, LogRun, log_good_and_bad, read_all
+from flask import Flask
+from flask.testing import FlaskClient
+
+
+def _cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def _of_nothing(path: Path) -> None:
+    path.unlink()
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "inside").write_text("a file in a folder where a file should be")
+
+
+def _link_out(path: Path) -> None:
+    """What the link leads to is just what should be here: it is not followed all the same."""
+    outside = path.parents[3] / "outside"
+    path.replace(outside)
+    path.symlink_to(outside)
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    other = path.with_name("loop")
+    other.symlink_to(path.name)
+    path.symlink_to(other.name)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _huge(path: Path) -> None:
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(100_000_000)  # sparse: NULs that take no room
+
+
+def _written(content: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+
+    return write
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "empty": _written(b""),
+    "cut": _cut,
+    "NULs": _written(bytes(4096)),
+    "array": _written(b"[]\n"),
+    "null": _written(b"null\n"),
+    "object": _written(b"{}\n"),
+    "numbers": _written(b'{"name": 1, "key": 2, "event": 3, "experiment": 4, "status": 5}\n'),
+    "deep": _written(b'{"a":' + b"[" * 100_000),
+    "surrogate": _written(b'{"experiment": "\\ud800", "status": "running", "start_time": 1, "name": "\\udfff"}\n'),
+    "not UTF-8": _written(b'{"experiment": "\xff\xfe"}\n'),
+    "folder": _folder,
+    "link": _link_out,
+    "loop": _loop,
+    "pipe": _pipe,
+    "huge": _huge,
+}
+FILES = ["meta.json", "params.json", "metrics.jsonl", "artifacts.jsonl", "history.jsonl"]
+#: What damage to a file may have refused; everything else goes on.
+REFUSED = {
+    "meta.json": {"metrics", "params", "artifact", "end"},
+    "params.json": {"params"},
+    "metrics.jsonl": {"metrics"},
+    "artifacts.jsonl": {"artifact"},
+    "history.jsonl": {"model"},
+}
+#: A file of lines without any is a file that nothing was logged to; one object is a good params.json.
+NO_DAMAGE = {
+    ("metrics.jsonl", "empty"),
+    ("artifacts.jsonl", "empty"),
+    ("params.json", "object"),
+    ("params.json", "numbers"),
+}
+
+
+@pytest.fixture
+def bad(client: FlaskClient, log_run: LogRun) -> str:
+    """The id of a run that is about to be damaged, beside one that isn't."""
+    return log_good_and_bad(client, log_run)
+
+
+def path_of(data: Path, name: str) -> Path:
+    return data / "models/iris" / name if name == "history.jsonl" else data / "runs/bad" / name
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("name", FILES)
+def test_the_rest_is_served_and_the_damage_is_counted_and_named(
+    client: FlaskClient, bad: str, data: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    DAMAGE[kind](path_of(data, name))
+    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    listed = [run["id"] for run in client.get("/api/runs").get_json()]
+    assert listed == (["good"] if name == "meta.json" else ["bad", "good"])
+    assert client.get("/api/artifacts/good/a/download").data == b"good"
+    health = client.get("/api/health").get_json()
+    assert (health["ok"], health["runs"]) == (True, len(listed))
+    if (name, kind) in NO_DAMAGE:
+        assert health["damaged"] == 0
+        return
+    assert health["damaged"] == 1
+    named = "'iris' is damaged" if name == "history.jsonl" else "'bad' is damaged"
+    warnings = [record.getMessage() for record in caplog.records if named in record.getMessage()]
+    assert len(warnings) == 1 and (name in warnings[0] or "history" in warnings[0])
+    assert str(data) not in warnings[0]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("name", FILES)
+def test_a_write_to_a_damaged_run_is_refused_or_kept(
+    make_app: Callable[..., Flask], client: FlaskClient, bad: str, data: Path, name: str, kind: str
+) -> None:
+    """Whatever is answered with 200 is read back afterwards: nothing is said to be stored that isn't."""
+    DAMAGE[kind](path_of(data, name))
+    base = f"/api/w/runs/{bad}"
+    answers = {
+        "metrics": client.post(f"{base}/metrics", json={"after": 5, "step": 9}),
+        "params": client.post(f"{base}/params", json={"after": 5}),
+        "artifact": client.post(f"{base}/artifacts?name=after", data=b"5", content_type=OCTETS),
+        "model": client.post("/api/w/models", json={"name": "iris", "run_id": "good", "artifact": "a"}),
+        "end": client.post(f"{base}/end"),
+    }
+    stored = {what for what, answer in answers.items() if answer.status_code == 200}
+    client = make_app().test_client()  # knows only what is on the disk
+    run = client.get(f"/api/runs/{bad}").get_json()
+    kept = {
+        "metrics": lambda: run["metrics"]["after"] == 5,
+        "params": lambda: run["params"]["after"] == 5,
+        "artifact": lambda: client.get(f"/api/artifacts/{bad}/after/download").data == b"5",
+        "model": lambda: (
+            client.get("/api/models/iris").get_json()["model"]["latest"] == answers["model"].get_json()["version"]
+        ),
+        "end": lambda: run["status"] == "completed",
+    }
+    assert {what for what in stored if not kept[what]()} == set()
+    assert stored >= {"metrics", "params", "artifact", "model", "end"} - REFUSED.get(name, set())
+    outside = data.parent / "outside"
+    assert not outside.exists() or b"after" not in outside.read_bytes()
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_to_the_summary_costs_nothing_but_time(
+    make_app: Callable[..., Flask], log_run: LogRun, data: Path, kind: str
+) -> None:
+    run_id = log_run(id="bad", metrics={"loss": 2.5}, end="completed")
+    DAMAGE[kind](data / "runs/bad/summary.json")
+    client = make_app().test_client()
+    assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 2.5}
+    assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_mended_file_is_believed_again_at_once(client: FlaskClient, bad: str, data: Path, kind: str) -> None:
+    path = data / "runs/bad/meta.json"
+    good = path.read_bytes()
+    DAMAGE[kind](path)
+    assert client.get("/api/runs/bad").status_code == 404
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    path.write_bytes(good)
+    assert client.get("/api/runs/bad").status_code == 200
+    assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "gone"])
+def test_a_damaged_blob_is_never_sent_as_the_artifact(client: FlaskClient, bad: str, data: Path, kind: str) -> None:
+    {**DAMAGE, "gone": _of_nothing}[kind](data / "runs/bad/blobs/a")
+    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    for path in ("/api/artifacts/bad/a/download", "/api/models/iris/1/download"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.get_json()["error"]) == (404, "no such artifact")
+    assert client.get("/api/artifacts/good/a/download").data == b"good"
+
+
+def test_a_model_s_bytes_that_were_exchanged_by_an_overwrite_of_hand_are_not_sent(
+    client: FlaskClient, bad: str, data: Path
+) -> None:
+    shutil.copy(data / "runs/good/artifacts.jsonl", data / "runs/bad/artifacts.jsonl")
+    shutil.copy(data / "runs/good/blobs/a", data / "runs/bad/blobs/a")
+    assert client.get("/api/artifacts/bad/a/download").data == b"good"
+    assert client.get("/api/models/iris/1/download").status_code == 404

@@ -1,0 +1,163 @@
+"""Things in the store's folder that nobody logged: passed over, left alone, never followed outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from calls import LogRun, log_good_and_bad, read_all, register, upload
+from flask.testing import FlaskClient
+
+
+@pytest.fixture
+def bad(client: FlaskClient, log_run: LogRun) -> str:
+    """The id of a run that is about to be damaged, beside one that isn't."""
+    return log_good_and_bad(client, log_run)
+
+
+def test_strays_are_passed_over_and_left_alone(
+    client: FlaskClient, bad: str, log_run: LogRun, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = data / "runs"
+    (runs / "README.txt").write_text("a stray file")
+    (runs / ".DS_Store").write_bytes(b"\0")
+    (runs / "bad/.nfs0001").write_bytes(b"\0")
+    (runs / "linked").symlink_to(runs / "good")
+    (data / "models/linked").symlink_to(data / "models/iris")
+    (data / "models/stray").write_text("a stray file")
+    os.mkfifo(runs / "pipe")
+    before = client.get("/api/runs").get_json()
+    assert [run["id"] for run in before] == ["bad", "good"]
+    assert [model["name"] for model in client.get("/api/models").get_json()] == ["iris"]
+    for _ in range(3):
+        log_run()
+    assert client.get("/api/health").get_json()["damaged"] == 0
+    assert client.get("/api/runs/linked").status_code == 404
+    named = [record.getMessage() for record in caplog.records if "README.txt" in record.getMessage()]
+    assert len(named) == 1
+    assert (runs / "README.txt").read_text() == "a stray file"
+
+
+@pytest.mark.parametrize("name", ["-dash", "sp ace", "con", "dot.", "a" * 200, "\u00e4", "new\nline", "\x1b[2J"])
+def test_a_folder_that_is_no_run_is_counted(
+    client: FlaskClient, bad: str, data: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data / "runs" / name).mkdir()
+    assert [run["id"] for run in client.get("/api/runs").get_json()] == ["bad", "good"]
+    assert client.get("/api/health").get_json()["damaged"] == 1
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1 and messages[0].isprintable()
+
+
+def test_a_folder_without_anything_in_it_is_counted(client: FlaskClient, bad: str, data: Path) -> None:
+    (data / "runs/empty").mkdir()
+    (data / "models/empty").mkdir()
+    assert client.get("/api/health").get_json()["damaged"] == 2
+    assert client.get("/api/runs/empty").status_code == 404
+    assert client.get("/api/models/empty").status_code == 404
+
+
+@pytest.mark.parametrize("folder", [b"\xff\xfe", b"%FF", b"a%2Fb", b"%2E%2E", b"new\nline", b"%0A"])
+def test_a_model_s_folder_of_an_impossible_name_is_counted(
+    client: FlaskClient, bad: str, data: Path, folder: bytes
+) -> None:
+    shutil.copytree(data / "models/iris", data / "models" / os.fsdecode(folder))
+    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    assert [model["name"] for model in client.get("/api/models").get_json()] == ["iris"]
+    assert client.get("/api/health").get_json()["damaged"] == 1
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "a//b", "../../up", "a/./b", "c\u0000d", "e\\f", "x" * 300])
+def test_an_artifact_s_line_of_an_impossible_name_is_damage(
+    client: FlaskClient, bad: str, data: Path, name: str
+) -> None:
+    with (data / "runs/bad/artifacts.jsonl").open("a") as file:
+        file.write(json.dumps({"name": name, "sha256": "0" * 64, "size": 1, "timestamp": 1}) + "\n")
+    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    assert [artifact["name"] for artifact in client.get("/api/runs/bad/artifacts").get_json()] == ["a"]
+    assert client.get("/api/health").get_json()["damaged"] == 1
+    assert upload(client, "bad", "b", b"new") == 200
+    assert client.get("/api/artifacts/bad/b/download").data == b"new"
+
+
+@pytest.mark.parametrize("stray", ["file", "link"])
+def test_an_id_whose_place_is_taken_by_a_stray_is_a_conflict(client: FlaskClient, data: Path, stray: str) -> None:
+    place = data / "runs/taken"
+    place.write_text("a stray") if stray == "file" else place.symlink_to(data.parent)
+    assert client.post("/api/w/runs", json={"experiment": "e", "id": "taken"}).status_code == 409
+    assert client.post("/api/w/runs", json={"experiment": "e", "id": "free"}).status_code == 200
+    assert list((data / "runs/.incoming").iterdir()) == []
+
+
+def test_a_model_whose_place_is_taken_by_a_stray_gets_another_one(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    run_id = log_run(artifacts={"a": b"bytes"})
+    (data / "models/iris").write_text("a stray")
+    assert register(client, run_id)["version"] == 1
+    assert register(client, run_id)["version"] == 2
+    assert (data / "models/iris").read_text() == "a stray"
+
+
+# -- links and other things in the way of blobs
+
+
+@pytest.mark.parametrize("name", ["a", "inner/a", "inner/deep/a"])
+@pytest.mark.parametrize("linked", ["blobs", "blobs/inner"])
+def test_a_linked_folder_of_blobs_is_never_followed(
+    client: FlaskClient, log_run: LogRun, data: Path, name: str, linked: str
+) -> None:
+    run_id = log_run(artifacts={"inner/deep/kept": b"kept"}, metrics={"loss": 1})
+    folder, outside = data / "runs" / run_id / linked, data.parent / "outside"
+    folder.rename(outside)
+    folder.symlink_to(outside)
+    before = sorted(str(path) for path in outside.rglob("*"))
+    assert client.get(f"/api/artifacts/{run_id}/inner/deep/kept/download").status_code == 404
+    refused = upload(client, run_id, name, b"new") != 200
+    assert refused or (linked == "blobs/inner" and name == "a")
+    assert sorted(str(path) for path in outside.rglob("*")) == before
+    assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 1}
+
+
+def test_an_upload_replaces_a_link_and_not_what_it_leads_to(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    run_id, outside = log_run(artifacts={"a": b"bytes"}), data.parent / "outside"
+    blob = data / "runs" / run_id / "blobs/a"
+    outside.write_bytes(b"not ours")
+    blob.unlink()
+    blob.symlink_to(outside)
+    assert client.get(f"/api/artifacts/{run_id}/a/download").status_code == 404
+    assert upload(client, run_id, "a", b"bytes") == 200
+    assert client.get(f"/api/artifacts/{run_id}/a/download").data == b"bytes"
+    assert (outside.read_bytes(), blob.is_symlink()) == (b"not ours", False)
+
+
+@pytest.mark.parametrize("in_the_way", ["link", "file", "folder"])
+def test_something_in_the_way_of_an_upload_is_a_conflict(
+    client: FlaskClient, log_run: LogRun, data: Path, in_the_way: str
+) -> None:
+    run_id = log_run(artifacts={"a": b"bytes"})
+    place = data / "runs" / run_id / "blobs/inner"
+    if in_the_way == "link":
+        place.symlink_to(data.parent)
+    elif in_the_way == "file":
+        place.write_bytes(b"by hand")
+    else:
+        (place / "a").mkdir(parents=True)
+    records = (data / "runs" / run_id / "artifacts.jsonl").read_bytes()
+    assert upload(client, run_id, "inner/a", b"new") == 409
+    assert (data / "runs" / run_id / "artifacts.jsonl").read_bytes() == records
+    assert list((data / "runs/.incoming").iterdir()) == []
+    assert upload(client, run_id, "other", b"new") == 200
+
+
+def test_a_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    run_id = log_run(artifacts={"a": b"bytes"})
+    by_hand = data / "runs" / run_id / "blobs/b"
+    by_hand.write_bytes(b"by hand")
+    assert upload(client, run_id, "b", b"new") == 409
+    assert by_hand.read_bytes() == b"by hand"
+    assert upload(client, run_id, "b", b"new", overwrite="true") == 200
+    assert by_hand.read_bytes() == b"new"

@@ -1,0 +1,202 @@
+"""Last lines that were torn, and what a killed server leaves: tolerated, finished, or swept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import requests
+from calls import LogRun, log_good_and_bad, register, upload
+from flask import Flask
+from flask.testing import FlaskClient
+from servers import Running
+
+from chachaml_lite.errors import StoreUnusable
+from chachaml_lite.store.store import Store
+
+
+@pytest.fixture
+def bad(client: FlaskClient, log_run: LogRun) -> str:
+    """The id of a run that is about to be damaged, beside one that isn't."""
+    return log_good_and_bad(client, log_run)
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"key":"loss","va', b"\x00\x00\x00", b"\xc3", b'{"key":"loss","value":0.5,"step":7,"timestamp":1}']
+)
+def test_a_torn_last_metrics_line_is_tolerated_and_nothing_is_glued_onto_it(
+    client: FlaskClient, log_run: LogRun, data: Path, torn: bytes
+) -> None:
+    run_id = log_run(metrics={"loss": 1, "step": 1})
+    path = data / "runs" / run_id / "metrics.jsonl"
+    with path.open("ab") as file:
+        file.write(torn)
+    whole = torn.endswith(b"}")
+    assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 0.5 if whole else 1}
+    assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 3, "step": 8}).status_code == 200
+    shown = client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]["loss"]
+    assert (shown["count"], shown["last"]) == (2 + whole, 3)
+    lines = path.read_bytes().split(b"\n")
+    assert lines[1] == torn and json.loads(lines[2])["value"] == 3 and lines[3] == b""
+
+
+def test_a_torn_last_artifacts_line_is_tolerated_and_nothing_is_glued_onto_it(
+    make_app: Callable[..., Flask], log_run: LogRun, client: FlaskClient, data: Path
+) -> None:
+    run_id = log_run(artifacts={"a": b"bytes"})
+    path = data / "runs" / run_id / "artifacts.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"name":"b","sha2')
+    assert [artifact["name"] for artifact in client.get(f"/api/runs/{run_id}/artifacts").get_json()] == ["a"]
+    assert upload(client, run_id, "b", b"again") == 200
+    assert upload(client, run_id, "c", b"more") == 200
+    client = make_app().test_client()
+    for name, content in (("a", b"bytes"), ("b", b"again"), ("c", b"more")):
+        assert client.get(f"/api/artifacts/{run_id}/{name}/download").data == content
+    assert len(path.read_bytes().split(b"\n")) == 5
+
+
+def test_a_torn_last_history_line_is_tolerated_and_nothing_is_glued_onto_it(
+    make_app: Callable[..., Flask], client: FlaskClient, bad: str, data: Path
+) -> None:
+    path = data / "models/iris/history.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"event":"registered","ver')
+    assert client.get("/api/models/iris").get_json()["model"]["latest"] == 2
+    assert register(client, "good")["version"] == 3
+    assert client.post("/api/w/models/iris/promote", json={"version": 3, "stage": "production"}).status_code == 200
+    model = make_app().test_client().get("/api/models/iris").get_json()["model"]
+    assert (model["latest"], model["production"]) == (3, 3)
+    assert len(path.read_bytes().split(b"\n")) == 6
+
+
+def test_a_history_that_can_t_be_read_is_not_begun_anew(client: FlaskClient, bad: str, data: Path) -> None:
+    path = data / "models/iris/history.jsonl"
+    path.write_bytes(b"\x00" * len(path.read_bytes()))
+    before = path.read_bytes()
+    assert register(client, "good", status=500)["error"] == "storage fault"
+    assert path.read_bytes() == before
+
+
+# -- what a killed server leaves
+
+
+def test_leftovers_of_a_killed_server_are_passed_over_and_swept_at_the_next_start(
+    serve: Callable[..., Running], data: Path
+) -> None:
+    server = serve()
+    run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "kept"}).json()["id"]
+    server.kill()
+    incoming = data / "runs/.incoming"
+    (incoming / "upload~0123").write_bytes(b"half an upload")
+    (incoming / "run~0123").mkdir()
+    (incoming / "run~0123/meta.json").write_text('{"id":')
+    (incoming / "removed~0123/blobs").mkdir(parents=True)
+    (incoming / "removed~0123/blobs/a").write_bytes(b"bytes of a run on its way out")
+    (incoming / f"{run_id}~{'0' * 64}~0123").write_bytes(b"an upload whose line was not written")
+    (incoming / "link").symlink_to(data.parent)
+    leftovers = [data / "runs/kept" / f".{name}.tmp" for name in ("meta.json", "params.json", "summary.json")]
+    for leftover in leftovers:
+        leftover.write_text('{"half')
+    server = serve()
+    assert list(incoming.iterdir()) == [] and not any(leftover.exists() for leftover in leftovers)
+    assert data.parent.is_dir() and (data / "runs/kept/meta.json").is_file()
+    assert [run["id"] for run in requests.get(f"{server.url}/api/runs").json()] == ["kept"]
+    assert requests.get(f"{server.url}/api/health").json()["damaged"] == 0
+
+
+def test_leftovers_are_no_part_of_a_live_store(client: FlaskClient, bad: str, data: Path) -> None:
+    (data / "runs/bad/.meta.json.tmp").write_text('{"half')
+    (data / "runs/.incoming/run~0123").mkdir()
+    assert client.post("/api/w/runs/bad/tags", json={"a": 1}).status_code == 200
+    assert not (data / "runs/bad/.meta.json.tmp").exists()
+    assert client.get("/api/health").get_json()["damaged"] == 0
+    assert len(client.get("/api/runs").get_json()) == 2
+
+
+def interrupted(data: Path, run_id: str, name: str, content: bytes, *, line: str | None = None) -> Path:
+    """What is there when a server is killed between an upload's line and its rename; where the bytes wait."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    waiting = data / "runs/.incoming" / f"{run_id}~{sha256}~0123456789abcdef"
+    waiting.write_bytes(content)
+    record = {"name": name, "sha256": sha256, "size": len(content), "timestamp": 1}
+    with (data / "runs" / run_id / "artifacts.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n" if line is None else line)
+    return waiting
+
+
+@pytest.mark.parametrize("name", ["a", "b", "A", "inner/deep/b", "NUL", "\u00e4: ?"])
+def test_an_upload_cut_off_between_its_line_and_its_rename_is_finished_at_the_next_start(
+    make_app: Callable[..., Flask], bad: str, data: Path, name: str
+) -> None:
+    waiting = interrupted(data, bad, name, b"other bytes")
+    client = make_app().test_client()
+    assert not waiting.exists()
+    names = {artifact["name"] for artifact in client.get("/api/runs/bad/artifacts").get_json()}
+    assert names == {"a", name}
+    for each in names:
+        content = client.get(f"/api/artifacts/bad/{quote(each)}/download").data
+        assert content == (b"other bytes" if each == name else b"the bytes")
+    assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        '{"name":"b","sha2',
+        "[]\n",
+        '{"sha256": 1}\n',
+        '{"name": 7, "sha256": "SHA"}\n',
+        '{"sha256": "SHA"}\n',
+        '{"name": "", "sha256": "SHA"}\n',
+        '{"name": "/etc/x", "sha256": "SHA"}\n',
+    ],
+)
+def test_an_upload_without_its_line_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, line: str) -> None:
+    sha256 = hashlib.sha256(b"other bytes").hexdigest()
+    waiting = interrupted(data, bad, "b", b"other bytes", line=line.replace("SHA", sha256))
+    client = make_app().test_client()
+    assert not waiting.exists()
+    assert client.get("/api/artifacts/bad/a/download").data == b"the bytes"
+    assert client.get("/api/artifacts/bad/b/download").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["..~00~11", "a~b~c", "no such run~00~11", ".~.~.", "~~"])
+def test_a_leftover_of_any_name_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, name: str) -> None:
+    (data / "runs/.incoming" / name).write_bytes(b"whatever")
+    make_app()
+    assert list((data / "runs/.incoming").iterdir()) == []
+
+
+def test_bytes_that_can_t_be_put_in_their_place_are_kept_for_the_next_start(
+    make_app: Callable[..., Flask], bad: str, data: Path
+) -> None:
+    waiting = interrupted(data, bad, "inner/b", b"other bytes")
+    in_the_way = data / "runs/bad/blobs/inner"
+    in_the_way.symlink_to(data.parent)
+    client = make_app().test_client()
+    assert client.get("/api/artifacts/bad/inner/b/download").status_code == 404
+    assert waiting.read_bytes() == b"other bytes"
+    in_the_way.unlink()
+    assert make_app().test_client().get("/api/artifacts/bad/inner/b/download").data == b"other bytes"
+
+
+@pytest.mark.parametrize("name", ["runs", "runs/.incoming", "models"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_store_whose_own_folders_lead_elsewhere_is_not_served_and_nothing_there_is_swept(
+    data: Path, name: str, kind: str
+) -> None:
+    outside = data.parent / "outside"
+    outside.mkdir()
+    (outside / "mine").write_text("not the store's")
+    (data / name).parent.mkdir(parents=True)
+    (data / name).symlink_to(outside) if kind == "link" else (data / name).write_text("a file")
+    with pytest.raises(StoreUnusable) as refused:
+        Store(data, "no").close()
+    assert name in refused.value.detail
+    assert (outside / "mine").read_text() == "not the store's"
