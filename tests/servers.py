@@ -65,12 +65,22 @@ def start(data: Path, scratch: Path, *options: str, port: int = 0, **variables: 
         process = subprocess.Popen(
             [*command, "--ready-file", str(ready), *options], stdout=log, stderr=log, env=environment(**variables)
         )
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    return Running(await_ready(process, ready, log_file), data, process, log_file)
+
+
+def await_ready(
+    process: subprocess.Popen[bytes], ready: Path, log_file: Path, patience_seconds: float = PATIENCE_SECONDS
+) -> str:
+    """Wait until a server that was just started has written its URL to `ready`; the URL.
+
+    AssertionError, with what it printed, when it ends instead.
+    """
+    deadline = time.monotonic() + patience_seconds
     while not ready.exists():
         assert process.poll() is None, f"the server ended with {process.returncode}: {log_file.read_text()}"
         assert time.monotonic() < deadline, f"the server did not get ready: {log_file.read_text()}"
         time.sleep(_POLL_SECONDS)
-    return Running(ready.read_text().strip(), data, process, log_file)
+    return ready.read_text().strip()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,246 @@
+"""From a fresh clone, or from a package, to a server that answers: what a first user does, on a plain Python."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import unavailable
+from servers import PATIENCE_SECONDS, Running, await_ready, environment
+
+from chachaml_lite import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Downloads and builds are in it.
+INSTALL_SECONDS = 600
+#: What pip says when it can't reach its index; a machine without a network is no fault of ours.
+_NO_INDEX = re.compile(r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|timed out")
+
+
+def run(*command: str, cwd: Path, succeeds: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command; what it printed. AssertionError when its success is another than wanted."""
+    done = subprocess.run(
+        command, cwd=cwd, env=plain_environment(**variables), capture_output=True, text=True, timeout=INSTALL_SECONDS
+    )
+    if _NO_INDEX.search(done.stderr):
+        unavailable("the package index can't be reached")
+    assert (done.returncode == 0) is succeeds, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def plain_environment(**variables: str) -> dict[str, str]:
+    """What a new shell has: nothing that the make or the virtual environment around this test has set."""
+    ours = re.compile(r"MAKE|MFLAGS|VIRTUAL_ENV|PYTHON|ARGS$|VENV$")
+    return {**{name: value for name, value in environment().items() if not ours.match(name)}, **variables}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of this checkout as it is now, uncommitted changes included, in a folder with a space in its name."""
+    for program in ("git", "make"):
+        if shutil.which(program) is None:
+            unavailable(f"{program} is not installed")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        unavailable("this is no git checkout, so it can't be cloned")
+    origin, clone = tmp_path_factory.mktemp("origin"), tmp_path_factory.mktemp("a") / "fresh clone"
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():  # a file that was removed and not committed yet is still listed
+            (origin / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, origin / name)
+    run("git", "init", "--quiet", cwd=origin)
+    run("git", "add", "--all", cwd=origin)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
+    run("git", *identity, "commit", "--quiet", "--message", "as it is", cwd=origin)
+    run("git", "clone", "--quiet", str(origin), str(clone), cwd=origin)
+    return clone
+
+
+@contextlib.contextmanager
+def serving(command: list[str], cwd: Path, scratch: Path, data: Path) -> Iterator[Running]:
+    """A server that `command` starts, as a child or as itself, ended as by Ctrl-C when the block is left."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    log_file = scratch / "server.log"
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=plain_environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        url = await_ready(process, scratch / "ready", log_file, INSTALL_SECONDS)
+        yield Running(url, data, process, log_file)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait(PATIENCE_SECONDS)
+
+
+def shows_its_page(server: Running) -> bool:
+    """Whether the page of runs comes with its style sheet: templates and static files are there."""
+    page = requests.get(f"{server.url}/runs", timeout=60)
+    assert page.status_code == 200, page.text
+    (style,) = re.findall(r'<link rel="stylesheet" href="(.*?)"', page.text)
+    return "No runs yet" in page.text and "--page:" in requests.get(server.url + style, timeout=60).text
+
+
+# -- make, in a fresh clone
+
+
+@pytest.fixture(scope="module")
+def ran(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`make run` in the fresh clone, to where it answers, and stopped by Ctrl-C: what it printed."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    arguments = f"ARGS=--port 0 --ready-file {scratch}/ready"
+    with serving(["make", "run", f"PYTHON={sys.executable}", arguments], clone, scratch, clone / "artifacts") as server:
+        assert shows_its_page(server)
+        started = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "id": "first"}, timeout=60)
+        started.raise_for_status()
+    return server.log
+
+
+def test_make_run_in_a_fresh_clone_installs_and_serves_the_folder_artifacts(clone: Path, ran: str) -> None:
+    first, *lines = ran.splitlines()
+    assert first.startswith("installing what is needed into .venv")
+    told = rf"chachaml-lite {__version__} on http://localhost:\d+, data in artifacts \(0 runs\)"
+    assert [line for line in lines if re.fullmatch(told, line)]
+    assert (clone / "artifacts" / "runs" / "first" / "meta.json").is_file()
+
+
+def test_what_is_installed_and_logged_is_nothing_to_git(clone: Path, ran: str) -> None:
+    assert (clone / ".venv").is_dir()
+    assert run("git", "status", "--porcelain", cwd=clone).stdout == ""
+
+
+def test_make_run_installs_nothing_the_second_time(clone: Path, ran: str) -> None:
+    def what_make_would_do(*arguments: str) -> str:
+        return run("make", "--dry-run", f"PYTHON={sys.executable}", *arguments, "run", cwd=clone).stdout
+
+    assert what_make_would_do().strip() == "exec .venv/bin/chachaml-lite serve"
+    assert "pip install" in what_make_would_do("--what-if=setup.cfg"), "new requirements are to be installed"
+
+
+def test_make_clean_leaves_the_clone_as_it_was_but_for_the_runs(clone: Path, ran: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(clone, copy, symlinks=True)
+    run("make", "clean", cwd=copy)
+    left = run("git", "status", "--porcelain", "--ignored", cwd=copy).stdout.splitlines()
+    assert [line for line in left if not line.startswith("!! artifacts/") and "__pycache__" not in line] == []
+    assert (copy / "artifacts" / "runs" / "first").is_dir()
+
+
+def fake_python(folder: Path, script: str) -> dict[str, str]:
+    """A `python3` that stands first on the PATH; the environment for that."""
+    folder.mkdir()
+    program = folder / "python3"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (
+            'case "$1" in -V) echo Python 3.9.18;; *) exit 1;; esac',
+            r".*3\.10 or newer.* Python 3\.9\.18;.*make PYTHON=",
+        ),
+        (
+            f'case "$2" in *ensurepip*) echo no ensurepip >&2; exit 1;; esac; exec "{sys.executable}" "$@"',
+            r".*can't make virtual environments.*apt-get install python3-venv",
+        ),
+    ],
+    ids=["old", "without venv"],
+)
+@pytest.mark.parametrize("target", ["run", "test", "check"])
+def test_an_unfit_python_gets_one_clear_line(clone: Path, tmp_path: Path, script: str, told: str, target: str) -> None:
+    path = fake_python(tmp_path / "bin", script)
+    done = run("make", target, f"VENV={tmp_path}/venv", cwd=clone, succeeds=False, **path)
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
+    assert re.match(told, line)
+    assert not (tmp_path / "venv").exists()
+
+
+def test_a_python_that_is_not_there_gets_one_clear_line(clone: Path, tmp_path: Path) -> None:
+    done = run("make", "run", f"VENV={tmp_path}/venv", "PYTHON=no-such-python", cwd=clone, succeeds=False)
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
+    assert line.startswith("no-such-python was not found; install Python 3.10 or newer")
+
+
+# -- pip, from the source package over the wheel to an environment that has nothing else
+
+
+@pytest.fixture(scope="module")
+def packages(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source package, the wheel made of that, and a virtual environment with the wheel in it."""
+    folder = tmp_path_factory.mktemp("packages")
+    source = folder / "source"
+    run("git", "clone", "--quiet", str(clone), str(source), cwd=folder)
+    run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=folder)
+    python = str(folder / "venv" / "bin" / "python")
+    pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(*pip, "install", "setuptools >= 70.1", cwd=folder)  # the first that makes wheels by itself
+    build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    run(python, "-c", build, str(folder), cwd=source)
+    (sdist,) = folder.glob("*.tar.gz")
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(sdist), cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    run(*pip, "install", str(wheel), cwd=folder)
+    return folder
+
+
+def test_the_source_package_has_what_the_licence_and_a_reader_ask_for(packages: Path) -> None:
+    (sdist,) = packages.glob("chachaml_lite-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "setup.cfg", "pyproject.toml", "chachaml_lite/cli.py"} <= names
+
+
+def test_the_wheel_has_every_file_of_the_package_and_nothing_else(packages: Path) -> None:
+    (wheel,) = packages.glob(f"chachaml_lite-{__version__}-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    source = packages / "source"
+    files = {path.relative_to(source).as_posix() for path in source.glob("chachaml_lite/**/*") if path.is_file()}
+    assert {name for name in names if ".dist-info/" not in name} == files
+    assert {"chachaml_lite/py.typed", "chachaml_lite/web/templates/run.html"} <= names
+    assert any(name.endswith("/LICENSE") for name in names)
+
+
+def test_only_flask_and_waitress_are_required(packages: Path) -> None:
+    (wheel,) = packages.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+    required = re.findall(r"^Requires-Dist: (\S+?)\s*>=\s*([\d.]+)$", metadata, re.MULTILINE)
+    assert sorted(required) == [("flask", "3.0"), ("waitress", "3.0.2")]
+    assert "Requires-Python: >=3.10" in metadata
+
+
+@pytest.mark.parametrize("command", [["chachaml-lite"], ["python", "-m", "chachaml_lite"]], ids=" ".join)
+def test_the_installed_command_tells_its_version(packages: Path, tmp_path: Path, command: list[str]) -> None:
+    program = packages / "venv" / "bin" / command[0]
+    done = run(str(program), *command[1:], "--version", cwd=tmp_path)
+    assert done.stdout == f"chachaml-lite, version {__version__}\n"
+
+
+def test_the_installed_command_serves_its_pages(packages: Path, tmp_path: Path) -> None:
+    options = ["serve", "--port", "0", "--ready-file", str(tmp_path / "ready")]
+    program = str(packages / "venv" / "bin" / "chachaml-lite")
+    with serving([program, *options], tmp_path, tmp_path, tmp_path / "artifacts") as server:
+        assert shows_its_page(server)
+    assert server.process.returncode == 0
+    assert (tmp_path / "artifacts" / "runs").is_dir()
