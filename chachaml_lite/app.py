@@ -7,7 +7,20 @@ from flask import Flask
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .tracking.tracker import Tracker
-from .web import access, api_across, api_artifacts, api_models, api_runs, context, errors, guard, login, pages, service
+from .web import (
+    access,
+    api_across,
+    api_artifacts,
+    api_models,
+    api_runs,
+    context,
+    errors,
+    guard,
+    login,
+    pages,
+    service,
+    validators,
+)
 
 
 def create_app(config: Config, tracker: Tracker) -> Flask:
@@ -30,6 +43,7 @@ def create_app(config: Config, tracker: Tracker) -> Flask:
     )
     access.install(app, quiet=config.quiet)  # first: what the guard refuses is logged, and bears the headers, too
     guard.install(app)
+    validators.install(app)
     errors.install(app)
     for blueprint in (api_runs.api, api_artifacts.api, api_models.api, api_across.api, service.service, login.login):
         app.register_blueprint(blueprint)

@@ -36,7 +36,7 @@ _MANY = 500
 class Run:
     """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
 
-    __slots__ = ("_kept", "_stamps", "_store", "epoch", "id", "key")
+    __slots__ = ("_kept", "_stamps", "_store", "epoch", "id", "key", "parent_id")
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
@@ -47,6 +47,8 @@ class Run:
         self.epoch = 0
         #: Where the run stands among all (by start time, then id); None while it is no good run.
         self.key: tuple[int, str] | None = None
+        #: Under whose children the catalog has it.
+        self.parent_id: str | None = None
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -149,6 +151,7 @@ class Catalog:
         self._strays: frozenset[str] = frozenset()
         self._lock = threading.RLock()  # for what is about all runs: which there are, and their order
         self._order: list[tuple[int, str]] = []
+        self._children: dict[str, set[str]] = {}
         self._unseen: set[str] = set()
         self._unwatched: set[str] = set()
         self._changes = 0
@@ -224,6 +227,14 @@ class Catalog:
                 break
         return damage
 
+    def children(self, run_id: str) -> list[Run]:
+        """The runs whose parent has this id, in the order in which they were started."""
+        with self._lock:
+            self._refresh()
+            return sorted(
+                (self._runs[child] for child in self._children.get(run_id, ())), key=lambda run: run.key or ()
+            )
+
     def count(self) -> int:
         """The number of good runs."""
         with self._lock:
@@ -238,6 +249,7 @@ class Catalog:
             run = self._runs.pop(gone, None)
             if run is not None:
                 self._place(run, None)
+                self._adopt(run, None)
             self._unwatched.discard(gone)
         self._unseen = (self._unseen | (folders - self._ids)) & folders - not_runs
         self._not_runs, self._strays = not_runs, strays
@@ -271,10 +283,19 @@ class Catalog:
         key = None if meta is None else (meta["start_time"], run.id)
         with self._lock:
             self._changes += 1
+            self._adopt(run, None if meta is None else meta.get("parent_run_id"))
             if in_order:
                 self._place(run, key)
             else:
                 run.key = key
+
+    def _adopt(self, run: Run, parent_id: str | None) -> None:
+        if run.parent_id != parent_id:
+            if run.parent_id is not None:
+                self._children[run.parent_id].discard(run.id)
+            if parent_id is not None:
+                self._children.setdefault(parent_id, set()).add(run.id)
+            run.parent_id = parent_id
 
     def _place(self, run: Run, key: tuple[int, str] | None) -> None:
         if run.key == key:

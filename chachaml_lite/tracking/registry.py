@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,6 +92,8 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: dict[str, _Kept] = {}
+        self._changes = 0
+        self._born = secrets.token_hex(4)
 
     def models(self) -> list[Model]:
         """Every model, by name."""
@@ -103,6 +106,11 @@ class Registry:
             if decoded(folder) == name:
                 return self._keep(folder).model
         return None
+
+    def version(self) -> str:
+        """A text that is another one whenever anything of any model has changed: what an ETag is made of."""
+        self._looked_at()
+        return f"{self._born}-{self._changes}"
 
     def pinned_to(self, run_id: str) -> list[Version]:
         """The versions that point to a run."""
@@ -127,6 +135,7 @@ class Registry:
         folders = self._store.models.folders().folders
         for gone in self._kept.keys() - folders:
             self._kept.pop(gone, None)
+            self._changes += 1
         return {folder: self._keep(folder) for folder in folders}
 
     def _keep(self, folder: str) -> _Kept:
@@ -138,6 +147,7 @@ class Registry:
         if made.damage and not (kept and kept.damage == made.damage):
             log.warning("model %r is damaged: %s", folder, made.damage)
         self._kept[folder] = made
+        self._changes += 1
         return made
 
     def _read(self, folder: str, stamp: Stamp) -> _Kept:

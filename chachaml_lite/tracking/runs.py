@@ -190,5 +190,5 @@ def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
 
 def children(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
     """The runs whose parent this one is, in the order in which they were started."""
-    found = [run for run in tracker.catalog.newest() if run.meta.get("parent_run_id") == run_id]
-    return [{"id": run.id, "name": run.meta.get("name"), "status": run.meta["status"]} for run in reversed(found)]
+    found = tracker.catalog.children(run_id)
+    return [{"id": run.id, "name": run.meta.get("name"), "status": run.meta["status"]} for run in found]

@@ -32,14 +32,6 @@ def ok() -> Response:
     return Response(_OK, mimetype="application/json")
 
 
-def with_etag(answer: Response) -> Response:
-    """The answer with an ETag of its bytes, or 304 where the client has them."""
-    answer.headers["Cache-Control"] = "no-cache"
-    answer.add_etag()
-    answer.make_conditional(request)
-    return answer
-
-
 def not_modified(sha256: str) -> Response | None:
     """304 when the client says that it has these bytes."""
     if not request.if_none_match.contains(sha256):

@@ -19,14 +19,14 @@ def compare_runs() -> Response:
     query = Query(("ids",))
     ids = [run_id.strip() for run_id in (query.text("ids") or "").split(",")]
     found = compare.compare_runs(tracker(), [run_id for run_id in ids if run_id])
-    return answers.with_etag(answers.json_answer(found))
+    return answers.json_answer(found)
 
 
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
     """The runs behind two versions of a model, side by side."""
     Query(())
-    return answers.with_etag(answers.json_answer(compare.diff_versions(tracker(), name, one, other)))
+    return answers.json_answer(compare.diff_versions(tracker(), name, one, other))
 
 
 @api.get("/api/search")
@@ -45,4 +45,4 @@ def search_runs() -> Response:
 def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
     Query(())
-    return answers.with_etag(answers.json_answer(experiments.listed_experiments(tracker())))
+    return answers.json_answer(experiments.listed_experiments(tracker()))

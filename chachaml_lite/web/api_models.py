@@ -36,14 +36,14 @@ def list_models() -> Response:
     """Every model, by name."""
     Query(())
     shown = [models.shown_model(model) for model in tracker().registry.models()]
-    return answers.with_etag(answers.json_answer(shown))
+    return answers.json_answer(shown)
 
 
 @api.get("/api/models/<name>")
 def get_model(name: str) -> Response:
     """A model, its versions and its history."""
     Query(())
-    return answers.with_etag(answers.json_answer(models.detailed_model(models.get_model(tracker(), name))))
+    return answers.json_answer(models.detailed_model(models.get_model(tracker(), name)))
 
 
 @api.get("/api/models/<name>/<selector>/download")

@@ -129,7 +129,7 @@ def list_runs() -> Response:
 def get_run(run_id: str) -> Response:
     """One run with everything but its points."""
     Query(())
-    return answers.with_etag(answers.json_answer(runs.detailed_run(tracker(), run_id)))
+    return answers.json_answer(runs.detailed_run(tracker(), run_id))
 
 
 @api.get("/api/runs/<run_id>/metrics")
@@ -140,7 +140,7 @@ def get_metrics(run_id: str) -> Response:
     if max_points is not None and max_points < 1:
         raise InvalidInput("max_points must be 1 or more")
     found = metrics.get_series(tracker(), run_id, query.text("key"), max_points, query.integer("since_step"))
-    return answers.with_etag(answers.json_answer(found))
+    return answers.json_answer(found)
 
 
 @api.get("/api/runs/<run_id>/check")
@@ -148,7 +148,7 @@ def check_run(run_id: str) -> Response:
     """200 when the run is good enough by every rule, else 422."""
     query = Query(("rule", "baseline"), repeatable=("rule",))
     report = checks.check_run(tracker(), run_id, query.texts("rule"), query.text("baseline"))
-    return answers.with_etag(answers.json_answer(report))
+    return answers.json_answer(report)
 
 
 @api.get("/api/runs/<run_id>/download")
@@ -163,10 +163,10 @@ def download_run(run_id: str) -> Response:
 @api.get("/api/tags/<run_id>")
 def get_tags(run_id: str) -> Response:
     """The tags of a run."""
-    return answers.with_etag(answers.json_answer(tags.get_tags(tracker(), run_id)))
+    return answers.json_answer(tags.get_tags(tracker(), run_id))
 
 
 @api.get("/api/datasets/<run_id>")
 def get_datasets(run_id: str) -> Response:
     """The data sets of a run."""
-    return answers.with_etag(answers.json_answer(datasets.get_datasets(tracker(), run_id)))
+    return answers.json_answer(datasets.get_datasets(tracker(), run_id))

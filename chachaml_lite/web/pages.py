@@ -10,7 +10,6 @@ from flask import Blueprint, Flask, Response, render_template, request
 
 from .. import strict_json
 from ..tracking import runs, search
-from . import answers
 from .context import tracker
 from .queries import Query
 
@@ -64,7 +63,7 @@ def run_page(run_id: str) -> Response:
 
 
 def _page(template: str, **context: Any) -> Response:
-    return answers.with_etag(Response(render_template(template, **context), mimetype="text/html"))
+    return Response(render_template(template, **context), mimetype="text/html")
 
 
 def _offset_link(kept: dict[str, str], offset: int) -> str:

@@ -33,4 +33,4 @@ def front() -> Response:
     if "text/html" in request.headers.get("Accept", ""):
         return Response(status=302, headers={"Location": "/runs"})
     text = render_template("quickstart.txt", host=request.host_url.rstrip("/"), has_token=services().token is not None)
-    return answers.with_etag(Response(text + "\n", mimetype="text/plain"))
+    return Response(text + "\n", mimetype="text/plain")

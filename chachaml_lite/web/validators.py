@@ -1,0 +1,58 @@
+"""ETag and 304 for every GET, in one place (RFC 9110, section 13): made of what is stored, before anything is read.
+
+An answer is a function of the request and of what is stored. So its ETag is made of the parts of the request that
+routes look at, and of the stamps of the run's files, or of the count of changes that the catalog keeps for all of them:
+a client that has the answer is told so for the price of a look, and nothing is parsed or rendered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Flask, Response, g, request
+
+from .context import services
+
+#: What has one of its own (the sha256 of the bytes), or must not be kept: a probe, a page with a form.
+_WITHOUT = frozenset(
+    {"artifacts.download", "models.download", "login.form", "runs.download_run", "service.health", "static"}
+)
+#: Routes whose answer depends on the one run in their path alone.
+_OF_ONE_RUN = frozenset({"artifacts.list_artifacts", "runs.get_datasets", "runs.get_metrics", "runs.get_tags"})
+
+
+def install(app: Flask) -> None:
+    """Answer every conditional GET of `app`; behind the guard, for a 304 tells something too."""
+    app.before_request(_unless_known)
+    app.after_request(_name)
+
+
+def _unless_known() -> Response | None:
+    if request.method not in ("GET", "HEAD") or request.endpoint is None or request.endpoint in _WITHOUT:
+        return None
+    stored = _stored()
+    if stored is None:
+        return None
+    asked = (request.full_path, request.headers.get("Accept", ""), request.host, services().version)
+    g.etag = hashlib.blake2b("\n".join((*asked, stored)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    if not request.if_none_match.contains_weak(g.etag):
+        return None
+    answer = Response(status=304)
+    del answer.headers["Content-Type"]
+    return answer
+
+
+def _stored() -> str | None:
+    tracker = services().tracker
+    if request.endpoint in _OF_ONE_RUN:
+        run = tracker.catalog.run((request.view_args or {})["run_id"])
+        return None if run is None else repr(run.stamps)
+    return f"{tracker.catalog.version()} {tracker.registry.version()}"
+
+
+def _name(answer: Response) -> Response:
+    if "etag" in g and answer.status_code in (200, 304):
+        answer.set_etag(g.etag)
+        answer.headers["Cache-Control"] = "no-cache"
+        answer.vary.add("Accept")
+    return answer
