@@ -26,9 +26,9 @@ def for_host(script: str, url: str) -> str:
     return script.replace(DOCUMENTED_HOST, url)
 
 
-def run_bash(script: str, folder: Path) -> str:
+def run_bash(script: str, folder: Path, **variables: str) -> str:
     """Paste `script` into bash in `folder`; what it printed. AssertionError when any command failed."""
-    return _run(["bash", "-euo", "pipefail"], script, folder)
+    return _run(["bash", "-euo", "pipefail"], script, folder, **variables)
 
 
 def run_python(script: str, folder: Path) -> str:
@@ -36,9 +36,15 @@ def run_python(script: str, folder: Path) -> str:
     return _run([sys.executable, "-"], script, folder)
 
 
-def _run(command: list[str], script: str, folder: Path) -> str:
+def _run(command: list[str], script: str, folder: Path, **variables: str) -> str:
     done = subprocess.run(
-        command, input=script, cwd=folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        command,
+        input=script,
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, f"exit code {done.returncode}\n{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from ..tracking.tracker import Tracker
 
@@ -37,3 +37,9 @@ def services() -> Services:
 def tracker() -> Tracker:
     """The tracker of the app that is handling the request."""
     return services().tracker
+
+
+def for_commands() -> dict[str, str]:
+    """What templates with commands for a shell need: `host` as it was just called, and `auth`, curl's for the token."""
+    auth = "" if services().token is None else ' -H "Authorization: Bearer $CHACHAML_TOKEN"'
+    return {"host": request.host_url.rstrip("/"), "auth": auth}

@@ -6,11 +6,11 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, render_template
 
 from .. import strict_json
 from ..tracking import runs, search
-from .context import tracker
+from .context import for_commands, tracker
 from .queries import Query
 
 pages = Blueprint("pages", __name__)
@@ -50,7 +50,7 @@ def run_list() -> Response:
         param_columns=_columns(run["params"] for run in shown),
         metric_columns=_columns(run["metrics"] for run in shown),
         api=f"/api/runs?{urlencode(kept)}" if kept else "/api/runs",
-        host=request.host_url.rstrip("/"),
+        **for_commands(),
     )
 
 
@@ -59,7 +59,7 @@ def run_page(run_id: str) -> Response:
     """One run."""
     Query(())
     run = runs.detailed_run(tracker(), run_id)
-    return _page("run.html", run=run, api=f"/api/runs/{run_id}", host=request.host_url.rstrip("/"))
+    return _page("run.html", run=run, api=f"/api/runs/{run_id}", **for_commands())
 
 
 def _page(template: str, **context: Any) -> Response:

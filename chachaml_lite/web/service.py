@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, render_template, request
 
 from . import answers
-from .context import services, tracker
+from .context import for_commands, services, tracker
 from .queries import Query
 
 #: Damage is found by reading everything once. A probe doesn't wait for that in a large store that was just opened: what
@@ -32,5 +32,4 @@ def front() -> Response:
     """A browser goes on to the runs; curl gets a quickstart that can be pasted."""
     if "text/html" in request.headers.get("Accept", ""):
         return Response(status=302, headers={"Location": "/runs"})
-    text = render_template("quickstart.txt", host=request.host_url.rstrip("/"), has_token=services().token is not None)
-    return Response(text + "\n", mimetype="text/plain")
+    return Response(render_template("quickstart.txt", **for_commands()) + "\n", mimetype="text/plain")

@@ -1,0 +1,68 @@
+"""The commands that pages and GET / show: what is pasted into a shell works, with this server's host and token."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from scripts import run_bash
+from servers import Running
+
+TOKEN = "correct horse"
+tokens = pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
+
+
+class Visitor:
+    """Somebody who reads this server's pages and has a shell, with the token in both where one is needed."""
+
+    def __init__(self, server: Running, folder: Path, token: str | None) -> None:
+        self._url, self._folder, self._token = server.url, folder, token
+
+    def get(self, path: str, accept: str = "*/*") -> str:
+        headers = {"Accept": accept, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
+        answer = requests.get(self._url + path, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def commands(self, path: str) -> str:
+        (block,) = re.findall(r'<pre class="command">([\s\S]*?)</pre>', self.get(path, "text/html"))
+        return html.unescape(block)
+
+    def paste(self, script: str) -> str:
+        return run_bash(script, self._folder, **({"CHACHAML_TOKEN": self._token} if self._token else {}))
+
+
+@pytest.fixture
+def visitor(serve: Callable[..., Running], tmp_path: Path, token: str | None, tool: Callable[[str], str]) -> Visitor:
+    tool("bash")
+    tool("curl")
+    return Visitor(serve(*(["--token", token] if token else [])), tmp_path, token)
+
+
+@tokens
+def test_the_quickstart_for_curl_can_be_pasted_as_it_stands(visitor: Visitor) -> None:
+    printed = visitor.paste(visitor.get("/"))
+    assert '"detail"' not in printed  # what each error has
+    (run_id,) = re.findall(r"/runs/(\S+)$", printed, re.MULTILINE)
+    page = visitor.get(f"/runs/{run_id}", "text/html")
+    assert all(word in page for word in ("completed", "iris", "lr", "0.01", "accuracy", "0.94", "notes.txt"))
+
+
+@tokens
+def test_the_page_without_runs_shows_the_same_quickstart(visitor: Visitor) -> None:
+    assert visitor.commands("/runs").strip() == visitor.get("/").strip()
+
+
+@tokens
+def test_the_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) -> None:
+    start = visitor.get("/").partition('\ncurl "$HOST')[0]
+    path = f"/runs/{visitor.paste(start + '; echo $RUN').strip()}"
+    assert '"detail"' not in visitor.paste(visitor.commands(path))
+    run = visitor.get(f"/api{path}")
+    assert '"status": "completed"' in run
+    assert '"metrics": {"loss": 0.4}' in run
+    assert '<pre class="command">' not in visitor.get(path, "text/html"), "it takes no more"
