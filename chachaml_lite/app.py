@@ -8,7 +8,6 @@ from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .tracking.tracker import Tracker
 from .web import (
-    access,
     api_across,
     api_artifacts,
     api_models,
@@ -21,11 +20,12 @@ from .web import (
     service,
     validators,
 )
+from .web.application import Application
 
 
 def create_app(config: Config, tracker: Tracker) -> Flask:
     """The WSGI application that serves one store."""
-    app = Flask(__name__, template_folder="web/templates", static_folder="web/static")
+    app = Application(__name__, quiet=config.quiet, template_folder="web/templates", static_folder="web/static")
     # A path is matched as it was sent: no redirect that changes what was asked, no decoding twice.
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -41,7 +41,6 @@ def create_app(config: Config, tracker: Tracker) -> Flask:
             max_upload_bytes=config.max_upload_bytes,
         ),
     )
-    access.install(app, quiet=config.quiet)  # first: what the guard refuses is logged, and bears the headers, too
     guard.install(app)
     validators.install(app)
     errors.install(app)
