@@ -20,7 +20,7 @@ MAX_SEGMENT_BYTES = 255
 MAX_PATH_BYTES = 800
 
 _REFUSED = frozenset('":<>|*?%\\')
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(?=\.|\Z)", re.IGNORECASE)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(?= *(?:\.|\Z))", re.IGNORECASE)
 
 
 def is_device_name(name: str) -> bool:
