@@ -31,12 +31,14 @@ _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
     "-": operator.sub,
     "+": operator.add,
 }
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+#: A number as people write it. One way to read any text, for trying all ways takes minutes where the text is long.
+NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+# A metric may hold an operator (recall@iou>0.5) but not end in one: accuracy=>0.9 is a slip, not a metric "accuracy=".
 # A space before the last number is what is left of a + that was not sent as %2B.
 _RULE = re.compile(
-    rf"\s*(?P<metric>.+?)\s*(?P<compare><=|>=|==|!=|=|<|>)\s*"
-    rf"(?:(?P<number>{_NUMBER})|baseline(?:\s*(?P<how>[*+-]|(?<=\s))\s*(?P<by>{_NUMBER}))?)\s*\Z",
-    re.DOTALL | re.ASCII,
+    rf"(?P<metric>.*?[^<>=!\s])\s*(?P<compare><=|>=|==|!=|=|<|>)\s*"
+    rf"(?:(?P<number>{NUMBER})|baseline(?:\s*(?P<how>[*+-])\s*(?P<by>{NUMBER})|\s+(?P<added>{NUMBER}))?)\Z",
+    re.DOTALL,
 )
 
 
@@ -49,7 +51,7 @@ class Rule:
     compare: str
     number: float | None
     how: str = "+"
-    by: float = 0.0
+    by: Number = 0
 
     def threshold(self, baseline: Number | None) -> Number | None:
         """What the value has to stand against; None where the baseline lacks it."""
@@ -60,7 +62,7 @@ class Rule:
 
 def parse_rule(text: str) -> Rule:
     """A rule such as `accuracy>=0.9`, `loss<=baseline*1.02` or `f1>=baseline-0.01`. Raises InvalidInput."""
-    match = _RULE.match(text)
+    match = _RULE.match(text.strip())
     if match is None:
         raise InvalidInput(
             f"rule {shown(text)} is not of the form METRIC OP NUMBER or METRIC OP baseline[*+-NUMBER], "
@@ -68,7 +70,8 @@ def parse_rule(text: str) -> Rule:
         )
     metric = check_name("metric", match["metric"])
     number = None if match["number"] is None else float(match["number"])
-    by = float(match["by"] or 0)
+    offset = match["by"] or match["added"]
+    by = float(offset) if offset else 0  # an int leaves a baseline of more than 53 bits as it is
     if math.isinf(by) or (number is not None and math.isinf(number)):
         raise InvalidInput(f"rule {shown(text)} holds a number beyond a double")
     return Rule(text, metric, match["compare"], number, match["how"] or "+", by)

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 
 from ..errors import InvalidInput
-from .checks import COMPARE, SPELLED_OUT
+from .checks import COMPARE, NUMBER, SPELLED_OUT
 from .names import check_name, shown
 from .summary import SPELLED, Summary
 
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z", re.ASCII)
+_NUMBER = re.compile(rf"{NUMBER}\Z")
 
 
 @dataclass(frozen=True)
