@@ -39,19 +39,24 @@ class ModelFiles:
         """The events in the order they happened, the number of damaged lines, the stamp. Damaged; OSError."""
         return reading.read_records(self._places.history(folder))
 
+    def folder_of(self, name: str) -> str:
+        """The folder of the model `name`: the one that it has, or the one that its first event would make."""
+        found = self.folders()
+        has = next((folder for folder in found.folders if decoded(folder) == name), None)
+        taken = {disk_names.fold(each) for each in found.folders | found.strays}
+        return has or disk_names.spelling(name, taken)
+
     def append(self, name: str, event: dict[str, Any]) -> None:
         """Add an event to the history of the model `name`; its first event makes the folder, whole. OSError."""
         line = (strict_json.dumps(event) + "\n").encode()
-        folder = next((f for f in self.folders().folders if decoded(f) == name), None)
-        if folder is not None:
+        folder = self.folder_of(name)
+        if folder in self.folders().folders:
             append_lines(self._places.history(folder), line, self._durability)
             return
         with self._naming:  # a name's spelling depends on the others, and two that differ in case may come at once
-            self._make(name, line)
+            self._make(self.folder_of(name), line)
 
-    def _make(self, name: str, line: bytes) -> None:
-        present = self.folders()
-        folder = disk_names.spelling(name, {disk_names.fold(each) for each in present.folders | present.strays})
+    def _make(self, folder: str, line: bytes) -> None:
         prepared = incoming_path(self._places, "model")
         os.mkdir(prepared)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from ..errors import InvalidInput, NotFound
+from ..store import disk_names
 from .artifacts import get_artifact, open_artifact
 from .names import check_model_name, shown
 from .records import Artifact
@@ -36,6 +37,11 @@ def register_version(
     # The run is held so that its artifact is not replaced, and the run not deleted, between the look and the pin.
     with tracker.locked_run(run_id), tracker.store.locked_model(name):
         pinned = get_artifact(tracker, run_id, artifact)
+        if not disk_names.fits(tracker.store.models.folder_of(name)):
+            raise InvalidInput(
+                f"model name {shown(name)} differs from another one in nothing but case, "
+                "and is too long to be told apart on disk"
+            )
         model = tracker.registry.model(name)
         versions = model.versions if model else {}
         number = max(versions, default=0) + 1
