@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,6 @@ from .tracker import Tracker
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 
-_ORDER = re.compile(r"(?P<what>.+?)(?:\s+(?P<way>asc|desc))?\Z", re.IGNORECASE | re.DOTALL)
 _FIELDS = ("start_time", "end_time", "duration_ms", "experiment", "name", "status", "id", "created_by")
 
 
@@ -60,15 +59,18 @@ class RunQuery:
 
 def parse_order(text: str) -> tuple[str, str, bool]:
     """The kind ("field", "metrics" or "params"), the name, and whether descending. Raises InvalidInput."""
-    match = _ORDER.match(text.strip())
-    if match is None:
+    what = text.strip()
+    if not what:
         raise InvalidInput("order_by is empty; try order_by=start_time desc, or metrics.accuracy desc")
-    what, descending = match["what"], (match["way"] or "asc").lower() == "desc"
+    parts = what.rsplit(None, 1)
+    way = parts[-1].lower() if len(parts) == 2 else ""
+    if way in ("asc", "desc"):
+        what = parts[0]
     kind, dot, name = what.partition(".")
     if dot and kind in ("metrics", "params") and name:
-        return kind, name, descending
+        return kind, name, way == "desc"
     if what in _FIELDS:
-        return "field", what, descending
+        return "field", what, way == "desc"
     raise InvalidInput(
         f"order_by {shown(text)} is unknown; order by metrics.NAME, params.NAME, or {', '.join(_FIELDS)}"
     )
@@ -108,11 +110,17 @@ def matches(value: Any, text: str) -> bool:
     if isinstance(value, str):
         return value == text
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            return float(text) == value
-        except ValueError:
-            return False
+        number = _number(text)
+        return number is not None and number == value
     return strict_json.dumps(value) == text
+
+
+def _number(text: str) -> int | float | None:
+    """The number in a query's text; an integer is not rounded, for seeds have 64 bits."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return None if "_" in text else kind(text)
+    return None
 
 
 def _ordered(runs: list[Run], order_by: str) -> list[Run]:

@@ -1,0 +1,321 @@
+"""GET /api/runs: filters, order, pages."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from servers import Running
+
+LogRun = Callable[..., str]
+
+
+def ids(client: FlaskClient, **query: Any) -> list[str]:
+    answer = client.get("/api/runs", query_string=query)
+    assert answer.status_code == 200, answer.text
+    found = [run["id"] for run in answer.get_json()]
+    assert answer.headers["X-Total-Count"] == str(len(found))
+    return found
+
+
+def drop_in(data: Path, run_id: str, start_time: int, **fields: Any) -> None:
+    """A run copied into the folder, with the start time that it brings."""
+    folder = data / "runs" / run_id
+    folder.mkdir(parents=True)
+    meta = {"id": run_id, "experiment": "iris", "name": None, "status": "completed", "start_time": start_time, **fields}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+@pytest.fixture
+def five(client: FlaskClient, log_run: LogRun) -> None:
+    """Five runs that differ in everything that can be asked for."""
+    log_run(
+        "iris", id="a", name="first", created_by="maria", tags={"os": "linux", "gpu": True, "seed": 7}, end="completed"
+    )
+    log_run(
+        "iris", id="b", name="second", created_by="paul", tags={"os": "mac", "gpu": False, "seed": 7.5}, end="failed"
+    )
+    log_run("iris", id="c", name="first", parent_run_id="a", params={"lr": 0.1, "opt": "adam", "layers": [1, 2]})
+    log_run("digits", id="d", parent_run_id="a", tags={"os": ""}, params={"lr": 0.10, "on": True, "none": None})
+    log_run("Iris", id="e", params={"lr": "0.1", "opt": "Adam", "nested": {"a": 1}}, tags={"a.b": "x"})
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, "edcba"),
+        ({"experiment": "iris"}, "cba"),
+        ({"experiment": "Iris"}, "e"),
+        ({"experiment": "iri"}, ""),
+        ({"experiment": ""}, ""),
+        ({"status": "running"}, "edc"),
+        ({"status": "completed"}, "a"),
+        ({"status": "failed"}, "b"),
+        ({"name": "first"}, "ca"),
+        ({"name": "First"}, ""),
+        ({"created_by": "maria"}, "a"),
+        ({"parent_run_id": "a"}, "dc"),
+        ({"parent_run_id": "none"}, ""),
+        ({"tag.os": "linux"}, "a"),
+        ({"tag.os": ""}, "d"),
+        ({"tag.os": "Linux"}, ""),
+        ({"tag.gpu": "true"}, "a"),
+        ({"tag.gpu": "false"}, "b"),
+        ({"tag.gpu": "1"}, ""),
+        ({"tag.seed": "7"}, "a"),
+        ({"tag.seed": "7.0"}, "a"),
+        ({"tag.seed": "7.50"}, "b"),
+        ({"tag.a.b": "x"}, "e"),
+        ({"tag.unknown": "x"}, ""),
+        ({"param.lr": "0.1"}, "edc"),
+        ({"param.lr": "0.10"}, "dc"),
+        ({"param.lr": "1e-1"}, "dc"),
+        ({"param.lr": "zero"}, ""),
+        ({"param.lr": "nan"}, ""),
+        ({"param.opt": "adam"}, "c"),
+        ({"param.on": "true"}, "d"),
+        ({"param.none": "null"}, "d"),
+        ({"param.layers": "[1, 2]"}, "c"),
+        ({"param.nested": '{"a": 1}'}, "e"),
+        ({"experiment": "iris", "name": "first"}, "ca"),
+        ({"experiment": "iris", "name": "first", "status": "completed"}, "a"),
+        ({"tag.os": "linux", "tag.gpu": "true", "tag.seed": "7"}, "a"),
+        ({"tag.os": "linux", "tag.gpu": "false"}, ""),
+        ({"tag.os": "linux", "param.lr": "0.1"}, ""),
+    ],
+)
+def test_filters_are_exact_and_must_all_hold(
+    client: FlaskClient, five: None, query: dict[str, str], found: str
+) -> None:
+    assert "".join(ids(client, **query)) == found
+
+
+def test_an_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, log_run: LogRun) -> None:
+    seeds = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10**300 + 1, 10]
+    runs = {seed: log_run(params={"seed": seed}) for seed in seeds}
+    for seed, run_id in runs.items():
+        assert ids(client, **{"param.seed": str(seed)}) == [run_id]
+    assert ids(client, **{"param.seed": "1e1"}) == [runs[10]]
+    assert ids(client, **{"param.seed": "1_0"}) == []
+
+
+def test_a_filter_may_be_sent_as_raw_utf_8(server: Running) -> None:
+    # curl "$HOST/api/runs?experiment=größe" sends the bytes as they were typed.
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "größe"}, timeout=30).raise_for_status()
+    for sent in ("größe".encode(), b"gr%C3%B6%C3%9Fe"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(b"GET /api/runs?experiment=" + sent + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, len(json.loads(answer.read()))) == (200, 1), sent
+
+
+# -- order
+
+
+def test_newest_first_means_by_start_time_then_id_both_descending(client: FlaskClient, data: Path) -> None:
+    for run_id, start_time in (("b", 5), ("c", 5), ("a", 5), ("z", 4), ("m", 6)):
+        drop_in(data, run_id, start_time)
+    assert ids(client) == ["m", "c", "b", "a", "z"]
+    assert ids(client, experiment="iris") == ["m", "c", "b", "a", "z"]
+    assert ids(client, order_by="start_time") == ["z", "c", "b", "a", "m"]
+    assert ids(client, order_by="start_time desc") == ["m", "c", "b", "a", "z"]
+
+
+@pytest.fixture
+def measured(log_run: LogRun) -> None:
+    """Runs with metrics and params to order by; d has none, e a NaN, and b and c tie."""
+    log_run(id="a", metrics=[{"acc": 9, "step": 1}, {"acc": 0.1, "step": 2}], params={"n": 10, "opt": "sgd"}, name="x")
+    log_run(id="b", metrics={"acc": 0.5}, params={"n": 9, "opt": "Adam"}, name="y")
+    log_run(id="c", metrics={"acc": 0.5}, params={"n": 9.5, "opt": "adam"}, end="completed")
+    log_run(id="d", params={"opt": None})
+    log_run(id="e", metrics={"acc": math.nan}, params={"n": "ten", "opt": 1})
+    log_run(id="f", metrics={"acc": math.inf}, params={"n": -1})
+    log_run(id="g", metrics={"acc": -math.inf}, params={"n": True})
+
+
+@pytest.mark.parametrize(
+    ("order_by", "found"),
+    [
+        ("metrics.acc", "gacbfed"),
+        ("metrics.acc asc", "gacbfed"),
+        ("metrics.acc ASC", "gacbfed"),
+        ("metrics.acc desc", "fcbaged"),
+        ("  metrics.acc   desc  ", "fcbaged"),
+        ("metrics.unknown", "gfedcba"),
+        ("metrics.unknown desc", "gfedcba"),
+        ("params.n", "fbcaegd"),
+        ("params.n desc", "geacbfd"),  # numbers before texts, and a boolean is none
+        ("start_time", "abcdefg"),
+        ("start_time desc", "gfedcba"),
+        ("id", "abcdefg"),
+        ("id desc", "gfedcba"),
+        ("name", "abgfedc"),
+        ("name desc", "bagfedc"),
+        ("end_time", "cgfedba"),
+        ("duration_ms desc", "cgfedba"),
+        ("status", "cgfedba"),
+        ("status desc", "gfedbac"),
+        ("experiment", "gfedcba"),
+        ("created_by", "gfedcba"),
+    ],
+)
+def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descending(
+    client: FlaskClient, measured: None, order_by: str, found: str
+) -> None:
+    assert "".join(ids(client, order_by=order_by)) == found
+
+
+@pytest.mark.parametrize(
+    "order_by",
+    [
+        "",
+        " ",
+        "desc",
+        "acc",
+        "metrics",
+        "metrics.",
+        "metric.acc",
+        "params.",
+        "tags.os",
+        "start_time down",
+        "start_time, id",
+        "note",
+    ],
+)
+def test_an_unknown_order_is_400(client: FlaskClient, order_by: str) -> None:
+    answer = client.get("/api/runs", query_string={"order_by": order_by})
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
+
+
+def test_a_metric_with_spaces_and_dots_in_its_name_can_be_ordered_by(client: FlaskClient, log_run: LogRun) -> None:
+    for run_id, value in (("a", 2), ("b", 1), ("c", 3)):
+        log_run(id=run_id, metrics={"val.top 5 desc": value})
+    assert ids(client, order_by="metrics.val.top 5 desc desc") == ["c", "a", "b"]
+    assert ids(client, order_by="metrics.val.top 5 desc asc") == ["b", "a", "c"]
+
+
+def test_a_long_order_is_refused_at_once(client: FlaskClient) -> None:
+    # As long as a URL can be; a pattern that tries every way to share out the spaces takes minutes.
+    answer = client.get("/api/runs", query_string={"order_by": "a" + " " * 250_000 + "b"})
+    assert answer.status_code == 400
+
+
+# -- pages
+
+
+def test_pages_follow_each_other_to_the_end(client: FlaskClient, log_run: LogRun) -> None:
+    all_ids = [log_run("größe & mehr", id=f"r{number}") for number in range(7)][::-1]
+    log_run("other")
+    path, seen, sizes = "/api/runs?experiment=gr%C3%B6%C3%9Fe+%26+mehr&limit=3&tag.x=y", [], []
+    for run_id in all_ids:
+        client.post(f"/api/w/runs/{run_id}/tags", json={"x": "y"})
+    while path:
+        answer = client.get(path)
+        assert answer.headers["X-Total-Count"] == "7"
+        page = [run["id"] for run in answer.get_json()]
+        seen += page
+        sizes.append(len(page))
+        link = answer.headers.get("Link", "")
+        match = re.fullmatch(r'<([^>]+)>; rel="next"', link)
+        assert bool(match) == bool(link)
+        path = match[1] if match else ""
+        if path:
+            query = parse_qs(urlsplit(path).query)
+            assert query == {"experiment": ["größe & mehr"], "limit": ["3"], "tag.x": ["y"], "offset": [str(len(seen))]}
+    assert (seen, sizes) == (all_ids, [3, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "has_next"),
+    [
+        ({"limit": 5}, "edcba", False),
+        ({"limit": 4}, "edcb", True),
+        ({"limit": 1, "offset": 1}, "d", True),
+        ({"limit": 4, "offset": 1}, "dcba", False),
+        ({"offset": 3}, "ba", False),
+        ({"offset": 5}, "", False),
+        ({"offset": 10**18}, "", False),
+        ({"limit": 2, "offset": 1, "order_by": "id"}, "bc", True),
+        ({"limit": 1, "experiment": "iris"}, "c", True),
+    ],
+)
+def test_a_page_is_a_part_of_the_whole(
+    client: FlaskClient, five: None, query: dict[str, Any], found: str, has_next: bool
+) -> None:
+    answer = client.get("/api/runs", query_string=query)
+    assert "".join(run["id"] for run in answer.get_json()) == found
+    assert answer.headers["X-Total-Count"] == ("3" if "experiment" in query else "5")
+    assert ("Link" in answer.headers) is has_next
+
+
+def test_a_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, data: Path) -> None:
+    for number in range(1002):
+        drop_in(data, f"r{number}", number)
+    assert len(client.get("/api/runs").get_json()) == 100
+    assert len(client.get("/api/runs?limit=1000").get_json()) == 1000
+    assert client.get("/api/runs").headers["X-Total-Count"] == "1002"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=",
+        "limit=ten",
+        "limit=1.5",
+        "limit=1e2",
+        "limit=99999999999999999999",
+        "limit=%D9%A1",
+        "offset=-1",
+        "offset=x",
+        "status=done",
+        "status=",
+        "expriment=iris",
+        "experiment=a&experiment=b",
+        "tag.=x",
+        "tag.os=a&tag.os=b",
+        "param.=x",
+        "tags.os=linux",
+        "name=%FF",
+        "name=%ED%A0%80",
+        "&".join(f"tag.k{number}=1" for number in range(300)),
+    ],
+)
+def test_a_query_of_another_form_is_400(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"/api/runs?{query}")
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
+
+
+def test_a_run_in_a_list_is_the_run_itself_without_its_details(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(
+        tags={"a": 1}, params={"lr": 0.1}, metrics=[{"loss": 1, "step": 1}, {"loss": 2, "step": 0}], end="failed"
+    )
+    (listed,) = client.get("/api/runs").get_json()
+    run = client.get(f"/api/runs/{run_id}").get_json()
+    details = {"metric_summary", "artifacts", "datasets", "note", "children"}
+    assert set(run) - set(listed) == details
+    assert listed == {key: value for key, value in run.items() if key not in details}
+    assert listed["metrics"] == {"loss": 1}
+
+
+def test_a_run_that_is_silent_stays_running_and_shows_since_when(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    started = client.get(f"/api/runs/{run_id}").get_json()["last_write_time"]
+    client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1})
+    run = client.get(f"/api/runs/{run_id}").get_json()
+    assert run["status"] == "running"
+    assert run["last_write_time"] >= started
+    assert (run["end_time"], run["duration_ms"]) == (None, None)
