@@ -17,6 +17,7 @@ from waitress.parser import HTTPRequestParser
 from .store.blobs import Blobs
 from .store.incoming import Incoming
 
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 #: The one route that takes bytes (the contract, section 2).
 _UPLOAD = re.compile(r"/api/w/runs/[^/]+/artifacts\Z")
 
@@ -69,7 +70,10 @@ class Parser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         """Take in the headers, and decide where the body is to go."""
-        super().parse_header(header_plus)
+        line, end, rest = header_plus.partition(b"\r\n")
+        # curl sends ?experiment=größe as it was typed, and waitress takes no such thing.
+        line = _BEYOND_ASCII.sub(lambda match: b"%%%02X" % match[0][0], line)
+        super().parse_header(line + end + rest)
         if self.body_rcv is None:
             return
         receiver: Any = self.body_rcv

@@ -26,10 +26,10 @@ class Query:
             return
         try:
             pairs = parse_qsl(
-                request.query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+                request.query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
             )
         except UnicodeDecodeError as fault:
-            raise InvalidInput("the query string is not UTF-8") from fault
+            raise InvalidInput("the query string is not percent-encoded UTF-8") from fault
         except ValueError as fault:
             raise InvalidInput(f"the query string has more than {MAX_FIELDS} fields") from fault
         for name, value in pairs:
