@@ -318,6 +318,43 @@ def test_a_point_added_by_hand_shows_on_the_next_request(
         assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]["loss"]["count"] == 3
 
 
+def test_a_run_that_was_replaced_by_hand_is_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    run_id = log_run(name="before")
+    folder, saved = data / "runs" / run_id, data.parent / "saved"
+    shutil.copytree(folder, saved)
+    for name in ("restored", "edited", "moved back"):  # lists alone are asked for: they look at nothing that is quiet
+        assert len(client.get("/api/runs").get_json()) == 1
+        if name == "restored":
+            shutil.rmtree(folder)
+            shutil.copytree(saved, folder)
+        elif name == "moved back":
+            folder.rename(data.parent / "aside")
+            saved.rename(folder)
+        path = folder / "meta.json"
+        for number in range(3):
+            assert len(client.get("/api/runs").get_json()) == 1
+            meta = json.loads(path.read_text())
+            path.write_text(json.dumps({**meta, "name": f"{name} {'x' * number}"}))
+            assert [run["name"] for run in client.get("/api/runs").get_json()] == [f"{name} {'x' * number}"]
+
+
+def test_two_runs_that_changed_places_are_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    runs = data / "runs"
+    for run_id in ("one", "two"):
+        log_run(id=run_id, name=run_id)
+    assert [run["name"] for run in client.get("/api/runs").get_json()] == ["two", "one"]
+    (runs / "one").rename(data.parent / "aside")
+    (runs / "two").rename(runs / "one")
+    (data.parent / "aside").rename(runs / "two")
+    assert {run["id"]: run["name"] for run in client.get("/api/runs").get_json()} == {"one": "two", "two": "one"}
+    named = {"one": "two", "two": "one"}
+    for run_id in ("one", "two"):
+        path = runs / run_id / "meta.json"
+        path.write_text(path.read_text().replace('"name": "', '"name": "new '))
+        named[run_id] = f"new {named[run_id]}"
+        assert {run["id"]: run["name"] for run in client.get("/api/runs").get_json()} == named
+
+
 def test_a_history_edited_by_hand_shows_on_the_next_request(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"m": b"bytes"})
     client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m"})

@@ -37,6 +37,7 @@ class Watch:
         """Watch folders below `root`, if that can be done."""
         self._descriptor = -1
         self._names: dict[int, str] = {}
+        self._lost: set[str] = set()
         self._room = 0
         if sys.platform != "linux" or _file_system(root) not in _LOCAL:
             return
@@ -74,9 +75,17 @@ class Watch:
                 name = self._names.get(number)
                 if name is not None:
                     touched.add(name)
-                    if mask & _DELETE_SELF:
+                    if mask & (_DELETE_SELF | _MOVE_SELF):
+                        # A watch is on a folder, not on its name: another one may have that by now.
+                        self._libc.inotify_rm_watch(self._descriptor, number)
                         del self._names[number]
+                        self._lost.add(name)
         return None if overflow else touched
+
+    def lost(self) -> set[str]:
+        """The names whose folders were removed or renamed since this was last asked: they have to be added again."""
+        lost, self._lost = self._lost, set()
+        return lost
 
     def close(self) -> None:
         """Give the watches back."""

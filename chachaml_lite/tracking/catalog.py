@@ -33,16 +33,21 @@ _ALL = (META, PARAMS, SUMMARY, ARTIFACTS)
 _MANY = 500
 
 
+#: Held for the two assignments by which a run gets a part, never longer: one for all runs, for it costs 100 bytes each.
+_keeping = threading.Lock()
+
+
 class Run:
     """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
 
-    __slots__ = ("_kept", "_stamps", "_store", "epoch", "id", "key", "parent_id")
+    __slots__ = ("_good_meta", "_kept", "_stamps", "_store", "epoch", "id", "key", "parent_id")
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.id = run_id
         self._stamps: list[Stamp] = [NO_FILE] * 4
         self._kept: list[Kept | None] = [None] * 4
+        self._good_meta: dict[str, Any] = {}
         #: Another number whenever metrics.jsonl was changed by anybody but us: within one, it has only grown.
         self.epoch = 0
         #: Where the run stands among all (by start time, then id); None while it is no good run.
@@ -52,9 +57,9 @@ class Run:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """meta.json. Only a good run is handed out, so there is one."""
-        meta: dict[str, Any] = self.part(META).value
-        return meta
+        """meta.json; the last good one, should the run be removed or damaged while somebody works with it."""
+        meta: dict[str, Any] | None = self.part(META).value
+        return self._good_meta if meta is None else meta
 
     @property
     def params(self) -> dict[str, Any]:
@@ -104,9 +109,14 @@ class Run:
         kept = read_part(self._store, self.id, number, self._stamps[number])
         if kept.damage and not (before and before.damage == kept.damage):
             log.warning("run %r is damaged: %s", self.id, kept.damage)
-        # Should the file have changed since it was looked at, what was read is the newer.
-        self._stamps[number] = kept.stamp
-        self._kept[number] = kept
+        with _keeping:
+            # Not where something was put here meanwhile: a writer's next step would build on what is old by now.
+            if self._kept[number] is before:
+                # Should the file have changed since it was looked at, what was read is the newer.
+                self._stamps[number] = kept.stamp
+                self._kept[number] = kept
+                if number == META and kept.value is not None:
+                    self._good_meta = kept.value
         if number == SUMMARY and not kept.is_stored and self.part(META).value and self.meta["status"] != "running":
             keep_summary(self._store, self.id, kept)
         return kept
@@ -123,9 +133,12 @@ class Run:
 
     def put(self, number: int, value: Any, stamp: Stamp) -> None:
         """Keep what was just written to a part's file."""
-        kept = self._kept[number]
-        self._stamps[number] = stamp
-        self._kept[number] = Kept(stamp, value, kept.damage if kept else None)
+        with _keeping:
+            kept = self._kept[number]
+            self._stamps[number] = stamp
+            self._kept[number] = Kept(stamp, value, kept.damage if kept else None)
+            if number == META:
+                self._good_meta = value
 
     def refuse_damaged(self, number: int) -> None:
         """Raise StorageFault where a write would build on a file that can't be believed."""
@@ -189,7 +202,9 @@ class Catalog:
         found = self._store.run_folders()
         if found.folders is not self._ids:
             with self._lock:
-                self._take_ids(found.folders, found.strays)
+                found = self._store.run_folders()  # another thread may have taken what is newer than ours
+                if found.folders is not self._ids:
+                    self._take_ids(found.folders, found.strays)
         return self._ids
 
     def newest(self) -> list[Run]:
@@ -261,10 +276,12 @@ class Catalog:
         ids = self.ids()
         touched = self._store.watch.touched()
         changed = set(self._runs) if touched is None else (touched & self._runs.keys()) | self._unwatched
-        unseen, self._unseen = self._unseen, set()
+        unseen, self._unseen = self._unseen | (ids if touched is None else self._store.watch.lost() & ids), set()
         for run_id in unseen:
             # Watched before it is read: what happens in between is then heard of.
-            if not self._store.watch_run(run_id):
+            if self._store.watch_run(run_id):
+                self._unwatched.discard(run_id)
+            else:
                 self._unwatched.add(run_id)
             self._runs.setdefault(run_id, Run(self._store, run_id))
         changed |= unseen
@@ -283,6 +300,8 @@ class Catalog:
         key = None if meta is None else (meta["start_time"], run.id)
         with self._lock:
             self._changes += 1
+            if self._runs.get(run.id) is not run:
+                return  # removed meanwhile: it has no place among the others any more
             self._adopt(run, None if meta is None else meta.get("parent_run_id"))
             if in_order:
                 self._place(run, key)

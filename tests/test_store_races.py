@@ -1,0 +1,287 @@
+"""Races inside one process: many threads on one app, switched as often as the interpreter can."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calls import OCTETS
+from flask import Flask
+from flask.testing import FlaskClient
+
+from chachaml_lite.store.reading import Stamp
+from chachaml_lite.store.store import Store
+from chachaml_lite.tracking import catalog, params, records, runs
+from chachaml_lite.tracking.tracker import Tracker
+
+THREADS = 16
+Act = Callable[[FlaskClient, int], Any]
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield make_app()
+    sys.setswitchinterval(before)
+
+
+def at_once(app: Flask, *acts: Act, threads: int = THREADS) -> list[Any]:
+    """What each act gives on each of so many threads, which begin together; each has a client and its own number."""
+    barrier = threading.Barrier(threads)
+
+    def run(number: int) -> list[Any]:
+        client = app.test_client()
+        barrier.wait(60)
+        return [act(client, number) for act in acts]
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [each for results in pool.map(run, range(threads)) for each in results]
+
+
+def start(app: Flask, **fields: Any) -> str:
+    run_id: str = app.test_client().post("/api/w/runs", json={"experiment": "e", **fields}).get_json()["id"]
+    return run_id
+
+
+def test_a_run_is_found_by_everybody_as_soon_as_its_id_was_answered(app: Flask) -> None:
+    def create_and_read(client: FlaskClient, number: int) -> list[int]:
+        statuses = []
+        for _ in range(8):
+            made = client.post("/api/w/runs", json={"experiment": "e"})
+            statuses.append(made.status_code)
+            if made.status_code == 200:
+                run_id = made.get_json()["id"]
+                statuses.append(client.get(f"/api/runs/{run_id}").status_code)
+                statuses.append(run_id in {run["id"] for run in client.get("/api/runs?limit=1000").get_json()})
+        return statuses
+
+    assert at_once(app, create_and_read) == [[200, 200, True] * 8] * THREADS
+    assert app.test_client().get("/api/health").get_json()["runs"] == 8 * THREADS
+
+
+def test_no_param_and_no_tag_is_lost_among_readers_and_writers(app: Flask) -> None:
+    run_id = start(app)
+
+    def write(client: FlaskClient, number: int) -> set[int]:
+        statuses = set()
+        for turn in range(10):
+            key = f"k{number}-{turn}"
+            if number % 4 == 0:
+                statuses.add(client.get("/api/runs").status_code)
+                statuses.add(client.get(f"/api/runs/{run_id}").status_code)
+            else:
+                statuses.add(client.post(f"/api/w/runs/{run_id}/params", json={key: turn}).status_code)
+                statuses.add(client.post(f"/api/w/runs/{run_id}/tags", json={key: turn}).status_code)
+        return statuses
+
+    assert at_once(app, write) == [{200}] * THREADS
+    run = app.test_client().get(f"/api/runs/{run_id}").get_json()
+    written = {f"k{number}-{turn}" for number in range(THREADS) if number % 4 for turn in range(10)}
+    assert (run["params"].keys(), run["tags"].keys()) == (written, written)
+
+
+def test_points_are_all_there_and_all_counted(app: Flask, make_app: Callable[..., Flask]) -> None:
+    run_id = start(app)
+
+    def log(client: FlaskClient, number: int) -> None:
+        for step in range(20):
+            body = [{"shared": step, f"own{number}": step, "step": step}] * 2
+            assert client.post(f"/api/w/runs/{run_id}/metrics", json=body).get_json()["logged"] == 4
+            if number % 4 == 0:
+                assert client.get(f"/api/runs/{run_id}").status_code == 200
+
+    at_once(app, log)
+    counts = {"shared": 40 * THREADS, **{f"own{number}": 40 for number in range(THREADS)}}
+    for client in (app.test_client(), make_app().test_client()):  # as it was added up, and as it is on the disk
+        summary = client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]
+        assert {key: series["count"] for key, series in summary.items()} == counts
+
+
+def test_one_param_of_many_values_has_one_winner(app: Flask) -> None:
+    run_id = start(app)
+
+    def set_value(client: FlaskClient, number: int) -> tuple[int, int]:
+        return client.post(f"/api/w/runs/{run_id}/params", json={"lr": number}).status_code, number
+
+    answers = at_once(app, set_value)
+    winners = [number for status, number in answers if status == 200]
+    assert sorted(status for status, _ in answers) == [200] + [409] * (THREADS - 1)
+    assert app.test_client().get(f"/api/runs/{run_id}").get_json()["params"] == {"lr": winners[0]}
+
+
+def test_one_artifact_name_of_many_contents_has_one_winner(app: Flask) -> None:
+    run_id = start(app)
+
+    def send(client: FlaskClient, number: int) -> tuple[int, int]:
+        answer = client.post(f"/api/w/runs/{run_id}/artifacts?name=m", data=b"%d" % number, content_type=OCTETS)
+        return answer.status_code, number
+
+    answers = at_once(app, send)
+    winners = [number for status, number in answers if status == 200]
+    assert sorted(status for status, _ in answers) == [200] + [409] * (THREADS - 1)
+    assert app.test_client().get(f"/api/artifacts/{run_id}/m/download").data == b"%d" % winners[0]
+
+
+def test_an_overwritten_artifact_is_always_one_of_those_sent_whole(app: Flask) -> None:
+    run_id = start(app)
+    contents = {b"%d" % number * (number + 1) * 100 for number in range(THREADS)}
+
+    def overwrite_and_read(client: FlaskClient, number: int) -> None:
+        for _ in range(5):
+            body = b"%d" % number * (number + 1) * 100
+            url = f"/api/w/runs/{run_id}/artifacts?name=m&overwrite=true"
+            assert client.post(url, data=body, content_type=OCTETS).status_code == 200
+            answer = client.get(f"/api/artifacts/{run_id}/m/download")
+            assert answer.status_code == 200 and answer.data in contents
+
+    at_once(app, overwrite_and_read)
+    (artifact,) = app.test_client().get(f"/api/runs/{run_id}/artifacts").get_json()
+    assert len(app.test_client().get(f"/api/artifacts/{run_id}/m/download").data) == artifact["size"]
+
+
+def test_one_id_brought_by_many_is_one_run(app: Flask) -> None:
+    def create(client: FlaskClient, number: int) -> tuple[int, str]:
+        answer = client.post("/api/w/runs", json={"experiment": "e", "id": "ci-1"})
+        return answer.status_code, answer.get_json()["id"]
+
+    assert at_once(app, create) == [(200, "ci-1")] * THREADS
+
+    def create_another(client: FlaskClient, number: int) -> int:
+        return client.post("/api/w/runs", json={"experiment": f"e{number}", "id": "Ci-2"}).status_code
+
+    assert sorted(at_once(app, create_another)) == [200] + [409] * (THREADS - 1)
+    assert app.test_client().get("/api/health").get_json()["runs"] == 2
+
+
+def test_ids_that_differ_in_case_alone_have_one_winner(app: Flask) -> None:
+    def create(client: FlaskClient, number: int) -> int:
+        run_id = "".join(c.upper() if number >> at & 1 else c for at, c in enumerate("abcd"))
+        return client.post("/api/w/runs", json={"experiment": "e", "id": run_id}).status_code
+
+    assert sorted(at_once(app, create)) == [200] + [409] * (THREADS - 1)
+
+
+def test_versions_count_without_gaps_and_names_that_differ_in_case_get_folders_that_don_t(
+    app: Flask, data: Path
+) -> None:
+    run_id = start(app)
+    app.test_client().post(f"/api/w/runs/{run_id}/artifacts?name=m", data=b"bytes", content_type=OCTETS)
+    names = ["iris", "Iris", "IRIS", "iriS"]
+
+    def register(client: FlaskClient, number: int) -> tuple[str, int]:
+        body = {"name": names[number % 4], "run_id": run_id, "artifact": "m", "stage": "production"}
+        return names[number % 4], client.post("/api/w/models", json=body).get_json()["version"]
+
+    versions = at_once(app, register, register)
+    assert sorted(versions) == sorted((name, number) for name in names for number in range(1, 9))
+    assert len({folder.name.casefold() for folder in (data / "models").iterdir()}) == len(names)
+
+
+def test_a_run_ends_once(app: Flask) -> None:
+    run_id = start(app)
+
+    def end(client: FlaskClient, number: int) -> tuple[int, str]:
+        status = ("completed", "failed")[number % 2]
+        return client.post(f"/api/w/runs/{run_id}/end", json={"status": status}).status_code, status
+
+    answers = at_once(app, end)
+    ended = app.test_client().get(f"/api/runs/{run_id}").get_json()["status"]
+    assert set(answers) == {(200, ended), (409, {"completed": "failed", "failed": "completed"}[ended])}
+
+
+def test_nothing_is_acknowledged_after_the_end(app: Flask, make_app: Callable[..., Flask]) -> None:
+    run_id = start(app)
+
+    def log(client: FlaskClient, number: int) -> int:
+        stored = 0
+        for step in range(30):
+            if number == 0 and step == 5:
+                assert client.post(f"/api/w/runs/{run_id}/end").status_code == 200
+            stored += client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1, "step": step}).status_code == 200
+        return stored
+
+    stored = sum(at_once(app, log))
+    summary = make_app().test_client().get(f"/api/runs/{run_id}").get_json()["metric_summary"]
+    assert summary["loss"]["count"] == stored
+
+
+def test_a_deleted_run_is_gone_and_the_rest_stays(app: Flask) -> None:
+    def log_and_delete(client: FlaskClient, number: int) -> list[int]:
+        statuses = []
+        for _ in range(5):
+            run_id = client.post("/api/w/runs", json={"experiment": "e", "id": f"r{number}"}).get_json()["id"]
+            statuses.append(client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1}).status_code)
+            statuses.append(client.get("/api/runs").status_code)
+            statuses.append(client.delete(f"/api/w/runs/{run_id}").status_code)
+            statuses.append(client.get(f"/api/runs/{run_id}").status_code)
+        return statuses
+
+    assert at_once(app, log_and_delete) == [[200, 200, 200, 404] * 5] * THREADS
+    assert app.test_client().get("/api/runs").get_json() == []
+
+
+def test_one_run_deleted_and_written_to_at_once_gives_clear_answers(app: Flask) -> None:
+    def one(client: FlaskClient, number: int) -> set[int]:
+        statuses = set()
+        for turn in range(8):
+            run = "/api/w/runs/shared"
+            if number % 4 == 0:
+                statuses.add(client.post("/api/w/runs", json={"experiment": "e", "id": "shared"}).status_code)
+                statuses.add(client.delete(run).status_code)
+            elif number % 4 == 1:
+                statuses.add(client.post(f"{run}/params", json={f"k{number}-{turn}": 1}).status_code)
+                statuses.add(client.post(f"{run}/artifacts?name=m", data=b"b", content_type=OCTETS).status_code)
+            elif number % 4 == 2:
+                statuses.add(client.post(f"{run}/metrics", json={"loss": 1}).status_code)
+                statuses.add(client.get("/api/runs/shared/metrics").status_code)
+            else:
+                statuses.add(client.get("/api/runs").status_code)
+                statuses.add(client.get("/api/runs/shared").status_code)
+        return statuses
+
+    assert set().union(*at_once(app, one)) <= {200, 404, 409}
+    assert app.test_client().get("/api/health").get_json()["damaged"] == 0
+
+
+def test_what_a_slow_reader_has_read_is_never_what_the_next_writer_builds_on(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader reads the file before one write, and keeps what it read just when the next one has looked."""
+    store = Store(data, "no")
+    tracker = Tracker.on(store, 0)
+    run_id = runs.create_run(tracker, runs.NewRun("e"))["id"]
+    path = data / "runs" / run_id / "params.json"
+    path.write_text('{"first": 1}')
+    has_read, may_keep = threading.Event(), threading.Event()
+    read_part, look = records.read_part, catalog.Run.look
+    reader = threading.Thread(target=lambda: tracker.run(run_id).params)
+
+    def read_slowly(of: Store, the_run: str, number: int, stamp: Stamp) -> records.Kept:
+        kept = read_part(of, the_run, number, stamp)
+        if threading.current_thread() is reader and number == records.PARAMS:
+            has_read.set()
+            assert may_keep.wait(60)
+        return kept
+
+    def look_and_wait(run: catalog.Run, numbers: tuple[int, ...]) -> bool:
+        changed = look(run, numbers)
+        if threading.current_thread() is not reader:
+            may_keep.set()
+            reader.join(60)
+        return changed
+
+    monkeypatch.setattr(catalog, "read_part", read_slowly)
+    reader.start()
+    assert has_read.wait(60)
+    params.set_params(tracker, run_id, {"second": 2})
+    monkeypatch.setattr(catalog.Run, "look", look_and_wait)
+    params.set_params(tracker, run_id, {"third": 3})
+    store.close()
+    assert json.loads(path.read_text()) == {"first": 1, "second": 2, "third": 3}
