@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from .durability import Durability
 from .reading import Stamp, stamp_of
@@ -57,47 +58,60 @@ def replace_file(path: str, content: bytes, durability: Durability | None) -> St
     return stamp
 
 
-def append_lines(path: str, lines: bytes, durability: Durability, *, points: bool = False) -> tuple[int, Stamp]:
-    """Append whole lines with one write(2). `points`: they may wait a second for their fsync (see `durability`).
-
-    A last line that was left without its end gets one first, in the same write, so that no record is glued onto a torn
-    one. Returns the size before, and the stamp after. Raises OSError; then the file has its old length again
-    (on a full disk write(2) comes back short, without an error).
-    """
-    durability.refuse_failed(path)
+def open_to_append(path: str) -> tuple[int, bool]:
+    """A descriptor to append to the regular file at `path`, and whether it had to be made. OSError."""
     is_new = False
     try:
         descriptor = os.open(path, _APPEND & ~os.O_CREAT)
     except FileNotFoundError:
         descriptor = os.open(path, _APPEND, FILE_MODE)
         is_new = True
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe would swallow the lines, and call that a success
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor, is_new
+
+
+def ends_torn(descriptor: int, size: int) -> bool:
+    """Whether the last line of an open file of `size` bytes has no end."""
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def write_lines(descriptor: int, size: int, lines: bytes, sync: Callable[[int], None]) -> None:
+    """Append `lines` to an open file of `size` bytes with one write(2), and `sync` it.
+
+    Raises OSError; then the file has its old length again. On a full disk write(2) comes back short, without an error.
+    """
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):  # a pipe would swallow the lines, and call that a success
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        size = status.st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            lines = b"\n" + lines
+        if os.write(descriptor, lines) != len(lines):
+            raise OSError(errno.ENOSPC, "the write came back short")
+        sync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def append_lines(path: str, lines: bytes, durability: Durability) -> tuple[int, Stamp]:
+    """Append whole lines to the file at `path`, made when it is not there, before the answer.
+
+    A last line that was left without its end gets one first, in the same write, so that no record is glued onto a torn
+    one. Returns the size before, and the stamp after. Raises OSError; then the file is what it was.
+    """
+    descriptor, is_new = open_to_append(path)
+    try:
+        size = os.fstat(descriptor).st_size
         try:
-            if os.write(descriptor, lines) != len(lines):
-                raise OSError(errno.ENOSPC, "the write came back short", path)
-            if not points:
-                durability.sync(descriptor)
+            torn = ends_torn(descriptor, size)
+            write_lines(descriptor, size, b"\n" + lines if torn else lines, durability.sync)
             if is_new:
                 durability.sync_folder(os.path.dirname(path))
         except OSError:
-            os.ftruncate(descriptor, size)
             if is_new:
                 os.unlink(path)
             raise
-        stamp = stamp_of(os.fstat(descriptor))
-        if points:
-            descriptor, handed_over = -1, descriptor
-            durability.sync_within_a_second(path, handed_over)
+        return size, stamp_of(os.fstat(descriptor))
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-    return size, stamp
+        os.close(descriptor)
 
 
 def cut_back(path: str, size: int) -> None:

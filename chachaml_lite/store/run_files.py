@@ -11,9 +11,10 @@ from typing import Any
 from .. import strict_json
 from ..errors import TooLarge
 from . import layout, reading
-from .atomic import append_lines, replace_file, write_all
+from .atomic import replace_file, write_all
 from .durability import Durability
 from .layout import Layout
+from .point_files import PointFiles
 from .reading import Stamp
 
 
@@ -28,6 +29,7 @@ class RunFiles:
     def __init__(self, places: Layout, durability: Durability) -> None:
         self._places = places
         self._durability = durability
+        self._points = PointFiles(durability)
 
     def create(self, run_id: str, meta: dict[str, Any]) -> None:
         """A new run's folder, visible in one rename with its meta.json inside.
@@ -55,6 +57,7 @@ class RunFiles:
         """Take a run out of the store, in one rename; its files are deleted after that. FileNotFoundError; OSError."""
         doomed = incoming_path(self._places, "removed")
         os.rename(self._places.run(run_id), doomed)
+        self._points.forget(self._places.run_file(run_id, layout.METRICS))
         self._durability.sync_folder(self._places.runs)
         shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
 
@@ -85,11 +88,16 @@ class RunFiles:
         """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError."""
         replace_file(self._places.run_file(run_id, name), (strict_json.dumps(value) + "\n").encode(), None)
 
-    def append_points(self, run_id: str, lines: str) -> Stamp:
-        """Append lines to metrics.jsonl; returns its stamp after that. OSError; then nothing is added."""
-        path = self._places.run_file(run_id, layout.METRICS)
-        _, stamp = append_lines(path, lines.encode(), self._durability, points=True)
-        return stamp
+    def append_points(self, run_id: str, lines: str, expected: Stamp) -> Stamp | None:
+        """Append lines to metrics.jsonl, if it is as expected; returns its stamp after that. OSError.
+
+        None, when it is not as expected, and when it fails: then nothing was added.
+        """
+        return self._points.append(self._places.run_file(run_id, layout.METRICS), lines.encode(), expected)
+
+    def close(self) -> None:
+        """Sync and close what is open."""
+        self._points.close()
 
 
 def _readable(name: str, value: dict[str, Any]) -> bytes:

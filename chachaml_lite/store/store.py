@@ -47,7 +47,6 @@ class Store:
             self._lock.release()
             raise
         durability = Durability(fsync)
-        self._durability = durability
         self._places = places
         self.runs = RunFiles(places, durability)
         self.blobs = Blobs(places, durability)
@@ -85,7 +84,7 @@ class Store:
     def close(self) -> None:
         """Sync what waits, and give the store back."""
         self.watch.close()
-        self._durability.close()
+        self.runs.close()
         self._lock.release()
 
     def _sweep(self, *, after_a_kill: bool) -> None:

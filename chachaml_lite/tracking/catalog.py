@@ -178,12 +178,17 @@ class Catalog:
             return None
         run = self._runs.get(run_id) or self._runs.setdefault(run_id, Run(self._store, run_id))
         if run.look(numbers):
+            run.look()  # whoever changed one of its files, or put another run in its place, may have changed them all
             self._note(run)
         return None if run.part(META).value is None else run
 
     def known(self, run_id: str) -> bool:
         """Whether there is a folder of that id now, with a good run in it or not."""
         return run_id in self.ids() and is_run_id(run_id)
+
+    def was_known(self, run_id: str) -> bool:
+        """Whether a run of that id was there at the last look, or is there now."""
+        return run_id in self._runs or self.known(run_id)
 
     def spelled_alike(self, run_id: str) -> str | None:
         """The id that exists and differs from `run_id` in nothing but case, or not at all."""

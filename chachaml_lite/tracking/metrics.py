@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, StorageBusy
 from ..store.reading import Damaged
 from .names import check_name, shown
 from .records import META, SUMMARY
@@ -17,6 +17,8 @@ from .summary import SPELLED, added_up, spelled
 from .tracker import Tracker
 
 _INT64 = range(-(2**63), 2**63)
+#: How often points are appended to a file that proves to have been changed meanwhile.
+_TRIES = 5
 _LARGEST = int(sys.float_info.max)
 
 
@@ -27,11 +29,18 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]])
     "step": 3, "timestamp": 1763884800123}`). Raises InvalidInput, NotFound (also: the run has ended).
     """
     points = _points(entries, tracker.clock.now_ms())
-    with tracker.open_run(run_id, SUMMARY) as run:
-        before = run.summary
-        if points:
-            stamp = tracker.store.runs.append_points(run_id, "".join(map(_line, points)))
-            tracker.catalog.put(run, SUMMARY, added_up(before, points), stamp)
+    lines = "".join(map(_line, points))
+    with tracker.open_run(run_id) as run:
+        for _ in range(_TRIES if points else 0):
+            before = run.part(SUMMARY)
+            stamp = tracker.store.runs.append_points(run_id, lines, before.stamp)
+            if stamp is not None:
+                tracker.catalog.put(run, SUMMARY, added_up(before.value, points), stamp)
+                break
+            run.look((SUMMARY,))  # somebody else has changed the file: what it adds up to has to be read first
+        else:
+            if points:
+                raise StorageBusy("another program keeps changing this run's metrics.jsonl; retry when it is done")
     return len(points)
 
 

@@ -49,7 +49,7 @@ class Tracker:
     @contextmanager
     def locked_run(self, run_id: str, *parts: int) -> Iterator[Run]:
         """A run, while nobody else writes to it; `parts`: what is to be looked at besides its meta. Raises NotFound."""
-        if not self.catalog.known(run_id):  # no lock is made for each id that somebody guesses
+        if not self.catalog.was_known(run_id):  # no lock is made for each id that somebody guesses
             self.run(run_id)
         with self.store.locked_run(run_id):
             yield self.run(run_id, (META, *parts))
