@@ -5,10 +5,25 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 from ..errors import StoreUnusable
+
+
+class _Held:
+    """A named lock, for one `with`. A class, for a generator costs as much again as the lock."""
+
+    __slots__ = ("_locks", "_name")
+
+    def __init__(self, locks: NamedLocks, name: str) -> None:
+        self._locks = locks
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._locks.acquire(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        self._locks.release(self._name)
 
 
 class NamedLocks:
@@ -16,24 +31,27 @@ class NamedLocks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._locks: dict[str, tuple[threading.RLock, int]] = {}  # the lock, and how many hold or wait for it
+        self._locks: dict[str, list[Any]] = {}  # the lock, and how many hold or wait for it
 
-    @contextmanager
-    def held(self, name: str) -> Iterator[None]:
-        """Hold the lock of `name`; nobody else does meanwhile."""
+    def held(self, name: str) -> _Held:
+        """Hold the lock of `name` within a `with`; nobody else does meanwhile."""
+        return _Held(self, name)
+
+    def acquire(self, name: str) -> None:
+        """Wait for the lock of `name`, and take it."""
         with self._guard:
-            lock, users = self._locks.get(name) or (threading.RLock(), 0)
-            self._locks[name] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._locks[name]
-                if users == 1:
-                    del self._locks[name]
-                else:
-                    self._locks[name] = (lock, users - 1)
+            entry = self._locks.setdefault(name, [threading.RLock(), 0])
+            entry[1] += 1
+        entry[0].acquire()
+
+    def release(self, name: str) -> None:
+        """Give the lock of `name` back."""
+        with self._guard:
+            entry = self._locks[name]
+            entry[0].release()
+            entry[1] -= 1
+            if not entry[1]:
+                del self._locks[name]
 
 
 class StoreLock:

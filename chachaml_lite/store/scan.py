@@ -36,11 +36,11 @@ class FolderScan:
 
     def folders(self) -> Folders:
         """What is there now, the same object while nothing changed; nothing, where the folder is gone. OSError."""
-        now_ns = time.time_ns()
         stamp = reading.stamp(self._path)
         known, found = self._seen
         if stamp == known:
             return found
+        now_ns = time.time_ns()
         listed = self._list()
         if listed == found:
             listed = found

@@ -198,7 +198,11 @@ class Catalog:
     def put(self, run: Run, number: int, value: Any, stamp: Stamp) -> None:
         """Keep what was just written to a part of a run."""
         run.put(number, value, stamp)
-        self._note(run)
+        if number == META:
+            self._note(run)
+        else:
+            with self._lock:
+                self._changes += 1
 
     # -- all runs
 

@@ -57,7 +57,10 @@ class Tracker:
     @contextmanager
     def open_run(self, run_id: str, *parts: int) -> Iterator[Run]:
         """The same for what a run takes only before its end (the contract, section 2). Raises NotFound."""
-        with self.locked_run(run_id, *parts) as run:
+        if not self.catalog.was_known(run_id):
+            self.run(run_id)
+        with self.store.locked_run(run_id):
+            run = self.run(run_id, (META, *parts))
             status = run.meta["status"]
             if status != "running":
                 raise NotFound(
