@@ -51,8 +51,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for program in ("git", "make"):
         if shutil.which(program) is None:
             unavailable(f"{program} is not installed")
+    # In a container the checkout may well be another user's.
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -146,6 +146,12 @@ def test_every_option_of_serve_is_in_the_table_with_its_variable_and_default() -
     assert written == options
 
 
+def test_the_variable_of_an_option_that_may_be_repeated_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "separated by spaces" in next(row[-1] for row in table("option") if "--allowed-host" in row[0])
+    monkeypatch.setenv("CHACHAML_ALLOWED_HOST", "a.example b.example")
+    assert SERVE.make_context("serve", []).params["allowed_host"] == ("a.example", "b.example")
+
+
 @pytest.mark.parametrize("head", ["write", "read"])
 def test_every_row_of_the_api_tables_has_its_answer(head: str) -> None:
     assert all(row[-1] for row in table(head))
