@@ -10,6 +10,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from .. import strict_json
+from .printable import harmless_json
 
 #: What a page of ours may load: nothing but our own files. No inline script or style anywhere.
 PAGE_POLICY = (
@@ -24,7 +25,7 @@ _OK = '{"ok": true}\n'
 
 def json_answer(value: Any, status: int = 200) -> Response:
     """`value` as strict JSON, with a line end for people who read it in a terminal."""
-    return Response(strict_json.dumps(value) + "\n", status, mimetype="application/json")
+    return Response(harmless_json(strict_json.dumps(value)) + "\n", status, mimetype="application/json")
 
 
 def ok() -> Response:
@@ -65,14 +66,11 @@ def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_ty
     return answer
 
 
-def made_file_answer(file: BinaryIO, *, name: str, content_type: str, etag: str | None = None) -> Response:
-    """A file that was made for this answer, from its start, likewise handed over; `etag` where it has one."""
+def made_file_answer(file: BinaryIO, *, name: str, content_type: str) -> Response:
+    """A file that was made for this answer, from its start, likewise handed over."""
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
-    answer = _attachment(file, name, content_type, length)
-    if etag is not None:
-        answer.set_etag(etag)
-    return answer
+    return _attachment(file, name, content_type, length)
 
 
 def _attachment(file: BinaryIO, name: str, content_type: str, length: int) -> Response:

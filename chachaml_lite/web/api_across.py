@@ -1,14 +1,17 @@
-"""What is asked of many runs at once: compared, searched by a metric, grouped by experiment."""
+"""What is asked of many runs at once: compared, searched by a metric, exported, counted by experiment."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from flask import Blueprint, Response
 
 from ..errors import InvalidInput
-from ..tracking import compare, conditions, experiments, search
-from . import answers, run_lists
+from ..tracking import archive, compare, conditions, experiments, runs, search
+from . import answers, forms, listings, run_lists, tables
 from .context import tracker
 from .queries import Query
+from .tables import Table
 
 api = Blueprint("across", __name__)
 
@@ -16,17 +19,24 @@ api = Blueprint("across", __name__)
 @api.get("/api/compare")
 def compare_runs() -> Response:
     """Runs side by side."""
-    query = Query(("ids",))
+    query = Query(("ids", "format"))
+    form = forms.wanted(query)
     ids = [run_id.strip() for run_id in (query.text("ids") or "").split(",")]
     found = compare.compare_runs(tracker(), [run_id for run_id in ids if run_id])
-    return answers.json_answer(found)
+    return _comparison(form, found)
 
 
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
     """The runs behind two versions of a model, side by side."""
-    Query(())
-    return answers.json_answer(compare.diff_versions(tracker(), name, one, other))
+    form = forms.wanted(Query(("format",)))
+    return _comparison(form, compare.diff_versions(tracker(), name, one, other))
+
+
+def _comparison(form: forms.Form, found: dict[str, Any]) -> Response:
+    return forms.list_answer(
+        form, found, lambda: listings.comparison_table(found), lambda: listings.comparison_text(found)
+    )
 
 
 @api.get("/api/search")
@@ -38,11 +48,26 @@ def search_runs() -> Response:
         raise InvalidInput("send metric_key, op and metric_value, as in ?metric_key=accuracy&op=ge&metric_value=0.9")
     page = {"limit": None, **run_lists.paging(query)}
     condition = conditions.parse_condition(key, op, value)
-    return run_lists.run_list(search.RunQuery(experiment=query.text("experiment"), metric=condition, **page))
+    return run_lists.run_list(query, search.RunQuery(experiment=query.text("experiment"), metric=condition, **page))
+
+
+@api.get("/api/export")
+def export_runs() -> Response:
+    """Every run as a row of CSV, newest first."""
+    query = Query(("experiment",))
+    found, _ = search.find_runs(tracker(), search.RunQuery(experiment=query.text("experiment"), limit=None))
+    keys: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+    for run in found:
+        for seen, logged in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):
+            seen.update(logged)
+    columns = listings.run_columns(*map(sorted, keys))
+    rows = tables.as_csv(Table(columns, map(runs.shown_run, found)))
+    return answers.made_file_answer(archive.collected(tracker(), rows), name="runs.csv", content_type="text/csv")
 
 
 @api.get("/api/experiments")
 def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
-    Query(())
-    return answers.json_answer(experiments.listed_experiments(tracker()))
+    form = forms.wanted(Query(("format",)))
+    found = experiments.listed_experiments(tracker())
+    return forms.list_answer(form, found, lambda: listings.experiment_table(found))

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from ..errors import InvalidInput, TooLarge
 from ..tracking import artifacts
-from . import answers, bodies
+from . import answers, bodies, forms, listings
 from .context import services, tracker
 from .queries import Query
 
@@ -35,8 +35,9 @@ def store_artifact(run_id: str) -> Response:
 @api.get("/api/runs/<run_id>/artifacts")
 def list_artifacts(run_id: str) -> Response:
     """The artifacts of a run."""
-    Query(())
-    return answers.json_answer(artifacts.listed_artifacts(tracker().run(run_id)))
+    form = forms.wanted(Query(("format",)))
+    found = artifacts.listed_artifacts(tracker().run(run_id))
+    return forms.list_answer(form, found, lambda: listings.artifact_table(found))
 
 
 @api.get("/api/artifacts/<run_id>/<path:name>/download")

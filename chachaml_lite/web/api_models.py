@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from ..tracking import artifacts, models
-from . import answers, bodies
+from . import answers, bodies, forms, listings
 from .context import tracker
 from .queries import Query
 
@@ -34,9 +34,9 @@ def promote_version(name: str) -> Response:
 @api.get("/api/models")
 def list_models() -> Response:
     """Every model, by name."""
-    Query(())
+    form = forms.wanted(Query(("format",)))
     shown = [models.shown_model(model) for model in tracker().registry.models()]
-    return answers.json_answer(shown)
+    return forms.list_answer(form, shown, lambda: listings.model_table(shown))
 
 
 @api.get("/api/models/<name>")

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from ..errors import InvalidInput
 from ..tracking import archive, checks, datasets, metrics, params, runs, search, tags
-from . import answers, bodies, run_lists
+from . import answers, bodies, forms, listings, report, run_lists
 from .context import tracker
 from .queries import Query
 
@@ -120,27 +120,37 @@ def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
     query = Query((*_FILTERS, *run_lists.PAGING), ("tag.", "param."))
     wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
-    return run_lists.run_list(
-        search.RunQuery(**wanted, **run_lists.paging(query), tags=query.under("tag."), params=query.under("param."))
-    )
+    wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_lists.paging(query)}
+    return run_lists.run_list(query, search.RunQuery(**wanted))
 
 
 @api.get("/api/runs/<run_id>")
 def get_run(run_id: str) -> Response:
-    """One run with everything but its points."""
-    Query(())
-    return answers.json_answer(runs.detailed_run(tracker(), run_id))
+    """One run with everything but its points; as a report, with its series drawn."""
+    form = forms.wanted(Query(("format",)), forms.OF_ONE)
+    run = runs.detailed_run(tracker(), run_id)
+    if form is forms.JSON:
+        return answers.json_answer(run)
+    made = report.Report(
+        run,
+        charts=metrics.get_series(tracker(), run_id, max_points=report.CHART_POINTS),
+        sparks=metrics.get_series(tracker(), run_id, max_points=report.SPARK_POINTS),
+        url=f"{request.host_url}runs/{run_id}",
+    )
+    text = report.as_markdown(made) if form is forms.MARKDOWN else report.as_plain_text(made)
+    return forms.text_answer(form, text)
 
 
 @api.get("/api/runs/<run_id>/metrics")
 def get_metrics(run_id: str) -> Response:
     """The points of a run, series by series."""
-    query = Query(("key", "max_points", "since_step"))
+    query = Query(("key", "max_points", "since_step", "format"))
+    form = forms.wanted(query)
     max_points = query.integer("max_points")
     if max_points is not None and max_points < 1:
         raise InvalidInput("max_points must be 1 or more")
     found = metrics.get_series(tracker(), run_id, query.text("key"), max_points, query.integer("since_step"))
-    return answers.json_answer(found)
+    return forms.list_answer(form, found, lambda: listings.point_table(found))
 
 
 @api.get("/api/runs/<run_id>/check")

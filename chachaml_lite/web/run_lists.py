@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from ..tracking import runs, search
-from . import answers
+from . import forms, listings
 from .context import tracker
 from .queries import Query
 
-#: What every list of runs takes beside its own conditions.
-PAGING = ("order_by", "limit", "offset")
+#: What every list of runs takes besides its own conditions.
+PAGING = ("order_by", "limit", "offset", "format")
 
 
 def paging(query: Query) -> dict[str, Any]:
@@ -26,15 +26,29 @@ def paging(query: Query) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def run_list(asked: search.RunQuery) -> Response:
-    """The runs on the page that is asked for."""
+def run_list(query: Query, asked: search.RunQuery) -> Response:
+    """The runs on the page that is asked for, in the form that is asked for."""
+    form = forms.wanted(query)
     found, total = search.find_runs(tracker(), asked)
-    answer = answers.json_answer([runs.shown_run(run) for run in found])
-    answer.headers["X-Total-Count"] = str(total)
+    shown = [runs.shown_run(run) for run in found]
     following = asked.offset + len(found)
-    if found and following < total:
+    more = bool(found) and following < total
+    answer = forms.list_answer(
+        form, shown, lambda: listings.run_table(shown, _footer(len(found), total, more, following))
+    )
+    answer.headers["X-Total-Count"] = str(total)
+    if more:
         answer.headers["Link"] = f'<{_same_with_offset(following)}>; rel="next"'
     return answer
+
+
+def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
+    """What is said below the runs to people."""
+    if not count:
+        host = request.host_url.rstrip("/")
+        return [f"no runs here; curl {host} tells how to log one" if not total else f"no runs here, of {total}"]
+    counted = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
+    return [f"{counted}; the next are at offset={following}" if more else counted]
 
 
 def _same_with_offset(offset: int) -> str:

@@ -1,0 +1,50 @@
+"""How values, times, durations and sizes are shown to people: on pages, in aligned tables, in reports."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from .. import strict_json
+
+
+def shown_number(value: Any) -> str:
+    """A value as a table shows it: a float with five significant digits, anything else in full, as JSON."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return value if isinstance(value, str) else strict_json.dumps(value)
+
+
+def shown_time(at_ms: int | None) -> str:
+    """A time of ours as text, to the second, UTC; "" for none, and for one that no calendar has."""
+    if at_ms is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def shown_duration(duration_ms: int | None) -> str:
+    """A duration as people say it: 0.4 s, 12 s, 3 min 20 s, 5 h 12 min, 2 d 3 h."""
+    if duration_ms is None:
+        return ""
+    seconds = duration_ms / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, below, smaller in ((86400, "d", (3600, "h")), (3600, "h", (60, "min")), (60, "min", (1, "s"))):
+        if whole >= unit:
+            rest = whole % unit // smaller[0]
+            return f"{whole // unit} {below}" + (f" {rest} {smaller[1]}" if rest else "")
+    return f"{whole} s"
+
+
+def shown_size(size: int) -> str:
+    """A number of bytes as people say it: 512 B, 1.5 kB, 2.0 GB."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.1f} {unit}" if unit != "B" else f"{size} B"
+        amount /= 1000
+    return f"{amount:.1f} TB"
