@@ -78,6 +78,7 @@ def delete_run(run_id: str) -> Response:
 @api.post("/api/w/runs/<run_id>/tags")
 def set_tags(run_id: str) -> Response:
     """Set tags; null removes one."""
+    Query(())
     tags.set_tags(tracker(), run_id, bodies.json_object())
     return answers.ok()
 
@@ -85,6 +86,7 @@ def set_tags(run_id: str) -> Response:
 @api.post("/api/tags/<run_id>")
 def set_tag(run_id: str) -> Response:
     """Set one tag, in chachaml's own spelling."""
+    Query(())
     body = bodies.json_object()
     taken = bodies.fields(body, {"key": str}, {"value": (str, int, float, bool)})
     if "value" not in body:
@@ -97,6 +99,7 @@ def set_tag(run_id: str) -> Response:
 @api.post("/api/note/<run_id>")
 def set_note(run_id: str) -> Response:
     """Replace the note."""
+    Query(())
     runs.set_note(tracker(), run_id, bodies.fields(bodies.json_object(), {"note": str}, {})["note"])
     return answers.ok()
 
@@ -104,6 +107,7 @@ def set_note(run_id: str) -> Response:
 @api.post("/api/w/runs/<run_id>/datasets")
 def log_dataset(run_id: str) -> Response:
     """Add a data set."""
+    Query(())
     body = bodies.json_object()
     bodies.refuse_unknown(body, datasets.FIELDS)
     datasets.log_dataset(tracker(), run_id, body)
@@ -173,10 +177,12 @@ def download_run(run_id: str) -> Response:
 @api.get("/api/tags/<run_id>")
 def get_tags(run_id: str) -> Response:
     """The tags of a run."""
+    Query(())
     return answers.json_answer(tags.get_tags(tracker(), run_id))
 
 
 @api.get("/api/datasets/<run_id>")
 def get_datasets(run_id: str) -> Response:
     """The data sets of a run."""
+    Query(())
     return answers.json_answer(datasets.get_datasets(tracker(), run_id))

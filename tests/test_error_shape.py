@@ -1,0 +1,557 @@
+"""Every route with every error that it can give: the status, one shape, nothing told of the machine, nothing stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from snapshots import files_of
+from werkzeug.test import TestResponse
+
+SOURCE = Path(__file__).resolve().parents[1]
+JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"
+TOKEN = "s3cret"
+#: The stable texts, by status (the contract, section 1).
+ERRORS = {
+    400: {"bad request"},
+    401: {"unauthorized"},
+    403: {"forbidden"},
+    404: {"no such run", "no such model", "no such artifact", "not found"},
+    405: {"method not allowed"},
+    409: {"conflict"},
+    413: {"body too large"},
+    422: {"check failed"},
+}
+EVIL = {"Host": "evil.example"}
+
+
+class Call(NamedTuple):
+    """A request that would be answered 200."""
+
+    path: str
+    query: str = ""
+    body: Any = None
+    content_type: str | None = None
+
+    def url(self, **replaced: str) -> str:
+        parts = {"run_id": "open", "name": "iris", **replaced}
+        return self.path.format(**parts) + (f"?{self.query}" if self.query else "")
+
+    def sent(self) -> dict[str, Any]:
+        if self.body is None:
+            return {}
+        data = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        return {"data": data, "content_type": self.content_type or JSON}
+
+
+#: A good request for each route that writes, by method and rule.
+WRITES = {
+    "POST /api/w/runs": Call("/api/w/runs", body={"experiment": "new"}),
+    "POST /api/w/runs/<run_id>/params": Call("/api/w/runs/{run_id}/params", body={"epochs": 3}),
+    "POST /api/w/runs/<run_id>/metrics": Call("/api/w/runs/{run_id}/metrics", body={"loss": 0.1, "step": 2}),
+    "POST /api/w/runs/<run_id>/artifacts": Call("/api/w/runs/{run_id}/artifacts", "name=new", b"new", OCTETS),
+    "POST /api/w/runs/<run_id>/end": Call("/api/w/runs/{run_id}/end", body={"status": "failed"}),
+    "POST /api/w/runs/<run_id>/tags": Call("/api/w/runs/{run_id}/tags", body={"os": "new"}),
+    "POST /api/tags/<run_id>": Call("/api/tags/{run_id}", body={"key": "os", "value": "new"}),
+    "POST /api/w/runs/<run_id>/note": Call("/api/w/runs/{run_id}/note", body={"note": "new"}),
+    "POST /api/note/<run_id>": Call("/api/note/{run_id}", body={"note": "new"}),
+    "POST /api/w/runs/<run_id>/datasets": Call("/api/w/runs/{run_id}/datasets", body={"role": "new"}),
+    "DELETE /api/w/runs/<run_id>": Call("/api/w/runs/{run_id}"),
+    "POST /api/w/models": Call("/api/w/models", body={"name": "iris", "run_id": "open", "artifact": "m"}),
+    "POST /api/w/models/<name>/promote": Call("/api/w/models/{name}/promote", body={"version": 2, "stage": "staging"}),
+}
+#: What a route that reads needs in its query string, by rule.
+NEEDED = {
+    "/api/runs/<run_id>/check": "rule=loss<9",
+    "/api/compare": "ids=open,ended",
+    "/api/search": "metric_key=loss&op=lt&metric_value=9",
+}
+
+
+@pytest.fixture
+def stored(make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
+    """A client of an app, with the settings given, whose store holds something for every rule to be broken on."""
+
+    def fill(**settings: Any) -> FlaskClient:
+        client = make_app().test_client()
+        upload = {"data": b"bytes", "content_type": OCTETS}
+        for run_id in ("open", "ended"):
+            base = f"/api/w/runs/{run_id}"
+            client.post("/api/w/runs", json={"experiment": "iris", "id": run_id, "tags": {"os": "linux"}})
+            client.post(f"{base}/params", json={"lr": 0.1})
+            client.post(f"{base}/metrics", json=[{"loss": 0.5, "step": 1}, {"acc": "NaN"}])
+            for name in ("m", "deep/file"):
+                assert client.post(f"{base}/artifacts?name={name}", **upload).status_code == 200
+        assert client.post("/api/w/runs/ended/end").status_code == 200
+        for run_id in ("ended", "open"):
+            registered = client.post(
+                "/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": "production"}
+            )
+            assert registered.status_code == 200
+        return make_app(**settings).test_client()
+
+    return fill
+
+
+def rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
+    """Each method and rule of the app, and the names in the rule."""
+    for rule in client.application.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield method, rule.rule, set(rule.arguments)
+
+
+def call_of(method: str, rule: str) -> Call:
+    """A good request for a rule."""
+    known = WRITES.get(f"{method} {rule}")
+    if known is not None:
+        return known
+    assert method == "GET", f"{method} {rule} writes: add a good request for it to WRITES"
+    path = rule.replace("<path:", "<").replace("<", "{").replace(">", "}")
+    values = {"selector": "1", "v1": "1", "v2": "2", "one": "1", "other": "2", "filename": "style.css"}
+    if "artifacts/" in path:
+        values["name"] = "m"
+    for name, value in values.items():
+        path = path.replace(f"{{{name}}}", value)
+    return Call(path, NEEDED.get(rule, ""))
+
+
+def assert_error(
+    answer: TestResponse, status: int, error: str | None, data: Path, more: frozenset[str] = frozenset()
+) -> None:
+    """That an answer is an error of the one shape, and tells nothing of the machine."""
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == JSON
+    body = answer.get_json()
+    assert set(body) == {"error", "detail", *more}
+    assert body["error"] in ERRORS[status]
+    assert error in (None, body["error"])
+    assert body["detail"]
+    assert body["detail"].isprintable()
+    assert_tells_nothing(answer, data)
+
+
+def assert_tells_nothing(answer: TestResponse, data: Path) -> None:
+    text = answer.text
+    for told in (str(data), str(SOURCE), "Traceback", 'File "', "site-packages", "werkzeug", "Flask"):
+        assert told not in text
+    assert ("<html" in text.lower()) == (answer.mimetype == "text/html")
+
+
+def every_rule(client: FlaskClient) -> list[tuple[str, str, set[str], Call]]:
+    return [
+        (method, rule, names, call_of(method, rule))
+        for method, rule, names in rules(client)
+        if rule.startswith("/api/")
+    ]
+
+
+# -- errors that every route can give
+
+
+def test_every_route_that_writes_is_in_the_table(stored: Callable[..., FlaskClient]) -> None:
+    writes = {f"{method} {rule}" for method, rule, _ in rules(stored()) if method != "GET"}
+    assert writes == {*WRITES, "POST /login", "POST /logout"}
+
+
+@pytest.mark.parametrize("key", WRITES)
+def test_a_write_of_the_table_works_and_stores_something(
+    stored: Callable[..., FlaskClient], data: Path, key: str
+) -> None:
+    client = stored()
+    client.post("/api/w/runs", json={"experiment": "x", "id": "unpinned"})
+    before = files_of(data)
+    call = WRITES[key]
+    url = call.url(run_id="unpinned") if key.startswith("DELETE") else call.url()
+    answer = client.open(url, method=key.split()[0], **call.sent())
+    assert answer.status_code == 200, answer.text
+    assert files_of(data) != before
+
+
+def test_every_read_in_the_table_works(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for method, rule, _, call in every_rule(client):
+        if method == "GET":
+            answer = client.get(call.url())
+            assert answer.status_code == 200, (rule, answer.text)
+            assert client.head(call.url()).status_code == 200, rule
+    after = files_of(data)
+    assert {name: after.get(name) for name in before} == before
+    assert {Path(name).name for name in after.keys() - before.keys()} <= {"summary.json"}
+
+
+def test_another_host_is_403_on_every_route(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for method, _, _, call in every_rule(client):
+        assert_error(client.open(call.url(), method=method, headers=EVIL, **call.sent()), 403, "forbidden", data)
+    assert files_of(data) == before
+
+
+def test_another_origin_is_403_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        for key, call in WRITES.items():
+            answer = client.open(call.url(), method=key.split()[0], headers=headers, **call.sent())
+            assert_error(answer, 403, "forbidden", data)
+    assert files_of(data) == before
+
+
+def test_no_token_is_401_on_every_route_but_health(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored(token=TOKEN)
+    before = files_of(data)
+    for method, rule, _, call in every_rule(client):
+        if rule != "/api/health":
+            for headers in ({}, {"Authorization": "Bearer wrong"}):
+                answer = client.open(call.url(), method=method, headers=headers, **call.sent())
+                assert_error(answer, 401, "unauthorized", data)
+    assert files_of(data) == before
+
+
+def test_another_method_is_405_with_the_methods_that_there_are(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    allowed: dict[str, set[str]] = {}
+    for each in client.application.url_map.iter_rules():
+        allowed.setdefault(each.rule, set()).update(each.methods or ())
+    for method, rule, _, call in every_rule(client):
+        for other in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - allowed[rule]:
+            answer = client.open(call.url(), method=other, **({} if method == "GET" else call.sent()))
+            assert answer.status_code == 405, (other, rule)
+            assert set(answer.headers["Allow"].split(", ")) == allowed[rule]
+            if other != "HEAD":
+                assert_error(answer, 405, "method not allowed", data)
+    assert files_of(data) == before
+
+
+def test_an_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    seen = set()
+    for method, _, names, call in every_rule(client):
+        cases = []
+        if "run_id" in names:
+            cases += [("no such run", call.url(run_id=unknown)) for unknown in ("unknown", "Open", "%F0%9F", "a%20b")]
+        elif "name" in names:
+            cases += [("no such model", call.url(name=unknown)) for unknown in ("unknown", "Iris", "%FF")]
+        for error, url in cases:
+            seen.add(error)
+            assert_error(client.open(url, method=method, **call.sent()), 404, error, data)
+    assert seen == {"no such run", "no such model"}
+    assert_error(client.get("/api/artifacts/open/unknown/download"), 404, "no such artifact", data)
+    assert_error(client.get("/api/artifacts/open/../meta.json/download"), 404, None, data)
+    assert files_of(data) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *[
+            "/api",
+            "/api/",
+            "/api/w",
+            "/api/none",
+            "/api/runs/",
+            "/api//runs",
+            "/api/w/runs/open",
+            "/api/w/runs//params",
+        ],
+        *["/api/runs/open/none", "/api/runs/a/b/c", "/api/models/", "/api/models//1/download", "/api/artifacts/open/m"],
+        *["/api/runs/%2e%2e/%2e%2e", "/api/%00", "/api/<script>", "/api/" + "x" * 5000],
+    ],
+)
+def test_no_such_route_is_404_or_405(stored: Callable[..., FlaskClient], data: Path, path: str) -> None:
+    client = stored()
+    before = files_of(data)
+    for method in ("GET", "POST", "PUT"):
+        answer = client.open(path, method=method, headers={"Accept": "text/html"})
+        assert_error(answer, 405 if path == "/api/w/runs/open" else 404, None, data)
+    assert files_of(data) == before
+
+
+def test_an_unknown_or_repeated_query_parameter_is_400(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for method, _, _, call in every_rule(client):
+        joint = "&" if call.query else "?"
+        for wrong in ("nmae=x", "nmae=", "%FF=1", "a=%FF"):
+            answer = client.open(f"{call.url()}{joint}{wrong}", method=method, **call.sent())
+            assert_error(answer, 400, "bad request", data)
+        if call.query and "rule=" not in call.query:
+            answer = client.open(f"{call.url()}&{call.query}", method=method, **call.sent())
+            assert_error(answer, 400, "bad request", data)
+    assert files_of(data) == before
+
+
+NOT_OBJECTS = [
+    b"",
+    b"{",
+    b"[]",
+    b"1",
+    b"null",
+    b'"x"',
+    b'{"a": 1, "a": 2}',
+    b"\xff",
+    b'{"a": "\\ud800"}',
+    b"[" * 100_000,
+]
+
+
+def test_a_body_that_is_no_object_is_400_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for key, call in WRITES.items():
+        if call.body is None or call.content_type == OCTETS:
+            continue
+        for body in NOT_OBJECTS:
+            if (key.endswith("/end") and not body) or (key.endswith("/metrics") and body == b"[]"):
+                continue  # no body is an end, and no points is a batch
+            answer = client.post(call.url(), data=body, content_type=JSON)
+            assert_error(answer, 400, "bad request", data)
+    assert files_of(data) == before
+
+
+def test_another_content_type_is_400_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for key, call in WRITES.items():
+        if call.body is None:
+            continue
+        taken = {call.content_type or JSON} | ({NDJSON} if key.endswith("/metrics") else set())
+        for kind in {JSON, NDJSON, OCTETS, "application/x-www-form-urlencoded", "text/plain", "x", None} - taken:
+            answer = client.post(call.url(), data=call.sent()["data"], content_type=kind)
+            assert_error(answer, 400, "bad request", data)
+            assert "Content-Type: " in answer.get_json()["detail"]
+    assert files_of(data) == before
+
+
+def test_a_body_over_the_limit_is_413_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored(max_json_bytes=1000, max_upload_bytes=2000)
+    before = files_of(data)
+    for call in WRITES.values():
+        if call.body is None:
+            continue
+        limit = 2000 if call.content_type == OCTETS else 1000
+        fits = client.post(call.url(), data=b" " * limit, content_type=call.content_type or JSON)
+        assert fits.status_code == (200 if call.content_type == OCTETS else 400)
+        if fits.status_code == 200:
+            before = files_of(data)
+        answer = client.post(call.url(), data=b" " * (limit + 1), content_type=call.content_type or JSON)
+        assert_error(answer, 413, "body too large", data)
+        assert str(limit) in answer.get_json()["detail"]
+    assert files_of(data) == before
+
+
+# -- errors of one route
+
+W = "/api/w/runs"
+REFUSED: list[tuple[int, str, str, Any]] = [
+    # status, method, path, body
+    (400, "POST", "/api/w/runs", {}),
+    (400, "POST", "/api/w/runs", {"experiment": ""}),
+    (400, "POST", "/api/w/runs", {"experiment": 5}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "name": ""}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "tags": {"a": []}}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "tags": {"": 1}}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "parent_run_id": "a/b"}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "id": "../x"}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "id": "nul"}),
+    (400, "POST", "/api/w/runs", {"experiment": "x", "extra": 1}),
+    (400, "POST", "/api/w/runs?format=xml", {"experiment": "x"}),
+    (409, "POST", "/api/w/runs", {"experiment": "other", "id": "open"}),
+    (409, "POST", "/api/w/runs", {"experiment": "iris", "id": "OPEN", "tags": {"os": "linux"}}),
+    (400, "POST", f"{W}/open/params", {"": 1}),
+    (400, "POST", f"{W}/open/params", {"good": 1, "bad\n": 1}),
+    (400, "POST", f"{W}/open/params", b'{"good": 1, "bad": NaN}'),
+    (409, "POST", f"{W}/open/params", {"lr": 0.2}),
+    (409, "POST", f"{W}/open/params", {"new": 1, "lr": "0.1"}),
+    (404, "POST", f"{W}/ended/params", {"lr": 0.1}),
+    (400, "POST", f"{W}/open/metrics", {}),
+    (400, "POST", f"{W}/open/metrics", {"step": 1}),
+    (400, "POST", f"{W}/open/metrics", {"loss": True}),
+    (400, "POST", f"{W}/open/metrics", {"loss": None}),
+    (400, "POST", f"{W}/open/metrics", {"loss": "0.5"}),
+    (400, "POST", f"{W}/open/metrics", {"loss": [1]}),
+    (400, "POST", f"{W}/open/metrics", {"loss": 1, "step": 1.5}),
+    (400, "POST", f"{W}/open/metrics", {"loss": 1, "step": 2**63}),
+    (400, "POST", f"{W}/open/metrics", [{"loss": 1}, {"loss": "x"}]),
+    (400, "POST", f"{W}/open/metrics", [{"loss": 1}, 5]),
+    (400, "POST", f"{W}/open/metrics", {"metrics": {"loss": 1}, "other": 1}),
+    (400, "POST", f"{W}/open/metrics", {"metrics": {"loss": 1}, "timestamp": "now"}),
+    (400, "POST", f"{W}/open/metrics", b'{"loss": 1e400}'),
+    (404, "POST", f"{W}/ended/metrics", {"loss": 1}),
+    (400, "POST", f"{W}/open/artifacts", b"x"),
+    (400, "POST", f"{W}/open/artifacts?name=", b"x"),
+    (400, "POST", f"{W}/open/artifacts?name=../x", b"x"),
+    (400, "POST", f"{W}/open/artifacts?name=/etc/passwd", b"x"),
+    (400, "POST", f"{W}/open/artifacts?name=a%00b", b"x"),
+    (400, "POST", f"{W}/open/artifacts?name=" + "a" * 256, b"x"),
+    (400, "POST", f"{W}/open/artifacts?name=x&overwrite=maybe", b"x"),
+    (409, "POST", f"{W}/open/artifacts?name=m", b"other bytes"),
+    (409, "POST", f"{W}/open/artifacts?name=m&overwrite=true", b"other bytes"),
+    (409, "POST", f"{W}/open/artifacts?name=m/inside", b"x"),
+    (409, "POST", f"{W}/open/artifacts?name=deep", b"x"),
+    (409, "POST", f"{W}/open/artifacts?name=deep&overwrite=true", b"x"),
+    (404, "POST", f"{W}/ended/artifacts?name=m", b"bytes"),
+    (400, "POST", f"{W}/open/end", {}),
+    (400, "POST", f"{W}/open/end", {"status": "running"}),
+    (400, "POST", f"{W}/open/end", {"status": "completed", "reason": "x"}),
+    (400, "POST", f"{W}/open/end?exit_code=x", None),
+    (400, "POST", f"{W}/open/end?exit_code=0", {"status": "completed"}),
+    (409, "POST", f"{W}/ended/end", {"status": "failed"}),
+    (409, "POST", f"{W}/ended/end?exit_code=1", None),
+    (400, "POST", f"{W}/open/tags", {"a": 1, "b": {}}),
+    (400, "POST", f"{W}/open/tags", {"a": 1, "": 1}),
+    (400, "POST", "/api/tags/open", {"key": "a"}),
+    (400, "POST", "/api/tags/open", {"value": "a"}),
+    (400, "POST", "/api/tags/open", {"key": "a", "value": []}),
+    (400, "POST", "/api/tags/open", {"key": 5, "value": 1}),
+    (400, "POST", "/api/tags/open", {"key": "a", "value": 1, "extra": 1}),
+    (400, "POST", f"{W}/open/note", {}),
+    (400, "POST", f"{W}/open/note", {"note": None}),
+    (400, "POST", f"{W}/open/note", {"note": "x", "extra": 1}),
+    (400, "POST", "/api/note/open", {"note": 5}),
+    (400, "POST", f"{W}/open/datasets", {}),
+    (400, "POST", f"{W}/open/datasets", {"role": None}),
+    (400, "POST", f"{W}/open/datasets", {"role": 5}),
+    (400, "POST", f"{W}/open/datasets", {"n_rows": -1}),
+    (400, "POST", f"{W}/open/datasets", {"n_rows": 1.5}),
+    (400, "POST", f"{W}/open/datasets", {"features": "a,b"}),
+    (400, "POST", f"{W}/open/datasets", {"rows": 5}),
+    (409, "DELETE", f"{W}/open", None),
+    (409, "DELETE", f"{W}/ended", None),
+    (400, "POST", "/api/w/models", {"name": "iris", "run_id": "open"}),
+    (400, "POST", "/api/w/models", {"name": "a/b", "run_id": "open", "artifact": "m"}),
+    (400, "POST", "/api/w/models", {"name": "iris", "run_id": "open", "artifact": "m", "stage": "live"}),
+    (404, "POST", "/api/w/models", {"name": "iris", "run_id": "unknown", "artifact": "m"}),
+    (404, "POST", "/api/w/models", {"name": "iris", "run_id": "open", "artifact": "unknown"}),
+    (404, "POST", "/api/w/models", {"name": "iris", "run_id": "open", "artifact": "deep"}),
+    (400, "POST", "/api/w/models/iris/promote", {"version": 1, "stage": "live"}),
+    (400, "POST", "/api/w/models/iris/promote", {"version": "1", "stage": "staging"}),
+    (404, "POST", "/api/w/models/iris/promote", {"version": 3, "stage": "staging"}),
+    (400, "GET", "/api/runs?limit=0", None),
+    (400, "GET", "/api/runs?limit=1001", None),
+    (400, "GET", "/api/runs?offset=-1", None),
+    (400, "GET", "/api/runs?status=done", None),
+    (400, "GET", "/api/runs?order_by=loss", None),
+    (400, "GET", "/api/runs?tag.=x", None),
+    (400, "GET", "/api/runs/open/metrics?max_points=0", None),
+    (400, "GET", "/api/runs/open/metrics?max_points=many", None),
+    (400, "GET", "/api/runs/open/metrics?since_step=x", None),
+    (400, "GET", "/api/runs/open/check", None),
+    (400, "GET", "/api/runs/open/check?rule=loss", None),
+    (400, "GET", "/api/runs/open/check?rule=loss<baseline", None),
+    (400, "GET", "/api/runs/open/check?rule=loss<1&baseline=best:iris", None),
+    (404, "GET", "/api/runs/open/check?rule=loss<1&baseline=unknown", None),
+    (404, "GET", "/api/runs/open/check?rule=loss<1&baseline=production:unknown", None),
+    (404, "GET", "/api/runs/ended/check?rule=loss<1&baseline=latest:iris", None),
+    (404, "GET", "/api/models/iris/3/download", None),
+    (404, "GET", "/api/models/iris/staging/download", None),
+    (404, "GET", "/api/artifacts/open/deep/download", None),
+    (404, "GET", "/api/artifacts/open/M/download", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "method", "path", "body"), REFUSED, ids=lambda value: str(value)[:70])
+def test_what_is_refused_has_one_shape_and_stores_nothing(
+    stored: Callable[..., FlaskClient], data: Path, status: int, method: str, path: str, body: Any
+) -> None:
+    client = stored()
+    before = files_of(data)
+    kind = OCTETS if "/artifacts" in path else JSON
+    data_of = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent: dict[str, Any] = {} if body is None else {"data": data_of, "content_type": kind}
+    for headers in ({}, {"Accept": "text/html"}):  # an error of the API is JSON, whatever is asked for
+        assert_error(client.open(path, method=method, headers=headers, **sent), status, None, data)
+    assert files_of(data) == before
+
+
+def test_a_check_that_failed_is_422_with_its_report(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    before = files_of(data)
+    for rule in ("loss<0.1", "acc>=0", "unknown>0", "loss<baseline"):
+        answer = client.get("/api/runs/open/check", query_string={"rule": rule, "baseline": "ended"})
+        assert_error(answer, 422, "check failed", data, frozenset({"passed", "rules"}))
+        assert answer.get_json()["passed"] is False
+    after = files_of(data)
+    assert {name: after[name] for name in before} == before
+
+
+def test_every_status_of_the_contracts_table_is_in_a_test_of_this_file() -> None:
+    reached = {status for status, *_ in REFUSED} | {401, 403, 405, 413, 422}
+    assert reached == set(ERRORS)
+    assert {416, 507}.isdisjoint(reached), "these two need a real server: test_serve_errors.py"
+
+
+# -- pages
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/none", 404),
+        ("GET", "/runs/unknown", 404),
+        ("GET", "/runs/", 404),
+        ("GET", "/runs/a/b", 404),
+        ("GET", "/runs/<script>alert(1)</script>", 404),
+        ("GET", "/runs?status=done", 400),
+        ("GET", "/runs?offset=x", 400),
+        ("GET", "/runs?<script>alert(1)</script>=x", 400),
+        ("GET", "/static/none.css", 404),
+        ("GET", "/static/../app.py", 404),
+        ("GET", "/static/%2e%2e/app.py", 404),
+        ("GET", "/%00", 404),
+        ("POST", "/runs", 405),
+        ("DELETE", "/", 405),
+        ("PUT", "/login", 405),
+    ],
+)
+def test_a_page_answers_an_error_with_a_page(
+    stored: Callable[..., FlaskClient], data: Path, method: str, path: str, status: int
+) -> None:
+    client = stored()
+    before = files_of(data)
+    answer = client.open(path, method=method)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    assert str(status) in answer.text
+    assert "<script" not in answer.text
+    assert ("Allow" in answer.headers) == (status == 405)
+    assert_tells_nothing(answer, data)
+    assert files_of(data) == before
+
+
+def test_another_host_gets_a_page_too(stored: Callable[..., FlaskClient], data: Path) -> None:
+    answer = stored().get("/runs", headers=EVIL)
+    assert (answer.status_code, answer.mimetype) == (403, "text/html")
+    assert_tells_nothing(answer, data)
+
+
+# -- errors of ours
+
+
+def test_an_error_of_ours_is_logged_whole_and_told_briefly(
+    make_app: Callable[..., Flask], data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+
+    @app.get("/api/broken")
+    def broken() -> str:
+        raise RuntimeError(f"a secret of {data}")
+
+    @app.get("/broken")
+    def broken_page() -> str:
+        raise RuntimeError(f"a secret of {data}")
+
+    for path, mimetype in (("/api/broken", JSON), ("/broken", "text/html")):
+        answer = app.test_client().get(path)
+        assert (answer.status_code, answer.mimetype) == (500, mimetype)
+        assert "internal error" in answer.text.lower()
+        assert_tells_nothing(answer, data)
+    assert "a secret of" in caplog.text
+    assert "Traceback" in caplog.text
