@@ -111,6 +111,7 @@ WRITE = ("/api/w/runs", {"experiment": "iris"})
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none"},
         {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8080"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
     ],
 )
 def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
@@ -133,6 +134,8 @@ def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, h
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:8080"},
         {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
+        {"Sec-Fetch-Site": "none", "Origin": "null"},
     ],
 )
 def test_a_write_of_another_sites_page_is_403_and_stores_nothing(client: FlaskClient, headers: dict[str, str]) -> None:
@@ -147,6 +150,14 @@ def test_deleting_and_logging_in_are_writes_too(make_app: MakeApp) -> None:
     assert client.delete("/api/w/runs/x", headers=origin).status_code == 403
     assert client.post("/login", data={"token": TOKEN}, headers=origin).status_code == 403
     assert client.post("/logout", headers=origin).status_code == 403
+
+
+def test_a_form_is_sent_as_browsers_send_it_from_a_page_without_referrer(make_app: MakeApp) -> None:
+    """Chromium, Firefox and Safari say `Origin: null` then, also to the page's own site: no other way to log in."""
+    client = make_app(token=TOKEN).test_client()
+    assert client.get("/login").headers["Referrer-Policy"] == "no-referrer"
+    sent = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
+    assert client.post("/login", data={"token": TOKEN}, headers=sent).status_code == 303
 
 
 def test_reading_from_another_sites_page_is_answered_but_gives_it_no_right_to_see(client: FlaskClient) -> None:
