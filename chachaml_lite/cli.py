@@ -119,7 +119,10 @@ def serve(
     runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
     click.echo(f"chachaml-lite {__version__} on {server.url}, data in {data} ({runs})")
     sys.stdout.flush()
-    server.run(ready_file)
+    try:
+        server.run(ready_file)
+    except CannotServe as fault:
+        fail(str(fault))
 
 
 def fail(text: str) -> NoReturn:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 
 #: How long requests in flight may take after a signal to stop (the contract, section 6).
 GRACE_SECONDS = 30
+#: More than a lab's notebooks and browsers keep open.
+MAX_CONNECTIONS = 2000
+#: Metrics files that are open (`store.point_files`), twice while they are synced, and the few of the process itself.
+_OTHER_DESCRIPTORS = 600
 _LOOPBACK = ("127.0.0.1", "::1")
 #: What binding ::1 says on a machine without IPv6.
 _NO_IPV6 = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -41,7 +47,7 @@ def waitress_settings(config: Config) -> dict[str, Any]:
     return {
         "threads": config.threads,
         # Idle connections cost a descriptor and no thread. The default of 100 lets 100 idle clients lock everybody out.
-        "connection_limit": 2000,
+        "connection_limit": connection_limit(),
         # select(2) dies beyond descriptor 1,023; poll doesn't.
         "asyncore_use_poll": True,
         # Seconds. A client that neither sends nor reads for this long loses its connection; a training step may well
@@ -62,6 +68,24 @@ def waitress_settings(config: Config) -> dict[str, Any]:
         # Nothing that a client says about proxies is believed.
         "clear_untrusted_proxy_headers": True,
     }
+
+
+def connection_limit() -> int:
+    """How many connections the process has descriptors for, after it has taken what it may.
+
+    Each may need two, for its socket and for the file that it sends or gets. Beyond the limit new clients wait to be
+    accepted; without descriptors accept(2) would fail, and be tried again and logged thousands of times a second.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
+    if resource.RLIM_INFINITY != soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS has yet another limit, and doesn't tell it here
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(16, min(MAX_CONNECTIONS, (soft - _OTHER_DESCRIPTORS) // 2))
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -146,21 +170,26 @@ class Server:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def run(self, ready_file: Path | None = None) -> None:
-        """Serve until SIGTERM or SIGINT. `ready_file` gets the URL, in one rename, once requests are taken."""
+        """Serve until SIGTERM or SIGINT. `ready_file` gets the URL, in one rename, once requests are taken.
+
+        Raises CannotServe where that file can't be written.
+        """
         # What is parsed is many objects and no cycles; the collector's default, a look at every 700 new ones, makes
         # reading a million points take half as long again.
         gc.set_threshold(50_000, 20, 50)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        if ready_file is not None:
-            prepared = ready_file.with_name(f".{ready_file.name}.tmp")
-            prepared.write_text(self.url + "\n")
-            prepared.replace(ready_file)
         try:
+            if ready_file is not None:
+                _announce(ready_file, self.url)
             while not self._stopping:
                 self._turn()
             self._drain()
         finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(
+                    number, signal.SIG_IGN
+                )  # there is no loop left to wake, and what is closing is to end well
             self._waitress.task_dispatcher.shutdown()
             wasyncore.close_all(self._map)
             self._store.close()
@@ -185,6 +214,15 @@ class Server:
                 return
             wasyncore.loop(timeout=0.1, map=self._map, use_poll=True, count=1)
         log.warning("stopped with requests unfinished after %d s", GRACE_SECONDS)
+
+
+def _announce(ready_file: Path, url: str) -> None:
+    prepared = ready_file.with_name(f".{ready_file.name}.tmp")
+    try:
+        prepared.write_text(url + "\n")
+        prepared.replace(ready_file)
+    except OSError as fault:
+        raise CannotServe(f"can't write {ready_file}: {fault.strerror}; name another file with --ready-file") from fault
 
 
 def _is_idle(channel: HTTPChannel) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,11 @@ def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     with ExitStack() as stack:
         count = 0
 
-        def start(*options: str, **variables: str) -> Running:
+        def start(*options: str, wrapper: Sequence[str] = (), **variables: str) -> Running:
             nonlocal count
             count += 1
-            return stack.enter_context(running(data, tmp_path / f"server-{count}", *options, **variables))
+            scratch = tmp_path / f"server-{count}"
+            return stack.enter_context(running(data, scratch, *options, wrapper=wrapper, **variables))
 
         yield start
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,15 +52,18 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **variables}
 
 
-def start(data: Path, scratch: Path, *options: str, port: int = 0, **variables: str) -> Running:
+def start(
+    data: Path, scratch: Path, *options: str, port: int = 0, wrapper: Sequence[str] = (), **variables: str
+) -> Running:
     """Start `chachaml-lite serve`, on a free port unless told, and wait until it takes requests.
 
+    `wrapper`: a command in front of it that becomes the server, as `prlimit --nofile=99` does.
     AssertionError, with what it printed, when it ends instead.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     ready, log_file = scratch / "ready", scratch / "server.log"
     ready.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "chachaml_lite", "serve", "--port", str(port), "--data", str(data)]
+    command = [*wrapper, sys.executable, "-m", "chachaml_lite", "serve", "--port", str(port), "--data", str(data)]
     with log_file.open("ab") as log:
         process = subprocess.Popen(
             [*command, "--ready-file", str(ready), *options], stdout=log, stderr=log, env=environment(**variables)
@@ -84,9 +87,11 @@ def await_ready(
 
 
 @contextlib.contextmanager
-def running(data: Path, scratch: Path, *options: str, **variables: str) -> Iterator[Running]:
+def running(
+    data: Path, scratch: Path, *options: str, wrapper: Sequence[str] = (), **variables: str
+) -> Iterator[Running]:
     """A started server, ended when the block is left."""
-    server = start(data, scratch, *options, port=0, **variables)
+    server = start(data, scratch, *options, port=0, wrapper=wrapper, **variables)
     try:
         yield server
     finally:

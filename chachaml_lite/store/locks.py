@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -74,7 +75,9 @@ class StoreLock:
             ) from fault
         self.after_a_kill = os.fstat(self._descriptor).st_size > 0
         os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"process {os.getpid()}\n".encode())
+        # On a full disk there is no room for the text, and a server that can't start could not be asked to delete runs.
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, f"process {os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Give the lock back after a clean stop."""

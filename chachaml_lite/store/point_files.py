@@ -45,7 +45,8 @@ class PointFiles:
     def __init__(self, durability: Durability) -> None:
         self._durability = durability
         self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._failed: set[str] = set()
+        # By path and inode: a run may be deleted and made anew, or its file be mended by putting another one in place.
+        self._failed: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._rounds, name="points", daemon=True)
@@ -60,7 +61,7 @@ class PointFiles:
         After a failed fsync behind an answer, a file takes no more points until the server has been started anew, and
         has read what is really there.
         """
-        if path in self._failed:
+        if (path, expected.inode) in self._failed:
             raise OSError(errno.EIO, "an earlier fsync of this file failed", path)
         opened = self._take(path)
         try:
@@ -144,7 +145,7 @@ class PointFiles:
             try:
                 os.fsync(descriptor)
             except OSError:
-                self._failed.add(path)
+                self._failed.add((path, os.fstat(descriptor).st_ino))
                 log.exception("fsync failed: the last second of %s may not be on the disk", path)
 
     def _rounds(self) -> None:

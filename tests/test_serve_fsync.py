@@ -1,0 +1,162 @@
+"""What is forced to the disk, and when: the system calls of a real server, counted and made to fail by strace."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from calls import OCTETS
+from servers import PATIENCE_SECONDS, Running
+
+Serve = Callable[..., Running]
+_CALL = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")
+
+
+def eventually(what: Callable[[], bool]) -> None:
+    """Wait until something is so, on which an answer doesn't wait."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def strace(tool: Callable[[str], str], *options: str) -> list[str]:
+    """The command in front of a server that traces it, and leaves the process id to it."""
+    return [tool("strace"), "-D", "-f", "-y", "-qq", "--seccomp-bpf", *options]
+
+
+def post(server: Running, path: str, body: Any) -> requests.Response:
+    if isinstance(body, bytes):
+        return requests.post(server.url + path, data=body, headers={"Content-Type": OCTETS})
+    return requests.post(server.url + path, json=body)
+
+
+#: Each kind of write, and what of it has to be on the disk before the answer: files and folders, below the store.
+WRITES: list[tuple[str, Any, set[str]]] = [
+    ("/api/w/runs", {"experiment": "e", "id": "r"}, {"meta.json", "run~", "runs"}),
+    ("/api/w/runs/r/params", {"a": 1}, {"params.json", "runs/r"}),
+    ("/api/w/runs/r/tags", {"a": 1}, {"meta.json", "runs/r"}),
+    ("/api/w/runs/r/artifacts?name=a", b"bytes", {"upload~", "artifacts.jsonl", "runs/r", "runs/r/blobs"}),
+    ("/api/w/runs/r/artifacts?name=deep/a", b"bytes", {"upload~", "artifacts.jsonl", "runs/r/blobs", "blobs/deep"}),
+    ("/api/w/models", {"name": "iris", "run_id": "r", "artifact": "a"}, {"history.jsonl", "model~", "models"}),
+    ("/api/w/models", {"name": "iris", "run_id": "r", "artifact": "a"}, {"history.jsonl"}),
+    ("/api/w/models/iris/promote", {"version": 2, "stage": "production"}, {"history.jsonl"}),
+    ("/api/w/runs/r/end", {"status": "failed"}, {"meta.json", "runs/r"}),
+]
+POINTS = ("/api/w/runs/r/metrics", {"loss": 1, "step": 1})
+
+
+def synced(trace: Path, since: int) -> tuple[list[str], int]:
+    """The paths that were synced since a number of lines of the trace, and the number of lines now."""
+    lines = trace.read_text().splitlines()
+    return [found[1] for line in lines[since:] if (found := _CALL.search(line))], len(lines)
+
+
+@pytest.mark.parametrize("mode", ["always", "everysec", "no"])
+def test_each_write_is_on_the_disk_before_its_answer_as_the_mode_says(
+    serve: Serve, tool: Callable[[str], str], data: Path, tmp_path: Path, mode: str
+) -> None:
+    trace = tmp_path / "trace"
+    server = serve("--fsync", mode, wrapper=strace(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
+    seen = len(trace.read_text().splitlines())
+    for path, body, expected in WRITES:
+        assert post(server, path, body).status_code == 200
+        # A traced call goes on only after its line was written, so what the answer waited for is there.
+        paths, seen = synced(trace, seen)
+        for part in expected if mode != "no" else ():
+            assert any(each.endswith(part) or part in Path(each).name for each in paths), (path, part, paths)
+        assert mode != "no" or paths == []
+        if path == "/api/w/runs":
+            assert post(server, *POINTS).status_code == 200
+            paths, seen = synced(trace, seen)
+            first = [each for each in paths if each.endswith("metrics.jsonl")]
+            assert post(server, *POINTS).status_code == 200
+            paths, seen = synced(trace, seen)
+            assert (len(first), [Path(each).name for each in paths]) == {
+                "always": (1, ["metrics.jsonl"]),
+                "everysec": (len(first), paths and ["metrics.jsonl"]),
+                "no": (0, []),
+            }[mode]
+    assert server.stop() == 0
+
+
+def test_points_are_on_the_disk_within_a_second_of_their_answer(
+    serve: Serve, tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    server = serve(wrapper=strace(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
+    assert post(server, *WRITES[0][:2]).status_code == 200
+    for number in range(1, 4):
+        assert post(server, *POINTS).status_code == 200
+        eventually(lambda number=number: trace.read_text().count("metrics.jsonl>") >= number)  # type: ignore[misc]
+
+
+def failing(tool: Callable[[str], str], path: Path) -> list[str]:
+    """The command in front of a server for which each fsync of one file fails."""
+    return strace(tool, "-P", str(path), "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-o", "/dev/null")
+
+
+def test_points_whose_fsync_fails_are_not_stored_when_their_answer_waits_for_it(
+    serve: Serve, tool: Callable[[str], str], data: Path
+) -> None:
+    path = data / "runs/r/metrics.jsonl"
+    server = serve("--fsync", "always", wrapper=failing(tool, path))
+    assert post(server, *WRITES[0][:2]).status_code == 200
+    for _ in range(2):
+        answer = post(server, *POINTS)
+        assert (answer.status_code, answer.json()["error"]) == (500, "storage fault")
+        assert str(data) not in answer.text
+        assert not path.exists() or path.read_bytes() == b""
+        assert requests.get(f"{server.url}/api/runs/r").json()["metrics"] == {}
+    assert post(server, "/api/w/runs/r/params", {"a": 1}).status_code == 200
+
+
+def test_points_are_refused_after_an_fsync_failed_behind_an_answer_until_a_new_start(
+    serve: Serve, tool: Callable[[str], str], data: Path
+) -> None:
+    server = serve(wrapper=failing(tool, data / "runs/r/metrics.jsonl"))
+    assert post(server, *WRITES[0][:2]).status_code == 200
+    assert post(server, "/api/w/runs", {"experiment": "e", "id": "other"}).status_code == 200
+    assert post(server, *POINTS).status_code == 200
+    eventually(lambda: "fsync failed" in server.log)
+    stored = (data / "runs/r/metrics.jsonl").read_bytes()
+    answer = post(server, *POINTS)
+    assert (answer.status_code, answer.json()["error"]) == (500, "storage fault")
+    assert (data / "runs/r/metrics.jsonl").read_bytes() == stored
+    assert post(server, "/api/w/runs/other/metrics", {"loss": 1}).status_code == 200
+    assert requests.get(f"{server.url}/api/runs/r").json()["metrics"] == {"loss": 1}
+    assert requests.delete(f"{server.url}/api/w/runs/r").status_code == 200
+    assert post(server, *WRITES[0][:2]).status_code == 200
+    assert post(server, *POINTS).status_code == 200  # to another file of that name
+    assert server.stop() == 0
+    server = serve()
+    assert post(server, *POINTS).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "body"),
+    [
+        ("runs/r/.params.json.tmp", "/api/w/runs/r/params", {"a": 1}),
+        ("runs/r/.meta.json.tmp", "/api/w/runs/r/end", {"status": "failed"}),
+        ("runs/r/artifacts.jsonl", "/api/w/runs/r/artifacts?name=b", b"bytes"),
+        ("models/iris/history.jsonl", "/api/w/models", {"name": "iris", "run_id": "r", "artifact": "a"}),
+    ],
+)
+def test_a_write_whose_fsync_fails_leaves_what_was_there(
+    serve: Serve, tool: Callable[[str], str], data: Path, name: str, path: str, body: Any
+) -> None:
+    server = serve()
+    for each, content, _ in [*WRITES[:1], *WRITES[2:4], *WRITES[5:6]]:
+        assert post(server, each, content).status_code == 200
+    assert server.stop() == 0
+    before = {file: file.read_bytes() for file in sorted(data.rglob("*")) if file.is_file() and file.name != ".lock"}
+    server = serve(wrapper=failing(tool, data / name))
+    assert post(server, path, body).status_code == 500
+    assert server.stop() == 0
+    after = {file: file.read_bytes() for file in sorted(data.rglob("*")) if file.is_file() and file.name != ".lock"}
+    assert after == before

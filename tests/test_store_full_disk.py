@@ -1,0 +1,213 @@
+"""A disk that is full, and one that turns read-only: the real thing, on a tmpfs of one megabyte."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from calls import OCTETS, LogRun
+from conftest import unavailable
+from disks import Disk, mounted, read_only
+from flask import Flask
+from flask.testing import FlaskClient
+from servers import Running
+from werkzeug.test import TestResponse
+
+Write = Callable[[FlaskClient], TestResponse]
+BASE = "/api/w/runs/r"
+LONG = "x" * 5000  # more than what is left of the page that a small file has
+
+
+def upload(name: str, content: bytes, **query: str) -> Write:
+    return lambda client: client.post(
+        f"{BASE}/artifacts", query_string={"name": name, **query}, data=content, content_type=OCTETS
+    )
+
+
+def posting(path: str, body: Any) -> Write:
+    return lambda client: client.post(path, json=body)
+
+
+MODEL = {"run_id": "r", "artifact": "a"}
+WRITES: dict[str, Write] = {
+    "create a run": posting("/api/w/runs", {"experiment": "e", "id": "new"}),
+    "first metrics": posting("/api/w/runs/empty/metrics", {"loss": 1}),
+    "metrics": posting(f"{BASE}/metrics", [{"loss": step, "step": step} for step in range(200)]),
+    "params": posting(f"{BASE}/params", {"new": 1}),
+    "first params": posting("/api/w/runs/empty/params", {"new": 1}),
+    "tags": posting(f"{BASE}/tags", {"new": 1}),
+    "note": posting(f"{BASE}/note", {"note": "new"}),
+    "data set": posting(f"{BASE}/datasets", {"role": "train"}),
+    "artifact": upload("new", LONG.encode()),
+    "small artifact": upload("new", b"1"),
+    "artifact in a folder": upload("new/folder", b"1"),
+    "overwritten artifact": upload("b", LONG.encode(), overwrite="true"),
+    "artifact whose line alone has no room": upload("e" * 200, b""),
+    "first artifact, whose line alone has no room": lambda client: client.post(
+        "/api/w/runs/empty/artifacts?name=e", data=b"", content_type=OCTETS
+    ),
+    "model": posting("/api/w/models", {**MODEL, "name": "new"}),
+    "version": posting("/api/w/models", {**MODEL, "name": "iris", "description": LONG}),
+    "promotion": posting("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
+    "end": posting(f"{BASE}/end", {"status": "completed"}),
+}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of one megabyte."""
+    try:
+        mounting = mounted(tmp_path / "disk", "1m")
+        made = mounting.__enter__()
+    except OSError as fault:
+        unavailable(f"no tmpfs can be mounted: {fault}")
+    yield made
+    mounting.__exit__(None, None, None)
+
+
+@pytest.fixture
+def data(disk: Disk) -> Path:
+    """The store is on that disk."""
+    return disk.path / "store"
+
+
+@pytest.fixture
+def logged(client: FlaskClient, log_run: LogRun, data: Path) -> FlaskClient:
+    """A client of a store with a run r that has one of everything, and lines up to the end of a page."""
+    log_run(id="empty")
+    log_run(id="r", params={"lr": 1}, metrics={"loss": 1}, artifacts={"a": b"bytes", "b": b"other"})
+    for name in ("iris", "crowded"):
+        assert client.post("/api/w/models", json={**MODEL, "name": name, "stage": "staging"}).status_code == 200
+    crowd(data / "runs/r/artifacts.jsonl", lambda size: upload(f"{size}{'f' * 180}", b"")(client))
+    promotions = [posting("/api/w/models/crowded/promote", {"version": 1, "stage": s}) for s in ("none", "staging")]
+    crowd(data / "models/crowded/history.jsonl", lambda size: promotions[size % 2](client))
+    return client
+
+
+def crowd(path: Path, add: Callable[[int], TestResponse]) -> None:
+    """Add lines until the next one needs another page."""
+    number = before = 0
+    while (size := path.stat().st_size) % 4096 + (size - before) < 4096:
+        before, number = size, number + 1
+        assert add(number).status_code == 200
+
+
+def files(data: Path) -> dict[str, bytes]:
+    """Every file of a store with its content, temporaries and all."""
+    return {str(path.relative_to(data)): path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+
+
+def run_of(client: FlaskClient) -> dict[str, Any]:
+    """The run as it is shown, but for the time of the last write: to cut a file back is one, for the file system."""
+    run: dict[str, Any] = client.get("/api/runs/r").get_json()
+    return {**run, "last_write_time": None}
+
+
+def is_refused(answer: TestResponse | requests.Response, data: Path) -> bool:
+    body = answer.get_json() if isinstance(answer, TestResponse) else answer.json()
+    assert answer.status_code == 507 and body["error"] == "disk full", answer.text
+    return body.keys() == {"error", "detail"} and str(data.parent) not in answer.text
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_on_a_full_disk_nothing_is_half_written(logged: FlaskClient, data: Path, disk: Disk, what: str) -> None:
+    write = WRITES[what]
+    disk.fill()
+    before = files(data)
+    shown = run_of(logged)
+    for _ in range(2):
+        assert is_refused(write(logged), data)
+        assert files(data) == before
+    assert run_of(logged) == shown
+    assert logged.get("/api/artifacts/r/a/download").data == b"bytes"
+    assert logged.get("/api/health").get_json()["damaged"] == 0
+    disk.free()
+    assert write(logged).status_code == 200
+    assert files(data) != before
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_on_a_disk_that_turned_read_only_writes_are_refused_and_reads_are_served(
+    logged: FlaskClient, data: Path, what: str
+) -> None:
+    with read_only(data):
+        before = files(data)
+        assert is_refused(WRITES[what](logged), data)
+        for path in ("/api/runs", "/api/runs/r", "/api/runs/r/metrics", "/api/artifacts/r/a/download", "/api/models"):
+            assert logged.get(path).status_code == 200
+        assert files(data) == before
+    assert WRITES[what](logged).status_code == 200
+
+
+def test_a_server_starts_on_a_full_disk_and_makes_room_by_deleting(
+    serve: Callable[..., Running], data: Path, disk: Disk
+) -> None:
+    server = serve()
+    for run_id in ("kept", "large"):
+        assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": run_id}).status_code == 200
+    url = f"{server.url}/api/w/runs/large/artifacts?name=a"
+    assert requests.post(url, data=bytes(100_000), headers={"Content-Type": OCTETS}).status_code == 200
+    assert server.stop() == 0
+    disk.fill()
+    server = serve()
+    assert [run["id"] for run in requests.get(f"{server.url}/api/runs").json()] == ["large", "kept"]
+    assert is_refused(requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "later"}), data)
+    assert requests.delete(f"{server.url}/api/w/runs/large").status_code == 200  # a rename: it needs no room
+    assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "later"}).status_code == 200
+    assert server.stop() == 0
+
+
+def test_a_file_of_points_that_was_cut_back_goes_on_where_it_was(
+    logged: FlaskClient, make_app: Callable[..., Flask], data: Path, disk: Disk
+) -> None:
+    for _ in range(5):
+        disk.fill()
+        assert is_refused(WRITES["metrics"](logged), data)
+        disk.free()
+        assert logged.post(f"{BASE}/metrics", json={"loss": 1}).status_code == 200
+    for client in (logged, make_app().test_client()):
+        assert client.get("/api/runs/r").get_json()["metric_summary"]["loss"]["count"] == 6
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
+    serve: Callable[..., Running], data: Path, chunked: bool
+) -> None:
+    server = serve()
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
+    body: Any = iter([bytes(100_000)] * 20) if chunked else bytes(2_000_000)
+    url = f"{server.url}{BASE}/artifacts?name=large"
+    assert is_refused(requests.post(url, data=body, headers={"Content-Type": OCTETS}), data)
+    assert list((data / "runs/.incoming").iterdir()) == []
+    assert requests.post(url, data=b"small", headers={"Content-Type": OCTETS}).status_code == 200
+    assert server.stop() == 0
+
+
+def test_a_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_some(
+    serve: Callable[..., Running],
+) -> None:
+    server = serve()
+    session = requests.Session()
+    assert session.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}).status_code == 200
+    pid = server.process.pid
+    used = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(n for n in range(1000) if n not in used), limits[1]))
+    answers = [
+        session.post(f"{server.url}{BASE}/params", json={"a": 1}),
+        session.post(f"{server.url}{BASE}/metrics", json={"a": 1}),
+        session.post(f"{server.url}{BASE}/artifacts?name=a", data=b"b", headers={"Content-Type": OCTETS}),
+        session.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "other"}),
+        session.post(f"{server.url}{BASE}/end"),
+    ]
+    assert [(answer.status_code, answer.json()["error"]) for answer in answers] == [(503, "overloaded")] * 5
+    assert all(answer.headers["Retry-After"] for answer in answers)
+    assert session.get(f"{server.url}/api/runs").status_code in (200, 503)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert session.post(f"{server.url}{BASE}/params", json={"a": 1}).status_code == 200
+    assert session.get(f"{server.url}/api/runs/r").json()["metrics"] == {}
