@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from ..errors import InvalidInput
 from ..tracking import archive, checks, datasets, metrics, params, runs, search, tags
-from . import answers, bodies, forms, listings, report, run_lists
+from . import answers, bodies, forms, listings, metric_posts, report, run_lists
 from .context import tracker
 from .queries import Query
 
@@ -47,7 +47,7 @@ def log_metrics(run_id: str) -> Response:
     """Add points, all or none."""
     Query(())
     logged = metrics.log_points(tracker(), run_id, bodies.metric_entries())
-    return Response(f'{{"ok": true, "logged": {logged}}}\n', mimetype="application/json")
+    return Response(metric_posts.answer(logged), mimetype="application/json")
 
 
 @api.post("/api/w/runs/<run_id>/end")

@@ -14,7 +14,9 @@ from typing import Any
 
 from flask import Flask
 
+from . import metric_posts
 from .answers import PAGE_POLICY
+from .context import services_of
 
 _PROTECTION = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
 _POLICY = "Content-Security-Policy"
@@ -39,7 +41,11 @@ class Application(Flask):
                 headers.append((_POLICY, PAGE_POLICY))
             return start_response(status, headers, exc_info)
 
-        return super().wsgi_app(environ, answered)
+        body = metric_posts.logged(environ, services_of(self))
+        if body is None:
+            return super().wsgi_app(environ, answered)
+        answered("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """`func` as it is: no view or hook of ours is a coroutine, and Flask would look at each on each request."""

@@ -113,7 +113,11 @@ _BC_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|(?<![0-9.])(-?)(\.[0-9])')
 def metric_entries() -> list[dict[str, Any]]:
     """The objects of a metrics body: one, an array of them, or one a line. Raises InvalidInput, TooLarge."""
     kind = require_type(JSON, NDJSON)
-    body = content()
+    return entries_of(content(), kind)
+
+
+def entries_of(body: bytes, kind: str) -> list[dict[str, Any]]:
+    """The same, of a body at hand and its media type, JSON or NDJSON. Raises InvalidInput."""
     if kind == NDJSON:
         return _lines(body)
     try:

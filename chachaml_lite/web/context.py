@@ -29,9 +29,14 @@ def provide(app: Flask, services: Services) -> None:
     app.extensions[_KEY] = services
 
 
+def services_of(app: Flask) -> Services:
+    """The services of `app`."""
+    return cast(Services, app.extensions[_KEY])
+
+
 def services() -> Services:
     """The services of the app that is handling the request."""
-    return cast(Services, current_app.extensions[_KEY])
+    return services_of(current_app)
 
 
 def tracker() -> Tracker:

@@ -12,12 +12,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, request
+from werkzeug.http import parse_cookie
 
 from ..errors import Forbidden, Unauthorized
-from .context import services
+from .context import Services, services
 
 #: Endpoints that need no token: a probe may ask whether the server is up, and who has the token must be able to say so.
 OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
@@ -33,35 +36,43 @@ def install(app: Flask) -> None:
 
 
 def _guard() -> Response | None:
-    given = services()
-    host = request.headers.get("Host", "")
+    try:
+        check(request.environ, services(), is_open=request.endpoint in OPEN)
+    except Unauthorized:
+        if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+            return Response(status=303, headers={"Location": f"/login?next={quote(request.full_path.rstrip('?'))}"})
+        raise
+    return None
+
+
+def check(environ: dict[str, Any], given: Services, *, is_open: bool = False) -> None:
+    """Raise Forbidden or Unauthorized unless a request may pass; `is_open`: without the token, too."""
+    host = environ.get("HTTP_HOST", "")
     if host_name(host) not in given.allowed_hosts:
         raise Forbidden(
             "the Host header names a host that this server does not answer for; start it with --allowed-host NAME "
             "for each name that it is reached by"
         )
-    if request.method not in _SAFE:
-        _refuse_other_sites(host)
-    if given.token is not None and request.endpoint not in OPEN and not _bears(given.token):
-        if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-            return Response(status=303, headers={"Location": f"/login?next={quote(request.full_path.rstrip('?'))}"})
+    if environ["REQUEST_METHOD"] not in _SAFE:
+        _refuse_other_sites(environ, host)
+    if given.token is not None and not is_open and not _bears(environ, given.token):
         raise Unauthorized("this server needs its token; send the header Authorization: Bearer TOKEN")
-    return None
 
 
+@lru_cache(maxsize=16)  # every client of a server sends one of the same few
 def host_name(host: str) -> str:
     """The name or address in a Host header, lower-case, without port and brackets; "" where there is no good one."""
     match = _HOST.match(host.lower())
     return (match["address"] or match["name"] or "") if match else ""
 
 
-def _refuse_other_sites(host: str) -> None:
-    site = request.headers.get("Sec-Fetch-Site")
+def _refuse_other_sites(environ: dict[str, Any], host: str) -> None:
+    site = environ.get("HTTP_SEC_FETCH_SITE")
     if site in ("cross-site", "same-site"):
         raise Forbidden(
             "a page of another site sent this write; writes are taken from this server's own pages and from programs"
         )
-    origin = request.headers.get("Origin")
+    origin = environ.get("HTTP_ORIGIN")
     if origin == "null" and site == "same-origin":
         return  # what a form of our own page sends: its policy of no referrer keeps the origin back as well
     if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
@@ -70,14 +81,14 @@ def _refuse_other_sites(host: str) -> None:
         )
 
 
-def _bears(token: str) -> bool:
-    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
+def _bears(environ: dict[str, Any], token: str) -> bool:
+    kind, _, sent = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if kind.lower() == "bearer":
         # WSGI shows a header's bytes as latin-1, which is how Python's clients encode one; curl sends UTF-8.
         sent = sent.strip()
         if same(sent, token) or same(sent.encode("latin-1", "replace").decode("utf-8", "replace"), token):
             return True
-    cookie = request.cookies.get(COOKIE)
+    cookie = parse_cookie(environ).get(COOKIE)
     return cookie is not None and same(cookie, cookie_for(token))
 
 

@@ -1,0 +1,135 @@
+"""Points in their plainest form are logged before Flask is asked; nobody can tell by answer or by what is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from chachaml_lite.web import metric_posts
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+#: A parameter of the type is out of the ordinary enough for Flask.
+ORDINARY = "; charset=utf-8"
+
+BODIES = [
+    pytest.param(b'{"loss": 0.5, "step": 3}', JSON, id="one"),
+    pytest.param(b'{"loss": 0.5, "accuracy": 1}', JSON, id="two"),
+    pytest.param(b'[{"loss": 0.5, "step": 1}, {"loss": 0.4, "step": 2}]', JSON, id="array"),
+    pytest.param(b'{"loss": 0.5}\n{"loss": 0.4, "step": 1}\n', NDJSON, id="lines"),
+    pytest.param(b'{"metrics": {"loss": 0.5}, "step": 1, "timestamp": 5}', JSON, id="nested"),
+    pytest.param(b'{"loss": .500, "step": 1}', JSON, id="as bc prints it"),
+    pytest.param(b'{"loss": NaN, "gain": "Infinity"}', JSON, id="non-finite"),
+    pytest.param('{"köln": 1}'.encode(), JSON, id="not ASCII"),
+    pytest.param(b"[]", JSON, id="no points"),
+    pytest.param(b"", JSON, id="empty"),
+    pytest.param(b"{", JSON, id="not JSON"),
+    pytest.param(b'"loss"', JSON, id="no object"),
+    pytest.param(b"{}", JSON, id="no metric"),
+    pytest.param(b'{"loss": 1, "loss": 2}', JSON, id="a key twice"),
+    pytest.param(b'{"loss": "much"}', JSON, id="no number"),
+    pytest.param(b'{"loss": true}', JSON, id="a boolean"),
+    pytest.param(b'{"loss": 1e400}', JSON, id="beyond a double"),
+    pytest.param(b'{"loss": 1, "step": 1.5}', JSON, id="half a step"),
+    pytest.param(b'[{"loss": 1}, {"loss": "much"}]', JSON, id="one of two is bad"),
+    pytest.param(b'{"loss": 1}\n{"loss": }\n', NDJSON, id="a bad line"),
+    pytest.param(b"\xff", JSON, id="not UTF-8"),
+    pytest.param(b'{"loss": 1, "x": "' + b"y" * 3000 + b'"}', JSON, id="too large"),
+]
+
+
+def both_ways(client: FlaskClient, path: str, body: bytes, kind: str, **headers: str) -> list[tuple[int, Any, Any]]:
+    """Status, headers and body of the answers to a POST in the plainest form, and in one that Flask gets."""
+    answers = [client.post(path, data=body, content_type=kind + more, headers=headers) for more in ("", ORDINARY)]
+    return [(answer.status_code, sorted(answer.headers), answer.data) for answer in answers]
+
+
+def stored(data: Path, run_id: str) -> list[tuple[str, Any, int]]:
+    path = data / "runs" / run_id / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(point["key"], point["value"], point["step"]) for point in map(json.loads, lines)]
+
+
+@pytest.mark.parametrize(("body", "kind"), BODIES)
+def test_the_short_way_and_flasks_answer_and_store_the_same(
+    make_app: Callable[..., Flask], data: Path, body: bytes, kind: str
+) -> None:
+    client = make_app(max_json_bytes=2000).test_client()
+    run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
+    short, flasks = both_ways(client, f"/api/w/runs/{run}/metrics", body, kind)
+    assert short == flasks
+    points = [(key, str(value), step) for key, value, step in stored(data, run)]
+    assert points == points[: len(points) // 2] * 2
+
+
+@pytest.mark.parametrize("make", [lambda run: "none", lambda run: run.upper() + "x", lambda run: "..", lambda run: run])
+def test_a_run_that_takes_no_points_is_refused_in_the_same_words(
+    client: FlaskClient, make: Callable[[str], str]
+) -> None:
+    run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
+    client.post(f"/api/w/runs/{run}/end")
+    short, flasks = both_ways(client, f"/api/w/runs/{make(run)}/metrics", b'{"loss": 1}', JSON)
+    assert short == flasks
+    assert short[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": "Bearer secret"}, 200),
+        ({"Authorization": "bearer secret", "Origin": "http://localhost"}, 200),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({}, 401),
+        ({"Authorization": "Bearer secret", "Host": "evil.example"}, 403),
+        ({"Authorization": "Bearer secret", "Origin": "https://evil.example"}, 403),
+        ({"Authorization": "Bearer secret", "Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_the_guard_stands_before_both_ways(
+    make_app: Callable[..., Flask], data: Path, headers: dict[str, str], status: int
+) -> None:
+    client = make_app(token="secret").test_client()
+    bearer = {"Authorization": "Bearer secret"}
+    run = client.post("/api/w/runs", json={"experiment": "iris"}, headers=bearer).get_json()["id"]
+    short, flasks = both_ways(client, f"/api/w/runs/{run}/metrics", b'{"loss": 1}', JSON, **headers)
+    assert short == flasks
+    assert short[0] == status
+    assert len(stored(data, run)) == (2 if status == 200 else 0)
+
+
+def test_a_full_disk_is_told_by_flask_and_nothing_is_stored(
+    client: FlaskClient, data: Path, log_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = log_run()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", lambda descriptor, content: len(content) // 2)
+        answer = client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1})
+    assert answer.status_code == 507
+    assert stored(data, run) == []
+    assert client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1}).status_code == 200
+    assert stored(data, run) == [("loss", 1, 0)]
+
+
+def test_plain_points_never_reach_flask_and_others_do(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    client = app.test_client()
+    run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
+    reached = []
+    app.before_request_funcs[None].append(lambda: reached.append(1))
+    client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1})
+    client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}\n', content_type=NDJSON)
+    assert reached == []
+    client.post(f"/api/w/runs/{run}/metrics?x=1", json={"loss": 1})
+    client.post(f"/api/w/runs/{run}/params", json={"lr": 1})
+    assert len(reached) == 2
+
+
+def test_the_answer_counts_the_points() -> None:
+    assert json.loads(metric_posts.answer(7)) == {"ok": True, "logged": 7}
