@@ -13,7 +13,9 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
 
+from . import strict_json
 from .store.blobs import Blobs
 from .store.incoming import Incoming
 
@@ -114,8 +116,27 @@ def channel_class(blobs: Blobs, max_json_bytes: int, max_upload_bytes: int | Non
     return type("Channel", (Channel,), {"parser_class": type("LimitedParser", (Parser,), limits)})
 
 
+class Refusal(ErrorTask):
+    """The answer to what is no request that the app could be given, in the one shape that errors have."""
+
+    def execute(self) -> None:
+        """Say what was wrong, then close the connection."""
+        request: Any = self.request
+        refused = request.error
+        # What waitress says 501 to (another Transfer-Encoding than chunked) is the client's mistake: no 5xx for it.
+        code, reason = (refused.code, refused.reason) if refused.code != 501 else (400, "Bad Request")
+        content = strict_json.dumps({"error": reason.lower(), "detail": refused.body}).encode() + b"\n"
+        self.status = f"{code} {reason}"
+        self.response_headers = [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff")]
+        self.set_close_on_finish()
+        self.content_length = len(content)
+        self.write(content)
+
+
 class Channel(HTTPChannel):
     """A connection, whose half-received request goes when it goes."""
+
+    error_task_class = Refusal
 
     def handle_close(self) -> None:
         """The client hung up, or was made to."""

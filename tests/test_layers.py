@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tracking": {"store", "errors", "strict_json"},
     "web": {"tracking", "errors", "strict_json"},
     "app": {"", "config", "tracking", "web"},
-    "receiving": {"store"},
+    "receiving": {"store", "strict_json"},
     "server": {"app", "config", "receiving", "store", "tracking"},
     "cli": {"", "config", "errors", "server"},
     "__main__": {"cli"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any, BinaryIO
 
 from flask import Response, request, send_file
@@ -19,6 +20,9 @@ PAGE_POLICY = (
 )
 #: For files that somebody uploaded: should a browser show one after all, it gets no origin and runs nothing.
 FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
+
+# One range of bytes. Several, and what is none, are passed over, as they may be (RFC 9110, section 14.2).
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z", re.IGNORECASE)
 
 _OK = '{"ok": true}\n'
 
@@ -48,20 +52,18 @@ def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_ty
     It is handed over to waitress, which sends it without holding a thread, however slowly the client reads, from
     where the file stands to where Content-Length says. Raises RequestedRangeNotSatisfiable.
     """
-    start, stop, status = 0, size, 200
-    asked = request.range
-    if asked and asked.units == "bytes" and len(asked.ranges) == 1 and _range_applies(sha256):
-        found = asked.range_for_length(size)
-        if found is None:
-            file.close()
-            raise RequestedRangeNotSatisfiable(size, description=f"the file has {size} bytes")
-        (start, stop), status = found, 206
-        file.seek(start)
+    try:
+        part = _asked_part(size, sha256)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        raise
+    start, stop = part or (0, size)
+    file.seek(start)
     answer = _attachment(file, name.rpartition("/")[2], content_type, stop - start)
-    answer.status_code = status
     answer.set_etag(sha256)
     answer.headers["Accept-Ranges"] = "bytes"
-    if status == 206:
+    if part is not None:
+        answer.status_code = 206
         answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     return answer
 
@@ -86,6 +88,25 @@ def _attachment(file: BinaryIO, name: str, content_type: str, length: int) -> Re
     else:
         answer.response = wrap_file(request.environ, file, 1024 * 1024)
     return answer
+
+
+def _asked_part(size: int, sha256: str) -> tuple[int, int] | None:
+    """Where the range that is asked for begins and ends; None: all is asked for. RequestedRangeNotSatisfiable."""
+    match = _RANGE.match(request.headers.get("Range", ""))
+    if match is None or not _range_applies(sha256):
+        return None
+    first, last = match.groups()
+    if first:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+    elif last:
+        start, stop = max(0, size - int(last)), size
+    else:
+        return None
+    if first and last and int(last) < int(first):
+        return None
+    if start >= stop:
+        raise RequestedRangeNotSatisfiable(size, description=f"the file has {size} bytes")
+    return start, stop
 
 
 def _range_applies(sha256: str) -> bool:
