@@ -1,0 +1,182 @@
+"""Many clients of one real server at once, threads with a connection each and processes: the API's rules hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pytest
+import requests
+from calls import OCTETS
+from servers import PATIENCE_SECONDS, Running, environment
+
+CLIENTS = 16
+T = TypeVar("T")
+
+
+class Caller:
+    """One client with a connection that it keeps."""
+
+    def __init__(self, server: Running, number: int) -> None:
+        self.number = number
+        self._url = server.url
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def post(self, path: str, body: Any = None) -> requests.Response:
+        if isinstance(body, bytes):
+            return self._session.post(self._url + path, data=body, headers={"Content-Type": OCTETS})
+        return self._session.post(self._url + path, json=body)
+
+    def get(self, path: str) -> Any:
+        answer = self._session.get(self._url + path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+def all_at_once(server: Running, act: Callable[[Caller], T]) -> list[T]:
+    """What `act` gives for each of 16 clients that begin together."""
+    barrier = threading.Barrier(CLIENTS)
+
+    def run(number: int) -> T:
+        caller = Caller(server, number)
+        barrier.wait(PATIENCE_SECONDS)
+        return act(caller)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return list(pool.map(run, range(CLIENTS)))
+
+
+@pytest.fixture
+def caller(server: Running) -> Caller:
+    caller = Caller(server, 0)
+    assert caller.post("/api/w/runs", {"experiment": "e", "id": "r"}).status_code == 200
+    return caller
+
+
+def test_every_point_of_16_clients_on_one_run_and_on_their_own_is_there_and_counted(
+    server: Running, caller: Caller
+) -> None:
+    def log(mine: Caller) -> None:
+        own = f"own-{mine.number}"
+        assert mine.post("/api/w/runs", {"experiment": "e", "id": own}).status_code == 200
+        for step in range(25):
+            for run_id in ("r", own):
+                body = {"shared": step, f"key{mine.number}": step, "step": step}
+                assert mine.post(f"/api/w/runs/{run_id}/metrics", body).json()["logged"] == 2
+
+    all_at_once(server, log)
+    summary = caller.get("/api/runs/r")["metric_summary"]
+    keys = {f"key{number}": 25 for number in range(CLIENTS)}
+    assert {key: each["count"] for key, each in summary.items()} == {"shared": 25 * CLIENTS, **keys}
+    series = caller.get("/api/runs/r/metrics")
+    assert Counter(point["step"] for point in series["shared"]["points"]) == dict.fromkeys(range(25), CLIENTS)
+    for number in range(CLIENTS):
+        assert [point["value"] for point in series[f"key{number}"]["points"]] == list(range(25))
+        assert caller.get(f"/api/runs/own-{number}")["metric_summary"]["shared"]["count"] == 25
+    assert len(caller.get("/api/runs?limit=100")) == CLIENTS + 1
+
+
+def test_of_16_clients_that_contradict_each_other_one_wins(server: Running, caller: Caller) -> None:
+    def contradict(mine: Caller) -> tuple[int, ...]:
+        bodies: list[tuple[str, Any]] = [
+            ("/api/w/runs/r/params", {"lr": mine.number}),
+            ("/api/w/runs/r/artifacts?name=m", b"%d" % mine.number * 50_000),
+            ("/api/w/runs", {"experiment": f"e{mine.number}", "id": "taken"}),
+        ]
+        return tuple(mine.post(path, body).status_code for path, body in bodies)
+
+    answers = all_at_once(server, contradict)
+    winners = []
+    for kind in range(3):
+        assert Counter(each[kind] for each in answers) == {200: 1, 409: CLIENTS - 1}
+        winners.append(next(number for number, each in enumerate(answers) if each[kind] == 200))
+    assert caller.get("/api/runs/r")["params"] == {"lr": winners[0]}
+    content = requests.get(f"{server.url}/api/artifacts/r/m/download").content
+    assert content == b"%d" % winners[1] * 50_000
+    assert caller.get("/api/runs/taken")["experiment"] == f"e{winners[2]}"
+
+
+def test_versions_have_no_gaps_and_at_no_moment_are_two_in_production(server: Running, caller: Caller) -> None:
+    assert caller.post("/api/w/runs/r/artifacts?name=m", b"bytes").status_code == 200
+    body = {"name": "iris", "run_id": "r", "artifact": "m"}
+    versions = all_at_once(server, lambda mine: mine.post("/api/w/models", body).json()["version"])
+    assert sorted(versions) == list(range(1, CLIENTS + 1))
+    promoted = threading.Event()
+    seen: list[list[int]] = []
+
+    def watch() -> None:
+        mine = Caller(server, 99)
+        while not promoted.is_set() or not seen:
+            shown = mine.get("/api/models/iris")
+            in_production = [each["version"] for each in shown["versions"] if each["stage"] == "production"]
+            assert ([shown["model"]["production"]] if in_production else []) == in_production
+            seen.append(in_production)
+
+    def promote(mine: Caller) -> list[tuple[int, list[int]]]:
+        answers = []
+        for _ in range(4):
+            answer = mine.post("/api/w/models/iris/promote", {"version": mine.number + 1, "stage": "production"})
+            assert answer.status_code == 200
+            answers.append((answer.json()["version"], answer.json()["demoted"]))
+        return answers
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        answers = [answer for each in all_at_once(server, promote) for answer in each]
+        promoted.set()
+        watching.result(PATIENCE_SECONDS)
+    assert all(len(each) <= 1 for each in seen)
+    shown = caller.get("/api/models/iris")
+    stages = Counter(each["stage"] for each in shown["versions"])
+    assert stages == {"production": 1, "archived": CLIENTS - 1}
+    # Each promotion that took place demoted the one before it: a chain, in the order of the history.
+    chain = [event["version"] for event in shown["history"] if event["event"] == "promoted"]
+    assert chain[-1] == shown["model"]["production"]
+    demoted = [number for _, numbers in answers for number in numbers]
+    assert sorted(demoted) == sorted(chain[:-1])
+
+
+_CLIENT = """
+import json, sys, urllib.request
+url, number = sys.argv[1], int(sys.argv[2])
+def post(path, body):
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        return urllib.request.urlopen(request).status
+    except urllib.error.HTTPError as fault:
+        return fault.code
+print(json.dumps({
+    "created": post("/api/w/runs", {"experiment": "e", "id": "shared", "tags": {"a": 1}}),
+    "param": post("/api/w/runs/shared/params", {"lr": number}),
+    "points": [post("/api/w/runs/shared/metrics", {"loss": 1, "step": step}) for step in range(30)],
+    "models": [post("/api/w/models", {"name": "iris", "run_id": "r", "artifact": "m"}) for _ in range(4)],
+}))
+"""
+
+
+def test_clients_in_processes_of_their_own_are_served_as_well(server: Running, caller: Caller) -> None:
+    assert caller.post("/api/w/runs/r/artifacts?name=m", b"bytes").status_code == 200
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _CLIENT, server.url, str(number)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(no_proxy="*"),
+        )
+        for number in range(4)
+    ]
+    printed = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
+    answers: list[dict[str, Any]] = [json.loads(each) for each in printed]
+    assert [each["created"] for each in answers] == [200] * 4
+    assert Counter(each["param"] for each in answers) == {200: 1, 409: 3}
+    assert all(each["points"] == [200] * 30 and each["models"] == [200] * 4 for each in answers)
+    assert caller.get("/api/runs/shared")["metric_summary"]["loss"]["count"] == 120
+    versions = caller.get("/api/models/iris")["versions"]
+    assert [each["version"] for each in versions] == list(range(16, 0, -1))

@@ -1,0 +1,150 @@
+"""A server killed in the middle of everything, again and again: what it had acknowledged is there afterwards, whole."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from calls import OCTETS
+from servers import PATIENCE_SECONDS, Running
+
+#: How often the server is killed. Each round takes about a second.
+ROUNDS = 8
+WRITERS = 4
+
+
+@dataclass
+class Ledger:
+    """What one writer was told is stored."""
+
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    params: dict[str, dict[str, int]] = field(default_factory=dict)
+    points: dict[str, int] = field(default_factory=dict)
+    versions: dict[int, str] = field(default_factory=dict)
+    #: What may be changed, by kind, run or model, and name: the value that was acknowledged last (None: there is
+    #: none), and the one that was on its way after that.
+    may_be: dict[tuple[str, str, str], list[Any]] = field(default_factory=dict)
+
+
+class Writer(threading.Thread):
+    """Writes everything there is to write, until the server is gone."""
+
+    def __init__(self, url: str, name: str, acknowledged: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.url, self.name, self.ledger = url, name, Ledger()
+        self.fault: BaseException | None = None
+        self._acknowledged = acknowledged
+        self._session = requests.Session()
+
+    def run(self) -> None:
+        try:
+            number = 0
+            while True:
+                self._log(f"{self.name}-{number}")
+                number += 1
+        except requests.RequestException:
+            pass  # the server was killed
+        except BaseException as fault:
+            self.fault = fault
+
+    def _post(self, path: str, body: Any) -> Any:
+        sent = {"data": body, "headers": {"Content-Type": OCTETS}} if isinstance(body, bytes) else {"json": body}
+        answer = self._session.post(self.url + path, **sent)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        self._acknowledged()
+        return body
+
+    def _change(self, kind: str, of: str, name: str, value: Any, path: str, body: Any) -> None:
+        allowed = self.ledger.may_be.setdefault((kind, of, name), [None])
+        allowed.append(value)
+        self._post(path, body)
+        allowed[:] = [value]
+
+    def _log(self, run_id: str) -> None:
+        ledger, base = self.ledger, f"/api/w/runs/{run_id}"
+        fields = {"experiment": self.name, "name": run_id, "tags": {"first": True}}
+        self._post("/api/w/runs", {**fields, "id": run_id})
+        ledger.runs[run_id] = fields
+        for turn in range(4):
+            self._post(f"{base}/params", {f"p{turn}": turn})
+            ledger.params.setdefault(run_id, {})[f"p{turn}"] = turn
+            for step in range(3):
+                self._post(f"{base}/metrics", [{"loss": step, "step": turn * 3 + step}, {"acc": 1, "step": step}])
+                ledger.points[run_id] = ledger.points.get(run_id, 0) + 1
+            content = f"{run_id} {turn} ".encode() * 20_000
+            self._change("artifact", run_id, "model", content, f"{base}/artifacts?name=model&overwrite=true", content)
+            name, content = f"deep/{turn}", run_id.encode()
+            self._change("artifact", run_id, name, content, f"{base}/artifacts?name={name}", content)
+            self._change("tag", run_id, "turn", turn, f"{base}/tags", {"turn": turn})
+        body = {"name": self.name, "run_id": run_id, "artifact": "model"}
+        version = self._post("/api/w/models", body)["version"]
+        ledger.versions[version] = run_id
+        body = {"version": version, "stage": "production"}
+        self._change("production", self.name, "", version, f"/api/w/models/{self.name}/promote", body)
+        self._change("end", run_id, "", "completed", f"{base}/end", {"status": "completed"})
+
+
+def test_every_acknowledged_write_is_found_after_a_kill_and_nothing_is_half_there(
+    serve: Callable[..., Running], data: Path
+) -> None:
+    chance = random.Random(4)
+    ledgers: dict[str, Ledger] = {}
+    server = serve()
+    for turn in range(ROUNDS):
+        enough = threading.Semaphore(0)
+        writers = [Writer(server.url, f"w{turn}-{number}", enough.release) for number in range(WRITERS)]
+        for writer in writers:
+            writer.start()
+        for _ in range(chance.randrange(40, 250)):
+            assert enough.acquire(timeout=PATIENCE_SECONDS), [writer.fault for writer in writers]
+        server.kill()
+        for writer in writers:
+            writer.join(PATIENCE_SECONDS)
+            assert writer.fault is None and not writer.is_alive()
+            ledgers[writer.name] = writer.ledger
+        server = serve()
+        for name in (each.name for each in writers):
+            check(server.url, name, ledgers[name])
+    for name, ledger in ledgers.items():
+        check(server.url, name, ledger)
+    assert requests.get(f"{server.url}/api/health").json()["damaged"] == 0
+    assert list((data / "runs/.incoming").iterdir()) == []
+    assert list(data.rglob("*.tmp")) == []
+    assert server.stop() == 0
+
+
+def check(url: str, name: str, ledger: Ledger) -> None:
+    """Whether all of a writer's acknowledged writes are there, and of the others nothing by half."""
+    session = requests.Session()
+    listed = {run["id"]: run for run in session.get(f"{url}/api/runs?experiment={name}&limit=1000").json()}
+    assert listed.keys() >= ledger.runs.keys() and len(listed) <= len(ledger.runs) + 1
+    found: dict[tuple[str, str, str], Any] = {}
+    for run_id in listed:
+        run = session.get(f"{url}/api/runs/{run_id}").json()
+        assert (run["experiment"], run["name"], run["tags"]["first"]) == (name, run_id, True)
+        assert run["params"].items() >= ledger.params.get(run_id, {}).items()
+        counts = [run["metric_summary"].get(key, {"count": 0})["count"] for key in ("loss", "acc")]
+        acknowledged = ledger.points.get(run_id, 0)
+        assert counts in ([acknowledged] * 2, [acknowledged + 1] * 2)  # a request's points are all there, or none
+        found["tag", run_id, "turn"] = run["tags"].get("turn")
+        found["end", run_id, ""] = None if run["status"] == "running" else run["status"]
+        for artifact in run["artifacts"]:
+            content = session.get(f"{url}/api/artifacts/{artifact['id']}/download").content
+            found["artifact", run_id, artifact["name"]] = content
+            assert (artifact["sha256"], artifact["size"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    model = session.get(f"{url}/api/models/{name}").json()
+    versions = {version["version"]: version["run_id"] for version in model.get("versions", ())}
+    assert versions.items() >= ledger.versions.items() and len(versions) <= len(ledger.versions) + 1
+    assert sorted(versions) == list(range(1, len(versions) + 1))
+    for version in versions:
+        assert session.get(f"{url}/api/models/{name}/{version}/download").status_code == 200
+    found["production", name, ""] = model["model"]["production"] if versions else None
+    wrong = [key for key, allowed in ledger.may_be.items() if found.get(key) not in allowed]
+    assert wrong == []
