@@ -1,4 +1,5 @@
 # make run: the server on http://localhost:8080, data in ./artifacts.   make test: all tests.   make check: ruff and mypy.
+# make bench: what it costs, beside floors of its own.   make bench-peers: the same beside MLflow and trackio.
 # Each sets up what it needs in .venv the first time, and starts at once after that.
 
 PYTHON ?= python3
@@ -27,6 +28,14 @@ types: $(VENV)/ready-to-test
 
 bench: $(VENV)/ready-to-test
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
+# Beside MLflow and trackio, which get a virtual environment of their own (1 GB); what can't be installed is left out.
+bench-peers: $(VENV)/ready-to-test
+	@test -d .venv-peers || $(PYTHON) -m venv .venv-peers
+	@echo "installing mlflow and trackio into .venv-peers ..."
+	@for peer in mlflow trackio; do .venv-peers/bin/python -m pip install --quiet --upgrade --disable-pip-version-check $$peer || \
+		echo "$$peer can't be installed here; going on without it" >&2; done
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.peers .venv-peers/bin/python $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,300 @@
+"""This service, MLflow's server and trackio's, each told to do the same: what they are asked, in their own words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from servers import environment
+
+from . import wire
+from .gauges import resident_bytes
+
+_START_SECONDS = 90
+_PARAMS = {f"param_{number:02}": str(number) for number in range(20)}
+_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "lr")
+_POINTS = 100
+
+Points = Sequence[tuple[int, float]]
+
+
+class Service(ABC):
+    """A server in a process of its own, with its data in `folder`, and the requests that it understands."""
+
+    name: str
+    #: Points that one request may hold.
+    batch: int
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        """`python`: the interpreter that the service is installed for."""
+        self.python = python
+        self.folder = folder
+        self.folder.mkdir(parents=True)
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port: int = found.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_file(self) -> Path:
+        """What the server prints."""
+        return self.folder / "server.log"
+
+    def start(self) -> float:
+        """Start the server; the seconds until it answers. RuntimeError with what it printed when it doesn't."""
+        began = time.perf_counter()
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, env=environment(**self.variables()), start_new_session=True
+            )
+        while time.perf_counter() - began < _START_SECONDS and self._process.poll() is None:
+            with contextlib.suppress(OSError, wire.Refused), wire.Connection(self.url) as connection:
+                connection.ask(self.probe())
+                return time.perf_counter() - began
+            time.sleep(0.05)
+        raise RuntimeError(self.log_file.read_text(errors="replace")[-500:])
+
+    def stop(self) -> None:
+        """End the server and the workers that it started: the group of processes that is its own."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def memory(self) -> float:
+        """What the server and its workers hold, in bytes."""
+        assert self._process is not None
+        return sum(resident_bytes(pid) for pid in _with_children(self._process.pid))
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """How it is started."""
+
+    def variables(self) -> dict[str, str]:
+        """What it is told by its environment."""
+        return {}
+
+    @abstractmethod
+    def probe(self) -> bytes:
+        """A request that is answered once the server is up."""
+
+    @abstractmethod
+    def new_run(self, connection: wire.Connection) -> str:
+        """Start a run; its id."""
+
+    @abstractmethod
+    def one(self, run: str, step: int) -> bytes:
+        """One point of the metric "loss"."""
+
+    @abstractmethod
+    def many(self, run: str, points: Points) -> bytes:
+        """Points of the metric "loss", at most `batch`."""
+
+    @abstractmethod
+    def log_whole_run(self, connection: wire.Connection, number: int) -> None:
+        """A run of 20 params and 5 metrics with 100 points each, ended; the accuracy is another one for each number."""
+
+    @abstractmethod
+    def newest(self) -> bytes:
+        """The newest 100 runs."""
+
+    @abstractmethod
+    def ordered(self) -> bytes | None:
+        """The 100 runs with the greatest accuracy beyond a half; None where that can't be asked."""
+
+    @abstractmethod
+    def chart(self, run: str) -> bytes:
+        """1,000 points of the series "loss"."""
+
+    @abstractmethod
+    def upload(self, run: str, size: int) -> bytes | None:
+        """The head of an upload; None where none can be sent to the server as one body."""
+
+
+def _with_children(pid: int) -> list[int]:
+    found = [pid]
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += _with_children(int(child))
+    return found
+
+
+def _values(number: int, step: int) -> dict[str, float]:
+    share = (step + 1) / _POINTS
+    return dict.fromkeys(_METRICS, 1 / (step + 1.5)) | {"accuracy": number % 1000 / 1000 * share}
+
+
+class Ours(Service):
+    """This service."""
+
+    name = "chachaml-lite"
+    batch = 10_000
+
+    def command(self) -> list[str]:
+        data = str(self.folder / "store")
+        return [str(self.python), "-m", "chachaml_lite", "serve", "--port", str(self.port), "--data", data]
+
+    def probe(self) -> bytes:
+        return wire.get("/api/health")
+
+    def new_run(self, connection: wire.Connection) -> str:
+        run: str = connection.ask_json(wire.post("/api/w/runs", {"experiment": "bench"}))["id"]
+        return run
+
+    def one(self, run: str, step: int) -> bytes:
+        return wire.post(f"/api/w/runs/{run}/metrics", {"loss": 1 / (step + 1.5), "step": step})
+
+    def many(self, run: str, points: Points) -> bytes:
+        return wire.post(f"/api/w/runs/{run}/metrics", [{"loss": value, "step": step} for step, value in points])
+
+    def log_whole_run(self, connection: wire.Connection, number: int) -> None:
+        base = f"/api/w/runs/{self.new_run(connection)}"
+        connection.ask(wire.post(f"{base}/params", _PARAMS))
+        points = [{**_values(number, step), "step": step} for step in range(_POINTS)]
+        connection.ask(wire.post(f"{base}/metrics", points))
+        connection.ask(wire.post(f"{base}/end", {"status": "completed"}))
+
+    def newest(self) -> bytes:
+        return wire.get("/api/runs?limit=100")
+
+    def ordered(self) -> bytes | None:
+        return wire.get(f"/api/runs?order_by={quote('metrics.accuracy desc')}&limit=100")
+
+    def chart(self, run: str) -> bytes:
+        return wire.get(f"/api/runs/{run}/metrics?key=loss&max_points=1000")
+
+    def upload(self, run: str, size: int) -> bytes | None:
+        return wire.upload_head(f"/api/w/runs/{run}/artifacts?name=a", size)
+
+
+class MLflow(Service):
+    """MLflow's tracking server on SQLite, with one worker: its default of four stalls 40 ms a request (Nagle)."""
+
+    name = "MLflow"
+    batch = 1_000
+    _experiment = "0"
+
+    def command(self) -> list[str]:
+        store = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        files = ["--artifacts-destination", str(self.folder / "artifacts")]
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        return [str(self.python), "-m", "mlflow", "server", *store, *files, *where]
+
+    def variables(self) -> dict[str, str]:
+        return {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+    def probe(self) -> bytes:
+        return wire.get("/health")
+
+    def _post(self, what: str, value: Any) -> bytes:
+        return wire.post(f"/api/2.0/mlflow/{what}", value)
+
+    def new_run(self, connection: wire.Connection) -> str:
+        asked = {"experiment_id": self._experiment, "start_time": _now_ms()}
+        run: str = connection.ask_json(self._post("runs/create", asked))["run"]["info"]["run_id"]
+        return run
+
+    def one(self, run: str, step: int) -> bytes:
+        point = {"key": "loss", "value": 1 / (step + 1.5), "timestamp": _now_ms(), "step": step}
+        return self._post("runs/log-metric", {"run_id": run, **point})
+
+    def many(self, run: str, points: Points) -> bytes:
+        at = _now_ms()
+        metrics = [{"key": "loss", "value": value, "timestamp": at, "step": step} for step, value in points]
+        return self._post("runs/log-batch", {"run_id": run, "metrics": metrics})
+
+    def log_whole_run(self, connection: wire.Connection, number: int) -> None:
+        run, at = self.new_run(connection), _now_ms()
+        metrics = [
+            {"key": key, "value": value, "timestamp": at, "step": step}
+            for step in range(_POINTS)
+            for key, value in _values(number, step).items()
+        ]
+        params = [{"key": key, "value": value} for key, value in _PARAMS.items()]
+        connection.ask(self._post("runs/log-batch", {"run_id": run, "metrics": metrics, "params": params}))
+        connection.ask(self._post("runs/update", {"run_id": run, "status": "FINISHED", "end_time": _now_ms()}))
+
+    def newest(self) -> bytes:
+        return self._search(order_by=["attributes.start_time DESC"])
+
+    def ordered(self) -> bytes | None:
+        return self._search(order_by=["metrics.accuracy DESC"], filter="metrics.accuracy > 0.5")
+
+    def _search(self, **more: Any) -> bytes:
+        return self._post("runs/search", {"experiment_ids": [self._experiment], "max_results": 100, **more})
+
+    def chart(self, run: str) -> bytes:
+        fields = f"run_ids={run}&metric_key=loss&max_results=1000"
+        return wire.get(f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?{fields}")
+
+    def upload(self, run: str, size: int) -> bytes | None:
+        return wire.upload_head(f"/api/2.0/mlflow-artifacts/artifacts/{run}/a", size, "PUT")
+
+
+class Trackio(Service):
+    """trackio's dashboard server, to which its client sends what it has gathered."""
+
+    name = "trackio"
+    batch = 10_000
+    _token = "benchmark"
+    _project = "bench"
+    _runs = 0
+
+    def command(self) -> list[str]:
+        show = f"import trackio; trackio.show(open_browser=False, block_thread=True, server_port={self.port})"
+        return [str(self.python), "-c", show]
+
+    def variables(self) -> dict[str, str]:
+        return {"TRACKIO_DIR": str(self.folder / "store"), "TRACKIO_WRITE_TOKEN": self._token, "HF_HUB_OFFLINE": "1"}
+
+    def probe(self) -> bytes:
+        return wire.get("/version")
+
+    def _post(self, what: str, **fields: Any) -> bytes:
+        return wire.post(f"/api/{what}", {"kwargs": fields}, {"X-Trackio-Write-Token": self._token})
+
+    def new_run(self, connection: wire.Connection) -> str:
+        self._runs += 1
+        return f"run-{self._runs}"
+
+    def _entry(self, run: str, step: int, metrics: dict[str, float], **more: Any) -> dict[str, Any]:
+        return {"project": self._project, "run": run, "run_id": run, "metrics": metrics, "step": step, **more}
+
+    def one(self, run: str, step: int) -> bytes:
+        return self._post("bulk_log", logs=[self._entry(run, step, {"loss": 1 / (step + 1.5)})], hf_token=None)
+
+    def many(self, run: str, points: Points) -> bytes:
+        logs = [self._entry(run, step, {"loss": value}) for step, value in points]
+        return self._post("bulk_log", logs=logs, hf_token=None)
+
+    def log_whole_run(self, connection: wire.Connection, number: int) -> None:
+        run = self.new_run(connection)
+        logs = [self._entry(run, step, _values(number, step), config=_PARAMS) for step in range(_POINTS)]
+        connection.ask(self._post("bulk_log", logs=logs, hf_token=None))
+
+    def newest(self) -> bytes:
+        return self._post("get_runs_for_project", project=self._project)
+
+    def ordered(self) -> bytes | None:
+        return None
+
+    def chart(self, run: str) -> bytes:
+        fields = {"project": self._project, "run": run, "run_id": run, "metric_name": "loss", "max_points": 1000}
+        return self._post("get_metric_values", **fields)
+
+    def upload(self, run: str, size: int) -> bytes | None:
+        return None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
