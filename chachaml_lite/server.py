@@ -21,7 +21,7 @@ from waitress.server import BaseWSGIServer, create_server
 
 from .app import create_app
 from .config import Config
-from .receiving import channel_class
+from .connections import channel_class
 from .store.store import Store
 from .tracking.tracker import Tracker
 

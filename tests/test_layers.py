@@ -25,8 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tracking": {"store", "errors", "strict_json"},
     "web": {"tracking", "errors", "strict_json"},
     "app": {"", "config", "tracking", "web"},
-    "receiving": {"store", "strict_json"},
-    "server": {"app", "config", "receiving", "store", "tracking"},
+    "connections": {"store", "strict_json"},
+    "server": {"app", "config", "connections", "store", "tracking"},
     "cli": {"", "config", "errors", "server"},
     "__main__": {"cli"},
 }
@@ -35,7 +35,7 @@ OUTSIDE = {
     "flask": {"web", "app"},
     "werkzeug": {"web"},
     "jinja2": {"web"},
-    "waitress": {"receiving", "server"},
+    "waitress": {"connections", "server"},
     "click": {"cli"},
 }
 #: Modules by which files are touched, and who may import them.

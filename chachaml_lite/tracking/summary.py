@@ -73,8 +73,11 @@ class SeriesSummary:
     def copy(self) -> SeriesSummary:
         """Another one of the same content."""
         made = SeriesSummary.__new__(SeriesSummary)
-        for field in SeriesSummary.__slots__:
-            setattr(made, field, getattr(self, field))
+        made.count, made.nonfinite = self.count, self.nonfinite
+        made.first, made.first_step = self.first, self.first_step
+        made.last, made.last_step = self.last, self.last_step
+        made.min, made.min_step = self.min, self.min_step
+        made.max, made.max_step = self.max, self.max_step
         return made
 
     def public(self) -> dict[str, Any]:

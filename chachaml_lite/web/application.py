@@ -19,6 +19,8 @@ from .answers import PAGE_POLICY
 from .context import services_of
 
 _PROTECTION = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+#: Where the request's environment holds the ETag of its answer, as `validators` made it.
+ETAG = "chachaml_lite.etag"
 _POLICY = "Content-Security-Policy"
 
 
@@ -37,6 +39,8 @@ class Application(Flask):
             if not self._quiet:
                 _log(environ, status, started)
             headers += _PROTECTION
+            if ETAG in environ and status[:3] in ("200", "304"):
+                headers += [("ETag", f'"{environ[ETAG]}"'), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
             if not any(name == _POLICY for name, _ in headers):
                 headers.append((_POLICY, PAGE_POLICY))
             return start_response(status, headers, exc_info)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
+from .application import ETAG
 from .context import services
 
 #: What has one of its own (the sha256 of the bytes), or must not be kept: a probe, a page with a form.
@@ -24,7 +25,6 @@ _OF_ONE_RUN = frozenset({"artifacts.list_artifacts", "runs.get_datasets", "runs.
 def install(app: Flask) -> None:
     """Answer every conditional GET of `app`; behind the guard, for a 304 tells something too."""
     app.before_request(_unless_known)
-    app.after_request(_name)
 
 
 def _unless_known() -> Response | None:
@@ -34,8 +34,9 @@ def _unless_known() -> Response | None:
     if stored is None:
         return None
     asked = (request.full_path, request.headers.get("Accept", ""), request.host, services().version)
-    g.etag = hashlib.blake2b("\n".join((*asked, stored)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    if not request.if_none_match.contains_weak(g.etag):
+    etag = hashlib.blake2b("\n".join((*asked, stored)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    request.environ[ETAG] = etag
+    if not request.if_none_match.contains_weak(etag):
         return None
     answer = Response(status=304)
     del answer.headers["Content-Type"]
@@ -48,11 +49,3 @@ def _stored() -> str | None:
         run = tracker.catalog.run((request.view_args or {})["run_id"])
         return None if run is None else repr(run.stamps)
     return f"{tracker.catalog.version()} {tracker.registry.version()}"
-
-
-def _name(answer: Response) -> Response:
-    if "etag" in g and answer.status_code in (200, 304):
-        answer.set_etag(g.etag)
-        answer.headers["Cache-Control"] = "no-cache"
-        answer.vary.add("Accept")
-    return answer
