@@ -7,9 +7,12 @@ import errno
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from servers import PATIENCE_SECONDS
 
 _PAGE_BYTES = 4096
 
@@ -50,15 +53,30 @@ def mounted(path: Path, size: str) -> Iterator[Disk]:
 def read_only(path: Path) -> Iterator[None]:
     """A folder that can only be read while the block lasts, as when the kernel finds a fault on a disk.
 
-    What is open goes on as it was: a disk with a file that is open to write can't be remounted, so the folder is
-    mounted read-only on top of itself.
+    A disk with a file that is open to write can't be remounted, so the folder is mounted read-only on top of itself.
+    What is open already would go on as it was, which it doesn't after a fault: so the metrics files that a server keeps
+    open for a second after the last point are waited for.
     """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _open_metrics(path):
+        assert time.monotonic() < deadline, "a metrics file stays open"
+        time.sleep(0.02)
     _as_root("mount", "--bind", str(path), str(path))
     try:
         _as_root("mount", "-o", "remount,bind,ro", str(path))
         yield
     finally:
         _as_root("umount", str(path))
+
+
+def _open_metrics(path: Path) -> list[str]:
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            target = str(link.readlink())
+            if target.startswith(str(path)) and target.endswith("/metrics.jsonl"):
+                found.append(target)
+    return found
 
 
 def _as_root(*command: str) -> None:
