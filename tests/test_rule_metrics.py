@@ -1,0 +1,103 @@
+"""What points add up to, for any points in any order: held against a few lines that say it plainly."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chachaml_lite.tracking.summary import number_from, spelled
+
+SPELLED = {"NaN", "Infinity", "-Infinity"}
+VALUES = st.integers(-3, 3) | st.sampled_from(["NaN", "Infinity", "-Infinity", 0.5, -0.5, 1e308, -1e308, 2**70])
+#: A key, a value, a step, in the order of arrival.
+POINTS = st.lists(st.tuples(st.sampled_from("ab"), VALUES, st.integers(-3, 3)), min_size=1, max_size=40)
+a_client_for_all = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def logged(client: FlaskClient, points: list[tuple[str, Any, int]], cut: int) -> str:
+    """A run with these points, sent in two requests."""
+    run_id: str = client.post("/api/w/runs", json={"experiment": "x"}).get_json()["id"]
+    for part in (points[:cut], points[cut:]):
+        batch = [{key: value, "step": step} for key, value, step in part]
+        answer = client.post(f"/api/w/runs/{run_id}/metrics", json=batch)
+        assert answer.get_json() == {"ok": True, "logged": len(part)}
+    return run_id
+
+
+def summary_of(series: list[tuple[Any, int]]) -> dict[str, Any]:
+    """The summary of values and steps in the order of arrival, as the contract says it."""
+    steps = [step for _, step in series]
+    finite = [value for value, _ in series if value not in SPELLED]
+    return {
+        "count": len(series),
+        "first": next(value for value, step in series if step == min(steps)),
+        "last": next(value for value, step in reversed(series) if step == max(steps)),
+        "min": min(finite, default=None),
+        "max": max(finite, default=None),
+        "last_step": max(steps),
+        "nonfinite": len(series) - len(finite),
+    }
+
+
+@a_client_for_all
+@given(POINTS, st.integers(0, 40))
+def test_a_summary_is_that_of_all_points_however_they_came(
+    make_app: Callable[..., Flask], points: list[tuple[str, Any, int]], cut: int
+) -> None:
+    client = make_app().test_client()
+    run_id = logged(client, points, cut)
+    keys = dict.fromkeys(key for key, _, _ in points)
+    expected = {key: summary_of([(value, step) for name, value, step in points if name == key]) for key in keys}
+    assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] == expected
+    client.post(f"/api/w/runs/{run_id}/end")
+    client = make_app().test_client()  # from the file that the end has left
+    assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] == expected
+    assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+@a_client_for_all
+@given(POINTS, st.integers(0, 40), st.integers(-4, 4), st.integers(1, 30))
+def test_a_series_is_all_of_its_points_and_a_thinned_one_a_part_of_it(
+    client: FlaskClient, points: list[tuple[str, Any, int]], cut: int, since: int, max_points: int
+) -> None:
+    run_id = logged(client, points, cut)
+    for query in ({}, {"since_step": since}):
+        shown = client.get(f"/api/runs/{run_id}/metrics", query_string=query).get_json()
+        thin = client.get(f"/api/runs/{run_id}/metrics", query_string={**query, "max_points": max_points}).get_json()
+        for key in {key for key, _, _ in points}:
+            mine = [(step, value) for name, value, step in points if name == key]
+            wanted = [point for point in sorted(mine, key=lambda point: point[0]) if not query or point[0] > since]
+            assert shown[key]["total"] == thin[key]["total"] == len(mine)
+            assert [(point["step"], point["value"]) for point in shown[key]["points"]] == wanted
+            last = sorted(dict(wanted).items())
+            kept = [(point["step"], point["value"]) for point in thin[key]["points"]]
+            assert len(kept) <= max_points
+            assert kept == [point for point in last if point in kept]
+            if len(last) <= max_points:
+                assert kept == last
+            finite = [value for _, value in last if value not in SPELLED]
+            if max_points >= 5 and finite:
+                assert {min(finite), max(finite)} <= {value for _, value in kept}
+                assert (kept[0], kept[-1]) == (last[0], last[-1])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (1.5, 1.5), (2**70, 2**70)]
+)
+def test_a_number_that_json_does_not_have_is_spelled_and_read_again(value: float, text: object) -> None:
+    assert spelled(value) == text
+    assert json.loads(json.dumps(text, allow_nan=False)) == text
+    assert repr(number_from(text)) == repr(value)
+
+
+@pytest.mark.parametrize("value", [None, True, False, "nan", "inf", "1", "", [1], {"a": 1}])
+def test_anything_else_is_no_number(value: object) -> None:
+    assert number_from(value) is None
