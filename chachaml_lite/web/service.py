@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
+from functools import cache
+from typing import Any
+
 from flask import Blueprint, Response, render_template, request
 
+from .. import strict_json
 from . import answers
 from .context import for_commands, services, tracker
 from .queries import Query
@@ -25,6 +30,24 @@ def health() -> Response:
     answer = answers.json_answer(body)
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+@service.get("/api/openapi.json")
+def description() -> Response:
+    """The API in OpenAPI 3.1."""
+    Query(())
+    return answers.json_answer(_described(services().version))
+
+
+@cache
+def _described(version: str) -> dict[str, Any]:
+    """The document that lies beside this module, as that of a server of this version."""
+    content = pkgutil.get_data(__package__, "openapi.json")
+    if content is None:
+        raise AssertionError("the package lacks its openapi.json")
+    document: dict[str, Any] = strict_json.loads(content)
+    document["info"]["version"] = version
+    return document
 
 
 @service.get("/")
