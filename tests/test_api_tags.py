@@ -1,0 +1,233 @@
+"""Tags, notes and data sets over HTTP, in both spellings: facts that may still be written after a run's end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from snapshots import files_of
+
+LogRun = Callable[..., str]
+
+
+def tags_of(client: FlaskClient, run_id: str) -> Any:
+    tags = client.get(f"/api/tags/{run_id}").get_json()
+    assert client.get(f"/api/runs/{run_id}").get_json()["tags"] == tags
+    return tags
+
+
+# -- tags
+
+
+@pytest.mark.parametrize(
+    "value", ["text", "", "größe\n大", 5, -1.5, 2**60, 1e308, True, False, "true", "5", "null", "<b>", "x" * 10_000]
+)
+def test_a_tag_is_a_string_a_number_or_a_boolean_and_stays_one(
+    client: FlaskClient, log_run: LogRun, value: Any
+) -> None:
+    started_with, set_whole, set_alone = log_run(tags={"t": value}), log_run(), log_run()
+    assert client.post(f"/api/w/runs/{set_whole}/tags", json={"t": value}).get_json() == {"ok": True}
+    assert client.post(f"/api/tags/{set_alone}", json={"key": "t", "value": value}).get_json() == {"ok": True}
+    for run_id in (started_with, set_whole, set_alone):
+        assert repr(tags_of(client, run_id)) == repr({"t": value})
+
+
+def test_a_tag_may_change_and_null_removes_it_and_others_stay(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(tags={"a": 1, "b": 2, "c": 3})
+    assert client.post(f"/api/w/runs/{run_id}/tags", json={"a": "one", "b": None, "d": True}).status_code == 200
+    assert tags_of(client, run_id) == {"a": "one", "c": 3, "d": True}
+    assert client.post(f"/api/tags/{run_id}", json={"key": "c", "value": None}).status_code == 200
+    assert client.post(f"/api/tags/{run_id}", json={"key": "never", "value": None}).status_code == 200
+    assert tags_of(client, run_id) == {"a": "one", "d": True}
+    assert log_run(id="nulls", tags={"a": None, "b": 1}) == "nulls"
+    assert tags_of(client, "nulls") == {"b": 1}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (True, 1), (1, 1.0), (0, False), ("1", 1)])
+def test_a_change_of_type_alone_is_a_change(client: FlaskClient, log_run: LogRun, before: Any, after: Any) -> None:
+    run_id = log_run(tags={"t": before})
+    client.post(f"/api/w/runs/{run_id}/tags", json={"t": after})
+    assert repr(tags_of(client, run_id)) == repr({"t": after})
+
+
+@pytest.mark.parametrize(
+    "bad", [{"x": []}, {"x": {}}, {"x": [1]}, {"": 1}, {"a\n": 1}, {"k" * 251: 1}, {"x": {"nested": 1}}]
+)
+def test_one_bad_tag_and_none_is_stored(client: FlaskClient, log_run: LogRun, data: Path, bad: dict[str, Any]) -> None:
+    run_id = log_run(tags={"a": 1})
+    before = files_of(data)
+    for body in ({"a": 2, **bad}, {**bad, "new": 1}):
+        answer = client.post(f"/api/w/runs/{run_id}/tags", json=body)
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
+    for key, value in bad.items():
+        assert client.post(f"/api/tags/{run_id}", json={"key": key, "value": value}).status_code == 400
+    assert client.post("/api/w/runs", json={"experiment": "x", "tags": bad}).status_code == 400
+    assert files_of(data) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"key": "a"}, "'value' is missing"),
+        ({"value": 1}, "'key' is missing"),
+        ({"key": 1, "value": 1}, "'key' must be a string"),
+        ({"key": None, "value": 1}, "'key' must be a string"),
+        ({"key": "a", "value": 1, "extra": 1}, "unknown field 'extra'"),
+        ({"a": 1}, "unknown field 'a'"),
+    ],
+)
+def test_chachamls_own_spelling_takes_a_key_and_a_value(
+    client: FlaskClient, log_run: LogRun, body: Any, names: str
+) -> None:
+    run_id = log_run()
+    answer = client.post(f"/api/tags/{run_id}", json=body)
+    assert answer.status_code == 400
+    assert names in answer.get_json()["detail"]
+    assert tags_of(client, run_id) == {}
+
+
+# -- the note
+
+
+@pytest.mark.parametrize("path", ["/api/w/runs/{}/note", "/api/note/{}"])
+def test_a_note_is_replaced_whole_in_either_spelling(client: FlaskClient, log_run: LogRun, path: str) -> None:
+    run_id = log_run()
+    assert client.get(f"/api/runs/{run_id}").get_json()["note"] is None
+    for note in ("# Überschrift\n\n* a\n* <script>", "x" * 100_000, "short"):
+        answer = client.post(path.format(run_id), json={"note": note})
+        assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
+        assert client.get(f"/api/runs/{run_id}").get_json()["note"] == note
+    assert client.post(path.format(run_id), json={"note": ""}).status_code == 200
+    assert client.get(f"/api/runs/{run_id}").get_json()["note"] is None
+
+
+@pytest.mark.parametrize("path", ["/api/w/runs/{}/note", "/api/note/{}"])
+@pytest.mark.parametrize("body", [{}, {"note": None}, {"note": 5}, {"note": ["a"]}, {"note": "x", "format": "md"}, "x"])
+def test_a_note_of_another_form_is_400(client: FlaskClient, log_run: LogRun, path: str, body: Any) -> None:
+    run_id = log_run()
+    client.post(path.format(run_id), json={"note": "kept"})
+    assert client.post(path.format(run_id), json=body).status_code == 400
+    assert client.get(f"/api/runs/{run_id}").get_json()["note"] == "kept"
+
+
+# -- data sets
+
+WHOLE = {
+    "role": "train",
+    "n_rows": 150,
+    "n_cols": 4,
+    "features": ["sepal length", "größe"],
+    "hash": "sha256:abc",
+    "source": "s3://bucket/iris.csv",
+}
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        WHOLE,
+        {"role": "test"},
+        {"n_rows": 0},
+        {"n_cols": 2**40},
+        {"features": {"a": "float", "b": ["x", "y"]}},
+        {"features": []},
+        {"hash": ""},
+        {"source": "iris.csv"},
+    ],
+)
+def test_a_data_set_is_shown_as_logged(client: FlaskClient, log_run: LogRun, dataset: dict[str, Any]) -> None:
+    run_id = log_run()
+    answer = client.post(f"/api/w/runs/{run_id}/datasets", json=dataset)
+    assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [dataset]
+    assert client.get(f"/api/runs/{run_id}").get_json()["datasets"] == [dataset]
+
+
+def test_data_sets_add_up_and_one_sent_again_is_not_added_twice(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    for dataset in (WHOLE, {**WHOLE, "role": "test"}, WHOLE, {**WHOLE, "role": None}):
+        assert client.post(f"/api/w/runs/{run_id}/datasets", json=dataset).status_code == 200
+    without_role = {key: value for key, value in WHOLE.items() if key != "role"}
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [WHOLE, {**WHOLE, "role": "test"}, without_role]
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({}, "at least one of role, n_rows, n_cols, features, hash, source"),
+        ({"role": None}, "at least one of"),
+        ({"rows": 5}, "unknown field 'rows'"),
+        ({**WHOLE, "extra": 1}, "unknown field 'extra'"),
+        ({"role": 5}, "role must be a string"),
+        ({"n_rows": -1}, "n_rows must be a whole number"),
+        ({"n_rows": 1.5}, "n_rows must be a whole number"),
+        ({"n_rows": True}, "n_rows must be a whole number"),
+        ({"n_cols": "4"}, "n_cols must be a whole number"),
+        ({"features": "a,b"}, "features must be an array"),
+        ({"features": 4}, "features must be an array"),
+        ({"hash": 5}, "hash must be a string"),
+        ({"source": ["a"]}, "source must be a string"),
+        ([WHOLE], "a JSON object"),
+    ],
+)
+def test_a_data_set_of_another_form_is_400(client: FlaskClient, log_run: LogRun, body: Any, names: str) -> None:
+    run_id = log_run()
+    answer = client.post(f"/api/w/runs/{run_id}/datasets", json=body)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
+    assert names in answer.get_json()["detail"]
+    assert client.get(f"/api/datasets/{run_id}").get_json() == []
+
+
+# -- all of them
+
+
+def test_tags_note_and_data_sets_can_be_written_after_the_end(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(end="failed")
+    ended = client.get(f"/api/runs/{run_id}").get_json()
+    for path, body in (
+        (f"/api/w/runs/{run_id}/tags", {"a": 1}),
+        (f"/api/tags/{run_id}", {"key": "b", "value": 2}),
+        (f"/api/w/runs/{run_id}/note", {"note": "x"}),
+        (f"/api/note/{run_id}", {"note": "y"}),
+        (f"/api/w/runs/{run_id}/datasets", {"role": "train"}),
+    ):
+        assert client.post(path, json=body).status_code == 200
+    run = client.get(f"/api/runs/{run_id}").get_json()
+    assert (run["tags"], run["note"], run["datasets"]) == ({"a": 1, "b": 2}, "y", [{"role": "train"}])
+    assert (run["status"], run["end_time"]) == ("failed", ended["end_time"])
+
+
+def test_what_says_nothing_new_writes_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    run_id = log_run(tags={"a": 1})
+    client.post(f"/api/note/{run_id}", json={"note": "x"})
+    client.post(f"/api/w/runs/{run_id}/datasets", json=WHOLE)
+    meta = data / "runs" / run_id / "meta.json"
+    before = meta.stat().st_ino, meta.read_bytes()
+    for path, body in (
+        (f"/api/w/runs/{run_id}/tags", {"a": 1}),
+        (f"/api/w/runs/{run_id}/tags", {}),
+        (f"/api/w/runs/{run_id}/tags", {"never": None}),
+        (f"/api/note/{run_id}", {"note": "x"}),
+        (f"/api/w/runs/{run_id}/datasets", WHOLE),
+    ):
+        assert client.post(path, json=body).status_code == 200
+    assert (meta.stat().st_ino, meta.read_bytes()) == before
+
+
+def test_what_others_have_put_into_meta_json_is_kept(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    run_id = log_run()
+    path = data / "runs" / run_id / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mine": {"a": [1]}}))
+    client.post(f"/api/w/runs/{run_id}/tags", json={"a": 1})
+    client.post(f"/api/w/runs/{run_id}/end")
+    assert json.loads(path.read_text())["mine"] == {"a": [1]}
+
+
+@pytest.mark.parametrize("path", ["/api/tags/unknown", "/api/datasets/unknown"])
+def test_those_of_an_unknown_run_are_404(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
