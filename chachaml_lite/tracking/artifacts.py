@@ -10,9 +10,9 @@ from ..store import disk_names
 from ..store.blobs import InTheWay
 from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
-from .catalog import Run
 from .names import check_artifact_name, shown
 from .records import ARTIFACTS, META, Artifact, Artifacts
+from .run import Run
 from .tracker import Tracker
 
 # Python's own table alone: what the machine's /etc/mime.types adds would make answers differ by machine.

@@ -1,4 +1,4 @@
-"""The runs of a store as they are on disk now, each part kept in memory while its file is the one that was read.
+"""The runs of a store as they are on disk now: which there are, in which order, and what changed.
 
 A run that is copied in, changed by hand or removed behind the server's back is seen on the next request. What is
 checked for that, and what it costs:
@@ -19,137 +19,18 @@ import threading
 import time
 from typing import Any
 
-from ..errors import StorageFault
-from ..store.reading import NO_FILE, Stamp
+from ..store.reading import Stamp
 from ..store.store import Store
 from .names import is_run_id
-from .records import ARTIFACTS, FILES, META, PARAMS, SUMMARY, Artifacts, Kept, keep_summary, read_part
-from .summary import Summary
+from .records import META
+from .run import ALL_PARTS, Run
 
 log = logging.getLogger(__name__)
 
-_ALL = (META, PARAMS, SUMMARY, ARTIFACTS)
+#: The fields by which runs are grouped.
+_GROUPED = ("experiment", "parent_run_id")
 #: Beyond so many changed runs the order is made anew, not mended.
 _MANY = 500
-
-
-#: Held for the two assignments by which a run gets a part, never longer: one for all runs, for it costs 100 bytes each.
-_keeping = threading.Lock()
-
-
-class Run:
-    """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
-
-    __slots__ = ("_good_meta", "_kept", "_stamps", "_store", "epoch", "id", "key", "parent_id")
-
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store = store
-        self.id = run_id
-        self._stamps: list[Stamp] = [NO_FILE] * 4
-        self._kept: list[Kept | None] = [None] * 4
-        self._good_meta: dict[str, Any] = {}
-        #: Another number whenever metrics.jsonl was changed by anybody but us: within one, it has only grown.
-        self.epoch = 0
-        #: Where the run stands among all (by start time, then id); None while it is no good run.
-        self.key: tuple[int, str] | None = None
-        #: Under whose children the catalog has it.
-        self.parent_id: str | None = None
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """meta.json; the last good one, should the run be removed or damaged while somebody works with it."""
-        meta: dict[str, Any] | None = self.part(META).value
-        return self._good_meta if meta is None else meta
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """params.json; none where there is no such file."""
-        params: dict[str, Any] = self.part(PARAMS).value
-        return params
-
-    @property
-    def summary(self) -> Summary:
-        """What the run's points add up to, by key."""
-        summary: Summary = self.part(SUMMARY).value
-        return summary
-
-    @property
-    def artifacts(self) -> Artifacts:
-        """The run's artifacts by name."""
-        artifacts: Artifacts = self.part(ARTIFACTS).value
-        return artifacts
-
-    @property
-    def last_write_ms(self) -> int:
-        """When one of the run's files was last written, in ms since 1970, by the file system's clock."""
-        return max(stamp.mtime_ns for stamp in self._stamps) // 1_000_000
-
-    @property
-    def stamps(self) -> tuple[Stamp, ...]:
-        """The state of the run's files: the same as long as nothing was written."""
-        return tuple(self._stamps)
-
-    def part(self, number: int) -> Kept:
-        """A part with its stamp and its damage."""
-        kept = self._kept[number]
-        if kept is not None and kept.stamp == self._stamps[number]:
-            return kept
-        if number != SUMMARY:
-            return self._read(number)
-        # Points may be many: whoever is just adding some has them added up already when the lock is free.
-        with self._store.locked_run(self.id):
-            self.look((SUMMARY,))
-            kept = self._kept[SUMMARY]
-            return kept if kept is not None and kept.stamp == self._stamps[SUMMARY] else self._read(SUMMARY)
-
-    def _read(self, number: int) -> Kept:
-        before = self._kept[number]
-        if number == SUMMARY:
-            self.epoch += 1
-        kept = read_part(self._store, self.id, number, self._stamps[number])
-        if kept.damage and not (before and before.damage == kept.damage):
-            log.warning("run %r is damaged: %s", self.id, kept.damage)
-        with _keeping:
-            # Not where something was put here meanwhile: a writer's next step would build on what is old by now.
-            if self._kept[number] is before:
-                # Should the file have changed since it was looked at, what was read is the newer.
-                self._stamps[number] = kept.stamp
-                self._kept[number] = kept
-                if number == META and kept.value is not None:
-                    self._good_meta = kept.value
-        if number == SUMMARY and not kept.is_stored and self.part(META).value and self.meta["status"] != "running":
-            keep_summary(self._store, self.id, kept)
-        return kept
-
-    def look(self, numbers: tuple[int, ...] = _ALL) -> bool:
-        """Look at the files behind some parts; whether one isn't what it was."""
-        changed = False
-        for number in numbers:
-            stamp = self._store.runs.stamp(self.id, FILES[number])
-            if stamp != self._stamps[number]:
-                self._stamps[number] = stamp
-                changed = True
-        return changed
-
-    def put(self, number: int, value: Any, stamp: Stamp) -> None:
-        """Keep what was just written to a part's file."""
-        with _keeping:
-            kept = self._kept[number]
-            self._stamps[number] = stamp
-            self._kept[number] = Kept(stamp, value, kept.damage if kept else None)
-            if number == META:
-                self._good_meta = value
-
-    def refuse_damaged(self, number: int) -> None:
-        """Raise StorageFault where a write would build on a file that can't be believed."""
-        damage = self.part(number).damage
-        if damage:
-            raise StorageFault(f"{damage}, so nothing is written to it; mend or move that file of the run first")
-
-    def damage(self) -> str | None:
-        """What is wrong with the run's files; None when nothing is. Reads all of them."""
-        numbers = _ALL if self.part(META).value is not None else (META,)
-        return "; ".join(text for number in numbers if (text := self.part(number).damage)) or None
 
 
 class Catalog:
@@ -164,7 +45,8 @@ class Catalog:
         self._strays: frozenset[str] = frozenset()
         self._lock = threading.RLock()  # for what is about all runs: which there are, and their order
         self._order: list[tuple[int, str]] = []
-        self._children: dict[str, set[str]] = {}
+        #: The ids of the runs that have something in common, by field and value: those most asked for.
+        self._groups: dict[tuple[str, str], set[str]] = {}
         self._unseen: set[str] = set()
         self._unwatched: set[str] = set()
         self._changes = 0
@@ -172,7 +54,7 @@ class Catalog:
 
     # -- one run
 
-    def run(self, run_id: str, numbers: tuple[int, ...] = _ALL) -> Run | None:
+    def run(self, run_id: str, numbers: tuple[int, ...] = ALL_PARTS) -> Run | None:
         """A run, with the files behind these parts looked at now; None where there is no good one."""
         if run_id not in self.ids() or not is_run_id(run_id):
             return None
@@ -216,10 +98,15 @@ class Catalog:
                     self._take_ids(found.folders, found.strays)
         return self._ids
 
-    def newest(self) -> list[Run]:
-        """Every good run, newest first (by start time, then id, both descending), as they are on disk now."""
+    def newest(self, experiment: str | None = None) -> list[Run]:
+        """Every good run, or those of an experiment, as they are on disk now, newest first.
+
+        That is by start time, then id, both descending (the contract, section 3).
+        """
         with self._lock:
             self._refresh()
+            if experiment is not None:
+                return self._group("experiment", experiment)[::-1]
             return [self._runs[run_id] for _, run_id in reversed(self._order)]
 
     def page(self, offset: int, limit: int) -> tuple[list[Run], int]:
@@ -255,9 +142,7 @@ class Catalog:
         """The runs whose parent has this id, in the order in which they were started."""
         with self._lock:
             self._refresh()
-            return sorted(
-                (self._runs[child] for child in self._children.get(run_id, ())), key=lambda run: run.key or ()
-            )
+            return self._group("parent_run_id", run_id)
 
     def count(self) -> int:
         """The number of good runs."""
@@ -273,7 +158,7 @@ class Catalog:
             run = self._runs.pop(gone, None)
             if run is not None:
                 self._place(run, None)
-                self._adopt(run, None)
+                self._regroup(run, None)
             self._unwatched.discard(gone)
         self._unseen = (self._unseen | (folders - self._ids)) & folders - not_runs
         self._not_runs, self._strays = not_runs, strays
@@ -311,19 +196,28 @@ class Catalog:
             self._changes += 1
             if self._runs.get(run.id) is not run:
                 return  # removed meanwhile: it has no place among the others any more
-            self._adopt(run, None if meta is None else meta.get("parent_run_id"))
+            self._regroup(run, meta)
             if in_order:
                 self._place(run, key)
             else:
                 run.key = key
 
-    def _adopt(self, run: Run, parent_id: str | None) -> None:
-        if run.parent_id != parent_id:
-            if run.parent_id is not None:
-                self._children[run.parent_id].discard(run.id)
-            if parent_id is not None:
-                self._children.setdefault(parent_id, set()).add(run.id)
-            run.parent_id = parent_id
+    def _group(self, field: str, value: str) -> list[Run]:
+        return sorted(
+            (self._runs[run_id] for run_id in self._groups.get((field, value), ())), key=lambda run: run.key or ()
+        )
+
+    def _regroup(self, run: Run, meta: dict[str, Any] | None) -> None:
+        groups = tuple((field, meta[field]) for field in _GROUPED if meta.get(field) is not None) if meta else ()
+        if groups != run.groups:
+            for group in run.groups:
+                members = self._groups[group]
+                members.discard(run.id)
+                if not members:
+                    del self._groups[group]
+            for group in groups:
+                self._groups.setdefault(group, set()).add(run.id)
+            run.groups = groups
 
     def _place(self, run: Run, key: tuple[int, str] | None) -> None:
         if run.key == key:

@@ -86,8 +86,8 @@ def find_baseline(tracker: Tracker, run_id: str, baseline: str) -> str:
     if kind == "production":
         return get_version(tracker, name, "production").run_id
     if kind == "latest":
-        for run in tracker.catalog.newest():
-            if run.meta["experiment"] == name and run.meta["status"] == "completed" and run.id != run_id:
+        for run in tracker.catalog.newest(name):
+            if run.meta["status"] == "completed" and run.id != run_id:
                 return run.id
         raise NotFound("run", f"the experiment {shown(name)} has no other completed run to be the baseline")
     raise InvalidInput("baseline must be a run's id, production:MODEL, or latest:EXPERIMENT")

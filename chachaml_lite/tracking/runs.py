@@ -9,9 +9,9 @@ from typing import Any
 from .. import strict_json
 from ..errors import Conflict, InvalidInput
 from .artifacts import listed_artifacts
-from .catalog import Run
 from .names import check_name, check_run_id
 from .records import SUMMARY, keep_summary
+from .run import Run
 from .summary import spelled
 from .tags import TagValue, check_tags
 from .tracker import Tracker

@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import InvalidInput
-from .catalog import Run
 from .conditions import Condition
 from .names import shown
 from .records import STATUSES
+from .run import Run
 from .tracker import Tracker
 
 MAX_LIMIT = 1000
@@ -80,7 +80,7 @@ def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     """The runs on the page that is asked for, in order, and the number of all that match."""
     if query.is_plain and query.limit is not None:
         return tracker.catalog.page(query.offset, query.limit)
-    found = [run for run in tracker.catalog.newest() if _matches(run, query)]
+    found = [run for run in tracker.catalog.newest(query.experiment) if _matches(run, query)]
     if query.order_by is not None:
         found = _ordered(found, query.order_by)
     end = None if query.limit is None else query.offset + query.limit

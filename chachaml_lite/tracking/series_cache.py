@@ -7,8 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from ..store.store import Store
-from .catalog import Run
 from .records import SUMMARY
+from .run import Run
 from .series import RunSeries, Series
 
 #: Thinned series kept a run: those that the charts of a page or two ask for.

@@ -10,13 +10,12 @@ from typing import Any
 from ..errors import NotFound
 from ..store import layout
 from ..store.store import Store
-from .catalog import Catalog, Run
+from .catalog import Catalog
 from .clock import Clock
-from .records import ARTIFACTS, META, PARAMS, SUMMARY
+from .records import META
 from .registry import Registry
+from .run import ALL_PARTS, Run
 from .series_cache import SeriesCache
-
-_ALL = (META, PARAMS, SUMMARY, ARTIFACTS)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Tracker:
         """The tracker of an opened store, which keeps at most so many bytes of parsed series."""
         return cls(store, Catalog(store), Registry(store), SeriesCache(store, series_cache_bytes), Clock())
 
-    def run(self, run_id: str, parts: tuple[int, ...] = _ALL) -> Run:
+    def run(self, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""
         run = self.catalog.run(run_id, parts)
         if run is None:
