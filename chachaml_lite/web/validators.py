@@ -36,7 +36,8 @@ def _unless_known() -> Response | None:
     asked = (request.full_path, request.headers.get("Accept", ""), request.host, services().version)
     etag = hashlib.blake2b("\n".join((*asked, stored)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     request.environ[ETAG] = etag
-    if not request.if_none_match.contains_weak(etag):
+    # Not for "*", which any ETag satisfies: whether there is anything to be known has not been looked at yet.
+    if request.if_none_match.star_tag or not request.if_none_match.contains_weak(etag):
         return None
     answer = Response(status=304)
     del answer.headers["Content-Type"]
