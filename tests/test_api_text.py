@@ -146,6 +146,17 @@ def test_lines_of_points_are_as_metrics_jsonl_has_them(client: FlaskClient, log_
     ]
 
 
+def test_series_come_in_the_order_in_which_they_were_first_logged(client: FlaskClient, log_run: LogRun) -> None:
+    names = [f"{letter}{number}" for number in range(5) for letter in "zxy"]
+    run_id = log_run()
+    body = json.dumps([dict.fromkeys(names, 1), dict.fromkeys(reversed(names), 2)])  # Flask's own client would sort it
+    client.post(f"/api/w/runs/{run_id}/metrics", data=body, content_type="application/json")
+    lines = client.get(f"/api/runs/{run_id}/metrics?format=jsonl").text.splitlines()
+    assert [json.loads(line)["key"] for line in lines[::2]] == names
+    shown = client.get(f"/api/runs/{run_id}?format=md").text
+    assert re.findall(r"^\| `([zxy]\d)` \|", shown, re.MULTILINE) == names
+
+
 def test_lines_of_a_comparison_say_what_differs_first(client: FlaskClient, lists: dict[str, str]) -> None:
     lines = client.get(f"{lists['compare']}format=jsonl").text.splitlines()
     assert [json.loads(line) for line in lines] == [
