@@ -157,7 +157,9 @@ def fake_python(folder: Path, script: str) -> dict[str, str]:
     ("script", "told"),
     [
         (
-            'case "$1" in -V) echo Python 3.9.18;; *) exit 1;; esac',
+            'case "$1" in -V) echo Python 3.9.18; exit;; '
+            '-c) shift; set -- -c "import sys; sys.version_info = (3, 9, 18); $1";; esac; '
+            f'exec "{sys.executable}" "$@"',
             r".*3\.10 or newer.* Python 3\.9\.18;.*make PYTHON=",
         ),
         (
