@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 from array import array
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
@@ -49,10 +50,13 @@ def parsed_points(lines: bytes) -> tuple[list[StoredPoint], int]:
         records = _FAST.decode("[" + text.decode().replace("\n", ",") + "]")
         if len(records) == text.count(b"\n") + 1:
             points = list(map(_FIELDS, records))
-            keys, values, steps, timestamps = (set(map(type, column)) for column in zip(*points, strict=True))
-            if keys == {str} and values <= {float, int} and steps == {int} and timestamps == {int}:
-                return points, 0
-    except (ValueError, RecursionError, TypeError, KeyError):
+            keys, values, steps, timestamps = zip(*points, strict=True)
+            kinds = [set(map(type, column)) for column in (keys, values, steps, timestamps)]
+            if kinds[0] == {str} and kinds[1] <= {float, int} and kinds[2] == kinds[3] == {int}:
+                bounds = (min(steps), max(steps), min(timestamps), max(timestamps))
+                if all(bound in _INT64 for bound in bounds) and all(map(math.isfinite, values)):
+                    return points, 0
+    except (ValueError, RecursionError, TypeError, KeyError, OverflowError):
         pass
     found = [_parsed_point(line) for line in text.split(b"\n") if line.strip()]
     good = [point for point in found if point is not None]

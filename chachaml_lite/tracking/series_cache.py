@@ -61,9 +61,16 @@ class SeriesCache:
                     held.thinned.popitem(last=False)
         return found
 
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory all of this takes."""
+        with self._lock:
+            return sum(held.series.held_bytes for held in self._held.values())
+
     def _evict(self) -> None:
         with self._lock:
-            total = sum(held.series.held_bytes for held in self._held.values())
+            sizes = {run_id: held.series.held_bytes for run_id, held in self._held.items()}
+            total = sum(sizes.values())
             while total > self._max_bytes and self._held:
-                _, gone = self._held.popitem(last=False)
-                total -= gone.series.held_bytes
+                run_id, _ = self._held.popitem(last=False)
+                total -= sizes[run_id]
