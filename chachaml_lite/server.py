@@ -112,6 +112,8 @@ def _bound(address: str, port: int, *, optional: bool) -> socket.socket | None:
     try:
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         made = socket.socket(found[0], socket.SOCK_STREAM)
+    except UnicodeError as fault:
+        raise OSError(errno.EINVAL, "no host can have that name") from fault
     except OSError:
         if optional:
             return None

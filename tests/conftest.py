@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from servers import Running, running
 from werkzeug.test import TestResponse
+from wire import Connection
 
 from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
@@ -118,6 +119,19 @@ def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
 def server(serve: Callable[..., Running]) -> Running:
     """A real server with default settings."""
     return serve()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Connection]]:
+    """Open a connection to a port of this machine; all are closed with the test."""
+    with ExitStack() as stack:
+
+        def open_one(port: int, **settings: Any) -> Connection:
+            connection = Connection(port, **settings)
+            stack.callback(connection.close)
+            return connection
+
+        yield open_one
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,14 @@ def await_ready(
         assert time.monotonic() < deadline, f"the server did not get ready: {log_file.read_text()}"
         time.sleep(_POLL_SECONDS)
     return ready.read_text().strip()
+
+
+def eventually(what: Callable[[], bool]) -> None:
+    """Wait until something is so that no answer waits for. AssertionError when it never is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(_POLL_SECONDS)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,10 @@ from typing import Any
 import pytest
 import requests
 from calls import OCTETS
-from servers import PATIENCE_SECONDS, Running
+from servers import Running, eventually
 
 Serve = Callable[..., Running]
 _CALL = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")
-
-
-def eventually(what: Callable[[], bool]) -> None:
-    """Wait until something is so, on which an answer doesn't wait."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def strace(tool: Callable[[str], str], *options: str) -> list[str]:

@@ -1,0 +1,268 @@
+"""Starting: where the server listens, what it prints, its settings, and one clear line when it can't."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from calls import OCTETS
+from conftest import unavailable
+from disks import read_only
+from servers import PATIENCE_SECONDS, Running, await_ready, environment
+
+from chachaml_lite.cli import serve as serve_command
+
+Serve = Callable[..., Running]
+
+
+def command(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`chachaml-lite serve`, when it ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "chachaml_lite", "serve", *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        env=environment(**variables),
+        check=False,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> bool:
+    """Whether a start ended with exit code 1 and one line on stderr that holds all of `parts`."""
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert done.stderr.startswith("chachaml-lite: ") and done.stderr.count("\n") == 1, done.stderr
+    return all(part in done.stderr for part in parts)
+
+
+# -- where it listens, and what it says
+
+
+def test_localhost_is_127_0_0_1_and_ipv6_s(server: Running) -> None:
+    hosts = ["127.0.0.1", "localhost", *(["[::1]"] if has_ipv6() else [])]
+    for host in hosts:
+        assert requests.get(f"http://{host}:{server.port}/api/health").json()["ok"] is True
+    assert server.url == f"http://localhost:{server.port}"
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]"])
+def test_a_host_of_one_family_is_listened_on_alone(serve: Serve, host: str) -> None:
+    if ":" in host and not has_ipv6():
+        unavailable("this machine has no IPv6")
+    server = serve("--host", host)
+    assert requests.get(f"{server.url}/api/health").json()["ok"] is True
+    other = (socket.AF_INET6, "::1") if host == "127.0.0.1" else (socket.AF_INET, "127.0.0.1")
+    with socket.socket(other[0]) as probe:
+        assert probe.connect_ex((other[1], server.port)) != 0
+
+
+def test_one_line_says_the_url_the_folder_and_the_number_of_runs(serve: Serve, data: Path) -> None:
+    for runs in ("0 runs", "1 run", "2 runs"):
+        server = serve()
+        assert re.fullmatch(
+            rf"chachaml-lite \S+ on {re.escape(server.url)}, data in {re.escape(str(data))} \({runs}\)\n", server.log
+        )
+        requests.post(f"{server.url}/api/w/runs", json={"experiment": "e"})
+        assert server.stop() == 0
+
+
+def test_the_ready_file_is_written_whole_and_gets_the_url(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    assert (tmp_path / "server-1/ready").read_text() == server.url + "\n"
+    assert sorted(path.name for path in (tmp_path / "server-1").iterdir()) == ["ready", "server.log"]
+
+
+def test_the_folder_is_made_and_is_its_owner_s_alone(serve: Serve, data: Path) -> None:
+    serve()
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+# -- settings
+
+
+def test_help_names_every_option_with_its_variable_and_default() -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    for option in serve_command.params:
+        assert option.opts[0] in text and (option.name == "help" or f"CHACHAML_{(option.name or '').upper()}" in text)
+    for taught in ("default: localhost", "default: 8080", "default: artifacts", "default: everysec", "Example:"):
+        assert taught in text
+    top = subprocess.run([sys.executable, "-m", "chachaml_lite", "--help"], capture_output=True, text=True, check=True)
+    assert "serve" in top.stdout and "curl" in top.stdout
+
+
+SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
+    "host": ("127.0.0.1", lambda server: server.url.startswith("http://127.0.0.1:")),
+    "token": ("secret", lambda server: requests.get(f"{server.url}/api/runs").status_code == 401),
+    "allowed_host": (
+        "one.example two.example",
+        lambda server: (
+            {status_for(server, host) for host in ("one.example", "two.example")} == {200}
+            and status_for(server, "three.example") == 403
+        ),
+    ),
+    "fsync": ("no", lambda server: requests.get(f"{server.url}/api/health").ok),
+    "max_upload": ("3", lambda server: upload_status(server, b"123") == 200 and upload_status(server, b"1234") == 413),
+    "max_json": ("99", lambda server: create_status(server, 50) == 200 and create_status(server, 99) == 413),
+    "series_cache": ("0", lambda server: requests.get(f"{server.url}/api/health").ok),
+    "quiet": ("1", lambda server: requests.get(f"{server.url}/api/health").ok and "GET" not in server.log),
+}
+
+
+def status_for(server: Running, host: str) -> int:
+    return requests.get(f"{server.url}/api/runs", headers={"Host": host}).status_code
+
+
+def create_status(server: Running, size: int) -> int:
+    return requests.post(f"{server.url}/api/w/runs", json={"experiment": "e" * size}).status_code
+
+
+def upload_status(server: Running, content: bytes) -> int:
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
+    url = f"{server.url}/api/w/runs/r/artifacts?name={len(content)}"
+    return requests.post(url, data=content, headers={"Content-Type": OCTETS}).status_code
+
+
+def thread_count(server: Running) -> int:
+    return len(os.listdir(f"/proc/{server.process.pid}/task"))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_option_is_an_environment_variable_too(serve: Serve, name: str) -> None:
+    value, works = SETTINGS[name]
+    assert works(serve(**{f"CHACHAML_{name.upper()}": value}))
+
+
+def test_the_other_options_are_environment_variables_too(serve: Serve, tmp_path: Path) -> None:
+    ready, log_file = tmp_path / "ready", tmp_path / "log"
+    variables = {"PORT": "0", "DATA": str(tmp_path / "here"), "READY_FILE": str(ready), "THREADS": "9"}
+    # An address of this machine's own, which is none of the names that need no token.
+    variables.update(HOST="127.0.0.2", NO_TOKEN="1")
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chachaml_lite", "serve"],
+            stdout=log,
+            stderr=log,
+            env=environment(**{f"CHACHAML_{name}": value for name, value in variables.items()}),
+        )
+    server = Running(await_ready(process, ready, log_file), tmp_path / "here", process, log_file)
+    try:
+        assert server.url.startswith("http://127.0.0.2:")
+        assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e"}).status_code == 200
+        assert len(list((tmp_path / "here/runs").iterdir())) == 2
+        assert "warning: anybody who reaches 127.0.0.2 can read and write" in server.log
+        assert thread_count(server) == thread_count(serve("--threads", "1")) + 8
+    finally:
+        assert server.stop() == 0
+    tested = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token"}
+    assert tested == {option.name for option in serve_command.params}
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--port", "70000"], "--port"),
+        (["--port", "http"], "--port"),
+        (["--fsync", "sometimes"], "always"),
+        (["--threads", "0"], "--threads"),
+        (["--max-upload", "-1"], "--max-upload"),
+        (["--token", " "], "token is empty"),
+        (["--host", "0.0.0.0"], "--token"),
+        (["--host", "::"], "CHACHAML_TOKEN"),
+        (["--host", "192.0.2.1"], "--no-token"),
+        (["--nonsense"], "--nonsense"),
+        (["surplus"], "surplus"),
+    ],
+)
+def test_a_wrong_use_is_explained_and_ends_with_2(data: Path, options: list[str], part: str) -> None:
+    done = command("--data", str(data), *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert part in done.stderr and "Traceback" not in done.stderr
+    assert not data.exists()
+
+
+# -- what can't be served
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_port_in_use_is_one_line(data: Path, address: str) -> None:
+    if ":" in address and not has_ipv6():
+        unavailable("this machine has no IPv6")
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
+        taken.bind((address, 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert refused(command("--port", port, "--data", str(data)), f"port {port} is in use", "--port")
+    assert not data.exists()
+
+
+def test_a_second_server_on_a_store_is_one_line_that_names_the_first(server: Running, data: Path) -> None:
+    done = command("--port", "0", "--data", str(data))
+    assert refused(done, "another server", str(server.process.pid), "another folder")
+    assert requests.get(f"{server.url}/api/health").json()["ok"] is True
+    link = data.with_name("link")
+    link.symlink_to(data)
+    assert refused(command("--port", "0", "--data", str(link)), "another server")
+
+
+def test_a_store_is_free_after_a_stop_and_after_a_kill(serve: Serve) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        serve().stop(number)
+    assert requests.get(f"{serve().url}/api/health").json()["ok"] is True
+
+
+@pytest.mark.parametrize("inside", ["", "/store", "/runs"])
+def test_a_file_where_the_data_folder_should_be_is_one_line(data: Path, inside: str) -> None:
+    if inside == "/runs":
+        data.mkdir()
+        (data / "runs").write_text("a file")
+        folder = data
+    else:
+        data.write_text("a file")
+        folder = Path(f"{data}{inside}")
+    assert refused(command("--port", "0", "--data", str(folder)), "can't be used")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Path, known: bool) -> None:
+    if known:
+        assert serve().stop() == 0
+    data.mkdir(exist_ok=True)
+    try:
+        mounting = read_only(data)
+        mounting.__enter__()
+    except OSError as fault:
+        unavailable(f"nothing can be mounted: {fault}")
+    try:
+        assert refused(command("--port", "0", "--data", str(data)), "Read-only file system", "--data")
+    finally:
+        mounting.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "256.0.0.1", "a..b", "192.0.2.1", "\u00e4" * 70])
+def test_a_host_that_isn_t_this_machine_s_is_one_line(data: Path, host: str) -> None:
+    assert refused(command("--host", host, "--token", "t", "--port", "0", "--data", str(data)), "--host")
+
+
+def test_a_ready_file_that_can_t_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
+    done = command("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "--ready-file" in done.stderr
+    assert (data / ".lock").read_bytes() == b""  # given back
