@@ -163,7 +163,7 @@ class Server:
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = channel_class(self._store.blobs, config.max_json_bytes, config.max_upload_bytes)
-        self._stopping = False
+        self._stopping = self._closing = False
 
     @property
     def url(self) -> str:
@@ -188,17 +188,17 @@ class Server:
                 self._turn()
             self._drain()
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(
-                    number, signal.SIG_IGN
-                )  # there is no loop left to wake, and what is closing is to end well
+            self._closing = True
             self._waitress.task_dispatcher.shutdown()
             wasyncore.close_all(self._map)
             self._store.close()
+            # Python gives the signals back to the system while it ends: the next one would kill it, not end it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
-        self._listeners[0].pull_trigger()  # poll(2) goes on after a signal; this ends its wait
+        if not self._closing:  # then there is no loop left to wake, and the trigger's descriptor may be another file's
+            self._listeners[0].pull_trigger()  # poll(2) goes on after a signal; this ends its wait
 
     def _turn(self) -> None:
         wasyncore.loop(timeout=1, map=self._map, use_poll=True, count=1)
