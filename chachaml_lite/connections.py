@@ -148,6 +148,12 @@ class Task(WSGITask):
         else:
             super().write(data)
 
+    def set_close_on_finish(self) -> None:
+        """End the connection behind this answer; not for want of a Content-Length, where a 304 never has one."""
+        asked: Any = self.request
+        if self.version == "1.0" or self.has_body or asked.headers.get("CONNECTION", "").lower() == "close":
+            super().set_close_on_finish()
+
 
 class Channel(HTTPChannel):
     """A connection, whose half-received request goes when it goes."""
