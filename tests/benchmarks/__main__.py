@@ -13,7 +13,7 @@ import click
 
 from . import cost, lists, memory, series, threads, upload, write
 from .bench import QUICK, Bench, Sizes
-from .table import machine
+from .table import load, machine
 
 _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "write": write.section,
@@ -48,7 +48,7 @@ def main(sections: tuple[str, ...], quick: bool, large: bool, scratch: Path) -> 
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch)).resolve()
     began = time.perf_counter()
     try:
-        click.echo(f"on {machine(folder)}")
+        click.echo(f"on {machine(folder)}; {load()}")
         bench = Bench(folder, sizes)
         for name in sections or tuple(_SECTIONS):
             _SECTIONS[name](bench)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ import click
 from . import wire
 from .peer_services import MLflow, Ours, Service, Trackio
 from .stores import value_at
-from .table import duration, machine, median, megabytes, rate
+from .table import duration, load, machine, median, megabytes, rate
 from .upload import random_file
 
 _COLUMN = 26
@@ -34,26 +35,43 @@ class Meeting:
         self.load_seconds = load_seconds
         self.artifact = artifact
 
-    def meet(self, service: Service) -> dict[str, str]:
-        """All figures of a service, by what they are."""
-        found: dict[str, str] = {}
+    def meet(self, services: Sequence[Service]) -> dict[str, dict[str, str]]:
+        """All figures of the services, by name and by what they are. All are up, and each act is done by one at a time:
+        what else the machine does meanwhile then falls on all of them alike."""
+        columns: dict[str, dict[str, str]] = {service.name: {} for service in services}
+        try:
+            up = [service for service in services if self._started(columns[service.name], service)]
+            time.sleep(1)
+            for service in up:
+                columns[service.name]["memory, idle"] = megabytes(service.memory())
+            for act in (self._posts, self._batches, self._lists, self._chart, self._upload):
+                for service in up:
+                    self._act(act, columns[service.name], service)
+            for service in up:
+                columns[service.name]["memory after all this"] = megabytes(service.memory())
+        finally:
+            for service in services:
+                service.stop()
+        return columns
+
+    @staticmethod
+    def _started(found: dict[str, str], service: Service) -> bool:
         try:
             found["start to first answer"] = duration(service.start())
-            time.sleep(1)
-            found["memory, idle"] = megabytes(service.memory())
-            with wire.Connection(service.url) as connection:
-                for act in (self._posts, self._batches, self._lists, self._chart, self._upload):
-                    try:
-                        act(found, service, connection)
-                    except (wire.Refused, OSError) as fault:
-                        click.echo(f"  {service.name}: {str(fault)[:200]}", err=True)
-                        connection.reconnect()
-            found["memory after all this"] = megabytes(service.memory())
         except (RuntimeError, OSError) as fault:
-            click.echo(f"  {service.name} could not be measured: {str(fault).strip()[-300:]}", err=True)
-        finally:
-            service.stop()
-        return found
+            click.echo(f"{service.name} did not start; going on without it: {str(fault).strip()[-300:]}", err=True)
+            return False
+        return True
+
+    @staticmethod
+    def _act(
+        act: Callable[[dict[str, str], Service, wire.Connection], None], found: dict[str, str], service: Service
+    ) -> None:
+        try:
+            with wire.Connection(service.url) as connection:
+                act(found, service, connection)
+        except (wire.Refused, OSError) as fault:
+            click.echo(f"{service.name}: {str(fault)[:200]}", err=True)
 
     def _posts(self, found: dict[str, str], service: Service, connection: wire.Connection) -> None:
         run = service.new_run(connection)
@@ -143,22 +161,23 @@ def main(peers_python: Path, runs: int, points: int, load_seconds: float, mib: i
     """This service, MLflow's and trackio's, side by side. PEERS_PYTHON is an interpreter that has the other two."""
     scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="peers-", dir=scratch)).resolve()
-    columns: dict[str, dict[str, str]] = {}
     try:
-        click.echo(f"on {machine(folder)}")
+        click.echo(f"on {machine(folder)}; {load()}")
         meeting = Meeting(runs, points, load_seconds, random_file(folder / "artifact", mib))
         kinds: list[tuple[type[Service], Path, str]] = [
             (Ours, Path(sys.executable), "chachaml-lite"),
             (MLflow, peers_python, "mlflow"),
             (Trackio, peers_python, "trackio"),
         ]
+        services: list[Service] = []
         for kind, python, package in kinds:
             version = _version(python, package)
             if version is None:
                 click.echo(f"{kind.name} is not installed for {python}; going on without it", err=True)
-                continue
-            click.echo(f"measuring {kind.name} {version} ...", err=True)
-            columns[f"{kind.name} {version}"] = meeting.meet(kind(python, folder / kind.name))
+            else:
+                services.append(kind(python, folder / kind.name))
+                services[-1].name += f" {version}"
+        columns = meeting.meet(services)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _print(columns)

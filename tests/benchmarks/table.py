@@ -85,6 +85,11 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def load() -> str:
+    """How busy the machine is already: figures of a busy one mean little, their ratios to a floor more."""
+    return f"load average before: {os.getloadavg()[0]:.1f}"
+
+
 def machine(folder: Path) -> str:
     """What the figures were measured on: processors, memory, file system and versions."""
     model = platform.processor() or platform.machine()

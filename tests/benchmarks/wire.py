@@ -65,11 +65,6 @@ class Connection:
         self._reader.close()
         self.socket.close()
 
-    def reconnect(self) -> None:
-        """Begin anew, as a client has to after an answer that it could not read to its end."""
-        self.close()
-        self._connect()
-
     def ask(self, sent: bytes) -> bytes:
         """Send a request, and give the body of its answer. Raises Refused for a status of 400 and above.
 
@@ -89,7 +84,8 @@ class Connection:
 
     def _send(self, sent: bytes) -> None:
         if self._ended:
-            self.reconnect()
+            self.close()
+            self._connect()
         self.socket.sendall(sent)
 
     def answer(self) -> tuple[dict[str, str], bytes]:
