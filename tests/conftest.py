@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,42 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+@contextmanager
+def opened(data: Path, **settings: Any) -> Iterator[Flask]:
+    """An app on the store at `data`, with the settings given."""
+    config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
+    store = Store(config.data, config.fsync)
+    try:
+        app = create_app(config, Tracker.on(store, config.series_cache_bytes))
+        app.test_client_class = Client
+        yield app
+    finally:
+        store.close()
+
+
 @pytest.fixture
 def make_app(data: Path) -> Iterator[Callable[..., Flask]]:
     """An app on this test's store, with the settings given; the one before is closed first, as by a clean stop."""
-    opened: list[Store] = []
+    with ExitStack() as stack:
 
-    def make(**settings: Any) -> Flask:
-        while opened:
-            opened.pop().close()
-        config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
-        opened.append(Store(config.data, config.fsync))
-        app = create_app(config, Tracker.on(opened[-1], config.series_cache_bytes))
-        app.test_client_class = Client
-        return app
+        def make(**settings: Any) -> Flask:
+            stack.close()
+            return stack.enter_context(opened(data, **settings))
 
-    yield make
-    while opened:
-        opened.pop().close()
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the store of `shared_client` is."""
+    return tmp_path_factory.mktemp("shared") / "store"
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_data: Path) -> Iterator[FlaskClient]:
+    """One client for all tests of a file that work on runs of their own: to make an app takes as long as ten tests."""
+    with opened(shared_data) as app:
+        yield app.test_client()
 
 
 class Client(FlaskClient):
@@ -65,6 +84,11 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
 @pytest.fixture
 def log_run(client: FlaskClient) -> Callable[..., str]:
     """Log a run over HTTP, part by part as named, and give its id."""
+    return run_logger(client)
+
+
+def run_logger(client: FlaskClient) -> Callable[..., str]:
+    """What `log_run` is, for a client that isn't the test's."""
 
     def log(
         experiment: str = "iris",

@@ -13,12 +13,22 @@ from urllib.parse import quote
 import pytest
 import requests
 from flask.testing import FlaskClient
-from servers import Running
+from servers import running
 from snapshots import files_of
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]
 OCTETS = "application/octet-stream"
+
+
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
+@pytest.fixture
+def data(shared_data: Path) -> Path:
+    return shared_data
 
 
 def upload(client: FlaskClient, run_id: str, name: str, content: bytes, **query: str) -> TestResponse:
@@ -222,24 +232,31 @@ def test_artifacts_of_an_unknown_run_are_404(client: FlaskClient) -> None:
 # -- a real server
 
 
-def test_an_upload_in_chunks_needs_no_length(server: Running) -> None:
-    requests.post(f"{server.url}/api/w/runs", json={"experiment": "x", "id": "r"}, timeout=60).raise_for_status()
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server of its own, with a run "r"."""
+    with running(tmp_path / "store", tmp_path / "server") as server:
+        requests.post(f"{server.url}/api/w/runs", json={"experiment": "x", "id": "r"}, timeout=60).raise_for_status()
+        yield server.url
+
+
+def test_an_upload_in_chunks_needs_no_length(url: str) -> None:
     content = bytes(range(256)) * 20_000
 
     def pieces() -> Iterator[bytes]:
         for start in range(0, len(content), 100_000):
             yield content[start : start + 100_000]
 
-    url = f"{server.url}/api/w/runs/r/artifacts"
+    uploads = f"{url}/api/w/runs/r/artifacts"
     headers = {"Content-Type": OCTETS}
     for body in (pieces(), content):
-        answer = requests.post(url, params={"name": "größe.bin"}, data=body, headers=headers, timeout=60)
+        answer = requests.post(uploads, params={"name": "größe.bin"}, data=body, headers=headers, timeout=60)
         assert answer.json() == {
             "ok": True,
             "name": "größe.bin",
             "sha256": hashlib.sha256(content).hexdigest(),
             "size": len(content),
         }
-    assert requests.get(f"{server.url}/api/artifacts/r/größe.bin/download", timeout=60).content == content
-    refused: Any = requests.post(url, params={"name": "größe.bin"}, data=b"x", headers=headers, timeout=60)
+    assert requests.get(f"{url}/api/artifacts/r/größe.bin/download", timeout=60).content == content
+    refused: Any = requests.post(uploads, params={"name": "größe.bin"}, data=b"x", headers=headers, timeout=60)
     assert refused.status_code == 409

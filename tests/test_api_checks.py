@@ -16,6 +16,11 @@ from werkzeug.test import TestResponse
 LogRun = Callable[..., str]
 
 
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
 def check(client: FlaskClient, run_id: str, *rules: str, **query: str) -> TestResponse:
     pairs = [*(("rule", rule) for rule in rules), *query.items()]
     return client.get(f"/api/runs/{run_id}/check", query_string=pairs)
@@ -29,7 +34,7 @@ def run_id(log_run: LogRun) -> str:
         {"accuracy": 0.9, "loss": 0.25, "step": 1},
         {"bad": math.nan, "worse": math.inf},
     ]
-    return log_run(id="mine", metrics=metrics)
+    return log_run(metrics=metrics)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +112,8 @@ def test_a_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -
 def test_a_rule_may_hold_it_against_the_baselines(
     client: FlaskClient, log_run: LogRun, run_id: str, rule: str, threshold: float | None, passed: bool
 ) -> None:
-    log_run(id="base", metrics=[{"accuracy": 0.8, "bad": 1, "step": 1}, {"accuracy": 0.1, "step": 0}])
-    answer = check(client, run_id, rule, baseline="base")
+    base = log_run(metrics=[{"accuracy": 0.8, "bad": 1, "step": 1}, {"accuracy": 0.1, "step": 0}])
+    answer = check(client, run_id, rule, baseline=base)
     assert answer.status_code == (200 if passed else 422)
     (judged,) = answer.get_json()["rules"]
     assert judged["threshold"] == (None if threshold is None else pytest.approx(threshold))
@@ -116,18 +121,18 @@ def test_a_rule_may_hold_it_against_the_baselines(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_baseline_that_is_not_finite_fails(client: FlaskClient, log_run: LogRun, run_id: str, value: float) -> None:
-    log_run(id="base", metrics={"accuracy": value})
+    base = log_run(metrics={"accuracy": value})
     for rule in ("accuracy>=baseline", "accuracy<=baseline", "accuracy!=baseline"):
-        assert check(client, run_id, rule, baseline="base").status_code == 422
+        assert check(client, run_id, rule, baseline=base).status_code == 422
 
 
 def test_a_threshold_beyond_a_double_fails_and_is_spelled(client: FlaskClient, log_run: LogRun, run_id: str) -> None:
-    log_run(id="base", metrics={"accuracy": 1e308})
-    answer = check(client, run_id, "accuracy<baseline*1e308", baseline="base")
+    base = log_run(metrics={"accuracy": 1e308})
+    answer = check(client, run_id, "accuracy<baseline*1e308", baseline=base)
     assert (answer.status_code, answer.get_json()["rules"][0]["threshold"]) == (422, "Infinity")
-    log_run(id="large", metrics={"accuracy": 10**308})
-    assert check(client, run_id, "accuracy<baseline*2", baseline="large").status_code == 422
-    assert check(client, run_id, "accuracy<baseline-1", baseline="large").status_code == 200
+    large = log_run(metrics={"accuracy": 10**308})
+    assert check(client, run_id, "accuracy<baseline*2", baseline=large).status_code == 422
+    assert check(client, run_id, "accuracy<baseline-1", baseline=large).status_code == 200
 
 
 def test_production_of_a_model_is_the_run_behind_that_version(
@@ -135,13 +140,13 @@ def test_production_of_a_model_is_the_run_behind_that_version(
 ) -> None:
     for number, accuracy in enumerate((0.95, 0.85, 0.99), 1):
         base = log_run(metrics={"accuracy": accuracy}, artifacts={"m": b"1"}, end="completed")
-        client.post("/api/w/models", json={"name": "iris", "run_id": base, "artifact": "m"})
+        client.post("/api/w/models", json={"name": "checked", "run_id": base, "artifact": "m"})
         if number == 1:
-            answer = check(client, run_id, "accuracy>=baseline", baseline="production:iris")
+            answer = check(client, run_id, "accuracy>=baseline", baseline="production:checked")
             assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")
     for version, status in ((1, 422), (2, 200), (3, 422)):
-        client.post("/api/w/models/iris/promote", json={"version": version, "stage": "production"})
-        assert check(client, run_id, "accuracy>=baseline", baseline="production:iris").status_code == status
+        client.post("/api/w/models/checked/promote", json={"version": version, "stage": "production"})
+        assert check(client, run_id, "accuracy>=baseline", baseline="production:checked").status_code == status
 
 
 def test_latest_of_an_experiment_is_its_newest_completed_run_but_not_the_run_itself(
@@ -178,19 +183,19 @@ def test_latest_of_an_experiment_is_its_newest_completed_run_but_not_the_run_its
         ("rule=accuracy>=baseline", 400, "bad request"),
         ("rule=accuracy>=0.9&baseline=", 404, "no such run"),
         ("rule=accuracy>=0.9&baseline=unknown", 404, "no such run"),
-        ("rule=accuracy>=0.9&baseline=../mine", 404, "no such run"),
+        ("rule=accuracy>=0.9&baseline=../ID", 404, "no such run"),
         ("rule=accuracy>=0.9&baseline=production:", 404, "no such model"),
         ("rule=accuracy>=0.9&baseline=production:unknown", 404, "no such model"),
         ("rule=accuracy>=0.9&baseline=latest:unknown", 404, "no such run"),
         ("rule=accuracy>=0.9&baseline=staging:iris", 400, "bad request"),
-        ("rule=accuracy>=0.9&baseline=mine&baseline=mine", 400, "bad request"),
+        ("rule=accuracy>=0.9&baseline=ID&baseline=ID", 400, "bad request"),
         ("rules=accuracy>=0.9", 400, "bad request"),
     ],
 )
 def test_what_cannot_be_checked_is_no_422(
     client: FlaskClient, run_id: str, query: str, status: int, error: str
 ) -> None:
-    answer = client.get(f"/api/runs/{run_id}/check?{query}")
+    answer = client.get(f"/api/runs/{run_id}/check?{query.replace('ID', run_id)}")
     assert (answer.status_code, answer.get_json()["error"]) == (status, error)
     assert set(answer.get_json()) == {"error", "detail"}
 

@@ -7,13 +7,14 @@ import json
 import math
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from conftest import opened, run_logger
 from flask.testing import FlaskClient
 from servers import Running
 
@@ -36,9 +37,15 @@ def drop_in(data: Path, run_id: str, start_time: int, **fields: Any) -> None:
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-@pytest.fixture
-def five(client: FlaskClient, log_run: LogRun) -> None:
-    """Five runs that differ in everything that can be asked for."""
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """A client of a store with five runs that differ in everything that can be asked for."""
+    with opened(tmp_path_factory.mktemp("five") / "store") as app:
+        log_five(run_logger(app.test_client()))
+        yield app.test_client()
+
+
+def log_five(log_run: LogRun) -> None:
     log_run(
         "iris", id="a", name="first", created_by="maria", tags={"os": "linux", "gpu": True, "seed": 7}, end="completed"
     )
@@ -94,10 +101,8 @@ def five(client: FlaskClient, log_run: LogRun) -> None:
         ({"tag.os": "linux", "param.lr": "0.1"}, ""),
     ],
 )
-def test_filters_are_exact_and_must_all_hold(
-    client: FlaskClient, five: None, query: dict[str, str], found: str
-) -> None:
-    assert "".join(ids(client, **query)) == found
+def test_filters_are_exact_and_must_all_hold(five: FlaskClient, query: dict[str, str], found: str) -> None:
+    assert "".join(ids(five, **query)) == found
 
 
 def test_an_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, log_run: LogRun) -> None:
@@ -132,9 +137,15 @@ def test_newest_first_means_by_start_time_then_id_both_descending(client: FlaskC
     assert ids(client, order_by="start_time desc") == ["m", "c", "b", "a", "z"]
 
 
-@pytest.fixture
-def measured(log_run: LogRun) -> None:
-    """Runs with metrics and params to order by; d has none, e a NaN, and b and c tie."""
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """A client of a store with metrics and params to order by; d has none, e a NaN, and b and c tie."""
+    with opened(tmp_path_factory.mktemp("measured") / "store") as app:
+        log_measured(run_logger(app.test_client()))
+        yield app.test_client()
+
+
+def log_measured(log_run: LogRun) -> None:
     log_run(id="a", metrics=[{"acc": 9, "step": 1}, {"acc": 0.1, "step": 2}], params={"n": 10, "opt": "sgd"}, name="x")
     log_run(id="b", metrics={"acc": 0.5}, params={"n": 9, "opt": "Adam"}, name="y")
     log_run(id="c", metrics={"acc": 0.5}, params={"n": 9.5, "opt": "adam"}, end="completed")
@@ -171,9 +182,9 @@ def measured(log_run: LogRun) -> None:
     ],
 )
 def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descending(
-    client: FlaskClient, measured: None, order_by: str, found: str
+    measured: FlaskClient, order_by: str, found: str
 ) -> None:
-    assert "".join(ids(client, order_by=order_by)) == found
+    assert "".join(ids(measured, order_by=order_by)) == found
 
 
 @pytest.mark.parametrize(
@@ -193,8 +204,8 @@ def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descend
         "note",
     ],
 )
-def test_an_unknown_order_is_400(client: FlaskClient, order_by: str) -> None:
-    answer = client.get("/api/runs", query_string={"order_by": order_by})
+def test_an_unknown_order_is_400(shared_client: FlaskClient, order_by: str) -> None:
+    answer = shared_client.get("/api/runs", query_string={"order_by": order_by})
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
 
 
@@ -250,10 +261,8 @@ def test_pages_follow_each_other_to_the_end(client: FlaskClient, log_run: LogRun
         ({"limit": 1, "experiment": "iris"}, "c", True),
     ],
 )
-def test_a_page_is_a_part_of_the_whole(
-    client: FlaskClient, five: None, query: dict[str, Any], found: str, has_next: bool
-) -> None:
-    answer = client.get("/api/runs", query_string=query)
+def test_a_page_is_a_part_of_the_whole(five: FlaskClient, query: dict[str, Any], found: str, has_next: bool) -> None:
+    answer = five.get("/api/runs", query_string=query)
     assert "".join(run["id"] for run in answer.get_json()) == found
     assert answer.headers["X-Total-Count"] == ("3" if "experiment" in query else "5")
     assert ("Link" in answer.headers) is has_next
@@ -294,8 +303,8 @@ def test_a_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, d
         "&".join(f"tag.k{number}=1" for number in range(300)),
     ],
 )
-def test_a_query_of_another_form_is_400(client: FlaskClient, query: str) -> None:
-    answer = client.get(f"/api/runs?{query}")
+def test_a_query_of_another_form_is_400(shared_client: FlaskClient, query: str) -> None:
+    answer = shared_client.get(f"/api/runs?{query}")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
 
 

@@ -18,6 +18,16 @@ LogRun = Callable[..., str]
 NDJSON = "application/x-ndjson"
 
 
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
+@pytest.fixture
+def data(shared_data: Path) -> Path:
+    return shared_data
+
+
 def post(client: FlaskClient, run_id: str, body: Any, content_type: str = "application/json") -> TestResponse:
     data = body if isinstance(body, (str, bytes)) else json.dumps(body)
     return client.post(f"/api/w/runs/{run_id}/metrics", data=data, content_type=content_type)

@@ -33,6 +33,16 @@ VALUES: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
+@pytest.fixture
+def data(shared_data: Path) -> Path:
+    return shared_data
+
+
 def test_any_json_value_comes_back_as_it_was_sent(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run()
     answer = client.post(f"/api/w/runs/{run_id}/params", data=json.dumps(VALUES), content_type="application/json")

@@ -14,6 +14,16 @@ from snapshots import files_of
 LogRun = Callable[..., str]
 
 
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
+@pytest.fixture
+def data(shared_data: Path) -> Path:
+    return shared_data
+
+
 def tags_of(client: FlaskClient, run_id: str) -> Any:
     tags = client.get(f"/api/tags/{run_id}").get_json()
     assert client.get(f"/api/runs/{run_id}").get_json()["tags"] == tags

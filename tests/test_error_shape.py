@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import opened
 from flask import Flask
 from flask.testing import FlaskClient
 from snapshots import files_of
@@ -73,12 +75,12 @@ NEEDED = {
 }
 
 
-@pytest.fixture
-def stored(make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
-    """A client of an app, with the settings given, whose store holds something for every rule to be broken on."""
-
-    def fill(**settings: Any) -> FlaskClient:
-        client = make_app().test_client()
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds something for every rule to be broken on; tests work on copies."""
+    place = tmp_path_factory.mktemp("filled") / "store"
+    with opened(place) as app:
+        client = app.test_client()
         upload = {"data": b"bytes", "content_type": OCTETS}
         for run_id in ("open", "ended"):
             base = f"/api/w/runs/{run_id}"
@@ -93,9 +95,23 @@ def stored(make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
                 "/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": "production"}
             )
             assert registered.status_code == 200
-        return make_app(**settings).test_client()
+    return place
 
-    return fill
+
+@pytest.fixture
+def stored(filled: Path, data: Path, make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
+    """A client of an app, with the settings given, on such a store."""
+    shutil.copytree(filled, data)
+    return lambda **settings: make_app(**settings).test_client()
+
+
+@pytest.fixture(scope="module")
+def refusing(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClient, Path]]:
+    """A client for all requests that are refused, so that one store does for them, and where that is."""
+    place = tmp_path_factory.mktemp("refusing") / "store"
+    shutil.copytree(filled, place)
+    with opened(place) as app:
+        yield app.test_client(), place
 
 
 def rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
@@ -266,8 +282,8 @@ def test_an_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClie
         *["/api/runs/%2e%2e/%2e%2e", "/api/%00", "/api/<script>", "/api/" + "x" * 5000],
     ],
 )
-def test_no_such_route_is_404_or_405(stored: Callable[..., FlaskClient], data: Path, path: str) -> None:
-    client = stored()
+def test_no_such_route_is_404_or_405(refusing: tuple[FlaskClient, Path], path: str) -> None:
+    client, data = refusing
     before = files_of(data)
     for method in ("GET", "POST", "PUT"):
         answer = client.open(path, method=method, headers={"Accept": "text/html"})
@@ -460,9 +476,9 @@ REFUSED: list[tuple[int, str, str, Any]] = [
 
 @pytest.mark.parametrize(("status", "method", "path", "body"), REFUSED, ids=lambda value: str(value)[:70])
 def test_what_is_refused_has_one_shape_and_stores_nothing(
-    stored: Callable[..., FlaskClient], data: Path, status: int, method: str, path: str, body: Any
+    refusing: tuple[FlaskClient, Path], status: int, method: str, path: str, body: Any
 ) -> None:
-    client = stored()
+    client, data = refusing
     before = files_of(data)
     kind = OCTETS if "/artifacts" in path else JSON
     data_of = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -513,9 +529,9 @@ def test_every_status_of_the_contracts_table_is_in_a_test_of_this_file() -> None
     ],
 )
 def test_a_page_answers_an_error_with_a_page(
-    stored: Callable[..., FlaskClient], data: Path, method: str, path: str, status: int
+    refusing: tuple[FlaskClient, Path], method: str, path: str, status: int
 ) -> None:
-    client = stored()
+    client, data = refusing
     before = files_of(data)
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")

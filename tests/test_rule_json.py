@@ -138,6 +138,11 @@ def test_a_bare_nan_is_never_written(value: Any) -> None:
 # -- over HTTP
 
 
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
 @pytest.mark.parametrize("body", [*REFUSED.values(), *METRICS_ONLY.values()], ids=[*REFUSED, *METRICS_ONLY])
 def test_a_body_that_is_not_json_is_400_and_stores_nothing(client: FlaskClient, log_run: LogRun, body: bytes) -> None:
     run_id = log_run()
@@ -252,13 +257,13 @@ def test_what_is_let_in_is_there_after_a_restart_however_deep(
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_a_file_is_not_much_larger_than_what_was_sent(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_a_file_is_not_much_larger_than_what_was_sent(log_run: LogRun, client: FlaskClient, shared_data: Path) -> None:
     # Deep and wide: a line for each value, indented by its depth, would be a hundred times as large.
     run_id = log_run()
     body = json.dumps({"p": json.loads("[" * 90 + ",".join("1" * 10_000) + "]" * 90)}, separators=(",", ":"))
     answer = client.post(f"/api/w/runs/{run_id}/params", data=body, content_type="application/json")
     assert answer.status_code == 200
-    assert (data / "runs" / run_id / "params.json").stat().st_size < 3 * len(body)
+    assert (shared_data / "runs" / run_id / "params.json").stat().st_size < 3 * len(body)
 
 
 def test_what_would_make_a_file_that_no_reader_takes_is_413(make_app: Callable[..., Flask]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from conftest import opened
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chachaml_lite.tracking.summary import number_from, spelled
@@ -19,7 +19,7 @@ SPELLED = {"NaN", "Infinity", "-Infinity"}
 VALUES = st.integers(-3, 3) | st.sampled_from(["NaN", "Infinity", "-Infinity", 0.5, -0.5, 1e308, -1e308, 2**70])
 #: A key, a value, a step, in the order of arrival.
 POINTS = st.lists(st.tuples(st.sampled_from("ab"), VALUES, st.integers(-3, 3)), min_size=1, max_size=40)
-a_client_for_all = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+a_client_for_all = settings(deadline=None, max_examples=60)
 
 
 def logged(client: FlaskClient, points: list[tuple[str, Any, int]], cut: int) -> str:
@@ -47,27 +47,35 @@ def summary_of(series: list[tuple[Any, int]]) -> dict[str, Any]:
     }
 
 
-@a_client_for_all
-@given(POINTS, st.integers(0, 40))
-def test_a_summary_is_that_of_all_points_however_they_came(
-    make_app: Callable[..., Flask], points: list[tuple[str, Any, int]], cut: int
-) -> None:
-    client = make_app().test_client()
-    run_id = logged(client, points, cut)
-    keys = dict.fromkeys(key for key, _, _ in points)
-    expected = {key: summary_of([(value, step) for name, value, step in points if name == key]) for key in keys}
-    assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] == expected
-    client.post(f"/api/w/runs/{run_id}/end")
-    client = make_app().test_client()  # from the file that the end has left
-    assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] == expected
-    assert client.get("/api/health").get_json()["damaged"] == 0
+def test_a_summary_is_that_of_all_points_however_they_came(tmp_path: Path) -> None:
+    expected = {}
+    with opened(tmp_path / "store") as app:
+        client = app.test_client()
+
+        @a_client_for_all
+        @given(POINTS, st.integers(0, 40))
+        def logs_any(points: list[tuple[str, Any, int]], cut: int) -> None:
+            run_id = logged(client, points, cut)
+            keys = dict.fromkeys(key for key, _, _ in points)
+            summary = {key: summary_of([(value, step) for name, value, step in points if name == key]) for key in keys}
+            assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] == summary
+            client.post(f"/api/w/runs/{run_id}/end")
+            expected[run_id] = summary
+
+        logs_any()
+    with opened(tmp_path / "store") as app:  # from the files that the ends have left
+        client = app.test_client()
+        found = {run_id: client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] for run_id in expected}
+        assert found == expected
+        assert client.get("/api/health").get_json()["damaged"] == 0
 
 
 @a_client_for_all
 @given(POINTS, st.integers(0, 40), st.integers(-4, 4), st.integers(1, 30))
 def test_a_series_is_all_of_its_points_and_a_thinned_one_a_part_of_it(
-    client: FlaskClient, points: list[tuple[str, Any, int]], cut: int, since: int, max_points: int
+    shared_client: FlaskClient, points: list[tuple[str, Any, int]], cut: int, since: int, max_points: int
 ) -> None:
+    client = shared_client
     run_id = logged(client, points, cut)
     for query in ({}, {"since_step": since}):
         shown = client.get(f"/api/runs/{run_id}/metrics", query_string=query).get_json()
