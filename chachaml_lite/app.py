@@ -37,6 +37,7 @@ def create_app(config: Config, tracker: Tracker) -> Flask:
             version=__version__,
             allowed_hosts=LOOPBACK_HOSTS | bound | {host.lower() for host in config.allowed_hosts},
             token=config.token,
+            read_only=config.read_only,
             max_json_bytes=config.max_json_bytes,
             max_upload_bytes=config.max_upload_bytes,
         ),

@@ -53,6 +53,11 @@ def _option(name: str, **settings: Any) -> Callable[[F], F]:
     "no, what the system happened to write.",
 )
 @_option(
+    "--read-only",
+    is_flag=True,
+    help="Take no writes, and write nothing: for a store on a disk that can't be written, or a copy to show.",
+)
+@_option(
     "--max-upload", type=click.IntRange(0), metavar="BYTES", help="Largest artifact.  [default: what the disk takes]"
 )
 @_option(
@@ -76,6 +81,7 @@ def serve(
     no_token: bool,
     allowed_host: tuple[str, ...],
     fsync: str,
+    read_only: bool,
     max_upload: int | None,
     max_json: int,
     series_cache: int,
@@ -104,6 +110,7 @@ def serve(
         token=token.strip() if token else None,
         allowed_hosts=allowed_host,
         fsync=fsync,
+        read_only=read_only,
         max_upload_bytes=max_upload,
         max_json_bytes=max_json,
         series_cache_bytes=series_cache,

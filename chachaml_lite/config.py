@@ -22,6 +22,8 @@ class Config:
     allowed_hosts: tuple[str, ...] = ()
     #: When written bytes are forced to the disk (the contract, section 5).
     fsync: str = "everysec"
+    #: Take no writes, and need no right to write in the data folder.
+    read_only: bool = False
     #: Artifact uploads, in bytes; None: as much as the disk takes. A model of 5 GB is normal.
     max_upload_bytes: int | None = None
     #: JSON and NDJSON bodies, in bytes. They are parsed in memory, so they have a bound: about 200,000 points.

@@ -67,7 +67,7 @@ class _Dropped:
 class Parser(HTTPRequestParser):
     """A request as it comes in. `blobs` and the limits, in bytes, are those of `channel_class`."""
 
-    blobs: Blobs
+    blobs: Blobs | None
     max_json_bytes: int
     max_upload_bytes: int | None
     _limit: int
@@ -86,7 +86,7 @@ class Parser(HTTPRequestParser):
         self._limit = self.max_json_bytes
         is_upload = command == "POST" and _UPLOAD.match(path) is not None
         if is_upload:
-            room = self.blobs.free_bytes()
+            room = self.blobs.free_bytes() if self.blobs is not None else 0
             self._limit = room if self.max_upload_bytes is None else min(room, self.max_upload_bytes)
         if self.content_length > self._limit:
             self._drop()
@@ -94,7 +94,7 @@ class Parser(HTTPRequestParser):
                 self.expect_continue = False
                 self.connection_close = True
                 self.completed = True
-        elif is_upload:
+        elif is_upload and self.blobs is not None:
             receiver.buf = _Spool(self.blobs.incoming())
 
     def received(self, data: bytes) -> int:
@@ -112,8 +112,11 @@ class Parser(HTTPRequestParser):
             before.close()
 
 
-def channel_class(blobs: Blobs, max_json_bytes: int, max_upload_bytes: int | None) -> type[HTTPChannel]:
-    """Connections of a server of this store, with the limits for what is parsed and what is uploaded, in bytes."""
+def channel_class(blobs: Blobs | None, max_json_bytes: int, max_upload_bytes: int | None) -> type[HTTPChannel]:
+    """Connections of a server of this store, with the limits for what is parsed and what is uploaded, in bytes.
+
+    `blobs` None: uploads are dropped as they arrive, for no write is taken.
+    """
     limits = {"blobs": blobs, "max_json_bytes": max_json_bytes, "max_upload_bytes": max_upload_bytes}
     return type("Channel", (Channel,), {"parser_class": type("LimitedParser", (Parser,), limits)})
 

@@ -149,7 +149,7 @@ class Server:
         sockets = bind(config.host, config.port)
         self.port: int = sockets[0].getsockname()[1]
         try:
-            self._store = Store(config.data, config.fsync)
+            self._store = Store(config.data, config.fsync, read_only=config.read_only)
         except BaseException:
             for each in sockets:
                 each.close()
@@ -162,7 +162,9 @@ class Server:
         )
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
         for listener in self._listeners:
-            listener.channel_class = channel_class(self._store.blobs, config.max_json_bytes, config.max_upload_bytes)
+            listener.channel_class = channel_class(
+                None if config.read_only else self._store.blobs, config.max_json_bytes, config.max_upload_bytes
+            )
         self._stopping = self._closing = False
 
     @property

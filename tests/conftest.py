@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 def opened(data: Path, **settings: Any) -> Iterator[Flask]:
     """An app on the store at `data`, with the settings given."""
     config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
-    store = Store(config.data, config.fsync)
+    store = Store(config.data, config.fsync, read_only=config.read_only)
     try:
         app = create_app(config, Tracker.on(store, config.series_cache_bytes))
         app.test_client_class = Client

@@ -122,6 +122,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
     "max_upload": ("3", lambda server: upload_status(server, b"123") == 200 and upload_status(server, b"1234") == 413),
     "max_json": ("99", lambda server: create_status(server, 50) == 200 and create_status(server, 99) == 413),
     "series_cache": ("0", lambda server: requests.get(f"{server.url}/api/health").ok),
+    "read_only": ("1", lambda server: create_status(server, 1) == 403),
     "quiet": ("1", lambda server: requests.get(f"{server.url}/api/health").ok and "GET" not in server.log),
 }
 
@@ -145,8 +146,9 @@ def thread_count(server: Running) -> int:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_option_is_an_environment_variable_too(serve: Serve, name: str) -> None:
+def test_every_option_is_an_environment_variable_too(serve: Serve, data: Path, name: str) -> None:
     value, works = SETTINGS[name]
+    data.mkdir()  # a server that only reads makes none
     assert works(serve(**{f"CHACHAML_{name.upper()}": value}))
 
 

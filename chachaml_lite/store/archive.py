@@ -12,6 +12,7 @@ import logging
 import os
 import stat
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -39,22 +40,32 @@ class _Opened(NamedTuple):
     descriptor: int
 
 
-def scratch(places: Layout) -> BinaryIO:
-    """A new file in runs/.incoming that has no name, and is gone when it is closed, or with the process. OSError."""
+def scratch(places: Layout | None) -> BinaryIO:
+    """A new file in runs/.incoming that has no name, and is gone when it is closed, or with the process. OSError.
+
+    Without a place of its own, it is in the system's folder for temporary files.
+    """
+    if places is None:
+        return tempfile.TemporaryFile("w+b")
     path = incoming_path(places, "scratch")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.unlink(path)
     return os.fdopen(descriptor, "w+b")
 
 
-def zip_run(places: Layout, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
-    """The run's folder as it is at one moment, as a zip file to read from its start. OSError.
+def zip_run(
+    places: Layout,
+    run_id: str,
+    held: Callable[[], AbstractContextManager[object]],
+    new_file: Callable[[], BinaryIO],
+) -> BinaryIO:
+    """The run's folder as it is at one moment, as a zip file (a `new_file`) to read from its start. OSError.
 
     While `held()` is entered nobody may write to the run. That is enough for a consistent copy: files of ours are
     replaced by a rename or appended to, so what was opened then, up to the size that it had, stays what it was.
     Left out are names with a dot in front, links, and all that is no file.
     """
-    sink = scratch(places)
+    sink = new_file()
     opened: list[_Opened] = []
     try:
         with ZipFile(sink, "w", ZIP_STORED) as archive:

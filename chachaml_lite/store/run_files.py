@@ -26,9 +26,10 @@ def incoming_path(places: Layout, kind: str) -> str:
 class RunFiles:
     """What can be done to the files of one store's runs. Callers hold the run's lock when they write."""
 
-    def __init__(self, places: Layout, durability: Durability) -> None:
+    def __init__(self, places: Layout, durability: Durability, *, read_only: bool = False) -> None:
         self._places = places
         self._durability = durability
+        self._read_only = read_only
         self._points = PointFiles(durability)
 
     def create(self, run_id: str, meta: dict[str, Any]) -> None:
@@ -85,8 +86,12 @@ class RunFiles:
         return replace_file(self._places.run_file(run_id, name), _readable(name, value), self._durability)
 
     def keep_rebuildable(self, run_id: str, name: str, value: dict[str, Any]) -> None:
-        """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError."""
-        replace_file(self._places.run_file(run_id, name), (strict_json.dumps(value) + "\n").encode(), None)
+        """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError.
+
+        In a store that is only read, nothing.
+        """
+        if not self._read_only:
+            replace_file(self._places.run_file(run_id, name), (strict_json.dumps(value) + "\n").encode(), None)
 
     def append_points(self, run_id: str, lines: str, expected: Stamp) -> Stamp | None:
         """Append lines to metrics.jsonl, if it is as expected; returns its stamp after that. OSError.

@@ -27,35 +27,30 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """A folder of runs and models, owned by this process until `close`."""
+    """A folder of runs and models, owned by this process until `close`, or only read."""
 
-    def __init__(self, root: Path, fsync: str) -> None:
-        """Open the store at `root`, which is made when it is not there. Raises StoreUnusable."""
+    def __init__(self, root: Path, fsync: str, *, read_only: bool = False) -> None:
+        """Open the store at `root`, which is made when it is not there. Raises StoreUnusable.
+
+        `read_only`: nothing is written, made or swept, and no lock is taken, so that a disk that can't be written will
+        do, and another process may own the store. Then `root` has to be there.
+        """
         self.root = root
         places = Layout(str(root))
-        try:
-            os.makedirs(places.root, mode=0o700, exist_ok=True)
-            self._lock = StoreLock(places.lock_file)
-        except OSError as fault:
-            raise StoreUnusable(
-                f"the data folder {root} can't be used: {fault.strerror}; name another one with --data"
-            ) from fault
-        try:
-            for folder in (places.runs, places.incoming, places.models):
-                _make_folder(places, folder)
-        except StoreUnusable:
-            self._lock.release()
-            raise
+        self._lock = None if read_only else _owned(places, root)
+        if read_only:
+            _refuse_unreadable(places, root)
         durability = Durability(fsync)
         self._places = places
-        self.runs = RunFiles(places, durability)
+        self.runs = RunFiles(places, durability, read_only=read_only)
         self.blobs = Blobs(places, durability)
         self.models = ModelFiles(places, durability)
         self._scan = FolderScan(places.runs)
         self._run_locks = NamedLocks()
         self._model_locks = NamedLocks()
         self.watch = Watch(places.runs)
-        self._sweep(after_a_kill=self._lock.after_a_kill)
+        if self._lock is not None:
+            self._sweep(after_a_kill=self._lock.after_a_kill)
 
     def run_folders(self) -> Folders:
         """The folders in runs/, as they are now."""
@@ -75,17 +70,18 @@ class Store:
 
     def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
         """A run's folder as a zip file, open to read; see `archive.zip_run`. OSError."""
-        return archive.zip_run(self._places, run_id, held)
+        return archive.zip_run(self._places, run_id, held, self.scratch)
 
     def scratch(self) -> BinaryIO:
         """A file without a name, in the store's own file system, for what is made to be sent. OSError."""
-        return archive.scratch(self._places)
+        return archive.scratch(None if self._lock is None else self._places)
 
     def close(self) -> None:
         """Sync what waits, and give the store back."""
         self.watch.close()
         self.runs.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _sweep(self, *, after_a_kill: bool) -> None:
         """Finish or remove what the last server had begun. The runs' own folders are looked at only after a kill."""
@@ -113,6 +109,35 @@ class Store:
                         os.unlink(temporary(f"{self._places.runs}/{run_id}/{name}"))
 
 
+def _owned(places: Layout, root: Path) -> StoreLock:
+    """The lock of the store, its folders made. StoreUnusable."""
+    try:
+        os.makedirs(places.root, mode=0o700, exist_ok=True)
+        lock = StoreLock(places.lock_file)
+    except OSError as fault:
+        raise StoreUnusable(
+            f"the data folder {root} can't be used: {fault.strerror}; name another one with --data"
+        ) from fault
+    try:
+        for folder in (places.runs, places.incoming, places.models):
+            _make_folder(places, folder)
+    except StoreUnusable:
+        lock.release()
+        raise
+    return lock
+
+
+def _refuse_unreadable(places: Layout, root: Path) -> None:
+    try:
+        os.listdir(places.root)
+    except OSError as fault:
+        raise StoreUnusable(
+            f"the data folder {root} can't be read: {fault.strerror}; name another one with --data"
+        ) from fault
+    for folder in (places.runs, places.models):
+        _refuse_link(places, folder)
+
+
 def _make_folder(places: Layout, folder: str) -> None:
     """Make one of the store's own folders, if it isn't there. StoreUnusable where it can't be made, or is a link:
     what is swept, or renamed into it, would be elsewhere.
@@ -122,5 +147,10 @@ def _make_folder(places: Layout, folder: str) -> None:
         os.makedirs(folder, exist_ok=True)
     except OSError as fault:
         raise StoreUnusable(f"{name} in the data folder can't be used: {fault.strerror}; see what is there") from fault
+    _refuse_link(places, folder)
+
+
+def _refuse_link(places: Layout, folder: str) -> None:
+    name = os.path.relpath(folder, places.root)
     if os.path.islink(folder):
         raise StoreUnusable(f"{name} in the data folder is a link; make it a folder, or name the other place by --data")

@@ -20,6 +20,7 @@ class Services:
     version: str
     allowed_hosts: frozenset[str]
     token: str | None
+    read_only: bool
     max_json_bytes: int
     max_upload_bytes: int | None
 

@@ -3,6 +3,7 @@
 - The Host must be one of ours, by exact match: a page of another site that made its name point here (DNS rebinding)
   has its own name in it.
 - A write that a browser sends for another site's page is refused, by Sec-Fetch-Site and by Origin.
+- A server that was started to read only takes no writes.
 - Where a token is configured, every route but those in `OPEN` needs it, as `Authorization: Bearer` or in the cookie
   that /login gives for it.
 """
@@ -26,6 +27,8 @@ from .context import Services, services
 OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
 COOKIE = "chachaml_token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What is posted, and stores nothing.
+_NO_WRITES = frozenset({"/login", "/logout"})
 # NAME:PORT or [IPv6]:PORT and nothing else: a parser of URLs finds "localhost" in evil@localhost and localhost/evil.
 _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]{0,5})?\Z")
 
@@ -57,6 +60,10 @@ def check(environ: dict[str, Any], given: Services, *, is_open: bool = False) ->
         _refuse_other_sites(environ, host)
     if given.token is not None and not is_open and not _bears(environ, given.token):
         raise Unauthorized("this server needs its token; send the header Authorization: Bearer TOKEN")
+    if given.read_only and environ["REQUEST_METHOD"] not in _SAFE and environ["PATH_INFO"] not in _NO_WRITES:
+        raise Forbidden(
+            "this server only reads (--read-only, CHACHAML_READ_ONLY); write to the one that owns the store"
+        )
 
 
 @lru_cache(maxsize=16)  # every client of a server sends one of the same few
