@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from calls import OCTETS, LogRun, log_good_and_bad, read_all
 from flask import Flask
 from flask.testing import FlaskClient
+from servers import Running
 
 
 def _cut(path: Path) -> None:
@@ -200,3 +203,27 @@ def test_a_model_s_bytes_that_were_exchanged_by_an_overwrite_of_hand_are_not_sen
     shutil.copy(data / "runs/good/blobs/a", data / "runs/bad/blobs/a")
     assert client.get("/api/artifacts/bad/a/download").data == b"good"
     assert client.get("/api/models/iris/1/download").status_code == 404
+
+
+def test_holes_of_a_gigabyte_cost_no_memory_and_hide_nothing(serve: Callable[..., Running], data: Path) -> None:
+    server = serve()
+    for run_id in ("good", "bad"):
+        base = f"{server.url}/api/w/runs"
+        assert requests.post(base, json={"experiment": "e", "id": run_id}).status_code == 200
+        assert requests.post(f"{base}/{run_id}/metrics", json={"loss": 1}).status_code == 200
+    (data / "models/iris").mkdir()
+    for path in [*(data / "runs/bad" / name for name in FILES[:4]), data / "models/iris/history.jsonl"]:
+        if path.name != "meta.json":
+            with path.open("ab") as file:
+                file.truncate(1_000_000_000)
+    for route in ("/api/runs", "/api/runs/bad", "/api/runs/bad/metrics", "/api/models", "/api/health"):
+        assert requests.get(server.url + route).status_code == 200
+    assert {run["id"]: run["metrics"] for run in requests.get(f"{server.url}/api/runs").json()} == {
+        "good": {"loss": 1},
+        "bad": {"loss": 1},
+    }
+    assert requests.post(f"{server.url}/api/w/runs/bad/metrics", json={"loss": 2, "step": 1}).status_code == 200
+    assert requests.get(f"{server.url}/api/runs/bad").json()["metrics"] == {"loss": 2}
+    assert requests.get(f"{server.url}/api/health").json()["damaged"] == 2
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert peak is not None and int(peak[1]) < 300_000

@@ -28,6 +28,14 @@ _MAX_DEPTH = strict_json.MAX_DEPTH + 8
 _PIECE_BYTES = 1024 * 1024
 
 
+#: A file of records: a million uploads to one run, or events of one model.
+MAX_RECORDS_BYTES = 256 * 1024 * 1024
+
+#: A point's line has a key of 250 characters and two numbers; what is longer is damage, a hole in a file say.
+MAX_LINE_BYTES = 1024 * 1024
+_CUT = b"\x00"  # nowhere in JSON
+
+
 class Stamp(NamedTuple):
     """What tells whether a file is still the one that was read. All zero: there is none.
 
@@ -103,6 +111,7 @@ def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
 def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
     """The bytes from `start` to `end` of a file, in pieces that end with a line, but for the last, which may be torn.
 
+    A line that no writer of ours can have written comes cut, so that it is no JSON, and its length costs nothing.
     FileNotFoundError; Damaged; OSError.
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
@@ -117,8 +126,10 @@ def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
             if line_end:
                 yield begun + whole + line_end
                 begun = rest
-            else:
+            elif len(begun) <= MAX_LINE_BYTES:
                 begun += piece
+                if len(begun) > MAX_LINE_BYTES:
+                    begun = begun[:MAX_LINE_BYTES] + _CUT
         if begun:
             yield begun
 
@@ -129,7 +140,7 @@ def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
     A torn last line is one of these; one that is whole but for its line end is a record. No file: no records.
     """
     try:
-        content, seen = read_whole(path)
+        content, seen = read_whole(path, MAX_RECORDS_BYTES)
     except FileNotFoundError:
         return [], 0, NO_FILE
     records = []
