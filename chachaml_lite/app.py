@@ -35,7 +35,9 @@ def create_app(config: Config, tracker: Tracker) -> Flask:
         context.Services(
             tracker=tracker,
             version=__version__,
-            allowed_hosts=LOOPBACK_HOSTS | bound | {host.lower() for host in config.allowed_hosts},
+            allowed_hosts=LOOPBACK_HOSTS
+            | bound
+            | {guard.host_name(host) or host.lower() for host in config.allowed_hosts},
             token=config.token,
             read_only=config.read_only,
             max_json_bytes=config.max_json_bytes,

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from chachaml_lite.tracking import metrics
 from chachaml_lite.web import metric_posts
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -133,3 +134,19 @@ def test_plain_points_never_reach_flask_and_others_do(
 
 def test_the_answer_counts_the_points() -> None:
     assert json.loads(metric_posts.answer(7)) == {"ok": True, "logged": 7}
+
+
+def test_a_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(
+    client: FlaskClient, log_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = log_run()
+    calls = []
+
+    def fail(*_: object) -> int:
+        calls.append(1)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(metrics, "log_points", fail)
+    answer = client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1})
+    assert (answer.status_code, answer.get_json()["error"], len(calls)) == (500, "internal error", 1)
+    assert "bug" not in answer.text

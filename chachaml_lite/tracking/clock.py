@@ -8,6 +8,7 @@ import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower-case: ids differ in more than case
 _RANDOM_BITS = 30
+_LITTLE_NS = 1_000_000_000
 
 
 class Clock:
@@ -28,8 +29,12 @@ class Clock:
             return self._now_ms()
 
     def _now_ms(self) -> int:
-        monotonic_ns = time.monotonic_ns()
-        self._last_ns = max(time.time_ns(), self._last_ns + monotonic_ns - self._last_monotonic_ns)
+        wall_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+        elapsed_ns = monotonic_ns - self._last_monotonic_ns
+        ahead_ns = self._last_ns + elapsed_ns - wall_ns
+        # The system's clock was corrected by a little: it is waited for at half the pace, not left behind for ever.
+        pace = 2 if 0 < ahead_ns < _LITTLE_NS else 1
+        self._last_ns = max(wall_ns, self._last_ns + elapsed_ns // pace)
         self._last_monotonic_ns = monotonic_ns
         return self._last_ns // 1_000_000
 

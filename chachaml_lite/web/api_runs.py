@@ -45,6 +45,7 @@ def set_params(run_id: str) -> Response:
 @api.post("/api/w/runs/<run_id>/metrics")
 def log_metrics(run_id: str) -> Response:
     """Add points, all or none."""
+    metric_posts.raise_unforeseen(request.environ)
     Query(())
     logged = metrics.log_points(tracker(), run_id, bodies.metric_entries())
     return Response(metric_posts.answer(logged), mimetype="application/json")

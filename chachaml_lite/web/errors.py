@@ -51,7 +51,7 @@ def wants_json() -> bool:
 def _ours(error: errors.ChachamlError) -> Response:
     status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
     if status >= 500:
-        log.error("%s %s: %s", request.method, request.path, error.detail, exc_info=error)
+        log.error("%s %s: %s", request.method, ascii(request.path), error.detail, exc_info=error)
     body = {"error": error.error, "detail": error.detail}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}
@@ -80,7 +80,7 @@ def _from_werkzeug(error: HTTPException) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    log.error("%s %s: unforeseen", request.method, request.path, exc_info=error)
+    log.error("%s %s: unforeseen", request.method, ascii(request.path), exc_info=error)
     return _answer(500, {"error": "internal error", "detail": _INTERNAL})
 
 

@@ -19,6 +19,7 @@ from . import bodies, guard
 from .context import Services
 
 _PATH = re.compile(r"/api/w/runs/([A-Za-z0-9._-]+)/metrics\Z")
+_UNFORESEEN = "chachaml_lite.unforeseen"
 _TYPES = frozenset({bodies.JSON, bodies.NDJSON})
 
 
@@ -42,7 +43,15 @@ def logged(environ: dict[str, Any], given: Services) -> bytes | None:
         return answer(metrics.log_points(given.tracker, path[1], bodies.entries_of(body, kind)))
     except (ChachamlError, OSError):
         environ["wsgi.input"] = io.BytesIO(body)
-        return None
+    except Exception as unforeseen:  # whether something is stored isn't known, so it is not tried again
+        environ[_UNFORESEEN] = unforeseen
+    return None
+
+
+def raise_unforeseen(environ: dict[str, Any]) -> None:
+    """Raise the mistake of ours that ended the logging of this request, if one did: answering it is Flask's part."""
+    if _UNFORESEEN in environ:
+        raise environ[_UNFORESEEN]
 
 
 def answer(points: int) -> bytes:
