@@ -29,15 +29,14 @@ def create_app(config: Config, tracker: Tracker) -> Flask:
     # A path is matched as it was sent: no redirect that changes what was asked, no decoding twice.
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    named = {guard.host_name(host) or host.lower() for host in config.allowed_hosts}
     bound = {config.host.strip("[]").lower()} - {"0.0.0.0", "::"}
     context.provide(
         app,
         context.Services(
             tracker=tracker,
             version=__version__,
-            allowed_hosts=LOOPBACK_HOSTS
-            | bound
-            | {guard.host_name(host) or host.lower() for host in config.allowed_hosts},
+            allowed_hosts=LOOPBACK_HOSTS | bound | named,
             token=config.token,
             read_only=config.read_only,
             max_json_bytes=config.max_json_bytes,

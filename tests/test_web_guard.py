@@ -85,11 +85,13 @@ def test_a_request_without_a_host_is_403(server: Running) -> None:
 
 
 def test_a_host_is_allowed_by_setting_and_by_what_the_server_is_bound_to(make_app: MakeApp) -> None:
-    client = make_app(allowed_hosts=("Runs.Example",), host="10.0.0.7").test_client()
+    client = make_app(allowed_hosts=("Runs.Example", "[fe80::1]", "tracker:9000"), host="10.0.0.7").test_client()
     for host, status in [
         ("runs.example", 200),
         ("RUNS.example:443", 200),
         ("10.0.0.7:8080", 200),
+        ("[fe80::1]:8080", 200),
+        ("tracker", 200),
         ("localhost", 200),
         ("a.runs.example", 403),
         ("10.0.0.8", 403),
