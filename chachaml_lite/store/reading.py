@@ -89,11 +89,16 @@ def open_regular(path: str) -> int:
 def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
     """The content of a file and the stamp that goes with it. FileNotFoundError; Damaged."""
     descriptor = open_regular(path)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         seen = stamp_of(os.fstat(descriptor))
         if max_bytes is not None and seen.size > max_bytes:
             raise Damaged(f"{os.path.basename(path)} has {seen.size} bytes")
-        return file.readall() or b"", seen
+        content = os.read(descriptor, seen.size + 1)
+        while len(content) < seen.size and (more := os.read(descriptor, seen.size - len(content))):
+            content += more  # read(2) gives 2 GiB at the most
+        return content, seen
+    finally:
+        os.close(descriptor)
 
 
 def read_object(path: str) -> tuple[dict[str, Any], Stamp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .. import strict_json
@@ -62,9 +62,10 @@ class RunFiles:
         self._durability.sync_folder(self._places.runs)
         shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
 
-    def stamp(self, run_id: str, name: str) -> Stamp:
-        """The stamp of one of a run's files (`layout.META`, ...)."""
-        return reading.stamp(self._places.run_file(run_id, name))
+    def stamps(self, run_id: str, names: Iterable[str]) -> list[Stamp]:
+        """The stamps of some of a run's files (`layout.META`, ...)."""
+        folder = self._places.run(run_id)
+        return [reading.stamp(f"{folder}/{name}") for name in names]
 
     def read_object(self, run_id: str, name: str) -> tuple[dict[str, Any], Stamp]:
         """A file that holds one JSON object. FileNotFoundError; Damaged; OSError."""

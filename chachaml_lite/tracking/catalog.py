@@ -171,6 +171,7 @@ class Catalog:
         touched = self._store.watch.touched()
         changed = set(self._runs) if touched is None else (touched & self._runs.keys()) | self._unwatched
         unseen, self._unseen = self._unseen | (ids if touched is None else self._store.watch.lost() & ids), set()
+        new = unseen - self._runs.keys()
         for run_id in unseen:
             # Watched before it is read: what happens in between is then heard of.
             if self._store.watch_run(run_id):
@@ -183,7 +184,8 @@ class Catalog:
         for run_id in changed:
             if run_id in ids:
                 run = self._runs[run_id]
-                if run.look():
+                # Of one that is new its meta tells where it stands; its other files wait until they are asked for.
+                if run.look((META,) if run_id in new else ALL_PARTS):
                     self._note(run, in_order=not many)
         if many:
             self._order = sorted(run.key for run in self._runs.values() if run.key is not None)

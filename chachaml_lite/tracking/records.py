@@ -140,17 +140,19 @@ def _artifact(record: dict[str, Any]) -> Artifact | None:
     return None
 
 
+_NONE = type(None)
+#: The types that a field of meta.json may have, exactly: true is no integer.
 _META_TYPES: dict[str, tuple[type, ...]] = {
     "experiment": (str,),
-    "name": (str, type(None)),
+    "name": (str, _NONE),
     "start_time": (int,),
-    "end_time": (int, type(None)),
-    "error": (str, type(None)),
+    "end_time": (int, _NONE),
+    "error": (str, _NONE),
     "tags": (dict,),
-    "note": (str, type(None)),
+    "note": (str, _NONE),
     "datasets": (list,),
-    "parent_run_id": (str, type(None)),
-    "created_by": (str, type(None)),
+    "parent_run_id": (str, _NONE),
+    "created_by": (str, _NONE),
 }
 _META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
 
@@ -158,8 +160,7 @@ _META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
 def fault_of_meta(meta: dict[str, Any]) -> str | None:
     """Why a JSON object can't be a run's meta.json; None when it can."""
     for field, types in _META_TYPES.items():
-        value = meta.get(field, _META_DEFAULTS.get(field))
-        if not isinstance(value, types) or isinstance(value, bool):
+        if type(meta.get(field, _META_DEFAULTS.get(field))) not in types:
             return f"{layout.META} has no good {field}"
     if meta.get("status") not in STATUSES:
         return f"{layout.META} has no good status"

@@ -27,7 +27,8 @@ class Run:
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.id = run_id
-        self._stamps: list[Stamp] = [NO_FILE] * 4
+        #: By part; None for a file that was never looked at, which waits until its part is asked for.
+        self._stamps: list[Stamp | None] = [None] * 4
         self._kept: list[Kept | None] = [None] * 4
         self._good_meta: dict[str, Any] = {}
         #: Another number whenever metrics.jsonl was changed by anybody but us: within one, it has only grown.
@@ -64,12 +65,19 @@ class Run:
     @property
     def last_write_ms(self) -> int:
         """When one of the run's files was last written, in ms since 1970, by the file system's clock."""
-        return max(stamp.mtime_ns for stamp in self._stamps) // 1_000_000
+        return max(stamp.mtime_ns for stamp in self.stamps) // 1_000_000
 
     @property
     def stamps(self) -> tuple[Stamp, ...]:
         """The state of the run's files: the same as long as nothing was written."""
-        return tuple(self._stamps)
+        return tuple(self._looked_at(number) for number in ALL_PARTS)
+
+    def _looked_at(self, number: int) -> Stamp:
+        stamp = self._stamps[number]
+        if stamp is None:
+            self.look((number,))
+            stamp = self._stamps[number]
+        return NO_FILE if stamp is None else stamp
 
     def part(self, number: int) -> Kept:
         """A part with its stamp and its damage."""
@@ -88,7 +96,7 @@ class Run:
         before = self._kept[number]
         if number == SUMMARY:
             self.epoch += 1
-        kept = read_part(self._store, self.id, number, self._stamps[number])
+        kept = read_part(self._store, self.id, number, self._looked_at(number))
         if kept.damage and not (before and before.damage == kept.damage):
             log.warning("run %r is damaged: %s", self.id, kept.damage)
         with _keeping:
@@ -104,13 +112,14 @@ class Run:
         return kept
 
     def look(self, numbers: tuple[int, ...] = ALL_PARTS) -> bool:
-        """Look at the files behind some parts; whether one isn't what it was."""
+        """Look at the files behind some parts; whether one isn't what it was, or the run is seen for the first time."""
         changed = False
-        for number in numbers:
-            stamp = self._store.runs.stamp(self.id, FILES[number])
-            if stamp != self._stamps[number]:
+        names = FILES if numbers is ALL_PARTS else [FILES[number] for number in numbers]
+        for number, stamp in zip(numbers, self._store.runs.stamps(self.id, names), strict=True):
+            before = self._stamps[number]
+            if stamp != before:
                 self._stamps[number] = stamp
-                changed = True
+                changed = changed or before is not None or number == META
         return changed
 
     def put(self, number: int, value: Any, stamp: Stamp) -> None:

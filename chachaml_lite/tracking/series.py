@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import math
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
@@ -18,6 +19,14 @@ from .summary import Number, Summary, add_up, number_from, spelled
 #: key, value, step, timestamp in ms
 StoredPoint = tuple[str, Number, int, int]
 
+# A line as `metrics` writes it, its value a float: JSON's own grammar of numbers, integers that surely have 64 bits.
+_PLAIN = re.compile(
+    rb'^\{"key":"([^"\\\x00-\x1f]*)",'
+    rb'"value":(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:e[+-]?[0-9]+)?|e[+-]?[0-9]+)),'
+    rb'"step":(-?(?:0|[1-9][0-9]{0,17})),"timestamp":(-?(?:0|[1-9][0-9]{0,17}))\}$',
+    re.MULTILINE,
+)
+_VALUE = itemgetter(1)
 _FIELDS = itemgetter("key", "value", "step", "timestamp")
 _FAST = json.JSONDecoder()
 _INT64 = range(-(2**63), 2**63)
@@ -40,21 +49,28 @@ class Point(NamedTuple):
 def parsed_points(lines: bytes) -> tuple[list[StoredPoint], int]:
     """The points in whole lines of metrics.jsonl, in their order, and the number of lines that are none.
 
-    All lines are parsed in one go, as an array: a third of the time that a line at a time takes. Where one of
-    them is no point, or a value is spelled out ("NaN"), each is looked at by itself.
+    Lines as we write them are taken apart by an expression, in a third of the time that parsing one after the other
+    takes. If one of them is not so plain, all are parsed in one go, as an array; and if one is no point, or a value is
+    spelled out ("NaN"), each is looked at by itself.
     """
     text = lines.rstrip(b"\n")
     if not text:
         return [], 0
     try:
+        plain = _PLAIN.findall(text)
+        if len(plain) == text.count(b"\n") + 1:
+            keys = {key: key.decode() for key in {line[0] for line in plain}}
+            points = [(keys[key], float(value), int(step), int(at)) for key, value, step, at in plain]
+            if all(map(math.isfinite, map(_VALUE, points))):
+                return points, 0
         records = _FAST.decode("[" + text.decode().replace("\n", ",") + "]")
         if len(records) == text.count(b"\n") + 1:
             points = list(map(_FIELDS, records))
-            keys, values, steps, timestamps = zip(*points, strict=True)
-            kinds = [set(map(type, column)) for column in (keys, values, steps, timestamps)]
+            columns = list(zip(*points, strict=True))
+            kinds = [set(map(type, column)) for column in columns]
             if kinds[0] == {str} and kinds[1] <= {float, int} and kinds[2] == kinds[3] == {int}:
-                bounds = (min(steps), max(steps), min(timestamps), max(timestamps))
-                if all(bound in _INT64 for bound in bounds) and all(map(math.isfinite, values)):
+                bounds = (min(columns[2]), max(columns[2]), min(columns[3]), max(columns[3]))
+                if all(bound in _INT64 for bound in bounds) and all(map(math.isfinite, columns[1])):
                     return points, 0
     except (ValueError, RecursionError, TypeError, KeyError, OverflowError):
         pass
@@ -108,7 +124,7 @@ class Series:
         """Add points in the order of their arrival."""
         if isinstance(self.values, array) and int in set(map(type, values)):
             self.values = list(self.values)
-        self.has_nonfinite = self.has_nonfinite or any(value - value != 0 for value in values)
+        self.has_nonfinite = self.has_nonfinite or not all(map(math.isfinite, values))
         steps_on = [*self.steps[-1:], *steps]
         one_a_step = all(map(int.__lt__, steps_on, steps_on[1:]))
         in_order = one_a_step or all(map(int.__le__, steps_on, steps_on[1:]))
