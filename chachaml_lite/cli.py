@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import click
 
 from . import __version__
 from .config import FSYNC_MODES, LOOPBACK_HOSTS, Config
 from .errors import StoreUnusable
+from .options import fail, option
 from .server import CannotServe, Server
+from .verify_command import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,54 +25,41 @@ def main() -> None:
     """
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _option(name: str, **settings: Any) -> Callable[[F], F]:
-    """An option that is also an environment variable: --max-upload and CHACHAML_MAX_UPLOAD."""
-    variable = "CHACHAML_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(
-        name, envvar=variable, show_envvar=True, show_default=settings.get("default") is not None, **settings
-    )
-
-
 @main.command(epilog="Example: chachaml-lite serve --port 0 --data /tmp/runs --ready-file /tmp/url")
-@_option("--host", default=Config.host, help="Address to listen on; localhost is 127.0.0.1 and ::1.")
-@_option("--port", default=Config.port, type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
-@_option(
+@option("--host", default=Config.host, help="Address to listen on; localhost is 127.0.0.1 and ::1.")
+@option("--port", default=Config.port, type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
+@option(
     "--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store; made if missing."
 )
-@_option("--token", help="Demand this token on every request: Authorization: Bearer TOKEN.")
-@_option("--no-token", is_flag=True, help="Allow a --host that others can reach without a token. They can then write.")
-@_option("--allowed-host", multiple=True, help="Name or address that this server is also reached by; may be repeated.")
-@_option(
+@option("--token", help="Demand this token on every request: Authorization: Bearer TOKEN.")
+@option("--no-token", is_flag=True, help="Allow a --host that others can reach without a token. They can then write.")
+@option("--allowed-host", multiple=True, help="Name or address that this server is also reached by; may be repeated.")
+@option(
     "--fsync",
     default=Config.fsync,
     type=click.Choice(FSYNC_MODES),
     help="What outlives a power cut: always, all that was answered; everysec, the same but for a second of metrics; "
     "no, what the system happened to write.",
 )
-@_option(
+@option(
     "--read-only",
     is_flag=True,
     help="Take no writes, and write nothing: for a store on a disk that can't be written, or a copy to show.",
 )
-@_option(
+@option(
     "--max-upload", type=click.IntRange(0), metavar="BYTES", help="Largest artifact.  [default: what the disk takes]"
 )
-@_option(
-    "--max-json", default=Config.max_json_bytes, type=click.IntRange(1), metavar="BYTES", help="Largest JSON body."
-)
-@_option(
+@option("--max-json", default=Config.max_json_bytes, type=click.IntRange(1), metavar="BYTES", help="Largest JSON body.")
+@option(
     "--series-cache",
     default=Config.series_cache_bytes,
     type=click.IntRange(0),
     metavar="BYTES",
     help="Memory for series that were shown, to show them again at once.",
 )
-@_option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled at once.")
-@_option("--ready-file", type=click.Path(path_type=Path), help="File that gets the URL once requests are taken.")
-@_option("--quiet", is_flag=True, help="No log line for each request.")
+@option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled at once.")
+@option("--ready-file", type=click.Path(path_type=Path), help="File that gets the URL once requests are taken.")
+@option("--quiet", is_flag=True, help="No log line for each request.")
 def serve(
     host: str,
     port: int,
@@ -132,7 +119,4 @@ def serve(
         fail(str(fault))
 
 
-def fail(text: str) -> NoReturn:
-    """One line on stderr, and exit code 1."""
-    click.echo(f"chachaml-lite: {text}", err=True)
-    sys.exit(1)
+main.add_command(verify)

@@ -153,10 +153,18 @@ def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
     for line in content.split(b"\n"):
         if not line.strip():
             continue
-        with contextlib.suppress(ValueError):
-            record = strict_json.loads(line, max_depth=_MAX_DEPTH)
-            if isinstance(record, dict):
-                records.append(record)
-                continue
-        damaged += 1
+        record = record_of(line)
+        if record is None:
+            damaged += 1
+        else:
+            records.append(record)
     return records, damaged, seen
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """The JSON object in a line; None where it is none."""
+    with contextlib.suppress(ValueError):
+        record = strict_json.loads(line, max_depth=_MAX_DEPTH)
+        if isinstance(record, dict):
+            return record
+    return None

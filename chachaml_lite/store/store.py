@@ -16,6 +16,7 @@ from . import archive, layout
 from .atomic import temporary
 from .blobs import Blobs, InTheWay
 from .durability import Durability
+from .inspection import Inspection
 from .layout import Layout
 from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
@@ -45,6 +46,7 @@ class Store:
         self.runs = RunFiles(places, durability, read_only=read_only)
         self.blobs = Blobs(places, durability)
         self.models = ModelFiles(places, durability)
+        self.inspection = Inspection(places, durability, is_ours=self._lock is not None)
         self._scan = FolderScan(places.runs)
         self._run_locks = NamedLocks()
         self._model_locks = NamedLocks()

@@ -117,7 +117,7 @@ def _read_artifacts(store: Store, run_id: str, _: Stamp) -> Kept:
     records, damaged, stamp = store.runs.read_records(run_id, layout.ARTIFACTS)
     artifacts: Artifacts = {}
     for record in records:
-        artifact = _artifact(record)
+        artifact = artifact_from(record)
         if artifact is None:
             damaged += 1
         else:
@@ -132,7 +132,8 @@ def _damaged_lines(name: str, damaged: int) -> str | None:
     return f"{name} has {damaged} damaged line{'' if damaged == 1 else 's'}" if damaged else None
 
 
-def _artifact(record: dict[str, Any]) -> Artifact | None:
+def artifact_from(record: dict[str, Any]) -> Artifact | None:
+    """The upload that a line of artifacts.jsonl tells of; None where it is no good one."""
     name, sha256, size, timestamp = (record.get(field) for field in Artifact._fields)
     if isinstance(name, str) and isinstance(sha256, str) and type(size) is int and type(timestamp) is int:
         with contextlib.suppress(InvalidInput):

@@ -1,0 +1,234 @@
+"""A store looked at from outside, file by file, while its server may be writing: nothing is believed, nothing is held.
+
+A file is named by its path below the data folder ("runs/RUN/metrics.jsonl"), as reports show it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from . import layout
+from .atomic import FILE_MODE, temporary, write_all
+from .durability import Durability
+from .layout import Layout
+from .reading import MAX_LINE_BYTES, Damaged, Stamp, open_regular, stamp, stamp_of
+
+_CHUNK_BYTES = 1024 * 1024
+#: What a file's damaged lines are moved to, beside it.
+ASIDE = ".damaged"
+
+
+class Line(NamedTuple):
+    """A line of a file: its number from 1, where it begins and ends (its line end included), and what it holds."""
+
+    number: int
+    start: int
+    end: int
+    #: Without its line end; None for one that is longer than any of ours.
+    content: bytes | None
+    #: Whether it has its line end.
+    is_whole: bool
+
+
+class Found(NamedTuple):
+    """What is in a run's folder, besides its own files, which have names."""
+
+    #: The files in blobs/, by their path there.
+    blobs: dict[str, Stamp]
+    #: Paths in blobs/ of what is neither a file nor a folder.
+    odd: list[str]
+    #: Names of what a killed server was about to put in place.
+    temporaries: list[str]
+
+
+class Inspection:
+    """The files of one store, for `verify`."""
+
+    def __init__(self, places: Layout, durability: Durability, *, is_ours: bool) -> None:
+        """`is_ours`: this process owns the store, so that nobody else writes to it."""
+        self._places = places
+        self._durability = durability
+        self._is_ours = is_ours
+
+    # -- names
+
+    def run_file(self, run_id: str, name: str) -> str:
+        """How a file of a run is named here; `name` is one of `layout`'s, or "" for the folder."""
+        return self._shown(self._places.run_file(run_id, name)).rstrip("/")
+
+    def history(self, folder: str) -> str:
+        """How a model's history is named here."""
+        return self._shown(self._places.history(folder))
+
+    def _shown(self, path: str) -> str:
+        return path[len(self._places.root) + 1 :]
+
+    def _path(self, where: str) -> str:
+        return f"{self._places.root}/{where}"
+
+    # -- looking
+
+    def is_served(self) -> bool:
+        """Whether another process owns the store now: its lock is asked for as one that is shared, and given back."""
+        if self._is_ours:
+            return False
+        try:
+            descriptor = os.open(self._places.lock_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether the run's folder is there, and is one."""
+        path = self._places.run(run_id)
+        return os.path.isdir(path) and not os.path.islink(path)
+
+    def incoming(self) -> list[str]:
+        """The names of what is not whole yet, or never was made so, in runs/.incoming."""
+        try:
+            return sorted(os.listdir(self._places.incoming))
+        except OSError:
+            return []
+
+    def in_incoming(self, name: str) -> str:
+        """How something in runs/.incoming is named here."""
+        return self._shown(f"{self._places.incoming}/{name}")
+
+    def is_arriving(self, run_id: str, sha256: str) -> bool:
+        """Whether bytes of that sum are received, and about to get their name in the run."""
+        return any(name.startswith(f"{run_id}~{sha256}~") for name in self.incoming())
+
+    def stamp(self, where: str) -> Stamp:
+        """The stamp of what is there now."""
+        return stamp(self._path(where))
+
+    def found(self, run_id: str) -> Found:
+        """What is in a run's folder now. Links are not followed. OSError."""
+        folder = self._places.run(run_id)
+        names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.METRICS, layout.ARTIFACTS)
+        hidden = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
+        there = Found({}, [], [name for name in hidden if os.path.lexists(f"{folder}/{name}")])
+        blobs = self._places.run_file(run_id, layout.BLOBS)
+        if os.path.lexists(blobs) and (os.path.islink(blobs) or not os.path.isdir(blobs)):
+            there.odd.append("")
+            return there
+        waiting = [blobs]
+        while waiting:
+            inner = waiting.pop()
+            with contextlib.suppress(FileNotFoundError), os.scandir(inner) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        there.blobs[entry.path[len(blobs) + 1 :]] = stamp(entry.path)
+                    else:
+                        there.odd.append(entry.path[len(blobs) + 1 :])
+        return there
+
+    def sha256(self, where: str, read: Callable[[int], object]) -> str:
+        """The sum of a file's bytes; `read` is told how many were read, time and again. OSError; Damaged."""
+        digest = hashlib.sha256()
+        with os.fdopen(open_regular(self._path(where)), "rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                read(len(chunk))
+        return digest.hexdigest()
+
+    def lines(self, where: str, max_bytes: int | None = None) -> Iterator[Line]:
+        """The lines of a file up to where it ended when it was opened; none, where there is no file. OSError; Damaged.
+
+        However long a line is, it takes no more memory than one of ours may.
+        """
+        try:
+            descriptor = open_regular(self._path(where))
+        except FileNotFoundError:
+            return
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            left = stamp_of(os.fstat(descriptor)).size
+            if max_bytes is not None and left > max_bytes:
+                raise Damaged(f"{os.path.basename(where)} has {left} bytes")
+            number, start, end = 1, 0, 0
+            begun: bytes | None = b""
+            while left > 0 and (piece := file.read(min(left, _CHUNK_BYTES))):
+                left -= len(piece)
+                for part in _split(piece):
+                    end += len(part)
+                    is_whole = part.endswith(b"\n")
+                    begun = begun + part if begun is not None and len(begun) < MAX_LINE_BYTES else None
+                    if is_whole:
+                        yield Line(number, start, end, None if begun is None else begun[:-1], True)
+                        number, start, begun = number + 1, end, b""
+            if end > start:
+                yield Line(number, start, end, begun, False)
+
+    # -- repairing; the caller owns the store
+
+    def set_aside(self, where: str, spans: list[tuple[int, int]]) -> None:
+        """Move parts of a file, given by where they begin and end, to the end of another one beside it. OSError.
+
+        They are in the other one, on the disk, before the file gets its new content, in one rename.
+        """
+        path = self._path(where)
+        with os.fdopen(open_regular(path), "rb", buffering=0) as source:
+            aside = os.open(
+                path + ASIDE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
+            )
+            try:
+                for start, end in spans:
+                    _copy(source.fileno(), start, end, aside)
+                    if os.pread(source.fileno(), 1, end - 1) != b"\n":
+                        write_all(aside, b"\n")
+                self._durability.sync(aside)
+            finally:
+                os.close(aside)
+            prepared = temporary(path)
+            made = os.open(prepared, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+            try:
+                at = 0
+                for start, end in [*spans, (os.fstat(source.fileno()).st_size, 0)]:
+                    _copy(source.fileno(), at, start, made)
+                    at = end
+                self._durability.sync(made)
+                os.rename(prepared, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(prepared)
+                raise
+            finally:
+                os.close(made)
+        self._durability.sync_folder(os.path.dirname(path))
+
+    def remove(self, run_id: str, name: str) -> None:
+        """Remove what can be made anew, or was never put in place: summary.json, or one of `Found.temporaries`.
+
+        Fine when it is gone. OSError.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._places.run_file(run_id, name))
+
+
+def _split(piece: bytes) -> Iterator[bytes]:
+    """The lines of a piece with their ends; not by `splitlines`, which takes a carriage return for an end, too."""
+    *whole, rest = piece.split(b"\n")
+    yield from (line + b"\n" for line in whole)
+    if rest:
+        yield rest
+
+
+def _copy(source: int, start: int, end: int, target: int) -> None:
+    while start < end and (chunk := os.pread(source, min(end - start, _CHUNK_BYTES), start)):
+        write_all(target, chunk)
+        start += len(chunk)

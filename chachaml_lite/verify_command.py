@@ -1,0 +1,115 @@
+"""`chachaml-lite verify`: reads every byte of a store, says what isn't as it was written, and mends what can be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import StoreUnusable, storage_fault
+from .options import fail, option
+from .store.store import Store
+from .tracking.problems import Report
+from .tracking.repair import Repair, repair
+from .tracking.verify import Verification
+
+
+@click.command(epilog="Example: chachaml-lite verify --data artifacts --json | jq '.problems[]'")
+@option("--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option(
+    "--repair",
+    "mends",
+    is_flag=True,
+    help="Move damaged lines into a file beside theirs, make summaries anew, finish or sweep what a killed server "
+    "left. No server may run meanwhile.",
+)
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> None:
+    """Verify that a store is as it was written; exit with 1 when something is wrong.
+
+    Every artifact is hashed again, every line is parsed, each model version is traced to its run and its bytes, and
+    what belongs to nothing is found. With RUN only these runs are looked at, and the versions that point to them. A
+    server may go on writing meanwhile.
+    """
+    if not (data / "runs").is_dir():
+        fail(f"there is no store in {data}: it has no folder runs; name one with --data")
+    try:
+        report, repairs = _repaired(data, runs) if mends else (_verified(data, runs), [])
+    except StoreUnusable as fault:
+        fail(f"{fault.detail} (verify --repair needs the store to itself)" if mends else fault.detail)
+    except OSError as fault:
+        fail(f"{storage_fault(fault).detail} ({fault.strerror})")
+    click.echo(_json(report, repairs) if as_json else _text(report, repairs))
+    if report.problems:
+        sys.exit(1)
+
+
+def _verified(data: Path, runs: tuple[str, ...]) -> Report:
+    store = Store(data, "no", read_only=True)
+    try:
+        return _report(Verification(store, runs))
+    finally:
+        store.close()
+
+
+def _repaired(data: Path, runs: tuple[str, ...]) -> tuple[Report, list[Repair]]:
+    """The report of what is left, and what was done before."""
+    before = Store(data, "no", read_only=True)
+    left = before.inspection.incoming()
+    before.close()
+    store = Store(data, "everysec")  # which finishes or sweeps what was left
+    try:
+        swept = [name for name in left if name not in store.inspection.incoming()]
+        repairs = [Repair(store.inspection.in_incoming(name), "finished or removed") for name in swept]
+        verification = Verification(store, runs)
+        repairs += repair(store, _report(verification).problems)
+        return verification.report(), repairs
+    finally:
+        store.close()
+
+
+def _report(verification: Verification) -> Report:
+    with _progress(verification.total_bytes()) as read:
+        return verification.report(read)
+
+
+@contextmanager
+def _progress(total_bytes: int) -> Iterator[Callable[[int], Any]]:
+    """A bar on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    with click.progressbar(length=total_bytes, label="reading", file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _json(report: Report, repairs: list[Repair]) -> str:
+    counts = {name: getattr(report, name) for name in ("runs", "models", "artifacts", "bytes", "points")}
+    problems = [problem.public() for problem in report.problems]
+    shown = {"ok": not problems, **counts, "problems": problems, "repairs": [each.public() for each in repairs]}
+    return json.dumps(shown, indent=2)  # in ASCII: a name that isn't UTF-8 has no other way to be shown
+
+
+def _text(report: Report, repairs: list[Repair]) -> str:
+    lines = [f"repaired  {each.where}: {each.detail}" for each in repairs]
+    lines += [f"{each.kind}  {each.where}: {each.detail}" for each in report.problems]
+    if any(problem.remedy for problem in report.problems):
+        lines.append("")
+        lines.append("--repair mends some of this, while no server runs.")
+    found = (
+        f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}" if report.problems else "all good"
+    )
+    counts = f"{report.runs} runs, {report.points} points, {report.artifacts} artifacts ({report.bytes} bytes)"
+    lines.append(f"{counts}, {report.models} models: {found}")
+    return "\n".join(_printable(line) for line in lines)
+
+
+def _printable(line: str) -> str:
+    """`line` without what would repaint a terminal, or can't be shown: a folder may have any name."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

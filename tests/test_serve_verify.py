@@ -1,0 +1,159 @@
+"""`chachaml-lite verify` beside a live server: what is just being written is no damage, what is damaged is found."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from calls import OCTETS
+from servers import PATIENCE_SECONDS, Running
+from snapshots import files_of
+from verifying import problems, report, verify
+
+
+class Writer(threading.Thread):
+    """Writes all that there is to write, over and over, until it is told to stop."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(daemon=True)
+        self._base, self._name = f"{url}/api/w", name
+        self._session = requests.Session()
+        self.stop = threading.Event()
+        self.busy = threading.Event()
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            number = 0
+            while not self.stop.is_set():
+                self._log(f"{self._name}-{number}")
+                number += 1
+                self.busy.set()
+        except BaseException as fault:
+            self.fault = fault
+            self.busy.set()
+
+    def _post(self, path: str, body: Any) -> None:
+        sent: dict[str, Any] = {"data": body, "headers": {"Content-Type": OCTETS}}
+        answer = self._session.post(self._base + path, **(sent if isinstance(body, bytes) else {"json": body}))
+        assert answer.status_code == 200, answer.text
+
+    def _log(self, run_id: str) -> None:
+        base = f"/runs/{run_id}"
+        self._post("/runs", {"experiment": "e", "id": run_id})
+        for turn in range(5):
+            self._post(f"{base}/metrics", [{"loss": turn, "acc": 1, "step": step} for step in range(2000)])
+            self._post(f"{base}/params", {f"p{turn}": turn})
+            content = f"{run_id} {turn} ".encode() * 30_000
+            self._post(f"{base}/artifacts?name=model&overwrite=true", content)
+            self._post(f"{base}/artifacts?name=deep/{turn}", content[:100])
+        self._post(f"{base}/end", {"status": "completed"})
+        self._post("/models", {"name": self._name, "run_id": run_id, "artifact": "model", "stage": "production"})
+        again = f"{self._name}-short"
+        self._post("/runs", {"experiment": "e", "id": again})
+        self._post(f"/runs/{again}/artifacts?name=m", b"short")
+        assert self._session.delete(f"{self._base}/runs/{again}").status_code == 200
+
+
+@pytest.fixture
+def busy(serve: Callable[..., Running]) -> Iterator[Running]:
+    """A server with three writers at work."""
+    server = serve("--quiet", "--fsync", "everysec")
+    writers = [Writer(server.url, f"w{number}") for number in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        assert writer.busy.wait(PATIENCE_SECONDS)
+    yield server
+    for writer in writers:
+        writer.stop.set()
+    for writer in writers:
+        writer.join(PATIENCE_SECONDS)
+    assert [writer.fault for writer in writers] == [None] * len(writers)
+
+
+def test_what_is_just_being_written_is_no_damage(busy: Running, data: Path) -> None:
+    for _ in range(3):
+        found = report(data)
+        assert found["problems"] == []
+        assert found["runs"] >= 3 and found["artifacts"] >= 18 and found["points"] >= 60_000
+
+
+def test_damage_is_found_among_what_is_being_written(busy: Running, data: Path) -> None:
+    base = f"{busy.url}/api/w/runs"
+    for run_id in ("whole", "bad"):
+        requests.post(base, json={"experiment": "e", "id": run_id}, timeout=PATIENCE_SECONDS)
+        for name in ("one", "two"):
+            requests.post(
+                f"{base}/{run_id}/artifacts?name={name}",
+                data=b"bytes",
+                headers={"Content-Type": OCTETS},
+                timeout=PATIENCE_SECONDS,
+            )
+    (data / "runs/bad/blobs/one").write_bytes(b"bites")
+    (data / "runs/bad/blobs/two").unlink()
+    (data / "runs/bad/blobs/three").write_bytes(b"nobody's")
+    with (data / "runs/bad/metrics.jsonl").open("ab") as file:
+        file.write(b'{"key":"lo')
+    assert problems(data) == [
+        ("runs/bad/blobs/one", "wrong bytes", False),
+        ("runs/bad/blobs/three", "orphan", False),
+        ("runs/bad/blobs/two", "missing", False),
+        ("runs/bad/metrics.jsonl", "torn tail", True),
+    ]
+
+
+def test_an_upload_that_is_on_its_way_is_no_leftover(server: Running, data: Path) -> None:
+    (data / "runs/.incoming/upload~0a").write_bytes(b"half")
+    assert problems(data) == []
+    server.kill()
+    assert problems(data) == [("runs/.incoming/upload~0a", "leftover", True)]
+
+
+def test_an_upload_between_its_line_and_its_rename_is_not_missed(server: Running, data: Path) -> None:
+    base = f"{server.url}/api/w/runs"
+    requests.post(base, json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
+    sent = {"data": b"bytes", "headers": {"Content-Type": OCTETS}}
+    answer = requests.post(f"{base}/r/artifacts?name=m", **sent, timeout=PATIENCE_SECONDS)  # type: ignore[arg-type]
+    waiting = data / f"runs/.incoming/r~{answer.json()['sha256']}~0a"
+    (data / "runs/r/blobs/m").rename(waiting)
+    assert problems(data) == []
+    waiting.unlink()
+    assert problems(data) == [("runs/r/blobs/m", "missing", False)]
+
+
+def test_nothing_is_repaired_beside_a_server(server: Running, data: Path) -> None:
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
+    (data / "runs/r/metrics.jsonl").write_bytes(b"torn")
+    before = files_of(data)
+    refused = verify(data, "--repair")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert "another server owns this store" in refused.stderr and "--repair" in refused.stderr
+    assert files_of(data) == before
+    assert server.stop() == 0
+    assert report(data, "--repair")["ok"]
+
+
+def test_a_server_starts_while_a_store_is_being_verified(serve: Callable[..., Running], data: Path) -> None:
+    assert serve().stop() == 0
+    stop = threading.Event()
+    found: set[tuple[str, str, bool]] = set()
+
+    def verify_on() -> None:
+        while not stop.is_set():
+            found.update(problems(data))
+
+    verifier = threading.Thread(target=verify_on, daemon=True)
+    (data / "runs/x").touch()  # a problem, so that it is asked whether a server runs
+    verifier.start()
+    try:
+        for _ in range(4):
+            assert serve().stop() == 0
+    finally:
+        stop.set()
+        verifier.join(PATIENCE_SECONDS)
+    assert found == {("runs/x", "stray", False)}
