@@ -14,7 +14,9 @@ from collections.abc import Callable
 from .durability import Durability
 from .reading import Stamp, stamp_of
 
+#: The most that a file and a folder of a store allow, whatever the umask: nobody but the owner writes.
 FILE_MODE = 0o644
+FOLDER_MODE = 0o755
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -56,6 +58,16 @@ def replace_file(path: str, content: bytes, durability: Durability | None) -> St
     if durability:
         durability.sync_folder(os.path.dirname(path))
     return stamp
+
+
+def write_new(path: str, content: bytes, durability: Durability) -> None:
+    """Make the file at `path`, of these bytes, in a folder that nobody looks at yet. OSError."""
+    descriptor = os.open(path, _CREATE, FILE_MODE)
+    try:
+        write_all(descriptor, content)
+        durability.sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_to_append(path: str) -> tuple[int, bool]:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from .. import strict_json
 from . import disk_names, layout, reading
-from .atomic import append_lines, cut_back
+from .atomic import FOLDER_MODE, append_lines, cut_back
 from .durability import Durability
 from .incoming import Incoming, Upload, free_bytes
 from .layout import Layout
@@ -133,7 +133,7 @@ class Blobs:
             path = f"{path}/{folder}" if folder else path
             made = False
             with contextlib.suppress(FileExistsError):
-                os.mkdir(path)
+                os.mkdir(path, FOLDER_MODE)
                 made = True
             try:
                 os.close(os.open(path, _FOLDER))

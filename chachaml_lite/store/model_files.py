@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import strict_json
 from . import disk_names, layout, reading
-from .atomic import append_lines, write_all
+from .atomic import FOLDER_MODE, append_lines, write_new
 from .durability import Durability
 from .layout import Layout
 from .reading import Stamp
@@ -58,11 +58,9 @@ class ModelFiles:
 
     def _make(self, folder: str, line: bytes) -> None:
         prepared = incoming_path(self._places, "model")
-        os.mkdir(prepared)
+        os.mkdir(prepared, FOLDER_MODE)
         try:
-            with open(f"{prepared}/{layout.HISTORY}", "wb", buffering=0) as file:
-                write_all(file.fileno(), line)
-                self._durability.sync(file.fileno())
+            write_new(f"{prepared}/{layout.HISTORY}", line, self._durability)
             self._durability.sync_folder(prepared)
             os.rename(prepared, self._places.model(folder))
         except OSError:

@@ -11,7 +11,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import TooLarge
 from . import layout, reading
-from .atomic import replace_file, write_all
+from .atomic import FOLDER_MODE, replace_file, write_new
 from .durability import Durability
 from .layout import Layout
 from .point_files import PointFiles
@@ -40,11 +40,9 @@ class RunFiles:
         content = _readable(layout.META, meta)
         target = self._places.run(run_id)
         prepared = incoming_path(self._places, "run")
-        os.mkdir(prepared)
+        os.mkdir(prepared, FOLDER_MODE)
         try:
-            with open(f"{prepared}/{layout.META}", "wb", buffering=0) as file:
-                write_all(file.fileno(), content)
-                self._durability.sync(file.fileno())
+            write_new(f"{prepared}/{layout.META}", content, self._durability)
             self._durability.sync_folder(prepared)
             if os.path.lexists(target):  # rename(2) would replace an empty folder
                 raise FileExistsError(target)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ..errors import StoreUnusable
 from . import archive, layout
-from .atomic import temporary
+from .atomic import FOLDER_MODE, temporary
 from .blobs import Blobs, InTheWay
 from .durability import Durability
 from .inspection import Inspection
@@ -146,7 +146,7 @@ def _make_folder(places: Layout, folder: str) -> None:
     """
     name = os.path.relpath(folder, places.root)
     try:
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(folder, FOLDER_MODE, exist_ok=True)
     except OSError as fault:
         raise StoreUnusable(f"{name} in the data folder can't be used: {fault.strerror}; see what is there") from fault
     _refuse_link(places, folder)

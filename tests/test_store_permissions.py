@@ -1,0 +1,64 @@
+"""Who may read and write the files: their owner, and at most others read, whatever the umask of the shell was."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from calls import register, upload
+from flask import Flask
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], None]]:
+    before = os.umask(0o022)
+
+    def put(mask: int) -> None:
+        os.umask(mask)
+
+    yield put
+    os.umask(before)
+
+
+def modes(data: Path, kind: Callable[[int], bool]) -> dict[str, str]:
+    """The rights of everything of a kind that the server made, by path."""
+    found = {}
+    for path in [data, *data.rglob("*")]:
+        status = path.lstat()
+        if kind(status.st_mode):
+            found[str(path.relative_to(data))] = oct(stat.S_IMODE(status.st_mode))
+    return found
+
+
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o000, "0o644", "0o755"), (0o077, "0o600", "0o700")])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_nobody_but_the_owner_can_write_a_store(
+    make_app: Callable[..., Flask],
+    data: Path,
+    umask: Callable[[int], None],
+    mask: int,
+    file: str,
+    folder: str,
+    is_there: bool,
+) -> None:
+    if is_there:
+        data.mkdir(mode=0o755)
+        data.chmod(0o755)
+    umask(mask)
+    client = make_app().test_client()
+    client.post("/api/w/runs", json={"experiment": "e", "id": "r"})
+    client.post("/api/w/runs/r/params", json={"lr": 1})
+    client.post("/api/w/runs/r/metrics", json={"loss": 1})
+    assert upload(client, "r", "a", b"a") == upload(client, "r", "deep/b", b"b") == 200
+    register(client, "r")
+    assert client.post("/api/w/runs/r/end").status_code == 200
+    folders, files = modes(data, stat.S_ISDIR), modes(data, stat.S_ISREG)
+    assert folders.pop(".") == ("0o755" if is_there else "0o700")  # the user's own is left as it is
+    assert folders == dict.fromkeys(
+        ("runs", "runs/.incoming", "runs/r", "runs/r/blobs", "runs/r/blobs/deep", "models", "models/iris"), folder
+    )
+    assert set(files.values()) == {file}
+    assert len(files) == 9
