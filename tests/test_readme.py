@@ -152,6 +152,16 @@ def test_the_variable_of_an_option_that_may_be_repeated_is_split_at_spaces(monke
     assert SERVE.make_context("serve", []).params["allowed_host"] == ("a.example", "b.example")
 
 
+def test_each_promise_names_a_test_that_there_is() -> None:
+    promises = table("promise")
+    assert len(promises) > 15
+    for promise, named in promises:
+        assert promise
+        file, _, name = named.strip("`").partition("::")
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), named
+    assert (ROOT / ".github/SECURITY.md").is_file()
+
+
 @pytest.mark.parametrize("head", ["write", "read"])
 def test_every_row_of_the_api_tables_has_its_answer(head: str) -> None:
     assert all(row[-1] for row in table(head))
