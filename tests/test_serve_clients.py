@@ -35,7 +35,7 @@ def incoming(data: Path) -> list[str]:
 
 
 def test_idle_and_trickling_clients_don_t_keep_others_waiting(started: Running, connect: Connect) -> None:
-    idle = [connect(started.port) for _ in range(300)]
+    idle = [connect(started.port) for _ in range(400)]
     slow = [connect(started.port) for _ in range(100)]
     for number, connection in enumerate(slow):
         if number % 2:

@@ -15,7 +15,7 @@ from calls import OCTETS
 from servers import PATIENCE_SECONDS, Running
 
 #: How often the server is killed. Each round takes about a second.
-ROUNDS = 8
+ROUNDS = 20
 WRITERS = 4
 
 
