@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .errors import StoreUnusable, storage_fault
+from .errors import StoreUnusable
 from .options import fail, option
 from .store.store import Store
 from .tracking.problems import Report
@@ -37,14 +37,14 @@ def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> Non
     what belongs to nothing is found. With RUN only these runs are looked at, and the versions that point to them. A
     server may go on writing meanwhile.
     """
-    if not (data / "runs").is_dir():
-        fail(f"there is no store in {data}: it has no folder runs; name one with --data")
     try:
+        if not (data / "runs").is_dir():
+            fail(f"there is no store in {data}: it has no folder runs; name one with --data")
         report, repairs = _repaired(data, runs) if mends else (_verified(data, runs), [])
     except StoreUnusable as fault:
         fail(f"{fault.detail} (verify --repair needs the store to itself)" if mends else fault.detail)
     except OSError as fault:
-        fail(f"{storage_fault(fault).detail} ({fault.strerror})")
+        fail(f"the store in {data} can't be {'repaired' if mends else 'read'}: {fault.strerror}")
     click.echo(_json(report, repairs) if as_json else _text(report, repairs))
     if report.problems:
         sys.exit(1)

@@ -100,6 +100,21 @@ def test_only_the_store_opens_files(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_nothing_is_unpickled_run_or_asked_of_another_server(path: Path) -> None:
+    names = set(imported(path))
+    banned = {"pickle", "marshal", "shelve", "subprocess", "ftplib", "smtplib", "ssl", "xmlrpc", "asyncio"}
+    assert not {name.partition(".")[0] for name in names} & banned
+    assert not [name for name in names if name.startswith(("urllib.request", "http.client", "multiprocessing"))]
+    called = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not {call.id for call in called if isinstance(call, ast.Name)} & {"eval", "exec", "__import__"}
+    assert not {call.attr for call in called if isinstance(call, ast.Attribute)} & {
+        "create_connection",
+        "system",
+        "popen",
+    }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
 def test_a_module_is_short_and_named_after_what_it_owns(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
     assert path.stem not in {"utils", "helpers", "common", "misc"}

@@ -334,6 +334,16 @@ def test_a_folder_that_holds_no_store_is_one_line_and_stays_as_it_is(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_that_can_t_be_repaired_on_its_disk_is_one_line(stored: Path) -> None:
+    cut(stored / RUN / "metrics.jsonl")
+    (stored / RUN / "metrics.jsonl.damaged").mkdir()  # in the way of what is to be moved aside
+    before = (stored / RUN / "metrics.jsonl").read_bytes()
+    done = verify(stored, "--repair")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "can't be repaired: Is a directory" in done.stderr
+    assert (stored / RUN / "metrics.jsonl").read_bytes() == before
+
+
 def test_large_files_take_no_memory(stored: Path, tool: Callable[[str], str]) -> None:
     """300 MB of one line, of many lines, and of a blob, in a process that may have 200 MB more than it has at start."""
     with (stored / RUN / "metrics.jsonl").open("ab") as file:
