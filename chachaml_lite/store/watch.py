@@ -44,9 +44,9 @@ class Watch:
         with contextlib.suppress(OSError, AttributeError):
             self._libc = ctypes.CDLL(None, use_errno=True)
             self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            # Half of what this user may have: editors and file managers want theirs.
+            # Three quarters of what this user may have: editors and file managers want theirs.
             with open("/proc/sys/fs/inotify/max_user_watches") as file:
-                self._room = int(file.read()) // 2
+                self._room = int(file.read()) * 3 // 4
 
     def add(self, name: str, path: str) -> bool:
         """Watch the folder at `path`, and call it `name`. False: it can't be, so its files have to be looked at."""

@@ -169,9 +169,11 @@ class Catalog:
     def _refresh(self) -> None:
         ids = self.ids()
         touched = self._store.watch.touched()
-        changed = set(self._runs) if touched is None else (touched & self._runs.keys()) | self._unwatched
+        changed = (
+            set(self._runs) if touched is None else {name for name in touched if name in self._runs} | self._unwatched
+        )
         unseen, self._unseen = self._unseen | (ids if touched is None else self._store.watch.lost() & ids), set()
-        new = unseen - self._runs.keys()
+        new = {run_id for run_id in unseen if run_id not in self._runs}  # a difference of sets would walk all runs
         for run_id in unseen:
             # Watched before it is read: what happens in between is then heard of.
             if self._store.watch_run(run_id):
