@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 600  # a first full search of 100,000 runs without a summary reads all of their points
 _RECEIVE_BYTES = 1 << 20
 
 
