@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from flask import Flask
-
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .tracking.tracker import Tracker
@@ -23,7 +21,7 @@ from .web import (
 from .web.application import Application
 
 
-def create_app(config: Config, tracker: Tracker) -> Flask:
+def create_app(config: Config, tracker: Tracker) -> Application:
     """The WSGI application that serves one store."""
     app = Application(__name__, quiet=config.quiet, template_folder="web/templates", static_folder="web/static")
     # A path is matched as it was sent: no redirect that changes what was asked, no decoding twice.

@@ -8,6 +8,7 @@ once, where it is going to stay, and what is too large is dropped as it arrives:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -70,6 +71,7 @@ class Parser(HTTPRequestParser):
     blobs: Blobs | None
     max_json_bytes: int
     max_upload_bytes: int | None
+    admits: Callable[[dict[str, str]], bool]
     _limit: int
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -88,6 +90,8 @@ class Parser(HTTPRequestParser):
         if is_upload:
             room = self.blobs.free_bytes() if self.blobs is not None else 0
             self._limit = room if self.max_upload_bytes is None else min(room, self.max_upload_bytes)
+            if not self.admits({"REQUEST_METHOD": command, "PATH_INFO": path, **_as_environ(self.headers)}):
+                self._limit = 0  # no byte of a stranger's gets onto the disk
         if self.content_length > self._limit:
             self._drop()
             if self.expect_continue:  # the client waits for a word before it sends: the word is the answer
@@ -112,12 +116,27 @@ class Parser(HTTPRequestParser):
             before.close()
 
 
-def channel_class(blobs: Blobs | None, max_json_bytes: int, max_upload_bytes: int | None) -> type[HTTPChannel]:
+def _as_environ(headers: Mapping[str, str]) -> dict[str, str]:
+    return {f"HTTP_{name}": value for name, value in headers.items()}
+
+
+def channel_class(
+    blobs: Blobs | None,
+    max_json_bytes: int,
+    max_upload_bytes: int | None,
+    admits: Callable[[dict[str, str]], bool],
+) -> type[HTTPChannel]:
     """Connections of a server of this store, with the limits for what is parsed and what is uploaded, in bytes.
 
-    `blobs` None: uploads are dropped as they arrive, for no write is taken.
+    `blobs` None: uploads are dropped as they arrive, for no write is taken; so are those whose headers, as a WSGI
+    environment, `admits` says no to.
     """
-    limits = {"blobs": blobs, "max_json_bytes": max_json_bytes, "max_upload_bytes": max_upload_bytes}
+    limits = {
+        "blobs": blobs,
+        "max_json_bytes": max_json_bytes,
+        "max_upload_bytes": max_upload_bytes,
+        "admits": staticmethod(admits),
+    }
     return type("Channel", (Channel,), {"parser_class": type("LimitedParser", (Parser,), limits)})
 
 

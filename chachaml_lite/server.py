@@ -157,13 +157,15 @@ class Server:
         tracker = Tracker.on(self._store, config.series_cache_bytes)
         self.run_count = len(tracker.catalog.ids())
         self._map: dict[int, Any] = {}
-        self._waitress = create_server(
-            create_app(config, tracker), map=self._map, sockets=sockets, **waitress_settings(config)
-        )
+        app = create_app(config, tracker)
+        self._waitress = create_server(app, map=self._map, sockets=sockets, **waitress_settings(config))
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = channel_class(
-                None if config.read_only else self._store.blobs, config.max_json_bytes, config.max_upload_bytes
+                None if config.read_only else self._store.blobs,
+                config.max_json_bytes,
+                config.max_upload_bytes,
+                app.admits,
             )
         self._stopping = self._closing = False
 

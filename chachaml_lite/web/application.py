@@ -14,7 +14,8 @@ from typing import Any
 
 from flask import Flask
 
-from . import metric_posts
+from ..errors import ChachamlError
+from . import guard, metric_posts
 from .answers import PAGE_POLICY
 from .context import services_of
 
@@ -50,6 +51,14 @@ class Application(Flask):
             return super().wsgi_app(environ, answered)
         answered("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
+
+    def admits(self, environ: dict[str, Any]) -> bool:
+        """Whether the guard lets a request pass, from its headers alone: asked before an upload's body is kept."""
+        try:
+            guard.check(environ, services_of(self))
+        except ChachamlError:
+            return False
+        return True
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """`func` as it is: no view or hook of ours is a coroutine, and Flask would look at each on each request."""
