@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -140,14 +141,33 @@ def test_newest_first_means_by_start_time_then_id_both_descending(client: FlaskC
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of a store with metrics and params to order by; d has none, e a NaN, and b and c tie."""
-    with opened(tmp_path_factory.mktemp("measured") / "store") as app:
+    data = tmp_path_factory.mktemp("measured") / "store"
+    with opened(data) as app:
         log_measured(run_logger(app.test_client()))
+        for place, run_id in enumerate("abcdefg"):  # a millisecond each, where several may be started in one
+            meta = data / "runs" / run_id / "meta.json"
+            said = json.loads(meta.read_text())
+            said["start_time"] = FIRST_MS + place
+            said["end_time"] = FIRST_MS + 500 if said["end_time"] else None
+            meta.write_text(json.dumps(said))
+            for file in meta.parent.iterdir():
+                written = FIRST_MS + (9000 if run_id in "bf" else 1000)
+                os.utime(file, ns=(written * 1_000_000, written * 1_000_000))
         yield app.test_client()
 
 
+FIRST_MS = 1_760_000_000_000
+
+
 def log_measured(log_run: LogRun) -> None:
-    log_run(id="a", metrics=[{"acc": 9, "step": 1}, {"acc": 0.1, "step": 2}], params={"n": 10, "opt": "sgd"}, name="x")
-    log_run(id="b", metrics={"acc": 0.5}, params={"n": 9, "opt": "Adam"}, name="y")
+    log_run(
+        id="a",
+        metrics=[{"acc": 9, "step": 1}, {"acc": 0.1, "step": 2}],
+        params={"n": 10, "opt": "sgd"},
+        name="x",
+        tags={"os": "linux"},
+    )
+    log_run(id="b", metrics={"acc": 0.5}, params={"n": 9, "opt": "Adam"}, name="y", artifacts={"m": b"1"})
     log_run(id="c", metrics={"acc": 0.5}, params={"n": 9.5, "opt": "adam"}, end="completed")
     log_run(id="d", params={"opt": None})
     log_run(id="e", metrics={"acc": math.nan}, params={"n": "ten", "opt": 1})
@@ -179,6 +199,14 @@ def log_measured(log_run: LogRun) -> None:
         ("status desc", "gfedbac"),
         ("experiment", "gfedcba"),
         ("created_by", "gfedcba"),
+        ("tags.os", "agfedcb"),
+        ("tag.os desc", "agfedcb"),
+        ("param.n", "fbcaegd"),
+        ('metrics."acc" desc', "fcbaged"),
+        ("artifacts desc", "bgfedca"),
+        ("artifacts", "gfedcab"),
+        ("last_write_time", "gedcafb"),
+        ("last_write_time desc", "fbgedca"),
     ],
 )
 def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descending(
@@ -196,12 +224,13 @@ def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descend
         "acc",
         "metrics",
         "metrics.",
-        "metric.acc",
+        "accuracy.acc",
         "params.",
-        "tags.os",
+        "tags.",
+        "tags",
         "start_time down",
         "start_time, id",
-        "note",
+        "metrics.a\x00b",
     ],
 )
 def test_an_unknown_order_is_400(shared_client: FlaskClient, order_by: str) -> None:

@@ -68,6 +68,18 @@ class Run:
         return max(stamp.mtime_ns for stamp in self.stamps) // 1_000_000
 
     @property
+    def last_write_time(self) -> int:
+        """The same as the API shows it: not before the end, though a file system's clock ticks behind ours."""
+        ended: int = self.meta.get("end_time") or self.meta["start_time"]
+        return max(self.last_write_ms, ended)
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long the run took; None before its end."""
+        end_time: int | None = self.meta.get("end_time")
+        return None if end_time is None else end_time - int(self.meta["start_time"])
+
+    @property
     def stamps(self) -> tuple[Stamp, ...]:
         """The state of the run's files: the same as long as nothing was written."""
         return tuple(self._looked_at(number) for number in ALL_PARTS)

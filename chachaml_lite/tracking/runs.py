@@ -150,23 +150,21 @@ def set_note(tracker: Tracker, run_id: str, note: str) -> None:
 def shown_run(run: Run) -> dict[str, Any]:
     """A run as lists show it (the contract, section 3)."""
     meta = run.meta
-    start_time, end_time = meta["start_time"], meta.get("end_time")
     return {
         "id": run.id,
         "experiment": meta["experiment"],
         "name": meta.get("name"),
         "status": meta["status"],
-        "start_time": start_time,
-        "end_time": end_time,
-        "duration_ms": None if end_time is None else end_time - start_time,
+        "start_time": meta["start_time"],
+        "end_time": meta.get("end_time"),
+        "duration_ms": run.duration_ms,
         "error": meta.get("error"),
         "tags": meta.get("tags", {}),
         "parent_run_id": meta.get("parent_run_id"),
         "created_by": meta.get("created_by"),
         "params": run.params,
         "metrics": latest_metrics(run),
-        # A file system stamps with the time of its last tick, which may lie some ms before the end that was written.
-        "last_write_time": max(run.last_write_ms, end_time or start_time),
+        "last_write_time": run.last_write_time,
     }
 
 

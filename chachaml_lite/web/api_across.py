@@ -41,21 +41,28 @@ def _comparison(form: forms.Form, found: dict[str, Any]) -> Response:
 
 @api.get("/api/search")
 def search_runs() -> Response:
-    """The runs whose latest value of a metric satisfies a condition, newest first: all, or the page asked for."""
-    query = Query(("metric_key", "op", "metric_value", "experiment", *run_lists.PAGING))
-    key, op, value = (query.text(name) for name in ("metric_key", "op", "metric_value"))
-    if key is None or op is None or value is None:
-        raise InvalidInput("send metric_key, op and metric_value, as in ?metric_key=accuracy&op=ge&metric_value=0.9")
+    """The runs that a query finds, or a condition on a metric, or both, newest first: all, or the page asked for."""
+    query = Query(("q", "metric_key", "op", "metric_value", "experiment", *run_lists.PAGING))
+    where = run_lists.where(query)
+    texts = [query.text(name) for name in ("metric_key", "op", "metric_value")]
+    key, op, value = texts
+    if key is not None and op is not None and value is not None:
+        where += (conditions.parse_condition(key, op, value),)
+    elif not where or texts != [None, None, None]:
+        raise InvalidInput(
+            "send q, as in ?q=metrics.accuracy > 0.9, or metric_key, op and metric_value, "
+            "as in ?metric_key=accuracy&op=ge&metric_value=0.9"
+        )
     page = {"limit": None, **run_lists.paging(query)}
-    condition = conditions.parse_condition(key, op, value)
-    return run_lists.run_list(query, search.RunQuery(experiment=query.text("experiment"), metric=condition, **page))
+    return run_lists.run_list(query, search.RunQuery(experiment=query.text("experiment"), where=where, **page))
 
 
 @api.get("/api/export")
 def export_runs() -> Response:
-    """Every run as a row of CSV, newest first."""
-    query = Query(("experiment",))
-    found, _ = search.find_runs(tracker(), search.RunQuery(experiment=query.text("experiment"), limit=None))
+    """Every run as a row of CSV, newest first; those of an experiment, or that a query finds, where one is given."""
+    query = Query(("experiment", "q"))
+    asked = search.RunQuery(experiment=query.text("experiment"), where=run_lists.where(query), limit=None)
+    found, _ = search.find_runs(tracker(), asked)
     keys: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     for run in found:
         for seen, logged in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):

@@ -123,10 +123,10 @@ _FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 @api.get("/api/runs")
 def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
-    query = Query((*_FILTERS, *run_lists.PAGING), ("tag.", "param."))
+    query = Query(("q", *_FILTERS, *run_lists.PAGING), ("tag.", "param."))
     wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
     wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_lists.paging(query)}
-    return run_lists.run_list(query, search.RunQuery(**wanted))
+    return run_lists.run_list(query, search.RunQuery(where=run_lists.where(query), **wanted))
 
 
 @api.get("/api/runs/<run_id>")

@@ -8,12 +8,20 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from ..tracking import runs, search
+from ..tracking.conditions import Condition
+from ..tracking.query import parse_query
 from . import forms, listings
 from .context import tracker
 from .queries import Query
 
 #: What every list of runs takes besides its own conditions.
 PAGING = ("order_by", "limit", "offset", "format")
+
+
+def where(query: Query) -> tuple[Condition, ...]:
+    """The condition of a query string's `q`, if it has one. Raises InvalidInput."""
+    text = query.text("q")
+    return () if text is None else (parse_query(text, tracker().clock.now_ms()),)
 
 
 def paging(query: Query) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import hashlib
 
 from flask import Flask, Response, request
 
+from ..tracking.moments import GRAIN_MS
 from .application import ETAG
 from .context import services
 
@@ -49,4 +50,7 @@ def _stored() -> str | None:
     if request.endpoint in _OF_ONE_RUN:
         run = tracker.catalog.run((request.view_args or {})["run_id"])
         return None if run is None else repr(run.stamps)
-    return f"{tracker.catalog.version()} {tracker.registry.version()}"
+    stored = f"{tracker.catalog.version()} {tracker.registry.version()}"
+    if request.query_string and "q" in request.args:  # what it finds may depend on the time: start_time > -24h
+        stored += f" {tracker.clock.now_ms() // GRAIN_MS}"
+    return stored

@@ -1,0 +1,52 @@
+"""Times and lengths of time as people write them in a query, in ms."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta, timezone
+
+_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|min|h|d|w)\Z")
+_DATE = re.compile(
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,6}))?)?"
+    r"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2}))?)?)?)?\Z",
+    re.IGNORECASE,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: What "now" is cut to where a time is relative to it, so that an answer stays the same for so long.
+GRAIN_MS = 60_000
+
+
+def length_ms(text: str) -> float | None:
+    """A length of time such as 90s, 10min, 1.5h, 2d in ms; None for anything else. Units: ms, s, min, h, d, w."""
+    match = _LENGTH.match(text)
+    return None if match is None else float(match[1]) * _UNITS_MS[match[2]]
+
+
+def is_relative(text: str) -> bool:
+    """Whether a text says how long ago something was: -24h."""
+    return text.startswith("-") and length_ms(text[1:]) is not None
+
+
+def time_ms(text: str, now_ms: int) -> int | None:
+    """A moment in ms since 1970, UTC; None for a text that is none.
+
+    2026, 2026-01, 2026-01-31, 2026-01-31T12:00, with seconds and a zone (Z, +02:00) or without, which is UTC; the
+    beginning of what it names. -24h: so long ago, by the minute. A number of five digits and more: the ms themselves.
+    """
+    if is_relative(text):
+        return now_ms // GRAIN_MS * GRAIN_MS - math.ceil(length_ms(text[1:]) or 0)
+    if text.isascii() and text.isdigit() and 5 <= len(text) <= 18:
+        return int(text)
+    match = _DATE.match(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, _, sign, zone_h, zone_min = match.groups()
+    try:
+        at = datetime(int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0))
+        ahead = timedelta(hours=int(zone_h or 0), minutes=int(zone_min or 0))
+        passed = at.replace(tzinfo=timezone.utc) - _EPOCH - (-ahead if sign == "-" else ahead)
+    except ValueError:
+        return None
+    return passed // timedelta(milliseconds=1) + int((fraction or "0").ljust(3, "0")[:3])

@@ -1,0 +1,495 @@
+"""The query grammar: what is read as what, what satisfies it, and what is said of a query that can't be read."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chachaml_lite.errors import InvalidInput
+from chachaml_lite.tracking.conditions import All, Comparison, Condition, Either, Not
+from chachaml_lite.tracking.fields import Field, parse_field
+from chachaml_lite.tracking.moments import length_ms, time_ms
+from chachaml_lite.tracking.query import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, BadQuery, parse_query
+from chachaml_lite.tracking.run import Run
+
+NOW = 1_800_000_030_500  # half a minute into a minute, and a little more
+MINUTE = 1_800_000_000_000
+
+
+def run(**parts: Any) -> Run:
+    """What a condition may ask of a run, without a store."""
+    metrics = {key: SimpleNamespace(last=value) for key, value in parts.pop("metrics", {}).items()}
+    start, end = parts.get("start_time", 0), parts.get("end_time")
+    stand_in = SimpleNamespace(
+        id=parts.get("id", "one"),
+        meta={"experiment": "iris", "status": "running", "start_time": start, **parts},
+        params=parts.pop("params", {}),
+        summary=metrics,
+        artifacts=parts.pop("artifacts", {}),
+        last_write_time=parts.get("last_write_time", 0),
+        duration_ms=None if end is None else end - start,
+    )
+    return cast(Run, stand_in)
+
+
+def holds(query: str, **parts: Any) -> bool:
+    return parse_query(query, NOW).test()(run(**parts))
+
+
+def spelled(condition: Condition) -> Any:
+    """A condition as nested lists."""
+    if isinstance(condition, Comparison):
+        texts = [value.text for value in condition.values]
+        return [condition.field.kind, condition.field.name, condition.op, *texts]
+    if isinstance(condition, Not):
+        return ["not", spelled(condition.condition)]
+    assert isinstance(condition, (All, Either))
+    return ["and" if isinstance(condition, All) else "or", *map(spelled, condition.conditions)]
+
+
+def metric(key: str, op: str = ">", value: str = "1") -> list[str]:
+    return ["metrics", key, op, value]
+
+
+READ: list[tuple[str, Any]] = [
+    ("metrics.acc > 1", metric("acc")),
+    ("metrics.acc>1", metric("acc")),
+    (" \tmetrics.acc\n>\u00a01 ", metric("acc")),
+    ("metric.acc gt 1", metric("acc")),
+    ("metrics.val/loss > 1", metric("val/loss")),
+    ("metrics.a.b > 1", metric("a.b")),
+    ('metrics."a b" > 1', metric("a b")),
+    ("metrics.'recall@iou>0.5' > 1", metric("recall@iou>0.5")),
+    (r'metrics."a \"b\" \\ \n" > 1', metric(r"a \"b\" \ \n".replace('\\"', '"'))),
+    ("metrics.größe > 1", metric("größe")),
+    ("metrics.and > 1", metric("and")),
+    ("metrics.acc <= -1e-3", metric("acc", "<=", "-1e-3")),
+    ("metrics.acc == .5", metric("acc", "==", ".5")),
+    ("metrics.acc != NaN", metric("acc", "!=", "NaN")),
+    ("metrics.acc in (1, 2,3)", ["metrics", "acc", "in", "1", "2", "3"]),
+    ('name ~ "base"', ["run", "name", "~", "base"]),
+    ("name !~ base", ["run", "name", "!~", "base"]),
+    ("name = 'it is \"so\"'", ["run", "name", "=", 'it is "so"']),
+    ('name = "and"', ["run", "name", "=", "and"]),
+    ('name = ""', ["run", "name", "=", ""]),
+    ("status not in (failed)", ["run", "status", "not in", "failed"]),
+    ("duration > 10min", ["run", "duration_ms", ">", "10min"]),
+    ("tags.os = linux", ["tags", "os", "=", "linux"]),
+    ("tag.os = linux", ["tags", "os", "=", "linux"]),
+    ("param.a_b = c-d/e:f", ["params", "a_b", "=", "c-d/e:f"]),
+    ("id = a and id = b or id = c", ["or", ["and", *[["run", "id", "=", x] for x in "ab"]], ["run", "id", "=", "c"]]),
+    ("id = a AND (id = b Or id = c)", ["and", ["run", "id", "=", "a"], ["or", *[["run", "id", "=", x] for x in "bc"]]]),
+    ("not id = a and id = b", ["and", ["not", ["run", "id", "=", "a"]], ["run", "id", "=", "b"]]),
+    ("not (id = a)", ["not", ["run", "id", "=", "a"]]),
+    ("not not id = a", ["run", "id", "=", "a"]),
+    ("((id = a))", ["run", "id", "=", "a"]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), READ, ids=[text for text, _ in READ])
+def test_a_query_is_read_as(text: str, expected: Any) -> None:
+    assert spelled(parse_query(text, NOW)) == expected
+
+
+#: The run that the next table asks about.
+PARTS: dict[str, Any] = {
+    "id": "20261123-x",
+    "experiment": "iris",
+    "name": "Baseline Größe",
+    "status": "completed",
+    "start_time": MINUTE - 3_600_000,
+    "end_time": MINUTE - 3_500_000,
+    "last_write_time": MINUTE,
+    "tags": {"os": "linux", "n": 3, "best": True, "text": "0.50"},
+    "params": {
+        "lr": 0.01,
+        "text": "0.01",
+        "seed": 2**63 + 1,
+        "layers": [1, 2],
+        "none": None,
+        "opt": "adam",
+        "on": False,
+    },
+    "metrics": {"acc": 0.9, "nan": math.nan, "inf": math.inf, "count": 5},
+    "artifacts": {"model.pkl": ()},
+}
+
+SATISFIED = {
+    # metrics: the latest value, as a number
+    "metrics.acc > 0.89": True,
+    "metrics.acc > 0.9": False,
+    "metrics.acc >= .9": True,
+    "metrics.acc = 9e-1": True,
+    "metrics.acc != 0.9": False,
+    "metrics.count = 5.0": True,
+    "metrics.count in (4, 5)": True,
+    "metrics.count not in (4, 5)": False,
+    "metrics.inf > 1e308": True,
+    "metrics.inf = Infinity": True,
+    "metrics.inf < -Infinity": False,
+    # a NaN satisfies nothing but !=
+    "metrics.nan = NaN": False,
+    "metrics.nan != NaN": True,
+    "metrics.nan != 1": True,
+    "metrics.nan <= 1": False,
+    "metrics.nan > 1": False,
+    "metrics.nan not in (NaN, 1)": True,
+    # what is missing satisfies nothing; not turns that
+    "metrics.no = 1": False,
+    "metrics.no != 1": False,
+    "not metrics.no = 1": True,
+    "metrics.no not in (1)": False,
+    "params.no !~ a": False,
+    "tags.no != a": False,
+    "created_by != maria": False,
+    "not created_by = maria": True,
+    "error = a or error != a": False,
+    # params and tags: = as ?param.KEY= finds them
+    "params.lr = 0.01": True,
+    "params.lr = 1e-2": True,
+    'params.lr = "0.01"': True,
+    "params.lr != 0.01": False,
+    "params.text = 0.01": True,
+    "params.text = 0.010": False,
+    "params.seed = 9223372036854775809": True,
+    "params.seed = 9223372036854775808": False,
+    "params.layers = '[1, 2]'": True,
+    "params.none = null": True,
+    "params.none != 1": True,
+    "params.on = false": True,
+    "params.on = 0": False,
+    "params.on < 1": False,
+    "tags.best = true": True,
+    "tags.n in (2, 3)": True,
+    "tags.os not in (linux, mac)": False,
+    "tags.os not in (mac)": True,
+    # in order: numbers with numbers, and with text that is one; text with text
+    "params.lr <= 0.01": True,
+    "params.lr < 0.01": False,
+    "params.text <= 0.01": True,
+    "tags.text > 0.4": True,
+    'params.lr > "0"': False,
+    "params.opt > adal": True,
+    "params.opt > adan": False,
+    "params.opt > 1": False,
+    "params.none < 1": False,
+    # contains, whatever the case
+    "name ~ base": True,
+    'name ~ "LINE GRÖSSE"': True,
+    'name ~ "line größe"': True,
+    'name ~ "line GRÖßE"': True,
+    "name !~ base": False,
+    "name !~ other": True,
+    'name ~ ""': True,
+    "params.layers ~ 2": True,
+    "params.lr ~ 0.0": True,
+    "status ~ compl": True,
+    # own fields
+    "experiment = iris": True,
+    "experiment = Iris": False,
+    "status in (completed, failed)": True,
+    "status != completed": False,
+    "id < 2027": True,
+    "artifacts = 1": True,
+    "artifacts > 1": False,
+    "duration = 100s": True,
+    "duration < 2min": True,
+    "duration_ms >= 1.5h": False,
+    # times
+    "start_time = -1h": True,
+    "start_time > -61min": True,
+    "start_time < -1d": False,
+    "last_write_time >= -0s": True,
+    'start_time > "2026-01-01"': True,
+    "start_time < 2027": False,
+    "start_time < 2027-01-15T07:00:00.001Z": True,
+    "start_time < 2027-01-15T07:00:00Z": False,
+    "start_time = 2027-01-15T09:00+02:00": True,
+    'start_time = "2027-01-15 07:00"': True,
+    "start_time = 1799996400000": True,
+    # together
+    "metrics.acc > 0.5 and params.lr < 1 and name ~ base": True,
+    "metrics.acc > 0.5 and params.lr > 1": False,
+    "metrics.acc > 1 or params.lr < 1": True,
+    "not (metrics.acc > 1 or params.lr > 1)": True,
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), SATISFIED.items())
+def test_a_run_satisfies(query: str, expected: bool) -> None:
+    assert holds(query, **{**PARTS, "params": dict(PARTS["params"])}) is expected
+
+
+REFUSED = [
+    # what can't be read, between » and «, and a part of the reason
+    ("»«", "empty"),
+    ("   »«", "empty"),
+    ("»accuracy« > 0.9", "metrics.accuracy"),
+    ("»acc.x« > 0.9", "no field"),
+    ("»metrics.« > 0.9", "empty"),
+    ('»metrics.""« > 0.9', "empty"),
+    ('»metrics."a\tb"« > 0.9', "control character"),
+    (f"»metrics.{'a' * 251}« > 1", "251 characters"),
+    ("metrics.acc »«", "operator"),
+    ("metrics.acc »0.9«", "operator"),
+    ("metrics.acc »is« 0.9", "operator"),
+    ("metrics.acc »not« ~ 0.9", "operator"),
+    ("metrics.acc >»«", "expected a value"),
+    ("metrics.acc > »and« id = a", "expected a value"),
+    ("metrics.acc > »>« 0.9", "expected a value"),
+    ("metrics.acc > »high«", "number"),
+    ("metrics.acc > »1e400«", "number"),
+    ("metrics.acc > »1_0«", "number"),
+    ("metrics.acc > »٣«", "number"),
+    ('metrics.acc > »"0.9"«', "without quotes"),
+    ("metrics.acc »~« 0", "is for text"),
+    ("start_time »~« 2026", "is for text"),
+    ("metrics.acc > 0.9 »metrics«", "and, or"),
+    ("metrics.m > »1e« 5", "number"),
+    ("metrics.acc > 0.9 and »«", "condition"),
+    ("»and« metrics.acc > 0.9", "condition"),
+    ('»"acc"« > 0.9', "condition"),
+    ("»0.9« < metrics.acc", "no field"),
+    ("(id = a»«", "expected )"),
+    ("(id = a »id« = b)", "expected )"),
+    ("id = a»)«", "closes nothing"),
+    ("id = »(« a)", "expected a value"),
+    ("»)«", "condition"),
+    ("(»)«", "condition"),
+    ("id in »a«", "expected ("),
+    ("id in (»)«", "expected a value"),
+    ("id in (a»«", "expected )"),
+    ("id in (a,»)«", "expected a value"),
+    ("id in (a »b«)", "expected )"),
+    ("status = »done«", "running, completed, failed"),
+    ("status in (failed, »done«)", "running, completed, failed"),
+    ("start_time > »yesterday«", "-24h"),
+    ("start_time > »2026-13-01«", "-24h"),
+    ("start_time > »0000-01-01«", "-24h"),
+    ("start_time > »24h«", "-24h"),
+    ("duration > »60«", "unit"),
+    ("duration > »-60s«", "unit"),
+    ("artifacts > »many«", "number"),
+    ('name = »"«base', "no end"),
+    ("name = it»'«s", "no end"),
+    ("name = »\u201c«base\u201d", "straight"),
+    ("id = a »&&« id = b", "and, or"),
+    ("»!« id = a", "not"),
+    ("id = a»,« ", "and, or"),
+    ("name ~ a\nand »\u202eid« = b", "no field"),
+]
+
+
+@pytest.mark.parametrize(("marked", "reason"), REFUSED)
+def test_an_error_points_at_what_can_not_be_read(marked: str, reason: str) -> None:
+    before, _, rest = marked.partition("»")
+    wrong, _, after = rest.partition("«")
+    with pytest.raises(BadQuery) as raised:
+        parse_query(before + wrong + after, NOW)
+    error = raised.value
+    assert (error.start, error.text[error.start : error.stop]) == (len(before), wrong)
+    assert reason in error.reason
+    assert error.detail.startswith(f"q, character {error.start + 1}: ")
+    assert "\n" not in error.detail and "\u202e" not in error.detail
+    assert isinstance(error, InvalidInput)
+
+
+def test_the_detail_shows_where_in_one_line_and_only_what_stands_around() -> None:
+    with pytest.raises(BadQuery) as raised:
+        parse_query("metrics.acc > high and name ~ base", NOW)
+    assert raised.value.detail == (
+        "q, character 15: metrics.acc is compared with a number without quotes, or NaN, Infinity, -Infinity; "
+        "see »« in: metrics.acc > »high« and name ~ base"
+    )
+    with pytest.raises(BadQuery) as raised:
+        parse_query("id = a or " * 50 + "accuracy > 1" + " or id = a" * 50, NOW)
+    assert raised.value.start == 500
+    assert len(raised.value.detail) < 500
+    shown = raised.value.detail.partition(" in: ")[2]
+    assert re.fullmatch(r"….{40}»accuracy«.{40}…", shown)
+
+
+# -- bounds
+
+
+def test_a_query_may_be_as_large_as_said_and_no_larger() -> None:
+    """Deep is bounded so that reading and asking need no more of the stack than there is, wherever they start."""
+    assert holds("(" * MAX_DEPTH + "id = one" + ")" * MAX_DEPTH)
+    assert holds("not (" * MAX_DEPTH + "id = one" + ")" * MAX_DEPTH) is (MAX_DEPTH % 2 == 0)
+    assert holds("not " * 900 + "id = one")
+    assert not holds(f"id in ({','.join('a' * MAX_VALUES)})")
+    assert holds(" or ".join(["id = a"] * (MAX_VALUES - 1) + ["id = one"]))
+    for text, at in (
+        ("(" * (MAX_DEPTH + 1) + "id = one" + ")" * (MAX_DEPTH + 1), MAX_DEPTH),
+        ("(" * MAX_CHARACTERS, MAX_DEPTH),
+        (f"id in ({','.join('a' * (MAX_VALUES + 1))})", 0),
+        ("x" * (MAX_CHARACTERS + 1), MAX_CHARACTERS),
+        ("(" * 1_000_000, MAX_CHARACTERS),
+    ):
+        with pytest.raises(BadQuery) as raised:
+            parse_query(text, NOW)
+        assert raised.value.start == at
+        assert "at most" in raised.value.reason
+
+
+@pytest.mark.parametrize(
+    "unit", ['"', "'", '"\\', "((", "not ", "a.", "metrics.", "id = a and ", " ", "1", ",", "=", "\\"]
+)
+def test_what_repeats_is_read_at_once(unit: str) -> None:
+    text = (unit * MAX_CHARACTERS)[:MAX_CHARACTERS]
+    began = time.process_time()
+    with pytest.raises(BadQuery):
+        parse_query(text, NOW)
+    assert time.process_time() - began < 5  # a pattern that tries every way takes hours
+
+
+# -- whatever is written
+
+PIECES = st.sampled_from(
+    [
+        *"()<>=!~,\"'\\ .",
+        "metrics.a",
+        "params.b",
+        "tags.",
+        "name",
+        "status",
+        "start_time",
+        "duration",
+        "and",
+        "or",
+        "not",
+    ]
+    + ["in", "0.5", "NaN", "-24h", "10min", "failed", "2026-01-01", "le", "é", "\u2028", "\x00", "“"]
+)
+
+
+@given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES).map("".join)))
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+def test_whatever_is_written_is_a_condition_or_a_bad_query_within_the_text(text: str) -> None:
+    try:
+        condition = parse_query(text, NOW)
+    except BadQuery as error:
+        assert 0 <= error.start <= error.stop <= len(text) and error.reason
+        assert "\n" not in error.detail
+        return
+    assert condition.test()(run(metrics={"a": 1.0}, params={"b": "x"})) in (True, False)
+
+
+NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=12)
+
+
+@given(NAMES)
+@example('a"b')
+@example('"a"')
+@example("\\")
+@example("a,b")
+@example("«x»")
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_a_field_is_read_as_it_is_written_whatever_its_name(name: str) -> None:
+    for kind in ("metrics", "params", "tags"):
+        field = Field(kind, name)
+        assert parse_field(str(field)) == field
+        condition = parse_query(f"{field}!=1", NOW)
+        assert isinstance(condition, Comparison) and condition.field == field
+
+
+# any tree of comparisons, beside Python's own and, or, not
+LEAVES = st.tuples(st.sampled_from("abc"), st.sampled_from(["<", "<=", "=", "!=", ">=", ">"]), st.integers(0, 2))
+TREES: st.SearchStrategy[Any] = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.tuples(st.just("not"), inner),
+        st.tuples(st.sampled_from(["and", "or"]), st.lists(inner, min_size=2, max_size=3)),
+    ),
+    max_leaves=8,
+)
+VALUES = {"a": 1, "b": math.nan}
+
+
+def as_query(tree: Any) -> str:
+    if tree[0] == "not":
+        return f"not ({as_query(tree[1])})"
+    if tree[0] in ("and", "or"):
+        return f" {tree[0]} ".join(f"({as_query(each)})" for each in tree[1])
+    return f"metrics.{tree[0]} {tree[1]} {tree[2]}"
+
+
+def by_hand(tree: Any) -> bool:
+    if tree[0] == "not":
+        return not by_hand(tree[1])
+    if tree[0] == "and":
+        return all(map(by_hand, tree[1]))
+    if tree[0] == "or":
+        return any(map(by_hand, tree[1]))
+    key, op, bound = tree
+    if key not in VALUES:
+        return False
+    value = VALUES[key]
+    told = {"<": value < bound, "<=": value <= bound, "=": value == bound, "!=": value != bound}
+    return bool({**told, ">=": value >= bound, ">": value > bound}[op])
+
+
+@given(TREES)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+def test_conditions_are_put_together_as_logic_has_it(tree: Any) -> None:
+    assert holds(as_query(tree), metrics=VALUES) is by_hand(tree)
+
+
+# -- times and lengths
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970", 0),  # four digits are a year
+        ("2027", 1_798_761_600_000),
+        ("2027-01", 1_798_761_600_000),
+        ("2027-01-15", 1_799_971_200_000),
+        ("2027-01-15T08:00:30.5", NOW),
+        ("2027-01-15t08:00:30.5004z", NOW),
+        ("2027-01-15T10:00:30.5+0200", NOW),
+        ("2027-01-15T02:30:30.5-05:30", NOW),
+        ("-1min", MINUTE - 60_000),
+        ("-1.5h", MINUTE - 5_400_000),
+        ("-2w", MINUTE - 14 * 86_400_000),
+        ("-0s", MINUTE),
+        ("10000", 10_000),
+        ("2027-02-29", None),
+        ("2027-01-15T24:00", None),
+        ("2027-01-15T08:00+99:00", 1_800_000_000_000 - 99 * 3_600_000),
+        ("2027-1-5", None),
+        ("20270", 20_270),
+        ("-5", None),
+        ("5h", None),
+        ("", None),
+        ("9" * 19, None),
+        ("٢٠٢٧", None),
+    ],
+)
+def test_a_time(text: str, expected: int | None) -> None:
+    assert time_ms(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0s", 0), ("90s", 90_000), ("1.5h", 5_400_000), ("10min", 600_000), ("2d", 172_800_000), ("1w", 604_800_000)]
+    + [
+        ("500ms", 500),
+        ("60", None),
+        ("s", None),
+        ("1 s", None),
+        ("-1s", None),
+        ("1e3s", None),
+        ("1m", None),
+        ("", None),
+    ],
+)
+def test_a_length_of_time(text: str, expected: float | None) -> None:
+    assert length_ms(text) == expected
