@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from github_runner import ROOT, Job
 from servers import Running, running
 from werkzeug.test import TestResponse
 from wire import Connection
@@ -20,6 +22,9 @@ from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
 from chachaml_lite.store.store import Store
 from chachaml_lite.tracking.tracker import Tracker
+
+#: What pip says when it can't reach its index; a machine without a network is no fault of ours.
+NO_PACKAGE_INDEX = re.compile(r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|timed out")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -156,6 +161,43 @@ def connect() -> Iterator[Callable[..., Connection]]:
             return connection
 
         yield open_one
+
+
+@pytest.fixture(scope="session")
+def installed_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A job in which this repository's action was run once, as it stands: it has installed what it needs."""
+    if shutil.which("bash") is None:
+        unavailable("bash is not installed")
+    root = tmp_path_factory.mktemp("actions") / "chachaml-lite"  # a copy, as GitHub makes one
+    for name in ("action.yml", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        root.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root)
+    for name in ("finish", ".github", "chachaml_lite"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    job = Job(tmp_path_factory.mktemp("installed"), root=root)
+    job.run("- uses: ./\n- uses: ./finish")
+    if NO_PACKAGE_INDEX.search(job.log):
+        unavailable("the package index can't be reached")
+    assert job.status == "success", job.log
+    return job
+
+
+@pytest.fixture
+def github_job(installed_action: Job, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """A new job of GitHub Actions, in which the action finds itself installed; its server is ended with the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(**settings: Any) -> Job:
+            nonlocal count
+            count += 1
+            job = Job(tmp_path / f"job-{count}", root=installed_action.root, **settings)
+            job.home.mkdir()
+            (job.home / "venv").symlink_to(installed_action.home / "venv")
+            stack.callback(job.end_server)
+            return job
+
+        yield start
 
 
 @pytest.fixture

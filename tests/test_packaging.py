@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import unavailable
+from conftest import NO_PACKAGE_INDEX, unavailable
 from servers import PATIENCE_SECONDS, Running, await_ready, environment
 
 from chachaml_lite import __version__
@@ -24,8 +24,6 @@ from chachaml_lite import __version__
 ROOT = Path(__file__).resolve().parents[1]
 #: Downloads and builds are in it.
 INSTALL_SECONDS = 600
-#: What pip says when it can't reach its index; a machine without a network is no fault of ours.
-_NO_INDEX = re.compile(r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|timed out")
 
 
 def run(*command: str, cwd: Path, succeeds: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +31,7 @@ def run(*command: str, cwd: Path, succeeds: bool = True, **variables: str) -> su
     done = subprocess.run(
         command, cwd=cwd, env=plain_environment(**variables), capture_output=True, text=True, timeout=INSTALL_SECONDS
     )
-    if _NO_INDEX.search(done.stderr):
+    if NO_PACKAGE_INDEX.search(done.stderr):
         unavailable("the package index can't be reached")
     assert (done.returncode == 0) is succeeds, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

@@ -1,0 +1,352 @@
+"""The action that starts a server in a job of GitHub Actions: its own steps, run as they stand by a small runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from github_runner import ROOT, Job
+from servers import Running
+from snapshots import files_of
+
+NewJob = Callable[..., Job]
+SIDECAR = ROOT / ".github" / "sidecar"
+
+TRAINED = """
+- id: tracker
+  uses: ./
+  with: {experiment: iris, name: first}
+- run: |
+    curl -fsS "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/metrics" -H 'Content-Type: application/json' -d '{"loss":0.5}'
+"""
+FINISH = """
+- id: end
+  if: always()
+  uses: ./finish
+"""
+
+
+def meta(job: Job, step: str = "tracker") -> dict[str, Any]:
+    """What the run that a step has started has on the disk."""
+    outputs = job.outputs(step)
+    found: dict[str, Any] = json.loads(Path(outputs["data"], "runs", outputs["run-id"], "meta.json").read_text())
+    return found
+
+
+def test_the_action_installs_this_checkout_beside_the_workspace_and_leaves_nothing_in_it(installed_action: Job) -> None:
+    assert list(installed_action.workspace.iterdir()) == []
+    command = installed_action.home / "venv" / "bin" / "python"
+    where = subprocess.run(
+        [command, "-I", "-c", "import chachaml_lite; print(chachaml_lite.__file__)"], capture_output=True, text=True
+    )
+    assert where.stdout.startswith(str(installed_action.home / "venv")), where.stderr
+
+
+def test_the_action_leaves_its_own_folder_as_it_was(installed_action: Job) -> None:
+    assert {name for name in files_of(installed_action.root) if not (ROOT / name).exists()} == set()
+
+
+def test_a_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, tool: Callable[[str], str]) -> None:
+    tool("curl")
+    job = github_job()
+    job.run(TRAINED + FINISH)
+    assert [step.outcome for step in job.steps] == ["success"] * 3, job.log
+    outputs = job.outputs("tracker")
+    assert job.env == {"CHACHAML_URL": outputs["url"], "CHACHAML_RUN_ID": outputs["run-id"]}
+    assert outputs["run-id"] == "gh-1234567890-1-train"
+    assert list(job.workspace.iterdir()) == []
+    found = meta(job)
+    assert (found["experiment"], found["name"], found["status"]) == ("iris", "first", "completed")
+    assert found["tags"] == {
+        "sha": "0123456789abcdef0123456789abcdef01234567",
+        "ref": "refs/heads/main",
+        "actor": "maria",
+        "workflow": "training",
+        "url": "https://github.com/maria/iris/actions/runs/1234567890/attempts/1",
+    }
+    assert job.annotations == []
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{outputs['url']}/api/health", timeout=60)
+    # What a laptop gets: a run, once it lies in another store's runs/.
+    assert '"key": "loss"' in Path(outputs["data"], "runs", outputs["run-id"], "metrics.jsonl").read_text().replace(
+        '"key":"loss"', '"key": "loss"'
+    )
+
+
+def test_without_an_experiment_there_is_a_server_and_no_run(github_job: NewJob) -> None:
+    job = github_job()
+    job.run("- {id: tracker, uses: ./}")
+    assert job.env == {"CHACHAML_URL": job.outputs("tracker")["url"]}
+    assert job.outputs("tracker")["run-id"] == ""
+    assert requests.get(f"{job.env['CHACHAML_URL']}/api/health", timeout=60).json()["runs"] == 0
+
+
+def test_a_port_and_a_folder_may_be_chosen(github_job: NewJob) -> None:
+    free = github_job()
+    free.run("- uses: ./\n- uses: ./finish")
+    port = free.env["CHACHAML_URL"].rpartition(":")[2]
+    job = github_job()
+    job.run(f"- {{id: tracker, uses: ./, with: {{port: '{port}', data: some/where, experiment: iris}}}}")
+    assert job.status == "success", job.log
+    assert job.env["CHACHAML_URL"] == f"http://localhost:{port}"
+    assert job.outputs("tracker")["data"] == str(job.workspace / "some/where")
+    assert (job.workspace / "some/where/runs/gh-1234567890-1-train/meta.json").is_file()
+
+
+@pytest.mark.parametrize("fault", ["port", "data", "setting"])
+def test_a_server_that_does_not_come_up_fails_the_step_and_shows_why(
+    github_job: NewJob, server: Running, fault: str
+) -> None:
+    job = github_job(shell_variables={"CHACHAML_FSYNC": "sometimes"} if fault == "setting" else {})
+    (job.workspace / "file").touch()
+    inputs = {"port": f"port: '{server.port}'", "data": "data: file", "setting": "port: '0'"}[fault]
+    job.run(f"- {{id: tracker, uses: ./, with: {{experiment: iris, {inputs}}}}}\n- run: echo not reached" + FINISH)
+    assert [step.outcome for step in job.steps] == ["failure", "skipped", "success"]
+    assert job.env == {}
+    why = {"port": f"port {server.port} is in use", "data": "file", "setting": "'sometimes' is not one of"}[fault]
+    group = job.steps[0].log.partition("::group::What the server printed\n")[2].partition("::endgroup::")[0]
+    assert why in group
+    assert any("the server ended with exit code" in text for text in job.said("error"))
+    assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
+
+
+def test_a_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\necho still reading\nexec sleep 600\n")
+    silent.chmod(0o755)
+    (tmp_path / "chachaml-lite").mkdir()
+    script = f"import start, server, sys; server.START_SECONDS = 0.5; sys.executable = {str(silent)!r}; start.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=SIDECAR,
+        env={**os.environ, "RUNNER_TEMP": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "still reading" in done.stdout
+    assert "::error title=chachaml-lite::the server did not answer within 0.5 s" in done.stdout
+
+
+def test_a_second_server_in_a_job_is_refused_until_the_first_is_finished(github_job: NewJob) -> None:
+    job = github_job()
+    job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- {uses: ./, with: {experiment: iris, suffix: b}}")
+    assert job.status == "failure"
+    assert job.said("error") == [
+        f"this job has a server already, on {job.env['CHACHAML_URL']}; end that one with .../finish first"
+    ]
+    job.run(FINISH + "- {if: always(), uses: ./, with: {experiment: iris}}")
+    assert "has ended; another use of the action in one job needs another suffix" in job.said("error")[-1]
+    job.run(FINISH + "- {id: second, if: always(), uses: ./, with: {experiment: iris, suffix: second}}" + FINISH)
+    assert job.outputs("second")["run-id"] == "gh-1234567890-1-train-second"
+    assert [step.outcome for step in job.steps[-3:]] == ["success"] * 3, job.log
+    assert meta(job, "second")["status"] == "failed", "the job had failed before"
+
+
+# -- the token
+
+
+def test_with_a_token_every_request_has_to_bear_it_and_the_log_never_shows_it(
+    github_job: NewJob, tool: Callable[[str], str]
+) -> None:
+    tool("curl")
+    job = github_job()
+    token = "100% schlüssel: 令牌"
+    job.run(f"- {{id: tracker, uses: ./, with: {{experiment: iris, token: '{token}'}}}}")
+    assert requests.get(f"{job.env['CHACHAML_URL']}/api/runs", timeout=60).status_code == 401
+    job.run(
+        """
+- run: |
+    curl -fsS "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/metrics" -d '{"loss":0.5}' \\
+      -H "Authorization: Bearer $CHACHAML_TOKEN" -H 'Content-Type: application/json'
+- {uses: ./finish, with: {checks: loss<1}}
+"""
+    )
+    assert job.status == "success", job.log
+    assert job.masks == [token]
+    shown = [line for line in job.log.splitlines() if token in line or token.replace("%", "%25") in line]
+    assert shown == [f"::add-mask::{token.replace('%', '%25')}"]
+    assert job.env["CHACHAML_TOKEN"] == token
+    assert not [path for path in job.home.glob("*") if path.is_file() and token in path.read_text()]
+
+
+def test_a_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None:
+    job = github_job(shell_variables={"CHACHAML_TOKEN": "secret"})
+    job.run("- {uses: ./, with: {experiment: iris}}")
+    assert requests.get(f"{job.env['CHACHAML_URL']}/api/runs", timeout=60).status_code == 401
+    job.run("- uses: ./finish")
+    assert job.status == "success", job.log
+
+
+def test_a_token_that_no_header_can_bear_is_refused(github_job: NewJob) -> None:
+    job = github_job()
+    job.run(r'- {uses: ./, with: {token: "two\nlines"}}')
+    assert job.said("error") == ["the token holds a line break or another control character; no header can bear it"]
+
+
+# -- text that others chose
+
+HOSTILE = "$(touch pwned) `touch pwned`; touch pwned # \"' ${{ github.job }} %0A::error::x ##[error]y \u202e|<b>"
+
+
+def test_text_of_others_is_never_carried_out(github_job: NewJob, tool: Callable[[str], str]) -> None:
+    tool("curl")
+    job = github_job(variables={"ref": f"refs/heads/{HOSTILE}", "workflow": HOSTILE, "actor": HOSTILE, "job": HOSTILE})
+    job.github["head"] = HOSTILE  # as github.head_ref, which a fork's author chooses
+    job.run(
+        """
+- id: tracker
+  uses: ./
+  with: {experiment: '${{ github.head }}', name: '${{ github.head }}', suffix: '${{ github.head }}'}
+- run: |
+    curl -fsS "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/metrics" -H 'Content-Type: application/json' \\
+      -d '{"%0A::error::a ##[error]b":0.5}'
+- {uses: ./finish, with: {checks: '%0A::error::a ##[error]b<1', baseline: 'latest:${{ github.head }}'}}
+"""
+    )
+    assert job.status == "success", job.log
+    assert job.annotations == []
+    found = meta(job)
+    assert (found["experiment"], found["name"], found["tags"]["workflow"]) == (HOSTILE, HOSTILE, HOSTILE)
+    assert not list(job.workspace.iterdir())
+    assert f"\n{HOSTILE}" not in job.summaries[0], "it stands in a code span"
+
+
+def test_a_name_that_the_server_refuses_fails_the_step_with_its_reason(github_job: NewJob) -> None:
+    job = github_job()
+    job.run('- {id: tracker, uses: ./, with: {experiment: iris, name: "a\\n::warning::b"}}' + FINISH)
+    assert [step.outcome for step in job.steps] == ["failure", "success"], job.log
+    assert job.said("warning") == []
+    assert job.said("error")[0].startswith("the run could not be started: ")
+    assert "control character" in job.said("error")[0]
+
+
+def test_a_variable_of_python_s_changes_nothing(github_job: NewJob) -> None:
+    job = github_job(shell_variables={"PYTHONPATH": "evil", "PYTHONSTARTUP": "evil/flask.py", "PYTHONHOME": "evil"})
+    (job.workspace / "evil").mkdir()
+    for folder in ("evil", "."):
+        for module in ("flask", "chachaml_lite", "json"):
+            (job.workspace / folder / f"{module}.py").write_text("raise SystemExit('not mine')")
+    job.run("- {id: tracker, uses: ./, with: {experiment: iris}}" + FINISH)
+    assert job.status == "success", job.log
+
+
+# -- the id
+
+IDS: list[tuple[dict[str, str], str, str]] = [
+    ({}, "null", "gh-7-1-train"),
+    ({}, "", "gh-7-1-train"),
+    ({}, "{}", "gh-7-1-train"),
+    ({}, '{"python": "3.10"}', "gh-7-1-train-3.10"),
+    ({}, '{"os": "ubuntu-latest", "python": 3.1}', "gh-7-1-train-ubuntu-latest_3.1"),
+    ({}, "3.10", "gh-7-1-train-3.10"),
+    ({}, "eu-west", "gh-7-1-train-eu-west"),
+    ({"GITHUB_RUN_ATTEMPT": "2"}, "null", "gh-7-2-train"),
+    ({"GITHUB_JOB": "train_all"}, "null", "gh-7-1-train_all"),
+]
+#: Pairs that are alike but for what an id can't hold, or for where one value ends.
+TWINS: list[tuple[tuple[dict[str, str], str], tuple[dict[str, str], str]]] = [
+    (({}, '{"x": "a/b"}'), ({}, '{"x": "a-b"}')),
+    (({}, '{"x": "a_b", "y": "c"}'), ({}, '{"x": "a", "y": "b_c"}')),
+    (({"GITHUB_JOB": "Train"}, "null"), ({"GITHUB_JOB": "train"}, "null")),
+    (({}, '{"x": "' + "a" * 200 + '"}'), ({}, '{"x": "' + "a" * 201 + '"}')),
+    (({}, '{"x": {"deep": [1, null]}}'), ({}, '{"x": {"deep": [1, true]}}')),
+    (({}, '{"x": "日本"}'), ({}, '{"x": "中国"}')),
+    (({}, '{"x": "."}'), ({}, "null")),
+]
+
+
+def test_the_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
+    wanted = [({**variables}, suffix) for variables, suffix, _ in IDS]
+    twins = [each for pair in TWINS for each in pair]
+    script = (
+        "import json, start, sys; given = {'GITHUB_RUN_ID': '7', 'GITHUB_JOB': 'train'}; "
+        "print(json.dumps([start.run_id({**given, **v}, s) for v, s in json.load(sys.stdin)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        input=json.dumps([*wanted, *twins]),
+        cwd=SIDECAR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found[: len(IDS)] == [expected for _, _, expected in IDS]
+    assert all(one != other for one, other in zip(found[len(IDS) :: 2], found[len(IDS) + 1 :: 2], strict=True))
+    for each in set(found):
+        answer = shared_client.post("/api/w/runs", json={"experiment": "iris", "id": each})
+        assert answer.status_code == 200, answer.text
+
+
+def test_the_jobs_of_a_matrix_have_runs_of_their_own_which_one_store_can_hold(github_job: NewJob, data: Path) -> None:
+    runs = data / "runs"
+    runs.mkdir(parents=True)
+    for value in ("3.10", "3.11"):
+        job = github_job(matrix={"python": value})
+        job.run("- {id: tracker, uses: ./, with: {experiment: iris, name: 'on ${{ matrix.python }}'}}" + FINISH)
+        run = job.outputs("tracker")["run-id"]
+        shutil.copytree(Path(job.outputs("tracker")["data"], "runs", run), runs / run)
+    assert sorted(path.name for path in runs.iterdir()) == ["gh-1234567890-1-train-3.10", "gh-1234567890-1-train-3.11"]
+
+
+# -- Python and pip
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Path:
+    """A python3 that notes what it was called with, makes environments of itself, and installs nothing."""
+    program = tmp_path / "bin" / "python3"
+    program.parent.mkdir()
+    program.write_text(
+        f"""#!/bin/bash
+echo "$@" >>"{tmp_path}/called"
+case "$*" in
+  *"-m venv "*) mkdir -p "${{@: -1}}/bin"; ln -s "{program}" "${{@: -1}}/bin/python";;
+  *start.py) exit 3;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_a_version_comes_from_the_package_index(github_job: NewJob, recorder: Path, tmp_path: Path) -> None:
+    job = github_job(shell_variables={"PATH": f"{recorder.parent}:{os.environ['PATH']}"})
+    job.run("- {uses: ./, with: {version: '1.2; touch pwned'}}")
+    (install,) = [line for line in (tmp_path / "called").read_text().splitlines() if " pip install " in line]
+    assert install.endswith(" chachaml-lite==1.2; touch pwned")
+    assert not list(job.workspace.iterdir())
+
+
+def test_without_a_fit_python_one_is_installed_for_the_action_alone(
+    github_job: NewJob, recorder: Path, tmp_path: Path
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "cat", "cp", "mkdir", "rm", "ln"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    old = tools / "python3"
+    old.write_text("#!/bin/bash\nexit 1\n")
+    old.chmod(0o755)
+    given: list[dict[str, str]] = []
+
+    def setup_python(inputs: Any) -> dict[str, str]:
+        given.append(dict(inputs))
+        return {"python-path": str(recorder)}
+
+    job = github_job(shell_variables={"PATH": str(tools)}, uses={"actions/setup-python": setup_python})
+    (job.home / "venv").unlink()
+    job.run("- uses: ./")
+    assert given == [{"python-version": "3.13", "update-environment": "false"}]
+    called = (tmp_path / "called").read_text()
+    assert " -m venv " in called
+    assert " pip install " in called
