@@ -163,4 +163,12 @@ def test_kept_series_stay_within_their_bound(data: Path) -> None:
         assert metrics.get_series(tracker, run_id)["loss"]["total"] == 1000
         assert tracker.series.held_bytes <= 60_000
     assert tracker.series.held_bytes > 24_000
+    # One that grows, and one whose file is another each time, are counted once.
+    for step in range(1000, 1050):
+        metrics.log_points(tracker, ids[0], [{"loss": 1.0, "step": step}])
+        path = data / "runs" / ids[1] / "metrics.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"loss"', b'"cost"' if step % 2 else b'"loss"'))
+        assert metrics.get_series(tracker, ids[0])["loss"]["total"] == step + 1
+        assert len(metrics.get_series(tracker, ids[1])) == 1
+    assert 48_000 < tracker.series.held_bytes <= 60_000
     store.close()

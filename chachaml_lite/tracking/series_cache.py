@@ -22,6 +22,8 @@ class _Held:
     #: By key, number of points then, since_step and max_points: the places of the points that are shown.
     thinned: OrderedDict[tuple[str, int, int | None, int], list[int]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Its part of what the cache counts as held.
+    counted_bytes: int = 0
 
 
 class SeriesCache:
@@ -31,6 +33,8 @@ class SeriesCache:
         self._store = store
         self._max_bytes = max_bytes
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        #: The sum of what is counted: a page of many runs asks for each, and a walk over all that are held takes 3 ms.
+        self._counted_bytes = 0
         self._lock = threading.Lock()
 
     def of(self, run: Run) -> _Held:
@@ -42,13 +46,26 @@ class SeriesCache:
         with self._lock:
             held = self._held.get(run.id)
             if held is None or held.epoch != epoch:
+                self._count(run.id, held, 0)
                 held = self._held[run.id] = _Held(epoch)
             self._held.move_to_end(run.id)
         with held.lock:
             if held.series.read_bytes < size:
                 held.series.read_on(self._store, run.id, size)
-        self._evict()
+            held_bytes = held.series.held_bytes
+        with self._lock:
+            self._count(run.id, held, held_bytes)
+            while self._counted_bytes > self._max_bytes and self._held:
+                oldest = next(iter(self._held))
+                self._count(oldest, self._held[oldest], 0)
+                del self._held[oldest]
         return held
+
+    def _count(self, run_id: str, held: _Held | None, held_bytes: int) -> None:
+        """Take notice of what one takes now, unless it was dropped or replaced meanwhile; the caller holds the lock."""
+        if held is not None and self._held.get(run_id) is held:
+            self._counted_bytes += held_bytes - held.counted_bytes
+            held.counted_bytes = held_bytes
 
     def thinned(self, held: _Held, key: str, series: Series, since_step: int | None, max_points: int) -> list[int]:
         """The places of `series` that a chart of `max_points` shows."""
@@ -66,11 +83,3 @@ class SeriesCache:
         """About how much memory all of this takes."""
         with self._lock:
             return sum(held.series.held_bytes for held in self._held.values())
-
-    def _evict(self) -> None:
-        with self._lock:
-            sizes = {run_id: held.series.held_bytes for run_id, held in self._held.items()}
-            total = sum(sizes.values())
-            while total > self._max_bytes and self._held:
-                run_id, _ = self._held.popitem(last=False)
-                total -= sizes[run_id]
