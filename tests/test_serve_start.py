@@ -18,7 +18,7 @@ from conftest import unavailable
 from disks import read_only
 from servers import PATIENCE_SECONDS, Running, await_ready, environment
 
-from chachaml_lite.cli import serve as serve_command
+from chachaml_lite.commands.serve import serve as serve_command
 
 Serve = Callable[..., Running]
 

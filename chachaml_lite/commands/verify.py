@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from .errors import StoreUnusable
+from ..errors import StoreUnusable
+from ..store.store import Store
+from ..tracking.problems import Report
+from ..tracking.repair import Repair, repair
+from ..tracking.verify import Verification
 from .options import fail, option
-from .store.store import Store
-from .tracking.problems import Report
-from .tracking.repair import Repair, repair
-from .tracking.verify import Verification
 
 
 @click.command(epilog="Example: chachaml-lite verify --data artifacts --json | jq '.problems[]'")

@@ -1,0 +1,166 @@
+"""What asking is, whoever answers: a request, its answer as a stream, and what may be said instead of one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import quote, urlencode
+
+from .. import strict_json
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+#: Of an answer that is streamed.
+PIECE_BYTES = 256 * 1024
+#: An error's body is a few hundred bytes. What answers with more is no server of ours.
+_MAX_ERROR_BYTES = 1_000_000
+
+
+class NoAnswer(Exception):
+    """Nobody answers: no server there, or it went away; no store in the folder. The text is one line."""
+
+
+class Refused(Exception):
+    """An answer that is an error: `status` is HTTP's, 400 or more; `error` and `detail` are what it said.
+
+    `body` is the whole of it as JSON, {} where it was none of ours: a check's has the rules, too.
+    """
+
+    def __init__(self, status: int, error: str, detail: str, body: Mapping[str, Any]) -> None:
+        super().__init__(f"{error}: {detail}")
+        self.status = status
+        self.error = error
+        self.detail = detail
+        self.body = body
+
+
+class Body(Protocol):
+    """The bytes of an answer as they come."""
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end. Raises NoAnswer."""
+
+    def close(self) -> None:
+        """Take no more of it."""
+
+
+class Answer:
+    """An answer that is no error: `status`, `headers` by lower-case name, and a body to be read once."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: Body) -> None:
+        self.status = status
+        self.headers = headers
+        self._body = body
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body, piece by piece: however long it is, little of it is in memory. Raises NoAnswer."""
+        with self:
+            while piece := self._body.read(PIECE_BYTES):
+                yield piece
+
+    def content(self) -> bytes:
+        """The body, whole. Raises NoAnswer."""
+        return b"".join(self.pieces())
+
+    def json(self) -> Any:
+        """The value that the body is. Raises NoAnswer where it is no JSON: then no server of ours has answered."""
+        try:
+            return strict_json.loads(self.content())
+        except strict_json.NotJson as fault:
+            raise NoAnswer(f"what answers is no chachaml-lite server: {fault}") from fault
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._body.close()
+
+
+class Client(ABC):
+    """Asks one server, or one folder; for one thread, and one answer at a time: a new request drops the last answer."""
+
+    #: Where its pages are, without a slash at the end.
+    url: str
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        body: bytes | BinaryIO = b"",
+        length: int | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request; its answer.  path: as `path_of` makes it, "/api/runs"; query: names and values, unquoted.
+
+        body: bytes, or a file that is read from where it stands, with its `length` in bytes: it is streamed.
+        Raises Refused for a status of 300 or more, NoAnswer.
+        """
+        size = len(body) if isinstance(body, bytes) else length
+        assert size is not None, "a file's length has to be told"
+        sent = dict(headers or {})
+        if content_type is not None:
+            sent["Content-Type"] = content_type
+        if method not in ("GET", "HEAD"):
+            sent["Content-Length"] = str(size)
+        answer = self._send(method, f"{path}?{_encoded(query)}" if query else path, body, sent)
+        if answer.status >= 300:
+            raise _refusal(answer)
+        return answer
+
+    def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
+        """The JSON value that a GET answers. Raises Refused, NoAnswer."""
+        return self.ask("GET", path, query).json()
+
+    def post(self, path: str, value: Any, query: Sequence[tuple[str, str]] = ()) -> Any:
+        """The JSON value that a POST of the JSON `value` answers. Raises Refused, NoAnswer."""
+        body = strict_json.dumps(value).encode("utf-8", "surrogateescape")
+        return self.ask("POST", path, query, body=body, content_type=JSON).json()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held."""
+
+    @abstractmethod
+    def _send(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> Answer:
+        """The answer to a request, an error too. `target`: path and query as in a URL. Raises NoAnswer."""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def path_of(*segments: str) -> str:
+    """A path of these segments, each quoted: `path_of("api", "runs", id)`."""
+    return "".join("/" + quote(segment, safe="", errors="surrogateescape") for segment in segments)
+
+
+def _encoded(query: Sequence[tuple[str, str]]) -> str:
+    return urlencode(query, errors="surrogateescape")
+
+
+def _refusal(answer: Answer) -> Refused:
+    """What an error's answer says; of one that isn't ours, that it isn't."""
+    with answer:
+        content = bytearray()
+        for piece in answer.pieces():
+            content += piece
+            if len(content) > _MAX_ERROR_BYTES:
+                break
+    try:
+        body = strict_json.loads(bytes(content))
+        if isinstance(body["error"], str) and isinstance(body["detail"], str):
+            return Refused(answer.status, body["error"], body["detail"], body)
+    except (strict_json.NotJson, TypeError, KeyError):
+        pass
+    if answer.status < 400:
+        elsewhere = answer.headers.get("location", "another place")
+        return Refused(answer.status, f"HTTP {answer.status}", f"it leads to {elsewhere}; name that by --url", {})
+    detail = "what answers is no chachaml-lite server, or stands in front of one"
+    return Refused(answer.status, f"HTTP {answer.status}", detail, {})

@@ -1,0 +1,109 @@
+"""`chachaml-lite serve`: flags and environment to a Config, and a server until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..config import FSYNC_MODES, LOOPBACK_HOSTS, Config
+from ..errors import StoreUnusable
+from ..server import CannotServe, Server
+from .options import fail, option
+
+
+@click.command(epilog="Example: chachaml-lite serve --port 0 --data /tmp/runs --ready-file /tmp/url")
+@option("--host", default=Config.host, help="Address to listen on; localhost is 127.0.0.1 and ::1.")
+@option("--port", default=Config.port, type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
+@option(
+    "--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store; made if missing."
+)
+@option("--token", help="Demand this token on every request: Authorization: Bearer TOKEN.")
+@option("--no-token", is_flag=True, help="Allow a --host that others can reach without a token. They can then write.")
+@option("--allowed-host", multiple=True, help="Name or address that this server is also reached by; may be repeated.")
+@option(
+    "--fsync",
+    default=Config.fsync,
+    type=click.Choice(FSYNC_MODES),
+    help="What outlives a power cut: always, all that was answered; everysec, the same but for a second of metrics; "
+    "no, what the system happened to write.",
+)
+@option(
+    "--read-only",
+    is_flag=True,
+    help="Take no writes, and write nothing: for a store on a disk that can't be written, or a copy to show.",
+)
+@option(
+    "--max-upload", type=click.IntRange(0), metavar="BYTES", help="Largest artifact.  [default: what the disk takes]"
+)
+@option("--max-json", default=Config.max_json_bytes, type=click.IntRange(1), metavar="BYTES", help="Largest JSON body.")
+@option(
+    "--series-cache",
+    default=Config.series_cache_bytes,
+    type=click.IntRange(0),
+    metavar="BYTES",
+    help="Memory for series that were shown, to show them again at once.",
+)
+@option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled at once.")
+@option("--ready-file", type=click.Path(path_type=Path), help="File that gets the URL once requests are taken.")
+@option("--quiet", is_flag=True, help="No log line for each request.")
+def serve(
+    host: str,
+    port: int,
+    data: Path,
+    token: str | None,
+    no_token: bool,
+    allowed_host: tuple[str, ...],
+    fsync: str,
+    read_only: bool,
+    max_upload: int | None,
+    max_json: int,
+    series_cache: int,
+    threads: int,
+    ready_file: Path | None,
+    quiet: bool,
+) -> None:
+    """Serve a store over HTTP, until SIGTERM or Ctrl-C."""
+    host = host.strip("[]")
+    if token is not None and not token.strip():
+        raise click.UsageError("the token is empty; leave --token out to have none")
+    if host not in LOOPBACK_HOSTS and token is None:
+        if not no_token:
+            raise click.UsageError(
+                f"--host {host} lets other machines in. Set --token (or CHACHAML_TOKEN), "
+                "or say --no-token to let anybody write"
+            )
+        click.echo(f"warning: anybody who reaches {host} can read and write this store (--no-token)", err=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    # A queue is what threads are for; waitress warns of each request that waits for one.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    config = Config(
+        data=data,
+        host=host,
+        port=port,
+        token=token.strip() if token else None,
+        allowed_hosts=allowed_host,
+        fsync=fsync,
+        read_only=read_only,
+        max_upload_bytes=max_upload,
+        max_json_bytes=max_json,
+        series_cache_bytes=series_cache,
+        threads=threads,
+        quiet=quiet,
+    )
+    try:
+        server = Server(config)
+    except CannotServe as fault:
+        fail(str(fault))
+    except StoreUnusable as fault:
+        fail(fault.detail)
+    runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
+    click.echo(f"chachaml-lite {__version__} on {server.url}, data in {data} ({runs})")
+    sys.stdout.flush()
+    try:
+        server.run(ready_file)
+    except CannotServe as fault:
+        fail(str(fault))

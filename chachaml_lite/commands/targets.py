@@ -1,0 +1,100 @@
+"""Whom a command asks: the server that --url names, or the folder that --data names. And how it ends without answer.
+
+An option beats the environment, and of two variables the URL wins: within `chachaml-lite run` and in a CI job that is
+the server which has the store. Where nothing is named it is the server on this machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from ..client.asking import Client, NoAnswer, Refused
+from ..client.http import BadTarget, HttpClient
+from ..config import Config
+from ..web.printable import printable
+from .options import option
+
+#: Exit codes (the group's help tells them).
+FAILED, USAGE, NO_ANSWER = 1, 2, 3
+DEFAULT_URL = f"http://{Config.host}:{Config.port}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom to ask: a server's `url`, else the folder `data`, else, with neither named, `DEFAULT_URL`."""
+
+    url: str | None
+    data: Path | None
+    token: str | None
+
+    def opened(self, *, writes: bool = False) -> Client:
+        """A client for it. Raises NoAnswer, BadTarget."""
+        if self.data is None:
+            return HttpClient(self.url or DEFAULT_URL, self.token)
+        from ..client.folder import FolderClient  # which takes Flask: asking a server starts twice as fast without
+
+        return FolderClient(self.data, writes=writes)
+
+
+def target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --url, --data and --token, and hand it what they name as its argument `target`."""
+
+    @option("--url", metavar="URL", help=f"The server to ask.  [default: {DEFAULT_URL}]")
+    @option("--data", type=click.Path(path_type=Path), help="Ask this folder itself instead; no server is needed.")
+    @option("--token", metavar="TOKEN", help="The server's token, where it has one.")
+    @functools.wraps(command)
+    def with_target(url: str | None, data: Path | None, token: str | None, **others: Any) -> None:
+        context = click.get_current_context()
+        if url is not None and data is not None:
+            named = [name for name in ("url", "data") if _is_typed(context, name)]
+            if named == ["url", "data"]:
+                raise click.UsageError("--url names a server and --data a folder; say one of them")
+            url, data = (None, data) if named == ["data"] else (url, None)
+        with told():
+            command(target=Target(url, data, token), **others)
+
+    return with_target
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that only reads the same options, and a `client` that is closed after it."""
+
+    @target_options
+    @functools.wraps(command)
+    def with_client(target: Target, **others: Any) -> None:
+        with target.opened() as client:
+            command(client=client, **others)
+
+    return with_client
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End the process with one line on stderr and the exit code, when there is no answer, or it is an error."""
+    try:
+        yield
+    except BadTarget as fault:
+        stop(str(fault), USAGE)
+    except Refused as fault:
+        stop(str(fault), USAGE if fault.status < 500 else NO_ANSWER)
+    except NoAnswer as fault:
+        stop(str(fault), NO_ANSWER)
+
+
+def stop(text: str, code: int) -> NoReturn:
+    """One line on stderr, in which nothing acts on a terminal, and the end."""
+    click.echo(f"chachaml-lite: {printable(text)}", err=True)
+    sys.exit(code)
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE

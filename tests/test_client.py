@@ -1,0 +1,205 @@
+"""The client of the commands: one API, whether a server answers or the folder itself does."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from servers import Running
+from snapshots import files_of
+
+from chachaml_lite.client.asking import OCTETS, Client, NoAnswer, Refused, path_of
+from chachaml_lite.client.folder import FolderClient
+from chachaml_lite.client.http import BadTarget, HttpClient
+
+TOKEN = "schöner token"
+
+
+@pytest.fixture(params=["http", "folder"])
+def asked(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> Iterator[Client]:
+    """A client of this test's store."""
+    if request.param == "http":
+        made: Client = HttpClient(serve("--token", TOKEN).url, TOKEN)
+    else:
+        made = FolderClient(data, writes=True)
+    with made:
+        yield made
+
+
+def test_what_is_written_is_read_back_and_a_long_body_is_streamed_both_ways(asked: Client, tmp_path: Path) -> None:
+    run_id = asked.post("/api/w/runs", {"experiment": "größe & +", "tags": {"a/b": "x"}})["id"]
+    under = ("api", "w", "runs", run_id)
+    assert asked.post(path_of(*under, "params"), {"lr": 0.1}) == {"ok": True}
+    content = bytes(range(256)) * 20_000
+    (tmp_path / "model").write_bytes(b"not this" + content)
+    with (tmp_path / "model").open("rb") as file:
+        file.seek(8)
+        query = [("name", "a b/ö?.bin")]
+        path = path_of(*under, "artifacts")
+        stored = asked.ask("POST", path, query, body=file, length=len(content), content_type=OCTETS).json()
+    assert stored["sha256"] == hashlib.sha256(content).hexdigest()
+    (run,) = asked.get("/api/runs", [("experiment", "größe & +"), ("tag.a/b", "x")])
+    assert (run["id"], run["params"]) == (run_id, {"lr": 0.1})
+    download = path_of("api", "artifacts", run_id, "a b", "ö?.bin", "download")
+    pieces = list(asked.ask("GET", download).pieces())
+    assert b"".join(pieces) == content
+    assert len(pieces) > 1
+    part = asked.ask("GET", download, headers={"Range": "bytes=10-19"})
+    assert (part.status, part.content()) == (206, content[10:20])
+    assert asked.ask("POST", path_of(*under, "end")).json() == {"ok": True}
+
+
+def test_an_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Client) -> None:
+    run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
+    path = path_of("api", "w", "runs", run_id, "artifacts")
+    asked.ask("POST", path, [("name", "a")], body=bytes(5_000_000), content_type=OCTETS)
+    answer = asked.ask("GET", path_of("api", "artifacts", run_id, "a", "download"))
+    assert next(answer.pieces())
+    assert asked.get("/api/health")["ok"]
+    with asked.ask("GET", path_of("api", "artifacts", run_id, "a", "download")):
+        pass
+    assert asked.get(path_of("api", "runs", run_id))["id"] == run_id
+
+
+def test_an_error_carries_what_the_api_said(asked: Client) -> None:
+    with pytest.raises(Refused) as none:
+        asked.get("/api/runs/nosuch")
+    assert (none.value.status, none.value.error) == (404, "no such run")
+    assert "no run has this id" in none.value.detail
+    with pytest.raises(Refused) as bad:
+        asked.get("/api/runs", [("limitt", "1")])
+    assert bad.value.status == 400
+    run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
+    with pytest.raises(Refused) as failed:
+        asked.get(path_of("api", "runs", run_id, "check"), [("rule", "loss<=1")])
+    assert (failed.value.status, failed.value.body["rules"][0]["passed"]) == (422, False)
+
+
+def test_a_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_answer(
+    serve: Callable[..., Running], data: Path, tmp_path: Path
+) -> None:
+    first = serve()
+    with HttpClient(first.url) as client:
+        run_id = client.post("/api/w/runs", {"experiment": "iris"})["id"]
+        first.stop()
+        serve("--port", str(first.port))
+        assert client.get(path_of("api", "runs", run_id))["id"] == run_id
+    with HttpClient(f"http://localhost:{free_port()}") as client, pytest.raises(NoAnswer, match="refused"):
+        client.get("/api/health")
+
+
+def test_a_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]) -> None:
+    server = serve("--token", TOKEN)
+    for token in (None, "x"):
+        with HttpClient(server.url, token) as client, pytest.raises(Refused) as fault:
+            client.get("/api/runs")
+        assert fault.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "told"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", NoAnswer, "no chachaml-lite server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", NoAnswer, "broke off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", NoAnswer, "broke off"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", NoAnswer, "speaks no HTTP"),
+        (b"", NoAnswer, "no server answers"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", Refused, "HTTP 404: .* no chachaml-lite server"),
+        (b'HTTP/1.1 500 X\r\nContent-Length: 11\r\n\r\n{"error":1}', Refused, "HTTP 500"),
+        (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", Refused, "leads to https://x/"),
+    ],
+)
+def test_what_is_no_server_of_ours_is_told_as_such(answer: bytes, kind: type[Exception], told: str) -> None:
+    with stranger(answer) as port, HttpClient(f"127.0.0.1:{port}/") as client, pytest.raises(kind, match=told):
+        client.get("/api/runs")
+
+
+def test_a_path_in_front_of_the_api_and_the_token_are_sent() -> None:
+    heard: list[bytes] = []
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    with stranger(answer, heard) as port, HttpClient(f"http://127.0.0.1:{port}/team/a%20b/", " tö ") as client:
+        assert client.get("/api/runs", [("q", "a b+ö")]) == {}
+        assert client.url == f"http://127.0.0.1:{port}/team/a%20b"
+    assert heard[0].startswith(b"GET /team/a%20b/api/runs?q=a+b%2B%C3%B6 HTTP/1.1\r\n")
+    assert "Authorization: Bearer tö\r\n".encode() in heard[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://x",
+        "http://",
+        "http://x:port",
+        "http://x:99999",
+        "http://u:p@x",
+        "http://x/?a=b",
+        "http://x/ö",
+        "[::1",
+    ],
+)
+def test_what_is_no_url_of_a_server_is_said_so(url: str) -> None:
+    with pytest.raises(BadTarget):
+        HttpClient(url)
+
+
+def test_a_token_that_no_header_carries_is_said_so() -> None:
+    with pytest.raises(BadTarget, match="token"):
+        HttpClient("http://localhost", "a\r\nb")
+
+
+def test_a_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(server: Running, data: Path) -> None:
+    with HttpClient(server.url) as client:
+        client.post("/api/w/runs", {"experiment": "iris", "id": "one"})
+        before = files_of(data)
+        with FolderClient(data) as reader:
+            assert reader.get("/api/runs/one")["status"] == "running"
+            with pytest.raises(Refused) as fault:
+                reader.post("/api/w/runs/one/params", {"a": 1})
+            assert fault.value.status == 403
+            client.post("/api/w/runs/one/params", {"a": 1})
+            assert reader.get("/api/runs/one")["params"] == {"a": 1}
+        with pytest.raises(NoAnswer, match="another server owns this store"):
+            FolderClient(data, writes=True)
+        assert files_of(data).keys() >= before.keys()
+
+
+def test_a_folder_without_a_store_is_none_to_read_and_is_made_to_write(tmp_path: Path) -> None:
+    with pytest.raises(NoAnswer, match="no store"):
+        FolderClient(tmp_path)
+    with FolderClient(tmp_path / "new", writes=True) as client:
+        assert client.get("/api/runs") == []
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with closing(socket.socket()) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+@contextmanager
+def stranger(answer: bytes, heard: list[bytes] | None = None) -> Iterator[int]:
+    """The port of something that gives every connection the same answer, and closes it."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def serve_one() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                request = connection.recv(65536)
+                if heard is not None:
+                    heard.append(request)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve_one)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            thread.join(60)
