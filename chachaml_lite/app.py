@@ -12,6 +12,7 @@ from .web import (
     api_runs,
     context,
     errors,
+    form_posts,
     guard,
     login,
     pages,
@@ -44,7 +45,8 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     guard.install(app)
     validators.install(app)
     errors.install(app)
-    for blueprint in (api_runs.api, api_artifacts.api, api_models.api, api_across.api, service.service, login.login):
+    apis = (api_runs.api, api_artifacts.api, api_models.api, api_across.api)
+    for blueprint in (*apis, service.service, login.login, form_posts.forms):
         app.register_blueprint(blueprint)
     pages.install(app)
     return app

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import Viewer, chromium, launched
 from flask import Flask
 from flask.testing import FlaskClient
 from github_runner import ROOT, Job
+from playwright.sync_api import Browser
 from servers import Running, running
 from werkzeug.test import TestResponse
 from wire import Connection
@@ -211,6 +213,25 @@ def tool() -> Callable[[str], str]:
         return str(found)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser; without one the test is skipped on a user's machine, and fails in CI."""
+    path = chromium()
+    if path is None:
+        unavailable("no Chromium or Chrome is installed")
+    with launched(str(path)) as started:
+        yield started
+
+
+@pytest.fixture
+def viewer(browser: Browser) -> Iterator[Viewer]:
+    """Somebody with a browser; at the end nothing may have gone wrong on any page that was open."""
+    looking = Viewer(browser)
+    yield looking
+    looking.close()
+    assert not looking.wrong
 
 
 @pytest.fixture(scope="session")

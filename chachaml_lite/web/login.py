@@ -18,7 +18,7 @@ _STAY = 30 * 24 * 3600
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 
-def _local(path: str) -> str:
+def local_path(path: str) -> str:
     """`path`, when it is one of this server's: never a way to another site."""
     return path if _LOCAL.match(path) else "/runs"
 
@@ -26,14 +26,14 @@ def _local(path: str) -> str:
 @login.get("/login")
 def form() -> str:
     """The page that asks for the token."""
-    return render_template("login.html", next=_local(request.args.get("next", "/runs")), wrong=False)
+    return render_template("login.html", next=local_path(request.args.get("next", "/runs")), wrong=False)
 
 
 @login.post("/login")
 def log_in() -> Response:
     """Take the token, and remember it in the browser."""
     token = services().token
-    wanted = _local(request.form.get("next", "/runs"))
+    wanted = local_path(request.form.get("next", "/runs"))
     if token is not None and not same(request.form.get("token", "").strip(), token):
         return Response(render_template("login.html", next=wanted, wrong=True), 401, mimetype="text/html")
     answer = Response(status=303, headers={"Location": wanted})

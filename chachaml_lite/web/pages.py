@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, Response, render_template
+from flask import Blueprint, Flask, Response, render_template, request
 
 from ..tracking import runs, search
+from .application import ETAG
 from .context import for_commands, tracker
 from .queries import Query
-from .shown import shown_duration, shown_number, shown_size, shown_time
+from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 
 pages = Blueprint("pages", __name__)
 
@@ -22,7 +23,17 @@ _MAX_COLUMNS = 6
 def install(app: Flask) -> None:
     """Add the pages to `app`, and how they show numbers and times."""
     app.register_blueprint(pages)
-    app.jinja_env.filters.update(number=shown_number, time=shown_time, duration=shown_duration, size=shown_size)
+    app.jinja_env.filters.update(
+        number=shown_number, time=shown_time, iso_time=iso_time, duration=shown_duration, size=shown_size
+    )
+    app.jinja_env.tests.update(web_address=is_web_address)
+    app.jinja_env.globals.update(static=lambda name: f"/static/{name}")
+    app.context_processor(_of_every_page)
+
+
+def _of_every_page() -> dict[str, Any]:
+    """What the base of all pages needs: the path that is shown, and the ETag that its script asks again with."""
+    return {"here": request.path, "etag": request.environ.get(ETAG)}
 
 
 @pages.get("/runs")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Any
 
 from .. import strict_json
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
 
 
 def shown_number(value: Any) -> str:
@@ -23,6 +26,17 @@ def shown_time(at_ms: int | None) -> str:
         return datetime.fromtimestamp(at_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return ""
+
+
+def iso_time(at_ms: int) -> str:
+    """A time of ours as machines read it in HTML, to the millisecond, UTC; "" for one that no calendar has."""
+    text = shown_time(at_ms)
+    return f"{text.replace(' ', 'T')}.{at_ms % 1000:03}Z" if text else ""
+
+
+def is_web_address(value: Any) -> bool:
+    """Whether a value is a URL that a browser may follow: http or https, and nothing that acts."""
+    return isinstance(value, str) and _WEB_ADDRESS.match(value) is not None
 
 
 def shown_duration(duration_ms: int | None) -> str:

@@ -8,6 +8,7 @@ a client that has the answer is told so for the price of a look, and nothing is 
 from __future__ import annotations
 
 import hashlib
+import time
 
 from flask import Flask, Response, request
 
@@ -22,6 +23,9 @@ _WITHOUT = frozenset(
 #: Routes whose answer depends on the one run in their path alone.
 _OF_ONE_RUN = frozenset({"artifacts.list_artifacts", "runs.get_datasets", "runs.get_metrics", "runs.get_tags"})
 
+#: For so long a page is believed to say what the clock has it say.
+_PAGE_SECONDS = 600
+
 
 def install(app: Flask) -> None:
     """Answer every conditional GET of `app`; behind the guard, for a 304 tells something too."""
@@ -34,7 +38,7 @@ def _unless_known() -> Response | None:
     stored = _stored()
     if stored is None:
         return None
-    asked = (request.full_path, request.headers.get("Accept", ""), request.host, services().version)
+    asked = (_age(), request.full_path, request.headers.get("Accept", ""), request.host, services().version)
     etag = hashlib.blake2b("\n".join((*asked, stored)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     request.environ[ETAG] = etag
     # Not for "*", which any ETag satisfies: whether there is anything to be known has not been looked at yet.
@@ -43,6 +47,11 @@ def _unless_known() -> Response | None:
     answer = Response(status=304)
     del answer.headers["Content-Type"]
     return answer
+
+
+def _age() -> str:
+    """What a page says by the clock ("silent for an hour"): it is made anew once in so many seconds, if asked for."""
+    return str(int(time.time() // _PAGE_SECONDS)) if request.blueprint == "pages" else ""
 
 
 def _stored() -> str | None:

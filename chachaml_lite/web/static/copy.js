@@ -1,0 +1,37 @@
+// A button to copy each block of commands.
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return;
+  } catch {
+    // Not from a page over plain HTTP with another host than localhost: the old way.
+  }
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+function furnish() {
+  for (const block of document.querySelectorAll("pre.command")) {
+    if (block.parentElement.classList.contains("copyable")) continue;
+    const frame = document.createElement("div");
+    frame.className = "copyable";
+    frame.dataset.script = "";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await copy(block.textContent.trim() + "\n");
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), 2000);
+    });
+    block.replaceWith(frame);
+    frame.append(block, button);
+  }
+}
+
+furnish();
+document.addEventListener("live:updated", furnish);

@@ -1,0 +1,86 @@
+// Forms that write send the API's JSON themselves, and show what it said in place. Without this script the server does
+// the same from the form's fields (web/form_posts.py); the rules of names are the same.
+function read(form, submitter) {
+  const sent = { ids: [], body: null, to: "", then: location.pathname };
+  for (const [field, value] of new FormData(form, submitter)) {
+    if (field === "to" || field === "then") {
+      sent[field] = value;
+    } else if (field === "ids") {
+      sent.ids.push(value);
+    } else if (!field.endsWith(":optional") || value) {
+      sent.body ??= {};
+      if (field.endsWith(":int")) sent.body[field.slice(0, -4)] = Number.parseInt(value, 10);
+      else sent.body[field.replace(/:optional$/, "")] = value;
+    }
+  }
+  return sent;
+}
+
+async function send(method, path, body) {
+  const options = { method };
+  if (body) {
+    options.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  const answer = await fetch(path, options);
+  if (answer.ok) return;
+  const said = await answer.json().catch(() => ({ error: answer.statusText, detail: "" }));
+  throw new Error(said.detail ? `${said.error}: ${said.detail}` : said.error);
+}
+
+function complain(form, text) {
+  let place = form.querySelector(":scope > .refused");
+  if (!place) {
+    place = document.createElement("p");
+    place.className = "refused warn";
+    place.setAttribute("role", "alert");
+    form.append(place);
+  }
+  place.textContent = text;
+}
+
+async function submit(form, submitter) {
+  const { to, then, ids, body } = read(form, submitter);
+  const [method, path] = to.split(" ");
+  const paths = path.includes("{ids}") ? ids.map((id) => path.replace("{ids}", encodeURIComponent(id))) : [path];
+  let done = 0;
+  try {
+    if (!paths.length) throw new Error("no run is chosen; tick the box of at least one");
+    for (const each of paths) {
+      await send(method, each, body);
+      done += 1;
+    }
+  } catch (fault) {
+    const earlier = paths.length > 1 ? ` (${done} of ${paths.length} were done before it)` : "";
+    const what = fault instanceof TypeError ? "the server doesn't answer" : fault.message;
+    complain(form, what + earlier);
+    return;
+  }
+  const here = location.pathname + location.search;
+  if (then === here) location.reload();
+  else location.assign(then);
+}
+
+document.addEventListener("submit", async (event) => {
+  const { target: form, submitter } = event;
+  // A button may send its form elsewhere, by GET.
+  const action = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
+  if (action !== "/forms" || event.defaultPrevented) return;
+  event.preventDefault();
+  form.querySelector(":scope > .refused")?.remove();
+  if (submitter) submitter.disabled = true;
+  try {
+    await submit(form, submitter);
+  } finally {
+    if (submitter) submitter.disabled = false;
+  }
+});
+
+// A question that was opened is closed by Escape.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const open of document.querySelectorAll("details.confirm[open]")) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+});

@@ -1,0 +1,71 @@
+// The keyboard: rows, search, and what elements claim with data-key.
+const places = { r: "/runs", e: "/experiments", m: "/models", s: "/search" };
+const help = document.getElementById("help");
+let going = false; // after g
+
+function typing(target) {
+  return target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
+}
+
+function rows() {
+  return [...document.querySelectorAll("main table tbody tr[id]")];
+}
+
+function current() {
+  return document.querySelector("tr.current");
+}
+
+function move(by) {
+  const all = rows();
+  if (!all.length) return;
+  const at = all.indexOf(current());
+  const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by))];
+  current()?.classList.remove("current");
+  next.classList.add("current");
+  next.scrollIntoView({ block: "nearest" });
+  (next.querySelector("a") ?? next).focus({ preventScroll: true });
+}
+
+const acts = {
+  "/": () => {
+    const box = document.querySelector("main input[type=search]");
+    if (box) box.focus();
+    else location.assign("/search");
+  },
+  j: () => move(1),
+  k: () => move(-1),
+  Enter: () => current()?.querySelector("a")?.click(),
+  x: () => current()?.querySelector("input[type=checkbox]")?.click(),
+  "?": () => help.showModal(),
+  g: () => {
+    going = true;
+    setTimeout(() => (going = false), 1500);
+  },
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (typing(event.target)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if (help.open) return;
+  // Enter does what it always does on a link or a button.
+  if (event.key === "Enter" && event.target.closest("a, button, summary, input")) return;
+  if (going && places[event.key]) {
+    location.assign(places[event.key]);
+    event.preventDefault();
+    return;
+  }
+  going = false;
+  const claimed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  const act = claimed ? () => claimed.click() : acts[event.key];
+  if (act) {
+    act();
+    event.preventDefault();
+  }
+});
+
+const button = document.getElementById("keys");
+button.hidden = false;
+button.addEventListener("click", () => help.showModal());

@@ -1,0 +1,124 @@
+// The page keeps up with the server: it asks for itself again, and takes over what changed in elements [data-live].
+//
+// The server's templates stay the only ones that know how anything looks. A question costs the server a look at its
+// counters while nothing has changed (304); a hidden tab asks nothing.
+const everyMs = 2000;
+const patienceMs = 30_000;
+const connection = document.getElementById("connection");
+let etag = document.querySelector("meta[name=etag]")?.content;
+let delay = everyMs;
+let paused = false;
+
+/** Make `old` what `fresh` is, keeping what the viewer did: focus, ticked boxes, opened details, typed text. */
+export function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return old;
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+    old.replaceWith(fresh);
+    return fresh;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    old.nodeValue = fresh.nodeValue;
+    return old;
+  }
+  if (old.hasAttribute("data-kept")) return old; // somebody is at work in it
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !["open", "checked"].includes(name) && !name.startsWith("data-view")) {
+      old.removeAttribute(name);
+    }
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && !(name === "open" && old.nodeName === "DETAILS")) old.setAttribute(name, value);
+  }
+  if (["INPUT", "TEXTAREA", "SELECT"].includes(old.nodeName)) return old; // what was typed or ticked stays
+  morphChildren(old, fresh);
+  return old;
+}
+
+function morphChildren(old, fresh) {
+  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const coming = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
+  let at = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    while (at && at.id && !coming.has(at.id)) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+    const same = child.id ? known.get(child.id) : at && !at.id && at.nodeName === child.nodeName ? at : null;
+    if (same) {
+      if (same === at) at = at.nextSibling;
+      else old.insertBefore(same, at);
+      morph(same, child);
+    } else {
+      const added = old.insertBefore(child, at);
+      if (added.id && known.size) added.classList.add("arrived");
+    }
+  }
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
+}
+
+function take(text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  const parts = [...fresh.querySelectorAll("[data-live]")];
+  if (!parts.length && document.querySelector("[data-live]")) {
+    say("this page has changed; load it again");
+    return;
+  }
+  for (const part of parts) {
+    const old = document.getElementById(part.id);
+    if (old) morph(old, part);
+  }
+  document.title = fresh.title;
+  document.dispatchEvent(new CustomEvent("live:updated"));
+}
+
+function say(text) {
+  if (connection.textContent !== text) connection.textContent = text;
+}
+
+/** Ask once; whether to go on asking. */
+async function ask() {
+  const headers = etag ? { "If-None-Match": `"${etag}"` } : {};
+  const answer = await fetch(location.href, { headers, cache: "no-store" });
+  if (answer.redirected || answer.status === 401) {
+    say("logged out; load the page again");
+    return false;
+  }
+  if (answer.status === 404) {
+    say("this is gone");
+    return false;
+  }
+  if (answer.ok) {
+    take(await answer.text());
+    etag = answer.headers.get("ETag")?.replace(/^W\//, "").replaceAll('"', "");
+  } else if (answer.status !== 304) {
+    throw new Error(answer.statusText);
+  }
+  return true;
+}
+
+async function round() {
+  paused = document.hidden;
+  if (paused) return;
+  let goOn = true;
+  try {
+    goOn = await ask();
+    if (goOn) say("");
+    delay = everyMs;
+  } catch {
+    say("the server doesn't answer");
+    delay = Math.min(patienceMs, delay * 2);
+  }
+  if (goOn) setTimeout(round, delay);
+}
+
+if (document.querySelector("[data-live]")) {
+  setTimeout(round, everyMs);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && paused) round();
+  });
+}

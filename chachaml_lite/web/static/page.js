@@ -1,0 +1,6 @@
+// What every page has.
+import "./times.js";
+import "./forms.js";
+import "./copy.js";
+import "./keys.js";
+import "./live.js";

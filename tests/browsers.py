@@ -1,0 +1,115 @@
+"""A real browser for tests: Debian's Chromium, headless, and what is held against every page that it shows.
+
+A page from `Viewer.open` collects what goes wrong behind a test's back: an error or warning on its console, an
+exception in a script, a request to another host, something that the content security policy refused. The fixture
+`viewer` of conftest.py asserts at the end of each test that nothing did.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+#: Without the last five Chromium asks hosts of its maker's, which no test machine has to reach.
+_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+#: For an answer that a loaded machine of two cores takes its time for; a wait ends on an event, this ends a hang.
+PATIENCE_MS = 30_000
+WIDE = (1280, 900)
+NARROW = (360, 740)
+
+
+def chromium() -> str | None:
+    """The path of a Chromium or Chrome on this machine; None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def launched(path: str) -> Iterator[Browser]:
+    """A browser without windows."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Viewer:
+    """Somebody with a browser who looks at one server's pages."""
+
+    browser: Browser
+    contexts: list[BrowserContext] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    #: What a test says is to be expected: a console message that holds one of these texts is no fault.
+    expected: list[str] = field(default_factory=list)
+
+    def open(self, url: str, *, size: tuple[int, int] = WIDE, **settings: Any) -> Page:
+        """A page of a fresh profile; `settings` are Playwright's: color_scheme, java_script_enabled, timezone_id."""
+        width, height = size
+        context = self.browser.new_context(viewport={"width": width, "height": height}, **settings)
+        self.contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        self.watch(page, url)
+        page.goto(url)
+        return page
+
+    def watch(self, page: Page, url: str) -> None:
+        """Collect what goes wrong on a page that may load nothing but what is on the host of `url`."""
+        host = urlsplit(url).netloc
+        page.on("console", lambda said: self._note(f"console: {said.text}", said.type in ("error", "warning")))
+        page.on("pageerror", lambda error: self._note(f"script: {error}", True))
+        page.on(
+            "request",
+            lambda request: self._note(
+                f"asked another host: {request.url}", urlsplit(request.url).netloc not in ("", host)
+            ),
+        )
+
+    def _note(self, text: str, is_wrong: bool) -> None:
+        if is_wrong and not any(each in text for each in self.expected):
+            self.wrong.append(text)
+
+    def close(self) -> None:
+        """Close every page."""
+        for context in self.contexts:
+            context.close()
+
+
+def assert_accessible(page: Page) -> None:
+    """That axe-core finds nothing serious or critical on a page as it is now, contrast included."""
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (each["id"], each["help"], [node["html"][:150] for node in each["nodes"][:3]])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert not serious, json.dumps(serious, indent=1)
+
+
+def assert_fits(page: Page) -> None:
+    """That a page doesn't scroll sideways as a whole; tables and code scroll by themselves."""
+    too_wide = page.evaluate(
+        """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
+        [...document.querySelectorAll("body *")]
+          .filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+          .filter((e) => !e.closest(".scroll, pre, .skip"))
+          .map((e) => e.outerHTML.slice(0, 120))"""
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), too_wide

@@ -1,0 +1,129 @@
+"""What every page has, in a real browser: theme, keyboard, live update, forms; accessible, and asking nobody else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import requests
+from browsers import NARROW, Viewer, assert_accessible, assert_fits
+from playwright.sync_api import expect
+from servers import Running
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+PAGES = ["/runs", "/runs/RUN", "/runs/none", "/nowhere"]
+
+
+def new_run(server: Running, **fields: object) -> str:
+    answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", **fields}, timeout=60)
+    run_id: str = answer.json()["id"]
+    return run_id
+
+
+@pytest.fixture
+def filled(server: Running) -> str:
+    """A run with hostile and long names in every place."""
+    run_id = new_run(server, name=HOSTILE, tags={HOSTILE: HOSTILE, "long": "w" * 250}, created_by=HOSTILE)
+    base = f"{server.url}/api/w/runs/{run_id}"
+    requests.post(f"{base}/params", json={"p" * 250: HOSTILE, "url": "javascript:alert(3)"}, timeout=60)
+    requests.post(f"{base}/metrics", json={HOSTILE: 0.5, "m" * 250: 1e300}, timeout=60)
+    requests.post(f"{base}/note", json={"note": HOSTILE + "\n\n[x](javascript:alert(4))"}, timeout=60)
+    octets = {"Content-Type": "application/octet-stream"}
+    requests.post(f"{base}/artifacts", params={"name": "a<b>.txt"}, data=b"x", headers=octets, timeout=60)
+    return run_id
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 900), NARROW], ids=["wide", "narrow"])
+def test_every_page_is_accessible_fits_and_runs_nothing_of_a_users(
+    viewer: Viewer, server: Running, filled: str, scheme: str, size: tuple[int, int]
+) -> None:
+    viewer.expected.append("404")  # the browser tells of a page that isn't there
+    page = viewer.open(f"{server.url}/runs", size=size, color_scheme=scheme)
+    page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
+    for path in PAGES:
+        page.goto(server.url + path.replace("RUN", filled))
+        assert_fits(page)
+        assert_accessible(page)
+
+
+def test_the_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer, server: Running) -> None:
+    page = viewer.open(f"{server.url}/runs", color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.get_by_role("button", name="Theme: auto").click()
+    light = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == light
+    page.get_by_role("button", name="Theme: light").click()
+    assert page.evaluate(ground) == dark
+
+
+def test_a_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Running) -> None:
+    first = new_run(server, name="first")
+    page = viewer.open(f"{server.url}/runs")
+    page.evaluate("window.sameDocument = true")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    new_run(server, name="second")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("tbody tr").first).to_contain_text("second")
+    requests.post(f"{server.url}/api/w/runs/{first}/end", timeout=60)
+    expect(page.locator("tbody tr").last).to_contain_text("completed")
+    assert page.evaluate("window.sameDocument")
+
+
+def test_a_server_that_went_away_is_said_and_its_return_is_noticed(
+    viewer: Viewer, serve: Callable[..., Running]
+) -> None:
+    server = serve()
+    viewer.expected.append("ERR_CONNECTION_REFUSED")
+    page = viewer.open(f"{server.url}/runs")
+    server.stop()
+    expect(page.locator("#connection")).to_have_text("the server doesn't answer")
+    serve("--port", str(server.port))
+    expect(page.locator("#connection")).to_have_text("")
+
+
+def test_times_are_relative_and_exact_on_hover_in_the_viewers_zone(viewer: Viewer, server: Running) -> None:
+    new_run(server)
+    page = viewer.open(f"{server.url}/runs", timezone_id="Asia/Kolkata", locale="en-GB")
+    time = page.locator("tbody time").first
+    expect(time).to_have_text(re.compile(r"just now|\d+ s ago"))
+    expect(time).to_have_attribute("title", re.compile(r"GMT\+5:30"))
+
+
+def test_without_javascript_times_are_in_utc_and_the_page_is_whole(viewer: Viewer, server: Running) -> None:
+    new_run(server, name="plain")
+    page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
+    expect(page.locator("tbody")).to_contain_text("plain")
+    expect(page.locator("tbody time").first).to_have_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
+
+
+def test_the_keyboard_moves_opens_and_helps(viewer: Viewer, server: Running) -> None:
+    older, newer = new_run(server, name="older"), new_run(server, name="newer")
+    page = viewer.open(f"{server.url}/runs")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    for key in "jjk":
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs/{newer}")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_url("**/runs")
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs/{older}")
+
+
+def test_the_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Running) -> None:
+    page = viewer.open(f"{server.url}/runs", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert server.url in copied
+    assert copied == page.locator("pre.command").inner_text().strip() + "\n"
