@@ -35,5 +35,5 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
     def row(self, first: str) -> list[str]:
-        """The row whose first cell begins with `first`."""
-        return next(row for row in self.rows if row and row[0].startswith(first))
+        """The row whose first cell with a text begins with `first`."""
+        return next(row for row in self.rows if next(filter(None, row), "").startswith(first))

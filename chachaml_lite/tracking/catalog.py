@@ -117,6 +117,12 @@ class Catalog:
             wanted = self._order[max(0, end - limit) : max(0, end)]
             return [self._runs[run_id] for _, run_id in reversed(wanted)], len(self._order)
 
+    def experiments(self) -> list[str]:
+        """The names of all experiments that a good run bears, sorted."""
+        with self._lock:
+            self._refresh()
+            return sorted(value for field, value in self._groups if field == "experiment")
+
     def version(self) -> str:
         """A text that is another one whenever anything of any run has changed: what an ETag of a list is made of."""
         with self._lock:

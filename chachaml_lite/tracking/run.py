@@ -14,6 +14,9 @@ from .summary import Summary
 
 log = logging.getLogger(__name__)
 
+#: A run that is "running" and wrote nothing for so long may have died: its status is what was said, and nothing more.
+SILENT_AFTER_MS = 3_600_000
+
 ALL_PARTS = (META, PARAMS, SUMMARY, ARTIFACTS)
 #: Held for the two assignments by which a run gets a part, never longer: one for all runs, for it costs 100 bytes each.
 _keeping = threading.Lock()
@@ -72,6 +75,11 @@ class Run:
         """The same as the API shows it: not before the end, though a file system's clock ticks behind ours."""
         ended: int = self.meta.get("end_time") or self.meta["start_time"]
         return max(self.last_write_ms, ended)
+
+    def silent_ms(self, now_ms: int) -> int | None:
+        """For how long a run that is "running" has written nothing; None while that isn't long, and after its end."""
+        silent = now_ms - self.last_write_time if self.meta["status"] == "running" else 0
+        return silent if silent >= SILENT_AFTER_MS else None
 
     @property
     def duration_ms(self) -> int | None:

@@ -76,7 +76,7 @@ def run_table(runs: Sequence[Record], footer: Sequence[str] = ()) -> Table:
     columns = run_columns(*(keys_of(runs, field) for field in ("params", "metrics", "tags")))
     ranks = {"experiment": 2 if len({run["experiment"] for run in runs}) > 1 else 60}
     for kind, field, first, step in (("metric", "metrics", 3, 2), ("param", "params", 6, 2), ("tag", "tags", 30, 1)):
-        for place, key in enumerate(_most_telling(runs, field)):
+        for place, key in enumerate(most_telling(runs, field)):
             ranks[f"{kind}.{key}"] = first + step * place
     return Table([_ranked(column, ranks) for column in columns], runs, footer)
 
@@ -86,7 +86,8 @@ def _ranked(column: Column, ranks: dict[str, int]) -> Column:
     return column if rank is None else column.with_rank(rank)
 
 
-def _most_telling(runs: Sequence[Record], field: str) -> list[str]:
+def most_telling(runs: Sequence[Record], field: str) -> list[str]:
+    """The keys in "params", "metrics" or "tags" that tell most of the runs apart, best first; a dozen at most."""
     counts: dict[str, int] = {}
     values: dict[str, Any] = {}
     varied: set[str] = set()

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, render_template, request
 
-from ..tracking import runs, search
+from ..tracking import runs
+from . import run_pages
 from .application import ETAG
 from .context import for_commands, tracker
 from .queries import Query
 from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 
 pages = Blueprint("pages", __name__)
-
-_FILTERS = ("experiment", "status", "name")
-#: Columns of params and metrics each; the run's own page has them all.
-_MAX_COLUMNS = 6
 
 
 def install(app: Flask) -> None:
@@ -36,32 +32,8 @@ def _of_every_page() -> dict[str, Any]:
     return {"here": request.path, "etag": request.environ.get(ETAG)}
 
 
-@pages.get("/runs")
-def run_list() -> Response:
-    """The runs, newest first, with their params and metrics."""
-    query = Query((*_FILTERS, "offset"), ("tag.",))
-    filters: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name)}
-    tags = query.under("tag.")
-    asked = search.RunQuery(**filters, tags=tags, offset=query.integer("offset") or 0)
-    found, total = search.find_runs(tracker(), asked)
-    shown = [runs.shown_run(run) for run in found]
-    kept = {**filters, **{f"tag.{key}": value for key, value in tags.items()}}
-    return _page(
-        "runs.html",
-        runs=shown,
-        total=total,
-        offset=asked.offset,
-        filters=filters,
-        tags=tags,
-        previous=_offset_link(kept, max(0, asked.offset - search.DEFAULT_LIMIT)) if asked.offset else None,
-        following=_offset_link(kept, asked.offset + search.DEFAULT_LIMIT)
-        if asked.offset + search.DEFAULT_LIMIT < total
-        else None,
-        param_columns=_columns(run["params"] for run in shown),
-        metric_columns=_columns(run["metrics"] for run in shown),
-        api=f"/api/runs?{urlencode(kept)}" if kept else "/api/runs",
-        **for_commands(),
-    )
+pages.add_url_rule("/runs", view_func=run_pages.run_list)
+pages.add_url_rule("/search", view_func=run_pages.search_page)
 
 
 @pages.get("/runs/<run_id>")
@@ -74,16 +46,3 @@ def run_page(run_id: str) -> Response:
 
 def _page(template: str, **context: Any) -> Response:
     return Response(render_template(template, **context), mimetype="text/html")
-
-
-def _offset_link(kept: dict[str, str], offset: int) -> str:
-    fields = {**kept, **({"offset": str(offset)} if offset else {})}
-    return f"/runs?{urlencode(fields)}" if fields else "/runs"
-
-
-def _columns(parts: Any) -> list[str]:
-    seen: dict[str, int] = {}
-    for part in parts:
-        for key in part:
-            seen[key] = seen.get(key, 0) + 1
-    return sorted(seen, key=lambda key: (-seen[key], key))[:_MAX_COLUMNS]

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import click
 
-from . import cost, lists, memory, series, threads, upload, write
+from . import cost, lists, memory, pages, series, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
 _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "write": write.section,
     "list": lists.section,
+    "page": pages.section,
     "series": series.section,
     "upload": upload.section,
     "memory": memory.section,
