@@ -37,6 +37,7 @@ OUTSIDE = {
     "flask": {"web", "app"},
     "werkzeug": {"web"},
     "jinja2": {"web"},
+    "markupsafe": {"web"},
     "waitress": {"connections", "server"},
     "click": {"cli", "commands"},
 }
