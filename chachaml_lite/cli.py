@@ -5,18 +5,39 @@ from __future__ import annotations
 import click
 
 from . import __version__
+from .commands.check import check
+from .commands.report import report
+from .commands.runs import runs
 from .commands.serve import serve
+from .commands.show import compare, show
 from .commands.verify import verify
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes:
+  0  fine
+  1  the check did not pass, the command failed, the store is damaged
+  2  it can't be done as it was asked: usage, no such run, a wrong token
+  3  nobody answers: no server, no store in the folder, or a fault of theirs
+\b
+Examples:
+  chachaml-lite serve
+  chachaml-lite runs --data artifacts
+""",
+)
 @click.version_option(__version__, prog_name="chachaml-lite")
 def main() -> None:
     """The experiment tracker that you can use with nothing but curl.
 
     Runs, params, metrics, artifacts and models, logged over HTTP into a folder of plain files.
+
+    The commands that read ask the server at --url (or CHACHAML_URL), by default the one on this machine; with --data
+    (or CHACHAML_DATA) they read a folder themselves, whether a server runs on it or not. An option beats a variable,
+    and CHACHAML_URL beats CHACHAML_DATA.
     """
 
 
-main.add_command(serve)
-main.add_command(verify)
+for _command in (serve, runs, show, compare, report, check, verify):
+    main.add_command(_command)

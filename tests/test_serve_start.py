@@ -102,7 +102,7 @@ def test_help_names_every_option_with_its_variable_and_default() -> None:
     text = " ".join(done.stdout.split())
     for option in serve_command.params:
         assert option.opts[0] in text and (option.name == "help" or f"CHACHAML_{(option.name or '').upper()}" in text)
-    for taught in ("default: localhost", "default: 8080", "default: artifacts", "default: everysec", "Example:"):
+    for taught in ("default: localhost", "default: 8080", "default: artifacts", "default: everysec", "Examples:"):
         assert taught in text
     top = subprocess.run([sys.executable, "-m", "chachaml_lite", "--help"], capture_output=True, text=True, check=True)
     assert "serve" in top.stdout and "curl" in top.stdout

@@ -46,7 +46,10 @@ class HttpClient(Client):
             self._last = response = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as fault:
             self._connection.close()
-            raise NoAnswer(f"no server answers at {self.url} ({_told(fault)})") from fault
+            raise NoAnswer(
+                f"no server answers at {self.url} ({_told(fault)}); start one with `chachaml-lite serve`, or name "
+                "another with --url, or a folder with --data"
+            ) from fault
         return Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},

@@ -11,11 +11,16 @@ import click
 from .. import __version__
 from ..config import FSYNC_MODES, LOOPBACK_HOSTS, Config
 from ..errors import StoreUnusable
-from ..server import CannotServe, Server
 from .options import fail, option
 
 
-@click.command(epilog="Example: chachaml-lite serve --port 0 --data /tmp/runs --ready-file /tmp/url")
+@click.command(
+    epilog="""\b
+Examples:
+  chachaml-lite serve
+  chachaml-lite serve --port 0 --data /tmp/runs --ready-file /tmp/url
+"""
+)
 @option("--host", default=Config.host, help="Address to listen on; localhost is 127.0.0.1 and ::1.")
 @option("--port", default=Config.port, type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
 @option(
@@ -66,7 +71,12 @@ def serve(
     ready_file: Path | None,
     quiet: bool,
 ) -> None:
-    """Serve a store over HTTP, until SIGTERM or Ctrl-C."""
+    """Serve a store over HTTP, until SIGTERM or Ctrl-C.
+
+    It prints its URL once it listens, and then a line for each request. The README tells each option's reasons.
+    """
+    from ..server import CannotServe, Server  # which takes Flask and waitress: the other commands start without
+
     host = host.strip("[]")
     if token is not None and not token.strip():
         raise click.UsageError("the token is empty; leave --token out to have none")

@@ -16,10 +16,18 @@ from ..store.store import Store
 from ..tracking.problems import Report
 from ..tracking.repair import Repair, repair
 from ..tracking.verify import Verification
+from ..web.printable import printable
 from .options import fail, option
 
 
-@click.command(epilog="Example: chachaml-lite verify --data artifacts --json | jq '.problems[]'")
+@click.command(
+    short_help="Check every byte of a store, and mend it.",
+    epilog="""\b
+Examples:
+  chachaml-lite verify
+  chachaml-lite verify --data artifacts --json | jq '.problems[]'
+""",
+)
 @option("--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option(
@@ -107,9 +115,4 @@ def _text(report: Report, repairs: list[Repair]) -> str:
     )
     counts = f"{report.runs} runs, {report.points} points, {report.artifacts} artifacts ({report.bytes} bytes)"
     lines.append(f"{counts}, {report.models} models: {found}")
-    return "\n".join(_printable(line) for line in lines)
-
-
-def _printable(line: str) -> str:
-    """`line` without what would repaint a terminal, or can't be shown: a folder may have any name."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return "\n".join(printable(line) for line in lines)

@@ -1,0 +1,62 @@
+"""`chachaml-lite report`: a run, or an experiment's runs, to be put into a job's summary, a mail or a terminal."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ..client.asking import Client, Refused, path_of
+from ..web.markdown import code
+from ..web.printable import harmless_json, printable
+from .printing import print_json, print_text
+from .run_names import run_id_of
+from .targets import USAGE, asking, stop
+
+#: As many runs as one answer has.
+_MOST_RUNS = "1000"
+
+
+@click.command(
+    short_help="Report a run, or an experiment, in Markdown.",
+    epilog="""\b
+Examples:
+  chachaml-lite report latest:iris >> "${GITHUB_STEP_SUMMARY:-summary.md}"
+  chachaml-lite report iris --format txt
+""",
+)
+@asking
+@click.option("--format", "form", type=click.Choice(["md", "txt", "json"]), default="md", show_default=True)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@click.argument("name", metavar="RUN|EXPERIMENT")
+def report(client: Client, name: str, form: str) -> None:
+    """Report a run with its curves, or an experiment with the table of its runs.
+
+    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). Markdown is
+    what GitHub draws in a job's summary. A name that is both a run's and an experiment's is the run's.
+    """
+    asked = path_of("api", "runs", run_id_of(client, name))
+    try:
+        content = client.ask("GET", asked, [("format", form)]).content()
+    except Refused as fault:
+        if fault.status != 404:
+            raise
+        content = _experiment(client, name, form)
+    if form == "json":
+        print_json(content)
+    else:
+        print_text(content.decode())
+
+
+def _experiment(client: Client, name: str, form: str) -> bytes:
+    """The report of an experiment. Ends the process where there is none of this name."""
+    wanted = [("experiment", name), ("limit", _MOST_RUNS)]
+    known = {each["name"]: each for each in client.get("/api/experiments")}
+    if name not in known:
+        stop(f"there is no run and no experiment {name!r}", USAGE)
+    if form == "json":
+        shown = {"experiment": known[name], "runs": client.get("/api/runs", wanted)}
+        return (harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode()
+    heading = f"## {code(name)}" if form == "md" else printable(name)
+    table = client.ask("GET", "/api/runs", [*wanted, ("format", form)]).content()
+    return f"{heading}\n\n".encode() + table

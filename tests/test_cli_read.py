@@ -1,0 +1,247 @@
+"""The commands that read, as processes: a server is asked, or the folder itself, and both say the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from commands import COMMAND, cli
+from servers import PATIENCE_SECONDS, Running, environment, running
+from snapshots import files_of
+from test_client import free_port
+
+from chachaml_lite.client.asking import OCTETS, path_of
+from chachaml_lite.client.http import HttpClient
+
+#: As a name may be, and as a tag may be.
+HOSTILE, WORSE = "::error::\u202ered", "::error::\x1b[31mred\u202e\n::error::x"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with a few runs and a model, which no test here changes."""
+    folder = tmp_path_factory.mktemp("read")
+    with running(folder / "artifacts", folder / "scratch") as started, HttpClient(started.url) as client:
+        for run_id, accuracy, status in (("a1", 0.8, "completed"), ("a2", 0.9, "completed"), ("a3", 0.1, "failed")):
+            fields = {"experiment": "iris", "id": run_id, "name": f"n-{run_id}", "created_by": "maria"}
+            client.post("/api/w/runs", {**fields, "tags": {"os": "linux", "n": run_id}, "parent_run_id": "p"})
+            under = ("api", "w", "runs", run_id)
+            client.post(path_of(*under, "params"), {"lr": 0.01 if run_id == "a1" else 0.1, "epochs": 3})
+            points = [{"accuracy": accuracy / 2, "step": 0}, {"accuracy": accuracy, "step": 1}]
+            client.ask(
+                "POST", path_of(*under, "metrics"), body=json.dumps(points).encode(), content_type="application/json"
+            )
+            artifacts = path_of(*under, "artifacts")
+            client.ask("POST", artifacts, [("name", "m")], body=run_id.encode(), content_type=OCTETS).json()
+            client.post(path_of(*under, "end"), {"status": status})
+        model = {"name": "iris-classifier", "run_id": "a1", "artifact": "m", "stage": "production"}
+        client.post("/api/w/models", model)
+        client.post("/api/w/models", {"name": "staged", "run_id": "a1", "artifact": "m", "stage": "staging"})
+        client.post("/api/w/runs", {"experiment": HOSTILE, "id": "h1", "name": HOSTILE, "tags": {HOSTILE: WORSE}})
+        client.post("/api/w/runs", {"experiment": "größe", "id": "u1", "name": "日本"})
+        yield started
+
+
+@pytest.fixture(params=["--url", "--data"])
+def target(request: pytest.FixtureRequest, server: Running) -> list[str]:
+    return [request.param, server.url if request.param == "--url" else str(server.data)]
+
+
+# -- runs
+
+
+def test_the_runs_are_an_aligned_table_newest_first(target: list[str]) -> None:
+    lines = cli("runs", "--experiment", "iris", *target).stdout.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["id", "a3", "a2", "a1"]
+    assert lines[0].index("status") - 2 <= lines[1].index("✗ failed") <= lines[0].index("status")
+    assert lines[-2] == "3 runs"
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ("-e iris --status completed", "a2 a1"),
+        ("--tag os=linux --tag n=a2", "a2"),
+        ("--param lr=0.1 --param epochs=3", "a3 a2"),
+        ("-e iris --order-by 'metrics.accuracy desc' --limit 2", "a2 a1"),
+        ("-e iris --limit 1 --offset 1", "a2"),
+        ("-q 'metrics.accuracy > 0.5 and params.lr <= 0.01'", "a1"),
+        ("--name n-a3 --created-by maria --parent p", "a3"),
+        ("-e größe", "u1"),
+        ("--tag n=", ""),
+    ],
+)
+def test_runs_takes_the_filters_of_the_api(target: list[str], options: str, ids: str) -> None:
+    found = json.loads(cli("runs", "--json", *target, *shlex.split(options)).stdout)
+    assert [run["id"] for run in found] == ids.split()
+
+
+# -- show, compare, report
+
+
+def test_show_compare_and_report_say_what_the_api_says(target: list[str], server: Running) -> None:
+    shown = cli("show", "a2", *target).stdout
+    assert re.search(r"^accuracy +0\.45 +0\.9 +0\.45 +0\.9 +2", shown, re.MULTILINE)
+    assert json.loads(cli("show", "latest:iris", "--json", *target).stdout)["id"] == "a2"
+    compared = cli("compare", "a1", "latest:iris", "production:iris-classifier", *target).stdout
+    assert "lr" in compared
+    as_json = json.loads(cli("compare", "a1", "a2", "--json", *target).stdout)
+    assert as_json["params"]["differ"] == {"lr": [0.01, 0.1]}
+    assert cli("report", "a2", *target).stdout.startswith("## ✅ `n-a2` completed\n")
+    assert cli("report", "a2", "--format", "txt", *target).stdout.startswith("n-a2  completed\n")
+    assert json.loads(cli("report", "a2", "--format", "json", *target).stdout)["id"] == "a2"
+
+
+def test_an_experiment_is_reported_by_its_runs(target: list[str]) -> None:
+    text = cli("report", "iris", *target).stdout
+    assert text.startswith("## `iris`\n\n| id |")
+    assert text.endswith("3 runs\n")
+    assert cli("report", "größe", "--format", "txt", *target).stdout.startswith("größe\n\nid ")
+    shown = json.loads(cli("report", "iris", "--json", *target).stdout)
+    assert (shown["experiment"]["name"], shown["experiment"]["runs"]) == ("iris", 3)
+    assert [run["id"] for run in shown["runs"]] == ["a3", "a2", "a1"]
+
+
+# -- check
+
+
+def test_a_check_that_passes_is_0_and_shows_each_rule(target: list[str]) -> None:
+    rules = ["--rule", "accuracy >= 0.9", "--rule", "accuracy>=baseline+0.05"]
+    done = cli("check", "latest:iris", *rules, "--baseline", "production:iris-classifier", *target)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[1] == ["passed", "accuracy", ">=", "0.9", "0.9", "0.9"]
+    assert lines[2][:3] == ["passed", "accuracy>=baseline+0.05", "0.9"]
+    assert float(lines[2][3]) == pytest.approx(0.85)
+    assert done.stdout.endswith("2 rules passed\n")
+    assert json.loads(cli("check", "a2", *rules[:2], "--json", *target).stdout)["passed"] is True
+
+
+def test_a_check_that_fails_is_1_and_shows_each_rule(target: list[str]) -> None:
+    rules = ["--rule", "accuracy>=0.9", "--rule", "accuracy<=0.8", "--rule", "loss<=1"]
+    done = cli("check", "a1", *rules, *target, code=1)
+    marks = [line.split()[:2] for line in done.stdout.splitlines()[1:4]]
+    assert marks == [["FAILED", "accuracy>=0.9"], ["passed", "accuracy<=0.8"], ["FAILED", "loss<=1"]]
+    assert done.stdout.endswith("2 of 3 rules failed\n")
+    assert done.stderr == ""
+    report = json.loads(cli("check", "a1", *rules, "--json", *target, code=1).stdout)
+    assert [rule["passed"] for rule in report["rules"]] == [False, True, False]
+
+
+# -- what can't be had
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ("show nosuch", 2, "no such run"),
+        ("show latest:nosuch", 2, "no completed run"),
+        ("show production:nosuch", 2, "no such model"),
+        ("show production:staged", 2, "no version in production"),
+        ("report nosuch", 2, "no run and no experiment 'nosuch'"),
+        ("report a/b", 2, "no run and no experiment 'a/b'"),
+        ("compare a1", 2, ""),
+        ("compare a1 nosuch", 2, "no such run"),
+        ("check a1 --rule accuracy=>1", 2, "rule"),
+        ("check a1 --rule accuracy>=baseline", 2, "baseline"),
+        ("check nosuch --rule accuracy>=1", 2, "no such run"),
+        ("check a1", 2, "--rule"),
+        ("runs --limit 0", 2, "limit"),
+        ("runs --tag os", 2, "KEY=VALUE"),
+        ("runs -q 'metrics.accuracy >'", 2, ""),
+        ("runs --nosuch", 2, "--nosuch"),
+        ("show", 2, "RUN"),
+        ("nosuch", 2, "nosuch"),
+    ],
+)
+def test_what_is_asked_wrongly_is_2_with_what_to_do(server: Running, arguments: str, code: int, told: str) -> None:
+    done = cli(*shlex.split(arguments), code=code, env={"CHACHAML_URL": server.url})
+    assert done.stdout == ""
+    assert told in done.stderr
+
+
+def test_who_does_not_answer_is_3(server: Running, tmp_path: Path) -> None:
+    for options in (["--url", f"http://localhost:{free_port()}"], ["--data", str(tmp_path / "none")]):
+        for command in (["runs"], ["show", "a"], ["check", "a", "--rule", "a>=1"], ["report", "x"]):
+            done = cli(*command, *options, code=3)
+            assert done.stdout == ""
+            assert re.fullmatch(r"chachaml-lite: (no server answers at|there is no store in) .*\n", done.stderr)
+    for url in ("ftp://x", "http://x/?y"):
+        assert "URL" in cli("runs", "--url", url, code=2).stderr
+
+
+def test_an_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_path: Path) -> None:
+    nowhere = {"CHACHAML_URL": f"http://localhost:{free_port()}", "CHACHAML_DATA": str(tmp_path / "none")}
+    assert "a2" in cli("runs", "--url", server.url, env=nowhere).stdout
+    assert "a2" in cli("runs", "--data", str(server.data), env=nowhere).stdout
+    assert "no server answers" in cli("runs", code=3, env=nowhere).stderr
+    assert "a2" in cli("runs", env={"CHACHAML_URL": server.url, "CHACHAML_DATA": str(tmp_path)}).stdout
+    assert "a2" in cli("runs", env={"CHACHAML_DATA": str(server.data)}).stdout
+    assert "one of them" in cli("runs", "--url", server.url, "--data", str(server.data), code=2).stderr
+
+
+def test_the_token_is_sent_and_a_wrong_one_is_2(serve: Callable[..., Running]) -> None:
+    server = serve("--token", "geheim ö")
+    for given in ([], ["--token", "x"]):
+        assert "unauthorized" in cli("runs", "--url", server.url, *given, code=2).stderr
+    assert "no runs here" in cli("runs", "--url", server.url, "--token", "geheim ö").stdout
+    assert "no runs here" in cli("runs", env={"CHACHAML_URL": server.url, "CHACHAML_TOKEN": "geheim ö"}).stdout
+
+
+def test_a_folder_is_left_as_it_is_and_its_server_undisturbed(server: Running) -> None:
+    before = files_of(server.data)
+    cli("runs", "--data", str(server.data))
+    cli("report", "iris", "--data", str(server.data))
+    assert files_of(server.data) == before
+    with HttpClient(server.url) as client:
+        assert client.get("/api/health")["runs"] == 5
+
+
+# -- terminals, pipes, locales
+
+
+def test_names_that_would_act_on_a_terminal_are_spelled_out(server: Running) -> None:
+    for arguments in (["runs"], ["show", "h1"], ["compare", "h1", "a1"], ["report", "h1"], ["report", HOSTILE]):
+        for extra in ([], *([["--format", "txt"], ["--json"]] if arguments[0] == "report" else [["--json"]])):
+            printed = cli(*arguments, *extra, "--url", server.url).stdout
+            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", printed, re.MULTILINE), (arguments, extra)
+    for arguments in (["show", WORSE], ["show", "latest:" + WORSE], ["show", "production:" + HOSTILE]):
+        told = cli(*arguments, "--url", server.url, code=2).stderr
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", told, re.MULTILINE), told
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(server: Running) -> None:
+    # Its standard output is a pipe that nobody reads any more.
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*COMMAND, "runs", "--url", server.url]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment(), timeout=PATIENCE_SECONDS)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (-13, b"")
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, env=environment(), timeout=PATIENCE_SECONDS
+    )
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_can_t_be_written_is_one_line(server: Running) -> None:
+    command = ["sh", "-c", 'exec "$@" > /dev/full', "sh", *COMMAND, "runs", "--url", server.url]
+    done = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE_SECONDS)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"chachaml-lite: the output can't be written")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_in_a_locale_without_unicode_text_is_spelled_out_and_json_stays_utf_8(server: Running) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = cli("runs", "--url", server.url, env=ascii_only)
+    assert r"\u65e5\u672c" in done.stdout
+    assert json.loads(cli("show", "u1", "--json", "--url", server.url, env=ascii_only).stdout)["name"] == "日本"
+    latin = {"PYTHONIOENCODING": "latin-1"}
+    assert "gr\\xf6\\xdfe" in cli("runs", "--url", server.url, env=latin).stdout  # the bytes, as this test shows them
