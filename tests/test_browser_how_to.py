@@ -1,0 +1,74 @@
+"""The moment that the how-to ends with: a run that is logged with curl is seen where somebody looks, with no reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from browsers import Viewer, assert_accessible
+from playwright.sync_api import Page, expect
+from scripts import between, for_host, run_bash
+from servers import Running
+
+
+@pytest.fixture
+def working(tmp_path: Path, tool: Callable[[str], str]) -> Path:
+    """The folder of somebody who has a shell, curl and a model."""
+    for name in ("bash", "curl", "jq", "bc"):
+        tool(name)
+    folder = tmp_path / "working"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(b"a model")
+    return folder
+
+
+@pytest.fixture
+def page(viewer: Viewer, server: Running) -> Page:
+    """The runs, on the screen before there are any."""
+    opened = viewer.open(f"{server.url}/runs")
+    expect(opened.locator("pre.command")).to_contain_text(server.url)
+    opened.evaluate("window.loadedOnce = true")
+    return opened
+
+
+def assert_shown(page: Page, artifact: str, row: list[str]) -> None:
+    """That the one run is there, on the page that was open all the while, and on its own."""
+    shown = page.locator("tbody tr")
+    expect(shown).to_have_count(1)
+    for text in row:
+        expect(shown).to_contain_text(text)
+    assert page.evaluate("window.loadedOnce"), "it was loaded again"
+    assert_accessible(page)
+    shown.get_by_role("link").first.click()
+    for text in ("accuracy", "0.94", "loss", "lr", "0.01", "epochs", "100", artifact):
+        expect(page.get_by_text(text, exact=True).first).to_be_visible()
+
+
+def test_the_how_to_with_curl(page: Page, server: Running, shared: Path, working: Path) -> None:
+    how_to = (shared / "how-to.txt").read_text()
+    run_bash(for_host(between(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working)
+    assert_shown(page, "model.pkl", ["from-python", "iris", "completed", "0.94", "0.2", "0.01", "100", "maria"])
+
+
+def test_the_quickstart_as_the_open_page_has_it(page: Page, server: Running, working: Path) -> None:
+    run_bash(page.locator("pre.command").inner_text(), working)
+    assert_shown(page, "notes.txt", ["iris", "completed", "0.94", "0.4", "0.01", "100"])
+
+
+def test_a_runs_own_page_keeps_up_while_it_is_logged(viewer: Viewer, server: Running) -> None:
+    run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
+    base = f"{server.url}/api/w/runs/{run_id}"
+    page = viewer.open(f"{server.url}/runs/{run_id}")
+    page.evaluate("window.loadedOnce = true")
+    requests.post(f"{base}/params", json={"lr": 0.0125}, timeout=60)
+    requests.post(f"{base}/metrics", json={"loss": 0.123456789, "step": 7}, timeout=60)
+    octets = {"Content-Type": "application/octet-stream"}
+    requests.post(f"{base}/artifacts?name=plots/curve.txt", data=b"x", headers=octets, timeout=60)
+    for text in ("0.0125", "0.12346", "plots/curve.txt"):
+        expect(page.get_by_text(text).first).to_be_visible()
+    expect(page.get_by_title("0.123456789").first).to_be_visible()
+    requests.post(f"{base}/end", json={"status": "failed", "error": "out of memory"}, timeout=60)
+    expect(page.get_by_text("out of memory")).to_be_visible()
+    assert page.evaluate("window.loadedOnce")
