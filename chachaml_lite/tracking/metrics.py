@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
 from ..errors import InvalidInput, StorageBusy
 from ..store.reading import Damaged
+from .curves import Curve, View
 from .names import check_name, shown
 from .records import META, SUMMARY
 from .series import StoredPoint
@@ -66,6 +67,23 @@ def get_series(
             points = [point.public() for point in series.points(places)]
             shown_series[name] = {"total": len(series), "points": points}
     return shown_series
+
+
+def get_curves(tracker: Tracker, run_id: str, keys: Collection[str] | None, view: View) -> dict[str, Curve]:
+    """The curves of a run by key, in the order of `keys` (None: all, as logged first); keys it hasn't are left out.
+
+    Relative time begins with the run, or with the first of its shown points where that has an earlier time.
+    Raises NotFound.
+    """
+    run = tracker.run(run_id, (META,))
+    try:
+        held = tracker.series.of(run)
+    except (Damaged, FileNotFoundError):
+        return {}  # the catalog has named the damage
+    every = held.series.by_key
+    found = {key: every[key] for key in (every if keys is None else keys) if key in every}
+    since_ms = min([run.meta["start_time"], *(series.timestamps[0] for series in found.values())])
+    return {key: tracker.series.curve(held, key, series, view, since_ms) for key, series in found.items()}
 
 
 def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> list[StoredPoint]:

@@ -7,12 +7,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from ..store.store import Store
+from .curves import Curve, View, curve_of
 from .records import SUMMARY
 from .run import Run
 from .series import RunSeries, Series
 
-#: Thinned series kept a run: those that the charts of a page or two ask for.
-_MAX_THINNED = 64
+#: Thinned series, and curves, kept a run: those that the charts of a page or two ask for.
+_MAX_THINNED, _MAX_CURVES = 64, 128
+#: A curve of fewer points is made anew each time, in a millisecond.
+_LONG = 3000
 
 
 @dataclass
@@ -21,6 +24,8 @@ class _Held:
     series: RunSeries = field(default_factory=RunSeries)
     #: By key, number of points then, since_step and max_points: the places of the points that are shown.
     thinned: OrderedDict[tuple[str, int, int | None, int], list[int]] = field(default_factory=OrderedDict)
+    #: By key, number of points then, what was looked at, and where relative time begins.
+    curves: OrderedDict[tuple[str, int, View, int], Curve] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     #: Its part of what the cache counts as held.
     counted_bytes: int = 0
@@ -76,6 +81,19 @@ class SeriesCache:
                 found = held.thinned[asked] = series.thinned(series.after(since_step), max_points)
                 if len(held.thinned) > _MAX_THINNED:
                     held.thinned.popitem(last=False)
+        return found
+
+    def curve(self, held: _Held, key: str, series: Series, view: View, since_ms: int) -> Curve:
+        """The curve of `series`; see `curves.curve_of`."""
+        with held.lock:
+            if len(series) < _LONG:
+                return curve_of(series, view, since_ms)
+            asked = (key, len(series), view, since_ms if view.x == "relative" else 0)
+            found = held.curves.get(asked)
+            if found is None:
+                found = held.curves[asked] = curve_of(series, view, since_ms)
+                if len(held.curves) > _MAX_CURVES:
+                    held.curves.popitem(last=False)
         return found
 
     @property

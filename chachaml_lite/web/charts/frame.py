@@ -1,0 +1,106 @@
+"""What line and scatter charts have in common: margins, axes with a thin grid and labels, the heading, a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from . import svg
+from .scales import Scale
+from .svg import Look
+from .ticks import Ticks
+
+#: About how wide a character of a label is, of 11 units' height.
+_CHARACTER = 6.2
+_LONGEST_LABEL = 48
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its scale, its ticks, and what it shows, in words."""
+
+    scale: Scale
+    ticks: Ticks
+    name: str = ""
+
+    @property
+    def caption(self) -> str:
+        """What stands at its end."""
+        return ", ".join(part for part in (self.ticks.caption, self.name) if part)
+
+
+class Frame:
+    """A chart's size, and where its plot is in it: `left`, `top`, `right`, `bottom`, in units of the view box."""
+
+    def __init__(self, width: int, height: int, x: Axis, y: Axis, *, above: float) -> None:
+        """Room is left for the labels, and for `above` units over the plot."""
+        self.width, self.height, self.x, self.y = width, height, x, y
+        widest = max((len(tick.label) for tick in y.ticks.ticks), default=1)
+        self.left = min(widest * _CHARACTER + 10, width * 0.4)
+        self.right = width - 14.0
+        self.top = above + (20.0 if y.caption else 8.0)
+        self.bottom = height - (36.0 if x.caption else 22.0)
+
+    def across(self, fraction: float) -> float:
+        """Where a fraction of the x axis is."""
+        return self.left + fraction * (self.right - self.left)
+
+    def up(self, fraction: float) -> float:
+        """Where a fraction of the y axis is."""
+        return self.bottom - fraction * (self.bottom - self.top)
+
+    def axes(self, look: Look) -> str:
+        """The grid, the axis below and the labels."""
+        left, right = svg.number(self.left), svg.number(self.right)
+        grid, labels = [], []
+        for tick in self.y.ticks.ticks:
+            y = self.up(tick.fraction)
+            grid.append(f"M{left},{svg.number(y)}H{right}")
+            labels.append(svg.text(self.left - 6, y + 3.8, tick.label, look.of("label"), "end"))
+        ends = []
+        free = 0.0  # up to where labels stand already
+        for tick in self.x.ticks.ticks:
+            x = self.across(tick.fraction)
+            half = len(tick.label) * _CHARACTER / 2
+            middle = min(max(x, half), self.width - half)
+            ends.append(f"M{svg.number(x)},{svg.number(self.bottom)}v4")
+            if middle - half >= free:
+                labels.append(svg.text(middle, self.bottom + 16, tick.label, look.of("label"), "middle"))
+                free = middle + half + 5
+        if self.x.caption:
+            labels.append(svg.text(self.right, self.bottom + 31, self.x.caption, look.of("label"), "end"))
+        if self.y.caption:
+            labels.append(svg.text(4, self.top - 9, self.y.caption, look.of("label")))
+        base = f"M{left},{svg.number(self.bottom)}H{right}"
+        return (
+            svg.path("".join(grid), look.of("grid")) + svg.path(base + "".join(ends), look.of("axis")) + "".join(labels)
+        )
+
+
+def legend(entries: Sequence[tuple[str, int]], look: Look, width: int, top: float) -> tuple[str, float]:
+    """A legend of labels and colours from `top` on, in as many rows as it takes, and how high it is."""
+    parts, x, y = [], 10.0, top + 10
+    for name, color in entries:
+        shown = name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
+        taken = 22 + len(shown) * _CHARACTER + 14
+        if x > 10 and x + taken > width:
+            x, y = 10.0, y + 17
+        dashed = ("dashed",) if svg.is_dashed(color) else ()
+        stroke = svg.path(f"M{svg.number(x)},{svg.number(y - 4)}h16", look.of("line", *dashed))
+        parts.append(f"<g {look.series(color)}>{stroke}</g>{svg.text(x + 22, y, shown, look.of('label'))}")
+        x += taken
+    return "".join(parts), y - top + 8 if entries else 0.0
+
+
+def whole_chart(frame: Frame, look: Look, *, title: str, summary: str, body: str, data: str = "") -> Markup:
+    """The svg element: an image with a name and a description. `data`: attributes for the page's scripts."""
+    size = f'viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" height="{frame.height}"'
+    name, described = svg.escaped(title), f"<desc>{svg.escaped(summary)}</desc>"
+    if look.standalone:
+        font = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Helvetica, Arial, sans-serif"'
+        opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" {font}><title>{name}</title>'
+    else:  # a title element would cover the chart with a tooltip
+        opening = f'<svg class="chart" {size} role="img" aria-label="{name}"{data}>'
+    return Markup(opening + described + body + "</svg>")  # all text in it went through svg.escaped

@@ -1,0 +1,44 @@
+"""Which metrics share a chart, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: Words that tell where a metric was measured, not what: `train/loss`, `loss/val`, `val_loss`.
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "evaluation", "dev", "holdout"}
+_SEPARATOR = re.compile(r"[/._\- ]")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Metrics for one chart; `title`: what they have in common."""
+
+    title: str
+    keys: tuple[str, ...]
+
+
+def grouped(keys: Iterable[str]) -> list[Group]:
+    """The metrics by chart, in the order of their first one.
+
+    Together are those that say the same but for the split that it was measured on, at the start or at the end:
+    `train/loss`, `val/loss` and `loss` are one chart; so are `val_acc` and `train_acc`, and `loss/train` and
+    `loss/test`. Whatever else differs is another chart: `layer1/grad` and `layer2/grad`, `lr`, `gpu0`.
+    """
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(measured(key), []).append(key)
+    return [Group(what if len(names) > 1 else names[0], tuple(names)) for what, names in found.items()]
+
+
+def measured(key: str) -> str:
+    """What a metric measures: its name without the split."""
+    separators = list(_SEPARATOR.finditer(key))
+    if separators:
+        first, last = separators[0], separators[-1]
+        if key[: first.start()].lower() in _SPLITS and key[first.end() :]:
+            return key[first.end() :]
+        if key[last.end() :].lower() in _SPLITS and key[: last.start()]:
+            return key[: last.start()]
+    return key

@@ -1,0 +1,277 @@
+"""Series as lines over steps or time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from ...tracking.curves import Curve, smoothed
+from ...tracking.summary import Number
+from ..shown import shown_number
+from . import svg
+from .frame import Axis, Frame, legend, whole_chart
+from .scales import Scale, roomy, whole
+from .svg import Look
+from .ticks import Ticks, number_ticks
+from .times import calendar_ticks, duration, duration_ticks, moment
+
+#: Lines of so few points get a dot at each.
+_FEW = 15
+#: Units between two markers of the same kind at least.
+_MARKERS_APART = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of a chart: its name, its points, and its place among the colours, from 0."""
+
+    label: str
+    curve: Curve
+    color: int = 0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as SVG, and what has to be said below it: what isn't shown, and why."""
+
+    svg: Markup
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Style:
+    """How lines are drawn. `x` is one of `curves.AXES`; `smoothing` from 0 to less than 1; sizes in CSS pixels."""
+
+    x: str = "step"
+    log_x: bool = False
+    log_y: bool = False
+    smoothing: float = 0
+    width: int = 480
+    height: int = 260
+    #: For a README or a report: with its title and legend, its colours in attributes.
+    standalone: bool = False
+    #: The ends of x, both included, where a range was asked for; None: those of the points.
+    start: int | None = None
+    stop: int | None = None
+
+
+def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) -> Chart:
+    """The lines in one chart. Any number of them, of any points: what can't be shown is said in the notes."""
+    style = style or Style()
+    look = Look(standalone=style.standalone)
+    x_scale, y_scale = _scale_of_x(lines, style), _scale_of_y(lines, style)
+    heading, above = "", 0.0
+    if style.standalone:
+        key, key_height = legend([(line.label, line.color) for line in lines], look, style.width, 26)
+        heading, above = svg.text(10, 20, title, look.of("heading")) + key, 28 + key_height
+    x_axis = Axis(x_scale, _x_ticks(x_scale, style), "" if style.x == "wall" else _NAMES[style.x])
+    y_axis = Axis(y_scale, number_ticks(y_scale, max(2, int((style.height - above) / 42))))
+    frame = Frame(style.width, style.height, x_axis, y_axis, above=above)
+    drawn = [_Drawing(line, frame, look, style).whole() for line in lines]
+    notes = _notes(lines, style)
+    if not any(_points(line.curve, x_scale, y_scale) for line in lines):
+        middle = frame.across(0.5), (frame.top + frame.bottom) / 2
+        drawn.append(svg.text(*middle, "no finite value here", look.of("label"), "middle"))
+    plot = " ".join(map(svg.number, (frame.left, frame.top, frame.right, frame.bottom)))
+    data = (
+        f' data-axis="{style.x}" data-plot="{plot}"'
+        f' data-x="{x_scale.low} {x_scale.high}" data-y="{float(y_scale.low)!r} {float(y_scale.high)!r}"'
+        f' data-log="{"x" * style.log_x}{"y" * style.log_y}"'
+    )
+    body = heading + frame.axes(look) + "".join(drawn)
+    summary = _summary(lines, style)
+    return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, data=data), notes)
+
+
+_NAMES = {"step": "step", "relative": "since the start", "wall": "time"}
+
+
+def _x_ticks(scale: Scale, style: Style) -> Ticks:
+    most = max(2, style.width // (75 if style.x == "step" else 85))
+    if style.x == "wall":
+        return calendar_ticks(scale, most)
+    if style.x == "relative":
+        return duration_ticks(scale, most)
+    return number_ticks(scale, most, is_whole=True)
+
+
+def _scale_of_x(lines: Sequence[Line], style: Style) -> Scale:
+    is_log = style.log_x and style.x != "wall"
+    shown = [x for line in lines for x in (*line.curve.xs, *(x for x, _ in line.curve.odd)) if x > 0 or not is_log]
+    low, high = (min(shown), max(shown)) if shown else (1, 1)
+    low = low if style.start is None else style.start
+    high = high if style.stop is None else style.stop
+    if is_log:
+        low = max(1, low)
+    return whole(low, max(low, high), is_log=is_log)
+
+
+def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
+    shown = [
+        value
+        for line in lines
+        for column in ((line.curve.lows, line.curve.highs) if line.curve.is_thinned else (line.curve.ys,))
+        for value in column
+        if math.isfinite(value) and (value > 0 or not style.log_y)
+    ]
+    low, high = (min(shown), max(shown)) if shown else (1.0, 1.0)
+    return roomy(low, high, is_log=style.log_y)
+
+
+def _points(curve: Curve, x: Scale, y: Scale) -> bool:
+    return any(x.holds(at) and y.holds(value) for at, value in zip(curve.xs, curve.ys, strict=True))
+
+
+class _Drawing:
+    """One line in its frame."""
+
+    def __init__(self, line: Line, frame: Frame, look: Look, style: Style) -> None:
+        self._line, self._frame, self._look, self._style = line, frame, look, style
+
+    def whole(self) -> str:
+        curve, look = self._line.curve, self._look
+        stretches = list(self._stretches(curve.ys))
+        smooth = smoothed(curve.ys, self._style.smoothing) if self._style.smoothing else None
+        dashed = ("dashed",) if svg.is_dashed(self._line.color) else ()
+        raw = svg.path(self._path(stretches, curve.ys), look.of(*(("line", *dashed) if smooth is None else ("raw",))))
+        parts = [self._band(stretches) if curve.is_thinned else "", raw]
+        if smooth is not None:
+            parts.append(svg.path(self._path(list(self._stretches(smooth)), smooth), look.of("line", *dashed)))
+        few = len(curve.xs) <= _FEW
+        alone = [place for stretch in stretches for place in stretch if few or len(stretch) == 1]
+        dots = "".join(f"M{svg.number(x)},{svg.number(y)}h0" for x, y in self._places(alone, curve.ys))
+        parts += [svg.path(dots, look.of("dots")), svg.path(self._odd(), look.of("odd"))]
+        return f"<g {look.series(self._line.color)}{self._data(smooth)}>{''.join(parts)}</g>"
+
+    def _stretches(self, ys: Sequence[float]) -> Iterator[range]:
+        """The places of points between which there is no gap."""
+        x_holds, y_holds = self._frame.x.scale.holds, self._frame.y.scale.holds
+        start = None
+        for place, (x, y) in enumerate(zip(self._line.curve.xs, ys, strict=True)):
+            if y_holds(y) and x_holds(x):
+                start = place if start is None else start
+            elif start is not None:
+                yield range(start, place)
+                start = None
+        if start is not None:
+            yield range(start, len(ys))
+
+    def _places(self, places: Sequence[int], ys: Sequence[float]) -> Iterator[tuple[float, float]]:
+        frame, xs = self._frame, self._line.curve.xs
+        for at in places:
+            yield frame.across(frame.x.scale.fraction(xs[at])), frame.up(frame.y.scale.fraction(ys[at]))
+
+    def _path(self, stretches: list[range], ys: Sequence[float]) -> str:
+        return "".join(svg.polyline(self._places(stretch, ys)) for stretch in stretches if len(stretch) > 1)
+
+    def _band(self, stretches: list[range]) -> str:
+        curve = self._line.curve
+        outlines = []
+        for stretch in stretches:
+            upper = list(self._places(stretch, curve.highs))
+            lower = list(self._places(stretch, curve.lows))
+            if any(below[1] - above[1] >= 0.5 for above, below in zip(upper, lower, strict=True)):
+                outlines.append(svg.polyline([*upper, *reversed(lower)]) + "z")
+        return svg.path("".join(outlines), self._look.of("band"))
+
+    def _odd(self) -> str:
+        """A cross at the bottom for NaN, a triangle at the top or at the bottom for an infinity."""
+        frame, last = self._frame, dict[str, float]()
+        marks = []
+        for at, value in self._line.curve.odd:
+            x = frame.across(frame.x.scale.fraction(at))
+            kind = str(value)
+            if frame.x.scale.holds(at) and abs(x - last.get(kind, -math.inf)) >= _MARKERS_APART:
+                last[kind] = x
+                marks.append(_MARKS[kind](x, frame))
+        return "".join(marks)
+
+    def _data(self, smooth: list[float] | None) -> str:
+        """What the crosshair shows: the first x and the distances to the next ones, the values in five digits."""
+        if self._look.standalone:
+            return ""
+        xs = self._line.curve.xs
+        distances = (str(x - before) for before, x in zip(xs, xs[1:], strict=False))
+        told = f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
+        told += f' data-values="{" ".join(map(_short, self._line.curve.ys))}"'
+        return told if smooth is None else f'{told} data-smooth="{" ".join(map(_short, smooth))}"'
+
+
+def _cross(x: float, frame: Frame) -> str:
+    return f"M{svg.number(x - 3)},{svg.number(frame.bottom - 8)}l6,6m0-6l-6,6"
+
+
+def _triangle_up(x: float, frame: Frame) -> str:
+    return f"M{svg.number(x - 3.5)},{svg.number(frame.top + 7)}l3.5-6 3.5,6z"
+
+
+def _triangle_down(x: float, frame: Frame) -> str:
+    return f"M{svg.number(x - 3.5)},{svg.number(frame.bottom - 7)}l3.5,6 3.5-6z"
+
+
+_MARKS: dict[str, Callable[[float, Frame], str]] = {"nan": _cross, "inf": _triangle_up, "-inf": _triangle_down}
+_SPELLED = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
+
+
+def _short(value: float) -> str:
+    text = f"{value:.5g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+# -- in words
+
+
+def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
+    curves = [line.curve for line in lines]
+    shown, total = sum(len(curve.xs) for curve in curves), sum(curve.total for curve in curves)
+    notes = []
+    if shown < total:
+        why = ""
+        if any(curve.is_thinned for curve in curves):
+            why = ", min to max shaded"
+        elif style.start is None and style.stop is None:
+            why = ", the last at each step"
+        notes.append(f"{shown:,} of {total:,} points{why}")
+    odd = [(kind, x) for curve in curves for x, value in curve.odd for kind in [_SPELLED[str(value)]]]
+    for kind in dict.fromkeys(kind for kind, _ in odd):
+        places = [x for other, x in odd if other == kind]
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        notes.append(f"{kind} at {_x_in_words(places[0], style.x)}{more}")
+    if style.log_y and any(low <= 0 for curve in curves for low in curve.lows):
+        notes.append("values of 0 and less aren't on the log axis")
+    if style.log_x and any(curve.xs and min(curve.xs) <= 0 for curve in curves):
+        notes.append(f"{'steps' if style.x == 'step' else 'times'} of 0 and less aren't on the log axis")
+    return tuple(notes)
+
+
+def _x_in_words(x: int, axis: str) -> str:
+    if axis == "step":
+        return f"step {x:,}"
+    if axis == "relative":
+        return duration(x)
+    try:
+        return f"{moment(x):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
+        return f"{x} ms"
+
+
+def _summary(lines: Sequence[Line], style: Style) -> str:
+    """What a reader who sees no picture needs most."""
+    told = []
+    for line in lines[:20]:
+        finite: list[tuple[Number, int]] = [
+            (y, x) for x, y in zip(line.curve.xs, line.curve.ys, strict=True) if math.isfinite(y)
+        ]
+        if not finite:
+            told.append(f"{line.label}: no finite value.")
+            continue
+        last, least, greatest = (f"{shown_number(y)} at {_x_in_words(x, style.x)}" for y, x in _telling(finite))
+        told.append(f"{line.label}: {last}, the last; least {least}, greatest {greatest}.")
+    return " ".join([*told, *(f"{note}." for note in _notes(lines, style))])
+
+
+def _telling(finite: list[tuple[Number, int]]) -> tuple[tuple[Number, int], ...]:
+    return finite[-1], min(finite), max(finite)

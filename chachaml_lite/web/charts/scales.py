@@ -1,0 +1,70 @@
+"""Where a value lies between the two ends of an axis: linear or logarithmic, without overflow at any span."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+
+from ...tracking.summary import Number
+
+_LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An axis from `low` to `high`, which is greater, and both are greater than 0 where it is a log one."""
+
+    low: Number
+    high: Number
+    is_log: bool = False
+
+    def holds(self, value: Number) -> bool:
+        """Whether a value can be shown on this kind of axis at all, in range or not."""
+        return math.isfinite(value) and (value > 0 or not self.is_log)
+
+    def fraction(self, value: Number) -> float:
+        """How far a value is along the axis: 0 at `low`, 1 at `high`, and no further for what is beyond."""
+        if value <= self.low:
+            return 0.0
+        if value >= self.high:
+            return 1.0
+        if self.is_log:
+            return min(1.0, _log_ratio(value, self.low) / _log_ratio(self.high, self.low))
+        span = self.high - self.low  # exact for integers, also of 64 bits
+        if math.isinf(span):
+            return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return min(1.0, (value - self.low) / span)
+
+
+def _log_ratio(value: Number, low: Number) -> float:
+    """log(value / low), also where the two are alike to the last digits."""
+    if value / 2 < low:
+        return math.log1p((value - low) / low)
+    return math.log(value) - math.log(low)
+
+
+def whole(low: int, high: int, *, is_log: bool = False) -> Scale:
+    """The axis of steps or of ms that just holds both ends; for a single one, room on both sides."""
+    if low == high:
+        return Scale(max(1, low - 1) if is_log else low - 1, high + 1, is_log)
+    return Scale(low, high, is_log)
+
+
+def roomy(low: float, high: float, *, is_log: bool = False) -> Scale:
+    """The axis of values from `low` to `high`, finite, with a little room at both ends."""
+    if is_log:
+        room = _log_ratio(high, low) * 0.04 or 0.05
+        below, above = low / math.exp(room) or low, _LARGEST
+        if high < _LARGEST / math.exp(room):
+            above = high * math.exp(room)
+        return Scale(below, above, is_log) if below < above else Scale(low, low * 2, is_log)
+    room = high * 0.04 - low * 0.04 or high - low or abs(low) * 0.1 or 1.0  # of 5e-324 there is no 4%
+    below, above = max(-_LARGEST, low - room), min(_LARGEST, high + room)
+    if low >= 0 > below:
+        below = 0.0  # a loss of 0 is the least there is, and an axis below it would say otherwise
+    if high <= 0 < above:
+        above = 0.0
+    if below < above:
+        return Scale(below, above)
+    return Scale(low - 1, high + 1)

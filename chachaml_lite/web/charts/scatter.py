@@ -1,0 +1,112 @@
+"""One value of each run against another: a param against a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ... import strict_json
+from ...tracking.summary import number_from
+from . import svg
+from .frame import Axis, Frame, whole_chart
+from .lines import Chart
+from .scales import Scale, roomy
+from .svg import Look
+from .ticks import Tick, Ticks, number_ticks
+
+#: Different values of a param that isn't a number: beyond, their names would not be legible.
+_MOST_CATEGORIES = 30
+_LONGEST_CATEGORY = 14
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One run: `x`, any JSON value, and `y`, a number or one of its three spellings; None: it has none."""
+
+    label: str
+    x: Any
+    y: Any
+    color: int = 0
+    href: str = ""
+
+
+def scatter_chart(
+    dots: Sequence[Dot],
+    title: str,
+    *,
+    x_name: str,
+    y_name: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    width: int = 480,
+    height: int = 300,
+    standalone: bool = False,
+) -> Chart:
+    """The dots in one chart. Where an x is no number, each different value has a place of its own, in their order.
+
+    Those that can't be shown (no number, not finite, on a log axis 0 or less) are counted in the notes.
+    """
+    look = Look(standalone=standalone)
+    ys = [_finite(dot.y) for dot in dots]
+    xs = [_finite(dot.x) for dot in dots]
+    by_name = any(x is None and dot.x is not None and not _is_odd(dot.x) for x, dot in zip(xs, dots, strict=True))
+    if by_name:
+        x_axis, places = _categories(dots, x_name)
+    else:
+        good = [x for x in xs if x is not None and (x > 0 or not log_x)]
+        scale = roomy(min(good), max(good), is_log=log_x) if good else roomy(1, 1, is_log=log_x)
+        x_axis = Axis(scale, number_ticks(scale, max(2, width // 75)), x_name)
+        places = [scale.fraction(x) if x is not None and scale.holds(x) else None for x in xs]
+    good = [y for y in ys if y is not None and (y > 0 or not log_y)]
+    y_scale = roomy(min(good), max(good), is_log=log_y) if good else roomy(1, 1, is_log=log_y)
+    y_axis = Axis(y_scale, number_ticks(y_scale, max(2, height // 42)), y_name)
+    above = 28.0 if standalone else 0.0
+    frame = Frame(width, height, x_axis, y_axis, above=above)
+    drawn = []
+    for dot, across, y in zip(dots, places, ys, strict=True):
+        if across is not None and y is not None and y_scale.holds(y):
+            drawn.append(_circle(dot, frame.across(across), frame.up(y_scale.fraction(y)), look))
+    missing = len(dots) - len(drawn)
+    notes = (f"{missing} of {len(dots)} runs have no value that can be shown here",) if missing else ()
+    heading = svg.text(10, 20, title, look.of("heading")) if standalone else ""
+    body = heading + frame.axes(look) + "".join(drawn)
+    summary = f"{y_name} against {x_name} of {len(drawn)} runs."
+    return Chart(whole_chart(frame, look, title=title, summary=summary, body=body), notes)
+
+
+def _finite(value: Any) -> float | None:
+    found = number_from(value)
+    try:
+        return float(found) if found is not None and math.isfinite(found) else None
+    except OverflowError:
+        return None
+
+
+def _is_odd(value: Any) -> bool:
+    """Whether it is a number that can't be shown, rather than a word."""
+    return number_from(value) is not None
+
+
+def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None]]:
+    names = [None if dot.x is None else dot.x if isinstance(dot.x, str) else strict_json.dumps(dot.x) for dot in dots]
+    known = list(dict.fromkeys(name for name in names if name is not None))
+    places = {name: (number + 0.5) / len(known) for number, name in enumerate(known)}
+    shown = known if len(known) <= _MOST_CATEGORIES else []
+    ticks = Ticks([Tick(places[name], _cut(name)) for name in shown])
+    return Axis(Scale(0, 1), ticks, name), [None if name is None else places[name] for name in names]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_CATEGORY else name[: _LONGEST_CATEGORY - 1] + "…"
+
+
+def _circle(dot: Dot, x: float, y: float, look: Look) -> str:
+    told = svg.escaped(f"{dot.label}: {dot.x}, {dot.y}")
+    paint = 'fill="currentColor" fill-opacity=".75" stroke="currentColor"' if look.standalone else 'class="dot"'
+    circle = f'<circle cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5" {paint}><title>{told}</title></circle>'
+    drawn = f"<g {look.series(dot.color)}>{circle}</g>"
+    if dot.href and not look.standalone:
+        return f'<a href="{svg.escaped(dot.href)}" aria-label="{told}">{drawn}</a>'
+    return drawn

@@ -1,0 +1,42 @@
+"""A series in a cell of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from ...tracking.summary import Number
+from . import svg
+from .scales import roomy
+
+_WIDTH, _HEIGHT, _EDGE = 96, 22, 3
+
+
+def sparkline(values: Sequence[Number], color: int = 0, label: str = "") -> Markup:
+    """A line through the values at equal distances, a gap at those that aren't finite, a dot at the last one.
+
+    Nothing for no finite value. `label`: what it is called to those who don't see it; without one it is passed over.
+    """
+    floats = [float(value) for value in values]
+    finite = [value for value in floats if math.isfinite(value)]
+    if not finite:
+        return Markup("")
+    scale = roomy(min(finite), max(finite))
+    across = (_WIDTH - 2 * _EDGE) / max(1, len(floats) - 1)
+    stretches: list[list[tuple[float, float]]] = [[]]
+    last = (0.0, 0.0)
+    for place, value in enumerate(floats):
+        if math.isfinite(value):
+            last = (_EDGE + place * across, _HEIGHT - _EDGE - scale.fraction(value) * (_HEIGHT - 2 * _EDGE))
+            stretches[-1].append(last)
+        else:
+            stretches.append([])
+    line = svg.path("".join(svg.polyline(s) for s in stretches if len(s) > 1), 'class="line"')
+    dot = svg.path(f"M{svg.number(last[0])},{svg.number(last[1])}h0", 'class="dots"')
+    named = f'role="img" aria-label="{svg.escaped(label)}"' if label else 'aria-hidden="true"'
+    return Markup(
+        f'<svg class="spark {svg.color_class(color)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
+        f'height="{_HEIGHT}" {named}>{line}{dot}</svg>'
+    )

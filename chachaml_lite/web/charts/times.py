@@ -1,0 +1,135 @@
+"""Ticks of axes of time: durations in their units, and the calendar's own, in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from fractions import Fraction
+
+from .scales import Scale
+from .ticks import MINUS, Tick, Ticks, number_ticks, power, round_step
+
+_SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: The times that datetime knows, with a year to spare at both ends, in ms since 1970.
+_CALENDAR = range(-62_100_000_000_000, 253_370_000_000_000)
+
+#: Steps of round length up to 12 hours: seconds and minutes by 1, 2, 5, 10, 15, 30, hours by what a day is made of.
+_STEPS = (
+    *(number * 10**exponent for exponent in (0, 1, 2) for number in (1, 2, 5)),
+    *(number * unit for unit in (_SECOND, _MINUTE) for number in (1, 2, 5, 10, 15, 30)),
+    *(number * _HOUR for number in (1, 2, 3, 6, 12)),
+)
+
+
+def duration_ticks(scale: Scale, most: int) -> Ticks:
+    """Ticks for durations in ms: at whole seconds, minutes, hours, days where the span has several."""
+    if scale.is_log:
+        return Ticks(_log_durations(scale))
+    low, high = int(scale.low), int(scale.high)
+    step = next((step for step in _STEPS if high - low <= most * step), None)
+    if step is None:
+        mantissa, exponent = round_step(Fraction(high - low, _DAY), most, is_whole=True)
+        step = int(mantissa * power(exponent)) * _DAY
+    return Ticks([Tick(scale.fraction(at), duration(at)) for at in range(-(-low // step) * step, high + 1, step)])
+
+
+def _log_durations(scale: Scale) -> list[Tick]:
+    rounds = [1, 10, 100, _SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, _HOUR, 10 * _HOUR]
+    rounds += [10**power_of_ten * _DAY for power_of_ten in range(13)]
+    within = [at for at in rounds if scale.low <= at <= scale.high]
+    if len(within) < 2:
+        within = [at for at in (*_STEPS, *rounds[9:]) if scale.low <= at <= scale.high]
+    each = len(within) // 7 + 1
+    return [Tick(scale.fraction(at), duration(at)) for at in within[::each]]
+
+
+def duration(ms: int) -> str:
+    """A round duration: 500 ms, 1.5 s, 30 s, 1 min 30 s, 2 h, 1 d 12 h."""
+    if ms < 0:
+        return MINUS + duration(-ms)
+    if not ms:
+        return "0"
+    if ms < _SECOND:
+        return f"{ms} ms"
+    if ms < _MINUTE:
+        return f"{ms / _SECOND:g} s"
+    parts = []
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if ms >= unit:
+            parts.append(f"{ms // unit:,} {name}")
+            ms %= unit
+    if ms:
+        parts.append(f"{ms / _SECOND:g} s")
+    return " ".join(parts)
+
+
+def calendar_ticks(scale: Scale, most: int) -> Ticks:
+    """Ticks for times in ms since 1970, at the calendar's round times in UTC; the caption tells what they share."""
+    low, high = int(scale.low), int(scale.high)
+    if low not in _CALENDAR or high not in _CALENDAR:
+        ticks = number_ticks(scale, most, is_whole=True)
+        return Ticks(ticks.ticks, f"{ticks.caption} ms since 1970".strip())
+    step = next((step for step in _STEPS if high - low <= most * step), None)
+    if step is not None:
+        return _clock_ticks(scale, low, high, step)
+    days = (high - low) / _DAY
+    if days <= most * 10:
+        each = next(number for number in (1, 2, 5, 10) if days <= most * number)
+        return _day_ticks(scale, low, high, each)
+    months = days / 30.4
+    each = next((number for number in (1, 2, 3, 6) if months <= most * number), 0)
+    if not each:
+        mantissa, exponent = round_step(Fraction(int(months / 12) + 1), most, is_whole=True)
+        each = 12 * mantissa * 10**exponent
+    return _month_ticks(scale, low, high, each)
+
+
+def moment(ms: int) -> datetime:
+    """A time within `_CALENDAR` as the calendar has it, UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def _clock_ticks(scale: Scale, low: int, high: int, step: int) -> Ticks:
+    one_day = low // _DAY == high // _DAY
+    ticks = []
+    for at in range(-(-low // step) * step, high + 1, step):
+        then = moment(at)
+        text = f"{then:%H:%M}" if step >= _MINUTE else f"{then:%H:%M:%S}"
+        if step < _SECOND:
+            text += f".{at % _SECOND:03}".rstrip("0") if at % _SECOND else ""
+        if at % _DAY == 0 and not one_day:
+            text = f"{then:%b} {then.day}"
+        ticks.append(Tick(scale.fraction(at), text))
+    first, last = moment(low), moment(high)
+    days = f"{first:%Y-%m-%d}" if one_day else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    return Ticks(ticks, f"{days}, UTC")
+
+
+def _day_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
+    """Every day, or the 1st, 3rd, 5th ..., the 1st, 6th ... of each month, never two of them close together."""
+    found = []
+    for day in range(-(-low // _DAY), high // _DAY + 1):
+        then = moment(day * _DAY)
+        if (then.day - 1) % each == 0 and (each == 1 or then.day + each // 2 <= 31):
+            found.append(Tick(scale.fraction(day * _DAY), f"{then:%b} {then.day}"))
+    return Ticks(found, _years(low, high))
+
+
+def _month_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
+    first, last = moment(low), moment(high)
+    found = []
+    start, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
+    for month in range(-(-start // each) * each, end + 1, each):
+        if not 12 <= month < 12 * 10_000:
+            continue
+        then = datetime(month // 12, month % 12 + 1, 1, tzinfo=timezone.utc)
+        at = int((then - _EPOCH) / timedelta(milliseconds=1))
+        if low <= at <= high:
+            text = str(then.year) if each >= 12 or then.month == 1 else f"{then:%b}"
+            found.append(Tick(scale.fraction(at), text))
+    return Ticks(found, _years(low, high))
+
+
+def _years(low: int, high: int) -> str:
+    first, last = moment(low).year, moment(high).year
+    return f"{first}, UTC" if first == last else f"{first} to {last}, UTC"

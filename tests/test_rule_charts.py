@@ -1,0 +1,372 @@
+"""Charts: ticks at round numbers, gaps, bands, markers, and a picture within its box whatever the points are."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from drawings import Drawing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chachaml_lite.tracking.curves import AXES, View, curve_of
+from chachaml_lite.tracking.series import Series
+from chachaml_lite.tracking.summary import Number
+from chachaml_lite.web import charts
+from chachaml_lite.web.charts import Chart, Dot, Line, Style, line_chart, scatter_chart, sparkline
+from chachaml_lite.web.charts.scales import Scale, roomy, whole
+from chachaml_lite.web.charts.svg import STANDALONE_COLORS
+from chachaml_lite.web.charts.ticks import Ticks, number_ticks
+from chachaml_lite.web.charts.times import calendar_ticks, duration_ticks
+
+NAN, INF = math.nan, math.inf
+HOUR, DAY = 3_600_000, 86_400_000
+NOON = 1_763_985_600_000  # 2025-11-24 12:00 UTC
+STYLE = Path(charts.__file__).resolve().parents[1] / "static" / "style.css"
+
+
+def series_of(values: list[Number], steps: list[int] | None = None, times: list[int] | None = None) -> Series:
+    made = Series()
+    places = list(range(len(values)))
+    made.extend(
+        values, places if steps is None else steps, [NOON + at * 1000 for at in places] if times is None else times
+    )
+    return made
+
+
+def chart_of(*every: Series, **how: object) -> Chart:
+    style = Style(**how)  # type: ignore[arg-type]
+    view = View(style.x, style.log_x, style.start, style.stop)
+    lines = [Line(f"metric {at}", curve_of(series, view, NOON), at) for at, series in enumerate(every)]
+    return line_chart(lines, "a title", style)
+
+
+def labels(ticks: Ticks) -> list[str]:
+    return [tick.label for tick in ticks.ticks]
+
+
+# -- ticks
+
+NUMBERS: list[tuple[Scale, int, list[str], str]] = [
+    (Scale(0, 10), 5, ["0", "2", "4", "6", "8", "10"], ""),
+    (Scale(0, 100), 4, ["0", "50", "100"], ""),
+    (Scale(0.1, 0.9), 4, ["0.2", "0.4", "0.6", "0.8"], ""),
+    (Scale(-1.0, 1.0), 4, ["−1", "−0.5", "0", "0.5", "1"], ""),
+    (Scale(0, 1_000_000), 5, ["0", "200k", "400k", "600k", "800k", "1M"], ""),
+    (Scale(0, 20_000), 4, ["0", "5,000", "10,000", "15,000", "20,000"], ""),
+    (Scale(0, 3e9), 3, ["0", "1G", "2G", "3G"], ""),
+    (Scale(0, 3e13), 3, ["0", "1e13", "2e13", "3e13"], ""),
+    (Scale(0, 3e-7), 3, ["0", "1e−7", "2e−7", "3e−7"], ""),
+    (Scale(-1.7e308, 1.7e308), 4, ["−1e308", "0", "1e308"], ""),
+    (Scale(0, 5e-324), 2, ["0", "5e−324"][:1], ""),
+    (Scale(1.0, 1 + 4.5e-12), 5, ["0", "1e−12", "2e−12", "3e−12", "4e−12"], "1 +"),
+    (Scale(2**63 - 8, 2**63 - 1), 4, ["800", "802", "804", "806"], "9,223,372,036,854,775,000 +"),
+    (Scale(-(2**63), 2**63 - 1), 4, ["−5e18", "0", "5e18"], ""),
+    (Scale(1, 1000, True), 5, ["1", "10", "100", "1,000"], ""),
+    (Scale(1e-6, 1e6, True), 5, ["1e−6", "0.001", "1", "1,000", "1M"], ""),
+    (Scale(1e-300, 1e300, True), 4, ["1e−200", "1", "1e200"], ""),
+    (Scale(2, 60, True), 5, ["2", "5", "10", "20", "50"], ""),
+    (Scale(5e-324, 1.7e308, True), 4, ["1e−200", "1", "1e200"], ""),
+    (Scale(100.0, 104.0, True), 4, ["100", "101", "102", "103", "104"], ""),
+]
+
+
+@pytest.mark.parametrize(("scale", "most", "expected", "caption"), NUMBERS, ids=str)
+def test_ticks_are_at_round_numbers(scale: Scale, most: int, expected: list[str], caption: str) -> None:
+    ticks = number_ticks(scale, most)
+    assert (labels(ticks), ticks.caption) == (expected, caption)
+    places = [tick.fraction for tick in ticks.ticks]
+    assert places == sorted(places) and all(0 <= place <= 1 for place in places)
+
+
+def test_a_tick_is_where_its_label_says() -> None:
+    assert [tick.fraction for tick in number_ticks(Scale(0, 10), 5).ticks] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert [tick.fraction for tick in number_ticks(Scale(1, 1000, True), 5).ticks] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1]
+    )
+
+
+def test_ticks_of_steps_are_whole() -> None:
+    assert labels(number_ticks(whole(0, 2), 10, is_whole=True)) == ["0", "1", "2"]
+    assert labels(number_ticks(whole(7, 7), 6, is_whole=True)) == ["6", "7", "8"]
+
+
+DURATIONS = [
+    (0, 0.9, 5, ["0", "200 ms", "400 ms", "600 ms", "800 ms"]),
+    (0, 2, 4, ["0", "500 ms", "1 s", "1.5 s", "2 s"]),
+    (0, 50, 5, ["0", "10 s", "20 s", "30 s", "40 s", "50 s"]),
+    (0, 90, 4, ["0", "30 s", "1 min", "1 min 30 s"]),
+    (0, 1500, 5, ["0", "5 min", "10 min", "15 min", "20 min", "25 min"]),
+    (0, 2.4 * 3600, 5, ["0", "30 min", "1 h", "1 h 30 min", "2 h"]),
+    (0, 30 * 3600, 5, ["0", "6 h", "12 h", "18 h", "1 d", "1 d 6 h"]),
+    (0, 12 * 86400, 4, ["0", "5 d", "10 d"]),
+    (-7200, 7200, 4, ["−2 h", "−1 h", "0", "1 h", "2 h"]),
+]
+
+
+@pytest.mark.parametrize(("low", "high", "most", "expected"), DURATIONS)
+def test_durations_have_units_of_time(low: float, high: float, most: int, expected: list[str]) -> None:
+    assert labels(duration_ticks(whole(int(low * 1000), int(high * 1000)), most)) == expected
+
+
+CALENDAR = [
+    (NOON, NOON + 900, 5, ["12:00:00", "12:00:00.2", "12:00:00.4", "12:00:00.6", "12:00:00.8"], "2025-11-24, UTC"),
+    (NOON, NOON + 30_000, 3, ["12:00:00", "12:00:10", "12:00:20", "12:00:30"], "2025-11-24, UTC"),
+    (NOON, NOON + 3 * HOUR, 3, ["12:00", "13:00", "14:00", "15:00"], "2025-11-24, UTC"),
+    (NOON, NOON + DAY, 4, ["12:00", "18:00", "Nov 25", "06:00", "12:00"], "2025-11-24 to 2025-11-25, UTC"),
+    (NOON, NOON + 4 * DAY, 4, ["Nov 25", "Nov 26", "Nov 27", "Nov 28"], "2025, UTC"),
+    (NOON, NOON + 18 * DAY, 4, ["Nov 26", "Dec 1", "Dec 6", "Dec 11"], "2025, UTC"),
+    (NOON, NOON + 150 * DAY, 5, ["Dec", "2026", "Feb", "Mar", "Apr"], "2025 to 2026, UTC"),
+    (NOON, NOON + 1500 * DAY, 5, ["2026", "2027", "2028", "2029", "2030"], "2025 to 2030, UTC"),
+    (0, 200 * 365 * DAY, 4, ["2000", "2100"], "1970 to 2169, UTC"),
+    (0, 2**62, 4, ["0", "2e18", "4e18"], "ms since 1970"),
+]
+
+
+@pytest.mark.parametrize(("low", "high", "most", "expected", "caption"), CALENDAR)
+def test_wall_time_has_the_calendar_s_ticks(low: int, high: int, most: int, expected: list[str], caption: str) -> None:
+    ticks = calendar_ticks(Scale(low, high), most)
+    assert (labels(ticks), ticks.caption) == (expected, caption)
+
+
+# -- lines
+
+
+def test_a_chart_is_an_image_with_a_name_ticks_and_a_line() -> None:
+    drawn = Drawing(chart_of(series_of([float(at) for at in range(11)])).svg)
+    assert (drawn.root.get("role"), drawn.root.get("aria-label")) == ("img", "a title")
+    assert "metric 0: 10 at step 10, the last; least 0 at step 0" in (drawn.root.findtext("desc") or "")
+    assert (drawn.x_ticks(), drawn.y_ticks()) == (["0", "2", "4", "6", "8", "10"], ["0", "2", "4", "6", "8", "10"])
+    left, top, right, bottom = map(float, drawn.root.attrib["data-plot"].split())
+    (line,) = drawn.paths("line")
+    assert line[0] == pytest.approx((left, bottom), abs=0.06)
+    assert line[-1][0] == pytest.approx(right, abs=0.06) and top < line[-1][1] < top + 10
+    (series,) = drawn.root.iter("g")
+    assert series.get("class") == "series s1"
+    assert (series.get("data-at"), series.get("data-label")) == ("0 1 1 1 1 1 1 1 1 1 1", "metric 0")
+    assert series.get("data-values") == "0 1 2 3 4 5 6 7 8 9 10"
+
+
+def test_gaps_and_markers_stand_for_what_is_not_finite() -> None:
+    chart = chart_of(series_of([1, 2, NAN, 3, INF, 4, 5, -INF, *range(20)]))
+    drawn = Drawing(chart.svg)
+    assert [len(stretch) for stretch in drawn.paths("line")] == [2, 2, 20]
+    assert len(drawn.paths("dots")) == 1  # the 3, alone between two gaps
+    _, top, _, bottom = map(float, drawn.root.attrib["data-plot"].split())
+    marks = drawn.paths("odd")
+    assert [len(mark) for mark in marks] == [2, 2, 3, 3]  # a cross of two strokes, two triangles
+    assert all(top <= y <= bottom for mark in marks for _, y in mark)
+    assert chart.notes == ("NaN at step 2", "∞ at step 4", "−∞ at step 7")
+
+
+def test_a_thinned_series_has_a_band_from_min_to_max() -> None:
+    values = [math.sin(at / 500) for at in range(10_000)]
+    values[5003] = 9.0
+    chart = chart_of(series_of(list(values)))
+    assert chart.notes == ("301 of 10,000 points, min to max shaded",)
+    drawn = Drawing(chart.svg)
+    (band,), (line,) = drawn.paths("band"), drawn.paths("line")
+    assert len(band) == 2 * len(line)
+    assert min(y for _, y in band) < min(y for _, y in line) - 50  # the spike is in the band
+    assert not Drawing(chart_of(series_of([float(at) for at in range(300)])).svg).paths("band")
+
+
+def test_a_smoothed_line_has_the_raw_one_behind_it() -> None:
+    drawn = Drawing(chart_of(series_of([at % 2 for at in range(100)]), smoothing=0.9).svg)
+    (raw,), (line,) = drawn.paths("raw"), drawn.paths("line")
+    swings = [max(y for _, y in path[50:]) - min(y for _, y in path[50:]) for path in (raw, line)]
+    assert swings[1] < swings[0] / 5
+    kinds = [element.get("class") for element in drawn.root.iter("path")]
+    assert kinds.index("raw") < kinds.index("line")
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "note"),
+    [
+        ([1, 0, -1, 5], {"log_y": True}, "values of 0 and less aren't on the log axis"),
+        ([1, 2, 3], {"log_x": True}, "steps of 0 and less aren't on the log axis"),
+        ([1, 2, 3], {"log_x": True, "x": "relative"}, "times of 0 and less aren't on the log axis"),
+        ([1, NAN, NAN, NAN], {}, "NaN at step 1 and 2 more"),
+        ([1, NAN], {"x": "relative"}, "NaN at 1 s"),
+        ([1, NAN], {"x": "wall"}, "NaN at 2025-11-24 12:00:01"),
+        ([1, 2, 3, 4], {"start": 1, "stop": 2}, "2 of 4 points"),
+    ],
+)
+def test_what_is_not_shown_is_said(values: list[Number], how: dict[str, object], note: str) -> None:
+    assert note in chart_of(series_of(values), **how).notes
+
+
+def test_of_several_points_at_a_step_the_last_is_shown() -> None:
+    chart = chart_of(series_of([1, 2, 3], [0, 0, 0]))
+    assert chart.notes == ("1 of 3 points, the last at each step",)
+    assert len(Drawing(chart.svg).paths("dots")) == 1
+
+
+def test_where_no_point_can_be_shown_the_chart_says_so() -> None:
+    for chart in (
+        chart_of(series_of([NAN])),
+        chart_of(series_of([])),
+        chart_of(),
+        chart_of(series_of([-1]), log_y=True),
+    ):
+        assert "no finite value here" in Drawing(chart.svg).texts()
+
+
+def test_hostile_names_are_text() -> None:
+    name = "</svg><script>alert(1)</script>\"'&\x00\x1b\ud800"
+    for standalone in (False, True):
+        curve = curve_of(series_of([1, 2]), View())
+        svg = line_chart([Line(name, curve)], name, Style(standalone=standalone)).svg
+        drawn = Drawing(svg)
+        assert not list(drawn.root.iter("script")) and "\ufffd" in svg
+        dots = [Dot(name, name, 1, href='/runs/"><script>'), Dot(name, "b", 2)]
+        drawn = Drawing(scatter_chart(dots, name, x_name=name, y_name=name, standalone=standalone).svg)
+        assert not list(drawn.root.iter("script"))
+    Drawing(sparkline([1, 2], label=name))
+
+
+def test_a_chart_by_itself_needs_no_style() -> None:
+    svg = chart_of(series_of([1, 2, 3]), series_of([3, 2, 1]), standalone=True).svg
+    drawn = Drawing(svg)
+    assert svg.startswith("<svg xmlns=")
+    assert not re.search(r"class=|style|data-", svg)
+    assert drawn.texts()[0] == "a title" and {"metric 0", "metric 1"} <= set(drawn.texts())
+    assert drawn.root.findtext("title") == "a title"
+
+
+POINTS = st.lists(
+    st.tuples(
+        st.one_of(
+            st.floats(),
+            st.integers(-(10**300), 10**300),
+            st.sampled_from([0.0, 1.0, 1 + 1e-12, -0.0, 5e-324, 1.7976931348623157e308, -1.7e308]),
+        ),
+        st.one_of(st.integers(-5, 20), st.integers(-(2**63), 2**63 - 1)),
+        st.one_of(st.integers(NOON, NOON + 10**7), st.integers(-(2**63), 2**63 - 1)),
+    ),
+    max_size=40,
+)
+ENDS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-5, 20))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    every=st.lists(POINTS, max_size=3),
+    x=st.sampled_from(AXES),
+    logs=st.tuples(st.booleans(), st.booleans()),
+    smoothing=st.sampled_from([0, 0.6, 0.99]),
+    buckets=st.sampled_from([3, 300]),
+    ends=st.tuples(ENDS, ENDS),
+    standalone=st.booleans(),
+)
+def test_whatever_the_points_are_all_is_drawn_within_the_box(
+    every: list[list[tuple[Number, int, int]]],
+    x: str,
+    logs: tuple[bool, bool],
+    smoothing: float,
+    buckets: int,
+    ends: tuple[int | None, int | None],
+    standalone: bool,
+) -> None:
+    start, stop = ends
+    view = View(x, logs[0], start, stop, buckets)
+    style = Style(x, *logs, smoothing, standalone=standalone, start=start, stop=stop)
+    lines = []
+    for at, points in enumerate(every):
+        series = series_of(*[list(column) for column in zip(*points, strict=True)] or [[]])
+        curve = curve_of(series, view, NOON)
+        assert list(curve.xs) == sorted(curve.xs) and len(curve.xs) <= buckets + 2
+        lines.append(Line(f"m{at}", curve, at))
+    chart = line_chart(lines, "t", style)
+    drawn = Drawing(chart.svg)
+    for across, down in drawn.every_point():
+        assert -0.1 <= across <= drawn.width + 0.1 and -0.1 <= down <= drawn.height + 0.1
+    if lines:
+        sparkline(lines[0].curve.ys)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    dots=st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.booleans(), st.text(max_size=30), st.integers(), st.floats(allow_nan=False)),
+            st.one_of(st.none(), st.sampled_from(["NaN", "Infinity"]), st.integers(), st.floats(allow_nan=False)),
+        ),
+        max_size=12,
+    ),
+    logs=st.tuples(st.booleans(), st.booleans()),
+)
+def test_whatever_is_set_against_a_metric_lies_within_the_box(
+    dots: list[tuple[object, object]], logs: tuple[bool, bool]
+) -> None:
+    made = [
+        Dot("run", x if x not in (INF, -INF) else "Infinity", y if y not in (INF, -INF) else "NaN") for x, y in dots
+    ]
+    drawn = Drawing(scatter_chart(made, "t", x_name="lr", y_name="loss", log_x=logs[0], log_y=logs[1]).svg)
+    for across, down in drawn.every_point():
+        assert -0.1 <= across <= drawn.width + 0.1 and -0.1 <= down <= drawn.height + 0.1
+
+
+def test_words_have_places_of_their_own_in_a_scatter() -> None:
+    dots = [Dot("a", "adam", 1), Dot("b", "sgd", 2), Dot("c", "adam", 3), Dot("d", None, 4), Dot("e", "sgd", "NaN")]
+    chart = scatter_chart(dots, "t", x_name="optimizer", y_name="loss")
+    drawn = Drawing(chart.svg)
+    across = [float(circle.attrib["cx"]) for circle in drawn.root.iter("circle")]
+    assert len(across) == 3 and across[0] == across[2] < across[1]
+    assert drawn.x_ticks() == ["adam", "sgd"]
+    assert chart.notes == ("2 of 5 runs have no value that can be shown here",)
+
+
+def test_a_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
+    drawn = Drawing(sparkline([1, 2, NAN, 3, 4, 5], label="loss"))
+    assert [len(stretch) for stretch in drawn.paths("line")] == [2, 3]
+    assert drawn.paths("dots")[0][0][0] == pytest.approx(93)
+    assert drawn.root.get("aria-label") == "loss"
+    assert sparkline([]) == sparkline([NAN]) == ""
+
+
+# -- scales
+
+
+@pytest.mark.parametrize(
+    "pair", [(0.0, 0.0), (5.0, 5.0), (-3.0, -3.0), (1e308, 1e308), (1.7e308, 1.7976931348623157e308)]
+)
+def test_one_value_has_room_around_it(pair: tuple[float, float]) -> None:
+    scale = roomy(*pair)
+    assert scale.low <= pair[0] <= pair[1] <= scale.high and scale.low < scale.high
+    assert math.isfinite(scale.low) and math.isfinite(scale.high)
+
+
+def test_an_axis_does_not_go_below_zero_for_what_never_does() -> None:
+    assert (roomy(0.0, 10.0).low, roomy(0.01, 10.0).low, roomy(-10.0, 0.0).high) == (0, 0, 0)
+    assert roomy(5.0, 10.0).low == pytest.approx(4.8)
+
+
+# -- colours
+
+
+def luminance(color: str) -> float:
+    """Of a colour like #1f6fb5 (WCAG 2.2, "relative luminance")."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+def test_lines_are_seen_in_light_and_in_dark() -> None:
+    """3:1 is what WCAG 2.2 asks of graphics (1.4.11)."""
+    css = STYLE.read_text()
+    pages = re.search(r"--page: light-dark\((#\w+), (#\w+)\);", css)
+    colors = re.findall(r"--series-\d+: light-dark\((#\w+), (#\w+)\);", css)
+    assert pages is not None and len(colors) == len(STANDALONE_COLORS)
+    for page, series in zip(pages.groups(), zip(*colors, strict=True), strict=True):
+        assert len(set(series)) == len(series)
+        assert all(contrast(color, page) >= 4.5 for color in series), page
+    for color in STANDALONE_COLORS:
+        assert contrast(color, "#ffffff") >= 3 and contrast(color, "#0d1117") >= 3, color
