@@ -226,8 +226,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def viewer(browser: Browser) -> Iterator[Viewer]:
-    """Somebody with a browser; at the end nothing may have gone wrong on any page that was open."""
+def viewer(browser: Browser, serve: Callable[..., Running]) -> Iterator[Viewer]:
+    """Somebody with a browser; at the end nothing may have gone wrong on any page that was open.
+
+    It stands on `serve` so that pages are closed before the servers that they keep asking.
+    """
     looking = Viewer(browser)
     yield looking
     looking.close()

@@ -129,7 +129,7 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
         *_AFTER,
     )
     now_ms = tracker.clock.now_ms()
-    made = [] if view.spark is None else [_sparks(tracker, view.spark, found)]
+    made = [] if view.spark is None else [_sparks(tracker, view, view.spark, found)]
     made += [_column(view, name, found, now_ms) for name in names if name != "name"]
     rows = [
         Row(run.id, run.meta.get("name") or run.id, list(cells))
@@ -189,8 +189,11 @@ def _column(view: RunView, name: str, found: Sequence[Run], now_ms: int) -> tupl
     return _heading(view, field, heading, is_number), [_value(value) for value in values]
 
 
-def _sparks(tracker: Tracker, key: str, found: Sequence[Run]) -> tuple[Column, list[Cell]]:
-    return Column("", key, part="metric"), [Cell("spark", value=line) for line in sparklines(tracker, found, key)]
+def _sparks(tracker: Tracker, view: RunView, key: str, found: Sequence[Run]) -> tuple[Column, list[Cell]]:
+    metric = Field(fields.METRICS, key)
+    return Column("", key, view.ordered_by(metric).url(), part="metric"), [
+        Cell("spark", value=line) for line in sparklines(tracker, found, key)
+    ]
 
 
 # -- cells

@@ -1,0 +1,253 @@
+"""/runs and /search in a real browser: kept up to date, ordered, filtered, chosen from; with and without a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from browsers import NARROW, Viewer, assert_accessible, assert_fits
+from playwright.sync_api import Page, expect
+from scripts import for_host, run_bash
+from servers import Running
+
+
+class Logger:
+    """Logs runs to a server over HTTP."""
+
+    def __init__(self, server: Running) -> None:
+        self._server = server
+        self._session = requests.Session()
+
+    def __call__(self, path: str, body: Any = None) -> Any:
+        answer = self._session.post(f"{self._server.url}/api/w/{path}", json=body, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def run(self, name: str, metrics: Any = None, params: Any = None, end: str | None = None, **fields: Any) -> str:
+        run_id: str = self("runs", {"experiment": "iris", "name": name, **fields})["id"]
+        if params:
+            self(f"runs/{run_id}/params", params)
+        if metrics:
+            self(f"runs/{run_id}/metrics", metrics)
+        if end:
+            self(f"runs/{run_id}/end", {"status": end})
+        return run_id
+
+
+@pytest.fixture
+def log(server: Running) -> Logger:
+    return Logger(server)
+
+
+def three(log: Logger) -> list[str]:
+    """Three runs, the loss of the second the least."""
+    return [
+        log.run(name, [{"loss": 1.0}, {"loss": loss, "step": 1}], {"lr": 0.1 * place}, experiment=experiment)
+        for place, (name, loss, experiment) in enumerate(
+            (("first", 0.5, "iris"), ("second", 0.25, "digits"), ("third", 0.75, "iris"))
+        )
+    ]
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("table.runs tbody th a").all_inner_texts()
+
+
+def expect_names(page: Page, *expected: str) -> None:
+    expect(page.locator("table.runs tbody th a")).to_have_text(list(expected))
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+HOW_TO = """
+HOST=http://localhost:8080
+RUN=$(curl -s "$HOST/api/w/runs?format=id" -H 'Content-Type: application/json' \\
+  -d '{"experiment":"iris","name":"from-curl"}')
+curl "$HOST/api/w/runs/$RUN/params" -H 'Content-Type: application/json' -d '{"lr":0.01,"epochs":100}'
+curl "$HOST/api/w/runs/$RUN/metrics" -H 'Content-Type: application/json' -d '{"accuracy":0.94,"step":1}'
+curl "$HOST/api/w/runs/$RUN/artifacts?name=m" -H 'Content-Type: application/octet-stream' -d 'bytes'
+curl -X POST "$HOST/api/w/runs/$RUN/end"
+"""
+
+
+def test_what_is_logged_with_curl_appears_on_the_open_page_without_a_reload(
+    viewer: Viewer, server: Running, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    for name in ("bash", "curl"):
+        tool(name)
+    page = viewer.open(f"{server.url}/runs")
+    expect(page.locator("pre.command")).to_contain_text(server.url)
+    page.evaluate("window.sameDocument = true")
+    run_bash(for_host(HOW_TO, server.url), tmp_path)
+    row = page.locator("table.runs tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("from-curl")
+    expect(row).to_contain_text("completed")
+    head = page.locator("table.runs thead th").all_inner_texts()
+    cells = page.locator("table.runs tbody tr > *").all_inner_texts()
+    shown = {name.strip(): cell.strip() for name, cell in zip(head, cells, strict=True)}
+    assert {"accuracy": "0.94", "epochs": "100", "lr": "0.01", "Artifacts": "1"}.items() <= shown.items()
+    expect(page.locator("pre.command")).to_have_count(0)
+    expect(page.locator(".filters").get_by_label("Status")).to_be_visible()  # the filters have come with it
+    assert page.evaluate("window.sameDocument")
+
+
+def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, server: Running, log: Logger) -> None:
+    first, *_ = three(log)
+    page = viewer.open(f"{server.url}/runs?spark=loss")
+    page.get_by_label("Choose first").check()
+    page.get_by_text("Columns").click()
+    page.get_by_label("Query").fill("half a que")
+    lines = page.locator("table.runs tbody tr svg")
+    expect(lines).to_have_count(3)
+    drawn = lines.last.inner_html()
+    log(f"runs/{first}/metrics", {"loss": 2.5, "step": 9})
+    log.run("fourth")
+    expect_names(page, "fourth", "third", "second", "first")
+    expect(page.locator("table.runs tbody tr").last).to_contain_text("2.5")
+    assert lines.last.inner_html() != drawn
+    expect(page.get_by_label("Choose first")).to_be_checked()
+    expect(page.get_by_label("Query")).to_have_value("half a que")
+    expect(page.get_by_label("Experiment").last).to_be_visible()  # in the chooser, still open
+    log(f"runs/{first}/tags", {"seen": True})
+    expect(page.locator("table.runs tbody tr").last).to_contain_text("seen: true")
+
+
+def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, server: Running, log: Logger) -> None:
+    three(log)
+    page = viewer.open(f"{server.url}/runs")
+    heading = page.locator("table.runs thead").get_by_role("link", name="loss")
+    heading.click()
+    expect_names(page, "third", "first", "second")
+    expect(page.get_by_role("columnheader", name="loss")).to_have_attribute("aria-sort", "descending")
+    heading.click()
+    expect_names(page, "second", "first", "third")
+    assert query(page) == {"order_by": ["metrics.loss"]}
+
+    page.locator(".filters").get_by_label("Experiment").select_option("iris")
+    page.get_by_label("Query").fill('params.lr < 1 and name ~ "IR"')
+    page.get_by_role("button", name="Filter").click()
+    expect_names(page, "first", "third")
+    assert query(page)["order_by"] == ["metrics.loss"]
+
+    page.get_by_text("Columns").click()
+    chooser = page.locator(".chooser")
+    for label in ("Experiment", "Tags", "Last write", "Artifacts", "Started", "Duration"):
+        chooser.get_by_label(label, exact=True).uncheck()
+    chooser.get_by_label("Sparkline of").select_option("loss")
+    chooser.get_by_role("button").click()
+    expect_names(page, "first", "third")
+    found = [text.strip() for text in page.locator("table.runs thead th").all_inner_texts()]
+    assert [re.sub(r"\s*[▲▼]", "", text) for text in found][1:] == ["Run", "loss", "Status", "loss", "lr"]
+    expect(page.locator("table.runs svg")).to_have_count(2)
+    page.reload()
+    expect(page.locator("table.runs svg")).to_have_count(2)
+    page.get_by_role("link", name="all runs").click()
+    expect_names(page, "third", "second", "first")
+
+
+def test_a_query_that_can_not_be_read_is_marked_under_its_box(viewer: Viewer, server: Running, log: Logger) -> None:
+    three(log)
+    viewer.expected.append("400")
+    page = viewer.open(f"{server.url}/runs")
+    page.keyboard.press("/")
+    page.keyboard.type("metrics.loss > high")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("metrics.loss is compared with a number")
+    expect(page.locator("mark")).to_have_text("high")
+    assert_accessible(page)
+    page.get_by_label("Query").fill("metrics.loss > 0.3")
+    page.keyboard.press("Enter")
+    expect_names(page, "third", "first")
+
+
+def test_runs_are_chosen_by_keyboard_and_compared(viewer: Viewer, server: Running, log: Logger) -> None:
+    first, second, third = three(log)
+    viewer.expected.append("404")  # should there be no page to compare runs yet
+    page = viewer.open(f"{server.url}/runs")
+    for key in ("j", "x", "j", "j", "x"):
+        page.keyboard.press(key)
+    expect(page.get_by_label("Choose third")).to_be_checked()
+    expect(page.get_by_label("Choose second")).not_to_be_checked()
+    page.keyboard.press("c")
+    page.wait_for_url("**/compare?*")
+    assert query(page) == {"ids": [third, first]}
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_several_are_tagged_and_several_deleted(viewer: Viewer, server: Running, log: Logger, script: bool) -> None:
+    three(log)
+    page = viewer.open(f"{server.url}/runs", java_script_enabled=script)
+    for name in ("first", "third"):
+        page.get_by_label(f"Choose {name}").check()
+    page.get_by_role("button", name="Tag or delete").click()
+    expect_names(page, "third", "first")
+    page.get_by_label("Tag").fill("keep")
+    page.get_by_label("Value").fill("yes, & no")
+    page.get_by_role("button", name="Tag these 2 runs").click()
+    expect(page.locator("table.runs .tag")).to_have_text(["keep: yes, & no"] * 2)
+
+    delete = page.get_by_role("button", name="Delete 2")
+    expect(delete).to_be_hidden()
+    page.locator("summary", has_text="Delete").click()
+    delete.click()
+    expect_names(page, "second")
+    assert len(requests.get(f"{server.url}/api/runs", timeout=60).json()) == 1
+
+
+def test_what_the_api_refuses_is_said(viewer: Viewer, server: Running, log: Logger) -> None:
+    first, second, _ = three(log)
+    page = viewer.open(f"{server.url}/runs?ids={first},{second}")
+    log(f"runs/{first}/end", {"status": "completed"})
+    requests.post(f"{server.url}/api/w/runs/{first}/artifacts?name=m", data=b"1", timeout=60)
+    octets = {"Content-Type": "application/octet-stream"}
+    requests.post(f"{server.url}/api/w/runs/{second}/artifacts?name=m", data=b"1", headers=octets, timeout=60)
+    log("models", {"name": "net", "run_id": second, "artifact": "m"})
+    viewer.expected.append("409")
+    page.locator("summary", has_text="Delete").click()
+    page.get_by_role("button", name="Delete 2").click()
+    expect(page.get_by_role("alert")).to_contain_text("model versions point to this run (net 1)")
+
+
+def test_without_a_script_it_is_ordered_filtered_and_paged(viewer: Viewer, server: Running, log: Logger) -> None:
+    for number in range(60):
+        log.run(f"run-{number:03}")
+    page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
+    expect(page.locator("table.runs tbody tr")).to_have_count(50)
+    page.get_by_role("link", name="next").click()
+    expect(page.locator("table.runs tbody tr")).to_have_count(10)
+    page.get_by_role("link", name="Run", exact=True).click()
+    assert names(page)[:2] == ["run-000", "run-001"]
+    page.get_by_label("Query").fill("name ~ 7 and not name ~ 1")
+    page.get_by_role("button", name="Filter").click()
+    expect_names(page, "run-007", "run-027", "run-037", "run-047", "run-057")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_and_is_accessible_wide_and_narrow_with_everything_open(
+    viewer: Viewer, server: Running, log: Logger, scheme: str
+) -> None:
+    viewer.expected.append("400")
+    log.run("n" * 250, {"m" * 250: 1e-300, "loss": 1}, {"p" * 250: "v" * 5000}, tags={"t" * 250: "u" * 250})
+    first, *_ = three(log)
+    page = viewer.open(f"{server.url}/runs", color_scheme=scheme)
+    paths = ("/runs?spark=loss", f"/runs?ids={first}", "/search", "/search?q=name~n", f"/runs?q={'x' * 300}")
+    for width, height in ((1280, 900), NARROW):
+        page.set_viewport_size({"width": width, "height": height})
+        for path in paths:
+            page.goto(server.url + path)
+            for closed in page.locator("details:not([open]) > summary").all():
+                closed.click()
+            assert_fits(page)
+            assert_accessible(page)
+            if "spark" in path:  # the names stay in sight while the rest goes by
+                page.locator(".scroll").evaluate("region => region.scrollLeft = 10_000")
+                name, region = (page.locator(each).first.bounding_box() for each in ("tbody th.name", ".scroll"))
+                assert name and region and 0 <= name["x"] - region["x"] < 2
