@@ -8,6 +8,7 @@ from .tracking.tracker import Tracker
 from .web import (
     api_across,
     api_artifacts,
+    api_import,
     api_models,
     api_runs,
     context,
@@ -45,7 +46,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     guard.install(app)
     validators.install(app)
     errors.install(app)
-    apis = (api_runs.api, api_artifacts.api, api_models.api, api_across.api)
+    apis = (api_runs.api, api_artifacts.api, api_import.api, api_models.api, api_across.api)
     for blueprint in (*apis, service.service, login.login, form_posts.forms):
         app.register_blueprint(blueprint)
     pages.install(app)

@@ -21,8 +21,8 @@ from .store.blobs import Blobs
 from .store.incoming import Incoming
 
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-#: The one route that takes bytes (the contract, section 2).
-_UPLOAD = re.compile(r"/api/w/runs/[^/]+/artifacts\Z")
+#: The routes that take bytes: an artifact's, and a zip of runs.
+_UPLOAD = re.compile(r"/api/w/(?:runs/[^/]+/artifacts|import)\Z")
 #: Up to here copying the body behind its headers costs less than a second call to the kernel.
 _ONE_PACKET_BYTES = 64 * 1024
 

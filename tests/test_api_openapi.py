@@ -25,6 +25,7 @@ from referencing.jsonschema import DRAFT202012
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 from werkzeug.test import TestResponse
+from zips import packed, run_files
 
 import chachaml_lite
 
@@ -246,6 +247,8 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     assert call("getHealth").get_json()["runs"] == 3
     call("createRun", json={"experiment": "iris", "id": "doomed"})
     call("deleteRun", run_id="doomed")
+    for kind in ("application/zip", OCTETS):
+        call("importRuns", data=packed(run_files()), content_type=kind)
     assert call.unseen() == set()
 
 

@@ -14,9 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from snapshots import files_of
 from werkzeug.test import TestResponse
+from zips import packed, run_files
 
 SOURCE = Path(__file__).resolve().parents[1]
 JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"
+ZIP = "application/zip"
 TOKEN = "s3cret"
 #: The stable texts, by status (the contract, section 1).
 ERRORS = {
@@ -63,6 +65,7 @@ WRITES = {
     "POST /api/w/runs/<run_id>/note": Call("/api/w/runs/{run_id}/note", body={"note": "new"}),
     "POST /api/note/<run_id>": Call("/api/note/{run_id}", body={"note": "new"}),
     "POST /api/w/runs/<run_id>/datasets": Call("/api/w/runs/{run_id}/datasets", body={"role": "new"}),
+    "POST /api/w/import": Call("/api/w/import", "overwrite=true", packed(run_files()), ZIP),
     "DELETE /api/w/runs/<run_id>": Call("/api/w/runs/{run_id}"),
     "POST /api/w/models": Call("/api/w/models", body={"name": "iris", "run_id": "open", "artifact": "m"}),
     "POST /api/w/models/<name>/promote": Call("/api/w/models/{name}/promote", body={"version": 2, "stage": "staging"}),
@@ -323,7 +326,7 @@ def test_a_body_that_is_no_object_is_400_on_every_write(stored: Callable[..., Fl
     client = stored()
     before = files_of(data)
     for key, call in WRITES.items():
-        if call.body is None or call.content_type == OCTETS:
+        if call.body is None or call.content_type in (OCTETS, ZIP):
             continue
         for body in NOT_OBJECTS:
             if (key.endswith("/end") and not body) or (key.endswith("/metrics") and body == b"[]"):
@@ -340,7 +343,8 @@ def test_another_content_type_is_400_on_every_write(stored: Callable[..., FlaskC
         if call.body is None:
             continue
         taken = {call.content_type or JSON} | ({NDJSON} if key.endswith("/metrics") else set())
-        for kind in {JSON, NDJSON, OCTETS, "application/x-www-form-urlencoded", "text/plain", "x", None} - taken:
+        taken |= {OCTETS} if call.content_type == ZIP else set()
+        for kind in {JSON, NDJSON, OCTETS, ZIP, "application/x-www-form-urlencoded", "text/plain", "x", None} - taken:
             answer = client.post(call.url(), data=call.sent()["data"], content_type=kind)
             assert_error(answer, 400, "bad request", data)
             assert "Content-Type: " in answer.get_json()["detail"]
@@ -353,7 +357,7 @@ def test_a_body_over_the_limit_is_413_on_every_write(stored: Callable[..., Flask
     for call in WRITES.values():
         if call.body is None:
             continue
-        limit = 2000 if call.content_type == OCTETS else 1000
+        limit = 2000 if call.content_type in (OCTETS, ZIP) else 1000
         fits = client.post(call.url(), data=b" " * limit, content_type=call.content_type or JSON)
         assert fits.status_code == (200 if call.content_type == OCTETS else 400)
         if fits.status_code == 200:
@@ -451,6 +455,12 @@ REFUSED: list[tuple[int, str, str, Any]] = [
     (400, "POST", "/api/w/models/iris/promote", {"version": 1, "stage": "live"}),
     (400, "POST", "/api/w/models/iris/promote", {"version": "1", "stage": "staging"}),
     (404, "POST", "/api/w/models/iris/promote", {"version": 3, "stage": "staging"}),
+    (400, "POST", "/api/w/import", b"no zip"),
+    (400, "POST", "/api/w/import", packed({})),
+    (400, "POST", "/api/w/import", packed({"../r/meta.json": b"{}"})),
+    (400, "POST", "/api/w/import?overwrite=maybe", packed(run_files())),
+    (409, "POST", "/api/w/import", packed(run_files("open"))),
+    (409, "POST", "/api/w/import", packed(run_files("new") | run_files("OPEN"))),
     (400, "GET", "/api/runs?limit=0", None),
     (400, "GET", "/api/runs?limit=1001", None),
     (400, "GET", "/api/runs?offset=-1", None),
@@ -480,7 +490,7 @@ def test_what_is_refused_has_one_shape_and_stores_nothing(
 ) -> None:
     client, data = refusing
     before = files_of(data)
-    kind = OCTETS if "/artifacts" in path else JSON
+    kind = OCTETS if "/artifacts" in path or "/import" in path else JSON
     data_of = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent: dict[str, Any] = {} if body is None else {"data": data_of, "content_type": kind}
     for headers in ({}, {"Accept": "text/html"}):  # an error of the API is JSON, whatever is asked for

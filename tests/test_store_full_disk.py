@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from servers import Running
 from werkzeug.test import TestResponse
+from zips import packed, run_files
 
 Write = Callable[[FlaskClient], TestResponse]
 BASE = "/api/w/runs/r"
@@ -54,6 +55,9 @@ WRITES: dict[str, Write] = {
     "model": posting("/api/w/models", {**MODEL, "name": "new"}),
     "version": posting("/api/w/models", {**MODEL, "name": "iris", "description": LONG}),
     "promotion": posting("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
+    "import": lambda client: client.post(
+        "/api/w/import", data=packed(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
+    ),
     "end": posting(f"{BASE}/end", {"status": "completed"}),
 }
 

@@ -8,15 +8,15 @@ A server killed in between leaves both, and `finish_interrupted` does the rename
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from typing import Any, BinaryIO
 
 from .. import strict_json
-from . import disk_names, layout, reading
-from .atomic import FOLDER_MODE, append_lines, cut_back
+from . import disk_names, folders, layout, reading
+from .atomic import append_lines, cut_back
 from .durability import Durability
+from .folders import FOLDER, InTheWay
 from .incoming import Incoming, Upload, free_bytes
 from .layout import Layout
 from .reading import Damaged, Stamp
@@ -25,12 +25,7 @@ from .run_files import incoming_path
 #: Bytes read, hashed and written at a time: large enough that Python's part doesn't count, small enough for a cache.
 _CHUNK_BYTES = 1024 * 1024
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class InTheWay(Exception):
-    """Where a blob is to be, or one of its folders, there is something that nobody uploaded. The text names it."""
 
 
 class Blobs:
@@ -104,12 +99,11 @@ class Blobs:
         Each folder on the way is opened by itself and never through a link, so nothing outside the run can be
         reached, whatever was put there and whenever.
         """
-        folders = [layout.BLOBS, *spelled.split("/")]
-        name = folders.pop()
-        here = os.open(self._places.run(run_id), _FOLDER)
+        *above, name = [layout.BLOBS, *spelled.split("/")]
+        here = os.open(self._places.run(run_id), FOLDER)
         try:
-            for folder in folders:
-                inner = os.open(folder, _FOLDER, dir_fd=here)
+            for folder in above:
+                inner = os.open(folder, FOLDER, dir_fd=here)
                 os.close(here)
                 here = inner
             descriptor = os.open(name, _FILE, dir_fd=here)
@@ -127,23 +121,7 @@ class Blobs:
 
     def _writable_path(self, run_id: str, spelled: str) -> str:
         """Where a blob is to be, its folders made. InTheWay, when one of them is a link or a file; OSError."""
-        path = self._places.run_file(run_id, layout.BLOBS)
-        *folders, name = spelled.split("/")
-        for folder in ["", *folders]:
-            path = f"{path}/{folder}" if folder else path
-            made = False
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, FOLDER_MODE)
-                made = True
-            try:
-                os.close(os.open(path, _FOLDER))
-            except OSError as fault:
-                if fault.errno in (errno.ELOOP, errno.ENOTDIR):
-                    raise InTheWay("/".join([layout.BLOBS, *folders])) from fault
-                raise
-            if made:
-                self._durability.sync_folder(os.path.dirname(path))
-        return f"{path}/{name}"
+        return folders.made(self._places.run(run_id), f"{layout.BLOBS}/{spelled}", self._durability)
 
     def finish_interrupted(self, name: str) -> bool:
         """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.

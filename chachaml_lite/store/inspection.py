@@ -147,6 +147,13 @@ class Inspection:
                 read(len(chunk))
         return digest.hexdigest()
 
+    def sum_of(self, run_id: str, name: str) -> str | None:
+        """The sum of a file of a run; None where there is none. OSError; Damaged."""
+        try:
+            return self.sha256(self.run_file(run_id, name), lambda _: None)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def lines(self, where: str, max_bytes: int | None = None) -> Iterator[Line]:
         """The lines of a file up to where it ended when it was opened; none, where there is no file. OSError; Damaged.
 

@@ -6,6 +6,7 @@
         .incoming/                 what is not whole yet: uploads, new runs, removed runs on their way out
           upload~TOKEN             an upload that is being received
           RUN~SHA256~TOKEN         one that is received, and about to get its name in RUN
+          import~TOKEN/RUN/...     a run that is being unpacked and checked
         RUN/
           meta.json                identity, status, tags, note, datasets
           params.json

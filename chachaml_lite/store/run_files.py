@@ -10,12 +10,15 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import TooLarge
-from . import layout, reading
+from . import folders, layout, reading
 from .atomic import FOLDER_MODE, replace_file, write_new
 from .durability import Durability
+from .folders import InTheWay
 from .layout import Layout
 from .point_files import PointFiles
 from .reading import Stamp
+
+_CHUNK_BYTES = 1024 * 1024
 
 
 def incoming_path(places: Layout, kind: str) -> str:
@@ -38,19 +41,56 @@ class RunFiles:
         FileExistsError; OSError; TooLarge.
         """
         content = _readable(layout.META, meta)
-        target = self._places.run(run_id)
         prepared = incoming_path(self._places, "run")
         os.mkdir(prepared, FOLDER_MODE)
         try:
             write_new(f"{prepared}/{layout.META}", content, self._durability)
             self._durability.sync_folder(prepared)
-            if os.path.lexists(target):  # rename(2) would replace an empty folder
-                raise FileExistsError(target)
-            os.rename(prepared, target)
+            self.adopt(run_id, prepared)
         except OSError:
             shutil.rmtree(prepared, ignore_errors=True)
             raise
+
+    def adopt(self, run_id: str, folder: str) -> None:
+        """Make a folder of runs/.incoming, whole and on the disk, the run's: one rename. FileExistsError; OSError."""
+        target = self._places.run(run_id)
+        if os.path.lexists(target):  # rename(2) would replace an empty folder
+            raise FileExistsError(target)
+        os.rename(folder, target)
         self._durability.sync_folder(self._places.runs)
+
+    def take(self, run_id: str, name: str, path: str) -> None:
+        """Make a file of runs/.incoming, whole and on the disk, the run's file `name`, which may be inside of folders.
+
+        In one rename, in place of the one that is there. InTheWay; OSError.
+        """
+        target = folders.made(self._places.run(run_id), name, self._durability)
+        if os.path.isdir(target) and not os.path.islink(target):
+            raise InTheWay(name)
+        if name == layout.METRICS:
+            self._points.forget(target)
+        os.rename(path, target)
+        self._durability.sync_folder(os.path.dirname(target))
+
+    def same_start(self, run_id: str, name: str, path: str) -> tuple[int, int, int]:
+        """How a file of the run begins like the one at `path`.
+
+        Returns how many bytes they have in common, in how many whole lines, and how many the run's has.
+        Damaged; OSError.
+        """
+        try:
+            descriptor = reading.open_regular(self._places.run_file(run_id, name))
+        except FileNotFoundError:
+            return 0, 0, 0
+        with os.fdopen(descriptor, "rb", buffering=0) as mine, open(path, "rb") as other:
+            size, common, lines = os.fstat(descriptor).st_size, 0, 0
+            while (one := mine.read(_CHUNK_BYTES)) and (two := other.read(len(one))):
+                same = len(two) if one.startswith(two) else len(os.path.commonprefix([one, two]))
+                common += same
+                lines += one[:same].count(b"\n")
+                if same < len(one):
+                    break
+            return common, lines, size
 
     def remove(self, run_id: str) -> None:
         """Take a run out of the store, in one rename; its files are deleted after that. FileNotFoundError; OSError."""

@@ -14,14 +14,17 @@ from typing import BinaryIO
 from ..errors import StoreUnusable
 from . import archive, layout
 from .atomic import FOLDER_MODE, temporary
-from .blobs import Blobs, InTheWay
+from .blobs import Blobs
 from .durability import Durability
+from .folders import InTheWay
+from .incoming import Upload
 from .inspection import Inspection
 from .layout import Layout
 from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
-from .run_files import RunFiles
+from .run_files import RunFiles, incoming_path
 from .scan import Folders, FolderScan
+from .unpacking import Unpacked, unpack
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ class Store:
             _refuse_unreadable(places, root)
         durability = Durability(fsync)
         self._places = places
+        self._durability = durability
         self.runs = RunFiles(places, durability, read_only=read_only)
         self.blobs = Blobs(places, durability)
         self.models = ModelFiles(places, durability)
@@ -77,6 +81,11 @@ class Store:
     def scratch(self) -> BinaryIO:
         """A file without a name, in the store's own file system, for what is made to be sent. OSError."""
         return archive.scratch(None if self._lock is None else self._places)
+
+    def unpack(self, upload: Upload, max_file_bytes: int | None) -> Unpacked:
+        """A zip of runs that was received, taken apart in runs/.incoming: see `unpack`. BadZip; TooLarge; OSError."""
+        folder = incoming_path(self._places, "import")
+        return unpack(upload.path, folder, self._durability, self.blobs.free_bytes, max_file_bytes)
 
     def close(self) -> None:
         """Sync what waits, and give the store back."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import mimetypes
-from typing import Any, BinaryIO
+from collections.abc import Iterable
+from typing import Any, BinaryIO, NoReturn
 
 from ..errors import Conflict, InvalidInput, NotFound, StorageFull
 from ..store import disk_names
-from ..store.blobs import InTheWay
+from ..store.folders import InTheWay
 from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
 from .names import check_artifact_name, shown
@@ -92,9 +93,21 @@ def _refuse_overlap(artifacts: Artifacts, name: str) -> None:
     for other in artifacts:
         one = disk_names.fold(other)
         if one != folded and (one.startswith(f"{folded}/") or folded.startswith(f"{one}/")):
-            raise Conflict(
-                f"artifact {shown(name)} can't exist beside {shown(other)}: one would be a folder of the other"
-            )
+            _refuse_beside(name, other)
+
+
+def refuse_overlaps(names: Iterable[str]) -> None:
+    """The same for all of `names` beside each other."""
+    folded = {disk_names.fold(name): name for name in names}
+    for fold, name in folded.items():
+        while "/" in fold:
+            fold = fold.rpartition("/")[0]
+            if fold in folded:
+                _refuse_beside(name, folded[fold])
+
+
+def _refuse_beside(name: str, other: str) -> NoReturn:
+    raise Conflict(f"artifact {shown(name)} can't exist beside {shown(other)}: one would be a folder of the other")
 
 
 def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, overwrite: bool) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+from flask import Blueprint, Response
 
-from flask import Blueprint, Response, request
-
-from ..errors import InvalidInput, TooLarge
+from ..errors import InvalidInput
 from ..tracking import artifacts
 from . import answers, bodies, forms, listings
-from .context import services, tracker
+from .context import tracker
 from .queries import Query
 
 api = Blueprint("artifacts", __name__)
@@ -23,12 +21,8 @@ def store_artifact(run_id: str) -> Response:
     name = query.text("name")
     if name is None:
         raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
-    size, limit = request.content_length or 0, services().max_upload_bytes
-    if limit is not None and size > limit:
-        raise TooLarge(f"the upload has {size} bytes, and {limit} is the most here (--max-upload, CHACHAML_MAX_UPLOAD)")
-    stored = artifacts.store_artifact(
-        tracker(), run_id, name, cast(BinaryIO, request.stream), size, overwrite=query.flag("overwrite")
-    )
+    stream, size = bodies.upload()
+    stored = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
     return answers.json_answer({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from flask import request
 
@@ -16,6 +16,7 @@ from .context import services
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 OCTETS = "application/octet-stream"
+ZIP = "application/zip"
 
 
 def require_type(*types: str) -> str:
@@ -42,6 +43,14 @@ def content() -> bytes:
         )
     body: bytes = environ["wsgi.input"].read(length)
     return body
+
+
+def upload() -> tuple[BinaryIO, int]:
+    """A body of any size, maybe on the disk already, and how many bytes its sender spoke of. Raises TooLarge."""
+    size, limit = request.content_length or 0, services().max_upload_bytes
+    if limit is not None and size > limit:
+        raise TooLarge(f"the upload has {size} bytes, and {limit} is the most here (--max-upload, CHACHAML_MAX_UPLOAD)")
+    return cast(BinaryIO, request.stream), size
 
 
 def json_object() -> dict[str, Any]:

@@ -1,0 +1,280 @@
+"""A zip of runs taken apart into a folder of its own, beside the runs: nothing in it is believed, all of it is counted.
+
+What a zip says of itself comes from a stranger. Before the first byte is written, its names are held against each other
+and against what a file system makes of them; while it is written, bytes are counted as they come out. What is refused
+is refused whole, and leaves nothing behind.
+
+Passed over are names with a dot in front (as everywhere in a store), folders (they are made for what is in them), and
+a run's summary.json, which is made anew from the points.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from ..errors import TooLarge
+from . import disk_names, layout, reading
+from .atomic import FILE_MODE, FOLDER_MODE, write_all
+from .durability import Durability
+from .incoming import Upload
+
+#: Entries of one zip: each costs half a kilobyte of memory. A run with more artifacts than that is copied by hand.
+MAX_ENTRIES = 100_000
+#: A zip's list of names, in bytes, which `zipfile` reads in one piece: 100,000 entries of 200 bytes, and some room.
+MAX_DIRECTORY_BYTES = 32 * 1024 * 1024
+#: How many bytes may come out for one that went in. Points and logs come to 10 or 30; deflate can't do more than 1,032.
+MAX_RATIO = 200
+#: Below that nobody counts: an empty file of 64 MB may well be an artifact.
+FREE_BYTES = 64 * 1024 * 1024
+
+_CHUNK_BYTES = 1024 * 1024
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+#: What `zipfile` raises for a zip that is cut, bent or made up.
+_BENT = (BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error, struct.error, OverflowError)
+
+
+class BadZip(Exception):
+    """The body is no zip, or one that is not unpacked. The text says why, and names the entry."""
+
+
+class Unpacked:
+    """The runs of a zip in a folder of their own: by the folder's name in the zip, the files by their path there."""
+
+    def __init__(self, folder: str, runs: dict[str, dict[str, Upload]]) -> None:
+        self._folder = folder
+        self.runs = runs
+
+    def folder_of(self, run_id: str) -> str:
+        """Where a run's folder is."""
+        return f"{self._folder}/{run_id}"
+
+    def read_object(self, run_id: str, name: str) -> dict[str, Any]:
+        """A file that holds one JSON object. FileNotFoundError; Damaged; OSError."""
+        return reading.read_object(f"{self.folder_of(run_id)}/{name}")[0]
+
+    def read_lines(self, run_id: str, name: str) -> Iterator[bytes]:
+        """A file of lines in pieces, as `reading.read_lines`; nothing, where there is none. Damaged; OSError."""
+        file = self.runs[run_id].get(name)
+        return iter(()) if file is None else reading.read_lines(file.path, 0, file.size)
+
+    def discard(self) -> None:
+        """Remove what is left of it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def unpack(
+    source: str, folder: str, durability: Durability, room_bytes: Callable[[], int], max_file_bytes: int | None
+) -> Unpacked:
+    """Take the zip at `source` apart into `folder`, which is made. BadZip, TooLarge, OSError; then it is gone again.
+
+    `room_bytes()`: how much the disk still takes. `max_file_bytes`: the most that one file may have; None: any.
+    """
+    with open(source, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        os.mkdir(folder, FOLDER_MODE)
+        try:
+            with _opened(_Guarded(file)) as archive:
+                entries = _entries(archive)
+                allowed = max(FREE_BYTES, MAX_RATIO * size)
+                _refuse_sizes(entries, allowed, room_bytes(), max_file_bytes)
+                return Unpacked(folder, _written(archive, entries, folder, durability, allowed))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+class _Guarded(io.RawIOBase):
+    """A file whose reader can't be talked into reading a list of names of gigabytes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY_BYTES:
+            raise BadZip(f"its list of names has {size} bytes; {MAX_DIRECTORY_BYTES} is the most")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _opened(file: _Guarded) -> Iterator[ZipFile]:
+    """The archive in a file; BadZip for whatever is wrong with it, now or while it is read."""
+    try:
+        with ZipFile(file) as archive:
+            yield archive
+    except (*_BENT, OSError) as fault:
+        if isinstance(fault, OSError) and fault.errno != errno.EINVAL:  # which is that of a place before the start
+            raise
+        raise BadZip(f"it is no zip file, or a damaged one ({fault})"[:300]) from fault
+
+
+def _entries(archive: ZipFile) -> dict[str, ZipInfo]:
+    """The files to be unpacked, by their path, every name held against the others. BadZip."""
+    found = archive.infolist()
+    if len(found) > MAX_ENTRIES:
+        raise BadZip(f"it has {len(found)} entries; {MAX_ENTRIES} is the most: copy the run's folder by hand")
+    entries: dict[str, ZipInfo] = {}
+    spelled: dict[str, str] = {}  # each path and each folder above one, by what a file system may take it for
+    for entry in found:
+        name = entry.orig_filename
+        parts = name.rstrip("/").split("/")
+        _refuse_name(name, parts)
+        if any(part.startswith(".") for part in parts):
+            continue
+        _refuse_kind(entry, name)
+        if name.endswith("/"):
+            continue
+        if len(parts) == 1:
+            raise BadZip(f"{_shown(name)} is in no folder; a run is a folder of its own, as GET ...download packs it")
+        if parts[1:] == [layout.SUMMARY]:
+            continue
+        if name in entries:
+            raise BadZip(f"{_shown(name)} is in it twice")
+        entries[name] = entry
+        for depth in range(1, len(parts) + 1):
+            path = "/".join(parts[:depth])
+            other = spelled.setdefault(disk_names.fold(path), path)
+            if other != path:
+                raise BadZip(f"{_shown(other)} and {_shown(path)} differ in nothing but case")
+    for path in spelled.values():
+        above = path.rpartition("/")[0]
+        if above in entries:
+            raise BadZip(f"{_shown(above)} is a file in it, and a folder of {_shown(path)}")
+    return entries
+
+
+def _refuse_name(name: str, parts: list[str]) -> None:
+    """Raise BadZip for a name that leads elsewhere, or that can't be a file's. Those with a dot in front, too."""
+    if "\\" in name:
+        raise BadZip(f"the name {_shown(name)} holds a backslash; the separator in a zip is /")
+    if name.startswith("/") or _DRIVE.match(name):
+        raise BadZip(f"the name {_shown(name)} is not relative")
+    if any(part in ("", ".", "..") for part in parts):
+        raise BadZip(f"the name {_shown(name)} has an empty, . or .. segment")
+    if _CONTROL.search(name):
+        raise BadZip(f"the name {_shown(name)} holds a control character")
+    try:
+        fits = disk_names.fits(name)
+    except UnicodeEncodeError as fault:
+        raise BadZip(f"the name {_shown(name)} is no text") from fault
+    if not fits:
+        raise BadZip(f"the name {_shown(name)} is too long; a segment may have 255 bytes, all of it 800")
+
+
+def _refuse_kind(entry: ZipInfo, name: str) -> None:
+    """Raise BadZip for what is neither a plain file nor a folder, or can't be read."""
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise BadZip(f"{_shown(name)} is a link or another special file; only files and folders are taken")
+    if entry.flag_bits & 0x41:  # as of the zip specification, "encrypted" and "strongly encrypted"
+        raise BadZip(f"{_shown(name)} is encrypted; send a zip without a password")
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise BadZip(f"{_shown(name)} is compressed in a way that isn't read here; use deflate, as zip does")
+
+
+def _refuse_sizes(entries: dict[str, ZipInfo], allowed: int, room: int, max_file_bytes: int | None) -> None:
+    """Raise BadZip, TooLarge or OSError by what the entries say of their sizes."""
+    total = sum(entry.file_size for entry in entries.values())
+    _refuse_total(total, allowed)
+    if max_file_bytes is not None:
+        for name, entry in entries.items():
+            if entry.file_size > max_file_bytes:
+                raise TooLarge(
+                    f"{_shown(name)} has {entry.file_size} bytes, and {max_file_bytes} is the most here "
+                    "(--max-upload, CHACHAML_MAX_UPLOAD)"
+                )
+    if total > room:
+        raise OSError(errno.ENOSPC, "no room for what is in the zip")
+
+
+def _refuse_total(total: int, allowed: int) -> None:
+    if total > allowed:
+        raise BadZip(
+            f"it would take {total} bytes or more, over {MAX_RATIO} times its own size; "
+            "pack the run anew without compression (zip -0)"
+        )
+
+
+def _written(
+    archive: ZipFile, entries: dict[str, ZipInfo], folder: str, durability: Durability, allowed: int
+) -> dict[str, dict[str, Upload]]:
+    """Write each entry below `folder`, and sum it on the way. BadZip; OSError."""
+    runs: dict[str, dict[str, Upload]] = {}
+    folders = {""}
+    for name, entry in entries.items():
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            above = "/".join(parts[:depth])
+            if above not in folders:
+                os.mkdir(f"{folder}/{above}", FOLDER_MODE)
+                folders.add(above)
+        file = _write(archive, entry, f"{folder}/{name}", durability, allowed)
+        allowed -= file.size
+        runs.setdefault(parts[0], {})["/".join(parts[1:])] = file
+    for above in sorted(folders, key=len, reverse=True):
+        durability.sync_folder(f"{folder}/{above}")
+    return runs
+
+
+def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, allowed: int) -> Upload:
+    digest = hashlib.sha256()
+    size = 0
+    descriptor = os.open(path, _CREATE, FILE_MODE)
+    try:
+        with archive.open(entry) as source:
+            while chunk := source.read(_CHUNK_BYTES):
+                size += len(chunk)
+                _refuse_total(size, allowed)
+                digest.update(chunk)
+                write_all(descriptor, chunk)
+        if size != entry.file_size:
+            raise BadZip(f"{_shown(entry.filename)} has {size} bytes, and its entry speaks of {entry.file_size}")
+        written = _written_at(entry.extra)
+        if written is not None:
+            os.utime(descriptor, (written, written))
+        durability.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    return Upload(path, digest.hexdigest(), size)
+
+
+def _written_at(extra: bytes) -> int | None:
+    """When a file was last written, in seconds since 1970, where its entry says so in UTC; never in the future."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        if kind == 0x5455 and len(field) >= 5 and field[0] & 1:
+            (written,) = struct.unpack("<i", field[1:5])
+            return max(0, min(int(written), int(time.time())))
+    return None
+
+
+def _shown(name: str) -> str:
+    """A name for an error text: quoted, nothing unprintable in it, cut where it is long."""
+    return ascii(name) if not name.isprintable() else repr(name if len(name) <= 80 else name[:79] + "…")

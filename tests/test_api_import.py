@@ -1,0 +1,516 @@
+"""POST /api/w/import: a run comes out of a zip as it went in, grows, contradicts itself, and is refused when bent."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calls import LogRun, register, upload
+from conftest import opened, run_logger
+from flask import Flask
+from flask.testing import FlaskClient
+from snapshots import files_of
+from werkzeug.test import TestResponse
+from zips import POINT, meta, packed, run_files, upload_line
+
+from chachaml_lite.store import unpacking
+
+Packed = dict[str, bytes]
+
+
+def send(client: FlaskClient, body: bytes, **query: str) -> TestResponse:
+    return client.post("/api/w/import", query_string=query, data=body, content_type="application/zip")
+
+
+def taken(client: FlaskClient, body: bytes, **query: str) -> dict[str, list[str]]:
+    """What an import did, by kind, kinds without a run left out."""
+    answer = send(client, body, **query)
+    assert answer.status_code == 200, answer.text
+    done: dict[str, Any] = answer.get_json()
+    assert done.pop("ok") is True and done.keys() == {"imported", "updated", "unchanged"}
+    return {kind: ids for kind, ids in done.items() if ids}
+
+
+def refused(client: FlaskClient, body: bytes, status: int = 400, **query: str) -> str:
+    answer = send(client, body, **query)
+    assert (answer.status_code, answer.get_json().keys()) == (status, {"error", "detail"}), answer.text
+    detail: str = answer.get_json()["detail"]
+    assert detail.isprintable()
+    return detail
+
+
+def stored(folder: Path, run_id: str) -> Packed:
+    """The files of a run that mean something, by path."""
+    whole = {path: content for path, content in files_of(folder / "runs" / run_id).items() if content is not None}
+    whole.pop("summary.json", None)
+    return whole
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Any:
+    """A client of another store, the one that runs come from."""
+    with opened(tmp_path / "other") as app:
+        yield app.test_client()
+
+
+@pytest.fixture
+def other_data(tmp_path: Path) -> Path:
+    return tmp_path / "other"
+
+
+def zip_of(client: FlaskClient, run_id: str) -> bytes:
+    answer = client.get(f"/api/runs/{run_id}/download")
+    assert answer.status_code == 200
+    return bytes(answer.data)
+
+
+def full_run(client: FlaskClient, **fields: Any) -> str:
+    run_id = run_logger(client)(
+        name="naïve ☃",
+        tags={"author": "maria", "n": 1},
+        params={"lr": 0.01, "layers": [1, {"a": None}]},
+        metrics=[{"loss": "NaN", "step": 0}, {"loss": 0.5, "step": 1}, {"metrics": {"é": 1}, "timestamp": 5}],
+        artifacts={"model.pkl": b"bytes", "a:b/step?.pt": b"x" * 3_000_000, "Model.pkl": b"", "empty": b""},
+        **fields,
+    )
+    assert client.post(f"/api/note/{run_id}", json={"note": "*fine*"}).status_code == 200
+    assert client.post(f"/api/w/runs/{run_id}/datasets", json={"role": "train", "n_rows": 3}).status_code == 200
+    return run_id
+
+
+# -- there and back
+
+
+def test_a_run_arrives_byte_for_byte_and_again_is_unchanged(
+    client: FlaskClient, other: FlaskClient, data: Path, other_data: Path
+) -> None:
+    run_id = full_run(other, end="failed")
+    folder = other_data / "runs" / run_id
+    (folder / "mine").mkdir()
+    (folder / "mine" / "notes.txt").write_text("kept")
+    (folder / "metrics.jsonl.damaged").write_bytes(b"kept, too")
+    os.utime(folder / "metrics.jsonl", (1_700_000_001, 1_700_000_001))
+    body = zip_of(other, run_id)
+    assert taken(client, body) == {"imported": [run_id]}
+    assert stored(data, run_id) == stored(other_data, run_id)
+    assert (data / "runs" / run_id / "metrics.jsonl").stat().st_mtime == 1_700_000_001
+    shown = [each.get(f"/api/runs/{run_id}").get_json() for each in (client, other)]
+    assert [run.pop("last_write_time") > 0 for run in shown]
+    assert shown[0] == shown[1]
+    before = files_of(data)
+    assert taken(client, body) == {"unchanged": [run_id]}
+    assert files_of(data) == before
+    assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+def test_a_zip_may_hold_several_runs_and_be_compressed_and_all_is_refused_when_one_is(
+    client: FlaskClient, data: Path
+) -> None:
+    both = run_files("a") | run_files("b", parent_run_id="a")
+    before = files_of(data)
+    assert "run b" in refused(client, packed(both | {"b/params.json": b"{"}))
+    assert files_of(data) == before
+    assert taken(client, packed(both)) == {"imported": ["a", "b"]}
+    assert [child["id"] for child in client.get("/api/runs/a").get_json()["children"]] == ["b"]
+    one_more = run_files("c") | run_files("a", experiment="other")
+    before = files_of(data)
+    assert "run a: experiment is" in refused(client, packed(one_more), 409)
+    assert files_of(data) == before
+
+
+def test_what_has_a_dot_in_front_a_folder_and_a_summary_are_passed_over(client: FlaskClient, data: Path) -> None:
+    more = {
+        "__MACOSX/r/._meta.json": b"x",
+        "r/.DS_Store": b"x",
+        ".git/config": b"x",
+        "r/empty/": b"",
+        "r/.meta.json.tmp": b"x",
+        "r/summary.json": b'{"size": 62, "mtime_ns": 1, "metrics": {}}',
+    }
+    assert taken(client, packed(more | run_files())) == {"imported": ["r"]}
+    assert set(stored(data, "r")) == {path.partition("/")[2] for path in run_files()}
+    assert client.get("/api/runs/r").get_json()["metrics"] == {"loss": 0.5}
+
+
+# -- growing
+
+
+def test_a_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_import(
+    client: FlaskClient, other: FlaskClient, data: Path, other_data: Path
+) -> None:
+    run_id = full_run(other)
+    zips = [zip_of(other, run_id)]
+    base = f"/api/w/runs/{run_id}"
+    writes: list[Callable[[], object]] = [
+        lambda: other.post(f"{base}/metrics", json={"loss": 0.4, "new": 1, "step": 2}),
+        lambda: other.post(f"{base}/params", json={"epochs": 3}),
+        lambda: upload(other, run_id, "model.pkl", b"better", overwrite="true"),
+        lambda: upload(other, run_id, "deep/new.bin", b"new"),
+        lambda: other.post(f"{base}/tags", json={"host": "gpu-1"}),
+        lambda: (other_data / "runs" / run_id / "mine.txt").write_text("mine"),
+        lambda: other.post(f"{base}/end", json={"status": "failed", "error": "boom"}),
+    ]
+    for write in writes:
+        write()
+        zips.append(zip_of(other, run_id))
+    assert taken(client, zips[0]) == {"imported": [run_id]}
+    for body in zips[1:]:
+        client.get("/api/runs")  # the list is known, and must hear of each change
+        assert taken(client, body) == {"updated": [run_id]}
+        assert taken(client, body) == {"unchanged": [run_id]}
+    assert stored(data, run_id) == stored(other_data, run_id)
+    before = files_of(data)
+    for body in zips:  # an older copy takes nothing back
+        assert taken(client, body) == {"unchanged": [run_id]}
+    assert files_of(data) == before
+    (listed,) = client.get("/api/runs").get_json()
+    assert (listed["status"], listed["metrics"]["loss"], listed["params"]["epochs"]) == ("failed", 0.4, 3)
+    series = client.get(f"/api/runs/{run_id}/metrics").get_json()
+    assert (series["loss"]["total"], series["new"]["total"]) == (3, 1)
+    assert client.get(f"/api/artifacts/{run_id}/model.pkl/download").data == b"better"
+
+
+def test_a_run_is_logged_to_here_after_its_import(client: FlaskClient) -> None:
+    running: dict[str, Any] = {"status": "running", "end_time": None}
+    assert taken(client, packed(run_files(**running))) == {"imported": ["r"]}
+    assert client.post("/api/w/runs/r/metrics", json={"loss": 0.4, "step": 2}).status_code == 200
+    assert upload(client, "r", "n", b"new") == 200
+    longer = run_files(**running) | {"r/metrics.jsonl": POINT * 3}
+    assert "line 2 of metrics.jsonl" in refused(client, packed(longer), 409)
+    assert taken(client, packed(run_files(**running))) == {"unchanged": ["r"]}
+    assert client.post("/api/w/runs/r/end").status_code == 200
+    assert "status is" in refused(client, packed(run_files(status="failed")), 409)
+
+
+def test_bytes_that_are_here_may_be_left_out(client: FlaskClient) -> None:
+    thin = run_files()
+    del thin["r/blobs/m"]
+    assert "artifact 'm'" in refused(client, packed(thin))
+    assert taken(client, packed(run_files())) == {"imported": ["r"]}
+    assert taken(client, packed(thin)) == {"unchanged": ["r"]}
+    thin["r/artifacts.jsonl"] += upload_line("n", b"new")
+    assert "artifact 'n'" in refused(client, packed(thin))
+    thin["r/blobs/n"] = b"new"
+    assert taken(client, packed(thin)) == {"updated": ["r"]}
+    only = {"r/meta.json": thin["r/meta.json"]}
+    assert taken(client, packed(only)) == {"unchanged": ["r"]}
+
+
+def test_what_is_added_here_stays(client: FlaskClient) -> None:
+    sent = run_files(tags={"a": 1})
+    taken(client, packed(sent))
+    client.post("/api/w/runs/r/tags", json={"b": 2})
+    client.post("/api/w/runs/r/note", json={"note": "ours"})
+    client.post("/api/w/runs/r/datasets", json={"role": "train"})
+    assert taken(client, packed(sent)) == {"unchanged": ["r"]}
+    sent["r/meta.json"] = meta(tags={"a": 1, "c": 3}, datasets=[{"role": "test"}])
+    assert taken(client, packed(sent)) == {"updated": ["r"]}
+    run = client.get("/api/runs/r").get_json()
+    assert (run["tags"], run["note"]) == ({"a": 1, "b": 2, "c": 3}, "ours")
+    assert run["datasets"] == [{"role": "train"}, {"role": "test"}]
+
+
+CONTRADICTIONS: list[tuple[str, Packed, str]] = [
+    ("experiment", {"r/meta.json": meta(experiment="other")}, "experiment is"),
+    ("name", {"r/meta.json": meta(name="other")}, "name is"),
+    ("start", {"r/meta.json": meta(start_time=5)}, "start_time is"),
+    ("parent", {"r/meta.json": meta(parent_run_id="p")}, "parent_run_id is"),
+    ("status", {"r/meta.json": meta(status="failed")}, "status is"),
+    ("end", {"r/meta.json": meta(end_time=1_763_884_900_001)}, "end_time is"),
+    ("error", {"r/meta.json": meta(error="boom")}, "error is"),
+    ("param", {"r/params.json": b'{"lr": 0.2}'}, "param 'lr' is 0.1 here and 0.2 in the zip"),
+    ("type of a param", {"r/params.json": b'{"lr": "0.1"}'}, "param 'lr'"),
+    ("point", {"r/metrics.jsonl": POINT.replace(b"0.5", b"0.6") + POINT}, "line 1 of metrics.jsonl"),
+    ("artifact", {"r/artifacts.jsonl": upload_line("m", b"other"), "r/blobs/m": b"other"}, "artifact 'm'"),
+    (
+        "a folder for an artifact",
+        {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n/m", b"x"), "r/blobs/n/m": b"x"},
+        "artifact 'n/m' can't exist beside 'n'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "text"), [case[1:] for case in CONTRADICTIONS], ids=[c[0] for c in CONTRADICTIONS])
+def test_a_contradiction_is_409_by_name_and_nothing_is_stored(
+    client: FlaskClient, data: Path, changed: Packed, text: str
+) -> None:
+    base = run_files()
+    base["r/artifacts.jsonl"] += upload_line("n", b"n")
+    base["r/blobs/n"] = b"n"
+    taken(client, packed(base))
+    before = files_of(data)
+    sent = packed(run_files("new") | run_files() | changed)
+    for query in ({}, {"overwrite": "true"}):
+        assert text in refused(client, sent, 409, **query)
+        assert files_of(data) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"r/meta.json": meta(tags={"a": 2})}, "tag 'a' is 1 here and 2 in the zip"),
+        ({"r/meta.json": meta(note="theirs", tags={"a": 1})}, "the note is"),
+        ({"r/meta.json": meta(mine="theirs", tags={"a": 1})}, "'mine' in meta.json"),
+        ({"r/mine.txt": b"theirs"}, "the file 'mine.txt'"),
+    ],
+)
+def test_what_may_change_is_replaced_only_when_asked_for(
+    client: FlaskClient, data: Path, changed: Packed, text: str
+) -> None:
+    first = run_files(tags={"a": 1}, note="ours", mine="ours") | {"r/mine.txt": b"ours"}
+    taken(client, packed(first))
+    before = files_of(data)
+    detail = refused(client, packed(first | changed), 409)
+    assert text in detail and "overwrite=true" in detail
+    assert files_of(data) == before
+    assert taken(client, packed(first | changed), overwrite="true") == {"updated": ["r"]}
+    ((path, content),) = changed.items()
+    if path != "r/meta.json":
+        assert (data / "runs" / path).read_bytes() == content
+    else:
+        held = json.loads((data / "runs" / path).read_bytes())
+        assert "theirs" in (held.get("note"), held.get("mine")) or held["tags"] == {"a": 2}
+
+
+def test_bytes_that_a_model_is_pinned_to_are_not_replaced(client: FlaskClient, data: Path) -> None:
+    sent = {path: content.replace(b'"m"', b'"a"') for path, content in run_files().items() if "blobs" not in path}
+    sent["r/blobs/a"] = b"bytes"
+    taken(client, packed(sent))
+    register(client, "r")
+    before = files_of(data)
+    sent["r/artifacts.jsonl"] += upload_line("a", b"better", 2)
+    assert "version 1 of the model 'iris'" in refused(client, packed(sent | {"r/blobs/a": b"better"}), 409)
+    assert files_of(data) == before
+
+
+def test_a_damaged_run_and_what_is_no_run_are_not_touched(client: FlaskClient, data: Path) -> None:
+    for name in ("damaged", "params"):
+        taken(client, packed(run_files(name)))
+    (data / "runs" / "damaged" / "meta.json").write_text("{")
+    (data / "runs" / "params" / "params.json").write_text("{")
+    (data / "runs" / "file").write_text("")
+    before = files_of(data)
+    for name in ("damaged", "params", "file", "DAMAGED"):
+        refused(client, packed(run_files("new") | run_files(name)), 409)
+        assert files_of(data) == before
+
+
+# -- what is no run
+
+
+BROKEN: list[tuple[str, Packed, str]] = [
+    ("no meta", {"r/params.json": b"{}"}, "no meta.json"),
+    ("meta is no JSON", {"r/meta.json": b"{"}, "meta.json is not JSON"),
+    ("meta is a list", {"r/meta.json": b"[]"}, "meta.json holds no JSON object"),
+    ("meta without a start", {"r/meta.json": meta(start_time=None)}, "start_time"),
+    ("a start in the year 10000", {"r/meta.json": meta(start_time=253402300800000)}, "start_time"),
+    ("a status of its own", {"r/meta.json": meta(status="done")}, "status"),
+    ("an empty experiment", {"r/meta.json": meta(experiment="")}, "experiment is empty"),
+    ("a tag that is a list", {"r/meta.json": meta(tags={"a": []})}, "tag 'a'"),
+    ("a tag that is null", {"r/meta.json": meta(tags={"a": None})}, "tag"),
+    ("a parent elsewhere", {"r/meta.json": meta(parent_run_id="../x")}, "parent_run_id"),
+    ("a data set that is text", {"r/meta.json": meta(datasets=["x"])}, "data set"),
+    ("running with an end", {"r/meta.json": meta(status="running")}, "end_time"),
+    ("params are a list", {"r/params.json": b"[]"}, "params.json holds no JSON object"),
+    ("a param without a name", {"r/params.json": b'{"": 1}'}, "param is empty"),
+    ("a line that is no point", {"r/metrics.jsonl": POINT + b"{}\n" + POINT}, "line 2 of metrics.jsonl is no point"),
+    ("a torn line in the middle", {"r/metrics.jsonl": POINT[:9] + b"\n" + POINT}, "line 1 of metrics.jsonl"),
+    ("a metric without a name", {"r/metrics.jsonl": POINT.replace(b"loss", b"")}, "metric is empty"),
+    ("an upload that is none", {"r/artifacts.jsonl": b"{}\n"}, "line 1 of artifacts.jsonl is no upload"),
+    ("an upload elsewhere", {"r/artifacts.jsonl": upload_line("../m", b"bytes")}, "line 1 of artifacts.jsonl"),
+    ("a sum that is none", {"r/artifacts.jsonl": upload_line("m", b"bytes", sha256="x")}, "line 1 of artifacts.jsonl"),
+    ("other bytes", {"r/blobs/m": b"bytez"}, "artifact 'm' has 5 bytes of sha256"),
+    ("bytes missing", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n", b"")}, "artifact 'n'"),
+    ("overlap", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("m/n", b"")}, "a folder of the other"),
+    ("a name of ours in capitals", {"r/Params.JSON": b"{"}, "nothing but case"),
+    ("an id with a space", {"a b/meta.json": meta()}, "'a b' can't be a run's id"),
+    ("an id of a device", {"nul/meta.json": meta()}, "'nul' can't be a run's id"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "text"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+def test_what_is_no_sound_run_is_400(client: FlaskClient, data: Path, changed: Packed, text: str) -> None:
+    before = files_of(data)
+    sent = changed if text == "no meta.json" else run_files() | changed
+    assert text in refused(client, packed(sent))
+    assert files_of(data) == before
+
+
+def test_a_torn_last_line_is_taken_as_it_is_and_may_go_on(client: FlaskClient, data: Path) -> None:
+    sent = run_files() | {
+        "r/metrics.jsonl": POINT + POINT[:20],
+        "r/artifacts.jsonl": upload_line("m", b"bytes") + b'{"na',
+    }
+    assert taken(client, packed(sent)) == {"imported": ["r"]}
+    assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT[:20]
+    longer = run_files() | {"r/metrics.jsonl": POINT + POINT}
+    assert "artifacts.jsonl has 1 damaged line" in refused(client, packed(longer), 409)
+    (data / "runs/r/artifacts.jsonl").write_bytes(upload_line("m", b"bytes"))
+    assert taken(client, packed(longer)) == {"updated": ["r"]}
+    assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT
+
+
+# -- what is no zip that is unpacked
+
+
+def entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
+    """A good run's zip with one entry more."""
+    made = io.BytesIO(packed(run_files()))
+    with zipfile.ZipFile(made, "a") as archive:
+        info = zipfile.ZipInfo("placeholder")
+        info.filename = info.orig_filename = name
+        info.external_attr, info.create_system = mode << 16, system
+        archive.writestr(info, content)
+        info.flag_bits |= flags
+    return made.getvalue()
+
+
+def twice() -> bytes:
+    made = io.BytesIO(packed(run_files()))
+    with zipfile.ZipFile(made, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("r/meta.json", meta(experiment="two"))
+    return made.getvalue()
+
+
+def patched(old: bytes, new: bytes) -> bytes:
+    """A good run's zip, not compressed, with these bytes of it replaced by others of the same length, everywhere."""
+    whole = packed(run_files(), zipfile.ZIP_STORED)
+    assert whole.count(old) and len(old) == len(new)
+    return whole.replace(old, new)
+
+
+def speaks_of(size: int) -> bytes:
+    """A zip whose central directory tells another size of the last file."""
+    whole = bytearray(packed(run_files(), zipfile.ZIP_STORED))
+    at = whole.rindex(b"PK\x01\x02")
+    whole[at + 24 : at + 28] = struct.pack("<I", size)
+    return bytes(whole)
+
+
+def overlapping(count: int) -> bytes:
+    """A zip of many entries, all of which are the same megabytes."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("r/meta.json", meta())
+        archive.writestr("r/a000000", bytes(8_000_000))
+        first = archive.getinfo("r/a000000")
+        for number in range(1, count):
+            copy = zipfile.ZipInfo(f"r/a{number:06}")
+            for field in ("header_offset", "CRC", "compress_size", "file_size", "compress_type", "flag_bits"):
+                setattr(copy, field, getattr(first, field))
+            archive.filelist.append(copy)
+    return made.getvalue()
+
+
+HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
+    ("nothing", lambda: b"", "no zip"),
+    ("text", lambda: b"x" * 5000, "no zip"),
+    ("an empty zip", lambda: packed({}), "no run"),
+    ("the first half", lambda: packed(run_files())[:500], "no zip"),
+    ("the second half", lambda: packed(run_files())[500:], "no zip|damaged"),
+    ("up", lambda: entry("r/../../x"), "segment"),
+    ("up at the start", lambda: entry("../x"), "segment"),
+    ("up and hidden", lambda: entry("r/.x/../../y"), "segment"),
+    ("up in a folder's name", lambda: entry("../"), "segment"),
+    ("the root", lambda: entry("/etc/x"), "not relative"),
+    ("nothing but the root", lambda: entry("/"), "not relative"),
+    ("a drive", lambda: entry("C:/x"), "not relative"),
+    ("a drive's folder", lambda: entry("c:x"), "not relative"),
+    ("backslashes", lambda: entry("r\\x"), "backslash"),
+    ("backslashes up", lambda: entry("..\\x"), "backslash"),
+    ("two slashes", lambda: entry("r//x"), "segment"),
+    ("a dot", lambda: entry("r/./x"), "segment"),
+    ("a NUL", lambda: entry("r/x\0.txt"), "control"),
+    ("a line end", lambda: entry("r/x\ny"), "control"),
+    ("a long segment", lambda: entry("r/" + "x" * 256), "too long"),
+    ("a long path", lambda: entry("r/" + "x/" * 500 + "y"), "too long"),
+    ("in no folder", lambda: entry("x"), "in no folder"),
+    ("a link", lambda: entry("r/x", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "special"),
+    ("a link to a run", lambda: entry("s", b"r", mode=stat.S_IFLNK | 0o777), "special"),
+    ("a pipe", lambda: entry("r/x", mode=stat.S_IFIFO | 0o644), "special"),
+    ("a device", lambda: entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
+    ("a socket", lambda: entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
+    ("encrypted", lambda: entry("r/x", flags=1), "encrypted"),
+    ("another compression", lambda: packed(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
+    ("and another", lambda: packed(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
+    ("a name twice", twice, "twice"),
+    ("names that differ in case", lambda: entry("r/Blobs/x"), "nothing but case"),
+    ("ids that differ in case", lambda: entry("R/meta.json"), "nothing but case"),
+    ("names that differ in normalisation", lambda: packed(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
+    ("a file that is a folder", lambda: entry("r/meta.json/x"), "is a file in it"),
+    ("a run that is a file", lambda: entry("r"), "in no folder"),
+    ("a bit that fell over", lambda: patched(b'"iris"', b'"irix"'), "damaged"),
+    ("a header with another name", lambda: patched(b"\0r/params.json{", b"\0r/params.jsoN{"), "damaged"),
+    ("fewer bytes than told", lambda: speaks_of(500), "damaged|bytes"),
+    ("more bytes than told", lambda: speaks_of(2), "damaged|bytes"),
+    ("gigabytes, as told", lambda: speaks_of(0xFFFFFFF0), "200 times"),
+    ("a bomb", lambda: packed(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
+    ("entries that share their bytes", lambda: overlapping(20), "200 times|verlap"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+def test_a_hostile_zip_is_400_and_leaves_nothing(
+    client: FlaskClient, data: Path, tmp_path: Path, make: Callable[[], bytes], text: str
+) -> None:
+    before, around = files_of(data), set(os.listdir(tmp_path))
+    detail = refused(client, make())
+    assert any(each in detail for each in text.split("|")), detail
+    assert files_of(data) == before
+    assert set(os.listdir(tmp_path)) == around
+
+
+def test_there_are_limits_for_entries_their_list_and_what_comes_out(
+    client: FlaskClient, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_of(data)
+    good = packed(run_files())
+    with monkeypatch.context() as small:
+        small.setattr(unpacking, "MAX_ENTRIES", 4)
+        assert "5 entries; 4 is the most" in refused(client, good)
+    with monkeypatch.context() as small:
+        small.setattr(unpacking, "MAX_DIRECTORY_BYTES", 100)
+        assert "list of names" in refused(client, good)
+    with monkeypatch.context() as small:
+        small.setattr(unpacking, "FREE_BYTES", 10)
+        small.setattr(unpacking, "MAX_RATIO", 0)
+        assert "times its own size" in refused(client, good)
+    assert files_of(data) == before
+    assert taken(client, good) == {"imported": ["r"]}
+
+
+def test_a_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
+    client = make_app(max_upload_bytes=5000).test_client()
+    body = packed(run_files() | {"r/large": b"x" * 5001})
+    assert "'r/large' has 5001 bytes, and 5000 is the most" in refused(client, body, 413)
+    assert taken(client, packed(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
+    assert os.listdir(data / "runs/.incoming") == []
+
+
+def test_a_list_of_names_that_lies_about_its_length_costs_no_memory(client: FlaskClient) -> None:
+    whole = bytearray(packed(run_files()) + bytes(50_000_000))
+    end = packed(run_files())[-22:]
+    whole[-22:] = end[:12] + struct.pack("<II", 49_000_000, 1_000_000) + end[20:]
+    assert "list of names has" in refused(client, bytes(whole))
+
+
+def test_zips_that_were_bent_at_any_byte_are_taken_or_refused(client: FlaskClient, data: Path, log_run: LogRun) -> None:
+    """No 5xx, nothing left behind, and whatever is taken is a sound run."""
+    good = packed({path: content for path, content in run_files().items() if "params" not in path})
+    for at in range(len(good)):
+        bent = bytearray(good)
+        bent[at] ^= 0x41
+        answer = send(client, bytes(bent))
+        assert answer.status_code in (200, 400, 409), (at, answer.text)
+        if answer.status_code != 200:
+            assert answer.get_json()["detail"].isprintable()
+    assert os.listdir(data / "runs/.incoming") == []
+    assert client.get("/api/health").get_json()["damaged"] == 0
