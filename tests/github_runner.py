@@ -69,9 +69,9 @@ class Job:
         for each in (self.workspace, self.temp, self._files):
             each.mkdir(parents=True)
         self.root = root
-        self._uses = dict(uses or {})
+        self.uses = dict(uses or {})
         self._machine = dict(shell_variables or {})
-        self.github = {
+        self.github: dict[str, Any] = {
             "job": "train",
             "run_id": "1234567890",
             "run_attempt": "1",
@@ -164,7 +164,7 @@ class Job:
         ours = _OURS.match(uses)
         if ours:
             return self._composite(name, self.root / ours["path"], given, env)
-        stand = self._uses.get(uses.partition("@")[0])
+        stand = self.uses.get(uses.partition("@")[0])
         assert stand, f"{uses} is not to be run here; hand in what stands for it"
         try:
             return Step(name, "success", "", stand(given))
@@ -252,7 +252,7 @@ class Job:
             **machine,
             "PATH": path,
             "CI": "true",
-            **{f"GITHUB_{key.upper()}": value for key, value in self.github.items()},
+            **{f"GITHUB_{key.upper()}": value for key, value in self.github.items() if isinstance(value, str)},
             **{f"GITHUB_{key.upper()}": str(files[key]) for key in ("env", "output", "path", "step_summary")},
             "GITHUB_ACTIONS": "true",
             "GITHUB_WORKSPACE": str(self.workspace),

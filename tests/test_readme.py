@@ -13,29 +13,35 @@ import click
 import pytest
 import requests
 from flask.testing import FlaskClient
-from scripts import DOCUMENTED_HOST, for_host, run_bash, run_python
+from readme import README, ROOT, all_blocks
+from scripts import DOCUMENTED_HOST, for_host, run_bash
 from servers import Running, running
 
 from chachaml_lite.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-#: Language and content of each fenced block.
-BLOCKS = re.findall(r"^```(.*)\n([\s\S]*?)^```$", README, re.MULTILINE)
 MODEL = b"any file will do\n"
 SERVE = main.commands["serve"]
+#: Sections of which the blocks don't go on where those of others stopped: what they are, to the tests that run them.
+SECTIONS_OF_THEIR_OWN = {
+    "From Python": "client",  # test_readme_clients
+    "From shell scripts": "recipe",
+    "In GitHub Actions": "workflow",  # test_action_workflows, test_action_readme
+    "In a container": "workflow",
+}
 
 
-def kind(language: str, code: str) -> str:
-    """What a block is to this test: each kind is run, or checked, in its own way. KeyError for any other."""
+def kind(section: str, language: str, code: str) -> str:
+    """What a block is to tests: each kind is run, or checked, in its own way. KeyError for any other."""
+    if section in SECTIONS_OF_THEIR_OWN:
+        return SECTIONS_OF_THEIR_OWN[section]
     if language == "bash":
         commands = {line.partition(" ")[0] for line in code.splitlines()}
         return "make" if commands == {"make"} else "install" if "pip" in commands else "curl"
-    return {"python": "python", "text": "tree"}[language]
+    return {"text": "tree"}[language]
 
 
 def blocks(wanted: str) -> list[str]:
-    return [code for language, code in BLOCKS if kind(language, code) == wanted]
+    return [code for section, language, code in all_blocks() if kind(section, language, code) == wanted]
 
 
 def table(head: str) -> list[list[str]]:
@@ -58,8 +64,9 @@ def read(server: Running, path: str) -> Any:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    assert README.count("```") == 2 * len(BLOCKS)
-    assert {kind(language, code) for language, code in BLOCKS} == {"make", "curl", "python", "tree", "install"}
+    assert README.count("```") == 2 * len(all_blocks())
+    kinds = {kind(*block) for block in all_blocks()}
+    assert kinds == {"make", "curl", "tree", "install", *SECTIONS_OF_THEIR_OWN.values()}
 
 
 def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
@@ -100,18 +107,6 @@ def test_the_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
     assert f'href="/runs/{run["id"]}"' in requests.get(f"{server.url}/runs", timeout=60).text
     page = requests.get(f"{server.url}/runs/{run['id']}", timeout=60).text
     assert all(word in page for word in ("lr", "0.01", "loss", "0.7", "model.pkl"))
-
-
-def test_the_python_block_logs_a_run(server: Running, tmp_path: Path) -> None:
-    (code,) = blocks("python")
-    assert run_python(for_host(code, server.url), tmp_path) == ""
-    (run,) = read(server, "/api/runs")
-    assert (run["experiment"], run["name"], run["status"]) == ("iris", "from-python", "completed")
-    assert run["tags"] == {"author": "maria"}
-    assert run["params"] == {"lr": 0.01, "epochs": 100}
-    assert run["metrics"] == {"loss": 0.01, "accuracy": 0.995}
-    series = read(server, f"/api/runs/{run['id']}/metrics")
-    assert [point["step"] for point in series["loss"]["points"]] == list(range(100))
 
 
 def test_each_make_target_of_the_readme_is_one() -> None:

@@ -1,0 +1,45 @@
+"""What actions/upload-artifact does with a folder: what it leaves out, what it refuses, and what the zip holds."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_REFUSED_IN_PATHS = re.compile(r'[":<>|*?\r\n]')
+_REFUSED_IN_NAMES = re.compile(r'[":<>|*?\r\n\\/]')
+
+
+class Artifacts:
+    """The artifacts of a workflow's run, as zip files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+
+    def upload(self, inputs: Mapping[str, str]) -> dict[str, str]:
+        """Do it. AssertionError where GitHub would refuse."""
+        name, pattern = inputs["name"], Path(inputs["path"])
+        assert name and not _REFUSED_IN_NAMES.search(name), f"GitHub refuses an artifact of the name {name!r}"
+        # The zip's root is what stands before the first wildcard; without one, the folder itself.
+        fixed = [part for part in pattern.parts if "*" not in part]
+        root = Path(*fixed)
+        found = list(root.glob(pattern.name)) if len(fixed) < len(pattern.parts) else [root]
+        files = [file for each in found for file in ([each] if each.is_file() else each.rglob("*")) if file.is_file()]
+        assert files, f"there is nothing at {pattern}"
+        with zipfile.ZipFile(self._folder / f"{name}.zip", "x") as archive:  # a name can be used once
+            for file in files:
+                path = file.relative_to(root)
+                if not any(part.startswith(".") for part in path.parts):
+                    assert not _REFUSED_IN_PATHS.search(str(path)), f"GitHub refuses {path}"
+                    archive.write(file, path)
+        return {}
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self._folder.iterdir())
+
+    def unzip(self, name: str, into: Path) -> None:
+        """What a person does with the zip, or `gh run download -n NAME -D FOLDER` for them."""
+        with zipfile.ZipFile(self._folder / f"{name}.zip") as archive:
+            archive.extractall(into)

@@ -1,0 +1,209 @@
+"""What the README says of the actions: its examples run as they stand, and its tables say what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import opened
+from github_artifacts import Artifacts
+from github_runner import ROOT, Job
+from readme import README, blocks
+
+NewJob = Callable[..., Job]
+Tool = Callable[[str], str]
+SECTION = "In GitHub Actions"
+
+#: What a user's training may look like; its second metric has a baseline in the example.
+TRAIN = """#!/bin/sh
+log() { curl -fsS "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/$1" -H 'Content-Type: application/json' -d "$2"; }
+log params "{\\"lr\\":$LR}"
+log metrics "{\\"accuracy\\":${ACCURACY:-0.95},\\"loss\\":0.25}"
+"""
+#: As much of GitHub's own program as the examples use, on the files of a folder.
+GH = """#!/bin/bash
+echo "$@" >>"$FAKE/called"
+case "$1 $2" in
+  "run list") [ ! -d "$FAKE/runs/1" ] || echo 1;;
+  "run download")
+    [ "$4" = --pattern ] && pattern=$5 || pattern='*'
+    folder=${@: -1} found=
+    for zip in "$FAKE/runs/$3/"*.zip; do
+      name=$(basename "$zip" .zip)
+      if [[ $name == $pattern ]]; then mkdir -p "$folder/$name"; unzip -q "$zip" -d "$folder/$name"; found=1; fi
+    done
+    [ -n "$found" ] || { echo "no artifact matches" >&2; exit 1; };;
+  "api -X") echo 7;;
+  "pr comment")
+    case "$*" in *--edit-last*) [ -f "$FAKE/comment" ] || exit 1;; esac
+    cat "${@: -1}" >"$FAKE/comment";;
+  *) exit 99;;
+esac
+"""
+
+
+def example(word: str) -> Any:
+    """The one example in which a word stands."""
+    (found,) = [block for block in blocks("yaml", SECTION) if word in block]
+    return yaml.safe_load(found)
+
+
+@pytest.fixture
+def github(tmp_path: Path) -> Path:
+    """The folder of what GitHub keeps: artifacts in runs/ID, and a comment."""
+    folder = tmp_path / "github"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "runs").mkdir()
+    (folder / "bin" / "gh").write_text(GH)
+    (folder / "bin" / "gh").chmod(0o755)
+    return folder
+
+
+def user_job(new: NewJob, github: Path, machine_path: str, artifacts: Artifacts, **settings: Any) -> Job:
+    """A job of a user's, whose checkout has a train.sh."""
+    variables = {"FAKE": str(github), "PATH": f"{github / 'bin'}:{machine_path}"}
+    job = new(shell_variables={**variables, **settings.pop("shell_variables", {})}, **settings)
+
+    def check_out(inputs: Mapping[str, str]) -> dict[str, str]:
+        (job.workspace / "train.sh").write_text(TRAIN)
+        (job.workspace / "train.sh").chmod(0o755)
+        return {}
+
+    job.uses = {"actions/checkout": check_out, "actions/upload-artifact": artifacts.upload}
+    return job
+
+
+@pytest.fixture
+def machine_path(tool: Tool) -> str:
+    for name in ("bash", "curl", "jq", "unzip", "iconv"):
+        tool(name)
+    return os.environ["PATH"]
+
+
+def test_the_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
+    github_job: NewJob, github: Path, machine_path: str, data: Path
+) -> None:
+    artifacts = Artifacts(github / "runs" / "1234567890")
+    workflow = example("matrix:\n")["jobs"]["train"]
+    names = []
+    for lr in workflow["strategy"]["matrix"]["lr"]:
+        job = user_job(github_job, github, machine_path, artifacts, matrix={"lr": lr})
+        job.run(workflow["steps"])
+        assert job.status == "success", job.log
+        assert [text.partition(":")[0] for text in job.said("notice")] == ["loss<=baseline*1.02"]
+        assert "### Checks" in job.summaries[0]
+        names.append(job.outputs("tracker")["run-id"])
+    assert artifacts.names() == sorted(names)
+    (command,) = re.findall(r"`gh run download 1234567890 -n (\S+) -D artifacts/runs`", README)
+    assert command in names
+    for name in names:
+        artifacts.unzip(name, data / "runs")
+    with opened(data) as app:
+        listed = app.test_client().get("/api/runs").get_json()
+    assert {run["id"]: (run["status"], run["params"]) for run in listed} == {
+        name: ("completed", {"lr": float(name.rpartition("-")[2])}) for name in names
+    }
+
+
+def test_the_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_matrix(
+    github_job: NewJob, github: Path, machine_path: str
+) -> None:
+    workflow = example("matrix:\n")["jobs"]["train"]["steps"]
+    place = next(number for number, step in enumerate(workflow) if step.get("id") == "tracker") + 1
+    steps = [*workflow[:place], *example("gh run list"), *workflow[place:]]
+    steps[-2] = {**steps[-2], "with": {"checks": "accuracy>=baseline-0.01"}}
+    jobs: list[tuple[Job, Artifacts]] = []
+    for number, lr, accuracy in (
+        ("1", "0.1", "0.95"),
+        ("1", "0.01", "0.5"),
+        ("2", "0.1", "0.93"),
+        ("2", "0.01", "0.6"),
+    ):
+        folder = github / "runs" / number
+        artifacts = Artifacts(folder) if not folder.exists() else jobs[-1][1]
+        settings = {"matrix": {"lr": lr}, "variables": {"run_id": number}, "shell_variables": {"ACCURACY": accuracy}}
+        job = user_job(github_job, github, machine_path, artifacts, **settings)
+        job.run(steps)
+        jobs.append((job, artifacts))
+    # Without what main has logged there is nothing to compare with; then each job has that of its own lr.
+    assert [job.said("notice") != [] for job, _ in jobs] == [True, True, False, False]
+    assert [job.said("error") for job, _ in jobs] == [
+        [],
+        [],
+        ["accuracy>=baseline-0.01: accuracy is 0.93, threshold 0.94"],
+        [],
+    ]
+
+
+def test_the_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
+    github_job: NewJob, github: Path, machine_path: str
+) -> None:
+    artifacts = Artifacts(github / "runs" / "5")
+    job = user_job(github_job, github, machine_path, artifacts, variables={"run_id": "5"})
+    hostile = "@maria <img src=x> [a](https://evil.example) $(touch pwned)"
+    job.run(
+        [
+            {"id": "tracker", "uses": "./", "with": {"experiment": hostile, "name": hostile}},
+            {"uses": "./finish"},
+            {
+                "uses": "actions/upload-artifact@v7",
+                "with": {
+                    "name": "${{ steps.tracker.outputs.run-id }}",
+                    "path": "${{ steps.tracker.outputs.data }}/runs/${{ steps.tracker.outputs.run-id }}*",
+                },
+            },
+        ]
+    )
+    steps = example("workflow_run:\n")["jobs"]["comment"]["steps"]
+    event = {
+        "workflow_run": {"id": "5", "head_branch": "x; touch pwned", "head_repository": {"owner": {"login": "eve"}}}
+    }
+    for _ in range(2):  # the second time its own comment is changed
+        commenting = user_job(github_job, github, machine_path, artifacts)
+        commenting.github["event"] = event
+        commenting.run(steps)
+        assert commenting.status == "success", commenting.log
+        assert not (commenting.workspace / "pwned").exists()
+    called = (github / "called").read_text().splitlines()
+    assert [line.partition(" --")[0].split(" -f")[0] for line in called] == [
+        "api -X GET repos/maria/iris/pulls",
+        "run download 5",
+        "pr comment 7",
+        "pr comment 7",
+        "api -X GET repos/maria/iris/pulls",
+        "run download 5",
+        "pr comment 7",
+    ]
+    assert "head=eve:x; touch pwned" in called[0]
+    comment = (github / "comment").read_text()
+    assert f"`{hostile}`" in comment
+    assert hostile not in re.sub(r"`[^`]*`", "", comment)
+
+
+def test_the_inputs_and_outputs_in_the_tables_are_those_of_the_actions() -> None:
+    start, finish = (yaml.safe_load((ROOT / path).read_text()) for path in ("action.yml", "finish/action.yml"))
+    for head, part in (("input", "inputs"), ("output", "outputs")):
+        (rows,) = re.findall(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", README, re.MULTILINE)
+        named = [(name, bool(of)) for row in rows.splitlines() for name, of in _names(row.split("|")[1])]
+        assert named == [(name, False) for name in start[part]] + [(name, True) for name in finish[part]]
+    for action in (start, finish):
+        assert all(each["description"] for part in ("inputs", "outputs") for each in action[part].values())
+
+
+def _names(cell: str) -> list[tuple[str, str]]:
+    of = "(finish)" if "(finish)" in cell else ""
+    return [(name, of) for name in re.findall(r"`([\w-]+)`", cell)]
+
+
+def test_the_run_id_in_the_readme_is_what_the_action_makes(github_job: NewJob) -> None:
+    job = github_job(matrix={"lr": "0.1"})
+    job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- uses: ./finish")
+    run = job.outputs("tracker")["run-id"]
+    assert run in README
+    assert json.loads(Path(job.outputs("tracker")["data"], "runs", run, "meta.json").read_text())["id"] == run

@@ -1,0 +1,218 @@
+"""The README's clients and recipes: each runs as a reader runs it, and what it has logged is read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from readme import blocks
+from scripts import for_host, run_bash, run_python
+from servers import Running, environment
+
+Tool = Callable[[str], str]
+
+
+def read(server: Running, path: str) -> Any:
+    answer = requests.get(server.url + path, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def points(server: Running, run: str, key: str) -> list[tuple[int, float]]:
+    series = read(server, f"/api/runs/{run}/metrics?key={key}").get(key, {"points": []})
+    return [(point["step"], point["value"]) for point in series["points"]]
+
+
+# -- clients
+
+
+def run_program(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
+def test_a_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
+    (code,) = blocks(language, "From Python")
+    script = for_host(code, server.url)
+    if language == "python":
+        assert run_python(script, tmp_path) == ""
+    elif language == "bash":
+        for name in ("bash", "curl", "bc"):
+            tool(name)
+        run_bash(script, tmp_path)
+    else:
+        command = ["go", "run"] if language == "go" else ["node"]
+        (tmp_path / f"client.{language}").write_text(script)
+        run_program([tool(command[0]), *command[1:], f"client.{language}"], tmp_path)
+    (listed,) = read(server, "/api/runs")
+    run = read(server, f"/api/runs/{listed['id']}")
+    assert (run["experiment"], run["status"]) == ("iris", "completed")
+    assert run["name"] == f"from-{'node' if language == 'js' else language}"
+    epochs = run["params"]["epochs"]
+    assert run["params"] == {"lr": 0.01, "epochs": 100 if language == "python" else 3}
+    logged = points(server, run["id"], "loss")
+    assert [step for step, _ in logged] == list(range(epochs))
+    assert [value for _, value in logged] == pytest.approx([1 / (step + 1) for step in range(epochs)])
+    (artifact,) = run["artifacts"]
+    download = requests.get(f"{server.url}/api/artifacts/{run['id']}/{artifact['name']}/download", timeout=60)
+    assert (artifact["name"], download.content) == ("notes.txt", b"trained on a laptop")
+
+
+@pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
+def test_a_client_that_is_refused_says_why_and_fails(
+    serve: Callable[..., Running], tmp_path: Path, tool: Tool, language: str
+) -> None:
+    server = serve("--token", "secret")
+    (code,) = blocks(language, "From Python")
+    program = tmp_path / f"client.{language}"
+    program.write_text(for_host(code, server.url))
+    command = {"python": ["python3"], "go": ["go", "run"], "js": ["node"], "bash": ["bash", "-e"]}[language]
+    done = subprocess.run(
+        [tool(command[0]), *command[1:], str(program)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "401" in done.stderr or "token" in done.stderr
+
+
+# -- recipes
+
+
+def recipe(word: str) -> str:
+    """The one recipe in which a word stands."""
+    (found,) = [code for code in blocks("bash", "From shell scripts") if word in code]
+    return found
+
+
+def test_every_recipe_is_tested() -> None:
+    words = ("trap", "loadavg", "x-ndjson", "--retry")
+    assert blocks("bash", "From shell scripts") == [recipe(word) for word in words]
+
+
+@pytest.mark.parametrize(("code", "status", "error"), [(0, "completed", None), (3, "failed", "exit code 3")])
+def test_a_trap_ends_the_run_with_the_scripts_exit_code(
+    server: Running, tmp_path: Path, tool: Tool, code: int, status: str, error: str | None
+) -> None:
+    train = tmp_path / "train.sh"
+    train.write_text(f"#!/bin/sh\nexit {code}\n")
+    train.chmod(0o755)
+    script = for_host(recipe("trap"), server.url)
+    tool("curl")
+    done = subprocess.run(
+        [tool("bash"), "-e"], input=script, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    (run,) = read(server, "/api/runs?experiment=nightly")
+    assert (run["status"], run["error"]) == (status, error)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A folder of programs that stand first on the PATH; `sleep` in it doesn't take long."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    add_program(folder, "sleep", "exec /bin/sleep 0.01")
+    return folder
+
+
+def add_program(folder: Path, name: str, script: str) -> None:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize("has_gpu", [False, True], ids=["no GPU", "GPU"])
+@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="this system has no /proc/loadavg")
+def test_the_machine_s_load_is_logged_until_the_run_has_ended(
+    server: Running, tmp_path: Path, path: Path, tool: Tool, has_gpu: bool
+) -> None:
+    for name in ("bash", "curl", "jq"):
+        tool(name)
+    add_program(path, "nvidia-smi", 'echo "37"; echo "99"' if has_gpu else "exit 9")
+    run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
+    training = """
+until [ "$(curl -fsS "$HOST/api/runs/$RUN/metrics" | jq '.["system/load"].total // 0')" -ge 3 ]; do :; done
+curl -fsS -X POST "$HOST/api/w/runs/$RUN/end"
+wait
+"""
+    script = for_host(recipe("loadavg"), server.url)
+    run_bash(script + training, tmp_path, RUN=run, PATH=f"{path}:{os.environ['PATH']}")
+    logged = points(server, run, "system/load")
+    assert [step for step, _ in logged] == list(range(len(logged)))
+    assert len(logged) >= 3
+    gpu = points(server, run, "system/gpu")
+    assert [value for _, value in gpu] == ([37] * len(logged) if has_gpu else [])
+
+
+def test_what_a_program_printed_is_sent_in_one_request(server: Running, tmp_path: Path, tool: Tool) -> None:
+    for name in ("bash", "curl", "jq"):
+        tool(name)
+    printed = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
+    (tmp_path / "train.log").write_text("".join(json.dumps(line) + "\n" for line in printed))
+    run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
+    answer = run_bash(for_host(recipe("x-ndjson"), server.url), tmp_path, RUN=run)
+    assert json.loads(answer) == {"ok": True, "logged": 10}
+    assert points(server, run, "loss") == [(epoch, 1 / (epoch + 1)) for epoch in range(5)]
+    assert points(server, run, "accuracy") == [(epoch, epoch / 10) for epoch in range(5)]
+
+
+class Lossy(BaseHTTPRequestHandler):
+    """Passes each request on, and loses the first answer to some paths: the server has done what was asked."""
+
+    target = ""
+    losing: set[str]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {"Content-Type": self.headers["Content-Type"]}
+        answer = requests.post(self.target + self.path, data=body, headers=headers, timeout=60)
+        lost = {part for part in self.losing if self.path.endswith(part)}
+        self.losing.difference_update(lost)
+        if lost:
+            self.close_connection = True
+            return
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def lossy(server: Running) -> Iterator[str]:
+    """The URL of what stands before the server, and loses answers."""
+    handler = type("Handler", (Lossy,), {"target": server.url, "losing": {"/runs", "/metrics", "/end"}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as front:
+        thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{front.server_address[1]}"
+        front.shutdown()
+        thread.join()
+    assert handler.losing == set(), "no answer was lost, so this has shown nothing"  # type: ignore[attr-defined]
+
+
+def test_what_is_sent_again_after_a_lost_answer_is_there_once(
+    server: Running, lossy: str, tmp_path: Path, tool: Tool
+) -> None:
+    for name in ("bash", "curl"):
+        tool(name)
+    run_bash(for_host(recipe("--retry"), lossy), tmp_path)
+    (run,) = read(server, "/api/runs")
+    assert (run["experiment"], run["status"]) == ("nightly", "completed")
+    assert run["params"] == {"lr": 0.01}
+    assert run["metrics"] == {"loss": 0.5}
+    assert points(server, run["id"], "loss") == [(1, 0.5)] * 2, "each point is kept, and charts show the last at a step"
