@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from servers import Running
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-PAGES = ["/runs", "/runs/RUN", "/runs/none", "/nowhere"]
+PAGES = ["/runs", "/runs/RUN", "/runs/none", "/models", "/nowhere"]
 
 
 def new_run(server: Running, **fields: object) -> str:

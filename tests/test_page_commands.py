@@ -66,3 +66,10 @@ def test_the_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) ->
     assert '"status": "completed"' in run
     assert '"metrics": {"loss": 0.4}' in run
     assert '<pre class="command"' not in visitor.get(path, "text/html"), "it takes no more"
+
+
+@tokens
+def test_the_commands_of_the_page_without_models_register_one_which_then_downloads(visitor: Visitor) -> None:
+    assert '"detail"' not in visitor.paste(visitor.commands("/models"))
+    assert "production" in visitor.get("/models", "text/html")
+    assert visitor.paste(visitor.commands("/models/iris-classifier") + "; cat model.pkl") == "any bytes"

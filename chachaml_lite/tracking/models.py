@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import InvalidInput, NotFound
 from ..store import disk_names
@@ -149,3 +149,32 @@ def detailed_model(model: Model) -> dict[str, Any]:
         "versions": [model.versions[number].public() for number in sorted(model.versions, reverse=True)],
         "history": list(model.events),
     }
+
+
+class Move(NamedTuple):
+    """An event of a history with what it did: the stage that its version left, and the version that had to make way."""
+
+    event: dict[str, Any]
+    #: None where the version was registered.
+    left: str | None
+    #: What was in production until then, where the event brought another version there.
+    demoted: int | None
+
+
+def moves(model: Model) -> list[Move]:
+    """The history of a model, newest event first."""
+    stages: dict[int, str] = {}
+    in_production: int | None = None
+    found = []
+    for event in model.events:
+        number, stage = event["version"], event["stage"]
+        demoted = in_production if stage == "production" and in_production != number else None
+        found.append(Move(event, stages.get(number), demoted))
+        stages[number] = stage
+        if demoted is not None:
+            stages[demoted] = "archived"
+        if stage == "production":
+            in_production = number
+        elif in_production == number:
+            in_production = None
+    return found[::-1]

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, render_template, request
 
 from ..tracking import runs
-from . import run_pages
+from . import model_pages, run_pages
 from .application import ETAG
 from .context import for_commands, tracker
 from .queries import Query
@@ -34,6 +34,9 @@ def _of_every_page() -> dict[str, Any]:
 
 pages.add_url_rule("/runs", view_func=run_pages.run_list)
 pages.add_url_rule("/search", view_func=run_pages.search_page)
+pages.add_url_rule("/models", view_func=model_pages.model_list)
+pages.add_url_rule("/models/<name>", view_func=model_pages.model_page)
+pages.add_url_rule("/diff/<name>", view_func=model_pages.chosen_diff)
 
 
 @pages.get("/runs/<run_id>")

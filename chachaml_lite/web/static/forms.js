@@ -39,8 +39,7 @@ function complain(form, text) {
   place.textContent = text;
 }
 
-async function submit(form, submitter) {
-  const { to, then, ids, body } = read(form, submitter);
+async function submit(form, { to, then, ids, body }) {
   const [method, path] = to.split(" ");
   const paths = path.includes("{ids}") ? ids.map((id) => path.replace("{ids}", encodeURIComponent(id))) : [path];
   let done = 0;
@@ -68,9 +67,10 @@ document.addEventListener("submit", async (event) => {
   if (action !== "/forms" || event.defaultPrevented) return;
   event.preventDefault();
   form.querySelector(":scope > .refused")?.remove();
+  const sent = read(form, submitter); // before the button is disabled, for then its value counts no more
   if (submitter) submitter.disabled = true;
   try {
-    await submit(form, submitter);
+    await submit(form, sent);
   } finally {
     if (submitter) submitter.disabled = false;
   }

@@ -1,0 +1,167 @@
+"""GET /models and /models/:name: versions, stages, history, and what is done with them, as a browser gets it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from html_tables import Page
+
+LogRun = Callable[..., str]
+HOSTILE = "<script>alert(1)<script>\"'&%"
+
+
+def shown(client: FlaskClient, path: str, status: int = 200, /, **query: Any) -> tuple[Page, str]:
+    answer = client.get(path, query_string=query or None)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html"), answer.text
+    return Page(answer.text), answer.text
+
+
+def register(client: FlaskClient, run_id: str, name: str = "iris", **fields: Any) -> int:
+    answer = client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "m.pkl", **fields})
+    assert answer.status_code == 200, answer.text
+    version: int = answer.get_json()["version"]
+    return version
+
+
+@pytest.fixture
+def model(client: FlaskClient, log_run: LogRun) -> list[str]:
+    """The runs behind three versions of the model iris: archived, production, none."""
+    ids = [log_run(name=f"run {number}", artifacts={"m.pkl": b"%d" % number}) for number in range(3)]
+    register(client, ids[0], stage="production", description="the first\none")
+    register(client, ids[1])
+    register(client, ids[2])
+    client.post("/api/w/models/iris/promote", json={"version": 2, "stage": "production"})
+    return ids
+
+
+def test_models_are_listed_with_their_production_version(client: FlaskClient, model: list[str]) -> None:
+    register(client, model[0], name="digits", description="d" * 300)
+    page, text = shown(client, "/models")
+    assert page.row("iris")[:3] == ["iris", "production version 2 latest is 3", "3"]
+    assert page.row("digits")[1:3] == ["none yet, latest is 1", "1"]
+    assert len(page.row("digits")[4]) < 200
+    assert "/models/iris" in page.links
+    assert 'href="/api/models"' in text
+
+
+def test_a_model_shows_its_versions_newest_first(client: FlaskClient, model: list[str]) -> None:
+    page, text = shown(client, "/models/iris")
+    assert [row[0] for row in page.rows] == ["Version", "3", "2", "1"]
+    assert page.row("2")[1] == "production"
+    assert page.row("1")[1] == "archived"
+    assert page.row("1")[3:5] == ["run 0", "m.pkl"]
+    assert page.row("1")[7] == "the first one"
+    assert page.links.count(f"/runs/{model[0]}") == 2, "from its version and from the history"
+    assert "/api/models/iris/1/download" in page.links
+    assert 'href="/api/models/iris"' in text
+
+
+def test_the_history_tells_what_each_event_did_newest_first(client: FlaskClient, model: list[str]) -> None:
+    _, text = shown(client, "/models/iris")
+    told = re.findall(r"<li>(.*?)</li>", text, re.DOTALL)
+    lines = [" ".join(html.unescape(re.sub("<time.*?</time>|<.*?>", "", each)).split()) for each in told]
+    assert lines == [
+        "Version 2 went from none to production. Version 1 left production and was archived.",
+        f"Version 3 was registered: m.pkl of run {model[2]}.",
+        f"Version 2 was registered: m.pkl of run {model[1]}.",
+        f"Version 1 was registered in production: m.pkl of run {model[0]}.",
+    ]
+
+
+def test_a_version_of_a_run_that_is_gone_says_so(client: FlaskClient, model: list[str], data: Any) -> None:
+    (data / "runs" / model[0]).rename(data / "gone")
+    page, _ = shown(client, "/models/iris")
+    assert page.row("1")[3] == f"{model[0]} is gone"
+    assert "/api/models/iris/1/download" not in page.links
+
+
+def test_a_promotion_from_the_page_moves_the_version_and_its_refusal_says_why(
+    client: FlaskClient, model: list[str]
+) -> None:
+    _, text = shown(client, "/models/iris")
+    assert 'value="POST /api/w/models/iris/promote"' in text
+    sent = {"to": "POST /api/w/models/iris/promote", "version:int": "3", "stage": "production", "then": "/models/iris"}
+    answer = client.post("/forms", data=sent)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/models/iris")
+    page, _ = shown(client, "/models/iris")
+    assert [page.row(number)[1] for number in "123"] == ["archived", "archived", "production"]
+    answer = client.post("/forms", data={**sent, "version:int": "9"})
+    assert answer.status_code == 404
+    assert "no version or stage" in answer.text
+
+
+def test_a_read_only_server_offers_no_promotion(
+    client: FlaskClient, model: list[str], make_app: Callable[..., Any]
+) -> None:
+    client = make_app(read_only=True).test_client()
+    page, text = shown(client, "/models/iris")
+    assert "/forms" not in text
+    assert page.row("2")[2] == "run 1"
+
+
+def test_hostile_names_are_text_and_lead_to_their_model(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(name=HOSTILE, artifacts={"m.pkl": b"1"})
+    client.post(f"/api/w/runs/{run_id}/artifacts?name=-%22%20'%24(reboot)", data=b"1", content_type=OCTETS)
+    body = {"name": HOSTILE, "run_id": run_id, "artifact": "-\" '$(reboot)", "description": HOSTILE}
+    assert client.post("/api/w/models", json=body).status_code == 200
+    page, text = shown(client, "/models")
+    assert "<script>" not in text
+    (link,) = (each for each in page.links if each.startswith("/models/"))
+    page, text = shown(client, link)
+    assert "<script>alert" not in text
+    assert page.row("1")[3] == HOSTILE
+    assert client.get(f"/api{link}").get_json()["model"]["name"] == HOSTILE
+    assert (
+        client.get(f"/diff/{link.removeprefix('/models/')}?one=1&other=1").headers["Location"].startswith("/diff/%3C")
+    )
+
+
+OCTETS = "application/octet-stream"
+
+
+def test_many_versions_come_in_pages(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(artifacts={"m.pkl": b"1"})
+    for _ in range(101):
+        register(client, run_id)
+    page, text = shown(client, "/models/iris")
+    assert len(page.rows) == 101
+    assert "1 to 100 of 101" in text
+    assert "1 earlier events" in text
+    page, _ = shown(client, next(each for each in page.links if "offset" in each))
+    assert [row[0] for row in page.rows] == ["Version", "1"]
+    assert "/models/iris" in page.links
+    assert "beyond the last of 101" in shown(client, "/models/iris?offset=200")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/models/nobody", 404),
+        ("/models/iris?limit=1", 400),
+        ("/models?offset=-1", 400),
+        ("/models?offset=x", 400),
+        ("/diff/iris", 400),
+        ("/diff/iris?one=1&other=", 400),
+    ],
+)
+def test_what_is_not_there_or_not_understood_is_a_page_that_says_so(
+    client: FlaskClient, path: str, status: int
+) -> None:
+    shown(client, path, status)
+
+
+def test_two_versions_that_were_chosen_are_compared(client: FlaskClient, model: list[str]) -> None:
+    answer = client.get("/diff/iris?one=2&other=production")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/diff/iris/2/production")
+
+
+def test_a_page_is_made_anew_when_a_version_moves_and_only_then(client: FlaskClient, model: list[str]) -> None:
+    etag = client.get("/models/iris").headers["ETag"]
+    assert client.get("/models/iris", headers={"If-None-Match": etag}).status_code == 304
+    client.post("/api/w/models/iris/promote", json={"version": 3, "stage": "staging"})
+    assert client.get("/models/iris", headers={"If-None-Match": etag}).status_code == 200
