@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from conftest import opened, run_logger
 from flask.testing import FlaskClient
 from html_tables import Page
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chachaml_lite.web.run_views import KNOWN
 
 LogRun = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -247,6 +251,34 @@ def test_a_query_that_can_not_be_read_is_shown_with_the_place_marked(client: Fla
     assert "(character 4)" in Shown(client, path, 400, q="id ").text
 
 
+def test_who_types_a_name_is_told_how_names_are_searched(client: FlaskClient) -> None:
+    shown = Shown(client, "/search", 400, q=' wide "x" ')
+    assert Shown(client, shown.link("<code>name ~ &#34;wide \\&#34;x\\&#34;&#34;</code>")).rows == []
+    shown = Shown(client, "/runs", 400, q="wide", status="running")
+    assert Shown(client, shown.link("<code>name ~ &#34;wide&#34;</code>")).names == ["wide"]
+    assert "Did you mean" not in Shown(client, "/runs", 400, q="wide =").text
+
+
+TEXTS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["a", "metrics.loss", "metrics.loss desc", 'tags."', ",", "0", "-1", "9" * 20, "id = a", "(", "loss", '"', "\\"]
+    ),
+)
+FIELDS = st.sampled_from([*KNOWN, "tag.x", "tag.", "param.x", "ids", "columns", "other"])
+
+
+@given(path=st.sampled_from(["/runs", "/search"]), query=st.lists(st.tuples(FIELDS, TEXTS), max_size=5))
+@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_whatever_is_asked_is_a_page(client: FlaskClient, path: str, query: list[tuple[str, str]]) -> None:
+    answer = client.get(f"{path}?{urlencode(query)}")
+    assert answer.status_code in (200, 400) and answer.mimetype == "text/html", answer.text
+    if answer.status_code == 200:  # and so is each page that it leads to
+        for link in Page(answer.text).links:
+            if link.startswith(path):
+                assert client.get(link).status_code == 200, link
+
+
 def test_other_mistakes_in_the_url_are_pages_too(client: FlaskClient) -> None:
     for query in (
         {"tag": "os"},
@@ -266,6 +298,7 @@ def test_runs_are_chosen_by_boxes_that_go_to_the_comparison_or_to_what_is_done_w
     shown = Shown(client, "/runs")
     assert re.findall(r'<input type="checkbox" name="ids" value="(\w)"', shown.text) == list("dcba")
     assert re.findall(r'<button formaction="([^"]*)"', shown.text) == ["/compare", "/runs"]
+    assert shown.link("all 4 of this page …") == "/runs?ids=d,c,b,a"
     chosen = Shown(client, "/runs?ids=a&ids=c")
     assert chosen.names == ["c", "baseline"]
     assert chosen.link("Compare") == "/compare?ids=c,a"
@@ -391,6 +424,8 @@ def test_what_the_search_finds_is_the_same_table(client: FlaskClient) -> None:
     assert shown.names == ["wide", "baseline"]
     assert shown.head == Shown(client, "/runs", q="metrics.loss < 1").head
     assert shown.link("loss").startswith("/search?q=")
+    assert shown.link("JSON").startswith("/api/search?q=")
+    assert Shown(client, "/search", q="id != a", status="running").link("JSON").startswith("/api/runs?")
     assert [run["id"] for run in client.get(shown.link("JSON")).get_json()] == ["b", "a"]
     assert ("q", "metrics.loss < 1") in shown.forms.with_field("q")["sent"]
     assert "No run matches" in Shown(client, "/search", q="id = x").text

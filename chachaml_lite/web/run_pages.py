@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Response, render_template
 
-from ..errors import InvalidInput
-from ..tracking import search
+from ..tracking import fields, search
 from ..tracking.query import BadQuery
 from ..tracking.records import STATUSES
 from . import run_tables
@@ -16,6 +16,9 @@ from .run_views import PAGE_SIZES, RunView
 
 #: Experiments that a list to choose from holds; with more of them the name is typed.
 _MOST_EXPERIMENTS = 100
+
+#: What a query has and a name hasn't.
+_COMPARES = re.compile(r"[<>=~]|\bin\b")
 
 #: What the page of the search shows beside an empty box.
 EXAMPLES = (
@@ -40,7 +43,7 @@ def search_page() -> Response:
 
 def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
     """A page of runs; where what was typed can't be read, it says so beside the box."""
-    fault: InvalidInput | None = None
+    fault: BadQuery | None = None
     table = None
     try:
         asked = view.run_query(tracker().clock.now_ms())
@@ -54,6 +57,7 @@ def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
         view=view,
         table=table,
         fault=fault,
+        meant=None if fault is None else _meant(view, fault),
         examples=EXAMPLES,
         statuses=STATUSES,
         sizes=PAGE_SIZES,
@@ -62,6 +66,14 @@ def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
         **for_commands(),
     )
     return Response(page, 400 if fault else 200, mimetype="text/html")
+
+
+def _meant(view: RunView, fault: BadQuery) -> tuple[str, str] | None:
+    """The query that somebody meant who typed a name, with its URL; None where no name was typed."""
+    if _COMPARES.search(fault.text) or not fault.text.strip():
+        return None
+    query = f"name ~ {fields.quoted(fault.text.strip())}"
+    return query, view.url(q=query, offset=0)
 
 
 def _experiments() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..errors import InvalidInput
-from ..tracking import conditions, fields, query, search
+from ..tracking import conditions, fields, names, query, search
 from ..tracking.fields import Field, Holds
 from .queries import Query
 
@@ -17,6 +17,8 @@ FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 KNOWN = (*FILTERS, "tag", "q", "order_by", "columns", "spark", "limit", "offset", "ids")
 PREFIXES = ("tag.", "param.")
 REPEATABLE = ("columns", "ids")
+
+_SEARCH_TAKES = {"q", "experiment", "order_by", "limit", "offset"}
 
 #: Runs on a page unless another number is asked for; what can be chosen.
 PAGE_RUNS = 50
@@ -59,7 +61,13 @@ class RunView:
             if not (sign and key.strip()):
                 raise InvalidInput(f"tag must be a key and a value, as in author=maria, and it is {tag[:80]!r}")
             tags[key.strip()] = value.strip()
+        ids = tuple(dict.fromkeys(run_id for text in asked.texts("ids") for run_id in text.split(",") if run_id))
         limit = asked.integer("limit") if asked.text("limit") else None
+        if limit is None:  # of runs that were chosen one by one none is to be overlooked
+            limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
+        spark = asked.text("spark") or None
+        if spark is not None:
+            names.check_name("spark: metric", spark)
         return cls(
             path,
             within,
@@ -69,10 +77,10 @@ class RunView:
             asked.text("q") or None,
             asked.text("order_by") or None,
             tuple(dict.fromkeys(name for text in asked.texts("columns") for name in _split(text))),
-            asked.text("spark") or None,
-            PAGE_RUNS if limit is None else limit,
+            spark,
+            limit,
             (asked.integer("offset") or 0) if asked.text("offset") else 0,
-            tuple(dict.fromkeys(run_id for text in asked.texts("ids") for run_id in text.split(",") if run_id)),
+            ids,
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
@@ -144,17 +152,19 @@ class RunView:
     @property
     def api(self) -> str:
         """The URL of the same runs in the API."""
-        pairs = [*({} if self.within is None else {"experiment": self.within}).items(), *self._filters()]
+        asked = dict(self._filters())
+        if self.within is not None:
+            asked["experiment"] = self.within
         if self.ids:
             chosen = f"id in ({', '.join(map(fields.quoted, self.ids))})"
-            pairs = [pair for pair in pairs if pair[0] != "q"]
-            pairs.append(("q", chosen if self.q is None else f"({self.q}) and {chosen}"))
+            asked["q"] = chosen if self.q is None else f"({self.q}) and {chosen}"
         if self.order_by is not None:
-            pairs.append(("order_by", self.order_by))
-        pairs.append(("limit", str(self.limit)))
+            asked["order_by"] = self.order_by
+        asked["limit"] = str(self.limit)
         if self.offset:
-            pairs.append(("offset", str(self.offset)))
-        return f"/api/runs?{urlencode(pairs)}"
+            asked["offset"] = str(self.offset)
+        is_search = self.path == "/search" and "q" in asked and asked.keys() <= _SEARCH_TAKES
+        return f"/api/{'search' if is_search else 'runs'}?{urlencode(asked)}"
 
     def chips(self) -> list[tuple[str, str]]:
         """The filters that no box of the page shows, each with the URL without it."""
