@@ -11,6 +11,7 @@ from .web import (
     api_import,
     api_models,
     api_runs,
+    chart_pages,
     context,
     errors,
     form_posts,
@@ -47,7 +48,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     validators.install(app)
     errors.install(app)
     apis = (api_runs.api, api_artifacts.api, api_import.api, api_models.api, api_across.api)
-    for blueprint in (*apis, service.service, login.login, form_posts.forms):
+    for blueprint in (*apis, chart_pages.charts, service.service, login.login, form_posts.forms):
         app.register_blueprint(blueprint)
     pages.install(app)
     return app

@@ -360,7 +360,7 @@ def test_a_line_is_drawn_of_one_metric_of_each_run(client: FlaskClient) -> None:
     shown = Shown(client, "/runs", spark="loss")
     drawn = dict(zip(shown.names, re.findall(r'<td class="spark">(.*?)</td>', shown.text), strict=True))
     assert drawn["base"] == "" and drawn["c"] == ""  # without the metric, and with nothing but a NaN of it
-    assert all("<svg" in drawn[name] and "<polyline" in drawn[name] for name in ("wide", "baseline"))
+    assert all("<svg" in drawn[name] and "<path" in drawn[name] for name in ("wide", "baseline"))
     assert 'style="' not in shown.text
     assert not re.findall("<svg", Shown(client, "/runs").text)
     assert "<svg" not in Shown(client, "/runs", spark="no such").text

@@ -27,7 +27,7 @@ def series_of(values: list[Number], steps: list[int] | None = None) -> Series:
 
 
 def shown(series: Series, max_points: int, since_step: int | None = None) -> list[Point]:
-    return series.points(series.thinned(series.after(since_step), max_points))
+    return series.points(series.thinned(series.between(since_step), max_points))
 
 
 def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> str:
@@ -109,12 +109,14 @@ def test_points_come_by_step_and_then_arrival_however_they_arrive(pairs: list[tu
         if part:
             series.extend([value for _, value in part], [step for step, _ in part], [0] * len(part))
     expected = sorted(pairs, key=lambda pair: pair[0])
-    stored = [(point.step, repr(point.value)) for point in series.points(series.after(None))]
+    stored = [(point.step, repr(point.value)) for point in series.points(series.between())]
     assert stored == [(step, repr(value)) for step, value in expected]
     last = dict(expected)
     points = shown(series, 1000)
     assert {point.step: repr(point.value) for point in points} == {step: repr(value) for step, value in last.items()}
-    assert [p.step for p in series.points(series.after(5))] == [step for step, _ in expected if step > 5]
+    assert [p.step for p in series.points(series.between(5))] == [step for step, _ in expected if step > 5]
+    assert [p.step for p in series.points(series.between(2, 7))] == [step for step, _ in expected if 2 < step <= 7]
+    assert not series.between(7, 2)
 
 
 def test_integers_stay_integers(client: FlaskClient, log_run: LogRun) -> None:

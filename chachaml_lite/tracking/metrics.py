@@ -46,12 +46,17 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]])
 
 
 def get_series(
-    tracker: Tracker, run_id: str, key: str | None = None, max_points: int | None = None, since_step: int | None = None
+    tracker: Tracker,
+    run_id: str,
+    keys: Collection[str] | None = None,
+    max_points: int | None = None,
+    since_step: int | None = None,
+    until_step: int | None = None,
 ) -> dict[str, Any]:
-    """The series of a run by key, or the one named, as {"total": N, "points": [...]}, by step and then arrival.
+    """The series of a run by key, or those named, as {"total": N, "points": [...]}, by step and then arrival.
 
-    `since_step`: only greater steps. `max_points`: thinned, one point a step. `total` counts all of the series,
-    whatever is shown. A run without the key gives nothing. Raises NotFound.
+    `since_step`: only greater steps; `until_step`: no greater ones. `max_points`: thinned, one point a step. `total`
+    counts all of the series, whatever is shown. A run without a key gives nothing for it. Raises NotFound.
     """
     cache = tracker.series
     try:
@@ -60,11 +65,10 @@ def get_series(
         return {}  # the catalog has named the damage
     shown_series = {}
     for name, series in held.series.by_key.items():
-        if key is None or name == key:
-            places: Iterable[int] = series.after(since_step)
-            if max_points is not None:
-                places = cache.thinned(held, name, series, since_step, max_points)
-            points = [point.public() for point in series.points(places)]
+        if keys is None or name in keys:
+            places = series.between(since_step, until_step)
+            shown = places if max_points is None else cache.thinned(held, name, series, places, max_points)
+            points = [point.public() for point in series.points(shown)]
             shown_series[name] = {"total": len(series), "points": points}
     return shown_series
 

@@ -147,9 +147,10 @@ class Series:
         """The points at these places."""
         return [Point(self.steps[at], self.values[at], self.timestamps[at]) for at in places]
 
-    def after(self, step: int | None) -> range:
-        """The places of the points with a greater step; of all, for None."""
-        return range(0 if step is None else bisect.bisect_right(self.steps, step), len(self))
+    def between(self, after: int | None = None, until: int | None = None) -> range:
+        """The places of the points with a step greater than `after` and not greater than `until`; None: any."""
+        start = 0 if after is None else bisect.bisect_right(self.steps, after)
+        return range(start, len(self) if until is None else max(start, bisect.bisect_right(self.steps, until)))
 
     def thinned(self, places: range, max_points: int) -> list[int]:
         """At most `max_points` of `places`, one a step, that show what a chart of all would: extremes and all.

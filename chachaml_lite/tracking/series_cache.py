@@ -22,8 +22,8 @@ _LONG = 3000
 class _Held:
     epoch: int
     series: RunSeries = field(default_factory=RunSeries)
-    #: By key, number of points then, since_step and max_points: the places of the points that are shown.
-    thinned: OrderedDict[tuple[str, int, int | None, int], list[int]] = field(default_factory=OrderedDict)
+    #: By key, number of points then, the range and max_points: the places of the points that are shown.
+    thinned: OrderedDict[tuple[str, int, range, int], list[int]] = field(default_factory=OrderedDict)
     #: By key, number of points then, what was looked at, and where relative time begins.
     curves: OrderedDict[tuple[str, int, View, int], Curve] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -72,13 +72,13 @@ class SeriesCache:
             self._counted_bytes += held_bytes - held.counted_bytes
             held.counted_bytes = held_bytes
 
-    def thinned(self, held: _Held, key: str, series: Series, since_step: int | None, max_points: int) -> list[int]:
-        """The places of `series` that a chart of `max_points` shows."""
-        asked = (key, len(series), since_step, max_points)
+    def thinned(self, held: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
+        """Those of some places of `series` that a chart of `max_points` shows."""
+        asked = (key, len(series), places, max_points)
         with held.lock:
             found = held.thinned.get(asked)
             if found is None:
-                found = held.thinned[asked] = series.thinned(series.after(since_step), max_points)
+                found = held.thinned[asked] = series.thinned(places, max_points)
                 if len(held.thinned) > _MAX_THINNED:
                     held.thinned.popitem(last=False)
         return found

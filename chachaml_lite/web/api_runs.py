@@ -149,12 +149,13 @@ def get_run(run_id: str) -> Response:
 @api.get("/api/runs/<run_id>/metrics")
 def get_metrics(run_id: str) -> Response:
     """The points of a run, series by series."""
-    query = Query(("key", "max_points", "since_step", "format"))
+    query = Query(("key", "max_points", "since_step", "until_step", "format"), repeatable=("key",))
     form = forms.wanted(query)
     max_points = query.integer("max_points")
     if max_points is not None and max_points < 1:
         raise InvalidInput("max_points must be 1 or more")
-    found = metrics.get_series(tracker(), run_id, query.text("key"), max_points, query.integer("since_step"))
+    steps = query.integer("since_step"), query.integer("until_step")
+    found = metrics.get_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
     return forms.list_answer(form, found, lambda: listings.point_table(found))
 
 

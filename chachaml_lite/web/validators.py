@@ -21,7 +21,16 @@ _WITHOUT = frozenset(
     {"artifacts.download", "models.download", "login.form", "runs.download_run", "service.health", "static"}
 )
 #: Routes whose answer depends on the one run in their path alone.
-_OF_ONE_RUN = frozenset({"artifacts.list_artifacts", "runs.get_datasets", "runs.get_metrics", "runs.get_tags"})
+_OF_ONE_RUN = frozenset(
+    {
+        "artifacts.list_artifacts",
+        "charts.run_chart",
+        "charts.run_svg",
+        "runs.get_datasets",
+        "runs.get_metrics",
+        "runs.get_tags",
+    }
+)
 
 #: For so long a page is believed to say what the clock has it say.
 _PAGE_SECONDS = 600

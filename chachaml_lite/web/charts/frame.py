@@ -79,16 +79,15 @@ class Frame:
         )
 
 
-def legend(entries: Sequence[tuple[str, int]], look: Look, width: int, top: float) -> tuple[str, float]:
+def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top: float) -> tuple[str, float]:
     """A legend of labels and colours from `top` on, in as many rows as it takes, and how high it is."""
     parts, x, y = [], 10.0, top + 10
-    for name, color in entries:
+    for name, color, dash in entries:
         shown = name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
         taken = 22 + len(shown) * _CHARACTER + 14
         if x > 10 and x + taken > width:
             x, y = 10.0, y + 17
-        dashed = ("dashed",) if svg.is_dashed(color) else ()
-        stroke = svg.path(f"M{svg.number(x)},{svg.number(y - 4)}h16", look.of("line", *dashed))
+        stroke = svg.path(f"M{svg.number(x)},{svg.number(y - 4)}h16", look.of("line", svg.dash_class(color, dash)))
         parts.append(f"<g {look.series(color)}>{stroke}</g>{svg.text(x + 22, y, shown, look.of('label'))}")
         x += taken
     return "".join(parts), y - top + 8 if entries else 0.0

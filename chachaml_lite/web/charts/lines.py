@@ -26,11 +26,12 @@ _MARKERS_APART = 4
 
 @dataclass(frozen=True)
 class Line:
-    """One series of a chart: its name, its points, and its place among the colours, from 0."""
+    """One series of a chart: its name, its points, its place among the colours, and among the dashes, from 0."""
 
     label: str
     curve: Curve
     color: int = 0
+    dash: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     x_scale, y_scale = _scale_of_x(lines, style), _scale_of_y(lines, style)
     heading, above = "", 0.0
     if style.standalone:
-        key, key_height = legend([(line.label, line.color) for line in lines], look, style.width, 26)
+        key, key_height = legend([(line.label, line.color, line.dash) for line in lines], look, style.width, 26)
         heading, above = svg.text(10, 20, title, look.of("heading")) + key, 28 + key_height
     x_axis = Axis(x_scale, _x_ticks(x_scale, style), "" if style.x == "wall" else _NAMES[style.x])
     y_axis = Axis(y_scale, number_ticks(y_scale, max(2, int((style.height - above) / 42))))
@@ -135,11 +136,12 @@ class _Drawing:
         curve, look = self._line.curve, self._look
         stretches = list(self._stretches(curve.ys))
         smooth = smoothed(curve.ys, self._style.smoothing) if self._style.smoothing else None
-        dashed = ("dashed",) if svg.is_dashed(self._line.color) else ()
-        raw = svg.path(self._path(stretches, curve.ys), look.of(*(("line", *dashed) if smooth is None else ("raw",))))
+        dash = svg.dash_class(self._line.color, self._line.dash)
+        line = look.of("line", *([dash] if dash != "dash0" else []))
+        raw = svg.path(self._path(stretches, curve.ys), line if smooth is None else look.of("raw"))
         parts = [self._band(stretches) if curve.is_thinned else "", raw]
         if smooth is not None:
-            parts.append(svg.path(self._path(list(self._stretches(smooth)), smooth), look.of("line", *dashed)))
+            parts.append(svg.path(self._path(list(self._stretches(smooth)), smooth), line))
         few = len(curve.xs) <= _FEW
         alone = [place for stretch in stretches for place in stretch if few or len(stretch) == 1]
         dots = "".join(f"M{svg.number(x)},{svg.number(y)}h0" for x, y in self._places(alone, curve.ys))
@@ -239,7 +241,7 @@ def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
     for kind in dict.fromkeys(kind for kind, _ in odd):
         places = [x for other, x in odd if other == kind]
         more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        notes.append(f"{kind} at {_x_in_words(places[0], style.x)}{more}")
+        notes.append(f"{kind} at {x_in_words(places[0], style.x)}{more}")
     if style.log_y and any(low <= 0 for curve in curves for low in curve.lows):
         notes.append("values of 0 and less aren't on the log axis")
     if style.log_x and any(curve.xs and min(curve.xs) <= 0 for curve in curves):
@@ -247,7 +249,8 @@ def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _x_in_words(x: int, axis: str) -> str:
+def x_in_words(x: int, axis: str) -> str:
+    """A step or a time as text."""
     if axis == "step":
         return f"step {x:,}"
     if axis == "relative":
@@ -268,7 +271,7 @@ def _summary(lines: Sequence[Line], style: Style) -> str:
         if not finite:
             told.append(f"{line.label}: no finite value.")
             continue
-        last, least, greatest = (f"{shown_number(y)} at {_x_in_words(x, style.x)}" for y, x in _telling(finite))
+        last, least, greatest = (f"{shown_number(y)} at {x_in_words(x, style.x)}" for y, x in _telling(finite))
         told.append(f"{line.label}: {last}, the last; least {least}, greatest {greatest}.")
     return " ".join([*told, *(f"{note}." for note in _notes(lines, style))])
 

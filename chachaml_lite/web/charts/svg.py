@@ -37,7 +37,10 @@ _STANDALONE = {
     "band": 'fill="currentColor" fill-opacity=".18" stroke="currentColor" stroke-opacity=".18"',
     "dots": 'fill="none" stroke="currentColor" stroke-width="4.5" stroke-linecap="round"',
     "odd": 'fill="none" stroke="currentColor" stroke-width="1.4" stroke-linejoin="round"',
-    "dashed": 'stroke-dasharray="6 3"',
+    "dash0": "",
+    "dash1": 'stroke-dasharray="6 3"',
+    "dash2": 'stroke-dasharray="2 3"',
+    "dash3": 'stroke-dasharray="9 3 2 3"',
 }
 
 
@@ -50,7 +53,7 @@ class Look:
     def of(self, *parts: str) -> str:
         """The attributes of a part."""
         if self.standalone:
-            return " ".join(_STANDALONE[part] for part in parts)
+            return " ".join(filter(None, (_STANDALONE[part] for part in parts)))
         return f'class="{" ".join(parts)}"'
 
     def series(self, color: int) -> str:
@@ -65,9 +68,9 @@ def color_class(color: int) -> str:
     return f"s{color % len(STANDALONE_COLORS) + 1}"
 
 
-def is_dashed(color: int) -> bool:
-    """Whether the series at a place needs more than a colour to be told from another one."""
-    return color // len(STANDALONE_COLORS) % 2 == 1
+def dash_class(color: int, dash: int) -> str:
+    """The class of a line's dashes: what it was given, and more where the colours begin again."""
+    return f"dash{(color // len(STANDALONE_COLORS) + dash) % 4}"
 
 
 def number(value: float) -> str:

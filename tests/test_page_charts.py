@@ -1,0 +1,165 @@
+"""Charts over HTTP: files and pages of one run and of several, what may be asked, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from drawings import Drawing
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+LogRun = Callable[..., str]
+HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
+
+
+@pytest.fixture
+def client(shared_client: FlaskClient) -> FlaskClient:
+    return shared_client
+
+
+def points(key: str, values: list[Any], first: int = 0) -> list[dict[str, Any]]:
+    return [
+        {"metrics": {key: value}, "step": first + at, "timestamp": 1_763_985_600_000 + at * 60_000}
+        for at, value in enumerate(values)
+    ]
+
+
+@pytest.fixture
+def run_id(client: FlaskClient, log_run: LogRun) -> str:
+    """A run with a loss on two splits, and a metric of a hostile name."""
+    logged = [
+        *points("train/loss", [5 / (at + 1) for at in range(2000)]),
+        *points("val/loss", [6 / (at + 1) for at in range(20)]),
+        *points(HOSTILE, [1, "NaN", 3]),
+    ]
+    return log_run(metrics=logged, name=HOSTILE)
+
+
+def svg_of(client: FlaskClient, path: str, **query: Any) -> Drawing:
+    answer = client.get(path, query_string=query)
+    assert (answer.status_code, answer.mimetype) == (200, "image/svg+xml"), answer.text
+    assert answer.headers["ETag"] and answer.headers["Content-Security-Policy"]
+    return Drawing(answer.text)
+
+
+def test_a_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> None:
+    path = f"/runs/{run_id}/charts.svg"
+    drawn = svg_of(client, path, key=["train/loss", "val/loss"])
+    assert drawn.texts()[0] == "loss" and {"train/loss", "val/loss"} <= set(drawn.texts())
+    assert (drawn.width, drawn.height) == (720, 360)
+    assert "741 of 2,020 points" in (drawn.root.findtext("desc") or "")  # one a pixel, the first, and all of val
+    drawn = svg_of(client, path, key="val/loss", x="relative", width=300, height=200, log_y="1", smoothing="0.6")
+    assert (drawn.width, drawn.height) == (300, 200)
+    assert drawn.texts()[0] == "val/loss"
+    drawn = svg_of(client, path, key=HOSTILE)
+    assert drawn.root.findtext("title") == HOSTILE and "NaN at step 1" in (drawn.root.findtext("desc") or "")
+
+
+def test_a_range_is_shown_at_full_detail(client: FlaskClient, run_id: str) -> None:
+    path = f"/runs/{run_id}/charts.svg"
+    drawn = svg_of(client, path, key="train/loss", **{"from": 1000, "to": 1200})
+    assert "201 of 2,000 points" in (drawn.root.findtext("desc") or "")
+    assert {"1,000", "1,200"} <= set(drawn.x_ticks())
+    drawn = svg_of(client, path, key="train/loss", x="wall", **{"from": 1_763_985_600_000, "to": 1_763_985_900_000})
+    assert "6 of 2,000 points" in (drawn.root.findtext("desc") or "")
+    drawn = svg_of(client, path, key="train/loss", **{"from": 5000, "to": 2**63 - 1})
+    assert "no finite value here" in drawn.texts()
+
+
+def test_runs_are_drawn_over_one_another_each_in_its_colour(client: FlaskClient, log_run: LogRun) -> None:
+    one, other = (log_run(name=name, metrics=points("loss", [3, 2, at])) for at, name in enumerate(("base", "wide")))
+    drawn = svg_of(client, "/compare/charts.svg", ids=f"{one},{other}", key="loss")
+    assert {"base", "wide"} <= set(drawn.texts())
+    colors = [group.get("color") for group in drawn.root.iter("g")]
+    assert len(set(colors)) == 2
+    swapped = svg_of(client, "/compare/charts.svg", ids=f"{other},{one}", key="loss")
+    assert [group.get("color") for group in swapped.root.iter("g")] == colors  # a colour goes by the place in ids
+    log_run(id="third", name="base", metrics=points("acc", [1]))
+    drawn = svg_of(client, "/compare/charts.svg", ids=f"{one},third", key="acc")
+    assert "base (third)" in drawn.texts() and f"base ({one})" not in drawn.texts()  # which has no acc
+    assert [group.get("color") for group in drawn.root.iter("g")] == colors[1:2] * 2  # its legend, its line
+
+
+BAD = {
+    "no key": {},
+    "x": {"key": "train/loss", "x": "epoch"},
+    "smoothing": {"key": "train/loss", "smoothing": "1"},
+    "smoothing nan": {"key": "train/loss", "smoothing": "nan"},
+    "smoothing text": {"key": "train/loss", "smoothing": "much"},
+    "log": {"key": "train/loss", "log_y": "maybe"},
+    "calendar": {"key": "train/loss", "x": "wall", "log_x": "true"},
+    "range": {"key": "train/loss", "from": "5", "to": "4"},
+    "end": {"key": "train/loss", "from": "1.5"},
+    "64 bits": {"key": "train/loss", "to": 2**63},
+    "width": {"key": "train/loss", "width": "5000"},
+    "height": {"key": "train/loss", "height": "0"},
+    "unknown": {"key": "train/loss", "colour": "red"},
+}
+
+
+@pytest.mark.parametrize("query", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("kind", ["charts.svg", "charts"])
+def test_what_can_t_be_drawn_is_refused(client: FlaskClient, run_id: str, kind: str, query: dict[str, str]) -> None:
+    for path in (f"/runs/{run_id}/{kind}?", f"/compare/{kind}?ids={run_id}&"):
+        assert client.get(path + urlencode(query)).status_code == 400
+
+
+def test_what_is_not_there_is_404(client: FlaskClient, run_id: str) -> None:
+    for kind in ("charts.svg", "charts"):
+        assert client.get(f"/runs/nobody/{kind}?key=loss").status_code == 404
+        assert client.get(f"/runs/{run_id}/{kind}?key=nothing").status_code == 404
+        assert client.get(f"/runs/{run_id}/{kind}?key=train/loss&key=nothing").status_code == 404
+        assert client.get(f"/compare/{kind}?ids={run_id},nobody&key=train/loss").status_code == 404
+        assert client.get(f"/compare/{kind}?ids={run_id}&key=nothing").status_code == 404
+        assert client.get(f"/compare/{kind}?ids=&key=loss").status_code == 400
+
+
+def page_of(client: FlaskClient, path: str, **query: Any) -> TestResponse:
+    answer = client.get(path, query_string=query)
+    assert (answer.status_code, answer.mimetype) == (200, "text/html"), answer.text
+    assert not re.search(r"style=|<script(?! (type=\"module\" )?src=)", answer.text)
+    return answer
+
+
+def test_the_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: FlaskClient, run_id: str) -> None:
+    text = page_of(client, f"/runs/{run_id}/charts", key=["train/loss", "val/loss"]).text
+    drawn = Drawing(re.findall(r"<svg class=\"chart\".*?</svg>", text, re.DOTALL)[0])
+    assert drawn.width == 960 and len(list(drawn.root.iter("g"))) == 2
+    assert text.count('<button type="button" class="plain s') == 2
+    rows = re.findall(r"<tr><th scope=\"row\" class=\"number\">([\d,]+)</th>", text)
+    assert rows[0] == "0" and rows[-1] == "1,999" and 50 < len(rows) < 110
+    assert 'name="key" value="train/loss"' in text
+    answer = page_of(client, f"/runs/{run_id}/charts", key="train/loss", **{"from": 3, "to": 9})
+    assert re.findall(r"<a href=\"([^\"]*)\">The whole range", answer.text) == [
+        f"/runs/{run_id}/charts?key=train%2Floss"
+    ]
+
+
+def test_hostile_names_are_text_on_every_page(client: FlaskClient, run_id: str, log_run: LogRun) -> None:
+    other = log_run(name=HOSTILE, metrics=points(HOSTILE, [1, 2]))
+    for path, query in ((f"/runs/{run_id}/charts", {}), ("/compare/charts", {"ids": f"{run_id},{other}"})):
+        text = page_of(client, path, key=HOSTILE, **query).text
+        assert "<script>alert" not in text and "{{7*7}}" in text
+
+
+def test_an_answer_is_304_until_the_run_is_written_to(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(metrics=points("loss", [3, 2, 1]))
+    for path in (f"/runs/{run_id}/charts.svg?key=loss", f"/compare/charts.svg?ids={run_id}&key=loss"):
+        etag = client.get(path).headers["ETag"]
+        assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
+        client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 0.5, "step": 9})
+        assert client.get(path, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_points_come_for_several_metrics_and_up_to_a_step(client: FlaskClient, run_id: str) -> None:
+    path = f"/api/runs/{run_id}/metrics"
+    found = client.get(path, query_string={"key": ["val/loss", "train/loss"], "since_step": 3, "until_step": 5})
+    steps = {key: [point["step"] for point in one["points"]] for key, one in found.get_json().items()}
+    assert steps == {"train/loss": [4, 5], "val/loss": [4, 5]}
+    thinned = client.get(path, query_string={"key": "train/loss", "until_step": 1000, "max_points": 50}).get_json()
+    assert max(point["step"] for point in thinned["train/loss"]["points"]) == 1000
+    assert client.get(path, query_string={"key": "val/loss", "until_step": "5.5"}).status_code == 400
