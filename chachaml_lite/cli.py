@@ -7,6 +7,7 @@ import click
 from . import __version__
 from .commands.check import check
 from .commands.report import report
+from .commands.run import run
 from .commands.runs import runs
 from .commands.serve import serve
 from .commands.show import compare, show
@@ -39,5 +40,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, runs, show, compare, report, check, verify):
+for _command in (serve, run, runs, show, compare, report, check, verify):
     main.add_command(_command)

@@ -10,7 +10,9 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -189,6 +191,25 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
+            self._serve(ready_file)
+        finally:
+            # Python gives the signals back to the system while it ends: the next one would kill it, not end it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+
+    @contextlib.contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Serve in a thread until the block is left; what is in flight then is finished as by `run`."""
+        serving = threading.Thread(target=self._serve, name="server")
+        serving.start()
+        try:
+            yield
+        finally:
+            self._stopping = True
+            self._listeners[0].pull_trigger()
+            serving.join()
+
+    def _serve(self, ready_file: Path | None = None) -> None:
+        try:
             if ready_file is not None:
                 _announce(ready_file, self.url)
             while not self._stopping:
@@ -199,8 +220,6 @@ class Server:
             self._waitress.task_dispatcher.shutdown()
             wasyncore.close_all(self._map)
             self._store.close()
-            # Python gives the signals back to the system while it ends: the next one would kill it, not end it.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True

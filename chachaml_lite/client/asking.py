@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from .. import strict_json
+
+C = TypeVar("C", bound="Client")
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -20,6 +22,10 @@ _MAX_ERROR_BYTES = 1_000_000
 
 class NoAnswer(Exception):
     """Nobody answers: no server there, or it went away; no store in the folder. The text is one line."""
+
+
+class NoServer(NoAnswer):
+    """Nobody listens at the URL, or what does is silent."""
 
 
 class Refused(Exception):
@@ -129,7 +135,7 @@ class Client(ABC):
     def _send(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> Answer:
         """The answer to a request, an error too. `target`: path and query as in a URL. Raises NoAnswer."""
 
-    def __enter__(self) -> Client:
+    def __enter__(self: C) -> C:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:

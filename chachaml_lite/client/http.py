@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from .asking import PIECE_BYTES, Answer, Client, NoAnswer
+from .asking import PIECE_BYTES, Answer, Client, NoAnswer, NoServer
 
 #: Until a server takes a connection. The port of a machine that is off answers nothing at all.
 CONNECT_SECONDS = 10
@@ -23,8 +23,9 @@ class BadTarget(ValueError):
 class HttpClient(Client):
     """Asks the server at `url`, which may have a path in front of ours; `token` goes along as Authorization: Bearer."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
         """Raises BadTarget. Nothing is asked yet."""
+        self._answer_seconds = answer_seconds
         secure, host, port, self._prefix = _parts(url)
         self.url = url.rstrip("/") if "://" in url else "http://" + url.rstrip("/")
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
@@ -46,10 +47,10 @@ class HttpClient(Client):
             self._last = response = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as fault:
             self._connection.close()
-            raise NoAnswer(
-                f"no server answers at {self.url} ({_told(fault)}); start one with `chachaml-lite serve`, or name "
-                "another with --url, or a folder with --data"
-            ) from fault
+            raise NoServer(f"no server answers at {self.url} ({_told(fault)})") from fault
+        except BaseException:  # a signal's: half a request may be on the connection
+            self._connection.close()
+            raise
         return Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},
@@ -64,7 +65,7 @@ class HttpClient(Client):
             return
         self._connection.close()
         self._connection.connect()
-        self._connection.sock.settimeout(ANSWER_SECONDS)
+        self._connection.sock.settimeout(self._answer_seconds)
 
     def _request(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> None:
         self._connection.putrequest(method, self._prefix + target, skip_accept_encoding=True)

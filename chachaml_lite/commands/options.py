@@ -11,11 +11,11 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def option(name: str, **settings: Any) -> Callable[[F], F]:
+def option(name: str, *shorter: str, **settings: Any) -> Callable[[F], F]:
     """An option that is also an environment variable: --max-upload and CHACHAML_MAX_UPLOAD."""
     variable = "CHACHAML_" + name.removeprefix("--").replace("-", "_").upper()
     return click.option(
-        name, envvar=variable, show_envvar=True, show_default=settings.get("default") is not None, **settings
+        name, *shorter, envvar=variable, show_envvar=True, show_default=settings.get("default") is not None, **settings
     )
 
 

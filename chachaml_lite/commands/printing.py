@@ -16,7 +16,7 @@ def print_json(content: bytes) -> None:
 def print_text(text: str) -> None:
     """Print text; a character that this terminal's encoding lacks is spelled out, as in `\\u2026`."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    _write((text.rstrip("\n") + "\n").encode(encoding, "backslashreplace"))
+    _write(text.encode(encoding, "backslashreplace"))
 
 
 def _write(content: bytes) -> None:

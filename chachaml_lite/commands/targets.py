@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from ..client.asking import Client, NoAnswer, Refused
+from ..client.asking import Client, NoAnswer, NoServer, Refused
 from ..client.http import BadTarget, HttpClient
 from ..config import Config
 from ..web.printable import printable
@@ -86,6 +86,11 @@ def told() -> Iterator[None]:
         stop(str(fault), USAGE)
     except Refused as fault:
         stop(str(fault), USAGE if fault.status < 500 else NO_ANSWER)
+    except NoServer as fault:
+        stop(
+            f"{fault}; start one with `chachaml-lite serve`, or name another with --url, or a folder with --data",
+            NO_ANSWER,
+        )
     except NoAnswer as fault:
         stop(str(fault), NO_ANSWER)
 

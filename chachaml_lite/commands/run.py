@@ -1,0 +1,245 @@
+"""`chachaml-lite run -- COMMAND`: a command as a run, which begins and ends with it and has all that it printed."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import strict_json
+from ..client.asking import OCTETS, Client, NoAnswer, Refused, path_of
+from ..client.http import HttpClient
+from ..config import Config
+from ..errors import StoreUnusable
+from ..web.printable import printable
+from .child import CannotStart, Capture, Ended, Interrupted, Signals, die_of, run_command
+from .options import option
+from .runs import pair_of
+from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, stop, target_options
+
+#: How long the server that runs here by default may take to say that it is one; another program may have its port.
+_PROBE_SECONDS = 5
+LOG_NAME = "log.txt"
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},  # what follows COMMAND is its own, without the -- too
+    short_help="Run a command as a run, and keep its output.",
+    epilog="""\b
+Examples:
+  chachaml-lite run --experiment iris -- python train.py
+  chachaml-lite run -e iris --param lr=0.01 --tag host="$(hostname)" -- sh -c 'echo "$CHACHAML_RUN_ID"'
+  chachaml-lite run --data /tmp/runs --id try-1 -- make -j4
+""",
+)
+@target_options
+@option("--experiment", "-e", metavar="NAME", help="Experiment of the run.  [default: this folder's name]")
+@click.option("--name", metavar="NAME", help="Name of the run.")
+@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag of the run; may be repeated.")
+@click.option(
+    "--param",
+    "params",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A param of the run; may be repeated. The value is JSON where it is some, else text.",
+)
+@click.option("--id", "run_id", metavar="ID", help="Id of the run.  [default: one that the server makes]")
+@click.option(
+    "--parent",
+    metavar="ID",
+    envvar="CHACHAML_RUN_ID",
+    show_envvar=True,
+    help="The run that this one is a part of: within `chachaml-lite run` that is the outer one.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Don't say on stderr where the run is.")
+@click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    target: Target,
+    experiment: str | None,
+    name: str | None,
+    tags: tuple[str, ...],
+    params: tuple[str, ...],
+    run_id: str | None,
+    parent: str | None,
+    quiet: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Run a command as a run: started before it, ended with its exit code, with its output as the artifact log.txt.
+
+    COMMAND finds the server in CHACHAML_URL, its run in CHACHAML_RUN_ID, and the token, where there is one, in
+    CHACHAML_TOKEN. Its standard input is yours; its output is passed through as it comes, by a pipe, so that it
+    sees no terminal (PYTHONUNBUFFERED=1 is set unless you set it). Signals are forwarded. When it fails, or a signal
+    kills it, the run has failed.
+
+    Where nothing is named, and no server answers on this machine, the run is written into ./artifacts by a
+    server of its own, which lasts as long as the command; so it is with --data, into that folder. With --url (or
+    CHACHAML_URL) there is no such way out: when nobody answers there, COMMAND isn't started.
+
+    The exit code is COMMAND's: 128+N when signal N killed it, 127 when it isn't found, 126 when it can't be run.
+    A server that goes away meanwhile doesn't change it. Before COMMAND is started it is 2 or 3, as everywhere.
+    """
+    fields: dict[str, Any] = {"experiment": experiment or Path.cwd().name or "default", "tags": _pairs("--tag", tags)}
+    fields |= {"name": name, "id": run_id, "parent_run_id": parent}
+    fields = {key: value for key, value in fields.items() if value is not None}
+    logged = {key: _value(text) for key, text in _pairs("--param", params).items()}
+    with _server_of(target) as (client, token, folder), _captured() as capture:
+        started = _started(client, fields, logged)
+        if folder is not None and not quiet:
+            say(f"run {started}, in {folder}; while it runs, see {client.url}/runs/{started}")
+        added = {"CHACHAML_URL": client.url, "CHACHAML_RUN_ID": started}
+        if token is not None:
+            added["CHACHAML_TOKEN"] = token
+        client.close()  # this may take days
+        with Signals() as signals:
+            try:
+                ended = run_command(command, added, capture, signals)
+                error = None if ended.killed_by is None else f"killed by {ended.killed_by.name}"
+            except CannotStart as fault:
+                ended, error = Ended(fault.code), str(fault)
+                say(error)
+            if ended.left_behind:
+                say("what the command has left running still holds its output, which is not waited for")
+            capture.keep = not _stored(client, started, capture, signals)
+            _end(client, token, started, ended, error, where=None if quiet else _where(client, folder, started))
+    if ended.killed_by is signal.SIGINT:
+        die_of(signal.SIGINT)
+    sys.exit(ended.code)
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[Capture]:
+    try:
+        capture = Capture()
+    except OSError as fault:
+        stop(f"there is no place for the command's output: {fault.strerror}; name a folder in TMPDIR", USAGE)
+    with capture:
+        yield capture
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """What `option` was given, each KEY=VALUE. Raises click.UsageError, also for a key that stands twice."""
+    pairs = [pair_of(option, text) for text in texts]
+    if len(dict(pairs)) < len(pairs):
+        raise click.UsageError(f"{option} names a key twice; which one did you mean?")
+    return dict(pairs)
+
+
+def _value(text: str) -> Any:
+    """A param as it was meant: 0.01 is a number, true a boolean, and what isn't JSON is text."""
+    try:
+        return strict_json.loads(text.encode("utf-8", "surrogateescape"))
+    except strict_json.NotJson:
+        return text
+
+
+def say(text: str) -> None:
+    """One line on stderr; nobody may be there to read it."""
+    with contextlib.suppress(OSError):
+        click.echo(f"chachaml-lite: {printable(text)}", err=True)
+
+
+# -- the server
+
+
+@contextlib.contextmanager
+def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | None]]:
+    """A client of the server that has the store, the token to use, and the folder where the server is one of ours.
+
+    Raises NoAnswer, Refused.
+    """
+    data = target.data
+    if data is None:
+        if target.url is not None or _answers(DEFAULT_URL):
+            with HttpClient(target.url or DEFAULT_URL, target.token) as client:
+                yield client, target.token, None
+            return
+        data = Config.data
+    from ..server import CannotServe, Server  # which takes Flask and waitress
+
+    try:
+        server = Server(Config(data=data, host="127.0.0.1", port=0, quiet=True))
+    except StoreUnusable as fault:
+        stop(f"{fault.detail}; its URL can be named with --url", NO_ANSWER)
+    except CannotServe as fault:
+        stop(str(fault), NO_ANSWER)
+    with server.in_background(), HttpClient(server.url) as client:
+        yield client, None, data
+
+
+def _answers(url: str) -> bool:
+    """Whether a server of ours is there; with a token or without."""
+    with HttpClient(url, answer_seconds=_PROBE_SECONDS) as client:
+        try:
+            return bool(client.get("/api/health")["version"])
+        except (NoAnswer, Refused, KeyError, TypeError):
+            return False
+
+
+# -- the run
+
+
+def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> str:
+    """Start a run and log its params; its id. Raises Refused, NoAnswer."""
+    made = client.post("/api/w/runs", fields)
+    run_id = str(made["id"])
+    if made["status"] != "running":
+        stop(f"the run {run_id} has ended ({made['status']}) and takes no more; choose another --id", USAGE)
+    if params:
+        try:
+            client.post(path_of("api", "w", "runs", run_id, "params"), params)
+        except Refused:
+            client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "failed", "error": "bad params"})
+            raise
+    return run_id
+
+
+def _stored(client: Client, run_id: str, capture: Capture, signals: Signals) -> bool:
+    """Upload the log; whether it is there now. If not it is said why, and where it is kept."""
+    if capture.fault is not None:
+        say(f"the end of the output is missing in {LOG_NAME}: {capture.fault.strerror}")
+    file, size = capture.rewound()
+    path = path_of("api", "w", "runs", run_id, "artifacts")
+    try:
+        with signals.interruptible():
+            client.ask("POST", path, [("name", LOG_NAME)], body=file, length=size, content_type=OCTETS).json()
+    except Interrupted:
+        say(f"{LOG_NAME} is not stored, for a signal came; it is kept as {capture.path}")
+    except (Refused, NoAnswer) as fault:
+        say(f"{LOG_NAME} is not stored: {fault}; it is kept as {capture.path}")
+    else:
+        return True
+    return False
+
+
+def _where(client: Client, folder: Path | None, run_id: str) -> str:
+    """Where the run can be seen from now on."""
+    if folder is None:
+        return f"{client.url}/runs/{run_id}"
+    return f"chachaml-lite show {run_id} --data {shlex.quote(str(folder))}"
+
+
+def _end(client: Client, token: str | None, run_id: str, ended: Ended, error: str | None, where: str | None) -> None:
+    """End the run as its command has ended, and say `where` it is."""
+    path = path_of("api", "w", "runs", run_id, "end")
+    status = "failed" if ended.code else "completed"
+    try:
+        if error is None:
+            client.ask("POST", path, [("exit_code", str(ended.code))]).json()
+        else:
+            client.post(path, {"status": "failed", "error": error})
+    except Refused as fault:
+        say(f"the run {run_id} can't be ended as {status}: {fault}")
+        return
+    except NoAnswer:
+        bearer = "" if token is None else ' -H "Authorization: Bearer $CHACHAML_TOKEN"'
+        command = f"curl -X POST '{client.url}{path}?exit_code={ended.code}'{bearer}"
+        say(f"the run {run_id} is not ended; once its server is back, this does: {command}")
+        return
+    if where is not None:
+        say(f"run {run_id} {status}: {where}")
