@@ -1,0 +1,107 @@
+// What a chart's svg element says of itself: its axes and the points of its lines, and where they are in it.
+
+const known = new WeakMap();
+const number = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
+
+/** The chart behind an svg element; read once, until `forget` says that the server changed it. */
+export function chartOf(svg) {
+  if (!known.has(svg)) known.set(svg, read(svg));
+  return known.get(svg);
+}
+
+export function forget(svg) {
+  known.delete(svg);
+}
+
+function read(svg) {
+  const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);
+  return {
+    axis: svg.dataset.axis,
+    plot: { left, top, right, bottom },
+    // Steps have 64 bits, and a number of JavaScript has 53.
+    x: svg.dataset.x.split(" ").map(BigInt),
+    y: svg.dataset.y.split(" ").map(Number),
+    logX: svg.dataset.log.includes("x"),
+    logY: svg.dataset.log.includes("y"),
+    lines: [...svg.querySelectorAll("g.series")].map(line),
+  };
+}
+
+function line(element) {
+  const { label, at, values, smooth } = element.dataset;
+  let last = 0n;
+  return {
+    element,
+    label,
+    xs: at ? at.split(" ").map((distance) => (last += BigInt(distance))) : [],
+    values: values ? values.split(" ").map(Number) : [],
+    smooth: smooth?.split(" ").map(Number),
+  };
+}
+
+/** Where an x is, in units of the view box. */
+export function across(chart, x) {
+  const [low, high] = chart.x;
+  const share = chart.logX
+    ? Math.log(Number(x) / Number(low)) / Math.log(Number(high) / Number(low))
+    : Number(x - low) / Number(high - low);
+  return chart.plot.left + share * (chart.plot.right - chart.plot.left);
+}
+
+/** Which x is at a place in the view box, within the axis. */
+export function xAt(chart, place) {
+  const { left, right } = chart.plot;
+  const share = Math.min(1, Math.max(0, (place - left) / (right - left)));
+  const [low, high] = chart.x;
+  if (chart.logX) return BigInt(Math.round(Number(low) * (Number(high) / Number(low)) ** share));
+  return low + BigInt(Math.round(Number(high - low) * share));
+}
+
+/** Where a value is, in units of the view box; NaN where it can't be shown. */
+export function up(chart, value) {
+  const [low, high] = chart.y;
+  const share = chart.logY
+    ? Math.log(value / low) / Math.log(high / low)
+    : (value / 2 - low / 2) / (high / 2 - low / 2);
+  return chart.plot.bottom - share * (chart.plot.bottom - chart.plot.top);
+}
+
+/** The place of the point of a line that is nearest to an x; -1 where the line has none. */
+export function nearest(xs, x) {
+  let [low, high] = [0, xs.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] < x) low = middle + 1;
+    else high = middle;
+  }
+  return low > 0 && x - xs[low - 1] <= xs[low] - x ? low - 1 : xs.length ? low : -1;
+}
+
+export function shownValue(value) {
+  if (Number.isNaN(value)) return "not finite";
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(4).replace(/\.?0+e/, "e") : number.format(value);
+}
+
+export function shownX(axis, x) {
+  if (axis === "wall") return new Date(Number(x)).toLocaleString();
+  return axis === "step" ? `step ${x.toLocaleString("en-US")}` : duration(Number(x));
+}
+
+function duration(ms) {
+  if (ms < 0) return `−${duration(-ms)}`;
+  if (ms < 60_000) return `${number.format(ms / 1000)} s`;
+  const seconds = Math.round(ms / 1000);
+  const parts = [
+    [Math.floor(seconds / 86400), "d"],
+    [Math.floor(seconds / 3600) % 24, "h"],
+    [Math.floor(seconds / 60) % 60, "min"],
+    [seconds % 60, "s"],
+  ];
+  const first = parts.findIndex(([count]) => count);
+  return parts
+    .slice(first, first + 2)
+    .filter(([count]) => count)
+    .map((part) => part.join(" "))
+    .join(" ");
+}

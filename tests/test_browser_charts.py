@@ -1,0 +1,213 @@
+"""Charts in a real browser: crosshair, zoom, legend, the form, and all of it kept over a live update."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+from browsers import NARROW, Viewer, assert_accessible, assert_fits
+from playwright.sync_api import Locator, Page, expect
+from servers import Running
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def log(server: Running) -> Callable[..., str]:
+    """Log a run with the series given, each a list of values, and give its id."""
+
+    def log_run(**series: list[Any]) -> str:
+        answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "base"}, timeout=60)
+        run_id: str = answer.json()["id"]
+        for key, values in series.items():
+            add(server, run_id, key.replace("__", "/"), values)
+        return run_id
+
+    return log_run
+
+
+def add(server: Running, run_id: str, key: str, values: list[Any], first: int = 0) -> None:
+    body = [{"metrics": {key: value}, "step": first + at} for at, value in enumerate(values)]
+    assert requests.post(f"{server.url}/api/w/runs/{run_id}/metrics", json=body, timeout=60).ok
+
+
+def chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **how: Any) -> Page:
+    query = urlencode([("key", key) for key in keys])
+    return viewer.open(f"{server.url}/runs/{run_id}/charts?{query}", **how)
+
+
+def pointed_at(chart: Locator, share: float) -> dict[str, float]:
+    """Where a share of the way along the x axis is, in the page."""
+    found: dict[str, float] = chart.evaluate(
+        """(svg, share) => {
+          const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);
+          const box = svg.getBoundingClientRect();
+          const scale = box.width / svg.viewBox.baseVal.width;
+          return { x: box.left + (left + share * (right - left)) * scale, y: box.top + (top + bottom) / 2 * scale };
+        }""",
+        share,
+    )
+    return found
+
+
+def drag(page: Page, chart: Locator, start: float, end: float) -> None:
+    begin, finish = pointed_at(chart, start), pointed_at(chart, end)
+    page.mouse.move(begin["x"], begin["y"])
+    page.mouse.down()
+    page.mouse.move((begin["x"] + finish["x"]) / 2, begin["y"])
+    page.mouse.move(finish["x"], finish["y"])
+    page.mouse.up()
+
+
+def test_the_crosshair_tells_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+    run_id = log(train__loss=[at / 100 for at in range(101)], val__loss=[5, "NaN", 7])
+    page = chart_page(viewer, server, run_id, "train/loss", "val/loss")
+    chart, tip = page.locator("svg.chart"), page.locator(".tip")
+    place = pointed_at(chart, 0.5)
+    page.mouse.move(place["x"], place["y"])
+    expect(tip).to_contain_text("step 50")
+    expect(tip).to_contain_text("train/loss0.5")
+    expect(tip).to_contain_text("val/loss7at step 2")
+    expect(page.locator(".crosshair circle")).to_have_count(2)
+    page.mouse.move(1, 1)
+    expect(tip).to_have_count(0)
+    # the keyboard's way to the same
+    chart.focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_role("status").filter(has_text="step 0")).to_contain_text("val/loss5")
+    page.keyboard.press("ArrowRight")
+    expect(tip).to_contain_text("val/lossnot finite")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    expect(tip).to_contain_text("step 99")
+    page.keyboard.press("Escape")
+    expect(tip).to_have_count(0)
+
+
+def test_steps_beyond_what_a_number_of_javascript_holds_are_told_exactly(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run_id = log()
+    add(server, run_id, "loss", [1, 2, 3], 2**62)
+    page = chart_page(viewer, server, run_id, "loss")
+    page.locator("svg.chart").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".tip b")).to_have_text(f"step {2**62 + 2:,}")
+
+
+def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run_id = log(loss=[at % 7 for at in range(5000)])
+    page = chart_page(viewer, server, run_id, "loss")
+    chart, notes = page.locator("svg.chart"), page.locator(".notes")
+    expect(notes).to_contain_text("961 of 5,000 points, min to max shaded")
+    for undo in ("dblclick", "Escape", "button"):
+        expect(chart).to_have_attribute("data-x", "0 4999")
+        drag(page, chart, 0.2, 0.3)
+        expect(notes).to_contain_text(re.compile(r"^50\d of 5,00\d points ·"))
+        low, high = map(int, (chart.get_attribute("data-x") or "").split())
+        assert 990 < low < 1010 and 1490 < high < 1510
+        # what is zoomed stays so while points arrive
+        add(server, run_id, "loss", [1], 4999)
+        with page.expect_event("requestfinished", lambda request: request.url.endswith("key=loss")):
+            pass
+        assert chart.get_attribute("data-x") == f"{low} {high}"
+        if undo == "dblclick":
+            place = pointed_at(chart, 0.5)
+            page.mouse.dblclick(place["x"], place["y"])
+        elif undo == "Escape":
+            chart.focus()
+            page.keyboard.press("Escape")
+        else:
+            page.get_by_role("button", name="Whole range").click()
+        expect(chart).to_have_attribute("data-x", "0 4999")
+        expect(page.get_by_role("button", name="Whole range")).to_have_count(0)
+
+
+def test_series_hidden_from_the_legend_stay_hidden_while_points_arrive(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run_id = log(train__loss=[3, 2, 1], val__loss=[4, 3, 2])
+    page = chart_page(viewer, server, run_id, "train/loss", "val/loss")
+    button = page.get_by_role("button", name="val/loss")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    lines = page.locator("g.series")
+    expect(lines.nth(1)).to_be_hidden()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    add(server, run_id, "train/loss", [0.5], 3)
+    expect(lines.nth(0)).to_have_attribute("data-values", "3 2 1 .5")  # by itself
+    expect(lines.nth(0)).to_be_visible()
+    expect(lines.nth(1)).to_be_hidden()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.locator("svg.chart").focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".tip")).to_contain_text("train/loss3")
+    expect(page.locator(".tip")).not_to_contain_text("val/loss")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(lines.nth(1)).to_be_visible()
+
+
+def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+    run_id = log(loss=[10 / (at + 1) + at % 3 for at in range(200)])
+    page = chart_page(viewer, server, run_id, "loss")
+    chart = page.locator("svg.chart")
+    page.get_by_label("Smoothing").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("path.raw")).to_have_count(1)
+    page.get_by_label("log values").check()
+    page.get_by_label("Over").select_option("the calendar")
+    expect(chart).to_have_attribute("data-axis", "wall")
+    expect(chart).to_have_attribute("data-log", "y")
+    expect(page).to_have_url(re.compile(r"key=loss&smoothing=0\.03&log_y=true&x=wall$"))
+    expect(page.get_by_label("log steps")).to_be_disabled()
+    page.reload()
+    expect(chart).to_have_attribute("data-axis", "wall")
+    expect(page.get_by_label("log values")).to_be_checked()
+    page.get_by_label("Over").select_option("steps")
+    page.get_by_label("log values").uncheck()
+    expect(page).to_have_url(re.compile(r"key=loss&smoothing=0\.03$"))
+    expect(chart).to_have_attribute("data-log", "")
+
+
+def test_without_javascript_the_form_is_sent_and_everything_is_drawn(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run_id = log(loss=[3, 2, 1])
+    page = chart_page(viewer, server, run_id, "loss", java_script_enabled=False)
+    page.get_by_label("log values").check()
+    page.get_by_role("button", name="Draw").click()
+    expect(page.locator("svg.chart")).to_have_attribute("data-log", "y")
+    expect(page.get_by_label("log values")).to_be_checked()
+    page.locator("#values summary").click()
+    expect(page.get_by_role("table", name="loss").get_by_role("row")).to_have_count(4)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_charts_are_accessible_and_fit(
+    viewer: Viewer, server: Running, log: Callable[..., str], scheme: str
+) -> None:
+    one, other = log(loss=[3, 2, "NaN", 1]), log(loss=[2, 1])
+    add(server, one, HOSTILE, [1, 2])
+    paths = [
+        f"/runs/{one}/charts?{urlencode([('key', 'loss'), ('key', HOSTILE)])}",
+        f"/compare/charts?ids={one},{other}&key=loss&smoothing=0.5",
+    ]
+    for size in ((1280, 900), NARROW):
+        page = viewer.open(server.url + paths[0], size=size, color_scheme=scheme)
+        page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
+        for path in paths:
+            page.goto(server.url + path)
+            page.locator("svg.chart").focus()
+            page.keyboard.press("End")
+            expect(page.locator(".tip")).to_be_visible()
+            page.locator("#values summary").click()
+            assert_fits(page)
+            assert_accessible(page)
