@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test check lint types bench bench-peers clean
+.PHONY: run test check lint types bench bench-peers screenshots clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/ready-to-run
@@ -36,6 +36,10 @@ bench-peers: $(VENV)/ready-to-test
 	@for peer in mlflow trackio; do .venv-peers/bin/python -m pip install --quiet --upgrade --disable-pip-version-check $$peer || \
 		echo "$$peer can't be installed here; going on without it" >&2; done
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.peers .venv-peers/bin/python $(ARGS)
+
+# Those in the README, anew: from real trainings, by Chromium.
+screenshots: $(VENV)/ready-to-test
+	@PYTHONPATH=tests $(BIN)/python -m real.screenshots
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

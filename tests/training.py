@@ -38,8 +38,12 @@ def unseen() -> tuple[Any, Any]:
     return images, digits
 
 
-def train(url: str, run_id: str) -> Trained:
-    """Train, and log to a run of the server at `url`: params, a data set, metrics of each epoch, the model."""
+def train(url: str, run_id: str, epochs: int = EPOCHS, **changed: Any) -> Trained:
+    """Train, and log to a run of the server at `url`: params, a data set, metrics of each epoch, the model.
+
+    `changed`: params of the network that are to be others.
+    """
+    params = {**PARAMS, **changed}
     session = requests.Session()
 
     def post(path: str, json: Any = None, data: bytes | None = None) -> None:
@@ -48,11 +52,11 @@ def train(url: str, run_id: str) -> Trained:
         answer.raise_for_status()
 
     seen, images, seen_digits, digits = _parts()
-    post("params", json={**PARAMS, "epochs": EPOCHS})
+    post("params", json={**params, "epochs": epochs})
     post("datasets", json={"role": "train", "n_rows": len(seen), "source": "sklearn digits"})
-    model = MLPClassifier(**PARAMS)
+    model = MLPClassifier(**params)
     losses = []
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(len(seen))
         model.partial_fit(seen[order], seen_digits[order], classes=np.arange(10))
         losses.append(float(model.loss_))

@@ -1,0 +1,72 @@
+"""The README's screenshots, of real trainings: `make screenshots` trains, and takes them anew."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import requests
+from browsers import Viewer, chromium, launched
+from servers import running
+from training import train
+
+FOLDER = Path(__file__).resolve().parents[2] / ".github" / "screenshots"
+SIZE = (1180, 760)
+NETWORKS: list[tuple[str, dict[str, Any]]] = [
+    ("one layer of 8", {"hidden_layer_sizes": [8]}),
+    ("slow", {"learning_rate_init": 0.001}),
+    ("one layer of 32", {}),
+    ("two layers", {"hidden_layer_sizes": [64, 32], "learning_rate_init": 0.003}),
+    ("too fast", {"learning_rate_init": 0.3}),
+    ("one layer of 128", {"hidden_layer_sizes": [128], "learning_rate_init": 0.005}),
+]
+NOTE = """The **widest** network so far. Loss still falls after 40 epochs:
+
+- try weight decay
+- compare with `two layers`
+"""
+
+
+def log_runs(url: str) -> str:
+    """Train every network, register the best, leave the last one running; the id of the last."""
+    session = requests.Session()
+
+    def post(path: str, body: Any = None) -> Any:
+        answer = session.post(f"{url}/api/w/{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    run_id = ""
+    for name, params in NETWORKS:
+        tags = {"author": "maria", "data": "digits-8x8"}
+        run_id = post("runs", {"experiment": "digits", "name": name, "tags": tags, "created_by": "laptop"})["id"]
+        train(url, run_id, epochs=40, **params)
+        if name == "too fast":
+            post(f"runs/{run_id}/end", {"status": "failed", "error": "diverged"})
+        elif name != NETWORKS[-1][0]:
+            post(f"runs/{run_id}/end")
+    post(f"runs/{run_id}/note", {"note": NOTE})
+    post("models", {"name": "digits", "run_id": run_id, "artifact": "model.pkl", "stage": "production"})
+    return run_id
+
+
+def take(folder: Path) -> None:
+    """Make runs.png and run.png in `folder`. AssertionError when something is wrong on a page."""
+    path = chromium()
+    assert path is not None, "no Chromium or Chrome is installed"
+    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch, "store"), Path(scratch, "server")) as server:
+        run_id = log_runs(server.url)
+        folder.mkdir(exist_ok=True)
+        with launched(path) as browser:
+            viewer = Viewer(browser)
+            for name, place in (("runs", "/runs?spark=loss"), ("run", f"/runs/{run_id}")):
+                page = viewer.open(server.url + place, size=SIZE)
+                page.wait_for_load_state("networkidle")
+                page.screenshot(path=folder / f"{name}.png")
+            viewer.close()
+            assert not viewer.wrong, viewer.wrong
+
+
+if __name__ == "__main__":
+    take(FOLDER)
