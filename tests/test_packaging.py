@@ -246,3 +246,10 @@ def test_the_installed_command_serves_its_pages(packages: Path, tmp_path: Path) 
         assert shows_its_page(server)
     assert server.process.returncode == 0
     assert (tmp_path / "artifacts" / "runs").is_dir()
+
+
+def test_the_installed_command_runs_a_command_and_shows_the_run(packages: Path, tmp_path: Path) -> None:
+    program = str(packages / "venv" / "bin" / "chachaml-lite")
+    data = str(tmp_path / "artifacts")
+    assert run(program, "run", "--data", data, "--id", "one", "--", "echo", "hello", cwd=tmp_path).stdout == "hello\n"
+    assert "completed" in run(program, "show", "one", "--data", data, cwd=tmp_path).stdout

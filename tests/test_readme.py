@@ -25,6 +25,7 @@ SERVE = main.commands["serve"]
 SECTIONS_OF_THEIR_OWN = {
     "From Python": "client",  # test_readme_clients
     "From shell scripts": "recipe",
+    "The command line": "command line",  # test_cli_help
     "In GitHub Actions": "workflow",  # test_action_workflows, test_action_readme
     "In a container": "workflow",
 }

@@ -13,6 +13,7 @@ import click
 from ..client.asking import Client, Refused, path_of
 from ..web.printable import harmless_json
 from ..web.tables import Column, Table, as_text
+from .completion import run_ids
 from .printing import print_json, print_text
 from .run_names import run_id_of
 from .targets import FAILED, asking
@@ -39,7 +40,7 @@ Examples:
     help="Whose values `baseline` is in a rule.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As GET /api/runs/:id/check answers.")
-@click.argument("run")
+@click.argument("run", shell_complete=run_ids)
 def check(client: Client, run: str, rules: tuple[str, ...], baseline: str | None, as_json: bool) -> None:
     """Check whether a run is good enough, and exit with 1 when it isn't.
 

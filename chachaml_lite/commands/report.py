@@ -9,6 +9,7 @@ import click
 from ..client.asking import Client, Refused, path_of
 from ..web.markdown import code
 from ..web.printable import harmless_json, printable
+from .completion import run_ids_and_experiments
 from .printing import print_json, print_text
 from .run_names import run_id_of
 from .targets import USAGE, asking, stop
@@ -28,7 +29,7 @@ Examples:
 @asking
 @click.option("--format", "form", type=click.Choice(["md", "txt", "json"]), default="md", show_default=True)
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@click.argument("name", metavar="RUN|EXPERIMENT")
+@click.argument("name", metavar="RUN|EXPERIMENT", shell_complete=run_ids_and_experiments)
 def report(client: Client, name: str, form: str) -> None:
     """Report a run with its curves, or an experiment with the table of its runs.
 

@@ -19,6 +19,7 @@ from ..config import Config
 from ..errors import StoreUnusable
 from ..web.printable import printable
 from .child import CannotStart, Capture, Ended, Interrupted, Signals, die_of, run_command
+from .completion import experiments
 from .options import option
 from .runs import pair_of
 from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, stop, target_options
@@ -39,7 +40,13 @@ Examples:
 """,
 )
 @target_options
-@option("--experiment", "-e", metavar="NAME", help="Experiment of the run.  [default: this folder's name]")
+@option(
+    "--experiment",
+    "-e",
+    metavar="NAME",
+    shell_complete=experiments,
+    help="Experiment of the run.  [default: this folder's name]",
+)
 @click.option("--name", metavar="NAME", help="Name of the run.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag of the run; may be repeated.")
 @click.option(
@@ -193,8 +200,9 @@ def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> 
     if params:
         try:
             client.post(path_of("api", "w", "runs", run_id, "params"), params)
-        except Refused:
-            client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "failed", "error": "bad params"})
+        except Refused as fault:
+            if fault.status != 409:  # a run that had params before was started by somebody else
+                client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "failed", "error": str(fault)})
             raise
     return run_id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..client.asking import Client
+from .completion import experiments, run_ids
 from .printing import print_json, print_text
 from .targets import asking
 
@@ -19,11 +20,11 @@ Examples:
 """
 )
 @asking
-@click.option("-e", "--experiment", metavar="NAME", help="Only runs of this experiment.")
+@click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
 @click.option("--status", metavar="STATUS", help="Only runs that are running, completed or failed.")
 @click.option("--name", metavar="NAME", help="Only runs of this name.")
 @click.option("--created-by", metavar="WHO", help="Only runs that were created by WHO.")
-@click.option("--parent", "parent_run_id", metavar="ID", help="Only children of this run.")
+@click.option("--parent", "parent_run_id", metavar="ID", shell_complete=run_ids, help="Only children of this run.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only runs with this tag; may be repeated.")
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Only runs with this param; likewise.")
 @click.option("-q", "--query", "q", metavar="QUERY", help="Only runs that the query finds; see the README.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..client.asking import Client, path_of
+from .completion import run_ids
 from .printing import print_json, print_text
 from .run_names import run_id_of
 from .targets import asking
@@ -19,7 +20,7 @@ Examples:
 )
 @asking
 @click.option("--json", "as_json", is_flag=True, help="As GET /api/runs/:id answers.")
-@click.argument("run")
+@click.argument("run", shell_complete=run_ids)
 def show(client: Client, run: str, as_json: bool) -> None:
     """Show one run: its params, metrics, artifacts and note.
 
@@ -38,7 +39,7 @@ Examples:
 )
 @asking
 @click.option("--json", "as_json", is_flag=True, help="As GET /api/compare answers.")
-@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=run_ids)
 def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: which params and metrics differ, which some lack, and which are the same.
 

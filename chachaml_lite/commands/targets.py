@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 
 from ..client.asking import Client, NoAnswer, NoServer, Refused
-from ..client.http import BadTarget, HttpClient
+from ..client.http import ANSWER_SECONDS, BadTarget, HttpClient
 from ..config import Config
 from ..web.printable import printable
 from .options import option
@@ -36,10 +36,10 @@ class Target:
     data: Path | None
     token: str | None
 
-    def opened(self, *, writes: bool = False) -> Client:
-        """A client for it. Raises NoAnswer, BadTarget."""
+    def opened(self, *, writes: bool = False, answer_seconds: float = ANSWER_SECONDS) -> Client:
+        """A client for it, which waits so long for a server's answer. Raises NoAnswer, BadTarget."""
         if self.data is None:
-            return HttpClient(self.url or DEFAULT_URL, self.token)
+            return HttpClient(self.url or DEFAULT_URL, self.token, answer_seconds)
         from ..client.folder import FolderClient  # which takes Flask: asking a server starts twice as fast without
 
         return FolderClient(self.data, writes=writes)
@@ -53,16 +53,21 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     @option("--token", metavar="TOKEN", help="The server's token, where it has one.")
     @functools.wraps(command)
     def with_target(url: str | None, data: Path | None, token: str | None, **others: Any) -> None:
-        context = click.get_current_context()
-        if url is not None and data is not None:
-            named = [name for name in ("url", "data") if _is_typed(context, name)]
-            if named == ["url", "data"]:
-                raise click.UsageError("--url names a server and --data a folder; say one of them")
-            url, data = (None, data) if named == ["data"] else (url, None)
+        target = target_of(click.get_current_context(), url, data, token)
         with told():
-            command(target=Target(url, data, token), **others)
+            command(target=target, **others)
 
     return with_target
+
+
+def target_of(context: click.Context, url: str | None, data: Path | None, token: str | None) -> Target:
+    """What a command's options and variables name. Raises click.UsageError where two options do."""
+    if url is not None and data is not None:
+        typed = [name for name in ("url", "data") if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if len(typed) == 2:
+            raise click.UsageError("--url names a server and --data a folder; say one of them")
+        url, data = (None, data) if typed == ["data"] else (url, None)
+    return Target(url, data, token)
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,7 +104,3 @@ def stop(text: str, code: int) -> NoReturn:
     """One line on stderr, in which nothing acts on a terminal, and the end."""
     click.echo(f"chachaml-lite: {printable(text)}", err=True)
     sys.exit(code)
-
-
-def _is_typed(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
