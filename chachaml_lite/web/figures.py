@@ -25,7 +25,7 @@ from .charts.svg import color_class, dash_class
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
 MAX_CHARTS = 60
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
-_PAGE_POINTS, _FEWEST_POINTS = 6000, 100
+_PAGE_POINTS, _FEWEST_POINTS = 2400, 80
 _LONGEST_TITLE = 120
 
 

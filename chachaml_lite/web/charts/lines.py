@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from ...tracking.curves import Curve, smoothed
 from ...tracking.summary import Number
-from ..shown import shown_number
+from ..shown import shown_duration, shown_number
 from . import svg
 from .frame import Axis, Frame, legend, whole_chart
 from .scales import Scale, roomy, whole
 from .svg import Look
-from .ticks import Ticks, number_ticks
+from .ticks import MINUS, Ticks, number_ticks
 from .times import calendar_ticks, duration, duration_ticks, moment
 
 #: Lines of so few points get a dot at each.
@@ -173,9 +173,9 @@ class _Drawing:
         curve = self._line.curve
         outlines = []
         for stretch in stretches:
-            upper = list(self._places(stretch, curve.highs))
-            lower = list(self._places(stretch, curve.lows))
-            if any(below[1] - above[1] >= 0.5 for above, below in zip(upper, lower, strict=True)):
+            # A shade is as good to a whole unit, and takes a fifth less room.
+            upper, lower = ([(x, round(y)) for x, y in self._places(stretch, ys)] for ys in (curve.highs, curve.lows))
+            if upper != lower:
                 outlines.append(svg.polyline([*upper, *reversed(lower)]) + "z")
         return svg.path("".join(outlines), self._look.of("band"))
 
@@ -254,7 +254,7 @@ def x_in_words(x: int, axis: str) -> str:
     if axis == "step":
         return f"step {x:,}"
     if axis == "relative":
-        return duration(x)
+        return duration(x) if abs(x) < 60_000 else f"{MINUS * (x < 0)}{shown_duration(abs(x))}"
     try:
         return f"{moment(x):%Y-%m-%d %H:%M:%S}"
     except OverflowError:
