@@ -1,0 +1,229 @@
+"""What is inside a block of Markdown: emphasis, code, links, images. One pass, and only escaped text goes out.
+
+Marks wait on a stack until what closes them comes; what is never closed is text. A link goes where `Links` lets it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from markupsafe import escape
+
+#: Characters of a link's target at most. Also how far the search for its end goes: what keeps the time linear.
+_MAX_TARGET = 2000
+
+_TOKEN = re.compile(
+    r"\\(?P<escaped>[!-/:-@\[-`{-~])|(?P<ticks>`+)|(?P<mark>\*+|_+|~+)|(?P<image>!\[)|(?P<open>\[)|(?P<close>\])"
+    r"|(?P<line>(?<! ) {2,}\n|\\?\n)|<(?P<angle>(?:https?://|mailto:)[^\s<>\"\\]{1,2000})>|(?P<bare>\bhttps?://[^\s<>\"\\`\[\]]{1,2000})",
+    re.IGNORECASE,
+)
+_TICKS = re.compile("`+")
+_TARGET = re.compile(
+    rf"\( {{0,9}}(?:<([^<>\n]{{0,{_MAX_TARGET}}})>|((?:[^\s()<>]|\([^\s()<>]{{0,200}}\)){{0,{_MAX_TARGET}}}))"
+    r"(?: {1,9}(?:\"[^\"\n]{0,300}\"|'[^'\n]{0,300}'))? {0,9}\)"
+)
+_WEB = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
+_LOCAL = re.compile(r"(?:/(?!/)|#)[^\s\x00-\x20\x7f\"'<>\\]*\Z")
+_NAME = re.compile(r"[^/:?#\\\x00-\x1f\x7f][^:?#\\\x00-\x1f\x7f]*\Z")
+_TAGS = {"*": "em", "_": "em", "**": "strong", "__": "strong", "~": "del", "~~": "del"}
+#: What ends a sentence, not the address in it.
+_AFTER_ADDRESS = ".,:;!?'\"*_~"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where links may lead: the web, this server, the artifacts of a run that are named as if they lay beside."""
+
+    run_id: str | None
+    keeps_lines: bool
+
+    def href(self, target: str) -> str | None:
+        """The address of a link's target; None for what must not be followed."""
+        return target if _WEB.match(target) or _LOCAL.match(target) else self._artifact("artifacts", target)
+
+    def src(self, target: str) -> str | None:
+        """The address of an image: one of this server's; None for any other."""
+        local = target if target.startswith("/") and _LOCAL.match(target) else None
+        return local or self._artifact("images", target)
+
+    def _artifact(self, kind: str, target: str) -> str | None:
+        name = unquote(target.removeprefix("./"), errors="replace")
+        if self.run_id is None or not _NAME.match(name) or {"", ".", ".."} & set(name.split("/")):
+            return None
+        return f"/runs/{self.run_id}/{kind}/{quote(name)}"
+
+
+class _Open(NamedTuple):
+    """A mark that waits: its kind, where it stands in the output and in the source."""
+
+    kind: str
+    part: int
+    at: int
+
+
+def line_html(text: str, links: Links) -> str:
+    """The text of a block as HTML."""
+    return _Text(text, links).html()
+
+
+@dataclass
+class _Text:
+    text: str
+    links: Links
+    parts: list[str] = field(default_factory=list)
+    waiting: list[_Open] = field(default_factory=list)
+    #: How many of each kind wait.
+    counts: dict[str, int] = field(default_factory=dict)
+    #: Brackets below this place of the stack are no links: one is inside them already.
+    barrier: int = 0
+    #: Where runs of backticks begin, by their length.
+    ticks: dict[int, list[int]] = field(default_factory=dict)
+
+    def html(self) -> str:
+        for run in _TICKS.finditer(self.text):
+            self.ticks.setdefault(len(run[0]), []).append(run.start())
+        at = 0
+        while token := _TOKEN.search(self.text, at):
+            self._literal(self.text[at : token.start()])
+            at = self._token(token)
+        self._literal(self.text[at:])
+        return "".join(self.parts)
+
+    def _literal(self, text: str) -> None:
+        if text:
+            self.parts.append(str(escape(text)))
+
+    def _token(self, token: re.Match[str]) -> int:
+        """Take in what was found; where to go on."""
+        kind, found = token.lastgroup, token[0]
+        if kind == "escaped":
+            self._literal(token["escaped"])
+        elif kind == "ticks":
+            return self._code(token)
+        elif kind == "mark":
+            self._mark(token)
+        elif kind in ("open", "image"):
+            self._wait(found, token.start())
+        elif kind == "close":
+            return self._close_bracket(token)
+        elif kind == "line":
+            hard = self.links.keeps_lines or len(found) > 1
+            self.parts.append("<br>\n" if hard else "\n")
+        else:
+            return self._address(token)
+        return token.end()
+
+    def _code(self, token: re.Match[str]) -> int:
+        """A code span: from these backticks to the next as many."""
+        same = self.ticks[len(token[0])]
+        after = bisect_left(same, token.end())
+        if after == len(same):
+            self._literal(token[0])
+            return token.end()
+        content = self.text[token.end() : same[after]].replace("\n", " ")
+        if content[:1] == content[-1:] == " " and content.strip():
+            content = content[1:-1]
+        self.parts.append(f"<code>{escape(content)}</code>")
+        return same[after] + len(token[0])
+
+    def _address(self, token: re.Match[str]) -> int:
+        """A URL that stands for itself."""
+        url, end = token["angle"] or token["bare"], token.end()
+        if token["bare"]:
+            url = url.rstrip(_AFTER_ADDRESS)
+            unopened = url.count(")") - url.count("(")
+            while unopened > 0 and url.endswith(")"):
+                url = url[:-1].rstrip(_AFTER_ADDRESS)
+                unopened -= 1
+            end = token.start() + len(url)
+        href = None if self._is_in_link() else self.links.href(url)
+        if href is None:
+            self._literal(self.text[token.start() : end])
+        else:
+            self.parts.append(f"{_anchor(href)}{escape(url.removeprefix('mailto:'))}</a>")
+        return end
+
+    def _is_in_link(self) -> bool:
+        return bool(self.counts.get("["))
+
+    # -- emphasis
+
+    def _mark(self, token: re.Match[str]) -> None:
+        found = token[0]
+        kinds = [found] if found in _TAGS else [found[:2], found[0]] if len(found) == 3 and found[0] != "~" else []
+        before = self.text[token.start() - 1] if token.start() else " "
+        after = self.text[token.end()] if token.end() < len(self.text) else " "
+        within_word = found[0] == "_" and before.isalnum() and after.isalnum()
+        can_close = bool(kinds) and not before.isspace() and not within_word
+        if can_close and all(self.counts.get(kind) for kind in kinds):
+            for kind in reversed(kinds) if self._opened_last() == kinds[-1] else kinds:
+                self._close(kind)
+        elif kinds and not after.isspace() and not within_word:
+            for kind in kinds:
+                self._wait(kind, token.start())
+        else:
+            self._literal(found)
+
+    def _opened_last(self) -> str | None:
+        return self.waiting[-1].kind if self.waiting else None
+
+    def _wait(self, kind: str, at: int) -> None:
+        self.waiting.append(_Open(kind, len(self.parts), at))
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.parts.append(kind)
+
+    def _pop(self) -> _Open:
+        opened = self.waiting.pop()
+        self.counts[opened.kind] -= 1
+        self.barrier = min(self.barrier, len(self.waiting))
+        return opened
+
+    def _close(self, kind: str) -> None:
+        """Close a mark that waits, if it still does; those that were opened within it are text."""
+        while self.counts.get(kind):
+            opened = self._pop()
+            if opened.kind == kind:
+                self.parts[opened.part] = f"<{_TAGS[kind]}>"
+                self.parts.append(f"</{_TAGS[kind]}>")
+                return
+
+    # -- links and images
+
+    def _close_bracket(self, token: re.Match[str]) -> int:
+        if not self.counts.get("[") and not self.counts.get("!["):
+            self._literal("]")
+            return token.end()
+        barrier = self.barrier
+        while (opened := self._pop()).kind not in ("[", "!["):
+            pass  # emphasis that was opened within the brackets, and is not closed there, is text
+        target = _TARGET.match(self.text, token.end())
+        written = "" if target is None else target[2] if target[1] is None else target[1]
+        if target is not None and opened.kind == "![" and (shown := self._image(opened, token.start(), written)):
+            del self.parts[opened.part :]
+            self.parts.append(shown)
+            return target.end()
+        href = self.links.href(written) if target is not None and opened.kind == "[" else None
+        if target is None or href is None or len(self.waiting) < barrier:
+            self._literal("]")
+            return token.end()
+        self.parts[opened.part] = _anchor(href)
+        self.parts.append("</a>")
+        self.barrier = len(self.waiting)
+        return target.end()
+
+    def _image(self, opened: _Open, end: int, written: str) -> str | None:
+        """An image; a link to it, where it isn't this server's and no link is around it; None: it is text."""
+        alt = escape(self.text[opened.at + 2 : end])
+        src = self.links.src(written)
+        if src is not None:
+            return f'<img src="{escape(src)}" alt="{alt}" loading="lazy">'
+        href = None if self._is_in_link() else self.links.href(written)
+        return None if href is None else f"{_anchor(href)}{alt}</a>"
+
+
+def _anchor(href: str) -> str:
+    return f'<a href="{escape(href)}" rel="noopener noreferrer">'

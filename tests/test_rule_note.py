@@ -1,0 +1,254 @@
+"""Notes: Markdown becomes HTML of a few tags, whatever is written, and in time that grows with it as it should."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from string import punctuation
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chachaml_lite.web.note_html import MAX_CHARACTERS, Place, note_html
+
+NOTE = Place(3, "r1")
+FILE = Place(2, "r1", keeps_lines=False)
+
+#: The tags that come out, and the attributes that each may have.
+ALLOWED = {
+    **{f"h{level}": set() for level in range(2, 7)},
+    **dict.fromkeys(("p", "br", "hr", "blockquote", "ul", "code", "em", "strong", "del"), set()),
+    **dict.fromkeys(("table", "thead", "tbody", "tr"), set()),
+    "ol": {"start"},
+    "li": {"class"},
+    "pre": {"tabindex"},
+    "th": {"class"},
+    "td": {"class"},
+    "a": {"href", "rel"},
+    "img": {"src", "alt", "loading"},
+    "div": {"class", "tabindex", "role", "aria-label"},
+}
+_VOID = {"br", "hr", "img"}
+_HREF = re.compile(r"(?:https?://|mailto:|/(?!/)|#)[^\s\"'<>\\]*\Z", re.IGNORECASE)
+_SRC = re.compile(r"/(?!/)[^\s\"'<>\\]*\Z")
+
+
+class Strict(HTMLParser):
+    """Reads HTML, and fails on a tag or attribute that isn't allowed, one that isn't closed, an unsafe address."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.addresses: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert {name for name, _ in attrs} <= ALLOWED[tag]
+        assert not (tag == "a" and "a" in self.open), "a link in a link"
+        values = dict(attrs)
+        for name, pattern in (("href", _HREF), ("src", _SRC)):
+            if name in values:
+                assert pattern.match(values[name] or "")
+                self.addresses.append(values[name] or "")
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment: {data}")
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+@pytest.mark.parametrize(
+    ("source", "html"),
+    [
+        ("# One", "<h3>One</h3>"),
+        ("#### Four #", "<h6>Four</h6>"),
+        ("###### Six", "<h6>Six</h6>"),
+        ("#none", "<p>#none</p>"),
+        ("Title\n=====\nText\n---\n", "<h3>Title</h3>\n<h4>Text</h4>"),
+        ("a\nb\n\nc", "<p>a<br>\nb</p>\n<p>c</p>"),
+        ("*a* _b_ **c** __d__ ~~e~~ ***f***", "<p><em>a</em> <em>b</em> <strong>c</strong> <strong>d</strong> "
+         "<del>e</del> <strong><em>f</em></strong></p>"),
+        ("**a *b* c** *d **e***", "<p><strong>a <em>b</em> c</strong> <em>d <strong>e</strong></em></p>"),
+        ("snake_case_name 2 * 3 * 4 **open", "<p>snake_case_name 2 * 3 * 4 **open</p>"),
+        (r"\*a\* \_ \# \<", "<p>*a* _ # &lt;</p>"),
+        ("`a*b*` ``c`d`` `open", "<p><code>a*b*</code> <code>c`d</code> `open</p>"),
+        ("[a](http://b.example/c_d_e)", '<p><a href="http://b.example/c_d_e" rel="noopener noreferrer">a</a></p>'),
+        ('[a](/runs "t") [b](#c)', '<p><a href="/runs" rel="noopener noreferrer">a</a> '
+         '<a href="#c" rel="noopener noreferrer">b</a></p>'),
+        ("[*a*](<mailto:x@y.example>)", '<p><a href="mailto:x@y.example" rel="noopener noreferrer"><em>a</em></a></p>'),
+        ("see https://a.example/x_(y). <https://b.example>", '<p>see <a href="https://a.example/x_(y)" '
+         'rel="noopener noreferrer">https://a.example/x_(y)</a>. <a href="https://b.example" '
+         'rel="noopener noreferrer">https://b.example</a></p>'),
+        ("[the model](models/a%20b.pkl)",
+         '<p><a href="/runs/r1/artifacts/models/a%20b.pkl" rel="noopener noreferrer">the model</a></p>'),
+        ("![a *plot*](./plot.png)", '<p><img src="/runs/r1/images/plot.png" alt="a *plot*" loading="lazy"></p>'),
+        ("[![p](p.png)](http://a.example)", '<p><a href="http://a.example" rel="noopener noreferrer">'
+         '<img src="/runs/r1/images/p.png" alt="p" loading="lazy"></a></p>'),
+        ("![a *b*](http://a.example/x.png)",
+         '<p><a href="http://a.example/x.png" rel="noopener noreferrer">a *b*</a></p>'),
+        ("- a\n- b\n  - c\n* d", "<ul>\n<li>a</li>\n<li>b\n<ul>\n<li>c</li>\n</ul></li>\n</ul>\n"
+         "<ul>\n<li>d</li>\n</ul>"),
+        ("- a\n\n- b", "<ul>\n<li><p>a</p></li>\n<li><p>b</p></li>\n</ul>"),
+        ("3. a\n4. b\nlazy", '<ol start="3">\n<li>a</li>\n<li>b<br>\nlazy</li>\n</ol>'),
+        ("in\n2024. that was", "<p>in<br>\n2024. that was</p>"),
+        ("- [ ] a\n- [x] b", '<ul>\n<li class="task">☐ a</li>\n<li class="task">☑ b</li>\n</ul>'),
+        ("> a\n> > b\nlazy", "<blockquote>\n<p>a</p>\n<blockquote>\n<p>b<br>\nlazy</p>\n</blockquote>\n</blockquote>"),
+        ("```python\n<b> *x*\n```", '<pre tabindex="0"><code>&lt;b&gt; *x*</code></pre>'),
+        ("~~~\nopen", '<pre tabindex="0"><code>open</code></pre>'),
+        ("---\n***\n_ _ _", "<hr>\n<hr>\n<hr>"),
+        ("|a|b|\n|-|-:|\n|1|2|\n|3|\n|4|5|6|\nend",
+         '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n'
+         '<table>\n<thead>\n<tr><th>a</th><th class="number">b</th></tr>\n</thead>\n<tbody>\n'
+         '<tr><td>1</td><td class="number">2</td></tr>\n<tr><td>3</td></tr>\n'
+         '<tr><td>4</td><td class="number">5</td></tr>\n'
+         "</tbody>\n</table>\n</div>\n<p>end</p>"),
+        (r"a \| b" + "\n|-|-|", "<p>a | b<br>\n|-|-|</p>"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_is_understood(source: str, html: str) -> None:
+    made = note_html(source, NOTE)
+    assert made.rstrip("\n") == html
+    Strict(made)
+
+
+def test_a_file_is_filled_and_a_note_keeps_its_lines() -> None:
+    assert note_html("a\nb  \nc\\\nd", FILE) == "<p>a\nb<br>\nc<br>\nd</p>\n"
+    assert note_html("a\nb  \nc\\\nd", NOTE) == "<p>a<br>\nb<br>\nc<br>\nd</p>\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<svg/onload=alert(1)>",
+        "<!-- --><iframe src=javascript:alert(1)>",
+        "[a](javascript:alert(1))",
+        "[a](JaVaScRiPt:alert(1))",
+        "[a](java\tscript:alert(1))",
+        "[a](java&#10;script:alert(1))",
+        "[a](&#106;avascript:alert(1))",
+        "[a](\x01javascript:alert(1))",
+        "[a](%6aavascript:alert(1))",
+        "[a](<javascript:alert(1)>)",
+        "[a]( javascript:alert(1))",
+        "<javascript:alert(1)>",
+        "[a](vbscript:x) [b](data:text/html;base64,PHNjcmlwdD4=) [c](file:///etc/passwd)",
+        "[a](//evil.example) [b](/\\evil.example) [c](\\\\evil.example) [d](https:/\\evil.example)",
+        "[a](http://x\" onmouseover=\"alert(1))",
+        "[a](http://x' onmouseover='alert(1))",
+        "[a](/x\"onmouseover=alert(1))",
+        '[a](http://x "t\\" onmouseover=alert(1)")',
+        "http://x\"onmouseover=alert(1)",
+        "<http://x\"onmouseover=alert(1)>",
+        "![a](http://evil.example/x.png)",
+        "![a](//evil.example/x.png)",
+        "![a](javascript:alert(1))",
+        "![a](data:image/svg+xml,<svg/onload=alert(1)>)",
+        "![\" onerror=alert(1) x=\"](p.png)",
+        "![a](p.png\" onerror=\"alert(1))",
+        "![a](../../api/export) ![b](a/../b.png) [c](../login)",
+        "[a](..%2f..%2flogin) [b](%2e%2e/x) [c](%2fx) [d](a%00b) [e](%5cx)",
+        "`<b>` ``` <i> ```",
+        "```html\n<script>alert(1)</script>\n```\n</code></pre><script>",
+        "```\"onmouseover=alert(1)\nx\n```",
+        "| <b> | \"x\" |\n|---|---|\n| <script> | [a](javascript:x) |",
+        "# <h1 onclick=alert(1)>",
+        "1\"onclick=x. a",
+        "*<b>* **[a](javascript:x)**",
+        "[<img src=x onerror=alert(1)>](http://a.example)",
+        "[a][1]\n\n[1]: javascript:alert(1)",
+        "\u202e\x00\x1b[31m\ud800",
+    ],
+)  # fmt: skip
+def test_nothing_of_a_users_gets_to_act(source: str) -> None:
+    made = Strict(note_html(source, NOTE))
+    for address in made.addresses:
+        assert address.startswith(("/runs/r1/", "http://a.example", "http://evil.example/")) or address == "http://x"
+
+
+_PIECES = """# |- |1. |> |```|[x](|![|](|http://a.b|javascript:|<script>|&amp;|**|__|***|~~|é|[ ] |](/x)|](x.png)|](<|>)
+a|"t"|b c|    |\t|\0"""
+_WORDS = st.sampled_from([*punctuation, "\n", "\n\n", "  \n", "~~~\n", "|-|-|\n", "| ", *_PIECES.split("|")])
+
+
+@given(st.lists(_WORDS, max_size=60).map("".join) | st.text(max_size=200), st.sampled_from([NOTE, FILE, Place(3)]))
+@example("[a [b](/x) c](/y)", NOTE)
+@example("![a [b](/x)](y.png)", NOTE)
+@example("*a [b* c](/x) d*", NOTE)
+@example("***a** b*", NOTE)
+def test_whatever_is_written_only_allowed_tags_come_out_and_each_is_closed(source: str, place: Place) -> None:
+    Strict(note_html(source, place))
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N"], include_characters=" .,!?()"), max_size=100))
+def test_plain_words_stay_as_they_are(words: str) -> None:
+    source = "x" + " ".join(words.split())
+    assert Strict(note_html(source, NOTE)).text == source + "\n"
+
+
+_LONG = 20_000
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "[",
+            "[a](b",
+            "![](<",
+            '[](a "',
+            "]((",
+            "[[](/a)",
+            "[x](/a) ",
+            "http://",
+            "<http://",
+            "(",
+            "(a(",
+            "\\",
+            " ",
+            "a  ",
+        ),
+        *(
+            "*a ",
+            "_a_*b*",
+            "**a*",
+            "a*",
+            "~~a",
+            "***a",
+            "_ ",
+            "`",
+            "`a``b```c",
+            "```\n",
+            "|-",
+            "a|b\n",
+            "|\n",
+            "x|y\n-|-|-\n",
+        ),
+        *("> ", "- ", "* ", "- - a\n", "> - ", "1. ", "- a\n\n", "#", "=\n", "-\n\n"),
+    ],
+)
+def test_the_output_grows_with_the_source_and_no_faster(piece: str) -> None:
+    source = piece * (_LONG // len(piece))
+    for each in (source, "a|b\n-|-\n" + source):
+        made = note_html(each, Place(3))
+        assert len(made) < 12 * len(each)
+        Strict(made)
+
+
+def test_a_source_that_is_too_long_is_cut_and_it_is_said() -> None:
+    made = note_html("a" * (MAX_CHARACTERS + 1), NOTE)
+    assert made.endswith("<p><em>The first 100,000 of 100,001 characters.</em></p>\n")
