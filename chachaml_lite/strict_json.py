@@ -105,3 +105,8 @@ def _refuse_depth(value: Any, max_depth: int) -> None:
 def dumps(value: Any) -> str:
     """`value` as strict JSON in one line. ValueError for a bare NaN: its writer has to spell it."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def indented(value: Any) -> str:
+    """The same over several lines, for people."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _GROUPED = ("experiment", "parent_run_id")
 #: Beyond so many changed runs the order is made anew, not mended.
 _MANY = 500
+#: How far the next run of an experiment is looked for, in runs.
+_NEAR = 1000
 
 
 class Catalog:
@@ -149,6 +151,24 @@ class Catalog:
         with self._lock:
             self._refresh()
             return self._group("parent_run_id", run_id)
+
+    def neighbours(self, run: Run) -> tuple[Run | None, Run | None]:
+        """The runs of the same experiment that were started just before and after a run, where they are near in time.
+
+        That is, among the `_NEAR` runs of all experiments on either side.
+        """
+        group = ("experiment", run.meta["experiment"])
+        with self._lock:
+            self._refresh()
+            if run.key is None:
+                return None, None
+            place = bisect.bisect_left(self._order, run.key)
+            older = self._order[max(0, place - _NEAR) : place][::-1]
+            newer = self._order[place + 1 : place + 1 + _NEAR]
+            alike = self._groups.get(group, set())
+            first = [next((run_id for _, run_id in keys if run_id in alike), None) for keys in (older, newer)]
+            before, after = (None if run_id is None else self._runs[run_id] for run_id in first)
+        return before, after
 
     def count(self) -> int:
         """The number of good runs."""

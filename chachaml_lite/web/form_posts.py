@@ -2,8 +2,9 @@
 
 A page's form posts to /forms. Its field `to` names the request to the API, as in "POST /api/w/runs/RUN/note"; where
 there is `{ids}` in it, one request is made for each field `ids`. `then` is where the browser goes afterwards. Every
-other field is one of the JSON body: a string, or an integer where its name ends in ":int"; one whose name ends in
-":optional" is left out when it is empty. Of several fields with one name (a button's and an input's) the last counts.
+other field is one of the JSON body: a string, an integer where its name ends in ":int", null where it ends in ":null";
+one whose name ends in ":optional" is left out when it is empty. Of several fields with one name (a button's and an
+input's) the last counts.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _Sent:
     method: str
     path: str
     ids: list[str]
-    body: dict[str, str | int] | None
+    body: dict[str, str | int | None] | None
     then: str
 
     def paths(self) -> Iterator[str]:
@@ -86,11 +87,13 @@ def _read(content: bytes) -> _Sent:
     return _Sent(to[1], to[2], ids, body or None, local_path(own.get("then", "/runs")))
 
 
-def _body_field(name: str, value: str) -> tuple[str, str | int]:
+def _body_field(name: str, value: str) -> tuple[str, str | int | None]:
     """A field's name and value in the JSON body; the name is "" for one that is left out."""
     value = value.replace("\r\n", "\n")  # as browsers send a text's line ends
     if name.endswith(":optional"):
         return (name.removesuffix(":optional"), value) if value else ("", "")
+    if name.endswith(":null"):
+        return name.removesuffix(":null"), None
     if name.endswith(":int"):
         name = name.removesuffix(":int")
         try:
@@ -100,7 +103,7 @@ def _body_field(name: str, value: str) -> tuple[str, str | int]:
     return name, value
 
 
-def _asked(method: str, path: str, body: dict[str, str | int] | None) -> TestResponse:
+def _asked(method: str, path: str, body: dict[str, str | int | None] | None) -> TestResponse:
     """The API's answer, asked for in this process as a client would ask, by whoever sent the form."""
     passed_on = {name: request.environ[name] for name in _PASSED_ON if name in request.environ}
     content: dict[str, Any] = {}

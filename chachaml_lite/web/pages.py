@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response, render_template, request
+from flask import Blueprint, Flask, request
 
-from ..tracking import runs
-from . import model_pages, run_pages
+from . import model_pages, run_page, run_pages
 from .application import ETAG
-from .context import for_commands, tracker
-from .queries import Query
 from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 
 pages = Blueprint("pages", __name__)
@@ -33,19 +30,8 @@ def _of_every_page() -> dict[str, Any]:
 
 
 pages.add_url_rule("/runs", view_func=run_pages.run_list)
+pages.add_url_rule("/runs/<run_id>", view_func=run_page.run_page)
 pages.add_url_rule("/search", view_func=run_pages.search_page)
 pages.add_url_rule("/models", view_func=model_pages.model_list)
 pages.add_url_rule("/models/<name>", view_func=model_pages.model_page)
 pages.add_url_rule("/diff/<name>", view_func=model_pages.chosen_diff)
-
-
-@pages.get("/runs/<run_id>")
-def run_page(run_id: str) -> Response:
-    """One run."""
-    Query(())
-    run = runs.detailed_run(tracker(), run_id)
-    return _page("run.html", run=run, api=f"/api/runs/{run_id}", **for_commands())
-
-
-def _page(template: str, **context: Any) -> Response:
-    return Response(render_template(template, **context), mimetype="text/html")

@@ -1,4 +1,4 @@
-// A button to copy each block of commands.
+// A button to copy each block of commands; and buttons that copy what they say in data-copy.
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -32,6 +32,14 @@ function furnish() {
     frame.append(block, button);
   }
 }
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  await copy(button.dataset.copy);
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 2000);
+});
 
 furnish();
 document.addEventListener("live:updated", furnish);

@@ -10,6 +10,7 @@ function read(form, submitter) {
     } else if (!field.endsWith(":optional") || value) {
       sent.body ??= {};
       if (field.endsWith(":int")) sent.body[field.slice(0, -4)] = Number.parseInt(value, 10);
+      else if (field.endsWith(":null")) sent.body[field.slice(0, -5)] = null;
       else sent.body[field.replace(/:optional$/, "")] = value;
     }
   }
