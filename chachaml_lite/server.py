@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -177,10 +177,11 @@ class Server:
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self._config.host, self._config.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
-    def run(self, ready_file: Path | None = None) -> None:
+    def run(self, ready_file: Path | None = None, announce: Callable[[], object] = lambda: None) -> None:
         """Serve until SIGTERM or SIGINT. `ready_file` gets the URL, in one rename, once requests are taken.
 
-        Raises CannotServe where that file can't be written.
+        `announce` is called then too: who hears of us may send a signal at once. Raises CannotServe where the file
+        can't be written.
         """
         # What is parsed is many objects and no cycles; the collector's default, a look at every 700 new ones, makes
         # reading a million points take half as long again.
@@ -191,7 +192,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
-            self._serve(ready_file)
+            self._serve(ready_file, announce)
         finally:
             # Python gives the signals back to the system while it ends: the next one would kill it, not end it.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -208,8 +209,9 @@ class Server:
             self._listeners[0].pull_trigger()
             serving.join()
 
-    def _serve(self, ready_file: Path | None = None) -> None:
+    def _serve(self, ready_file: Path | None = None, announce: Callable[[], object] = lambda: None) -> None:
         try:
+            announce()
             if ready_file is not None:
                 _announce(ready_file, self.url)
             while not self._stopping:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import select
 import signal
@@ -316,10 +315,14 @@ input()
 print("count", count, flush=True)
 """
     command = [*COMMAND, "run", "--id", "terminal", "--", *python(script)]
-    process, terminal = pty.fork()
-    if process == 0:  # the child: nothing but exec
-        os.execve(command[0], command, environment(**env))
-    with closing(os.fdopen(terminal, "r+b", buffering=0)) as typed:
+    terminal, seat = os.openpty()
+    name = os.ttyname(seat)
+    # The first to open a terminal in a session that has none makes it the session's.
+    opening = ["sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *command]
+    with (
+        closing(os.fdopen(terminal, "r+b", buffering=0)) as typed,
+        subprocess.Popen(opening, env=environment(**env), start_new_session=True) as process,
+    ):
 
         def seen_until(word: bytes) -> bytes:
             seen = b""
@@ -332,7 +335,32 @@ print("count", count, flush=True)
         seen_until(b"interrupted")
         typed.write(b"\n")
         assert b"count 1\r\n" in seen_until(b"completed")
-        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
+    os.close(seat)
+
+
+def test_a_log_that_can_t_grow_any_more_does_not_end_the_command(server: Running, env: dict[str, str]) -> None:
+    # A limit on files; the command's output is none, and the server is another process.
+    script = "i=0; while [ $i -lt 5000 ]; do echo 'a line of twenty b'; i=$((i + 1)); done; exit 6"
+    command = [*COMMAND, "run", "-q", "--id", "full", "--", "sh", "-c", script]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 50; exec "$@"', "bash", *command], env=environment(**env), capture_output=True
+    )
+    assert (done.returncode, len(done.stdout)) == (6, 5000 * 19)
+    assert b"the end of the output is missing in log.txt" in done.stderr
+    assert log_of(server, "full") == done.stdout[: 50 * 1024]
+    assert run_of(server, "full")["error"] == "exit code 6"
+
+
+def test_a_command_that_closes_its_outputs_is_still_waited_for_and_gets_signals(
+    server: Running, env: dict[str, str]
+) -> None:
+    script = 'trap "exit 9" TERM; echo ready; exec >&- 2>&-; while :; do read line; done'
+    with started(env, "-q", "--id", "silent", "--", "bash", "-c", script) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 9
 
 
 # -- the server

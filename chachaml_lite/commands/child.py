@@ -221,7 +221,8 @@ def _pass_through(child: subprocess.Popen[bytes], capture: Capture, signals: Sig
         selector.register(child.stderr, selectors.EVENT_READ, sys.stderr)
         deadline: float | None = None
         late_bytes = _PIPE_BYTES
-        while len(selector.get_map()) > 1 and late_bytes > 0:
+        # One is always left: what wakes us.
+        while child.returncode is None or (len(selector.get_map()) > 1 and late_bytes > 0):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             events = selector.select(left)
             if not events and left == 0:

@@ -111,9 +111,8 @@ def serve(
     except StoreUnusable as fault:
         fail(fault.detail)
     runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
-    click.echo(f"chachaml-lite {__version__} on {server.url}, data in {data} ({runs})")
-    sys.stdout.flush()
+    line = f"chachaml-lite {__version__} on {server.url}, data in {data} ({runs})"
     try:
-        server.run(ready_file)
+        server.run(ready_file, announce=lambda: click.echo(line))  # which flushes
     except CannotServe as fault:
         fail(str(fault))
