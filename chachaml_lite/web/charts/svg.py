@@ -15,15 +15,15 @@ from markupsafe import escape
 #: The colours of series that stand by themselves. Beyond them they begin again, and lines are dashed.
 STANDALONE_COLORS = (
     "#2f7fc1",
-    "#d2600f",
-    "#1b8f6b",
-    "#b5539c",
-    "#967100",
-    "#d64550",
-    "#7a69d6",
-    "#a0643c",
-    "#5f7f2e",
-    "#6c7a86",
+    "#ae3a13",
+    "#09a57e",
+    "#a8387a",
+    "#b88d0a",
+    "#775c40",
+    "#796ef7",
+    "#f54772",
+    "#6b9640",
+    "#7299a1",
 )
 _GREY = "#768089"
 _THIN = 'fill="none" stroke="currentColor" stroke-linejoin="round" stroke-linecap="round"'
