@@ -19,7 +19,7 @@ from .commands.verify import verify
     epilog="""\b
 Exit codes:
   0  fine
-  1  the check did not pass, the command failed, the store is damaged
+  1  it failed: the check, the command, the store is damaged or can't be served
   2  it can't be done as it was asked: usage, no such run, a wrong token
   3  nobody answers: no server, no store in the folder, or a fault of theirs
 \b

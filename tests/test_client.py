@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from servers import Running
+from servers import PATIENCE_SECONDS, Running
 from snapshots import files_of
 
-from chachaml_lite.client.asking import OCTETS, Client, NoAnswer, Refused, path_of
+from chachaml_lite.client.asking import OCTETS, Client, NoAnswer, NoServer, Refused, path_of
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import BadTarget, HttpClient
 
@@ -148,6 +150,27 @@ def test_what_is_no_url_of_a_server_is_said_so(url: str) -> None:
         HttpClient(url)
 
 
+def test_https_is_spoken_where_the_certificate_is_trusted(
+    tmp_path: Path, tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    files = ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files]
+    subprocess.run(made, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+    with (
+        stranger(answer, context=context) as port,
+        HttpClient(f"https://localhost:{port}") as client,
+        pytest.raises(NoServer, match="self-signed"),
+    ):
+        client.get("/api/runs")
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    with stranger(answer, context=context) as port, HttpClient(f"https://localhost:{port}") as client:
+        assert client.get("/api/runs") == []
+
+
 def test_a_token_that_no_header_carries_is_said_so() -> None:
     with pytest.raises(BadTarget, match="token"):
         HttpClient("http://localhost", "a\r\nb")
@@ -185,17 +208,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def stranger(answer: bytes, heard: list[bytes] | None = None) -> Iterator[int]:
+def stranger(answer: bytes, heard: list[bytes] | None = None, context: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of something that gives every connection the same answer, and closes it."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def serve_one() -> None:
             connection, _ = listener.accept()
-            with connection:
-                request = connection.recv(65536)
-                if heard is not None:
-                    heard.append(request)
-                connection.sendall(answer)
+            with suppress(ssl.SSLError), connection:
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True)
+                with connection:
+                    request = connection.recv(65536)
+                    if heard is not None:
+                        heard.append(request)
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=serve_one)
         thread.start()

@@ -7,6 +7,7 @@ the server which has the store. Where nothing is named it is the server on this 
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,8 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
     @target_options
     @functools.wraps(command)
     def with_client(target: Target, **others: Any) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # click would make it exit code 1, and that means something
         with target.opened() as client:
             command(client=client, **others)
 
