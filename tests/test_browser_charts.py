@@ -177,6 +177,38 @@ def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running
     expect(chart).to_have_attribute("data-log", "")
 
 
+def test_the_charts_of_a_run_come_with_its_first_points_and_work(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run_id = log()
+    page = viewer.open(f"{server.url}/runs/{run_id}")
+    expect(page.locator("svg.chart")).to_have_count(0)
+    for key in ("train/loss", "val/loss", "train/acc", "lr"):
+        add(server, run_id, key, [1, 2, 3])
+    figures = page.locator("figure.chart-figure")
+    expect(figures).to_have_count(3)  # the splits of a loss share one
+    expect(figures.nth(0).get_by_role("heading")).to_have_text("loss")
+    first, second = figures.nth(0).locator("svg.chart"), figures.nth(1).locator("svg.chart")
+    drag(page, first, 0.4, 1)
+    expect(first).to_have_attribute("data-x", "1 2")
+    figures.nth(0).get_by_role("button", name="train/loss").click()
+    expect(figures.nth(0).locator("g.series").nth(0)).to_be_hidden()
+    add(server, run_id, "train/acc", [4], 3)
+    expect(second).to_have_attribute("data-x", "0 3")
+    expect(first).to_have_attribute("data-x", "1 2")
+    expect(figures.nth(0).locator("g.series").nth(0)).to_be_hidden()
+    expect(page.get_by_role("button", name="Draw")).to_be_hidden()
+    page.get_by_label("log values").check()
+    for chart in (first, second):  # what is drawn in another way is shown whole
+        expect(chart).to_have_attribute("data-log", "y")
+    expect(first).to_have_attribute("data-x", "0 2")
+    expect(figures.nth(0).locator("g.series").nth(0)).to_be_hidden()
+    expect(page).to_have_url(f"{server.url}/runs/{run_id}?log_y=true")
+    figures.nth(0).get_by_role("link", name="loss").click()
+    expect(page.get_by_role("heading", name="loss")).to_be_visible()
+    expect(page.get_by_label("log values")).to_be_checked()
+
+
 def test_without_javascript_the_form_is_sent_and_everything_is_drawn(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:

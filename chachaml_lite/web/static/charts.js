@@ -5,8 +5,7 @@ import * as legend from "./legend.js";
 import { morph } from "./live.js";
 import * as zoom from "./zoom.js";
 
-const root = document.getElementById("charts");
-const form = document.querySelector("form.chart-controls");
+const controls = "form.chart-controls";
 const usual = { x: "step", smoothing: "0" };
 
 function furnish(figure) {
@@ -18,13 +17,14 @@ function furnish(figure) {
 }
 
 function furnishAll() {
+  for (const form of document.querySelectorAll(controls)) agree(form);
   for (const figure of document.querySelectorAll("figure.chart-figure")) furnish(figure);
 }
 
 // -- the form
 
 /** What the form says becomes the page's URL, without what is usual. */
-function keep() {
+function keep(form) {
   const url = new URL(location.href);
   const chosen = new FormData(form);
   for (const name of ["x", "smoothing", "log_x", "log_y"]) {
@@ -47,10 +47,11 @@ async function redraw() {
     const answer = await fetch(location.href);
     if (answer.ok) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const figure of root.querySelectorAll("figure.chart-figure")) zoom.release(figure);
+      for (const figure of document.querySelectorAll("figure.chart-figure")) zoom.release(figure);
       for (const id of ["charts", "values"]) {
         const old = document.getElementById(id);
-        if (old) morph(old, fresh.getElementById(id));
+        const drawn = fresh.getElementById(id);
+        if (old && drawn) morph(old, drawn);
       }
       furnishAll();
     }
@@ -60,21 +61,23 @@ async function redraw() {
   }
 }
 
-function agree() {
+function agree(form) {
+  form.querySelector("[data-without-script]").hidden = true;
   form.elements.log_x.disabled = form.elements.x.value === "wall"; // the calendar has no log axis
   form.querySelector("output").value = form.elements.smoothing.value;
 }
 
-if (form && root) {
-  form.querySelector("[data-without-script]").hidden = true;
-  agree();
-  form.addEventListener("input", () => {
-    agree();
-    keep();
-    redraw();
-  });
-  form.addEventListener("submit", (event) => event.preventDefault());
-}
+// On the document, for the form may come with the first metric.
+document.addEventListener("input", (event) => {
+  const form = event.target.closest(controls);
+  if (!form) return;
+  agree(form);
+  keep(form);
+  redraw();
+});
+document.addEventListener("submit", (event) => {
+  if (event.target.matches(controls)) event.preventDefault();
+});
 
 for (const part of [crosshair, zoom, legend]) part.install(document);
 document.addEventListener("live:updated", furnishAll);
