@@ -139,6 +139,27 @@ def test_the_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: Fla
     ]
 
 
+def test_a_page_of_many_charts_stays_small_and_names_those_beyond(client: FlaskClient, log_run: LogRun) -> None:
+    many = [f"metric {at}" for at in range(70)]
+    logged = [{"metrics": dict.fromkeys(many[:20], step * 7919 % 1000 / 7), "step": step} for step in range(1000)]
+    run_id = log_run(metrics=logged)
+    text = page_of(client, f"/runs/{run_id}").text
+    assert text.count('<svg class="chart"') == 20 and len(text) < 160_000
+    client.post(f"/api/w/runs/{run_id}/metrics", json=dict.fromkeys(many, 1))
+    text = page_of(client, f"/runs/{run_id}").text
+    assert text.count('<svg class="chart"') == 60 and "10 more charts" in text
+    assert f'<a href="/runs/{run_id}/charts?key=metric+69">metric 69</a>' in text
+
+
+def test_a_chart_has_as_many_lines_as_can_be_drawn(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(metrics={f"m{at}": 1 for at in range(60)})
+    keys = [f"m{at}" for at in range(60)]
+    ids = ",".join([run_id] * 3)
+    assert svg_of(client, "/compare/charts.svg", ids=ids, key=keys)
+    answer = client.get("/compare/charts.svg", query_string={"ids": f"{ids},{run_id}", "key": keys})
+    assert answer.status_code == 400 and "240 lines are too many" in answer.text
+
+
 def test_hostile_names_are_text_on_every_page(client: FlaskClient, run_id: str, log_run: LogRun) -> None:
     other = log_run(name=HOSTILE, metrics=points(HOSTILE, [1, 2]))
     for path, query in ((f"/runs/{run_id}/charts", {}), ("/compare/charts", {"ids": f"{run_id},{other}"})):

@@ -14,18 +14,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from ..errors import NotFound
+from ..errors import InvalidInput, NotFound
 from ..tracking import metrics
 from ..tracking.curves import BUCKETS, Curve, View
 from ..tracking.tracker import Tracker
 from .chart_views import url
 from .charts import Chart, Line, Style, grouped, line_chart
 from .charts.svg import color_class, dash_class
+from .printable import cut
 
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
 MAX_CHARTS = 60
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 2400, 80
+#: Lines of one chart, and points of all of them together, about.
+_MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
 
 
@@ -103,7 +106,7 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
 
 def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> tuple[Figure, list[Line]]:
     """One chart of some metrics of a run, at full detail. Raises NotFound for a metric that the run hasn't."""
-    curves = metrics.get_curves(tracker, run_id, keys, view_of(style, style.width))
+    curves = metrics.get_curves(tracker, run_id, keys, view_of(style, _full(style, len(keys))))
     _refuse_unknown(keys, curves, f"/api/runs/{run_id}")
     lines = [Line(key, curves[key], place) for place, key in enumerate(keys)]
     return _figure(f"/runs/{run_id}", title_of(keys), lines, style, _of_run(run_id, keys)), lines
@@ -113,7 +116,8 @@ def compared_chart(
     tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style
 ) -> tuple[Figure, list[Line]]:
     """One chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
-    curves = [metrics.get_curves(tracker, run.id, keys, view_of(style, style.width)) for run in runs]
+    view = view_of(style, _full(style, len(keys) * len(runs)))
+    curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
     _refuse_unknown(keys, {key for each in curves for key in each}, "/api/compare")
     lines = _lines_of_runs(runs, curves, keys)
     return _figure("/compare", title_of(keys), lines, style, _of_runs(runs, keys)), lines
@@ -123,11 +127,18 @@ def title_of(keys: Sequence[str]) -> str:
     """What a chart of some metrics is called: what they have in common, else all of their names."""
     groups = grouped(keys)
     title = groups[0].title if len(groups) == 1 else ", ".join(keys)
-    return title if len(title) <= _LONGEST_TITLE else title[: _LONGEST_TITLE - 1] + "…"
+    return cut(title, _LONGEST_TITLE)
 
 
 def _buckets(lines: int) -> int:
     return max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
+
+
+def _full(style: Style, lines: int) -> int:
+    """A bucket a pixel, unless the lines are many. Raises InvalidInput where they are too many."""
+    if lines > _MAX_LINES:
+        raise InvalidInput(f"{lines} lines are too many for a chart; it holds {_MAX_LINES}: ask for fewer runs or keys")
+    return min(style.width, max(_FEWEST_POINTS, _CHART_POINTS // max(1, lines)))
 
 
 def _lines_of_runs(runs: Sequence[Seen], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:

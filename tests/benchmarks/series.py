@@ -34,7 +34,7 @@ def section(bench: Bench) -> None:
     heading(f"series: a chart of 1,000 points from one series of {sizes.series_points:,}")
     store = bench.folder("series")
     original = make_long_series(bench.folder("long") / "runs" / "long", bench.templates()[0], sizes.series_points)
-    parse, first, again, tail = [], [], [], []
+    parse, first, again, drawn, tail = [], [], [], [], []
     held, peak = 0.0, 0.0
     for number in range(sizes.series_rounds):  # each on a folder that the server has not seen
         run_id = f"long-{number}"
@@ -48,6 +48,7 @@ def section(bench: Bench) -> None:
             again += wire.times(connection, [chart(run_id)] * 5)
             since = f"/api/runs/{run_id}/metrics?key=loss&since_step={sizes.series_points - 100}"
             tail += wire.times(connection, [wire.get(since)] * 3)
+            drawn += wire.times(connection, [wire.get(f"/runs/{run_id}/charts.svg?key=loss")] * 5)[1:]
             held = max(held, resident_bytes(server.process.pid))
             peak = max(peak, peak_bytes(server.process.pid))
         shutil.rmtree(folder)
@@ -60,5 +61,6 @@ def section(bench: Bench) -> None:
         Goal(1.5, "<= 1.5x"),
     )
     row("again", duration(median(again)), "", None, Goal(0.050, "<= 50 ms"), median(again))
+    row("drawn as SVG, again", duration(median(drawn)))
     row("the last 100 points (since_step)", duration(median(tail)))
     row("memory after that, and at its peak", megabytes(held), megabytes(peak))

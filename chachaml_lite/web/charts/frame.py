@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ..printable import cells, cut
 from . import svg
 from .scales import Scale
 from .svg import Look
@@ -14,6 +15,8 @@ from .ticks import Ticks
 
 #: About how wide a character of a label is, of 11 units' height.
 _CHARACTER = 6.2
+#: And one of a heading, of 13, bold.
+_WIDE_CHARACTER = 8.0
 _LONGEST_LABEL = 48
 
 
@@ -37,7 +40,7 @@ class Frame:
     def __init__(self, width: int, height: int, x: Axis, y: Axis, *, above: float) -> None:
         """Room is left for the labels, and for `above` units over the plot."""
         self.width, self.height, self.x, self.y = width, height, x, y
-        widest = max((len(tick.label) for tick in y.ticks.ticks), default=1)
+        widest = max((cells(tick.label) for tick in y.ticks.ticks), default=1)
         self.left = min(widest * _CHARACTER + 10, width * 0.4)
         self.right = width - 14.0
         self.top = above + (20.0 if y.caption else 8.0)
@@ -63,7 +66,7 @@ class Frame:
         free = 0.0  # up to where labels stand already
         for tick in self.x.ticks.ticks:
             x = self.across(tick.fraction)
-            half = len(tick.label) * _CHARACTER / 2
+            half = cells(tick.label) * _CHARACTER / 2
             middle = min(max(x, half), self.width - half)
             ends.append(f"M{svg.number(x)},{svg.number(self.bottom)}v4")
             if middle - half >= free:
@@ -79,12 +82,17 @@ class Frame:
         )
 
 
+def heading(title: str, look: Look, width: int) -> str:
+    """The title, as much of it as there is room for."""
+    return svg.text(10, 20, cut(title, int((width - 20) / _WIDE_CHARACTER)), look.of("heading"))
+
+
 def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top: float) -> tuple[str, float]:
     """A legend of labels and colours from `top` on, in as many rows as it takes, and how high it is."""
     parts, x, y = [], 10.0, top + 10
     for name, color, dash in entries:
-        shown = name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
-        taken = 22 + len(shown) * _CHARACTER + 14
+        shown = cut(name, _LONGEST_LABEL)
+        taken = 22 + cells(shown) * _CHARACTER + 14
         if x > 10 and x + taken > width:
             x, y = 10.0, y + 17
         stroke = svg.path(f"M{svg.number(x)},{svg.number(y - 4)}h16", look.of("line", svg.dash_class(color, dash)))

@@ -12,7 +12,7 @@ from ...tracking.curves import Curve, smoothed
 from ...tracking.summary import Number
 from ..shown import shown_duration, shown_number
 from . import svg
-from .frame import Axis, Frame, legend, whole_chart
+from .frame import Axis, Frame, heading, legend, whole_chart
 from .scales import Scale, roomy, whole
 from .svg import Look
 from .ticks import MINUS, Ticks, number_ticks
@@ -64,10 +64,10 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     style = style or Style()
     look = Look(standalone=style.standalone)
     x_scale, y_scale = _scale_of_x(lines, style), _scale_of_y(lines, style)
-    heading, above = "", 0.0
+    top, above = "", 0.0
     if style.standalone:
         key, key_height = legend([(line.label, line.color, line.dash) for line in lines], look, style.width, 26)
-        heading, above = svg.text(10, 20, title, look.of("heading")) + key, 28 + key_height
+        top, above = heading(title, look, style.width) + key, 28 + key_height
     x_axis = Axis(x_scale, _x_ticks(x_scale, style), "" if style.x == "wall" else _NAMES[style.x])
     y_axis = Axis(y_scale, number_ticks(y_scale, max(2, int((style.height - above) / 42))))
     frame = Frame(style.width, style.height, x_axis, y_axis, above=above)
@@ -82,7 +82,7 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
         f' data-x="{x_scale.low} {x_scale.high}" data-y="{float(y_scale.low)!r} {float(y_scale.high)!r}"'
         f' data-log="{"x" * style.log_x}{"y" * style.log_y}"'
     )
-    body = heading + frame.axes(look) + "".join(drawn)
+    body = top + frame.axes(look) + "".join(drawn)
     summary = _summary(lines, style)
     return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, data=data), notes)
 

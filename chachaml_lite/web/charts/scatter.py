@@ -9,8 +9,9 @@ from typing import Any
 
 from ... import strict_json
 from ...tracking.summary import number_from
+from ..printable import cut
 from . import svg
-from .frame import Axis, Frame, whole_chart
+from .frame import Axis, Frame, heading, whole_chart
 from .lines import Chart
 from .scales import Scale, roomy
 from .svg import Look
@@ -70,8 +71,8 @@ def scatter_chart(
             drawn.append(_circle(dot, frame.across(across), frame.up(y_scale.fraction(y)), look))
     missing = len(dots) - len(drawn)
     notes = (f"{missing} of {len(dots)} runs have no value that can be shown here",) if missing else ()
-    heading = svg.text(10, 20, title, look.of("heading")) if standalone else ""
-    body = heading + frame.axes(look) + "".join(drawn)
+    top = heading(title, look, width) if standalone else ""
+    body = top + frame.axes(look) + "".join(drawn)
     summary = f"{y_name} against {x_name} of {len(drawn)} runs."
     return Chart(whole_chart(frame, look, title=title, summary=summary, body=body), notes)
 
@@ -94,12 +95,8 @@ def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None
     known = list(dict.fromkeys(name for name in names if name is not None))
     places = {name: (number + 0.5) / len(known) for number, name in enumerate(known)}
     shown = known if len(known) <= _MOST_CATEGORIES else []
-    ticks = Ticks([Tick(places[name], _cut(name)) for name in shown])
+    ticks = Ticks([Tick(places[name], cut(name, _LONGEST_CATEGORY)) for name in shown])
     return Axis(Scale(0, 1), ticks, name), [None if name is None else places[name] for name in names]
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST_CATEGORY else name[: _LONGEST_CATEGORY - 1] + "…"
 
 
 def _circle(dot: Dot, x: float, y: float, look: Look) -> str:
