@@ -1,0 +1,54 @@
+"""Which way a metric is good, guessed by its name, and which of several values is the best."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+#: Words of a metric's name that say that less of it is better: what is wrong, what is lost, what it takes.
+_LESS = frozenset(
+    "loss losses error errors err mse rmse mae mape smape msle rmsle ppl perplexity nll bce ce xent entropy logloss "
+    "deviance divergence kl kld fid kid wer cer ter eer fpr fnr fdr brier ece regret cost penalty distance residual aic bic "
+    "time duration latency elapsed seconds sec secs ms minutes hours memory mem ram vram bytes kb mb gb energy".split()
+)
+#: Words that say the contrary, whatever else is said.
+_MORE = frozenset("accuracy acc auc reward score throughput speed speedup per".split())
+_LESS_ENDS = ("loss", "error", "latency")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def less_is_better(key: str) -> bool:
+    """Whether a metric of this name is the better the smaller it is: a guess, which pages let people turn round."""
+    words = {word.lower() for word in _WORD.findall(key)}
+    if words & _MORE:
+        return False
+    if words & {"neg", "negative"}:  # scikit-learn's neg_mean_squared_error is the better the greater
+        return not words.isdisjoint({"likelihood", "ll"})
+    return any(word in _LESS or word.endswith(_LESS_ENDS) for word in words)
+
+
+def best_places(values: Sequence[Any], *, less: bool) -> list[int]:
+    """The places of the best of some values; none, where fewer than two are finite numbers, or all of these are one."""
+    finite = [(at, value) for at, value in enumerate(values) if is_finite(value)]
+    if len({value for _, value in finite}) < 2:
+        return []
+    best = (min if less else max)(value for _, value in finite)
+    return [at for at, value in finite if value == best]
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number that can be compared: no boolean, no NaN, no infinity."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def difference(value: Any, base: Any) -> tuple[float, float | None] | None:
+    """How far a value is from another: absolutely, and in percent of that, unless that is 0. None: it can't be said."""
+    if not (is_finite(value) and is_finite(base)):
+        return None
+    absolute = float(value) - float(base)
+    if not math.isfinite(absolute):
+        return None
+    percent = absolute / abs(float(base)) * 100 if base else None
+    return absolute, percent if percent is None or math.isfinite(percent) else None

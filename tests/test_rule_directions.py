@@ -1,0 +1,55 @@
+"""Which way a metric is good, the best of several values, and how far apart two are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from chachaml_lite.tracking import directions
+
+LESS = """loss train/loss val_loss valLoss validation.Loss logloss test-RMSE mean_squared_error MSE ppl eval/perplexity
+epoch_time_s latency_ms step/duration gpu_memory_gb WER neg_log_likelihood cross_entropy regret""".split()
+MORE = """accuracy acc f1 f1/macro AUC roc_auc precision recall reward R2 iou bleu map tokens_per_second samples/sec/throughput
+neg_mean_squared_error score lossless_score epoch lr m""".split()
+
+
+@pytest.mark.parametrize(("key", "less"), [*((key, True) for key in LESS), *((key, False) for key in MORE)])
+def test_a_metrics_name_says_which_way_it_is_good(key: str, less: bool) -> None:
+    assert directions.less_is_better(key) is less
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "greatest"),
+    [
+        ([1, 2, 3], [0], [2]),
+        ([1, 1.0, 2], [0, 1], [2]),
+        ([None, 2, "NaN", 1], [3], [1]),
+        ([math.nan, math.inf, 2, 1], [3], [2]),
+        ([1, 1], [], []),
+        ([1, None], [], []),
+        ([True, 2], [], []),
+        ([], [], []),
+    ],
+)
+def test_the_best_are_the_extremes_of_what_is_finite(values: list[Any], least: list[int], greatest: list[int]) -> None:
+    assert directions.best_places(values, less=True) == least
+    assert directions.best_places(values, less=False) == greatest
+
+
+@pytest.mark.parametrize(
+    ("value", "base", "found"),
+    [
+        (3, 2, (1.0, 50.0)),
+        (1, -2, (3.0, 150.0)),
+        (1, 0, (1.0, None)),
+        (2, 2, (0.0, 0.0)),
+        ("NaN", 1, None),
+        (1, None, None),
+        (1e308, -1e308, None),
+        (1.0, 1e-320, (1.0, None)),
+    ],
+)
+def test_a_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, found: Any) -> None:
+    assert directions.difference(value, base) == found
