@@ -28,14 +28,14 @@ def log(server: Running, run_id: str, params: object = None, metrics: object = N
 def log_versions(server: Running) -> None:
     """Three runs, each a version of the model iris; the second is in production."""
     for number in (1, 2, 3):
-        log(server, f"run-{number}", {"lr": number / 10}, {"loss": 1 / number}, name=f"{HOSTILE} {number} " + "n" * 200)
+        log(server, f"of-{number}", {"lr": number / 10}, {"loss": 1 / number}, name=f"{HOSTILE} {number} " + "n" * 200)
         octets = {"Content-Type": "application/octet-stream"}
-        url = f"{server.url}/api/w/runs/run-{number}/artifacts?name=m.pkl"
+        url = f"{server.url}/api/w/runs/of-{number}/artifacts?name=m.pkl"
         requests.post(url, data=b"%d" % number, headers=octets, timeout=60)
         stage = "production" if number == 2 else "none"
         body = {
             "name": "iris",
-            "run_id": f"run-{number}",
+            "run_id": f"of-{number}",
             "artifact": "m.pkl",
             "stage": stage,
             "description": "d" * 300,
@@ -73,14 +73,72 @@ def test_a_model_page_keeps_up_and_says_what_the_api_refused(viewer: Viewer, ser
     expect(row.get_by_role("alert")).to_contain_text("no such model: the model 'iris' has no version or stage '9'")
 
 
+def log_three(server: Running) -> None:
+    """Three runs of which the second has the least loss."""
+    for number, loss in enumerate([0.5, 0.25, 1]):
+        points = [{"loss": loss + 1 / step, "acc": 1 - loss / 2, "step": step} for step in range(1, 20)]
+        params = {"lr": 0.1 * (number + 1), "epochs": 20, "text": "x" * 900, "k" * 250: HOSTILE * 20 + str(number)}
+        log(server, f"run-{number}", params, points, name=f"name {number}")
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
+def test_runs_ticked_in_the_list_are_compared_with_what_differs_and_a_baseline(
+    viewer: Viewer, server: Running, javascript: bool
+) -> None:
+    log_three(server)
+    page = viewer.open(f"{server.url}/runs", java_script_enabled=javascript)
+    for number in range(3):
+        page.locator(f"input[name=ids][value=run-{number}]").check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare 3 runs")
+    rows = page.get_by_role("region", name="Comparison").get_by_role("row")
+    expect(rows.filter(has_text="lr")).to_have_count(1)
+    expect(rows.filter(has_text="epochs")).to_have_count(0)
+    page.get_by_role("link", name="Show all").click()
+    expect(rows.filter(has_text="epochs")).to_have_count(1)
+    page.get_by_role("link", name="Take name 1 as baseline").click()
+    expect(rows.filter(has_text="epochs")).to_have_count(1)
+    loss = page.get_by_role("row", name="loss")
+    expect(loss.get_by_role("cell", name="worse")).to_have_count(2)
+    expect(loss.locator(".best")).to_have_count(1)
+    page.get_by_role("button", name="Less of loss is better").click()
+    expect(loss.get_by_role("cell", name="better")).to_have_count(2)
+    headers = page.locator(".sides .swatch path").evaluate_all("all => all.map((e) => getComputedStyle(e).stroke)")
+    lines = page.locator("#charts figure").first.locator("svg.chart .series")
+    assert lines.evaluate_all("all => all.map((e) => getComputedStyle(e).color)") == headers
+    assert len(set(headers)) == 3
+    page.locator("select[name=param]").select_option("lr")
+    page.locator("select[name=metric]").select_option("loss")
+    page.get_by_role("button", name="Draw").last.click()
+    expect(page.locator(".scatter figcaption")).to_have_text("loss by lr")
+    dots = page.locator(".scatter svg .dot")
+    assert dots.evaluate_all("all => all.map((e) => getComputedStyle(e).fill)") == headers
+
+
+def test_a_comparison_keeps_up_with_a_run_that_goes_on(viewer: Viewer, server: Running) -> None:
+    log_three(server)
+    page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
+    page.evaluate("window.sameDocument = true")
+    post(server, "runs/run-0/metrics", {"loss": 0.0625, "step": 99})
+    expect(page.get_by_role("row", name="loss").locator("td").first).to_contain_text("0.0625")
+    page.get_by_label("Smoothing").fill("0.6")
+    page.wait_for_url("**smoothing=0.6")
+    expect(page.locator("#charts .raw").first).to_be_attached()
+    assert page.evaluate("window.sameDocument")
+
+
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
 def test_pages_are_accessible_and_fit(viewer: Viewer, server: Running, size: tuple[int, int], scheme: str) -> None:
+    viewer.expected.append("400")
     page = viewer.open(f"{server.url}/models", size=size, color_scheme=scheme)
     page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
     assert_accessible(page)
     assert_fits(page)
     log_versions(server)
-    for path in ("/models", "/models/iris"):
+    log_three(server)
+    pages = ["/models", "/models/iris", "/diff/iris/1/2", "/diff/iris/2/production"]
+    pages += ["/compare?ids=run-0,run-1,run-2", "/compare?ids=run-1,run-2&all=true", "/compare?ids=run-1"]
+    for path in pages:
         page.goto(server.url + path)
         for summary in page.locator("summary").all()[:1]:
             summary.click()

@@ -302,7 +302,7 @@ def test_an_unknown_or_repeated_query_parameter_is_400(stored: Callable[..., Fla
         for wrong in ("nmae=x", "nmae=", "%FF=1", "a=%FF"):
             answer = client.open(f"{call.url()}{joint}{wrong}", method=method, **call.sent())
             assert_error(answer, 400, "bad request", data)
-        if call.query and "rule=" not in call.query:
+        if call.query and not call.query.startswith(("rule=", "ids=")):
             answer = client.open(f"{call.url()}&{call.query}", method=method, **call.sent())
             assert_error(answer, 400, "bad request", data)
     assert files_of(data) == before

@@ -9,13 +9,19 @@ import pytest
 
 from chachaml_lite.tracking import directions
 
-LESS = """loss train/loss val_loss valLoss validation.Loss logloss test-RMSE mean_squared_error MSE ppl eval/perplexity
-epoch_time_s latency_ms step/duration gpu_memory_gb WER neg_log_likelihood cross_entropy regret""".split()
-MORE = """accuracy acc f1 f1/macro AUC roc_auc precision recall reward R2 iou bleu map tokens_per_second samples/sec/throughput
-neg_mean_squared_error score lossless_score epoch lr m""".split()
+LESS = """
+loss train/loss val_loss valLoss validation.Loss logloss test-RMSE mean_squared_error MSE ppl eval/perplexity
+epoch_time_s latency_ms step/duration gpu_memory_gb WER neg_log_likelihood cross_entropy regret
+"""
+MORE = """
+accuracy acc f1 f1/macro AUC roc_auc precision recall reward R2 iou bleu map tokens_per_second samples/sec/throughput
+neg_mean_squared_error score lossless_score epoch lr m
+"""
 
 
-@pytest.mark.parametrize(("key", "less"), [*((key, True) for key in LESS), *((key, False) for key in MORE)])
+@pytest.mark.parametrize(
+    ("key", "less"), [*((key, True) for key in LESS.split()), *((key, False) for key in MORE.split())]
+)
 def test_a_metrics_name_says_which_way_it_is_good(key: str, less: bool) -> None:
     assert directions.less_is_better(key) is less
 

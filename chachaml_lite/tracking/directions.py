@@ -7,14 +7,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-#: Words of a metric's name that say that less of it is better: what is wrong, what is lost, what it takes.
-_LESS = frozenset(
-    "loss losses error errors err mse rmse mae mape smape msle rmsle ppl perplexity nll bce ce xent entropy logloss "
-    "deviance divergence kl kld fid kid wer cer ter eer fpr fnr fdr brier ece regret cost penalty distance residual aic bic "
-    "time duration latency elapsed seconds sec secs ms minutes hours memory mem ram vram bytes kb mb gb energy".split()
-)
-#: Words that say the contrary, whatever else is said.
-_MORE = frozenset("accuracy acc auc reward score throughput speed speedup per".split())
+#: Words of a metric's name that say that less of it is better: what is wrong or lost, and what it takes; and words that
+#: say the contrary, whatever else is said.
+_LESS_WORDS = """
+loss losses error errors err mse rmse mae mape smape msle rmsle ppl perplexity nll bce ce xent entropy logloss deviance
+divergence kl kld fid kid wer cer ter eer fpr fnr fdr brier ece regret cost penalty distance residual aic bic
+time duration latency elapsed seconds sec secs ms minutes hours memory mem ram vram bytes kb mb gb energy
+"""
+_MORE_WORDS = "accuracy acc auc reward score throughput speed speedup per"
+_LESS, _MORE = frozenset(_LESS_WORDS.split()), frozenset(_MORE_WORDS.split())
 _LESS_ENDS = ("loss", "error", "latency")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 

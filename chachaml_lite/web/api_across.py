@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from ..errors import InvalidInput
 from ..tracking import archive, compare, conditions, experiments, runs, search
 from . import answers, forms, listings, run_lists, tables
+from .comparison_views import ids_of
 from .context import tracker
 from .queries import Query
 from .tables import Table
@@ -19,11 +20,9 @@ api = Blueprint("across", __name__)
 @api.get("/api/compare")
 def compare_runs() -> Response:
     """Runs side by side."""
-    query = Query(("ids", "format"))
+    query = Query(("ids", "format"), repeatable=("ids",))
     form = forms.wanted(query)
-    ids = [run_id.strip() for run_id in (query.text("ids") or "").split(",")]
-    found = compare.compare_runs(tracker(), [run_id for run_id in ids if run_id])
-    return _comparison(form, found)
+    return _comparison(form, compare.compare_runs(tracker(), ids_of(query)))
 
 
 @api.get("/api/diff/<name>/<one>/<other>")

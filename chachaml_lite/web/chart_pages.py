@@ -53,7 +53,7 @@ def run_chart(run_id: str) -> Response:
     run = tracker().run(run_id, (META,))
     drawn = figures.run_chart(tracker(), run_id, keys, style)
     table = figures.run_chart(tracker(), run_id, keys, _for_table(style, len(keys)))[1]
-    up = [(f"/runs/{run_id}", run.meta["name"] or run_id)]
+    up = [(f"/runs/{run_id}", run.meta.get("name") or run_id)]
     return _page(drawn, table, style, keys, up)
 
 
@@ -77,11 +77,7 @@ def seen_runs(query: Query) -> list[Seen]:
     ids = [run_id for part in (query.text("ids") or "").split(",") if (run_id := part.strip())]
     if not 1 <= len(ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
-    names = [tracker().run(run_id, (META,)).meta["name"] or run_id for run_id in ids]
-    return [
-        Seen(run_id, name if names.count(name) == 1 else f"{name} ({run_id})")
-        for run_id, name in zip(ids, names, strict=True)
-    ]
+    return figures.seen([tracker().run(run_id, (META,)) for run_id in ids])
 
 
 def _svg(drawn: Drawn) -> Response:

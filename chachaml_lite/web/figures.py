@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from ..errors import InvalidInput, NotFound
 from ..tracking import metrics
 from ..tracking.curves import BUCKETS, Curve, View
+from ..tracking.run import Run
 from ..tracking.tracker import Tracker
 from .chart_views import url
 from .charts import Chart, Line, Style, grouped, line_chart
@@ -67,6 +68,15 @@ class Seen:
 
     id: str
     label: str
+
+
+def seen(runs: Sequence[Run]) -> list[Seen]:
+    """The runs, each by its name, or by its id where it has none; with its id where two have the same one."""
+    names = [run.meta.get("name") or run.id for run in runs]
+    return [
+        Seen(run.id, name if names.count(name) == 1 else f"{name} ({run.id})")
+        for run, name in zip(runs, names, strict=True)
+    ]
 
 
 def view_of(style: Style, buckets: int) -> View:

@@ -6,8 +6,9 @@ from typing import Any
 
 from flask import Blueprint, Flask, request
 
-from . import model_pages, run_page, run_pages
+from . import comparison_pages, model_pages, run_page, run_pages
 from .application import ETAG
+from .charts import series_class
 from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 
 pages = Blueprint("pages", __name__)
@@ -19,6 +20,7 @@ def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         number=shown_number, time=shown_time, iso_time=iso_time, duration=shown_duration, size=shown_size
     )
+    app.jinja_env.filters.update(series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address)
     app.jinja_env.globals.update(static=lambda name: f"/static/{name}")
     app.context_processor(_of_every_page)
@@ -32,6 +34,8 @@ def _of_every_page() -> dict[str, Any]:
 pages.add_url_rule("/runs", view_func=run_pages.run_list)
 pages.add_url_rule("/runs/<run_id>", view_func=run_page.run_page)
 pages.add_url_rule("/search", view_func=run_pages.search_page)
+pages.add_url_rule("/compare", view_func=comparison_pages.compare_page)
+pages.add_url_rule("/diff/<name>/<one>/<other>", view_func=comparison_pages.diff_page)
 pages.add_url_rule("/models", view_func=model_pages.model_list)
 pages.add_url_rule("/models/<name>", view_func=model_pages.model_page)
 pages.add_url_rule("/diff/<name>", view_func=model_pages.chosen_diff)

@@ -23,7 +23,7 @@ from .groups import Group, grouped
 from .lines import Chart, Line, Style, line_chart
 from .scatter import Dot, scatter_chart
 from .sparks import sparkline
-from .svg import color_class
+from .svg import color_class, series_class
 
 __all__ = [
     "Chart",
@@ -35,5 +35,6 @@ __all__ = [
     "grouped",
     "line_chart",
     "scatter_chart",
+    "series_class",
     "sparkline",
 ]

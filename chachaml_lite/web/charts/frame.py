@@ -101,13 +101,17 @@ def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top:
     return "".join(parts), y - top + 8 if entries else 0.0
 
 
-def whole_chart(frame: Frame, look: Look, *, title: str, summary: str, body: str, data: str = "") -> Markup:
-    """The svg element: an image with a name and a description. `data`: attributes for the page's scripts."""
+def whole_chart(
+    frame: Frame, look: Look, *, title: str, summary: str, body: str, data: str = "", role: str = "img"
+) -> Markup:
+    """The svg element, with a name and a description. `data`: attributes for the page's scripts. `role`: "group" where
+    there are links in it, which an image can't have.
+    """
     size = f'viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" height="{frame.height}"'
     name, described = svg.escaped(title), f"<desc>{svg.escaped(summary)}</desc>"
     if look.standalone:
         font = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Helvetica, Arial, sans-serif"'
         opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" {font}><title>{name}</title>'
     else:  # a title element would cover the chart with a tooltip
-        opening = f'<svg class="chart" {size} role="img" aria-label="{name}"{data}>'
+        opening = f'<svg class="chart" {size} role="{role}" aria-label="{name}"{data}>'
     return Markup(opening + described + body + "</svg>")  # all text in it went through svg.escaped

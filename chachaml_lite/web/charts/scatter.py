@@ -74,7 +74,8 @@ def scatter_chart(
     top = heading(title, look, width) if standalone else ""
     body = top + frame.axes(look) + "".join(drawn)
     summary = f"{y_name} against {x_name} of {len(drawn)} runs."
-    return Chart(whole_chart(frame, look, title=title, summary=summary, body=body), notes)
+    role = "group" if any(dot.href for dot in dots) else "img"
+    return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, role=role), notes)
 
 
 def _finite(value: Any) -> float | None:

@@ -73,6 +73,11 @@ def dash_class(color: int, dash: int) -> str:
     return f"dash{(color // len(STANDALONE_COLORS) + dash) % 4}"
 
 
+def series_class(color: int) -> str:
+    """The classes of a whole line at a place: what of a page is not in a chart, and belongs to its series, has them."""
+    return f"{color_class(color)} {dash_class(color, 0)}"
+
+
 def number(value: float) -> str:
     """A coordinate, to a tenth."""
     return _tenths(round(value * 10))

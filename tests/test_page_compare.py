@@ -1,0 +1,244 @@
+"""GET /compare and GET /diff/:name/:one/:other: runs side by side, as a browser gets them."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from html_tables import Page
+
+LogRun = Callable[..., str]
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+class Compared:
+    """A page that was read. `rows`: by the name of each param or metric, the text of its cells."""
+
+    def __init__(self, client: FlaskClient, url: str, status: int = 200, /, **query: Any) -> None:
+        answer = client.get(url, query_string=query or None)
+        assert (answer.status_code, answer.mimetype) == (status, "text/html"), answer.text
+        self.text = answer.text
+        page = Page(re.sub(r'<button class="plain way".*?</button>', "", answer.text))
+        self.links = page.links
+        self.rows = {row[0]: row[1:] for row in page.rows if row}
+
+    def link(self, text: str) -> str:
+        """Where the first link with this text, or this name for screen readers, leads."""
+        for attributes, content in re.findall(r"<a ([^>]*)>(.*?)</a>", self.text, re.DOTALL):
+            if text in (html.unescape(content), *re.findall(r'aria-label="([^"]*)"', html.unescape(attributes))):
+                (href,) = re.findall(r'href="([^"]*)"', attributes)
+                return html.unescape(href)
+        raise AssertionError(f"no link {text!r}")
+
+    def fields(self, action: str, holds: str) -> dict[str, str]:
+        """The hidden fields of the form that also has a field or button of that name."""
+        for form in re.findall(rf'<form[^>]*action="{re.escape(action)}"[^>]*>.*?</form>', self.text, re.DOTALL):
+            if f'name="{holds}"' in form:
+                found = re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form)
+                return {name: html.unescape(value) for name, value in found}
+        raise AssertionError(f"no form with {holds!r}")
+
+
+@pytest.fixture
+def three(client: FlaskClient, log_run: LogRun) -> list[str]:
+    """Three runs with a param and a metric that are the same, and others that differ."""
+    return [
+        log_run(
+            id=f"run-{number}",
+            name=["one", "two", None][number],
+            params={"lr": lr, "epochs": 10, "text": "x" * 1000, **({"solver": "adam"} if number else {})},
+            metrics=[
+                {"loss": loss + 1, "acc": 0.1, "fixed": 1, "step": 0},
+                {"loss": loss, "acc": acc, "fixed": 1, "step": 1},
+            ],
+        )
+        for number, (lr, loss, acc) in enumerate([(0.1, 0.5, 0.8), (0.2, 0.25, 0.6), (0.1, 1.0, 0.9)])
+    ]
+
+
+def test_what_differs_is_shown_with_the_best_marked_and_differences_to_the_first(
+    client: FlaskClient, three: list[str]
+) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2")
+    assert page.rows["loss"] == ["0.5", "★ best 0.25 -0.25 (-50.0 %) better", "1 +0.5 (+100.0 %) worse"]
+    assert page.rows["acc"] == ["0.8", "0.6 -0.2 (-25.0 %) worse", "★ best 0.9 +0.1 (+12.5 %) better"]
+    assert page.rows["lr"] == ["0.1", "0.2", "0.1"]
+    assert page.rows["solver"] == ["–", "adam", "adam"]
+    assert not {"epochs", "text", "fixed"} & page.rows.keys()
+    assert "3 metrics and params are the same" in page.text
+    everything = Compared(client, page.link("Show all"))
+    assert everything.rows["epochs"] == ["10", "10", "10"]
+    assert everything.rows["fixed"] == ["1", "1 ±0", "1 ±0"]
+    assert len(everything.rows["text"][0]) < 300
+    assert "all=" not in everything.link("Only what differs")
+    assert page.link("JSON") == "/api/compare?ids=run-0,run-1,run-2"
+    for form in ("Markdown", "text", "CSV"):
+        assert client.get(page.link(form)).status_code == 200
+
+
+def test_what_differs_from_the_baseline_is_marked(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2&baseline=run-1")
+    lr = page.text[page.text.index("<span>lr</span>") :].partition("</tr>")[0]
+    assert re.findall(r'<td class="([^"]*)"', lr) == [" other", "", " other"]
+
+
+def test_the_boxes_of_a_list_and_a_list_in_one_field_are_the_same(client: FlaskClient, three: list[str]) -> None:
+    one = Compared(client, "/compare?ids=run-0&ids=run-1")
+    other = Compared(client, "/compare?ids=run-0,run-1,run-0,")
+    assert one.rows == other.rows
+    assert "Compare 2 runs" in one.text
+
+
+def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2&all=true")
+    page = Compared(client, page.link("Take two as baseline"))
+    assert page.rows["loss"] == ["0.5 +0.25 (+100.0 %) worse", "★ best 0.25", "1 +0.75 (+300.0 %) worse"]
+    assert "epochs" in page.rows, "what was chosen before stays"
+    page = Compared(client, page.link("Remove two from the comparison"))
+    assert page.rows["loss"] == ["★ best 0.5", "1 +0.5 (+100.0 %) worse"]
+    assert "Remove one" not in page.text, "two are the fewest"
+
+
+def test_a_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2")
+    assert 'aria-label="Less of loss is better: turn round"' in page.text
+    turned = Compared(client, "/compare", **page.fields("/compare", "flip"), flip="loss")
+    assert turned.rows["loss"] == ["0.5", "0.25 -0.25 (-50.0 %) worse", "★ best 1 +0.5 (+100.0 %) better"]
+    assert turned.fields("/compare", "flip")["flip"] == "loss"
+    back = Compared(client, "/compare?ids=run-0,run-1,run-2&flip=loss&flip=loss")
+    assert back.rows == page.rows
+
+
+def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_none(
+    client: FlaskClient, three: list[str], log_run: LogRun
+) -> None:
+    log_run(id="more", metrics={"once": 1})
+    page = Compared(client, "/compare?ids=run-0,run-1,more")
+    assert re.findall(r'swatch".*?class="line (s\d) dash0"', page.text) == ["s1", "s2", "s3"]
+    figures = re.findall(r'<figure id="chart.*?</figure>', page.text, re.DOTALL)
+    assert len(figures) == 3, "loss, acc and fixed"
+    assert re.findall(r'class="plain (s\d) dash0"', figures[0]) == ["s1", "s2"]
+    smooth = Compared(client, "/compare?ids=run-0,run-1&smoothing=0.5&x=relative")
+    assert smooth.fields("/compare", "flip") == {"ids": "run-0,run-1", "x": "relative", "smoothing": "0.5"}
+
+
+def test_the_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2")
+    assert "acc by lr" in page.text
+    fields = page.fields("/compare#scatter", "param")
+    assert fields == {"ids": "run-0,run-1,run-2"}
+    page = Compared(client, "/compare", **fields, metric="loss", param="solver", log_metric="true")
+    scatter = page.text[page.text.index('id="scatter"') :]
+    assert "loss by solver" in scatter
+    assert "adam" in scatter
+    assert "1 of 3 runs have no value" in scatter
+    assert "/runs/run-1" in scatter
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        ("", 400, "2 to 20 runs, and ids names 0: tick the boxes"),
+        ("?ids=run-0", 400, "names 1"),
+        ("?ids=" + ",".join(f"r{number}" for number in range(21)), 400, "names 21"),
+        ("?ids=run-0,nobody", 404, "no run has this id"),
+        ("?ids=run-0,run-1&smoothing=2", 400, "smoothing"),
+        ("?ids=run-0,run-1&x=no", 400, "x is one of"),
+        ("?ids=run-0,run-1&sort=x", 400, "unknown query parameter"),
+    ],
+)
+def test_what_can_t_be_compared_is_a_page_that_says_why(
+    client: FlaskClient, three: list[str], query: str, status: int, said: str
+) -> None:
+    assert said in Compared(client, f"/compare{query}", status).text
+
+
+def test_empty_runs_and_a_baseline_that_is_not_among_them_are_fine(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(), log_run(metrics={"loss": "NaN"}), log_run(params={"none": None})]
+    page = Compared(client, "/compare", ids=",".join(ids), baseline="other", param="gone", metric="gone")
+    assert page.rows["loss"] == ["–", "NaN", "–"]
+    assert page.rows["none"] == ["–", "–", "null"]
+    assert "Compare 2 runs" in Compared(client, "/compare", ids=f"{ids[0]},{log_run()}").text
+
+
+def test_hostile_names_are_text(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [
+        log_run(
+            experiment=HOSTILE + str(number),
+            name=HOSTILE,
+            params={HOSTILE: HOSTILE + str(number)},
+            metrics=[{HOSTILE: number, "step": step} for step in range(2)],
+        )
+        for number in range(2)
+    ]
+    page = Compared(client, "/compare", ids=",".join(ids))
+    assert "<script>alert" not in page.text
+    assert page.rows[HOSTILE] == [HOSTILE + "0", HOSTILE + "1"]
+    assert page.rows["Experiment"] == [HOSTILE + "0", HOSTILE + "1"]
+    assert f"{HOSTILE} ({ids[0]})" in html.unescape(page.text), "two of one name are told apart"
+    turned = Compared(client, "/compare", **page.fields("/compare", "flip"), flip=HOSTILE)
+    assert turned.fields("/compare", "flip")["flip"] == HOSTILE
+
+
+def test_more_rows_than_a_page_takes_are_counted(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(params={f"p{at:03}": at + number for at in range(600)}) for number in range(2)]
+    page = Compared(client, "/compare", ids=",".join(ids))
+    assert page.rows["p499"] == ["499", "500"]
+    assert "p500" not in page.rows
+    assert page.rows["100 more"] == ["all of them as JSON"]
+
+
+def test_a_page_is_made_anew_when_one_of_its_runs_changed(client: FlaskClient, three: list[str]) -> None:
+    etag = client.get("/compare?ids=run-0,run-1").headers["ETag"]
+    assert client.get("/compare?ids=run-0,run-1", headers={"If-None-Match": etag}).status_code == 304
+    client.post("/api/w/runs/run-0/metrics", json={"loss": 0.1, "step": 2})
+    assert client.get("/compare?ids=run-0,run-1", headers={"If-None-Match": etag}).status_code == 200
+
+
+# -- two versions of a model
+
+
+def registered(client: FlaskClient, log_run: LogRun, name: str = "iris & co") -> list[str]:
+    ids = [
+        log_run(params={"lr": number}, metrics={"loss": number + 1}, artifacts={"m": b"%d" % number})
+        for number in range(2)
+    ]
+    for run_id in (*ids, ids[0]):
+        client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "m", "description": HOSTILE})
+    return ids
+
+
+def test_two_versions_are_compared_by_their_runs(client: FlaskClient, log_run: LogRun) -> None:
+    ids = registered(client, log_run)
+    client.post("/api/w/models/iris%20%26%20co/promote", json={"version": 2, "stage": "production"})
+    page = Compared(client, "/diff/iris%20%26%20co/production/1")
+    assert page.rows["lr"] == ["1", "0"]
+    assert page.rows["loss"] == ["2", "★ best 1 -1 (-50.0 %) better"]
+    assert page.rows["2"][0] == "production"
+    assert "Their bytes differ." in page.text
+    assert {f"/runs/{run_id}" for run_id in ids} <= set(page.links)
+    assert page.link("JSON") == "/api/diff/iris%20%26%20co/production/1"
+    assert client.get(page.link("JSON")).status_code == 200
+    assert page.link("Take version 1 as baseline") == f"/diff/iris%20%26%20co/production/1?baseline={ids[0]}"
+    assert "<script>alert" not in page.text
+
+
+def test_versions_of_one_run_have_nothing_to_compare_but_their_bytes(client: FlaskClient, log_run: LogRun) -> None:
+    registered(client, log_run, "iris")
+    page = Compared(client, "/diff/iris/1/3")
+    assert "Their bytes are the same." in page.text
+    assert "artifacts of one run" in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("nobody/1/2", 404), ("iris/1/9", 404), ("iris/1/staging", 404), ("iris/1/2?ids=a,b", 400)]
+)
+def test_versions_that_are_not_there_are_a_page_that_says_so(
+    client: FlaskClient, log_run: LogRun, path: str, status: int
+) -> None:
+    registered(client, log_run, "iris")
+    Compared(client, f"/diff/{path}", status)
