@@ -65,7 +65,7 @@ class Job:
 
         `variables`: GitHub's, over the usual ones. `shell_variables`: the machine's.
         """
-        self.workspace, self.temp, self._files = folder / "work space", folder / "temp", folder / "files"
+        self.workspace, self.temp, self._files = folder / "work space", folder / "te mp", folder / "files"
         for each in (self.workspace, self.temp, self._files):
             each.mkdir(parents=True)
         self.root = root

@@ -7,15 +7,18 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from github_runner import Job
+from github_runner import ROOT, Job
 
 NewJob = Callable[..., Job]
+SIDECAR = ROOT / ".github" / "sidecar"
 START = "- {id: tracker, uses: ./, with: {experiment: iris, name: first}}\n"
 FINISH = "- {id: end, if: always(), uses: ./finish}\n"
 
@@ -191,6 +194,16 @@ def test_text_of_others_in_rules_and_names_reaches_neither_the_log_nor_the_summa
 # -- what went wrong before
 
 
+def test_a_process_is_found_without_proc_too(started: Job) -> None:
+    """As on macOS."""
+    pid = server_pid(started)
+    script = f"import server; print(server._shown_by_ps({pid})); print(server._shown_by_ps(2**22 + 1))"
+    done = subprocess.run([sys.executable, "-B", "-c", script], cwd=SIDECAR, capture_output=True, text=True, check=True)
+    found, none = done.stdout.splitlines()
+    assert str(started.home / "ready") in found
+    assert none == ""
+
+
 @pytest.mark.parametrize("checks", ["", "accuracy>=0.9"], ids=["no checks", "checks"])
 def test_without_a_server_a_gate_fails_and_an_end_is_a_notice(github_job: NewJob, checks: str) -> None:
     job = github_job()
@@ -210,11 +223,14 @@ def test_nothing_installed_is_no_server_either(github_job: NewJob) -> None:
 
 def test_a_server_that_was_killed_is_started_again_on_what_it_has_stored(started: Job) -> None:
     log_metrics(started, accuracy=0.93)
+    requests.get(f"{started.env['CHACHAML_URL']}/api/##[error]a/%0A::error::b", timeout=60)  # stands in the log
     os.kill(server_pid(started), signal.SIGKILL)
     finish(started, checks="accuracy>=0.9")
     assert started.steps[-1].outcome == "success", started.log
     assert started.said("warning") == ["the server had ended before; it was started again on what it has stored"]
-    assert "::group::What the server printed" in started.log
+    printed = started.log.partition("::group::What the server printed\n")[2].partition("::endgroup::")[0]
+    assert "GET /api/" in printed
+    assert started.said("error") == []
     assert meta(started)["status"] == "completed"
     assert "`accuracy`" in started.summaries[0]
 

@@ -111,10 +111,15 @@ def _state_file() -> Path:
 
 def _command_of(pid: int) -> str:
     """What a process was started with; empty for one that has ended, also where nobody has asked for its exit code."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
-        except OSError:
-            return ""
+    if not Path("/proc/self/cmdline").exists():
+        return _shown_by_ps(pid)
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _shown_by_ps(pid: int) -> str:
+    """The same on macOS, which has no /proc."""
     shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-    return shown.stdout
+    return shown.stdout.strip()
