@@ -291,3 +291,19 @@ def test_a_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job
         assert section in shown
     assert re.search(r"\*\*Left out, for GitHub shows no more than 1 MiB: Params \([\d,]+ KiB\)\.\*\*", shown)
     assert started.said("notice") == ["the report is longer than GitHub shows; the summary says what was left out"]
+
+
+def test_of_many_sections_as_many_are_shown_as_fit() -> None:
+    sections = ["## a run\n", *(f"### {name}\n" + "é" * 150 * 1024 + "\n" for name in "abc"), "### d\nshort\n"]
+    script = "import summary, sys; sys.stdout.write(summary.cut(sys.stdin.read(), summary.MAX_BYTES))"
+    done = subprocess.run(
+        [sys.executable, "-B", "-X", "utf8", "-c", script],
+        input="".join(sections).encode(),
+        cwd=SIDECAR,
+        capture_output=True,
+        check=True,
+    )
+    shown = done.stdout.decode()
+    assert len(done.stdout) < 900 * 1024
+    assert re.findall("^## .*|^### .*?(?=é|$)", shown, re.MULTILINE) == ["## a run", "### a", "### b", "### d"]
+    assert "c (300 KiB)" in shown
