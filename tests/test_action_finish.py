@@ -255,6 +255,14 @@ def test_without_a_run_of_its_own_the_runs_of_the_job_are_listed(github_job: New
     assert re.findall(r"`(one|two)`", job.summaries[0]) == ["two", "one"]
 
 
+def test_a_job_that_has_logged_nothing_has_no_summary(github_job: NewJob) -> None:
+    job = github_job()
+    job.run("- uses: ./\n" + FINISH)
+    assert job.status == "success", job.log
+    assert job.summaries == []
+    assert job.outputs("end") == {"passed": "true", "summary": ""}
+
+
 def test_checks_without_a_run_fail(github_job: NewJob) -> None:
     job = github_job()
     job.run("- {id: tracker, uses: ./}")

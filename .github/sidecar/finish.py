@@ -82,8 +82,9 @@ def _concluded(api: Api, rules: list[str]) -> Result:
         if not run:
             if rules:
                 job.annotate("error", "there are checks and no run; give an experiment at the start, or a run-id here")
-            listed = api.get_text("runs", format="md", limit=_MAX_LISTED)
-            return Result(passed=not rules, report=f"## Runs\n\n{listed}")
+            logged = api.get("runs", limit="1")
+            listed = f"## Runs\n\n{api.get_text('runs', format='md', limit=_MAX_LISTED)}" if logged else ""
+            return Result(passed=not rules, report=listed)
         _end(api, run)
         outcomes = checks.evaluate(api, run, rules, job.given("BASELINE"))
         _tell(outcomes)
