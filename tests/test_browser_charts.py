@@ -103,18 +103,18 @@ def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
-    page = chart_page(viewer, server, run_id, "loss")
+    page = viewer.open(f"{server.url}/runs/{run_id}")
     chart, notes = page.locator("svg.chart"), page.locator(".notes")
-    expect(notes).to_contain_text("961 of 5,000 points, min to max shaded")
+    expect(notes).to_contain_text("301 of 5,000 points, min to max shaded")
     for undo in ("dblclick", "Escape", "button"):
         expect(chart).to_have_attribute("data-x", "0 4999")
-        drag(page, chart, 0.2, 0.3)
-        expect(notes).to_contain_text(re.compile(r"^50\d of 5,00\d points ·"))
+        drag(page, chart, 0.2, 0.28)
+        expect(notes).to_contain_text(re.compile(r"^4\d\d of 5,00\d points ·"))
         low, high = map(int, (chart.get_attribute("data-x") or "").split())
-        assert 990 < low < 1010 and 1490 < high < 1510
+        assert 980 < low < 1020 and 1380 < high < 1420
         # what is zoomed stays so while points arrive
         add(server, run_id, "loss", [1], 4999)
-        with page.expect_event("requestfinished", lambda request: request.url.endswith("key=loss")):
+        with page.expect_event("requestfinished", lambda request: request.url.endswith(run_id)):
             pass
         assert chart.get_attribute("data-x") == f"{low} {high}"
         if undo == "dblclick":
@@ -127,6 +127,30 @@ def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
             page.get_by_role("button", name="Whole range").click()
         expect(chart).to_have_attribute("data-x", "0 4999")
         expect(page.get_by_role("button", name="Whole range")).to_have_count(0)
+
+
+def test_the_page_of_a_chart_keeps_its_range_in_the_url_and_takes_it_without_dragging(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run_id = log(loss=[at % 7 for at in range(5000)])
+    page = chart_page(viewer, server, run_id, "loss")
+    chart = page.locator("svg.chart")
+    drag(page, chart, 0.2, 0.3)
+    expect(page.locator(".notes")).to_contain_text(re.compile(r"^50\d of 5,000 points ·"))
+    low = page.get_by_label("From, step").input_value()
+    expect(page).to_have_url(re.compile(rf"key=loss&from={low}&to=1[45]\d\d$"))
+    page.reload()
+    expect(chart).to_have_attribute("data-x", re.compile(rf"^{low} "))
+    page.get_by_label("To, step").fill("")
+    expect(chart).to_have_attribute("data-x", f"{low} 4999")
+    page.get_by_role("link", name="The whole range").click()
+    expect(chart).to_have_attribute("data-x", "0 4999")
+    page.get_by_label("From, step").fill("4000")
+    expect(chart).to_have_attribute("data-x", "4000 4999")
+    chart.focus()
+    page.keyboard.press("Escape")
+    expect(chart).to_have_attribute("data-x", "0 4999")
+    expect(page).to_have_url(re.compile(r"key=loss$"))
 
 
 def test_series_hidden_from_the_legend_stay_hidden_while_points_arrive(

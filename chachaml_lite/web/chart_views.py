@@ -45,7 +45,7 @@ def style_of(query: Query, width: int = Style.width, height: int = Style.height,
 
 
 def _end(query: Query, name: str) -> int | None:
-    end = query.integer(name)
+    end = query.integer(name) if query.text(name) else None  # a form sends its empty fields as well
     if end is not None and end not in _INT64:
         raise InvalidInput(f"{name} must be an integer of 64 bits: a step, or milliseconds")
     return end

@@ -27,9 +27,9 @@ function furnishAll() {
 function keep(form) {
   const url = new URL(location.href);
   const chosen = new FormData(form);
-  for (const name of ["x", "smoothing", "log_x", "log_y"]) {
+  for (const name of ["x", "smoothing", "log_x", "log_y", "from", "to"]) {
     const value = chosen.get(name);
-    if (value === null || Number(value) === 0 || value === usual[name]) url.searchParams.delete(name);
+    if (value === null || value === "" || value === usual[name]) url.searchParams.delete(name);
     else url.searchParams.set(name, value);
   }
   history.replaceState(history.state, "", url);
@@ -71,6 +71,9 @@ function agree(form) {
 document.addEventListener("input", (event) => {
   const form = event.target.closest(controls);
   if (!form) return;
+  if (event.target.name === "x" && form.elements.from) {
+    form.elements.from.value = form.elements.to.value = ""; // they were on the other axis
+  }
   agree(form);
   keep(form);
   redraw();

@@ -7,8 +7,18 @@ const SVG = "http://www.w3.org/2000/svg";
 const LEAST = 6;
 let drag = null;
 
+/** A page of one chart has fields for the range, which its URL keeps: the form draws. */
+const rangeForm = () => [...document.querySelectorAll("form.chart-controls")].find((form) => form.elements.from);
+
+function fill(form, range) {
+  [form.elements.from.value, form.elements.to.value] = range ?? ["", ""];
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 /** Ask the server for a chart in a range, or for all of it, and put it in place of the one that is shown. */
 async function draw(figure, range) {
+  const form = rangeForm();
+  if (form) return fill(form, range);
   const svg = figure.querySelector("svg.chart");
   const url = new URL(figure.dataset.page, location.href);
   const { width, height } = svg.viewBox.baseVal;
@@ -54,7 +64,7 @@ function mark(figure, isZoomed) {
 }
 
 export function reset(figure) {
-  if (figure.hasAttribute("data-kept")) return draw(figure, null);
+  if (figure.hasAttribute("data-kept") || rangeForm()?.elements.from.value) return draw(figure, null);
 }
 
 /** Forget that a chart is zoomed: it is about to be drawn in another way. */
