@@ -358,7 +358,7 @@ def test_a_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable
 
 def test_a_line_is_drawn_of_one_metric_of_each_run(client: FlaskClient) -> None:
     shown = Shown(client, "/runs", spark="loss")
-    drawn = dict(zip(shown.names, re.findall(r'<td class="spark">(.*?)</td>', shown.text), strict=True))
+    drawn = dict(zip(shown.names, re.findall(r'<td class="sparkline">(.*?)</td>', shown.text), strict=True))
     assert drawn["base"] == "" and drawn["c"] == ""  # without the metric, and with nothing but a NaN of it
     assert all("<svg" in drawn[name] and "<path" in drawn[name] for name in ("wide", "baseline"))
     assert 'style="' not in shown.text
