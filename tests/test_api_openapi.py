@@ -205,6 +205,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("logDataset", run_id="one", json={"hash": "x", "features": {"a": 1}})
     call("endRun", run_id="one", json={"status": "failed", "error": "boom"})
     call("endRun", run_id="two")
+    call("describeExperiment", name="iris", json={"description": "*flowers*"})
     call("registerVersion", json={"name": "net", "run_id": "one", "artifact": "m", "description": "d"})
     call("registerVersion", json={"name": "net", "run_id": "two", "artifact": "m", "stage": "production"})
     demoted = call("promoteVersion", name="net", json={"version": 1, "stage": "production"}).get_json()["demoted"]
@@ -229,6 +230,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
         "checkRun": {"run_id": "one", "query_string": {"rule": ["loss<=1", "loss<=baseline*2"], "baseline": "two"}},
         "exportRuns": {},
         "getModel": {"name": "net"},
+        "getExperiment": {"name": "iris", "query_string": {"metric": "loss"}},
         "getTags": {"run_id": "one"},
         "getDatasets": {"run_id": "one"},
         "getDescription": {},

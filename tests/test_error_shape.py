@@ -25,7 +25,7 @@ ERRORS = {
     400: {"bad request"},
     401: {"unauthorized"},
     403: {"forbidden"},
-    404: {"no such run", "no such model", "no such artifact", "not found"},
+    404: {"no such run", "no such model", "no such artifact", "no such experiment", "not found"},
     405: {"method not allowed"},
     409: {"conflict"},
     413: {"body too large"},
@@ -67,6 +67,7 @@ WRITES = {
     "POST /api/w/runs/<run_id>/datasets": Call("/api/w/runs/{run_id}/datasets", body={"role": "new"}),
     "POST /api/w/import": Call("/api/w/import", "overwrite=true", packed(run_files()), ZIP),
     "DELETE /api/w/runs/<run_id>": Call("/api/w/runs/{run_id}"),
+    "POST /api/w/experiments/<path:name>": Call("/api/w/experiments/{name}", body={"description": "new"}),
     "POST /api/w/models": Call("/api/w/models", body={"name": "iris", "run_id": "open", "artifact": "m"}),
     "POST /api/w/models/<name>/promote": Call("/api/w/models/{name}/promote", body={"version": 2, "stage": "staging"}),
 }
@@ -257,12 +258,14 @@ def test_an_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClie
         cases = []
         if "run_id" in names:
             cases += [("no such run", call.url(run_id=unknown)) for unknown in ("unknown", "Open", "%F0%9F", "a%20b")]
+        elif "name" in names and "experiments" in call.path:
+            cases += [("no such experiment", call.url(name=unknown)) for unknown in ("unknown", "Iris", "a/b")]
         elif "name" in names:
             cases += [("no such model", call.url(name=unknown)) for unknown in ("unknown", "Iris", "%FF")]
         for error, url in cases:
             seen.add(error)
             assert_error(client.open(url, method=method, **call.sent()), 404, error, data)
-    assert seen == {"no such run", "no such model"}
+    assert seen == {"no such run", "no such model", "no such experiment"}
     assert_error(client.get("/api/artifacts/open/unknown/download"), 404, "no such artifact", data)
     assert_error(client.get("/api/artifacts/open/../meta.json/download"), 404, None, data)
     assert files_of(data) == before

@@ -94,7 +94,8 @@ def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
     (tree,) = blocks("tree")
     drawn = {name.rstrip("/") for name in re.findall(r"^ *(\S+|<.*?>/)(?:  |$)", tree, re.MULTILINE)}
     made = {path.name for path in (*folder.iterdir(), *server.data.rglob("models/*/*"))}
-    assert drawn == {"artifacts", "runs", "<run id>", "models", "<model>"} | made
+    described = {"experiments", "<name>.json"}  # made with the first description
+    assert drawn == {"artifacts", "runs", "<run id>", "models", "<model>"} | described | made
 
 
 def test_the_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(

@@ -1,4 +1,4 @@
-"""How an artifact's or a model's name is spelled on disk (the contract, section 4).
+"""How an artifact's, a model's or an experiment's name is spelled on disk (the contract, section 4).
 
 A spelling is the name with some characters percent-encoded (UTF-8 bytes, upper-case hex), so `%` is always
 encoded and `decode` gives the name back from any spelling. Encoded are the characters that NTFS and GitHub's
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from urllib.parse import unquote
 
 #: What ext4, APFS and NTFS have in common: the bytes that one segment may have.
@@ -19,7 +19,7 @@ MAX_SEGMENT_BYTES = 255
 #: Room for the rest of the path, within the 4,096 bytes of PATH_MAX (and 1,024 on macOS).
 MAX_PATH_BYTES = 800
 
-_REFUSED = frozenset('":<>|*?%\\')
+_REFUSED = frozenset('":<>|*?%\\/')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(?= *(?:\.|\Z))", re.IGNORECASE)
 
 
@@ -65,9 +65,18 @@ def spelling(name: str, taken: Container[str] = ()) -> str:
     that isn't taken is given: the plain one; one with capitals and all beyond ASCII encoded; one with every
     character encoded, which no other name can have.
     """
+    return _first_free(lambda also: "/".join(_spell_segment(segment, also) for segment in name.split("/")), taken)
+
+
+def segment_spelling(name: str, taken: Container[str] = ()) -> str:
+    """The same for a name that is one segment on disk, whatever slashes it holds."""
+    return _first_free(lambda also: _spell_segment(name, also), taken)
+
+
+def _first_free(spell: Callable[[Container[str]], str], taken: Container[str]) -> str:
     spelled = ""
     for also in ((), _Fold(), _Everything()):
-        spelled = "/".join(_spell_segment(segment, also) for segment in name.split("/"))
+        spelled = spell(also)
         if fold(spelled) not in taken:
             break
     return spelled

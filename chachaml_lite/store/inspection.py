@@ -65,6 +65,10 @@ class Inspection:
         """How a model's history is named here."""
         return self._shown(self._places.history(folder))
 
+    def experiment(self, file: str) -> str:
+        """How a file of an experiment is named here."""
+        return self._shown(self._places.experiment(file))
+
     def _shown(self, path: str) -> str:
         return path[len(self._places.root) + 1 :]
 

@@ -17,6 +17,8 @@
       models/
         MODEL/
           history.jsonl            one event a line
+      experiments/
+        EXPERIMENT.json            its name and description; only for those that have one
 
 A name with a dot in front is scaffolding: readers pass it over, and it may be removed while no server runs.
 `.incoming` is below runs/ so that a rename into a run never crosses file systems.
@@ -34,6 +36,7 @@ ARTIFACTS = "artifacts.jsonl"
 BLOBS = "blobs"
 SUMMARY = "summary.json"
 HISTORY = "history.jsonl"
+JSON_END = ".json"
 
 # The last wall: whatever a rule above let through, a folder's name is one plain segment.
 _SEGMENT = re.compile(r"[^/\\\x00]{1,255}\Z")
@@ -55,6 +58,7 @@ class Layout:
         self.runs = f"{self.root}/runs"
         self.incoming = f"{self.runs}/.incoming"
         self.models = f"{self.root}/models"
+        self.experiments = f"{self.root}/experiments"
 
     def run(self, run_id: str) -> str:
         """The folder of a run. ValueError for what is not one plain segment."""
@@ -71,3 +75,7 @@ class Layout:
     def history(self, folder: str) -> str:
         """A model's history file."""
         return f"{self.models}/{_segment(folder)}/{HISTORY}"
+
+    def experiment(self, file: str) -> str:
+        """The file of an experiment, by its name there."""
+        return f"{self.experiments}/{_segment(file)}"

@@ -16,6 +16,7 @@ from . import archive, layout
 from .atomic import FOLDER_MODE, temporary
 from .blobs import Blobs
 from .durability import Durability
+from .experiment_files import ExperimentFiles
 from .folders import InTheWay
 from .incoming import Upload
 from .inspection import Inspection
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """A folder of runs and models, owned by this process until `close`, or only read."""
+    """A folder of runs, models and experiments, owned by this process until `close`, or only read."""
 
     def __init__(self, root: Path, fsync: str, *, read_only: bool = False) -> None:
         """Open the store at `root`, which is made when it is not there. Raises StoreUnusable.
@@ -50,6 +51,7 @@ class Store:
         self.runs = RunFiles(places, durability, read_only=read_only)
         self.blobs = Blobs(places, durability)
         self.models = ModelFiles(places, durability)
+        self.experiments = ExperimentFiles(places, durability)
         self.inspection = Inspection(places, durability, is_ours=self._lock is not None)
         self._scan = FolderScan(places.runs)
         self._run_locks = NamedLocks()
@@ -114,6 +116,7 @@ class Store:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         if after_a_kill:
+            self.experiments.sweep()
             for run_id in self.run_folders().folders:
                 for name in (layout.META, layout.PARAMS, layout.SUMMARY):
                     with contextlib.suppress(OSError):
@@ -132,6 +135,7 @@ def _owned(places: Layout, root: Path) -> StoreLock:
     try:
         for folder in (places.runs, places.incoming, places.models):
             _make_folder(places, folder)
+        _refuse_link(places, places.experiments)
     except StoreUnusable:
         lock.release()
         raise
@@ -145,7 +149,7 @@ def _refuse_unreadable(places: Layout, root: Path) -> None:
         raise StoreUnusable(
             f"the data folder {root} can't be read: {fault.strerror}; name another one with --data"
         ) from fault
-    for folder in (places.runs, places.models):
+    for folder in (places.runs, places.models, places.experiments):
         _refuse_link(places, folder)
 
 

@@ -12,6 +12,7 @@ from ..store import layout
 from ..store.store import Store
 from .catalog import Catalog
 from .clock import Clock
+from .descriptions import Descriptions
 from .records import META
 from .registry import Registry
 from .run import ALL_PARTS, Run
@@ -25,13 +26,16 @@ class Tracker:
     store: Store
     catalog: Catalog
     registry: Registry
+    descriptions: Descriptions
     series: SeriesCache
     clock: Clock
 
     @classmethod
     def on(cls, store: Store, series_cache_bytes: int) -> Tracker:
         """The tracker of an opened store, which keeps at most so many bytes of parsed series."""
-        return cls(store, Catalog(store), Registry(store), SeriesCache(store, series_cache_bytes), Clock())
+        return cls(
+            store, Catalog(store), Registry(store), Descriptions(store), SeriesCache(store, series_cache_bytes), Clock()
+        )
 
     def run(self, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""

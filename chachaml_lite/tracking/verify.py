@@ -15,6 +15,7 @@ from ..store import disk_names, layout
 from ..store.model_files import decoded
 from ..store.reading import MAX_RECORDS_BYTES, NO_FILE, Damaged, Stamp, record_of
 from ..store.store import Store
+from .descriptions import read_description
 from .names import check_model_name, is_run_id, shown
 from .problems import Lines, Problem, Remedy, Report
 from .records import META, PARAMS, Artifacts, artifact_from, read_part
@@ -69,6 +70,8 @@ class Verification:
         for folder in sorted(self._store.models.folders().folders):
             report.problems += self._confirmed(lambda folder=folder: list(self._look_at_model(folder)))  # type: ignore[misc]
             report.models += 1
+        if not self._only:
+            report.problems += self._confirmed(self._look_at_experiments)
         return report
 
     def _run_ids(self) -> list[str]:
@@ -235,6 +238,23 @@ class Verification:
                 artifacts[artifact.name] = artifact
         self._records[run_id] = (stamp, artifacts, lines)
         return artifacts, lines
+
+    # -- experiments
+
+    def _look_at_experiments(self) -> list[Problem]:
+        """What is wrong with the files of experiments, which are few and small."""
+        files, problems = self._store.experiments, []
+        for name in files.strays():
+            problems.append(Problem(f"experiments/{name}", "stray", "not a file of an experiment; it is passed over"))
+        for file in files.files():
+            kept = read_description(files, file, files.stamp(file))
+            if kept.damage:
+                problems.append(Problem(self._files.experiment(file), "damaged file", kept.damage, kept.stamp))
+        if not self._files.is_served():  # a server's own is on its way
+            for name in files.temporaries():
+                detail = "left by a server that was killed; the next one removes it at its start"
+                problems.append(Problem(f"experiments/{name}", "leftover", detail))
+        return problems
 
     # -- a model
 

@@ -1,4 +1,4 @@
-"""What is asked of many runs at once: compared, searched by a metric, exported, counted by experiment."""
+"""What is asked of many runs at once: compared, searched by a metric, exported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from ..errors import InvalidInput
-from ..tracking import archive, compare, conditions, experiments, runs, search
+from ..tracking import archive, compare, conditions, runs, search
 from . import answers, forms, listings, run_lists, tables
 from .comparison_views import ids_of
 from .context import tracker
@@ -69,11 +69,3 @@ def export_runs() -> Response:
     columns = listings.run_columns(*map(sorted, keys))
     rows = tables.as_csv(Table(columns, map(runs.shown_run, found)))
     return answers.made_file_answer(archive.collected(tracker(), rows), name="runs.csv", content_type="text/csv")
-
-
-@api.get("/api/experiments")
-def list_experiments() -> Response:
-    """Every experiment, the one with the newest run first."""
-    form = forms.wanted(Query(("format",)))
-    found = experiments.listed_experiments(tracker())
-    return forms.list_answer(form, found, lambda: listings.experiment_table(found))

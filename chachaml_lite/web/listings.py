@@ -130,6 +130,7 @@ def experiment_table(experiments: Sequence[Record]) -> Table:
             Column("runs", _field("runs"), 0, "runs"),
             *(Column(status, count(status), 2, status) for status in STATUSES),
             Column("last_start_time", _field("last_start_time"), 1, "last started (UTC)", show=_minute),
+            Column("description", _field("description"), 4, "description", most=40),
         ],
         experiments,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, request
 
-from . import comparison_pages, model_pages, run_page, run_pages
+from . import comparison_pages, experiment_pages, model_pages, run_page, run_pages
 from .application import ETAG
 from .charts import series_class
 from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
@@ -36,6 +36,8 @@ pages.add_url_rule("/runs/<run_id>", view_func=run_page.run_page)
 pages.add_url_rule("/search", view_func=run_pages.search_page)
 pages.add_url_rule("/compare", view_func=comparison_pages.compare_page)
 pages.add_url_rule("/diff/<name>/<one>/<other>", view_func=comparison_pages.diff_page)
+pages.add_url_rule("/experiments", view_func=experiment_pages.experiment_list)
+pages.add_url_rule("/experiments/<path:name>", view_func=experiment_pages.experiment_page)
 pages.add_url_rule("/models", view_func=model_pages.model_list)
 pages.add_url_rule("/models/<name>", view_func=model_pages.model_page)
 pages.add_url_rule("/diff/<name>", view_func=model_pages.chosen_diff)

@@ -47,13 +47,17 @@ class RunView:
     offset: int = 0
     #: The runs that were chosen from a list, when the page is about these alone.
     ids: tuple[str, ...] = ()
+    #: What else the page's URL says, besides the list.
+    more: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def asked(cls, path: str, within: str | None = None) -> RunView:
-        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
-        asked = Query(
-            KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment"), PREFIXES, REPEATABLE
-        )
+    def asked(cls, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
+        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput.
+
+        `more`: what the page takes besides, and makes of it what it likes.
+        """
+        known = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
+        asked = Query((*known, *more), PREFIXES, REPEATABLE)
         tags = asked.under("tag.")
         tag = asked.text("tag")
         if tag:
@@ -81,6 +85,7 @@ class RunView:
             limit,
             (asked.integer("offset") or 0) if asked.text("offset") else 0,
             ids,
+            tuple((name, text) for name in more if (text := asked.text(name))),
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
@@ -141,6 +146,7 @@ class RunView:
             "offset": str(self.offset) if self.offset else "",
         }
         yield from ((name, text) for name, text in shown.items() if text and name not in without)
+        yield from (pair for pair in self.more if pair[0] not in without)
 
     def _filters(self) -> Iterator[tuple[str, str]]:
         yield from self.filters.items()

@@ -25,7 +25,7 @@ def health() -> Response:
     """How the server and its store are."""
     Query(())
     catalog, registry = tracker().catalog, tracker().registry
-    damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged())
+    damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged()) + len(tracker().descriptions.damaged())
     body = {"ok": True, "version": services().version, "runs": catalog.count(), "damaged": damaged}
     answer = answers.json_answer(body)
     answer.headers["Cache-Control"] = "no-store"

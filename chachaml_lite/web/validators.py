@@ -32,6 +32,16 @@ _OF_ONE_RUN = frozenset(
     }
 )
 
+#: Routes whose answer tells of experiments' descriptions, besides runs.
+_OF_EXPERIMENTS = frozenset(
+    {
+        "experiments.get_experiment",
+        "experiments.list_experiments",
+        "pages.experiment_list",
+        "pages.experiment_page",
+    }
+)
+
 #: For so long a page is believed to say what the clock has it say.
 _PAGE_SECONDS = 600
 
@@ -69,6 +79,8 @@ def _stored() -> str | None:
         run = tracker.catalog.run((request.view_args or {})["run_id"])
         return None if run is None else repr(run.stamps)
     stored = f"{tracker.catalog.version()} {tracker.registry.version()}"
+    if request.endpoint in _OF_EXPERIMENTS:
+        stored += f" {tracker.descriptions.version()}"
     if request.query_string and "q" in request.args:  # what it finds may depend on the time: start_time > -24h
         stored += f" {tracker.clock.now_ms() // GRAIN_MS}"
     return stored

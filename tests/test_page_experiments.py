@@ -1,0 +1,143 @@
+"""Experiments: listed, described and looked at, over HTTP and as pages; their files on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+from html_tables import Page
+
+from chachaml_lite.store.store import Store
+from chachaml_lite.tracking.verify import Verification
+
+LogRun = Callable[..., str]
+NAMES = ["iris", "a/b", "Iris", "..x", "con", "50%", 'q"<>?', "naïve 日本", "<script>alert(1)</script>"]
+
+
+def describe(client: FlaskClient, name: str, text: str, status: int = 200) -> Any:
+    answer = client.post(f"/api/w/experiments/{quote(name, safe='')}", json={"description": text})
+    assert answer.status_code == status, answer.text
+    return answer.get_json()
+
+
+def experiment(client: FlaskClient, name: str, **query: str) -> Any:
+    answer = client.get(f"/api/experiments/{quote(name, safe='')}", query_string=query)
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def test_every_name_has_a_description_of_its_own_and_a_page(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    for name in NAMES:
+        log_run(name)
+        describe(client, name, f"of {name}")
+        describe(client, name, f"of {name}")
+    assert {each["name"]: each["description"] for each in client.get("/api/experiments").get_json()} == {
+        name: f"of {name}" for name in NAMES
+    }
+    files = [path.name for path in (data / "experiments").iterdir()]
+    assert len({file.casefold() for file in files}) == len(NAMES)
+    links = [link for link in Page(client.get("/experiments").text).links if link.startswith("/experiments/")]
+    assert len(links) == len(NAMES)
+    for link in links:
+        page = client.get(link)
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text
+        assert client.get(f"/api{link}").get_json()["name"] in NAMES
+
+
+def test_files_are_read_as_they_are_now_and_damage_hides_nothing_else(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    log_run("iris")
+    log_run("digits")
+    etag = client.get("/api/experiments").headers["ETag"]
+    (data / "experiments").mkdir()
+    file = data / "experiments" / "iris.json"
+    file.write_text('{"name": "iris", "description": "by hand", "owner": "maria"}')
+    answer = client.get("/api/experiments", headers={"If-None-Match": etag})
+    assert (answer.status_code, experiment(client, "iris")["description"]) == (200, "by hand")
+    describe(client, "iris", "by a page")
+    assert json.loads(file.read_text()) == {"name": "iris", "description": "by a page", "owner": "maria"}
+    describe(client, "iris", "")
+    assert experiment(client, "iris")["description"] is None
+    for content in ("", "[]", '{"description": 1}', '{"name": "other"}'):
+        file.write_text(content)
+        assert experiment(client, "iris")["description"] is None, content
+        assert client.get("/experiments").status_code == 200
+        assert client.get("/api/health").get_json()["damaged"] == 1, content
+    describe(client, "digits", "fine")
+    file.write_text("{")
+    describe(client, "iris", "x", 500)
+    assert file.read_text() == "{"
+    (data / "experiments" / "folder").mkdir()
+    (data / "experiments" / ".left.json.tmp").touch()
+    store = Store(data, "no", read_only=True)
+    found = {(problem.where, problem.kind) for problem in Verification(store).report().problems}
+    assert {("experiments/iris.json", "damaged file"), ("experiments/folder", "stray")} <= found
+    file.unlink()
+    assert experiment(client, "iris")["description"] is None
+
+
+def test_a_description_needs_runs_and_a_name_that_fits(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    assert describe(client, "nobody", "x", 404)["error"] == "no such experiment"
+    log_run("日" * 100)
+    assert "too long" in describe(client, "日" * 100, "x", 400)["detail"]
+    log_run("iris")
+    describe(client, "iris", "x" * 100_001, 400)
+    assert not (data / "experiments").exists()
+
+
+def test_the_best_run_is_by_the_metric_and_the_direction_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(metrics={"loss": loss}, name=f"run {loss}") for loss in (0.5, 0.25, 1, 0.25, "NaN")]
+    best = experiment(client, "iris", metric="loss")["best"]
+    assert best == {
+        "metric": "loss",
+        "direction": "min",
+        "runs": 4,
+        "run_id": ids[1],
+        "name": "run 0.25",
+        "value": 0.25,
+    }
+    assert experiment(client, "iris", metric="loss", direction="max")["best"]["run_id"] == ids[2]
+    assert experiment(client, "iris", metric="none")["best"]["run_id"] is None
+    assert experiment(client, "iris")["best"] is None
+    assert "Least loss" in client.get("/experiments/iris").text
+    page = client.get("/experiments/iris?metric=loss&direction=max&limit=1").text
+    assert "Greatest loss" in page
+    assert "order_by=metrics.loss+desc" in page
+    assert "choose a metric" in client.get("/experiments/iris?limit=1").text, "no runs are read that aren't shown"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/experiments/nobody", 404),
+        ("/experiments/iris?direction=up", 400),
+        ("/experiments/iris?q=%3C", 400),
+        ("/experiments?offset=-1", 400),
+        ("/experiments/iris?experiment=x", 400),
+    ],
+)
+def test_what_is_not_understood_is_a_page_that_says_so(
+    client: FlaskClient, log_run: LogRun, path: str, status: int
+) -> None:
+    log_run()
+    answer = client.get(path)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+
+
+def test_a_read_only_server_shows_the_description_and_no_form(
+    client: FlaskClient, log_run: LogRun, make_app: Callable[..., Any]
+) -> None:
+    log_run()
+    describe(client, "iris", "# Flowers\n\n<script>alert(1)</script>")
+    assert "/forms" in client.get("/experiments/iris").text
+    page = make_app(read_only=True).test_client().get("/experiments/iris").text
+    assert "Flowers</h2>" in page
+    assert "<script>alert" not in page
+    assert 'action="/forms"' not in page
