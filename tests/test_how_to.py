@@ -103,8 +103,8 @@ def test_the_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
     assert f"/runs/{run_id}" in runs.links
 
     run = page(server, f"/runs/{run_id}")
-    assert run.row("loss") == ["loss", "0.2", "0.2", "1", "4", "5"]  # last, min, max, at step, points
-    assert run.row("accuracy") == ["accuracy", "0.94", "0.94", "0.94", "0", "1"]
+    assert run.row("loss 5 points")[1:] == ["0.2 step 4", "0.2 step 4", "1 step 0"]  # last, min, max
+    assert run.row("accuracy 1 point")[1:] == ["0.94 step 0"] * 3
     assert run.row("lr") == ["lr", "0.01"]
     assert run.row("epochs") == ["epochs", "100"]
     assert run.row("model.pkl")[1] == f"{len(MODEL)} B"
