@@ -75,6 +75,12 @@ WRITES = {
 NEEDED = {
     "/api/runs/<run_id>/check": "rule=loss<9",
     "/api/compare": "ids=open,ended",
+    "/compare": "ids=open,ended",
+    "/compare/charts": "ids=open,ended&key=loss",
+    "/compare/charts.svg": "ids=open,ended&key=loss",
+    "/diff/<name>": "one=1&other=2",
+    "/runs/<run_id>/charts": "key=loss",
+    "/runs/<run_id>/charts.svg": "key=loss",
     "/api/search": "metric_key=loss&op=lt&metric_value=9",
 }
 
