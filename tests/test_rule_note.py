@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chachaml_lite.web.note_html import MAX_CHARACTERS, Place, note_html
 
 NOTE = Place(3, "r1")
-FILE = Place(2, "r1", keeps_lines=False)
+FILE = Place(2, "r1", "docs", keeps_lines=False)
 
 #: The tags that come out, and the attributes that each may have.
 ALLOWED = {

@@ -148,6 +148,17 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
             ) from fault
 
 
+def read_part(
+    tracker: Tracker, run_id: str, name: str, most_bytes: int, *, from_end: bool = False
+) -> tuple[Artifact, bytes]:
+    """An artifact and its first bytes, or its last ones; no more of it is read. Raises NotFound."""
+    artifact, file = open_artifact(tracker, run_id, name)
+    with file:
+        if from_end:
+            file.seek(max(0, artifact.size - most_bytes))
+        return artifact, file.read(most_bytes)
+
+
 def listed_artifacts(run: Run) -> list[dict[str, Any]]:
     """The artifacts of a run as the API lists them, by name."""
     artifacts = run.artifacts

@@ -46,8 +46,12 @@ def not_modified(sha256: str) -> Response | None:
     return answer
 
 
-def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_type: str) -> Response:
+def file_answer(
+    file: BinaryIO, *, name: str, size: int, sha256: str, content_type: str, is_inline: bool = False
+) -> Response:
     """A file as an attachment, whole or the one range that was asked for (RFC 9110, section 14).
+
+    `is_inline`: a browser may show it, which is for what can't act when it is believed to be of its type.
 
     It is handed over to waitress, which sends it without holding a thread, however slowly the client reads, from
     where the file stands to where Content-Length says. Raises RequestedRangeNotSatisfiable.
@@ -59,7 +63,7 @@ def file_answer(file: BinaryIO, *, name: str, size: int, sha256: str, content_ty
         raise
     start, stop = part or (0, size)
     file.seek(start)
-    answer = _attachment(file, name.rpartition("/")[2], content_type, stop - start)
+    answer = _attachment(file, name.rpartition("/")[2], content_type, stop - start, is_inline=is_inline)
     answer.set_etag(sha256)
     answer.headers["Accept-Ranges"] = "bytes"
     if part is not None:
@@ -75,10 +79,10 @@ def made_file_answer(file: BinaryIO, *, name: str, content_type: str) -> Respons
     return _attachment(file, name, content_type, length)
 
 
-def _attachment(file: BinaryIO, name: str, content_type: str, length: int) -> Response:
+def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is_inline: bool = False) -> Response:
     """`length` bytes of `file`, from where it stands."""
     answer = send_file(
-        file, mimetype=content_type, as_attachment=True, download_name=name, conditional=False, etag=False
+        file, mimetype=content_type, as_attachment=not is_inline, download_name=name, conditional=False, etag=False
     )
     answer.content_length = length
     answer.headers["Cache-Control"] = "no-cache"

@@ -42,6 +42,8 @@ class Place(NamedTuple):
     level: int
     #: The run whose artifacts relative links and images name; None: there is none, and they stay text.
     run_id: str | None = None
+    #: The folder among the artifacts that they are named from.
+    folder: str = ""
     #: Whether a line's end is kept, as in a note; else lines are filled, as in a file that was wrapped.
     keeps_lines: bool = True
 
@@ -49,7 +51,7 @@ class Place(NamedTuple):
 @lru_cache(maxsize=16)  # a page that is open beside a job shows the same note every few seconds
 def note_html(source: str, place: Place) -> Markup:
     """`source` as HTML. Never raises; MAX_CHARACTERS of it."""
-    links = Links(place.run_id, place.keeps_lines)
+    links = Links(place.run_id, place.folder, place.keeps_lines)
     lines = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
     parts = list(_Blocks(lines, links, place.level).html(0))
     if len(source) > MAX_CHARACTERS:

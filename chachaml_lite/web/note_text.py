@@ -39,6 +39,7 @@ class Links:
     """Where links may lead: the web, this server, the artifacts of a run that are named as if they lay beside."""
 
     run_id: str | None
+    folder: str
     keeps_lines: bool
 
     def href(self, target: str) -> str | None:
@@ -54,7 +55,8 @@ class Links:
         name = unquote(target.removeprefix("./"), errors="replace")
         if self.run_id is None or not _NAME.match(name) or {"", ".", ".."} & set(name.split("/")):
             return None
-        return f"/runs/{self.run_id}/{kind}/{quote(name)}"
+        place = f"{self.folder}/{name}" if self.folder else name
+        return f"/runs/{self.run_id}/{kind}/{quote(place)}"
 
 
 class _Open(NamedTuple):

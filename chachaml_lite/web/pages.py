@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, request
 
-from . import comparison_pages, experiment_pages, model_pages, run_page, run_pages
+from . import artifact_pages, comparison_pages, experiment_pages, model_pages, run_page, run_pages
 from .application import ETAG
 from .charts import series_class
 from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
@@ -33,6 +33,8 @@ def _of_every_page() -> dict[str, Any]:
 
 pages.add_url_rule("/runs", view_func=run_pages.run_list)
 pages.add_url_rule("/runs/<run_id>", view_func=run_page.run_page)
+pages.add_url_rule("/runs/<run_id>/artifacts/<path:name>", view_func=artifact_pages.artifact_page)
+pages.add_url_rule("/runs/<run_id>/images/<path:name>", view_func=artifact_pages.image)
 pages.add_url_rule("/search", view_func=run_pages.search_page)
 pages.add_url_rule("/compare", view_func=comparison_pages.compare_page)
 pages.add_url_rule("/diff/<name>/<one>/<other>", view_func=comparison_pages.diff_page)

@@ -18,7 +18,15 @@ from .context import services
 
 #: What has one of its own (the sha256 of the bytes), or must not be kept: a probe, a page with a form.
 _WITHOUT = frozenset(
-    {"artifacts.download", "models.download", "login.form", "runs.download_run", "service.health", "static"}
+    {
+        "artifacts.download",
+        "login.form",
+        "models.download",
+        "pages.image",
+        "runs.download_run",
+        "service.health",
+        "static",
+    }
 )
 #: Routes whose answer depends on the one run in their path alone.
 _OF_ONE_RUN = frozenset(

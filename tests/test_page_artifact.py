@@ -1,0 +1,168 @@
+"""GET /runs/:id/artifacts/:name and /images/:name: what was uploaded is shown, and can't act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from calls import OCTETS, register, upload
+from conftest import run_logger
+from flask import Flask
+from flask.testing import FlaskClient
+from html_tables import Page
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+ATTACK = b"<script>alert(1)</script>\n<img src=x onerror=alert(2)>"
+PAGES_POLICY = "script-src 'self'"
+
+
+@pytest.fixture(scope="module")
+def run_id(shared_client: FlaskClient) -> str:
+    return run_logger(shared_client)(name="with files")
+
+
+def stored(client: FlaskClient, run_id: str, name: str, content: bytes) -> str:
+    assert upload(client, run_id, name, content, overwrite="true") == 200
+    return f"/runs/{run_id}/artifacts/{quote(name)}"
+
+
+def test_the_page_says_what_the_artifact_is(shared_client: FlaskClient, run_id: str) -> None:
+    page = shared_client.get(stored(shared_client, run_id, "plots/größe a.txt", b"hello\n")).text
+    answer = shared_client.get(f"/api/runs/{run_id}/artifacts").get_json()[0]
+    assert answer["sha256"] in page
+    assert f"/api/artifacts/{run_id}/plots/gr%C3%B6%C3%9Fe%20a.txt/download" in Page(page).links
+    assert "hello" in page
+    assert "curl -fo &#39;größe a.txt&#39; " in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.html", "a.svg", "a.txt", "a.csv", "a.json", "a.jsonl", "a.md", "a.png", "a.js", "a.xml", "a", "<script>x.txt"],
+)
+@pytest.mark.parametrize(
+    "content", [ATTACK, b"a,b\n" + ATTACK, b'[{"' + b"<script>x</script>" + b'": "<b>"}]'], ids=["html", "csv", "json"]
+)
+def test_what_was_uploaded_is_text_in_a_page_of_ours(
+    shared_client: FlaskClient, run_id: str, name: str, content: bytes
+) -> None:
+    answer = shared_client.get(stored(shared_client, run_id, name, content))
+    assert answer.status_code == 200
+    assert PAGES_POLICY in answer.headers["Content-Security-Policy"]
+    assert "<script>" not in answer.text.lower()
+    assert "<img src=x" not in answer.text
+    assert "onerror" not in answer.text.replace("onerror=alert(2)&gt;", "")
+    assert "<b>" not in answer.text
+    image = shared_client.get(f"/runs/{run_id}/images/{quote(name)}")
+    assert image.status_code == 400
+    assert image.mimetype == "text/html"
+    assert "PNG, JPEG, GIF, WebP" in image.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "media_type", "disposition"),
+    [
+        ("a.png", PNG, "image/png", "inline"),
+        ("a.html", PNG + ATTACK, "image/png", "inline"),
+        ("a.js", b"GIF89a=1;alert(1)", "image/gif", "inline"),
+        ("b.jpeg", b"\xff\xd8\xff\xe0" + ATTACK, "image/jpeg", "inline"),
+        ("b.webp", b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp", "inline"),
+        ("c.svg", SVG, "image/svg+xml", "attachment"),
+    ],
+)
+def test_an_image_is_sent_as_what_its_bytes_say_and_can_t_act(
+    shared_client: FlaskClient, run_id: str, name: str, content: bytes, media_type: str, disposition: str
+) -> None:
+    page = shared_client.get(stored(shared_client, run_id, f"images of/{name}", content)).text
+    path = f"/runs/{run_id}/images/images%20of/{name}"
+    assert f'<img src="{path}?v=' in page
+    assert (f'href="{path}' in page) == (disposition == "inline")
+    answer = shared_client.get(path)
+    assert (answer.status_code, answer.data, answer.mimetype) == (200, content, media_type)
+    assert answer.headers["Content-Disposition"].startswith(disposition)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    again = shared_client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    part = shared_client.get(path, headers={"Range": "bytes=2-4"})
+    assert (part.status_code, part.headers["Content-Range"]) == (206, f"bytes 2-4/{len(content)}")
+
+
+def test_of_a_large_file_its_beginning_and_its_end_are_read(shared_client: FlaskClient, run_id: str) -> None:
+    lines = "".join(f"line {number}\n" for number in range(50_000)).encode()
+    path = stored(shared_client, run_id, "train.log", lines)
+    beginning, end = shared_client.get(path).text, shared_client.get(f"{path}?part=end").text
+    assert "the first 64.0 kB of" in beginning
+    assert "line 0\n" in beginning
+    assert "line 49999" not in beginning
+    assert "the last 64.0 kB of" in end
+    assert "line 49999\n" in end
+    assert "line 0\n" not in end
+    assert max(len(beginning), len(end)) < 80_000
+    table = Page(shared_client.get(stored(shared_client, run_id, "rows.csv", b"a,b\n" + b"1,x\n" * 40_000)).text).rows
+    assert table == [["a", "b"]] + [["1", "x"]] * 200
+
+
+def test_what_can_t_be_shown_says_so(shared_client: FlaskClient, run_id: str) -> None:
+    base = f"/runs/{run_id}/artifacts"
+    assert "<pre" in shared_client.get(stored(shared_client, run_id, "model.pkl", bytes(range(256)))).text
+    assert "00000010  10 11" in shared_client.get(f"{base}/model.pkl").text
+    assert "It is empty." in shared_client.get(stored(shared_client, run_id, "empty.txt", b"")).text
+    for path, status, said in (
+        (f"{base}/none", 404, "the run has no artifact"),
+        ("/runs/none/artifacts/a", 404, "no run has this id"),
+        (f"{base}/empty.txt?part=middle", 400, "part must be start or end"),
+        (f"{base}/empty.txt?x=1", 400, "unknown query parameter"),
+        (f"{base}/../../etc/passwd", 404, ""),
+        (f"{base}/%2e%2e%2fmeta.json", 404, ""),
+        (f"/runs/{run_id}/images/none", 404, "the run has no artifact"),
+        (f"/runs/{run_id}/images/empty.txt", 400, "no image"),
+    ):
+        answer = shared_client.get(path)
+        assert (answer.status_code, answer.mimetype) == (status, "text/html"), path
+        assert said in answer.text
+
+
+def test_bytes_that_are_gone_are_404(client: FlaskClient, data: Path) -> None:
+    run_id = run_logger(client)(artifacts={"a.png": PNG})
+    (data / "runs" / run_id / "blobs" / "a.png").unlink()
+    for kind in ("artifacts", "images"):
+        answer = client.get(f"/runs/{run_id}/{kind}/a.png")
+        assert (answer.status_code, answer.mimetype) == (404, "text/html")
+
+
+def test_an_artifact_is_registered_from_its_page(make_app: Callable[..., Flask]) -> None:
+    client = make_app().test_client()
+    run_id = run_logger(client)(artifacts={"a": b"weights"})
+    register(client, run_id, "known")
+    page = client.get(f"/runs/{run_id}/artifacts/a").text
+    assert '<option value="known">' in page
+    assert "known 1</a>" in page
+    form = {"to": "POST /api/w/models", "run_id": run_id, "artifact": "a", "name": "known", "stage": "staging"}
+    answer = client.post("/forms", data={**form, "description:optional": "", "then": f"/runs/{run_id}/artifacts/a"})
+    assert answer.status_code == 303
+    assert "known 2</a>" in client.get(answer.headers["Location"]).text
+    assert "/models/known" in Page(client.get(f"/runs/{run_id}").text).links
+
+
+def test_a_server_that_only_reads_offers_no_write(make_app: Callable[..., Flask]) -> None:
+    run_id = run_logger(make_app().test_client())(artifacts={"a": b"weights"})
+    client = make_app(read_only=True).test_client()
+    for path in (f"/runs/{run_id}", f"/runs/{run_id}/artifacts/a"):
+        page = client.get(path)
+        assert page.status_code == 200
+        assert "/forms" not in page.text
+    assert "POST" not in client.get(f"/runs/{run_id}").text
+
+
+def test_an_open_page_of_an_artifact_is_told_of_new_bytes(shared_client: FlaskClient, run_id: str) -> None:
+    path = stored(shared_client, run_id, "live.log", b"one\n")
+    etag = {"If-None-Match": shared_client.get(path).headers["ETag"]}
+    assert shared_client.get(path, headers=etag).status_code == 304
+    stored(shared_client, run_id, "live.log", b"one\ntwo\n")
+    answer = shared_client.get(path, headers=etag)
+    assert answer.status_code == 200
+    assert "two" in answer.text
+    assert shared_client.get(path, headers={"Accept": OCTETS}).mimetype == "text/html"
