@@ -12,7 +12,23 @@ from playwright.sync_api import expect
 from servers import Running
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-PAGES = ["/runs", "/runs/RUN", "/runs/none", "/models", "/nowhere"]
+PAGES = [
+    "/runs",
+    "/runs?q=metrics.x+%3E",
+    "/runs/RUN",
+    "/runs/RUN/charts?key=loss",
+    "/runs/RUN/artifacts/a%3Cb%3E.txt",
+    "/runs/RUN/artifacts/table.csv",
+    "/compare?ids=RUN,OTHER",
+    "/experiments",
+    "/experiments/iris",
+    "/experiments/iris?metric=loss",
+    "/models",
+    "/search",
+    "/search?q=metrics.loss+%3E+0",
+    "/runs/none",
+    "/nowhere",
+]
 
 
 def new_run(server: Running, **fields: object) -> str:
@@ -30,7 +46,12 @@ def filled(server: Running) -> str:
     requests.post(f"{base}/metrics", json={HOSTILE: 0.5, "m" * 250: 1e300}, timeout=60)
     requests.post(f"{base}/note", json={"note": HOSTILE + "\n\n[x](javascript:alert(4))"}, timeout=60)
     octets = {"Content-Type": "application/octet-stream"}
-    requests.post(f"{base}/artifacts", params={"name": "a<b>.txt"}, data=b"x", headers=octets, timeout=60)
+    for name, content in (("a<b>.txt", HOSTILE.encode()), ("table.csv", b"a,b\n1," + HOSTILE.encode())):
+        requests.post(f"{base}/artifacts", params={"name": name}, data=content, headers=octets, timeout=60)
+    requests.post(f"{base}/metrics", json=[{"loss": 1 / step, "step": step} for step in range(1, 50)], timeout=60)
+    described = {"description": HOSTILE + "\n\n- one"}
+    requests.post(f"{server.url}/api/w/experiments/iris", json=described, timeout=60)
+    new_run(server, id="OTHER", name="w" * 250)
     return run_id
 
 
@@ -39,7 +60,7 @@ def filled(server: Running) -> str:
 def test_every_page_is_accessible_fits_and_runs_nothing_of_a_users(
     viewer: Viewer, server: Running, filled: str, scheme: str, size: tuple[int, int]
 ) -> None:
-    viewer.expected.append("404")  # the browser tells of a page that isn't there
+    viewer.expected += ["404", "400"]  # the browser tells of a page that is an error
     page = viewer.open(f"{server.url}/runs", size=size, color_scheme=scheme)
     page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
     for path in PAGES:
