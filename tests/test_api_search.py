@@ -145,12 +145,14 @@ def test_experiments_are_counted_by_status_with_the_newest_first(client: FlaskCl
     assert listed == [
         {
             "name": "new",
+            "description": None,
             "runs": 2,
             "last_start_time": max(started.values()),
             "by_status": {"running": 1, "completed": 1, "failed": 0},
         },
         {
             "name": "old",
+            "description": None,
             "runs": 3,
             "last_start_time": started[last_old],
             "by_status": {"running": 1, "completed": 1, "failed": 1},

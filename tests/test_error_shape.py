@@ -141,6 +141,8 @@ def call_of(method: str, rule: str) -> Call:
     values = {"selector": "1", "v1": "1", "v2": "2", "one": "1", "other": "2", "filename": "style.css"}
     if "artifacts/" in path:
         values["name"] = "m"
+    if "images/" in path:
+        values["name"] = "m.gif"
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", value)
     return Call(path, NEEDED.get(rule, ""))

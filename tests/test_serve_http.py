@@ -24,6 +24,7 @@ JSON = "Content-Type: application/json"
 def filled(client: FlaskClient, log_run: LogRun) -> FlaskClient:
     run_id = log_good_and_bad(client, log_run)
     assert upload(client, run_id, "m", b"bytes") == 200
+    assert upload(client, run_id, "m.gif", b"GIF89a") == 200
     return client
 
 
@@ -134,7 +135,7 @@ def test_a_write_to_such_a_name_stores_nothing(filled: FlaskClient, data: Path, 
 
 def test_a_name_is_decoded_exactly_once(filled: FlaskClient) -> None:
     assert filled.post("/api/w/runs/bad/artifacts?name=100%2525", data=b"1", content_type=OCTETS).status_code == 200
-    assert [each["name"] for each in filled.get("/api/runs/bad/artifacts").get_json()] == ["100%25", "a", "m"]
+    assert [each["name"] for each in filled.get("/api/runs/bad/artifacts").get_json()] == ["100%25", "a", "m", "m.gif"]
     assert filled.get("/api/artifacts/bad/100%2525/download").get_data() == b"1"
     assert filled.get("/api/artifacts/bad/100%25/download").status_code == 404
 
