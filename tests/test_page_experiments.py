@@ -113,6 +113,21 @@ def test_the_best_run_is_by_the_metric_and_the_direction_asked_for(client: Flask
     assert "choose a metric" in client.get("/experiments/iris?limit=1").text, "no runs are read that aren't shown"
 
 
+def test_without_a_choice_the_best_run_is_by_what_runs_are_told_apart_by(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(metrics={"gpu": 99, "a": 1, "val/loss": 0.5, "train/loss": 0.1})
+    log_run(metrics={"val/loss": 0.25, "train/loss": 0.2})
+    page = client.get("/experiments/iris").text
+    assert "Least val/loss" in page
+    assert ">0.25</span></strong>" in page
+
+
+def test_the_list_has_the_words_of_a_description_without_its_markdown(client: FlaskClient, log_run: LogRun) -> None:
+    log_run()
+    describe(client, "iris", "Petals **and** sepals\n\n- <b>a & b</b>")
+    page = client.get("/experiments").text
+    assert ">Petals and sepals &lt;b&gt;a &amp; b&lt;/b&gt;</span>" in page
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -59,3 +59,21 @@ def test_the_best_are_the_extremes_of_what_is_finite(values: list[Any], least: l
 )
 def test_a_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, found: Any) -> None:
     assert directions.difference(value, base) == found
+
+
+@pytest.mark.parametrize(
+    ("counts", "chosen"),
+    [
+        ({}, None),
+        ({"b": 1, "a": 1}, "a"),
+        ({"a": 1, "loss": 1}, "loss"),
+        ({"accuracy": 5, "epoch": 6}, "epoch"),
+        ({"gpu/util": 6, "train/loss": 6, "lr": 6, "val/acc": 6, "test_n": 6}, "val/acc"),
+        ({"loss": 2, "accuracy": 2}, "accuracy"),
+        ({"validation": 3, "loss": 3}, "loss"),
+    ],
+)
+def test_runs_are_told_apart_by_what_most_have_and_what_is_known_to_be_good(
+    counts: dict[str, int], chosen: str | None
+) -> None:
+    assert directions.foremost(counts) == chosen

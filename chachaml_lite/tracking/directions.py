@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: Words of a metric's name that say that less of it is better: what is wrong or lost, and what it takes; and words that
@@ -17,16 +17,39 @@ time duration latency elapsed seconds sec secs ms minutes hours memory mem ram v
 _MORE_WORDS = "accuracy acc auc reward score throughput speed speedup per"
 _LESS, _MORE = frozenset(_LESS_WORDS.split()), frozenset(_MORE_WORDS.split())
 _LESS_ENDS = ("loss", "error", "latency")
+#: Words of a metric that is of data which the training did not see: the one that runs are told apart by.
+_UNSEEN = frozenset(["val", "valid", "validation", "test", "eval", "holdout", "dev"])
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def less_is_better(key: str) -> bool:
     """Whether a metric of this name is the better the smaller it is: a guess, which pages let people turn round."""
-    words = {word.lower() for word in _WORD.findall(key)}
+    words = _words(key)
     if words & _MORE:
         return False
     if words & {"neg", "negative"}:  # scikit-learn's neg_mean_squared_error is the better the greater
         return not words.isdisjoint({"likelihood", "ll"})
+    return _says_less(words)
+
+
+def foremost(counts: Mapping[str, int]) -> str | None:
+    """The metric that runs are best told apart by, of `counts`, how many runs have each: a guess; None where none has.
+
+    One that most runs have; of those one whose name says which way it is good, and of data that was held out.
+    """
+
+    def rank(key: str) -> tuple[int, bool, bool]:
+        words = _words(key)
+        return counts[key], bool(words & _MORE) or _says_less(words), bool(words & _UNSEEN)
+
+    return max(sorted(counts), key=rank, default=None)
+
+
+def _words(key: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(key)}
+
+
+def _says_less(words: set[str]) -> bool:
     return any(word in _LESS or word.endswith(_LESS_ENDS) for word in words)
 
 

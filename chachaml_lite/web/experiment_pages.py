@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Response, render_template
 
-from ..tracking import experiments, search
+from ..tracking import directions, experiments, search
 from ..tracking.fields import METRICS, Field
 from ..tracking.query import BadQuery
 from ..tracking.records import STATUSES
@@ -22,6 +23,8 @@ from .run_views import PAGE_SIZES, RunView
 
 #: Metrics that the best run can be chosen by from a list; another by the URL.
 _MOST_CHOICES = 200
+#: Of a description, in the list.
+_MOST_CHARACTERS = 400
 
 
 def experiment_list() -> Response:
@@ -31,7 +34,7 @@ def experiment_list() -> Response:
     part = Paging.asked(query, "/experiments", len(found))
     page = render_template(
         "experiments.html",
-        experiments=[{**each, "path": _path(each["name"])} for each in part.part(found)],
+        experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(found)],
         part=part,
         statuses=STATUSES,
         api="/api/experiments",
@@ -56,7 +59,7 @@ def experiment_page(name: str) -> Response:
         fault = error
     keys = table.metrics if table else []
     if metric is None and keys and len(found) == experiment["runs"]:  # else runs would be read that aren't shown
-        metric = keys[0]
+        metric = directions.foremost(Counter(key for run in found for key in run.summary))
     if metric is not None:
         experiment = experiments.get_experiment(tracker(), name, metric, less=less)
     text = experiment["description"] or ""
@@ -86,6 +89,12 @@ def _ordered_by(view: RunView, best: dict[str, Any]) -> str:
     """The URL of the page with the runs ordered by the metric, the best first."""
     way = "" if best["direction"] == "min" else " desc"
     return view.url(order_by=f"{Field(METRICS, best['metric'])}{way}", offset=0)
+
+
+def _words(experiment: dict[str, Any]) -> str:
+    """The beginning of an experiment's description, without its Markdown."""
+    text = experiment["description"] or ""
+    return note_html(text[:_MOST_CHARACTERS], Place(2)).striptags() if text else ""
 
 
 def _path(name: str) -> str:

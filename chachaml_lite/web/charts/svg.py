@@ -35,7 +35,7 @@ _STANDALONE = {
     "line": f'{_THIN} stroke-width="1.6"',
     "raw": f'{_THIN} stroke-width="1" stroke-opacity=".35"',
     "band": 'fill="currentColor" fill-opacity=".18" stroke="currentColor" stroke-opacity=".18"',
-    "dots": 'fill="none" stroke="currentColor" stroke-width="4.5" stroke-linecap="round"',
+    "dots": 'fill="none" stroke="currentColor" stroke-width="6" stroke-linecap="round"',
     "odd": 'fill="none" stroke="currentColor" stroke-width="1.4" stroke-linejoin="round"',
     "dash0": "",
     "dash1": 'stroke-dasharray="6 3"',
