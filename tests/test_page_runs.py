@@ -354,6 +354,7 @@ def test_a_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable
     shown = {row["Run"]: row["Status"] for row in Shown(client, "/runs").rows}
     assert shown == {"dead": "running silent for 1 h 1 min", "thinks": "running", "done": "completed"}
     assert Shown(client, "/runs", q="status = running and last_write_time < -1h").names == ["dead"]
+    assert [name for name in shown if "silent for 1 h 1 min" in client.get(f"/runs/{name}").text] == ["dead"]
 
 
 def test_a_line_is_drawn_of_one_metric_of_each_run(client: FlaskClient) -> None:

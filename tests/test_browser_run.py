@@ -1,0 +1,222 @@
+"""The page of one run in a real browser: what is written from it, what stays while it keeps up, what it asks first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import requests
+from browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
+from playwright.sync_api import Page, expect
+from servers import Running
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+SCRIPTS = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+
+
+@pytest.fixture
+def run_id(server: Running) -> str:
+    """A run that is running, with something of everything."""
+    made = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "base"}, timeout=60)
+    run_id: str = made.json()["id"]
+    post(server, run_id, "metrics", [{"loss": 1 / step, "step": step} for step in range(1, 20)])
+    post(server, run_id, "params", {"lr": 0.01, "tree": {"layers": [{"kind": "conv", "width": 64}, {"kind": "pool"}]}})
+    post(server, run_id, "tags", {"author": "maria"})
+    post(server, run_id, "note", {"note": "first **draft**"})
+    for name, content in (("table.csv", b"a,b\n1,2\n3,4\n"), ("notes.md", b"# Findings\n\n- one")):
+        requests.post(
+            f"{server.url}/api/w/runs/{run_id}/artifacts",
+            params={"name": name},
+            data=content,
+            headers=OCTETS,
+            timeout=60,
+        )
+    return run_id
+
+
+def post(server: Running, run_id: str, part: str, body: object) -> None:
+    answer = requests.post(f"{server.url}/api/w/runs/{run_id}/{part}", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+
+def api(server: Running, run_id: str) -> dict[str, object]:
+    answer: dict[str, object] = requests.get(f"{server.url}/api/runs/{run_id}", timeout=60).json()
+    return answer
+
+
+def opened(viewer: Viewer, server: Running, run_id: str, script: bool = True) -> Page:
+    return viewer.open(f"{server.url}/runs/{run_id}", java_script_enabled=script)
+
+
+# -- the note
+
+
+@SCRIPTS
+def test_the_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+    page = opened(viewer, server, run_id, script)
+    expect(page.locator("#note .rendered strong")).to_have_text("draft")
+    page.get_by_text("Edit the note").click()
+    area = page.get_by_label("Note, in Markdown")
+    expect(area).to_have_value("first **draft**")
+    area.fill("# Final\n\nit *works* <img src=x onerror=alert(1)>")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#note .rendered em")).to_have_text("works")
+    assert api(server, run_id)["note"] == "# Final\n\nit *works* <img src=x onerror=alert(1)>"
+    expect(page).to_have_url(f"{server.url}/runs/{run_id}")
+
+
+def test_what_is_being_written_stays_while_the_page_keeps_up(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = opened(viewer, server, run_id)
+    page.get_by_text("Edit the note").click()
+    area = page.get_by_label("Note, in Markdown")
+    area.fill("half a sent")
+    post(server, run_id, "note", {"note": "of somebody else"})
+    post(server, run_id, "metrics", {"accuracy": 0.75})
+    expect(page.locator("#metrics").get_by_text("accuracy")).to_be_visible()
+    expect(area).to_have_value("half a sent")
+    area.press("End")
+    area.type("ence")
+    area.press("Control+Enter")
+    expect(page.locator("#note .rendered")).to_have_text("half a sentence")
+    assert api(server, run_id)["note"] == "half a sentence"
+
+
+def test_what_the_api_refuses_is_said_and_what_was_typed_stays(viewer: Viewer, server: Running, run_id: str) -> None:
+    viewer.expected.append("404")  # the browser tells of answers that are errors
+    page = opened(viewer, server, run_id)
+    page.get_by_text("Edit the note").click()
+    area = page.get_by_label("Note, in Markdown")
+    area.fill("too late")
+    requests.delete(f"{server.url}/api/w/runs/{run_id}", timeout=60)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("no such run")
+    expect(area).to_have_value("too late")
+
+
+# -- tags, the end, deletion
+
+
+@SCRIPTS
+def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+    page = opened(viewer, server, run_id, script)
+    page.get_by_text("Tags …").click()
+    page.get_by_label("Key", exact=True).fill("gpu")
+    page.get_by_label("Value", exact=True).fill("größe 1")
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator(".run-tags")).to_contain_text("gpu: größe 1")
+    page.get_by_text("Tags …").click()
+    page.get_by_role("button", name="Remove the tag author").click()
+    expect(page.locator(".run-tags")).not_to_contain_text("author")
+    assert api(server, run_id)["tags"] == {"gpu": "größe 1"}
+
+
+@SCRIPTS
+def test_a_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+    page = opened(viewer, server, run_id, script)
+    expect(page.get_by_role("button", name="It has failed")).not_to_be_visible()
+    page.get_by_text("End …").click()
+    expect(page.get_by_text("It takes no more params, metrics or artifacts then.")).to_be_visible()
+    assert api(server, run_id)["status"] == "running"
+    page.get_by_label("Why it failed, if it did").fill("ran out of patience")
+    page.get_by_role("button", name="It has failed").click()
+    expect(page.locator("h1")).to_contain_text("failed")
+    expect(page.locator("pre.error")).to_have_text("ran out of patience")
+    assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "ran out of patience")
+    expect(page.get_by_text("End …")).to_have_count(0)
+
+
+@SCRIPTS
+def test_a_run_is_deleted_after_a_question(
+    viewer: Viewer, server: Running, run_id: str, data: Path, script: bool
+) -> None:
+    page = opened(viewer, server, run_id, script)
+    page.get_by_text("Delete …").click()
+    if script:
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="Delete the run")).not_to_be_visible()
+        page.get_by_text("Delete …").click()
+    assert (data / "runs" / run_id).is_dir()
+    page.get_by_role("button", name="Delete the run").click()
+    expect(page).to_have_url(f"{server.url}/runs")
+    assert not (data / "runs" / run_id).exists()
+
+
+def test_a_run_that_a_model_version_needs_is_not_deleted(viewer: Viewer, server: Running, run_id: str) -> None:
+    viewer.expected.append("409")
+    body = {"name": "iris", "run_id": run_id, "artifact": "table.csv"}
+    assert requests.post(f"{server.url}/api/w/models", json=body, timeout=60).status_code == 200
+    page = opened(viewer, server, run_id)
+    page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete the run").click()
+    expect(page.get_by_role("alert")).to_contain_text("iris")
+    assert api(server, run_id)["id"] == run_id
+
+
+# -- reading
+
+
+def test_what_was_unfolded_stays_open_while_points_arrive(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = opened(viewer, server, run_id)
+    page.locator("#params summary").click()
+    expect(page.locator("#params pre")).to_contain_text('"width": 64')
+    post(server, run_id, "metrics", {"loss": 0.001, "step": 99})
+    expect(page.locator("#metrics")).to_contain_text("step 99")
+    expect(page.locator("#params pre")).to_be_visible()
+
+
+def test_artifacts_are_looked_at_from_the_run(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = opened(viewer, server, run_id)
+    page.get_by_role("link", name="table.csv", exact=True).click()
+    expect(page.get_by_role("cell", name="3", exact=True)).to_be_visible()
+    page.go_back()
+    page.get_by_role("link", name="notes.md", exact=True).click()
+    expect(page.get_by_role("heading", name="Findings")).to_be_visible()
+    page.go_back()
+    with page.expect_download() as coming:
+        page.get_by_role("link", name="Download table.csv").click()
+    assert Path(coming.value.path()).read_bytes() == b"a,b\n1,2\n3,4\n"
+    with page.expect_download() as coming:
+        page.get_by_role("link", name="Zip").click()
+    assert coming.value.suggested_filename == f"{run_id}.zip"
+
+
+def test_a_hidden_tab_asks_nothing_until_it_is_seen_again(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = viewer.open(f"{server.url}/search")
+    page.clock.install()
+    page.goto(f"{server.url}/runs/{run_id}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    def hidden(is_hidden: bool) -> None:
+        page.evaluate(
+            """(hidden) => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange")); }""",
+            is_hidden,
+        )
+
+    with page.expect_request(f"**/runs/{run_id}"):
+        page.clock.run_for(10_000)
+    page.wait_for_load_state("networkidle")
+    hidden(True)
+    page.clock.run_for(10_000)  # a timer that was set before may still ring, and finds nobody looking
+    asked.clear()
+    post(server, run_id, "metrics", {"loss": 0.002, "step": 98})
+    page.clock.run_for(300_000)
+    assert not asked
+    hidden(False)
+    expect(page.locator("#metrics")).to_contain_text("step 98")
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_and_fits_with_everything_open(
+    viewer: Viewer, server: Running, run_id: str, size: tuple[int, int], scheme: str
+) -> None:
+    page = viewer.open(f"{server.url}/runs/{run_id}", size=size, color_scheme=scheme)
+    for summary in page.locator("main summary").all():
+        summary.click()
+        assert_fits(page)
+        assert_accessible(page)
+        if re.search("…$", summary.inner_text()):
+            page.keyboard.press("Escape")

@@ -1,0 +1,194 @@
+"""The page of one run, as it is read: header, metrics, params, artifacts, relatives, note, and what it links to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from html_tables import Page
+
+LogRun = Callable[..., str]
+
+
+def page_of(client: FlaskClient, run_id: str, query: str = "", status: int = 200) -> str:
+    answer = client.get(f"/runs/{run_id}{query}")
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    return answer.text
+
+
+def words(html: str) -> str:
+    """What a reader sees of a page, on one line."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+# -- the header
+
+
+def test_the_header_has_who_when_and_where_it_belongs(client: FlaskClient, log_run: LogRun) -> None:
+    parent = log_run(name="sweep")
+    before = log_run(name="before", experiment="other")
+    run_id = log_run(
+        name="try 1", experiment="other", created_by="ci", parent_run_id=parent, tags={"a": "b"}, end="failed"
+    )
+    html = page_of(client, run_id)
+    assert re.search(r"<h1>try 1 .*failed", html)
+    assert f'<a href="/runs/{parent}" title="{parent}">sweep</a>' in html
+    assert f'href="/runs/{before}"' in html and "← older" in html and "newer →" not in html
+    assert f"/compare?ids={run_id},{before}" in html
+    assert f"/compare?ids={run_id},{parent}" in html
+    assert f'href="/api/runs/{run_id}/download"' in html
+    assert f'href="/api/runs/{run_id}?format=md"' in html
+    for part in ("Started", "Ended", "Duration", "By ci", "a: b"):
+        assert part in words(html), part
+    assert "Last write" not in words(html)
+    assert "newer →" in page_of(client, before)
+
+
+def test_a_parent_in_another_store_is_no_link(client: FlaskClient, log_run: LogRun) -> None:
+    html = page_of(client, log_run(parent_run_id="elsewhere"))
+    assert "Parent elsewhere (not here)" in words(html)
+    assert '"/runs/elsewhere"' not in html
+
+
+def test_tags_and_params_that_are_urls_are_links_and_nothing_else_is(client: FlaskClient, log_run: LogRun) -> None:
+    urls = {"good": "https://example.com/a?b=c&d", "script": "javascript:alert(1)", "data": "data:text/html,x", "n": 1}
+    html = page_of(client, log_run(tags=urls, params=urls))
+    links = re.findall(r'<a href="([^"/]+:[^"]*)" rel="noopener noreferrer">', html)
+    assert links == ["https://example.com/a?b=c&amp;d"] * 2
+
+
+def test_the_error_of_a_failed_run_is_shown_as_it_was_sent(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    client.post(f"/api/w/runs/{run_id}/end", json={"status": "failed", "error": "<b>out</b>\n  of memory"})
+    assert "&lt;b&gt;out&lt;/b&gt;\n  of memory</pre>" in page_of(client, run_id)
+
+
+def test_versions_of_models_are_named_with_their_stage(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(artifacts={"m": b"x"})
+    for stage in ("production", "none"):
+        client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": stage})
+    assert "Model versions iris 1 production , iris 2" in words(page_of(client, run_id))
+
+
+# -- metrics and params
+
+
+def test_a_metric_has_its_last_least_and_greatest_value_with_their_steps(client: FlaskClient, log_run: LogRun) -> None:
+    points = [{"loss": value, "step": step} for step, value in enumerate([0.5, 0.123456789, 2, "NaN", 1])]
+    html = page_of(client, log_run(metrics=[*points, {"only": "Infinity"}]))
+    rows = Page(html).rows
+    assert ["loss 5 points, 1 NaN or ∞", "1 step 4", "0.12346 step 1", "2 step 2"] in rows
+    assert ["only 1 point, 1 NaN or ∞", "Infinity step 0", "", ""] in rows
+    assert 'title="0.123456789"' in html
+
+
+def test_a_long_param_unfolds_and_a_short_one_does_not(client: FlaskClient, log_run: LogRun) -> None:
+    params = {
+        "lr": 0.1,
+        "none": None,
+        "list": [1, 2, 3],
+        "text": "x" * 500,
+        "lines": "a\nb",
+        "tree": {"layers": [{"kind": "conv", "width": 64}, {"kind": "pool"}]},
+        "book": "w" * 30_000,
+    }
+    html = page_of(client, log_run(params=params))
+    rows = {row[0]: row[1] for row in Page(html).rows if len(row) == 2}
+    assert (rows["lr"], rows["none"], rows["list"]) == ("0.1", "null", "[1, 2, 3]")
+    assert html.count("<details><summary>") == 4
+    assert "x" * 500 + "</pre>" in html
+    assert "    {\n      &#34;kind&#34;: &#34;conv&#34;" in html
+    assert "10,000 more characters" in words(html)
+    assert "w" * 20_001 not in html
+
+
+def test_long_tables_are_cut_and_shown_whole_when_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(
+        params={f"p{number}": number for number in range(201)}, metrics={f"m{number}": 1 for number in range(101)}
+    )
+    html = page_of(client, run_id, "?x=relative")
+    assert "100 of 101 metrics." in words(html) and "200 of 201 params." in words(html)
+    assert "m99" not in [row[0].split()[0] for row in Page(html).rows if row and row[0]]
+    link = re.findall(r'href="([^"]+)">Show all', html)[0].replace("&amp;", "&")
+    whole = client.get(link).text
+    assert "100 of 101 metrics" not in words(whole) and "200 of 201 params." in words(whole)
+    assert "m99" in [row[0].split()[0] for row in Page(whole).rows if row and row[0]]
+    assert '<option value="relative" selected>' in whole, "how charts are drawn is kept"
+    both = [each.replace("&amp;", "&") for each in re.findall(r'href="([^"]+)">Show all', whole)]
+    assert "Show all" not in client.get(both[0]).text
+
+
+# -- artifacts, relatives, the note
+
+
+def test_artifacts_have_a_size_a_hash_a_page_and_a_download(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(artifacts={"plots/a & b.png": b"x" * 1500, "empty": b""})
+    html = page_of(client, run_id)
+    rows = Page(html).rows
+    assert next(row[:2] for row in rows if row and row[0] == "empty") == ["empty", "0 B"]
+    assert "1.5 kB" in next(row[1] for row in rows if row and row[0] == "plots/a & b.png")
+    links = Page(html).links
+    assert f"/runs/{run_id}/artifacts/plots/a%20%26%20b.png" in links
+    download = f"/api/artifacts/{run_id}/plots/a%20%26%20b.png/download"
+    assert download in links and client.get(download).data == b"x" * 1500
+    assert client.get(f"/runs/{run_id}/artifacts/plots/a%20%26%20b.png").status_code == 200
+
+
+def test_children_and_data_sets_are_tables(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    child = log_run(name="fold", parent_run_id=run_id, end="completed")
+    dataset = {"role": "train", "n_rows": 12345, "n_cols": 4, "features": ["a"], "source": "https://example.com/x"}
+    client.post(f"/api/w/runs/{run_id}/datasets", json=dataset)
+    html = page_of(client, run_id)
+    assert f'<tr id="run-{child}">' in html
+    assert ["train", "12,345", "4", '["a"]', "https://example.com/x", ""] in Page(html).rows
+
+
+def test_the_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(artifacts={"plot.png": b"x"})
+    note = "# Title\n\n**bold** ![](plot.png) <script>alert(1)</script> [x](javascript:alert(1))"
+    client.post(f"/api/w/runs/{run_id}/note", json={"note": note})
+    html = page_of(client, run_id)
+    rendered = html[html.index('class="rendered"') : html.index("edit-note")]
+    assert "<strong>bold</strong>" in rendered
+    assert f'src="/runs/{run_id}/images/plot.png"' in rendered
+    assert "<script" not in rendered and 'href="javascript' not in rendered
+    assert "# Title\n\n**bold**" in html, "the editor has it as it was written"
+
+
+# -- what can't be shown, and who may only read
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [("?all=points", "all is one of"), ("?x=time", "x"), ("?smoothing=2", "smoothing"), ("?typo=1", "typo")],
+)
+def test_a_mistake_in_the_url_is_a_page_that_says_so(
+    client: FlaskClient, log_run: LogRun, query: str, says: str
+) -> None:
+    assert says in words(page_of(client, log_run(), query, status=400))
+
+
+def test_a_run_that_is_not_there_is_404_and_one_without_anything_is_a_page(
+    client: FlaskClient, log_run: LogRun
+) -> None:
+    assert "no such run" in page_of(client, "nobody", status=404)
+    assert "None yet." in page_of(client, log_run())
+    assert "No metric was logged." in page_of(client, log_run(end="completed"))
+
+
+def test_a_running_run_can_be_ended_and_an_ended_one_not(client: FlaskClient, log_run: LogRun) -> None:
+    running, ended = page_of(client, log_run()), page_of(client, log_run(end="completed"))
+    assert "/end&#34;" not in ended and 'id="end"' in running and 'id="end"' not in ended
+    assert "Log to this run" in running and "Log to this run" not in ended
+    assert "DELETE /api/w/runs/" in running and "DELETE /api/w/runs/" in ended
+
+
+def test_a_server_that_only_reads_offers_no_write(log_run: LogRun, make_app: Callable[..., Any]) -> None:
+    run_id = log_run(tags={"a": "b"})
+    html = page_of(make_app(read_only=True).test_client(), run_id)
+    assert "a: b" in words(html)
+    assert "/forms" not in html and "<textarea" not in html and "Log to this run" not in html
