@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 #: Without the last five Chromium asks hosts of its maker's, which no test machine has to reach.
 _OPTIONS = (
@@ -30,6 +30,7 @@ _OPTIONS = (
 )
 #: For an answer that a loaded machine of two cores takes its time for; a wait ends on an event, this ends a hang.
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 WIDE = (1280, 900)
 NARROW = (360, 740)
 

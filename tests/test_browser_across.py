@@ -127,6 +127,28 @@ def test_a_comparison_keeps_up_with_a_run_that_goes_on(viewer: Viewer, server: R
     assert page.evaluate("window.sameDocument")
 
 
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
+def test_an_experiment_is_described_in_place_and_shows_its_best_run(
+    viewer: Viewer, server: Running, javascript: bool
+) -> None:
+    log_three(server)
+    page = viewer.open(f"{server.url}/experiments", java_script_enabled=javascript)
+    page.get_by_role("link", name="iris").click()
+    expect(page.locator(".best-run")).to_contain_text("Greatest acc")
+    page.get_by_text("Describe it").click()
+    page.get_by_label("Description, in Markdown").fill("Petals **and** sepals")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#experiment .rendered strong")).to_have_text("and")
+    page.get_by_label("Best run by").select_option("loss")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator(".best-run")).to_contain_text("Least loss")
+    page.get_by_label("Better is").select_option("max")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator(".best-run")).to_contain_text("Greatest loss")
+    page.goto(f"{server.url}/experiments")
+    expect(page.get_by_role("cell", name="Petals and sepals")).to_be_visible()
+
+
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
 def test_pages_are_accessible_and_fit(viewer: Viewer, server: Running, size: tuple[int, int], scheme: str) -> None:
     viewer.expected.append("400")
