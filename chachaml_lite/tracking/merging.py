@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from ..errors import Conflict, InvalidInput
 from ..store import disk_names, layout
@@ -24,10 +24,8 @@ from .names import shown
 from .params import same_json
 from .records import ARTIFACTS, META, PARAMS, Artifact, artifact_from
 from .run import Run
+from .sent_runs import SentRun
 from .tracker import Tracker
-
-if TYPE_CHECKING:
-    from .imports import SentRun
 
 #: What a run is from its start, and never something else.
 _IDENTITY = ("experiment", "name", "start_time", "parent_run_id", "created_by")
