@@ -135,7 +135,10 @@ class _Made:
 
     def read(self, size: int) -> bytes:
         while not self._rest and self._left != 0:
-            piece = next(self._coming, None)
+            try:
+                piece = next(self._coming, None)
+            except OSError as fault:  # while it is read, and answered
+                raise NoAnswer(f"a file of the store can't be read: {fault.strerror}") from fault
             if piece is None:
                 return b""
             self._rest = piece if self._left is None else piece[: self._left]
