@@ -260,16 +260,20 @@ def test_who_does_not_answer_is_3(filled: Running, server: Running, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("status", "answer", "code", "told"),
     [
-        (b'{"error": "not found", "detail": "no such route"}', "older than this command"),
-        (b"<html>Not here</html>", "no chachaml-lite server"),
+        (404, b'{"error": "not found", "detail": "no such route"}', 2, "older than this command"),
+        (404, b"<html>Not here</html>", 2, "no chachaml-lite server"),
+        (200, b"<html>Here</html>", 3, "no chachaml-lite server"),
+        (200, b"[1]", 3, "no chachaml-lite server"),
     ],
 )
-def test_a_server_that_takes_no_runs_is_said_so(filled: Running, answer: bytes, told: str) -> None:
-    head = f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(answer)}\r\n\r\n"
+def test_a_server_that_takes_no_runs_is_said_so(
+    filled: Running, status: int, answer: bytes, code: int, told: str
+) -> None:
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n\r\n"
     with stranger(head.encode() + answer) as port:
-        done = cli("push", f"http://127.0.0.1:{port}", "--url", filled.url, code=2)
+        done = cli("push", f"http://127.0.0.1:{port}", "--url", filled.url, code=code)
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
 

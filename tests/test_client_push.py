@@ -236,13 +236,23 @@ def test_a_large_run_goes_in_parts_each_of_which_is_true(
                 run = target.get("/api/runs/r")
                 assert run["metrics"] == {"loss": 1} and run["params"] == {"lr": 1}
                 seen.append((run["status"], len(run["artifacts"])))
-                return target.ask("GET", "/api/health")
+                return target.ask(
+                    "POST",
+                    "/api/w/import",
+                    body=target.ask("GET", "/api/runs/r/download").content(),
+                    content_type=pushing.ZIP,
+                )
             return answer
 
     with Watching(server.url) as watching:
         Push(source, watching, overwrite=False).push("r", int)
     assert seen == [("running", 2), ("running", 4), ("running", 5), ("completed", 6)]
     assert everything(target) == everything(source)
+    monkeypatch.setattr(pushing, "_MOST_ARTIFACTS", 2)
+    log(source, "many", run={}, artifacts={f"{number}": b"1" for number in range(5)})
+    zips = sent_zips(server.log)
+    push(source, target, "many")
+    assert sent_zips(server.log) == zips + 3
     assert push(source, target) == ("unchanged", 0)
 
 

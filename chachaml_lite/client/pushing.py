@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from .. import strict_json
 from ..store import disk_names, layout
 from ..store.packing import Entry, packed
 from ..store.run_files import readable
 from ..tracking.manifests import last_uploads
-from .asking import Client, Refused, Sent, path_of
+from .asking import Client, NoAnswer, Refused, Sent, path_of
 from .manifests import Lack, Manifest, lacking
 
 ZIP = "application/zip"
@@ -24,6 +25,8 @@ ZIP = "application/zip"
 PIECE_BYTES = 64 * 1024 * 1024
 #: Of artifacts in the first zip for a run that is there: should it be refused, no more was sent in vain.
 _FIRST_BYTES = 1024 * 1024
+#: And in number: a zip may have 100,000 entries.
+_MOST_ARTIFACTS = 10_000
 #: How often a run that changes meanwhile is tried. One that stays the same, and fails twice, is damaged.
 _TRIES = 5
 #: Of ids in one URL: what proxies let through.
@@ -131,7 +134,8 @@ class Push:
             if fault.status == 400:  # it may be another run by now, here or there
                 raise _Changed(fault.detail, fault.error) from fault
             raise self._fault_of(self._target, fault) from fault
-        return {kind for kind in ("imported", "updated", "unchanged") if answer.get(kind)}
+        with _of_ours(self._target):
+            return {kind for kind in ("imported", "updated", "unchanged") if answer[kind]}
 
     # -- asking
 
@@ -140,18 +144,21 @@ class Push:
             found: dict[str, str] = client.get("/api/digests", [("ids", ",".join(run_ids))])
         except Refused as fault:
             raise self._stopped(client, fault) from fault
-        return found
+        with _of_ours(client):
+            return dict(found)
 
     def _here(self, run_id: str) -> Manifest:
         try:
-            return Manifest(self._source.get(path_of("api", "runs", run_id, "manifest")))
+            with _of_ours(self._source):
+                return Manifest(self._source.get(path_of("api", "runs", run_id, "manifest")))
         except Refused as fault:
             raise self._fault_of(self._source, fault) from fault
 
     def _there(self, run: Manifest) -> Manifest | None:
         query = [("points_bytes", str(run.points_bytes))]
         try:
-            return Manifest(self._target.get(path_of("api", "runs", run.id, "manifest"), query))
+            with _of_ours(self._target):
+                return Manifest(self._target.get(path_of("api", "runs", run.id, "manifest"), query))
         except Refused as fault:
             if fault.error == "no such run":
                 return None
@@ -228,6 +235,15 @@ class Push:
             raise _Changed(f"the bytes of {what} are not those of its sha256: see `chachaml-lite verify` where it is")
 
 
+@contextmanager
+def _of_ours(client: Client) -> Iterator[None]:
+    """Within it an answer is taken apart; NoAnswer, where it isn't made as ours are."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise NoAnswer(f"what answers at {client.url} is no chachaml-lite server") from fault
+
+
 def _made(run: Manifest, name: str, content: bytes) -> Entry:
     return Entry(f"{run.id}/{name}", len(content), run.written, [content])
 
@@ -237,7 +253,7 @@ def _groups(run: Manifest, lack: Lack, room: int) -> list[list[str]]:
     groups: list[list[str]] = [[]]
     for name in lack.artifacts:
         size = run.artifacts[name].size
-        if size > room and (groups[-1] or len(groups) == 1):
+        if len(groups[-1]) == _MOST_ARTIFACTS or (size > room and (groups[-1] or len(groups) == 1)):
             groups.append([])
             room = PIECE_BYTES
         groups[-1].append(name)
