@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,7 @@ def test_a_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_se
         lambda: log(source, "r", tags={"new": True}),
         lambda: log(source, "r", datasets={"role": "test"}),
         lambda: (folder / "late.txt").write_text("late"),
+        lambda: (folder / "late-and-empty.txt").write_bytes(b""),
         lambda: (folder / "meta.json").write_text((folder / "meta.json").read_text().replace('"mine"', '"more"')),
         lambda: log(source, "r", end={"status": "completed"}),
         lambda: log(source, "r", datasets={"role": "after the end"}),
@@ -156,6 +158,15 @@ def test_a_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_se
         assert sent_zips(server.log) == zips + 1
         assert everything(target) == everything(source)
     assert Push(source, target, overwrite=False).differing(["r", "none"])[2] == ["none"]
+
+
+def test_a_file_of_no_points_is_nothing_that_anybody_lacks(source: Client, target: Client, home: Path) -> None:
+    log(source, "r", run={})
+    assert push(source, target)[0] == "imported"
+    (home / "runs/r/metrics.jsonl").write_bytes(b"")
+    assert push(source, target) == ("unchanged", 0)
+    log(target, "r", metrics={"loss": 1})
+    assert push(source, target) == ("unchanged", 0)
 
 
 def test_what_the_target_has_besides_is_left_there_and_nothing_is_sent_for_it(
@@ -317,6 +328,24 @@ def test_a_run_that_is_gone_at_the_other_end_meanwhile_is_sent_whole(
 
 
 # -- damage
+
+
+def test_what_is_not_there_after_it_was_sent_is_not_called_pushed(
+    source: Client, target: Client, server: Running
+) -> None:
+    log(source, "r", run={}, artifacts={"a": b"1"})
+
+    class Losing(HttpClient):
+        def ask(self, method: str, path: str, *arguments: Any, **named: Any) -> Answer:
+            answer = super().ask(method, path, *arguments, **named)
+            if method == "POST":
+                done = answer.content()
+                target.ask("DELETE", "/api/w/runs/r").content()
+                return Answer(200, {}, io.BytesIO(done))
+            return answer
+
+    with Losing(server.url) as losing, pytest.raises(NotPushed, match="has something else by now than was sent"):
+        Push(source, losing, overwrite=False).push("r", int)
 
 
 def test_bytes_that_are_damaged_where_they_come_from_are_not_sent(

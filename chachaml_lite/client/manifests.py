@@ -16,6 +16,8 @@ from ..tracking.params import same_json
 from ..tracking.records import Artifact, artifact_from
 
 _END = ("status", "end_time", "error")
+#: A file that says no more than none does.
+_NO_POINTS = (layout.METRICS, 0)
 
 
 class File(NamedTuple):
@@ -86,7 +88,7 @@ def lacking(run: Manifest, there: Manifest | None, *, overwrite: bool) -> Lack:
     return Lack(
         not _has_meta(run.meta, there.meta, overwrite=overwrite),
         not _has_all(run.params, there.params),
-        [path for path, file in run.files.items() if file.size and there.files.get(path) != file],
+        [path for path, file in run.files.items() if there.files.get(path) != file and (path, file.size) != _NO_POINTS],
         artifacts,
         disputed,
     )
