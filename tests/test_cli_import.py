@@ -178,10 +178,13 @@ def test_a_token_that_is_wrong_is_2_and_nobody_is_3(serve: Serve, tmp_path: Path
     assert (found["imported"], found["failed"][0]["error"]) == (["r"], "body too large")
     done = cli("import", zipped, "--url", f"http://localhost:{free_port()}", code=3)
     assert done.stderr.startswith("chachaml-lite: no server answers at")
-    answer = b'{"error": "not found", "detail": "no such route"}'
-    head = f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(answer)}\r\n\r\n"
-    with stranger(head.encode() + answer) as port:
-        assert "older than this" in cli("import", zipped, "--url", f"http://127.0.0.1:{port}", code=2).stderr
+    for status, answer, code, told in (
+        (404, b'{"error": "not found", "detail": "no such route"}', 2, "older than this"),
+        (200, b'{"imported": 1}', 3, "no chachaml-lite server"),
+    ):
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n\r\n"
+        with stranger(head.encode() + answer) as port:
+            assert told in cli("import", zipped, "--url", f"http://127.0.0.1:{port}", code=code).stderr
 
 
 def test_a_large_zip_is_never_in_memory(server: Running, tmp_path: Path) -> None:

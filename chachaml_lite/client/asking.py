@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -145,6 +146,15 @@ class Client(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def of_ours(client: Client) -> Iterator[None]:
+    """Within it an answer is taken apart; NoAnswer, where it isn't made as ours are."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise NoAnswer(f"what answers at {client.url} is no chachaml-lite server") from fault
 
 
 def path_of(*segments: str) -> str:

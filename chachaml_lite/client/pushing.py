@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 from .. import strict_json
 from ..store import disk_names, layout
 from ..store.packing import Entry, packed
 from ..store.run_files import readable
 from ..tracking.manifests import last_uploads
-from .asking import Client, NoAnswer, Refused, Sent, path_of
+from .asking import Client, Refused, Sent, of_ours, path_of
 from .manifests import Lack, Manifest, lacking
 
 ZIP = "application/zip"
@@ -134,7 +133,7 @@ class Push:
             if fault.status == 400:  # it may be another run by now, here or there
                 raise _Changed(fault.detail, fault.error) from fault
             raise self._fault_of(self._target, fault) from fault
-        with _of_ours(self._target):
+        with of_ours(self._target):
             return {kind for kind in ("imported", "updated", "unchanged") if answer[kind]}
 
     # -- asking
@@ -144,12 +143,12 @@ class Push:
             found: dict[str, str] = client.get("/api/digests", [("ids", ",".join(run_ids))])
         except Refused as fault:
             raise self._stopped(client, fault) from fault
-        with _of_ours(client):
+        with of_ours(client):
             return dict(found)
 
     def _here(self, run_id: str) -> Manifest:
         try:
-            with _of_ours(self._source):
+            with of_ours(self._source):
                 return Manifest(self._source.get(path_of("api", "runs", run_id, "manifest")))
         except Refused as fault:
             raise self._fault_of(self._source, fault) from fault
@@ -157,7 +156,7 @@ class Push:
     def _there(self, run: Manifest) -> Manifest | None:
         query = [("points_bytes", str(run.points_bytes))]
         try:
-            with _of_ours(self._target):
+            with of_ours(self._target):
                 return Manifest(self._target.get(path_of("api", "runs", run.id, "manifest"), query))
         except Refused as fault:
             if fault.error == "no such run":
@@ -233,15 +232,6 @@ class Push:
                         break
         if left or digest.hexdigest() != sha256:
             raise _Changed(f"the bytes of {what} are not those of its sha256: see `chachaml-lite verify` where it is")
-
-
-@contextmanager
-def _of_ours(client: Client) -> Iterator[None]:
-    """Within it an answer is taken apart; NoAnswer, where it isn't made as ours are."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise NoAnswer(f"what answers at {client.url} is no chachaml-lite server") from fault
 
 
 def _made(run: Manifest, name: str, content: bytes) -> Entry:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import click
 
-from ..client.asking import PIECE_BYTES, Client, NoAnswer, Refused
+from ..client.asking import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
 from ..client.pushing import ZIP
-from .moved import Moved
+from .moved import KINDS, Moved
 from .targets import NO_ANSWER, USAGE, Target, die_at_interrupt, stop, target_options
 
 #: What is wrong with the one zip; another may be fine.
@@ -88,8 +88,9 @@ def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str
             opened.seek(0)
             body = opened
         answer = client.ask("POST", "/api/w/import", query, body=body, length=length, content_type=ZIP)
-        done: dict[str, list[str]] = answer.json()
-        return done
+        with of_ours(client):
+            done = answer.json()
+            return {kind: list(done[kind]) for kind in KINDS}
 
 
 def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:

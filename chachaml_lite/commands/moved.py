@@ -11,7 +11,8 @@ from ..web.printable import harmless_json, printable
 from .printing import print_json, print_text
 from .targets import FAILED
 
-_KINDS = ("imported", "updated", "unchanged")
+#: What an import says that it has done with runs.
+KINDS = ("imported", "updated", "unchanged")
 
 
 class Moved:
@@ -20,7 +21,7 @@ class Moved:
     def __init__(self, what: str) -> None:
         """`what`: that which can fail, an "id" or a "file"."""
         self._what = what
-        self.done: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+        self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
         self.failed: list[dict[str, str]] = []
         #: How many bytes of files were sent; None where nobody wants to know.
         self.bytes: int | None = None
@@ -46,8 +47,8 @@ class Moved:
         for failure in self.failed:
             text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
             click.echo(f"chachaml-lite: {printable(text)}", err=True)
-        lines = [f"{kind}  {printable(run_id)}" for kind in _KINDS if kind != "unchanged" for run_id in self.done[kind]]
-        counts = [f"{len(self.done[kind])} {kind}" for kind in _KINDS]
+        lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
+        counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
         failed = [f"{len(self.failed)} failed"] if self.failed else []
         sent = "" if self.bytes is None else f"; {_size(self.bytes)} sent"
         lines.append(", ".join([*counts, *failed]) + sent)
