@@ -8,6 +8,7 @@ from .tracking.tracker import Tracker
 from .web import (
     api_across,
     api_artifacts,
+    api_contents,
     api_experiments,
     api_import,
     api_models,
@@ -48,7 +49,8 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     guard.install(app)
     validators.install(app)
     errors.install(app)
-    apis = (api_runs.api, api_artifacts.api, api_import.api, api_models.api, api_experiments.api, api_across.api)
+    of_runs = (api_runs.api, api_artifacts.api, api_contents.api, api_import.api, api_across.api)
+    apis = (*of_runs, api_models.api, api_experiments.api)
     for blueprint in (*apis, chart_pages.charts, service.service, login.login, form_posts.forms):
         app.register_blueprint(blueprint)
     pages.install(app)

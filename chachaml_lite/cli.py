@@ -6,6 +6,8 @@ import click
 
 from . import __version__
 from .commands.check import check
+from .commands.imports import import_
+from .commands.push import push
 from .commands.report import report
 from .commands.run import run
 from .commands.runs import runs
@@ -40,5 +42,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, verify):
+for _command in (serve, run, runs, show, compare, report, check, push, import_, verify):
     main.add_command(_command)

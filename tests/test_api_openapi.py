@@ -246,6 +246,9 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     missing = ["loss>=0.9", "nothing>0", "odd>0"]
     call("checkRun", 422, run_id="one", query_string={"rule": missing})
     assert zipfile.ZipFile(io.BytesIO(call("downloadRun", run_id="one").data)).testzip() is None
+    call("downloadFile", run_id="one", path="metrics.jsonl")
+    call("getManifest", run_id="one", query_string={"points_bytes": 1})
+    assert call("getDigests", query_string={"ids": "one,two,none"}).get_json().keys() == {"one", "two"}
     assert call("getHealth").get_json()["runs"] == 3
     call("createRun", json={"experiment": "iris", "id": "doomed"})
     call("deleteRun", run_id="doomed")
@@ -275,7 +278,10 @@ def test_real_errors_are_as_described(call: Conformance) -> None:
     call("listRuns", 403, headers={"Host": "evil.example"})
     call("getRun", 404, run_id="nobody")
     call("compareRuns", 404, query_string={"ids": "one,nobody"})
-    call("downloadRun", 404, run_id="nobody")
+    for name in ("downloadRun", "getManifest"):
+        call(name, 404, run_id="nobody")
+    call("downloadFile", 404, run_id="one", path="nothing")
+    call("getDigests", 400)
     call("diffVersions", 404, name="net", one="1", other="staging")
 
 

@@ -43,9 +43,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "completed"})
         model = {"name": "iris-classifier", "run_id": "one", "artifact": "model.pkl", "stage": "production"}
         client.post("/api/w/models", model)
+        for name, run_id in (("run.zip", "one"), ("more.zip", "two")):
+            (folder / name).write_bytes(client.ask("GET", path_of("api", "runs", run_id, "download")).content())
         (folder / "train.py").write_text("print('trained')\n")
         (folder / "Makefile").write_text("all:\n\t@true\n")
         yield started
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The server that runs are pushed to in examples, as https://tracker.example.org."""
+    folder = tmp_path_factory.mktemp("team")
+    with running(folder / "artifacts", folder / "scratch", "--token", "secret") as started:
+        yield started
+
+
+TEAM = "https://tracker.example.org"
 
 
 def help_of(*names: str) -> str:
@@ -82,15 +95,18 @@ def test_the_help_tells_the_exit_codes_and_is_there_by_h_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_the_examples_in_the_help_run(server: Running, tmp_path: Path, tool: Callable[[str], str], name: str) -> None:
+def test_the_examples_in_the_help_run(
+    server: Running, team: Running, tmp_path: Path, tool: Callable[[str], str], name: str
+) -> None:
     for program in ("bash", "jq", "make"):
         tool(program)
     variables = on_path(CHACHAML_URL=server.url, CHACHAML_RUN_ID="one", CHACHAML_PORT="0")
+    variables["CHACHAML_TO_TOKEN"] = "secret"
     lines = examples(name)
     assert lines
     for line in lines:
         assert line.startswith("chachaml-lite "), line
-        script = line.replace("/tmp/", f"{tmp_path}/")
+        script = line.replace("/tmp/", f"{tmp_path}/").replace(TEAM, team.url)
         if name in ELSEWHERE:
             continue
         if line.startswith("chachaml-lite serve"):
@@ -152,6 +168,7 @@ def test_names_are_completed_from_the_server_or_the_folder(server: Running) -> N
         assert sorted(completed("bash", "runs", "-e", "''", **variables)) == ["digits", "iris"], (
             "the other would be code"
         )
+    assert completed("bash", "push", TEAM, "one", "tw", CHACHAML_URL=server.url) == ["two"]
     assert completed("bash", "show", "t", CHACHAML_URL="http://localhost:1") == []
 
 
@@ -178,6 +195,22 @@ def test_the_blocks_of_the_readme_run_one_after_the_other(tmp_path: Path, tool: 
     assert printed.endswith("2 rules passed\ngood enough\n")
     (log,) = tmp_path.glob("artifacts/runs/*/blobs/log.txt")
     assert log.read_text() == "trained\n"
+
+
+def test_the_blocks_on_moving_runs_move_them(
+    server: Running, team: Running, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    for name in ("bash", "curl"):
+        tool(name)
+    imports, pushes = blocks("bash", "From one store to another")
+    run_bash(imports, tmp_path, **on_path(CHACHAML_URL=server.url, CHACHAML_RUN_ID="one"))
+    assert (tmp_path / "artifacts/runs/one/blobs/model.pkl").read_bytes() == b"bytes"
+    printed = run_bash(pushes.replace(TEAM, team.url), tmp_path, **on_path())
+    assert printed.splitlines()[-1].startswith(
+        ("1 imported, 0 updated, 0 unchanged", "0 imported, 0 updated, 1 unchanged")
+    )
+    with HttpClient(team.url, "secret") as client:
+        assert client.get("/api/runs/one")["metrics"] == {"accuracy": 0.95, "loss": 0.1}
 
 
 def test_the_readme_has_every_command_and_the_exit_codes() -> None:

@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -54,6 +54,22 @@ def test_what_is_written_is_read_back_and_a_long_body_is_streamed_both_ways(aske
     part = asked.ask("GET", download, headers={"Range": "bytes=10-19"})
     assert (part.status, part.content()) == (206, content[10:20])
     assert asked.ask("POST", path_of(*under, "end")).json() == {"ok": True}
+
+
+def test_pieces_of_an_unknown_length_are_one_body_and_none_where_they_end_in_a_fault(asked: Client) -> None:
+    run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
+    path = path_of("api", "w", "runs", run_id, "artifacts")
+
+    def pieces(fault: Exception | None = None) -> Generator[bytes, None, None]:
+        yield from (b"one", b"", b"x" * 700_000, b"end")
+        if fault is not None:
+            raise fault
+
+    stored = asked.ask("POST", path, [("name", "a")], body=pieces(), content_type=OCTETS).json()
+    assert stored["sha256"] == hashlib.sha256(b"".join(pieces())).hexdigest()
+    with pytest.raises(LookupError):
+        asked.ask("POST", path, [("name", "b")], body=pieces(LookupError()), content_type=OCTETS)
+    assert [each["name"] for each in asked.get(path_of("api", "runs", run_id, "artifacts"))] == ["a"]
 
 
 def test_an_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Client) -> None:

@@ -25,7 +25,7 @@ ERRORS = {
     400: {"bad request"},
     401: {"unauthorized"},
     403: {"forbidden"},
-    404: {"no such run", "no such model", "no such artifact", "no such experiment", "not found"},
+    404: {"no such run", "no such model", "no such artifact", "no such experiment", "no such file", "not found"},
     405: {"method not allowed"},
     409: {"conflict"},
     413: {"body too large"},
@@ -75,6 +75,7 @@ WRITES = {
 NEEDED = {
     "/api/runs/<run_id>/check": "rule=loss<9",
     "/api/compare": "ids=open,ended",
+    "/api/digests": "ids=open,ended",
     "/compare": "ids=open,ended",
     "/compare/charts": "ids=open,ended&key=loss",
     "/compare/charts.svg": "ids=open,ended&key=loss",
@@ -139,6 +140,7 @@ def call_of(method: str, rule: str) -> Call:
     assert method == "GET", f"{method} {rule} writes: add a good request for it to WRITES"
     path = rule.replace("<path:", "<").replace("<", "{").replace(">", "}")
     values = {"selector": "1", "v1": "1", "v2": "2", "one": "1", "other": "2", "filename": "style.css"}
+    values["path"] = "metrics.jsonl"
     if "artifacts/" in path:
         values["name"] = "m"
     if "images/" in path:

@@ -26,6 +26,7 @@ SECTIONS_OF_THEIR_OWN = {
     "From Python": "client",  # test_readme_clients
     "From shell scripts": "recipe",
     "The command line": "command line",  # test_cli_help
+    "From one store to another": "command line",
     "In GitHub Actions": "workflow",  # test_action_workflows, test_action_readme
     "In a container": "workflow",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -11,6 +12,8 @@ from urllib.parse import quote, urlencode
 from .. import strict_json
 
 C = TypeVar("C", bound="Client")
+#: What a request's body may be: bytes, a file, or pieces.
+Sent = bytes | BinaryIO | Generator[bytes, None, None]
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -96,22 +99,25 @@ class Client(ABC):
         path: str,
         query: Sequence[tuple[str, str]] = (),
         *,
-        body: bytes | BinaryIO = b"",
+        body: Sent = b"",
         length: int | None = None,
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request; its answer.  path: as `path_of` makes it, "/api/runs"; query: names and values, unquoted.
 
-        body: bytes, or a file that is read from where it stands, with its `length` in bytes: it is streamed.
+        body: bytes; or a file that is read from where it stands, with its `length` in bytes, or pieces of a length that
+        isn't known: these are streamed. What the pieces raise is raised, and the request then never was a whole one.
         Raises Refused for a status of 300 or more, NoAnswer.
         """
-        size = len(body) if isinstance(body, bytes) else length
-        assert size is not None, "a file's length has to be told"
         sent = dict(headers or {})
         if content_type is not None:
             sent["Content-Type"] = content_type
-        if method not in ("GET", "HEAD"):
+        if isinstance(body, Generator):
+            sent["Transfer-Encoding"] = "chunked"
+        elif method not in ("GET", "HEAD"):
+            size = len(body) if isinstance(body, bytes) else length
+            assert size is not None, "a file's length has to be told"
             sent["Content-Length"] = str(size)
         answer = self._send(method, f"{path}?{_encoded(query)}" if query else path, body, sent)
         if answer.status >= 300:
@@ -132,7 +138,7 @@ class Client(ABC):
         """Give back what is held."""
 
     @abstractmethod
-    def _send(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> Answer:
+    def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
         """The answer to a request, an error too. `target`: path and query as in a URL. Raises NoAnswer."""
 
     def __enter__(self: C) -> C:
@@ -140,6 +146,15 @@ class Client(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def of_ours(client: Client) -> Iterator[None]:
+    """Within it an answer is taken apart; NoAnswer, where it isn't made as ours are."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise NoAnswer(f"what answers at {client.url} is no chachaml-lite server") from fault
 
 
 def path_of(*segments: str) -> str:

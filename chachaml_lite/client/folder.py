@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..app import create_app
@@ -14,7 +14,7 @@ from ..config import Config
 from ..errors import StoreUnusable
 from ..store.store import Store
 from ..tracking.tracker import Tracker
-from .asking import Answer, Client, NoAnswer
+from .asking import Answer, Client, NoAnswer, Sent
 
 
 class FolderClient(Client):
@@ -40,7 +40,7 @@ class FolderClient(Client):
         self._drop_last()
         self._store.close()
 
-    def _send(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> Answer:
+    def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
         self._drop_last()
         environ = self._environ(method, target, body, headers)
         started: list[tuple[str, list[tuple[str, str]]]] = []
@@ -50,6 +50,8 @@ class FolderClient(Client):
             return lambda piece: None
 
         pieces = self._app(environ, start_response)
+        if isinstance(body, Generator) and environ["wsgi.input"].raw.fault is not None:
+            raise environ["wsgi.input"].raw.fault
         status, sent = started[0]
         by_name = {name.lower(): value for name, value in sent}
         self._last = _Made(pieces, by_name.get("content-length"))
@@ -59,7 +61,7 @@ class FolderClient(Client):
         if self._last is not None:  # it may hold a file open
             self._last.close()
 
-    def _environ(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _environ(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> dict[str, Any]:
         """The request as a WSGI server hands it over (PEP 3333)."""
         path, _, query = target.partition("?")
         host, _, port = self._host.partition(":")
@@ -75,16 +77,51 @@ class FolderClient(Client):
             "HTTP_HOST": self._host,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body) if isinstance(body, bytes) else body,
+            "wsgi.input": _readable(body),
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": False,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
+        if isinstance(body, Generator):
+            environ["wsgi.input_terminated"] = True
         for name, value in headers.items():
             key = name.upper().replace("-", "_")
             environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key] = value
         return environ
+
+
+def _readable(body: Sent) -> Any:
+    if isinstance(body, bytes):
+        return io.BytesIO(body)
+    return io.BufferedReader(_Pieces(body)) if isinstance(body, Generator) else body
+
+
+class _Pieces(io.RawIOBase):
+    """Pieces as a file to read."""
+
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+        #: What the pieces have raised: it is the asker's, whatever the app has answered to it.
+        self.fault: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            try:
+                piece = next(self._pieces, None)
+            except Exception as fault:
+                self.fault = fault
+                raise
+            if piece is None:
+                return 0
+            self._rest = piece
+        taken, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
 
 
 class _Made:
@@ -98,7 +135,10 @@ class _Made:
 
     def read(self, size: int) -> bytes:
         while not self._rest and self._left != 0:
-            piece = next(self._coming, None)
+            try:
+                piece = next(self._coming, None)
+            except OSError as fault:  # while it is read, and answered
+                raise NoAnswer(f"a file of the store can't be read: {fault.strerror}") from fault
             if piece is None:
                 return b""
             self._rest = piece if self._left is None else piece[: self._left]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import select
-from collections.abc import Mapping
-from typing import BinaryIO
+from collections.abc import Generator, Mapping
 from urllib.parse import urlsplit
 
-from .asking import PIECE_BYTES, Answer, Client, NoAnswer, NoServer
+from .asking import PIECE_BYTES, Answer, Client, NoAnswer, NoServer, Sent
 
 #: Until a server takes a connection. The port of a machine that is off answers nothing at all.
 CONNECT_SECONDS = 10
@@ -40,7 +39,7 @@ class HttpClient(Client):
         """Close the connection."""
         self._connection.close()
 
-    def _send(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> Answer:
+    def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
         try:
             self._connect()
             self._request(method, target, body, headers)
@@ -67,7 +66,7 @@ class HttpClient(Client):
         self._connection.connect()
         self._connection.sock.settimeout(self._answer_seconds)
 
-    def _request(self, method: str, target: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> None:
+    def _request(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> None:
         self._connection.putrequest(method, self._prefix + target, skip_accept_encoding=True)
         for name, value in headers.items():
             self._connection.putheader(name, value)
@@ -75,7 +74,12 @@ class HttpClient(Client):
             self._connection.putheader("Authorization", self._token)
         self._connection.endheaders()
         try:
-            if body:
+            if isinstance(body, Generator):
+                for piece in body:
+                    if piece:  # one of none would be the end (RFC 9112, section 7.1)
+                        self._connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                self._connection.send(b"0\r\n\r\n")
+            elif body:
                 self._connection.send(body)
         except (BrokenPipeError, ConnectionResetError):
             pass  # a server that takes no more of it may have said why: its answer is read all the same

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
 
 from .targets import FAILED, stop
 
@@ -17,6 +22,21 @@ def print_text(text: str) -> None:
     """Print text; a character that this terminal's encoding lacks is spelled out, as in `\\u2026`."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     _write(text.encode(encoding, "backslashreplace"))
+
+
+@contextmanager
+def progress(label: str, total_bytes: int) -> Iterator[Callable[[int], Any]]:
+    """A bar on stderr, where that is a terminal; what it gives is told of so many bytes more."""
+    if not has_progress():
+        yield lambda count: None
+        return
+    with click.progressbar(length=total_bytes, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def has_progress() -> bool:
+    """Whether somebody would see a bar."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _write(content: bytes) -> None:

@@ -22,10 +22,8 @@ from .child import CannotStart, Capture, Ended, Interrupted, Signals, die_of, ru
 from .completion import experiments
 from .options import option
 from .runs import pair_of
-from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, stop, target_options
+from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, stop, target_options
 
-#: How long the server that runs here by default may take to say that it is one; another program may have its port.
-_PROBE_SECONDS = 5
 LOG_NAME = "log.txt"
 
 
@@ -162,7 +160,7 @@ def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | 
     """
     data = target.data
     if data is None:
-        if target.url is not None or _answers(DEFAULT_URL):
+        if target.url is not None or answers(DEFAULT_URL):
             with HttpClient(target.url or DEFAULT_URL, target.token) as client:
                 yield client, target.token, None
             return
@@ -177,15 +175,6 @@ def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | 
         stop(str(fault), NO_ANSWER)
     with server.in_background(), HttpClient(server.url) as client:
         yield client, None, data
-
-
-def _answers(url: str) -> bool:
-    """Whether a server of ours is there; with a token or without."""
-    with HttpClient(url, answer_seconds=_PROBE_SECONDS) as client:
-        try:
-            return bool(client.get("/api/health")["version"])
-        except (NoAnswer, Refused, KeyError, TypeError):
-            return False
 
 
 # -- the run

@@ -27,6 +27,8 @@ from .options import option
 #: Exit codes (the group's help tells them).
 FAILED, USAGE, NO_ANSWER = 1, 2, 3
 DEFAULT_URL = f"http://{Config.host}:{Config.port}"
+#: How long the server that runs here by default may take to say that it is one; another program may have its port.
+_PROBE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,32 @@ def target_of(context: click.Context, url: str | None, data: Path | None, token:
     return Target(url, data, token)
 
 
+def answers(url: str) -> bool:
+    """Whether a server of ours is there; with a token or without."""
+    with HttpClient(url, answer_seconds=_PROBE_SECONDS) as client:
+        try:
+            return bool(client.get("/api/health")["version"])
+        except (NoAnswer, Refused, KeyError, TypeError):
+            return False
+
+
 def asking(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that only reads the same options, and a `client` that is closed after it."""
 
     @target_options
     @functools.wraps(command)
     def with_client(target: Target, **others: Any) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # click would make it exit code 1, and that means something
+        die_at_interrupt()
         with target.opened() as client:
             command(client=client, **others)
 
     return with_client
+
+
+def die_at_interrupt() -> None:
+    """Have Ctrl-C end this process as it ends any other: click would make it exit code 1, and that means something."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

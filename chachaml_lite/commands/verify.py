@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,6 +15,7 @@ from ..tracking.repair import Repair, repair
 from ..tracking.verify import Verification
 from ..web.printable import printable
 from .options import fail, option
+from .printing import progress
 
 
 @click.command(
@@ -83,18 +81,8 @@ def _repaired(data: Path, runs: tuple[str, ...]) -> tuple[Report, list[Repair]]:
 
 
 def _report(verification: Verification) -> Report:
-    with _progress(verification.total_bytes()) as read:
+    with progress("reading", verification.total_bytes()) as read:
         return verification.report(read)
-
-
-@contextmanager
-def _progress(total_bytes: int) -> Iterator[Callable[[int], Any]]:
-    """A bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    with click.progressbar(length=total_bytes, label="reading", file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _json(report: Report, repairs: list[Repair]) -> str:

@@ -11,15 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import struct
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from .layout import Layout
+from .packing import entry_of
 from .run_files import incoming_path
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,6 @@ _SMALL_BYTES = 1024 * 1024
 #: Larger ones are only opened meanwhile, as far as descriptors go (a process has 1,024 of them, mostly).
 _MOST_OPENED = 32
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_FIRST_YEAR = (1980, 1, 1, 0, 0, 0)  # of a zip's own times
 
 
 class _Opened(NamedTuple):
@@ -109,19 +107,9 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
                 continue
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode):
-                yield _Opened(_entry(f"{inside}/{name}", status), descriptor)
+                yield _Opened(entry_of(f"{inside}/{name}", status.st_size, int(status.st_mtime)), descriptor)
             else:
                 os.close(descriptor)
-
-
-def _entry(name: str, status: os.stat_result) -> ZipInfo:
-    written = int(status.st_mtime)
-    entry = ZipInfo(name, max(time.gmtime(max(written, 0))[:6], _FIRST_YEAR))
-    entry.external_attr = (stat.S_IFREG | 0o644) << 16
-    entry.file_size = status.st_size  # tells zipfile whether the entry needs 64 bits
-    if written < 2**31:  # Info-ZIP's own field for the time in UTC: a zip's is in nobody knows which zone
-        entry.extra = struct.pack("<HHBl", 0x5455, 5, 1, max(written, 0))
-    return entry
 
 
 def _copy(archive: ZipFile, found: _Opened) -> None:

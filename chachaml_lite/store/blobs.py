@@ -16,7 +16,7 @@ from .. import strict_json
 from . import disk_names, folders, layout, reading
 from .atomic import append_lines, cut_back
 from .durability import Durability
-from .folders import FOLDER, InTheWay
+from .folders import InTheWay
 from .incoming import Incoming, Upload, free_bytes
 from .layout import Layout
 from .reading import Damaged, Stamp
@@ -24,8 +24,6 @@ from .run_files import incoming_path
 
 #: Bytes read, hashed and written at a time: large enough that Python's part doesn't count, small enough for a cache.
 _CHUNK_BYTES = 1024 * 1024
-
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Blobs:
@@ -94,30 +92,12 @@ class Blobs:
         return stamp
 
     def open(self, run_id: str, spelled: str, size: int) -> BinaryIO:
-        """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file.
-
-        Each folder on the way is opened by itself and never through a link, so nothing outside the run can be
-        reached, whatever was put there and whenever.
-        """
-        *above, name = [layout.BLOBS, *spelled.split("/")]
-        here = os.open(self._places.run(run_id), FOLDER)
-        try:
-            for folder in above:
-                inner = os.open(folder, FOLDER, dir_fd=here)
-                os.close(here)
-                here = inner
-            descriptor = os.open(name, _FILE, dir_fd=here)
-        except FileNotFoundError:
-            raise
-        except OSError as fault:
-            raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of this run") from fault
-        finally:
-            os.close(here)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
-            os.close(descriptor)
+        """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file."""
+        file = folders.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelled}")
+        if os.fstat(file.fileno()).st_size != size:
+            file.close()
             raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of {size} bytes")
-        return os.fdopen(descriptor, "rb")
+        return file
 
     def _writable_path(self, run_id: str, spelled: str) -> str:
         """Where a blob is to be, its folders made. InTheWay, when one of them is a link or a file; OSError."""

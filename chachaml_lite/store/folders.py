@@ -1,16 +1,20 @@
-"""Folders inside a run's folder, made on the way to a file, and never through a link that somebody put there."""
+"""The way to a file inside a run's folder, folders made where there are none, and never through a link put there."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import stat
+from typing import BinaryIO
 
 from .atomic import FOLDER_MODE
 from .durability import Durability
+from .reading import Damaged
 
 #: How a folder is opened that has to be one itself, not a link to one.
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class InTheWay(Exception):
@@ -36,3 +40,29 @@ def made(folder: str, path: str, durability: Durability) -> str:
         if is_new:
             durability.sync_folder(above)
     return f"{here}/{name}"
+
+
+def opened(folder: str, path: str) -> BinaryIO:
+    """The file at `path`, relative and with /, below `folder`, to read. FileNotFoundError; Damaged for what is no file.
+
+    Each folder on the way is opened by itself and never through a link, so nothing outside of `folder` can be
+    reached, whatever was put there and whenever.
+    """
+    *above, name = path.split("/")
+    here = os.open(folder, FOLDER)
+    try:
+        for each in above:
+            inner = os.open(each, FOLDER, dir_fd=here)
+            os.close(here)
+            here = inner
+        descriptor = os.open(name, _FILE, dir_fd=here)
+    except FileNotFoundError:
+        raise
+    except OSError as fault:
+        raise Damaged(f"{path} is not a file of this run") from fault
+    finally:
+        os.close(here)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Damaged(f"{path} is not a file of this run")
+    return os.fdopen(descriptor, "rb")

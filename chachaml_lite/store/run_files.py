@@ -40,7 +40,7 @@ class RunFiles:
 
         FileExistsError; OSError; TooLarge.
         """
-        content = _readable(layout.META, meta)
+        content = readable(layout.META, meta)
         prepared = incoming_path(self._places, "run")
         os.mkdir(prepared, FOLDER_MODE)
         try:
@@ -122,7 +122,7 @@ class RunFiles:
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
         """Write one of a run's JSON files anew. OSError, TooLarge; then the old content stands."""
-        return replace_file(self._places.run_file(run_id, name), _readable(name, value), self._durability)
+        return replace_file(self._places.run_file(run_id, name), readable(name, value), self._durability)
 
     def keep_rebuildable(self, run_id: str, name: str, value: dict[str, Any]) -> None:
         """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError.
@@ -144,7 +144,7 @@ class RunFiles:
         self._points.close()
 
 
-def _readable(name: str, value: dict[str, Any]) -> bytes:
+def readable(name: str, value: dict[str, Any]) -> bytes:
     """One key a line, so that a person can read it and a diff shows what changed. TooLarge to be read again.
 
     A key's value stays in its line: indented by its depth, a deep one would take a hundred times the room.

@@ -15,6 +15,7 @@ from ..errors import StoreUnusable
 from . import archive, layout
 from .atomic import FOLDER_MODE, temporary
 from .blobs import Blobs
+from .contents import Contents
 from .durability import Durability
 from .experiment_files import ExperimentFiles
 from .folders import InTheWay
@@ -50,6 +51,7 @@ class Store:
         self._durability = durability
         self.runs = RunFiles(places, durability, read_only=read_only)
         self.blobs = Blobs(places, durability)
+        self.contents = Contents(places)
         self.models = ModelFiles(places, durability)
         self.experiments = ExperimentFiles(places, durability)
         self.inspection = Inspection(places, durability, is_ours=self._lock is not None)

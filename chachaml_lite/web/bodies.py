@@ -45,10 +45,10 @@ def content() -> bytes:
     return body
 
 
-def upload() -> tuple[BinaryIO, int]:
-    """A body of any size, maybe on the disk already, and how many bytes its sender spoke of. Raises TooLarge."""
-    size, limit = request.content_length or 0, services().max_upload_bytes
-    if limit is not None and size > limit:
+def upload() -> tuple[BinaryIO, int | None]:
+    """A body of any size, maybe on the disk already, and how many bytes its sender spoke of, if it did. TooLarge."""
+    size, limit = request.content_length, services().max_upload_bytes
+    if limit is not None and size is not None and size > limit:
         raise TooLarge(f"the upload has {size} bytes, and {limit} is the most here (--max-upload, CHACHAML_MAX_UPLOAD)")
     return cast(BinaryIO, request.stream), size
 

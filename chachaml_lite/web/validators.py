@@ -16,10 +16,14 @@ from ..tracking.moments import GRAIN_MS
 from .application import ETAG
 from .context import services
 
-#: What has one of its own (the sha256 of the bytes), or must not be kept: a probe, a page with a form.
+#: What has one of its own (the sha256 of the bytes), must not be kept (a probe, a page with a form), or tells of files
+#: whose stamps nobody keeps.
 _WITHOUT = frozenset(
     {
         "artifacts.download",
+        "contents.download_file",
+        "contents.get_digests",
+        "contents.get_manifest",
         "login.form",
         "models.download",
         "pages.image",

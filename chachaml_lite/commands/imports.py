@@ -1,0 +1,104 @@
+"""`chachaml-lite import`: runs out of zips, into a server's store or into a folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from ..client.asking import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
+from ..client.pushing import ZIP
+from .moved import KINDS, Moved
+from .targets import NO_ANSWER, USAGE, Target, die_at_interrupt, stop, target_options
+
+#: What is wrong with the one zip; another may be fine.
+_OF_THE_FILE = (400, 409, 413)
+
+
+class _Zip(click.Path):
+    """The name of a file to be read when its turn comes: there may be more of them than a process may open."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if value != "-" and Path(value).is_dir():
+            self.fail(
+                f"{value} is a folder; a run's folder is copied into runs/ of a store as it is", parameter, context
+            )
+        return super().convert(value, parameter, context)
+
+
+@click.command(
+    "import",
+    short_help="Import runs from zips.",
+    epilog="""\b
+Examples:
+  chachaml-lite import run.zip
+  chachaml-lite import --data /tmp/store run.zip more.zip
+  chachaml-lite import --data /tmp/store - < run.zip
+""",
+)
+@target_options
+@click.option("--overwrite", is_flag=True, help="Where tags and notes differ there, take those of the zip.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_Zip(exists=True, allow_dash=True))
+def import_(target: Target, files: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+    """Import the runs of zips, as GET /api/runs/:id/download and the page of a run give them; - reads one from stdin.
+
+    A zip holds a run's folder, or several; one made by hand (zip -r run.zip RUN, in runs/) will do. Each FILE is
+    imported whole or not at all. A run that is there already is added to; where the two contradict each other the
+    zip is refused. With --data the folder is written to, which is made if missing, while no server runs on it.
+
+    The exit code is 1 when a zip is refused; the others are imported all the same. It is 2 when there is no such
+    file or the token is wrong, and 3 when nobody answers, or the disk there is full.
+    """
+    die_at_interrupt()
+    moved = Moved("file")
+    with target.opened(writes=True) as client:
+        for file in files:
+            try:
+                done = _import(client, file, overwrite=overwrite)
+            except Refused as fault:
+                if fault.status not in _OF_THE_FILE:
+                    moved.show(as_json=as_json)
+                    stop(_told(file, fault), USAGE if fault.status < 500 else NO_ANSWER)
+                moved.fail(file, fault.error, fault.detail)
+            except NoAnswer:
+                moved.show(as_json=as_json)
+                raise
+            else:
+                for kind, run_ids in moved.done.items():
+                    run_ids += done[kind]
+    moved.end(as_json=as_json)
+
+
+def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str]]:
+    """What the store says that it has done with a zip. Raises Refused, NoAnswer."""
+    query = [("overwrite", "true")] if overwrite else []
+    try:
+        opened: Any = click.open_file(file, "rb")
+    except OSError as fault:
+        raise click.UsageError(f"{file} can't be read: {fault.strerror}") from fault
+    with closing(opened):
+        body: Any = _pieces(opened)
+        length = opened.seek(0, io.SEEK_END) if opened.seekable() else None
+        if length is not None:
+            opened.seek(0)
+            body = opened
+        answer = client.ask("POST", "/api/w/import", query, body=body, length=length, content_type=ZIP)
+        with of_ours(client):
+            done = answer.json()
+            return {kind: list(done[kind]) for kind in KINDS}
+
+
+def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:
+    while piece := file.read(PIECE_BYTES):
+        yield piece
+
+
+def _told(name: str, fault: Refused) -> str:
+    if fault.error == "not found" or fault.status == 405:
+        return "the server is older than this command, and takes no zips; update it"
+    return f"{name}: {fault}"

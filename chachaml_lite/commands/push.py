@@ -1,0 +1,124 @@
+"""`chachaml-lite push`: runs of a store copied to a server, what is there already left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import click
+
+from ..client.asking import Client, NoAnswer
+from ..client.http import HttpClient
+from ..client.pushing import NotPushed, Push, Stopped
+from ..config import Config
+from .completion import experiments, run_ids
+from .moved import Moved
+from .options import option
+from .printing import has_progress, progress
+from .run_names import run_id_of
+from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, die_at_interrupt, stop, target_options
+
+#: As many runs as one answer has.
+_PAGE = 1000
+
+
+@click.command(
+    short_help="Copy runs to another server.",
+    epilog="""\b
+Examples:
+  chachaml-lite push https://tracker.example.org
+  chachaml-lite push https://tracker.example.org --data artifacts latest:iris
+  chachaml-lite push https://tracker.example.org -e iris -q 'metrics.accuracy > 0.9' --json | jq .imported
+""",
+)
+@target_options
+@option("--to-token", metavar="TOKEN", help="The token of the server at URL, where it has one.")
+@click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
+@click.option("-q", "--query", metavar="QUERY", help="Only runs that the query finds; see the README.")
+@click.option("--overwrite", is_flag=True, help="Where tags and notes differ there, take those of here.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
+@click.argument("to", metavar="URL")
+@click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=run_ids)
+def push(
+    target: Target,
+    to_token: str | None,
+    experiment: str | None,
+    query: str | None,
+    overwrite: bool,
+    as_json: bool,
+    to: str,
+    runs: tuple[str, ...],
+) -> None:
+    """Push runs to the server at URL: params, points, artifacts, tags, notes, with their ids and times.
+
+    They come from the server at --url or the folder at --data; where neither is named, from the server on this
+    machine, and where none runs, from ./artifacts. Without RUN all runs are pushed. RUN is an id, latest:EXPERIMENT
+    (its newest completed run), or production:MODEL (the run behind it). Models and the descriptions of experiments
+    are not pushed.
+
+    Only what is not there yet is sent, and what arrives is held against its sha256. A push can be stopped at any
+    moment, and the next one goes on; one that is repeated sends nothing. A run that is still running can be pushed
+    again and again. A run of more than 64 MiB of artifacts arrives in parts, and is shown as running until its last.
+
+    The exit code is 1 when a run can't be pushed, because it contradicts what is there, or is damaged; the others
+    are pushed all the same. It is 2 when there is no such run or a token is wrong, and 3 when nobody answers.
+    """
+    if runs and (experiment is not None or query is not None):
+        raise click.UsageError("say either which runs, or by --experiment and --query what they are like")
+    die_at_interrupt()
+    if target.url is None and target.data is None and not answers(DEFAULT_URL):
+        target = replace(target, data=Config.data)
+    with target.opened() as source, HttpClient(to, to_token) as there:
+        if runs:
+            ids = list(dict.fromkeys(run_id_of(source, run) for run in runs))
+        else:
+            ids = list(dict.fromkeys(_listed(source, experiment, query)))
+        moved = Moved("id")
+        try:
+            _push(source, there, ids, moved, overwrite=overwrite, named=bool(runs))
+        except (NoAnswer, Stopped) as fault:
+            moved.show(as_json=as_json)
+            done = f"{moved.count()} of {len(ids)} runs were gone through; the next push goes on from there"
+            is_theirs = isinstance(fault, NoAnswer) or fault.status >= 500
+            stop(f"{fault}; {done}", NO_ANSWER if is_theirs else USAGE)
+    moved.end(as_json=as_json)
+
+
+def _listed(source: Client, experiment: str | None, query: str | None) -> Iterator[str]:
+    """The ids of the runs that are wanted, oldest first: those that are started meanwhile come behind."""
+    wanted = {"experiment": experiment, "q": query, "order_by": "start_time", "limit": str(_PAGE)}
+    pairs = [(name, value) for name, value in wanted.items() if value is not None]
+    offset = 0
+    while page := source.get("/api/runs", [*pairs, ("offset", str(offset))]):
+        yield from (str(run["id"]) for run in page)
+        offset += len(page)
+        if len(page) < _PAGE:
+            break
+
+
+def _push(source: Client, there: Client, ids: list[str], moved: Moved, *, overwrite: bool, named: bool) -> None:
+    pushing = Push(source, there, overwrite=overwrite)
+    differing, same, gone = pushing.differing(ids)
+    if named and gone:
+        stop(f"there is no run {gone[0]!r}", USAGE)
+    moved.done["unchanged"] += same
+    total = sum(_bytes_of(pushing, run_id) for run_id in differing) if has_progress() else 0
+    moved.bytes = 0
+    with progress("pushing", total) as advance:
+
+        def sent(count: int) -> None:
+            moved.bytes = (moved.bytes or 0) + count
+            advance(count)
+
+        for run_id in differing:
+            try:
+                moved.done[pushing.push(run_id, sent)].append(run_id)
+            except NotPushed as fault:
+                moved.fail(run_id, fault.error, fault.detail)
+
+
+def _bytes_of(pushing: Push, run_id: str) -> int:
+    try:
+        return pushing.bytes_of(run_id)
+    except NotPushed:  # said when its turn comes
+        return 0

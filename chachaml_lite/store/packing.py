@@ -1,0 +1,63 @@
+"""A zip made while it is sent: it is nowhere whole, and its length isn't known before its end."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import time
+from collections.abc import Generator, Iterable
+from typing import NamedTuple
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+_FIRST_YEAR = (1980, 1, 1, 0, 0, 0)  # of a zip's own times
+
+
+class Entry(NamedTuple):
+    """A file to be packed: its path, its size in bytes, when it was written (in s since 1970), its bytes in pieces."""
+
+    path: str
+    size: int
+    written: int
+    pieces: Iterable[bytes]
+
+
+class _Sink(io.RawIOBase):
+    """Takes what the archive writes, and gives it away. It can't be rewound, so the archive doesn't try to."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: bytes) -> int:  # type: ignore[override]
+        self._held += piece
+        return len(piece)
+
+    def taken(self) -> bytes:
+        held = bytes(self._held)
+        self._held.clear()
+        return held
+
+
+def packed(entries: Iterable[Entry]) -> Generator[bytes, None, None]:
+    """The zip of these files, piece by piece. An entry is asked for when its turn comes; what it raises is raised."""
+    sink = _Sink()
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
+        for entry in entries:
+            with archive.open(entry_of(entry.path, entry.size, entry.written), "w") as file:
+                for piece in entry.pieces:
+                    file.write(piece)
+                    yield sink.taken()
+    yield sink.taken()
+
+
+def entry_of(path: str, size: int, written: int) -> ZipInfo:
+    """A plain file's entry in a zip."""
+    entry = ZipInfo(path, max(time.gmtime(max(written, 0))[:6], _FIRST_YEAR))
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    entry.file_size = size  # tells zipfile whether the entry needs 64 bits
+    if written < 2**31:  # Info-ZIP's own field for the time in UTC: a zip's is in nobody knows which zone
+        entry.extra = struct.pack("<HHBl", 0x5455, 5, 1, max(written, 0))
+    return entry
