@@ -171,7 +171,7 @@ class Push:
     def _stopped(self, client: Client, fault: Refused) -> Stopped:
         option = "--to-token" if client is self._target else "--token"
         if fault.error == "not found" or fault.status == 405:
-            text = "the server there is older than this command, and takes no runs from it; update it"
+            text = "the server there is older than this command; update it"
         elif fault.status == 401:
             text = f"{fault.error}: it needs its token, which {option} gives"
         else:
