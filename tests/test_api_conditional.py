@@ -20,6 +20,7 @@ PATHS = {
     "run": "/api/runs/r",
     "metrics": "/api/runs/r/metrics",
     "thinned": "/api/runs/r/metrics?max_points=5",
+    "points": "/api/runs/r/metrics.jsonl",
     "artifacts": "/api/runs/r/artifacts",
     "download": "/api/artifacts/r/m/download",
     "check": "/api/runs/r/check?rule=loss<9",
@@ -68,7 +69,7 @@ def test_what_has_not_changed_is_304_and_without_a_body(filled: FlaskClient, pat
 ALL_OF_RUN = {"runs", "filtered", "run", "run page", "page"}
 CHANGES: dict[str, tuple[str, Any, set[str]]] = {
     "params": ("/api/w/runs/r/params", {"new": 1}, ALL_OF_RUN),
-    "metrics": ("/api/w/runs/r/metrics", {"loss": 2}, ALL_OF_RUN | {"metrics", "thinned", "check"}),
+    "metrics": ("/api/w/runs/r/metrics", {"loss": 2}, ALL_OF_RUN | {"metrics", "points", "thinned", "check"}),
     "end": ("/api/w/runs/r/end", {"status": "failed"}, ALL_OF_RUN),
     "tags": ("/api/w/runs/r/tags", {"b": 2}, ALL_OF_RUN | {"tags"}),
     "note": ("/api/w/runs/r/note", {"note": "x"}, {"run", "run page"}),

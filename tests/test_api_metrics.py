@@ -292,3 +292,28 @@ def test_a_diverged_loss_is_data(client: FlaskClient, log_run: LogRun) -> None:
     for bare in (": NaN", ": Infinity", ": -Infinity", ":NaN"):
         assert bare not in text
     assert series(client, run_id)["loss"] == [(0, 0.5), (1, "NaN"), (2, "Infinity")]
+
+
+# -- the file as it lies
+
+
+def test_every_point_comes_in_the_order_in_which_it_was_logged(
+    client: FlaskClient, log_run: LogRun, shared_data: Path
+) -> None:
+    run_id = log_run(metrics=[{"loss": 1, "step": 5}, {"loss": "NaN", "step": 2}, {"a": 3, "step": 5}])
+    client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 0.5, "step": 5})
+    answer = client.get(f"/api/runs/{run_id}/metrics.jsonl")
+    assert (answer.status_code, answer.content_type) == (200, "application/x-ndjson")
+    found = [(point["key"], point["value"], point["step"]) for point in map(json.loads, answer.text.splitlines())]
+    assert found == [("loss", 1, 5), ("loss", "NaN", 2), ("a", 3, 5), ("loss", 0.5, 5)]
+    assert answer.data == (shared_data / "runs" / run_id / "metrics.jsonl").read_bytes()
+
+
+def test_a_run_whose_points_can_t_be_read_has_none(client: FlaskClient, log_run: LogRun, shared_data: Path) -> None:
+    for way in ("missing", "a link"):
+        run_id = log_run()
+        if way == "a link":
+            (shared_data / "elsewhere").write_text("secret")
+            (shared_data / "runs" / run_id / "metrics.jsonl").symlink_to(shared_data / "elsewhere")
+        answer = client.get(f"/api/runs/{run_id}/metrics.jsonl")
+        assert (answer.status_code, answer.data) == (200, b""), way

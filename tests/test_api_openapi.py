@@ -234,6 +234,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
         "getTags": {"run_id": "one"},
         "getDatasets": {"run_id": "one"},
         "getDescription": {},
+        "downloadPoints": {"run_id": "one"},
         "downloadArtifact": {"run_id": "one", "name": "m"},
         "downloadVersion": {"name": "net", "selector": "production"},
     }
@@ -276,6 +277,7 @@ def test_real_errors_are_as_described(call: Conformance) -> None:
     call("getRun", 404, run_id="nobody")
     call("compareRuns", 404, query_string={"ids": "one,nobody"})
     call("downloadRun", 404, run_id="nobody")
+    call("downloadPoints", 404, run_id="nobody")
     call("diffVersions", 404, name="net", one="1", other="staging")
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from .. import strict_json
 from ..errors import TooLarge
@@ -119,6 +119,10 @@ class RunFiles:
         FileNotFoundError; Damaged; OSError.
         """
         return reading.read_lines(self._places.run_file(run_id, name), start, end)
+
+    def open_lines(self, run_id: str, name: str) -> BinaryIO:
+        """A file of lines, open to read. FileNotFoundError; Damaged; OSError."""
+        return os.fdopen(reading.open_regular(self._places.run_file(run_id, name)), "rb")
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
         """Write one of a run's JSON files anew. OSError, TooLarge; then the old content stands."""

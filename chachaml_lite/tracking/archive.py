@@ -1,10 +1,14 @@
-"""What is taken along: a run's folder as a zip, all runs as a table (the contract, section 3)."""
+"""What is taken along (the contract, section 3): a run's folder as a zip, its points as they lie, all runs as a table."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from typing import BinaryIO
 
+from ..store import layout
+from ..store.reading import Damaged
+from .records import META
 from .tracker import Tracker
 
 
@@ -12,6 +16,15 @@ def zipped_run(tracker: Tracker, run_id: str) -> BinaryIO:
     """The run's folder as a zip file, open to read; nothing of a write that happens meanwhile, or all. NotFound."""
     tracker.run(run_id)
     return tracker.store.zip_run(run_id, lambda: tracker.locked_run(run_id))
+
+
+def stored_points(tracker: Tracker, run_id: str) -> BinaryIO:
+    """The run's metrics.jsonl as it lies, open to read; empty while there is none that can be read. NotFound."""
+    tracker.run(run_id, (META,))
+    try:
+        return tracker.store.runs.open_lines(run_id, layout.METRICS)
+    except (FileNotFoundError, Damaged):
+        return io.BytesIO()  # of damage the catalog tells
 
 
 def collected(tracker: Tracker, lines: Iterable[str]) -> BinaryIO:

@@ -176,6 +176,15 @@ def download_run(run_id: str) -> Response:
     )
 
 
+@api.get("/api/runs/<run_id>/metrics.jsonl")
+def download_points(run_id: str) -> Response:
+    """Every point in the order in which it was logged: the file of that name, as it lies."""
+    Query(())
+    return answers.made_file_answer(
+        archive.stored_points(tracker(), run_id), name="metrics.jsonl", content_type="application/x-ndjson"
+    )
+
+
 @api.get("/api/tags/<run_id>")
 def get_tags(run_id: str) -> Response:
     """The tags of a run."""

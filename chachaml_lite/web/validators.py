@@ -34,6 +34,7 @@ _OF_ONE_RUN = frozenset(
         "artifacts.list_artifacts",
         "charts.run_chart",
         "charts.run_svg",
+        "runs.download_points",
         "runs.get_datasets",
         "runs.get_metrics",
         "runs.get_tags",
