@@ -6,6 +6,7 @@ import click
 
 from . import __version__
 from .commands.check import check
+from .commands.export import export
 from .commands.report import report
 from .commands.run import run
 from .commands.runs import runs
@@ -40,5 +41,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, verify):
+for _command in (serve, run, runs, show, compare, report, check, verify, export):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""What is taken along (the contract, section 3): a run's folder as a zip, its points as they lie, all runs as a table."""
+"""What is taken along (the contract, section 3): a run as a zip, its points as they lie, all runs as a table."""
 
 from __future__ import annotations
 
