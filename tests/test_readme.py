@@ -28,6 +28,8 @@ SECTIONS_OF_THEIR_OWN = {
     "The command line": "command line",  # test_cli_help
     "In GitHub Actions": "workflow",  # test_action_workflows, test_action_readme
     "In a container": "workflow",
+    "Query the files": "query",  # test_readme_engines
+    "When one machine is no longer enough": "export",
 }
 
 

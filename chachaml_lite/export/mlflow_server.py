@@ -84,7 +84,7 @@ class MlflowServer:
         try:
             from mlflow import entities
             from mlflow.exceptions import MlflowException, RestException
-            from mlflow.tracking import MlflowClient
+            from mlflow.tracking import MlflowClient, set_tracking_uri
         except ImportError as fault:
             raise NotInstalled(
                 f"MLflow's client is not installed ({fault}); pip install 'chachaml-lite[mlflow]'"
@@ -93,6 +93,7 @@ class MlflowServer:
         self._entities = entities
         self._faults: tuple[type[Exception], ...] = (MlflowException, OSError)
         self._answered: type[Exception] = RestException
+        set_tracking_uri(self.uri)  # older ones look for the place of artifacts there
         self._client = MlflowClient(self.uri)
         absence = self._absence()
         if absence is not None:
