@@ -49,7 +49,13 @@ def export(data: Path, mlflow: Reader) -> Export:
 
 def exported(code: int, *arguments: str, **variables: str) -> list[dict[str, Any]]:
     """Run an export, in this process, for MLflow takes a second to be imported; what it printed, a run each."""
-    env = {"CHACHAML_URL": None, "CHACHAML_DATA": None, "CHACHAML_TOKEN": None, **variables}
+    names = (
+        "CHACHAML_URL",
+        "CHACHAML_DATA",
+        "CHACHAML_TOKEN",
+        "MLFLOW_TRACKING_URI",
+    )  # MLflow sets the last one itself
+    env = {**dict.fromkeys(names), **variables}
     before = signal.getsignal(signal.SIGPIPE)
     done = CliRunner().invoke(main, ["export", "--to", "mlflow", "--json", *arguments], env=env)
     signal.signal(signal.SIGPIPE, before)
@@ -319,6 +325,27 @@ def test_a_run_that_has_grown_gets_what_is_new(
     client.post(f"{base}/note", json={"note": "done"})
     assert results(export()) == {run_id: "updated"}
     assert results(export()) == {run_id: "unchanged"}
+
+
+def test_points_that_are_logged_meanwhile_come_with_the_next_export(
+    client: FlaskClient, log_run: LogRun, data: Path, mlflow: Reader, experiment: str
+) -> None:
+    run_id = log_run(experiment=experiment, params={"lr": 1}, metrics=[{"loss": 1, "step": 1}, {"loss": 2, "step": 2}])
+
+    def log_more(path: str, body: Any) -> bool:
+        if path.endswith("log-batch") and body.get("params"):
+            for entry in ({"acc": 0.5}, {"loss": 3, "step": 3}):
+                assert client.post(f"/api/w/runs/{run_id}/metrics", json=entry).status_code == 200
+        return False
+
+    with between(mlflow.url, log_more, passes_on=True) as front:
+        (outcome,) = exported(0, "--tracking-uri", front.url, "--data", str(data))
+    assert outcome["points"] == 2
+    (outcome,) = exported(0, "--tracking-uri", mlflow.url, "--data", str(data))
+    assert (outcome["result"], outcome["points"]) == ("updated", 2)
+    theirs = mlflow.run(experiment)
+    assert [point[:2] for point in mlflow.points(theirs, "loss")] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert [point[:2] for point in mlflow.points(theirs, "acc")] == [(0, 0.5)]
 
 
 def nth_batch(wanted: int) -> Callable[[str, Any], bool]:

@@ -38,7 +38,6 @@ _AT_FIRST = {
 }
 _LATER = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 _MOST_TEXT = 500
@@ -50,11 +49,7 @@ class NotInstalled(Exception):
 
 
 class Rejected(Exception):
-    """MLflow's server doesn't take it, and says why. `is_about_us`: it is who asks that it doesn't take."""
-
-    def __init__(self, text: str, *, is_about_us: bool = False) -> None:
-        super().__init__(text)
-        self.is_about_us = is_about_us
+    """MLflow's server doesn't take it, or not from us; the text says why."""
 
 
 @dataclass
@@ -223,8 +218,7 @@ class MlflowServer:
                 if status in (401, 403):
                     return Rejected(
                         f"MLflow's server at {self.uri} refuses us: {_text(fault)}; MLFLOW_TRACKING_USERNAME and "
-                        "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are",
-                        is_about_us=True,
+                        "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
                     )
                 return NoAnswer(f"no MLflow server answers at {self.uri} ({_text(fault)})")
         return None

@@ -159,38 +159,42 @@ class Transfer:
     # -- points
 
     def _send_points(self, held: Held, wanted: Mapped, outcome: Outcome, sent: int, total: int) -> None:
-        early = 0
+        """Send the points behind the first `sent`, up to `total`: what is logged meanwhile is for the next export."""
         costs = {key: len(json.dumps(name)) + _POINT_BYTES for key, name in wanted.metrics.items()}
         batch: list[tuple[str, float, int, int]] = []
-        cost = 0
+        cost = early = damaged = 0
 
         def send() -> None:
-            nonlocal batch, cost, sent
-            sent += len(batch)
-            self._server.log_points(held.id, batch, (POINTS, str(sent)))
+            nonlocal cost
             outcome.points += len(batch)
-            batch, cost = [], 0
-            self._progress(f"{sent:,} of {total:,} points")
+            self._server.log_points(held.id, batch, (POINTS, str(sent + outcome.points)))
+            self._progress(f"{sent + outcome.points:,} of {total:,} points")
+            batch.clear()
+            cost = 0
 
-        damaged = 0
-        to_skip = sent
+        to_skip, left = sent, total - sent
         for points, bad in self._points(outcome.id):
             damaged += bad
             skipped = min(to_skip, len(points))
             to_skip -= skipped
-            for key, value, step, timestamp in points[skipped:]:
-                if key not in costs:  # logged since the run was asked for: the next export has it
-                    continue
+            for key, value, step, timestamp in points[skipped : skipped + left]:
+                if key not in costs:
+                    raise _Differs("its points were changed while they were read; export it again")
+                left -= 1
                 early += timestamp < 0
                 batch.append((wanted.metrics[key], float(value), step, max(0, timestamp)))
                 cost += costs[key]
                 if len(batch) == _POINTS_AT_ONCE or cost > _BYTES_AT_ONCE:
                     send()
+            if not left:
+                break
         if batch:
             send()
-        changes = [f"{early} of the points have times before 1970, which MLflow doesn't take: it is 0 there"] * bool(
-            early
-        )
+        if left:
+            raise _Differs(f"{left} of its {total} points can't be read; `chachaml-lite verify` tells more")
+        changes = []
+        if early:
+            changes.append(f"{early} of the points have times before 1970, which MLflow doesn't take: it is 0 there")
         if damaged:
             changes.append(f"{damaged} damaged lines of metrics.jsonl are left out")
         if changes:
