@@ -79,19 +79,24 @@ def _writes(line: str) -> bool:
 class Between:
     """Passes each request on to a server, until one comes for which `stops` is true: that one is never answered.
 
-    `reached` is set then; whether the server got it before is `passes_on`.
+    `reached` is set then; whether the server got it before is `passes_on`. With a `status` it passes nothing on, and
+    answers with that, in plain text, as what asks for a password does.
     """
 
-    def __init__(self, target: str, stops: Callable[[str, Any], bool], *, passes_on: bool) -> None:
-        self.target, self.stops, self.passes_on = urlsplit(target), stops, passes_on
+    def __init__(
+        self, target: str, stops: Callable[[str, Any], bool], *, passes_on: bool, status: int | None = None
+    ) -> None:
+        self.target, self.stops, self.passes_on, self.status = urlsplit(target), stops, passes_on, status
         self.reached, self.ended = threading.Event(), threading.Event()
         self.url = ""
 
 
 @contextlib.contextmanager
-def between(target: str, stops: Callable[[str, Any], bool], *, passes_on: bool) -> Iterator[Between]:
+def between(
+    target: str, stops: Callable[[str, Any], bool], *, passes_on: bool, status: int | None = None
+) -> Iterator[Between]:
     """A `Between` that listens."""
-    made = Between(target, stops, passes_on=passes_on)
+    made = Between(target, stops, passes_on=passes_on, status=status)
     handler = type("Handler", (_Handler,), {"between": made})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as front:
         made.url = f"http://127.0.0.1:{front.server_address[1]}"
@@ -111,6 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.between.status is not None:
+            self._answer(self.between.status, "text/plain", b"You are not authenticated.")
+            return
         stops = self.between.stops(self.path, _parsed(body))
         if stops and not self.between.passes_on:
             self._hang()
@@ -124,8 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
         if stops:
             self._hang()
             return
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+        self._answer(answer.status, answer.headers.get("Content-Type", ""), content)
+
+    def _answer(self, status: int, content_type: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -529,6 +529,34 @@ def test_a_server_that_is_not_mlflow_s_is_3(server: Running) -> None:
     assert re.fullmatch(r"chachaml-lite: no MLflow server answers at .*\n", done.stderr)
 
 
+def test_who_is_not_let_in_is_2(client: FlaskClient, data: Path, mlflow: Reader) -> None:
+    with between(mlflow.url, lambda path, body: False, passes_on=True, status=401) as front:
+        done = cli("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data), code=2)
+    assert done.stdout == ""
+    assert re.fullmatch(r"chachaml-lite: .* refuses us: .*MLFLOW_TRACKING_USERNAME .*\n", done.stderr)
+
+
+def test_a_server_that_goes_away_is_3_and_what_was_done_is_told(
+    log_run: LogRun, data: Path, mlflow: Reader, experiment: str
+) -> None:
+    for run_id in ("one", "two"):
+        log_run(experiment=experiment, id=run_id, metrics={"loss": 1}, end="completed")
+    command = [*COMMAND, "export", "--to", "mlflow", "--data", str(data), "--tracking-uri"]
+    with between(mlflow.url, nth_batch(2), passes_on=False) as front:
+        process = subprocess.Popen(
+            [*command, front.url], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert front.reached.wait(PATIENCE_SECONDS)
+    printed, told = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 3
+    assert printed.splitlines()[-1] == "1 run: 1 exported"
+    assert re.fullmatch(
+        rf"chachaml-lite: no MLflow server answers at {front.url} \(.*\); "
+        "1 of 2 runs are done, the same command goes on from there\n",
+        told,
+    )
+
+
 def test_names_that_would_act_on_a_terminal_are_spelled_out(log_run: LogRun, data: Path, mlflow: Reader) -> None:
     log_run(experiment=HOSTILE, name=HOSTILE, params={HOSTILE: 1}, artifacts={f"{HOSTILE}?": b"1"})
     for extra in ([], ["--json"]):
