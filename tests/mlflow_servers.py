@@ -80,23 +80,28 @@ class Between:
     """Passes each request on to a server, until one comes for which `stops` is true: that one is never answered.
 
     `reached` is set then; whether the server got it before is `passes_on`. With a `status` it passes nothing on, and
-    answers with that, in plain text, as what asks for a password does.
+    answers with that, in plain text, as what asks for a password does. With `drops` it closes that connection at once.
     """
 
     def __init__(
-        self, target: str, stops: Callable[[str, Any], bool], *, passes_on: bool, status: int | None = None
+        self,
+        target: str,
+        stops: Callable[[str, Any], bool],
+        *,
+        passes_on: bool,
+        status: int | None = None,
+        drops: bool = False,
     ) -> None:
+        self.drops = drops
         self.target, self.stops, self.passes_on, self.status = urlsplit(target), stops, passes_on, status
         self.reached, self.ended = threading.Event(), threading.Event()
         self.url = ""
 
 
 @contextlib.contextmanager
-def between(
-    target: str, stops: Callable[[str, Any], bool], *, passes_on: bool, status: int | None = None
-) -> Iterator[Between]:
+def between(target: str, stops: Callable[[str, Any], bool], **settings: Any) -> Iterator[Between]:
     """A `Between` that listens."""
-    made = Between(target, stops, passes_on=passes_on, status=status)
+    made = Between(target, stops, **settings)
     handler = type("Handler", (_Handler,), {"between": made})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as front:
         made.url = f"http://127.0.0.1:{front.server_address[1]}"
@@ -145,7 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hang(self) -> None:
         self.between.reached.set()
-        self.between.ended.wait(PATIENCE_SECONDS)
+        if not self.between.drops:
+            self.between.ended.wait(PATIENCE_SECONDS)
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:

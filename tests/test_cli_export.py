@@ -363,13 +363,19 @@ def to_artifact(path: str, body: Any) -> bool:
     return path.endswith("/second")
 
 
+def to_create(path: str, body: Any) -> bool:
+    return path.endswith("runs/create")
+
+
 def to_end(path: str, body: Any) -> bool:
     return path.endswith("runs/update")
 
 
 @pytest.mark.parametrize("passes_on", [True, False], ids=["arrived", "lost"])
 @pytest.mark.parametrize(
-    "stops", [lambda: nth_batch(2), lambda: to_artifact, lambda: to_end], ids=["points", "artifact", "end"]
+    "stops",
+    [lambda: to_create, lambda: nth_batch(2), lambda: to_artifact, lambda: to_end],
+    ids=["create", "points", "artifact", "end"],
 )
 def test_an_export_that_is_killed_is_completed_by_the_next(
     log_run: LogRun,
@@ -385,13 +391,36 @@ def test_an_export_that_is_killed_is_completed_by_the_next(
     run_id = log_run(experiment=experiment, params={"lr": 1}, metrics=points, artifacts=files, end="completed")
     with between(mlflow.url, stops(), passes_on=passes_on) as front:
         kill_once_reached(front, data)
-    assert mlflow.run(experiment).info.status == ("FINISHED" if stops() is to_end and passes_on else "RUNNING")
-    assert results(export())[run_id] in ("updated", "unchanged")
+    before = [run.info.status for run in mlflow.runs(experiment)]
+    is_there = stops() is not to_create or passes_on
+    assert before == [("FINISHED" if stops() is to_end and passes_on else "RUNNING")] * is_there
+    assert results(export())[run_id] in ("updated" if is_there else "exported", "unchanged")
     theirs = mlflow.run(experiment)
     assert mlflow.points(theirs, "loss") == [(step // 2, step / 7, step) for step in range(2500)]
     assert mlflow.artifacts(theirs) == files
     assert (theirs.info.status, theirs.data.params) == ("FINISHED", {"lr": "1"})
     assert results(export()) == {run_id: "unchanged"}
+
+
+def test_a_run_is_not_made_twice_when_the_answer_is_lost(
+    log_run: LogRun, data: Path, export: Export, mlflow: Reader, experiment: str
+) -> None:
+    run_id = log_run(experiment=experiment, metrics={"loss": 1}, end="completed")
+    with between(mlflow.url, to_create, passes_on=True, drops=True) as front:
+        (outcome,) = exported(1, "--tracking-uri", front.url, "--data", str(data), MLFLOW_HTTP_REQUEST_MAX_RETRIES="3")
+    assert (outcome["result"], outcome["points"]) == ("failed", 0)
+    assert results(export()) == {run_id: "updated"}
+    assert mlflow.run(experiment).info.status == "FINISHED"
+
+
+def test_an_account_that_was_changed_in_mlflow_is_told(
+    log_run: LogRun, export: Export, mlflow: Reader, experiment: str
+) -> None:
+    log_run(experiment=experiment, metrics={"loss": 1})
+    (outcome,) = export()
+    mlflow.client.set_tag(outcome["mlflow_run_id"], "chachaml.points", "many")
+    (outcome,) = export(code=1)
+    assert "its tag chachaml.points in MLflow was changed, to 'many'" in outcome["error"]
 
 
 def kill_once_reached(front: Between, data: Path, number: signal.Signals = signal.SIGKILL) -> Any:

@@ -130,11 +130,13 @@ class MlflowServer:
 
     def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> Held:
         """Start a run. Raises Rejected, NoAnswer."""
-        return self._held(
-            self._ask(
-                lambda: self._client.create_run(experiment, start_time=start_time, tags=dict(tags), run_name=name)
-            )
-        )
+
+        def create() -> Any:
+            # Sent again after a lost answer, it would make a second one; the next export finds the first.
+            with _variables({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, always=True):
+                return self._client.create_run(experiment, start_time=start_time, tags=dict(tags), run_name=name)
+
+        return self._held(self._ask(create))
 
     def log_points(self, run: str, points: Sequence[tuple[str, float, int, int]], tag: tuple[str, str]) -> None:
         """Add points (key, value, step, timestamp), up to 999, and set a tag, in one request. Rejected, NoAnswer."""
@@ -225,9 +227,9 @@ class MlflowServer:
 
 
 @contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Within it these variables are set, but for those that were: MLflow looks at them with each request."""
-    mine = {name: value for name, value in values.items() if os.environ.get(name) in (None, _LATER.get(name))}
+def _variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[None]:
+    """Within it these variables are set, those of the user only if `always`: MLflow looks at them with each request."""
+    mine = {name: value for name, value in values.items() if always or os.environ.get(name) in (None, _LATER.get(name))}
     before = {name: os.environ.get(name) for name in mine}
     os.environ.update(mine)
     try:

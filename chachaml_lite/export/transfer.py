@@ -97,7 +97,7 @@ class Transfer:
         if held.is_deleted:
             outcome.result = "deleted"
             return
-        sent = int(held.tags.get(POINTS, "0"))
+        sent = _sent(held)
         total = sum(series["count"] for series in run["metric_summary"].values())
         _refuse_another(held, wanted, sent, total)
         self._runs[outcome.id] = held.id
@@ -248,6 +248,16 @@ class Transfer:
 
 class _Differs(Exception):
     """What MLflow has of a run is not of this one, or more than is here."""
+
+
+def _sent(held: Held) -> int:
+    """How many points MLflow has of a run. Raises _Differs where somebody has changed the account."""
+    counted = held.tags.get(POINTS, "0")
+    if not (counted.isascii() and counted.isdigit()):
+        raise _Differs(
+            f"its tag {POINTS} in MLflow was changed, to {counted[:80]!r}; set it to the number of its points"
+        )
+    return int(counted)
 
 
 def _refuse_another(held: Held, wanted: Mapped, sent: int, total: int) -> None:
