@@ -6,6 +6,7 @@ import click
 
 from . import __version__
 from .commands.check import check
+from .commands.export import export
 from .commands.imports import import_
 from .commands.push import push
 from .commands.report import report
@@ -42,5 +43,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, push, import_, verify):
+for _command in (serve, run, runs, show, compare, report, check, push, import_, export, verify):
     main.add_command(_command)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.peer_services import MLflow
 from browsers import Viewer, chromium, launched
 from flask import Flask
 from flask.testing import FlaskClient
 from github_runner import ROOT, Job
+from mlflow_servers import Reader
 from playwright.sync_api import Browser
 from servers import Running, running
 from werkzeug.test import TestResponse
@@ -163,6 +166,17 @@ def connect() -> Iterator[Callable[..., Connection]]:
             return connection
 
         yield open_one
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A real MLflow server for all tests, each of which has experiments of its own, and MLflow's client to read it."""
+    service = MLflow(Path(sys.executable), tmp_path_factory.mktemp("mlflow") / "server")
+    try:
+        service.start()
+        yield Reader(service.url, service.log_file)
+    finally:
+        service.stop()
 
 
 @pytest.fixture(scope="session")

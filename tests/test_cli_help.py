@@ -96,7 +96,12 @@ def test_the_help_tells_the_exit_codes_and_is_there_by_h_too() -> None:
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_examples_in_the_help_run(
-    server: Running, team: Running, tmp_path: Path, tool: Callable[[str], str], name: str
+    request: pytest.FixtureRequest,
+    server: Running,
+    team: Running,
+    tmp_path: Path,
+    tool: Callable[[str], str],
+    name: str,
 ) -> None:
     for program in ("bash", "jq", "make"):
         tool(program)
@@ -104,9 +109,12 @@ def test_the_examples_in_the_help_run(
     variables["CHACHAML_TO_TOKEN"] = "secret"
     lines = examples(name)
     assert lines
+    # Only where one is asked for: it takes long to start.
+    mlflow = request.getfixturevalue("mlflow").url if "--to mlflow" in str(lines) else ""
     for line in lines:
         assert line.startswith("chachaml-lite "), line
         script = line.replace("/tmp/", f"{tmp_path}/").replace(TEAM, team.url)
+        script = script.replace("http://localhost:5000", mlflow)
         if name in ELSEWHERE:
             continue
         if line.startswith("chachaml-lite serve"):

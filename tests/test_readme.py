@@ -29,6 +29,8 @@ SECTIONS_OF_THEIR_OWN = {
     "From one store to another": "command line",
     "In GitHub Actions": "workflow",  # test_action_workflows, test_action_readme
     "In a container": "workflow",
+    "Query the files": "query",  # test_readme_engines
+    "When one machine is no longer enough": "export",
 }
 
 

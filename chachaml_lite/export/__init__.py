@@ -1,0 +1,1 @@
+"""Runs taken to another tracking server, for those who have outgrown one machine."""

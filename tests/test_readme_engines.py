@@ -1,0 +1,78 @@
+"""The README's ways to other engines: a store that the server wrote is queried, and exported, as a reader does it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from calls import LogRun
+from mlflow_servers import Reader
+from readme import README, blocks
+from scripts import run_bash, run_python
+
+QUERIES, EXPORT = "Query the files", "When one machine is no longer enough"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def ids(log_run: LogRun, data: Path) -> list[str]:
+    """Runs with values of each kind; the last one has no params, and none of these has all that another has."""
+    diverged = [{"loss": value, "step": step} for step, value in enumerate([1, 0.5, "Infinity", "-Infinity", "NaN"])]
+    return [
+        log_run(params={"lr": 0.1, "opt": "adam"}, tags={"a": 1}, metrics=diverged, end="failed"),
+        log_run(params={"lr": 0.01, "layers": [1, 2]}, tags={"b": "x"}, metrics=[{"loss": 0.25, "acc": 1, "step": 7}]),
+        log_run(experiment="größe", metrics=[{"loss": 3, "step": 2**40}, {"loss": 2, "step": 2**40}]),
+    ]
+
+
+def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (query,) = blocks("sql", QUERIES)
+    monkeypatch.chdir(tmp_path)
+    assert duckdb.sql(query).fetchall() == [
+        (ids[1], "iris", "running", "0.01", 1, 0.25),
+        (ids[0], "iris", "failed", "0.1", 5, 0.5),
+        (ids[2], "größe", "running", None, 2, 2.0),
+    ]
+    look = "select * from 'artifacts/runs/*/metrics.jsonl'"
+    assert look in README and "value::double" in README
+    rows = duckdb.sql(f"select value::double, step from ({look}) where key = 'loss'").fetchall()
+    values = [value for value, _ in rows]
+    assert sorted(value for value in values if math.isfinite(value)) == [0.25, 0.5, 1.0, 2.0, 3.0]
+    assert sorted(map(str, values))[:1] == ["-inf"] and {"inf", "nan"} <= set(map(str, values))
+    assert max(step for _, step in rows) == 2**40
+
+
+def test_pandas_reads_the_store(ids: list[str], tmp_path: Path) -> None:
+    script, spark = blocks("python", QUERIES)
+    assert "pyspark" in spark and "which no test runs" in README
+    printed = run_python(f"import warnings; warnings.simplefilter('error')\n{script}", tmp_path)
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(printed))}
+    assert {run: (row["lr"], row["min"], row["last"]) for run, row in rows.items()} == {
+        ids[0]: ("0.1", "-inf", "-inf"),  # min and last pass over NaN
+        ids[1]: ("0.01", "0.25", "0.25"),
+        ids[2]: ("", "2.0", "2.0"),
+    }
+
+
+def test_the_store_is_exported(ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]) -> None:
+    tool("bash")
+    (block,) = blocks("bash", EXPORT)
+    install, command = block.splitlines()
+    assert install == "pip install '.[mlflow]'"  # which test_packaging would take a minute for; its client is here
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script = command.replace("http://localhost:5000", mlflow.url)
+    assert script != command
+    printed = run_bash(script, tmp_path, PATH=path, CHACHAML_DATA="artifacts")
+    assert printed.splitlines()[-1] == "3 runs: 3 exported"
+    assert {run.data.tags["chachaml.run_id"] for run in mlflow.runs("größe")} >= {ids[2]}

@@ -1,0 +1,177 @@
+"""A run in MLflow's words: a table of what becomes of what, and names held against MLflow's own rules."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow_servers import mlflow_module
+
+from chachaml_lite.errors import InvalidInput
+from chachaml_lite.export.mapping import (
+    MAX_KEY,
+    MAX_PARAM_VALUE,
+    MAX_TAG_VALUE,
+    STATUSES,
+    Mapped,
+    artifact_name,
+    key_of,
+    mapped,
+    text_of,
+)
+from chachaml_lite.tracking.names import check_artifact_name, check_name
+from chachaml_lite.tracking.runs import ENDINGS
+
+RUN: dict[str, Any] = {
+    "id": "r1",
+    "experiment": "iris",
+    "name": None,
+    "status": "completed",
+    "start_time": 1000,
+    "end_time": 2000,
+    "error": None,
+    "tags": {},
+    "parent_run_id": None,
+    "created_by": None,
+    "params": {},
+    "metric_summary": {},
+    "artifacts": [],
+    "datasets": [],
+    "note": None,
+}
+
+
+def of(**fields: Any) -> Mapped:
+    return mapped({**RUN, **fields})
+
+
+def test_every_status_has_a_word() -> None:
+    assert STATUSES.keys() == {"running", *ENDINGS}
+    assert [of(status=status).status for status in STATUSES] == ["RUNNING", "FINISHED", "FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("adam", "adam"),
+        ("", ""),
+        ("0.1", "0.1"),
+        (0.1, "0.1"),
+        (1e-7, "1e-07"),
+        (3, "3"),
+        (True, "true"),
+        (None, "null"),
+        ([1, {"a": "größe"}], '[1, {"a": "größe"}]'),
+    ],
+)
+def test_a_value_is_text_as_a_person_expects_it(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "tags"),
+    [
+        ({}, {}),
+        ({"note": "# Fine"}, {"mlflow.note.content": "# Fine"}),
+        ({"created_by": "maria"}, {"mlflow.user": "maria"}),
+        ({"error": "exit code 1"}, {"chachaml.error": "exit code 1"}),
+        ({"parent_run_id": "p"}, {"chachaml.parent_run_id": "p"}),
+        ({"tags": {"os": "linux", "n": 1, "ok": True}}, {"os": "linux", "n": "1", "ok": "true"}),
+    ],
+)
+def test_what_is_no_param_nor_metric_is_a_tag(fields: dict[str, Any], tags: dict[str, str]) -> None:
+    assert of(**fields).tags == tags
+    assert of(**fields).changes == []
+
+
+def test_a_run_without_a_name_is_called_by_its_id() -> None:
+    assert (of().name, of(name="first").name) == ("r1", "first")
+
+
+def test_a_tag_that_would_mean_something_to_mlflow_is_kept_under_another_name() -> None:
+    made = of(tags={"mlflow.parentRunId": "x", "chachaml.points": "9"}, note="n")
+    assert set(made.tags.values()) == {"x", "9", "n"}
+    assert {"mlflow.parentRunId", "chachaml.points"}.isdisjoint(made.tags)
+    assert len(made.changes) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "val/loss", "Größe", "損失", "lr 2", "a:b", "a.b-c_d", "a" * MAX_KEY, ".a", "a..b"]
+)
+def test_a_name_that_mlflow_takes_stays(name: str) -> None:
+    assert key_of(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("loss (train)", "loss _train_."), ("acc%", "acc_."), ("a//b", "a/b."), ("/a", "a."), ("../a", "_"), (".", "_.")],
+)
+def test_a_name_that_mlflow_refuses_is_still_read_as_it_was_meant(name: str, start: str) -> None:
+    assert key_of(name).startswith(start)
+
+
+def test_names_that_would_become_one_are_kept_apart() -> None:
+    names = ["a?", "a!", "a_", "a//b", "a/b", "/a", "a", "./a", "a/", "..", "../", "x" * 249 + "?", "x" * 249 + "!"]
+    assert len({key_of(name) for name in names}) == len(names)
+    names = ["a#b.txt", "a?b.txt", "a_b.txt", " a.txt", "_a.txt", "%41", "A", "x/ y", "x/_y"]
+    assert len({artifact_name(name) for name in names}) == len(names)
+
+
+def is_name(text: str) -> bool:
+    try:
+        return bool(check_name("param", text))
+    except InvalidInput:
+        return False
+
+
+@settings(deadline=None)  # the first one waits for MLflow to be imported
+@given(st.one_of(st.text(min_size=1, max_size=250), st.text("./ ~a?", min_size=1, max_size=12)).filter(is_name))
+def test_whatever_a_name_is_mlflow_takes_what_becomes_of_it(name: str) -> None:
+    rules = mlflow_module("mlflow.utils.validation")
+    rules._validate_param_name(key_of(name))
+    rules._validate_tag(next(iter(of(tags={name: "x"}).tags)), "x")
+    assert 0 < len(key_of(name)) <= MAX_KEY
+
+
+@pytest.mark.parametrize("name", ["a%20b#?.txt", "größe?" * 20 + ".json", "a/b#" + "." + "x" * 200, "#" * 255, "? .gz"])
+def test_what_an_artifact_is_called_is_a_file_s_name_with_the_same_ending(name: str) -> None:
+    other = artifact_name(name)
+    assert check_artifact_name(other) == other
+    assert all(len(part.encode()) <= 255 for part in other.split("/"))
+    assert other.rpartition(".")[2] == name.rpartition(".")[2] or "." not in name
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"params": {"p": "x" * 6001}}, "param 'p' is cut: 6001 characters, and MLflow takes 6000"),
+        ({"params": {"p": list(range(2000))}}, "param 'p' is cut: "),
+        ({"tags": {"t": "x" * 5001}}, "tag 't' is cut: 5001 characters, and MLflow takes 5000"),
+        ({"note": "x" * 9000}, "the note is cut: 9000 characters, and MLflow takes 5000"),
+        ({"error": "x" * 9000}, "the error is cut: 9000 characters, and MLflow takes 5000"),
+        ({"params": {"p": "a\0b"}}, "param 'p' holds NUL characters, each replaced by \ufffd"),
+        ({"params": {"a?": 1}}, "param 'a?' is called 'a_."),
+        ({"metric_summary": {"a?": {}}}, "metric 'a?' is called 'a_."),
+        ({"artifacts": [{"name": "a?"}]}, "artifact 'a?' is called 'a_."),
+        ({"datasets": [{"features": ["x" * 2_000_000]}]}, "data set 'dataset' is without its features"),
+        ({"datasets": [{"source": "x" * 501}]}, "data set 'xxx"),
+    ],
+)
+def test_what_can_t_stay_as_it_is_is_told(fields: dict[str, Any], told: str) -> None:
+    made = of(**fields)
+    (change,) = made.changes
+    assert change.startswith(told)
+    assert all(len(value) <= MAX_PARAM_VALUE and "\0" not in value for value in made.params.values())
+    assert all(len(value) <= MAX_TAG_VALUE for value in made.tags.values())
+
+
+def test_a_data_set_has_a_name_a_place_and_the_rest_as_its_profile() -> None:
+    described = {"role": "train", "n_rows": 5, "n_cols": 2, "source": "s3://x", "features": ["a"], "hash": "abc"}
+    one, other = of(datasets=[described, {"role": "test"}]).datasets
+    assert (one.name, json.loads(one.source), one.context) == ("s3://x", {"uri": "s3://x"}, "train")
+    assert json.loads(one.profile) == {"num_rows": 5, "num_cols": 2, "features": ["a"], "hash": "abc"}
+    assert (other.name, other.context) == ("test", "test")
+    assert one.digest != other.digest
