@@ -24,6 +24,7 @@ from chachaml_lite.cli import main
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
 from chachaml_lite.commands import export as command
+from chachaml_lite.commands import run_names
 
 MAX_DOUBLE = 1.7976931348623157e308
 HOSTILE = "::error::\u202e[31m"
@@ -258,7 +259,7 @@ def test_all_pages_of_the_list_are_read_the_oldest_run_first(
     log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [log_run(id=f"r{number}", parent_run_id="r4" if number == 0 else None) for number in range(5)]
-    monkeypatch.setattr(command, "_PAGE_RUNS", 2)
+    monkeypatch.setattr(run_names, "_PAGE_RUNS", 2)
     with FolderClient(data) as client:
         found = [run["id"] for run in command._found(client, None, None)]
     assert (len(found), set(found)) == (5, set(ids))

@@ -20,7 +20,7 @@ from test_client_push import log
 from zips import META
 
 from chachaml_lite.client.http import HttpClient
-from chachaml_lite.commands import push as command
+from chachaml_lite.commands import run_names
 
 Serve = Callable[..., Running]
 #: `push` with small pieces: a megabyte instead of 64.
@@ -124,9 +124,9 @@ def test_more_runs_than_an_answer_has_are_all_pushed(serve: Serve, tmp_path: Pat
         (folder / "meta.json").write_text(json.dumps({**META, "id": folder.name, "start_time": start}))
         ids.insert(0, folder.name)
     server = serve("--fsync", "no")
-    small = "import sys; from chachaml_lite.commands import push; from chachaml_lite.client import pushing; "
-    small += "push._PAGE = 10; pushing._URL_CHARACTERS = 50; from chachaml_lite.cli import main; main()"
-    assert command._PAGE == 1000
+    small = "import sys; from chachaml_lite.commands import run_names; from chachaml_lite.client import pushing; "
+    small += "run_names._PAGE_RUNS = 10; pushing._URL_CHARACTERS = 50; from chachaml_lite.cli import main; main()"
+    assert run_names._PAGE_RUNS == 1000
     for kind in ("imported", "unchanged"):
         done = subprocess.run(
             [sys.executable, "-c", small, "push", server.url, "--data", str(tmp_path / "many"), "--json"],

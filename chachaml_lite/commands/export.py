@@ -17,16 +17,13 @@ from ..client.asking import Client, NoAnswer, path_of
 from ..web.printable import harmless_json, printable
 from .child import die_of
 from .completion import experiments, run_ids
-from .printing import print_json, print_text
+from .printing import has_progress, print_json, print_text
 from .run import say
-from .run_names import run_id_of
+from .run_names import found_runs, run_id_of
 from .targets import FAILED, NO_ANSWER, USAGE, Target, stop, target_options
 
 if TYPE_CHECKING:
     from ..export.transfer import Outcome
-
-#: As many runs as one answer has.
-_PAGE_RUNS = 1000
 
 
 @click.command(
@@ -112,15 +109,8 @@ def _named(client: Client, words: Sequence[str]) -> list[dict[str, Any]]:
 
 def _found(client: Client, experiment: str | None, q: str | None) -> list[dict[str, Any]]:
     """The runs that are found, parents before their children, otherwise as they were started."""
-    # From the oldest on: a run that is started meanwhile is behind all pages, and shifts none.
-    query = [("order_by", "start_time"), ("limit", str(_PAGE_RUNS))]
-    query += [(name, text) for name, text in (("experiment", experiment), ("q", q)) if text is not None]
-    found: list[dict[str, Any]] = []
-    while True:
-        page = client.get("/api/runs", [*query, ("offset", str(len(found)))])
-        found += [{key: run[key] for key in ("id", "experiment", "parent_run_id")} for run in page]
-        if len(page) < _PAGE_RUNS:
-            return _parents_first(found)
+    wanted = ("id", "experiment", "parent_run_id")  # of ten thousand runs no more
+    return _parents_first([{key: run[key] for key in wanted} for run in found_runs(client, experiment, q)])
 
 
 def _parents_first(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -159,7 +149,7 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _progress(count: int) -> Iterator[tuple[Callable[[Outcome], Any], Callable[[str], Any]]]:
     """A bar on stderr, where that is a terminal: what goes on when a run is done, and what shows how far it is."""
-    if not sys.stderr.isatty():
+    if not has_progress():
         yield lambda outcome: None, lambda text: None
         return
     with click.progressbar(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import click
@@ -15,11 +14,8 @@ from .completion import experiments, run_ids
 from .moved import Moved
 from .options import option
 from .printing import has_progress, progress
-from .run_names import run_id_of
+from .run_names import found_runs, run_id_of
 from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, die_at_interrupt, stop, target_options
-
-#: As many runs as one answer has.
-_PAGE = 1000
 
 
 @click.command(
@@ -72,7 +68,7 @@ def push(
         if runs:
             ids = list(dict.fromkeys(run_id_of(source, run) for run in runs))
         else:
-            ids = list(dict.fromkeys(_listed(source, experiment, query)))
+            ids = list(dict.fromkeys(str(run["id"]) for run in found_runs(source, experiment, query)))
         moved = Moved("id")
         try:
             _push(source, there, ids, moved, overwrite=overwrite, named=bool(runs))
@@ -82,18 +78,6 @@ def push(
             is_theirs = isinstance(fault, NoAnswer) or fault.status >= 500
             stop(f"{fault}; {done}", NO_ANSWER if is_theirs else USAGE)
     moved.end(as_json=as_json)
-
-
-def _listed(source: Client, experiment: str | None, query: str | None) -> Iterator[str]:
-    """The ids of the runs that are wanted, oldest first: those that are started meanwhile come behind."""
-    wanted = {"experiment": experiment, "q": query, "order_by": "start_time", "limit": str(_PAGE)}
-    pairs = [(name, value) for name, value in wanted.items() if value is not None]
-    offset = 0
-    while page := source.get("/api/runs", [*pairs, ("offset", str(offset))]):
-        yield from (str(run["id"]) for run in page)
-        offset += len(page)
-        if len(page) < _PAGE:
-            break
 
 
 def _push(source: Client, there: Client, ids: list[str], moved: Moved, *, overwrite: bool, named: bool) -> None:

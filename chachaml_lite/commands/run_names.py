@@ -1,11 +1,15 @@
-"""How a command line names a run: by its id, or as a check's baseline is named (the contract, section 3)."""
+"""How a command line names runs: one by id, or as a check names its baseline (contract, section 3); or many at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..client.asking import Client, path_of
 from .targets import USAGE, stop
+
+#: As many runs as one answer has.
+_PAGE_RUNS = 1000
 
 
 def run_id_of(client: Client, word: str) -> str:
@@ -27,3 +31,19 @@ def run_id_of(client: Client, word: str) -> str:
             stop(f"the model {name!r} has no version in production", USAGE)
         return str(holders[0])
     return word
+
+
+def found_runs(client: Client, experiment: str | None, query: str | None) -> Iterator[dict[str, Any]]:
+    """All runs, or those of an experiment, or that a query finds, as GET /api/runs has them; oldest first.
+
+    So those that are started meanwhile come behind, and shift none of the pages. Raises Refused, NoAnswer.
+    """
+    wanted = {"experiment": experiment, "q": query, "order_by": "start_time", "limit": str(_PAGE_RUNS)}
+    pairs = [(name, value) for name, value in wanted.items() if value is not None]
+    offset = 0
+    while True:
+        page: list[dict[str, Any]] = client.get("/api/runs", [*pairs, ("offset", str(offset))])
+        yield from page
+        offset += len(page)
+        if len(page) < _PAGE_RUNS:
+            return
