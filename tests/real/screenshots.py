@@ -12,7 +12,7 @@ from servers import running
 from training import train
 
 FOLDER = Path(__file__).resolve().parents[2] / ".github" / "screenshots"
-SIZE = (1180, 760)
+SIZE = (1280, 720)
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("one layer of 8", {"hidden_layer_sizes": [8]}),
     ("slow", {"learning_rate_init": 0.001}),
