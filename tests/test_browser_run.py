@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 from servers import Running
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -179,6 +179,68 @@ def test_artifacts_are_looked_at_from_the_run(viewer: Viewer, server: Running, r
     with page.expect_download() as coming:
         page.get_by_role("link", name="Zip").click()
     assert coming.value.suggested_filename == f"{run_id}.zip"
+
+
+def test_charts_keep_up_while_their_axes_change_and_new_metrics_come(
+    viewer: Viewer, server: Running, run_id: str
+) -> None:
+    page = opened(viewer, server, run_id)
+    page.evaluate("window.loadedOnce = true")
+    chart = page.locator("svg.chart").first
+    chart.focus()
+    page.keyboard.press("End")
+    expect(page.locator(".tip")).to_contain_text("step 19")
+    for last in (60, 130, 700):
+        post(server, run_id, "metrics", [{"loss": last / step, "step": step} for step in range(last - 30, last)])
+        expect(page.locator("#metrics")).to_contain_text(f"step {last - 1}")
+        expect(chart.locator("g.series path.line")).to_have_attribute("d", re.compile("^M"))
+        expect(chart.locator("text.label", has_text="step")).to_have_count(1)
+        assert chart.locator("text.label").count() > 6, "the ticks of both axes are there"
+    expect(chart).to_be_focused()
+    expect(page.locator(".tip")).to_contain_text("step 19")  # where the keyboard has put it
+    post(server, run_id, "metrics", [{"f1": step / 10, "step": step} for step in range(5)])
+    expect(page.locator("#charts figure")).to_have_count(2)
+    expect(page.locator("#charts figure").last.locator("g.series")).to_have_count(1)
+    assert page.evaluate("window.loadedOnce")
+
+
+def test_the_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = opened(viewer, server, run_id)
+    page.get_by_text("End …").click()
+    page.get_by_label("Why it failed, if it did").fill("it blew up")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("failed")
+    assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "it blew up")
+
+
+def test_a_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
+    viewer: Viewer, server: Running, run_id: str
+) -> None:
+    page = opened(viewer, server, run_id)
+    page.get_by_text("Edit the note").click()
+    area = page.get_by_label("Note, in Markdown")
+    area.fill("half a sentence")
+    page.get_by_text("Tags …").click()
+    page.get_by_label("Key", exact=True).fill("gpu")
+    page.get_by_label("Value", exact=True).fill("a100")
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator(".run-tags")).to_contain_text("gpu: a100")
+    expect(area).to_have_value("half a sentence")
+    expect(page.get_by_label("Key", exact=True)).not_to_be_visible()
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.once("dialog", stay)
+    page.get_by_role("link", name="Experiments").click()
+    expect(area).to_have_value("half a sentence")
+    assert asked == ["beforeunload"]
+    post(server, run_id, "note", {"note": "of somebody else"})
+    expect(page.get_by_text("The note was changed meanwhile")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#note .rendered")).to_have_text("half a sentence")
 
 
 def test_a_hidden_tab_asks_nothing_until_it_is_seen_again(viewer: Viewer, server: Running, run_id: str) -> None:

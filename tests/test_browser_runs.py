@@ -120,6 +120,56 @@ def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, serve
     expect(page.locator("table.runs tbody tr").last).to_contain_text("seen: true")
 
 
+def test_the_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server: Running, log: Logger) -> None:
+    for number in range(4):
+        log.run(f"run {number}")
+    page = viewer.open(f"{server.url}/runs?limit=4")
+    expect_names(page, "run 3", "run 2", "run 1", "run 0")
+    page.get_by_label("Choose run 0").check()
+    page.keyboard.press("Tab")
+    for _ in range(2):
+        page.keyboard.press("j")
+    last = log.run("run 4")
+    expect_names(page, "run 4", "run 3", "run 2", "run 1", "run 0")  # the last one only for it is ticked
+    expect(page.get_by_label("Choose run 0")).to_be_checked()
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.get_by_label("Choose run 1")).to_be_checked()
+    page.keyboard.press("c")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare 2 runs")
+    log(f"runs/{last}/end")
+
+
+def test_the_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, server: Running, log: Logger) -> None:
+    run_id = log.run("one", {"bbb": 1, "ddd": 2})
+    page = viewer.open(f"{server.url}/runs")
+    page.get_by_text("Columns").click()
+    page.get_by_role("checkbox", name="ddd").uncheck()
+    log(f"runs/{run_id}/metrics", {"aaa": 3})
+    expect(page.locator("table.runs thead")).to_contain_text("aaa")
+    expect(page.get_by_role("checkbox", name="bbb")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="ddd")).not_to_be_checked()
+    page.get_by_role("button", name="Show these").click()
+    page.wait_for_url("**columns=**")
+    assert "metrics.bbb" in query(page)["columns"] and "metrics.ddd" not in query(page)["columns"]
+
+
+def test_too_few_or_too_many_runs_to_compare_are_told_before_the_page_is_left(
+    viewer: Viewer, server: Running, log: Logger
+) -> None:
+    for number in range(21):
+        log.run(f"run {number}")
+    page = viewer.open(f"{server.url}/runs?status=running")
+    page.get_by_label("Choose run 7").check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("alert")).to_have_text("tick 2 to 20 runs; 1 is ticked")
+    for box in page.locator("input[name=ids]").all():
+        box.check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("alert")).to_have_text("tick 2 to 20 runs; 21 are ticked")
+    expect(page).to_have_url(f"{server.url}/runs?status=running")
+
+
 def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, server: Running, log: Logger) -> None:
     three(log)
     page = viewer.open(f"{server.url}/runs")

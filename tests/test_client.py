@@ -88,7 +88,7 @@ def test_an_error_carries_what_the_api_said(asked: Client) -> None:
     with pytest.raises(Refused) as none:
         asked.get("/api/runs/nosuch")
     assert (none.value.status, none.value.error) == (404, "no such run")
-    assert "no run has this id" in none.value.detail
+    assert "no run has the id" in none.value.detail
     with pytest.raises(Refused) as bad:
         asked.get("/api/runs", [("limitt", "1")])
     assert bad.value.status == 400

@@ -112,7 +112,7 @@ def test_what_can_t_be_shown_says_so(shared_client: FlaskClient, run_id: str) ->
     assert "It is empty." in shared_client.get(stored(shared_client, run_id, "empty.txt", b"")).text
     for path, status, said in (
         (f"{base}/none", 404, "the run has no artifact"),
-        ("/runs/none/artifacts/a", 404, "no run has this id"),
+        ("/runs/none/artifacts/a", 404, "no run has the id"),
         (f"{base}/empty.txt?part=middle", 400, "part must be start or end"),
         (f"{base}/empty.txt?x=1", 400, "unknown query parameter"),
         (f"{base}/../../etc/passwd", 404, ""),

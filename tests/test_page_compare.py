@@ -145,7 +145,7 @@ def test_the_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskCli
         ("", 400, "2 to 20 runs, and ids names 0: tick the boxes"),
         ("?ids=run-0", 400, "names 1"),
         ("?ids=" + ",".join(f"r{number}" for number in range(21)), 400, "names 21"),
-        ("?ids=run-0,nobody", 404, "no run has this id"),
+        ("?ids=run-0,nobody", 404, "no run has the id"),
         ("?ids=run-0,run-1&smoothing=2", 400, "smoothing"),
         ("?ids=run-0,run-1&x=no", 400, "x is one of"),
         ("?ids=run-0,run-1&sort=x", 400, "unknown query parameter"),
@@ -190,6 +190,22 @@ def test_more_rows_than_a_page_takes_are_counted(client: FlaskClient, log_run: L
     assert page.rows["p499"] == ["499", "500"]
     assert "p500" not in page.rows
     assert page.rows["100 more"] == ["all of them as JSON"]
+
+
+def test_a_page_of_many_runs_and_metrics_stays_small(client: FlaskClient, log_run: LogRun) -> None:
+    points = [{f"m{number}": step * number for number in range(60)} | {"step": step} for step in range(100)]
+    ids = [log_run(metrics=points, name=f"run {number}") for number in range(20)]
+    text = client.get(f"/compare?ids={','.join(ids)}").text
+    assert text.count("<figure") == 8
+    assert "52 more charts" in text
+    assert len(text) < 500_000
+    assert client.get(f"/compare?ids={','.join(ids[:2])}").text.count("<figure") == 60
+
+
+def test_a_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(metrics={"loss": loss}) for loss in (0.5, 0.5001, 0.6)]
+    text = client.get(f"/compare?ids={','.join(ids)}").text
+    assert "+0.0001<" in text and "+0.1 (+20.0 %)" in text
 
 
 def test_a_page_is_made_anew_when_one_of_its_runs_changed(client: FlaskClient, three: list[str]) -> None:

@@ -34,7 +34,7 @@ def test_the_header_has_who_when_and_where_it_belongs(client: FlaskClient, log_r
         name="try 1", experiment="other", created_by="ci", parent_run_id=parent, tags={"a": "b"}, end="failed"
     )
     html = page_of(client, run_id)
-    assert re.search(r"<h1>try 1 .*failed", html)
+    assert re.search(r"<h1><bdi>try 1</bdi> .*failed", html)
     assert f'<a href="/runs/{parent}" title="{parent}">sweep</a>' in html
     assert f'href="/runs/{before}"' in html and "← older" in html and "newer →" not in html
     assert f"/compare?ids={run_id},{before}" in html

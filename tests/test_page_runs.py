@@ -398,6 +398,17 @@ def order_of(link: str) -> str | None:
     return parse_order(text)[0].name if text.startswith("metrics.") else None
 
 
+def test_a_server_that_only_reads_says_so_and_offers_no_write(make_app: Callable[..., Any]) -> None:
+    log_run = run_logger(make_app().test_client())
+    ids = [log_run(name=name) for name in ("one", "two")]
+    client = make_app(read_only=True).test_client()
+    for path in ("/runs", f"/runs?ids={','.join(ids)}", "/experiments/iris"):
+        page = client.get(path).text
+        assert "read-only</span>" in page, path
+        assert "Tag or delete" not in page and "/forms" not in page, path
+    assert "Compare" in client.get("/runs").text
+
+
 def test_without_runs_there_is_what_to_paste(make_app: Callable[..., Any]) -> None:
     client = make_app().test_client()
     shown = Shown(client, "/runs")

@@ -16,6 +16,7 @@ from chachaml_lite.tracking.series import Series
 from chachaml_lite.tracking.summary import Number
 from chachaml_lite.web import charts
 from chachaml_lite.web.charts import Chart, Dot, Line, Style, line_chart, scatter_chart, sparkline
+from chachaml_lite.web.charts.lines import digits_of
 from chachaml_lite.web.charts.scales import Scale, roomy, whole
 from chachaml_lite.web.charts.svg import STANDALONE_COLORS
 from chachaml_lite.web.charts.ticks import Ticks, number_ticks
@@ -409,3 +410,22 @@ def test_lines_are_told_apart_also_by_the_colour_blind(vision: tuple[tuple[float
         apart = [math.dist(one, other) for at, one in enumerate(there) for other in there[:at]]
         assert min(apart) >= 9
         assert min(math.dist(one, other) for at, one in enumerate(there[:4]) for other in there[:at]) >= 14
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "digits"),
+    [(0, 1, 5), (-1, 1, 5), (0, 1e300, 5), (999_999, 1_000_001, 11), (1e6, 1e6 + 2e-4, 15), (1, 1, 5), (0, 0, 5)],
+)
+def test_as_many_digits_are_told_as_tell_the_values_of_an_axis_apart(low: float, high: float, digits: int) -> None:
+    assert digits_of(low, high) == digits
+
+
+def test_the_values_at_the_pointer_are_those_that_were_logged() -> None:
+    logged: list[Number] = [1_000_000 + step * 1e-6 for step in range(20)]
+    assert values_told(logged) == pytest.approx(logged, abs=1e-9)
+    assert values_told([0.0, 1_238_567.0]) == [0, 1_238_567]
+
+
+def values_told(logged: list[Number]) -> list[float]:
+    (series,) = Drawing(chart_of(series_of(logged)).svg).root.iter("g")
+    return [float(text) for text in series.attrib["data-values"].split()]

@@ -269,12 +269,20 @@ def test_a_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
     assert TOKEN not in cookie
-    assert client.get("/runs", headers=browser).status_code == 200
+    page = client.get("/runs", headers=browser)
+    assert page.status_code == 200 and 'action="/logout"' in page.text
     assert client.get("/api/runs").status_code == 200
 
     out = client.post("/logout")
     assert (out.status_code, out.headers["Location"]) == (303, "/login")
     assert client.get("/api/runs").status_code == 401
+
+
+def test_without_a_token_there_is_nothing_to_log_in_to(make_app: MakeApp) -> None:
+    client = make_app().test_client()
+    answer = client.get("/login?next=/runs%3Fexperiment=iris")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/runs?experiment=iris")
+    assert "/logout" not in client.get("/runs").text
 
 
 def test_a_cookie_of_another_token_is_refused(make_app: MakeApp) -> None:

@@ -13,6 +13,7 @@ from ..store.store import Store
 from .catalog import Catalog
 from .clock import Clock
 from .descriptions import Descriptions
+from .names import shown
 from .records import META
 from .registry import Registry
 from .run import ALL_PARTS, Run
@@ -45,7 +46,7 @@ class Tracker:
                 "run",
                 "the run's meta.json is damaged; the server's log says how"
                 if self.catalog.known(run_id)
-                else "no run has this id; use the id that POST /api/w/runs answered",
+                else f"no run has the id {shown(run_id)}; use one that POST /api/w/runs answered",
             )
         return run
 

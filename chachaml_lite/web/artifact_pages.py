@@ -60,7 +60,6 @@ def artifact_page(run_id: str, name: str) -> Response:
         path=path,
         back=request.full_path.rstrip("?"),
         api=f"/api/runs/{run_id}/artifacts",
-        read_only=services().read_only,
         **for_commands(),
     )
     return Response(page, mimetype="text/html")

@@ -14,7 +14,7 @@ from ..tracking.compare import MAX_RUNS
 from ..tracking.records import META
 from . import chart_views, figures
 from .charts import Line, Style
-from .charts.lines import x_in_words
+from .charts.lines import digits_of, x_in_words
 from .context import tracker
 from .figures import Figure, Seen
 from .queries import Query
@@ -102,6 +102,7 @@ def _page(
         "whole": figure.page if style.start is style.stop is None else _whole(figure, style, fields),
         "labels": [line.label for line in table],
         "rows": _rows(table, style.x),
+        "digits": _digits(table),
         "api": figure.json,
     }
     return Response(render_template("chart.html", **context), mimetype="text/html")
@@ -109,6 +110,12 @@ def _page(
 
 def _whole(figure: Figure, style: Style, fields: list[tuple[str, str]]) -> str:
     return chart_views.url(figure.page.partition("?")[0], replace(style, start=None, stop=None), fields)
+
+
+def _digits(lines: Sequence[Line]) -> int:
+    """How many digits tell the values of the table apart."""
+    values = [y for line in lines for y in line.curve.ys if math.isfinite(y)]
+    return digits_of(min(values), max(values)) if values else 5
 
 
 def _rows(lines: Sequence[Line], axis: str) -> list[tuple[str, list[float | str | None]]]:

@@ -97,6 +97,9 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
     )
 
 
+#: Less would be shown as 0.0 %.
+_LEAST_PERCENT = 0.05
+
 #: In the place of a value that a run hasn't; null is one that it may have.
 _MISSING: Any = object()
 
@@ -150,7 +153,7 @@ def _shown_difference(apart: tuple[float, float | None], less: bool) -> tuple[st
     if not absolute:
         return "±0", ""
     text = f"{absolute:+.4g}"
-    if percent is not None:
+    if percent is not None and abs(percent) >= _LEAST_PERCENT:
         text += f" ({percent:+.1f} %)" if abs(percent) < 10_000 else f" ({percent:+.2g} %)"
     return text, "better" if (absolute < 0) == less else "worse"
 

@@ -15,7 +15,7 @@ from ..tracking.query import BadQuery
 from ..tracking.records import STATUSES
 from . import run_tables
 from .api_experiments import direction_of, metric_of
-from .context import for_commands, services, tracker
+from .context import for_commands, tracker
 from .note_html import Place, note_html
 from .paging import Paging
 from .queries import Query
@@ -77,7 +77,6 @@ def experiment_page(name: str) -> Response:
         statuses=STATUSES,
         sizes=PAGE_SIZES,
         runs_order=None if metric is None else _ordered_by(view, experiment["best"]),
-        read_only=services().read_only,
         api=f"/api{path}" + (f"?{urlencode(view.more)}" if view.more else ""),
         to=f"POST /api/w{path}",
         **for_commands(),

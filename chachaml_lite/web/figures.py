@@ -3,8 +3,8 @@
 For a page's view: `run_figures(tracker, run_id, keys, style)` or `compared_figures(tracker, runs, keys, style)`, with
 `style` from `chart_views.style_of(query)` and `chart_views.OF_PAGES` among the parameters that the page takes. In its
 template `{% import "_charts.html" as charts %}` and `{{ charts.section(figures, style, fields) }}` (`fields`: names and
-values that the page's own URL has, as in [("ids", "a,b")]), outside of other elements [data-live], for the charts are
-one; and in its block of scripts `<script type="module" src="{{ static('charts.js') }}"></script>`.
+values that the page's own URL has, as in [("ids", "a,b")]); and in its block of scripts
+`<script type="module" src="{{ static('charts.js') }}"></script>`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from .printable import cut
 MAX_CHARTS = 60
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 2400, 80
+#: Lines of all charts of a comparison, about: each has its points. Further charts are named, but these there are.
+_MOST_PAGE_LINES, _FEWEST_CHARTS = 160, 6
 #: Lines of one chart, and points of all of them together, about.
 _MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
@@ -56,7 +58,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """The charts of a page, and the names and pages of those beyond `MAX_CHARTS`."""
+    """The charts of a page, and the names and pages of those that there are beside them."""
 
     shown: list[Figure]
     more: list[tuple[str, str]]
@@ -103,14 +105,15 @@ def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style
 
 def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figures:
     """A chart a metric, a line a run, each run in the colour of its place. Raises NotFound."""
-    shown = keys[:MAX_CHARTS]
+    most = max(_FEWEST_CHARTS, min(MAX_CHARTS, _MOST_PAGE_LINES // max(1, len(runs))))
+    shown = keys[:most]
     view = view_of(style, _buckets(len(shown) * len(runs)))
     curves = [metrics.get_curves(tracker, run.id, shown, view) for run in runs]
     figures = []
     for key in shown:
         lines = _lines_of_runs(runs, curves, [key])
         figures.append(_figure("/compare", key, lines, style, _of_runs(runs, [key])))
-    more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[MAX_CHARTS:]]
+    more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[most:]]
     return Figures(figures, more)
 
 

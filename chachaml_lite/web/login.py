@@ -24,9 +24,12 @@ def local_path(path: str) -> str:
 
 
 @login.get("/login")
-def form() -> str:
-    """The page that asks for the token."""
-    return render_template("login.html", next=local_path(request.args.get("next", "/runs")), wrong=False)
+def form() -> Response:
+    """The page that asks for the token; where none is needed, the way on."""
+    wanted = local_path(request.args.get("next", "/runs"))
+    if services().token is None:
+        return Response(status=303, headers={"Location": wanted})
+    return Response(render_template("login.html", next=wanted, wrong=False), mimetype="text/html")
 
 
 @login.post("/login")

@@ -12,7 +12,7 @@ from ..errors import InvalidInput
 from ..tracking import models
 from ..tracking.records import META
 from ..tracking.registry import STAGES, Model, Version
-from .context import for_commands, services, tracker
+from .context import for_commands, tracker
 from .paging import Paging
 from .queries import Query
 
@@ -56,7 +56,6 @@ def model_page(name: str) -> Response:
         earlier=max(0, len(history) - _MOST_EVENTS),
         choices=[version.version for version in versions[:_MOST_CHOICES]],
         download=_download(model, path),
-        read_only=services().read_only,
         **for_commands(),
     )
     return Response(page, mimetype="text/html")

@@ -9,6 +9,8 @@ from flask import Blueprint, Flask, request
 from . import artifact_pages, comparison_pages, experiment_pages, model_pages, run_page, run_pages
 from .application import ETAG
 from .charts import series_class
+from .comparison_views import MAX_RUNS
+from .context import services
 from .shown import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 
 pages = Blueprint("pages", __name__)
@@ -22,13 +24,19 @@ def install(app: Flask) -> None:
     )
     app.jinja_env.filters.update(series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address)
-    app.jinja_env.globals.update(static=lambda name: f"/static/{name}")
+    app.jinja_env.globals.update(static=lambda name: f"/static/{name}", most_compared=MAX_RUNS)
     app.context_processor(_of_every_page)
 
 
 def _of_every_page() -> dict[str, Any]:
-    """What the base of all pages needs: the path that is shown, and the ETag that its script asks again with."""
-    return {"here": request.path, "etag": request.environ.get(ETAG)}
+    """What all pages need: the path that is shown, the ETag that a script asks again with, and what may be done."""
+    given = services()
+    return {
+        "here": request.path,
+        "etag": request.environ.get(ETAG),
+        "read_only": given.read_only,
+        "has_token": given.token is not None,
+    }
 
 
 pages.add_url_rule("/runs", view_func=run_pages.run_list)

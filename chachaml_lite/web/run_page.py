@@ -15,7 +15,7 @@ from ..tracking import runs
 from ..tracking.records import META
 from ..tracking.summary import SeriesSummary, spelled
 from . import chart_views, figures
-from .context import for_commands, services, tracker
+from .context import for_commands, tracker
 from .note_html import Place, note_html
 from .queries import Query
 from .shown import shown_duration, shown_number
@@ -103,7 +103,6 @@ def run_page(run_id: str) -> Response:
         back=request.full_path.rstrip("?"),
         api=f"/api/runs/{run_id}",
         more=lambda name: chart_views.url(f"/runs/{run_id}", style, [("all", each) for each in [*asked, name]]),
-        read_only=services().read_only,
         **for_commands(),
     )
     return Response(page, mimetype="text/html")

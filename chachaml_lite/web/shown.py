@@ -11,10 +11,10 @@ from .. import strict_json
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
 
 
-def shown_number(value: Any) -> str:
-    """A value as a table shows it: a float with five significant digits, anything else in full, as JSON."""
+def shown_number(value: Any, digits: int = 5) -> str:
+    """A value as a table shows it: a float with five significant digits, or so many; anything else in full, as JSON."""
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return f"{value:.{digits}g}"
     return value if isinstance(value, str) else strict_json.dumps(value)
 
 

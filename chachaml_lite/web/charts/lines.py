@@ -20,6 +20,8 @@ from .times import calendar_ticks, duration, duration_ticks, moment
 
 #: Lines of so few points get a dot at each.
 _FEW = 15
+#: Whole numbers below are told in full.
+_WHOLE = 1e12
 #: Units between two markers of the same kind at least.
 _MARKERS_APART = 4
 
@@ -80,7 +82,7 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     data = (
         f' data-axis="{style.x}" data-plot="{plot}"'
         f' data-x="{x_scale.low} {x_scale.high}" data-y="{float(y_scale.low)!r} {float(y_scale.high)!r}"'
-        f' data-log="{"x" * style.log_x}{"y" * style.log_y}"'
+        f' data-log="{"x" * style.log_x}{"y" * style.log_y}" data-digits="{digits_of(y_scale.low, y_scale.high)}"'
     )
     body = top + frame.axes(look) + "".join(drawn)
     summary = _summary(lines, style)
@@ -131,6 +133,7 @@ class _Drawing:
 
     def __init__(self, line: Line, frame: Frame, look: Look, style: Style) -> None:
         self._line, self._frame, self._look, self._style = line, frame, look, style
+        self._digits = digits_of(frame.y.scale.low, frame.y.scale.high)
 
     def whole(self) -> str:
         curve, look = self._line.curve, self._look
@@ -192,14 +195,17 @@ class _Drawing:
         return "".join(marks)
 
     def _data(self, smooth: list[float] | None) -> str:
-        """What the crosshair shows: the first x and the distances to the next ones, the values in five digits."""
+        """What the crosshair shows: the first x, the distances to the next ones, the values in the axis's digits."""
         if self._look.standalone:
             return ""
         xs = self._line.curve.xs
         distances = (str(x - before) for before, x in zip(xs, xs[1:], strict=False))
         told = f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
-        told += f' data-values="{" ".join(map(_short, self._line.curve.ys))}"'
-        return told if smooth is None else f'{told} data-smooth="{" ".join(map(_short, smooth))}"'
+        told += f' data-values="{self._told(self._line.curve.ys)}"'
+        return told if smooth is None else f'{told} data-smooth="{self._told(smooth)}"'
+
+    def _told(self, values: Sequence[float]) -> str:
+        return " ".join(_short(value, self._digits) for value in values)
 
 
 def _cross(x: float, frame: Frame) -> str:
@@ -218,8 +224,18 @@ _MARKS: dict[str, Callable[[float, Frame], str]] = {"nan": _cross, "inf": _trian
 _SPELLED = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 
 
-def _short(value: float) -> str:
-    text = f"{value:.5g}"
+def digits_of(low: float, high: float) -> int:
+    """How many significant digits tell the values of an axis apart, to a ten-thousandth of it: 5 to 17."""
+    size, extent = max(abs(low), abs(high)), float(high) - float(low)
+    if not (extent > 0 and math.isfinite(extent) and size > 0):
+        return 5
+    return max(5, min(17, math.ceil(math.log10(size / extent)) + 5))
+
+
+def _short(value: float, digits: int) -> str:
+    if abs(value) < _WHOLE and value == int(value):  # rounded, it would look exact
+        return str(int(value))
+    text = f"{value:.{digits}g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 

@@ -2,6 +2,7 @@
 
 const known = new WeakMap();
 const number = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
+const whole = new Intl.NumberFormat("en-US");
 
 /** The chart behind an svg element; read once, until `forget` says that the server changed it. */
 export function chartOf(svg) {
@@ -23,6 +24,7 @@ function read(svg) {
     y: svg.dataset.y.split(" ").map(Number),
     logX: svg.dataset.log.includes("x"),
     logY: svg.dataset.log.includes("y"),
+    digits: Math.max(6, Number(svg.dataset.digits)), // that tell its values apart
     lines: [...svg.querySelectorAll("g.series")].map(line),
   };
 }
@@ -77,10 +79,12 @@ export function nearest(xs, x) {
   return low > 0 && x - xs[low - 1] <= xs[low] - x ? low - 1 : xs.length ? low : -1;
 }
 
-export function shownValue(value) {
+export function shownValue(value, digits) {
   if (Number.isNaN(value)) return "not finite";
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(4).replace(/\.?0+e/, "e") : number.format(value);
+  if (Number.isInteger(value) && size < 1e12) return whole.format(value);
+  if (size < 1e-4 || size >= 1e7) return value.toExponential(digits - 2).replace(/\.?0+e/, "e");
+  return value.toLocaleString("en-US", { maximumSignificantDigits: digits });
 }
 
 export function shownX(axis, x) {

@@ -28,7 +28,8 @@ function keep(form) {
   const url = new URL(location.href);
   const chosen = new FormData(form);
   for (const name of ["x", "smoothing", "log_x", "log_y", "from", "to"]) {
-    const value = chosen.get(name);
+    let value = chosen.get(name);
+    if (["from", "to"].includes(name) && !/^-?\d+$/.test(value?.trim() ?? "")) value = ""; // half typed, it is no range
     if (value === null || value === "" || value === usual[name]) url.searchParams.delete(name);
     else url.searchParams.set(name, value);
   }

@@ -52,10 +52,10 @@ function row(chart, line, at, cross) {
   const name = document.createElement("span");
   name.textContent = line.label;
   const amount = document.createElement("strong");
-  amount.textContent = shownValue(value);
+  amount.textContent = shownValue(value, chart.digits);
   made.append(name, amount);
   const notes = [];
-  if (line.smooth) notes.push(`raw ${shownValue(line.values[place])}`);
+  if (line.smooth) notes.push(`raw ${shownValue(line.values[place], chart.digits)}`);
   if (line.xs[place] !== at) notes.push(`at ${shownX(chart.axis, line.xs[place])}`);
   if (notes.length) {
     const note = document.createElement("small");

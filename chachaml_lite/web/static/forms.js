@@ -1,5 +1,8 @@
 // Forms that write send the API's JSON themselves, and show what it said in place. Without this script the server does
 // the same from the form's fields (web/form_posts.py); the rules of names are the same.
+import { refresh } from "./live.js";
+import { isUnsaved, saved } from "./note.js";
+
 function read(form, submitter) {
   const sent = { ids: [], body: null, to: "", then: location.pathname };
   for (const [field, value] of new FormData(form, submitter)) {
@@ -25,6 +28,7 @@ async function send(method, path, body) {
   }
   const answer = await fetch(path, options);
   if (answer.ok) return;
+  if (answer.status === 401) throw new Error("you are logged out: log in in another tab, and send this again");
   const said = await answer.json().catch(() => ({ error: answer.statusText, detail: "" }));
   throw new Error(said.detail ? `${said.error}: ${said.detail}` : said.error);
 }
@@ -56,18 +60,40 @@ async function submit(form, { to, then, ids, body }) {
     complain(form, what + earlier);
     return;
   }
+  saved(form);
   const here = location.pathname + location.search;
-  if (then === here) location.reload();
-  else location.assign(then);
+  if (then !== here) {
+    location.assign(then);
+  } else if (isUnsaved()) {
+    // Loaded again, the page would lose what is being written elsewhere on it.
+    form.reset();
+    form.closest("details")?.removeAttribute("open");
+    await refresh();
+  } else {
+    location.reload();
+  }
+}
+
+/** Whether as many boxes are ticked as a button of a list takes; if not, it is said. */
+function suffices(form, { least, most }) {
+  const count = form.querySelectorAll("input[name=ids]:checked").length;
+  if (count >= Number(least) && !(most && count > Number(most))) return true;
+  const ticked = `${count} ${count === 1 ? "is" : "are"} ticked`;
+  complain(form, most ? `tick ${least} to ${most} runs; ${ticked}` : "tick the box of at least one run");
+  return false;
 }
 
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
+  form.querySelector(":scope > .refused")?.remove();
+  if (submitter?.dataset.least && !suffices(form, submitter.dataset)) {
+    event.preventDefault();
+    return;
+  }
   // A button may send its form elsewhere, by GET.
   const action = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
   if (action !== "/forms" || event.defaultPrevented) return;
   event.preventDefault();
-  form.querySelector(":scope > .refused")?.remove();
   const sent = read(form, submitter); // before the button is disabled, for then its value counts no more
   if (submitter) submitter.disabled = true;
   try {

@@ -12,7 +12,7 @@ function rows() {
 }
 
 function current() {
-  return document.querySelector("tr.current");
+  return document.querySelector("tr[data-view-current]"); // the live update leaves such an attribute alone
 }
 
 function move(by) {
@@ -20,8 +20,8 @@ function move(by) {
   if (!all.length) return;
   const at = all.indexOf(current());
   const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by))];
-  current()?.classList.remove("current");
-  next.classList.add("current");
+  current()?.removeAttribute("data-view-current");
+  next.setAttribute("data-view-current", "");
   next.scrollIntoView({ block: "nearest" });
   (next.querySelector("a") ?? next).focus({ preventScroll: true });
 }

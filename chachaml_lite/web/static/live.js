@@ -8,6 +8,7 @@ const connection = document.getElementById("connection");
 let etag = document.querySelector("meta[name=etag]")?.content;
 let delay = everyMs;
 let paused = false;
+let refused = "";
 
 /** Make `old` what `fresh` is, keeping what the viewer did: focus, ticked boxes, opened details, typed text. */
 export function morph(old, fresh) {
@@ -20,9 +21,14 @@ export function morph(old, fresh) {
     old.nodeValue = fresh.nodeValue;
     return old;
   }
-  if (old.hasAttribute("data-kept")) return old; // somebody is at work in it
+  if (old.hasAttribute("data-kept") || (old.open && old.hasAttribute("data-kept-open"))) {
+    // Somebody is at work in it.
+    old.dispatchEvent(new CustomEvent("live:kept", { bubbles: true, detail: fresh }));
+    return old;
+  }
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !["open", "checked"].includes(name) && !name.startsWith("data-view")) {
+    // A chart that can be reached by the keyboard would lose the focus with its tabindex.
+    if (!fresh.hasAttribute(name) && !["open", "checked", "tabindex"].includes(name) && !name.startsWith("data-view")) {
       old.removeAttribute(name);
     }
   }
@@ -39,7 +45,7 @@ function morphChildren(old, fresh) {
   const coming = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
   let at = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    while (at && at.id && !coming.has(at.id)) {
+    while (at && at.id && !coming.has(at.id) && !isTicked(at)) {
       const gone = at;
       at = at.nextSibling;
       gone.remove();
@@ -57,13 +63,19 @@ function morphChildren(old, fresh) {
   while (at) {
     const gone = at;
     at = at.nextSibling;
-    gone.remove();
+    if (!isTicked(gone)) gone.remove();
   }
+}
+
+/** Whether it is a row that the viewer has chosen: it stays, also when newer ones have pushed it off the page. */
+function isTicked(node) {
+  return node.nodeName === "TR" && node.querySelector("input[name=ids]:checked") !== null;
 }
 
 function take(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
-  const parts = [...fresh.querySelectorAll("[data-live]")];
+  // One within another comes with it: taken over twice, it would be held against what is left of it.
+  const parts = [...fresh.querySelectorAll("[data-live]")].filter((part) => !part.parentElement.closest("[data-live]"));
   if (!parts.length && document.querySelector("[data-live]")) {
     say("this page has changed; load it again");
     return;
@@ -83,7 +95,9 @@ function say(text) {
 /** Ask once; whether to go on asking. */
 async function ask() {
   const headers = etag ? { "If-None-Match": `"${etag}"` } : {};
-  const answer = await fetch(location.href, { headers, cache: "no-store" });
+  const asked = location.href;
+  const answer = await fetch(asked, { headers, cache: "no-store" });
+  if (location.href !== asked) return true; // it is of the page as it was before its form was changed
   if (answer.redirected || answer.status === 401) {
     say("logged out; load the page again");
     return false;
@@ -93,12 +107,22 @@ async function ask() {
     return false;
   }
   if (answer.ok) {
-    take(await answer.text());
+    const text = await answer.text();
+    if (location.href !== asked) return true;
+    take(text);
     etag = answer.headers.get("ETag")?.replace(/^W\//, "").replaceAll('"', "");
+    refused = "";
+  } else if (answer.status >= 400 && answer.status < 500) {
+    refused = "this page can't be shown as its address says; load it again";
   } else if (answer.status !== 304) {
     throw new Error(answer.statusText);
   }
   return true;
+}
+
+/** Take over at once what has changed, without loading the page again. */
+export async function refresh() {
+  await ask();
 }
 
 async function round() {
@@ -107,7 +131,7 @@ async function round() {
   let goOn = true;
   try {
     goOn = await ask();
-    if (goOn) say("");
+    if (goOn) say(refused);
     delay = everyMs;
   } catch {
     say("the server doesn't answer");
