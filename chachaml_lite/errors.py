@@ -87,9 +87,16 @@ class StorageBusy(StorageFault):
 
 
 class StoreUnusable(ChachamlError):
-    """The data folder can't be served at all (at start): not a folder, not ours to write, owned by a server."""
+    """The data folder can't be served at all (at start): not a folder, not ours to write, owned by a server.
+
+    `owner` is what is known of that server, "process 5903, http://localhost:8080"; None where no server is in the way.
+    """
 
     error = "store unusable"
+
+    def __init__(self, detail: str, owner: str | None = None) -> None:
+        super().__init__(detail)
+        self.owner = owner
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}

@@ -211,6 +211,7 @@ class Server:
 
     def _serve(self, ready_file: Path | None = None, announce: Callable[[], object] = lambda: None) -> None:
         try:
+            self._store.serves_at(self.url)
             announce()
             if ready_file is not None:
                 _announce(ready_file, self.url)

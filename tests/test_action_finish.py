@@ -96,6 +96,22 @@ def test_finishing_twice_is_finishing_once(started: Job) -> None:
     assert started.said("notice") == ["this job's run has been finished before; nothing was done again"]
 
 
+def test_checks_that_come_after_the_end_fail_the_job_for_nobody_can_be_asked(started: Job) -> None:
+    log_metrics(started, accuracy=0.5)
+    finish(started)
+    assert started.outputs("end")["passed"] == "true"
+    finish(started, checks="accuracy>=0.99")
+    assert started.steps[-1].outcome == "failure"
+    assert started.outputs("end")["passed"] == "false"
+    assert "these can't be asked any more" in started.said("error")[0]
+
+
+def test_a_comment_may_stand_behind_a_rule(started: Job) -> None:
+    log_metrics(started, **{"loss #2": 0.1, "accuracy": 0.95})
+    finish(started, checks="# the gate\naccuracy>=0.9 # of all\nloss #2<=0.2 #\n  #loss<0")
+    assert (started.outputs("end")["passed"], started.said("error")) == ("true", [])
+
+
 def test_another_run_than_the_action_s_may_be_finished(started: Job) -> None:
     other = post(started, "runs", json={"experiment": "iris", "id": "mine"})["id"]
     finish(started, **{"run-id": other, "job-status": "failure"})

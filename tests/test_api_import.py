@@ -453,8 +453,16 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("more bytes than told", lambda: speaks_of(2), "damaged|bytes"),
     ("gigabytes, as told", lambda: speaks_of(0xFFFFFFF0), "200 times"),
     ("a bomb", lambda: packed(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
+    ("a folder without a run", lambda: packed(run_files() | {"s/x": b""}), "'s' has no meta.json"),
+    ("folders by the thousand", lambda: deep(1000, 390), "folders are too many, or too deep"),
+    ("folders of a megabyte", lambda: deep(50, 390), "200 times"),
     ("entries that share their bytes", lambda: overlapping(20), "200 times|verlap"),
 ]
+
+
+def deep(count: int, depth: int) -> bytes:
+    """A run with so many empty files, each at the end of folders of its own."""
+    return packed(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
 
 
 @pytest.mark.parametrize(("make", "text"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])

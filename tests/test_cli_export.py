@@ -7,6 +7,7 @@ import math
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
 from chachaml_lite.commands import export as command
 from chachaml_lite.commands import run_names
+from chachaml_lite.export.mlflow_server import MlflowServer
 
 MAX_DOUBLE = 1.7976931348623157e308
 HOSTILE = "::error::\u202e[31m"
@@ -62,7 +64,7 @@ def exported(code: int, *arguments: str, **variables: str) -> list[dict[str, Any
     signal.signal(signal.SIGPIPE, before)
     assert (done.exit_code, done.stderr) == (code, ""), done.output
     shown = json.loads(done.stdout)
-    assert shown.keys() == {"tracking_uri", "runs"}
+    assert shown.keys() == {"ok", "tracking_uri", "runs"} and shown["ok"] == (code == 0)
     runs: list[dict[str, Any]] = shown["runs"]
     return runs
 
@@ -73,7 +75,7 @@ def results(runs: list[dict[str, Any]]) -> dict[str, str]:
 
 def kept(tags: dict[str, str]) -> dict[str, str]:
     """Tags without the export's account and MLflow's own words for what is asked for elsewhere."""
-    ours = ("chachaml.artifacts.", "chachaml.points", "mlflow.runName")
+    ours = ("chachaml.artifacts.", "chachaml.points", "chachaml.made", "mlflow.runName")
     return {key: value for key, value in tags.items() if not key.startswith(ours)}
 
 
@@ -486,6 +488,52 @@ def test_a_run_that_can_t_be_exported_is_named_and_the_others_go_on(
     assert done.stdout.endswith("5 runs: 3 failed, 1 deleted, 1 unchanged\n")
 
 
+def test_two_exports_at_the_same_moment_make_each_run_once(
+    log_run: LogRun, data: Path, export: Export, mlflow: Reader, experiment: str
+) -> None:
+    ids = [log_run(experiment=experiment, metrics={"loss": number}, end="completed") for number in range(4)]
+    words = ["export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), "-e", experiment]
+    both = [
+        subprocess.Popen([sys.executable, "-m", "chachaml_lite", *words], env=environment(), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for each in both:
+        each.communicate(timeout=PATIENCE_SECONDS)
+        assert each.returncode == 0
+    runs = mlflow.runs(experiment)
+    assert sorted(run.data.tags["chachaml.run_id"] for run in runs) == sorted(ids)
+    assert all(len(mlflow.client.get_metric_history(run.info.run_id, "loss")) == 1 for run in runs)
+    assert set(results(export("-e", experiment)).values()) == {"unchanged"}
+
+
+def test_a_run_that_another_export_has_just_made_is_taken_and_ours_is_not_kept(
+    log_run: LogRun, export: Export, mlflow: Reader, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = log_run(experiment=experiment, end="completed")
+    create = MlflowServer.create
+
+    def create_late(server: MlflowServer, *given: Any) -> Any:
+        create(server, given[0], given[1], given[2], {**given[3], "chachaml.made": "1"})  # the other one's
+        return create(server, *given)
+
+    monkeypatch.setattr(MlflowServer, "create", create_late)
+    export("-e", experiment)
+    (run,) = mlflow.runs(experiment)
+    assert (run.data.tags["chachaml.run_id"], run.data.tags["chachaml.made"]) == (run_id, "1")
+    assert run.info.status == "FINISHED"
+
+
+def test_damaged_runs_are_told_of_and_the_exit_code_is_1(
+    log_run: LogRun, data: Path, mlflow: Reader, experiment: str
+) -> None:
+    for name in ("good", "bad"):
+        log_run(experiment=experiment, id=name)
+    (data / "runs/bad/meta.json").write_text("{")
+    done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
+    assert "chachaml-lite: 1 run is damaged and left out; `chachaml-lite verify` names what is wrong" in done.stderr
+    assert "1 run: 1 exported" in done.stdout
+
+
 def test_an_older_copy_of_a_run_takes_nothing_back(
     log_run: LogRun, data: Path, export: Export, experiment: str
 ) -> None:
@@ -505,6 +553,7 @@ def test_an_older_copy_of_a_run_takes_nothing_back(
         ("export --to mlflow", "--tracking-uri"),
         ("export --to mlflow --tracking-uri sqlite:///x.db", "takes a server, as http://HOST:5000"),
         ("export --to mlflow --tracking-uri http://me:secret@x", "MLFLOW_TRACKING_USERNAME"),
+        ("export --to mlflow --tracking-uri http://x/?token=secret", "MLFLOW_TRACKING_USERNAME"),
         ("export --to mlflow --tracking-uri http://x -e iris a", "say one of them"),
         ("export --to mlflow --tracking-uri http://x nosuch", "no such run"),
         ("export --to mlflow --tracking-uri http://x -q metrics.", "q, character 1"),

@@ -53,7 +53,7 @@ def filled(home: Running) -> Running:
 def pushed(*arguments: str, code: int = 0, **variables: str) -> Any:
     """What a push says that it did, as JSON."""
     found = json.loads(cli("push", *arguments, "--json", code=code, env=variables).stdout)
-    assert found.keys() == {"ok", "imported", "updated", "unchanged", "failed", "bytes"}
+    assert found.keys() - {"damaged"} == {"ok", "imported", "updated", "unchanged", "failed", "bytes"}
     assert found["ok"] == (code == 0)
     return found
 
@@ -78,6 +78,15 @@ def test_from_a_job_s_server_to_a_laptop_and_on_to_a_team(filled: Running, serve
         assert runs_of(team, "geheim ö") == runs_of(filled)
         done = cli("push", team.url, "--data", str(server.data), "--to-token", "geheim ö")
         assert done.stdout == "0 imported, 0 updated, 3 unchanged; 0 bytes sent\n"
+
+
+def test_damaged_runs_are_told_of_where_all_are_meant(filled: Running, server: Running) -> None:
+    (filled.data / "runs/two/meta.json").write_text("{")
+    found = pushed(server.url, "--url", filled.url, code=1)
+    assert (found["imported"], found["damaged"]) == (["one", "three"], 1)
+    done = cli("push", server.url, "--url", filled.url, code=1)
+    assert "chachaml-lite: 1 run is damaged and left out; `chachaml-lite verify`" in done.stderr
+    assert "damaged" not in pushed(server.url, "one", "--url", filled.url)
 
 
 def test_the_runs_that_are_meant_are_pushed_and_no_others(filled: Running, server: Running) -> None:

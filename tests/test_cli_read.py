@@ -14,7 +14,7 @@ import pytest
 from commands import COMMAND, cli
 from servers import PATIENCE_SECONDS, Running, environment, running
 from snapshots import files_of
-from test_client import free_port
+from test_client import free_port, stranger
 
 from chachaml_lite.client.asking import OCTETS, path_of
 from chachaml_lite.client.http import HttpClient
@@ -245,3 +245,39 @@ def test_in_a_locale_without_unicode_text_is_spelled_out_and_json_stays_utf_8(se
     assert json.loads(cli("show", "u1", "--json", "--url", server.url, env=ascii_only).stdout)["name"] == "日本"
     latin = {"PYTHONIOENCODING": "latin-1"}
     assert "gr\\xf6\\xdfe" in cli("runs", "--url", server.url, env=latin).stdout  # the bytes, as this test shows them
+
+
+@pytest.mark.parametrize(
+    "word", ["a1/metrics", "a1/artifacts", "a1/download", "../runs", "", "latest:", "production:", "a1?format=md", "."]
+)
+def test_what_can_t_be_a_run_s_id_reaches_no_other_route(server: Running, word: str) -> None:
+    for command in (["show", word], ["check", word, "--rule", "a>1"], ["compare", "a1", word]):
+        done = cli(*command, "--url", server.url, code=2)
+        assert done.stdout == ""
+        assert "no run" in done.stderr or "lacks a name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"\x1b]0;PWNED\x07<html>hello</html>"),
+        ("text/plain", b"caf\xe9 \xff"),
+        ("application/json", b"{\xff}"),
+        ("application/json", b"\x1b]0;PWNED\x07<html>"),
+    ],
+)
+def test_an_answer_that_is_none_of_ours_is_3_and_nothing_of_it_is_printed(kind: str, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind.encode(), len(body))
+    for command in (["runs"], ["runs", "--json"], ["show", "a1"], ["compare", "a1", "a2"], ["report", "a1"]):
+        with stranger(head + body) as port:
+            done = cli(*command, "--url", f"http://127.0.0.1:{port}", code=3)
+        assert done.stdout == ""
+        assert "no chachaml-lite server" in done.stderr
+        assert "\x1b" not in done.stderr
+
+
+def test_text_of_a_stranger_does_not_act_on_a_terminal() -> None:
+    body = b"\x1b]0;PWNED\x07hello\nworld\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with stranger(head + body) as port:
+        assert cli("runs", "--url", f"http://127.0.0.1:{port}").stdout == "\\x1b]0;PWNED\\x07hello\nworld\n"

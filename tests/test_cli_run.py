@@ -419,7 +419,7 @@ def test_where_nothing_is_named_and_no_server_runs_it_writes_into_artifacts(tmp_
 
 def test_a_folder_that_another_server_owns_is_3_with_what_to_do(server: Running, tmp_path: Path) -> None:
     done = cli("run", "--data", str(server.data), "--", "touch", str(tmp_path / "started"), code=3)
-    assert re.search("another server owns this store .*--url", done.stderr)
+    assert re.search(rf"another server owns this store \(process \d+, {server.url}\): .*--url", done.stderr)
     assert not (tmp_path / "started").exists()
 
 

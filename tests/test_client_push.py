@@ -225,7 +225,18 @@ def test_overwrite_takes_tags_and_note_of_here(source: Client, target: Client) -
     log(source, "r", tags={"a": 2}, note={"note": "b"})
     log(target, "r", tags={"theirs": 1})
     assert push(source, target, overwrite=True)[0] == "updated"
-    assert everything(target) == everything(source)
+    assert target.get("/api/tags/r") == {"a": 2, "theirs": 1}
+    assert target.get("/api/runs/r")["note"] == "b"
+    assert push(source, target, overwrite=True) == ("unchanged", 0)
+
+
+def test_overwrite_takes_nothing_away_that_is_only_there(source: Client, target: Client) -> None:
+    log(source, "r", run={"tags": {"a": 1}})
+    push(source, target)
+    log(target, "r", tags={"a": 2, "theirs": 1}, note={"note": "of the team"})
+    assert push(source, target, overwrite=True)[0] == "updated"
+    assert target.get("/api/tags/r") == {"a": 1, "theirs": 1}
+    assert target.get("/api/runs/r")["note"] == "of the team"
 
 
 # -- in parts, and while it changes

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from api import Api, Refused
+
+# A metric's name may hold a #, as in "loss #2".
+_COMMENT = re.compile(r"(?:^\s*#|\s#(?=\s|$)).*")
 
 
 @dataclass(frozen=True)
@@ -20,9 +24,9 @@ class Outcome:
 
 
 def rules_in(text: str) -> list[str]:
-    """One rule a line; empty lines and those that begin with # are none."""
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    """One rule a line; what follows a # that stands by itself, or begins the line, is a comment."""
+    lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
+    return [line for line in lines if line]
 
 
 def evaluate(api: Api, run: str, rules: Iterable[str], baseline: str) -> list[Outcome]:

@@ -37,8 +37,16 @@ class Result:
 def main() -> int:
     rules = checks.rules_in(job.given("CHECKS"))
     if _finished_file().exists():
-        job.annotate("notice", "this job's run has been finished before; nothing was done again")
-        result = Result(**json.loads(_finished_file().read_text()))
+        result, asked = _before()
+        if rules and asked != _asked(rules):
+            job.annotate(
+                "error",
+                "this job's run has been finished before, with other checks; these can't be asked any more, for the "
+                "server has ended. Give them all to one use of .../finish",
+            )
+            result.passed = False
+        else:
+            job.annotate("notice", "this job's run has been finished before; nothing was done again")
     else:
         result = _finish(rules)
     job.set_output("passed", "true" if result.passed else "false")
@@ -71,8 +79,19 @@ def _finish(rules: list[str]) -> Result:
     finally:
         running.stop()
     _show(result.report)
-    _finished_file().write_text(json.dumps(vars(result)))
+    _finished_file().write_text(json.dumps({"result": vars(result), "asked": _asked(rules)}))
     return result
+
+
+def _asked(rules: list[str]) -> list[str]:
+    """What a use of this action is about: another one with the same has nothing to do."""
+    return [job.given("RUN_ID"), job.given("BASELINE"), *rules]
+
+
+def _before() -> tuple[Result, list[str]]:
+    """What the use before this one has found, and what it was asked."""
+    stored = json.loads(_finished_file().read_text())
+    return Result(**stored["result"]), stored["asked"]
 
 
 def _concluded(api: Api, rules: list[str]) -> Result:

@@ -83,7 +83,9 @@ def start(data: Path, port: str) -> Server:
             raise NotStarted(f"the server {how}; what it printed is in the step's log")
         time.sleep(_POLL_SECONDS)
     server = Server(process.pid, ready.read_text().strip(), str(data))
-    _state_file().write_text(json.dumps(asdict(server)))
+    prepared = _state_file().with_suffix(".new")
+    prepared.write_text(json.dumps(asdict(server)))
+    prepared.replace(_state_file())
     return server
 
 

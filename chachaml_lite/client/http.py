@@ -127,6 +127,8 @@ def _told(fault: Exception) -> str:
     """What is wrong, in few words; an OSError's own text may come without any."""
     if isinstance(fault, TimeoutError):
         return "it takes too long"
+    if isinstance(fault, http.client.RemoteDisconnected):
+        return "it broke off without an answer"
     if isinstance(fault, http.client.HTTPException):
         return "what answers speaks no HTTP" if isinstance(fault, http.client.BadStatusLine) else type(fault).__name__
     return (isinstance(fault, OSError) and fault.strerror) or type(fault).__name__

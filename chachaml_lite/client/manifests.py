@@ -71,8 +71,8 @@ class Lack:
         return files + sum(run.artifacts[name].size for name in self.artifacts)
 
 
-def lacking(run: Manifest, there: Manifest | None, *, overwrite: bool) -> Lack:
-    """What another store, in which the run is `there`, lacks of it; `overwrite`: also a tag and a note that differ.
+def lacking(run: Manifest, there: Manifest | None) -> Lack:
+    """What another store, in which the run is `there`, lacks of it.
 
     Of the points that are there only as many bytes are looked at as the run has here.
     """
@@ -86,7 +86,7 @@ def lacking(run: Manifest, there: Manifest | None, *, overwrite: bool) -> Lack:
         if held is None or not (_same_bytes(artifact, held) or artifact in were_there):
             (artifacts if held is None or held in were_here else disputed).append(name)
     return Lack(
-        not _has_meta(run.meta, there.meta, overwrite=overwrite),
+        not _has_meta(run.meta, there.meta),
         not _has_all(run.params, there.params),
         [path for path, file in run.files.items() if there.files.get(path) != file and (path, file.size) != _NO_POINTS],
         artifacts,
@@ -106,14 +106,14 @@ def _has_all(values: dict[str, Any], there: dict[str, Any]) -> bool:
     return all(key in there and same_json(value, there[key]) for key, value in values.items())
 
 
-def _has_meta(meta: dict[str, Any], there: dict[str, Any], *, overwrite: bool) -> bool:
+def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
     for key, value in meta.items():
         held = there.get(key)
         if key in _END and meta["status"] == "running":
             has = True
-        elif key == "tags" and not overwrite:
+        elif key == "tags":
             has = _has_all(value, held or {})
-        elif key == "note" and not overwrite:
+        elif key == "note":
             has = not value or value == held
         elif key == "datasets":
             has = all(each in (held or []) for each in value)

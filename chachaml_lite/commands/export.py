@@ -19,7 +19,7 @@ from .child import die_of
 from .completion import experiments, run_ids
 from .printing import has_progress, print_json, print_text
 from .run import say
-from .run_names import found_runs, run_id_of
+from .run_names import damaged_runs, found_runs, run_id_of, told_of_damaged
 from .targets import FAILED, NO_ANSWER, USAGE, Target, stop, target_options
 
 if TYPE_CHECKING:
@@ -73,13 +73,14 @@ def export(
         raise click.UsageError("RUN names runs, and -e and -q find some; say one of them")
     if not tracking_uri.startswith(("http://", "https://")):
         raise click.UsageError(f"--tracking-uri takes a server, as http://HOST:5000, and it is {tracking_uri!r}")
-    if "@" in tracking_uri:  # it would be shown wherever the URI is
+    if set("@?#") & set(tracking_uri):  # what is a secret there would be shown wherever the URI is
         raise click.UsageError(
-            "--tracking-uri takes no user; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            "--tracking-uri takes no user, ? or #; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     outcomes: list[Outcome] = []
     gone: NoAnswer | None = None
     with _interruptible(), target.opened() as client:
+        damaged = damaged_runs(client) if not runs and experiment is None and q is None else 0
         found = _named(client, runs) if runs else _found(client, experiment, q)
         try:
             server = MlflowServer(tracking_uri)
@@ -94,9 +95,11 @@ def export(
             if not outcomes:
                 stop(str(fault), NO_ANSWER)
             gone = fault
-    _print(tracking_uri, outcomes, as_json)
+    _print(tracking_uri, outcomes, damaged, as_json=as_json, is_cut_short=gone is not None)
     if gone is not None:
         stop(f"{gone}; {len(outcomes)} of {len(found)} runs are done, the same command goes on from there", NO_ANSWER)
+    if damaged:
+        stop(told_of_damaged(damaged), FAILED)
     if any(outcome.result == "failed" for outcome in outcomes):
         sys.exit(FAILED)
 
@@ -163,9 +166,10 @@ def _progress(count: int) -> Iterator[tuple[Callable[[Outcome], Any], Callable[[
         yield lambda outcome: bar.update(1, ""), show
 
 
-def _print(tracking_uri: str, outcomes: Sequence[Outcome], as_json: bool) -> None:
+def _print(tracking_uri: str, outcomes: Sequence[Outcome], damaged: int, *, as_json: bool, is_cut_short: bool) -> None:
     if as_json:
-        shown = {"tracking_uri": tracking_uri, "runs": [asdict(outcome) for outcome in outcomes]}
+        ok = not damaged and not any(outcome.result == "failed" for outcome in outcomes) and not is_cut_short
+        shown = {"ok": ok, "tracking_uri": tracking_uri, "runs": [asdict(outcome) for outcome in outcomes]}
         print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
         return
     lines = []

@@ -12,6 +12,7 @@ import click
 
 from ..client.asking import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
 from ..client.pushing import ZIP
+from ..web.printable import printable
 from .moved import KINDS, Moved
 from .targets import NO_ANSWER, USAGE, Target, die_at_interrupt, stop, target_options
 
@@ -25,7 +26,9 @@ class _Zip(click.Path):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if value != "-" and Path(value).is_dir():
             self.fail(
-                f"{value} is a folder; a run's folder is copied into runs/ of a store as it is", parameter, context
+                f"{printable(str(value))} is a folder; a run's folder is copied into runs/ of a store as it is",
+                parameter,
+                context,
             )
         return super().convert(value, parameter, context)
 
@@ -80,7 +83,7 @@ def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str
     try:
         opened: Any = click.open_file(file, "rb")
     except OSError as fault:
-        raise click.UsageError(f"{file} can't be read: {fault.strerror}") from fault
+        raise click.UsageError(f"{printable(file)} can't be read: {fault.strerror}") from fault
     with closing(opened):
         body: Any = _pieces(opened)
         length = opened.seek(0, io.SEEK_END) if opened.seekable() else None

@@ -9,6 +9,7 @@ import click
 
 from ..web.printable import harmless_json, printable
 from .printing import print_json, print_text
+from .run_names import told_of_damaged
 from .targets import FAILED
 
 #: What an import says that it has done with runs.
@@ -23,6 +24,8 @@ class Moved:
         self._what = what
         self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
         self.failed: list[dict[str, str]] = []
+        #: How many can't even be named; None where nobody wants to know.
+        self.damaged: int | None = None
         #: How many bytes of files were sent; None where nobody wants to know.
         self.bytes: int | None = None
 
@@ -38,7 +41,9 @@ class Moved:
     def show(self, *, as_json: bool, is_cut_short: bool = True) -> None:
         """Print it; what failed, to people, on stderr. `is_cut_short`: a line that says why follows."""
         if as_json:
-            shown = {"ok": not self.failed and not is_cut_short, **self.done, "failed": self.failed}
+            ok = not (self.failed or self.damaged or is_cut_short)
+            shown = {"ok": ok, **self.done, "failed": self.failed}
+            shown |= {} if self.damaged is None else {"damaged": self.damaged}
             shown |= {} if self.bytes is None else {"bytes": self.bytes}
             print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
             return
@@ -47,6 +52,8 @@ class Moved:
         for failure in self.failed:
             text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
             click.echo(f"chachaml-lite: {printable(text)}", err=True)
+        if self.damaged:
+            click.echo(f"chachaml-lite: {told_of_damaged(self.damaged)}", err=True)
         lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
         counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
         failed = [f"{len(self.failed)} failed"] if self.failed else []
@@ -57,7 +64,7 @@ class Moved:
     def end(self, *, as_json: bool) -> None:
         """Print it, and end the process with the exit code that it means."""
         self.show(as_json=as_json, is_cut_short=False)
-        if self.failed:
+        if self.failed or self.damaged:
             sys.exit(FAILED)
 
 

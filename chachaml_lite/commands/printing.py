@@ -10,7 +10,27 @@ from typing import Any
 
 import click
 
+from .. import strict_json
+from ..client.asking import Answer, NoAnswer
+from ..web.printable import harmless_json, printable
 from .targets import FAILED, stop
+
+
+def print_answer(answer: Answer) -> None:
+    """Print what a server has answered, JSON or text. Raises NoAnswer where it is neither: then it is none of ours."""
+    kind, content = answer.headers.get("content-type", ""), answer.content()
+    try:
+        if kind.startswith("application/json"):
+            strict_json.loads(content)
+            print_json(harmless_json(content.decode()).encode())
+            return
+        if kind.startswith(("text/plain", "text/markdown")):
+            # Of a server of ours every line is printable already; of another one it is made so.
+            print_text("\n".join(map(printable, content.decode().split("\n"))))
+            return
+    except (UnicodeDecodeError, strict_json.NotJson) as fault:
+        raise NoAnswer(f"what answers is no chachaml-lite server: {fault}") from fault
+    raise NoAnswer(f"what answers is no chachaml-lite server: it sends {kind or 'nothing that has a type'}")
 
 
 def print_json(content: bytes) -> None:

@@ -10,8 +10,8 @@ from ..client.asking import Client, Refused, path_of
 from ..web.markdown import code
 from ..web.printable import harmless_json, printable
 from .completion import run_ids_and_experiments
-from .printing import print_json, print_text
-from .run_names import run_id_of
+from .printing import print_answer, print_json, print_text
+from .run_names import names_a_run, run_id_of
 from .targets import USAGE, asking, stop
 
 #: As many runs as one answer has.
@@ -36,20 +36,19 @@ def report(client: Client, name: str, form: str) -> None:
     RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). Markdown is
     what GitHub draws in a job's summary. A name that is both a run's and an experiment's is the run's.
     """
+    if not names_a_run(name):
+        _print_experiment(client, name, form)
+        return
     asked = path_of("api", "runs", run_id_of(client, name))
     try:
-        content = client.ask("GET", asked, [("format", form)]).content()
+        print_answer(client.ask("GET", asked, [("format", form)]))
     except Refused as fault:
         if fault.status != 404:
             raise
-        content = _experiment(client, name, form)
-    if form == "json":
-        print_json(content)
-    else:
-        print_text(content.decode())
+        _print_experiment(client, name, form)
 
 
-def _experiment(client: Client, name: str, form: str) -> bytes:
+def _print_experiment(client: Client, name: str, form: str) -> None:
     """The report of an experiment. Ends the process where there is none of this name."""
     wanted = [("experiment", name), ("limit", _MOST_RUNS)]
     known = {each["name"]: each for each in client.get("/api/experiments")}
@@ -57,7 +56,8 @@ def _experiment(client: Client, name: str, form: str) -> bytes:
         stop(f"there is no run and no experiment {name!r}", USAGE)
     if form == "json":
         shown = {"experiment": known[name], "runs": client.get("/api/runs", wanted)}
-        return (harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode()
-    heading = f"## {code(name)}" if form == "md" else printable(name)
-    table = client.ask("GET", "/api/runs", [*wanted, ("format", form)]).content()
-    return f"{heading}\n\n".encode() + table
+        print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
+        return
+    table = client.ask("GET", "/api/runs", [*wanted, ("format", form)])
+    print_text((f"## {code(name)}" if form == "md" else printable(name)) + "\n\n")
+    print_answer(table)

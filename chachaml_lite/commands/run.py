@@ -170,7 +170,13 @@ def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | 
     try:
         server = Server(Config(data=data, host="127.0.0.1", port=0, quiet=True))
     except StoreUnusable as fault:
-        stop(f"{fault.detail}, or name its URL with --url; `chachaml-lite serve` takes many runs at once", NO_ANSWER)
+        if fault.owner is None:
+            stop(fault.detail, NO_ANSWER)
+        stop(
+            f"another server owns this store ({fault.owner}): name its URL with --url, or, for several runs at once, "
+            "start `chachaml-lite serve` before them",
+            NO_ANSWER,
+        )
     except CannotServe as fault:
         stop(str(fault), NO_ANSWER)
     with server.in_background(), HttpClient(server.url) as client:

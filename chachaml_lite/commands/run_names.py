@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from ..client.asking import Client, path_of
+from ..tracking.names import is_run_id
 from .targets import USAGE, stop
 
 #: As many runs as one answer has.
 _PAGE_RUNS = 1000
+_SELECTORS = ("latest", "production")
+
+
+def names_a_run(word: str) -> bool:
+    """Whether a word is one of these; of others it is sure that no run is meant."""
+    return is_run_id(word) or word.partition(":")[0] in _SELECTORS
 
 
 def run_id_of(client: Client, word: str) -> str:
@@ -18,6 +27,8 @@ def run_id_of(client: Client, word: str) -> str:
     Raises Refused, NoAnswer.
     """
     kind, colon, name = word.partition(":")
+    if colon and kind in _SELECTORS and not name:
+        raise click.UsageError(f"{word} lacks a name, as in {kind}:iris")
     if colon and kind == "latest":
         wanted = [("experiment", name), ("status", "completed"), ("limit", "1")]
         found: list[dict[str, Any]] = client.get("/api/runs", wanted)
@@ -30,6 +41,8 @@ def run_id_of(client: Client, word: str) -> str:
         if not holders:
             stop(f"the model {name!r} has no version in production", USAGE)
         return str(holders[0])
+    if not is_run_id(word):  # in a path it would be another route
+        stop(f"there is no run {word!r}", USAGE)
     return word
 
 
@@ -47,3 +60,14 @@ def found_runs(client: Client, experiment: str | None, query: str | None) -> Ite
         offset += len(page)
         if len(page) < _PAGE_RUNS:
             return
+
+
+def damaged_runs(client: Client) -> int:
+    """How many runs are damaged, and so in no list. Raises Refused, NoAnswer."""
+    return int(client.get("/api/health")["damaged"])
+
+
+def told_of_damaged(count: int) -> str:
+    """What is said of them where all runs are meant."""
+    runs = "1 run is" if count == 1 else f"{count} runs are"
+    return f"{runs} damaged and left out; `chachaml-lite verify` names what is wrong"

@@ -6,7 +6,7 @@ import click
 
 from ..client.asking import Client
 from .completion import experiments, run_ids
-from .printing import print_json, print_text
+from .printing import print_answer
 from .targets import asking
 
 
@@ -40,11 +40,7 @@ def runs(client: Client, tags: tuple[str, ...], params: tuple[str, ...], as_json
     query = [(name, value) for name, value in fields.items() if value is not None]
     for kind, option, pairs in (("tag", "--tag", tags), ("param", "--param", params)):
         query += [(f"{kind}.{key}", value) for key, value in (pair_of(option, pair) for pair in pairs)]
-    answer = client.ask("GET", "/api/runs", [*query, ("format", "json" if as_json else "txt")]).content()
-    if as_json:
-        print_json(answer)
-    else:
-        print_text(answer.decode())
+    print_answer(client.ask("GET", "/api/runs", [*query, ("format", "json" if as_json else "txt")]))
 
 
 def pair_of(option: str, text: str) -> tuple[str, str]:

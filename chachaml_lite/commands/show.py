@@ -6,7 +6,7 @@ import click
 
 from ..client.asking import Client, path_of
 from .completion import run_ids
-from .printing import print_json, print_text
+from .printing import print_answer
 from .run_names import run_id_of
 from .targets import asking
 
@@ -50,8 +50,4 @@ def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:
 
 
 def _print(client: Client, path: str, query: list[tuple[str, str]], as_json: bool) -> None:
-    answer = client.ask("GET", path, [*query, ("format", "json" if as_json else "txt")]).content()
-    if as_json:
-        print_json(answer)
-    else:
-        print_text(answer.decode())
+    print_answer(client.ask("GET", path, [*query, ("format", "json" if as_json else "txt")]))

@@ -111,8 +111,10 @@ def told() -> Iterator[None]:
     except Refused as fault:
         stop(str(fault), USAGE if fault.status < 500 else NO_ANSWER)
     except NoServer as fault:
+        folder = f"; --data {Config.data} shows the runs in that folder" if (Config.data / "runs").is_dir() else ""
         stop(
-            f"{fault}; start one with `chachaml-lite serve`, or name another with --url, or a folder with --data",
+            f"{fault}; start one with `chachaml-lite serve`, or name another with --url, or a folder with --data"
+            + folder,
             NO_ANSWER,
         )
     except NoAnswer as fault:

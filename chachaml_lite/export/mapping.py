@@ -21,6 +21,8 @@ STATUSES = {"running": "RUNNING", "completed": "FINISHED", "failed": "FAILED"}
 
 #: The tags that an export keeps its account in; and those that MLflow gives a meaning.
 RUN_ID, POINTS, ARTIFACTS = "chachaml.run_id", "chachaml.points", "chachaml.artifacts."
+#: When an export made the run, in ns since 1970: of two made at once the earlier stays.
+MADE = "chachaml.made"
 CHANGED, POINTS_CHANGED = "chachaml.changed", "chachaml.points_changed"
 ERROR, PARENT = "chachaml.error", "chachaml.parent_run_id"
 NOTE, USER, MLFLOW_PARENT = "mlflow.note.content", "mlflow.user", "mlflow.parentRunId"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..client.asking import NoAnswer
-from .mapping import RUN_ID, Dataset
+from .mapping import MADE, RUN_ID, Dataset
 
 R = TypeVar("R")
 
@@ -119,13 +119,15 @@ class MlflowServer:
     def find(self, experiment: str, run_id: str) -> Held | None:
         """The run that was exported from ours with this id, if there is one; a deleted one only if there is no other.
 
+        Of several the one that was made first.
+
         Raises Rejected, NoAnswer.
         """
         wanted = f"tags.`{RUN_ID}` = '{run_id}'"  # an id holds no quote
         found = self._ask(
             lambda: self._client.search_runs([experiment], wanted, self._entities.ViewType.ALL, max_results=10)
         )
-        runs = sorted(map(self._held, found), key=lambda run: run.is_deleted)
+        runs = sorted(map(self._held, found), key=lambda run: (run.is_deleted, int(run.tags.get(MADE, "0")), run.id))
         return runs[0] if runs else None
 
     def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> Held:
@@ -137,6 +139,10 @@ class MlflowServer:
                 return self._client.create_run(experiment, start_time=start_time, tags=dict(tags), run_name=name)
 
         return self._held(self._ask(create))
+
+    def delete(self, run: str) -> None:
+        """Put a run into MLflow's trash. Raises Rejected, NoAnswer."""
+        self._ask(lambda: self._client.delete_run(run))
 
     def log_points(self, run: str, points: Sequence[tuple[str, float, int, int]], tag: tuple[str, str]) -> None:
         """Add points (key, value, step, timestamp), up to 999, and set a tag, in one request. Rejected, NoAnswer."""

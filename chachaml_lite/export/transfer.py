@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from ..tracking.series import StoredPoint, parsed_points
 from .mapping import (
     ARTIFACTS,
     CHANGED,
+    MADE,
     MAX_TAG_VALUE,
     MLFLOW_PARENT,
     ORIGINAL,
@@ -90,8 +92,7 @@ class Transfer:
         experiment = self._experiment(run["experiment"])
         held = self._server.find(experiment, outcome.id)
         if held is None:
-            tags = {RUN_ID: outcome.id} | {key: wanted.tags[key] for key in (USER,) if key in wanted.tags}
-            held = self._server.create(experiment, wanted.name, wanted.start_time, tags)
+            held = self._create(experiment, outcome.id, wanted)
             outcome.result = "exported"
         outcome.mlflow_run_id, outcome.url = held.id, self._server.run_url(experiment, held.id)
         if held.is_deleted:
@@ -103,6 +104,17 @@ class Transfer:
         self._runs[outcome.id] = held.id
         if self._send(run, wanted, held, outcome, sent, total) and outcome.result == "unchanged":
             outcome.result = "updated"
+
+    def _create(self, experiment: str, run_id: str, wanted: Mapped) -> Held:
+        """A new run in MLflow; or the one that another export has made at the same moment, if that was earlier."""
+        tags = {RUN_ID: run_id, MADE: str(time.time_ns())}
+        tags |= {key: wanted.tags[key] for key in (USER,) if key in wanted.tags}
+        made = self._server.create(experiment, wanted.name, wanted.start_time, tags)
+        first = self._server.find(experiment, run_id)
+        if first is None or first.is_deleted or first.id == made.id:
+            return made
+        self._server.delete(made.id)
+        return first
 
     def _send(self, run: dict[str, Any], wanted: Mapped, held: Held, outcome: Outcome, sent: int, total: int) -> bool:
         """Send what MLflow lacks of a run; whether there was anything. Its end comes last."""

@@ -73,16 +73,21 @@ class StoreLock:
         try:
             self._take()
         except BlockingIOError as fault:
-            owner = os.read(self._descriptor, 200).decode(errors="replace").strip()
+            owner = os.read(self._descriptor, 200).decode(errors="replace").strip() or "it is just starting"
             os.close(self._descriptor)
             raise StoreUnusable(
-                f"another server owns this store ({owner or 'it is just starting'}); stop it, or serve another folder"
+                f"another server owns this store ({owner}); stop it, or serve another folder", owner
             ) from fault
         self.after_a_kill = os.fstat(self._descriptor).st_size > 0
-        os.ftruncate(self._descriptor, 0)
+        self.tell(f"process {os.getpid()}")
+
+    def tell(self, owner: str) -> None:
+        """Say who has the lock, in words for whoever wants it too."""
+        text = f"{owner}\n".encode()
         # On a full disk there is no room for the text, and a server that can't start could not be asked to delete runs.
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, f"process {os.getpid()}\n".encode())
+            os.pwrite(self._descriptor, text, 0)  # before the rest is cut off: an empty file tells of a clean stop
+            os.ftruncate(self._descriptor, len(text))
 
     def _take(self) -> None:
         """Take the lock. BlockingIOError when another process has it, and keeps it."""

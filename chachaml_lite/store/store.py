@@ -70,6 +70,11 @@ class Store:
         """Have `watch` tell of what happens in a run's folder; False where it can't."""
         return self.watch.add(run_id, self._places.run(run_id))
 
+    def serves_at(self, url: str) -> None:
+        """Tell who else wants the store where it can be asked instead."""
+        if self._lock is not None:
+            self._lock.tell(f"process {os.getpid()}, {url}")
+
     def locked_run(self, run_id: str) -> AbstractContextManager[None]:
         """Hold a run, so that what a rule has checked still holds when it acts. Taken before a model's lock."""
         return self._run_locks.held(run_id)

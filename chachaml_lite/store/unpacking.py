@@ -40,6 +40,8 @@ MAX_RATIO = 200
 #: Below that nobody counts: an empty file of 64 MB may well be an artifact.
 FREE_BYTES = 64 * 1024 * 1024
 
+#: What a folder takes on most file systems: a zip of nothing but folders is a bomb, too.
+_FOLDER_BYTES = 4096
 _CHUNK_BYTES = 1024 * 1024
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -89,8 +91,8 @@ def unpack(
         os.mkdir(folder, FOLDER_MODE)
         try:
             with _opened(_Guarded(file)) as archive:
-                entries = _entries(archive)
-                allowed = max(FREE_BYTES, MAX_RATIO * size)
+                entries, folders = _entries(archive)
+                allowed = max(FREE_BYTES, MAX_RATIO * size) - folders * _FOLDER_BYTES
                 _refuse_sizes(entries, allowed, room_bytes(), max_file_bytes)
                 return Unpacked(folder, _written(archive, entries, folder, durability, allowed))
         except BaseException:
@@ -134,13 +136,19 @@ def _opened(file: _Guarded) -> Iterator[ZipFile]:
         raise BadZip(f"it is no zip file, or a damaged one ({fault})"[:300]) from fault
 
 
-def _entries(archive: ZipFile) -> dict[str, ZipInfo]:
-    """The files to be unpacked, by their path, every name held against the others. BadZip."""
+def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
+    """The files to be unpacked, by their path, and how many folders they are in. BadZip.
+
+    Every name, and that of each folder above it, is held against the others.
+    """
     found = archive.infolist()
     if len(found) > MAX_ENTRIES:
         raise BadZip(f"it has {len(found)} entries; {MAX_ENTRIES} is the most: copy the run's folder by hand")
     entries: dict[str, ZipInfo] = {}
-    spelled: dict[str, str] = {}  # each path and each folder above one, by what a file system may take it for
+    # Each path and each folder above one; and the same by what a file system may take it for.
+    known: set[str] = set()
+    spelled: dict[str, str] = {}
+    told = 0
     for entry in found:
         name = entry.orig_filename
         parts = name.rstrip("/").split("/")
@@ -157,16 +165,23 @@ def _entries(archive: ZipFile) -> dict[str, ZipInfo]:
         if name in entries:
             raise BadZip(f"{_shown(name)} is in it twice")
         entries[name] = entry
-        for depth in range(1, len(parts) + 1):
-            path = "/".join(parts[:depth])
+        path = name
+        while path and path not in known:
+            known.add(path)
+            told += len(path)
+            if len(known) > 2 * MAX_ENTRIES or told > MAX_DIRECTORY_BYTES:
+                raise BadZip("its folders are too many, or too deep; copy the run's folder by hand")
             other = spelled.setdefault(disk_names.fold(path), path)
             if other != path:
                 raise BadZip(f"{_shown(other)} and {_shown(path)} differ in nothing but case")
-    for path in spelled.values():
+            path = path.rpartition("/")[0]
+    for path in known:
         above = path.rpartition("/")[0]
         if above in entries:
             raise BadZip(f"{_shown(above)} is a file in it, and a folder of {_shown(path)}")
-    return entries
+        if not above and f"{path}/{layout.META}" not in entries:
+            raise BadZip(f"{_shown(path)} has no {layout.META}; send a run as GET /api/runs/:id/download gives it")
+    return entries, len(known) - len(entries)
 
 
 def _refuse_name(name: str, parts: list[str]) -> None:

@@ -99,10 +99,9 @@ class Merge:
                     self._refuse_changeable(f"tag {shown(key)}", tags[key], sent_tags[key])
             if here.get("note") and there.get("note") and here["note"] != there["note"]:
                 self._refuse_changeable("the note", here["note"], there["note"])
-            merged |= (
-                {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
-            )
-            merged |= {"note": there.get("note") or here["note"]} if here.get("note") else {}
+        # Where they differ the sent ones count, if at all; what is only here stays in any case.
+        merged |= {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
+        merged |= {"note": there.get("note") or here["note"]} if here.get("note") else {}
         datasets = here.get("datasets", [])
         if datasets:
             merged["datasets"] = [*datasets, *(each for each in there.get("datasets", []) if each not in datasets)]
