@@ -21,6 +21,9 @@ PATHS = {
     "metrics": "/api/runs/r/metrics",
     "thinned": "/api/runs/r/metrics?max_points=5",
     "artifacts": "/api/runs/r/artifacts",
+    "manifest": "/api/runs/r/manifest",
+    "digests": "/api/digests?ids=r",
+    "file": "/api/runs/r/files/metrics.jsonl",
     "download": "/api/artifacts/r/m/download",
     "check": "/api/runs/r/check?rule=loss<9",
     "tags": "/api/tags/r",
@@ -65,15 +68,16 @@ def test_what_has_not_changed_is_304_and_without_a_body(filled: FlaskClient, pat
 
 
 #: What each write changes: the names of the GETs whose answer is another one after it.
-ALL_OF_RUN = {"runs", "filtered", "run", "run page", "page"}
+COPIED = {"manifest", "digests"}
+ALL_OF_RUN = {"runs", "filtered", "run", "run page", "page"} | COPIED
 CHANGES: dict[str, tuple[str, Any, set[str]]] = {
     "params": ("/api/w/runs/r/params", {"new": 1}, ALL_OF_RUN),
-    "metrics": ("/api/w/runs/r/metrics", {"loss": 2}, ALL_OF_RUN | {"metrics", "thinned", "check"}),
+    "metrics": ("/api/w/runs/r/metrics", {"loss": 2}, ALL_OF_RUN | {"metrics", "thinned", "check", "file"}),
     "end": ("/api/w/runs/r/end", {"status": "failed"}, ALL_OF_RUN),
     "tags": ("/api/w/runs/r/tags", {"b": 2}, ALL_OF_RUN | {"tags"}),
-    "note": ("/api/w/runs/r/note", {"note": "x"}, {"run", "run page"}),
-    "datasets": ("/api/w/runs/r/datasets", {"role": "x"}, {"run", "run page", "datasets"}),
-    "artifacts": ("/api/w/runs/r/artifacts?name=n", b"n", {"run", "run page", "artifacts"}),
+    "note": ("/api/w/runs/r/note", {"note": "x"}, {"run", "run page"} | COPIED),
+    "datasets": ("/api/w/runs/r/datasets", {"role": "x"}, {"run", "run page", "datasets"} | COPIED),
+    "artifacts": ("/api/w/runs/r/artifacts?name=n", b"n", {"run", "run page", "artifacts"} | COPIED),
     "another run": ("/api/w/runs", {"experiment": "iris", "tags": {"a": 1}}, {"runs", "filtered", "page"}),
     "a child": ("/api/w/runs", {"experiment": "x", "parent_run_id": "r"}, {"runs", "run", "run page", "page"}),
     "a version": ("/api/w/models", {"name": "iris", "run_id": "r", "artifact": "m"}, {"models", "model"}),

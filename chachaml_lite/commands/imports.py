@@ -44,7 +44,11 @@ Examples:
 """,
 )
 @target_options
-@click.option("--overwrite", is_flag=True, help="Where tags and notes differ there, take those of the zip.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Where tags and notes differ there, take those of the zip; what is only there stays.",
+)
 @click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_Zip(exists=True, allow_dash=True))
 def import_(target: Target, files: tuple[str, ...], overwrite: bool, as_json: bool) -> None:

@@ -31,7 +31,9 @@ Examples:
 @option("--to-token", metavar="TOKEN", help="The token of the server at URL, where it has one.")
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
 @click.option("-q", "--query", metavar="QUERY", help="Only runs that the query finds; see the README.")
-@click.option("--overwrite", is_flag=True, help="Where tags and notes differ there, take those of here.")
+@click.option(
+    "--overwrite", is_flag=True, help="Where tags and notes differ there, take those of here; what is only there stays."
+)
 @click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
 @click.argument("to", metavar="URL")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=run_ids)
@@ -54,7 +56,8 @@ def push(
 
     Only what is not there yet is sent, and what arrives is held against its sha256. A push can be stopped at any
     moment, and the next one goes on; one that is repeated sends nothing. A run that is still running can be pushed
-    again and again. A run of more than 64 MiB of artifacts arrives in parts, and is shown as running until its last.
+    again and again; its points are then sent whole. A run of more than 64 MiB of artifacts arrives in parts, and is
+    shown as running until its last.
 
     The exit code is 1 when a run can't be pushed, because it contradicts what is there, or is damaged; the others
     are pushed all the same. It is 2 when there is no such run or a token is wrong, and 3 when nobody answers.

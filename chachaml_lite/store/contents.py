@@ -36,8 +36,8 @@ class Contents:
 
     def sum_of(self, run_id: str, path: str, size: int) -> str:
         """The sha256 of the first `size` bytes of a file. FileNotFoundError; Damaged, where it has fewer; OSError."""
-        with self.open(run_id, path) as file:
-            stamp = stamp_of(os.fstat(file.fileno()))
+        file, stamp = self.open(run_id, path)
+        with file:
             with self._guard:
                 known = self._sums.get((run_id, path))
                 if known is not None and known[:2] == (stamp, size):
@@ -56,9 +56,10 @@ class Contents:
                 self._sums.popitem(last=False)
         return digest.hexdigest()
 
-    def open(self, run_id: str, path: str) -> BinaryIO:
-        """A file of a run, open to read. FileNotFoundError; Damaged for what is none; OSError."""
-        return folders.opened(self._places.run(run_id), path)
+    def open(self, run_id: str, path: str) -> tuple[BinaryIO, Stamp]:
+        """A file of a run, open to read, and its stamp. FileNotFoundError; Damaged for what is none; OSError."""
+        file = folders.opened(self._places.run(run_id), path)
+        return file, stamp_of(os.fstat(file.fileno()))
 
 
 def _files(folder: str, under: str) -> Iterator[tuple[str, Stamp]]:

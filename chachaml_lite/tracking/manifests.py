@@ -67,17 +67,18 @@ def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def open_file(tracker: Tracker, run_id: str, path: str) -> BinaryIO:
-    """A file in a run's folder, as the manifest names it, open to read. Raises NotFound."""
+def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
+    """A file in a run's folder, as the manifest names it, open to read; and a word that changes with it. NotFound."""
     tracker.run(run_id, (META,))
     try:
         if any(not part or part.startswith(".") for part in path.split("/")) or "\0" in path:
             raise FileNotFoundError(path)
-        return tracker.store.contents.open(run_id, path)
+        file, stamp = tracker.store.contents.open(run_id, path)
     except (FileNotFoundError, Damaged) as fault:
         raise NotFound(
             "file", f"the run has no file {shown(path)}; GET /api/runs/{run_id}/manifest lists them"
         ) from fault
+    return file, hashlib.sha256(repr((run_id, path, stamp)).encode()).hexdigest()[:32]
 
 
 def last_uploads(uploads: Iterable[Mapping[str, Any]]) -> dict[str, Artifact]:

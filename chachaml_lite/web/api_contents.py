@@ -23,7 +23,7 @@ def get_digests() -> Response:
     run_ids = ids_of(Query(("ids",), repeatable=("ids",)))
     if not 1 <= len(run_ids) <= MAX_RUNS:
         raise InvalidInput(f"send ids, as in ?ids=a,b, of 1 to {MAX_RUNS} runs")
-    return answers.json_answer(manifests.digests(tracker(), run_ids))
+    return answers.by_content(answers.json_answer(manifests.digests(tracker(), run_ids)))
 
 
 @api.get("/api/runs/<run_id>/manifest")
@@ -32,12 +32,18 @@ def get_manifest(run_id: str) -> Response:
     points_bytes = Query(("points_bytes",)).integer("points_bytes")
     if points_bytes is not None and points_bytes < 0:
         raise InvalidInput("points_bytes must be 0 or more")
-    return answers.json_answer(manifests.manifest(tracker(), run_id, points_bytes))
+    return answers.by_content(answers.json_answer(manifests.manifest(tracker(), run_id, points_bytes)))
 
 
 @api.get("/api/runs/<run_id>/files/<path:path>")
 def download_file(run_id: str, path: str) -> Response:
     """A file of a run as it is on the disk."""
     Query(())
-    file = manifests.open_file(tracker(), run_id, path)
-    return answers.made_file_answer(file, name=path.rpartition("/")[2], content_type="application/octet-stream")
+    file, version = manifests.open_file(tracker(), run_id, path)
+    kept = answers.not_modified(version)
+    if kept is not None:
+        file.close()
+        return kept
+    answer = answers.made_file_answer(file, name=path.rpartition("/")[2], content_type="application/octet-stream")
+    answer.set_etag(version)
+    return answer
