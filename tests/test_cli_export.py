@@ -421,6 +421,7 @@ def test_an_account_that_was_changed_in_mlflow_is_told(
 ) -> None:
     log_run(experiment=experiment, metrics={"loss": 1})
     (outcome,) = export()
+    mlflow.client.set_tag(outcome["mlflow_run_id"], "chachaml.made", "long ago")
     mlflow.client.set_tag(outcome["mlflow_run_id"], "chachaml.points", "many")
     (outcome,) = export(code=1)
     assert "its tag chachaml.points in MLflow was changed, to 'many'" in outcome["error"]
@@ -530,7 +531,7 @@ def test_damaged_runs_are_told_of_and_the_exit_code_is_1(
         log_run(experiment=experiment, id=name)
     (data / "runs/bad/meta.json").write_text("{")
     done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
-    assert "chachaml-lite: 1 run is damaged and left out; `chachaml-lite verify` names what is wrong" in done.stderr
+    assert "1 folder in runs/ holds no run that can be read, and is left out; `chachaml-lite verify`" in done.stderr
     assert "1 run: 1 exported" in done.stdout
 
 

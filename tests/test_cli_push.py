@@ -53,7 +53,7 @@ def filled(home: Running) -> Running:
 def pushed(*arguments: str, code: int = 0, **variables: str) -> Any:
     """What a push says that it did, as JSON."""
     found = json.loads(cli("push", *arguments, "--json", code=code, env=variables).stdout)
-    assert found.keys() - {"damaged"} == {"ok", "imported", "updated", "unchanged", "failed", "bytes"}
+    assert found.keys() - {"unreadable"} == {"ok", "imported", "updated", "unchanged", "failed", "bytes"}
     assert found["ok"] == (code == 0)
     return found
 
@@ -80,13 +80,23 @@ def test_from_a_job_s_server_to_a_laptop_and_on_to_a_team(filled: Running, serve
         assert done.stdout == "0 imported, 0 updated, 3 unchanged; 0 bytes sent\n"
 
 
-def test_damaged_runs_are_told_of_where_all_are_meant(filled: Running, server: Running) -> None:
+def test_runs_that_no_list_has_are_told_of_where_all_are_meant(filled: Running, server: Running) -> None:
     (filled.data / "runs/two/meta.json").write_text("{")
     found = pushed(server.url, "--url", filled.url, code=1)
-    assert (found["imported"], found["damaged"]) == (["one", "three"], 1)
+    assert (found["imported"], found["unreadable"]) == (["one", "three"], 1)
     done = cli("push", server.url, "--url", filled.url, code=1)
-    assert "chachaml-lite: 1 run is damaged and left out; `chachaml-lite verify`" in done.stderr
-    assert "damaged" not in pushed(server.url, "one", "--url", filled.url)
+    assert "1 folder in runs/ holds no run that can be read, and is left out; `chachaml-lite verify`" in done.stderr
+    assert "unreadable" not in pushed(server.url, "one", "--url", filled.url)
+
+
+def test_damage_elsewhere_in_the_store_is_no_run_that_is_left_out(filled: Running, server: Running) -> None:
+    (filled.data / "models/broken").mkdir(parents=True)
+    (filled.data / "models/broken/history.jsonl").write_text("{")
+    (filled.data / "runs/not a run").mkdir()
+    (filled.data / "runs/two/metrics.jsonl").write_bytes(b"{damage\n")
+    found = pushed(server.url, "--url", filled.url, code=1)
+    assert (found["imported"], found["unreadable"]) == (["one", "three"], 0)
+    assert [(each["id"], each["error"]) for each in found["failed"]] == [("two", "damaged")]
 
 
 def test_the_runs_that_are_meant_are_pushed_and_no_others(filled: Running, server: Running) -> None:

@@ -41,6 +41,23 @@ def test_strays_are_passed_over_and_left_alone(
     assert (runs / "README.txt").read_text() == "a stray file"
 
 
+def test_a_list_tells_how_many_runs_it_can_t_have(client: FlaskClient, bad: str, data: Path) -> None:
+    def told() -> str:
+        return client.get("/api/runs?limit=1").headers["X-Unreadable-Count"]
+
+    (data / "runs" / "no run").mkdir()
+    (data / "runs" / bad / "params.json").write_text("{")
+    assert told() == "0", "a run with damaged params is in the list"
+    meta = (data / "runs" / bad / "meta.json").read_text()
+    (data / "runs" / bad / "meta.json").write_text("{")
+    assert told() == "1"
+    (data / "runs" / "empty").mkdir()
+    assert told() == "2"
+    (data / "runs" / bad / "meta.json").write_text(meta)
+    (data / "runs" / "empty").rmdir()
+    assert told() == "0"
+
+
 @pytest.mark.parametrize("name", ["-dash", "sp ace", "con", "dot.", "a" * 200, "\u00e4", "new\nline", "\x1b[2J"])
 def test_a_folder_that_is_no_run_is_counted(
     client: FlaskClient, bad: str, data: Path, name: str, caplog: pytest.LogCaptureFixture

@@ -19,7 +19,7 @@ from .child import die_of
 from .completion import experiments, run_ids
 from .printing import has_progress, print_json, print_text
 from .run import say
-from .run_names import damaged_runs, found_runs, run_id_of, told_of_damaged
+from .run_names import found_runs, run_id_of, told_of_unreadable, unreadable_runs
 from .targets import FAILED, NO_ANSWER, USAGE, Target, stop, target_options
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def export(
     outcomes: list[Outcome] = []
     gone: NoAnswer | None = None
     with _interruptible(), target.opened() as client:
-        damaged = damaged_runs(client) if not runs and experiment is None and q is None else 0
+        unreadable = unreadable_runs(client) if not runs and experiment is None and q is None else 0
         found = _named(client, runs) if runs else _found(client, experiment, q)
         try:
             server = MlflowServer(tracking_uri)
@@ -95,11 +95,11 @@ def export(
             if not outcomes:
                 stop(str(fault), NO_ANSWER)
             gone = fault
-    _print(tracking_uri, outcomes, damaged, as_json=as_json, is_cut_short=gone is not None)
+    _print(tracking_uri, outcomes, unreadable, as_json=as_json, is_cut_short=gone is not None)
     if gone is not None:
         stop(f"{gone}; {len(outcomes)} of {len(found)} runs are done, the same command goes on from there", NO_ANSWER)
-    if damaged:
-        stop(told_of_damaged(damaged), FAILED)
+    if unreadable:
+        stop(told_of_unreadable(unreadable), FAILED)
     if any(outcome.result == "failed" for outcome in outcomes):
         sys.exit(FAILED)
 
@@ -166,9 +166,11 @@ def _progress(count: int) -> Iterator[tuple[Callable[[Outcome], Any], Callable[[
         yield lambda outcome: bar.update(1, ""), show
 
 
-def _print(tracking_uri: str, outcomes: Sequence[Outcome], damaged: int, *, as_json: bool, is_cut_short: bool) -> None:
+def _print(
+    tracking_uri: str, outcomes: Sequence[Outcome], unreadable: int, *, as_json: bool, is_cut_short: bool
+) -> None:
     if as_json:
-        ok = not damaged and not any(outcome.result == "failed" for outcome in outcomes) and not is_cut_short
+        ok = not unreadable and not any(outcome.result == "failed" for outcome in outcomes) and not is_cut_short
         shown = {"ok": ok, "tracking_uri": tracking_uri, "runs": [asdict(outcome) for outcome in outcomes]}
         print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
         return

@@ -9,7 +9,7 @@ import click
 
 from ..web.printable import harmless_json, printable
 from .printing import print_json, print_text
-from .run_names import told_of_damaged
+from .run_names import told_of_unreadable
 from .targets import FAILED
 
 #: What an import says that it has done with runs.
@@ -25,7 +25,7 @@ class Moved:
         self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
         self.failed: list[dict[str, str]] = []
         #: How many can't even be named; None where nobody wants to know.
-        self.damaged: int | None = None
+        self.unreadable: int | None = None
         #: How many bytes of files were sent; None where nobody wants to know.
         self.bytes: int | None = None
 
@@ -41,9 +41,9 @@ class Moved:
     def show(self, *, as_json: bool, is_cut_short: bool = True) -> None:
         """Print it; what failed, to people, on stderr. `is_cut_short`: a line that says why follows."""
         if as_json:
-            ok = not (self.failed or self.damaged or is_cut_short)
+            ok = not (self.failed or self.unreadable or is_cut_short)
             shown = {"ok": ok, **self.done, "failed": self.failed}
-            shown |= {} if self.damaged is None else {"damaged": self.damaged}
+            shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
             shown |= {} if self.bytes is None else {"bytes": self.bytes}
             print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
             return
@@ -52,8 +52,8 @@ class Moved:
         for failure in self.failed:
             text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
             click.echo(f"chachaml-lite: {printable(text)}", err=True)
-        if self.damaged:
-            click.echo(f"chachaml-lite: {told_of_damaged(self.damaged)}", err=True)
+        if self.unreadable:
+            click.echo(f"chachaml-lite: {told_of_unreadable(self.unreadable)}", err=True)
         lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
         counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
         failed = [f"{len(self.failed)} failed"] if self.failed else []
@@ -64,7 +64,7 @@ class Moved:
     def end(self, *, as_json: bool) -> None:
         """Print it, and end the process with the exit code that it means."""
         self.show(as_json=as_json, is_cut_short=False)
-        if self.failed or self.damaged:
+        if self.failed or self.unreadable:
             sys.exit(FAILED)
 
 

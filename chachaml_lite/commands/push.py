@@ -14,7 +14,7 @@ from .completion import experiments, run_ids
 from .moved import Moved
 from .options import option
 from .printing import has_progress, progress
-from .run_names import damaged_runs, found_runs, run_id_of
+from .run_names import found_runs, run_id_of, unreadable_runs
 from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, die_at_interrupt, stop, target_options
 
 
@@ -74,7 +74,7 @@ def push(
             ids = list(dict.fromkeys(str(run["id"]) for run in found_runs(source, experiment, query)))
         moved = Moved("id")
         if not runs and experiment is None and query is None:
-            moved.damaged = damaged_runs(source)
+            moved.unreadable = unreadable_runs(source)
         try:
             _push(source, there, ids, moved, overwrite=overwrite, named=bool(runs))
         except (NoAnswer, Stopped) as fault:

@@ -62,12 +62,14 @@ def found_runs(client: Client, experiment: str | None, query: str | None) -> Ite
             return
 
 
-def damaged_runs(client: Client) -> int:
-    """How many runs are damaged, and so in no list. Raises Refused, NoAnswer."""
-    return int(client.get("/api/health")["damaged"])
+def unreadable_runs(client: Client) -> int:
+    """How many runs are so damaged that no list has them. Raises Refused, NoAnswer."""
+    with client.ask("GET", "/api/runs", [("limit", "1")]) as answer:
+        told = answer.headers.get("x-unreadable-count", "")
+    return int(told) if told.isdecimal() else 0
 
 
-def told_of_damaged(count: int) -> str:
+def told_of_unreadable(count: int) -> str:
     """What is said of them where all runs are meant."""
-    runs = "1 run is" if count == 1 else f"{count} runs are"
-    return f"{runs} damaged and left out; `chachaml-lite verify` names what is wrong"
+    holds, left_out = ("1 folder in runs/ holds", "is") if count == 1 else (f"{count} folders in runs/ hold", "are")
+    return f"{holds} no run that can be read, and {left_out} left out; `chachaml-lite verify` names what is wrong"

@@ -127,7 +127,7 @@ class MlflowServer:
         found = self._ask(
             lambda: self._client.search_runs([experiment], wanted, self._entities.ViewType.ALL, max_results=10)
         )
-        runs = sorted(map(self._held, found), key=lambda run: (run.is_deleted, int(run.tags.get(MADE, "0")), run.id))
+        runs = sorted(map(self._held, found), key=_first)
         return runs[0] if runs else None
 
     def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> Held:
@@ -246,6 +246,12 @@ def _variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[N
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _first(run: Held) -> tuple[bool, int, str]:
+    """The order in which runs with one id of ours count: those that are not deleted, and were made before."""
+    made = run.tags.get(MADE, "")
+    return run.is_deleted, int(made) if made.isdecimal() else 0, run.id
 
 
 def _few(entities: list[Any]) -> Iterator[list[Any]]:

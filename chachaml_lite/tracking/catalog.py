@@ -176,6 +176,14 @@ class Catalog:
             self._refresh()
             return len(self._order)
 
+    def unreadable(self) -> int:
+        """The number of folders that have a run's id and hold no good run, as of the last look: what no list has.
+
+        Without a look of its own, which costs as much as the list itself where the kernel doesn't tell of changes.
+        """
+        with self._lock:
+            return len(self._ids) - len(self._not_runs) - len(self._order)
+
     def _take_ids(self, folders: frozenset[str], strays: frozenset[str]) -> None:
         not_runs = frozenset(name for name in folders - self._ids if not is_run_id(name)) | (self._not_runs & folders)
         for name in (not_runs | strays) - self._not_runs - self._strays:

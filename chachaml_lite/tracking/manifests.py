@@ -16,6 +16,7 @@ from ..store import disk_names, layout
 from ..store.reading import Damaged
 from .names import shown
 from .records import ARTIFACTS, META, PARAMS, SUMMARY, Artifact, artifact_from
+from .run import Run
 from .tracker import Tracker
 
 #: What is shown as it is, not as a file.
@@ -30,8 +31,6 @@ class _Parts(NamedTuple):
     uploads: list[dict[str, Any]]
     #: The size of each file that is no artifact's, by its path.
     sizes: dict[str, int]
-    damage: str | None
-    last_write_time: int
 
 
 def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> dict[str, Any]:
@@ -39,15 +38,17 @@ def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> 
 
     `points_bytes`: of its points only so many bytes count, so that a run that has gone on can be told from another.
     """
-    parts = _parts(tracker, run_id)
+    with tracker.locked_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
+        damage, last_write_ms = run.damage(), run.last_write_ms
+        parts = _parts(tracker, run)
     if points_bytes is not None and parts.sizes.get(layout.METRICS, 0) > points_bytes:
         parts.sizes[layout.METRICS] = points_bytes
     files = _summed(tracker, run_id, parts)
     return {
         "id": run_id,
         "digest": _digest(parts, files),
-        "damage": parts.damage,
-        "last_write_time": parts.last_write_time,
+        "damage": damage,
+        "last_write_time": last_write_ms,
         "meta": parts.meta,
         "params": parts.params,
         "uploads": parts.uploads,
@@ -60,7 +61,10 @@ def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
     found = {}
     for run_id in run_ids:
         try:
-            parts = _parts(tracker, run_id)
+            with tracker.locked_run(
+                run_id, PARAMS, ARTIFACTS
+            ) as run:  # the points' bytes count, not what they add up to
+                parts = _parts(tracker, run)
         except NotFound:
             continue
         found[run_id] = _digest(parts, _summed(tracker, run_id, parts))
@@ -86,17 +90,19 @@ def last_uploads(uploads: Iterable[Mapping[str, Any]]) -> dict[str, Artifact]:
     return {artifact.name: artifact for artifact in map(artifact_from, map(dict, uploads)) if artifact is not None}
 
 
-def _parts(tracker: Tracker, run_id: str) -> _Parts:
-    # Should another process own the store, what is read first has to be the end: all else was there before it.
-    with tracker.locked_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
-        meta, params = run.meta, run.params
-        damage, uploads = run.damage(), []
-        found = tracker.store.contents.files(run_id)
-        if run.part(ARTIFACTS).damage is None:
-            uploads = tracker.store.runs.read_records(run_id, layout.ARTIFACTS)[0]
-        blobs = {f"{layout.BLOBS}/{spelled}" for spelled in disk_names.spellings(last_uploads(uploads)).values()}
-        sizes = {path: stamp.size for path, stamp in found.items() if path not in _PARTS and path not in blobs}
-        return _Parts(meta, params, uploads, sizes, damage, run.last_write_ms)
+def _parts(tracker: Tracker, run: Run) -> _Parts:
+    """What a run consists of; the caller holds it.
+
+    Should another process own the store, what is read first has to be the end: all else was there before it. And the
+    uploads come behind the files, for the line of each is written before its bytes get their name.
+    """
+    meta, params, uploads = run.meta, run.params, []
+    found = tracker.store.contents.files(run.id)
+    if run.part(ARTIFACTS).damage is None:
+        uploads = tracker.store.runs.read_records(run.id, layout.ARTIFACTS)[0]
+    blobs = {f"{layout.BLOBS}/{spelled}" for spelled in disk_names.spellings(last_uploads(uploads)).values()}
+    sizes = {path: stamp.size for path, stamp in found.items() if path not in _PARTS and path not in blobs}
+    return _Parts(meta, params, uploads, sizes)
 
 
 def _summed(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ def run_list(query: Query, asked: search.RunQuery) -> Response:
         form, shown, lambda: listings.run_table(shown, _footer(len(found), total, more, following))
     )
     answer.headers["X-Total-Count"] = str(total)
+    answer.headers["X-Unreadable-Count"] = str(tracker().catalog.unreadable())
     if more:
         answer.headers["Link"] = f'<{_same_with_offset(following)}>; rel="next"'
     return answer
