@@ -5,25 +5,10 @@ from __future__ import annotations
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .tracking.tracker import Tracker
-from .web import (
-    api_across,
-    api_artifacts,
-    api_contents,
-    api_experiments,
-    api_import,
-    api_models,
-    api_runs,
-    chart_pages,
-    context,
-    errors,
-    form_posts,
-    guard,
-    login,
-    pages,
-    service,
-    validators,
-)
+from .web import auth, context, errors, etags, pages
+from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
 from .web.application import Application
+from .web.pages import chart, login, writes
 
 
 def create_app(config: Config, tracker: Tracker) -> Application:
@@ -32,7 +17,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     # A path is matched as it was sent: no redirect that changes what was asked, no decoding twice.
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    named = {guard.host_name(host) or host.lower() for host in config.allowed_hosts}
+    named = {auth.host_name(host) or host.lower() for host in config.allowed_hosts}
     bound = {config.host.strip("[]").lower()} - {"0.0.0.0", "::"}
     context.provide(
         app,
@@ -46,12 +31,12 @@ def create_app(config: Config, tracker: Tracker) -> Application:
             max_upload_bytes=config.max_upload_bytes,
         ),
     )
-    guard.install(app)
-    validators.install(app)
+    auth.install(app)
+    etags.install(app)
     errors.install(app)
-    of_runs = (api_runs.api, api_artifacts.api, api_contents.api, api_import.api, api_across.api)
-    apis = (*of_runs, api_models.api, api_experiments.api)
-    for blueprint in (*apis, chart_pages.charts, service.service, login.login, form_posts.forms):
+    of_runs = (runs.api, artifacts.api, contents.api, transfer.api, compare.api)
+    apis = (*of_runs, models.api, experiments.api)
+    for blueprint in (*apis, chart.charts, service.service, login.login, writes.forms):
         app.register_blueprint(blueprint)
     pages.install(app)
     return app

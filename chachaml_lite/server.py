@@ -23,9 +23,9 @@ from waitress.server import BaseWSGIServer, create_server
 
 from .app import create_app
 from .config import Config
-from .connections import channel_class
 from .store.store import Store
 from .tracking.tracker import Tracker
+from .waitress_channel import channel_class
 
 log = logging.getLogger(__name__)
 

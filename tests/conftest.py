@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from benchmarks.peer_services import MLflow
-from browsers import Viewer, chromium, launched
 from flask import Flask
 from flask.testing import FlaskClient
-from github_runner import ROOT, Job
-from mlflow_servers import Reader
 from playwright.sync_api import Browser
-from servers import Running, running
+from support.browsers import Viewer, chromium, launched
+from support.github_runner import ROOT, Job
+from support.mlflow_servers import Reader
+from support.servers import Running, running
+from support.wire import Connection
 from werkzeug.test import TestResponse
-from wire import Connection
 
 from chachaml_lite.app import create_app
 from chachaml_lite.config import Config

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from github_runner import ROOT, Job
+from support.github_runner import ROOT, Job
 
 NewJob = Callable[..., Job]
 SIDECAR = ROOT / ".github" / "sidecar"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from conftest import opened
-from github_artifacts import Artifacts
-from github_runner import ROOT, Job
-from readme import README, blocks
+from support.github_artifacts import Artifacts
+from support.github_runner import ROOT, Job
+from support.readme import README, blocks
 
 NewJob = Callable[..., Job]
 Tool = Callable[[str], str]

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from github_runner import ROOT, Job
-from servers import Running
-from snapshots import files_of
+from support.github_runner import ROOT, Job
+from support.servers import Running
+from support.snapshots import files_of
 
 NewJob = Callable[..., Job]
 SIDECAR = ROOT / ".github" / "sidecar"

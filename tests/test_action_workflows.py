@@ -16,10 +16,10 @@ from urllib.parse import quote
 import pytest
 import yaml
 from conftest import opened, run_logger
-from github_artifacts import Artifacts
-from github_runner import ROOT, Job
-from readme import blocks
-from snapshots import files_of
+from support.github_artifacts import Artifacts
+from support.github_runner import ROOT, Job
+from support.readme import blocks
+from support.snapshots import files_of
 
 NewJob = Callable[..., Job]
 ACTIONS = [ROOT / "action.yml", ROOT / "finish" / "action.yml"]
@@ -140,8 +140,8 @@ def test_ci_s_own_training_logs_to_the_sidecar_and_is_gated_by_the_last_green_ma
         )
 
         def check_out(inputs: Mapping[str, str]) -> dict[str, str]:
-            (job.workspace / "tests").mkdir()
-            shutil.copy(ROOT / "tests" / "training.py", job.workspace / "tests")
+            (job.workspace / "tests" / "support").mkdir(parents=True)
+            shutil.copy(ROOT / "tests" / "support" / "training.py", job.workspace / "tests" / "support")
             return {}
 
         job.uses = {

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 import requests
 from flask.testing import FlaskClient
-from servers import running
-from snapshots import files_of
+from support.servers import running
+from support.snapshots import files_of
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 from flask.testing import FlaskClient
-from servers import Running
+from support.servers import Running
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]

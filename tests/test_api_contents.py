@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import LogRun, upload
 from conftest import opened
 from flask.testing import FlaskClient
-from zips import POINT
+from support.calls import LogRun, upload
+from support.zips import POINT
 
 
 def digest(client: FlaskClient, run_id: str = "r") -> str:

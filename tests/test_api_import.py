@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import LogRun, register, upload
 from conftest import opened, run_logger
 from flask import Flask
 from flask.testing import FlaskClient
-from snapshots import files_of
+from support.calls import LogRun, register, upload
+from support.snapshots import files_of
+from support.zips import POINT, meta, packed, run_files, upload_line
 from werkzeug.test import TestResponse
-from zips import POINT, meta, packed, run_files, upload_line
 
-from chachaml_lite.store import unpacking
+from chachaml_lite.store import zip_extract
 
 Packed = dict[str, bytes]
 
@@ -482,14 +482,14 @@ def test_there_are_limits_for_entries_their_list_and_what_comes_out(
     before = files_of(data)
     good = packed(run_files())
     with monkeypatch.context() as small:
-        small.setattr(unpacking, "MAX_ENTRIES", 4)
+        small.setattr(zip_extract, "MAX_ENTRIES", 4)
         assert "5 entries; 4 is the most" in refused(client, good)
     with monkeypatch.context() as small:
-        small.setattr(unpacking, "MAX_DIRECTORY_BYTES", 100)
+        small.setattr(zip_extract, "MAX_DIRECTORY_BYTES", 100)
         assert "list of names" in refused(client, good)
     with monkeypatch.context() as small:
-        small.setattr(unpacking, "FREE_BYTES", 10)
-        small.setattr(unpacking, "MAX_RATIO", 0)
+        small.setattr(zip_extract, "FREE_BYTES", 10)
+        small.setattr(zip_extract, "MAX_RATIO", 0)
         assert "times its own size" in refused(client, good)
     assert files_of(data) == before
     assert taken(client, good) == {"imported": ["r"]}

@@ -17,7 +17,7 @@ import pytest
 import requests
 from conftest import opened, run_logger
 from flask.testing import FlaskClient
-from servers import Running
+from support.servers import Running
 
 LogRun = Callable[..., str]
 

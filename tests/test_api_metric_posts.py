@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from chachaml_lite.tracking import metrics
-from chachaml_lite.web import metric_posts
+from chachaml_lite.web import metrics_fast_path
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 #: A parameter of the type is out of the ordinary enough for Flask.
@@ -133,7 +133,7 @@ def test_plain_points_never_reach_flask_and_others_do(
 
 
 def test_the_answer_counts_the_points() -> None:
-    assert json.loads(metric_posts.answer(7)) == {"ok": True, "logged": 7}
+    assert json.loads(metrics_fast_path.answer(7)) == {"ok": True, "logged": 7}
 
 
 def test_a_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(

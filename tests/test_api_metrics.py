@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from snapshots import files_of
+from support.snapshots import files_of
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import OCTETS, LogRun
 from flask import Flask
 from flask.testing import FlaskClient
-from snapshots import files_of
+from support.calls import OCTETS, LogRun
+from support.snapshots import files_of
 
 MakeApp = Callable[..., Flask]
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from flask.testing import FlaskClient
-from servers import PATIENCE_SECONDS, Running, running
+from support.servers import PATIENCE_SECONDS, Running, running
 
 from chachaml_lite.app import create_app
 from chachaml_lite.config import Config

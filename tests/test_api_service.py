@@ -10,7 +10,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import Running
+from support.servers import Running
 
 import chachaml_lite
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from snapshots import files_of
+from support.snapshots import files_of
 
 LogRun = Callable[..., str]
 

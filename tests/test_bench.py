@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from servers import environment
+from support.servers import environment
 
 TESTS = Path(__file__).parent
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import requests
-from browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
 from playwright.sync_api import expect
-from servers import Running
+from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
+from support.servers import Running
 
 HOSTILE = "<script>alert(1)</script>"
 

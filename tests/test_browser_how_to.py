@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from browsers import Viewer, assert_accessible
 from playwright.sync_api import Page, expect
-from scripts import between, for_host, run_bash
-from servers import Running
+from support.browsers import Viewer, assert_accessible
+from support.scripts import between, for_host, run_bash
+from support.servers import Running
 
 
 @pytest.fixture

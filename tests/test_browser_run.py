@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
 from playwright.sync_api import Dialog, Page, expect
-from servers import Running
+from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
+from support.servers import Running
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 SCRIPTS = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from browsers import NARROW, Viewer, assert_accessible, assert_fits
 from playwright.sync_api import Page, expect
-from scripts import for_host, run_bash
-from servers import Running
+from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
+from support.scripts import for_host, run_bash
+from support.servers import Running
 
 
 class Logger:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from browsers import NARROW, Viewer, assert_accessible, assert_fits
 from playwright.sync_api import expect
-from servers import Running
+from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
+from support.servers import Running
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 PAGES = [

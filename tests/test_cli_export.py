@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import OCTETS, LogRun
 from click.testing import CliRunner
-from commands import COMMAND, cli
 from flask.testing import FlaskClient
-from mlflow_servers import Between, Reader, between
-from servers import PATIENCE_SECONDS, Running, environment
+from support.calls import OCTETS, LogRun
+from support.commands import COMMAND, cli
+from support.mlflow_servers import Between, Reader, between
+from support.servers import PATIENCE_SECONDS, Running, environment
 from test_client import free_port
 
 from chachaml_lite.cli import main

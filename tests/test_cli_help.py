@@ -13,14 +13,14 @@ from typing import Any
 
 import click
 import pytest
-from commands import cli
-from readme import README, blocks
-from scripts import run_bash
-from servers import PATIENCE_SECONDS, Running, environment, running
+from support.commands import cli
+from support.readme import README, blocks
+from support.scripts import run_bash
+from support.servers import PATIENCE_SECONDS, Running, environment, running
 
 from chachaml_lite import __version__
 from chachaml_lite.cli import main
-from chachaml_lite.client.asking import OCTETS, path_of
+from chachaml_lite.client.base import OCTETS, path_of
 from chachaml_lite.client.http import HttpClient
 
 COMMANDS = sorted(main.commands)

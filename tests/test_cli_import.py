@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import COMMAND, cli
-from servers import PATIENCE_SECONDS, Running, environment
-from snapshots import files_of
+from support.commands import COMMAND, cli
+from support.servers import PATIENCE_SECONDS, Running, environment
+from support.snapshots import files_of
+from support.zips import META, packed, run_files
 from test_api_run_download import peak_bytes
 from test_client import free_port, stranger
 from test_client_push import FULL, log
-from zips import META, packed, run_files
 
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient

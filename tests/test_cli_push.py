@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import COMMAND, cli
-from proxies import proxy, public, sent_zips
-from servers import PATIENCE_SECONDS, Running, environment, running
+from support.commands import COMMAND, cli
+from support.proxies import proxy, public, sent_zips
+from support.servers import PATIENCE_SECONDS, Running, environment, running
+from support.zips import META
 from test_client import free_port, stranger
 from test_client_push import log
-from zips import META
 
 from chachaml_lite.client.http import HttpClient
 from chachaml_lite.commands import run_names

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, cli
-from servers import PATIENCE_SECONDS, Running, environment, running
-from snapshots import files_of
+from support.commands import COMMAND, cli
+from support.servers import PATIENCE_SECONDS, Running, environment, running
+from support.snapshots import files_of
 from test_client import free_port, stranger
 
-from chachaml_lite.client.asking import OCTETS, path_of
+from chachaml_lite.client.base import OCTETS, path_of
 from chachaml_lite.client.http import HttpClient
 
 #: As a name may be, and as a tag may be.

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import requests
-from commands import COMMAND, cli
-from servers import PATIENCE_SECONDS, Running, environment, eventually, running
+from support.commands import COMMAND, cli
+from support.servers import PATIENCE_SECONDS, Running, environment, eventually, running
 from test_client import free_port
 
 

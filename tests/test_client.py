@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from servers import PATIENCE_SECONDS, Running
-from snapshots import files_of
+from support.servers import PATIENCE_SECONDS, Running
+from support.snapshots import files_of
 
-from chachaml_lite.client.asking import OCTETS, Client, NoAnswer, NoServer, Refused, path_of
+from chachaml_lite.client.base import OCTETS, Client, NoAnswer, NoServer, Refused, path_of
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import BadTarget, HttpClient
 

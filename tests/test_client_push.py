@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxies import proxy, public, sent_zips
-from servers import Running
-from snapshots import files_of
+from support.proxies import proxy, public, sent_zips
+from support.servers import Running
+from support.snapshots import files_of
 
-from chachaml_lite.client import pushing
-from chachaml_lite.client.asking import OCTETS, Answer, Client, path_of
+from chachaml_lite.client import push as push_module
+from chachaml_lite.client.base import OCTETS, Answer, Client, path_of
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
-from chachaml_lite.client.pushing import NotPushed, Push
+from chachaml_lite.client.push import NotPushed, Push
 
 Serve = Callable[..., Running]
 
@@ -245,7 +245,7 @@ def test_overwrite_takes_nothing_away_that_is_only_there(source: Client, target:
 def test_a_large_run_goes_in_parts_each_of_which_is_true(
     source: Client, target: Client, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushing, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(push_module, "PIECE_BYTES", 1000)
     contents = {f"{number}": bytes([number]) * 400 for number in range(5)} | {"large": b"l" * 5000}
     log(source, "r", run={}, params={"lr": 1}, metrics={"loss": 1}, artifacts=contents, end={"status": "completed"})
     seen: list[tuple[str, int]] = []
@@ -262,7 +262,7 @@ def test_a_large_run_goes_in_parts_each_of_which_is_true(
                     "POST",
                     "/api/w/import",
                     body=target.ask("GET", "/api/runs/r/download").content(),
-                    content_type=pushing.ZIP,
+                    content_type=push_module.ZIP,
                 )
             return answer
 
@@ -270,7 +270,7 @@ def test_a_large_run_goes_in_parts_each_of_which_is_true(
         Push(source, watching, overwrite=False).push("r", int)
     assert seen == [("running", 2), ("running", 4), ("running", 5), ("completed", 6)]
     assert everything(target) == everything(source)
-    monkeypatch.setattr(pushing, "_MOST_ARTIFACTS", 2)
+    monkeypatch.setattr(push_module, "_MOST_ARTIFACTS", 2)
     log(source, "many", run={}, artifacts={f"{number}": b"1" for number in range(5)})
     zips = sent_zips(server.log)
     push(source, target, "many")

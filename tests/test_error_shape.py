@@ -12,9 +12,9 @@ import pytest
 from conftest import opened
 from flask import Flask
 from flask.testing import FlaskClient
-from snapshots import files_of
+from support.snapshots import files_of
+from support.zips import packed, run_files
 from werkzeug.test import TestResponse
-from zips import packed, run_files
 
 SOURCE = Path(__file__).resolve().parents[1]
 JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"

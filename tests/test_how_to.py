@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 from flask.testing import FlaskClient
-from html_tables import Page
-from scripts import between, for_host, run_bash, run_python
-from servers import Running
+from support.html_tables import Page
+from support.scripts import between, for_host, run_bash, run_python
+from support.servers import Running
 
 LogRun = Callable[..., str]
 

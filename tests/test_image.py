@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,13 +23,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "store": {"errors", "strict_json"},
     "tracking": {"store", "errors", "strict_json"},
-    "web": {"tracking", "errors", "strict_json"},
+    "text": {"tracking", "errors", "strict_json"},
+    "web": {"text", "tracking", "errors", "strict_json"},
     "app": {"", "config", "tracking", "web"},
-    "connections": {"store", "strict_json"},
-    "server": {"app", "config", "connections", "store", "tracking"},
+    "waitress_channel": {"store", "strict_json"},
+    "server": {"app", "config", "store", "tracking", "waitress_channel"},
     "client": {"app", "config", "errors", "store", "strict_json", "tracking"},
     "export": {"client", "strict_json", "tracking"},
-    "commands": {"", "client", "config", "errors", "export", "server", "store", "strict_json", "tracking", "web"},
+    "commands": {"", "client", "config", "errors", "export", "server", "store", "strict_json", "text", "tracking"},
     "cli": {"", "commands"},
     "__main__": {"cli"},
 }
@@ -39,7 +40,7 @@ OUTSIDE = {
     "werkzeug": {"web"},
     "jinja2": {"web"},
     "markupsafe": {"web"},
-    "waitress": {"connections", "server"},
+    "waitress": {"server", "waitress_channel"},
     "click": {"cli", "commands"},
     "mlflow": {"export"},
 }
@@ -83,6 +84,14 @@ def test_imports_only_go_down(path: Path) -> None:
     layer = layer_of(path)
     wrong = {name for name in imported(path) if own_layer(name) not in {None, layer, *MAY_IMPORT[layer]}}
     assert not wrong
+
+
+@pytest.mark.parametrize(("one", "other"), [("api", "pages"), ("pages", "api")])
+def test_api_and_pages_do_not_import_each_other(one: str, other: str) -> None:
+    modules = sorted((SOURCE / "web" / one).glob("*.py"))
+    assert modules
+    for path in modules:
+        assert not [name for name in imported(path) if name.startswith(f"{PACKAGE}.web.{other}")]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)

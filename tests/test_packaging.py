@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 from conftest import NO_PACKAGE_INDEX, unavailable
-from servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
 
 from chachaml_lite import __version__
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from calls import OCTETS, register, upload
 from conftest import run_logger
 from flask import Flask
 from flask.testing import FlaskClient
-from html_tables import Page
+from support.calls import OCTETS, register, upload
+from support.html_tables import Page
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from drawings import Drawing
 from flask.testing import FlaskClient
+from support.drawings import Drawing
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]

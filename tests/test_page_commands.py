@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from scripts import run_bash
-from servers import Running
+from support.scripts import run_bash
+from support.servers import Running
 
 TOKEN = "correct horse"
 tokens = pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])

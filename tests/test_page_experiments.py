@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
-from html_tables import Page
+from support.html_tables import Page
 
 from chachaml_lite.store.store import Store
-from chachaml_lite.tracking.verify import Verification
+from chachaml_lite.tracking.verify.verify import Verification
 
 LogRun = Callable[..., str]
 NAMES = ["iris", "a/b", "Iris", "..x", "con", "50%", 'q"<>?', "naïve 日本", "<script>alert(1)</script>"]

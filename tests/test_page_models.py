@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from html_tables import Page
+from support.html_tables import Page
 
 LogRun = Callable[..., str]
 HOSTILE = "<script>alert(1)<script>\"'&%"

@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from conftest import opened, run_logger
 from flask.testing import FlaskClient
-from html_tables import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.html_tables import Page
 
-from chachaml_lite.web.run_views import KNOWN
+from chachaml_lite.web.pages.runs_url import KNOWN
 
 LogRun = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -392,7 +392,7 @@ def test_names_of_any_kind_are_text_and_keep_their_place(make_app: Callable[...,
 
 def order_of(link: str) -> str | None:
     """The metric that a link orders by."""
-    from chachaml_lite.tracking.search import parse_order
+    from chachaml_lite.tracking.query.search import parse_order
 
     text = dict(parse_qsl(urlsplit(link).query)).get("order_by", "")
     return parse_order(text)[0].name if text.startswith("metrics.") else None

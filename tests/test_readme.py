@@ -13,9 +13,9 @@ import click
 import pytest
 import requests
 from flask.testing import FlaskClient
-from readme import README, ROOT, all_blocks
-from scripts import DOCUMENTED_HOST, for_host, run_bash
-from servers import Running, running
+from support.readme import README, ROOT, all_blocks
+from support.scripts import DOCUMENTED_HOST, for_host, run_bash
+from support.servers import Running, running
 
 from chachaml_lite.cli import main
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from readme import blocks
-from scripts import for_host, run_bash, run_python
-from servers import Running, environment
+from support.readme import blocks
+from support.scripts import for_host, run_bash, run_python
+from support.servers import Running, environment
 
 Tool = Callable[[str], str]
 

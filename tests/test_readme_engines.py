@@ -12,10 +12,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from calls import LogRun
-from mlflow_servers import Reader
-from readme import README, blocks
-from scripts import run_bash, run_python
+from support.calls import LogRun
+from support.mlflow_servers import Reader
+from support.readme import README, blocks
+from support.scripts import run_bash, run_python
 
 QUERIES, EXPORT = "Query the files", "When one machine is no longer enough"
 

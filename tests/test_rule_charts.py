@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-from drawings import Drawing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.drawings import Drawing
 
-from chachaml_lite.tracking.curves import AXES, View, curve_of
-from chachaml_lite.tracking.series import Series
-from chachaml_lite.tracking.summary import Number
+from chachaml_lite.tracking.series.curves import AXES, View, curve_of
+from chachaml_lite.tracking.series.points import Series
+from chachaml_lite.tracking.series.summary import Number
 from chachaml_lite.web import charts
 from chachaml_lite.web.charts import Chart, Dot, Line, Style, line_chart, scatter_chart, sparkline
 from chachaml_lite.web.charts.lines import digits_of

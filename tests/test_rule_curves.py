@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chachaml_lite.tracking.curves import View, curve_of, smoothed
-from chachaml_lite.tracking.series import Series
-from chachaml_lite.tracking.summary import Number
+from chachaml_lite.tracking.series.curves import View, curve_of, smoothed
+from chachaml_lite.tracking.series.points import Series
+from chachaml_lite.tracking.series.summary import Number
 from chachaml_lite.web.charts.groups import grouped
 
 NAN, INF = math.nan, math.inf

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chachaml_lite.tracking import directions
+from chachaml_lite.tracking.series import direction
 
 LESS = """
 loss train/loss val_loss valLoss validation.Loss logloss test-RMSE mean_squared_error MSE ppl eval/perplexity
@@ -23,7 +23,7 @@ neg_mean_squared_error score lossless_score epoch lr m
     ("key", "less"), [*((key, True) for key in LESS.split()), *((key, False) for key in MORE.split())]
 )
 def test_a_metrics_name_says_which_way_it_is_good(key: str, less: bool) -> None:
-    assert directions.less_is_better(key) is less
+    assert direction.less_is_better(key) is less
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_a_metrics_name_says_which_way_it_is_good(key: str, less: bool) -> None:
     ],
 )
 def test_the_best_are_the_extremes_of_what_is_finite(values: list[Any], least: list[int], greatest: list[int]) -> None:
-    assert directions.best_places(values, less=True) == least
-    assert directions.best_places(values, less=False) == greatest
+    assert direction.best_places(values, less=True) == least
+    assert direction.best_places(values, less=False) == greatest
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_best_are_the_extremes_of_what_is_finite(values: list[Any], least: l
     ],
 )
 def test_a_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, found: Any) -> None:
-    assert directions.difference(value, base) == found
+    assert direction.difference(value, base) == found
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_a_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: A
 def test_runs_are_told_apart_by_what_most_have_and_what_is_known_to_be_good(
     counts: dict[str, int], chosen: str | None
 ) -> None:
-    assert directions.foremost(counts) == chosen
+    assert direction.foremost(counts) == chosen

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chachaml_lite.tracking.summary import number_from, spelled
+from chachaml_lite.tracking.series.summary import number_from, spelled
 
 SPELLED = {"NaN", "Infinity", "-Infinity"}
 VALUES = st.integers(-3, 3) | st.sampled_from(["NaN", "Infinity", "-Infinity", 0.5, -0.5, 1e308, -1e308, 2**70])

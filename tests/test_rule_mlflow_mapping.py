@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlflow_servers import mlflow_module
+from support.mlflow_servers import mlflow_module
 
 from chachaml_lite.errors import InvalidInput
 from chachaml_lite.export.mapping import (

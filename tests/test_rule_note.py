@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chachaml_lite.web.note_html import MAX_CHARACTERS, Place, note_html
+from chachaml_lite.web.markdown.blocks import MAX_CHARACTERS, Place, note_html
 
 NOTE = Place(3, "r1")
 FILE = Place(2, "r1", "docs", keeps_lines=False)

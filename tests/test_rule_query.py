@@ -13,11 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chachaml_lite.errors import InvalidInput
-from chachaml_lite.tracking.conditions import All, Comparison, Condition, Either, Not
-from chachaml_lite.tracking.fields import Field, parse_field
-from chachaml_lite.tracking.moments import length_ms, time_ms
-from chachaml_lite.tracking.query import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, BadQuery, parse_query
-from chachaml_lite.tracking.run import Run
+from chachaml_lite.tracking.index.run_entry import Run
+from chachaml_lite.tracking.query.conditions import All, Comparison, Condition, Either, Not
+from chachaml_lite.tracking.query.fields import Field, parse_field
+from chachaml_lite.tracking.query.grammar import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, BadQuery, parse_query
+from chachaml_lite.tracking.query.times import length_ms, time_ms
 
 NOW = 1_800_000_030_500  # half a minute into a minute, and a little more
 MINUTE = 1_800_000_000_000

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chachaml_lite.tracking.series import Point, Series, parsed_points
-from chachaml_lite.tracking.summary import Number
+from chachaml_lite.tracking.series.points import Point, Series, parsed_points
+from chachaml_lite.tracking.series.summary import Number
 
 LogRun = Callable[..., str]
 

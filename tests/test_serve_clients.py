@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from calls import OCTETS
-from servers import Running, eventually
-from wire import Connection, head
+from support.calls import OCTETS
+from support.servers import Running, eventually
+from support.wire import Connection, head
 
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]

@@ -18,8 +18,8 @@ import pytest
 import requests
 from conftest import unavailable
 from requests import Response
-from servers import Running, running
-from snapshots import files_of
+from support.servers import Running, running
+from support.snapshots import files_of
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 TIMEOUT = 60

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import requests
-from calls import OCTETS
-from servers import Running, eventually
+from support.calls import OCTETS
+from support.servers import Running, eventually
 
 Serve = Callable[..., Running]
 _CALL = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")

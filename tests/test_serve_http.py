@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from calls import OCTETS, LogRun, log_good_and_bad, upload
 from flask.testing import FlaskClient
-from servers import PATIENCE_SECONDS, Running
-from snapshots import files_of
+from support.calls import OCTETS, LogRun, log_good_and_bad, upload
+from support.servers import PATIENCE_SECONDS, Running
+from support.snapshots import files_of
+from support.wire import Connection, head
 from test_error_shape import call_of, rules
-from wire import Connection, head
 
 JSON = "Content-Type: application/json"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import requests
-from servers import PATIENCE_SECONDS, Running, eventually, running
-from snapshots import files_of
+from support.servers import PATIENCE_SECONDS, Running, eventually, running
+from support.snapshots import files_of
+from support.verifying import problems
+from support.zips import POINT, meta, packed, run_files, upload_line
 from test_api_run_download import peak_bytes
-from verifying import problems
-from zips import POINT, meta, packed, run_files, upload_line
 
 Serve = Callable[..., Running]
 ZIP = {"Content-Type": "application/zip"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 from flask import Flask
-from servers import Running
+from support.servers import Running
 
 LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
 

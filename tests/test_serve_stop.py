@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from calls import OCTETS
-from servers import PATIENCE_SECONDS, Running, eventually
-from wire import Connection, head
+from support.calls import OCTETS
+from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.wire import Connection, head
 
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]

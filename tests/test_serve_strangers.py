@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from servers import Running, eventually
-from wire import Connection
+from support.servers import Running, eventually
+from support.wire import Connection
 
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http.client import HTTPConnection
 
 import pytest
-from servers import Running
+from support.servers import Running
 
 
 @pytest.mark.parametrize(("sent", "stays"), [("keep-alive", True), ("", True), ("close", False)])

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import requests
-from calls import OCTETS
-from servers import PATIENCE_SECONDS, Running
-from snapshots import files_of
-from verifying import problems, report, verify
+from support.calls import OCTETS
+from support.servers import PATIENCE_SECONDS, Running
+from support.snapshots import files_of
+from support.verifying import problems, report, verify
 
 
 class Writer(threading.Thread):

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import pytest
 import requests
-from calls import OCTETS
-from servers import PATIENCE_SECONDS, Running, environment
+from support.calls import OCTETS
+from support.servers import PATIENCE_SECONDS, Running, environment
 
 CLIENTS = 16
 T = TypeVar("T")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from calls import OCTETS, LogRun, log_good_and_bad, read_all
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import Running
+from support.calls import OCTETS, LogRun, log_good_and_bad, read_all
+from support.servers import Running
 
 
 def _cut(path: Path) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import requests
-from calls import OCTETS, LogRun
 from conftest import unavailable
-from disks import Disk, mounted, read_only
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import Running
+from support.calls import OCTETS, LogRun
+from support.disks import Disk, mounted, read_only
+from support.servers import Running
+from support.zips import packed, run_files
 from werkzeug.test import TestResponse
-from zips import packed, run_files
 
 Write = Callable[[FlaskClient], TestResponse]
 BASE = "/api/w/runs/r"

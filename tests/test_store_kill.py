@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from calls import OCTETS
-from servers import PATIENCE_SECONDS, Running
+from support.calls import OCTETS
+from support.servers import PATIENCE_SECONDS, Running
 
 #: How often the server is killed. Each round takes about a second.
 ROUNDS = 20

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from calls import register, upload
 from flask import Flask
+from support.calls import register, upload
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import OCTETS
 from flask import Flask
 from flask.testing import FlaskClient
+from support.calls import OCTETS
 
 from chachaml_lite.store.reading import Stamp
 from chachaml_lite.store.store import Store
-from chachaml_lite.tracking import params, records, run, runs
+from chachaml_lite.tracking import params, runs
+from chachaml_lite.tracking.index import run_entry, run_parts
 from chachaml_lite.tracking.tracker import Tracker
 
 THREADS = 16
@@ -260,28 +261,28 @@ def test_what_a_slow_reader_has_read_is_never_what_the_next_writer_builds_on(
     path = data / "runs" / run_id / "params.json"
     path.write_text('{"first": 1}')
     has_read, may_keep = threading.Event(), threading.Event()
-    read_part, look = records.read_part, run.Run.look
+    read_part, look = run_parts.read_part, run_entry.Run.look
     reader = threading.Thread(target=lambda: tracker.run(run_id).params)
 
-    def read_slowly(of: Store, the_run: str, number: int, stamp: Stamp) -> records.Kept:
+    def read_slowly(of: Store, the_run: str, number: int, stamp: Stamp) -> run_parts.Kept:
         kept = read_part(of, the_run, number, stamp)
-        if threading.current_thread() is reader and number == records.PARAMS:
+        if threading.current_thread() is reader and number == run_parts.PARAMS:
             has_read.set()
             assert may_keep.wait(60)
         return kept
 
-    def look_and_wait(the_run: run.Run, numbers: tuple[int, ...]) -> bool:
+    def look_and_wait(the_run: run_entry.Run, numbers: tuple[int, ...]) -> bool:
         changed = look(the_run, numbers)
         if threading.current_thread() is not reader:
             may_keep.set()
             reader.join(60)
         return changed
 
-    monkeypatch.setattr(run, "read_part", read_slowly)
+    monkeypatch.setattr(run_entry, "read_part", read_slowly)
     reader.start()
     assert has_read.wait(60)
     params.set_params(tracker, run_id, {"second": 2})
-    monkeypatch.setattr(run.Run, "look", look_and_wait)
+    monkeypatch.setattr(run_entry.Run, "look", look_and_wait)
     params.set_params(tracker, run_id, {"third": 3})
     store.close()
     assert json.loads(path.read_text()) == {"first": 1, "second": 2, "third": 3}

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from calls import LogRun, log_good_and_bad, read_all, register, upload
 from flask.testing import FlaskClient
+from support.calls import LogRun, log_good_and_bad, read_all, register, upload
 
 
 @pytest.fixture

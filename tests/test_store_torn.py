@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from calls import LogRun, log_good_and_bad, register, upload
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import Running
+from support.calls import LogRun, log_good_and_bad, register, upload
+from support.servers import Running
 
 from chachaml_lite.errors import StoreUnusable
 from chachaml_lite.store.store import Store

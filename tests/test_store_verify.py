@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from calls import LogRun, log_good_and_bad, upload
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import PATIENCE_SECONDS, environment
-from snapshots import files_of
-from verifying import COMMAND, problems, report, verify
+from support.calls import LogRun, log_good_and_bad, upload
+from support.servers import PATIENCE_SECONDS, environment
+from support.snapshots import files_of
+from support.verifying import COMMAND, problems, report, verify
 
 POINT = b'{"key":"loss","value":0.5,"step":9,"timestamp":1763884800123}\n'
 

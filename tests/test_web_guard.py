@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import Running
+from support.servers import Running
 
 TOKEN = "s3cret and long"
 MakeApp = Callable[..., Flask]

@@ -14,7 +14,7 @@ from ..config import Config
 from ..errors import StoreUnusable
 from ..store.store import Store
 from ..tracking.tracker import Tracker
-from .asking import Answer, Client, NoAnswer, Sent
+from .base import Answer, Client, NoAnswer, Sent
 
 
 class FolderClient(Client):

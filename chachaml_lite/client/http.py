@@ -7,7 +7,7 @@ import select
 from collections.abc import Generator, Mapping
 from urllib.parse import urlsplit
 
-from .asking import PIECE_BYTES, Answer, Client, NoAnswer, NoServer, Sent
+from .base import PIECE_BYTES, Answer, Client, NoAnswer, NoServer, Sent
 
 #: Until a server takes a connection. The port of a machine that is off answers nothing at all.
 CONNECT_SECONDS = 10

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from ..client.asking import Client, Refused, path_of
-from ..web.printable import harmless_json
-from ..web.tables import Column, Table, as_text
+from ..client.base import Client, Refused, path_of
+from ..text.safe import harmless_json
+from ..text.table import Column, Table, as_text
 from .completion import run_ids
 from .printing import print_json, print_text
 from .run_names import run_id_of

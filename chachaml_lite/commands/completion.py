@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from ..client.asking import NoAnswer, Refused
+from ..client.base import NoAnswer, Refused
 from ..client.http import BadTarget
 from .targets import target_of
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..client.asking import Client, NoAnswer, path_of
-from ..web.printable import harmless_json, printable
+from ..client.base import Client, NoAnswer, path_of
+from ..text.safe import harmless_json, printable
 from .child import die_of
 from .completion import experiments, run_ids
 from .printing import has_progress, print_json, print_text

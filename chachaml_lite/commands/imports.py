@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 import click
 
-from ..client.asking import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
-from ..client.pushing import ZIP
-from ..web.printable import printable
-from .moved import KINDS, Moved
+from ..client.base import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
+from ..client.push import ZIP
+from ..text.safe import printable
 from .targets import NO_ANSWER, USAGE, Target, die_at_interrupt, stop, target_options
+from .transfer_report import KINDS, Moved
 
 #: What is wrong with the one zip; another may be fine.
 _OF_THE_FILE = (400, 409, 413)

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from .. import strict_json
-from ..client.asking import Answer, NoAnswer
-from ..web.printable import harmless_json, printable
+from ..client.base import Answer, NoAnswer
+from ..text.safe import harmless_json, printable
 from .targets import FAILED, stop
 
 

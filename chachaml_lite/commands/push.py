@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import click
 
-from ..client.asking import Client, NoAnswer
+from ..client.base import Client, NoAnswer
 from ..client.http import HttpClient
-from ..client.pushing import NotPushed, Push, Stopped
+from ..client.push import NotPushed, Push, Stopped
 from ..config import Config
 from .completion import experiments, run_ids
-from .moved import Moved
 from .options import option
 from .printing import has_progress, progress
 from .run_names import found_runs, run_id_of, unreadable_runs
 from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, die_at_interrupt, stop, target_options
+from .transfer_report import Moved
 
 
 @click.command(

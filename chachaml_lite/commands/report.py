@@ -6,9 +6,9 @@ import json
 
 import click
 
-from ..client.asking import Client, Refused, path_of
-from ..web.markdown import code
-from ..web.printable import harmless_json, printable
+from ..client.base import Client, Refused, path_of
+from ..text.gfm import code
+from ..text.safe import harmless_json, printable
 from .completion import run_ids_and_experiments
 from .printing import print_answer, print_json, print_text
 from .run_names import names_a_run, run_id_of

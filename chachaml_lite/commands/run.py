@@ -13,11 +13,11 @@ from typing import Any
 import click
 
 from .. import strict_json
-from ..client.asking import OCTETS, Client, NoAnswer, Refused, path_of
+from ..client.base import OCTETS, Client, NoAnswer, Refused, path_of
 from ..client.http import HttpClient
 from ..config import Config
 from ..errors import StoreUnusable
-from ..web.printable import printable
+from ..text.safe import printable
 from .child import CannotStart, Capture, Ended, Interrupted, Signals, die_of, run_command
 from .completion import experiments
 from .options import option

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..client.asking import Client, path_of
+from ..client.base import Client, path_of
 from ..tracking.names import is_run_id
 from .targets import USAGE, stop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..client.asking import Client
+from ..client.base import Client
 from .completion import experiments, run_ids
 from .printing import print_answer
 from .targets import asking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..client.asking import Client, path_of
+from ..client.base import Client, path_of
 from .completion import run_ids
 from .printing import print_answer
 from .run_names import run_id_of

@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from ..client.asking import Client, NoAnswer, NoServer, Refused
+from ..client.base import Client, NoAnswer, NoServer, Refused
 from ..client.http import ANSWER_SECONDS, BadTarget, HttpClient
 from ..config import Config
-from ..web.printable import printable
+from ..text.safe import printable
 from .options import option
 
 #: Exit codes (the group's help tells them).

@@ -10,10 +10,10 @@ import click
 
 from ..errors import StoreUnusable
 from ..store.store import Store
-from ..tracking.problems import Report
-from ..tracking.repair import Repair, repair
-from ..tracking.verify import Verification
-from ..web.printable import printable
+from ..text.safe import printable
+from ..tracking.verify.problems import Report
+from ..tracking.verify.repair import Repair, repair
+from ..tracking.verify.verify import Verification
 from .options import fail, option
 from .printing import progress
 

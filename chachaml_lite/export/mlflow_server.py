@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..client.asking import NoAnswer
+from ..client.base import NoAnswer
 from .mapping import MADE, RUN_ID, Dataset
 
 R = TypeVar("R")

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import strict_json
-from ..client.asking import Client, Refused, path_of
-from ..tracking.series import StoredPoint, parsed_points
+from ..client.base import Client, Refused, path_of
+from ..tracking.series.points import StoredPoint, parsed_points
 from .mapping import (
     ARTIFACTS,
     CHANGED,

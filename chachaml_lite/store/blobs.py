@@ -13,10 +13,10 @@ import stat
 from typing import Any, BinaryIO
 
 from .. import strict_json
-from . import disk_names, folders, layout, reading
+from . import beneath, disk_names, layout, reading
 from .atomic import append_lines, cut_back
+from .beneath import InTheWay
 from .durability import Durability
-from .folders import InTheWay
 from .incoming import Incoming, Upload, free_bytes
 from .layout import Layout
 from .reading import Damaged, Stamp
@@ -93,7 +93,7 @@ class Blobs:
 
     def open(self, run_id: str, spelled: str, size: int) -> BinaryIO:
         """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file."""
-        file = folders.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelled}")
+        file = beneath.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelled}")
         if os.fstat(file.fileno()).st_size != size:
             file.close()
             raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of {size} bytes")
@@ -101,7 +101,7 @@ class Blobs:
 
     def _writable_path(self, run_id: str, spelled: str) -> str:
         """Where a blob is to be, its folders made. InTheWay, when one of them is a link or a file; OSError."""
-        return folders.made(self._places.run(run_id), f"{layout.BLOBS}/{spelled}", self._durability)
+        return beneath.made(self._places.run(run_id), f"{layout.BLOBS}/{spelled}", self._durability)
 
     def finish_interrupted(self, name: str) -> bool:
         """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from . import folders
+from . import beneath
 from .layout import Layout
 from .reading import Damaged, Stamp, stamp_of
 
@@ -58,7 +58,7 @@ class Contents:
 
     def open(self, run_id: str, path: str) -> tuple[BinaryIO, Stamp]:
         """A file of a run, open to read, and its stamp. FileNotFoundError; Damaged for what is none; OSError."""
-        file = folders.opened(self._places.run(run_id), path)
+        file = beneath.opened(self._places.run(run_id), path)
         return file, stamp_of(os.fstat(file.fileno()))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import TooLarge
-from . import folders, layout, reading
+from . import beneath, layout, reading
 from .atomic import FOLDER_MODE, replace_file, write_new
+from .beneath import InTheWay
 from .durability import Durability
-from .folders import InTheWay
 from .layout import Layout
 from .point_files import PointFiles
 from .reading import Stamp
@@ -64,7 +64,7 @@ class RunFiles:
 
         In one rename, in place of the one that is there. InTheWay; OSError.
         """
-        target = folders.made(self._places.run(run_id), name, self._durability)
+        target = beneath.made(self._places.run(run_id), name, self._durability)
         if os.path.isdir(target) and not os.path.islink(target):
             raise InTheWay(name)
         if name == layout.METRICS:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import StoreUnusable
-from . import archive, layout
+from . import layout, zip_run
 from .atomic import FOLDER_MODE, temporary
+from .beneath import InTheWay
 from .blobs import Blobs
 from .contents import Contents
 from .durability import Durability
 from .experiment_files import ExperimentFiles
-from .folders import InTheWay
 from .incoming import Upload
 from .inspection import Inspection
 from .layout import Layout
@@ -26,8 +26,8 @@ from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
 from .run_files import RunFiles, incoming_path
 from .scan import Folders, FolderScan
-from .unpacking import Unpacked, unpack
 from .watch import Watch
+from .zip_extract import Unpacked, unpack
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +85,11 @@ class Store:
 
     def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
         """A run's folder as a zip file, open to read; see `archive.zip_run`. OSError."""
-        return archive.zip_run(self._places, run_id, held, self.scratch)
+        return zip_run.zip_run(self._places, run_id, held, self.scratch)
 
     def scratch(self) -> BinaryIO:
         """A file without a name, in the store's own file system, for what is made to be sent. OSError."""
-        return archive.scratch(None if self._lock is None else self._places)
+        return zip_run.scratch(None if self._lock is None else self._places)
 
     def unpack(self, upload: Upload, max_file_bytes: int | None) -> Unpacked:
         """A zip of runs that was received, taken apart in runs/.incoming: see `unpack`. BadZip; TooLarge; OSError."""

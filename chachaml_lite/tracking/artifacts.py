@@ -8,12 +8,12 @@ from typing import Any, BinaryIO, NoReturn
 
 from ..errors import Conflict, InvalidInput, NotFound, StorageFull
 from ..store import disk_names
-from ..store.folders import InTheWay
+from ..store.beneath import InTheWay
 from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
+from .index.run_entry import Run
+from .index.run_parts import ARTIFACTS, META, Artifact, Artifacts
 from .names import check_artifact_name, shown
-from .records import ARTIFACTS, META, Artifact, Artifacts
-from .run import Run
 from .tracker import Tracker
 
 # Python's own table alone: what the machine's /etc/mime.types adds would make answers differ by machine.

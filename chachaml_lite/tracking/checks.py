@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CheckFailed, InvalidInput, NotFound
 from .models import get_version
 from .names import check_name, shown
-from .summary import Number, Summary, spelled
+from .series.summary import Number, Summary, spelled
 from .tracker import Tracker
 
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {

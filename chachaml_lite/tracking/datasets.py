@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidInput
-from .records import META
+from .index.run_parts import META
 from .tracker import Tracker
 
 FIELDS = ("role", "n_rows", "n_cols", "features", "hash", "source")

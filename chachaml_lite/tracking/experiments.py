@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import NotFound
-from .directions import less_is_better
+from .index.run_entry import Run
+from .index.run_parts import STATUSES
 from .names import shown
-from .records import STATUSES
-from .run import Run
-from .summary import spelled
+from .series.direction import less_is_better
+from .series.summary import spelled
 from .tracker import Tracker
 
 

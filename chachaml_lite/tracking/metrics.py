@@ -10,11 +10,11 @@ from typing import Any
 
 from ..errors import InvalidInput, StorageBusy
 from ..store.reading import Damaged
-from .curves import Curve, View
+from .index.run_parts import META, SUMMARY
 from .names import check_name, shown
-from .records import META, SUMMARY
-from .series import StoredPoint
-from .summary import SPELLED, added_up, spelled
+from .series.curves import Curve, View
+from .series.points import StoredPoint
+from .series.summary import SPELLED, added_up, spelled
 from .tracker import Tracker
 
 _INT64 = range(-(2**63), 2**63)

@@ -7,9 +7,9 @@ from typing import Any, BinaryIO, NamedTuple
 from ..errors import InvalidInput, NotFound
 from ..store import disk_names
 from .artifacts import get_artifact, open_artifact
+from .index.registry import STAGES, Model, Version, with_event
+from .index.run_parts import Artifact
 from .names import check_model_name, shown
-from .records import Artifact
-from .registry import STAGES, Model, Version, with_event
 from .tracker import Tracker
 
 #: A model's description is a sentence or a page; what is larger is an artifact.

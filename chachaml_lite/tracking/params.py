@@ -6,8 +6,8 @@ from typing import Any
 
 from ..errors import Conflict
 from ..store import layout
+from .index.run_parts import PARAMS
 from .names import check_name, shown
-from .records import PARAMS
 from .tracker import Tracker
 
 

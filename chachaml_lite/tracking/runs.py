@@ -9,10 +9,10 @@ from typing import Any
 from .. import strict_json
 from ..errors import Conflict, InvalidInput
 from .artifacts import listed_artifacts
+from .index.run_entry import Run
+from .index.run_parts import SUMMARY, keep_summary
 from .names import check_name, check_run_id
-from .records import SUMMARY, keep_summary
-from .run import Run
-from .summary import spelled
+from .series.summary import spelled
 from .tags import TagValue, check_tags
 from .tracker import Tracker
 

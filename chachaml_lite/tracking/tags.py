@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import InvalidInput
+from .index.run_parts import META
 from .names import check_name, shown
-from .records import META
 from .tracker import Tracker
 
 TagValue = str | int | float | bool

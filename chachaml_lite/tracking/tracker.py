@@ -10,14 +10,14 @@ from typing import Any
 from ..errors import NotFound
 from ..store import layout
 from ..store.store import Store
-from .catalog import Catalog
 from .clock import Clock
-from .descriptions import Descriptions
+from .index.catalog import Catalog
+from .index.descriptions import Descriptions
+from .index.registry import Registry
+from .index.run_entry import ALL_PARTS, Run
+from .index.run_parts import META
+from .index.series_cache import SeriesCache
 from .names import shown
-from .records import META
-from .registry import Registry
-from .run import ALL_PARTS, Run
-from .series_cache import SeriesCache
 
 
 @dataclass(frozen=True)

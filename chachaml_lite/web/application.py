@@ -15,12 +15,12 @@ from typing import Any
 from flask import Flask
 
 from ..errors import ChachamlError
-from . import guard, metric_posts
-from .answers import PAGE_POLICY
+from . import auth, metrics_fast_path
 from .context import services_of
+from .responses import PAGE_POLICY
 
 _PROTECTION = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
-#: Where the request's environment holds the ETag of its answer, as `validators` made it.
+#: Where the request's environment holds the ETag of its answer, as `etags` made it.
 ETAG = "chachaml_lite.etag"
 _POLICY = "Content-Security-Policy"
 
@@ -46,7 +46,7 @@ class Application(Flask):
                 headers.append((_POLICY, PAGE_POLICY))
             return start_response(status, headers, exc_info)
 
-        body = metric_posts.logged(environ, services_of(self))
+        body = metrics_fast_path.logged(environ, services_of(self))
         if body is None:
             return super().wsgi_app(environ, answered)
         answered("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
@@ -55,7 +55,7 @@ class Application(Flask):
     def admits(self, environ: dict[str, Any]) -> bool:
         """Whether the guard lets a request pass, from its headers alone: asked before an upload's body is kept."""
         try:
-            guard.check(environ, services_of(self))
+            auth.check(environ, services_of(self))
         except ChachamlError:
             return False
         return True

@@ -9,7 +9,7 @@ from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
-from . import answers
+from . import responses
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,6 @@ def _unforeseen(error: Exception) -> Response:
 
 def _answer(status: int, body: dict[str, Any]) -> Response:
     if wants_json():
-        return answers.json_answer(body, status)
+        return responses.json_answer(body, status)
     page = render_template("error.html", status=status, **body)
     return Response(page, status, mimetype="text/html")

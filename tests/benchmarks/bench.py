@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servers import Running, running
+from support.servers import Running, running
 
 from .floors import floor
 from .stores import MadeStore, Template, log_templates

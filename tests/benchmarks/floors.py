@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flask import Flask, Response, request
-from servers import PATIENCE_SECONDS
+from support.servers import PATIENCE_SECONDS
 from waitress.server import create_server
 
 from chachaml_lite.config import Config

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from servers import Running
+from support.servers import Running
 
 from . import wire
 from .bench import Bench

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from servers import environment
+from support.servers import environment
 
 from . import wire
 from .gauges import resident_bytes

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servers import Running
+from support.servers import Running
 
 from . import wire
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from browsers import Viewer, chromium, launched
-from servers import running
-from training import train
+from support.browsers import Viewer, chromium, launched
+from support.servers import running
+from support.training import train
 
 FOLDER = Path(__file__).resolve().parents[2] / ".github" / "screenshots"
 SIZE = (1280, 720)

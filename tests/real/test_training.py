@@ -7,10 +7,10 @@ import pickle
 from typing import Any
 
 import requests
-from servers import Running
 from sklearn.metrics import accuracy_score
 from sklearn.neural_network import MLPClassifier
-from training import EPOCHS, PARAMS, train, unseen
+from support.servers import Running
+from support.training import EPOCHS, PARAMS, train, unseen
 
 
 def test_a_trained_model_comes_back_by_its_stage_and_predicts_as_it_did(server: Running) -> None:

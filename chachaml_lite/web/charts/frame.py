@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..printable import cells, cut
+from ...text.safe import cells, cut
 from . import svg
 from .scales import Scale
 from .svg import Look

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ...tracking.curves import Curve, smoothed
-from ...tracking.summary import Number
-from ..shown import shown_duration, shown_number
+from ...text.format import shown_duration, shown_number
+from ...tracking.series.curves import Curve, smoothed
+from ...tracking.series.summary import Number
 from . import svg
 from .frame import Axis, Frame, heading, legend, whole_chart
 from .scales import Scale, roomy, whole

@@ -6,7 +6,7 @@ import math
 import sys
 from dataclasses import dataclass
 
-from ...tracking.summary import Number
+from ...tracking.series.summary import Number
 
 _LARGEST = sys.float_info.max
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import strict_json
-from ...tracking.summary import number_from
-from ..printable import cut
+from ...text.safe import cut
+from ...tracking.series.summary import number_from
 from . import svg
 from .frame import Axis, Frame, heading, whole_chart
 from .lines import Chart

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from ...tracking.summary import Number
+from ...tracking.series.summary import Number
 from . import svg
 from .scales import roomy
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from ...tracking.summary import Number
+from ...tracking.series.summary import Number
 from .scales import Scale
 
 MINUS = "−"

@@ -1,5 +1,5 @@
 // Forms that write send the API's JSON themselves, and show what it said in place. Without this script the server does
-// the same from the form's fields (web/form_posts.py); the rules of names are the same.
+// the same from the form's fields (web/pages/writes.py); the rules of names are the same.
 import { refresh } from "./live.js";
 import { isUnsaved, saved } from "./note.js";
 

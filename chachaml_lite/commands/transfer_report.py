@@ -1,0 +1,72 @@
+"""What was done to each run that came or went, told at the end: as lines for people, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from ..text.safe import harmless_json, printable
+from .printing import print_json, print_text
+from .run_names import told_of_unreadable
+from .targets import FAILED
+
+#: What an import says that it has done with runs.
+KINDS = ("imported", "updated", "unchanged")
+
+
+class Moved:
+    """The runs by what was done to them, and what failed, with the reason."""
+
+    def __init__(self, what: str) -> None:
+        """`what`: that which can fail, an "id" or a "file"."""
+        self._what = what
+        self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        self.failed: list[dict[str, str]] = []
+        #: How many can't even be named; None where nobody wants to know.
+        self.unreadable: int | None = None
+        #: How many bytes of files were sent; None where nobody wants to know.
+        self.bytes: int | None = None
+
+    def count(self) -> int:
+        """Of how many it is known what was done."""
+        return sum(map(len, self.done.values())) + len(self.failed)
+
+    def fail(self, name: str, error: str, detail: str) -> None:
+        """Add what can't be moved."""
+        detail = detail.replace("?overwrite=true", "--overwrite")  # as it is said here
+        self.failed.append({self._what: name, "error": error, "detail": detail})
+
+    def show(self, *, as_json: bool, is_cut_short: bool = True) -> None:
+        """Print it; what failed, to people, on stderr. `is_cut_short`: a line that says why follows."""
+        if as_json:
+            ok = not (self.failed or self.unreadable or is_cut_short)
+            shown = {"ok": ok, **self.done, "failed": self.failed}
+            shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
+            shown |= {} if self.bytes is None else {"bytes": self.bytes}
+            print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
+            return
+        if is_cut_short and not self.count():
+            return
+        for failure in self.failed:
+            text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
+            click.echo(f"chachaml-lite: {printable(text)}", err=True)
+        if self.unreadable:
+            click.echo(f"chachaml-lite: {told_of_unreadable(self.unreadable)}", err=True)
+        lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
+        counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
+        failed = [f"{len(self.failed)} failed"] if self.failed else []
+        sent = "" if self.bytes is None else f"; {_size(self.bytes)} sent"
+        lines.append(", ".join([*counts, *failed]) + sent)
+        print_text("\n".join(lines) + "\n")
+
+    def end(self, *, as_json: bool) -> None:
+        """Print it, and end the process with the exit code that it means."""
+        self.show(as_json=as_json, is_cut_short=False)
+        if self.failed or self.unreadable:
+            sys.exit(FAILED)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count} bytes"

@@ -1,0 +1,123 @@
+"""A run's folder as one zip file, which unzipped into another store's runs/ is that run.
+
+The zip is made whole before the first byte is sent, in an unlinked file beside the runs. That costs its size on the
+disk for as long as somebody reads it. In return waitress sends it as it sends an artifact, so a slow reader holds no
+thread (a generator would hold one until the last byte: four slow readers, and nobody is served), the answer has a
+Content-Length, and a fault on the way is an error with a status, not a zip that breaks off.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, NamedTuple
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from .layout import Layout
+from .run_files import incoming_path
+from .zip_stream import entry_of
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1024 * 1024
+#: Files up to this size are copied while the run is held, which takes about a millisecond each.
+_SMALL_BYTES = 1024 * 1024
+#: Larger ones are only opened meanwhile, as far as descriptors go (a process has 1,024 of them, mostly).
+_MOST_OPENED = 32
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class _Opened(NamedTuple):
+    """A file to be copied: its entry, its descriptor. As many bytes of it count as it had when it was opened."""
+
+    entry: ZipInfo
+    descriptor: int
+
+
+def scratch(places: Layout | None) -> BinaryIO:
+    """A new file in runs/.incoming that has no name, and is gone when it is closed, or with the process. OSError.
+
+    Without a place of its own, it is in the system's folder for temporary files.
+    """
+    if places is None:
+        return tempfile.TemporaryFile("w+b")
+    path = incoming_path(places, "scratch")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    return os.fdopen(descriptor, "w+b")
+
+
+def zip_run(
+    places: Layout,
+    run_id: str,
+    held: Callable[[], AbstractContextManager[object]],
+    new_file: Callable[[], BinaryIO],
+) -> BinaryIO:
+    """The run's folder as it is at one moment, as a zip file (a `new_file`) to read from its start. OSError.
+
+    While `held()` is entered nobody may write to the run. That is enough for a consistent copy: files of ours are
+    replaced by a rename or appended to, so what was opened then, up to the size that it had, stays what it was.
+    Left out are names with a dot in front, links, and all that is no file.
+    """
+    sink = new_file()
+    opened: list[_Opened] = []
+    try:
+        with ZipFile(sink, "w", ZIP_STORED) as archive:
+            with held():
+                for found in _files(places.run(run_id), run_id):
+                    opened.append(found)
+                    if found.entry.file_size <= _SMALL_BYTES or len(opened) > _MOST_OPENED:
+                        _copy(archive, opened.pop())
+            while opened:
+                _copy(archive, opened.pop())
+        sink.seek(0)
+    except BaseException:
+        sink.close()
+        raise
+    finally:
+        for left in opened:
+            os.close(left.descriptor)
+    return sink
+
+
+def _files(folder: str, run_id: str) -> Iterator[_Opened]:
+    """Each file of a run, opened where it was found: no link is followed, in whatever moment it was put there."""
+
+    def refuse(fault: OSError) -> None:
+        raise fault
+
+    for path, folders, names, here in os.fwalk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = run_id + path[len(folder) :]
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            try:
+                name.encode()
+                descriptor = os.open(name, _READ, dir_fd=here)
+            except (
+                UnicodeEncodeError,
+                OSError,
+            ) as fault:  # not of our making: a link, a socket, a name that isn't UTF-8
+                log.warning("run %r: %r is left out of the zip: %s", run_id, name, fault)
+                continue
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                yield _Opened(entry_of(f"{inside}/{name}", status.st_size, int(status.st_mtime)), descriptor)
+            else:
+                os.close(descriptor)
+
+
+def _copy(archive: ZipFile, found: _Opened) -> None:
+    left = found.entry.file_size
+    try:
+        with archive.open(found.entry, "w") as target:
+            while left > 0 and (chunk := os.read(found.descriptor, min(left, _CHUNK_BYTES))):
+                target.write(chunk)
+                left -= len(chunk)
+    finally:
+        os.close(found.descriptor)

@@ -1,0 +1,1 @@
+"""Values as text: for terminals, tables, reports and GitHub. No flask."""

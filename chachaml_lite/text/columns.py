@@ -1,0 +1,208 @@
+"""What each list of the API is as a table: its columns, and which of them are the most useful to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from .. import strict_json
+from ..tracking.index.run_parts import STATUSES
+from .format import shown_duration, shown_number, shown_size, shown_time
+from .table import WIDTH, Column, Table, as_text
+
+Record = dict[str, Any]
+
+_MARKS = {"completed": "✓ completed", "failed": "✗ failed", "running": "… running"}
+#: Params, metrics and tags each that people are shown at most, whatever fits; a terminal has room for few.
+_MOST_KEYS = 12
+
+
+def _field(name: str) -> Callable[[Record], Any]:
+    return lambda record: record[name]
+
+
+def _minute(at_ms: int) -> str:
+    return shown_time(at_ms)[:16]
+
+
+def _marked(status: str) -> str:
+    return _MARKS.get(status, status)
+
+
+# -- runs
+
+
+def run_columns(params: Iterable[str], metrics: Iterable[str], tags: Iterable[str]) -> list[Column]:
+    """Every column that runs with these keys have, for programs."""
+    return [
+        Column("id", _field("id"), 0, "id", most=None),
+        Column("experiment", _field("experiment"), 2, "experiment", most=16),
+        Column("name", _field("name"), 1, "name", most=20),
+        Column("status", _field("status"), 0, "status", is_ours=True, show=_marked),
+        Column("start_time", _field("start_time"), 5, "started (UTC)", show=_minute),
+        Column("end_time", _field("end_time"), None),
+        Column("duration_ms", _field("duration_ms"), 4, "took", show=shown_duration),
+        Column("error", _field("error"), 7, "error", most=30),
+        Column("parent_run_id", _field("parent_run_id"), 90, "parent", most=None),
+        Column("created_by", _field("created_by"), 80, "created by"),
+        Column("last_write_time", _field("last_write_time"), None),
+        *(_key_column("param", "params", key) for key in params),
+        *(_key_column("metric", "metrics", key) for key in metrics),
+        *(_key_column("tag", "tags", key) for key in tags),
+    ]
+
+
+def _key_column(kind: str, field: str, key: str) -> Column:
+    def get(run: Record) -> Any:
+        values = run[field]
+        # A param may be null, which isn't nothing.
+        return _value(values[key]) if key in values else None
+
+    return Column(f"{kind}.{key}", get, None, key, is_key=True, most=16)
+
+
+def _value(value: Any) -> Any:
+    """A number or a string as it is, any other JSON value as its text."""
+    return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else strict_json.dumps(value)
+
+
+def keys_of(runs: Iterable[Record], field: str) -> list[str]:
+    """The keys that any of the runs has in "params", "metrics" or "tags", sorted."""
+    return sorted({key for run in runs for key in run[field]})
+
+
+def run_table(runs: Sequence[Record], footer: Sequence[str] = ()) -> Table:
+    """A list of runs. To people a param is the more useful the more runs have it, and not at all alike."""
+    columns = run_columns(*(keys_of(runs, field) for field in ("params", "metrics", "tags")))
+    ranks = {"experiment": 2 if len({run["experiment"] for run in runs}) > 1 else 60}
+    for kind, field, first, step in (("metric", "metrics", 3, 2), ("param", "params", 6, 2), ("tag", "tags", 30, 1)):
+        for place, key in enumerate(most_telling(runs, field)):
+            ranks[f"{kind}.{key}"] = first + step * place
+    return Table([_ranked(column, ranks) for column in columns], runs, footer)
+
+
+def _ranked(column: Column, ranks: dict[str, int]) -> Column:
+    rank = ranks.get(column.name)
+    return column if rank is None else column.with_rank(rank)
+
+
+def most_telling(runs: Sequence[Record], field: str) -> list[str]:
+    """The keys in "params", "metrics" or "tags" that tell most of the runs apart, best first; a dozen at most."""
+    counts: dict[str, int] = {}
+    values: dict[str, Any] = {}
+    varied: set[str] = set()
+    for run in runs:
+        for key, value in run[field].items():
+            counts[key] = counts.get(key, 0) + 1
+            if values.setdefault(key, value) != value:
+                varied.add(key)
+    return sorted(counts, key=lambda key: (key not in varied, -counts[key], key))[:_MOST_KEYS]
+
+
+# -- the other lists
+
+
+def artifact_table(artifacts: Sequence[Record]) -> Table:
+    """The artifacts of a run. The id is what a download's URL takes."""
+    return Table(
+        [
+            Column("id", _field("id"), 0, "id", most=None),
+            Column("run_id", _field("run_id"), None),
+            Column("name", _field("name"), None),
+            Column("size", _field("size"), 0, "size", show=shown_size),
+            Column("sha256", _field("sha256"), 3, "sha256", most=12),
+            Column("content_type", _field("content_type"), 2, "type"),
+            Column("created_at", _field("created_at"), 1, "uploaded (UTC)", show=_minute),
+        ],
+        artifacts,
+    )
+
+
+def experiment_table(experiments: Sequence[Record]) -> Table:
+    """The experiments."""
+
+    def count(status: str) -> Callable[[Record], Any]:
+        return lambda experiment: experiment["by_status"][status]
+
+    return Table(
+        [
+            Column("name", _field("name"), 0, "experiment", most=40),
+            Column("runs", _field("runs"), 0, "runs"),
+            *(Column(status, count(status), 2, status) for status in STATUSES),
+            Column("last_start_time", _field("last_start_time"), 1, "last started (UTC)", show=_minute),
+            Column("description", _field("description"), 4, "description", most=40),
+        ],
+        experiments,
+    )
+
+
+def model_table(models: Sequence[Record]) -> Table:
+    """The models."""
+    return Table(
+        [
+            Column("name", _field("name"), 0, "model", most=40),
+            Column("versions", _field("versions"), 1, "versions"),
+            Column("latest", _field("latest"), 2, "latest"),
+            Column("production", _field("production"), 0, "production"),
+            Column("created_at", _field("created_at"), 3, "created (UTC)", show=_minute),
+            Column("description", _field("description"), 4, "description", most=40),
+        ],
+        models,
+    )
+
+
+def point_table(series: dict[str, Any]) -> Table:
+    """The points of a run, a row each, as metrics.jsonl has them."""
+
+    def points() -> Iterator[Record]:
+        for key, found in series.items():
+            for point in found["points"]:
+                yield {"key": key, "value": point["value"], "step": point["step"], "timestamp": point["timestamp"]}
+
+    return Table(
+        [
+            Column("key", _field("key"), 0, "metric", most=40),
+            Column("step", _field("step"), 0, "step"),
+            Column("value", _field("value"), 0, "value", show=shown_number),
+            Column("timestamp", _field("timestamp"), 1, "logged (UTC)", show=shown_time),
+        ],
+        points(),
+    )
+
+
+def comparison_table(comparison: Record, places: range | None = None) -> Table:
+    """A comparison: a row for each param and metric, what differs first, and a column for each run (at `places`)."""
+    runs = comparison["runs"]
+    places = range(len(runs)) if places is None else places
+    records = [
+        {"kind": kind, "key": key, "group": group, "values": [found] * len(runs) if group == "same" else found}
+        for group in ("differ", "partial", "same")
+        for kind, parts in (("metric", comparison["metrics"]), ("param", comparison["params"]))
+        for key, found in parts[group].items()
+    ]
+
+    def value(place: int) -> Callable[[Record], Any]:
+        def get(record: Record) -> Any:
+            found = record["values"][place]
+            return None if found is None and record["group"] == "partial" else _value(found)
+
+        return get
+
+    return Table(
+        [
+            Column("kind", _field("kind"), 0, "kind", is_ours=True),
+            Column("key", _field("key"), 0, "key"),
+            Column("group", _field("group"), 0, "group", is_ours=True),
+            *(Column(runs[at], value(at), 0, runs[at], is_key=True, whole_heading=True) for at in places),
+        ],
+        records,
+    )
+
+
+def comparison_text(comparison: Record) -> str:
+    """A comparison for a terminal, as many runs side by side as fit, the next ones below."""
+    runs = comparison["runs"]
+    # "metric", a key, "partial", and a gap before each run
+    together = max(1, (WIDTH - 6 - 2 - 24 - 2 - 7) // (2 + max(map(len, runs))))
+    blocks = [range(len(runs))[start : start + together] for start in range(0, len(runs), together)]
+    return "\n".join(as_text(comparison_table(comparison, places)) for places in blocks)

@@ -1,0 +1,185 @@
+"""A list as a table: its columns, and the text that it is for a terminal, a spreadsheet, a program or a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import strict_json
+from ..tracking.series.summary import SPELLED
+from .format import shown_number
+from .gfm import code, row_of
+from .safe import cells, cut, harmless_json, padded, printable
+
+#: Columns of a terminal that an aligned table takes at most: 80 would leave a run's metrics out, and 120 is more than
+#: half a screen has. Only an id, which is there to be pasted, may make it wider.
+WIDTH = 100
+_GAP = "  "
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "::")
+_QUOTED = re.compile(r'[",;|\t\r\n]')
+_CONTROL = re.compile(
+    "\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what a record has there (None: nothing), and how that is shown to people."""
+
+    name: str
+    get: Callable[[Any], Any]
+    #: How useful it is to people, 0 the most: then it is always there. None: only programs want it.
+    rank: int | None = 0
+    #: What stands above it for people; `is_key`: that is a user's text.
+    heading: str = ""
+    is_key: bool = False
+    #: What is there is a word of ours, or of no danger.
+    is_ours: bool = False
+    show: Callable[[Any], str] = shown_number
+    #: Columns of a terminal at most; None: it is never cut, because people paste it.
+    most: int | None = 24
+    #: The heading is never cut either: it is an id.
+    whole_heading: bool = False
+
+    def with_rank(self, rank: int | None) -> Column:
+        """The same column, more or less useful."""
+        return replace(self, rank=rank)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns over records, each a JSON value; `footer` is for people, a line each."""
+
+    columns: Sequence[Column]
+    records: Iterable[Any]
+    footer: Sequence[str] = ()
+
+
+def as_lines(table: Table) -> str:
+    """NDJSON: a record a line, whole."""
+    return "".join(harmless_json(strict_json.dumps(record)) + "\n" for record in table.records)
+
+
+# -- CSV
+
+
+def as_csv(table: Table) -> Iterator[str]:
+    """CSV (RFC 4180, CRLF), line by line."""
+    yield ",".join(_csv_text(column.name) for column in table.columns) + "\r\n"
+    for record in table.records:
+        yield ",".join(_csv_cell(column.get(record)) for column in table.columns) + "\r\n"
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return repr(value)
+    return _csv_text(value if isinstance(value, str) else strict_json.dumps(value))
+
+
+def _csv_text(text: str) -> str:
+    """A text cell: never a formula, whatever separator the spreadsheet believes in, and nothing a terminal acts on.
+
+    "-Infinity", as a metric is spelled, is a number and stays as it is.
+    """
+    if text.startswith(_FORMULA) and text not in SPELLED:
+        text = "'" + text
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+# -- Markdown
+
+
+def as_markdown(table: Table) -> str:
+    """A table that GitHub renders, and which no text in it can leave."""
+    columns = [column for column in table.columns if column.rank is not None]
+    records = list(table.records)
+    values = [[column.get(record) for record in records] for column in columns]
+    kept = [at for at, column in enumerate(columns) if column.rank == 0 or any(v is not None for v in values[at])]
+    lines = [
+        row_of(code(columns[at].heading) if columns[at].is_key else columns[at].heading for at in kept),
+        row_of("---:" if _all_numbers(values[at]) else "---" for at in kept),
+    ]
+    for number in range(len(records)):
+        lines.append(row_of(_markdown_cell(columns[at], values[at][number]) for at in kept))
+    if table.footer:
+        lines += ["", *map(printable, table.footer)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(column: Column, value: Any) -> str:
+    if value is None:
+        return ""
+    text = column.show(value)
+    return text if _is_number(value) or column.is_ours else code(text)
+
+
+# -- a terminal
+
+
+def as_text(table: Table, width: int = WIDTH) -> str:
+    """A table that is aligned in a terminal, within `width` where the ids let it: the most useful columns that fit."""
+    records = list(table.records)
+    if not records:
+        return "".join(f"{line}\n" for line in table.footer or ["nothing here"])
+    candidates = []
+    for column in sorted((c for c in table.columns if c.rank is not None), key=lambda c: c.rank or 0):
+        values = [column.get(record) for record in records]
+        if column.rank == 0 or any(value is not None for value in values):
+            candidates.append(_Laid.out(column, values))
+    kept: list[_Laid] = []
+    for laid in candidates:
+        if laid.column.rank == 0 or sum(other.width + len(_GAP) for other in kept) + laid.width <= width:
+            kept.append(laid)
+    order = {id(column): at for at, column in enumerate(table.columns)}
+    kept.sort(key=lambda laid: order[id(laid.column)])
+    lines = [_GAP.join(laid.line(number) for laid in kept).rstrip() for number in range(-1, len(records))]
+    left_out = [laid.column.name for laid in candidates if laid not in kept]
+    notes = [*table.footer]
+    if left_out:
+        notes.append(f"not shown: {', '.join(map(printable, left_out))}")
+    if notes:
+        lines += ["", *(cut(note, width) for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class _Laid:
+    """A column as it is laid out: what each row shows in it, and how wide that is."""
+
+    column: Column
+    heading: str
+    texts: list[str]
+    width: int
+    right: bool
+
+    @classmethod
+    def out(cls, column: Column, values: list[Any]) -> _Laid:
+        most = column.most
+        texts = ["" if value is None else printable(column.show(value)) for value in values]
+        heading = printable(column.heading)
+        if most is not None:
+            texts = [cut(text, most) for text in texts]
+            heading = heading if column.whole_heading else cut(heading, most)
+        width = max(map(cells, (heading, *texts)))
+        return cls(column, heading, texts, width, _all_numbers(values))
+
+    def line(self, number: int) -> str:
+        """The cell of a row; -1 is the heading."""
+        return padded(self.heading if number < 0 else self.texts[number], self.width, right=self.right)
+
+
+def _all_numbers(values: Iterable[Any]) -> bool:
+    there = [value for value in values if value is not None]
+    return bool(there) and all(map(_is_number, there))
+
+
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, (int, float)) and not isinstance(value, bool)) or (
+        isinstance(value, str) and value in SPELLED
+    )

@@ -1,0 +1,168 @@
+"""What the files of a run hold, as values that can be believed, or what is wrong with them.
+
+Damage is a text, never an exception: a run whose meta.json can't be believed is no run, another damaged part is empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any, NamedTuple
+
+from ...errors import InvalidInput
+from ...store import layout
+from ...store.reading import NO_FILE, Damaged, Stamp
+from ...store.store import Store
+from ..names import check_artifact_name
+from ..series import points
+from ..series.summary import from_stored
+
+log = logging.getLogger(__name__)
+
+STATUSES = ("running", "completed", "failed")
+
+#: The parts of a run, and the file behind each; a part's number is its place here.
+META, PARAMS, SUMMARY, ARTIFACTS = range(4)
+FILES = (layout.META, layout.PARAMS, layout.METRICS, layout.ARTIFACTS)
+
+
+class Artifact(NamedTuple):
+    """The last upload under a name."""
+
+    name: str
+    sha256: str
+    size: int
+    timestamp: int
+
+
+#: By name, in the order in which the names were first stored, which decides how they are spelled on disk.
+Artifacts = dict[str, Artifact]
+
+
+class Kept(NamedTuple):
+    """A part of a run: its value as of a stamp, and what is wrong with its file, if anything is."""
+
+    stamp: Stamp
+    value: Any
+    damage: str | None = None
+    #: Of a summary: whether summary.json says the same.
+    is_stored: bool = False
+
+
+def nothing(part: int) -> Any:
+    """The value of a part whose file is missing or can't be believed."""
+    return None if part == META else {}
+
+
+def read_part(store: Store, run_id: str, part: int, stamp: Stamp) -> Kept:
+    """A part as its file is now; `stamp` is that of the last look at it. Never raises for what it finds."""
+    if stamp == NO_FILE:
+        return Kept(stamp, nothing(part), f"no {layout.META}" if part == META else None)
+    try:
+        return _READERS[part](store, run_id, stamp)
+    except Damaged as fault:
+        return Kept(stamp, nothing(part), str(fault))
+    except FileNotFoundError:  # removed since
+        return Kept(NO_FILE, nothing(part), f"no {layout.META}" if part == META else None)
+    except OSError as fault:
+        return Kept(stamp, nothing(part), f"{FILES[part]} can't be read: {fault.strerror}")
+
+
+def _read_meta(store: Store, run_id: str, _: Stamp) -> Kept:
+    meta, stamp = store.runs.read_object(run_id, layout.META)
+    fault = fault_of_meta(meta)
+    return Kept(stamp, None if fault else meta, fault)
+
+
+def _read_params(store: Store, run_id: str, _: Stamp) -> Kept:
+    params, stamp = store.runs.read_object(run_id, layout.PARAMS)
+    return Kept(stamp, params)
+
+
+def _read_summary(store: Store, run_id: str, found: Stamp) -> Kept:
+    """From summary.json while it matches metrics.jsonl, which is then not parsed; else from all of the points."""
+    try:
+        stored, _ = store.runs.read_object(run_id, layout.SUMMARY)
+        if (stored.get("size"), stored.get("mtime_ns")) == (found.size, found.mtime_ns):
+            summary, damage = from_stored(stored.get("metrics")), stored.get("damage")
+            if summary is not None and (damage is None or isinstance(damage, str)):
+                return Kept(found, summary, damage, is_stored=True)
+    except (OSError, Damaged):
+        pass
+    summary, damaged = points.summarized(store, run_id, found.size)
+    return Kept(found, summary, _damaged_lines(layout.METRICS, damaged))
+
+
+def keep_summary(store: Store, run_id: str, kept: Kept) -> None:
+    """Write what the points of a run add up to beside them, so that a list need not read them all again.
+
+    It is believed only while it names the size and mtime of metrics.jsonl. That it can't be written is no fault: it is
+    made anew from the points when it is missing. The caller holds the run.
+    """
+    if kept.stamp == NO_FILE:
+        return
+    stored = {
+        "size": kept.stamp.size,
+        "mtime_ns": kept.stamp.mtime_ns,
+        "damage": kept.damage,
+        "metrics": {key: summary.stored() for key, summary in kept.value.items()},
+    }
+    try:
+        store.runs.keep_rebuildable(run_id, layout.SUMMARY, stored)
+    except OSError as fault:
+        log.info("no %s for run %r: %s", layout.SUMMARY, run_id, fault)
+
+
+def _read_artifacts(store: Store, run_id: str, _: Stamp) -> Kept:
+    records, damaged, stamp = store.runs.read_records(run_id, layout.ARTIFACTS)
+    artifacts: Artifacts = {}
+    for record in records:
+        artifact = artifact_from(record)
+        if artifact is None:
+            damaged += 1
+        else:
+            artifacts[artifact.name] = artifact
+    return Kept(stamp, artifacts, _damaged_lines(layout.ARTIFACTS, damaged))
+
+
+_READERS = (_read_meta, _read_params, _read_summary, _read_artifacts)
+
+
+def _damaged_lines(name: str, damaged: int) -> str | None:
+    return f"{name} has {damaged} damaged line{'' if damaged == 1 else 's'}" if damaged else None
+
+
+def artifact_from(record: dict[str, Any]) -> Artifact | None:
+    """The upload that a line of artifacts.jsonl tells of; None where it is no good one."""
+    name, sha256, size, timestamp = (record.get(field) for field in Artifact._fields)
+    if isinstance(name, str) and isinstance(sha256, str) and type(size) is int and type(timestamp) is int:
+        with contextlib.suppress(InvalidInput):
+            return Artifact(check_artifact_name(name), sha256, size, timestamp)
+    return None
+
+
+_NONE = type(None)
+#: The types that a field of meta.json may have, exactly: true is no integer.
+_META_TYPES: dict[str, tuple[type, ...]] = {
+    "experiment": (str,),
+    "name": (str, _NONE),
+    "start_time": (int,),
+    "end_time": (int, _NONE),
+    "error": (str, _NONE),
+    "tags": (dict,),
+    "note": (str, _NONE),
+    "datasets": (list,),
+    "parent_run_id": (str, _NONE),
+    "created_by": (str, _NONE),
+}
+_META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
+
+
+def fault_of_meta(meta: dict[str, Any]) -> str | None:
+    """Why a JSON object can't be a run's meta.json; None when it can."""
+    for field, types in _META_TYPES.items():
+        if type(meta.get(field, _META_DEFAULTS.get(field))) not in types:
+            return f"{layout.META} has no good {field}"
+    if meta.get("status") not in STATUSES:
+        return f"{layout.META} has no good status"
+    return None

@@ -1,0 +1,103 @@
+"""The series that were asked for last, within a bound in bytes: a chart that is looked at again costs no parsing."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from ...store.store import Store
+from ..series.curves import Curve, View, curve_of
+from ..series.points import RunSeries, Series
+from .run_entry import Run
+from .run_parts import SUMMARY
+
+#: Thinned series, and curves, kept a run: those that the charts of a page or two ask for.
+_MAX_THINNED, _MAX_CURVES = 64, 128
+#: A curve of fewer points is made anew each time, in a millisecond.
+_LONG = 3000
+
+
+@dataclass
+class _Held:
+    epoch: int
+    series: RunSeries = field(default_factory=RunSeries)
+    #: By key, number of points then, the range and max_points: the places of the points that are shown.
+    thinned: OrderedDict[tuple[str, int, range, int], list[int]] = field(default_factory=OrderedDict)
+    #: By key, number of points then, what was looked at, and where relative time begins.
+    curves: OrderedDict[tuple[str, int, View, int], Curve] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Its part of what the cache counts as held.
+    counted_bytes: int = 0
+
+
+class SeriesCache:
+    """Parsed series by run. A run that is being written to is read on from where it was, not anew."""
+
+    def __init__(self, store: Store, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        #: The sum of what is counted: a page of many runs asks for each, and a walk over all that are held takes 3 ms.
+        self._counted_bytes = 0
+        self._lock = threading.Lock()
+
+    def of(self, run: Run) -> _Held:
+        """The series of a run as they are now. Damaged; OSError."""
+        # Held, so that a writer's points are either on disk and added up, or neither.
+        with self._store.locked_run(run.id):
+            run.look((SUMMARY,))
+            size, epoch = run.part(SUMMARY).stamp.size, run.epoch
+        with self._lock:
+            held = self._held.get(run.id)
+            if held is None or held.epoch != epoch:
+                self._count(run.id, held, 0)
+                held = self._held[run.id] = _Held(epoch)
+            self._held.move_to_end(run.id)
+        with held.lock:
+            if held.series.read_bytes < size:
+                held.series.read_on(self._store, run.id, size)
+            held_bytes = held.series.held_bytes
+        with self._lock:
+            self._count(run.id, held, held_bytes)
+            while self._counted_bytes > self._max_bytes and self._held:
+                oldest = next(iter(self._held))
+                self._count(oldest, self._held[oldest], 0)
+                del self._held[oldest]
+        return held
+
+    def _count(self, run_id: str, held: _Held | None, held_bytes: int) -> None:
+        """Take notice of what one takes now, unless it was dropped or replaced meanwhile; the caller holds the lock."""
+        if held is not None and self._held.get(run_id) is held:
+            self._counted_bytes += held_bytes - held.counted_bytes
+            held.counted_bytes = held_bytes
+
+    def thinned(self, held: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
+        """Those of some places of `series` that a chart of `max_points` shows."""
+        asked = (key, len(series), places, max_points)
+        with held.lock:
+            found = held.thinned.get(asked)
+            if found is None:
+                found = held.thinned[asked] = series.thinned(places, max_points)
+                if len(held.thinned) > _MAX_THINNED:
+                    held.thinned.popitem(last=False)
+        return found
+
+    def curve(self, held: _Held, key: str, series: Series, view: View, since_ms: int) -> Curve:
+        """The curve of `series`; see `curves.curve_of`."""
+        with held.lock:
+            if len(series) < _LONG:
+                return curve_of(series, view, since_ms)
+            asked = (key, len(series), view, since_ms if view.x == "relative" else 0)
+            found = held.curves.get(asked)
+            if found is None:
+                found = held.curves[asked] = curve_of(series, view, since_ms)
+                if len(held.curves) > _MAX_CURVES:
+                    held.curves.popitem(last=False)
+        return found
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory all of this takes."""
+        with self._lock:
+            return sum(held.series.held_bytes for held in self._held.values())

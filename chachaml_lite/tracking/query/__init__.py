@@ -1,0 +1,1 @@
+"""Which runs: conditions on their fields, the grammar of queries, orders and pages."""

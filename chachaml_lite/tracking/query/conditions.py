@@ -1,0 +1,194 @@
+"""Conditions on a run: comparisons of a field with what a query says, and how these are put together.
+
+What satisfies a comparison:
+
+- A run that lacks the field satisfies none, `!=` and `!~` included. `not` is true where what follows it is not.
+- A metric is compared by its latest value, as a number; a NaN satisfies nothing but `!=` (the contract, section 3).
+- `=` on a param or tag holds for what `?param.KEY=` finds: a string as it stands, a number by its value, else JSON. The
+  other comparisons with a number hold for numbers, and for text that is one: "0.01" is logged by many a shell. With
+  text they hold for text, by the order of its characters.
+- `~` is "contains", in the text of a value, whatever the case.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ... import strict_json
+from ...errors import InvalidInput
+from ..checks import COMPARE, NUMBER, SPELLED_OUT
+from ..index.run_entry import Run
+from ..names import check_name, shown
+from ..series.summary import SPELLED, Number
+from .fields import METRICS, MISSING, Field, Holds, reader
+
+_NUMBER = re.compile(rf"{NUMBER}\Z")
+CONTAINS = ("~", "!~")
+
+Test = Callable[[Run], bool]
+
+
+class Condition(Protocol):
+    """What a run satisfies or not."""
+
+    def test(self) -> Test:
+        """A function that says whether a run does; made once for many runs."""
+
+
+@dataclass(frozen=True)
+class Literal:
+    """What a field is compared with: as it was written, and the number that it means, if it does; ms for a time."""
+
+    text: str
+    number: Number | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A field against one value, or any of several. `op`: one of COMPARE's, `~`, `!~`, `in`, `not in`."""
+
+    field: Field
+    op: str
+    values: tuple[Literal, ...]
+
+    def test(self) -> Test:
+        """Whether a run's value compares so."""
+        read = reader(self.field)
+        if self.op in ("in", "not in"):
+            wanted = self.op == "in"
+            alike = [_holds(self.field.holds, "=", value) for value in self.values]
+
+            def among(run: Run) -> bool:
+                value = read(run)
+                return value is not MISSING and any(same(value) for same in alike) is wanted
+
+            return among
+        holds = _holds(self.field.holds, self.op, self.values[0])
+
+        def compared(run: Run) -> bool:
+            value = read(run)
+            return value is not MISSING and holds(value)
+
+        return compared
+
+
+@dataclass(frozen=True)
+class All:
+    """Every one of some conditions."""
+
+    conditions: tuple[Condition, ...]
+
+    def test(self) -> Test:
+        """Whether a run satisfies each; those that come first are asked first."""
+        tests = [condition.test() for condition in self.conditions]
+        return lambda run: all(test(run) for test in tests)
+
+
+@dataclass(frozen=True)
+class Either:
+    """At least one of some conditions."""
+
+    conditions: tuple[Condition, ...]
+
+    def test(self) -> Test:
+        """Whether a run satisfies one."""
+        tests = [condition.test() for condition in self.conditions]
+        return lambda run: any(test(run) for test in tests)
+
+
+@dataclass(frozen=True)
+class Not:
+    """The opposite of a condition."""
+
+    condition: Condition
+
+    def test(self) -> Test:
+        """Whether a run does not satisfy it."""
+        test = self.condition.test()
+        return lambda run: not test(run)
+
+
+def _holds(kind: Holds, op: str, wanted: Literal) -> Callable[[Any], bool]:
+    """Whether a value compares so; for a value that is there."""
+    if op in CONTAINS:
+        text, contained = wanted.text.casefold(), op == "~"
+        return lambda value: (text in text_of(value).casefold()) is contained
+    compare: Callable[[Any, Any], bool] = COMPARE[op]
+    if kind is Holds.ANY:
+        if op in ("=", "==", "!="):
+            same, equal = matcher(wanted.text), op != "!="
+            return lambda value: same(value) is equal
+        if wanted.number is not None:
+            number = wanted.number
+            return lambda value: (read := number_in(value)) is not None and compare(read, number)
+    if kind in (Holds.ANY, Holds.TEXT):
+        text = wanted.text
+        return lambda value: isinstance(value, str) and compare(value, text)
+    threshold = wanted.number
+    return lambda value: compare(value, threshold)
+
+
+# -- values
+
+
+def text_of(value: Any) -> str:
+    """A logged value as text: a string as it stands, anything else as JSON."""
+    return value if isinstance(value, str) else strict_json.dumps(value)
+
+
+def number_in(value: Any) -> Number | None:
+    """The number that a logged value is, or that its text says; None for any other."""
+    if isinstance(value, str):
+        return number_of(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def number_of(text: str) -> Number | None:
+    """The number that a text is: as people write them, or NaN, Infinity, -Infinity. None for another.
+
+    An integer is not rounded, for seeds have 64 bits. What is beyond a double is no number.
+    """
+    if text in SPELLED:
+        return SPELLED[text]
+    if not _NUMBER.match(text):
+        return None
+    if text.lstrip("+-").isdigit() and len(text) <= 308:
+        return int(text)
+    number = float(text)
+    return None if math.isinf(number) else number
+
+
+def matcher(text: str) -> Callable[[Any], bool]:
+    """Whether a logged value is what a query's text means: a string as it stands, a number by its value, else JSON."""
+    number = number_of(text)
+
+    def matches(value: Any) -> bool:
+        if isinstance(value, str):
+            return value == text
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return number is not None and number == value
+        return strict_json.dumps(value) == text
+
+    return matches
+
+
+# -- the condition of GET /api/search
+
+
+def parse_condition(key: str, op: str, value: str) -> Comparison:
+    """A metric's condition from a query string's three texts. Raises InvalidInput."""
+    check_name("metric", key)
+    op = op.strip()
+    op = SPELLED_OUT.get(op.lower(), op)
+    if op not in COMPARE:
+        known = ", ".join(dict.fromkeys([*COMPARE, *SPELLED_OUT]))
+        raise InvalidInput(f"op {shown(op)} is unknown; it is one of {known} (in a URL, < > = are sent as %3C %3E %3D)")
+    # A space where a sign may stand is what is left of a + that was not sent as %2B: 1e 5, or " 3".
+    number = number_of(re.sub(r"(?<=[eE]) (?=\d)", "+", value).strip())
+    if number is None:
+        raise InvalidInput(f"metric_value must be a number, NaN, Infinity or -Infinity, and it is {shown(value)}")
+    return Comparison(Field(METRICS, key), op, (Literal(value, number),))

@@ -1,0 +1,121 @@
+"""What of a run can be named: metrics.KEY, params.KEY, tags.KEY and its own fields, in orders, queries and columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ...errors import InvalidInput
+from ..index.run_entry import Run
+from ..names import check_name, shown
+
+#: What `reader` gives for a run that has no such value. A param may be null, which is a value.
+MISSING: Any = object()
+
+
+class Holds(Enum):
+    """What the values of a field are."""
+
+    NUMBER = "a number"
+    TEXT = "text"
+    TIME = "ms since 1970"
+    LENGTH = "ms"
+    COUNT = "a whole number"
+    ANY = "any JSON value"
+
+
+METRICS, PARAMS, TAGS, OWN = "metrics", "params", "tags", "run"
+_KINDS = {METRICS: METRICS, PARAMS: PARAMS, TAGS: TAGS, "metric": METRICS, "param": PARAMS, "tag": TAGS}
+_TYPE_OF_KIND = {METRICS: Holds.NUMBER, PARAMS: Holds.ANY, TAGS: Holds.ANY}
+
+
+def _of_meta(name: str) -> Callable[[Run], Any]:
+    return lambda run: run.meta.get(name)
+
+
+#: A run's own fields: what each holds, and how it is got; None is none.
+_OWN: dict[str, tuple[Holds, Callable[[Run], Any]]] = {
+    "id": (Holds.TEXT, lambda run: run.id),
+    **{name: (Holds.TEXT, _of_meta(name)) for name in ("experiment", "name", "status", "created_by", "parent_run_id")},
+    "start_time": (Holds.TIME, lambda run: run.meta["start_time"]),
+    "end_time": (Holds.TIME, _of_meta("end_time")),
+    "last_write_time": (Holds.TIME, lambda run: run.last_write_time),
+    "duration_ms": (Holds.LENGTH, lambda run: run.duration_ms),
+    "artifacts": (Holds.COUNT, lambda run: len(run.artifacts)),
+    **{name: (Holds.TEXT, _of_meta(name)) for name in ("error", "note")},
+}
+_ALIASES = {"duration": "duration_ms"}
+OWN_FIELDS = tuple(_OWN)
+EXPECTED = f"metrics.NAME, params.NAME, tags.NAME, or {', '.join(OWN_FIELDS)}"
+
+# What a key may hold as it stands, in a query and in a list of columns; any other is put into quotes.
+_BARE_KEY = re.compile(r"[^\s()<>=!~,\"'\u00ab\u00bb\u2018-\u201e]+\Z")
+_ESCAPED = re.compile(r"\\([\"'\\])")
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something of a run by name: `kind` is "metrics", "params" or "tags" with a key, or "run" with an own field."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        """The field as `parse_field` and a query read it."""
+        if self.kind == OWN:
+            return self.name
+        return f"{self.kind}.{self.name if _BARE_KEY.match(self.name) else quoted(self.name)}"
+
+    @property
+    def holds(self) -> Holds:
+        """What its values are."""
+        return _TYPE_OF_KIND[self.kind] if self.kind != OWN else _OWN[self.name][0]
+
+
+def quoted(text: str) -> str:
+    """`text` in quotes, as a query has it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def unquoted(text: str) -> str:
+    """What stands between the quotes of `text`."""
+    return _ESCAPED.sub(r"\1", text[1:-1])
+
+
+def parse_field(text: str) -> Field:
+    """The field that a text names; a key may stand in quotes. Raises InvalidInput, without saying where it stood."""
+    kind, dot, name = text.partition(".")
+    if dot and kind in _KINDS:
+        if len(name) > 1 and name[0] == name[-1] == '"':
+            name = unquoted(name)
+        return Field(_KINDS[kind], check_name(_KINDS[kind].removesuffix("s"), name))
+    if _ALIASES.get(text, text) in _OWN:
+        return Field(OWN, _ALIASES.get(text, text))
+    raise InvalidInput(f"{shown(text)} is no field of a run; it takes {EXPECTED}")
+
+
+def reader(field: Field) -> Callable[[Run], Any]:
+    """A function that gives a run's value of a field, or MISSING. Only what it needs of a run is read."""
+    name = field.name
+    if field.kind == METRICS:
+
+        def latest(run: Run) -> Any:
+            series = run.summary.get(name)
+            return MISSING if series is None else series.last
+
+        return latest
+    if field.kind == PARAMS:
+        return lambda run: run.params.get(name, MISSING)
+    if field.kind == TAGS:
+        return lambda run: run.meta.get("tags", {}).get(name, MISSING)
+    get = _OWN[name][1]
+
+    def own(run: Run) -> Any:
+        value = get(run)
+        return MISSING if value is None else value
+
+    return own

@@ -1,0 +1,136 @@
+"""Which runs, in which order, which page of them (the contract, section 3, GET /api/runs)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ... import strict_json
+from ...errors import InvalidInput
+from ..index.run_entry import Run
+from ..index.run_parts import STATUSES
+from ..names import shown
+from ..tracker import Tracker
+from .conditions import Condition, Test, matcher
+from .fields import EXPECTED, MISSING, Field, parse_field, reader
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """What is asked of the list of runs; every condition must hold, and names match exactly. Raises InvalidInput."""
+
+    experiment: str | None = None
+    status: str | None = None
+    name: str | None = None
+    created_by: str | None = None
+    parent_run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: Further conditions, such as those of a query.
+    where: tuple[Condition, ...] = ()
+    order_by: str | None = None
+    #: None: all of them.
+    limit: int | None = DEFAULT_LIMIT
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and not 1 <= self.limit <= MAX_LIMIT:
+            raise InvalidInput(f"limit must be 1 to {MAX_LIMIT}; page through more with offset")
+        if self.offset < 0:
+            raise InvalidInput("offset must be 0 or more")
+        if self.status is not None and self.status not in STATUSES:
+            raise InvalidInput(f"status {shown(self.status)} is unknown; it is one of {', '.join(STATUSES)}")
+        if self.order_by is not None:
+            parse_order(self.order_by)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all runs are asked for, newest first."""
+        names = (self.experiment, self.status, self.name, self.created_by, self.parent_run_id)
+        conditions = (*names, self.order_by)
+        return not (self.tags or self.params or self.where) and all(condition is None for condition in conditions)
+
+
+def parse_order(text: str) -> tuple[Field, bool]:
+    """What to order by, and whether descending: `metrics.accuracy desc`; ascending unless told. Raises InvalidInput."""
+    what = text.strip()
+    if not what:
+        raise InvalidInput("order_by is empty; try order_by=start_time desc, or metrics.accuracy desc")
+    parts = what.rsplit(None, 1)
+    way = parts[-1].lower() if len(parts) == 2 else ""
+    try:
+        return parse_field(parts[0] if way in ("asc", "desc") else what), way == "desc"
+    except InvalidInput as fault:
+        raise InvalidInput(f"order_by {shown(text)} is unknown; order by {EXPECTED}") from fault
+
+
+def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
+    """The runs on the page that is asked for, in order, and the number of all that match."""
+    if query.is_plain and query.limit is not None:
+        return tracker.catalog.page(query.offset, query.limit)
+    tests = _tests(query)
+    found = tracker.catalog.newest(query.experiment)
+    for test in tests:
+        found = [run for run in found if test(run)]
+    if query.order_by is not None:
+        found = _ordered(found, query.order_by)
+    end = None if query.limit is None else query.offset + query.limit
+    return found[query.offset : end], len(found)
+
+
+def _tests(query: RunQuery) -> list[Test]:
+    """What a run has to pass, one after the other; what lies in meta.json, which is read already, comes first."""
+    tests = [
+        _meta_is(name, wanted)
+        for name in ("status", "name", "created_by", "parent_run_id")
+        if (wanted := getattr(query, name)) is not None
+    ]
+    if query.tags:
+        tests.append(_all_match(lambda run: run.meta.get("tags", {}), query.tags))
+    if query.params:
+        tests.append(_all_match(lambda run: run.params, query.params))
+    return tests + [condition.test() for condition in query.where]
+
+
+def _meta_is(name: str, wanted: str) -> Test:
+    return lambda run: run.meta.get(name) == wanted
+
+
+def _all_match(part: Callable[[Run], Mapping[str, Any]], wanted: Mapping[str, str]) -> Test:
+    matchers = [(key, matcher(text)) for key, text in wanted.items()]
+
+    def test(run: Run) -> bool:
+        logged = part(run)
+        return all(key in logged and matches(logged[key]) for key, matches in matchers)
+
+    return test
+
+
+def _ordered(runs: list[Run], order_by: str) -> list[Run]:
+    """`runs` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
+    field, descending = parse_order(order_by)
+    read = reader(field)
+    keyed = []
+    last = []
+    for run in sorted(runs, key=lambda run: run.id, reverse=True):
+        key = _order_key(read(run))
+        if key is None:
+            last.append(run)
+        else:
+            keyed.append((key, run))
+    keyed.sort(key=lambda pair: pair[0], reverse=descending)  # stable, also in reverse: ties keep their order
+    return [run for _, run in keyed] + last
+
+
+def _order_key(value: Any) -> tuple[int, Any] | None:
+    """What a value is ordered by: numbers before texts; None for what comes last."""
+    if value is None or value is MISSING or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 1, value if isinstance(value, str) else strict_json.dumps(value)
+    return 0, value

@@ -1,0 +1,1 @@
+"""The points of a run: lines written and parsed, summaries, curves, directions."""

@@ -1,0 +1,189 @@
+"""A series as a chart shows it: over steps or time, a range of it, few enough points, smoothed. Pure functions."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import le
+from typing import NamedTuple
+
+from .points import Series
+from .summary import Number
+
+#: What a chart's x can be: the steps; the time of each point; that time since the run's start. Times are in ms.
+AXES = ("step", "wall", "relative")
+#: Buckets that a chart of usual width shows: about one for each pixel and a half.
+BUCKETS = 300
+
+
+class View(NamedTuple):
+    """How series are looked at. `start` and `stop` are the ends of a range of x, both included, None: open."""
+
+    x: str = "step"
+    log_x: bool = False
+    start: int | None = None
+    stop: int | None = None
+    #: Into how many stretches of equal width a series of more points is cut.
+    buckets: int = BUCKETS
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The points of one series that a chart shows, by x. Columns of equal length.
+
+    Where there are more points than buckets, a bucket's last point stands for it, and `lows` and `highs` are the
+    extremes of all points in it; else they are the value itself. A value is NaN where a bucket has no finite one: the
+    line has a gap there. Of several points at one step the last logged is shown (the contract, section 2).
+    """
+
+    xs: Sequence[int]
+    ys: Sequence[float]
+    lows: Sequence[float]
+    highs: Sequence[float]
+    #: Points that are NaN or infinite, at most one of each kind a bucket.
+    odd: Sequence[tuple[int, float]] = ()
+    #: How many points the series has, and how many of them, one a step, lie within the range.
+    total: int = 0
+    within: int = 0
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether buckets stand for several points."""
+        return self.within > len(self.xs)
+
+
+@dataclass
+class _Columns:
+    """What a curve is made of, as it grows."""
+
+    xs: list[int] = field(default_factory=list)  # relative to anything, it may be beyond 64 bits
+    ys: array[float] = field(default_factory=lambda: array("d"))
+    lows: array[float] = field(default_factory=lambda: array("d"))
+    highs: array[float] = field(default_factory=lambda: array("d"))
+    odd: list[tuple[int, float]] = field(default_factory=list)
+
+    def add(self, x: int, y: float, low: float, high: float) -> None:
+        self.xs.append(x)
+        self.ys.append(y)
+        self.lows.append(low)
+        self.highs.append(high)
+
+
+def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
+    """The curve of a series. `since_ms`: where relative time begins, in ms since 1970."""
+    xs, values = _by_x(series, view.x)
+    offset = since_ms if view.x == "relative" else 0
+    first = 0 if view.start is None else bisect.bisect_left(xs, view.start + offset)
+    stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
+    within = max(0, stop - first)
+    made = _Columns()
+    if within <= view.buckets:
+        for at in range(first, stop):
+            value = float(values[at])
+            y = value if math.isfinite(value) else math.nan
+            made.add(xs[at] - offset, y, y, y)
+            if not math.isfinite(value):
+                made.odd.append((xs[at] - offset, value))
+    else:
+        for start, end in _buckets(xs, first, stop, view, offset):
+            _add_bucket(made, xs, values, start, end, offset, series.has_nonfinite)
+    return Curve(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within)
+
+
+def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
+    """The x and the value of each point that may be shown, by x."""
+    steps, values, timestamps = series.steps, series.values, series.timestamps
+    if series.one_a_step:
+        xs: Sequence[int] = steps if x == "step" else timestamps
+        shown: Sequence[Number] = values
+    else:
+        last = len(series) - 1
+        places = [at for at in range(len(series)) if at == last or steps[at] != steps[at + 1]]
+        xs = array("q", map((steps if x == "step" else timestamps).__getitem__, places))
+        shown = [values[at] for at in places]
+    if x != "step" and not all(map(le, xs, xs[1:])):  # clients' own timestamps, or a clock that was set back
+        order = sorted(range(len(xs)), key=xs.__getitem__)
+        return array("q", map(xs.__getitem__, order)), [shown[at] for at in order]
+    return xs, shown
+
+
+def _buckets(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
+    """Where each bucket that has points begins and ends: the first point alone, then stretches of equal width.
+
+    Equal as they are drawn, so of equal ratio on a log axis; what is 0 or less there is one bucket, and not drawn.
+    """
+    yield first, first + 1
+    start = first + 1
+    low, high = xs[start], xs[stop - 1]
+    if view.log_x:
+        positive = bisect.bisect_right(xs, offset, start, stop)
+        if positive > start:
+            yield start, positive
+            start = positive
+        if start == stop:
+            return
+        low = xs[start]
+    for edge in _edges(low - offset, high - offset, view.buckets, is_log=view.log_x):
+        end = bisect.bisect_right(xs, edge + offset, start, stop)
+        if end > start:
+            yield start, end
+            start = end
+    if start < stop:  # by a rounding
+        yield start, stop
+
+
+def _edges(low: int, high: int, count: int, *, is_log: bool) -> Iterator[int]:
+    """The last x of each of `count` stretches from `low` to `high`, both included."""
+    if is_log:
+        ratio = math.log(high) - math.log(low)
+        for number in range(1, count):
+            yield min(high, math.floor(low * math.exp(ratio * number / count)))
+        yield high
+    else:
+        for number in range(1, count + 1):
+            yield low + (high - low) * number // count
+
+
+def _add_bucket(
+    made: _Columns, xs: Sequence[int], values: Sequence[Number], start: int, end: int, offset: int, has_odd: bool
+) -> None:
+    x, stretch = xs[end - 1] - offset, values[start:end]
+    if not has_odd:  # the builtins run over it without a step of ours
+        made.add(x, float(stretch[-1]), float(min(stretch)), float(max(stretch)))
+        return
+    finite = [at for at in range(start, end) if values[at] - values[at] == 0]
+    if finite:
+        numbers = [float(values[at]) for at in finite]
+        made.add(xs[finite[-1]] - offset, numbers[-1], min(numbers), max(numbers))
+    else:
+        made.add(x, math.nan, math.nan, math.nan)
+    if len(finite) < end - start:
+        kinds: dict[str, tuple[int, float]] = {}
+        for at in range(start, end):
+            value = values[at]
+            if value - value != 0:
+                kinds.setdefault(str(value), (xs[at] - offset, float(value)))
+        made.odd.extend(kinds.values())
+
+
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """An exponential moving average: each value counts (1 - weight), what went before weight (0 to less than 1).
+
+    Corrected for the bias towards zero at the start, as Adam's averages are and TensorBoard's curves. What isn't finite
+    stays as it is, and does not count.
+    """
+    made: list[float] = []
+    average, counted = 0.0, 0.0
+    for value in values:
+        if not math.isfinite(value):
+            made.append(value)
+            continue
+        counted = counted * weight + (1 - weight)
+        # As a step towards the value it never leaves the range of the values; their difference could be too large.
+        share = (1 - weight) / counted
+        average = average * (1 - share) + value * share
+        made.append(average)
+    return made

@@ -1,0 +1,1 @@
+"""Runs between stores: zips read and checked, merged, described by manifests."""

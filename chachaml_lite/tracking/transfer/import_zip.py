@@ -1,0 +1,115 @@
+"""Runs that come as a zip, as GET /api/runs/:id/download gives one: checked whole, then put among the others.
+
+A run that isn't here yet appears in one rename. One that is here, because it was imported before, is added to, for it
+may have gone on where it came from: see `merge`. Models aren't in a run's zip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import BinaryIO
+
+from ...errors import Conflict, InvalidInput, storage_fault
+from ...store.incoming import Incoming
+from ...store.zip_extract import BadZip
+from ..names import shown
+from ..tracker import Tracker
+from .incoming_run import SentRun, sound_run
+from .merge import Merge
+
+
+def import_runs(
+    tracker: Tracker,
+    stream: BinaryIO | Incoming,
+    expected_bytes: int | None,
+    *,
+    overwrite: bool = False,
+    max_file_bytes: int | None = None,
+) -> dict[str, list[str]]:
+    """Import the runs of a zip; returns the ids of those that are new, were added to, and were left as they are.
+
+    `overwrite`: where tags, notes and files of no meaning to us differ, those of the zip are taken. `max_file_bytes`:
+    the most that one file may have. Raises InvalidInput, TooLarge, Conflict; then nothing is stored.
+    """
+    blobs = tracker.store.blobs
+    try:
+        upload = blobs.receive(stream, expected_bytes)
+    except ValueError as fault:
+        raise InvalidInput(f"the upload broke off: {fault}") from fault
+    try:
+        unpacked = tracker.store.unpack(upload, max_file_bytes)
+    except BadZip as fault:
+        raise InvalidInput(f"the zip is not imported: {fault}") from fault
+    finally:
+        blobs.discard(upload)
+    try:
+        if not unpacked.runs:
+            raise InvalidInput("the zip holds no run; send one as GET /api/runs/:id/download gives it")
+        return _land(tracker, [sound_run(unpacked, run_id) for run_id in sorted(unpacked.runs)], overwrite=overwrite)
+    finally:
+        unpacked.discard()
+
+
+def _land(tracker: Tracker, sent: list[SentRun], *, overwrite: bool) -> dict[str, list[str]]:
+    done: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
+    acts: list[tuple[str, str, Callable[[], object]]] = []
+    with ExitStack() as held:
+        # As in `create_run`: whether an id is free is a question about all runs.
+        held.enter_context(tracker.store.locked_run("the ids"))
+        for run in sent:
+            held.enter_context(tracker.store.locked_run(run.id))
+        for run in sent:
+            existing = tracker.catalog.spelled_alike(run.id)
+            if existing is None:
+                _refuse_incomplete(run)
+                acts.append(("imported", run.id, lambda run=run: _adopt(tracker, run)))  # type: ignore[misc]
+                continue
+            if existing != run.id:
+                raise Conflict(f"run {run.id}: its id differs from that of the run {existing} in nothing but case")
+            stored = tracker.catalog.run(run.id)
+            if stored is None:
+                raise Conflict(f"run {run.id}: a damaged run has this id; mend or remove that one first")
+            merge = Merge(tracker, stored, run, overwrite=overwrite)
+            acts.append(("updated" if merge.changes else "unchanged", run.id, merge.apply))
+        acts.sort(key=lambda act: act[0])  # new ones first: they can be taken back
+        _act(tracker, acts)
+        for kind, run_id, _ in acts:
+            done[kind].append(run_id)
+            tracker.catalog.run(run_id)  # it takes notice of what was renamed into place
+    return done
+
+
+def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) -> None:
+    """Do it all; on a fault take back the runs that are new. What another one was given by then stays, and is true."""
+    adopted = []
+    try:
+        for kind, run_id, act in acts:
+            act()
+            if kind == "imported":
+                adopted.append(run_id)
+    except (OSError, Conflict) as fault:
+        for run_id in adopted:
+            tracker.store.runs.remove(run_id)
+        if isinstance(fault, OSError) and any(kind == "updated" for kind, _, _ in acts):
+            why = storage_fault(fault)
+            text = f"{why.detail.partition(';')[0]}; a part of what the zip adds may be stored: send it again"
+            raise type(why)(text) from fault
+        raise
+
+
+def _adopt(tracker: Tracker, run: SentRun) -> None:
+    try:
+        tracker.store.runs.adopt(run.id, run.folder)
+    except FileExistsError as fault:
+        raise Conflict(
+            f"run {run.id}: a file or link that is no run has this id for a name; remove it first"
+        ) from fault
+
+
+def _refuse_incomplete(run: SentRun) -> None:
+    for name in {upload.name: None for upload in run.uploads}:
+        if name not in run.blobs:
+            raise InvalidInput(
+                f"run {run.id}: the bytes of artifact {shown(name)} are not in the zip, and the run isn't here yet"
+            )

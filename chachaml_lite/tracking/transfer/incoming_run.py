@@ -1,0 +1,154 @@
+"""A run as it comes in a zip: read out of its folder, and held to what the write API would have let in.
+
+Whether the store can take it beside what it has is for `imports` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import Conflict, InvalidInput
+from ...store import disk_names, layout
+from ...store.incoming import Upload
+from ...store.reading import Damaged, record_of
+from ...store.zip_extract import Unpacked
+from ..artifacts import refuse_overlaps
+from ..index.run_parts import Artifact, artifact_from, fault_of_meta
+from ..names import check_name, check_run_id, shown
+from ..runs import MAX_ERROR_CHARACTERS, NewRun
+from ..series.points import parsed_points
+
+#: The last millisecond of the year 9999: what a calendar can show.
+_LAST_MS = 253_402_300_799_999
+_OURS = {layout.META, layout.PARAMS, layout.METRICS, layout.ARTIFACTS, layout.SUMMARY, layout.BLOBS}
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True)
+class SentRun:
+    """A run out of a zip that is sound in itself, but for artifacts whose bytes were left out of it."""
+
+    id: str
+    folder: str
+    meta: dict[str, Any]
+    params: dict[str, Any]
+    points: Upload | None
+    #: Each upload that artifacts.jsonl tells of, in its order.
+    uploads: list[Artifact]
+    #: The bytes of the artifacts that are in the zip, by name.
+    blobs: dict[str, Upload]
+    #: Whatever else was in the folder, by its path there.
+    others: dict[str, Upload]
+
+
+def sound_run(unpacked: Unpacked, folder: str) -> SentRun:
+    """The run in a folder of the zip. Raises InvalidInput, with a text that names it."""
+    try:
+        check_run_id("a run's folder", folder)
+    except InvalidInput as fault:
+        raise InvalidInput(f"{shown(folder)} can't be a run's id: {fault.detail}") from fault
+    try:
+        return _read(unpacked, folder)
+    except (InvalidInput, Damaged) as fault:
+        raise InvalidInput(f"run {folder}: {fault}") from fault
+
+
+def _read(unpacked: Unpacked, run_id: str) -> SentRun:
+    files = dict(unpacked.runs[run_id])
+    if files.pop(layout.META, None) is None:
+        raise InvalidInput(f"it has no {layout.META}; send a zip as GET /api/runs/:id/download gives it")
+    meta = unpacked.read_object(run_id, layout.META)
+    _check_meta(meta)
+    params = unpacked.read_object(run_id, layout.PARAMS) if files.pop(layout.PARAMS, None) else {}
+    for key in params:
+        check_name("param", key)
+    _check_points(unpacked, run_id)
+    points = files.pop(layout.METRICS, None)
+    uploads = list(_uploads(unpacked, run_id))
+    files.pop(layout.ARTIFACTS, None)
+    last = {upload.name: upload for upload in uploads}
+    try:
+        refuse_overlaps(last)
+    except Conflict as fault:
+        raise InvalidInput(fault.detail) from fault
+    blobs = {}
+    for name, spelled in disk_names.spellings(last).items():
+        blob = files.pop(f"{layout.BLOBS}/{spelled}", None)
+        if blob is not None:
+            if (blob.sha256, blob.size) != (last[name].sha256, last[name].size):
+                raise InvalidInput(
+                    f"artifact {shown(name)} has {blob.size} bytes of sha256 {blob.sha256}, and {layout.ARTIFACTS} "
+                    f"speaks of {last[name].size} of {last[name].sha256}"
+                )
+            blobs[name] = blob
+    for path in files:
+        first = path.partition("/")[0]
+        if first not in _OURS and disk_names.fold(first) in _OURS:
+            raise InvalidInput(f"the file {shown(path)} differs from one of a run's own in nothing but case")
+    return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, blobs, files)
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Raise InvalidInput for what the write API would not have let into a meta.json."""
+    fault = fault_of_meta(meta)
+    if fault is not None:
+        raise InvalidInput(fault)
+    named: dict[str, Any] = {field: meta.get(field) for field in ("experiment", "name", "parent_run_id", "created_by")}
+    NewRun(**named, tags=meta.get("tags", {}))
+    if any(value is None for value in meta.get("tags", {}).values()):
+        raise InvalidInput(f"{layout.META} has a tag without a value")
+    if not all(isinstance(dataset, dict) for dataset in meta.get("datasets", [])):
+        raise InvalidInput(f"{layout.META} has a data set that is no object")
+    for field in ("start_time", "end_time"):
+        if not 0 <= (meta.get(field) or 0) <= _LAST_MS:
+            raise InvalidInput(f"{layout.META} has no good {field}")
+    if meta["status"] == "running" and meta.get("end_time") is not None:
+        raise InvalidInput(f"{layout.META} has an end_time, and its status is running")
+    if len(meta.get("error") or "") > MAX_ERROR_CHARACTERS:
+        raise InvalidInput(f"{layout.META} has an error of more than {MAX_ERROR_CHARACTERS} characters")
+
+
+def _check_points(unpacked: Unpacked, run_id: str) -> None:
+    """Raise InvalidInput where a line of metrics.jsonl is no point; a torn last one is passed over, as ever."""
+    seen: set[str] = set()
+    number = 0
+    for piece in unpacked.read_lines(run_id, layout.METRICS):
+        whole, end, torn = piece.rpartition(b"\n")
+        points, bad = parsed_points(whole)
+        if bad:
+            lines = whole.split(b"\n")
+            at = next(at for at, line in enumerate(lines, 1) if line.strip() and parsed_points(line)[1])
+            raise InvalidInput(_damaged_line(layout.METRICS, number + at, "point"))
+        number += whole.count(b"\n") + len(end)
+        points += parsed_points(torn)[0]
+        for key in {point[0] for point in points} - seen:
+            check_name("metric", key)
+            seen.add(key)
+
+
+def _uploads(unpacked: Unpacked, run_id: str) -> Iterator[Artifact]:
+    """What the lines of artifacts.jsonl tell of. InvalidInput, likewise."""
+    number = 0
+    for piece in unpacked.read_lines(run_id, layout.ARTIFACTS):
+        *whole, torn = piece.split(b"\n")
+        for at, line in enumerate([*whole, torn]):
+            number += at < len(whole)
+            if not line.strip():
+                continue
+            record = record_of(line)
+            upload = None if record is None else artifact_from(record)
+            if upload is None or not _SHA256.match(upload.sha256) or upload.size < 0:
+                if record is None and at == len(whole):
+                    return
+                raise InvalidInput(_damaged_line(layout.ARTIFACTS, number, "upload"))
+            yield upload
+
+
+def _damaged_line(file: str, number: int, kind: str) -> str:
+    return (
+        f"line {number} of {file} is no {kind}; where the run comes from, `chachaml-lite verify --repair` moves "
+        "damaged lines into a file beside it"
+    )

@@ -1,0 +1,123 @@
+"""What a run consists of, to be held against the same run in another store: whole as a manifest, or as one digest.
+
+Two copies of a run have the same digest when they are the same run with the same meta.json, params, points, artifacts,
+and files of no meaning to us; how the JSON files are formatted doesn't count, nor does what can be made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+from ...errors import NotFound
+from ...store import disk_names, layout
+from ...store.reading import Damaged
+from ..index.run_entry import Run
+from ..index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY, Artifact, artifact_from
+from ..names import shown
+from ..tracker import Tracker
+
+#: What is shown as it is, not as a file.
+_PARTS = frozenset({layout.META, layout.PARAMS, layout.ARTIFACTS, layout.SUMMARY})
+
+
+class _Parts(NamedTuple):
+    """A run at one moment."""
+
+    meta: dict[str, Any]
+    params: dict[str, Any]
+    uploads: list[dict[str, Any]]
+    #: The size of each file that is no artifact's, by its path.
+    sizes: dict[str, int]
+
+
+def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> dict[str, Any]:
+    """What a run consists of: its values, and size and sha256 of all the rest. Raises NotFound.
+
+    `points_bytes`: of its points only so many bytes count, so that a run that has gone on can be told from another.
+    """
+    with tracker.locked_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
+        damage, last_write_ms = run.damage(), run.last_write_ms
+        parts = _parts(tracker, run)
+    if points_bytes is not None and parts.sizes.get(layout.METRICS, 0) > points_bytes:
+        parts.sizes[layout.METRICS] = points_bytes
+    files = _summed(tracker, run_id, parts)
+    return {
+        "id": run_id,
+        "digest": _digest(parts, files),
+        "damage": damage,
+        "last_write_time": last_write_ms,
+        "meta": parts.meta,
+        "params": parts.params,
+        "uploads": parts.uploads,
+        "files": files,
+    }
+
+
+def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
+    """The digest of each of these runs that is here, by its id."""
+    found = {}
+    for run_id in run_ids:
+        try:
+            with tracker.locked_run(
+                run_id, PARAMS, ARTIFACTS
+            ) as run:  # the points' bytes count, not what they add up to
+                parts = _parts(tracker, run)
+        except NotFound:
+            continue
+        found[run_id] = _digest(parts, _summed(tracker, run_id, parts))
+    return found
+
+
+def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
+    """A file in a run's folder, as the manifest names it, open to read; and a word that changes with it. NotFound."""
+    tracker.run(run_id, (META,))
+    try:
+        if any(not part or part.startswith(".") for part in path.split("/")) or "\0" in path:
+            raise FileNotFoundError(path)
+        file, stamp = tracker.store.contents.open(run_id, path)
+    except (FileNotFoundError, Damaged) as fault:
+        raise NotFound(
+            "file", f"the run has no file {shown(path)}; GET /api/runs/{run_id}/manifest lists them"
+        ) from fault
+    return file, hashlib.sha256(repr((run_id, path, stamp)).encode()).hexdigest()[:32]
+
+
+def last_uploads(uploads: Iterable[Mapping[str, Any]]) -> dict[str, Artifact]:
+    """The artifacts that a run has after these uploads, by name, in the order in which they were first stored."""
+    return {artifact.name: artifact for artifact in map(artifact_from, map(dict, uploads)) if artifact is not None}
+
+
+def _parts(tracker: Tracker, run: Run) -> _Parts:
+    """What a run consists of; the caller holds it.
+
+    Should another process own the store, what is read first has to be the end: all else was there before it. And the
+    uploads come behind the files, for the line of each is written before its bytes get their name.
+    """
+    meta, params, uploads = run.meta, run.params, []
+    found = tracker.store.contents.files(run.id)
+    if run.part(ARTIFACTS).damage is None:
+        uploads = tracker.store.runs.read_records(run.id, layout.ARTIFACTS)[0]
+    blobs = {f"{layout.BLOBS}/{spelled}" for spelled in disk_names.spellings(last_uploads(uploads)).values()}
+    sizes = {path: stamp.size for path, stamp in found.items() if path not in _PARTS and path not in blobs}
+    return _Parts(meta, params, uploads, sizes)
+
+
+def _summed(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]]:
+    """Each file with its sum. Nobody is kept waiting meanwhile: points are only added behind those that count."""
+    files = []
+    for path, size in parts.sizes.items():
+        try:
+            files.append({"path": path, "size": size, "sha256": tracker.store.contents.sum_of(run_id, path, size)})
+        except (FileNotFoundError, Damaged):  # removed, or put in another's place, since
+            continue
+    return files
+
+
+def _digest(parts: _Parts, files: list[dict[str, Any]]) -> str:
+    # Not what was uploaded under a name before the last time: nobody can have those bytes any more.
+    artifacts = sorted(last_uploads(parts.uploads).values())
+    content = [parts.meta, parts.params, artifacts, files]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

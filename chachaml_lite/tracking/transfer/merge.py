@@ -1,0 +1,223 @@
+"""A run that is imported, and is here already: what of it is new, and whether the two can be one run.
+
+Every part of a run only ever grows, so that of two copies of one run one has what the other has, and maybe more:
+params, the points, the uploads under a name, an end. What one of them lacks is taken from the other; where both went on
+in different ways it is a conflict, named, and nothing is stored. So a run can be imported again and again while it
+is still being logged where it comes from, and an older copy never takes anything away.
+
+Tags, the note and files of no meaning to us may change in any way, and nothing tells which of two is the newer. What
+is here stays, unless the client says `overwrite`; data sets are added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from ...errors import Conflict, InvalidInput
+from ...store import disk_names, layout
+from ...store.beneath import InTheWay
+from ...store.incoming import Upload
+from ..artifacts import refuse_overlaps
+from ..index.run_entry import Run
+from ..index.run_parts import ARTIFACTS, META, PARAMS, Artifact, artifact_from
+from ..names import shown
+from ..params import same_json
+from ..tracker import Tracker
+from .incoming_run import SentRun
+
+#: What a run is from its start, and never something else.
+_IDENTITY = ("experiment", "name", "start_time", "parent_run_id", "created_by")
+_END = ("status", "end_time", "error")
+_MERGED = ("id", "tags", "note", "datasets", *_IDENTITY, *_END)
+
+
+class Merge:
+    """What an imported run adds to the stored one. The caller holds the run, from before this is made until `apply`."""
+
+    def __init__(self, tracker: Tracker, stored: Run, sent: SentRun, *, overwrite: bool) -> None:
+        """Compare the two. Raises Conflict, InvalidInput."""
+        self._tracker = tracker
+        self._stored = stored
+        self._sent = sent
+        self._overwrite = overwrite
+        #: In the order in which a client would have sent it: should the server be killed in between, what is here is
+        #: the run as it may have been at an earlier moment, and the rest comes with the next try.
+        self.changes: list[Callable[[], object]] = []
+        self._refuse_damage()
+        meta = self._merged_meta()
+        self._add_artifacts()
+        self._add_others()
+        self._add_params()
+        self._add_points()
+        if not same_json(meta, stored.meta):
+            self.changes.append(lambda: self._write(META, layout.META, meta, sent.meta))
+
+    def apply(self) -> None:
+        """Store what is new. OSError."""
+        for change in self.changes:
+            change()
+
+    def _refuse(self, text: str) -> NoReturn:
+        raise Conflict(f"run {self._stored.id}: {text}")
+
+    def _refuse_damage(self) -> None:
+        for part in (PARAMS, ARTIFACTS):
+            damage = self._stored.part(part).damage
+            if damage is not None:
+                self._refuse(f"the one that is here is damaged ({damage}); mend or remove it first")
+
+    def _write(self, part: int, name: str, value: dict[str, Any], sent: dict[str, Any]) -> None:
+        """Give a JSON file its new content; where that is what was sent, byte for byte."""
+        if same_json(value, sent):
+            self._tracker.store.runs.take(self._stored.id, name, f"{self._sent.folder}/{name}")
+            return
+        stamp = self._tracker.store.runs.replace(self._stored.id, name, value)
+        self._tracker.catalog.put(self._stored, part, value, stamp)
+
+    def _differs(self, what: str, here: object, there: object) -> NoReturn:
+        self._refuse(f"{what} is {_quoted(here)} here and {_quoted(there)} in the zip")
+
+    # -- meta.json
+
+    def _merged_meta(self) -> dict[str, Any]:
+        here, there = self._stored.meta, self._sent.meta
+        for field in _IDENTITY:
+            if not same_json(here.get(field), there.get(field)):
+                self._differs(field, here.get(field), there.get(field))
+        merged = {**there, **{key: here[key] for key in here if key not in there}}
+        if here["status"] != "running":
+            for field in _END:
+                if there["status"] != "running" and not same_json(here.get(field), there.get(field)):
+                    self._differs(field, here.get(field), there.get(field))
+                merged[field] = here.get(field)
+        tags, sent_tags = here.get("tags", {}), there.get("tags", {})
+        if not self._overwrite:
+            for key in tags.keys() & sent_tags.keys():
+                if not same_json(tags[key], sent_tags[key]):
+                    self._refuse_changeable(f"tag {shown(key)}", tags[key], sent_tags[key])
+            if here.get("note") and there.get("note") and here["note"] != there["note"]:
+                self._refuse_changeable("the note", here["note"], there["note"])
+        # Where they differ the sent ones count, if at all; what is only here stays in any case.
+        merged |= {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
+        merged |= {"note": there.get("note") or here["note"]} if here.get("note") else {}
+        datasets = here.get("datasets", [])
+        if datasets:
+            merged["datasets"] = [*datasets, *(each for each in there.get("datasets", []) if each not in datasets)]
+        for key in there.keys() & here.keys() - set(_MERGED):
+            if not self._overwrite and not same_json(here[key], there[key]):
+                self._refuse_changeable(f"{shown(key)} in {layout.META}", here[key], there[key])
+        return merged
+
+    def _refuse_changeable(self, what: str, here: object, there: object) -> NoReturn:
+        self._refuse(
+            f"{what} is {_quoted(here)} here and {_quoted(there)} in the zip; add ?overwrite=true to take that"
+        )
+
+    # -- params, points
+
+    def _add_params(self) -> None:
+        here, there = self._stored.params, self._sent.params
+        for key in here.keys() & there.keys():
+            if not same_json(here[key], there[key]):
+                self._differs(f"param {shown(key)}", here[key], there[key])
+        if there.keys() - here.keys():
+            merged = {**there, **{key: here[key] for key in here if key not in there}}
+            self.changes.append(lambda: self._write(PARAMS, layout.PARAMS, merged, there))
+
+    def _add_points(self) -> None:
+        sent, run_id = self._sent.points, self._stored.id
+        if sent is None:
+            return
+        runs = self._tracker.store.runs
+        common, lines, size = runs.same_start(run_id, layout.METRICS, sent.path)
+        if common < min(size, sent.size):
+            self._refuse(
+                f"its points differ from line {lines + 1} of {layout.METRICS} on: it was logged to in both places"
+            )
+        if size < sent.size:
+            self.changes.append(lambda: runs.take(run_id, layout.METRICS, sent.path))
+
+    # -- artifacts, other files
+
+    def _add_artifacts(self) -> None:
+        here, sent = self._stored.artifacts, {upload.name: upload for upload in self._sent.uploads}
+        once = set(self._sent.uploads), self._uploads()
+        new = [artifact for artifact in sent.values() if self._is_new(artifact, here.get(artifact.name), *once)]
+        names = [*here, *(artifact.name for artifact in new)]
+        try:
+            refuse_overlaps(names)
+        except Conflict as fault:
+            self._refuse(fault.detail)
+        spelled = disk_names.spellings(names)
+        for artifact in new:
+            blob = self._sent.blobs.get(artifact.name)
+            if blob is None:
+                raise InvalidInput(
+                    f"run {self._stored.id}: the bytes of artifact {shown(artifact.name)} are neither in the zip "
+                    "nor in the run that is here"
+                )
+            if not disk_names.fits(spelled[artifact.name]):
+                self._refuse(f"artifact {shown(artifact.name)} differs from another one in nothing but case")
+            self.changes.append(self._placing(spelled[artifact.name], blob, artifact))
+
+    def _is_new(self, sent: Artifact, mine: Artifact | None, there: set[Artifact], here: set[Artifact]) -> bool:
+        """Whether an artifact is to be taken; `there`, `here`: all that was ever uploaded to the two.
+
+        Raises Conflict, where both sides replaced it, or a model needs mine.
+        """
+        if mine is None:
+            return True
+        if (mine.sha256, mine.size) == (sent.sha256, sent.size) or sent in here:
+            return False
+        if mine not in there:
+            self._refuse(f"artifact {shown(sent.name)} was given other bytes in both places")
+        self._refuse_unpinning(mine)
+        return True
+
+    def _placing(self, spelled: str, upload: Upload, artifact: Artifact) -> Callable[[], object]:
+        def place() -> None:
+            try:
+                self._tracker.store.blobs.place(self._stored.id, spelled, upload, artifact._asdict(), replaces=True)
+            except InTheWay as fault:
+                self._refuse(f"{shown(str(fault))} in its folder is something that nobody uploaded; remove it first")
+
+        return place
+
+    def _uploads(self) -> set[Artifact]:
+        records, _, _ = self._tracker.store.runs.read_records(self._stored.id, layout.ARTIFACTS)
+        return {upload for upload in map(artifact_from, records) if upload is not None}
+
+    def _refuse_unpinning(self, mine: Artifact) -> None:
+        for version in self._tracker.registry.pinned_to(self._stored.id):
+            if version.artifact == mine.name and version.sha256 == mine.sha256:
+                self._refuse(
+                    f"artifact {shown(mine.name)} was replaced where it comes from, and is what version "
+                    f"{version.version} of the model {shown(version.name)} is pinned to here"
+                )
+
+    def _add_others(self) -> None:
+        run_id, runs = self._stored.id, self._tracker.store.runs
+        for path, file in self._sent.others.items():
+            sha256 = self._tracker.store.inspection.sum_of(run_id, path)
+            if sha256 == file.sha256:
+                continue
+            if sha256 is not None and path.startswith(f"{layout.BLOBS}/"):
+                self._refuse(f"{shown(path)} has other bytes here, and is no artifact in the zip")
+            if sha256 is not None and not self._overwrite:
+                self._refuse(f"the file {shown(path)} has other bytes here; add ?overwrite=true to replace it")
+
+            def take(path: str = path, source: str = file.path) -> None:
+                try:
+                    runs.take(run_id, path, source)
+                except InTheWay as fault:
+                    self._refuse(f"{shown(str(fault))} in its folder is in the way; remove it first")
+
+            self.changes.append(take)
+
+
+def _quoted(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if len(text) <= 80 else text[:79] + "…"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

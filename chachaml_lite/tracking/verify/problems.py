@@ -1,0 +1,88 @@
+"""What `verify` finds, and what `repair` has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ...store.inspection import Line
+
+#: Line numbers that a report names.
+_NAMED = 5
+
+Spans = tuple[tuple[int, int], ...]
+
+
+class Problem(NamedTuple):
+    """Something that isn't as it was written: where (a path below the data folder), of what kind, and what it is."""
+
+    where: str
+    kind: str
+    detail: str
+    #: What makes it the same problem in two looks, besides what is told.
+    evidence: Any = None
+    #: What `repair` needs to know to mend it; None where it can't be mended.
+    remedy: Remedy | None = None
+
+    def public(self) -> dict[str, Any]:
+        """As the report shows it."""
+        shown_fields = {"where": self.where, "kind": self.kind, "detail": self.detail}
+        return {**shown_fields, "repairable": self.remedy is not None}
+
+
+class Remedy(NamedTuple):
+    """How a problem can be mended. `spans`: the parts of its file to be moved aside."""
+
+    run_id: str | None = None
+    spans: Spans = ()
+    #: The name of a temporary of the run.
+    temporary: str | None = None
+
+
+@dataclass
+class Report:
+    """What was looked at, and what was found. `bytes`: those of artifacts."""
+
+    runs: int = 0
+    models: int = 0
+    artifacts: int = 0
+    bytes: int = 0
+    points: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Lines:
+    """The damaged lines of a file, as they are come across. Neighbours are one span, so that few are held."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.spans: list[tuple[int, int]] = []
+        self.count = 0
+        self.torn: Line | None = None
+
+    def add(self, line: Line) -> None:
+        """Take in a damaged line; one without its end is a torn tail."""
+        if not line.is_whole:
+            self.torn = line
+            return
+        self.count += 1
+        if len(self.numbers) < _NAMED:
+            self.numbers.append(line.number)
+        if self.spans and self.spans[-1][1] == line.start:
+            self.spans[-1] = (self.spans[-1][0], line.end)
+        else:
+            self.spans.append((line.start, line.end))
+
+    def problems(self, where: str, kind: str, run_id: str | None, *, can_go: bool = True) -> Iterator[Problem]:
+        """The problems that these lines are. `can_go`: they may be moved aside."""
+        if self.count:
+            more = ", ..." if self.count > len(self.numbers) else ""
+            text = f"{self.count} of its lines {'is' if self.count == 1 else 'are'} no {kind} ("
+            text += ", ".join(map(str, self.numbers)) + more + ")"
+            remedy = Remedy(run_id, tuple(self.spans)) if can_go else None
+            yield Problem(where, "damaged lines", text, tuple(self.spans), remedy)
+        if self.torn is not None:
+            span = (self.torn.start, self.torn.end)
+            text = f"its last {span[1] - span[0]} bytes are a line that was not written to its end"
+            yield Problem(where, "torn tail", text, span, Remedy(run_id, (span,)) if can_go else None)

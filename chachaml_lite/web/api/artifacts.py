@@ -1,0 +1,52 @@
+"""Artifacts over HTTP: uploaded as raw bytes, listed, downloaded whole or in part."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from ...errors import InvalidInput
+from ...text import columns
+from ...tracking import artifacts
+from .. import formats, request_body, responses
+from ..context import tracker
+from ..query_string import Query
+
+api = Blueprint("artifacts", __name__)
+
+
+@api.post("/api/w/runs/<run_id>/artifacts")
+def store_artifact(run_id: str) -> Response:
+    """Store the body as an artifact."""
+    query = Query(("name", "overwrite"))
+    request_body.require_type(request_body.OCTETS)
+    name = query.text("name")
+    if name is None:
+        raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
+    stream, size = request_body.upload()
+    stored = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
+    return responses.json_answer({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
+
+
+@api.get("/api/runs/<run_id>/artifacts")
+def list_artifacts(run_id: str) -> Response:
+    """The artifacts of a run."""
+    form = formats.wanted(Query(("format",)))
+    found = artifacts.listed_artifacts(tracker().run(run_id))
+    return formats.list_answer(form, found, lambda: columns.artifact_table(found))
+
+
+@api.get("/api/artifacts/<run_id>/<path:name>/download")
+def download(run_id: str, name: str) -> Response:
+    """The bytes of an artifact; its id is the part of the path between the two words."""
+    Query(())
+    kept = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if kept is not None:
+        return kept
+    artifact, file = artifacts.open_artifact(tracker(), run_id, name)
+    return responses.file_answer(
+        file,
+        name=artifact.name,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        content_type=artifacts.content_type(artifact.name),
+    )

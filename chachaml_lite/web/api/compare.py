@@ -1,0 +1,74 @@
+"""What is asked of many runs at once: compared, searched by a metric, exported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from ...errors import InvalidInput
+from ...text import columns, table
+from ...text.table import Table
+from ...tracking import compare, runs
+from ...tracking.query import conditions, search
+from ...tracking.transfer import archive
+from .. import formats, responses
+from ..context import tracker
+from ..query_string import Query, ids_of
+from . import run_list
+
+api = Blueprint("across", __name__)
+
+
+@api.get("/api/compare")
+def compare_runs() -> Response:
+    """Runs side by side."""
+    query = Query(("ids", "format"), repeatable=("ids",))
+    form = formats.wanted(query)
+    return _comparison(form, compare.compare_runs(tracker(), ids_of(query)))
+
+
+@api.get("/api/diff/<name>/<one>/<other>")
+def diff_versions(name: str, one: str, other: str) -> Response:
+    """The runs behind two versions of a model, side by side."""
+    form = formats.wanted(Query(("format",)))
+    return _comparison(form, compare.diff_versions(tracker(), name, one, other))
+
+
+def _comparison(form: formats.Form, found: dict[str, Any]) -> Response:
+    return formats.list_answer(
+        form, found, lambda: columns.comparison_table(found), lambda: columns.comparison_text(found)
+    )
+
+
+@api.get("/api/search")
+def search_runs() -> Response:
+    """The runs that a query finds, or a condition on a metric, or both, newest first: all, or the page asked for."""
+    query = Query(("q", "metric_key", "op", "metric_value", "experiment", *run_list.PAGING))
+    where = run_list.where(query)
+    texts = [query.text(name) for name in ("metric_key", "op", "metric_value")]
+    key, op, value = texts
+    if key is not None and op is not None and value is not None:
+        where += (conditions.parse_condition(key, op, value),)
+    elif not where or texts != [None, None, None]:
+        raise InvalidInput(
+            "send q, as in ?q=metrics.accuracy > 0.9, or metric_key, op and metric_value, "
+            "as in ?metric_key=accuracy&op=ge&metric_value=0.9"
+        )
+    page = {"limit": None, **run_list.paging(query)}
+    return run_list.run_list(query, search.RunQuery(experiment=query.text("experiment"), where=where, **page))
+
+
+@api.get("/api/export")
+def export_runs() -> Response:
+    """Every run as a row of CSV, newest first; those of an experiment, or that a query finds, where one is given."""
+    query = Query(("experiment", "q"))
+    asked = search.RunQuery(experiment=query.text("experiment"), where=run_list.where(query), limit=None)
+    found, _ = search.find_runs(tracker(), asked)
+    keys: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+    for run in found:
+        for seen, logged in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):
+            seen.update(logged)
+    shown = Table(columns.run_columns(*map(sorted, keys)), map(runs.shown_run, found))
+    rows = table.as_csv(shown)
+    return responses.made_file_answer(archive.collected(tracker(), rows), name="runs.csv", content_type="text/csv")

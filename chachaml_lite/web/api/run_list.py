@@ -1,0 +1,67 @@
+"""A list of runs as an answer: its page, how many there are in all, and where the next page is."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, request
+
+from ...text import columns
+from ...tracking import runs
+from ...tracking.query import search
+from ...tracking.query.conditions import Condition
+from ...tracking.query.grammar import parse_query
+from .. import formats
+from ..context import tracker
+from ..query_string import Query
+
+#: What every list of runs takes besides its own conditions.
+PAGING = ("order_by", "limit", "offset", "format")
+
+
+def where(query: Query) -> tuple[Condition, ...]:
+    """The condition of a query string's `q`, if it has one. Raises InvalidInput."""
+    text = query.text("q")
+    return () if text is None else (parse_query(text, tracker().clock.now_ms()),)
+
+
+def paging(query: Query) -> dict[str, Any]:
+    """The order and the page that a query string asks for, where it does. Raises InvalidInput."""
+    asked: dict[str, Any] = {
+        "order_by": query.text("order_by"),
+        "limit": query.integer("limit"),
+        "offset": query.integer("offset"),
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def run_list(query: Query, asked: search.RunQuery) -> Response:
+    """The runs on the page that is asked for, in the form that is asked for."""
+    form = formats.wanted(query)
+    found, total = search.find_runs(tracker(), asked)
+    shown = [runs.shown_run(run) for run in found]
+    following = asked.offset + len(found)
+    more = bool(found) and following < total
+    answer = formats.list_answer(
+        form, shown, lambda: columns.run_table(shown, _footer(len(found), total, more, following))
+    )
+    answer.headers["X-Total-Count"] = str(total)
+    answer.headers["X-Unreadable-Count"] = str(tracker().catalog.unreadable())
+    if more:
+        answer.headers["Link"] = f'<{_same_with_offset(following)}>; rel="next"'
+    return answer
+
+
+def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
+    """What is said below the runs to people."""
+    if not count:
+        host = request.host_url.rstrip("/")
+        return [f"no runs here; curl {host} tells how to log one" if not total else f"no runs here, of {total}"]
+    counted = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
+    return [f"{counted}; the next are at offset={following}" if more else counted]
+
+
+def _same_with_offset(offset: int) -> str:
+    pairs = [(name, value) for name, value in request.args.items(multi=True) if name != "offset"]
+    return f"{request.path}?{urlencode([*pairs, ('offset', offset)])}"

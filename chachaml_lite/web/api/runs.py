@@ -1,0 +1,194 @@
+"""/api/w/runs and /api/runs: runs started, written to, ended, listed and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from ...errors import InvalidInput
+from ...text import columns, report
+from ...tracking import checks, datasets, metrics, params, runs, tags
+from ...tracking.query import search
+from ...tracking.transfer import archive
+from .. import formats, metrics_fast_path, request_body, responses
+from ..context import tracker
+from ..query_string import Query
+from . import run_list
+
+api = Blueprint("runs", __name__)
+
+# -- writing
+
+
+@api.post("/api/w/runs")
+def create_run() -> Response:
+    """Start a run."""
+    as_id = Query(("format",)).text("format")
+    if as_id not in (None, "id", "json"):
+        raise InvalidInput("format must be id (the bare id, as text) or json")
+    body = request_body.fields(
+        request_body.json_object(),
+        {"experiment": str},
+        {"name": str, "tags": dict, "parent_run_id": str, "created_by": str, "id": str},
+    )
+    run = runs.create_run(tracker(), runs.NewRun(**body))
+    if as_id == "id":
+        return Response(run["id"] + "\n", mimetype="text/plain")
+    return responses.json_answer(run)
+
+
+@api.post("/api/w/runs/<run_id>/params")
+def set_params(run_id: str) -> Response:
+    """Set params, all or none."""
+    Query(())
+    params.set_params(tracker(), run_id, request_body.json_object())
+    return responses.ok()
+
+
+@api.post("/api/w/runs/<run_id>/metrics")
+def log_metrics(run_id: str) -> Response:
+    """Add points, all or none."""
+    metrics_fast_path.raise_unforeseen(request.environ)
+    Query(())
+    logged = metrics.log_points(tracker(), run_id, request_body.metric_entries())
+    return Response(metrics_fast_path.answer(logged), mimetype="application/json")
+
+
+@api.post("/api/w/runs/<run_id>/end")
+def end_run(run_id: str) -> Response:
+    """End a run: by a body, by a shell's exit code, or by nothing, which is completed."""
+    exit_code = Query(("exit_code",)).integer("exit_code")
+    has_body = bool(request.content_length)
+    if exit_code is not None:
+        if has_body:
+            raise InvalidInput("send either a body or ?exit_code=N, not both")
+        body = {"status": "failed", "error": f"exit code {exit_code}"} if exit_code else {"status": "completed"}
+    elif has_body:
+        body = request_body.fields(request_body.json_object(), {"status": str}, {"error": str})
+    else:
+        body = {"status": "completed"}
+    runs.finish_run(tracker(), run_id, **body)
+    return responses.ok()
+
+
+@api.delete("/api/w/runs/<run_id>")
+def delete_run(run_id: str) -> Response:
+    """Remove a run."""
+    Query(())
+    runs.delete_run(tracker(), run_id)
+    return responses.ok()
+
+
+@api.post("/api/w/runs/<run_id>/tags")
+def set_tags(run_id: str) -> Response:
+    """Set tags; null removes one."""
+    Query(())
+    tags.set_tags(tracker(), run_id, request_body.json_object())
+    return responses.ok()
+
+
+@api.post("/api/tags/<run_id>")
+def set_tag(run_id: str) -> Response:
+    """Set one tag, in chachaml's own spelling."""
+    Query(())
+    body = request_body.json_object()
+    taken = request_body.fields(body, {"key": str}, {"value": (str, int, float, bool)})
+    if "value" not in body:
+        raise InvalidInput("the field 'value' is missing")
+    tags.set_tags(tracker(), run_id, {taken["key"]: body["value"]})
+    return responses.ok()
+
+
+@api.post("/api/w/runs/<run_id>/note")
+@api.post("/api/note/<run_id>")
+def set_note(run_id: str) -> Response:
+    """Replace the note."""
+    Query(())
+    runs.set_note(tracker(), run_id, request_body.fields(request_body.json_object(), {"note": str}, {})["note"])
+    return responses.ok()
+
+
+@api.post("/api/w/runs/<run_id>/datasets")
+def log_dataset(run_id: str) -> Response:
+    """Add a data set."""
+    Query(())
+    body = request_body.json_object()
+    request_body.refuse_unknown(body, datasets.FIELDS)
+    datasets.log_dataset(tracker(), run_id, body)
+    return responses.ok()
+
+
+# -- reading
+
+_FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
+
+
+@api.get("/api/runs")
+def list_runs() -> Response:
+    """The runs that match, newest first or in the order asked for, a page of them."""
+    query = Query(("q", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
+    wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
+    wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_list.paging(query)}
+    return run_list.run_list(query, search.RunQuery(where=run_list.where(query), **wanted))
+
+
+@api.get("/api/runs/<run_id>")
+def get_run(run_id: str) -> Response:
+    """One run with everything but its points; as a report, with its series drawn."""
+    form = formats.wanted(Query(("format",)), formats.OF_ONE)
+    run = runs.detailed_run(tracker(), run_id)
+    if form is formats.JSON:
+        return responses.json_answer(run)
+    made = report.Report(
+        run,
+        charts=metrics.get_series(tracker(), run_id, max_points=report.CHART_POINTS),
+        sparks=metrics.get_series(tracker(), run_id, max_points=report.SPARK_POINTS),
+        url=f"{request.host_url}runs/{run_id}",
+    )
+    text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)
+    return formats.text_answer(form, text)
+
+
+@api.get("/api/runs/<run_id>/metrics")
+def get_metrics(run_id: str) -> Response:
+    """The points of a run, series by series."""
+    query = Query(("key", "max_points", "since_step", "until_step", "format"), repeatable=("key",))
+    form = formats.wanted(query)
+    max_points = query.integer("max_points")
+    if max_points is not None and max_points < 1:
+        raise InvalidInput("max_points must be 1 or more")
+    steps = query.integer("since_step"), query.integer("until_step")
+    found = metrics.get_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
+    return formats.list_answer(form, found, lambda: columns.point_table(found))
+
+
+@api.get("/api/runs/<run_id>/check")
+def check_run(run_id: str) -> Response:
+    """200 when the run is good enough by every rule, else 422."""
+    query = Query(("rule", "baseline"), repeatable=("rule",))
+    report = checks.check_run(tracker(), run_id, query.texts("rule"), query.text("baseline"))
+    return responses.json_answer(report)
+
+
+@api.get("/api/runs/<run_id>/download")
+def download_run(run_id: str) -> Response:
+    """The run's folder as a zip."""
+    Query(())
+    return responses.made_file_answer(
+        archive.zipped_run(tracker(), run_id), name=f"{run_id}.zip", content_type="application/zip"
+    )
+
+
+@api.get("/api/tags/<run_id>")
+def get_tags(run_id: str) -> Response:
+    """The tags of a run."""
+    Query(())
+    return responses.json_answer(tags.get_tags(tracker(), run_id))
+
+
+@api.get("/api/datasets/<run_id>")
+def get_datasets(run_id: str) -> Response:
+    """The data sets of a run."""
+    Query(())
+    return responses.json_answer(datasets.get_datasets(tracker(), run_id))

@@ -1,0 +1,58 @@
+"""The server itself: is it up, and how does one begin?"""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request
+
+from ... import strict_json
+from .. import responses
+from ..context import for_commands, services, tracker
+from ..query_string import Query
+
+#: Damage is found by reading everything once. A probe doesn't wait for that in a large store that was just opened: what
+#: is not read yet is counted by a later one.
+_PATIENCE_SECONDS = 0.5
+
+service = Blueprint("service", __name__)
+
+
+@service.get("/api/health")
+def health() -> Response:
+    """How the server and its store are."""
+    Query(())
+    catalog, registry = tracker().catalog, tracker().registry
+    damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged()) + len(tracker().descriptions.damaged())
+    body = {"ok": True, "version": services().version, "runs": catalog.count(), "damaged": damaged}
+    answer = responses.json_answer(body)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@service.get("/api/openapi.json")
+def description() -> Response:
+    """The API in OpenAPI 3.1."""
+    Query(())
+    return responses.json_answer(_described(services().version))
+
+
+@cache
+def _described(version: str) -> dict[str, Any]:
+    """The document that lies beside this module, as that of a server of this version."""
+    content = pkgutil.get_data(__package__, "openapi.json")
+    if content is None:
+        raise AssertionError("the package lacks its openapi.json")
+    document: dict[str, Any] = strict_json.loads(content)
+    document["info"]["version"] = version
+    return document
+
+
+@service.get("/")
+def front() -> Response:
+    """A browser goes on to the runs; curl gets a quickstart that can be pasted."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return Response(status=302, headers={"Location": "/runs"})
+    return Response(render_template("quickstart.txt", **for_commands()) + "\n", mimetype="text/plain")

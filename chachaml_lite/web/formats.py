@@ -1,0 +1,67 @@
+"""In which form an answer is wanted: by ?format=, else by the Accept header; JSON where neither says another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flask import Response, request
+
+from ..errors import InvalidInput
+from ..text.table import Table, as_csv, as_lines, as_markdown
+from ..text.table import as_text as table_text
+from . import responses
+from .query_string import Query
+
+
+class Form(NamedTuple):
+    """A form of an answer: its name in ?format=, and its media type."""
+
+    name: str
+    media_type: str
+
+
+JSON = Form("json", "application/json")
+TEXT = Form("txt", "text/plain")
+CSV = Form("csv", "text/csv")
+LINES = Form("jsonl", "application/x-ndjson")
+MARKDOWN = Form("md", "text/markdown")
+
+#: What a list can be had as. JSON comes first: it is what `Accept: */*` gets.
+OF_A_LIST = (JSON, TEXT, CSV, LINES, MARKDOWN)
+#: What one thing can be had as.
+OF_ONE = (JSON, TEXT, MARKDOWN)
+
+
+def wanted(query: Query, offered: tuple[Form, ...] = OF_A_LIST) -> Form:
+    """The form that the request wants, of those that are offered. Raises InvalidInput for another ?format=."""
+    name = query.text("format")
+    if name is None:
+        best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=JSON.media_type)
+        return next(form for form in offered if form.media_type == best)
+    for form in offered:
+        if form.name == name:
+            return form
+    raise InvalidInput(f"format {name[:60]!r} is unknown here; it is one of {', '.join(form.name for form in offered)}")
+
+
+def list_answer(
+    form: Form, value: Any, table: Callable[[], Table], as_text: Callable[[], str] | None = None
+) -> Response:
+    """A list in a form: `value` as JSON, else `table` (or, for a terminal, `as_text` where it isn't that)."""
+    if form is JSON:
+        answer = responses.json_answer(value)
+    elif form is TEXT:
+        answer = text_answer(form, as_text() if as_text else table_text(table()))
+    elif form is CSV:
+        answer = text_answer(form, "".join(as_csv(table())))
+    elif form is LINES:
+        answer = text_answer(form, as_lines(table()))
+    else:
+        answer = text_answer(form, as_markdown(table()))
+    return answer
+
+
+def text_answer(form: Form, content: str) -> Response:
+    """An answer in a form other than JSON, which is text in UTF-8."""
+    return Response(content, mimetype=form.media_type)

@@ -1,0 +1,1 @@
+"""Markdown as HTML, for notes and for artifacts that are Markdown."""

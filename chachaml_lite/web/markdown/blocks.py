@@ -1,0 +1,229 @@
+"""Markdown as HTML, for notes and for artifacts that are Markdown: blocks here, what is inside a line in `inline`.
+
+Safe by construction: the output is made of the tags written here and of escaped text; HTML in the source is text. It
+takes time in proportion to the source: each line is looked at once for each container that it is in, MAX_DEPTH at most.
+What is understood: headings, paragraphs, lists (tasks too), quotes, code blocks between fences, tables, rules,
+emphasis, code, links, images of this server. The rest of CommonMark is shown as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from .inline import Links, line_html
+
+#: Containers within containers that are taken for such; deeper ones are text.
+MAX_DEPTH = 8
+#: Of a source, in characters: about 100 ms of work. The rest is cut off, and it is said so.
+MAX_CHARACTERS = 100_000
+#: Columns of a table; a row of more is no row.
+_MAX_COLUMNS = 100
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,}) {0,9}([^\s`]{0,40})")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]|$)")
+_RULE = re.compile(r" {0,3}(?:(?:\* {0,3}){3,}|(?:- {0,3}){3,}|(?:_ {0,3}){3,})$")
+_UNDERLINE = re.compile(r" {0,3}(=+|-+) {0,9}$")
+_QUOTE = re.compile(r" {0,3}> ?")
+_ITEM = re.compile(r"( {0,3})(?:([-*+])|(\d{1,9})[.)])( {1,4}|$)")
+_TASK = re.compile(r"\[([ xX])\] ")
+_ALIGN = re.compile(r" {0,9}(:?)-+(:?) {0,9}$")
+_CELL = re.compile(r"(?<!\\)\|")
+
+
+class Place(NamedTuple):
+    """Where Markdown is shown: under a heading of which level, whose names its links mean, how lines end."""
+
+    #: The level that its headings begin with, 1 to 6.
+    level: int
+    #: The run whose artifacts relative links and images name; None: there is none, and they stay text.
+    run_id: str | None = None
+    #: The folder among the artifacts that they are named from.
+    folder: str = ""
+    #: Whether a line's end is kept, as in a note; else lines are filled, as in a file that was wrapped.
+    keeps_lines: bool = True
+
+
+@lru_cache(maxsize=16)  # a page that is open beside a job shows the same note every few seconds
+def note_html(source: str, place: Place) -> Markup:
+    """`source` as HTML. Never raises; MAX_CHARACTERS of it."""
+    links = Links(place.run_id, place.folder, place.keeps_lines)
+    lines = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
+    parts = list(_Blocks(lines, links, place.level).html(0))
+    if len(source) > MAX_CHARACTERS:
+        parts.append(f"<p><em>The first {MAX_CHARACTERS:,} of {len(source):,} characters.</em></p>\n")
+    return Markup("".join(parts))
+
+
+class _Blocks:
+    """Some lines, and the place of the one that is next."""
+
+    def __init__(self, lines: list[str], links: Links, level: int) -> None:
+        self._lines, self._links, self._level = lines, links, level
+        self._at = 0
+
+    def html(self, depth: int, *, tight: bool = False) -> Iterator[str]:
+        """The HTML of the lines, block by block; `tight`: of a list's item, whose text needs no paragraph."""
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            if not line.strip():
+                self._at += 1
+            elif fence := _FENCE.match(line):
+                yield self._code(fence)
+            elif heading := _HEADING.match(line):
+                self._at += 1
+                text = line[heading.end() :].strip()
+                yield self._heading(len(heading[1]), text.rstrip("#").rstrip() if text.endswith(" #") else text)
+            elif _RULE.match(line):
+                self._at += 1
+                yield "<hr>\n"
+            elif depth < MAX_DEPTH and _QUOTE.match(line):
+                yield f"<blockquote>\n{self._inner(self._quoted(), depth)}</blockquote>\n"
+            elif depth < MAX_DEPTH and (item := _ITEM.match(line)):
+                yield self._list(item, depth)
+            elif table := self._table():
+                yield table
+            else:
+                yield self._paragraph(depth, tight=tight)
+
+    def _inner(self, lines: list[str], depth: int, *, tight: bool = False) -> str:
+        return "".join(_Blocks(lines, self._links, self._level).html(depth + 1, tight=tight))
+
+    def _line(self, text: str) -> str:
+        return line_html(text, self._links)
+
+    def _heading(self, number: int, text: str) -> str:
+        level = min(6, self._level + number - 1)
+        return f"<h{level}>{self._line(text)}</h{level}>\n"
+
+    def _code(self, fence: re.Match[str]) -> str:
+        """A block between fences, or to the end of the lines."""
+        self._at += 1
+        closing = re.compile(f" {{0,3}}{re.escape(fence[1][0])}{{{len(fence[1])},}} *$")
+        start = self._at
+        while self._at < len(self._lines) and not closing.match(self._lines[self._at]):
+            self._at += 1
+        content = "\n".join(self._lines[start : self._at])
+        self._at += 1
+        return f'<pre tabindex="0"><code>{escape(content)}</code></pre>\n'
+
+    def _quoted(self) -> list[str]:
+        """The lines of a quote, without their marks; a line of text that follows belongs to its last paragraph."""
+        lines: list[str] = []
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            mark = _QUOTE.match(line)
+            if not mark and (not line.strip() or not lines[-1].strip() or self._begins(line)):
+                break
+            lines.append(line[mark.end() :] if mark else line)
+            self._at += 1
+        return lines
+
+    @staticmethod
+    def _begins(line: str) -> bool:
+        """Whether a line begins something that is no paragraph."""
+        return any(each.match(line) for each in (_FENCE, _HEADING, _RULE, _QUOTE, _ITEM))
+
+    def _list(self, first: re.Match[str], depth: int) -> str:
+        items: list[list[str]] = []
+        is_loose = False
+        item: re.Match[str] | None = first
+        while item:
+            items.append(self._item(item))
+            blank = self._at
+            while self._at < len(self._lines) and not self._lines[self._at].strip():
+                self._at += 1
+            line = self._lines[self._at] if self._at < len(self._lines) else ""
+            item = None if _RULE.match(line) else _ITEM.match(line)
+            if item and (bool(item[3]), item[2]) != (bool(first[3]), first[2]):
+                item = None  # another list
+            is_loose = is_loose or any(not each.strip() for each in items[-1]) or bool(item and self._at > blank)
+        shown = []
+        for lines in items:
+            task = _TASK.match(lines[0])
+            if task:
+                lines[0] = ("☐ " if task[1] == " " else "☑ ") + lines[0][task.end() :]
+            inner = self._inner(lines, depth, tight=not is_loose).rstrip("\n")
+            kind = ' class="task"' if task else ""
+            shown.append(f"<li{kind}>{inner}</li>\n")
+        if first[3] is None:
+            return f"<ul>\n{''.join(shown)}</ul>\n"
+        start = "" if int(first[3]) == 1 else f' start="{int(first[3])}"'
+        return f"<ol{start}>\n{''.join(shown)}</ol>\n"
+
+    def _item(self, mark: re.Match[str]) -> list[str]:
+        """The lines of an item: the one with the mark, those that are as far in, and text that follows at once."""
+        indent = mark.end() if mark[4] else mark.end() + 1
+        lines = [self._lines[self._at][mark.end() :]]
+        self._at += 1
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            if line.strip():
+                is_inside = len(line) - len(line.lstrip(" ")) >= indent
+                if not is_inside and (not lines[-1].strip() or self._begins(line)):
+                    break
+                lines.append(line[indent:] if is_inside else line.lstrip(" "))
+            else:
+                lines.append("")
+            self._at += 1
+        while len(lines) > 1 and not lines[-1].strip():
+            lines.pop()
+            self._at -= 1
+        return lines
+
+    def _table(self) -> str | None:
+        """A table, where the next line is its head and the one after it the rule; else None."""
+        if self._at + 1 >= len(self._lines) or "|" not in self._lines[self._at]:
+            return None
+        aligned = [_ALIGN.match(cell) for cell in _cells(self._lines[self._at + 1])]
+        head = _cells(self._lines[self._at])
+        if len(head) != len(aligned) or len(head) > _MAX_COLUMNS or not all(aligned):
+            return None
+        classes = [' class="number"' if each and each[2] and not each[1] else "" for each in aligned]
+        self._at += 2
+        rows = [self._row("th", head, classes)]
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            if "|" not in line or self._begins(line):
+                break
+            # Never more cells than the line has: a short row is short, and no small source makes a large page.
+            rows.append(self._row("td", _cells(line)[: len(head)], classes))
+            self._at += 1
+        body = f"<tbody>\n{''.join(rows[1:])}</tbody>\n" if len(rows) > 1 else ""
+        table = f"<table>\n<thead>\n{rows[0]}</thead>\n{body}</table>"
+        return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">\n{table}\n</div>\n'
+
+    def _row(self, tag: str, cells: list[str], classes: list[str]) -> str:
+        texts = (self._line(cell.strip().replace("\\|", "|")) for cell in cells)
+        shown = "".join(f"<{tag}{kind}>{text}</{tag}>" for text, kind in zip(texts, classes, strict=False))
+        return f"<tr>{shown}</tr>\n"
+
+    def _paragraph(self, depth: int, *, tight: bool) -> str:
+        lines = [self._lines[self._at]]
+        self._at += 1
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            if not line.strip():
+                break
+            if underline := _UNDERLINE.match(line):
+                self._at += 1
+                return self._heading(1 if underline[1][0] == "=" else 2, "\n".join(map(str.strip, lines)))
+            # A number begins a list within text only as a 1: "in\n2024. that was" is a sentence.
+            item = _ITEM.match(line)
+            is_text = depth >= MAX_DEPTH and (item or _QUOTE.match(line))
+            if not is_text and self._begins(line) and not (item and item[3] and int(item[3]) != 1):
+                break
+            lines.append(line)
+            self._at += 1
+        text = self._line("\n".join(line.lstrip(" ") for line in lines).rstrip(" "))
+        return f"{text}\n" if tight else f"<p>{text}</p>\n"
+
+
+def _cells(line: str) -> list[str]:
+    line = line.strip()
+    cells = _CELL.split(line.removeprefix("|"), maxsplit=_MAX_COLUMNS + 1)
+    return cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells

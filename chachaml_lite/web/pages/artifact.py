@@ -1,0 +1,90 @@
+"""One artifact: the page that shows what is in it, and the image alone, for that page and for notes.
+
+What somebody uploaded never becomes a document of this server's: text is escaped into our page, an image is sent as
+what its bytes say, and only that; everything else is a download (see `api_artifacts`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from urllib.parse import quote
+
+from flask import Response, render_template, request
+
+from ...errors import InvalidInput
+from ...text.format import shown_size
+from ...tracking import artifacts
+from ...tracking.index.registry import STAGES
+from ...tracking.index.run_parts import META
+from .. import responses
+from ..context import for_commands, services, tracker
+from ..query_string import Query
+from . import artifact_preview
+
+#: An image of more bytes is shown when it is asked for by itself, not in the page.
+_MAX_IMAGE_BYTES = 20_000_000
+#: Models that a name is suggested from.
+_MOST_MODELS = 200
+
+
+def artifact_page(run_id: str, name: str) -> Response:
+    """An artifact with a preview, of its beginning, or of its end."""
+    part = Query(("part",)).text("part") or "start"
+    if part not in ("start", "end"):
+        raise InvalidInput(f"part must be start or end, and it is {part[:60]!r}")
+    run = tracker().run(run_id, (META,))
+    artifact, content = artifacts.read_part(
+        tracker(), run_id, name, artifact_preview.HEAD_BYTES, from_end=part == "end"
+    )
+    is_whole = len(content) == artifact.size
+    preview = artifact_preview.preview_of(
+        name, content, is_start=is_whole or part == "start", is_end=is_whole or part == "end", run_id=run_id
+    )
+    path = f"/runs/{run_id}/artifacts/{quote(name)}"
+    pinned = [version for version in tracker().registry.pinned_to(run_id) if version.artifact == name]
+    page = render_template(
+        "artifact.html",
+        run_id=run_id,
+        run_label=run.meta.get("name") or run_id,
+        experiment=run.meta["experiment"],
+        artifact=artifact,
+        media_type=artifacts.content_type(name),
+        preview=preview,
+        part=part,
+        is_cut=not is_whole and preview.kind in ("text", "table", "markdown"),
+        shown=f"the {'last' if part == 'end' else 'first'} {shown_size(len(content))}",
+        is_shown=artifact.size <= _MAX_IMAGE_BYTES,
+        image=f"/runs/{run_id}/images/{quote(name)}?v={artifact.sha256[:12]}",
+        download=f"/api/artifacts/{run_id}/{quote(name)}/download",
+        file=shlex.quote(name.rpartition("/")[2]),
+        versions=pinned,
+        models=[] if services().read_only else [model.name for model in tracker().registry.models()[:_MOST_MODELS]],
+        stages=STAGES,
+        path=path,
+        back=request.full_path.rstrip("?"),
+        api=f"/api/runs/{run_id}/artifacts",
+        **for_commands(),
+    )
+    return Response(page, mimetype="text/html")
+
+
+def image(run_id: str, name: str) -> Response:
+    """The bytes of an artifact that is an image, to be shown in a page; `v` is for that page, which names its bytes."""
+    Query(("v",))
+    kept = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if kept is not None:
+        return kept
+    artifact, file = artifacts.open_artifact(tracker(), run_id, name)
+    media_type = artifact_preview.image_type(name, file.read(artifact_preview.MAGIC_BYTES))
+    if media_type is None:
+        file.close()
+        raise InvalidInput("the artifact is no image that is shown here: PNG, JPEG, GIF, WebP, or SVG by its name")
+    return responses.file_answer(
+        file,
+        name=artifact.name,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        content_type=media_type,
+        # In an <img> it is an image all the same; as a document of its own it would hold scripts, so it is none.
+        is_inline=media_type != artifact_preview.SVG,
+    )

@@ -1,0 +1,224 @@
+"""What an artifact looks like, from its name and its first bytes. Pure: nothing here reads a file or asks a server.
+
+A preview is text, a table, an image by its URL, or Markdown; whatever was uploaded is escaped where it is shown, and
+never more than HEAD_BYTES of it were read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from markupsafe import Markup
+
+from ... import strict_json
+from ..markdown.blocks import Place, note_html
+
+#: Of a file, in bytes: its beginning, or its end.
+HEAD_BYTES = 64_000
+#: Of a table; and the characters of one of its cells.
+MAX_ROWS, MAX_COLUMNS, _MAX_CELL = 200, 50, 300
+#: Deeper JSON is shown as it is written: each level is indented, so that little text would make a large page.
+_MAX_DEPTH = 12
+_HEX_BYTES, _HEX_LINE = 256, 16
+
+#: What images begin with. They are believed to be what their bytes say, whatever they are called.
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+SVG = "image/svg+xml"
+#: The bytes of an image that `image_type` looks at.
+MAGIC_BYTES = 4096
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_CONTROL_BYTES = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,9}[@-~]|\][^\x07\x1b]{0,400}(?:\x07|\x1b\\))")
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,5})?\Z|nan\Z|[-+]?inf\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a head. `numbers`: by column, whether it holds nothing but numbers."""
+
+    head: list[str]
+    rows: list[list[str]]
+    numbers: list[bool]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is shown: `kind` is one of image, table, text, markdown, binary, empty. `notes`: what of it is shown.
+
+    `text` is that of a text or binary, and SVG for an image that is no document by itself.
+    """
+
+    kind: str
+    text: str = ""
+    table: Table | None = None
+    html: Markup = Markup("")
+    notes: tuple[str, ...] = ()
+
+
+def image_type(name: str, head: bytes) -> str | None:
+    """The type of an image by its first bytes, one that browsers show as nothing else; None where it is none.
+
+    SVG is told by its name as well: it is text, and holds scripts, so it may only be shown in an <img>.
+    """
+    for magic, media_type in _MAGIC:
+        if head.startswith(magic):
+            return media_type
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    start = head[:MAGIC_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
+    return SVG if name.lower().endswith(".svg") and start.startswith(b"<") and b"<svg" in start else None
+
+
+def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool = True, run_id: str) -> Preview:
+    """The preview of an artifact of `run_id`, of which `content` is the start, the end, or all."""
+    if not content:
+        return Preview("empty")
+    media_type = image_type(name, content) if is_start else None
+    if media_type:
+        return Preview("image", SVG if media_type == SVG else "")
+    text = _text_of(content, is_start=is_start, is_end=is_end)
+    if text is None:
+        return Preview("binary", _hex(content[:_HEX_BYTES]))
+    ending = name.rpartition(".")[2].lower()
+    if is_start and ending in ("md", "markdown"):
+        return Preview("markdown", html=note_html(text, Place(2, run_id, name.rpartition("/")[0], keeps_lines=False)))
+    tabled = _TABLED.get(ending)
+    made = tabled(text, is_end) if tabled and is_start else None
+    return made or Preview("text", _readable(text))
+
+
+def _text_of(content: bytes, *, is_start: bool, is_end: bool) -> str | None:
+    """`content` as text; None where it is none. A character that is cut at either end is left out."""
+    encoding = "utf-8"
+    for bom, named in _BOMS if is_start else ():
+        if content.startswith(bom):
+            content, encoding = content[len(bom) :], named
+    if not is_start:
+        content = content.lstrip(bytes(range(0x80, 0xC0)))
+    if encoding == "utf-8" and b"\x00" in content:
+        return None
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(content, final=is_end)
+    except UnicodeDecodeError:
+        # Text of another age, or no text: then one byte in a hundred at least is a control character.
+        odd = len(_CONTROL_BYTES.findall(content))
+        return content.decode("latin-1") if encoding == "utf-8" and odd * 100 < len(content) else None
+
+
+def _readable(text: str) -> str:
+    """Text as a terminal would have left it: without its colours, the last state of lines that were written over."""
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in _TERMINAL.sub("", text).split("\n"))
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), "\n".join(lines))
+
+
+def _hex(content: bytes) -> str:
+    """Bytes as hexadecimal numbers, and as ASCII where they are."""
+    lines = []
+    for at in range(0, len(content), _HEX_LINE):
+        line = content[at : at + _HEX_LINE]
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)
+        lines.append(f"{at:08x}  {line.hex(' '):<{3 * _HEX_LINE}} {shown}")
+    return "\n".join(lines)
+
+
+# -- tables
+
+
+def _csv(text: str, is_end: bool, delimiter: str | None = None) -> Preview | None:
+    first = text.partition("\n")[0]
+    separator = delimiter or max(",;\t|", key=first.count)
+    try:
+        rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), MAX_ROWS + 2))
+    except csv.Error:
+        return None
+    if not is_end and len(rows) < MAX_ROWS + 2:
+        rows = rows[:-1]  # it may have been cut
+    rows = [row for row in rows if row]
+    if not rows or max(map(len, rows)) < 2:
+        return None
+    return _table(rows[0], rows[1:], is_end)
+
+
+def _tsv(text: str, is_end: bool) -> Preview | None:
+    return _csv(text, is_end, "\t")
+
+
+def _json(text: str, is_end: bool) -> Preview | None:
+    value = _loaded(text) if is_end else None
+    if value is None:
+        return None
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return _records(value, is_end)
+    if isinstance(value, dict) and not any(isinstance(each, (dict, list)) for each in value.values()):
+        return _table(["key", "value"], [[key, _cell(each)] for key, each in value.items()], is_end)
+    return Preview("text", _readable(strict_json.indented(value)))
+
+
+def _json_lines(text: str, is_end: bool) -> Preview | None:
+    lines = [line for line in text.split("\n") if line.strip()]
+    records = [_loaded(line) for line in (lines if is_end else lines[:-1])[: MAX_ROWS + 1]]
+    return _records(records, is_end) if records and all(isinstance(each, dict) for each in records) else None
+
+
+_TABLED: dict[str, Callable[[str, bool], Preview | None]] = {
+    **{"csv": _csv, "tsv": _tsv, "tab": _tsv},
+    **{"json": _json, "jsonl": _json_lines, "ndjson": _json_lines},
+}
+
+
+def _loaded(text: str) -> Any:
+    """The JSON value in a text; None where there is none, or one too deep to be shown."""
+    try:
+        return strict_json.loads(text.encode("utf-8", "surrogatepass"), max_depth=_MAX_DEPTH)
+    except strict_json.NotJson:
+        return None
+
+
+def _records(records: Sequence[dict[str, Any]], is_end: bool) -> Preview:
+    head = list(dict.fromkeys(key for record in records[: MAX_ROWS + 1] for key in record))
+    shown = head[:MAX_COLUMNS]
+    rows = [[_cell(record[key]) if key in record else "" for key in shown] for record in records]
+    return _table(head, rows, is_end)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else strict_json.dumps(value)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> Preview:
+    """A table of the first rows and columns."""
+    shown = [[_cut(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
+    wide = min(MAX_COLUMNS, max(map(len, [head, *rows])))
+    notes = []
+    if len(rows) > MAX_ROWS or not is_end:
+        notes.append(f"the first {len(shown):,} rows")
+    if len(head) > MAX_COLUMNS:
+        notes.append(f"the first {MAX_COLUMNS} of {len(head):,} columns")
+    names = [_cut(cell) for cell in head[:MAX_COLUMNS]]
+    numbers = [_all_numbers(row[place] for row in shown if place < len(row)) for place in range(wide)]
+    filled = [row + [""] * (wide - len(row)) for row in shown]
+    return Preview("table", table=Table(names + [""] * (wide - len(names)), filled, numbers), notes=tuple(notes))
+
+
+def _cut(cell: str) -> str:
+    cell = _readable(cell)
+    return cell if len(cell) <= _MAX_CELL else cell[:_MAX_CELL] + "…"
+
+
+def _all_numbers(cells: Iterable[str]) -> bool:
+    there = [cell.strip() for cell in cells if cell.strip()]
+    return bool(there) and all(map(_NUMBER.match, there))

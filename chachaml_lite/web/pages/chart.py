@@ -1,0 +1,132 @@
+"""One chart: as an SVG file for a README or a report, and as a page, large, with its values in a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from flask import Blueprint, Response, render_template
+
+from ...errors import InvalidInput
+from ...tracking.compare import MAX_RUNS
+from ...tracking.index.run_parts import META
+from ..charts import Line, Style
+from ..charts.lines import digits_of, x_in_words
+from ..context import tracker
+from ..query_string import Query
+from . import chart_figures, chart_url
+from .chart_figures import Figure, Seen
+
+charts = Blueprint("charts", __name__)
+
+#: Of the large chart of a page, and of a file.
+_PAGE_SIZE, _FILE_SIZE = (960, 400), (720, 360)
+#: Rows of the table of values.
+_ROWS = 100
+
+Drawn = tuple[Figure, list[Line]]
+
+
+@charts.get("/runs/<run_id>/charts.svg")
+def run_svg(run_id: str) -> Response:
+    """Metrics of one run, as a file."""
+    query = Query(chart_url.OF_ONE, repeatable=("key",))
+    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
+    return _svg(chart_figures.run_chart(tracker(), run_id, keys, style))
+
+
+@charts.get("/compare/charts.svg")
+def compare_svg() -> Response:
+    """Metrics of several runs, as a file."""
+    query = Query(("ids", *chart_url.OF_ONE), repeatable=("key",))
+    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
+    return _svg(chart_figures.compared_chart(tracker(), seen_runs(query), keys, style))
+
+
+@charts.get("/runs/<run_id>/charts")
+def run_chart(run_id: str) -> Response:
+    """Metrics of one run, large."""
+    query = Query(chart_url.OF_ONE, repeatable=("key",))
+    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
+    run = tracker().run(run_id, (META,))
+    drawn = chart_figures.run_chart(tracker(), run_id, keys, style)
+    table = chart_figures.run_chart(tracker(), run_id, keys, _for_table(style, len(keys)))[1]
+    up = [(f"/runs/{run_id}", run.meta.get("name") or run_id)]
+    return _page(drawn, table, style, keys, up)
+
+
+@charts.get("/compare/charts")
+def compare_chart() -> Response:
+    """Metrics of several runs, large."""
+    query = Query(("ids", *chart_url.OF_ONE), repeatable=("key",))
+    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
+    runs = seen_runs(query)
+    drawn = chart_figures.compared_chart(tracker(), runs, keys, style)
+    table = chart_figures.compared_chart(tracker(), runs, keys, _for_table(style, len(runs) * len(keys)))[1]
+    ids = ",".join(run.id for run in runs)
+    return _page(drawn, table, style, keys, [(f"/compare?ids={ids}", "Compare")], ids)
+
+
+def seen_runs(query: Query) -> list[Seen]:
+    """The runs that `ids` names, in its order, each by its name, or by its id where two have the same one.
+
+    Raises InvalidInput, NotFound.
+    """
+    ids = [run_id for part in (query.text("ids") or "").split(",") if (run_id := part.strip())]
+    if not 1 <= len(ids) <= MAX_RUNS:
+        raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
+    return chart_figures.seen([tracker().run(run_id, (META,)) for run_id in ids])
+
+
+def _svg(drawn: Drawn) -> Response:
+    return Response(str(drawn[0].chart.svg) + "\n", mimetype="image/svg+xml")
+
+
+def _for_table(style: Style, lines: int) -> Style:
+    """As many points as a table has rows."""
+    return replace(style, width=max(10, _ROWS // max(1, lines)))
+
+
+def _page(
+    drawn: Drawn, table: Sequence[Line], style: Style, keys: list[str], up: list[tuple[str, str]], ids: str = ""
+) -> Response:
+    figure = drawn[0]
+    fields = [*([("ids", ids)] if ids else []), *(("key", key) for key in keys)]
+    context: dict[str, Any] = {
+        "figure": figure,
+        "style": style,
+        "up": up,
+        "fields": fields,
+        "whole": figure.page if style.start is style.stop is None else _whole(figure, style, fields),
+        "labels": [line.label for line in table],
+        "rows": _rows(table, style.x),
+        "digits": _digits(table),
+        "api": figure.json,
+    }
+    return Response(render_template("chart.html", **context), mimetype="text/html")
+
+
+def _whole(figure: Figure, style: Style, fields: list[tuple[str, str]]) -> str:
+    return chart_url.url(figure.page.partition("?")[0], replace(style, start=None, stop=None), fields)
+
+
+def _digits(lines: Sequence[Line]) -> int:
+    """How many digits tell the values of the table apart."""
+    values = [y for line in lines for y in line.curve.ys if math.isfinite(y)]
+    return digits_of(min(values), max(values)) if values else 5
+
+
+def _rows(lines: Sequence[Line], axis: str) -> list[tuple[str, list[float | str | None]]]:
+    """Each x that one of the lines has a point at, with the value of each line there."""
+    columns: list[dict[int, float | str]] = []
+    for line in lines:
+        column: dict[int, float | str] = {
+            x: y for x, y in zip(line.curve.xs, line.curve.ys, strict=True) if math.isfinite(y)
+        }
+        for x, value in line.curve.odd:
+            column.setdefault(x, "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity")
+        columns.append(column)
+    every = sorted({x for column in columns for x in column})
+    return [(f"{x:,}" if axis == "step" else x_in_words(x, axis), [column.get(x) for column in columns]) for x in every]

@@ -1,0 +1,202 @@
+"""Charts as pages show them: which metrics and runs stand on which, with their legends, notes and links.
+
+For a page's view: `run_figures(tracker, run_id, keys, style)` or `compared_figures(tracker, runs, keys, style)`, with
+`style` from `chart_views.style_of(query)` and `chart_views.OF_PAGES` among the parameters that the page takes. In its
+template `{% import "_charts.html" as charts %}` and `{{ charts.section(figures, style, fields) }}` (`fields`: names and
+values that the page's own URL has, as in [("ids", "a,b")]); and in its block of scripts
+`<script type="module" src="{{ static('charts.js') }}"></script>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from ...errors import InvalidInput, NotFound
+from ...text.safe import cut
+from ...tracking import metrics
+from ...tracking.index.run_entry import Run
+from ...tracking.series.curves import BUCKETS, Curve, View
+from ...tracking.tracker import Tracker
+from ..charts import Chart, Line, Style, grouped, line_chart
+from ..charts.svg import color_class, dash_class
+from .chart_url import url
+
+#: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
+MAX_CHARTS = 60
+#: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
+_PAGE_POINTS, _FEWEST_POINTS = 2400, 80
+#: Lines of all charts of a comparison, about: each has its points. Further charts are named, but these there are.
+_MOST_PAGE_LINES, _FEWEST_CHARTS = 160, 6
+#: Lines of one chart, and points of all of them together, about.
+_MAX_LINES, _CHART_POINTS = 200, 20_000
+_LONGEST_TITLE = 120
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line in a legend: its name, and the classes of its colour and dashes."""
+
+    label: str
+    classes: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with what stands around it. `page`: the chart by itself, larger, with its values in a table."""
+
+    id: str
+    title: str
+    chart: Chart
+    legend: tuple[Entry, ...]
+    page: str
+    svg: str
+    json: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The charts of a page, and the names and pages of those that there are beside them."""
+
+    shown: list[Figure]
+    more: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run as a legend names it."""
+
+    id: str
+    label: str
+
+
+def seen(runs: Sequence[Run]) -> list[Seen]:
+    """The runs, each by its name, or by its id where it has none; with its id where two have the same one."""
+    names = [run.meta.get("name") or run.id for run in runs]
+    return [
+        Seen(run.id, name if names.count(name) == 1 else f"{name} ({run.id})")
+        for run, name in zip(runs, names, strict=True)
+    ]
+
+
+def view_of(style: Style, buckets: int) -> View:
+    """What is to be asked of series for a style."""
+    return View(style.x, style.log_x, style.start, style.stop, buckets)
+
+
+def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figures:
+    """The charts of a run's metrics: those that measure the same thing share one. Raises NotFound."""
+    groups = grouped(keys)
+    shown = groups[:MAX_CHARTS]
+    wanted = [key for group in shown for key in group.keys]
+    curves = metrics.get_curves(tracker, run_id, wanted, view_of(style, _buckets(len(wanted))))
+    figures = []
+    for group in shown:
+        lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
+        figures.append(_figure(f"/runs/{run_id}", group.title, lines, style, _of_run(run_id, group.keys)))
+    more = [
+        (group.title, url(f"/runs/{run_id}/charts", style, [("key", key) for key in group.keys]))
+        for group in groups[MAX_CHARTS:]
+    ]
+    return Figures(figures, more)
+
+
+def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figures:
+    """A chart a metric, a line a run, each run in the colour of its place. Raises NotFound."""
+    most = max(_FEWEST_CHARTS, min(MAX_CHARTS, _MOST_PAGE_LINES // max(1, len(runs))))
+    shown = keys[:most]
+    view = view_of(style, _buckets(len(shown) * len(runs)))
+    curves = [metrics.get_curves(tracker, run.id, shown, view) for run in runs]
+    figures = []
+    for key in shown:
+        lines = _lines_of_runs(runs, curves, [key])
+        figures.append(_figure("/compare", key, lines, style, _of_runs(runs, [key])))
+    more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[most:]]
+    return Figures(figures, more)
+
+
+def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> tuple[Figure, list[Line]]:
+    """One chart of some metrics of a run, at full detail. Raises NotFound for a metric that the run hasn't."""
+    curves = metrics.get_curves(tracker, run_id, keys, view_of(style, _full(style, len(keys))))
+    _refuse_unknown(keys, curves, f"/api/runs/{run_id}")
+    lines = [Line(key, curves[key], place) for place, key in enumerate(keys)]
+    return _figure(f"/runs/{run_id}", title_of(keys), lines, style, _of_run(run_id, keys)), lines
+
+
+def compared_chart(
+    tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style
+) -> tuple[Figure, list[Line]]:
+    """One chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
+    view = view_of(style, _full(style, len(keys) * len(runs)))
+    curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
+    _refuse_unknown(keys, {key for each in curves for key in each}, "/api/compare")
+    lines = _lines_of_runs(runs, curves, keys)
+    return _figure("/compare", title_of(keys), lines, style, _of_runs(runs, keys)), lines
+
+
+def title_of(keys: Sequence[str]) -> str:
+    """What a chart of some metrics is called: what they have in common, else all of their names."""
+    groups = grouped(keys)
+    title = groups[0].title if len(groups) == 1 else ", ".join(keys)
+    return cut(title, _LONGEST_TITLE)
+
+
+def _buckets(lines: int) -> int:
+    return max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
+
+
+def _full(style: Style, lines: int) -> int:
+    """A bucket a pixel, unless the lines are many. Raises InvalidInput where they are too many."""
+    if lines > _MAX_LINES:
+        raise InvalidInput(f"{lines} lines are too many for a chart; it holds {_MAX_LINES}: ask for fewer runs or keys")
+    return min(style.width, max(_FEWEST_POINTS, _CHART_POINTS // max(1, lines)))
+
+
+def _lines_of_runs(runs: Sequence[Seen], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
+    """A line a run and metric: the run by its colour, of several metrics each by its dashes."""
+    return [
+        Line(run.label if len(keys) == 1 else f"{run.label} {key}", curves[place][key], place, dash)
+        for place, run in enumerate(runs)
+        for dash, key in enumerate(keys)
+        if key in curves[place]
+    ]
+
+
+def _refuse_unknown(keys: Sequence[str], known: dict[str, Curve] | set[str], where: str) -> None:
+    missing = next((key for key in keys if key not in known), None)
+    if missing is not None:
+        raise NotFound("metric", f"nothing was logged as {missing[:250]!r} here; GET {where} names what was")
+
+
+Fields = list[tuple[str, str]]
+
+
+def _of_run(run_id: str, keys: Sequence[str]) -> tuple[Fields, str]:
+    fields = [("key", key) for key in keys]
+    return fields, f"/api/runs/{run_id}/metrics?{urlencode(fields)}"
+
+
+def _fields(runs: Sequence[Seen], keys: Sequence[str]) -> Fields:
+    return [("ids", ",".join(run.id for run in runs)), *(("key", key) for key in keys)]
+
+
+def _of_runs(runs: Sequence[Seen], keys: Sequence[str]) -> tuple[Fields, str]:
+    fields = _fields(runs, keys)
+    return fields, f"/api/compare?{urlencode(fields[:1])}"
+
+
+def _figure(base: str, title: str, lines: list[Line], style: Style, links: tuple[Fields, str]) -> Figure:
+    fields, json = links
+    known = hashlib.blake2b("\n".join(value for _, value in fields).encode("utf-8", "replace"), digest_size=6)
+    legend = [Entry(line.label, f"{color_class(line.color)} {dash_class(line.color, line.dash)}") for line in lines]
+    return Figure(
+        f"chart-{known.hexdigest()}",
+        title,
+        line_chart(lines, title, style),
+        tuple(legend),
+        url(f"{base}/charts", style, fields, ranged=True),
+        url(f"{base}/charts.svg", style, fields, ranged=True),
+        json,
+    )

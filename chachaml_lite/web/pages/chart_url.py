@@ -1,0 +1,89 @@
+"""What a query string says of charts: over what, on which axes, how smooth, which range, how large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from urllib.parse import urlencode
+
+from ...errors import InvalidInput
+from ...tracking.series.curves import AXES
+from ..charts import Style
+from ..query_string import Query
+
+#: What every page with charts takes, and what a chart by itself takes besides.
+OF_PAGES = ("x", "log_x", "log_y", "smoothing")
+OF_ONE = (*OF_PAGES, "key", "from", "to", "width", "height")
+MAX_SMOOTHING = 0.99
+#: In CSS pixels. More points than pixels can't be seen, so this bounds an answer too.
+_WIDTHS, _HEIGHTS = range(200, 2001), range(120, 1501)
+_INT64 = range(-(2**63), 2**63)
+
+
+def style_of(query: Query, width: int = Style.width, height: int = Style.height, *, standalone: bool = False) -> Style:
+    """The style that a query string asks for, where it does. Raises InvalidInput."""
+    x = query.text("x") or "step"
+    if x not in AXES:
+        raise InvalidInput(f"x is one of {', '.join(AXES)}, and it is {x[:60]!r}")
+    start, stop = _end(query, "from"), _end(query, "to")
+    if start is not None and stop is not None and start > stop:
+        raise InvalidInput(f"from is greater than to ({start} > {stop}); there is nothing between them")
+    log_x = query.flag("log_x")
+    if log_x and x == "wall":
+        raise InvalidInput("the calendar has no log axis; ask for x=relative with log_x")
+    return Style(
+        x=x,
+        log_x=log_x,
+        log_y=query.flag("log_y"),
+        smoothing=_smoothing(query.text("smoothing")),
+        width=_size(query, "width", width, _WIDTHS),
+        height=_size(query, "height", height, _HEIGHTS),
+        standalone=standalone,
+        start=start,
+        stop=stop,
+    )
+
+
+def _end(query: Query, name: str) -> int | None:
+    end = query.integer(name) if query.text(name) else None  # a form sends its empty fields as well
+    if end is not None and end not in _INT64:
+        raise InvalidInput(f"{name} must be an integer of 64 bits: a step, or milliseconds")
+    return end
+
+
+def _size(query: Query, name: str, usual: int, sizes: range) -> int:
+    asked = query.integer(name)
+    if asked is not None and asked not in sizes:
+        raise InvalidInput(f"{name} is {sizes[0]} to {sizes[-1]} pixels, and it is {asked}")
+    return usual if asked is None else asked
+
+
+def _smoothing(text: str | None) -> float:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= MAX_SMOOTHING:
+        raise InvalidInput(f"smoothing is a number from 0 (none) to {MAX_SMOOTHING}, and it is {(text or '')[:60]!r}")
+    return value
+
+
+def keys_of(query: Query) -> list[str]:
+    """The metrics that are asked for, none twice. Raises InvalidInput for none."""
+    keys = list(dict.fromkeys(query.texts("key")))
+    if not keys:
+        raise InvalidInput("send the metric's name, as in ?key=loss; several as ?key=train/loss&key=val/loss")
+    return keys
+
+
+def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> str:
+    """A URL with what a style has that is unusual; `ranged`: its range as well."""
+    said: list[tuple[str, str]] = [*fields]
+    if style.x != "step":
+        said.append(("x", style.x))
+    said += [(name, "true") for name, on in (("log_x", style.log_x), ("log_y", style.log_y)) if on]
+    if style.smoothing:
+        said.append(("smoothing", f"{style.smoothing:g}"))
+    if ranged:
+        said += [(name, str(end)) for name, end in (("from", style.start), ("to", style.stop)) if end is not None]
+    return f"{path}?{urlencode(said)}" if said else path

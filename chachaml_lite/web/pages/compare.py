@@ -1,0 +1,105 @@
+"""The pages that set runs side by side: /compare, and the runs behind two versions of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from flask import Response, render_template
+
+from ...tracking import models
+from ...tracking.index.run_entry import Run
+from ...tracking.runs import latest_metrics
+from ...tracking.series.direction import is_finite
+from ..charts import Chart, Dot, scatter_chart
+from ..context import tracker
+from . import chart_figures
+from .compare_table import Comparison, comparison
+from .compare_url import ComparisonView
+
+#: Metrics and params each that the scatter offers to choose from.
+_MOST_CHOICES = 200
+
+
+def compare_page() -> Response:
+    """The runs that `ids` names."""
+    view = ComparisonView.asked("/compare")
+    runs = [tracker().run(run_id) for run_id in view.ids]
+    seen = chart_figures.seen(runs)
+    api = "/api/compare?" + urlencode({"ids": ",".join(view.ids)}, safe=",")
+    return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in seen]))
+
+
+def diff_page(name: str, one: str, other: str) -> Response:
+    """The runs behind two versions of a model."""
+    path = "/diff/" + "/".join(quote(part, safe="") for part in (name, one, other))
+    view = ComparisonView.asked(path, with_ids=False)
+    versions = [models.get_version(tracker(), name, selector) for selector in (one, other)]
+    runs = [tracker().run(version.run_id) for version in versions]
+    context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": f"/api{path}"}
+    if versions[0].run_id != versions[1].run_id:
+        labels = [f"version {version.version}" for version in versions]
+        context.update(_compared(view, runs, labels))
+    return _page("diff.html", **context)
+
+
+def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+    """What the macros of `_comparison.html` show of runs."""
+    table = comparison(view, runs, labels)
+    several = {key for run in runs for key, series in run.summary.items() if series.count > 1}
+    keys = [key for key in table.metric_keys if key in several]
+    seen = [chart_figures.Seen(side.run.id, side.label) for side in table.sides]
+    return {
+        "view": view,
+        "table": table,
+        "figures": chart_figures.compared_figures(tracker(), seen, keys, view.style),
+        "scatter": _scatter(view, table),
+    }
+
+
+def _scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
+    """A param against a metric, those that were chosen or the first that suit; None where the runs have none."""
+    params, metrics = table.param_keys, table.metric_keys
+    if not params or not metrics:
+        return None
+    param = view.param or _first_numeric(table) or params[0]
+    metric = view.metric or metrics[0]
+    dots = [
+        Dot(
+            side.label,
+            side.run.params.get(param),
+            latest_metrics(side.run).get(metric),
+            side.color,
+            f"/runs/{side.run.id}",
+        )
+        for side in table.sides
+    ]
+    chart: Chart = scatter_chart(
+        dots, f"{metric} by {param}", x_name=param, y_name=metric, log_x=view.log_param, log_y=view.log_metric
+    )
+    return {
+        "chart": chart,
+        "param": param,
+        "metric": metric,
+        "params": _choices(params, param),
+        "metrics": _choices(metrics, metric),
+    }
+
+
+def _first_numeric(table: Comparison) -> str | None:
+    """The first param that is not the same number everywhere."""
+    for key in table.param_keys:
+        values = {value for side in table.sides if is_finite(value := side.run.params.get(key))}
+        if len(values) > 1:
+            return key
+    return None
+
+
+def _choices(keys: list[str], chosen: str) -> list[str]:
+    few = keys[:_MOST_CHOICES]
+    return few if chosen in few else [chosen, *few]
+
+
+def _page(template: str, **context: Any) -> Response:
+    return Response(render_template(template, **context), mimetype="text/html")

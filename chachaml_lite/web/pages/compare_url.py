@@ -1,0 +1,98 @@
+"""A comparison as the URL of its page asks for it: which runs, what of them, against which; and the URLs next to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from ...errors import InvalidInput
+from ..charts import Style
+from ..query_string import Query, ids_of
+from . import chart_url
+
+#: Runs on one page; /api/compare takes more.
+MAX_RUNS = 20
+_OWN = ("all", "baseline", "flip", "param", "metric", "log_param", "log_metric")
+_REPEATABLE = ("ids", "flip", "baseline")
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """What the page shows. `path`: /compare, or that of a page whose path names the runs; then `ids` is empty."""
+
+    path: str
+    ids: tuple[str, ...] = ()
+    #: Whether what is the same in all runs is shown, too.
+    all: bool = False
+    #: The run that the others are measured against; None: the first.
+    baseline: str | None = None
+    #: The metrics that are good the other way than their names say.
+    flipped: tuple[str, ...] = ()
+    #: What stands against what in the scatter.
+    param: str | None = None
+    metric: str | None = None
+    log_param: bool = False
+    log_metric: bool = False
+    style: Style = field(default_factory=Style)
+
+    @classmethod
+    def asked(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
+        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
+        known = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES)
+        query = Query(known, repeatable=_REPEATABLE)
+        ids = tuple(dict.fromkeys(ids_of(query)))
+        if with_ids and not 2 <= len(ids) <= MAX_RUNS:
+            raise InvalidInput(
+                f"a comparison is of 2 to {MAX_RUNS} runs, and ids names {len(ids)}: "
+                "tick the boxes of some in the list of runs, then choose Compare. GET /api/compare takes up to 100"
+            )
+        flips = query.texts("flip")  # a button of the page adds one more: twice turned round is not turned round
+        return cls(
+            path,
+            ids,
+            query.flag("all"),
+            next((run_id for run_id in reversed(query.texts("baseline")) if run_id), None),
+            tuple(key for key in dict.fromkeys(flips) if key and flips.count(key) % 2),
+            query.text("param") or None,
+            query.text("metric") or None,
+            query.flag("log_param"),
+            query.flag("log_metric"),
+            chart_url.style_of(query),
+        )
+
+    def pairs(self, *without: str) -> list[tuple[str, str]]:
+        """The fields of the page's query string, but for some and for those of the charts."""
+        said = {
+            "ids": ",".join(self.ids),
+            "all": "true" if self.all else "",
+            "baseline": self.baseline or "",
+            "param": self.param or "",
+            "metric": self.metric or "",
+            "log_param": "true" if self.log_param else "",
+            "log_metric": "true" if self.log_metric else "",
+        }
+        pairs = [(name, text) for name, text in said.items() if text and name not in without]
+        return pairs + [("flip", key) for key in self.flipped if "flip" not in without]
+
+    def form_pairs(self, *without: str) -> list[tuple[str, str]]:
+        """The same with those of the charts, for the hidden fields of a form."""
+        style = self.style
+        drawn = {
+            "x": style.x if style.x != Style.x else "",
+            "log_x": "true" if style.log_x else "",
+            "log_y": "true" if style.log_y else "",
+            "smoothing": f"{style.smoothing:g}" if style.smoothing else "",
+        }
+        return self.pairs(*without) + [(name, text) for name, text in drawn.items() if text]
+
+    def url(self, **changes: Any) -> str:
+        """The page's URL, with some of its parts changed."""
+        view = replace(self, **changes)
+        pairs = view.form_pairs()
+        return f"{view.path}?{urlencode(pairs, safe=',/')}" if pairs else view.path
+
+    def without_run(self, run_id: str) -> str:
+        """The page's URL with one run less."""
+        ids = tuple(each for each in self.ids if each != run_id)
+        return self.url(ids=ids, baseline=None if self.baseline == run_id else self.baseline)

@@ -1,0 +1,55 @@
+"""Where a browser gives the token once (the contract, section 6), and leaves again."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, Response, render_template, request
+
+from ...errors import Unauthorized
+from ..auth import COOKIE, cookie_for, same
+from ..context import services
+
+login = Blueprint("login", __name__)
+
+#: Seconds that a browser stays logged in.
+_STAY = 30 * 24 * 3600
+# A browser takes /\evil for //evil, drops tabs and line ends before it looks, and a line end can't stand in a header.
+_LOCAL = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
+
+
+def local_path(path: str) -> str:
+    """`path`, when it is one of this server's: never a way to another site."""
+    return path if _LOCAL.match(path) else "/runs"
+
+
+@login.get("/login")
+def form() -> Response:
+    """The page that asks for the token; where none is needed, the way on."""
+    wanted = local_path(request.args.get("next", "/runs"))
+    if services().token is None:
+        return Response(status=303, headers={"Location": wanted})
+    return Response(render_template("login.html", next=wanted, wrong=False), mimetype="text/html")
+
+
+@login.post("/login")
+def log_in() -> Response:
+    """Take the token, and remember it in the browser."""
+    token = services().token
+    wanted = local_path(request.form.get("next", "/runs"))
+    if token is not None and not same(request.form.get("token", "").strip(), token):
+        return Response(render_template("login.html", next=wanted, wrong=True), 401, mimetype="text/html")
+    answer = Response(status=303, headers={"Location": wanted})
+    if token is not None:
+        answer.set_cookie(COOKIE, cookie_for(token), max_age=_STAY, httponly=True, samesite="Strict")
+    return answer
+
+
+@login.post("/logout")
+def log_out() -> Response:
+    """Forget the token in this browser."""
+    if services().token is None:
+        raise Unauthorized("this server has no token; there is nothing to log out from")
+    answer = Response(status=303, headers={"Location": "/login"})
+    answer.delete_cookie(COOKIE, httponly=True, samesite="Strict")
+    return answer

@@ -1,0 +1,90 @@
+"""The pages of the models: which there are, and one with its versions, their stages and its history."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+from urllib.parse import quote
+
+from flask import Response, render_template
+
+from ...errors import InvalidInput
+from ...tracking import models
+from ...tracking.index.registry import STAGES, Model, Version
+from ...tracking.index.run_parts import META
+from ..context import for_commands, tracker
+from ..query_string import Query
+from .paging import Paging
+
+#: Events that the page of a model shows; /api/models/:name has them all.
+_MOST_EVENTS = 100
+#: Versions that can be chosen from a list; others by the URL.
+_MOST_CHOICES = 500
+
+
+def model_list() -> Response:
+    """Every model, by name."""
+    found = tracker().registry.models()
+    part = Paging.asked(Query(("offset",)), "/models", len(found))
+    page = render_template(
+        "models.html",
+        models=[models.shown_model(model) for model in part.part(found)],
+        part=part,
+        api="/api/models",
+        **for_commands(),
+    )
+    return Response(page, mimetype="text/html")
+
+
+def model_page(name: str) -> Response:
+    """One model."""
+    query = Query(("offset",))
+    model = models.get_model(tracker(), name)
+    path = f"/models/{quote(name)}"
+    versions = [model.versions[number] for number in sorted(model.versions, reverse=True)]
+    part = Paging.asked(query, path, len(versions))
+    history = models.moves(model)
+    page = render_template(
+        "model.html",
+        model=models.shown_model(model),
+        path=path,
+        api=f"/api{path}",
+        versions=[_shown(version) for version in part.part(versions)],
+        part=part,
+        stages=STAGES,
+        history=history[:_MOST_EVENTS],
+        earlier=max(0, len(history) - _MOST_EVENTS),
+        choices=[version.version for version in versions[:_MOST_CHOICES]],
+        download=_download(model, path),
+        **for_commands(),
+    )
+    return Response(page, mimetype="text/html")
+
+
+def chosen_diff(name: str) -> Response:
+    """To the page that compares the two versions that were chosen from lists, which its path names."""
+    query = Query(("one", "other"))
+    one, other = query.text("one"), query.text("other")
+    if not one or not other:
+        raise InvalidInput("one and other must be the numbers of two versions, or stages")
+    place = "/".join(quote(part, safe="") for part in (name, one, other))
+    return Response(status=303, headers={"Location": f"/diff/{place}"})
+
+
+def _shown(version: Version) -> dict[str, Any]:
+    """A version with what its run is called now; None where the run is gone."""
+    run = tracker().catalog.run(version.run_id, (META,))
+    label = None if run is None else run.meta.get("name") or run.id
+    return {**version.public(), "run_label": label, "file": version.artifact.rpartition("/")[2]}
+
+
+def _download(model: Model, path: str) -> dict[str, str]:
+    """What the command to download has: production, or the newest version while there is none; its file for a shell."""
+    version = model.in_stage("production")
+    selector = "production" if version else str(max(model.versions))
+    version = version or model.versions[max(model.versions)]
+    return {
+        "selector": selector,
+        "path": f"{path}/{selector}/download",
+        "file": shlex.quote(version.artifact.rpartition("/")[2]),
+    }

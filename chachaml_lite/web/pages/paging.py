@@ -1,0 +1,57 @@
+"""Lists that pages show part by part: which part the URL asks for, and the URLs of those beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from ...errors import InvalidInput
+from ..query_string import Query
+
+Item = TypeVar("Item")
+#: Items of a list on one page.
+PAGE_ITEMS = 100
+
+
+@dataclass(frozen=True)
+class Paging:
+    """A part of a list of `total` items, drawn by the macro `pages` of macros.html. `offset` is that of its first."""
+
+    path: str
+    offset: int
+    total: int
+    #: What else the page's URL says.
+    kept: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def asked(cls, query: Query, path: str, total: int, kept: tuple[tuple[str, str], ...] = ()) -> Paging:
+        """The part that `offset` of the query string asks for. Raises InvalidInput."""
+        offset = query.integer("offset") or 0
+        if offset < 0:
+            raise InvalidInput("offset must be 0 or more")
+        return cls(path, offset, total, kept)
+
+    def part(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Those of the items that are shown."""
+        return items[self.offset : self.offset + PAGE_ITEMS]
+
+    @property
+    def last(self) -> int:
+        """The place of the last item shown, counted from 1."""
+        return min(self.total, self.offset + PAGE_ITEMS)
+
+    @property
+    def previous(self) -> str | None:
+        """The URL of the part before this one."""
+        return self._at(max(0, min(self.offset, self.total) - PAGE_ITEMS)) if self.offset else None
+
+    @property
+    def following(self) -> str | None:
+        """The URL of the part after this one."""
+        return self._at(self.offset + PAGE_ITEMS) if self.offset + PAGE_ITEMS < self.total else None
+
+    def _at(self, offset: int) -> str:
+        pairs = [*self.kept, *([("offset", str(offset))] if offset else [])]
+        return f"{self.path}?{urlencode(pairs)}" if pairs else self.path

@@ -1,0 +1,149 @@
+"""The page of one run, /runs/:id: the one that is open beside a training job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from flask import Response, render_template, request
+
+from ... import strict_json
+from ...errors import InvalidInput
+from ...text.format import shown_duration, shown_number
+from ...tracking import runs
+from ...tracking.index.run_parts import META
+from ...tracking.series.summary import SeriesSummary, spelled
+from ..context import for_commands, tracker
+from ..markdown.blocks import Place, note_html
+from ..query_string import Query
+from . import chart_figures, chart_url
+
+#: Rows of each table on the page, unless all of one are asked for.
+MOST = {"metrics": 100, "params": 200, "artifacts": 200, "children": 50}
+#: A param's value of more characters is folded; one of structure is as soon as it doesn't fit into a line.
+_LONG, _LONG_STRUCTURE = 160, 48
+#: Characters of a value that unfolds; the whole of it is in the JSON.
+_MOST_CHARACTERS = 20_000
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Part(Generic[Row]):
+    """The rows of a table that are shown, how many there are, and whether the rest was left out."""
+
+    name: str
+    rows: Sequence[Row]
+    total: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there are more rows than are shown."""
+        return self.total > len(self.rows)
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric, as its series adds up. Values as JSON has them, None for none; `least` and `greatest` are finite."""
+
+    key: str
+    last: Any
+    last_step: int
+    least: Any
+    least_step: int
+    greatest: Any
+    greatest_step: int
+    count: int
+    nonfinite: int
+
+
+@dataclass(frozen=True)
+class ParamRow:
+    """A param. `whole`: what a long value unfolds to, and `left_out` of how many characters it is cut."""
+
+    key: str
+    value: Any
+    short: str
+    whole: str | None = None
+    left_out: int = 0
+
+
+def run_page(run_id: str) -> Response:
+    """One run."""
+    query = Query(("all", *chart_url.OF_PAGES), repeatable=("all",))
+    asked, style = query.texts("all"), chart_url.style_of(query)
+    for name in asked:
+        if name not in MOST:
+            raise InvalidInput(f"all is one of {', '.join(MOST)}, and it is {name[:60]!r}")
+    run = tracker().run(run_id)
+    shown = runs.detailed_run(tracker(), run_id)
+    silent_ms = run.silent_ms(tracker().clock.now_ms())
+    older, newer = tracker().catalog.neighbours(run)
+    page = render_template(
+        "run.html",
+        run=shown,
+        silent=None if silent_ms is None else shown_duration(silent_ms),
+        parent=_label(shown["parent_run_id"]),
+        older=older,
+        newer=newer,
+        versions=tracker().registry.pinned_to(run_id),
+        metrics=_part("metrics", list(run.summary.items()), asked, _metric_row),
+        params=_part("params", list(run.params.items()), asked, _param_row),
+        artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
+        children=_part("children", tracker().catalog.children(run_id), asked, runs.shown_run),
+        figures=chart_figures.run_figures(tracker(), run_id, list(run.summary), style),
+        style=style,
+        fields=[("all", name) for name in asked],
+        note=note_html(shown["note"] or "", Place(3, run_id)),
+        note_key=hashlib.blake2b((shown["note"] or "").encode(), digest_size=6).hexdigest(),
+        path=f"/runs/{run_id}",
+        back=request.full_path.rstrip("?"),
+        api=f"/api/runs/{run_id}",
+        more=lambda name: chart_url.url(f"/runs/{run_id}", style, [("all", each) for each in [*asked, name]]),
+        **for_commands(),
+    )
+    return Response(page, mimetype="text/html")
+
+
+def _label(run_id: str | None) -> str | None:
+    """The name of a run, or its id; None where this store has no such run."""
+    run = None if run_id is None else tracker().catalog.run(run_id, (META,))
+    return None if run is None else run.meta.get("name") or run.id
+
+
+def _part(name: str, every: Sequence[Item], asked: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
+    """A table of `every`, or of the first of them; each is made a row."""
+    shown = every if name in asked else every[: MOST[name]]
+    return Part(name, [row(each) for each in shown], len(every))
+
+
+def _as_it_is(item: Item) -> Item:
+    return item
+
+
+def _metric_row(item: tuple[str, SeriesSummary]) -> MetricRow:
+    key, series = item
+    return MetricRow(
+        key=key,
+        last=spelled(series.last),
+        last_step=series.last_step,
+        least=series.min,
+        least_step=series.min_step,
+        greatest=series.max,
+        greatest_step=series.max_step,
+        count=series.count,
+        nonfinite=series.nonfinite,
+    )
+
+
+def _param_row(item: tuple[str, Any]) -> ParamRow:
+    key, value = item
+    text = shown_number(value)
+    is_structure = isinstance(value, (dict, list))
+    if len(text) <= (_LONG_STRUCTURE if is_structure else _LONG) and "\n" not in text:
+        return ParamRow(key, value, text)
+    whole = strict_json.indented(value) if is_structure else text
+    return ParamRow(key, value, text[:_LONG_STRUCTURE], whole[:_MOST_CHARACTERS], max(0, len(whole) - _MOST_CHARACTERS))

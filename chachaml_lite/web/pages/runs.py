@@ -1,0 +1,81 @@
+"""The pages that list runs: /runs, and /search, which finds them by a query."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Response, render_template
+
+from ...tracking.index.run_parts import STATUSES
+from ...tracking.query import fields, search
+from ...tracking.query.grammar import BadQuery
+from ..context import for_commands, tracker
+from . import runs_table
+from .runs_url import PAGE_SIZES, RunView
+
+#: Experiments that a list to choose from holds; with more of them the name is typed.
+_MOST_EXPERIMENTS = 100
+
+#: What a query has and a name hasn't.
+_COMPARES = re.compile(r"[<>=~]|\bin\b")
+
+#: What the page of the search shows beside an empty box.
+EXAMPLES = (
+    ("metrics.accuracy > 0.9 and params.lr <= 0.01", "a metric's latest value, and a param"),
+    ('name ~ "base" and not status = failed', "contains, whatever the case"),
+    ("status = running and last_write_time < -1h", "running, and silent for an hour"),
+    ('tags.author in (maria, "J. Doe") and start_time > 2026-01-01', "one of several; times are UTC"),
+    ('metrics."val/loss" < 0.3 or duration > 90min', "quotes around what isn't a plain word"),
+)
+
+
+def run_list() -> Response:
+    """The runs, newest first or as asked for."""
+    return _shown("runs.html", RunView.asked("/runs"))
+
+
+def search_page() -> Response:
+    """The runs that a query finds; without one, how to write it."""
+    view = RunView.asked("/search")
+    return _shown("search.html", view, is_asked=view.q is not None)
+
+
+def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
+    """A page of runs; where what was typed can't be read, it says so beside the box."""
+    fault: BadQuery | None = None
+    table = None
+    try:
+        asked = view.run_query(tracker().clock.now_ms())
+        if is_asked:
+            found, total = search.find_runs(tracker(), asked)
+            table = runs_table.run_table(tracker(), view, found, total)
+    except BadQuery as error:
+        fault = error
+    page = render_template(
+        template,
+        view=view,
+        table=table,
+        fault=fault,
+        meant=None if fault is None else _meant(view, fault),
+        examples=EXAMPLES,
+        statuses=STATUSES,
+        sizes=PAGE_SIZES,
+        api=view.api,
+        **_experiments(),
+        **for_commands(),
+    )
+    return Response(page, 400 if fault else 200, mimetype="text/html")
+
+
+def _meant(view: RunView, fault: BadQuery) -> tuple[str, str] | None:
+    """The query that somebody meant who typed a name, with its URL; None where no name was typed."""
+    if _COMPARES.search(fault.text) or not fault.text.strip():
+        return None
+    query = f"name ~ {fields.quoted(fault.text.strip())}"
+    return query, view.url(q=query, offset=0)
+
+
+def _experiments() -> dict[str, Any]:
+    names = tracker().catalog.experiments()
+    return {"experiments": names[:_MOST_EXPERIMENTS], "all_experiments": len(names) <= _MOST_EXPERIMENTS}

@@ -1,0 +1,35 @@
+"""A small line for each run of a list: one metric's course, drawn by the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
+
+from ...tracking import metrics
+from ...tracking.index.run_entry import Run
+from ...tracking.index.run_parts import SUMMARY
+from ...tracking.series.curves import View
+from ...tracking.tracker import Tracker
+from ..charts import sparkline
+
+#: Points that a line is drawn of.
+_POINTS = 40
+#: The most that is read for the lines of one page, in bytes of metrics.jsonl: what takes half a second to parse, once.
+_MOST_BYTES = 32_000_000
+
+
+def sparklines(tracker: Tracker, runs: Sequence[Run], key: str) -> Iterator[Markup | None]:
+    """The lines of a page's runs, in their order: "" where there is no such metric, None where it is too much."""
+    left = _MOST_BYTES
+    for run in runs:
+        if key not in run.summary:
+            yield Markup("")
+            continue
+        left -= run.stamps[SUMMARY].size
+        yield _line_of(tracker, run, key) if left >= 0 else None
+
+
+def _line_of(tracker: Tracker, run: Run, key: str) -> Markup:
+    curve = metrics.get_curves(tracker, run.id, [key], View(buckets=_POINTS)).get(key)
+    return Markup("") if curve is None else sparkline(curve.ys, label=f"{key}, {curve.total} points")

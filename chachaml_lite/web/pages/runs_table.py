@@ -1,0 +1,232 @@
+"""A list of runs as the table of a page: columns with the links that order by them, and a row of cells for each run.
+
+`templates/_run_table.html` draws it, on every page that lists runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...errors import InvalidInput
+from ...text.columns import most_telling
+from ...text.format import shown_duration, shown_number
+from ...tracking.index.run_entry import Run
+from ...tracking.query import fields
+from ...tracking.query.fields import MISSING, Field, Holds
+from ...tracking.runs import latest_metrics
+from ...tracking.series.summary import spelled
+from ...tracking.tracker import Tracker
+from .runs_sparklines import sparklines
+from .runs_url import ALL_TAGS, RunView
+
+#: The columns of a run's own that stand before its metrics and params, and after them, by default; and the others.
+_BEFORE = {
+    "experiment": "Experiment",
+    "status": "Status",
+    "start_time": "Started",
+    "duration_ms": "Duration",
+}
+_AFTER = {
+    ALL_TAGS: "Tags",
+    "artifacts": "Artifacts",
+    "last_write_time": "Last write",
+}
+_FURTHER = {
+    "id": "Id",
+    "end_time": "Ended",
+    "created_by": "By",
+    "parent_run_id": "Parent",
+    "error": "Error",
+    "note": "Note",
+}
+_HEADINGS = {**_BEFORE, **_AFTER, **_FURTHER}
+#: Metrics and params each that a table shows unless told, and that can be chosen from.
+_MOST_KEYS = 6
+_MOST_CHOICES = 100
+#: Characters of a value in a cell, and of it whole on hover: a param may be a page of text.
+_CELL_CHARACTERS = 60
+_HOVER_CHARACTERS = 400
+#: What a column of any width shows without cutting it.
+_ALWAYS_SEEN = 20
+_STATUS = Field(fields.OWN, "status")
+#: A group's name, and what stands in it: field, heading, whether it is shown.
+Choices = tuple[str, list[tuple[str, str, bool]]]
+
+
+class Cell(NamedTuple):
+    """What stands in one place: its kind says how it is drawn, `title` is its full value where `text` is not."""
+
+    kind: str
+    text: str = ""
+    title: str | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `field` as the URL has it; `order`: the URL of the page ordered by it; `sorted`: aria-sort's word."""
+
+    field: str
+    heading: str
+    order: str | None = None
+    sorted: str | None = None
+    is_number: bool = False
+    #: What of a run it shows: "metric", "param", "tag"; "" for the run's own fields.
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    id: str
+    label: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """A page of a list of runs, drawn by the macro in `_run_table.html`. `name` is the column of names, the first."""
+
+    view: RunView
+    name: Column
+    columns: list[Column]
+    rows: list[Row]
+    total: int
+    #: What the columns can be chosen from.
+    choices: list[Choices]
+    #: The metrics that the runs of this page have.
+    metrics: list[str]
+
+    @property
+    def newer(self) -> str | None:
+        """The URL of the page before this one."""
+        return self.view.url(offset=max(0, self.view.offset - self.view.limit)) if self.view.offset else None
+
+    @property
+    def older(self) -> str | None:
+        """The URL of the page after this one."""
+        following = self.view.offset + self.view.limit
+        return self.view.url(offset=following) if following < self.total else None
+
+
+def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int) -> RunTable:
+    """The table of the runs on a page, of `total` in all. Raises InvalidInput where a column's name is none."""
+    records = [
+        {"params": run.params, "metrics": latest_metrics(run), "tags": run.meta.get("tags", {})} for run in found
+    ]
+    keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in ("metrics", "params", "tags")}
+    names = view.columns or (
+        *(name for name in _BEFORE if not (name == "experiment" and view.within is not None)),
+        *(
+            str(Field(kind, key))
+            for kind in ("metrics", "params")
+            for key in sorted(most_telling(records, kind)[:_MOST_KEYS])
+        ),
+        *_AFTER,
+    )
+    now_ms = tracker.clock.now_ms()
+    made = [] if view.spark is None else [_sparks(tracker, view, view.spark, found)]
+    made += [_column(view, name, found, now_ms) for name in names if name != "name"]
+    rows = [
+        Row(run.id, run.meta.get("name") or run.id, list(cells))
+        for run, *cells in zip(found, *(cells for _, cells in made), strict=True)
+    ]
+    name = _heading(view, Field(fields.OWN, "name"), "Run")
+    columns = [column for column, _ in made]
+    return RunTable(
+        view, name, columns, rows, total, _choices(keys, [column.field for column in columns]), keys["metrics"]
+    )
+
+
+def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:
+    groups = [("Run", dict(_HEADINGS))]
+    for kind in ("metrics", "params", "tags"):
+        named = {str(Field(kind, key)): key for key in keys[kind][:_MOST_CHOICES]}
+        named.update({text: fields.parse_field(text).name for text in shown if text.startswith(f"{kind}.")})
+        groups.append((kind.capitalize(), named))
+    return [
+        (group, [(text, heading, text in shown) for text, heading in named.items()]) for group, named in groups if named
+    ]
+
+
+# -- columns
+
+
+def _heading(view: RunView, field: Field, heading: str, is_number: bool = False) -> Column:
+    by, descending = view.order
+    return Column(
+        str(field),
+        heading,
+        view.ordered_by(field).url(),
+        ("descending" if descending else "ascending") if by == field else None,
+        is_number,
+        "" if field.kind == fields.OWN else field.kind.removesuffix("s"),
+    )
+
+
+def _column(view: RunView, name: str, found: Sequence[Run], now_ms: int) -> tuple[Column, list[Cell]]:
+    if name == ALL_TAGS:
+        return Column(ALL_TAGS, "Tags"), [Cell("tags", value=_tags(run)) for run in found]
+    try:
+        field = fields.parse_field(name)
+    except InvalidInput as fault:
+        raise InvalidInput(f"columns: {fault.detail}; or {ALL_TAGS}, for all of them") from fault
+    heading = _HEADINGS.get(field.name, field.name) if field.kind == fields.OWN else field.name
+    if field == _STATUS:
+        return _heading(view, field, heading), [_status(run, now_ms) for run in found]
+    if field.holds is Holds.LENGTH:
+        return _heading(view, field, heading, is_number=True), [_duration(run) for run in found]
+    read = fields.reader(field)
+    values = [read(run) for run in found]
+    if field.holds is Holds.TIME:
+        return _heading(view, field, heading), [_time(value) for value in values]
+    there = [value for value in values if value is not MISSING]
+    is_number = bool(there) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there)
+    return _heading(view, field, heading, is_number), [_value(value) for value in values]
+
+
+def _sparks(tracker: Tracker, view: RunView, key: str, found: Sequence[Run]) -> tuple[Column, list[Cell]]:
+    metric = Field(fields.METRICS, key)
+    return Column("", key, view.ordered_by(metric).url(), part="metric"), [
+        Cell("spark", value=line) for line in sparklines(tracker, found, key)
+    ]
+
+
+# -- cells
+
+
+def _status(run: Run, now_ms: int) -> Cell:
+    silent_ms = run.silent_ms(now_ms)
+    return Cell("status", run.meta["status"], value=None if silent_ms is None else shown_duration(silent_ms))
+
+
+def _duration(run: Run) -> Cell:
+    times = {name: run.meta.get(name) for name in ("start_time", "end_time")}
+    return Cell("duration", value={**times, "duration_ms": run.duration_ms})
+
+
+def _time(value: Any) -> Cell:
+    return Cell("value") if value is MISSING else Cell("time", value=value)
+
+
+def _value(value: Any) -> Cell:
+    if value is MISSING:
+        return Cell("value")
+    if isinstance(value, float):
+        value = spelled(value)
+    whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = _cut(shown_number(value), _CELL_CHARACTERS)
+    return Cell("value", text, _cut(whole, _HOVER_CHARACTERS) if text != whole or len(text) > _ALWAYS_SEEN else None)
+
+
+def _tags(run: Run) -> dict[str, Any]:
+    tags: dict[str, Any] = run.meta.get("tags", {})
+    return {key: _cut(tag, _HOVER_CHARACTERS) if isinstance(tag, str) else tag for key, tag in tags.items()}
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

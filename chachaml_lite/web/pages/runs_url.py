@@ -1,0 +1,205 @@
+"""A page's list of runs as its URL asks for it: which, in which order, with which columns; and the URLs next to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from ...errors import InvalidInput
+from ...tracking import names
+from ...tracking.query import conditions, fields, grammar, search
+from ...tracking.query.fields import Field, Holds
+from ..query_string import Query
+
+#: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
+FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
+KNOWN = (*FILTERS, "tag", "q", "order_by", "columns", "spark", "limit", "offset", "ids")
+PREFIXES = ("tag.", "param.")
+REPEATABLE = ("columns", "ids")
+
+_SEARCH_TAKES = {"q", "experiment", "order_by", "limit", "offset"}
+
+#: Runs on a page unless another number is asked for; what can be chosen.
+PAGE_RUNS = 50
+PAGE_SIZES = (25, 50, 100, 250, 1000)
+#: Columns that aren't one field: all tags.
+ALL_TAGS = "tags"
+_BY_DEFAULT = Field(fields.OWN, "start_time")
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What a page of runs shows. `within`: the experiment that the page's path names; None for all of them."""
+
+    path: str
+    within: str | None = None
+    filters: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    q: str | None = None
+    order_by: str | None = None
+    #: As the URL names them; none: those that suit the runs.
+    columns: tuple[str, ...] = ()
+    #: The metric of which a small line is drawn for each run.
+    spark: str | None = None
+    limit: int = PAGE_RUNS
+    offset: int = 0
+    #: The runs that were chosen from a list, when the page is about these alone.
+    ids: tuple[str, ...] = ()
+    #: What else the page's URL says, besides the list.
+    more: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def asked(cls, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
+        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput.
+
+        `more`: what the page takes besides, and makes of it what it likes.
+        """
+        known = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
+        asked = Query((*known, *more), PREFIXES, REPEATABLE)
+        tags = asked.under("tag.")
+        tag = asked.text("tag")
+        if tag:
+            key, sign, value = tag.partition("=")
+            if not (sign and key.strip()):
+                raise InvalidInput(f"tag must be a key and a value, as in author=maria, and it is {tag[:80]!r}")
+            tags[key.strip()] = value.strip()
+        ids = tuple(dict.fromkeys(run_id for text in asked.texts("ids") for run_id in text.split(",") if run_id))
+        limit = asked.integer("limit") if asked.text("limit") else None
+        if limit is None:  # of runs that were chosen one by one none is to be overlooked
+            limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
+        spark = asked.text("spark") or None
+        if spark is not None:
+            names.check_name("spark: metric", spark)
+        return cls(
+            path,
+            within,
+            {name: text for name in FILTERS if (text := asked.text(name))},
+            tags,
+            asked.under("param."),
+            asked.text("q") or None,
+            asked.text("order_by") or None,
+            tuple(dict.fromkeys(name for text in asked.texts("columns") for name in _split(text))),
+            spark,
+            limit,
+            (asked.integer("offset") or 0) if asked.text("offset") else 0,
+            ids,
+            tuple((name, text) for name in more if (text := asked.text(name))),
+        )
+
+    def run_query(self, now_ms: int) -> search.RunQuery:
+        """The question to the store. Raises InvalidInput; BadQuery where the query can't be read."""
+        where: tuple[conditions.Condition, ...] = ()
+        if self.q is not None:
+            where += (grammar.parse_query(self.q, now_ms),)
+        if self.ids:
+            chosen = tuple(conditions.Literal(run_id, None) for run_id in self.ids)
+            where += (conditions.Comparison(Field(fields.OWN, "id"), "in", chosen),)
+        return search.RunQuery(
+            **{**self.filters, **({} if self.within is None else {"experiment": self.within})},
+            tags=self.tags,
+            params=self.params,
+            where=where,
+            order_by=self.order_by,
+            limit=self.limit,
+            offset=self.offset,
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some runs are left out."""
+        return bool(self.filters or self.tags or self.params or self.q or self.ids)
+
+    # -- order
+
+    @property
+    def order(self) -> tuple[Field, bool]:
+        """What the runs are ordered by, and whether descending. Raises InvalidInput."""
+        return (_BY_DEFAULT, True) if self.order_by is None else search.parse_order(self.order_by)
+
+    def ordered_by(self, what: Field) -> RunView:
+        """The first page of these runs ordered by a field: the other way round if they are already."""
+        now, descending = self.order
+        # Of numbers and times the greatest are looked for first, of names the first.
+        descending = not descending if now == what else what.holds not in (Holds.TEXT, Holds.ANY)
+        is_default = what == _BY_DEFAULT and descending
+        return replace(self, order_by=None if is_default else f"{what}{' desc' if descending else ''}", offset=0)
+
+    # -- URLs
+
+    def url(self, **changes: Any) -> str:
+        """The page's URL, with some of its parts changed."""
+        view = replace(self, **changes)
+        pairs = list(view.pairs())
+        return f"{view.path}?{urlencode(pairs, safe=',/:')}" if pairs else view.path
+
+    def pairs(self, *without: str) -> Iterator[tuple[str, str]]:
+        """The fields of the query string, but for some; what is as by default is left out."""
+        yield from (pair for pair in self._filters() if pair[0] not in without)
+        shown = {
+            "ids": ",".join(self.ids),
+            "order_by": self.order_by or "",
+            "columns": ",".join(self.columns),
+            "spark": self.spark or "",
+            "limit": str(self.limit) if self.limit != PAGE_RUNS else "",
+            "offset": str(self.offset) if self.offset else "",
+        }
+        yield from ((name, text) for name, text in shown.items() if text and name not in without)
+        yield from (pair for pair in self.more if pair[0] not in without)
+
+    def _filters(self) -> Iterator[tuple[str, str]]:
+        yield from self.filters.items()
+        yield from ((f"tag.{key}", text) for key, text in self.tags.items())
+        yield from ((f"param.{key}", text) for key, text in self.params.items())
+        if self.q is not None:
+            yield "q", self.q
+
+    @property
+    def api(self) -> str:
+        """The URL of the same runs in the API."""
+        asked = dict(self._filters())
+        if self.within is not None:
+            asked["experiment"] = self.within
+        if self.ids:
+            chosen = f"id in ({', '.join(map(fields.quoted, self.ids))})"
+            asked["q"] = chosen if self.q is None else f"({self.q}) and {chosen}"
+        if self.order_by is not None:
+            asked["order_by"] = self.order_by
+        asked["limit"] = str(self.limit)
+        if self.offset:
+            asked["offset"] = str(self.offset)
+        is_search = self.path == "/search" and "q" in asked and asked.keys() <= _SEARCH_TAKES
+        return f"/api/{'search' if is_search else 'runs'}?{urlencode(asked)}"
+
+    def chips(self) -> list[tuple[str, str]]:
+        """The filters that no box of the page shows, each with the URL without it."""
+        found = [
+            (
+                f"{name} = {text}",
+                self.url(filters={key: each for key, each in self.filters.items() if key != name}, offset=0),
+            )
+            for name, text in self.filters.items()
+            if name not in ("experiment", "status")
+        ]
+        for prefix, part in (("tag", self.tags), ("param", self.params)):
+            for key, text in part.items():
+                rest = {each: other for each, other in part.items() if each != key}
+                found.append((f"{prefix} {key} = {text}", self.url(**{f"{prefix}s": rest}, offset=0)))
+        return found
+
+
+def _split(text: str) -> Iterator[str]:
+    """The columns in a text, separated by commas; a comma in quotes separates none."""
+    start, is_quoted, at = 0, False, 0
+    while at < len(text):
+        if text[at] == "\\" and is_quoted:
+            at += 1
+        elif text[at] == '"':
+            is_quoted = not is_quoted
+        elif text[at] == "," and not is_quoted:
+            yield from filter(None, [text[start:at].strip()])
+            start = at + 1
+        at += 1
+    yield from filter(None, [text[start:].strip()])

@@ -1,0 +1,1 @@
+"""Helpers of the tests: servers, browsers, proxies, stores and the fixtures that need them."""
