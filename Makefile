@@ -61,5 +61,5 @@ $(VENV)/ready-to-run: $(VENV)/made $(SOURCES)
 
 $(VENV)/ready-to-test: $(VENV)/made $(SOURCES)
 	@echo "installing what tests need into $(VENV) ..."
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[test-all]'
 	@touch $@ $(VENV)/ready-to-run

@@ -1,25 +1,21 @@
-"""Fixtures: a fresh store and app for each test, a real server for what a test client can't show, tools or a reason."""
+"""Fixtures of most tests: a fresh store and app for each, a real server for what a test client can't show.
+
+Fixtures that need more than pytest, flask and waitress stand in tests/support/, and a test module that uses them names
+their module in `pytest_plugins`.
+"""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.peer_services import MLflow
 from flask import Flask
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser
-from support.browsers import Viewer, chromium, launched
-from support.github_runner import ROOT, Job
-from support.mlflow_servers import Reader
 from support.servers import Running, running
+from support.tools import find_tool
 from support.wire import Connection
 from werkzeug.test import TestResponse
 
@@ -27,9 +23,6 @@ from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
 from chachaml_lite.store.store import Store
 from chachaml_lite.tracking.tracker import Tracker
-
-#: What pip says when it can't reach its index; a machine without a network is no fault of ours.
-NO_PACKAGE_INDEX = re.compile(r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|timed out")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -168,87 +161,10 @@ def connect() -> Iterator[Callable[..., Connection]]:
         yield open_one
 
 
-@pytest.fixture(scope="session")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """A real MLflow server for all tests, each of which has experiments of its own, and MLflow's client to read it."""
-    service = MLflow(Path(sys.executable), tmp_path_factory.mktemp("mlflow") / "server")
-    try:
-        service.start()
-        yield Reader(service.url, service.log_file)
-    finally:
-        service.stop()
-
-
-@pytest.fixture(scope="session")
-def installed_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A job in which this repository's action was run once, as it stands: it has installed what it needs."""
-    if shutil.which("bash") is None:
-        unavailable("bash is not installed")
-    root = tmp_path_factory.mktemp("actions") / "chachaml-lite"  # a copy, as GitHub makes one
-    for name in ("action.yml", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
-        root.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, root)
-    for name in ("finish", ".github", "chachaml_lite"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    job = Job(tmp_path_factory.mktemp("installed"), root=root)
-    job.run("- uses: ./\n- uses: ./finish")
-    if NO_PACKAGE_INDEX.search(job.log):
-        unavailable("the package index can't be reached")
-    assert job.status == "success", job.log
-    return job
-
-
-@pytest.fixture
-def github_job(installed_action: Job, tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """A new job of GitHub Actions, in which the action finds itself installed; its server is ended with the test."""
-    with ExitStack() as stack:
-        count = 0
-
-        def start(**settings: Any) -> Job:
-            nonlocal count
-            count += 1
-            job = Job(tmp_path / f"job-{count}", root=installed_action.root, **settings)
-            job.home.mkdir()
-            (job.home / "venv").symlink_to(installed_action.home / "venv")
-            stack.callback(job.end_server)
-            return job
-
-        yield start
-
-
 @pytest.fixture
 def tool() -> Callable[[str], str]:
-    """The path of a program, by name; without it the test is skipped on a user's machine, and fails in CI."""
-
-    def find(name: str) -> str:
-        found = shutil.which(name)
-        if found is None:
-            unavailable(f"{name} is not installed")
-        return str(found)
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A real browser; without one the test is skipped on a user's machine, and fails in CI."""
-    path = chromium()
-    if path is None:
-        unavailable("no Chromium or Chrome is installed")
-    with launched(str(path)) as started:
-        yield started
-
-
-@pytest.fixture
-def viewer(browser: Browser, serve: Callable[..., Running]) -> Iterator[Viewer]:
-    """Somebody with a browser; at the end nothing may have gone wrong on any page that was open.
-
-    It stands on `serve` so that pages are closed before the servers that they keep asking.
-    """
-    looking = Viewer(browser)
-    yield looking
-    looking.close()
-    assert not looking.wrong
+    """Find a program by its name, or skip the test; in CI it fails."""
+    return find_tool
 
 
 @pytest.fixture(scope="session")
@@ -257,10 +173,3 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the how-to and the contract are not beside this checkout; the README's examples cover the same")
     return SHARED
-
-
-def unavailable(reason: str) -> None:
-    """Skip the test on a user's machine; fail it in CI, where nothing is skipped for want of a tool."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -17,6 +17,8 @@ import pytest
 import requests
 from support.github_runner import ROOT, Job
 
+pytest_plugins = "support.github_runner"
+
 NewJob = Callable[..., Job]
 SIDECAR = ROOT / ".github" / "sidecar"
 START = "- {id: tracker, uses: ./, with: {experiment: iris, name: first}}\n"

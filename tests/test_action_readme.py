@@ -16,6 +16,8 @@ from support.github_artifacts import Artifacts
 from support.github_runner import ROOT, Job
 from support.readme import README, blocks
 
+pytest_plugins = "support.github_runner"
+
 NewJob = Callable[..., Job]
 Tool = Callable[[str], str]
 SECTION = "In GitHub Actions"

@@ -17,6 +17,8 @@ from support.github_runner import ROOT, Job
 from support.servers import Running
 from support.snapshots import files_of
 
+pytest_plugins = "support.github_runner"
+
 NewJob = Callable[..., Job]
 SIDECAR = ROOT / ".github" / "sidecar"
 

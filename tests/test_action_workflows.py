@@ -21,6 +21,8 @@ from support.github_runner import ROOT, Job
 from support.readme import blocks
 from support.snapshots import files_of
 
+pytest_plugins = "support.github_runner"
+
 NewJob = Callable[..., Job]
 ACTIONS = [ROOT / "action.yml", ROOT / "finish" / "action.yml"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
 from support.servers import Running
 
+pytest_plugins = "support.browsers"
+
 HOSTILE = "<script>alert(1)</script>"
 
 

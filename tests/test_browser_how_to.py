@@ -12,6 +12,8 @@ from support.browsers import Viewer, assert_accessible
 from support.scripts import between, for_host, run_bash
 from support.servers import Running
 
+pytest_plugins = "support.browsers"
+
 
 @pytest.fixture
 def working(tmp_path: Path, tool: Callable[[str], str]) -> Path:

@@ -11,6 +11,8 @@ from playwright.sync_api import Dialog, Page, expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
 from support.servers import Running
 
+pytest_plugins = "support.browsers"
+
 OCTETS = {"Content-Type": "application/octet-stream"}
 SCRIPTS = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 

@@ -15,6 +15,8 @@ from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
 from support.scripts import for_host, run_bash
 from support.servers import Running
 
+pytest_plugins = "support.browsers"
+
 
 class Logger:
     """Logs runs to a server over HTTP."""

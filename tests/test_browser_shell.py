@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
 from support.servers import Running
 
+pytest_plugins = "support.browsers"
+
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 PAGES = [
     "/runs",

@@ -28,6 +28,8 @@ from chachaml_lite.commands import export as command
 from chachaml_lite.commands import run_names
 from chachaml_lite.export.mlflow_server import MlflowServer
 
+pytest_plugins = "support.mlflow_servers"
+
 MAX_DOUBLE = 1.7976931348623157e308
 HOSTILE = "::error::\u202e[31m"
 

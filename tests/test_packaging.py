@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import NO_PACKAGE_INDEX, unavailable
 from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.tools import NO_PACKAGE_INDEX, unavailable
 
 from chachaml_lite import __version__
 
@@ -95,6 +95,17 @@ def shows_its_page(server: Running) -> bool:
     assert page.status_code == 200, page.text
     (style,) = re.findall(r'<link rel="stylesheet" href="(.*?)"', page.text)
     return "No runs yet" in page.text and "--page:" in requests.get(server.url + style, timeout=60).text
+
+
+# -- the tests themselves
+
+
+def test_tests_of_a_rule_run_with_pytest_flask_and_waitress_alone(clone: Path, tmp_path: Path) -> None:
+    python = str(tmp_path / "venv" / "bin" / "python")
+    run(sys.executable, "-m", "venv", str(tmp_path / "venv"), cwd=tmp_path)
+    run(python, "-m", "pip", "install", "--quiet", "pytest", "flask", "waitress", cwd=tmp_path)
+    printed = run(python, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_rule_names.py", cwd=clone).stdout
+    assert re.search(r"^=+ \d+ passed in", printed, re.M), printed
 
 
 # -- make, in a fresh clone

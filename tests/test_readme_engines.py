@@ -17,6 +17,8 @@ from support.mlflow_servers import Reader
 from support.readme import README, blocks
 from support.scripts import run_bash, run_python
 
+pytest_plugins = "support.mlflow_servers"
+
 QUERIES, EXPORT = "Query the files", "When one machine is no longer enough"
 
 

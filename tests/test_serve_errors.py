@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import unavailable
 from requests import Response
 from support.servers import Running, running
 from support.snapshots import files_of
+from support.tools import unavailable
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 TIMEOUT = 60

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import unavailable
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun, log_good_and_bad, read_all
 from support.disks import mounted, read_only
 from support.servers import PATIENCE_SECONDS, Running, environment, running
 from support.snapshots import files_of
+from support.tools import unavailable
 from test_error_shape import WRITES, call_of, rules
 
 Serve = Callable[..., Running]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import unavailable
 from support.calls import OCTETS
 from support.disks import read_only
 from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.tools import unavailable
 
 from chachaml_lite.commands.serve import serve as serve_command
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import unavailable
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
 from support.disks import Disk, mounted, read_only
 from support.servers import Running
+from support.tools import unavailable
 from support.zips import packed, run_files
 from werkzeug.test import TestResponse
 

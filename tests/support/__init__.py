@@ -1,1 +1,10 @@
 """Helpers of the tests: servers, browsers, proxies, stores and the fixtures that need them."""
+
+from __future__ import annotations
+
+import pkgutil
+
+import pytest
+
+# Helpers assert, too, and are plugins where they have fixtures: rewritten before any of them is imported.
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))

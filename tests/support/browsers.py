@@ -2,21 +2,25 @@
 
 A page from `Viewer.open` collects what goes wrong behind a test's back: an error or warning on its console, an
 exception in a script, a request to another host, something that the content security policy refused. The fixture
-`viewer` of conftest.py asserts at the end of each test that nothing did.
+`viewer` asserts at the end of each test that nothing did.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from support.servers import Running
+from support.tools import unavailable
 
 #: Without the last five Chromium asks hosts of its maker's, which no test machine has to reach.
 _OPTIONS = (
@@ -114,3 +118,25 @@ def assert_fits(page: Page) -> None:
           .map((e) => e.outerHTML.slice(0, 120))"""
     )
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), too_wide
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser; without one the test is skipped on a user's machine, and fails in CI."""
+    path = chromium()
+    if path is None:
+        unavailable("no Chromium or Chrome is installed")
+    with launched(str(path)) as started:
+        yield started
+
+
+@pytest.fixture
+def viewer(browser: Browser, serve: Callable[..., Running]) -> Iterator[Viewer]:
+    """Somebody with a browser; at the end nothing may have gone wrong on any page that was open.
+
+    It stands on `serve` so that pages are closed before the servers that they keep asking.
+    """
+    looking = Viewer(browser)
+    yield looking
+    looking.close()
+    assert not looking.wrong

@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from support.github_expressions import holds, interpolated
 from support.servers import PATIENCE_SECONDS, environment
+from support.tools import NO_PACKAGE_INDEX, unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the documentation calls this repository's actions.
@@ -307,3 +311,40 @@ def _pairs(file: Path) -> Outputs:
             assert equals, f"not of a form that GitHub reads: {line}"
             found[name] = text
     return found
+
+
+@pytest.fixture(scope="session")
+def installed_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A job in which this repository's action was run once, as it stands: it has installed what it needs."""
+    if shutil.which("bash") is None:
+        unavailable("bash is not installed")
+    root = tmp_path_factory.mktemp("actions") / "chachaml-lite"  # a copy, as GitHub makes one
+    for name in ("action.yml", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        root.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root)
+    for name in ("finish", ".github", "chachaml_lite"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    job = Job(tmp_path_factory.mktemp("installed"), root=root)
+    job.run("- uses: ./\n- uses: ./finish")
+    if NO_PACKAGE_INDEX.search(job.log):
+        unavailable("the package index can't be reached")
+    assert job.status == "success", job.log
+    return job
+
+
+@pytest.fixture
+def github_job(installed_action: Job, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """A new job of GitHub Actions, in which the action finds itself installed; its server is ended with the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(**settings: Any) -> Job:
+            nonlocal count
+            count += 1
+            job = Job(tmp_path / f"job-{count}", root=installed_action.root, **settings)
+            job.home.mkdir()
+            (job.home / "venv").symlink_to(installed_action.home / "venv")
+            stack.callback(job.end_server)
+            return job
+
+        yield start

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
+from benchmarks.peer_services import MLflow
 
 from support.servers import PATIENCE_SECONDS
 
@@ -162,3 +166,14 @@ def _parsed(body: bytes) -> Any:
     with contextlib.suppress(ValueError):
         return json.loads(body)
     return None
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A real MLflow server for all tests, each of which has experiments of its own, and MLflow's client to read it."""
+    service = MLflow(Path(sys.executable), tmp_path_factory.mktemp("mlflow") / "server")
+    try:
+        service.start()
+        yield Reader(service.url, service.log_file)
+    finally:
+        service.stop()
