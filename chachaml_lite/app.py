@@ -8,7 +8,7 @@ from .tracking.tracker import Tracker
 from .web import auth, context, errors, etags, pages
 from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
 from .web.application import Application
-from .web.pages import chart, login, writes
+from .web.pages import chart, docs, login, writes
 
 
 def create_app(config: Config, tracker: Tracker) -> Application:
@@ -36,7 +36,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     errors.install(app)
     of_runs = (runs.api, artifacts.api, contents.api, transfer.api, compare.api)
     apis = (*of_runs, models.api, experiments.api)
-    for blueprint in (*apis, chart.charts, service.service, login.login, writes.forms):
+    for blueprint in (*apis, chart.charts, docs.docs, service.service, login.login, writes.forms):
         app.register_blueprint(blueprint)
     pages.install(app)
     return app

@@ -54,6 +54,9 @@ _OF_EXPERIMENTS = frozenset(
     }
 )
 
+#: Routes whose answer changes with the version of the program alone.
+_OF_THE_VERSION = frozenset({"docs.doc_page", "service.description"})
+
 #: For so long a page is believed to say what the clock has it say.
 _PAGE_SECONDS = 600
 
@@ -86,6 +89,8 @@ def _age() -> str:
 
 
 def _stored() -> str | None:
+    if request.endpoint in _OF_THE_VERSION:
+        return ""
     tracker = services().tracker
     if request.endpoint in _OF_ONE_RUN:
         run = tracker.catalog.run((request.view_args or {})["run_id"])

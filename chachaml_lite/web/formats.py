@@ -34,10 +34,13 @@ OF_ONE = (JSON, TEXT, MARKDOWN)
 
 
 def wanted(query: Query, offered: tuple[Form, ...] = OF_A_LIST) -> Form:
-    """The form that the request wants, of those that are offered. Raises InvalidInput for another ?format=."""
+    """The form that the request wants, of those offered; the first where it names none.
+
+    Raises InvalidInput for another ?format=.
+    """
     name = query.text("format")
     if name is None:
-        best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=JSON.media_type)
+        best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=offered[0].media_type)
         return next(form for form in offered if form.media_type == best)
     for form in offered:
         if form.name == name:

@@ -46,12 +46,14 @@ class Place(NamedTuple):
     folder: str = ""
     #: Whether a line's end is kept, as in a note; else lines are filled, as in a file that was wrapped.
     keeps_lines: bool = True
+    #: Whether it is a page of the manual: links name its other pages, and headings have anchors as on GitHub.
+    is_manual: bool = False
 
 
 @lru_cache(maxsize=16)  # a page that is open beside a job shows the same note every few seconds
 def note_html(source: str, place: Place) -> Markup:
     """`source` as HTML. Never raises; MAX_CHARACTERS of it."""
-    links = Links(place.run_id, place.folder, place.keeps_lines)
+    links = Links(place.run_id, place.folder, place.keeps_lines, place.is_manual)
     lines = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
     parts = list(_Blocks(lines, links, place.level).html(0))
     if len(source) > MAX_CHARACTERS:
@@ -98,7 +100,8 @@ class _Blocks:
 
     def _heading(self, number: int, text: str) -> str:
         level = min(6, self._level + number - 1)
-        return f"<h{level}>{self._line(text)}</h{level}>\n"
+        anchor = f' id="{_slug(text)}"' if self._links.is_manual else ""
+        return f"<h{level}{anchor}>{self._line(text)}</h{level}>\n"
 
     def _code(self, fence: re.Match[str]) -> str:
         """A block between fences, or to the end of the lines."""
@@ -221,6 +224,11 @@ class _Blocks:
             self._at += 1
         text = self._line("\n".join(line.lstrip(" ") for line in lines).rstrip(" "))
         return f"{text}\n" if tight else f"<p>{text}</p>\n"
+
+
+def _slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it: so a link in the manual works there and here."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
 def _cells(line: str) -> list[str]:

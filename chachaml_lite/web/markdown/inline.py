@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from flask import url_for
 from markupsafe import escape
 
 #: Characters of a link's target at most. Also how far the search for its end goes: what keeps the time linear.
@@ -28,6 +29,7 @@ _TARGET = re.compile(
 )
 _WEB = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
 _LOCAL = re.compile(r"(?:/(?!/)|#)[^\s\x00-\x20\x7f\"'<>\\]*\Z")
+_MANUAL = re.compile(r"([a-z-]+)\.md((?:#[\w-]+)?)\Z")
 _NAME = re.compile(r"[^/:?#\\\x00-\x1f\x7f][^:?#\\\x00-\x1f\x7f]*\Z")
 _TAGS = {"*": "em", "_": "em", "**": "strong", "__": "strong", "~": "del", "~~": "del"}
 #: What ends a sentence, not the address in it.
@@ -41,9 +43,13 @@ class Links:
     run_id: str | None
     folder: str
     keeps_lines: bool
+    #: Whether relative links name pages of the manual.
+    is_manual: bool = False
 
     def href(self, target: str) -> str | None:
         """The address of a link's target; None for what must not be followed."""
+        if self.is_manual and (page := _MANUAL.match(target)):
+            return url_for("docs.doc_page", name=page[1]) + page[2]
         return target if _WEB.match(target) or _LOCAL.match(target) else self._artifact("artifacts", target)
 
     def src(self, target: str) -> str | None:

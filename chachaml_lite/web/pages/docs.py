@@ -1,0 +1,60 @@
+"""The manual: chachaml_lite/docs/*.md as pages for browsers, and as the Markdown that it is for curl.
+
+Its examples name http://localhost:8080; what is served has the host that was just called in its place, so that a block
+can be pasted as it stands.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from functools import cache
+
+from flask import Blueprint, Response, render_template
+
+from ...errors import NotFound
+from .. import formats
+from ..context import for_commands
+from ..markdown.blocks import Place, note_html
+from ..query_string import Query
+
+docs = Blueprint("docs", __name__)
+
+#: The host in the examples of the manual.
+DOCUMENTED_HOST = "http://localhost:8080"
+_HTML = formats.Form("html", "text/html")
+_NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
+
+
+@docs.get("/docs", defaults={"name": "index"})
+@docs.get("/docs/<name>")
+def doc_page(name: str) -> str | Response:
+    """A page of the manual: HTML for a browser, Markdown for curl or with ?format=md. Raises NotFound."""
+    form = formats.wanted(Query(("format",)), (formats.MARKDOWN, _HTML))
+    source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, for_commands()["host"])
+    if form is formats.MARKDOWN:
+        answer = formats.text_answer(form, source)
+    else:
+        content = note_html(source, Place(level=1, is_manual=True, keeps_lines=False))
+        answer = Response(render_template("doc.html", name=name, title=title_of(source), content=content))
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+@cache
+def load_doc(name: str) -> str:
+    """The Markdown of the page of that name. Raises NotFound."""
+    content = None
+    if _NAME.match(name):
+        try:
+            content = pkgutil.get_data("chachaml_lite", f"docs/{name}.md")
+        except FileNotFoundError:
+            content = None
+    if content is None:
+        raise NotFound("page", f"the manual has no page {name[:60]!r}; GET /docs lists those that it has")
+    return content.decode()
+
+
+def title_of(source: str) -> str:
+    """The heading that a page begins with."""
+    return source.partition("\n")[0].removeprefix("# ")
