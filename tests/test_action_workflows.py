@@ -27,6 +27,15 @@ NewJob = Callable[..., Job]
 ACTIONS = [ROOT / "action.yml", ROOT / "finish" / "action.yml"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EXAMPLES = blocks("yaml")
+#: Actions whose present commit could not be looked up; Dependabot watches over them.
+UNPINNED = {"pypa/gh-action-pypi-publish@release/v1"}
+#: What the jobs of a release may do beyond reading, by name.
+JOB_PERMISSIONS = {
+    "build": {"contents": "read", "id-token": "write", "attestations": "write"},
+    "pypi": {"id-token": "write"},
+    "image": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
+    "major": {"contents": "write"},
+}
 
 
 def as_workflow(example: str) -> Any:
@@ -75,18 +84,40 @@ def test_no_script_has_anybody_s_text_pasted_into_it() -> None:
         assert "${{" not in step.get("run", ""), name
 
 
-def test_the_actions_of_others_are_pinned_to_a_major_version() -> None:
+def test_actions_of_others_are_pinned_to_a_commit_and_named_by_version_in_examples() -> None:
     for name, step in steps():
-        if not step.get("uses", "./").startswith("./"):
-            assert re.fullmatch(r"(actions|OWNER)/[\w/-]+@v\d+", step["uses"]), name
+        used = step.get("uses", "./")
+        if used.startswith("./"):
+            continue
+        if name.startswith("README"):
+            assert re.fullmatch(r"(actions|OWNER)/[\w/-]+@v\d+", used), name
+        else:
+            assert re.fullmatch(r"(actions|docker)/[\w/-]+@[0-9a-f]{40}", used) or used in UNPINNED, (name, used)
+
+
+def test_what_is_not_pinned_is_listed_where_it_is_used() -> None:
+    release = (ROOT / ".github/workflows/release.yml").read_text()
+    assert all(used.partition("@")[0] in release.partition("name: release")[0] for used in UNPINNED)
+    watched = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    assert {each["package-ecosystem"] for each in watched} == {"github-actions", "docker"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_may_read_the_repository_and_nothing_else(path: Path) -> None:
+def test_workflow_may_read_the_repository_and_its_jobs_only_what_they_need(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
-    assert all("permissions" not in job for job in workflow["jobs"].values())
+    assert {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job} == (
+        JOB_PERMISSIONS if path.name == "release.yml" else {}
+    )
     assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+
+
+def test_release_publishes_only_what_was_tested_and_moves_the_major_tag_last() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    needs = {name: job.get("needs", []) for name, job in jobs.items()}
+    assert needs == {"test": [], "build": "test", "pypi": "build", "image": "build", "major": ["pypi", "image"]}
+    assert ".ci/run" in [step.get("run") for step in jobs["test"]["steps"]]
+    assert '.ci/release "$GITHUB_REF_NAME"' in [step.get("run") for step in jobs["build"]["steps"]]
 
 
 def test_ci_tests_each_python_that_is_promised() -> None:

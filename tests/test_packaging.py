@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -106,6 +107,36 @@ def test_tests_of_a_rule_run_with_pytest_flask_and_waitress_alone(clone: Path, t
     run(python, "-m", "pip", "install", "--quiet", "pytest", "flask", "waitress", cwd=tmp_path)
     printed = run(python, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_rule_names.py", cwd=clone).stdout
     assert re.search(r"^=+ \d+ passed in", printed, re.M), printed
+
+
+# -- a release
+
+
+def test_release_of_another_version_than_the_tag_is_refused_before_anything_is_built(clone: Path) -> None:
+    done = subprocess.run(
+        ["bash", ".ci/release", "v0.0.0"],
+        cwd=clone,
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"the tag is v0.0.0 and the package {__version__}" in done.stderr
+    assert not (clone / "dist").exists()
+
+
+def test_release_builds_checks_and_describes_packages_that_install_in_clean_environments(
+    clone: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "release"
+    shutil.copytree(clone, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
+    printed = run("bash", ".ci/release", f"v{__version__}", cwd=copy).stdout
+    assert printed.count("PASSED") == 2 and f"those of v{__version__}" in printed
+    assert sorted(path.suffix for path in (copy / "dist").iterdir()) == [".gz", ".whl"]
+    components = {part["name"].lower() for part in json.loads((copy / "sbom.json").read_text())["components"]}
+    assert {"chachaml-lite", "flask", "waitress", "click", "jinja2", "werkzeug"} <= components
+    assert not components & {"pip", "setuptools", "pytest", "requests"}
 
 
 # -- make, in a fresh clone
