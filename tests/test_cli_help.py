@@ -17,11 +17,14 @@ from support.commands import cli
 from support.readme import README, blocks
 from support.scripts import run_bash
 from support.servers import PATIENCE_SECONDS, Running, environment, running
+from tensorboard.summary import Writer
 
 from chachaml_lite import __version__
 from chachaml_lite.cli import main
 from chachaml_lite.client.base import OCTETS, path_of
 from chachaml_lite.client.http import HttpClient
+
+pytest_plugins = "support.mlflow_servers"
 
 COMMANDS = sorted(main.commands)
 #: Examples that can't be run here, each with the place where such a call is.
@@ -45,6 +48,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         client.post("/api/w/models", model)
         for name, run_id in (("run.zip", "one"), ("more.zip", "two")):
             (folder / name).write_bytes(client.ask("GET", path_of("api", "runs", run_id, "download")).content())
+        events = Writer(str(folder / "logs"))
+        events.add_scalar("loss", 0.5, 1)
+        events.close()
         (folder / "train.py").write_text("print('trained')\n")
         (folder / "Makefile").write_text("all:\n\t@true\n")
         yield started

@@ -29,8 +29,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "waitress_channel": {"store", "strict_json"},
     "server": {"app", "config", "store", "tracking", "waitress_channel"},
     "client": {"app", "config", "errors", "store", "strict_json", "tracking"},
+    "importers": {"errors", "store", "strict_json", "tracking"},
     "export": {"client", "strict_json", "tracking"},
-    "commands": {"", "client", "config", "errors", "export", "server", "store", "strict_json", "text", "tracking"},
+    "commands": {
+        "",
+        "client",
+        "config",
+        "errors",
+        "export",
+        "importers",
+        "server",
+        "store",
+        "strict_json",
+        "text",
+        "tracking",
+    },
     "cli": {"", "commands"},
     "__main__": {"cli"},
 }
@@ -43,6 +56,7 @@ OUTSIDE = {
     "waitress": {"server", "waitress_channel"},
     "click": {"cli", "commands"},
     "mlflow": {"export"},
+    "tensorboard": {"importers"},
 }
 #: What asks another server, or runs something, or hands runs over to MLflow's client, and the one module that may.
 ASKS, RUNS, EXPORTS = "client/http.py", "commands/child.py", "export/mlflow_server.py"

@@ -13,24 +13,12 @@ import click
 from ..client.base import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
 from ..client.push import ZIP
 from ..text.safe import printable
+from .import_foreign import import_tensorboard
 from .targets import NO_ANSWER, USAGE, Target, die_at_interrupt, stop, target_options
 from .transfer_report import KINDS, Moved
 
 #: What is wrong with the one zip; another may be fine.
 _OF_THE_FILE = (400, 409, 413)
-
-
-class _Zip(click.Path):
-    """The name of a file to be read when its turn comes: there may be more of them than a process may open."""
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if value != "-" and Path(value).is_dir():
-            self.fail(
-                f"{printable(str(value))} is a folder; a run's folder is copied into runs/ of a store as it is",
-                parameter,
-                context,
-            )
-        return super().convert(value, parameter, context)
 
 
 @click.command(
@@ -41,6 +29,7 @@ Examples:
   chachaml-lite import run.zip
   chachaml-lite import --data /tmp/store run.zip more.zip
   chachaml-lite import --data /tmp/store - < run.zip
+  chachaml-lite import --from tensorboard logs/ --experiment iris
 """,
 )
 @target_options
@@ -50,8 +39,20 @@ Examples:
     help="Where tags and notes differ there, take those of the zip; what is only there stays.",
 )
 @click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_Zip(exists=True, allow_dash=True))
-def import_(target: Target, files: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(("zip", "tensorboard")),
+    default="zip",
+    show_default=True,
+    help="What logged the runs; FILE is then its log folder.",
+)
+@click.option("-e", "--experiment", metavar="NAME", help="With --from tensorboard: the experiment.  [default: FILE]")
+# Names, to be opened when their turn comes: there may be more of them than a process may open.
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True))
+def import_(
+    target: Target, source: str, experiment: str | None, files: tuple[str, ...], overwrite: bool, as_json: bool
+) -> None:
     """Import the runs of zips, as GET /api/runs/:id/download and the page of a run give them; - reads one from stdin.
 
     A zip holds a run's folder, or several; one made by hand (zip -r run.zip RUN, in runs/) will do. Each FILE is
@@ -62,6 +63,18 @@ def import_(target: Target, files: tuple[str, ...], overwrite: bool, as_json: bo
     file or the token is wrong, and 3 when nobody answers, or the disk there is full.
     """
     die_at_interrupt()
+    folders = [file for file in files if file != "-" and Path(file).is_dir()]
+    if source == "tensorboard":
+        if len(files) > 1 or not folders:
+            raise click.UsageError("--from tensorboard takes one log folder")
+        import_tensorboard(target, files[0], experiment, overwrite=overwrite, as_json=as_json)
+        return
+    if experiment is not None:
+        raise click.UsageError("--experiment goes with --from tensorboard; the runs of a zip have theirs")
+    if folders:
+        raise click.UsageError(
+            f"{printable(folders[0])} is a folder; a run's folder is copied into runs/ of a store as it is"
+        )
     moved = Moved("file")
     with target.opened(writes=True) as client:
         for file in files:

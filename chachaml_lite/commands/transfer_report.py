@@ -24,6 +24,8 @@ class Moved:
         self._what = what
         self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
         self.failed: list[dict[str, str]] = []
+        #: What of them was not taken over, in words, by name.
+        self.left_out: dict[str, list[str]] = {}
         #: How many can't even be named; None where nobody wants to know.
         self.unreadable: int | None = None
         #: How many bytes of files were sent; None where nobody wants to know.
@@ -38,11 +40,16 @@ class Moved:
         detail = detail.replace("?overwrite=true", "--overwrite")  # as it is said here
         self.failed.append({self._what: name, "error": error, "detail": detail})
 
+    def leave_out(self, name: str, what: str) -> None:
+        """Note what of a run is not taken over."""
+        self.left_out.setdefault(name, []).append(what)
+
     def show(self, *, as_json: bool, is_cut_short: bool = True) -> None:
         """Print it; what failed, to people, on stderr. `is_cut_short`: a line that says why follows."""
         if as_json:
             ok = not (self.failed or self.unreadable or is_cut_short)
             shown = {"ok": ok, **self.done, "failed": self.failed}
+            shown |= {"left_out": self.left_out} if self.left_out else {}
             shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
             shown |= {} if self.bytes is None else {"bytes": self.bytes}
             print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
@@ -52,6 +59,8 @@ class Moved:
         for failure in self.failed:
             text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
             click.echo(f"chachaml-lite: {printable(text)}", err=True)
+        for name, texts in self.left_out.items():
+            click.echo(f"chachaml-lite: {printable(name)}: left out: {printable('; '.join(texts))}", err=True)
         if self.unreadable:
             click.echo(f"chachaml-lite: {told_of_unreadable(self.unreadable)}", err=True)
         lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection, Iterable
-from functools import lru_cache
 from typing import Any
 
 from ..errors import InvalidInput, StorageBusy
@@ -13,8 +11,8 @@ from ..store.reading import Damaged
 from .index.run_parts import META, SUMMARY
 from .names import check_name, shown
 from .series.curves import Curve, View
-from .series.points import StoredPoint
-from .series.summary import SPELLED, added_up, spelled
+from .series.points import StoredPoint, point_line
+from .series.summary import SPELLED, added_up
 from .tracker import Tracker
 
 _INT64 = range(-(2**63), 2**63)
@@ -30,7 +28,7 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]])
     "step": 3, "timestamp": 1763884800123}`). Raises InvalidInput, NotFound (also: the run has ended).
     """
     points = _points(entries, tracker.clock.now_ms())
-    lines = "".join(map(_line, points))
+    lines = "".join(map(point_line, points))
     with tracker.open_run(run_id) as run:
         for _ in range(_TRIES if points else 0):
             before = run.part(SUMMARY)
@@ -136,14 +134,3 @@ def _value(key: str, value: Any) -> int | float:
     if kind is str and value in SPELLED:
         return SPELLED[value]
     raise InvalidInput(f'metric {shown(key)} must be a number, or one of "NaN", "Infinity", "-Infinity"')
-
-
-@lru_cache(maxsize=4096)
-def _head(key: str) -> str:
-    return '{"key":' + json.dumps(key, ensure_ascii=False) + ',"value":'
-
-
-def _line(point: StoredPoint) -> str:
-    key, value, step, timestamp = point
-    text = repr(value) if value - value == 0 else f'"{spelled(value)}"'
-    return f'{_head(key)}{text},"step":{step},"timestamp":{timestamp}}}\n'

@@ -1,0 +1,86 @@
+"""`chachaml-lite import --from TOOL`: runs that another tool has logged, each imported as the zip of a run of ours."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..client.base import Client, NoAnswer, Refused, of_ours
+from ..client.push import ZIP
+from ..importers.foreign_run import ForeignRun
+from ..text.safe import printable
+from .printing import has_progress
+from .targets import NO_ANSWER, USAGE, Target, stop
+from .transfer_report import KINDS, Moved
+
+#: What is wrong with the one run; another may be fine.
+_OF_THE_RUN = (400, 409, 413)
+
+
+def import_tensorboard(
+    target: Target, log_folder: str, experiment: str | None, *, overwrite: bool, as_json: bool
+) -> None:
+    """Import the runs below a log folder of TensorBoard's, and end the process with the exit code that it means."""
+    from ..importers import tensorboard
+
+    experiment = experiment or Path(log_folder).resolve().name or "tensorboard"
+    try:
+        folders = tensorboard.find_folders(log_folder)
+    except tensorboard.NotInstalled as fault:
+        stop(str(fault), USAGE)
+    if not folders:
+        stop(
+            f"{log_folder} has no event files of TensorBoard's; name the folder that tensorboard --logdir takes", USAGE
+        )
+
+    def runs() -> Iterator[ForeignRun]:
+        for folder in folders:
+            path = Path(folder).relative_to(log_folder).as_posix()
+            yield tensorboard.read_run(folder, path if path != "." else experiment, experiment, time.time())
+
+    moved = Moved("id")
+    with target.opened(writes=True) as client:
+        try:
+            with _progress(len(folders), runs()) as counted:
+                for run in counted:
+                    _import(client, run, moved, overwrite=overwrite)
+        except Refused as fault:
+            moved.show(as_json=as_json)
+            stop(str(fault), USAGE if fault.status < 500 else NO_ANSWER)
+        except NoAnswer:
+            moved.show(as_json=as_json)
+            raise
+    moved.end(as_json=as_json)
+
+
+def _import(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -> None:
+    """Import a run, and note what became of it and what of it was left out. Raises Refused, NoAnswer."""
+    query = [("overwrite", "true")] if overwrite else []
+    for text in run.left_out:
+        moved.leave_out(run.id, text)
+    try:
+        with of_ours(client):
+            done = client.ask("POST", "/api/w/import", query, body=run.to_zip(), content_type=ZIP).json()
+            for kind in KINDS:
+                moved.done[kind] += done[kind]
+    except Refused as fault:
+        if fault.status not in _OF_THE_RUN:
+            raise
+        moved.fail(run.id, fault.error, fault.detail)
+
+
+def _progress(count: int, runs: Iterator[ForeignRun]) -> Any:
+    """A bar on stderr over the runs; none where nobody would see it."""
+    return click.progressbar(
+        runs,
+        length=count,
+        label="importing",
+        file=sys.stderr,
+        hidden=not has_progress(),
+        item_show_func=lambda run: printable(run.meta["name"])[:40] if run else "",
+    )

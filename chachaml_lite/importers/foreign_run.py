@@ -1,0 +1,98 @@
+"""A run of another tool as a zip that POST /api/w/import takes: the folder of a run of ours, made piece by piece.
+
+The same source gives the same bytes, so that a second import finds the run unchanged, and one that went on is added to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import strict_json
+from ..errors import InvalidInput
+from ..store import disk_names, layout
+from ..store.run_files import readable
+from ..store.zip_stream import Entry, packed
+from ..tracking.names import check_artifact_name, check_name
+from ..tracking.series.points import StoredPoint, point_line
+
+
+@dataclass(frozen=True)
+class ForeignArtifact:
+    """An artifact: its checksum, size in bytes, the time of its upload in ms, and what reads its bytes in pieces."""
+
+    name: str
+    sha256: str
+    size: int
+    timestamp: int
+    read: Callable[[], Iterable[bytes]]
+
+
+@dataclass
+class ForeignRun:
+    """A run as it was read elsewhere, in our terms, and what of it could not be taken, in words."""
+
+    id: str
+    #: Of meta.json, without id: experiment, name, status, start_time, end_time in ms, error, tags, note.
+    meta: dict[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    points: list[StoredPoint] = field(default_factory=list)
+    artifacts: dict[str, ForeignArtifact] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def add_param(self, key: str, value: Any) -> None:
+        """Add a param, or note that its name can't be one."""
+        if self._is_name("param", key):
+            self.params[key] = value
+
+    def add_points(self, key: str, points: Sequence[StoredPoint]) -> None:
+        """Add the points of a metric, or note that its name can't be one."""
+        if self._is_name("metric", key):
+            self.points += points
+
+    def add_artifact(self, name: str, content: bytes, timestamp: int) -> None:
+        """Add an artifact whose bytes are at hand, or note that its name can't be one. timestamp: ms."""
+        try:
+            check_artifact_name(name)
+        except InvalidInput as fault:
+            self.left_out.append(fault.detail)
+            return
+        digest = hashlib.sha256(content).hexdigest()
+        self.artifacts[name] = ForeignArtifact(name, digest, len(content), timestamp, lambda: [content])
+
+    def _is_name(self, kind: str, name: str) -> bool:
+        try:
+            check_name(kind, name)
+        except InvalidInput as fault:
+            self.left_out.append(fault.detail)
+            return False
+        return True
+
+    def to_zip(self) -> Generator[bytes, None, None]:
+        """The zip of the run's folder, in pieces; artifacts are read when their turn comes."""
+        return packed(self._entries())
+
+    def _entries(self) -> Iterator[Entry]:
+        yield self._entry(layout.META, readable(layout.META, {"id": self.id, **self.meta}))
+        if self.params:
+            yield self._entry(layout.PARAMS, readable(layout.PARAMS, self.params))
+        if self.points:
+            # By time first: a run that goes on adds to the end of the file, which a merge can take.
+            ordered = sorted(self.points, key=lambda point: (point[3], point[2]))
+            yield self._entry(layout.METRICS, "".join(map(point_line, ordered)).encode())
+        if self.artifacts:
+            uploads = sorted(self.artifacts.values(), key=lambda artifact: (artifact.timestamp, artifact.name))
+            records = (
+                {"name": each.name, "sha256": each.sha256, "size": each.size, "timestamp": each.timestamp}
+                for each in uploads
+            )
+            yield self._entry(layout.ARTIFACTS, "".join(strict_json.dumps(each) + "\n" for each in records).encode())
+            spelled = disk_names.spellings(each.name for each in uploads)
+            for each in uploads:
+                path = f"{self.id}/{layout.BLOBS}/{spelled[each.name]}"
+                yield Entry(path, each.size, each.timestamp // 1000, each.read())
+
+    def _entry(self, name: str, content: bytes) -> Entry:
+        return Entry(f"{self.id}/{name}", len(content), self.meta["start_time"] // 1000, [content])
