@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .tracking.tracker import Tracker
@@ -9,6 +11,12 @@ from .web import auth, context, errors, etags, pages
 from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
 from .web.application import Application
 from .web.pages import chart, docs, login, writes
+from .web.pages.login import MAX_LOGIN_BYTES
+
+__all__ = ["MAX_LOGIN_BYTES", "UPLOADS", "create_app"]
+
+#: The requests whose bodies are files, by method and path: the server receives them straight into the store.
+UPLOADS = (("POST", re.compile(r"/api/w/(?:runs/[^/]+/artifacts|import)\Z")),)
 
 
 def create_app(config: Config, tracker: Tracker) -> Application:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import re
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from support.servers import Running, eventually
-from support.wire import Connection
+import requests
+from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.wire import Connection, head
 
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]
@@ -39,9 +46,9 @@ def test_an_upload_is_kept_while_it_comes_in_only_if_its_sender_may_write(
     framed = b"%x\r\n%b\r\n" % (len(half), half) if chunked else half
     length = "Transfer-Encoding: chunked\r\n" if chunked else f"Content-Length: {2 * len(half)}\r\n"
     target = "/api/w/runs/none/artifacts?name=a"
-    head = f"POST {target} HTTP/1.1\r\n{headers}Content-Type: application/octet-stream\r\n{length}\r\n"
+    request = f"POST {target} HTTP/1.1\r\n{headers}Content-Type: application/octet-stream\r\n{length}\r\n"
     stranger, other = connect(server.port), connect(server.port)
-    stranger.send(head.encode() + framed)
+    stranger.send(request.encode() + framed)
 
     def received() -> int:
         return sum(path.stat().st_size for path in (server.data / "runs/.incoming").iterdir())
@@ -55,3 +62,127 @@ def test_an_upload_is_kept_while_it_comes_in_only_if_its_sender_may_write(
     stranger.send(framed + (b"0\r\n\r\n" if chunked else b""))
     assert stranger.answer().status == status
     eventually(lambda: received() == 0)
+
+
+# -- what strangers can use up
+
+
+def memory_bytes(server: Running) -> int:
+    status = Path(f"/proc/{server.process.pid}/status")
+    if not status.exists():
+        pytest.skip("the memory of a process is not told here")
+    return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) * 1024  # type: ignore[index]
+
+
+def temporary_files(server: Running) -> list[str]:
+    """What the server has open below the system's folder for temporary files."""
+    opened = []
+    for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            opened.append(str(link.readlink()))
+    return [
+        path
+        for path in opened
+        if path.startswith(tempfile.gettempdir()) and not path.startswith(str(server.data.parent))
+    ]
+
+
+@pytest.mark.parametrize("size", [2_000_000, 9_000_000])
+def test_body_of_a_stranger_is_kept_neither_in_memory_nor_on_the_disk(
+    serve: Serve, connect: Connect, size: int
+) -> None:
+    server = serve()
+    requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
+    before = memory_bytes(server)
+    strangers = [connect(server.port) for _ in range(20)]
+    for stranger in strangers:
+        stranger.send(f"POST /api/w/runs HTTP/1.1\r\nHost: evil.example\r\nContent-Length: {size}\r\n\r\n".encode())
+        stranger.send(bytes(size - 1))
+    assert {stranger.answer().status for stranger in strangers} == {403}
+    assert not temporary_files(server)
+    assert memory_bytes(server) - before < 10_000_000
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"1" * 2_000_000, "too long"),
+        (b"5;" + b"x" * 2_000_000, "too long"),
+        (b"0\r\n" + b"X: y\r\n" * 300_000, "trailers are too long"),
+        (b"0\r\nX: " + b"y" * 2_000_000, "too long"),
+        (b"1\r\nx\r\n" * 300_000, "chunks are too small"),
+        (b"\r\n" * 1_000_000, "Invalid chunk size"),
+    ],
+    ids=lambda value: repr(value[:12]),
+)
+def test_chunked_body_without_an_end_is_refused_early_and_what_follows_is_thrown_away(
+    server: Running, connect: Connect, body: bytes, detail: str
+) -> None:
+    requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
+    before = memory_bytes(server)
+    connection = connect(server.port)
+    connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED) + body)
+    answer = connection.answer()
+    assert answer.status == 400 and detail in answer.json()["detail"]
+    connection.send(bytes(5_000_000))
+    assert connection.at_end()
+    assert memory_bytes(server) - before < 10_000_000
+    assert requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).status_code == 200
+
+
+def test_chunked_body_over_its_limit_is_413_as_soon_as_it_is(serve: Serve, connect: Connect) -> None:
+    server = serve("--max-json", "1000")
+    connection = connect(server.port)
+    connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED) + b"7d0\r\n" + b" " * 2000)
+    assert connection.answer().status == 413  # although its end has not come
+    assert connection.at_end()
+
+
+def test_chunks_of_any_size_in_pieces_of_any_size_make_the_same_artifact(server: Running, connect: Connect) -> None:
+    content = bytes(range(256)) * 30
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
+    for number, (chunk, piece) in enumerate([(1, 1000), (7, 3), (1000, 1), (5000, 4096), (20_000, 100_000)]):
+        parts = [content[at : at + chunk] for at in range(0, len(content), chunk)]
+        body = b"".join(b"%X;a=b\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\nTrailer: x\r\n\r\n"
+        connection = connect(server.port)
+        type_ = "Content-Type: application/octet-stream"
+        connection.send(head(f"POST /api/w/runs/r/artifacts?name=a{number}", type_, CHUNKED))
+        for at in range(0, len(body), piece):
+            connection.send(body[at : at + piece])
+        assert connection.answer().json()["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_flood_of_line_ends_is_passed_over(server: Running, connect: Connect) -> None:
+    connection = connect(server.port)
+    connection.send(b"\r\n" * 3_000_000)
+    connection.request("GET /api/health")
+    assert connection.answer().status == 200
+
+
+def test_form_to_log_in_has_4_kb_at_most(serve: Serve, connect: Connect) -> None:
+    server = serve("--token", "secret")
+    for headers in ("Content-Length: 9000000", CHUNKED):
+        connection = connect(server.port)
+        body = b"a=&" * 3_000_000
+        framed = b"%x\r\n%b" % (len(body), body) if headers == CHUNKED else body
+        connection.send(head("POST /login", "Content-Type: application/x-www-form-urlencoded", headers) + framed)
+        assert connection.answer().status in (401, 413)
+        assert connection.at_end()
+
+
+@pytest.mark.parametrize("begun", [b"", b"\r\n", b"GET /api/health HTTP/1.1\r\nHost: loc"])
+def test_connection_without_headers_is_closed_after_ten_seconds(
+    server: Running, connect: Connect, begun: bytes
+) -> None:
+    known = connect(server.port)
+    known.request("GET /api/health")
+    assert known.answer().status == 200
+    stranger, started = connect(server.port), time.monotonic()
+    stranger.send(begun)
+    assert stranger.at_end()  # waits for the server to close it
+    assert 9 < time.monotonic() - started < 30
+    known.request("GET /api/health")  # idle for as long, between two requests
+    assert known.answer().status == 200

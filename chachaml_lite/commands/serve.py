@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..config import FSYNC_MODES, LOOPBACK_HOSTS, Config
 from ..errors import StoreUnusable
+from ..text.log import LogFormatter
 from .options import fail, option
 
 
@@ -87,7 +88,9 @@ def serve(
                 "or say --no-token to let anybody write"
             )
         click.echo(f"warning: anybody who reaches {host} can read and write this store (--no-token)", err=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # A queue is what threads are for; waitress warns of each request that waits for one.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     config = Config(

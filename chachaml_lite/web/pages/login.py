@@ -6,12 +6,14 @@ import re
 
 from flask import Blueprint, Response, render_template, request
 
-from ...errors import Unauthorized
+from ...errors import TooLarge, Unauthorized
 from ..auth import COOKIE, cookie_for, same
 from ..context import services
 
 login = Blueprint("login", __name__)
 
+#: Of a form with a token: more than anybody's needs, for strangers may send it, too.
+MAX_LOGIN_BYTES = 4096
 #: Seconds that a browser stays logged in.
 _STAY = 30 * 24 * 3600
 # A browser takes /\evil for //evil, drops tabs and line ends before it looks, and a line end can't stand in a header.
@@ -34,7 +36,9 @@ def form() -> Response:
 
 @login.post("/login")
 def log_in() -> Response:
-    """Take the token, and remember it in the browser."""
+    """Take the token, and remember it in the browser. Raises TooLarge."""
+    if (request.content_length or 0) > MAX_LOGIN_BYTES:
+        raise TooLarge(f"the form has {request.content_length} bytes, and {MAX_LOGIN_BYTES} is the most here")
     token = services().token
     wanted = local_path(request.form.get("next", "/runs"))
     if token is not None and not same(request.form.get("token", "").strip(), token):

@@ -1,0 +1,211 @@
+"""Where one request ends and the next begins: nothing that a client sends as a body is taken for a request."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.tools import unavailable
+from support.wire import Answer, Connection, head
+
+Serve = Callable[..., Running]
+Connect = Callable[..., Connection]
+
+SMUGGLED = head("GET /api/health", "X-Smuggled: yes")
+EXPECT = "Expect: 100-continue"
+ZIP = "Content-Type: application/zip"
+TOKEN, JSON = "Authorization: Bearer secret", "Content-Type: application/json"
+KEEP, CHUNKED = "Connection: keep-alive", "Transfer-Encoding: chunked"
+LENGTH = f"Content-Length: {len(SMUGGLED)}"
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    from support.servers import running
+
+    folder = tmp_path_factory.mktemp("server")
+    with running(folder / "store", folder / "scratch", "--token", "secret", "--max-json", "1000") as started:
+        yield started
+
+
+def served(server: Running) -> int:
+    """How many requests the server has logged."""
+    return server.log.count(" INFO ")
+
+
+@pytest.mark.parametrize("after", [b"", b"0" * 300_000 + SMUGGLED], ids=["alone", "with more behind"])
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        ("POST /api/w/import", (ZIP, EXPECT, LENGTH), 401),
+        ("POST /api/w/import", (ZIP, LENGTH), 401),
+        ("POST /api/w/runs/r/artifacts?name=a", (EXPECT, "Content-Length: 100000"), 401),
+        ("POST /api/w/runs", (TOKEN, JSON, EXPECT, "Content-Length: 2000"), 413),
+        ("POST /api/w/runs", (TOKEN, JSON, "Content-Length: 2000"), 413),
+        ("POST /login", (EXPECT, "Content-Length: 5000"), 413),
+        ("POST /login", ("Content-Length: 5000",), 413),
+        ("GET /api/runs", (EXPECT, "Content-Length: 100000"), 401),
+        ("POST /nowhere", (EXPECT, "Content-Length: 100000"), 401),
+    ],
+)
+def test_body_that_is_not_taken_is_no_other_request(
+    server: Running, connect: Connect, line: str, headers: tuple[str, ...], status: int, after: bytes
+) -> None:
+    before = served(server)
+    connection = connect(server.port)
+    connection.send(head(line, *headers) + SMUGGLED + after)
+    answer = connection.answer()
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    assert connection.at_end()
+    eventually(lambda: served(server) == before + 1)
+    assert b"X-Smuggled" not in server.log.encode()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        head("POST /api/w/runs", TOKEN, LENGTH, "Transfer-Encoding: chunked") + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked", "Content-Length: 0") + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Content-Length: 5", LENGTH) + SMUGGLED,
+        head("POST /api/w/runs", TOKEN, f"Content-Length: +{len(SMUGGLED)}") + SMUGGLED,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: xchunked") + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked, identity") + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding:\r\n chunked") + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "X: y\r\n Transfer-Encoding: chunked", LENGTH) + SMUGGLED,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding : chunked") + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"0x5\r\nhello\r\n0\r\n\r\n" + SMUGGLED,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"5\nhello\n0\n\n" + SMUGGLED,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"\r\n\r\n" + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"5\r\nhelloX\r\n0\r\n\r\n" + SMUGGLED,
+        head("POST /api/w/runs", TOKEN, KEEP, CHUNKED).replace(b"1.1", b"1.0", 1) + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, KEEP, CHUNKED).replace(b"1.1", b"1.2", 1) + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked").replace(b"1.1", b"2.0", 1) + chunked(SMUGGLED),
+    ],
+    ids=lambda content: repr(content[:110])[2:-1],
+)
+def test_request_whose_end_is_in_doubt_is_400_and_the_last_of_its_connection(
+    server: Running, connect: Connect, request_bytes: bytes
+) -> None:
+    before = server.log
+    connection = connect(server.port)
+    connection.send(request_bytes + SMUGGLED)
+    answer = connection.answer()
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert set(answer.json()) == {"error", "detail"}
+    assert connection.at_end()
+    requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
+    added = server.log[len(before) :]
+    assert "Traceback" not in added and added.count("/api/health") == 1
+
+
+def test_expectation_without_a_body_is_answered_at_once_and_the_next_request_is_its_own(
+    server: Running, connect: Connect
+) -> None:
+    connection = connect(server.port)
+    for headers in (("Content-Length: 0",), ()):
+        connection.send(head("GET /api/health", EXPECT, *headers))
+        assert connection.answer().status == 200
+        connection.send(head("GET /nowhere", "Authorization: Bearer secret"))
+        assert connection.answer().status == 404
+
+
+def test_client_that_is_still_sending_hears_why_it_was_refused(server: Running, connect: Connect) -> None:
+    """A close with bytes unread would reset the connection, and the answer would be lost."""
+    connection = connect(server.port)
+    connection.send(head("POST /api/w/import", ZIP, "Content-Length: 20000000"))
+    for _ in range(20):
+        connection.send(bytes(1_000_000))
+    assert connection.answer().status == 401
+    assert connection.at_end()
+
+
+# -- behind a proxy that reuses its connections
+
+CONFIG = """
+global
+    maxconn 1000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+    retries 0
+frontend everybody
+    bind 127.0.0.1:{front}
+    default_backend tracker
+backend tracker
+    server tracker 127.0.0.1:{back} maxconn 4
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def proxy(server: Running, tmp_path: Path) -> Iterator[int]:
+    """The port of a HAProxy in front of the server."""
+    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        unavailable("haproxy is not installed")
+    front, config = free_port(), tmp_path / "haproxy.cfg"
+    config.write_text(CONFIG.format(front=front, back=server.port))
+    with (tmp_path / "haproxy.log").open("wb") as log:
+        process = subprocess.Popen([program, "-db", "-f", str(config)], stdout=log, stderr=log)
+    try:
+        eventually(lambda: answers(front))
+        yield front
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_no_client_of_a_proxy_gets_the_answer_to_another_ones_request(
+    server: Running, proxy: int, connect: Connect
+) -> None:
+    """300 clients, with a token, without, and attackers whose bodies are requests; each asks for a run of its own."""
+    guard = threading.Lock()
+
+    def ask(number: int) -> tuple[int, Answer]:
+        wanted = head(f"GET /api/runs/run-{number}", *(["Authorization: Bearer secret"] if number % 3 == 0 else []))
+        if number % 3 == 2:
+            hidden = head(f"GET /api/runs/hidden-{number}", "Authorization: Bearer secret")
+            length = f"Content-Length: {len(hidden)}"
+            wanted = head("POST /api/w/import", ZIP, length, *([EXPECT] if number % 2 else [])) + hidden
+        with guard:
+            connection = connect(proxy)
+        connection.send(wanted)
+        return number, connection.answer()
+
+    with ThreadPoolExecutor(20) as pool:
+        results = list(pool.map(ask, range(300)))
+    for number, answer in results:
+        if number % 3 == 0:
+            assert answer.status == 404 and f"run-{number}'" in json.loads(answer.body)["detail"], (number, answer)
+        else:
+            assert answer.status == 401, (number, answer)
+    assert "hidden-" not in server.log
