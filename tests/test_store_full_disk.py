@@ -149,6 +149,20 @@ def test_on_a_disk_that_turned_read_only_writes_are_refused_and_reads_are_served
     assert WRITES[what](client).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/api/export", "/api/runs/r/download"])
+def test_export_and_zip_need_no_room_on_the_disk_of_the_store(
+    logged: FlaskClient, data: Path, disk: Disk, path: str
+) -> None:
+    before = logged.get(path)
+    disk.fill()
+    on_full_disk = logged.get(path)
+    assert (on_full_disk.status_code, on_full_disk.data) == (200, before.data)
+    assert list((data / "runs/.incoming").iterdir()) == []
+    disk.free()
+    with read_only(data):
+        assert logged.get(path).data == before.data
+
+
 def test_a_server_starts_on_a_full_disk_and_makes_room_by_deleting(
     serve: Callable[..., Running], data: Path, disk: Disk
 ) -> None:
@@ -179,16 +193,17 @@ def test_a_file_of_points_that_was_cut_back_goes_on_where_it_was(
         assert client.get("/api/runs/r").get_json()["metric_summary"]["loss"]["count"] == 6
 
 
+@pytest.mark.parametrize("path", [f"{BASE}/artifacts?name=large", "/api/w/import"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
-    serve: Callable[..., Running], data: Path, chunked: bool
+    serve: Callable[..., Running], data: Path, chunked: bool, path: str
 ) -> None:
     server = serve()
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     body: Any = iter([bytes(100_000)] * 20) if chunked else bytes(2_000_000)
-    url = f"{server.url}{BASE}/artifacts?name=large"
-    assert is_refused(requests.post(url, data=body, headers={"Content-Type": OCTETS}), data)
+    assert is_refused(requests.post(server.url + path, data=body, headers={"Content-Type": OCTETS}), data)
     assert list((data / "runs/.incoming").iterdir()) == []
+    url = f"{server.url}{BASE}/artifacts?name=large"
     assert requests.post(url, data=b"small", headers={"Content-Type": OCTETS}).status_code == 200
     assert server.stop() == 0
 

@@ -8,6 +8,7 @@ A server killed in between leaves both, and `finish_interrupted` does the rename
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import Any, BinaryIO
@@ -48,6 +49,8 @@ class Blobs:
         """
         if isinstance(stream, Incoming):
             return stream.finish(expected_bytes)
+        if (expected_bytes or 0) > self.free_bytes():  # the server has not taken such a body, so it isn't read, either
+            raise OSError(errno.ENOSPC, "no room for the upload")
         incoming = self.incoming()
         try:
             while incoming.fault is None and (chunk := stream.read(_CHUNK_BYTES)):

@@ -26,6 +26,7 @@ from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
 from .run_files import RunFiles, incoming_path
 from .scan import Folders, FolderScan
+from .spool import spool
 from .watch import Watch
 from .zip_extract import Unpacked, unpack
 
@@ -84,12 +85,12 @@ class Store:
         return self._model_locks.held(name)
 
     def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
-        """A run's folder as a zip file, open to read; see `archive.zip_run`. OSError."""
-        return zip_run.zip_run(self._places, run_id, held, self.scratch)
+        """A run's folder as a zip file, open to read; see `zip_run`. OSError."""
+        return self.spool(lambda file: zip_run.zip_run(self._places, run_id, held, file))
 
-    def scratch(self) -> BinaryIO:
-        """A file without a name, in the store's own file system, for what is made to be sent. OSError."""
-        return zip_run.scratch(None if self._lock is None else self._places)
+    def spool(self, fill: Callable[[BinaryIO], object]) -> BinaryIO:
+        """What `fill` writes to a file without a name, open to read from its start; see `spool`. OSError."""
+        return spool(None if self._lock is None else self._places, fill)
 
     def unpack(self, upload: Upload, max_file_bytes: int | None) -> Unpacked:
         """A zip of runs that was received, taken apart in runs/.incoming: see `unpack`. BadZip; TooLarge; OSError."""

@@ -11,14 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from .layout import Layout
-from .run_files import incoming_path
 from .zip_stream import entry_of
 
 log = logging.getLogger(__name__)
@@ -38,32 +36,13 @@ class _Opened(NamedTuple):
     descriptor: int
 
 
-def scratch(places: Layout | None) -> BinaryIO:
-    """A new file in runs/.incoming that has no name, and is gone when it is closed, or with the process. OSError.
-
-    Without a place of its own, it is in the system's folder for temporary files.
-    """
-    if places is None:
-        return tempfile.TemporaryFile("w+b")
-    path = incoming_path(places, "scratch")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.unlink(path)
-    return os.fdopen(descriptor, "w+b")
-
-
-def zip_run(
-    places: Layout,
-    run_id: str,
-    held: Callable[[], AbstractContextManager[object]],
-    new_file: Callable[[], BinaryIO],
-) -> BinaryIO:
-    """The run's folder as it is at one moment, as a zip file (a `new_file`) to read from its start. OSError.
+def zip_run(places: Layout, run_id: str, held: Callable[[], AbstractContextManager[object]], sink: BinaryIO) -> None:
+    """Write the run's folder as it is at one moment to `sink`, as a zip file. OSError.
 
     While `held()` is entered nobody may write to the run. That is enough for a consistent copy: files of ours are
     replaced by a rename or appended to, so what was opened then, up to the size that it had, stays what it was.
     Left out are names with a dot in front, links, and all that is no file.
     """
-    sink = new_file()
     opened: list[_Opened] = []
     try:
         with ZipFile(sink, "w", ZIP_STORED) as archive:
@@ -74,14 +53,9 @@ def zip_run(
                         _copy(archive, opened.pop())
             while opened:
                 _copy(archive, opened.pop())
-        sink.seek(0)
-    except BaseException:
-        sink.close()
-        raise
     finally:
         for left in opened:
             os.close(left.descriptor)
-    return sink
 
 
 def _files(folder: str, run_id: str) -> Iterator[_Opened]:

@@ -6,7 +6,7 @@ import mimetypes
 from collections.abc import Iterable
 from typing import Any, BinaryIO, NoReturn
 
-from ..errors import Conflict, InvalidInput, NotFound, StorageFull
+from ..errors import Conflict, InvalidInput, NotFound
 from ..store import disk_names
 from ..store.beneath import InTheWay
 from ..store.incoming import Incoming, Upload
@@ -35,8 +35,6 @@ def store_artifact(
     artifact's name or below one, or a model version is pinned to what would be replaced). Then nothing is stored.
     """
     check_artifact_name(name)
-    if not isinstance(stream, Incoming) and (expected_bytes or 0) > tracker.store.blobs.free_bytes():
-        raise StorageFull("the disk that holds the store has no room for this upload; nothing was stored")
     with tracker.open_run(run_id, ARTIFACTS) as run:
         _refuse_overlap(run.artifacts, name)
     try:

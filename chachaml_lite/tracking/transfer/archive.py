@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 from ..tracker import Tracker
@@ -14,13 +14,11 @@ def zipped_run(tracker: Tracker, run_id: str) -> BinaryIO:
     return tracker.store.zip_run(run_id, lambda: tracker.locked_run(run_id))
 
 
-def collected(tracker: Tracker, lines: Iterable[str]) -> BinaryIO:
+def collected(tracker: Tracker, lines: Callable[[], Iterable[str]]) -> BinaryIO:
     """Lines of text in a file, open to read; in memory there is one line. OSError."""
-    file = tracker.store.scratch()
-    try:
-        for line in lines:
+
+    def fill(file: BinaryIO) -> None:
+        for line in lines():
             file.write(line.encode())
-    except BaseException:
-        file.close()
-        raise
-    return file
+
+    return tracker.store.spool(fill)

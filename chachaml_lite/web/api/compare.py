@@ -69,6 +69,6 @@ def export_runs() -> Response:
     for run in found:
         for seen, logged in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):
             seen.update(logged)
-    shown = Table(columns.run_columns(*map(sorted, keys)), map(runs.shown_run, found))
-    rows = table.as_csv(shown)
-    return responses.made_file_answer(archive.collected(tracker(), rows), name="runs.csv", content_type="text/csv")
+    titles = columns.run_columns(*map(sorted, keys))
+    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.shown_run, found))))
+    return responses.made_file_answer(file, name="runs.csv", content_type="text/csv")
