@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -237,18 +238,21 @@ def test_a_chart_by_itself_needs_no_style() -> None:
     assert drawn.root.findtext("title") == "a title"
 
 
+#: The greatest integer that a metric can be, for it must fit into a double.
+LARGEST = int(sys.float_info.max)
 POINTS = st.lists(
     st.tuples(
         st.one_of(
             st.floats(),
-            st.integers(-(10**300), 10**300),
-            st.sampled_from([0.0, 1.0, 1 + 1e-12, -0.0, 5e-324, 1.7976931348623157e308, -1.7e308]),
+            st.integers(-LARGEST, LARGEST),
+            st.sampled_from([0.0, 1.0, 1 + 1e-12, -0.0, 5e-324, 1.7976931348623157e308, -1.7e308, LARGEST, -LARGEST]),
         ),
         st.one_of(st.integers(-5, 20), st.integers(-(2**63), 2**63 - 1)),
         st.one_of(st.integers(NOON, NOON + 10**7), st.integers(-(2**63), 2**63 - 1)),
     ),
     max_size=40,
 )
+ANY_INTEGER = st.one_of(st.integers(), st.integers(-LARGEST, LARGEST), st.sampled_from([LARGEST, -LARGEST]))
 ENDS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-5, 20))
 
 
@@ -292,8 +296,8 @@ def test_whatever_the_points_are_all_is_drawn_within_the_box(
 @given(
     dots=st.lists(
         st.tuples(
-            st.one_of(st.none(), st.booleans(), st.text(max_size=30), st.integers(), st.floats(allow_nan=False)),
-            st.one_of(st.none(), st.sampled_from(["NaN", "Infinity"]), st.integers(), st.floats(allow_nan=False)),
+            st.one_of(st.none(), st.booleans(), st.text(max_size=30), ANY_INTEGER, st.floats(allow_nan=False)),
+            st.one_of(st.none(), st.sampled_from(["NaN", "Infinity"]), ANY_INTEGER, st.floats(allow_nan=False)),
         ),
         max_size=12,
     ),

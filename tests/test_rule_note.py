@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from string import punctuation
+from unittest.mock import patch
 
 import pytest
-from hypothesis import example, given
+from flask.testing import FlaskClient
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chachaml_lite.web.markdown import blocks
 from chachaml_lite.web.markdown.blocks import MAX_CHARACTERS, Place, note_html
 
 NOTE = Place(3, "r1")
@@ -195,6 +199,46 @@ _WORDS = st.sampled_from([*punctuation, "\n", "\n\n", "  \n", "~~~\n", "|-|-|\n"
 @example("***a** b*", NOTE)
 def test_whatever_is_written_only_allowed_tags_come_out_and_each_is_closed(source: str, place: Place) -> None:
     Strict(note_html(source, place))
+
+
+_GRAMMAR = st.sampled_from(
+    ["\\", "`", "``", "```", "\n```", "\\```", "a", " ", "\n", "*", "[", "](x)", "|", "\ud800", "%"]
+)
+
+
+@given(st.lists(_GRAMMAR, max_size=25).map("".join), st.sampled_from([NOTE, FILE, Place(3)]))
+@example("\\``", NOTE)
+@example("\\``a`", NOTE)
+@example("a\\```\nb", NOTE)
+@example("[a](\ud800)", NOTE)
+@settings(max_examples=500)
+def test_renderer_raises_for_no_mix_of_escapes_and_ticks(source: str, place: Place) -> None:
+    with patch.object(blocks.log, "exception") as logged:
+        Strict(note_html(source, place))
+    assert not logged.called
+
+
+def test_code_span_after_escaped_tick_begins_with_the_rest_of_its_run() -> None:
+    assert note_html("\\``a`", NOTE) == "<p>`<code>a</code></p>\n"
+
+
+def test_pages_survive_a_fault_of_the_renderer(
+    client: FlaskClient, log_run: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The text is shown as it is, and the log names it, on each page that renders Markdown."""
+    text = "<b>the note</b>\nthat breaks"
+    run_id = log_run(artifacts={"a.md": text.encode()})
+    assert client.post(f"/api/w/runs/{run_id}/note", json={"note": text}).status_code == 200
+    assert client.post("/api/w/experiments/iris", json={"description": text}).status_code == 200
+    note_html.cache_clear()
+    with patch.object(blocks, "line_html", side_effect=KeyError(1)):
+        for path in (f"/runs/{run_id}", f"/runs/{run_id}/artifacts/a.md", "/experiments", "/experiments/iris"):
+            caplog.clear()
+            answer = client.get(path, headers={"Accept": "text/html"})
+            note_html.cache_clear()
+            assert answer.status_code == 200
+            assert "&lt;b&gt;the note&lt;/b&gt;" in answer.text
+            assert "<b>the note" in caplog.text
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N"], include_characters=" .,!?()"), max_size=100))

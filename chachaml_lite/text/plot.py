@@ -19,6 +19,7 @@ def sparkline(values: Sequence[float]) -> str:
     """A bar a value, from the least to the greatest; all at half height where they are alike. Values are finite."""
     if not values:
         return ""
+    values = list(map(float, values))  # integers further apart than a double can say have no quotient
     least, greatest = min(values), max(values)
     if least == greatest:
         return _BARS[3] * len(values)
@@ -33,6 +34,7 @@ def mermaid(title: str, steps: Sequence[int], values: Sequence[float]) -> list[s
 
     Mermaid spreads the points evenly between the first and the last step, wherever they are in between.
     """
+    values = list(map(float, values))
     least, greatest = min(values), max(values)
     if least == greatest:  # a range of nothing can't be drawn
         least, greatest = least - (abs(least) / 2 or 1), greatest + (abs(greatest) / 2 or 1)

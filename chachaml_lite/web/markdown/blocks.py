@@ -8,6 +8,7 @@ emphasis, code, links, images of this server. The rest of CommonMark is shown as
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,6 +17,8 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from .inline import Links, line_html
+
+log = logging.getLogger(__name__)
 
 #: Containers within containers that are taken for such; deeper ones are text.
 MAX_DEPTH = 8
@@ -52,10 +55,14 @@ class Place(NamedTuple):
 
 @lru_cache(maxsize=16)  # a page that is open beside a job shows the same note every few seconds
 def note_html(source: str, place: Place) -> Markup:
-    """`source` as HTML. Never raises; MAX_CHARACTERS of it."""
+    """`source` as HTML, MAX_CHARACTERS of it. Never raises: a fault of ours shows the text as it is, and is logged."""
     links = Links(place.run_id, place.folder, place.keeps_lines, place.is_manual)
-    lines = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
-    parts = list(_Blocks(lines, links, place.level).html(0))
+    text = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        parts = list(_Blocks(text.expandtabs(4).split("\n"), links, place.level).html(0))
+    except Exception:
+        log.exception("Markdown that cannot be rendered is shown as plain text: %s", ascii(text[:200]))
+        parts = [f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n']
     if len(source) > MAX_CHARACTERS:
         parts.append(f"<p><em>The first {MAX_CHARACTERS:,} of {len(source):,} characters.</em></p>\n")
     return Markup("".join(parts))

@@ -62,7 +62,7 @@ class Links:
         if self.run_id is None or not _NAME.match(name) or {"", ".", ".."} & set(name.split("/")):
             return None
         place = f"{self.folder}/{name}" if self.folder else name
-        return f"/runs/{self.run_id}/{kind}/{quote(place)}"
+        return f"/runs/{self.run_id}/{kind}/{quote(place, errors='replace')}"
 
 
 class _Open(NamedTuple):
@@ -127,7 +127,7 @@ class _Text:
 
     def _code(self, token: re.Match[str]) -> int:
         """A code span: from these backticks to the next as many."""
-        same = self.ticks[len(token[0])]
+        same = self.ticks.get(len(token[0]), [])  # none: it is the rest of a longer run, after an escaped one
         after = bisect_left(same, token.end())
         if after == len(same):
             self._literal(token[0])
