@@ -376,6 +376,20 @@ def test_a_deleted_summary_costs_nothing_but_time(make_app: Callable[..., Flask]
     assert make_app().test_client().get(f"/api/runs/{run_id}").get_json() == before
 
 
+def test_summary_of_an_older_version_is_made_anew_with_the_time_of_the_latest_value(
+    make_app: Callable[..., Flask], log_run: LogRun, data: Path
+) -> None:
+    points = [{"metrics": {"loss": step / 2}, "step": step, "timestamp": 1000 + step} for step in (0, 7, 3)]
+    run_id = log_run(metrics=points, end="completed")
+    path = data / "runs" / run_id / "summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["metrics"]["loss"].pop("last_time") == 1007
+    path.write_text(json.dumps(summary).replace("3.5", "99.5"))  # what stands in one without that is not believed
+    shown = make_app().test_client().get(f"/api/runs/{run_id}").get_json()
+    assert shown["metrics"] == {"loss": 3.5}
+    assert json.loads(path.read_text())["metrics"]["loss"]["last_time"] == 1007
+
+
 @pytest.mark.parametrize("field", ["size", "mtime_ns"])
 def test_a_summary_of_another_size_or_mtime_is_not_believed(
     make_app: Callable[..., Flask], log_run: LogRun, data: Path, field: str

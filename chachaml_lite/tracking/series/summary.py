@@ -30,30 +30,37 @@ def number_from(value: object) -> Number | None:
 class SeriesSummary:
     """One series, added up. `last` is the value at the greatest step, the last logged of several there: the "latest".
 
+    `last_time` is the time of that point, in ms.
+
     `first` is the value at the least step, the first logged of several there. `min` and `max` are over the finite
     values, and None while there are none.
     """
 
-    __slots__ = ("count", "first", "first_step", "last", "last_step", "max", "max_step", "min", "min_step", "nonfinite")
+    __slots__ = (
+        *("count", "first", "first_step", "last", "last_step", "last_time"),
+        *("max", "max_step", "min", "min_step", "nonfinite"),
+    )
 
-    def __init__(self, step: int, value: Number) -> None:
+    def __init__(self, step: int, value: Number, timestamp: int) -> None:
         """The summary of a series of one point."""
         self.count = 0
         self.nonfinite = 0
         self.first: Number = value
         self.last: Number = value
         self.first_step = self.last_step = step
+        self.last_time = timestamp
         self.min: Number | None = None
         self.max: Number | None = None
         self.min_step = self.max_step = step
-        self.add(step, value)
+        self.add(step, value, timestamp)
 
-    def add(self, step: int, value: Number) -> None:
+    def add(self, step: int, value: Number, timestamp: int) -> None:
         """One point more."""
         self.count += 1
         if step >= self.last_step:
             self.last = value
             self.last_step = step
+            self.last_time = timestamp
         elif step < self.first_step:
             self.first = value
             self.first_step = step
@@ -75,7 +82,7 @@ class SeriesSummary:
         made = SeriesSummary.__new__(SeriesSummary)
         made.count, made.nonfinite = self.count, self.nonfinite
         made.first, made.first_step = self.first, self.first_step
-        made.last, made.last_step = self.last, self.last_step
+        made.last, made.last_step, made.last_time = self.last, self.last_step, self.last_time
         made.min, made.min_step = self.min, self.min_step
         made.max, made.max_step = self.max, self.max_step
         return made
@@ -95,7 +102,7 @@ class SeriesSummary:
     def stored(self) -> dict[str, Any]:
         """As summary.json holds it."""
         steps = {"first_step": self.first_step, "min_step": self.min_step, "max_step": self.max_step}
-        return {**self.public(), **steps}
+        return {**self.public(), **steps, "last_time": self.last_time}
 
 
 #: The series of a run by key, in the order of first appearance. Replaced or added to under the run's lock; a value is
@@ -113,12 +120,12 @@ def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Su
 
 def add_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> None:
     """Carry `summary` itself forward by points: for one that nobody else reads yet."""
-    for key, value, step, _ in points:
+    for key, value, step, timestamp in points:
         series = summary.get(key)
         if series is None:
-            summary[key] = SeriesSummary(step, value)
+            summary[key] = SeriesSummary(step, value, timestamp)
         else:
-            series.add(step, value)
+            series.add(step, value, timestamp)
 
 
 def from_stored(stored: object) -> Summary | None:
