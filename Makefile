@@ -5,8 +5,27 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.cfg pyproject.toml
+
+# .venv is made anew where it can't be used: its Python is gone, the clone was moved (scripts name their interpreter
+# by its whole path), or make PYTHON=... names another version than it was made with.
+IS_STALE := $(shell test -e $(VENV)/made || exit 0; \
+	(cd $(VENV) && [ -x bin/python ] && grep -qF -e "$$(pwd)" -e "$$(pwd -P)" bin/activate) || { echo yes; exit; }; \
+	[ "$(origin PYTHON)" = file ] || \
+	[ "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = \
+	"$$(sed -n 's/^version *= *\([0-9]*\.[0-9]*\).*/\1/p' $(VENV)/pyvenv.cfg)" ] || echo yes)
+ifeq ($(IS_STALE),yes)
+.PHONY: $(VENV)/made
+endif
+
+# What pip says is shown where it fails, but where it can't reach its index: then that is all there is to say.
+define install
+@echo "installing what is needed into $(VENV) ..."
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable $(1) 2>$(VENV)/pip.log || { \
+	if grep -q "connection broken by" $(VENV)/pip.log; then \
+	echo "the package index can't be reached: the first time a network is needed (pip's words are in $(VENV)/pip.log)"; \
+	else cat $(VENV)/pip.log; fi >&2; exit 1; }
+endef
 
 .PHONY: run test check lint types bench bench-peers screenshots clean
 .DELETE_ON_ERROR:
@@ -51,15 +70,14 @@ $(VENV)/made:
 		echo "chachaml-lite needs Python 3.10 or newer, and $(PYTHON) is `$(PYTHON) -V 2>&1`; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "this Python can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(if $(IS_STALE),echo "making $(VENV) anew: it is another Python's or was moved ...")
+	@$(PYTHON) -m venv $(if $(IS_STALE),--clear) $(VENV)
 	@touch $@
 
 $(VENV)/ready-to-run: $(VENV)/made $(SOURCES)
-	@echo "installing what is needed into $(VENV) ..."
-	@$(PIP) --editable .
+	$(call install,.)
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/made $(SOURCES)
-	@echo "installing what tests need into $(VENV) ..."
-	@$(PIP) --editable '.[test-all]'
+	$(call install,'.[test-all]')
 	@touch $@ $(VENV)/ready-to-run

@@ -135,7 +135,11 @@ def _bound(address: str, port: int, *, optional: bool) -> socket.socket | None:
 
 def _why_not_bound(host: str, port: int, fault: OSError) -> str:
     if fault.errno == errno.EADDRINUSE:
-        return f"port {port} is in use; stop what listens there, or choose another with --port (0: any free one)"
+        other = 18523 if port != 18523 else 18524
+        return (
+            f"port {port} is in use; stop what listens there, or choose another with --port {other} (0: any free one); "
+            f'with make that is: make run ARGS="--port {other}"'
+        )
     if fault.errno == errno.EACCES:
         return f"port {port} needs more rights than you have; choose one above 1023 with --port"
     return f"can't listen on {host}: {fault.strerror}; check --host"

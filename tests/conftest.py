@@ -6,6 +6,7 @@ their module in `pytest_plugins`.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,23 @@ from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
 from chachaml_lite.store.store import Store
 from chachaml_lite.tracking.tracker import Tracker
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the setting of pytest-timeout without it: the tests of a rule run with pytest, flask and waitress alone."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "limit of each test, in seconds; needs pytest-timeout")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C and SIGQUIT end what tests start, also where a shell's `&` has them ignored.
+
+    A process inherits that a signal is ignored, but no handler. SIGHUP stays ignored: nohup means all of us.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -272,8 +272,12 @@ while True:
 
 
 def test_signals_reach_the_command_which_decides_what_they_mean(server: Running, env: dict[str, str]) -> None:
+    def hear_all() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have started these tests
+
     # In a session of its own there is no terminal that could have sent them to both.
-    with started(env, "-q", "--id", "signals", "--", *python(_TELLS), start_new_session=True) as process:
+    settings = {"start_new_session": True, "preexec_fn": hear_all}
+    with started(env, "-q", "--id", "signals", "--", *python(_TELLS), **settings) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM"):

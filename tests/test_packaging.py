@@ -25,6 +25,7 @@ from chachaml_lite import __version__
 ROOT = Path(__file__).resolve().parents[1]
 #: Downloads and builds are in it.
 INSTALL_SECONDS = 600
+pytestmark = pytest.mark.timeout(2 * INSTALL_SECONDS)
 
 
 def run(*command: str, cwd: Path, succeeds: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -175,6 +176,43 @@ def test_make_run_installs_nothing_the_second_time(clone: Path, ran: str) -> Non
     assert "pip install" in what_make_would_do("--what-if=setup.cfg"), "new requirements are to be installed"
 
 
+def test_environment_of_another_python_than_the_named_one_is_made_anew(clone: Path, ran: str, tmp_path: Path) -> None:
+    def steps(**variables: str) -> str:
+        named = [f"{name}={value}" for name, value in variables.items()]
+        return run("make", "--dry-run", *named, "run", cwd=clone).stdout
+
+    script = f'case "$2" in *version_info*2*) echo 3.99; exit;; esac; exec "{sys.executable}" "$@"'
+    fake_python(tmp_path / "bin", script)
+    assert "venv --clear .venv" in steps(PYTHON=f"{tmp_path}/bin/python3")
+    assert "venv" not in steps().replace(".venv/", ""), "nobody has named a Python, and this one works"
+
+
+def test_moved_clone_makes_its_environment_anew(clone: Path, ran: str, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(clone, moved, symlinks=True)
+    done = run("make", "run", f"PYTHON={sys.executable}", "ARGS=--help", cwd=moved)
+    assert done.stdout.startswith("making .venv anew") and "Usage: chachaml-lite serve" in done.stdout
+    assert str(clone) not in (moved / ".venv/bin/chachaml-lite").read_text()
+    assert "anew" not in run("make", "run", f"PYTHON={sys.executable}", "ARGS=--help", cwd=moved).stdout
+
+
+def test_make_says_in_one_line_that_the_package_index_can_not_be_reached(clone: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["make", "run", f"VENV={tmp_path}/venv", f"PYTHON={sys.executable}"],
+        cwd=clone,
+        env=plain_environment(
+            PIP_INDEX_URL="http://127.0.0.1:1/simple", PIP_RETRIES="1", PIP_NO_CACHE_DIR="1", PIP_CONFIG_FILE=os.devnull
+        ),
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+    )
+    assert done.returncode == 2
+    line, made = done.stderr.splitlines()
+    assert line.startswith("the package index can't be reached: ") and made.startswith("make: ***")
+    assert "connection broken by" in (tmp_path / "venv" / "pip.log").read_text()
+
+
 def test_make_clean_leaves_the_clone_as_it_was_but_for_the_runs(clone: Path, ran: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(clone, copy, symlinks=True)
@@ -251,7 +289,9 @@ def test_the_source_package_has_what_the_licence_and_a_reader_ask_for(packages: 
     (sdist,) = packages.glob("chachaml_lite-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "setup.cfg", "pyproject.toml", "chachaml_lite/cli.py"} <= names
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "setup.cfg", "pyproject.toml", "chachaml_lite/cli.py"} <= names
+    # They need the repository around them: its workflows, its Dockerfile, its git.
+    assert not [name for name in names if name.startswith("tests")]
 
 
 def test_the_wheel_has_every_file_of_the_package_and_nothing_else(packages: Path) -> None:

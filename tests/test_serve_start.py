@@ -211,7 +211,9 @@ def test_a_port_in_use_is_one_line(data: Path, address: str) -> None:
         taken.bind((address, 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert refused(command("--port", port, "--data", str(data)), f"port {port} is in use", "--port")
+        assert refused(
+            command("--port", port, "--data", str(data)), f"port {port} is in use", 'make run ARGS="--port 18523"'
+        )
     assert not data.exists()
 
 

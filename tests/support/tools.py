@@ -10,7 +10,10 @@ from typing import NoReturn
 import pytest
 
 #: What pip says when it can't reach its index; a machine without a network is no fault of ours.
-NO_PACKAGE_INDEX = re.compile(r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|timed out")
+NO_PACKAGE_INDEX = re.compile(
+    "NewConnectionError|NameResolutionError|Temporary failure in name resolution|timed out|"
+    "package index can't be reached"
+)
 
 
 def unavailable(reason: str) -> NoReturn:
