@@ -51,7 +51,9 @@ def test_a_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> Non
     drawn = svg_of(client, path, key=["train/loss", "val/loss"])
     assert drawn.texts()[0] == "loss" and {"train/loss", "val/loss"} <= set(drawn.texts())
     assert (drawn.width, drawn.height) == (720, 360)
-    assert "741 of 2,020 points" in (drawn.root.findtext("desc") or "")  # one a pixel, the first, and all of val
+    assert "2,020 points, drawn as 742: means" in (
+        drawn.root.findtext("desc") or ""
+    )  # one a pixel, the first, and all of val
     drawn = svg_of(client, path, key="val/loss", x="relative", width=300, height=200, log_y="1", smoothing="0.6")
     assert (drawn.width, drawn.height) == (300, 200)
     assert drawn.texts()[0] == "val/loss"
@@ -62,10 +64,10 @@ def test_a_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> Non
 def test_a_range_is_shown_at_full_detail(client: FlaskClient, run_id: str) -> None:
     path = f"/runs/{run_id}/charts.svg"
     drawn = svg_of(client, path, key="train/loss", **{"from": 1000, "to": 1200})
-    assert "201 of 2,000 points" in (drawn.root.findtext("desc") or "")
+    assert "201 of 2,000 points in this range" in (drawn.root.findtext("desc") or "")
     assert {"1,000", "1,200"} <= set(drawn.x_ticks())
     drawn = svg_of(client, path, key="train/loss", x="wall", **{"from": 1_763_985_600_000, "to": 1_763_985_900_000})
-    assert "6 of 2,000 points" in (drawn.root.findtext("desc") or "")
+    assert "6 of 2,000 points in this range" in (drawn.root.findtext("desc") or "")
     drawn = svg_of(client, path, key="train/loss", **{"from": 5000, "to": 2**63 - 1})
     assert "no finite value here" in drawn.texts()
 

@@ -40,7 +40,7 @@ def series_of(values: list[Number], steps: list[int] | None = None, times: list[
 
 def chart_of(*every: Series, **how: object) -> Chart:
     style = Style(**how)  # type: ignore[arg-type]
-    view = View(style.x, style.log_x, style.start, style.stop)
+    view = View(style.x, style.log_x, style.start, style.stop, smoothing=style.smoothing)
     lines = [Line(f"metric {at}", curve_of(series, view, NOON), at) for at, series in enumerate(every)]
     return line_chart(lines, "a title", style)
 
@@ -167,7 +167,7 @@ def test_a_thinned_series_has_a_band_from_min_to_max() -> None:
     values = [math.sin(at / 500) for at in range(10_000)]
     values[5003] = 9.0
     chart = chart_of(series_of(list(values)))
-    assert chart.notes == ("301 of 10,000 points, min to max shaded",)
+    assert chart.notes == ("10,000 points, drawn as 402: means, min to max shaded",)
     drawn = Drawing(chart.svg)
     (band,), (line,) = drawn.paths("band"), drawn.paths("line")
     assert len(band) == 2 * len(line)
@@ -193,7 +193,7 @@ def test_a_smoothed_line_has_the_raw_one_behind_it() -> None:
         ([1, NAN, NAN, NAN], {}, "NaN at step 1 and 2 more"),
         ([1, NAN], {"x": "relative"}, "NaN at 1 s"),
         ([1, NAN], {"x": "wall"}, "NaN at 2025-11-24 12:00:01"),
-        ([1, 2, 3, 4], {"start": 1, "stop": 2}, "2 of 4 points"),
+        ([1, 2, 3, 4], {"start": 1, "stop": 2}, "2 of 4 points in this range"),
     ],
 )
 def test_what_is_not_shown_is_said(values: list[Number], how: dict[str, object], note: str) -> None:
@@ -276,13 +276,13 @@ def test_whatever_the_points_are_all_is_drawn_within_the_box(
     standalone: bool,
 ) -> None:
     start, stop = ends
-    view = View(x, logs[0], start, stop, buckets)
+    view = View(x, logs[0], start, stop, buckets, smoothing=smoothing)
     style = Style(x, *logs, smoothing, standalone=standalone, start=start, stop=stop)
     lines = []
     for at, points in enumerate(every):
         series = series_of(*[list(column) for column in zip(*points, strict=True)] or [[]])
         curve = curve_of(series, view, NOON)
-        assert list(curve.xs) == sorted(curve.xs) and len(curve.xs) <= buckets + 2
+        assert list(curve.xs) == sorted(curve.xs) and len(curve.xs) <= buckets + 3
         lines.append(Line(f"m{at}", curve, at))
     chart = line_chart(lines, "t", style)
     drawn = Drawing(chart.svg)

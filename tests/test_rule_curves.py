@@ -57,13 +57,44 @@ def test_of_several_at_a_step_the_last_counts_on_every_axis() -> None:
         assert (list(curve.ys), curve.total, curve.within) == ([2, 3], 3, 2)
 
 
-def test_a_bucket_shows_its_last_point_and_its_extremes() -> None:
+def test_a_bucket_shows_its_mean_and_its_extremes_and_the_ends_their_points() -> None:
     values: list[Number] = [float(at % 10) for at in range(1000)]
     curve = curve_of(series_of(values), View(buckets=10))
-    assert len(curve.xs) == 11 and curve.is_thinned
-    assert (curve.xs[0], curve.xs[-1], curve.ys[-1]) == (0, 999, 9)
-    assert [values[x] for x in curve.xs] == list(curve.ys)
-    assert set(curve.lows[1:]) == {0} and set(curve.highs[1:]) == {9}
+    assert len(curve.xs) == 12 and curve.is_thinned
+    assert [(curve.xs[at], curve.ys[at]) for at in (0, -1)] == [(0, 0), (999, 9)]
+    assert list(curve.ys[1:-1]) == pytest.approx([4.5] * 10, abs=0.1)
+    assert set(curve.lows[1:-1]) == {0} and set(curve.highs[1:-1]) == {9}
+
+
+@pytest.mark.parametrize("buckets", [5, 81, 400])
+def test_a_spike_is_in_the_band_and_never_the_line_whatever_the_width(buckets: int) -> None:
+    spikes = range(17, 10_000, 401)
+    curve = curve_of(series_of([100.0 if at in spikes else 1.0 for at in range(10_000)]), View(buckets=buckets))
+    assert max(curve.ys) < 10 and max(curve.highs) == 100
+    assert sum(high == 100 for high in curve.highs) == min(len(spikes), buckets)
+
+
+def test_mean_of_values_that_no_sum_holds_lies_among_them() -> None:
+    for value in (1.7e308, 17 * 10**307, -1.7e308):
+        curve = curve_of(series_of([value] * 1000), View(buckets=10))
+        assert list(curve.ys) == pytest.approx([value] * len(curve.ys))
+
+
+def test_sampled_curve_has_values_that_were_logged() -> None:
+    values: list[Number] = [float(at**2) for at in range(1000)]
+    curve = curve_of(series_of(values), View(buckets=10, is_sampled=True))
+    assert len(curve.xs) == 12 and [values[x] for x in curve.xs] == list(curve.ys)
+
+
+def test_smoothing_draws_one_line_at_every_width_and_in_every_range() -> None:
+    noisy = series_of([1 / (at + 1) + (at * 7919 % 100) / 100 for at in range(20_000)])
+    wide = curve_of(noisy, View(buckets=20_000, smoothing=0.99))
+    for view in (View(buckets=80), View(buckets=400), View(start=5000, stop=15_000, buckets=80)):
+        curve = curve_of(noisy, view._replace(smoothing=0.99))
+        assert wide.smooth is not None and curve.smooth is not None
+        for x, value in zip(curve.xs[1:], curve.smooth[1:], strict=True):
+            near = wide.smooth[max(0, x - 125) : x + 126]
+            assert min(near) <= value <= max(near)
 
 
 def test_buckets_are_of_equal_width_not_of_equal_count() -> None:
@@ -95,7 +126,7 @@ def test_no_extreme_is_lost(points: list[tuple[float, int]], log_x: bool) -> Non
     by_step = dict(sorted(points, key=lambda point: point[1]) and {step: value for value, step in points})
     finite = [value for value in by_step.values() if math.isfinite(value)]
     curve = curve_of(series, View(log_x=log_x, buckets=5))
-    assert len(curve.xs) <= 7 and curve.within == len(by_step)
+    assert len(curve.xs) <= 8 and curve.within == len(by_step)
     shown = [low for low in curve.lows if math.isfinite(low)]
     assert (min(shown, default=0), max((high for high in curve.highs if math.isfinite(high)), default=0)) == (
         min(finite, default=0),

@@ -15,8 +15,8 @@ from .summary import Number
 
 #: What a chart's x can be: the steps; the time of each point; that time since the run's start. Times are in ms.
 AXES = ("step", "wall", "relative")
-#: Buckets that a chart of usual width shows: about one for each pixel and a half.
-BUCKETS = 300
+#: Buckets that a chart of usual width shows: one for each of its pixels.
+BUCKETS = 400
 
 
 class View(NamedTuple):
@@ -28,15 +28,22 @@ class View(NamedTuple):
     stop: int | None = None
     #: Into how many stretches of equal width a series of more points is cut.
     buckets: int = BUCKETS
+    #: A series of so many points is not cut, though there are fewer buckets: a band takes as much room again.
+    whole: int = 0
+    #: The weight of an exponential moving average over the whole series, 0 to less than 1; 0: none is made.
+    smoothing: float = 0
+    #: A bucket's last point stands for it, as it was logged: for tables, where a mean would pass for a value.
+    is_sampled: bool = False
 
 
 @dataclass(frozen=True)
 class Curve:
     """The points of one series that a chart shows, by x. Columns of equal length.
 
-    Where there are more points than buckets, a bucket's last point stands for it, and `lows` and `highs` are the
-    extremes of all points in it; else they are the value itself. A value is NaN where a bucket has no finite one: the
-    line has a gap there. Of several points at one step the last logged is shown (the contract, section 2).
+    Where there are more points than buckets, the mean of a bucket's points stands for it, at the middle one, and `lows`
+    and `highs` are their extremes; else they are the value itself. The first and the last point are shown as they are.
+    A value is NaN where a bucket has no finite one: the line has a gap there. Of several points at one step the last
+    logged is shown (the contract, section 2).
     """
 
     xs: Sequence[int]
@@ -48,6 +55,8 @@ class Curve:
     #: How many points the series has, and how many of them, one a step, lie within the range.
     total: int = 0
     within: int = 0
+    #: The smoothed series at the same places, where a view asks for it.
+    smooth: Sequence[float] | None = None
 
     @property
     def is_thinned(self) -> bool:
@@ -63,6 +72,7 @@ class _Columns:
     ys: array[float] = field(default_factory=lambda: array("d"))
     lows: array[float] = field(default_factory=lambda: array("d"))
     highs: array[float] = field(default_factory=lambda: array("d"))
+    smooth: array[float] = field(default_factory=lambda: array("d"))
     odd: list[tuple[int, float]] = field(default_factory=list)
 
     def add(self, x: int, y: float, low: float, high: float) -> None:
@@ -79,18 +89,24 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
     first = 0 if view.start is None else bisect.bisect_left(xs, view.start + offset)
     stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
     within = max(0, stop - first)
+    # All of it, not what is shown: a narrow chart and a part of it are to have the line that a wide one has.
+    smooth = smoothed(values, view.smoothing) if view.smoothing else None
     made = _Columns()
-    if within <= view.buckets:
+    if within <= max(view.buckets, view.whole):
         for at in range(first, stop):
             value = float(values[at])
             y = value if math.isfinite(value) else math.nan
             made.add(xs[at] - offset, y, y, y)
             if not math.isfinite(value):
                 made.odd.append((xs[at] - offset, value))
+        made.smooth.extend(smooth[first:stop] if smooth is not None else ())
     else:
         for start, end in _buckets(xs, first, stop, view, offset):
-            _add_bucket(made, xs, values, start, end, offset, series.has_nonfinite)
-    return Curve(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within)
+            _add_bucket(made, xs, values, start, end, offset, series.has_nonfinite, is_sampled=view.is_sampled)
+            if smooth is not None:
+                made.smooth.append(_mean([value for value in smooth[start:end] if math.isfinite(value)]))
+    shown_smooth = None if smooth is None else made.smooth
+    return Curve(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within, shown_smooth)
 
 
 def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
@@ -111,12 +127,18 @@ def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
 
 
 def _buckets(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
-    """Where each bucket that has points begins and ends: the first point alone, then stretches of equal width.
+    """Where each bucket that has points begins and ends: stretches of equal width, the first and last point alone.
 
     Equal as they are drawn, so of equal ratio on a log axis; what is 0 or less there is one bucket, and not drawn.
     """
     yield first, first + 1
-    start = first + 1
+    start, last = first + 1, stop - 1
+    if start < last:
+        yield from _inner_buckets(xs, start, last, view, offset)
+    yield last, stop
+
+
+def _inner_buckets(xs: Sequence[int], start: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
     low, high = xs[start], xs[stop - 1]
     if view.log_x:
         positive = bisect.bisect_right(xs, offset, start, stop)
@@ -148,18 +170,25 @@ def _edges(low: int, high: int, count: int, *, is_log: bool) -> Iterator[int]:
 
 
 def _add_bucket(
-    made: _Columns, xs: Sequence[int], values: Sequence[Number], start: int, end: int, offset: int, has_odd: bool
+    made: _Columns,
+    xs: Sequence[int],
+    values: Sequence[Number],
+    start: int,
+    end: int,
+    offset: int,
+    has_odd: bool,
+    *,
+    is_sampled: bool,
 ) -> None:
-    x, stretch = xs[end - 1] - offset, values[start:end]
-    if not has_odd:  # the builtins run over it without a step of ours
-        made.add(x, float(stretch[-1]), float(min(stretch)), float(max(stretch)))
-        return
-    finite = [at for at in range(start, end) if values[at] - values[at] == 0]
-    if finite:
-        numbers = [float(values[at]) for at in finite]
-        made.add(xs[finite[-1]] - offset, numbers[-1], min(numbers), max(numbers))
+    finite = [at for at in range(start, end) if values[at] - values[at] == 0] if has_odd else range(start, end)
+    # A slice, where it is one: the builtins run over it without a step of ours.
+    numbers = [values[at] for at in finite] if has_odd else values[start:end]
+    if numbers:
+        low, high = float(min(numbers)), float(max(numbers))
+        at, y = (finite[-1], float(numbers[-1])) if is_sampled else (finite[len(finite) // 2], _mean(numbers))
+        made.add(xs[at] - offset, y, min(low, y), max(high, y))
     else:
-        made.add(x, math.nan, math.nan, math.nan)
+        made.add(xs[end - 1] - offset, math.nan, math.nan, math.nan)
     if len(finite) < end - start:
         kinds: dict[str, tuple[int, float]] = {}
         for at in range(start, end):
@@ -167,6 +196,20 @@ def _add_bucket(
             if value - value != 0:
                 kinds.setdefault(str(value), (xs[at] - offset, float(value)))
         made.odd.extend(kinds.values())
+
+
+def _mean(numbers: Sequence[Number]) -> float:
+    """The mean of finite numbers, never beyond the greatest or the least; NaN of none."""
+    count = len(numbers)
+    if not count:
+        return math.nan
+    try:
+        mean = sum(numbers) / count
+    except OverflowError:  # integers
+        mean = math.inf
+    if not math.isfinite(mean):
+        mean = math.fsum(number / count for number in numbers)
+    return min(max(mean, float(min(numbers))), float(max(numbers)))
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ...text.format import shown_duration, shown_number
-from ...tracking.series.curves import Curve, smoothed
-from ...tracking.series.summary import Number
+from ...tracking.series.curves import Curve
 from . import svg
 from .frame import Axis, Frame, heading, legend, whole_chart
 from .scales import Scale, roomy, whole
@@ -46,7 +45,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class Style:
-    """How lines are drawn. `x` is one of `curves.AXES`; `smoothing` from 0 to less than 1; sizes in CSS pixels."""
+    """How lines are drawn. `x` is one of `curves.AXES`; sizes in CSS pixels.
+
+    `smoothing`: what a view of the series is to ask for (`curves.View`); a curve that has a smooth line shows it.
+    """
 
     x: str = "step"
     log_x: bool = False
@@ -138,7 +140,7 @@ class _Drawing:
     def whole(self) -> str:
         curve, look = self._line.curve, self._look
         stretches = list(self._stretches(curve.ys))
-        smooth = smoothed(curve.ys, self._style.smoothing) if self._style.smoothing else None
+        smooth = curve.smooth
         dash = svg.dash_class(self._line.color, self._line.dash)
         line = look.of("line", *([dash] if dash != "dash0" else []))
         raw = svg.path(self._path(stretches, curve.ys), line if smooth is None else look.of("raw"))
@@ -194,7 +196,7 @@ class _Drawing:
                 marks.append(_MARKS[kind](x, frame))
         return "".join(marks)
 
-    def _data(self, smooth: list[float] | None) -> str:
+    def _data(self, smooth: Sequence[float] | None) -> str:
         """What the crosshair shows: the first x, the distances to the next ones, the values in the axis's digits."""
         if self._look.standalone:
             return ""
@@ -202,6 +204,8 @@ class _Drawing:
         distances = (str(x - before) for before, x in zip(xs, xs[1:], strict=False))
         told = f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
         told += f' data-values="{self._told(self._line.curve.ys)}"'
+        if self._line.curve.is_thinned:
+            told += ' data-means=""'
         return told if smooth is None else f'{told} data-smooth="{self._told(smooth)}"'
 
     def _told(self, values: Sequence[float]) -> str:
@@ -246,13 +250,15 @@ def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
     curves = [line.curve for line in lines]
     shown, total = sum(len(curve.xs) for curve in curves), sum(curve.total for curve in curves)
     notes = []
+    is_thinned = any(curve.is_thinned for curve in curves)
     if shown < total:
-        why = ""
-        if any(curve.is_thinned for curve in curves):
-            why = ", min to max shaded"
-        elif style.start is None and style.stop is None:
-            why = ", the last at each step"
-        notes.append(f"{shown:,} of {total:,} points{why}")
+        if style.start is not None or style.stop is not None:
+            counted = f"{sum(curve.within for curve in curves):,} of {total:,} points in this range"
+        elif is_thinned:
+            counted = f"{total:,} points"
+        else:
+            counted = f"{shown:,} of {total:,} points, the last at each step"
+        notes.append(f"{counted}, drawn as {shown:,}: means, min to max shaded" if is_thinned else counted)
     odd = [(kind, x) for curve in curves for x, value in curve.odd for kind in [_SPELLED[str(value)]]]
     for kind in dict.fromkeys(kind for kind, _ in odd):
         places = [x for other, x in odd if other == kind]
@@ -281,16 +287,19 @@ def _summary(lines: Sequence[Line], style: Style) -> str:
     """What a reader who sees no picture needs most."""
     told = []
     for line in lines[:20]:
-        finite: list[tuple[Number, int]] = [
-            (y, x) for x, y in zip(line.curve.xs, line.curve.ys, strict=True) if math.isfinite(y)
-        ]
-        if not finite:
+        curve = line.curve
+        ends = [at for at, y in enumerate(curve.ys) if math.isfinite(y)]
+        if not ends:
             told.append(f"{line.label}: no finite value.")
             continue
-        last, least, greatest = (f"{shown_number(y)} at {x_in_words(x, style.x)}" for y, x in _telling(finite))
+        low, high = min(ends, key=curve.lows.__getitem__), max(ends, key=curve.highs.__getitem__)
+        last, least, greatest = (
+            f"{shown_number(value)} {preposition} {x_in_words(curve.xs[at], style.x)}"
+            for value, at, preposition in (
+                (curve.ys[ends[-1]], ends[-1], "at"),
+                (curve.lows[low], low, "at" if curve.lows[low] == curve.ys[low] else "near"),
+                (curve.highs[high], high, "at" if curve.highs[high] == curve.ys[high] else "near"),
+            )
+        )
         told.append(f"{line.label}: {last}, the last; least {least}, greatest {greatest}.")
     return " ".join([*told, *(f"{note}." for note in _notes(lines, style))])
-
-
-def _telling(finite: list[tuple[Number, int]]) -> tuple[tuple[Number, int], ...]:
-    return finite[-1], min(finite), max(finite)

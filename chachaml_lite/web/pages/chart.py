@@ -12,6 +12,7 @@ from flask import Blueprint, Response, render_template
 from ...errors import InvalidInput
 from ...tracking.compare import MAX_RUNS
 from ...tracking.index.run_parts import META
+from ...tracking.series.curves import View
 from ..charts import Line, Style
 from ..charts.lines import digits_of, x_in_words
 from ..context import tracker
@@ -25,8 +26,6 @@ charts = Blueprint("charts", __name__)
 _PAGE_SIZE, _FILE_SIZE = (960, 400), (720, 360)
 #: Rows of the table of values.
 _ROWS = 100
-
-Drawn = tuple[Figure, list[Line]]
 
 
 @charts.get("/runs/<run_id>/charts.svg")
@@ -51,10 +50,10 @@ def run_chart(run_id: str) -> Response:
     query = Query(chart_url.OF_ONE, repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
-    drawn = chart_figures.run_chart(tracker(), run_id, keys, style)
-    table = chart_figures.run_chart(tracker(), run_id, keys, _for_table(style, len(keys)))[1]
+    figure = chart_figures.run_chart(tracker(), run_id, keys, style)
+    table = chart_figures.run_lines(tracker(), run_id, keys, _view_of_table(style, len(keys)))
     up = [(f"/runs/{run_id}", run.meta.get("name") or run_id)]
-    return _page(drawn, table, style, keys, up)
+    return _page(figure, table, style, keys, up)
 
 
 @charts.get("/compare/charts")
@@ -63,10 +62,10 @@ def compare_chart() -> Response:
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = seen_runs(query)
-    drawn = chart_figures.compared_chart(tracker(), runs, keys, style)
-    table = chart_figures.compared_chart(tracker(), runs, keys, _for_table(style, len(runs) * len(keys)))[1]
+    figure = chart_figures.compared_chart(tracker(), runs, keys, style)
+    table = chart_figures.compared_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
-    return _page(drawn, table, style, keys, [(f"/compare?ids={ids}", "Compare")], ids)
+    return _page(figure, table, style, keys, [(f"/compare?ids={ids}", "Compare")], ids)
 
 
 def seen_runs(query: Query) -> list[Seen]:
@@ -80,19 +79,19 @@ def seen_runs(query: Query) -> list[Seen]:
     return chart_figures.seen([tracker().run(run_id, (META,)) for run_id in ids])
 
 
-def _svg(drawn: Drawn) -> Response:
-    return Response(str(drawn[0].chart.svg) + "\n", mimetype="image/svg+xml")
+def _svg(figure: Figure) -> Response:
+    return Response(str(figure.chart.svg) + "\n", mimetype="image/svg+xml")
 
 
-def _for_table(style: Style, lines: int) -> Style:
-    """As many points as a table has rows."""
-    return replace(style, width=max(10, _ROWS // max(1, lines)))
+def _view_of_table(style: Style, lines: int) -> View:
+    """As many points as a table has rows, with the values that were logged."""
+    buckets = max(10, _ROWS // max(1, lines))
+    return chart_figures.view_of(style, buckets)._replace(smoothing=0, is_sampled=True)
 
 
 def _page(
-    drawn: Drawn, table: Sequence[Line], style: Style, keys: list[str], up: list[tuple[str, str]], ids: str = ""
+    figure: Figure, table: Sequence[Line], style: Style, keys: list[str], up: list[tuple[str, str]], ids: str = ""
 ) -> Response:
-    figure = drawn[0]
     fields = [*([("ids", ids)] if ids else []), *(("key", key) for key in keys)]
     context: dict[str, Any] = {
         "figure": figure,

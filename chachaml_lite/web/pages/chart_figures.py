@@ -27,7 +27,7 @@ from .chart_url import url
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
 MAX_CHARTS = 60
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
-_PAGE_POINTS, _FEWEST_POINTS = 2400, 80
+_PAGE_POINTS, _FEWEST_POINTS = 3200, 80
 #: Lines of all charts of a comparison, about: each has its points. Further charts are named, but these there are.
 _MOST_PAGE_LINES, _FEWEST_CHARTS = 160, 6
 #: Lines of one chart, and points of all of them together, about.
@@ -81,9 +81,9 @@ def seen(runs: Sequence[Run]) -> list[Seen]:
     ]
 
 
-def view_of(style: Style, buckets: int) -> View:
+def view_of(style: Style, buckets: int, whole: int = 0) -> View:
     """What is to be asked of series for a style."""
-    return View(style.x, style.log_x, style.start, style.stop, buckets)
+    return View(style.x, style.log_x, style.start, style.stop, buckets, whole, style.smoothing)
 
 
 def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figures:
@@ -91,7 +91,7 @@ def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style
     groups = grouped(keys)
     shown = groups[:MAX_CHARTS]
     wanted = [key for group in shown for key in group.keys]
-    curves = metrics.get_curves(tracker, run_id, wanted, view_of(style, _buckets(len(wanted))))
+    curves = metrics.get_curves(tracker, run_id, wanted, _view_of_page(style, len(wanted)))
     figures = []
     for group in shown:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
@@ -107,7 +107,7 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
     """A chart a metric, a line a run, each run in the colour of its place. Raises NotFound."""
     most = max(_FEWEST_CHARTS, min(MAX_CHARTS, _MOST_PAGE_LINES // max(1, len(runs))))
     shown = keys[:most]
-    view = view_of(style, _buckets(len(shown) * len(runs)))
+    view = _view_of_page(style, len(shown) * len(runs))
     curves = [metrics.get_curves(tracker, run.id, shown, view) for run in runs]
     figures = []
     for key in shown:
@@ -117,23 +117,30 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
     return Figures(figures, more)
 
 
-def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> tuple[Figure, list[Line]]:
+def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figure:
     """One chart of some metrics of a run, at full detail. Raises NotFound for a metric that the run hasn't."""
-    curves = metrics.get_curves(tracker, run_id, keys, view_of(style, _full(style, len(keys))))
+    lines = run_lines(tracker, run_id, keys, view_of(style, _full(style, len(keys))))
+    return _figure(f"/runs/{run_id}", title_of(keys), lines, style, _of_run(run_id, keys))
+
+
+def run_lines(tracker: Tracker, run_id: str, keys: Sequence[str], view: View) -> list[Line]:
+    """Some metrics of a run as lines. Raises NotFound for a metric that the run hasn't."""
+    curves = metrics.get_curves(tracker, run_id, keys, view)
     _refuse_unknown(keys, curves, f"/api/runs/{run_id}")
-    lines = [Line(key, curves[key], place) for place, key in enumerate(keys)]
-    return _figure(f"/runs/{run_id}", title_of(keys), lines, style, _of_run(run_id, keys)), lines
+    return [Line(key, curves[key], place) for place, key in enumerate(keys)]
 
 
-def compared_chart(
-    tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style
-) -> tuple[Figure, list[Line]]:
+def compared_chart(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figure:
     """One chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
-    view = view_of(style, _full(style, len(keys) * len(runs)))
+    lines = compared_lines(tracker, runs, keys, view_of(style, _full(style, len(keys) * len(runs))))
+    return _figure("/compare", title_of(keys), lines, style, _of_runs(runs, keys))
+
+
+def compared_lines(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], view: View) -> list[Line]:
+    """Some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
     curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
     _refuse_unknown(keys, {key for each in curves for key in each}, "/api/compare")
-    lines = _lines_of_runs(runs, curves, keys)
-    return _figure("/compare", title_of(keys), lines, style, _of_runs(runs, keys)), lines
+    return _lines_of_runs(runs, curves, keys)
 
 
 def title_of(keys: Sequence[str]) -> str:
@@ -143,8 +150,10 @@ def title_of(keys: Sequence[str]) -> str:
     return cut(title, _LONGEST_TITLE)
 
 
-def _buckets(lines: int) -> int:
-    return max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
+def _view_of_page(style: Style, lines: int) -> View:
+    """A bucket a pixel, unless the lines are many; what is drawn without a band has room for twice the points."""
+    buckets = max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
+    return view_of(style, buckets, min(BUCKETS, 2 * buckets))
 
 
 def _full(style: Style, lines: int) -> int:

@@ -38,6 +38,7 @@ function line(element) {
     xs: at ? at.split(" ").map((distance) => (last += BigInt(distance))) : [],
     values: values ? values.split(" ").map(Number) : [],
     smooth: smooth?.split(" ").map(Number),
+    hasMeans: "means" in element.dataset, // but its first and last value, which are points
   };
 }
 

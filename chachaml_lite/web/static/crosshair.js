@@ -55,7 +55,9 @@ function row(chart, line, at, cross) {
   amount.textContent = shownValue(value, chart.digits);
   made.append(name, amount);
   const notes = [];
-  if (line.smooth) notes.push(`raw ${shownValue(line.values[place], chart.digits)}`);
+  const isMean = line.hasMeans && place > 0 && place < line.xs.length - 1;
+  if (line.smooth) notes.push(`${isMean ? "mean" : "raw"} ${shownValue(line.values[place], chart.digits)}`);
+  else if (isMean) notes.push("mean");
   if (line.xs[place] !== at) notes.push(`at ${shownX(chart.axis, line.xs[place])}`);
   if (notes.length) {
     const note = document.createElement("small");
