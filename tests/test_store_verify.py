@@ -30,6 +30,15 @@ def stored(client: FlaskClient, log_run: LogRun, data: Path, make_app: Callable[
     return data
 
 
+def test_summary_of_an_earlier_version_is_no_damage(stored: Path) -> None:
+    path = stored / "runs/ended/summary.json"
+    summary = json.loads(path.read_text())
+    for series in summary["metrics"].values():
+        del series["last_time"]
+    path.write_text(json.dumps(summary))
+    assert problems(stored) == []
+
+
 def damage(content: bytes) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         path.write_bytes(content)

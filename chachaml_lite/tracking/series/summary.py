@@ -105,6 +105,11 @@ class SeriesSummary:
         return {**self.public(), **steps, "last_time": self.last_time}
 
 
+def without_time(stored: dict[str, Any]) -> dict[str, Any]:
+    """What `stored` gives, as versions up to 0.1 wrote it, which didn't keep the time of the latest value."""
+    return {field: value for field, value in stored.items() if field != "last_time"}
+
+
 #: The series of a run by key, in the order of first appearance. Replaced or added to under the run's lock; a value is
 #: never changed in place once it is here, so that readers need no lock.
 Summary = dict[str, SeriesSummary]
