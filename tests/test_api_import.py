@@ -7,8 +7,10 @@ import json
 import os
 import stat
 import struct
+import threading
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from conftest import opened, run_logger
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun, register, upload
+from support.servers import PATIENCE_SECONDS
 from support.snapshots import files_of
 from support.zips import POINT, meta, packed, run_files, upload_line
 from werkzeug.test import TestResponse
 
 from chachaml_lite.store import zip_extract
+from chachaml_lite.store.run_files import RunFiles
 
 Packed = dict[str, bytes]
 
@@ -522,3 +526,30 @@ def test_zips_that_were_bent_at_any_byte_are_taken_or_refused(client: FlaskClien
             assert answer.get_json()["detail"].isprintable()
     assert os.listdir(data / "runs/.incoming") == []
     assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+def test_runs_are_created_while_files_are_added_to_one_that_is_here(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    assert taken(app.test_client(), packed(run_files())) == {"imported": ["r"]}
+    begun, may_go_on, take = threading.Event(), threading.Event(), RunFiles.take
+
+    def slow_take(files: RunFiles, run_id: str, name: str, path: str) -> None:
+        begun.set()
+        assert may_go_on.wait(PATIENCE_SECONDS)
+        take(files, run_id, name, path)
+
+    monkeypatch.setattr(RunFiles, "take", slow_take)
+    with ThreadPoolExecutor() as pool:
+        more = packed(run_files() | {"r/notes.txt": b"more"})
+        imports = [pool.submit(send, app.test_client(), more) for _ in range(2)]
+        try:
+            assert begun.wait(PATIENCE_SECONDS)
+            create = pool.submit(app.test_client().post, "/api/w/runs", json={"experiment": "e"})
+            assert create.result(PATIENCE_SECONDS).status_code == 200
+            assert not any(each.done() for each in imports)
+        finally:
+            may_go_on.set()
+        done = [each.result(PATIENCE_SECONDS).get_json() for each in imports]
+    assert sorted(len(each["updated"]) for each in done) == [0, 1]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chachaml_lite.store.disk_names import decode, fits, fold, is_device_name, spelling, spellings
+from chachaml_lite.store.disk_names import Spellings, decode, fits, fold, is_device_name, spelling, spellings
 
 TABLE = {
     "model.pkl": "model.pkl",
@@ -124,3 +124,13 @@ def test_a_segment_has_255_bytes_and_a_path_800(spelled: str, does_fit: bool) ->
 def test_a_folder_that_we_did_not_name_has_no_name() -> None:
     with pytest.raises(UnicodeDecodeError):
         decode("%FF")
+
+
+@given(st.lists(st.text("aA/bé", min_size=1, max_size=6).filter(lambda name: all(name.split("/"))), max_size=8))
+def test_names_that_overlap_are_found_as_by_comparing_all_of_them(names: list[str]) -> None:
+    *before, name = [*names, "a/b"]
+    others = {fold(other) for other in before} - {fold(name)}
+    overlapping = [one for one in others if one.startswith(f"{fold(name)}/") or fold(name).startswith(f"{one}/")]
+    overlap = Spellings(before).overlap(name)
+    assert (overlap is not None) == bool(overlapping)
+    assert overlap is None or fold(overlap) in overlapping

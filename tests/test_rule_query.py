@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from chachaml_lite.errors import InvalidInput
 from chachaml_lite.tracking.index.run_entry import Run
-from chachaml_lite.tracking.query.conditions import All, Comparison, Condition, Either, Not
+from chachaml_lite.tracking.query import conditions
+from chachaml_lite.tracking.query.conditions import All, Comparison, Condition, Either, Not, Texts
 from chachaml_lite.tracking.query.fields import Field, parse_field
 from chachaml_lite.tracking.query.grammar import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, BadQuery, parse_query
 from chachaml_lite.tracking.query.times import length_ms, time_ms
@@ -40,7 +41,7 @@ def run(**parts: Any) -> Run:
 
 
 def holds(query: str, **parts: Any) -> bool:
-    return parse_query(query, NOW).test()(run(**parts))
+    return parse_query(query, NOW).test(Texts())(run(**parts))
 
 
 def spelled(condition: Condition) -> Any:
@@ -379,7 +380,7 @@ def test_whatever_is_written_is_a_condition_or_a_bad_query_within_the_text(text:
         assert 0 <= error.start <= error.stop <= len(text) and error.reason
         assert "\n" not in error.detail
         return
-    assert condition.test()(run(metrics={"a": 1.0}, params={"b": "x"})) in (True, False)
+    assert condition.test(Texts())(run(metrics={"a": 1.0}, params={"b": "x"})) in (True, False)
 
 
 NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=12)
@@ -493,3 +494,16 @@ def test_a_time(text: str, expected: int | None) -> None:
 )
 def test_a_length_of_time(text: str, expected: float | None) -> None:
     assert length_ms(text) == expected
+
+
+@pytest.mark.parametrize("condition", ['note ~ "x"', 'params.p ~ "x"', 'params.p = "x"'])
+def test_text_of_a_field_is_made_once_for_a_run_however_many_conditions_look_into_it(
+    monkeypatch: pytest.MonkeyPatch, condition: str
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(conditions, "text_of", lambda value: made.append(value) or "a line")  # type: ignore[func-returns-value]
+    test = parse_query(" or ".join([condition] * 100), NOW).test(Texts())
+    notes = ["one", "two", "three"]
+    for note in notes:
+        assert test(run(note=note, params={"p": [note]})) is False
+    assert len(made) == len(notes)

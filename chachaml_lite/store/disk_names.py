@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from urllib.parse import unquote
 
 #: What ext4, APFS and NTFS have in common: the bytes that one segment may have.
@@ -93,12 +93,57 @@ def decode(spelled: str) -> str:
     return unquote(spelled, errors="strict")
 
 
+class Spellings:
+    """How names are spelled that are added in the order in which they were first stored.
+
+    What a name is held against is looked up, so that the cost of one more doesn't grow with how many there are.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._spelled: dict[str, str] = {}
+        self._taken: set[str] = set()
+        #: A name by its fold, and one below each folder by that folder's.
+        self._names: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Add a name; nothing, if it is there."""
+        if name in self._spelled:
+            return
+        spelled = self._spelled[name] = self.of(name)
+        self._taken.add(fold(spelled))
+        folded = fold(name)
+        self._names.setdefault(folded, name)
+        for folder in _folders(folded):
+            if folder in self._folders:
+                break
+            self._folders[folder] = name
+
+    def of(self, name: str) -> str:
+        """The spelling that a name has, or would get as the next one."""
+        return self._spelled.get(name) or spelling(name, self._taken)
+
+    def overlap(self, name: str) -> str | None:
+        """A name that can't be beside this one, because one of them would have to be a folder of the other."""
+        folded = fold(name)
+        if folded in self._folders:
+            return self._folders[folded]
+        return next((self._names[folder] for folder in _folders(folded) if folder in self._names), None)
+
+    def as_dict(self) -> dict[str, str]:
+        """The spelling of each name."""
+        return dict(self._spelled)
+
+
+def _folders(path: str) -> Iterator[str]:
+    """The folders above a path, the innermost first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def spellings(names: Iterable[str]) -> dict[str, str]:
     """The spelling of each name, for names in the order in which they were first stored."""
-    spelled: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        if name not in spelled:
-            spelled[name] = spelling(name, taken)
-            taken.add(fold(spelled[name]))
-    return spelled
+    return Spellings(names).as_dict()

@@ -57,7 +57,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
             return existing
         if existing.sha256 != upload.sha256:
             _refuse_replacing(tracker, run.id, existing, overwrite=overwrite)
-    spelled = disk_names.spellings([*artifacts, name])[name]
+    spelled = artifacts.spellings.of(name)
     if not disk_names.fits(spelled):
         raise InvalidInput(
             f"artifact name {shown(name)} differs from another one in nothing but case, "
@@ -72,7 +72,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
             f"{shown(str(fault))} in the run's folder is something that nobody uploaded, a file, link or folder put "
             "there by hand; remove it, use another name, or replace a file with &overwrite=true"
         ) from fault
-    tracker.catalog.put(run, ARTIFACTS, {**artifacts, name: artifact}, stamp)
+    tracker.catalog.put(run, ARTIFACTS, artifacts.including(artifact), stamp)
     return artifact
 
 
@@ -87,11 +87,9 @@ def _is_there(tracker: Tracker, run_id: str, artifact: Artifact) -> bool:
 
 def _refuse_overlap(artifacts: Artifacts, name: str) -> None:
     """Raise Conflict where `name` would need a folder that is another artifact's file, or the other way round."""
-    folded = disk_names.fold(name)
-    for other in artifacts:
-        one = disk_names.fold(other)
-        if one != folded and (one.startswith(f"{folded}/") or folded.startswith(f"{one}/")):
-            _refuse_beside(name, other)
+    other = artifacts.spellings.overlap(name)
+    if other is not None:
+        _refuse_beside(name, other)
 
 
 def refuse_overlaps(names: Iterable[str]) -> None:
@@ -136,7 +134,7 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
     """An artifact and its bytes, as they belong together, open to read. Raises NotFound."""
     with tracker.locked_run(run_id, ARTIFACTS) as run:
         artifact = get_artifact(tracker, run_id, name)
-        spelled = disk_names.spellings(run.artifacts)[name]
+        spelled = run.artifacts.spellings.of(name)
         try:
             return artifact, tracker.store.blobs.open(run_id, spelled, artifact.size)
         except (FileNotFoundError, Damaged) as fault:

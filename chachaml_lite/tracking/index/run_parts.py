@@ -10,7 +10,7 @@ import logging
 from typing import Any, NamedTuple
 
 from ...errors import InvalidInput
-from ...store import layout
+from ...store import disk_names, layout
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
 from ..names import check_artifact_name
@@ -35,8 +35,31 @@ class Artifact(NamedTuple):
     timestamp: int
 
 
-#: By name, in the order in which the names were first stored, which decides how they are spelled on disk.
-Artifacts = dict[str, Artifact]
+class Artifacts(dict[str, Artifact]):
+    """By name, in the order in which the names were first stored, which decides how they are spelled on disk."""
+
+    __slots__ = ("_spellings",)
+    _spellings: disk_names.Spellings | None
+
+    @property
+    def spellings(self) -> disk_names.Spellings:
+        """The spellings of these names, and maybe of some that were stored since."""
+        known: disk_names.Spellings | None = getattr(self, "_spellings", None)
+        if known is None:
+            known = self._spellings = disk_names.Spellings(self)
+        return known
+
+    def including(self, artifact: Artifact) -> Artifacts:
+        """These and one that was just stored; the caller holds the run.
+
+        The spellings are taken along, for no name's changes by what comes after it: to make them anew would cost an
+        upload beside 10,000 artifacts 80 ms.
+        """
+        after = Artifacts(self)
+        after[artifact.name] = artifact
+        after._spellings = self.spellings
+        after._spellings.add(artifact.name)
+        return after
 
 
 class Kept(NamedTuple):
@@ -51,7 +74,7 @@ class Kept(NamedTuple):
 
 def nothing(part: int) -> Any:
     """The value of a part whose file is missing or can't be believed."""
-    return None if part == META else {}
+    return None if part == META else Artifacts() if part == ARTIFACTS else {}
 
 
 def read_part(store: Store, run_id: str, part: int, stamp: Stamp) -> Kept:
@@ -115,7 +138,7 @@ def keep_summary(store: Store, run_id: str, kept: Kept) -> None:
 
 def _read_artifacts(store: Store, run_id: str, _: Stamp) -> Kept:
     records, damaged, stamp = store.runs.read_records(run_id, layout.ARTIFACTS)
-    artifacts: Artifacts = {}
+    artifacts = Artifacts()
     for record in records:
         artifact = artifact_from(record)
         if artifact is None:

@@ -32,11 +32,44 @@ CONTAINS = ("~", "!~")
 Test = Callable[[Run], bool]
 
 
+class Texts:
+    """The values of fields as text, as they are and in any case, for the conditions of one query.
+
+    Each is made once for a run, however many conditions look into it: 199 of them on one long note took seconds.
+    """
+
+    def __init__(self) -> None:
+        self._plain: dict[Field, Callable[[Any], str]] = {}
+        self._folded: dict[Field, Callable[[Any], str]] = {}
+
+    def plain(self, field: Field) -> Callable[[Any], str]:
+        """A function that gives a field's value as text."""
+        return self._plain.setdefault(field, _remembering_last(text_of))
+
+    def folded(self, field: Field) -> Callable[[Any], str]:
+        """The same without case."""
+        plain = self.plain(field)
+        return self._folded.setdefault(field, _remembering_last(lambda value: plain(value).casefold()))
+
+
+def _remembering_last(to_text: Callable[[Any], str]) -> Callable[[Any], str]:
+    last: Any = MISSING
+    text = ""
+
+    def remembering(value: Any) -> str:
+        nonlocal last, text
+        if value is not last:
+            last, text = value, to_text(value)
+        return text
+
+    return remembering
+
+
 class Condition(Protocol):
     """What a run satisfies or not."""
 
-    def test(self) -> Test:
-        """A function that says whether a run does; made once for many runs."""
+    def test(self, texts: Texts) -> Test:
+        """A function that says whether a run does; made once for many runs, of which one after the other is tested."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +88,19 @@ class Comparison:
     op: str
     values: tuple[Literal, ...]
 
-    def test(self) -> Test:
+    def test(self, texts: Texts) -> Test:
         """Whether a run's value compares so."""
         read = reader(self.field)
         if self.op in ("in", "not in"):
             wanted = self.op == "in"
-            alike = [_holds(self.field.holds, "=", value) for value in self.values]
+            alike = [_holds(self.field, "=", value, texts) for value in self.values]
 
             def among(run: Run) -> bool:
                 value = read(run)
                 return value is not MISSING and any(same(value) for same in alike) is wanted
 
             return among
-        holds = _holds(self.field.holds, self.op, self.values[0])
+        holds = _holds(self.field, self.op, self.values[0], texts)
 
         def compared(run: Run) -> bool:
             value = read(run)
@@ -82,9 +115,9 @@ class All:
 
     conditions: tuple[Condition, ...]
 
-    def test(self) -> Test:
+    def test(self, texts: Texts) -> Test:
         """Whether a run satisfies each; those that come first are asked first."""
-        tests = [condition.test() for condition in self.conditions]
+        tests = [condition.test(texts) for condition in self.conditions]
         return lambda run: all(test(run) for test in tests)
 
 
@@ -94,9 +127,9 @@ class Either:
 
     conditions: tuple[Condition, ...]
 
-    def test(self) -> Test:
+    def test(self, texts: Texts) -> Test:
         """Whether a run satisfies one."""
-        tests = [condition.test() for condition in self.conditions]
+        tests = [condition.test(texts) for condition in self.conditions]
         return lambda run: any(test(run) for test in tests)
 
 
@@ -106,21 +139,22 @@ class Not:
 
     condition: Condition
 
-    def test(self) -> Test:
+    def test(self, texts: Texts) -> Test:
         """Whether a run does not satisfy it."""
-        test = self.condition.test()
+        test = self.condition.test(texts)
         return lambda run: not test(run)
 
 
-def _holds(kind: Holds, op: str, wanted: Literal) -> Callable[[Any], bool]:
+def _holds(field: Field, op: str, wanted: Literal, texts: Texts) -> Callable[[Any], bool]:
     """Whether a value compares so; for a value that is there."""
+    kind = field.holds
     if op in CONTAINS:
-        text, contained = wanted.text.casefold(), op == "~"
-        return lambda value: (text in text_of(value).casefold()) is contained
+        text, contained, folded = wanted.text.casefold(), op == "~", texts.folded(field)
+        return lambda value: (text in folded(value)) is contained
     compare: Callable[[Any, Any], bool] = COMPARE[op]
     if kind is Holds.ANY:
         if op in ("=", "==", "!="):
-            same, equal = matcher(wanted.text), op != "!="
+            same, equal = matcher(wanted.text, texts.plain(field)), op != "!="
             return lambda value: same(value) is equal
         if wanted.number is not None:
             number = wanted.number
@@ -162,7 +196,7 @@ def number_of(text: str) -> Number | None:
     return None if math.isinf(number) else number
 
 
-def matcher(text: str) -> Callable[[Any], bool]:
+def matcher(text: str, to_text: Callable[[Any], str] = text_of) -> Callable[[Any], bool]:
     """Whether a logged value is what a query's text means: a string as it stands, a number by its value, else JSON."""
     number = number_of(text)
 
@@ -171,7 +205,7 @@ def matcher(text: str) -> Callable[[Any], bool]:
             return value == text
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return number is not None and number == value
-        return strict_json.dumps(value) == text
+        return to_text(value) == text
 
     return matches
 

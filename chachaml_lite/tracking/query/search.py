@@ -13,7 +13,7 @@ from ..index.run_entry import Run
 from ..index.run_parts import STATUSES
 from ..names import shown
 from ..tracker import Tracker
-from .conditions import Condition, Test, matcher
+from .conditions import Condition, Test, Texts, matcher
 from .fields import EXPECTED, MISSING, Field, parse_field, reader
 
 MAX_LIMIT = 1000
@@ -94,7 +94,8 @@ def _tests(query: RunQuery) -> list[Test]:
         tests.append(_all_match(lambda run: run.meta.get("tags", {}), query.tags))
     if query.params:
         tests.append(_all_match(lambda run: run.params, query.params))
-    return tests + [condition.test() for condition in query.where]
+    texts = Texts()
+    return tests + [condition.test(texts) for condition in query.where]
 
 
 def _meta_is(name: str, wanted: str) -> Test:

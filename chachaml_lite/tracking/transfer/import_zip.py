@@ -54,13 +54,19 @@ def import_runs(
 def _land(tracker: Tracker, sent: list[SentRun], *, overwrite: bool) -> dict[str, list[str]]:
     done: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
     acts: list[tuple[str, str, Callable[[], object]]] = []
-    with ExitStack() as held:
-        # As in `create_run`: whether an id is free is a question about all runs.
-        held.enter_context(tracker.store.locked_run("the ids"))
+    with ExitStack() as held, ExitStack() as ids_held:
+        # One after the other: who waits for a run that another import is adding to must not hold what comes next.
+        held.enter_context(tracker.store.locked_run("the imports"))
+        # As in `create_run`: whether an id is free is a question about all runs. Nobody can start one meanwhile, so
+        # this is given back before files are added to runs that are here: 20,000 of them take seconds.
+        ids_held.enter_context(tracker.store.locked_run("the ids"))
         for run in sent:
             held.enter_context(tracker.store.locked_run(run.id))
+        found = {run.id: tracker.catalog.spelled_alike(run.id) for run in sent}
+        if None not in found.values():
+            ids_held.close()
         for run in sent:
-            existing = tracker.catalog.spelled_alike(run.id)
+            existing = found[run.id]
             if existing is None:
                 _refuse_incomplete(run)
                 acts.append(("imported", run.id, lambda run=run: _adopt(tracker, run)))  # type: ignore[misc]
@@ -73,18 +79,25 @@ def _land(tracker: Tracker, sent: list[SentRun], *, overwrite: bool) -> dict[str
             merge = Merge(tracker, stored, run, overwrite=overwrite)
             acts.append(("updated" if merge.changes else "unchanged", run.id, merge.apply))
         acts.sort(key=lambda act: act[0])  # new ones first: they can be taken back
-        _act(tracker, acts)
+        _act(tracker, acts, ids_held.close)
         for kind, run_id, _ in acts:
             done[kind].append(run_id)
             tracker.catalog.run(run_id)  # it takes notice of what was renamed into place
     return done
 
 
-def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) -> None:
-    """Do it all; on a fault take back the runs that are new. What another one was given by then stays, and is true."""
+def _act(
+    tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]], release_ids: Callable[[], object]
+) -> None:
+    """Do it all; on a fault take back the runs that are new. What another one was given by then stays, and is true.
+
+    `release_ids` is called when no more new ones come.
+    """
     adopted = []
     try:
         for kind, run_id, act in acts:
+            if kind != "imported":
+                release_ids()
             act()
             if kind == "imported":
                 adopted.append(run_id)

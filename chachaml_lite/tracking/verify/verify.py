@@ -182,16 +182,17 @@ class Verification:
         yield from lines.problems(where, "upload", run_id)
         found = self._files.found(run_id)
         spelled = disk_names.spellings(artifacts)
+        expected = set(spelled.values())
         blobs = self._files.run_file(run_id, layout.BLOBS)
         for name, artifact in artifacts.items():
             counted.artifacts += 1
             counted.bytes += artifact.size
             yield from self._look_at_blob(run_id, name, artifact.sha256, artifact.size, f"{blobs}/{spelled[name]}")
         for path, stamp in found.blobs.items():
-            if path not in spelled.values():
+            if path not in expected:
                 yield Problem(f"{blobs}/{path}", "orphan", f"no line of {layout.ARTIFACTS} speaks of it", stamp)
         for path in found.odd:
-            if path not in spelled.values():
+            if path not in expected:
                 yield Problem(f"{blobs}/{path}".rstrip("/"), "orphan", "neither a file nor a folder")
         for name in found.temporaries:
             where = self._files.run_file(run_id, name)
@@ -227,7 +228,7 @@ class Verification:
         known = self._records.get(run_id)
         if known is not None and known[0] == stamp:
             return known[1:]
-        artifacts: Artifacts = {}
+        artifacts = Artifacts()
         lines = Lines()
         for line in self._files.lines(where, MAX_RECORDS_BYTES):
             if line.content is not None and not line.content.strip():
