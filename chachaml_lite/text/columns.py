@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import strict_json
 from ..tracking.index.run_parts import STATUSES
+from ..tracking.metrics import Selection
 from .format import shown_duration, shown_number, shown_size, shown_time
 from .table import WIDTH, Column, Table, as_text
 
@@ -151,20 +152,20 @@ def model_table(models: Sequence[Record]) -> Table:
     )
 
 
-def point_table(series: dict[str, Any]) -> Table:
-    """The points of a run, a row each, as metrics.jsonl has them."""
+def point_table(series: Mapping[str, Selection]) -> Table:
+    """The points of a run, a row each, as metrics.jsonl has them; its records are made one after the other."""
 
     def points() -> Iterator[Record]:
-        for key, found in series.items():
-            for point in found["points"]:
-                yield {"key": key, "value": point["value"], "step": point["step"], "timestamp": point["timestamp"]}
+        for key, selection in series.items():
+            for point in selection.points():
+                yield {"key": key, **point.public()}
 
     return Table(
         [
             Column("key", _field("key"), 0, "metric", most=40),
-            Column("step", _field("step"), 0, "step"),
-            Column("value", _field("value"), 0, "value", show=shown_number),
-            Column("timestamp", _field("timestamp"), 1, "logged (UTC)", show=shown_time),
+            Column("step", _field("step"), 0, "step", is_number=True),
+            Column("value", _field("value"), 0, "value", show=shown_number, is_number=True),
+            Column("timestamp", _field("timestamp"), 1, "logged (UTC)", show=shown_time, is_number=True),
         ],
         points(),
     )

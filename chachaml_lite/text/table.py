@@ -43,6 +43,8 @@ class Column:
     most: int | None = 24
     #: The heading is never cut either: it is an id.
     whole_heading: bool = False
+    #: Whether there are numbers alone: a table that is streamed has not seen them when it aligns the first.
+    is_number: bool = False
 
     def with_rank(self, rank: int | None) -> Column:
         """The same column, more or less useful."""
@@ -58,9 +60,15 @@ class Table:
     footer: Sequence[str] = ()
 
 
-def as_lines(table: Table) -> str:
+def stream_lines(table: Table) -> Iterator[str]:
     """NDJSON: a record a line, whole."""
-    return "".join(harmless_json(strict_json.dumps(record)) + "\n" for record in table.records)
+    for record in table.records:
+        yield harmless_json(strict_json.dumps(record)) + "\n"
+
+
+def as_lines(table: Table) -> str:
+    """NDJSON as one text."""
+    return "".join(stream_lines(table))
 
 
 # -- CSV
@@ -93,6 +101,15 @@ def _csv_text(text: str) -> str:
 
 
 # -- Markdown
+
+
+def stream_markdown(table: Table) -> Iterator[str]:
+    """The same for a table whose columns are all always there, row by row."""
+    columns = [column for column in table.columns if column.rank is not None]
+    yield row_of(column.heading for column in columns) + "\n"
+    yield row_of("---:" if column.is_number else "---" for column in columns) + "\n"
+    for record in table.records:
+        yield row_of(_markdown_cell(column, column.get(record)) for column in columns) + "\n"
 
 
 def as_markdown(table: Table) -> str:
@@ -146,6 +163,34 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     if notes:
         lines += ["", *(cut(note, width) for note in notes)]
     return "\n".join(lines) + "\n"
+
+
+def stream_text(make_table: Callable[[], Table]) -> Iterator[str]:
+    """A table that is aligned in a terminal, row by row, all columns of it; its records are made twice.
+
+    First each column's width is found, then the rows are made: in memory there is one.
+    """
+    table = make_table()
+    columns = [column for column in table.columns if column.rank is not None]
+    headings = [printable(column.heading) for column in columns]
+    widths = list(map(cells, headings))
+    for record in table.records:
+        widths = [max(width, cells(_text_cell(column, record))) for width, column in zip(widths, columns, strict=True)]
+    rights = [column.is_number for column in columns]
+
+    def line(texts: Iterable[str]) -> str:
+        laid = zip(texts, widths, rights, strict=True)
+        return _GAP.join(padded(text, width, right=right) for text, width, right in laid).rstrip() + "\n"
+
+    yield line(headings)
+    for record in make_table().records:
+        yield line(_text_cell(column, record) for column in columns)
+
+
+def _text_cell(column: Column, record: Any) -> str:
+    value = column.get(record)
+    text = "" if value is None else printable(column.show(value))
+    return text if column.most is None else cut(text, column.most)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
+from .. import strict_json
 from ..errors import InvalidInput, StorageBusy
 from ..store.reading import Damaged
 from .index.run_parts import META, SUMMARY
 from .names import check_name, shown
 from .series.curves import Curve, View
-from .series.points import StoredPoint, point_line
+from .series.points import Point, Series, StoredPoint, point_line
 from .series.summary import SPELLED, added_up
 from .tracker import Tracker
 
+#: Of a long answer, made at a time.
+_PIECE_POINTS = 5000
 _INT64 = range(-(2**63), 2**63)
 #: How often points are appended to a file that proves to have been changed meanwhile.
 _TRIES = 5
@@ -43,32 +47,78 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]])
     return len(points)
 
 
-def get_series(
+class Selection(NamedTuple):
+    """Some points of a series, by step and then arrival; `total` counts all of the series."""
+
+    series: Series
+    places: Sequence[int]
+    total: int
+
+    def points(self) -> Iterator[Point]:
+        """The points, made one after the other: a million of them at once would take 500 MB."""
+        for start in range(0, len(self.places), _PIECE_POINTS):
+            yield from self.series.points(self.places[start : start + _PIECE_POINTS])
+
+
+def select_series(
     tracker: Tracker,
     run_id: str,
     keys: Collection[str] | None = None,
     max_points: int | None = None,
     since_step: int | None = None,
     until_step: int | None = None,
-) -> dict[str, Any]:
-    """The series of a run by key, or those named, as {"total": N, "points": [...]}, by step and then arrival.
+) -> dict[str, Selection]:
+    """The series of a run by key, or those named; a key that the run hasn't is left out.
 
-    `since_step`: only greater steps; `until_step`: no greater ones. `max_points`: thinned, one point a step. `total`
-    counts all of the series, whatever is shown. A run without a key gives nothing for it. Raises NotFound.
+    `since_step`: only greater steps; `until_step`: no greater ones. `max_points`: thinned, one point a step.
+    Raises NotFound.
     """
     cache = tracker.series
     try:
         held = cache.of(tracker.run(run_id, (META,)))
     except (Damaged, FileNotFoundError):
         return {}  # the catalog has named the damage
-    shown_series = {}
+    selections = {}
     for name, series in held.series.by_key.items():
         if keys is None or name in keys:
             places = series.between(since_step, until_step)
-            shown = places if max_points is None else cache.thinned(held, name, series, places, max_points)
-            points = [point.public() for point in series.points(shown)]
-            shown_series[name] = {"total": len(series), "points": points}
-    return shown_series
+            selected = places if max_points is None else cache.thinned(held, name, series, places, max_points)
+            selections[name] = Selection(series, selected, len(series))
+    return selections
+
+
+def count_points(tracker: Tracker, run_id: str) -> int:
+    """The number of points of a run, without a look at them. Raises NotFound."""
+    return sum(series.count for series in tracker.run(run_id).summary.values())
+
+
+def get_series(
+    tracker: Tracker, run_id: str, keys: Collection[str] | None = None, max_points: int | None = None
+) -> dict[str, Any]:
+    """The series of a run as JSON: {key: {"total": N, "points": [...]}}; see `select_series`."""
+    return series_to_json(select_series(tracker, run_id, keys, max_points))
+
+
+def series_to_json(selections: Mapping[str, Selection]) -> dict[str, Any]:
+    """Series as the API shows them, whole in memory."""
+    return {
+        key: {"total": selection.total, "points": [point.public() for point in selection.points()]}
+        for key, selection in selections.items()
+    }
+
+
+def series_to_lines(selections: Mapping[str, Selection]) -> Iterator[str]:
+    """The same JSON in pieces of some thousand points: in memory there is one."""
+    for number, (key, selection) in enumerate(selections.items()):
+        yield f'{", " if number else "{"}{strict_json.dumps(key)}: {{"total": {selection.total}, "points": ['
+        points = selection.points()
+        first = True
+        while piece := list(islice(points, _PIECE_POINTS)):
+            text = strict_json.dumps([point.public() for point in piece])[1:-1]
+            yield text if first else f", {text}"
+            first = False
+        yield "]}"
+    yield "}\n" if selections else "{}\n"
 
 
 def get_curves(tracker: Tracker, run_id: str, keys: Collection[str] | None, view: View) -> dict[str, Curve]:

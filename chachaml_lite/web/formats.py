@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from flask import Response, request
 
 from ..errors import InvalidInput
-from ..text.table import Table, as_csv, as_lines, as_markdown
+from ..text.safe import harmless_json
+from ..text.table import Table, as_csv, as_lines, as_markdown, stream_lines, stream_markdown, stream_text
 from ..text.table import as_text as table_text
+from ..tracking.tracker import Tracker
+from ..tracking.transfer import archive
 from . import responses
 from .query_string import Query
 
@@ -63,6 +66,24 @@ def list_answer(
     else:
         answer = text_answer(form, as_markdown(table()))
     return answer
+
+
+def streamed_answer(
+    tracker: Tracker, form: Form, pieces: Callable[[], Iterator[str]], table: Callable[[], Table], name: str
+) -> Response:
+    """A list that is too long to be held: made piece by piece in a file, from which the server sends it.
+
+    `pieces`: the JSON; `table`: with records that are made one after the other. OSError.
+    """
+    streams: dict[Form, Callable[[], Iterator[str]]] = {
+        JSON: lambda: map(harmless_json, pieces()),
+        TEXT: lambda: stream_text(table),
+        CSV: lambda: as_csv(table()),
+        LINES: lambda: stream_lines(table()),
+        MARKDOWN: lambda: stream_markdown(table()),
+    }
+    file = archive.collected(tracker, streams[form]())
+    return responses.made_file_answer(file, name=name, content_type=form.media_type, is_inline=True)
 
 
 def text_answer(form: Form, content: str) -> Response:

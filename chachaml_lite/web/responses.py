@@ -82,11 +82,11 @@ def file_answer(
     return answer
 
 
-def made_file_answer(file: BinaryIO, *, name: str, content_type: str) -> Response:
+def made_file_answer(file: BinaryIO, *, name: str, content_type: str, is_inline: bool = False) -> Response:
     """A file that was made for this answer, from its start, likewise handed over."""
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
-    return _attachment(file, name, content_type, length)
+    return _attachment(file, name, content_type, length, is_inline=is_inline)
 
 
 def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is_inline: bool = False) -> Response:

@@ -226,7 +226,8 @@ class RunSeries:
 
 
 def _by_key(points: list[StoredPoint]) -> Iterator[tuple[str, tuple[list[Number], list[int], list[int]]]]:
-    keys = dict.fromkeys(point[0] for point in points)  # in the order of first appearance, which a set has not
-    for key in keys:
-        mine = points if len(keys) == 1 else [point for point in points if point[0] == key]
+    grouped: dict[str, list[StoredPoint]] = {}  # in the order of first appearance
+    for point in points:
+        grouped.setdefault(point[0], []).append(point)
+    for key, mine in grouped.items():
         yield key, ([point[1] for point in mine], [point[2] for point in mine], [point[3] for point in mine])

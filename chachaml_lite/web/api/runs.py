@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 
 from ...errors import InvalidInput
 from ...text import columns, report
+from ...text.table import Table
 from ...tracking import checks, datasets, metrics, params, runs, tags
 from ...tracking.query import search
 from ...tracking.transfer import archive
@@ -15,6 +16,9 @@ from .. import formats, metrics_fast_path, request_body, responses
 from ..context import tracker
 from ..query_string import Query
 from . import run_list
+
+#: Points of an answer that is made in memory; a longer one is made in a file.
+_MOST_HELD_POINTS = 20_000
 
 api = Blueprint("runs", __name__)
 
@@ -159,8 +163,17 @@ def get_metrics(run_id: str) -> Response:
     if max_points is not None and max_points < 1:
         raise InvalidInput("max_points must be 1 or more")
     steps = query.integer("since_step"), query.integer("until_step")
-    found = metrics.get_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
-    return formats.list_answer(form, found, lambda: columns.point_table(found))
+    if request.method == "HEAD" and metrics.count_points(tracker(), run_id) > _MOST_HELD_POINTS:
+        return Response(iter(()), mimetype=form.media_type)  # its length is not known before it is made
+    found = metrics.select_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
+
+    def table() -> Table:
+        return columns.point_table(found)
+
+    if sum(len(selection.places) for selection in found.values()) > _MOST_HELD_POINTS:
+        name = f"{run_id}.{form.name}"
+        return formats.streamed_answer(tracker(), form, lambda: metrics.series_to_lines(found), table, name)
+    return formats.list_answer(form, metrics.series_to_json(found), table)
 
 
 @api.get("/api/runs/<run_id>/check")

@@ -184,7 +184,7 @@ Fields = list[tuple[str, str]]
 
 def _of_run(run_id: str, keys: Sequence[str]) -> tuple[Fields, str]:
     fields = [("key", key) for key in keys]
-    return fields, f"/api/runs/{run_id}/metrics?{urlencode(fields)}"
+    return fields, f"/api/runs/{run_id}/metrics?{urlencode([*fields, ('max_points', str(_CHART_POINTS))])}"
 
 
 def _fields(runs: Sequence[Seen], keys: Sequence[str]) -> Fields:
