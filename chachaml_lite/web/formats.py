@@ -82,7 +82,7 @@ def streamed_answer(
         LINES: lambda: stream_lines(table()),
         MARKDOWN: lambda: stream_markdown(table()),
     }
-    file = archive.collected(tracker, streams[form]())
+    file = archive.collected(tracker, streams[form])
     return responses.made_file_answer(file, name=name, content_type=form.media_type, is_inline=True)
 
 
