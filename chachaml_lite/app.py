@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
@@ -26,6 +27,8 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     named = {auth.host_name(host) or host.lower() for host in config.allowed_hosts}
+    if config.public_url is not None:
+        named.add(auth.host_name(urlsplit(config.public_url).netloc))
     bound = {config.host.strip("[]").lower()} - {"0.0.0.0", "::"}
     context.provide(
         app,
@@ -34,6 +37,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
             version=__version__,
             allowed_hosts=LOOPBACK_HOSTS | bound | named,
             token=config.token,
+            public_url=config.public_url,
             read_only=config.read_only,
             max_json_bytes=config.max_json_bytes,
             max_upload_bytes=config.max_upload_bytes,

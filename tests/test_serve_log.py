@@ -58,7 +58,7 @@ def test_an_answer_outlives_a_log_that_nobody_takes(
 def test_every_answer_bears_the_protecting_headers_once(make_app: Callable[..., Flask], path: str) -> None:
     headers = make_app().test_client().get(path).headers
     assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
-    assert headers.getlist("Referrer-Policy") == ["no-referrer"]
+    assert headers.getlist("Referrer-Policy") == ["same-origin"]
     assert len(headers.getlist("Content-Security-Policy")) == 1
 
 

@@ -118,6 +118,14 @@ SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
             and status_for(server, "three.example") == 403
         ),
     ),
+    "public_url": (
+        "https://tracker.example.org/",
+        lambda server: (
+            status_for(server, "tracker.example.org") == 200
+            and "HOST=https://tracker.example.org\n" in requests.get(server.url).text
+            and f" on {server.url}, for others https://tracker.example.org, data in " in server.log
+        ),
+    ),
     "fsync": ("no", lambda server: requests.get(f"{server.url}/api/health").ok),
     "max_upload": ("3", lambda server: upload_status(server, b"123") == 200 and upload_status(server, b"1234") == 413),
     "max_json": ("99", lambda server: create_status(server, 50) == 200 and create_status(server, 99) == 413),
@@ -173,8 +181,38 @@ def test_the_other_options_are_environment_variables_too(serve: Serve, tmp_path:
         assert thread_count(server) == thread_count(serve("--threads", "1")) + 8
     finally:
         assert server.stop() == 0
-    tested = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token"}
+    tested = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token", "token_file"}
     assert tested == {option.name for option in serve_command.params}
+
+
+def test_token_is_read_from_a_file_so_that_no_list_of_processes_has_it(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("geheim\n")
+    right, wrong = {"Authorization": "Bearer geheim"}, {"Authorization": "Bearer other"}
+    started: list[tuple[list[str], dict[str, str]]] = [
+        (["--token-file", str(file)], {}),
+        ([], {"CHACHAML_TOKEN_FILE": str(file)}),
+        (["--token-file", str(file)], {"CHACHAML_TOKEN": "other"}),  # which is there for curl
+    ]
+    for options, variables in started:
+        server = serve(*options, **variables)
+        assert requests.get(f"{server.url}/api/runs", headers=right).status_code == 200
+        assert requests.get(f"{server.url}/api/runs", headers=wrong).status_code == 401
+        assert "geheim" not in Path(f"/proc/{server.process.pid}/cmdline").read_text()
+        assert "warning" not in server.log
+        server.stop()
+
+
+def test_warning_says_who_can_read_a_token_that_is_an_option(serve: Serve, tmp_path: Path) -> None:
+    for options, variables, is_warned in (
+        (["--token", "secret"], {}, True),
+        (["--token", "secret"], {"CHACHAML_TOKEN_FILE": "/dev/null"}, True),
+        ([], {"CHACHAML_TOKEN": "secret"}, False),
+    ):
+        server = serve(*options, **variables)
+        assert requests.get(f"{server.url}/api/runs").status_code == 401
+        assert ("list of processes; use --token-file" in server.log) == is_warned
+        server.stop()
 
 
 @pytest.mark.parametrize(
@@ -186,6 +224,16 @@ def test_the_other_options_are_environment_variables_too(serve: Serve, tmp_path:
         (["--threads", "0"], "--threads"),
         (["--max-upload", "-1"], "--max-upload"),
         (["--token", " "], "token is empty"),
+        (["--token-file", "/dev/null"], "token is empty"),
+        (["--token-file", "/no/such/file"], "--token-file"),
+        (["--token-file", "/dev/null", "--token", "x"], "say one of them"),
+        (["--public-url", "tracker.example.org"], "must be a URL"),
+        (["--public-url", "ftp://tracker.example.org"], "must be a URL"),
+        (["--public-url", "https://"], "must be a URL"),
+        (["--public-url", "https://me@tracker.example.org"], "must be a URL"),
+        (["--public-url", "https://tracker.example.org:http"], "--public-url"),
+        (["--public-url", "https://tracker.example.org/?a=b"], "must be a URL"),
+        (["--public-url", "https://tracker.example.org/tracker"], "can't have a path"),
         (["--host", "0.0.0.0"], "--token"),
         (["--host", "::"], "CHACHAML_TOKEN"),
         (["--host", "192.0.2.1"], "--no-token"),
@@ -262,7 +310,8 @@ def test_a_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Pat
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "256.0.0.1", "a..b", "192.0.2.1", "\u00e4" * 70])
 def test_a_host_that_isn_t_this_machine_s_is_one_line(data: Path, host: str) -> None:
-    assert refused(command("--host", host, "--token", "t", "--port", "0", "--data", str(data)), "--host")
+    started = command("--host", host, "--port", "0", "--data", str(data), CHACHAML_TOKEN="t")
+    assert refused(started, "--host")
 
 
 def test_a_ready_file_that_can_t_be_written_is_one_line(data: Path, tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.servers import Running
+
+from chachaml_lite.web.auth import cookie_for, cookie_name
 
 TOKEN = "s3cret and long"
 MakeApp = Callable[..., Flask]
@@ -120,6 +123,7 @@ WRITE = ("/api/w/runs", {"experiment": "iris"})
         {"Sec-Fetch-Site": "none"},
         {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8080"},
         {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://tracker.example.org"},  # behind a proxy that names us so
     ],
 )
 def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
@@ -141,7 +145,6 @@ def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, h
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:8080"},
-        {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
         {"Sec-Fetch-Site": "none", "Origin": "null"},
     ],
@@ -161,12 +164,46 @@ def test_deleting_and_logging_in_are_writes_too(make_app: MakeApp) -> None:
     assert client.post("/logout", headers=origin).status_code == 403
 
 
-def test_a_form_is_sent_as_browsers_send_it_from_a_page_without_referrer(make_app: MakeApp) -> None:
-    """Chromium, Firefox and Safari say `Origin: null` then, also to the page's own site: no other way to log in."""
-    client = make_app(token=TOKEN).test_client()
-    assert client.get("/login").headers["Referrer-Policy"] == "no-referrer"
-    sent = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
-    assert client.post("/login", data={"token": TOKEN}, headers=sent).status_code == 303
+def test_login_form_is_taken_over_http_on_a_lan_where_browsers_send_no_sec_fetch_site(make_app: MakeApp) -> None:
+    client = make_app(token=TOKEN, allowed_hosts=("tracker.test",)).test_client()
+    lan = {"Host": "tracker.test:8080"}
+    # By this policy the Origin of our own forms is ours; by no-referrer it would be `null`, as another site's may be.
+    assert client.get("/login", headers=lan).headers["Referrer-Policy"] == "same-origin"
+    for origin, status in (("http://tracker.test:8080", 303), ("null", 403), ("http://evil.test:8080", 403)):
+        for path in ("/login", "/logout"):
+            answer = client.post(path, data={"token": TOKEN}, headers={**lan, "Origin": origin})
+            assert answer.status_code == status, (origin, path)
+
+
+def test_write_through_a_proxy_is_taken_by_its_public_url(make_app: MakeApp) -> None:
+    client = make_app(public_url="https://tracker.example.org:8443").test_client()
+    for host in ("tracker.example.org:8443", "tracker.example.org", "localhost:8080"):  # as proxies keep or change it
+        for origin, status in (
+            ("https://tracker.example.org:8443", 200),
+            ("https://other.example.org:8443", 403),
+            ("null", 403),
+        ):
+            answer = client.post(WRITE[0], json=WRITE[1], headers={"Host": host, "Origin": origin})
+            assert answer.status_code == status, (host, origin)
+
+
+@pytest.mark.parametrize(
+    ("host", "parts"),
+    [
+        ("runs.lab.example:8080", ["'runs.lab.example:8080'", "--allowed-host runs.lab.example ", "--public-url"]),
+        ("", ["no Host header", "--allowed-host NAME"]),
+        ("evil@x\x1b[31m", ["--allowed-host NAME"]),
+        ("größe.example".encode().decode("latin-1"), ["--allowed-host NAME"]),
+        ("x" * 5000, ["--allowed-host xxx"]),
+    ],
+)
+def test_403_for_an_unknown_host_names_it_and_the_option_that_allows_it(
+    client: FlaskClient, host: str, parts: list[str]
+) -> None:
+    answer = client.get("/api/runs", headers={"Host": host})
+    assert answer.status_code == 403
+    detail = answer.get_json()["detail"]
+    assert all(part in detail for part in parts) and detail.isascii() and detail.isprintable() and len(detail) < 1000
 
 
 def test_reading_from_another_sites_page_is_answered_but_gives_it_no_right_to_see(client: FlaskClient) -> None:
@@ -288,13 +325,60 @@ def test_without_a_token_there_is_nothing_to_log_in_to(make_app: MakeApp) -> Non
 def test_a_cookie_of_another_token_is_refused(make_app: MakeApp) -> None:
     client = make_app(token="the old one").test_client()
     assert client.post("/login", data={"token": "the old one"}).status_code == 303
-    cookie = client.get_cookie("chachaml_token")
+    cookie = client.get_cookie(cookie_name("the old one"))
     assert cookie is not None
     client = make_app(token=TOKEN).test_client()
-    client.set_cookie("chachaml_token", cookie.value)
-    assert client.get("/api/runs").status_code == 401
-    client.set_cookie("chachaml_token", TOKEN)
-    assert client.get("/api/runs").status_code == 401
+    for name in (cookie_name("the old one"), cookie_name(TOKEN)):
+        for value in (cookie.value, TOKEN, cookie_name(TOKEN)):
+            client.set_cookie(name, value)
+            assert client.get("/api/runs").status_code == 401
+
+
+def test_two_servers_of_one_host_do_not_log_each_other_out(make_app: MakeApp) -> None:
+    cookies: dict[str, str] = {}
+    for token in ("one", "other"):
+        client = make_app(token=token).test_client()
+        for name, value in cookies.items():
+            client.set_cookie(name, value)
+        client.post("/login", data={"token": token})
+        cookies |= {cookie.key: cookie.value for cookie in [client.get_cookie(cookie_name(token))] if cookie}
+    assert len(cookies) == 2
+    for token in ("one", "other"):  # a browser sends both to both: it keeps them by host, not by port
+        client = make_app(token=token).test_client()
+        for name, value in cookies.items():
+            client.set_cookie(name, value)
+        assert client.get("/api/runs").status_code == 200
+        out = client.post("/logout")
+        assert [line.partition("=")[0] for line in out.headers.getlist("Set-Cookie")] == [cookie_name(token)]
+        assert token not in cookie_name(token)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "is_secure"),
+    [("https://tracker.example.org", True), ("http://tracker.example.org", False), (None, False)],
+)
+def test_cookie_is_secure_where_the_public_url_is_https(
+    make_app: MakeApp, public_url: str | None, is_secure: bool
+) -> None:
+    client = make_app(token=TOKEN, public_url=public_url).test_client()
+    for path in ("/login", "/logout"):
+        cookie = client.post(path, data={"token": TOKEN}).headers["Set-Cookie"]
+        assert ("; Secure" in cookie) == is_secure
+        client = client.application.test_client()
+        client.set_cookie(cookie_name(TOKEN), cookie_for(TOKEN))
+
+
+def test_commands_and_reports_have_the_public_url(make_app: MakeApp) -> None:
+    client = make_app(public_url="https://tracker.example.org").test_client()
+    run_id = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
+    ours = "https://tracker.example.org"
+    assert f"\nHOST={ours}\n" in client.get("/").text
+    assert f'RUN="{ours}/api/w/runs/{run_id}"' in unescape(client.get(f"/runs/{run_id}").text)
+    assert f"{ours}/runs/{run_id}" in client.get(f"/api/runs/{run_id}?format=txt").text
+    assert f"curl {ours} tells" in client.get("/api/runs?experiment=none&format=txt").text
+    assert ours in client.get("/docs").text
+    for page in ("/", f"/runs/{run_id}", "/docs", "/search", "/api/runs?format=txt"):
+        assert "http://localhost" not in client.get(page).text, page
 
 
 @pytest.mark.parametrize(
@@ -341,7 +425,7 @@ def test_every_answer_bears_the_headers_that_protect_a_browser(client: FlaskClie
     for host in ("localhost", "evil.example"):
         headers = client.get(path, headers={"Host": host}).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from .. import __version__
 from ..config import FSYNC_MODES, LOOPBACK_HOSTS, Config
@@ -27,9 +30,19 @@ Examples:
 @option(
     "--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store; made if missing."
 )
-@option("--token", help="Demand this token on every request: Authorization: Bearer TOKEN.")
+@option(
+    "--token",
+    help="Demand this token on every request: Authorization: Bearer TOKEN. Other users of the machine see it in the "
+    "list of processes.",
+)
+@option("--token-file", type=click.File(), metavar="FILE", help="Read the token from this file; - is standard input.")
 @option("--no-token", is_flag=True, help="Allow a --host that others can reach without a token. They can then write.")
 @option("--allowed-host", multiple=True, help="Name or address that this server is also reached by; may be repeated.")
+@option(
+    "--public-url",
+    metavar="URL",
+    help="Where people reach the server when a proxy stands before it, as in https://tracker.example.org.",
+)
 @option(
     "--fsync",
     default=Config.fsync,
@@ -61,8 +74,10 @@ def serve(
     port: int,
     data: Path,
     token: str | None,
+    token_file: TextIO | None,
     no_token: bool,
     allowed_host: tuple[str, ...],
+    public_url: str | None,
     fsync: str,
     read_only: bool,
     max_upload: int | None,
@@ -79,12 +94,13 @@ def serve(
     from ..server import CannotServe, Server  # which takes Flask and waitress: the other commands start without
 
     host = host.strip("[]")
-    if token is not None and not token.strip():
-        raise click.UsageError("the token is empty; leave --token out to have none")
+    token = _token(token, token_file)
+    if public_url is not None:
+        public_url = _origin(public_url)
     if host not in LOOPBACK_HOSTS and token is None:
         if not no_token:
             raise click.UsageError(
-                f"--host {host} lets other machines in. Set --token (or CHACHAML_TOKEN), "
+                f"--host {host} lets other machines in. Set --token-file (or CHACHAML_TOKEN), "
                 "or say --no-token to let anybody write"
             )
         click.echo(f"warning: anybody who reaches {host} can read and write this store (--no-token)", err=True)
@@ -97,8 +113,9 @@ def serve(
         data=data,
         host=host,
         port=port,
-        token=token.strip() if token else None,
+        token=token,
         allowed_hosts=allowed_host,
+        public_url=public_url,
         fsync=fsync,
         read_only=read_only,
         max_upload_bytes=max_upload,
@@ -114,8 +131,58 @@ def serve(
     except StoreUnusable as fault:
         fail(fault.detail)
     runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
-    line = f"chachaml-lite {__version__} on {server.url}, data in {data} ({runs})"
+    reached = server.url if public_url is None else f"{server.url}, for others {public_url}"
+    line = f"chachaml-lite {__version__} on {reached}, data in {data} ({runs})"
     try:
         server.run(ready_file, announce=lambda: click.echo(line))  # which flushes
     except CannotServe as fault:
         fail(str(fault))
+
+
+def _token(token: str | None, file: TextIO | None) -> str | None:
+    """The token of the server, without the space around it; None for none. Raises click.UsageError.
+
+    What is typed as an option beats a variable: CHACHAML_TOKEN may be there for curl.
+    """
+    typed = {
+        name
+        for name in ("token", "token_file")
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if file is not None and token is not None and typed != {"token"}:
+        if typed != {"token_file"}:
+            raise click.UsageError("the token stands in --token and in --token-file; say one of them")
+        token = None
+    if token is None and file is not None:
+        try:
+            token = file.read()
+        except (OSError, UnicodeDecodeError) as fault:
+            raise click.UsageError(f"can't read the token in {file.name}: {fault}") from fault
+        if not token.strip():
+            raise click.UsageError(f"the token is empty: there is none in {file.name}")
+    if token is not None and not token.strip():
+        raise click.UsageError("the token is empty; leave --token out to have none")
+    if "token" in typed:
+        click.echo(
+            "warning: every user of this machine can read --token in the list of processes; "
+            "use --token-file FILE, or the variable CHACHAML_TOKEN",
+            err=True,
+        )
+    return None if token is None else token.strip()
+
+
+def _origin(url: str) -> str:
+    """The origin that a --public-url is, as browsers write it. Raises click.UsageError."""
+    try:
+        split = urlsplit(url.strip())
+        host, port = split.hostname or "", split.port
+    except ValueError as fault:
+        raise click.UsageError(f"--public-url {url}: {fault}") from fault
+    if split.scheme not in ("http", "https") or not host or "@" in split.netloc or split.query or split.fragment:
+        raise click.UsageError(f"--public-url must be a URL as in https://tracker.example.org, and it is {url!r}")
+    if split.path not in ("", "/"):
+        raise click.UsageError(
+            f"--public-url can't have a path, as {split.path!r}: give the server a host name or a port of its own"
+        )
+    name = f"[{host}]" if ":" in host else host
+    return f"{split.scheme}://{name}" + ("" if port in (None, {"http": 80, "https": 443}[split.scheme]) else f":{port}")

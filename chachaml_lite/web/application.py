@@ -19,7 +19,8 @@ from . import auth, metrics_fast_path
 from .context import services_of
 from .responses import PAGE_POLICY
 
-_PROTECTION = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+# The origin of forms is withheld by a stricter policy also where they go to us: browsers then say `Origin: null`.
+_PROTECTION = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin")]
 #: Where the request's environment holds the ETag of its answer, as `etags` made it.
 ETAG = "chachaml_lite.etag"
 _POLICY = "Content-Security-Policy"

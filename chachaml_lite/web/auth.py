@@ -2,7 +2,9 @@
 
 - The Host must be one of ours, by exact match: a page of another site that made its name point here (DNS rebinding)
   has its own name in it.
-- A write that a browser sends for another site's page is refused, by Sec-Fetch-Site and by Origin.
+- A write that a browser sends for another site's page is refused. Its own word for where a request comes from,
+  Sec-Fetch-Site, is believed, whatever a proxy has made of the Host; without it (over http on a LAN, or an old browser)
+  Origin has to be the host that was called, or the public URL's.
 - A server that was started to read only takes no writes.
 - Where a token is configured, every route but those in `OPEN` needs it, as `Authorization: Bearer` or in the cookie
   that /login gives for it.
@@ -25,10 +27,11 @@ from .context import Services, services
 
 #: Endpoints that need no token: a probe may ask whether the server is up, and who has the token must be able to say so.
 OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
-COOKIE = "chachaml_token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What is posted, and stores nothing.
 _NO_WRITES = frozenset({"/login", "/logout"})
+#: Of a host that is told back to who sent it.
+_LONGEST_HOST = 260
 # NAME:PORT or [IPv6]:PORT and nothing else: a parser of URLs finds "localhost" in evil@localhost and localhost/evil.
 _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]{0,5})?\Z")
 
@@ -52,12 +55,9 @@ def check(environ: dict[str, Any], given: Services, *, is_open: bool = False) ->
     """Raise Forbidden or Unauthorized unless a request may pass; `is_open`: without the token, too."""
     host = environ.get("HTTP_HOST", "")
     if host_name(host) not in given.allowed_hosts:
-        raise Forbidden(
-            "the Host header names a host that this server does not answer for; start it with --allowed-host NAME "
-            "for each name that it is reached by"
-        )
+        raise Forbidden(_unknown_host(host))
     if environ["REQUEST_METHOD"] not in _SAFE:
-        _refuse_other_sites(environ, host)
+        _refuse_other_sites(environ, host, given.public_url)
     if given.token is not None and not is_open and not _bears(environ, given.token):
         raise Unauthorized("this server needs its token; send the header Authorization: Bearer TOKEN")
     if given.read_only and environ["REQUEST_METHOD"] not in _SAFE and environ["PATH_INFO"] not in _NO_WRITES:
@@ -73,16 +73,26 @@ def host_name(host: str) -> str:
     return (match["address"] or match["name"] or "") if match else ""
 
 
-def _refuse_other_sites(environ: dict[str, Any], host: str) -> None:
+def _unknown_host(host: str) -> str:
+    said = f"the Host header says {ascii(host[:_LONGEST_HOST])}" if host else "the request has no Host header"
+    name = host_name(host)[:_LONGEST_HOST]
+    option = f"--allowed-host {name}" if name.isascii() and name.isprintable() and name else "--allowed-host NAME"
+    return (
+        f"{said}, and this server doesn't answer to that name; if it is one of its own, start it with {option} "
+        "(CHACHAML_ALLOWED_HOST), or behind a proxy with --public-url (CHACHAML_PUBLIC_URL)"
+    )
+
+
+def _refuse_other_sites(environ: dict[str, Any], host: str, public_url: str | None) -> None:
     site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site == "same-origin":
+        return  # no script can set or change it, and who has rebound a name to us has failed at the Host
     if site in ("cross-site", "same-site"):
         raise Forbidden(
             "a page of another site sent this write; writes are taken from this server's own pages and from programs"
         )
     origin = environ.get("HTTP_ORIGIN")
-    if origin == "null" and site == "same-origin":
-        return  # what a form of our own page sends: its policy of no referrer keeps the origin back as well
-    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower(), public_url):
         raise Forbidden(
             "the Origin header names another site; writes are taken from this server's own pages and from programs"
         )
@@ -95,7 +105,7 @@ def _bears(environ: dict[str, Any], token: str) -> bool:
         sent = sent.strip()
         if same(sent, token) or same(sent.encode("latin-1", "replace").decode("utf-8", "replace"), token):
             return True
-    cookie = parse_cookie(environ).get(COOKIE)
+    cookie = parse_cookie(environ).get(cookie_name(token))
     return cookie is not None and same(cookie, cookie_for(token))
 
 
@@ -107,3 +117,11 @@ def same(sent: str, expected: str) -> bool:
 def cookie_for(token: str) -> str:
     """What a browser keeps after logging in: it proves the token, and can't be turned back into it."""
     return hmac.new(token.encode(), b"chachaml-lite browser session", hashlib.sha256).hexdigest()
+
+
+def cookie_name(token: str) -> str:
+    """The name that a browser keeps it under, another one for each token.
+
+    Cookies are kept by host, whatever the port: under one name, two servers of one host would log each other out.
+    """
+    return f"chachaml_{hmac.new(token.encode(), b'chachaml-lite cookie name', hashlib.sha256).hexdigest()[:16]}"

@@ -20,6 +20,8 @@ class Services:
     version: str
     allowed_hosts: frozenset[str]
     token: str | None
+    #: The origin that browsers reach the server by, "https://tracker.example.org"; None: the one that was just called.
+    public_url: str | None
     read_only: bool
     max_json_bytes: int
     max_upload_bytes: int | None
@@ -45,7 +47,12 @@ def tracker() -> Tracker:
     return services().tracker
 
 
+def base_url() -> str:
+    """The URL that the server is reached by from outside, without a slash at the end."""
+    return services().public_url or request.host_url.rstrip("/")
+
+
 def for_commands() -> dict[str, str]:
-    """What templates with commands for a shell need: `host` as it was just called, and `auth`, curl's for the token."""
+    """What templates with commands for a shell need: `host` to call, and `auth`, curl's for the token."""
     auth = "" if services().token is None else ' -H "Authorization: Bearer $CHACHAML_TOKEN"'
-    return {"host": request.host_url.rstrip("/"), "auth": auth}
+    return {"host": base_url(), "auth": auth}

@@ -31,6 +31,8 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Names that are not loopback to a browser, as on a LAN, and are this machine all the same.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 #: For an answer that a loaded machine of two cores takes its time for; a wait ends on an event, this ends a hang.
 PATIENCE_MS = 30_000

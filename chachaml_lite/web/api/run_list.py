@@ -13,7 +13,7 @@ from ...tracking.query import search
 from ...tracking.query.conditions import Condition
 from ...tracking.query.grammar import parse_query
 from .. import formats
-from ..context import tracker
+from ..context import base_url, tracker
 from ..query_string import Query
 
 #: What every list of runs takes besides its own conditions.
@@ -56,8 +56,7 @@ def run_list(query: Query, asked: search.RunQuery) -> Response:
 def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
     """What is said below the runs to people."""
     if not count:
-        host = request.host_url.rstrip("/")
-        return [f"no runs here; curl {host} tells how to log one" if not total else f"no runs here, of {total}"]
+        return [f"no runs here; curl {base_url()} tells how to log one" if not total else f"no runs here, of {total}"]
     counted = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
     return [f"{counted}; the next are at offset={following}" if more else counted]
 

@@ -13,7 +13,7 @@ from ...tracking import checks, datasets, metrics, params, runs, tags
 from ...tracking.query import search
 from ...tracking.transfer import archive
 from .. import formats, metrics_fast_path, request_body, responses
-from ..context import tracker
+from ..context import base_url, tracker
 from ..query_string import Query
 from . import run_list
 
@@ -148,7 +148,7 @@ def get_run(run_id: str) -> Response:
         run,
         charts=metrics.get_series(tracker(), run_id, max_points=report.CHART_POINTS),
         sparks=metrics.get_series(tracker(), run_id, max_points=report.SPARK_POINTS),
-        url=f"{request.host_url}runs/{run_id}",
+        url=f"{base_url()}/runs/{run_id}",
     )
     text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)
     return formats.text_answer(form, text)

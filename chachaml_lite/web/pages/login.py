@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
 from ...errors import TooLarge, Unauthorized
-from ..auth import COOKIE, cookie_for, same
+from ..auth import cookie_for, cookie_name, same
 from ..context import services
 
 login = Blueprint("login", __name__)
@@ -45,15 +46,22 @@ def log_in() -> Response:
         return Response(render_template("login.html", next=wanted, wrong=True), 401, mimetype="text/html")
     answer = Response(status=303, headers={"Location": wanted})
     if token is not None:
-        answer.set_cookie(COOKIE, cookie_for(token), max_age=_STAY, httponly=True, samesite="Strict")
+        answer.set_cookie(cookie_name(token), cookie_for(token), max_age=_STAY, **_cookie_settings())
     return answer
 
 
 @login.post("/logout")
 def log_out() -> Response:
     """Forget the token in this browser."""
-    if services().token is None:
+    token = services().token
+    if token is None:
         raise Unauthorized("this server has no token; there is nothing to log out from")
     answer = Response(status=303, headers={"Location": "/login"})
-    answer.delete_cookie(COOKIE, httponly=True, samesite="Strict")
+    answer.delete_cookie(cookie_name(token), **_cookie_settings())
     return answer
+
+
+def _cookie_settings() -> dict[str, Any]:
+    """No script reads it, no other site's page sends it, and behind TLS it never goes over http."""
+    is_secure = (services().public_url or "").startswith("https:")
+    return {"httponly": True, "samesite": "Strict", "secure": is_secure}

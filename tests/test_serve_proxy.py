@@ -1,0 +1,185 @@
+"""Behind nginx with TLS, configured as the manual says: pages, forms, live update, large uploads, ranges."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import expect
+from support.browsers import Viewer
+from support.servers import PATIENCE_SECONDS, Running, eventually
+
+pytest_plugins = "support.browsers"
+
+MANUAL = Path(__file__).parents[1] / "chachaml_lite/docs/reverse-proxy.md"
+NAME = "tracker.test"
+TOKEN = "s3cret"
+
+
+@dataclass
+class Site:
+    """A server behind nginx. `curl` asks it as the manual's commands do, and gives the body."""
+
+    url: str
+    server: Running
+    curl: Callable[..., bytes]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def nginx_config(port: int, upstream: int, folder: Path) -> str:
+    """The manual's block, with the ports and files of this test, in what makes it a whole configuration."""
+    block = re.search(r"```nginx\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    assert block is not None
+    server = block[1]
+    for documented, ours in (
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("/etc/ssl/certs/tracker.pem", f"{folder}/tracker.pem"),
+        ("/etc/ssl/private/tracker.key", f"{folder}/tracker.key"),
+        ("tracker.example.org", NAME),
+        ("http://127.0.0.1:8080;", f"http://127.0.0.1:{upstream};"),
+    ):
+        assert documented in server
+        server = server.replace(documented, ours)
+    temporary = "".join(
+        f"{each}_temp_path {folder}/{each};\n" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return (
+        f"daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}{server}}}\n"
+    )
+
+
+@pytest.fixture
+def site(serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path) -> Iterator[Site]:
+    nginx, openssl, curl = tool("nginx"), tool("openssl"), tool("curl")
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={NAME}"]
+        + ["-addext", f"subjectAltName=DNS:{NAME}", "-keyout", "tracker.key", "-out", "tracker.pem"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    url = f"https://{NAME}:{port}"
+    server = serve("--public-url", url, CHACHAML_TOKEN=TOKEN)
+    (folder / "nginx.conf").write_text(nginx_config(port, server.port, folder))
+    process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
+
+    def ask(path: str, *options: str) -> bytes:
+        return subprocess.run(
+            [curl, "-sS", "--fail-with-body", "--resolve", f"{NAME}:{port}:127.0.0.1"]
+            + ["--cacert", str(folder / "tracker.pem"), "-H", f"Authorization: Bearer {TOKEN}", *options, url + path],
+            capture_output=True,
+            check=True,
+            timeout=PATIENCE_SECONDS,
+        ).stdout
+
+    try:
+        eventually(lambda: is_listening(port) or process.poll() is not None)
+        assert process.poll() is None, (folder / "error.log").read_text()
+        yield Site(url, server, ask)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+JSON = ("-H", "Content-Type: application/json", "-d")
+
+
+def test_upload_of_100_mb_and_a_range_of_it_pass_through_nginx(site: Site, tmp_path: Path) -> None:
+    piece = bytes(range(256)) * 4096
+    content = tmp_path / "model.bin"
+    with content.open("wb") as file:
+        for _ in range(100):
+            file.write(piece)
+    site.curl("/api/w/runs", *JSON, '{"experiment": "iris", "id": "r"}')
+    octets = ("-H", "Content-Type: application/octet-stream", "--data-binary", f"@{content}")
+    stored = json.loads(site.curl("/api/w/runs/r/artifacts?name=a%2Fmodel.bin", *octets))
+    assert stored["size"] == content.stat().st_size
+    assert stored["sha256"] == hashlib.sha256(content.read_bytes()).hexdigest()
+    path = "/api/artifacts/r/a%2Fmodel.bin/download"
+    assert site.curl(path, "-r", "104857500-") == content.read_bytes()[104857500:]
+    assert b"content-range: bytes 5-9/104857600" in site.curl(path, "-r", "5-9", "-i").lower()
+    assert not list((tmp_path / "nginx/client_body").glob("**/*.*"))  # it is not written twice
+
+
+def test_what_is_told_to_people_names_the_public_url(site: Site) -> None:
+    assert f"\nHOST={site.url}\n" in site.curl("/").decode()
+    run_id = site.curl("/api/w/runs?format=id", *JSON, '{"experiment": "iris"}').decode().strip()
+    assert f"{site.url}/runs/{run_id}" in site.curl(f"/api/runs/{run_id}?format=txt").decode()
+    assert f"curl {site.url}/docs" in site.curl("/docs").decode()
+    for _ in range(2):
+        site.curl("/api/w/runs", *JSON, '{"experiment": "iris"}')
+    head, _, _ = site.curl("/api/runs?limit=1", "-i").decode().partition("\r\n\r\n")
+    following = re.search(r"(?i)^link: <([^>]+)>", head, re.MULTILINE)
+    assert following is not None and len(json.loads(site.curl(following[1]))) == 1
+    stranger = requests.get(f"{site.server.url}/api/runs", headers={"Host": "other.test"})
+    assert (stranger.status_code, "--public-url" in stranger.json()["detail"]) == (403, True)
+
+
+def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_nginx(site: Site, viewer: Viewer) -> None:
+    site.curl("/api/w/runs", *JSON, '{"experiment": "iris", "id": "r", "name": "behind nginx"}')
+    page = viewer.open(f"{site.url}/runs/r", ignore_https_errors=True)
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"{site.url}/runs/r")
+    (cookie,) = page.context.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+
+    site.curl("/api/w/runs/r/metrics", *JSON, '[{"loss": 0.5, "step": 1}, {"loss": 0.25, "step": 2}]')
+    expect(page.locator("#metrics td").first).to_contain_text("0.25")  # by itself
+    expect(page.locator("svg.chart")).to_be_visible()
+
+    page.get_by_text("Write a note").click()
+    page.get_by_label("Note, in Markdown").fill("seen **through** nginx")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#note strong")).to_have_text("through")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Zip").click()
+    assert download.value.suggested_filename == "r.zip"
+
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(f"{site.url}/login")
+
+
+@pytest.mark.parametrize("with_script", [True, False])
+def test_login_over_http_on_a_name_that_is_not_loopback(
+    serve: Callable[..., Running], viewer: Viewer, with_script: bool
+) -> None:
+    """Browsers send no Sec-Fetch-Site there: what they say of a form's page is its Origin, by our referrer policy."""
+    server = serve("--allowed-host", NAME, CHACHAML_TOKEN=TOKEN)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "id": "r"}, headers=headers)
+    url = f"http://{NAME}:{server.port}"
+    page = viewer.open(f"{url}/runs/r", java_script_enabled=with_script)
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"{url}/runs/r")
+    page.get_by_text("Write a note").click()
+    page.get_by_label("Note, in Markdown").fill("on a LAN")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#note .rendered")).to_have_text("on a LAN")
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(f"{url}/login")
+    page.goto(f"{url}/runs")
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
