@@ -26,6 +26,12 @@ BODIES = [
     pytest.param(b'{"metrics": {"loss": 0.5}, "step": 1, "timestamp": 5}', JSON, id="nested"),
     pytest.param(b'{"loss": .500, "step": 1}', JSON, id="as bc prints it"),
     pytest.param(b'{"loss": NaN, "gain": "Infinity"}', JSON, id="non-finite"),
+    pytest.param(b'{"loss": -nan, "gain": +Inf, "x": "inf"}', JSON, id="as programs print what is no number"),
+    pytest.param(b'{"loss": null, "gain": 1}', JSON, id="no value"),
+    pytest.param(b'{"loss": 1, "step": 5e1}', JSON, id="a whole float as a step"),
+    pytest.param(b'\xef\xbb\xbf{"loss": 1}', JSON, id="a byte order mark"),
+    pytest.param(b'{"loss": 1}{"loss": 2}', NDJSON, id="glued lines"),
+    pytest.param('{"loss": 1}'.encode("utf-16"), JSON, id="UTF-16"),
     pytest.param('{"köln": 1}'.encode(), JSON, id="not ASCII"),
     pytest.param(b"[]", JSON, id="no points"),
     pytest.param(b"", JSON, id="empty"),
@@ -133,7 +139,8 @@ def test_plain_points_never_reach_flask_and_others_do(
 
 
 def test_the_answer_counts_the_points() -> None:
-    assert json.loads(metrics_fast_path.answer(7)) == {"ok": True, "logged": 7}
+    assert json.loads(metrics_fast_path.answer(metrics.Logged(7, 0))) == {"ok": True, "logged": 7}
+    assert json.loads(metrics_fast_path.answer(metrics.Logged(7, 2))) == {"ok": True, "logged": 7, "skipped": 2}
 
 
 def test_a_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(

@@ -14,7 +14,7 @@ from .index.run_parts import META, SUMMARY
 from .names import check_name, shown
 from .series.curves import Curve, View
 from .series.points import Point, Series, StoredPoint, point_line
-from .series.summary import SPELLED, added_up
+from .series.summary import PRINTED, Number, added_up
 from .tracker import Tracker
 
 #: Of a long answer, made at a time.
@@ -23,15 +23,36 @@ _INT64 = range(-(2**63), 2**63)
 #: How often points are appended to a file that proves to have been changed meanwhile.
 _TRIES = 5
 _LARGEST = int(sys.float_info.max)
+#: Up to here a float tells every integer from the next one.
+_EXACT = 2**53
+_TEN_YEARS_MS = 10 * 365 * 86_400_000
+#: Units in which other programs count time: how many ms each is.
+_UNITS_MS = {"seconds": 1000.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
 
 
-def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]]) -> int:
-    """Add the points of the entries to a run, all or none, in their order; returns how many points that is.
+class Logged(NamedTuple):
+    """The points that were stored, and the values that were passed over, because they were null."""
+
+    points: int
+    skipped: int
+
+
+class InvalidEntry(InvalidInput):
+    """An entry that can't be logged; `index` is its place among those that came with it."""
+
+    def __init__(self, detail: str, index: int) -> None:
+        super().__init__(detail)
+        self.index = index
+
+
+def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]]) -> Logged:
+    """Add the points of the entries to a run, all or none, in their order.
 
     An entry is one object of a request's body, flat (`{"loss": 0.5, "step": 3}`) or nested (`{"metrics": {"loss": 0.5},
-    "step": 3, "timestamp": 1763884800123}`). Raises InvalidInput, NotFound (also: the run has ended).
+    "step": 3, "timestamp": 1763884800123}`). A null is no value, and stores no point. Raises InvalidEntry, NotFound
+    (also: the run has ended).
     """
-    points = _points(entries, tracker.clock.now_ms())
+    points, skipped = _points(entries, tracker.clock.now_ms())
     lines = "".join(map(point_line, points))
     with tracker.open_run(run_id) as run:
         for _ in range(_TRIES if points else 0):
@@ -44,7 +65,7 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]])
         else:
             if points:
                 raise StorageBusy("another program keeps changing this run's metrics.jsonl; retry when it is done")
-    return len(points)
+    return Logged(len(points), skipped)
 
 
 class Selection(NamedTuple):
@@ -138,20 +159,29 @@ def get_curves(tracker: Tracker, run_id: str, keys: Collection[str] | None, view
     return {key: tracker.series.curve(held, key, series, view, since_ms) for key, series in found.items()}
 
 
-def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> list[StoredPoint]:
+def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> tuple[list[StoredPoint], int]:
+    """The points of the entries, and how many values were null. Raises InvalidEntry."""
     points: list[StoredPoint] = []
-    for entry in entries:
-        values, step, timestamp = _parts(entry, now_ms)
-        for key, value in values.items():
-            if key == "step" and values is entry:
-                continue
-            points.append((check_name("metric", key), _value(key, value), step, timestamp))
-    return points
+    skipped = 0
+    for index, entry in enumerate(entries):
+        try:
+            values, step, timestamp = _parts(entry, now_ms)
+            for key, value in values.items():
+                if key == "step" and values is entry:
+                    continue
+                name, number = check_name("metric", key), _value(key, value)
+                if number is None:
+                    skipped += 1
+                else:
+                    points.append((name, number, step, timestamp))
+        except InvalidInput as fault:
+            raise InvalidEntry(fault.detail, index) from fault
+    return points, skipped
 
 
 def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int]:
     values, timestamp = entry, now_ms
-    nested = entry.get("metrics")
+    nested = entry.get("metrics", ...)
     if isinstance(nested, dict):
         unknown = next((field for field in entry if field not in ("metrics", "step", "timestamp")), None)
         if unknown is not None:
@@ -159,18 +189,42 @@ def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int
                 f'{shown(unknown)} stands beside "metrics"; put every metric into that object, or leave "metrics" out'
             )
         values = nested
-        timestamp = entry.get("timestamp", now_ms)
-        if type(timestamp) is not int or timestamp not in _INT64:
-            raise InvalidInput("timestamp must be an integer: milliseconds since 1970, UTC")
+        if entry.get("timestamp") is not None:
+            timestamp = _timestamp(entry["timestamp"], now_ms)
+    elif nested is None:
+        raise InvalidInput('"metrics" is null; it is an object of metrics, as in {"metrics": {"loss": 0.5}, "step": 3}')
     step = entry.get("step", 0)
     if type(step) is not int or step not in _INT64:
-        raise InvalidInput("step must be an integer of 64 bits")
+        step = 0 if step is None else _integer(step, "step must be an integer of 64 bits")
     if len(values) == (values is entry and "step" in entry):
         raise InvalidInput('no metric in the body; send at least one, as in {"loss": 0.5, "step": 3}')
     return values, step, timestamp
 
 
-def _value(key: str, value: Any) -> int | float:
+def _integer(value: Any, otherwise: str) -> int:
+    """The integer of 64 bits that a value is, also as a float that is whole. Raises InvalidInput with `otherwise`."""
+    if type(value) is float and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    if type(value) is not int or value not in _INT64:
+        raise InvalidInput(otherwise)
+    return value
+
+
+def _timestamp(value: Any, now_ms: int) -> int:
+    """A client's time in ms since 1970. Raises InvalidInput for what is a time of these years in another unit."""
+    timestamp = _integer(value, "timestamp must be an integer: milliseconds since 1970, UTC")
+    if abs(timestamp - now_ms) > _TEN_YEARS_MS:
+        for unit, in_ms in _UNITS_MS.items():
+            if abs(timestamp * in_ms - now_ms) <= _TEN_YEARS_MS:
+                change = "multiply by 1,000" if in_ms > 1 else f"divide by {round(1 / in_ms):,}"
+                raise InvalidInput(
+                    f"timestamp {timestamp} is one in {unit}; it is milliseconds since 1970, so {change}"
+                )
+    return timestamp
+
+
+def _value(key: str, value: Any) -> Number | None:
+    """The number that a metric's value is; None for null."""
     kind = type(value)
     if kind is float:
         if value - value == 0:
@@ -181,6 +235,8 @@ def _value(key: str, value: Any) -> int | float:
         if -_LARGEST <= value <= _LARGEST:
             return int(value)
         raise InvalidInput(f"metric {shown(key)} is beyond a double")
-    if kind is str and value in SPELLED:
-        return SPELLED[value]
-    raise InvalidInput(f'metric {shown(key)} must be a number, or one of "NaN", "Infinity", "-Infinity"')
+    if value is None:
+        return None
+    if kind is str and (number := PRINTED.get(value.lower())) is not None:
+        return number
+    raise InvalidInput(f"metric {shown(key)} must be a number, NaN, Infinity, -Infinity, or null for no value")

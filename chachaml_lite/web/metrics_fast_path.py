@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ChachamlError
 from ..tracking import metrics
-from . import auth, request_body
+from . import auth, metrics_body, request_body
 from .context import Services
 
 _PATH = re.compile(r"/api/w/runs/([A-Za-z0-9._-]+)/metrics\Z")
@@ -32,7 +32,7 @@ def logged(environ: dict[str, Any], given: Services) -> bytes | None:
     length = environ.get("CONTENT_LENGTH", "")
     if not path or kind not in _TYPES or not (length.isascii() and length.isdigit()):
         return None
-    if int(length) > given.max_json_bytes:
+    if int(length) > given.max_json_bytes or "HTTP_CONTENT_ENCODING" in environ:
         return None
     try:
         auth.check(environ, given)
@@ -40,7 +40,7 @@ def logged(environ: dict[str, Any], given: Services) -> bytes | None:
         return None
     body = environ["wsgi.input"].read(int(length))
     try:
-        return answer(metrics.log_points(given.tracker, path[1], request_body.entries_of(body, kind)))
+        return answer(metrics.log_points(given.tracker, path[1], metrics_body.entries_of(body, kind)))
     except (ChachamlError, OSError):
         environ["wsgi.input"] = io.BytesIO(body)
     except Exception as unforeseen:  # whether something is stored isn't known, so it is not tried again
@@ -54,6 +54,8 @@ def raise_unforeseen(environ: dict[str, Any]) -> None:
         raise environ[_UNFORESEEN]
 
 
-def answer(points: int) -> bytes:
-    """The body of the answer to so many points."""
-    return b'{"ok": true, "logged": %d}\n' % points
+def answer(logged: metrics.Logged) -> bytes:
+    """The body of the answer to what was logged; nothing is said of skipped values where there are none."""
+    if logged.skipped:
+        return b'{"ok": true, "logged": %d, "skipped": %d}\n' % logged
+    return b'{"ok": true, "logged": %d}\n' % logged.points

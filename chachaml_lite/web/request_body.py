@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from typing import Any, BinaryIO, cast
+from urllib.parse import quote
 
 from flask import request
 
 from .. import strict_json
 from ..errors import InvalidInput, TooLarge
-from .context import services
+from .context import for_commands, services
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -19,16 +21,51 @@ OCTETS = "application/octet-stream"
 ZIP = "application/zip"
 
 
+#: A spelling of a number that is none, as programs print it, where JSON may have a value; never within a string, nor a
+#: key. A string matches without its end, too: else a body of nothing but quotes would be searched from each of them.
+NONFINITE = rb"(?<![\w.])(?P<sign>[-+]?)(?P<word>nan|inf(?:inity)?)(?![\w.]|[ \t\r\n]{0,9}:)"
+STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_NONFINITE = re.compile(rb"%b|%b" % (STRING, NONFINITE), re.IGNORECASE)
+_SPELLED = strict_json.decoder(bare_token=str)
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+#: What curl sends as each type; a file for any other.
+_CURL_DATA = {JSON: "-d '{...}'", "application/x-www-form-urlencoded": "-d NAME=VALUE"}
+
+
 def require_type(*types: str) -> str:
-    """The body's media type, one of `types`. Raises InvalidInput, with the header to send."""
+    """The body's media type, one of `types`. Raises InvalidInput, with the command to send it by."""
+    _refuse_encoded()
     sent_type: str = request.environ.get("CONTENT_TYPE", "")
     if sent_type in types:  # as most clients write it, without a parameter to be parsed
         return sent_type
-    if request.mimetype in types:
+    is_wrapped = "boundary" in request.mimetype_params
+    if request.mimetype in types and not is_wrapped:
         return request.mimetype
     sent = f"it came as {request.mimetype[:100]}" if request.mimetype else "it came without one"
-    options = " or ".join(f"-H 'Content-Type: {each}'" for each in types)
-    raise InvalidInput(f"this endpoint takes Content-Type {' or '.join(types)}, and {sent}; with curl, add {options}")
+    if is_wrapped:
+        sent += ", in parts (multipart), as curl's -F wraps a file"
+    start = f"curl {shlex.quote(_address())}{for_commands()['auth']} -H"
+    commands = (f"{start} 'Content-Type: {each}' {_CURL_DATA.get(each, '--data-binary @FILE')}" for each in types)
+    note = "" if set(types) <= set(_CURL_DATA) else " (of a file -d would strip the line ends, and -F would wrap it)"
+    raise InvalidInput(
+        f"this endpoint takes Content-Type {' or '.join(types)}, and {sent}; send it by {', or '.join(commands)}{note}"
+    )
+
+
+def _refuse_encoded() -> None:
+    """Raise InvalidInput for a body that would have to be decoded first."""
+    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise InvalidInput(
+            f"Content-Encoding: {encoding[:40]} is not taken; send the body as it is, without that header"
+        )
+
+
+def _address() -> str:
+    """The URL that was called, as a command names it."""
+    query = request.query_string.decode("ascii", "replace")
+    return for_commands()["host"] + quote(request.path) + (f"?{query}" if query else "")
 
 
 def content() -> bytes:
@@ -53,20 +90,43 @@ def upload() -> tuple[BinaryIO, int | None]:
     return cast(BinaryIO, request.stream), size
 
 
-def json_object() -> dict[str, Any]:
-    """The JSON object that the body is. Raises InvalidInput, TooLarge."""
+def json_object(*, takes_nonfinite: bool = False) -> dict[str, Any]:
+    """The JSON object that the body is. Raises InvalidInput, TooLarge.
+
+    `takes_nonfinite`: a bare NaN or infinity is taken, and becomes one of the strings that stand for them.
+    """
     require_type(JSON)
-    body = content()
+    body = content().removeprefix(codecs.BOM_UTF8)
     try:
-        value = strict_json.loads(body)
+        value = _with_nonfinite(body) if takes_nonfinite else strict_json.loads(body)
     except strict_json.NotJson as fault:
-        raise InvalidInput(_not_json(body, fault)) from fault
+        raise InvalidInput(why_not_json(body, fault)) from fault
     if not isinstance(value, dict):
         raise InvalidInput("the body must be a JSON object, {...}")
     return value
 
 
-def _not_json(body: bytes, fault: ValueError) -> str:
+def _with_nonfinite(body: bytes) -> Any:
+    try:
+        return strict_json.loads(body, _SPELLED)
+    except strict_json.NotJson:
+        return strict_json.loads(_NONFINITE.sub(as_string, body), _SPELLED)
+
+
+def as_string(match: re.Match[bytes]) -> bytes:
+    """A match of NONFINITE as the string that stands for it in JSON; a string as it is."""
+    word = match["word"]
+    if word is None:
+        return match[0]
+    if word.lower() == b"nan":
+        return b'"NaN"'
+    return b'"-Infinity"' if match["sign"] == b"-" else b'"Infinity"'
+
+
+def why_not_json(body: bytes, fault: ValueError) -> str:
+    """The reason why a body is refused that is no JSON, with what to do where its kind is known."""
+    if body.startswith(_UTF16) or b"\0" in body[:4]:
+        return "the body is UTF-16 or UTF-32; JSON is sent as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE converts it)"
     return f"the body is not JSON: {fault}" if body.strip() else "the body is empty; send a JSON object, {...}"
 
 
@@ -111,88 +171,3 @@ def _of_type(name: str, value: Any, kinds: type | tuple[type, ...]) -> Any:
         wanted = " or ".join(_KINDS[kind] for kind in kinds)
         raise InvalidInput(f"the field {name!r} must be {wanted}")
     return value
-
-
-# -- metrics: the one body that is read leniently, and fast
-
-# NaN and the infinities come out as the strings that they may also be sent as.
-_LENIENT = strict_json.decoder(bare_token=str)
-# Without hooks for each object and number; what they would find is looked for afterwards, in the whole.
-_FAST = json.JSONDecoder(parse_constant=str)
-# A string, or a number as bc prints it: .500 or -.5. A string matches without its end, too: else a body of nothing but
-# quotes would be searched to its end from each of them.
-_BC_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|(?<![0-9.])(-?)(\.[0-9])')
-
-
-def metric_entries() -> list[dict[str, Any]]:
-    """The objects of a metrics body: one, an array of them, or one a line. Raises InvalidInput, TooLarge."""
-    kind = require_type(JSON, NDJSON)
-    return entries_of(content(), kind)
-
-
-def entries_of(body: bytes, kind: str) -> list[dict[str, Any]]:
-    """The same, of a body at hand and its media type, JSON or NDJSON. Raises InvalidInput."""
-    if kind == NDJSON:
-        return _lines(body)
-    try:
-        value = _metrics_json(body)
-    except strict_json.NotJson as fault:
-        raise InvalidInput(_not_json(body, fault)) from fault
-    entries = value if isinstance(value, list) else [value]
-    for entry in entries:
-        if not isinstance(entry, dict):
-            raise InvalidInput("the body must be an object of metrics, or an array of such objects")
-    return entries
-
-
-def _metrics_json(body: bytes) -> Any:
-    """The value of a body as `strict_json` reads it, but for NaN, infinities, and numbers as bc prints them."""
-    try:
-        value = _FAST.decode(strict_json.text_of(body))
-    except (ValueError, RecursionError):
-        return strict_json.loads(_BC_NUMBER.sub(_with_zero, body), _LENIENT)
-    return (
-        value if _is_plain(body, value if isinstance(value, list) else [value]) else strict_json.loads(body, _LENIENT)
-    )
-
-
-def _is_plain(body: bytes, entries: list[Any]) -> bool:
-    """Whether all is flat objects with plain keys and numbers, a key never twice in one.
-
-    Then there are as many braces as two an object has, and as many quotes as two a key: a key that stands twice leaves
-    quotes over, a string or an object for a value does too. An escape is left to the strict reader.
-    """
-    if b"\\" in body or body.count(b"{") != len(entries) or not all(isinstance(entry, dict) for entry in entries):
-        return False
-    return body.count(b'"') == 2 * sum(map(len, entries))
-
-
-def _with_zero(match: re.Match[bytes]) -> bytes:
-    sign, fraction = match.groups()
-    return match[0] if fraction is None else sign + b"0" + fraction
-
-
-def _lines(body: bytes) -> list[dict[str, Any]]:
-    lines = [line for line in body.split(b"\n") if line and not line.isspace()]
-    if not lines:
-        return []
-    # All lines at once, as one array. Where each begins with a brace and there are no more braces than lines, none can
-    # hold two objects, nor pass for a line only together with its neighbour.
-    joined = b"[" + b",".join(lines) + b"]"
-    entries: list[dict[str, Any]]
-    try:
-        entries = _FAST.decode(joined.decode())
-        if len(entries) == len(lines) and all(line[0] == 0x7B for line in lines) and _is_plain(joined, entries):
-            return entries
-    except (ValueError, RecursionError):
-        pass
-    entries = []
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = _metrics_json(line)
-        except strict_json.NotJson as fault:
-            raise InvalidInput(f"line {number} is not JSON: {fault}") from fault
-        if not isinstance(entry, dict):
-            raise InvalidInput(f"line {number} must be a JSON object of metrics")
-        entries.append(entry)
-    return entries

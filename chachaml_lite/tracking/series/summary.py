@@ -8,6 +8,13 @@ from typing import Any
 #: How a value that is no finite number is spelled in JSON (the contract, section 1), here and on disk.
 SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
+#: The same as programs print it, in lower case: nan, -nan, inf, +infinity.
+PRINTED = {
+    sign + word: math.nan if word == "nan" else -math.inf if sign == "-" else math.inf
+    for sign in ("", "+", "-")
+    for word in ("nan", "inf", "infinity")
+}
+
 Number = int | float
 
 

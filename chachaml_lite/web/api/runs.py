@@ -12,7 +12,7 @@ from ...text.table import Table
 from ...tracking import checks, datasets, metrics, params, runs, tags
 from ...tracking.query import search
 from ...tracking.transfer import archive
-from .. import formats, metrics_fast_path, request_body, responses
+from .. import formats, metrics_body, metrics_fast_path, request_body, responses
 from ..context import base_url, tracker
 from ..query_string import Query
 from . import run_list
@@ -46,7 +46,7 @@ def create_run() -> Response:
 def set_params(run_id: str) -> Response:
     """Set params, all or none."""
     Query(())
-    params.set_params(tracker(), run_id, request_body.json_object())
+    params.set_params(tracker(), run_id, request_body.json_object(takes_nonfinite=True))
     return responses.ok()
 
 
@@ -55,7 +55,12 @@ def log_metrics(run_id: str) -> Response:
     """Add points, all or none."""
     metrics_fast_path.raise_unforeseen(request.environ)
     Query(())
-    logged = metrics.log_points(tracker(), run_id, request_body.metric_entries())
+    kind = request_body.require_type(request_body.JSON, request_body.NDJSON)
+    body = request_body.content()
+    try:
+        logged = metrics.log_points(tracker(), run_id, metrics_body.entries_of(body, kind))
+    except metrics.InvalidEntry as fault:
+        raise InvalidInput(metrics_body.place_of(body, kind, fault.index) + fault.detail) from fault
     return Response(metrics_fast_path.answer(logged), mimetype="application/json")
 
 
