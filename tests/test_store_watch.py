@@ -11,17 +11,20 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from chachaml_lite.store import reading, watch
+from chachaml_lite.store import reading, scan, watch
 from chachaml_lite.store.run_files import RunFiles
 
 LogRun = Callable[..., str]
 
 
-@pytest.fixture(params=["watched", "looked at each time", "more runs than watches"], autouse=True)
+@pytest.fixture(params=["watched", "looked at each time", "more runs than watches", "runs/ unwatched"], autouse=True)
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The three ways in which the runs are known to be unchanged."""
+    """The ways in which the runs are known to be unchanged; where looking is one, with no pause between two looks."""
+    monkeypatch.setattr(scan, "LOOK_SECONDS", 0.0)
     if request.param == "looked at each time":
         monkeypatch.setattr(watch, "_LOCAL", frozenset())
+    elif request.param == "runs/ unwatched":
+        monkeypatch.setattr(watch.EntryWatch, "start", lambda self: None)
     elif request.param == "more runs than watches":
         add = watch.Watch.add
         monkeypatch.setattr(watch.Watch, "add", lambda self, name, path: len(self._names) < 1 and add(self, name, path))

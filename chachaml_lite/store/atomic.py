@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .durability import Durability
 from .reading import Stamp, stamp_of
@@ -103,11 +103,19 @@ def write_lines(descriptor: int, size: int, lines: bytes, sync: Callable[[int], 
         raise
 
 
-def append_lines(path: str, lines: bytes, durability: Durability) -> tuple[int, Stamp]:
-    """Append whole lines to the file at `path`, made when it is not there, before the answer.
+def append_lines(path: str, lines: bytes, durability: Durability) -> Stamp:
+    """Append whole lines to the file at `path`, as `appended_lines` does. Returns its stamp. OSError."""
+    with appended_lines(path, lines, durability) as stamp:
+        return stamp
+
+
+@contextlib.contextmanager
+def appended_lines(path: str, lines: bytes, durability: Durability) -> Iterator[Stamp]:
+    """Append whole lines to the file at `path`, made when it is not there, and take them back if the block fails.
 
     A last line that was left without its end gets one first, in the same write, so that no record is glued onto a torn
-    one. Returns the size before, and the stamp after. Raises OSError; then the file is what it was.
+    one. Gives the stamp after. Raises OSError; then the file is what it was. That it is taken back through the open
+    file holds where its folder was renamed meanwhile.
     """
     descriptor, is_new = open_to_append(path)
     try:
@@ -121,15 +129,10 @@ def append_lines(path: str, lines: bytes, durability: Durability) -> tuple[int, 
             if is_new:
                 os.unlink(path)
             raise
-        return size, stamp_of(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
-
-
-def cut_back(path: str, size: int) -> None:
-    """Undo an append whose record could not be made true."""
-    descriptor = os.open(path, _APPEND & ~os.O_CREAT)
-    try:
-        os.ftruncate(descriptor, size)
+        try:
+            yield stamp_of(os.fstat(descriptor))
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
     finally:
         os.close(descriptor)

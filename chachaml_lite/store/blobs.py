@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from .. import strict_json
 from . import beneath, disk_names, layout, reading
-from .atomic import append_lines, cut_back
+from .atomic import appended_lines
 from .beneath import InTheWay
 from .durability import Durability
 from .incoming import Incoming, Upload, free_bytes
@@ -82,12 +82,8 @@ class Blobs:
             os.rename(upload.path, ready)
             upload = upload._replace(path=ready)
             records = self._places.run_file(run_id, layout.ARTIFACTS)
-            size, stamp = append_lines(records, (strict_json.dumps(line) + "\n").encode(), self._durability)
-            try:
+            with appended_lines(records, (strict_json.dumps(line) + "\n").encode(), self._durability) as stamp:
                 os.rename(ready, blob)
-            except OSError:
-                cut_back(records, size)
-                raise
         except OSError:
             self.discard(upload)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -56,7 +57,12 @@ class RunFiles:
         target = self._places.run(run_id)
         if os.path.lexists(target):  # rename(2) would replace an empty folder
             raise FileExistsError(target)
-        os.rename(folder, target)
+        try:
+            os.rename(folder, target)
+        except OSError as fault:
+            if fault.errno in (errno.ENOTEMPTY, errno.ENOTDIR):  # somebody else put something there just now
+                raise FileExistsError(target) from fault
+            raise
         self._durability.sync_folder(self._places.runs)
 
     def take(self, run_id: str, name: str, path: str) -> None:

@@ -1,26 +1,35 @@
-"""Which folders there are in runs/ and models/: found by looking, so that one copied in or removed by hand is seen.
+"""The folders in runs/, models/ and experiments/: found by looking, so that one copied in or removed by hand is seen.
 
-What is checked on each request, and what it costs: one lstat of runs/ (2 µs). A folder's own stamp changes whenever an
-entry is added, renamed or removed, so the entries are listed again (5 ms for 10,000) only when it has. Since a stamp
-has the resolution of the file system's clock, a listing that was made within a tick of the last change is not
-believed and made again.
+models/ and experiments/ (`FolderScan`): one lstat a request (2 µs). A folder's own stamp changes whenever an entry is
+added, renamed or removed, so the entries are listed again (5 ms for 10,000) only when it has. Since a stamp has the
+resolution of the file system's clock, a listing that was made within a tick of the last change is made again.
+
+runs/ (`RunFolders`): each new run changes its stamp, and listing it again for each of 10,000 runs that are logged one
+after the other took most of the time that they took. So the kernel is asked which entries came and went (inotify), and
+only those are looked at. Where it doesn't tell, runs/ is listed again at most once in `LOOK_SECONDS`.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+import threading
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import reading
 from .reading import NO_FILE, Stamp
+from .watch import EntryWatch
 
 #: A generous tick: 4 ms on ext4, xfs and btrfs, 1 ns on APFS.
 _TICK_NS = 50_000_000
+#: How long a list may go on with what it saw, where the kernel doesn't tell of changes (the contract, section 4).
+LOOK_SECONDS = 1.0
 
 
 class Folders(NamedTuple):
-    """What a folder holds; names with a dot in front are passed over."""
+    """The entries of a folder; names with a dot in front are passed over."""
 
     folders: frozenset[str]
     #: Files, links and the rest: not ours, left alone.
@@ -33,29 +42,161 @@ class FolderScan:
     def __init__(self, path: str) -> None:
         self._path = path
         self._seen: tuple[Stamp, Folders] = (NO_FILE, Folders(frozenset(), frozenset()))
+        #: The last stamp that was not believed yet, and when it was first seen, on a clock that nobody sets.
+        self._fresh: tuple[Stamp, int] = (NO_FILE, 0)
 
     def folders(self) -> Folders:
-        """What is there now, the same object while nothing changed; nothing, where the folder is gone. OSError."""
+        """The entries now, the same object while nothing changed; none where the folder is gone. OSError."""
+        listed = self.listed_anew()
+        return self._seen[1] if listed is None else listed
+
+    def listed_anew(self) -> Folders | None:
+        """The entries, where they may have changed since they were last listed; None where they have not. OSError."""
         stamp = reading.stamp(self._path)
         known, found = self._seen
         if stamp == known:
-            return found
-        now_ns = time.time_ns()
-        listed = self._list()
+            return None
+        settled = self._is_settled(stamp)
+        listed = list_folder(self._path)
         if listed == found:
             listed = found
-        settled = now_ns - stamp.mtime_ns > _TICK_NS
         self._seen = (stamp if settled else NO_FILE, listed)
         return listed
 
-    def _list(self) -> Folders:
-        folders: list[str] = []
-        strays: list[str] = []
+    def _is_settled(self, stamp: Stamp) -> bool:
+        """Whether no change can follow within the tick of `stamp`; called before the entries are listed.
+
+        By the clock, or, where a stamp lies in the future, because it has been the same for longer than a tick.
+        """
+        if time.time_ns() - max(stamp.mtime_ns, stamp.changed_ns) - _TICK_NS > 0:
+            return True
+        now = time.monotonic_ns()
+        fresh, since = self._fresh
+        if stamp != fresh:
+            self._fresh = (stamp, now)
+            return False
+        return now - since > _TICK_NS
+
+
+def list_folder(path: str) -> Folders:
+    """The entries of a folder, listed now; none where it is gone. OSError."""
+    folders: list[str] = []
+    strays: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    (folders if entry.is_dir(follow_symlinks=False) else strays).append(entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return Folders(frozenset(folders), frozenset(strays))
+
+
+class Changes(NamedTuple):
+    """The entries of runs/ that changed since they were last asked for."""
+
+    #: Folders that weren't there, or may have been put in place of others.
+    new: Iterable[str] = ()
+    gone: Iterable[str] = ()
+    #: New entries that are no folders.
+    strays: Iterable[str] = ()
+
+
+_NOTHING = Changes()
+
+
+class RunFolders:
+    """The folders in runs/, kept up to date by what changes.
+
+    The changes that a call returns are returned once: callers take turns, and hold a lock until they have acted.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._names: set[str] = set()
+        self._strays: set[str] = set()
+        self._lock = threading.Lock()
+        self._watch = EntryWatch(path)
+        self._scan = FolderScan(path)
+        self._identity: tuple[int, int] | None = None
+        self._looked = float("-inf")
+        self._folds_case = _is_same(path, f"{os.path.dirname(path)}/{os.path.basename(path).upper()}")
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is a folder of this name now, which is no link; in any case, on a disk that folds case."""
         try:
-            with os.scandir(self._path) as entries:
-                for entry in entries:
-                    if not entry.name.startswith("."):
-                        (folders if entry.is_dir(follow_symlinks=False) else strays).append(entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        return Folders(frozenset(folders), frozenset(strays))
+            return stat.S_ISDIR(os.lstat(f"{self._path}/{name}").st_mode)
+        except OSError:
+            return False
+
+    def changes(self) -> Changes:
+        """The changes, as far as the kernel tells of them; else those found by looking, once in a while. OSError."""
+        with self._lock:
+            identity = _identity(self._path)
+            if identity != self._identity or self._watch.is_lost:
+                # Another folder than the one that is watched: the data folder was moved, or removed and made anew.
+                self._identity = identity
+                self._watch.start()  # before it is listed: what happens in between is then heard of
+                return self._differing(list_folder(self._path))
+            if self._watch.is_on:
+                names = self._watch.changed()
+                return self._differing(list_folder(self._path)) if names is None else self._looked_at(names)
+            now = time.monotonic()
+            if now - self._looked < LOOK_SECONDS:
+                return _NOTHING
+            listed = self._scan.listed_anew()
+            self._looked = now
+            return _NOTHING if listed is None else self._differing(listed)
+
+    def changes_of(self, name: str) -> Changes:
+        """The change of one entry that was seen to have come or gone. OSError."""
+        with self._lock:
+            if self._folds_case:  # only a listing has the name as it is spelled
+                return self._differing(list_folder(self._path))
+            return self._looked_at((name,))
+
+    def close(self) -> None:
+        """Give the watch back."""
+        self._watch.close()
+
+    def _differing(self, listed: Folders) -> Changes:
+        """Believe a listing. It was made under the lock, so it has whatever was looked at before."""
+        self._looked = time.monotonic()
+        changes = Changes(
+            listed.folders - self._names, self._names - listed.folders, listed.strays.difference(self._strays)
+        )
+        self._names, self._strays = set(listed.folders), set(listed.strays)
+        return changes
+
+    def _looked_at(self, names: Iterable[str]) -> Changes:
+        """Believe what is there now, whatever the order of the events was."""
+        new, gone, strays = [], [], []
+        for name in names:
+            if name.startswith("."):
+                continue
+            if self.is_there(name):
+                self._strays.discard(name)
+                self._names.add(name)
+                new.append(name)
+                continue
+            if name in self._names:
+                self._names.remove(name)
+                gone.append(name)
+            if not os.path.lexists(f"{self._path}/{name}"):
+                self._strays.discard(name)
+            elif name not in self._strays:
+                self._strays.add(name)
+                strays.append(name)
+        return Changes(new, gone, strays)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
+
+
+def _is_same(path: str, other: str) -> bool:
+    return _identity(path) is not None and _identity(path) == _identity(other)

@@ -25,7 +25,7 @@ from .layout import Layout
 from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
 from .run_files import RunFiles, incoming_path
-from .scan import Folders, FolderScan
+from .scan import Folders, RunFolders, list_folder
 from .spool import spool
 from .watch import Watch
 from .zip_extract import Unpacked, unpack
@@ -56,7 +56,7 @@ class Store:
         self.models = ModelFiles(places, durability)
         self.experiments = ExperimentFiles(places, durability)
         self.inspection = Inspection(places, durability, is_ours=self._lock is not None)
-        self._scan = FolderScan(places.runs)
+        self.run_entries = RunFolders(places.runs)
         self._run_locks = NamedLocks()
         self._model_locks = NamedLocks()
         self.watch = Watch(places.runs)
@@ -64,8 +64,8 @@ class Store:
             self._sweep(after_a_kill=self._lock.after_a_kill)
 
     def run_folders(self) -> Folders:
-        """The folders in runs/, as they are now."""
-        return self._scan.folders()
+        """The folders in runs/, listed now. OSError."""
+        return list_folder(self._places.runs)
 
     def watch_run(self, run_id: str) -> bool:
         """Have `watch` tell of what happens in a run's folder; False where it can't."""
@@ -79,6 +79,10 @@ class Store:
     def locked_run(self, run_id: str) -> AbstractContextManager[None]:
         """Hold a run, so that what a rule has checked still holds when it acts. Taken before a model's lock."""
         return self._run_locks.held(run_id)
+
+    def locked_id(self, run_id: str) -> AbstractContextManager[None]:
+        """Hold an id in every spelling, so that it is still free when a run gets it. Taken before any run's lock."""
+        return self._run_locks.held(f"id {run_id.lower()}")
 
     def locked_model(self, name: str) -> AbstractContextManager[None]:
         """Hold a model, likewise; taken after a run's lock where both are needed."""
@@ -100,6 +104,7 @@ class Store:
     def close(self) -> None:
         """Sync what waits, and give the store back."""
         self.watch.close()
+        self.run_entries.close()
         self.runs.close()
         if self._lock is not None:
             self._lock.release()

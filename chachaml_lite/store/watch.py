@@ -1,4 +1,4 @@
-"""Which runs' files were touched, as the kernel tells it: inotify(7), where there is one and the disk is our own.
+"""Changes on disk, as the kernel tells of them: inotify(7), where there is one and the disk is our own.
 
 The kernel queues an event before the system call that caused it returns, so whoever reads the queue now has seen every
 change that was complete before: asking for all runs costs one read(2), instead of four lstat(2) for each of them (10 ms
@@ -15,14 +15,16 @@ import ctypes
 import os
 import struct
 import sys
+from collections.abc import Iterator
 
 _MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO = 0x2, 0x4, 0x40, 0x80
 _CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF = 0x100, 0x200, 0x400, 0x800
-_OVERFLOW = 0x4000
+_OVERFLOW, _IGNORED, _UNMOUNT = 0x4000, 0x8000, 0x2000
 _ONLY_FOLDERS, _NO_LINKS = 0x1000000, 0x2000000
 _MASK = (_MODIFY | _ATTRIB | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF) | (
     _ONLY_FOLDERS | _NO_LINKS
 )
+_ENTRIES = _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLY_FOLDERS | _NO_LINKS
 _HEADER = struct.Struct("iIII")
 _READ_BYTES = 256 * 1024
 
@@ -39,14 +41,13 @@ class Watch:
         self._names: dict[int, str] = {}
         self._lost: set[str] = set()
         self._room = 0
-        if sys.platform != "linux" or _file_system(root) not in _LOCAL:
+        self._descriptor = _opened(root)
+        if self._descriptor < 0:
             return
-        with contextlib.suppress(OSError, AttributeError):
-            self._libc = ctypes.CDLL(None, use_errno=True)
-            self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            # Three quarters of what this user may have: editors and file managers want theirs.
-            with open("/proc/sys/fs/inotify/max_user_watches") as file:
-                self._room = int(file.read()) * 3 // 4
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        # Three quarters of what this user may have: editors and file managers want theirs.
+        with contextlib.suppress(OSError), open("/proc/sys/fs/inotify/max_user_watches") as file:
+            self._room = int(file.read()) * 3 // 4
 
     def add(self, name: str, path: str) -> bool:
         """Watch the folder at `path`, and call it `name`. False: it can't be, so its files have to be looked at."""
@@ -62,24 +63,16 @@ class Watch:
         """The names of the folders in which something happened since this was last asked. None: possibly in all."""
         touched: set[str] = set()
         overflow = False
-        while self._descriptor >= 0:
-            try:
-                events = os.read(self._descriptor, _READ_BYTES)
-            except BlockingIOError:
-                break
-            at = 0
-            while at < len(events):
-                number, mask, _, length = _HEADER.unpack_from(events, at)
-                at += _HEADER.size + length
-                overflow = overflow or bool(mask & _OVERFLOW)
-                name = self._names.get(number)
-                if name is not None:
-                    touched.add(name)
-                    if mask & (_DELETE_SELF | _MOVE_SELF):
-                        # A watch is on a folder, not on its name: another one may have that by now.
-                        self._libc.inotify_rm_watch(self._descriptor, number)
-                        del self._names[number]
-                        self._lost.add(name)
+        for number, mask, _ in _events(self._descriptor):
+            overflow = overflow or bool(mask & _OVERFLOW)
+            name = self._names.get(number)
+            if name is not None:
+                touched.add(name)
+                if mask & (_DELETE_SELF | _MOVE_SELF):
+                    # A watch is on a folder, not on its name: another one may have that by now.
+                    self._libc.inotify_rm_watch(self._descriptor, number)
+                    del self._names[number]
+                    self._lost.add(name)
         return None if overflow else touched
 
     def lost(self) -> set[str]:
@@ -92,6 +85,71 @@ class Watch:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class EntryWatch:
+    """The entries of one folder that came, went or were replaced. Not locked: callers take turns."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        #: Whether the kernel tells of this folder's entries.
+        self.is_on = False
+        #: Whether it was telling, and the folder that it told of is another one now, or none.
+        self.is_lost = False
+
+    def start(self) -> None:
+        """Watch the folder that is at the path now, where that can be done."""
+        self.close()
+        self.is_lost = False
+        self._descriptor = _opened(self._path)
+        if self._descriptor < 0:
+            return
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.is_on = libc.inotify_add_watch(self._descriptor, os.fsencode(self._path), _ENTRIES) >= 0
+        if not self.is_on:
+            self.close()
+
+    def changed(self) -> set[str] | None:
+        """The names of the entries that changed since this was last asked. None: possibly all of them."""
+        names: set[str] = set()
+        overflow = False
+        for _, mask, name in _events(self._descriptor):
+            if mask & (_DELETE_SELF | _MOVE_SELF | _IGNORED | _UNMOUNT):
+                self.is_lost = True
+            overflow = overflow or bool(mask & _OVERFLOW)
+            if name:
+                names.add(os.fsdecode(name))
+        return None if overflow or self.is_lost else names
+
+    def close(self) -> None:
+        """Give the watch back."""
+        self.is_on = False
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _opened(path: str) -> int:
+    """An inotify descriptor, where the disk below `path` is one whose every change goes through this kernel; or -1."""
+    if sys.platform == "linux" and _file_system(path) in _LOCAL:
+        with contextlib.suppress(OSError, AttributeError):
+            return int(ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+    return -1
+
+
+def _events(descriptor: int) -> Iterator[tuple[int, int, bytes]]:
+    """The events that wait, each as the number of its watch, its mask and the name of the entry."""
+    while descriptor >= 0:
+        try:
+            events = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            break
+        at = 0
+        while at < len(events):
+            number, mask, _, length = _HEADER.unpack_from(events, at)
+            at += _HEADER.size + length
+            yield number, mask, events[at - length : at].rstrip(b"\0")
 
 
 def _file_system(path: str) -> str:

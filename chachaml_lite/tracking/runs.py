@@ -61,12 +61,10 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
     """
     made_id, start_time = tracker.clock.new_run()
     run_id = new.id or made_id
-    # One at a time: whether an id is free is a question about all runs, and about ids that differ in case.
-    with tracker.store.locked_run("the ids"):
-        existing = tracker.catalog.spelled_alike(run_id)
-        if existing is not None:
-            _refuse_another(tracker, existing, new)
-            return shown_run(tracker.run(existing))
+    # One at a time for an id in all its spellings: whether it is free is a question about ids that differ in case, too.
+    with tracker.store.locked_id(run_id):
+        if (existing := _existing(tracker, run_id, new)) is not None:
+            return existing
         meta: dict[str, Any] = {
             "id": run_id,
             "experiment": new.experiment,
@@ -86,8 +84,19 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
         try:
             tracker.store.runs.create(run_id, meta)
         except FileExistsError as fault:
+            if (existing := _existing(tracker, run_id, new)) is not None:  # it was copied in just now
+                return existing
             raise Conflict("a file or link that is no run has this id for a name; choose another id") from fault
         return shown_run(tracker.run(run_id))
+
+
+def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | None:
+    """The run that has the id already, shown. Raises Conflict where it is another one, or its id differs in case."""
+    existing = tracker.catalog.spelled_alike(run_id)
+    if existing is None:
+        return None
+    _refuse_another(tracker, existing, new)
+    return shown_run(tracker.run(existing))
 
 
 def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
@@ -138,6 +147,7 @@ def delete_run(tracker: Tracker, run_id: str) -> None:
             named = ", ".join(f"{version.name} {version.version}" for version in versions[:5])
             raise Conflict(f"model versions point to this run ({named}); it is needed for as long as they are")
         tracker.store.runs.remove(run_id)
+        tracker.catalog.known(run_id)  # it takes notice that the run is gone
 
 
 def set_note(tracker: Tracker, run_id: str, note: str) -> None:

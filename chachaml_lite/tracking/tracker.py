@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import NotFound
 from ..store import layout
+from ..store.reading import Stamp
 from ..store.store import Store
 from .clock import Clock
 from .index.catalog import Catalog
@@ -56,7 +57,13 @@ class Tracker:
         if not self.catalog.was_known(run_id):  # no lock is made for each id that somebody guesses
             self.run(run_id)
         with self.store.locked_run(run_id):
-            yield self.run(run_id, (META, *parts))
+            run = self.run(run_id, (META, *parts))
+            seen = run.part(META).stamp
+            try:
+                yield run
+            except FileNotFoundError as fault:
+                self._refuse_gone(run, seen, fault)
+                raise
 
     @contextmanager
     def open_run(self, run_id: str, *parts: int) -> Iterator[Run]:
@@ -72,7 +79,18 @@ class Tracker:
                     f"the run has ended ({status}), and takes no more params, metrics or artifacts; "
                     "tags, note and datasets can still be written",
                 )
-            yield run
+            seen = run.part(META).stamp
+            try:
+                yield run
+            except FileNotFoundError as fault:
+                self._refuse_gone(run, seen, fault)
+                raise
+
+    def _refuse_gone(self, run: Run, seen: Stamp, fault: FileNotFoundError) -> None:
+        """Raise NotFound where a file is missing since the run's folder was removed, renamed or replaced meanwhile."""
+        now = self.catalog.run(run.id, (META,))
+        if now is not run or now.part(META).stamp != seen:
+            raise NotFound("run", "the run's folder was removed or renamed while it was written to") from fault
 
     def write_meta(self, run: Run, **changes: Any) -> None:
         """Replace fields of a run's meta.json, and leave the others as they are; the caller holds the run. OSError."""

@@ -50,8 +50,8 @@ class RunQuery:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all runs are asked for, newest first."""
-        names = (self.experiment, self.status, self.name, self.created_by, self.parent_run_id)
+        """Whether all runs are asked for, or all of an experiment, newest first."""
+        names = (self.status, self.name, self.created_by, self.parent_run_id)
         conditions = (*names, self.order_by)
         return not (self.tags or self.params or self.where) and all(condition is None for condition in conditions)
 
@@ -72,7 +72,7 @@ def parse_order(text: str) -> tuple[Field, bool]:
 def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     """The runs on the page that is asked for, in order, and the number of all that match."""
     if query.is_plain and query.limit is not None:
-        return tracker.catalog.page(query.offset, query.limit)
+        return tracker.catalog.page(query.offset, query.limit, query.experiment)
     tests = _tests(query)
     found = tracker.catalog.newest(query.experiment)
     for test in tests:

@@ -1,0 +1,363 @@
+"""A request costs what it asks for and what changed, not what is in the store; and what others do is not missed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from support.calls import OCTETS
+
+from chachaml_lite.store import scan, watch
+from chachaml_lite.store.run_files import RunFiles
+from chachaml_lite.tracking.index.run_entry import ALL_PARTS, Run
+from chachaml_lite.tracking.index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY
+from chachaml_lite.tracking.tracker import Tracker
+
+LogRun = Callable[..., str]
+DEADLINE = 60
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were listed, as it goes on."""
+    made: list[str] = []
+    list_folder = scan.list_folder
+
+    def listed(path: str) -> scan.Folders:
+        made.append(Path(path).name)
+        return list_folder(path)
+
+    monkeypatch.setattr(scan, "list_folder", listed)
+    return made
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that tells nothing of changes."""
+    monkeypatch.setattr(watch, "_LOCAL", frozenset())
+
+
+def ids(client: FlaskClient, query: str = "") -> set[str]:
+    return {run["id"] for run in client.get(f"/api/runs?limit=1000{query}").get_json()}
+
+
+def live(client: FlaskClient, run_id: str) -> None:
+    """A run's whole life, each step of which asks about it alone."""
+    assert client.post("/api/w/runs", json={"experiment": "e", "id": run_id}).status_code == 200
+    assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1}).status_code == 200
+    assert client.post(f"/api/w/runs/{run_id}/params", json={"lr": 1}).status_code == 200
+    assert client.get(f"/api/runs/{run_id}").status_code == 200
+    assert client.post(f"/api/w/runs/{run_id}/end").status_code == 200
+
+
+def test_new_runs_and_lists_of_them_never_list_the_folder_again(client: FlaskClient, listings: list[str]) -> None:
+    assert ids(client) == set()
+    listings.clear()
+    for number in range(20):
+        live(client, f"run-{number}")
+        assert len(ids(client, "&experiment=e")) == number + 1
+    client.delete("/api/w/runs/run-3")
+    assert "run-3" not in ids(client)
+    assert listings.count("runs") == 0
+
+
+@pytest.mark.usefixtures("deaf")
+def test_own_runs_show_at_once_where_the_kernel_tells_nothing(
+    client: FlaskClient, listings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "LOOK_SECONDS", 3600.0)
+    assert ids(client) == set()
+    listings.clear()
+    for number in range(20):
+        live(client, f"run-{number}")
+        assert len(ids(client, "&experiment=e")) == number + 1
+    client.delete("/api/w/runs/run-3")
+    assert "run-3" not in ids(client)
+    assert listings.count("runs") == 0
+
+
+@pytest.mark.usefixtures("deaf")
+def test_dropped_in_run_shows_soon_where_the_kernel_tells_nothing_and_at_once_by_its_id(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    log_run(id="a", end="completed")
+    assert ids(client) == {"a"}
+    shutil.copytree(data / "runs/a", data / "runs/b")
+    assert client.get("/api/runs/b").status_code == 200
+    shutil.copytree(data / "runs/a", data / "runs/c")
+    shutil.rmtree(data / "runs/a")
+    assert client.get("/api/runs/a").status_code == 404
+    deadline = time.monotonic() + DEADLINE
+    while ids(client) != {"b", "c"}:
+        assert time.monotonic() < deadline
+
+
+def test_folder_with_a_time_in_the_future_is_listed_no_more_often(
+    client: FlaskClient, log_run: LogRun, data: Path, listings: list[str]
+) -> None:
+    run_id = log_run(id="a", artifacts={"m": b"m"}, end="completed")
+    client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m"})
+    for name in ("runs", "models"):
+        os.utime(data / name, (4e9, 4e9))
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        listings.clear()
+        assert ids(client) == {"a"}
+        assert client.get("/api/models").status_code == 200
+        if not listings:
+            break
+        assert time.monotonic() < deadline
+    for _ in range(5):
+        client.get("/api/models")
+    assert listings == []
+
+
+def test_id_in_another_case_is_found_also_when_it_was_dropped_in(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    log_run(id="first", end="completed")
+    assert ids(client) == {"first"}
+    shutil.copytree(data / "runs/first", data / "runs/Second")
+    body = {"experiment": "e", "id": "sECOND"}
+    assert client.post("/api/w/runs", json=body).status_code == 409
+    assert client.post("/api/w/runs", json={**body, "id": "FIRST"}).status_code == 409
+    shutil.rmtree(data / "runs/Second")
+    assert client.post("/api/w/runs", json=body).status_code == 200
+    assert client.post("/api/w/runs", json={**body, "id": "second"}).status_code == 409
+    assert client.delete("/api/w/runs/sECOND").status_code == 200
+    assert client.post("/api/w/runs", json={**body, "id": "second"}).status_code == 200
+    assert ids(client) == {"first", "second"}
+
+
+def test_run_made_anew_under_its_id_is_the_new_one(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    for turn in range(5):
+        assert client.post("/api/w/runs", json={"experiment": f"e{turn}", "id": "a"}).status_code == 200
+        client.post("/api/w/runs/a/params", json={"turn": turn})
+        if turn % 2:
+            assert ids(client, f"&experiment=e{turn}") == {"a"}
+            assert client.delete("/api/w/runs/a").status_code == 200
+        else:
+            shutil.rmtree(data / "runs/a")
+        assert ids(client, f"&experiment=e{turn}") == set()
+    log_run(id="b", experiment="other")
+    log_run(id="a", experiment="mine")
+    (data / "runs/a").rename(data / "runs/.a")
+    (data / "runs/b").rename(data / "runs/a")
+    assert [run["experiment"] for run in client.get("/api/runs").get_json()] == ["other"]
+    assert client.get("/api/runs/a").get_json()["experiment"] == "other"
+
+
+def test_run_swapped_for_a_link_is_no_run(client: FlaskClient, log_run: LogRun, data: Path, tmp_path: Path) -> None:
+    log_run(id="a")
+    assert ids(client) == {"a"}
+    shutil.move(data / "runs/a", tmp_path / "elsewhere")
+    (data / "runs/a").symlink_to(tmp_path / "elsewhere")
+    assert client.get("/api/runs/a").status_code == 404
+    assert client.post("/api/w/runs/a/metrics", json={"loss": 1}).status_code == 404
+    assert ids(client) == set()
+
+
+def test_more_folders_than_the_kernel_keeps_events_of_are_all_seen(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    log_run(id="a")
+    log_run(id="b")
+    assert ids(client) == {"a", "b"}
+    for number in range(int(limit.read_text()) // 2 + 100 if limit.exists() else 0):
+        (data / f"runs/x{number % 7}").mkdir()
+        (data / f"runs/x{number % 7}").rmdir()
+    shutil.copytree(data / "runs/a", data / "runs/c")
+    shutil.rmtree(data / "runs/b")
+    assert ids(client) == {"a", "c"}
+
+
+def test_writes_without_a_list_never_lose_what_others_changed(
+    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chachaml_lite.tracking.index.catalog._WRITES", 10)
+    for run_id in ("a", "b"):
+        log_run(id=run_id)
+    assert ids(client) == {"a", "b"}
+    meta = json.loads((data / "runs/a/meta.json").read_text())
+    (data / "runs/a/meta.json").write_text(json.dumps({**meta, "experiment": "tulip"}))
+    for step in range(25):
+        client.post("/api/w/runs/b/metrics", json={"loss": 1, "step": step})
+    assert ids(client, "&experiment=tulip") == {"a"}
+
+
+_OTHER_PROCESS = """
+import os, random, shutil, sys
+runs, source = sys.argv[1:]
+random.seed(7)
+for turn in range(400):
+    name = f"r{random.randrange(12)}"
+    path = f"{runs}/{name}"
+    act = random.randrange(3)
+    try:
+        if act == 0:
+            shutil.copytree(source, f"{runs}/.new")
+            os.rename(f"{runs}/.new", path)
+        elif act == 1:
+            os.rename(path, f"{runs}/s{random.randrange(12)}")
+        else:
+            shutil.rmtree(path)
+    except OSError:
+        shutil.rmtree(f"{runs}/.new", ignore_errors=True)
+"""
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
+    make_app: Callable[..., Flask],
+    log_run: LogRun,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_deaf: bool,
+) -> None:
+    if is_deaf:
+        monkeypatch.setattr(watch, "_LOCAL", frozenset())
+        monkeypatch.setattr(scan, "LOOK_SECONDS", 0.0)
+    app = make_app()
+    client = app.test_client()
+    client.post("/api/w/runs", json={"experiment": "e", "id": "source"})
+    shutil.copytree(data / "runs/source", tmp_path / "source")
+    statuses: set[int] = set()
+    stop = threading.Event()
+
+    def work(number: int) -> None:
+        mine = app.test_client()
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            run_id = f"r{(number + turn) % 12}"
+            answers: list[Any] = [
+                mine.post("/api/w/runs", json={"experiment": "e", "id": run_id}),
+                mine.post(f"/api/w/runs/{run_id}/metrics", json={"loss": turn}),
+                mine.get("/api/runs?limit=5&experiment=e"),
+                mine.get("/api/runs?limit=1000"),
+                mine.delete(f"/api/w/runs/{run_id}"),
+            ]
+            statuses.update(answer.status_code for answer in answers)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", _OTHER_PROCESS, data / "runs", tmp_path / "source"], check=True, timeout=DEADLINE
+        )
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+    there = {each.name for each in (data / "runs").iterdir() if (each / "meta.json").exists()}
+    assert ids(client) == ids(client, "&experiment=e") == there
+    assert client.get("/api/health").get_json()["runs"] == len(there)
+    for run_id in there:
+        assert client.get(f"/api/runs/{run_id}").status_code == 200
+    assert statuses <= {200, 404, 409}
+
+
+def test_import_into_a_run_holds_up_no_other_run(
+    make_app: Callable[..., Flask], log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    client = app.test_client()
+    client.post("/api/w/runs", json={"experiment": "e", "id": "a"})
+    archive = client.get("/api/runs/a/download").data
+    (data / "runs/a/mine.txt").write_text("mine")
+    archive = client.get("/api/runs/a/download").data
+    (data / "runs/a/mine.txt").unlink()
+    begun, go_on = threading.Event(), threading.Event()
+    take = RunFiles.take
+
+    def take_slowly(self: RunFiles, *args: Any) -> None:
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        take(self, *args)
+
+    monkeypatch.setattr(RunFiles, "take", take_slowly)
+    answers: list[Any] = []
+    importing = threading.Thread(
+        target=lambda: answers.append(
+            app.test_client().post("/api/w/import", data=archive, content_type="application/zip")
+        )
+    )
+    importing.start()
+    assert begun.wait(DEADLINE)
+    live(client, "b")
+    go_on.set()
+    importing.join(DEADLINE)
+    assert answers[0].get_json()["updated"] == ["a"]
+
+
+@pytest.mark.parametrize("moves", ["renamed", "removed"])
+@pytest.mark.parametrize("write", ["params", "tags", "metrics", "artifacts", "end", "delete"])
+def test_run_that_goes_in_mid_write_is_404(
+    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch, write: str, moves: str
+) -> None:
+    log_run(id="a", artifacts={"m": b"first"})
+    lines = (data / "runs/a/artifacts.jsonl").read_bytes()
+    locked_run = Tracker.run
+    calls = 0
+
+    def go(self: Tracker, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
+        nonlocal calls
+        run = locked_run(self, run_id, parts)
+        run.part(META), run.part(PARAMS), run.part(SUMMARY), run.part(ARTIFACTS)
+        calls += 1
+        if calls == (2 if write == "artifacts" else 1):
+            if moves == "renamed":
+                (data / "runs/a").rename(data / "runs/.a")
+            else:
+                shutil.rmtree(data / "runs/a")
+        return run
+
+    monkeypatch.setattr(Tracker, "run", go)
+    url = f"/api/w/runs/a/{write}"
+    if write == "artifacts":
+        answer = client.post(f"{url}?name=m&overwrite=true", data=b"second", content_type=OCTETS)
+    elif write == "delete":
+        answer = client.delete("/api/w/runs/a")
+    else:
+        answer = client.post(url, json={"status": "completed"} if write == "end" else {"x": 1})
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
+    assert sorted(each.name for each in (data / "runs").iterdir() if each.name != ".incoming") == (
+        [".a"] if moves == "renamed" else []
+    )
+    if moves == "renamed":
+        assert (data / "runs/.a/artifacts.jsonl").read_bytes() == lines
+    assert list((data / "runs/.incoming").iterdir()) == []
+
+
+def test_upload_whose_run_is_renamed_between_its_line_and_its_bytes_leaves_no_line(
+    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_run(id="a", artifacts={"m": b"first"})
+    lines = (data / "runs/a/artifacts.jsonl").read_bytes()
+    rename = os.rename
+
+    def rename_late(source: str, target: str) -> None:
+        if str(target).endswith("/a/blobs/m"):
+            rename(data / "runs/a", data / "runs/b")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_late)
+    answer = client.post("/api/w/runs/a/artifacts?name=m&overwrite=true", data=b"second", content_type=OCTETS)
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
+    assert (data / "runs/b/artifacts.jsonl").read_bytes() == lines
+    assert (data / "runs/b/blobs/m").read_bytes() == b"first"
+    assert list((data / "runs/.incoming").iterdir()) == []
