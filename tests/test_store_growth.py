@@ -19,7 +19,6 @@ from flask.testing import FlaskClient
 from support.calls import OCTETS
 
 from chachaml_lite.store import scan, watch
-from chachaml_lite.store.run_files import RunFiles
 from chachaml_lite.tracking.index.run_entry import ALL_PARTS, Run
 from chachaml_lite.tracking.index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY
 from chachaml_lite.tracking.tracker import Tracker
@@ -269,39 +268,6 @@ def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
     for run_id in there:
         assert client.get(f"/api/runs/{run_id}").status_code == 200
     assert statuses <= {200, 404, 409}
-
-
-def test_import_into_a_run_holds_up_no_other_run(
-    make_app: Callable[..., Flask], log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = make_app()
-    client = app.test_client()
-    client.post("/api/w/runs", json={"experiment": "e", "id": "a"})
-    archive = client.get("/api/runs/a/download").data
-    (data / "runs/a/mine.txt").write_text("mine")
-    archive = client.get("/api/runs/a/download").data
-    (data / "runs/a/mine.txt").unlink()
-    begun, go_on = threading.Event(), threading.Event()
-    take = RunFiles.take
-
-    def take_slowly(self: RunFiles, *args: Any) -> None:
-        begun.set()
-        assert go_on.wait(DEADLINE)
-        take(self, *args)
-
-    monkeypatch.setattr(RunFiles, "take", take_slowly)
-    answers: list[Any] = []
-    importing = threading.Thread(
-        target=lambda: answers.append(
-            app.test_client().post("/api/w/import", data=archive, content_type="application/zip")
-        )
-    )
-    importing.start()
-    assert begun.wait(DEADLINE)
-    live(client, "b")
-    go_on.set()
-    importing.join(DEADLINE)
-    assert answers[0].get_json()["updated"] == ["a"]
 
 
 @pytest.mark.parametrize("moves", ["renamed", "removed"])

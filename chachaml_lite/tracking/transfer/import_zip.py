@@ -74,25 +74,18 @@ def _land(tracker: Tracker, sent: list[SentRun], *, overwrite: bool) -> dict[str
             merge = Merge(tracker, stored, run, overwrite=overwrite)
             acts.append(("updated" if merge.changes else "unchanged", run.id, merge.apply))
         acts.sort(key=lambda act: act[0])  # new ones first: they can be taken back
-        _act(tracker, acts, ids_held.close)
+        _act(tracker, acts)
         for kind, run_id, _ in acts:
             done[kind].append(run_id)
             tracker.catalog.run(run_id)  # it takes notice of what was renamed into place
     return done
 
 
-def _act(
-    tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]], release_ids: Callable[[], object]
-) -> None:
-    """Do it all; on a fault take back the runs that are new. What another one was given by then stays, and is true.
-
-    `release_ids` is called when no more new ones come.
-    """
+def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) -> None:
+    """Do it all; on a fault take back the runs that are new. What another one was given by then stays, and is true."""
     adopted = []
     try:
         for kind, run_id, act in acts:
-            if kind != "imported":
-                release_ids()
             act()
             if kind == "imported":
                 adopted.append(run_id)
