@@ -135,3 +135,15 @@ def test_a_diff_of_an_unknown_model_or_version_is_404(client: FlaskClient, log_r
     register(client, log_run(artifacts={"m": b"1"}))
     answer = client.get(f"/api/diff/{path}")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")
+
+
+def test_ids_are_read_by_one_parser_everywhere(client: FlaskClient, log_run: LogRun) -> None:
+    """Several in one field, separated by commas, or a field each."""
+    for run_id in ("a", "b", "c"):
+        log_run(id=run_id, metrics=[{"loss": 2, "step": 0}, {"loss": 1, "step": 1}])
+    for path in ("/api/compare", "/api/digests", "/compare", "/compare/charts", "/compare/charts.svg", "/runs"):
+        key = "&key=loss" if "charts" in path else ""
+        answers = [client.get(f"{path}?{ids}{key}") for ids in ("ids=a,b,c", "ids=a&ids=b&ids=c", "ids=a,%20b&ids=,c,")]
+        assert [answer.status_code for answer in answers] == [200] * 3, path
+        if path.startswith("/api") or path.endswith(".svg"):
+            assert len({answer.text for answer in answers}) == 1, path

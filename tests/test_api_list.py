@@ -357,3 +357,28 @@ def test_a_run_that_is_silent_stays_running_and_shows_since_when(client: FlaskCl
     assert run["status"] == "running"
     assert run["last_write_time"] >= started
     assert (run["end_time"], run["duration_ms"]) == (None, None)
+
+
+@pytest.mark.parametrize("field", ["params.lr", "tags.lr"])
+def test_texts_that_read_as_numbers_are_ordered_and_compared_as_numbers(
+    client: FlaskClient, log_run: LogRun, field: str
+) -> None:
+    """One rule for q and order_by: a shell logs its numbers as text; other text stands behind the numbers."""
+    values = ["10", "1e-5", 9, "0.001", "0.1", "NaN", "-Infinity", ".5", "1 000", "abc"]
+    for place, value in enumerate(values):
+        log_run(id=f"r{place}", **{field[:-3]: {"lr": value}})
+
+    def found(**query: str) -> list[Any]:
+        return [values[int(run_id[1:])] for run_id in ids(client, **query)]
+
+    ascending = ["-Infinity", "1e-5", "0.001", "0.1", ".5", 9, "10", "1 000", "abc", "NaN"]
+    assert found(order_by=field) == ascending
+    assert found(order_by=f"{field} desc") == [*reversed(ascending[:-1]), "NaN"]
+    assert found(order_by=field, q=f"{field} <= 0.1") == ascending[:4]
+    assert found(order_by=field, q=f"{field} > 0.1 and {field} < 1e2") == [".5", 9, "10"]
+
+
+def test_names_that_read_as_numbers_are_ordered_as_the_text_that_they_are(client: FlaskClient, log_run: LogRun) -> None:
+    for run_id in ("10", "9", "1e1"):
+        log_run(id=run_id, name=run_id)
+    assert ids(client, order_by="id") == ids(client, order_by="name") == ["10", "1e1", "9"]

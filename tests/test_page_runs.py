@@ -431,6 +431,37 @@ def test_the_search_shows_how_to_ask_and_each_example_can_be_asked(client: Flask
         Shown(client, html.unescape(link))
 
 
+@pytest.mark.parametrize(
+    ("fields", "query"),
+    [
+        ({"metric_key": "loss", "op": "lt", "metric_value": "1"}, "metrics.loss < 1"),
+        ({"metric_key": "loss", "op": "<=", "metric_value": " .5e0 "}, "metrics.loss <= 0.5"),
+        ({"metric_key": "val loss", "op": "ge", "metric_value": "NaN"}, 'metrics."val loss" >= NaN'),
+        ({"metric_key": "loss", "op": "<", "metric_value": "1", "q": "id = a or id = b"},
+         "(id = a or id = b) and metrics.loss < 1"),
+        ({"metric_key": "", "op": "", "metric_value": "", "q": "id = a"}, "id = a"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/search", "/runs"])
+def test_search_takes_a_condition_on_a_metric_and_shows_it_as_a_query(
+    client: FlaskClient, path: str, fields: dict[str, str], query: str
+) -> None:
+    shown = Shown(client, path, **fields)
+    assert ("q", query) in shown.forms.with_field("q")["sent"]
+    assert shown.names == Shown(client, path, q=query).names
+    if path == "/search":
+        api = client.get("/api/search", query_string={name: text for name, text in fields.items() if text})
+        assert [run["id"] for run in api.get_json()] == [run["id"] for run in client.get(shown.link("JSON")).get_json()]
+
+
+@pytest.mark.parametrize("fields", [{"metric_key": "loss"}, {"metric_key": "a", "op": "lt"}, {"op": "lt"},
+                                    {"metric_key": "a", "op": "~", "metric_value": "1"},
+                                    {"metric_key": "a", "op": "<", "metric_value": "x"}])  # fmt: skip
+def test_half_a_condition_is_400_on_the_page_as_in_the_api(client: FlaskClient, fields: dict[str, str]) -> None:
+    for path in ("/search", "/api/search"):
+        assert client.get(path, query_string=fields).status_code == 400
+
+
 def test_what_the_search_finds_is_the_same_table(client: FlaskClient) -> None:
     shown = Shown(client, "/search", q="metrics.loss < 1", order_by="metrics.loss")
     assert shown.names == ["wide", "baseline"]

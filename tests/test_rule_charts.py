@@ -324,6 +324,14 @@ def test_words_have_places_of_their_own_in_a_scatter() -> None:
     assert chart.notes == ("2 of 5 runs have no value that can be shown here",)
 
 
+def test_scatter_takes_texts_that_read_as_numbers_for_numbers() -> None:
+    dots = [Dot("a", "0.001", 1), Dot("b", 0.1, 2), Dot("c", "1e-5", 3), Dot("d", "NaN", 4)]
+    chart = scatter_chart(dots, "t", x_name="lr", y_name="loss", log_x=True)
+    across = {circle[0].text: float(circle.attrib["cx"]) for circle in Drawing(chart.svg).root.iter("circle")}
+    assert sorted(across, key=across.__getitem__) == ["c: 1e-5, 3", "a: 0.001, 1", "b: 0.1, 2"]
+    assert chart.notes == ("1 of 4 runs have no value that can be shown here",)
+
+
 def test_a_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
     drawn = Drawing(sparkline([1, 2, NAN, 3, 4, 5], label="loss"))
     assert [len(stretch) for stretch in drawn.paths("line")] == [2, 3]

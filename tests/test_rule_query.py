@@ -507,3 +507,19 @@ def test_text_of_a_field_is_made_once_for_a_run_however_many_conditions_look_int
     for note in notes:
         assert test(run(note=note, params={"p": [note]})) is False
     assert len(made) == len(notes)
+
+
+@pytest.mark.parametrize(
+    "query", ["metrics.`val loss` < 1", "params.`lr` = 1", "`name` = x", "name = `x`", "tags.a`b = 1"]
+)
+def test_backticks_get_a_hint_about_quotes(query: str) -> None:
+    with pytest.raises(BadQuery) as refused:
+        parse_query(query, NOW)
+    assert "not backticks" in refused.value.reason
+    assert refused.value.start == query.index("`")
+
+
+def test_key_with_a_backtick_is_written_in_quotes() -> None:
+    field = parse_field("params.a`b")
+    assert str(field) == 'params."a`b"'
+    assert parse_query(f"{field} = 1", NOW).test(Texts())(run(params={"a`b": 1}))

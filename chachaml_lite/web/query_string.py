@@ -9,10 +9,17 @@ from flask import request
 
 from ..errors import InvalidInput
 from ..tracking.names import check_name
+from ..tracking.query.conditions import Comparison, parse_condition
 
 #: More than any request of ours has; each costs a little.
 MAX_FIELDS = 200
 DIRECTIONS = ("min", "max")
+#: The fields that put one condition on a metric, all three or none.
+METRIC_CONDITION = ("metric_key", "op", "metric_value")
+ASK_BY = (
+    "send q, as in ?q=metrics.accuracy > 0.9, or metric_key, op and metric_value, "
+    "as in ?metric_key=accuracy&op=ge&metric_value=0.9"
+)
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
@@ -78,6 +85,16 @@ class Query:
 def ids_of(query: Query) -> list[str]:
     """The runs that `ids` names: several in one field, separated by commas, or a field each."""
     return [run_id for text in query.texts("ids") for part in text.split(",") if (run_id := part.strip())]
+
+
+def metric_condition(query: Query) -> Comparison | None:
+    """The condition of the fields METRIC_CONDITION; None where all are absent or empty. Raises InvalidInput."""
+    key, op, value = (query.text(name) or None for name in METRIC_CONDITION)
+    if key is not None and op is not None and value is not None:
+        return parse_condition(key, op, value)
+    if (key, op, value) != (None, None, None):
+        raise InvalidInput(ASK_BY)
+    return None
 
 
 def metric_of(text: str | None) -> str | None:

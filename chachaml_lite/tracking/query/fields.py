@@ -52,7 +52,7 @@ OWN_FIELDS = tuple(_OWN)
 EXPECTED = f"metrics.NAME, params.NAME, tags.NAME, or {', '.join(OWN_FIELDS)}"
 
 # What a key may hold as it stands, in a query and in a list of columns; any other is put into quotes.
-_BARE_KEY = re.compile(r"[^\s()<>=!~,\"'\u00ab\u00bb\u2018-\u201e]+\Z")
+_BARE_KEY = re.compile(r"[^\s()<>=!~,`\"'\u00ab\u00bb\u2018-\u201e]+\Z")
 _ESCAPED = re.compile(r"\\([\"'\\])")
 
 

@@ -34,7 +34,7 @@ _AROUND = 40
 
 _TOKEN = re.compile(
     r"(?P<sign><=|>=|==|!=|!~|[<>=~])|(?P<mark>[(),])"
-    r"|(?P<string>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')|(?P<word>[^\s()<>=!~,\"'\u00ab\u00bb\u2018-\u201e]+)",
+    r"|(?P<string>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')|(?P<word>[^\s()<>=!~,`\"'\u00ab\u00bb\u2018-\u201e]+)",
     re.DOTALL,
 )
 _SPACE = re.compile(r"\s*")
@@ -108,6 +108,8 @@ def _end_of_space(text: str, at: int) -> int:
 
 
 def _why_unreadable(character: str) -> str:
+    if character == "`":
+        return 'quotes are " or \' here, not backticks, as in metrics."val loss" < 0.3'
     if character in _CURLY:
         return "quotes are straight here, \" or '"
     return "this quote has no end" if character in "\"'" else "! stands before = or ~, or write not"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ... import strict_json
 from ...errors import InvalidInput
 from ..index.run_entry import Run
 from ..index.run_parts import STATUSES
 from ..names import shown
 from ..tracker import Tracker
-from .conditions import Condition, Test, Texts, matcher
-from .fields import EXPECTED, MISSING, Field, parse_field, reader
+from .conditions import Condition, Test, Texts, matcher, number_in, text_of
+from .fields import EXPECTED, MISSING, Field, Holds, parse_field, reader
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -119,7 +117,7 @@ def _ordered(runs: list[Run], order_by: str) -> list[Run]:
     keyed = []
     last = []
     for run in sorted(runs, key=lambda run: run.id, reverse=True):
-        key = _order_key(read(run))
+        key = _order_key(read(run), field.holds)
         if key is None:
             last.append(run)
         else:
@@ -128,10 +126,14 @@ def _ordered(runs: list[Run], order_by: str) -> list[Run]:
     return [run for _, run in keyed] + last
 
 
-def _order_key(value: Any) -> tuple[int, Any] | None:
-    """What a value is ordered by: numbers before texts; None for what comes last."""
-    if value is None or value is MISSING or (isinstance(value, float) and math.isnan(value)):
+def _order_key(value: Any, holds: Holds) -> tuple[int, Any] | None:
+    """What a value is ordered by: numbers before texts; None for what comes last.
+
+    Of params and tags a text that reads as a number is one, as in a query's comparisons.
+    """
+    if value is None or value is MISSING:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return 1, value if isinstance(value, str) else strict_json.dumps(value)
-    return 0, value
+    number = None if holds is Holds.TEXT else number_in(value)
+    if number is None:
+        return 1, text_of(value)
+    return None if number != number else (0, number)

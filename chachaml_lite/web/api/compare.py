@@ -10,9 +10,9 @@ from ...errors import InvalidInput
 from ...text import columns, table
 from ...text.table import Table
 from ...tracking import compare, runs
-from ...tracking.query import conditions, search
+from ...tracking.query import search
 from ...tracking.transfer import archive
-from .. import formats, responses
+from .. import formats, query_string, responses
 from ..context import tracker
 from ..query_string import Query, ids_of
 from . import run_list
@@ -44,17 +44,11 @@ def _comparison(form: formats.Form, found: dict[str, Any]) -> Response:
 @api.get("/api/search")
 def search_runs() -> Response:
     """The runs that a query finds, or a condition on a metric, or both, newest first: all, or the page asked for."""
-    query = Query(("q", "metric_key", "op", "metric_value", "experiment", *run_list.PAGING))
-    where = run_list.where(query)
-    texts = [query.text(name) for name in ("metric_key", "op", "metric_value")]
-    key, op, value = texts
-    if key is not None and op is not None and value is not None:
-        where += (conditions.parse_condition(key, op, value),)
-    elif not where or texts != [None, None, None]:
-        raise InvalidInput(
-            "send q, as in ?q=metrics.accuracy > 0.9, or metric_key, op and metric_value, "
-            "as in ?metric_key=accuracy&op=ge&metric_value=0.9"
-        )
+    query = Query(("q", *query_string.METRIC_CONDITION, "experiment", *run_list.PAGING))
+    condition = query_string.metric_condition(query)
+    where = run_list.where(query) + (() if condition is None else (condition,))
+    if not where:
+        raise InvalidInput(query_string.ASK_BY)
     page = {"limit": None, **run_list.paging(query)}
     return run_list.run_list(query, search.RunQuery(experiment=query.text("experiment"), where=where, **page))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import strict_json
 from ...text.safe import cut
-from ...tracking.series.summary import number_from
+from ...tracking.query.conditions import number_in
 from . import svg
 from .frame import Axis, Frame, heading, whole_chart
 from .lines import Chart
@@ -24,7 +24,7 @@ _LONGEST_CATEGORY = 14
 
 @dataclass(frozen=True)
 class Dot:
-    """One run: `x`, any JSON value, and `y`, a number or one of its three spellings; None: it has none."""
+    """One run: `x`, any JSON value, a number also as text, and `y`, a number or one of its spellings; None: none."""
 
     label: str
     x: Any
@@ -79,7 +79,7 @@ def scatter_chart(
 
 
 def _finite(value: Any) -> float | None:
-    found = number_from(value)
+    found = number_in(value)
     try:
         return float(found) if found is not None and math.isfinite(found) else None
     except OverflowError:
@@ -88,7 +88,7 @@ def _finite(value: Any) -> float | None:
 
 def _is_odd(value: Any) -> bool:
     """Whether it is a number that can't be shown, rather than a word."""
-    return number_from(value) is not None
+    return number_in(value) is not None
 
 
 def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None]]:

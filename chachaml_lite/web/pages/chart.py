@@ -16,7 +16,7 @@ from ...tracking.series.curves import View
 from ..charts import Line, Style
 from ..charts.lines import digits_of, x_in_words
 from ..context import tracker
-from ..query_string import Query
+from ..query_string import Query, ids_of
 from . import chart_figures, chart_url
 from .chart_figures import Figure, Seen
 
@@ -39,7 +39,7 @@ def run_svg(run_id: str) -> Response:
 @charts.get("/compare/charts.svg")
 def compare_svg() -> Response:
     """Metrics of several runs, as a file."""
-    query = Query(("ids", *chart_url.OF_ONE), repeatable=("key",))
+    query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(chart_figures.compared_chart(tracker(), seen_runs(query), keys, style))
 
@@ -59,7 +59,7 @@ def run_chart(run_id: str) -> Response:
 @charts.get("/compare/charts")
 def compare_chart() -> Response:
     """Metrics of several runs, large."""
-    query = Query(("ids", *chart_url.OF_ONE), repeatable=("key",))
+    query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = seen_runs(query)
     figure = chart_figures.compared_chart(tracker(), runs, keys, style)
@@ -73,7 +73,7 @@ def seen_runs(query: Query) -> list[Seen]:
 
     Raises InvalidInput, NotFound.
     """
-    ids = [run_id for part in (query.text("ids") or "").split(",") if (run_id := part.strip())]
+    ids = ids_of(query)
     if not 1 <= len(ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
     return chart_figures.seen([tracker().run(run_id, (META,)) for run_id in ids])

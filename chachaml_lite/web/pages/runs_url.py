@@ -11,11 +11,12 @@ from ...errors import InvalidInput
 from ...tracking import names
 from ...tracking.query import conditions, fields, grammar, search
 from ...tracking.query.fields import Field, Holds
-from ..query_string import Query
+from ...tracking.series.summary import spelled
+from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
-KNOWN = (*FILTERS, "tag", "q", "order_by", "columns", "spark", "limit", "offset", "ids")
+KNOWN = (*FILTERS, "tag", "q", *METRIC_CONDITION, "order_by", "columns", "spark", "limit", "offset", "ids")
 PREFIXES = ("tag.", "param.")
 REPEATABLE = ("columns", "ids")
 
@@ -66,7 +67,7 @@ class RunView:
             if not (sign and key.strip()):
                 raise InvalidInput(f"tag must be a key and a value, as in author=maria, and it is {tag[:80]!r}")
             tags[key.strip()] = value.strip()
-        ids = tuple(dict.fromkeys(run_id for text in asked.texts("ids") for run_id in text.split(",") if run_id))
+        ids = tuple(dict.fromkeys(ids_of(asked)))
         limit = asked.integer("limit") if asked.text("limit") else None
         if limit is None:  # of runs that were chosen one by one none is to be overlooked
             limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
@@ -79,7 +80,7 @@ class RunView:
             {name: text for name in FILTERS if (text := asked.text(name))},
             tags,
             asked.under("param."),
-            asked.text("q") or None,
+            _query_of(asked),
             asked.text("order_by") or None,
             tuple(dict.fromkeys(name for text in asked.texts("columns") for name in _split(text))),
             spark,
@@ -188,6 +189,17 @@ class RunView:
                 rest = {each: other for each, other in part.items() if each != key}
                 found.append((f"{prefix} {key} = {text}", self.url(**{f"{prefix}s": rest}, offset=0)))
         return found
+
+
+def _query_of(asked: Query) -> str | None:
+    """What the query string asks for as one query, which the page shows for editing: `q`, and a metric's condition."""
+    text, condition = asked.text("q") or None, metric_condition(asked)
+    if condition is None:
+        return text
+    (value,) = condition.values
+    number = None if value.number is None else spelled(value.number)
+    of_metric = f"{condition.field} {condition.op} {number}"
+    return of_metric if text is None else f"({text}) and {of_metric}"
 
 
 def _split(text: str) -> Iterator[str]:
