@@ -15,7 +15,7 @@ import click
 import pytest
 from support.commands import cli
 from support.readme import README, blocks
-from support.scripts import run_bash
+from support.scripts import for_host, run_bash
 from support.servers import PATIENCE_SECONDS, Running, environment, running
 from tensorboard.summary import Writer
 
@@ -214,17 +214,18 @@ def test_the_blocks_of_the_readme_run_one_after_the_other(tmp_path: Path, tool: 
 def test_the_blocks_on_moving_runs_move_them(
     server: Running, team: Running, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
-    for name in ("bash", "curl"):
+    for name in ("bash", "curl", "jq"):
         tool(name)
     imports, pushes = blocks("bash", "From one store to another")
-    run_bash(imports, tmp_path, **on_path(CHACHAML_URL=server.url, CHACHAML_RUN_ID="one"))
-    assert (tmp_path / "artifacts/runs/one/blobs/model.pkl").read_bytes() == b"bytes"
+    run_bash(for_host(imports, server.url), tmp_path, **on_path())
+    (model,) = tmp_path.glob("artifacts/runs/*/blobs/model.pkl")
+    assert model.read_bytes() == b"bytes"
     printed = run_bash(pushes.replace(TEAM, team.url), tmp_path, **on_path())
     assert printed.splitlines()[-1].startswith(
         ("1 imported, 0 updated, 0 unchanged", "0 imported, 0 updated, 1 unchanged")
     )
     with HttpClient(team.url, "secret") as client:
-        assert client.get("/api/runs/one")["metrics"] == {"accuracy": 0.95, "loss": 0.1}
+        assert client.get(path_of("api", "runs", model.parts[-3]))["metrics"] == {"accuracy": 0.95, "loss": 0.1}
 
 
 def test_the_readme_has_every_command_and_the_exit_codes() -> None:

@@ -78,7 +78,8 @@ def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
-    printed = run_bash(for_host("".join(blocks("curl")), server.url), tmp_path)
+    first, look, *others = blocks("curl")
+    printed = run_bash(for_host(first + look, server.url), tmp_path)
     (run,) = read(server, "/api/runs")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "first", "completed")
     assert run["params"] == {"lr": 0.01, "epochs": 3}
@@ -86,9 +87,13 @@ def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
     assert [(point["step"], point["value"]) for point in series["loss"]["points"]] == [(0, 0.9), (1, 0.8), (2, 0.7)]
     (artifact,) = read(server, f"/api/runs/{run['id']}/artifacts")
     assert (artifact["name"], artifact["sha256"]) == ("model.pkl", hashlib.sha256(MODEL).hexdigest())
+    for block in others:  # each stands alone: pasted into a new shell, with what the quickstart has logged
+        told = run_bash(for_host(block, server.url), tmp_path)
+        assert '"detail"' not in told, told
     (version,) = read(server, "/api/models/iris-classifier")["versions"]
-    assert (version["version"], version["stage"], version["run_id"]) == (1, "production", run["id"])
+    assert (version["version"], version["stage"]) == (1, "production")
     assert (tmp_path / "production.pkl").read_bytes() == MODEL
+    assert (tmp_path / "loss.svg").read_bytes().startswith(b"<svg")
     assert '"status": "completed"' in printed  # what jq was asked for
     assert (server.data / "runs" / run["id"] / "metrics.jsonl").read_text() in printed
     assert '"error"' not in printed

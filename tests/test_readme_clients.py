@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.commands import cli
 from support.readme import blocks
 from support.scripts import for_host, run_bash, run_python
 from support.servers import Running, environment
@@ -41,7 +44,7 @@ def run_program(command: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
 def test_a_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
-    (code,) = blocks(language, "From Python")
+    *_, code = blocks(language, "From Python")
     script = for_host(code, server.url)
     if language == "python":
         assert run_python(script, tmp_path) == ""
@@ -72,7 +75,7 @@ def test_a_client_that_is_refused_says_why_and_fails(
     serve: Callable[..., Running], tmp_path: Path, tool: Tool, language: str
 ) -> None:
     server = serve("--token", "secret")
-    (code,) = blocks(language, "From Python")
+    *_, code = blocks(language, "From Python")
     program = tmp_path / f"client.{language}"
     program.write_text(for_host(code, server.url))
     command = {"python": ["python3"], "go": ["go", "run"], "js": ["node"], "bash": ["bash", "-e"]}[language]
@@ -85,6 +88,20 @@ def test_a_client_that_is_refused_says_why_and_fails(
     )
     assert done.returncode != 0
     assert "401" in done.stderr or "token" in done.stderr
+
+
+def test_train_py_logs_to_a_run_of_its_own_or_to_the_one_of_run(server: Running, tmp_path: Path) -> None:
+    code, _ = blocks("python", "From Python")
+    assert len([line for line in code.splitlines() if line]) == 10
+    (tmp_path / "train.py").write_text(for_host(code, server.url))
+    run_program([sys.executable, "train.py"], tmp_path)
+    (own,) = read(server, "/api/runs?experiment=iris")
+    assert (own["status"], own["params"]["epochs"], len(points(server, own["id"], "loss"))) == ("completed", 100, 100)
+    (tmp_path / "train.py").write_text(code)
+    cli("run", "-e", "run", "--", sys.executable, "train.py", cwd=tmp_path, env={"CHACHAML_URL": server.url})
+    (brought,) = read(server, "/api/runs?experiment=run")
+    assert (brought["status"], len(points(server, brought["id"], "loss"))) == ("completed", 100)
+    assert len(read(server, "/api/runs")) == 2
 
 
 # -- recipes
@@ -118,6 +135,42 @@ def test_a_trap_ends_the_run_with_the_scripts_exit_code(
     assert (run["status"], run["error"]) == (status, error)
 
 
+@pytest.mark.parametrize("how", ["HUP", "INT", "TERM", "Ctrl-C", "timeout"])
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
+    server: Running, tmp_path: Path, tool: Tool, shell: str, how: str
+) -> None:
+    tool("curl")
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    train = tmp_path / "train.sh"
+    train.write_text("#!/bin/sh\necho > ready\nread line\n")
+    train.chmod(0o755)
+    (tmp_path / "nightly.sh").write_text(for_host(recipe("trap"), server.url))
+    wrapper = ["timeout", "2"] if how == "timeout" else []
+    with subprocess.Popen(
+        [*wrapper, tool(shell), "nightly.sh"],
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        ready.read_bytes()  # the training has begun
+        number = signal.SIGINT if how == "Ctrl-C" else getattr(signal, f"SIG{how}", None)
+        if how == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        elif number is not None:
+            process.send_signal(number)
+            assert process.stdin
+            process.stdin.close()  # a shell heeds a signal once the command before it has ended
+        code = process.wait(60)
+    expected = 124 if how == "timeout" else 128 + (number or 0)
+    assert code == expected
+    (run,) = read(server, "/api/runs?experiment=nightly")
+    told = 128 + (number or signal.SIGTERM)
+    assert (run["status"], run["error"]) == ("failed", f"exit code {told}")
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A folder of programs that stand first on the PATH; `sleep` in it doesn't take long."""
@@ -148,7 +201,7 @@ curl -fsS -X POST "$HOST/api/w/runs/$RUN/end"
 wait
 """
     script = for_host(recipe("loadavg"), server.url)
-    run_bash(script + training, tmp_path, RUN=run, PATH=f"{path}:{os.environ['PATH']}")
+    run_bash(script + training, tmp_path, CHACHAML_RUN_ID=run, PATH=f"{path}:{os.environ['PATH']}")
     logged = points(server, run, "system/load")
     assert [step for step, _ in logged] == list(range(len(logged)))
     assert len(logged) >= 3
@@ -162,10 +215,32 @@ def test_what_a_program_printed_is_sent_in_one_request(server: Running, tmp_path
     printed = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
     (tmp_path / "train.log").write_text("".join(json.dumps(line) + "\n" for line in printed))
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
-    answer = run_bash(for_host(recipe("x-ndjson"), server.url), tmp_path, RUN=run)
-    assert json.loads(answer) == {"ok": True, "logged": 10}
+    answer = run_bash(for_host(recipe("x-ndjson"), server.url), tmp_path, CHACHAML_RUN_ID=run)
+    assert json.loads(answer)["logged"] == 10
     assert points(server, run, "loss") == [(epoch, 1 / (epoch + 1)) for epoch in range(5)]
     assert points(server, run, "accuracy") == [(epoch, epoch / 10) for epoch in range(5)]
+
+
+def test_nan_of_a_program_is_kept_and_a_jq_that_fails_is_seen(server: Running, tmp_path: Path, tool: Tool) -> None:
+    for name in ("bash", "curl", "jq"):
+        tool(name)
+    run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
+    script = for_host(recipe("x-ndjson"), server.url)
+    (tmp_path / "train.log").write_text('{"epoch":1,"loss":NaN,"accuracy":0.5}\n')
+    run_bash(script, tmp_path, CHACHAML_RUN_ID=run)
+    assert points(server, run, "loss") == [(1, "NaN")]
+    (tmp_path / "train.log").unlink()
+    done = subprocess.run(
+        [tool("bash")],
+        input=script,
+        cwd=tmp_path,
+        env=environment(CHACHAML_RUN_ID=run),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert json.loads(done.stdout)["logged"] == 0
 
 
 class Lossy(BaseHTTPRequestHandler):
@@ -216,3 +291,16 @@ def test_what_is_sent_again_after_a_lost_answer_is_there_once(
     assert run["params"] == {"lr": 0.01}
     assert run["metrics"] == {"loss": 0.5}
     assert points(server, run["id"], "loss") == [(1, 0.5)] * 2, "each point is kept, and charts show the last at a step"
+
+
+def test_what_is_refused_is_sent_once_and_its_reason_shown(server: Running, tmp_path: Path, tool: Tool) -> None:
+    script = for_host(recipe("--retry"), server.url)
+    run_bash(script, tmp_path)
+    (run,) = read(server, "/api/runs")
+    done = subprocess.run(
+        [tool("bash")], input=script, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "no such run" in done.stdout and "ended" in done.stdout
+    tried = [line for line in server.log.splitlines() if f"/runs/{run['id']}/params" in line]
+    assert [" 404 " in line for line in tried] == [False, True], "it was tried once more, and no more than that"

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.calls import LogRun
 from support.mlflow_servers import Reader
 from support.readme import README, blocks
 from support.scripts import run_bash, run_python
+from support.servers import environment
 
 pytest_plugins = "support.mlflow_servers"
 
@@ -33,7 +35,7 @@ def ids(log_run: LogRun, data: Path) -> list[str]:
     diverged = [{"loss": value, "step": step} for step, value in enumerate([1, 0.5, "Infinity", "-Infinity", "NaN"])]
     return [
         log_run(params={"lr": 0.1, "opt": "adam"}, tags={"a": 1}, metrics=diverged, end="failed"),
-        log_run(params={"lr": 0.01, "layers": [1, 2]}, tags={"b": "x"}, metrics=[{"loss": 0.25, "acc": 1, "step": 7}]),
+        log_run(params={"lr": 0.01, "layers": [1, 2]}, tags={"b": "x"}, metrics=[{"loss": 0.7, "acc": 1, "step": 7}]),
         log_run(experiment="größe", metrics=[{"loss": 3, "step": 2**40}, {"loss": 2, "step": 2**40}]),
     ]
 
@@ -42,29 +44,49 @@ def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pyt
     (query,) = blocks("sql", QUERIES)
     monkeypatch.chdir(tmp_path)
     assert duckdb.sql(query).fetchall() == [
-        (ids[1], "iris", "running", "0.01", 1, 0.25),
         (ids[0], "iris", "failed", "0.1", 5, 0.5),
+        (ids[1], "iris", "running", "0.01", 1, 0.7),
         (ids[2], "größe", "running", None, 2, 2.0),
     ]
     look = "select * from 'artifacts/runs/*/metrics.jsonl'"
     assert look in README and "value::double" in README
     rows = duckdb.sql(f"select value::double, step from ({look}) where key = 'loss'").fetchall()
     values = [value for value, _ in rows]
-    assert sorted(value for value in values if math.isfinite(value)) == [0.25, 0.5, 1.0, 2.0, 3.0]
+    assert sorted(value for value in values if math.isfinite(value)) == [0.5, 0.7, 1.0, 2.0, 3.0]
     assert sorted(map(str, values))[:1] == ["-inf"] and {"inf", "nan"} <= set(map(str, values))
     assert max(step for _, step in rows) == 2**40
 
 
 def test_pandas_reads_the_store(ids: list[str], tmp_path: Path) -> None:
-    script, spark = blocks("python", QUERIES)
-    assert "pyspark" in spark and "which no test runs" in README
+    script, _ = blocks("python", QUERIES)
     printed = run_python(f"import warnings; warnings.simplefilter('error')\n{script}", tmp_path)
     rows = {row["run"]: row for row in csv.DictReader(io.StringIO(printed))}
     assert {run: (row["lr"], row["min"], row["last"]) for run, row in rows.items()} == {
         ids[0]: ("0.1", "-inf", "-inf"),  # min and last pass over NaN
-        ids[1]: ("0.01", "0.25", "0.25"),
+        ids[1]: ("0.01", "0.7", "0.7"),
         ids[2]: ("", "2.0", "2.0"),
     }
+
+
+def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("java")
+    (data / "runs" / ids[0] / "blobs").mkdir(exist_ok=True)
+    (data / "runs" / ids[0] / "blobs" / "metrics.jsonl").write_text("an artifact of that name\n")
+    _, script = blocks("python", QUERIES)
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=script,
+        cwd=tmp_path,
+        env=environment(SPARK_LOCAL_IP="127.0.0.1", SPARK_LOCAL_DIRS=str(tmp_path / "spark")),
+        capture_output=True,
+        text=True,
+        timeout=240,  # most of it is Java's start
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Exception" not in done.stderr, done.stderr
+    rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in done.stdout.splitlines()[3:-2]}
+    expected = {(ids[0], "loss", "5", "4"), (ids[1], "loss", "1", "7"), (ids[1], "acc", "1", "7")}
+    assert rows == expected | {(ids[2], "loss", "2", str(2**40))}
 
 
 def test_the_store_is_exported(ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]) -> None:
