@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .tracking.tracker import Tracker
-from .web import auth, context, errors, etags, pages
+from .web import auth, context, errors, pages, renderings
 from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
 from .web.application import Application
 from .web.pages import chart, docs, login, writes
@@ -44,7 +44,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
         ),
     )
     auth.install(app)
-    etags.install(app)
+    renderings.install(app)
     errors.install(app)
     of_runs = (runs.api, artifacts.api, contents.api, transfer.api, compare.api)
     apis = (*of_runs, models.api, experiments.api)

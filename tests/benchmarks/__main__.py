@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from . import cost, lists, memory, pages, series, threads, upload, write
+from . import cost, lists, memory, pages, series, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
@@ -24,6 +24,7 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "memory": memory.section,
     "cost": cost.section,
     "threads": threads.section,
+    "tabs": tabs.section,
 }
 
 

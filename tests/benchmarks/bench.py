@@ -37,6 +37,9 @@ class Sizes:
     upload_mib: tuple[int, ...] = (256,)
     upload_rounds: int = 3
     thread_seconds: float = 0.7
+    tabs: int = 100
+    tab_points: int = 50_000
+    tab_seconds: float = 15
 
 
 #: A run of seconds that shows that the benchmarks work; its figures mean little.
@@ -55,6 +58,9 @@ QUICK = Sizes(
     upload_mib=(4,),
     upload_rounds=1,
     thread_seconds=0.05,
+    tabs=5,
+    tab_points=2_000,
+    tab_seconds=0.5,
 )
 
 

@@ -4,9 +4,12 @@
 // counters while nothing has changed (304); a hidden tab asks nothing.
 const everyMs = 2000;
 const patienceMs = 30_000;
+/** A page is asked for again after so many times what the server took to answer: a busy one is asked less. */
+const patience = 10;
 const connection = document.getElementById("connection");
 let etag = document.querySelector("meta[name=etag]")?.content;
 let delay = everyMs;
+let retryMs = 0;
 let paused = false;
 let refused = "";
 
@@ -92,11 +95,14 @@ function say(text) {
   if (connection.textContent !== text) connection.textContent = text;
 }
 
-/** Ask once; whether to go on asking. */
-async function ask() {
+/** Ask once; whether to go on asking. `isPatient`: what the server has rendered a moment ago will do. */
+async function ask(isPatient) {
   const headers = etag ? { "If-None-Match": `"${etag}"` } : {};
+  if (isPatient) headers["Cache-Control"] = `max-age=${everyMs / 1000}`;
   const asked = location.href;
+  const began = performance.now();
   const answer = await fetch(asked, { headers, cache: "no-store" });
+  retryMs = Math.max(patience * (performance.now() - began), 1000 * (Number(answer.headers.get("Retry-After")) || 0));
   if (location.href !== asked) return true; // it is of the page as it was before its form was changed
   if (answer.redirected || answer.status === 401) {
     say("logged out; load the page again");
@@ -112,6 +118,8 @@ async function ask() {
     take(text);
     etag = answer.headers.get("ETag")?.replace(/^W\//, "").replaceAll('"', "");
     refused = "";
+  } else if (answer.status === 503 && answer.headers.has("Retry-After")) {
+    return true; // it is busy with others, and what is shown is not long out of date
   } else if (answer.status >= 400 && answer.status < 500) {
     refused = "this page can't be shown as its address says; load it again";
   } else if (answer.status !== 304) {
@@ -122,7 +130,7 @@ async function ask() {
 
 /** Take over at once what has changed, without loading the page again. */
 export async function refresh() {
-  await ask();
+  await ask(false);
 }
 
 async function round() {
@@ -130,9 +138,9 @@ async function round() {
   if (paused) return;
   let goOn = true;
   try {
-    goOn = await ask();
+    goOn = await ask(true);
     if (goOn) say(refused);
-    delay = everyMs;
+    delay = Math.min(patienceMs, Math.max(everyMs, retryMs));
   } catch {
     say("the server doesn't answer");
     delay = Math.min(patienceMs, delay * 2);
