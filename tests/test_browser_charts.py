@@ -180,6 +180,20 @@ def test_series_hidden_from_the_legend_stay_hidden_while_points_arrive(
     expect(lines.nth(1)).to_be_visible()
 
 
+def test_tooltip_of_a_calendar_is_in_the_zone_of_its_axis_and_names_it(viewer: Viewer, server: Running) -> None:
+    run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
+    at_ms = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC
+    points = [{"metrics": {"loss": at}, "step": at, "timestamp": at_ms + at * 60_000} for at in range(3)]
+    assert requests.post(f"{server.url}/api/w/runs/{run_id}/metrics", json=points, timeout=60).ok
+    url = f"{server.url}/runs/{run_id}/charts?key=loss&x=wall"
+    page = viewer.open(url, timezone_id="Asia/Tokyo", locale="ja-JP")
+    chart = page.locator("svg.chart")
+    place = pointed_at(chart, 0.5)
+    page.mouse.move(place["x"], place["y"])
+    expect(page.locator(".tip")).to_contain_text("2027-01-15 08:01:00 UTC")
+    expect(chart).to_contain_text("2027-01-15, UTC")
+
+
 def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run_id = log(loss=[10 / (at + 1) + at % 3 for at in range(200)])
     page = chart_page(viewer, server, run_id, "loss")

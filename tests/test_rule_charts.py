@@ -192,7 +192,7 @@ def test_a_smoothed_line_has_the_raw_one_behind_it() -> None:
         ([1, 2, 3], {"log_x": True, "x": "relative"}, "times of 0 and less aren't on the log axis"),
         ([1, NAN, NAN, NAN], {}, "NaN at step 1 and 2 more"),
         ([1, NAN], {"x": "relative"}, "NaN at 1 s"),
-        ([1, NAN], {"x": "wall"}, "NaN at 2025-11-24 12:00:01"),
+        ([1, NAN], {"x": "wall"}, "NaN at 2025-11-24 12:00:01 UTC"),
         ([1, 2, 3, 4], {"start": 1, "stop": 2}, "2 of 4 points in this range"),
     ],
 )
@@ -211,9 +211,24 @@ def test_where_no_point_can_be_shown_the_chart_says_so() -> None:
         chart_of(series_of([NAN])),
         chart_of(series_of([])),
         chart_of(),
-        chart_of(series_of([-1]), log_y=True),
     ):
         assert "no finite value here" in Drawing(chart.svg).texts()
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "why"),
+    [
+        ([-1, -2, 0], {"log_y": True}, "all values are 0 or less: a log axis has no place for them"),
+        ([-(at + 1) for at in range(2000)], {"log_y": True}, "all values are 0 or less"),
+        ([-1, NAN, -2], {"log_y": True}, "all values are 0 or less"),
+        ([NAN, INF], {"log_y": True}, "no finite value here"),
+        ([5], {"log_x": True}, "all steps are 0 or less: a log axis has no place for them"),
+        ([5], {"log_x": True, "x": "relative"}, "all times are 0 or less"),
+    ],
+)
+def test_empty_log_axis_says_why_nothing_is_drawn(values: list[Number], how: dict[str, object], why: str) -> None:
+    texts = Drawing(chart_of(series_of(values), **how).svg).texts()
+    assert any(why in text for text in texts), texts
 
 
 def test_hostile_names_are_text() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import strict_json
+from ..tracking.query.conditions import number_of
 from ..tracking.series.summary import SPELLED
 from .format import shown_number
 from .gfm import code, row_of
@@ -19,6 +20,8 @@ WIDTH = 100
 _GAP = "  "
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "::")
+# Behind what some reader takes for the end of a cell, whatever the quotes say to another.
+_INNER_FORMULA = re.compile(r"([;|\t\r\n] *)(?=[-=+@＝＋－＠]|::)")  # noqa: RUF001
 _QUOTED = re.compile(r'[",;|\t\r\n]')
 _CONTROL = re.compile(
     "\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
@@ -74,9 +77,9 @@ def as_lines(table: Table) -> str:
 # -- CSV
 
 
-def as_csv(table: Table) -> Iterator[str]:
-    """CSV (RFC 4180, CRLF), line by line."""
-    yield ",".join(_csv_text(column.name) for column in table.columns) + "\r\n"
+def as_csv(table: Table, mark: str = "") -> Iterator[str]:
+    """CSV (RFC 4180, CRLF), line by line; `mark` stands before it."""
+    yield mark + ",".join(_csv_text(column.name) for column in table.columns) + "\r\n"
     for record in table.records:
         yield ",".join(_csv_cell(column.get(record)) for column in table.columns) + "\r\n"
 
@@ -92,10 +95,12 @@ def _csv_cell(value: Any) -> str:
 def _csv_text(text: str) -> str:
     """A text cell: never a formula, whatever separator the spreadsheet believes in, and nothing a terminal acts on.
 
-    "-Infinity", as a metric is spelled, is a number and stays as it is.
+    A text that reads as a number is one and stays as it is, a negative one and "-Infinity" too.
     """
-    if text.startswith(_FORMULA) and text not in SPELLED:
-        text = "'" + text
+    if number_of(text) is None:
+        if text.startswith(_FORMULA):
+            text = "'" + text
+        text = _INNER_FORMULA.sub(r"\1'", text)
     text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 

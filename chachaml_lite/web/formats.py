@@ -22,14 +22,20 @@ class Form(NamedTuple):
 
     name: str
     media_type: str
+    #: What stands before its text.
+    mark: str = ""
 
 
 JSON = Form("json", "application/json")
 TEXT = Form("txt", "text/plain")
 CSV = Form("csv", "text/csv")
+#: CSV that Excel takes for UTF-8: with a byte order mark.
+CSV_WITH_MARK = Form("csv", "text/csv", "\ufeff")
 LINES = Form("jsonl", "application/x-ndjson")
 MARKDOWN = Form("md", "text/markdown")
 
+#: What a query string says of the form of a list.
+FIELDS = ("format", "bom")
 #: What a list can be had as. JSON comes first: it is what `Accept: */*` gets.
 OF_A_LIST = (JSON, TEXT, CSV, LINES, MARKDOWN)
 #: What one thing can be had as.
@@ -41,6 +47,15 @@ def wanted(query: Query, offered: tuple[Form, ...] = OF_A_LIST) -> Form:
 
     Raises InvalidInput for another ?format=.
     """
+    form = _named(query, offered)
+    if not query.flag("bom"):
+        return form
+    if form is not CSV:
+        raise InvalidInput("bom=1 is for CSV, as Excel reads it; send format=csv as well")
+    return CSV_WITH_MARK
+
+
+def _named(query: Query, offered: tuple[Form, ...]) -> Form:
     name = query.text("format")
     if name is None:
         best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=offered[0].media_type)
@@ -59,8 +74,8 @@ def list_answer(
         answer = responses.json_answer(value)
     elif form is TEXT:
         answer = text_answer(form, as_text() if as_text else table_text(table()))
-    elif form is CSV:
-        answer = text_answer(form, "".join(as_csv(table())))
+    elif form.name == CSV.name:
+        answer = text_answer(form, "".join(as_csv(table(), form.mark)))
     elif form is LINES:
         answer = text_answer(form, as_lines(table()))
     else:
@@ -75,14 +90,14 @@ def streamed_answer(
 
     `pieces`: the JSON; `table`: with records that are made one after the other. OSError.
     """
-    streams: dict[Form, Callable[[], Iterator[str]]] = {
-        JSON: lambda: map(harmless_json, pieces()),
-        TEXT: lambda: stream_text(table),
-        CSV: lambda: as_csv(table()),
-        LINES: lambda: stream_lines(table()),
-        MARKDOWN: lambda: stream_markdown(table()),
+    streams: dict[str, Callable[[], Iterator[str]]] = {
+        JSON.name: lambda: map(harmless_json, pieces()),
+        TEXT.name: lambda: stream_text(table),
+        CSV.name: lambda: as_csv(table(), form.mark),
+        LINES.name: lambda: stream_lines(table()),
+        MARKDOWN.name: lambda: stream_markdown(table()),
     }
-    file = archive.collected(tracker, streams[form])
+    file = archive.collected(tracker, streams[form.name])
     return responses.made_file_answer(file, name=name, content_type=form.media_type, is_inline=True)
 
 

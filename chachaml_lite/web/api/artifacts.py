@@ -30,7 +30,7 @@ def store_artifact(run_id: str) -> Response:
 @api.get("/api/runs/<run_id>/artifacts")
 def list_artifacts(run_id: str) -> Response:
     """The artifacts of a run."""
-    form = formats.wanted(Query(("format",)))
+    form = formats.wanted(Query(formats.FIELDS))
     found = artifacts.listed_artifacts(tracker().run(run_id))
     return formats.list_answer(form, found, lambda: columns.artifact_table(found))
 

@@ -23,7 +23,7 @@ api = Blueprint("across", __name__)
 @api.get("/api/compare")
 def compare_runs() -> Response:
     """Runs side by side."""
-    query = Query(("ids", "format"), repeatable=("ids",))
+    query = Query(("ids", *formats.FIELDS), repeatable=("ids",))
     form = formats.wanted(query)
     return _comparison(form, compare.compare_runs(tracker(), ids_of(query)))
 
@@ -31,7 +31,7 @@ def compare_runs() -> Response:
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
     """The runs behind two versions of a model, side by side."""
-    form = formats.wanted(Query(("format",)))
+    form = formats.wanted(Query(formats.FIELDS))
     return _comparison(form, compare.diff_versions(tracker(), name, one, other))
 
 
@@ -56,13 +56,14 @@ def search_runs() -> Response:
 @api.get("/api/export")
 def export_runs() -> Response:
     """Every run as a row of CSV, newest first; those of an experiment, or that a query finds, where one is given."""
-    query = Query(("experiment", "q"))
+    query = Query(("experiment", "q", "bom"))
     asked = search.RunQuery(experiment=query.text("experiment"), where=run_list.where(query), limit=None)
     found, _ = search.find_runs(tracker(), asked)
     keys: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     for run in found:
         for seen, logged in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):
             seen.update(logged)
+    mark = formats.CSV_WITH_MARK.mark if query.flag("bom") else ""
     titles = columns.run_columns(*map(sorted, keys))
-    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.shown_run, found))))
+    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.shown_run, found)), mark))
     return responses.made_file_answer(file, name="runs.csv", content_type="text/csv")

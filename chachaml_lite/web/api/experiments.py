@@ -18,7 +18,7 @@ api = Blueprint("experiments", __name__)
 @api.get("/api/experiments")
 def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
-    form = formats.wanted(Query(("format",)))
+    form = formats.wanted(Query(formats.FIELDS))
     found = experiments.listed_experiments(tracker())
     return formats.list_answer(form, found, lambda: columns.experiment_table(found))
 

@@ -35,7 +35,7 @@ def promote_version(name: str) -> Response:
 @api.get("/api/models")
 def list_models() -> Response:
     """Every model, by name."""
-    form = formats.wanted(Query(("format",)))
+    form = formats.wanted(Query(formats.FIELDS))
     shown = [models.shown_model(model) for model in tracker().registry.models()]
     return formats.list_answer(form, shown, lambda: columns.model_table(shown))
 

@@ -17,7 +17,7 @@ from ..context import base_url, tracker
 from ..query_string import Query
 
 #: What every list of runs takes besides its own conditions.
-PAGING = ("order_by", "limit", "offset", "format")
+PAGING = ("order_by", "limit", "offset", *formats.FIELDS)
 
 
 def where(query: Query) -> tuple[Condition, ...]:

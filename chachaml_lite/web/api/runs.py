@@ -162,7 +162,7 @@ def get_run(run_id: str) -> Response:
 @api.get("/api/runs/<run_id>/metrics")
 def get_metrics(run_id: str) -> Response:
     """The points of a run, series by series."""
-    query = Query(("key", "max_points", "since_step", "until_step", "format"), repeatable=("key",))
+    query = Query(("key", "max_points", "since_step", "until_step", *formats.FIELDS), repeatable=("key",))
     form = formats.wanted(query)
     max_points = query.integer("max_points")
     if max_points is not None and max_points < 1:

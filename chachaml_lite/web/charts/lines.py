@@ -79,7 +79,7 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     notes = _notes(lines, style)
     if not any(_points(line.curve, x_scale, y_scale) for line in lines):
         middle = frame.across(0.5), (frame.top + frame.bottom) / 2
-        drawn.append(svg.text(*middle, "no finite value here", look.of("label"), "middle"))
+        drawn.append(svg.text(*middle, _why_empty(lines, style), look.of("label"), "middle"))
     plot = " ".join(map(svg.number, (frame.left, frame.top, frame.right, frame.bottom)))
     data = (
         f' data-axis="{style.x}" data-plot="{plot}"'
@@ -271,6 +271,16 @@ def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _why_empty(lines: Sequence[Line], style: Style) -> str:
+    """The reason why a chart has no line."""
+    curves = [line.curve for line in lines if any(map(math.isfinite, line.curve.ys))]
+    if curves and style.log_y and all(high <= 0 for curve in curves for high in curve.highs if math.isfinite(high)):
+        return "all values are 0 or less: a log axis has no place for them"
+    if curves and style.log_x and all(x <= 0 for curve in curves for x in curve.xs):
+        return f"all {'steps' if style.x == 'step' else 'times'} are 0 or less: a log axis has no place for them"
+    return "no finite value here"
+
+
 def x_in_words(x: int, axis: str) -> str:
     """A step or a time as text."""
     if axis == "step":
@@ -278,7 +288,7 @@ def x_in_words(x: int, axis: str) -> str:
     if axis == "relative":
         return duration(x) if abs(x) < 60_000 else f"{MINUS * (x < 0)}{shown_duration(abs(x))}"
     try:
-        return f"{moment(x):%Y-%m-%d %H:%M:%S}"
+        return f"{moment(x):%Y-%m-%d %H:%M:%S} UTC"
     except OverflowError:
         return f"{x} ms"
 

@@ -89,8 +89,14 @@ export function shownValue(value, digits) {
 }
 
 export function shownX(axis, x) {
-  if (axis === "wall") return new Date(Number(x)).toLocaleString();
+  if (axis === "wall") return moment(Number(x));
   return axis === "step" ? `step ${x.toLocaleString("en-US")}` : duration(Number(x));
+}
+
+// In the zone of the axis, which the server draws: UTC.
+function moment(ms) {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? `${ms} ms` : `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 function duration(ms) {
