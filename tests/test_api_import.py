@@ -335,6 +335,9 @@ BROKEN: list[tuple[str, Packed, str]] = [
     ("bytes missing", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n", b"")}, "artifact 'n'"),
     ("overlap", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("m/n", b"")}, "a folder of the other"),
     ("a name of ours in capitals", {"r/Params.JSON": b"{"}, "nothing but case"),
+    ("a stray with a colon", {"r/blobs/in/a:b": b""}, "'blobs/in/a:b' is no artifact"),
+    ("a stray with a name of a device", {"r/blobs/con.txt": b""}, "'blobs/con.txt' is no artifact"),
+    ("a stray with a dot behind", {"r/blobs/a./b": b""}, "'blobs/a./b' is no artifact"),
     ("an id with a space", {"a b/meta.json": meta()}, "'a b' can't be a run's id"),
     ("an id of a device", {"nul/meta.json": meta()}, "'nul' can't be a run's id"),
 ]  # fmt: skip

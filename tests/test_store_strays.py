@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from support.calls import LogRun, log_good_and_bad, read_all, register, upload
+from support.snapshots import files_of
 
 
 @pytest.fixture
@@ -178,3 +179,56 @@ def test_a_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient
     assert by_hand.read_bytes() == b"by hand"
     assert upload(client, run_id, "b", b"new", overwrite="true") == 200
     assert by_hand.read_bytes() == b"new"
+
+
+# -- in the place of a temporary file, of experiments/
+
+
+@pytest.mark.parametrize("planted", ["pipe", "hard link", "link", "file"])
+@pytest.mark.parametrize(
+    ("name", "path", "body"),
+    [
+        ("runs/RUN/.meta.json.tmp", "/api/w/runs/RUN/tags", {"a": 1}),
+        ("runs/RUN/.params.json.tmp", "/api/w/runs/RUN/params", {"a": 1}),
+        ("runs/RUN/.summary.json.tmp", "/api/w/runs/RUN/end", {"status": "completed"}),
+        ("experiments/.iris.json.tmp", "/api/w/experiments/iris", {"description": "new"}),
+    ],
+)
+def test_what_is_planted_in_the_place_of_a_temporary_file_is_neither_waited_for_nor_written_to(
+    client: FlaskClient, log_run: LogRun, data: Path, name: str, path: str, body: dict[str, object], planted: str
+) -> None:
+    run_id, outside = log_run(experiment="iris", metrics={"loss": 1}), data.parent / "outside"
+    assert client.post("/api/w/experiments/iris", json={"description": "old"}).status_code == 200
+    outside.write_bytes(b"not ours")
+    place = data / name.replace("RUN", run_id)
+    if planted == "pipe":
+        os.mkfifo(place)
+    elif planted == "hard link":
+        place.hardlink_to(outside)
+    elif planted == "link":
+        place.symlink_to(outside)
+    else:
+        place.write_bytes(b"left")
+    assert client.post(path.replace("RUN", run_id), json=body).status_code == 200
+    assert outside.read_bytes() == b"not ours"
+    assert not os.path.lexists(place)
+    written = place.with_name(place.name.removeprefix(".").removesuffix(".tmp"))
+    assert written.is_file() and written.stat().st_nlink == 1 and not written.is_symlink()
+    assert client.get("/api/health").get_json()["damaged"] == 0
+
+
+def test_link_in_the_place_of_experiments_is_neither_read_nor_written_through(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    log_run(experiment="iris")
+    assert client.post("/api/w/experiments/iris", json={"description": "ours"}).status_code == 200
+    outside = data.parent / "outside"
+    (data / "experiments").rename(outside)
+    (data / "experiments").symlink_to(outside)
+    before = files_of(outside)
+    assert client.get("/api/experiments/iris").get_json()["description"] is None
+    refused = client.post("/api/w/experiments/iris", json={"description": "new"})
+    assert (refused.status_code, refused.get_json()["error"]) == (500, "storage fault")
+    assert files_of(outside) == before
+    (data / "experiments").unlink()
+    assert client.post("/api/w/experiments/iris", json={"description": "new"}).status_code == 200

@@ -18,7 +18,7 @@ from .reading import Stamp, stamp_of
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -34,14 +34,27 @@ def temporary(path: str) -> str:
     return f"{folder}/.{name}.tmp"
 
 
+def create_temporary(path: str) -> tuple[str, int]:
+    """`temporary(path)`, new and open to be written. OSError.
+
+    What is there was left by a killed server, or put there by hand. It is removed and never opened: a pipe would be
+    waited for, and through a hard link another file would be overwritten.
+    """
+    prepared = temporary(path)
+    try:
+        return prepared, os.open(prepared, _CREATE, FILE_MODE)
+    except FileExistsError:
+        os.unlink(prepared)
+        return prepared, os.open(prepared, _CREATE, FILE_MODE)
+
+
 def replace_file(path: str, content: bytes, durability: Durability | None) -> Stamp:
     """Give `path` new content, in one rename: a reader sees the old or the new, never a part. Returns its stamp.
 
     `durability` None: nothing is forced to the disk, for what can be made anew.
     Raises OSError; then the old content stands and no temporary is left.
     """
-    prepared = temporary(path)
-    descriptor = os.open(prepared, _CREATE, FILE_MODE)
+    prepared, descriptor = create_temporary(path)
     try:
         try:
             write_all(descriptor, content)

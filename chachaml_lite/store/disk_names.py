@@ -19,7 +19,8 @@ MAX_SEGMENT_BYTES = 255
 #: Room for the rest of the path, within the 4,096 bytes of PATH_MAX (and 1,024 on macOS).
 MAX_PATH_BYTES = 800
 
-_REFUSED = frozenset('":<>|*?%\\/')
+_UNPORTABLE = frozenset('":<>|*?\\')
+_REFUSED = _UNPORTABLE | {"%", "/"}
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(?= *(?:\.|\Z))", re.IGNORECASE)
 
 
@@ -86,6 +87,12 @@ def fits(spelled: str) -> bool:
     """Whether a spelling can be a path on every file system that we know of."""
     encoded = spelled.encode()
     return len(encoded) <= MAX_PATH_BYTES and all(len(part) <= MAX_SEGMENT_BYTES for part in encoded.split(b"/"))
+
+
+def is_portable(spelled: str) -> bool:
+    """Whether a path holds nothing that NTFS or GitHub's artifact upload refuses."""
+    parts = spelled.split("/")
+    return not any(_UNPORTABLE & set(part) or part[-1:] in ". " or is_device_name(part) for part in parts)
 
 
 def decode(spelled: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from .atomic import FOLDER_MODE, replace_file, temporary
 from .durability import Durability
 from .layout import JSON_END, Layout
 from .reading import Stamp
-from .scan import FolderScan
+from .scan import Folders, FolderScan
 
 #: A name that `temporary` makes longer is to fit, too.
 _MAX_FILE_BYTES = disk_names.MAX_SEGMENT_BYTES - len("..tmp")
@@ -31,12 +32,19 @@ class ExperimentFiles:
 
     def files(self) -> list[str]:
         """The names of the files, sorted; what doesn't end in .json, and folders, are no files of ours."""
-        return sorted(name for name in self._scan.folders().strays if name.endswith(JSON_END))
+        return sorted(name for name in self._entries().strays if name.endswith(JSON_END))
 
     def strays(self) -> list[str]:
         """What else is in experiments/."""
-        found = self._scan.folders()
+        found = self._entries()
         return sorted(found.folders | {name for name in found.strays if not name.endswith(JSON_END)})
+
+    def _entries(self) -> Folders:
+        """What is in experiments/; nothing, where a link has taken its place since the start."""
+        return Folders(frozenset(), frozenset()) if self._is_linked() else self._scan.folders()
+
+    def _is_linked(self) -> bool:
+        return os.path.islink(self._places.experiments)
 
     def stamp(self, file: str) -> Stamp:
         """The stamp of a file."""
@@ -71,6 +79,8 @@ class ExperimentFiles:
             after = changed(before)
             if after is None:
                 return
+            if self._is_linked():
+                raise OSError(errno.ELOOP, "a link, and no folder", self._places.experiments)
             if not os.path.isdir(self._places.experiments):
                 os.mkdir(self._places.experiments, FOLDER_MODE)
                 self._durability.sync_folder(self._places.root)

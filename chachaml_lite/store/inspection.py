@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from . import layout
-from .atomic import FILE_MODE, temporary, write_all
+from .atomic import create_temporary, open_to_append, temporary, write_all
 from .durability import Durability
 from .layout import Layout
 from .reading import MAX_LINE_BYTES, Damaged, Stamp, open_regular, stamp, stamp_of
@@ -194,9 +194,7 @@ class Inspection:
         """
         path = self._path(where)
         with os.fdopen(open_regular(path), "rb", buffering=0) as source:
-            aside = os.open(
-                path + ASIDE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
-            )
+            aside, _ = open_to_append(path + ASIDE)
             try:
                 for start, end in spans:
                     _copy(source.fileno(), start, end, aside)
@@ -205,8 +203,7 @@ class Inspection:
                 self._durability.sync(aside)
             finally:
                 os.close(aside)
-            prepared = temporary(path)
-            made = os.open(prepared, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+            prepared, made = create_temporary(path)
             try:
                 at = 0
                 for start, end in [*spans, (os.fstat(source.fileno()).st_size, 0)]:

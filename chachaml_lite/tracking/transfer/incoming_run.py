@@ -86,6 +86,11 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
             blobs[name] = blob
     for path in files:
         first = path.partition("/")[0]
+        if first == layout.BLOBS and not disk_names.is_portable(path):
+            raise InvalidInput(
+                f"the file {shown(path)} is no artifact, and has a name that can't be stored everywhere; rename or "
+                "remove it where the run comes from"
+            )
         if first not in _OURS and disk_names.fold(first) in _OURS:
             raise InvalidInput(f"the file {shown(path)} differs from one of a run's own in nothing but case")
     return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, blobs, files)
