@@ -26,8 +26,8 @@ Serve = Callable[..., Running]
 #: `push` with small pieces: a megabyte instead of 64.
 SMALL = """
 import runpy, sys
-from chachaml_lite.client import push as pushing
-pushing.PIECE_BYTES = 1_000_000
+from chachaml_lite.client import push
+push.PIECE_BYTES = 1_000_000
 sys.argv[0] = "chachaml-lite"
 runpy.run_module("chachaml_lite", run_name="__main__", alter_sys=True)
 """
@@ -143,8 +143,8 @@ def test_more_runs_than_an_answer_has_are_all_pushed(serve: Serve, tmp_path: Pat
         (folder / "meta.json").write_text(json.dumps({**META, "id": folder.name, "start_time": start}))
         ids.insert(0, folder.name)
     server = serve("--fsync", "no")
-    small = "import sys; from chachaml_lite.commands import run_names; from chachaml_lite.client import push as pushing; "
-    small += "run_names._PAGE_RUNS = 10; pushing._URL_CHARACTERS = 50; from chachaml_lite.cli import main; main()"
+    small = "import sys; from chachaml_lite.commands import run_names; from chachaml_lite.client import push; "
+    small += "run_names._PAGE_RUNS = 10; push._URL_CHARACTERS = 50; from chachaml_lite.cli import main; main()"
     assert run_names._PAGE_RUNS == 1000
     for kind in ("imported", "unchanged"):
         done = subprocess.run(
