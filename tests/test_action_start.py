@@ -85,6 +85,14 @@ def test_a_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, 
     )
 
 
+def test_steps_of_a_job_behind_a_proxy_reach_the_server(github_job: NewJob, tool: Callable[[str], str]) -> None:
+    tool("curl")
+    job = github_job(shell_variables={"http_proxy": "http://127.0.0.1:1", "no_proxy": "intra.example.org"})
+    job.run(TRAINED + FINISH)
+    assert [step.outcome for step in job.steps] == ["success"] * 3, job.log
+    assert job.env["no_proxy"] == job.env["NO_PROXY"] == "intra.example.org,localhost,127.0.0.1,::1"
+
+
 def test_without_an_experiment_there_is_a_server_and_no_run(github_job: NewJob) -> None:
     job = github_job()
     job.run("- {id: tracker, uses: ./}")

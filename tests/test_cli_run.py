@@ -186,6 +186,16 @@ def test_a_run_within_a_run_is_its_child_and_the_folder_names_the_experiment(
     assert (run["experiment"], [child["id"] for child in run["children"]]) == ("my project", ["inner"])
 
 
+def test_command_behind_a_proxy_reaches_the_server_on_this_machine(server: Running, env: dict[str, str]) -> None:
+    script = 'curl -fsS "$CHACHAML_URL/api/health" && echo "$no_proxy $NO_PROXY"'
+    proxies = {"http_proxy": "http://127.0.0.1:1", "NO_PROXY": "intra.example.org, localhost"}
+    printed = ran({**env, **proxies}, "-q", "--", "sh", "-c", script).stdout.decode()
+    value = "intra.example.org,localhost,127.0.0.1,::1"
+    assert printed.endswith(f"{value} {value}\n")
+    untouched = ran(env, "-q", "--", "sh", "-c", 'echo "${no_proxy-none}"', code=0).stdout
+    assert untouched == b"none\n" or "no_proxy" in os.environ
+
+
 # -- how it ends
 
 

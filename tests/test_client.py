@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -184,6 +185,74 @@ def test_https_is_spoken_where_the_certificate_is_trusted(
         client.get("/api/runs")
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     with stranger(answer, context=context) as port, HttpClient(f"https://localhost:{port}") as client:
+        assert client.get("/api/runs") == []
+
+
+@contextmanager
+def forwarding_proxy(port: int, refusal: bytes | None = None) -> Iterator[tuple[int, list[bytes]]]:
+    """The port of a proxy that leads its one CONNECT to a port of this machine, or refuses it; what it has heard."""
+    heard: list[bytes] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def serve_one() -> None:
+            client, _ = listener.accept()
+            with client:
+                heard.append(client.recv(65536))
+                if refusal is not None:
+                    client.sendall(refusal)
+                    return
+                with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as server:
+                    client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    back = threading.Thread(target=copy, args=(server, client))
+                    back.start()
+                    copy(client, server)
+                    back.join(PATIENCE_SECONDS)
+
+        def copy(one: socket.socket, other: socket.socket) -> None:
+            with suppress(OSError):
+                while piece := one.recv(65536):
+                    other.sendall(piece)
+                other.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=serve_one)
+        thread.start()
+        yield int(listener.getsockname()[1]), heard
+        thread.join(PATIENCE_SECONDS)
+
+
+def test_https_goes_by_the_proxy_that_the_environment_names(
+    tmp_path: Path, tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    names = ["-subj", "/CN=tracker.test", "-addext", "subjectAltName=DNS:tracker.test"]
+    made = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    monkeypatch.setenv("no_proxy", "localhost,other.test")
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+    with stranger(answer, context=context) as port, forwarding_proxy(port) as (proxy, heard):
+        monkeypatch.setenv("https_proxy", f"http://user:p%40ss@127.0.0.1:{proxy}")
+        with HttpClient("https://tracker.test") as client:  # a name that only the proxy knows
+            assert client.get("/api/runs") == []
+    assert heard[0].startswith(b"CONNECT tracker.test:443 HTTP/1.")
+    assert b"Proxy-Authorization: Basic " + b64encode(b"user:p@ss") + b"\r\n" in heard[0]
+    with forwarding_proxy(0, b"HTTP/1.1 403 Forbidden\r\n\r\n") as (proxy, _):
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy}")
+        with HttpClient("https://tracker.test") as client, pytest.raises(NoServer, match="proxy.*403 Forbidden"):
+            client.get("/api/runs")
+    monkeypatch.setenv("https_proxy", "socks5://127.0.0.1")
+    with pytest.raises(BadTarget, match="https_proxy"):
+        HttpClient("https://tracker.test")
+    monkeypatch.setenv("no_proxy", "tracker.test")
+    HttpClient("https://tracker.test").close()
+
+
+def test_http_goes_by_no_proxy(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with HttpClient(server.url) as client:
         assert client.get("/api/runs") == []
 
 

@@ -64,6 +64,16 @@ def _url(variables: Mapping[str, str]) -> str | None:
     return "{}/{}/actions/runs/{}".format(*parts) + f"/attempts/{variables.get('GITHUB_RUN_ATTEMPT', '1')}"
 
 
+def past_proxies(variables: Mapping[str, str]) -> dict[str, str]:
+    """no_proxy with this machine in it, where the job has a proxy: it would be asked for our server, and know none."""
+    if not {name.lower() for name, value in variables.items() if value} & {"http_proxy", "https_proxy", "all_proxy"}:
+        return {}
+    hosts = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in variables.get(name, "").split(",")]
+    known = [host for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1", "::1"]) if host]
+    value = "*" if "*" in known else ",".join(known)
+    return {"no_proxy": value, "NO_PROXY": value}
+
+
 def start_run(api: Api, experiment: str) -> str:
     """Start the job's run; its id. Raises Refused."""
     chosen = run_id(os.environ, job.given("SUFFIX"))
@@ -103,6 +113,8 @@ def main() -> int:
     job.export("CHACHAML_URL", running.url)
     if secret:
         job.export("CHACHAML_TOKEN", secret)
+    for name, value in past_proxies(os.environ).items():
+        job.export(name, value)
     job.set_output("url", running.url)
     job.set_output("data", running.data)
     job.say(f"chachaml-lite takes requests on {running.url}")

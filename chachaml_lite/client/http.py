@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import select
+from base64 import b64encode
 from collections.abc import Generator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from .base import PIECE_BYTES, Answer, Client, NoAnswer, NoServer, Sent
 
@@ -27,8 +28,7 @@ class HttpClient(Client):
         self._answer_seconds = answer_seconds
         secure, host, port, self._prefix = _parts(url)
         self.url = url.rstrip("/") if "://" in url else "http://" + url.rstrip("/")
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._connection = kind(host, port, timeout=CONNECT_SECONDS, blocksize=PIECE_BYTES)
+        self._connection = _connection(secure, host, port)
         self._last: http.client.HTTPResponse | None = None
         if token is not None and not token.strip().isprintable():
             raise BadTarget("the token holds characters that no header can carry")
@@ -106,6 +106,39 @@ class _Received:
         self._response.close()
 
 
+def _connection(secure: bool, host: str, port: int | None) -> http.client.HTTPConnection:
+    """A connection that isn't open yet: https goes by the proxy that https_proxy names, http never by one."""
+    settings: dict[str, int] = {"timeout": CONNECT_SECONDS, "blocksize": PIECE_BYTES}
+    proxy = _https_proxy(host) if secure else None
+    if proxy is None:
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        return kind(host, port, **settings)
+    tunnel = http.client.HTTPSConnection(proxy.hostname or "", proxy.port or 80, **settings)
+    headers = {}
+    if proxy.username is not None:
+        user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        headers["Proxy-Authorization"] = "Basic " + b64encode(user.encode()).decode()
+    tunnel.set_tunnel(host, port or 443, headers)
+    return tunnel
+
+
+def _https_proxy(host: str) -> SplitResult | None:
+    """The proxy for a host by urllib's rules: https_proxy, unless no_proxy has the host. Raises BadTarget."""
+    from urllib.request import getproxies, proxy_bypass  # over http it isn't asked, and commands start without it
+
+    url = getproxies().get("https")
+    if not url or proxy_bypass(host):
+        return None
+    try:
+        split = urlsplit(url if "://" in url else "http://" + url)
+        is_one = split.scheme == "http" and bool(split.hostname) and split.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise BadTarget("https_proxy names no proxy; it is written as http://proxy.example.org:3128")
+    return split
+
+
 def _parts(url: str) -> tuple[bool, str, int | None, str]:
     """Whether a URL is https, its host, its port, and its path without a slash at the end. Raises BadTarget."""
     whole = url if "://" in url else "http://" + url  # as curl takes localhost:8080
@@ -131,4 +164,6 @@ def _told(fault: Exception) -> str:
         return "it broke off without an answer"
     if isinstance(fault, http.client.HTTPException):
         return "what answers speaks no HTTP" if isinstance(fault, http.client.BadStatusLine) else type(fault).__name__
+    if isinstance(fault, OSError) and fault.strerror is None and str(fault).startswith("Tunnel "):
+        return f"its proxy, which https_proxy names: {str(fault).removeprefix('Tunnel ')}"
     return (isinstance(fault, OSError) and fault.strerror) or type(fault).__name__
