@@ -108,12 +108,13 @@ class _Received:
 
 def _connection(secure: bool, host: str, port: int | None) -> http.client.HTTPConnection:
     """A connection that isn't open yet: https goes by the proxy that https_proxy names, http never by one."""
-    settings: dict[str, int] = {"timeout": CONNECT_SECONDS, "blocksize": PIECE_BYTES}
     proxy = _https_proxy(host) if secure else None
     if proxy is None:
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        return kind(host, port, **settings)
-    tunnel = http.client.HTTPSConnection(proxy.hostname or "", proxy.port or 80, **settings)
+        return kind(host, port, timeout=CONNECT_SECONDS, blocksize=PIECE_BYTES)
+    tunnel = http.client.HTTPSConnection(
+        proxy.hostname or "", proxy.port or 80, timeout=CONNECT_SECONDS, blocksize=PIECE_BYTES
+    )
     headers = {}
     if proxy.username is not None:
         user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
