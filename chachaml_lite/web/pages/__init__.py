@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, request
 
+from ... import strict_json
 from ...text.format import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 from ..application import ETAG
 from ..charts import series_class
@@ -22,7 +23,9 @@ def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         number=shown_number, time=shown_time, iso_time=iso_time, duration=shown_duration, size=shown_size
     )
-    app.jinja_env.filters.update(series_class=series_class)
+    # Text, to be escaped as any other: what Flask's `tojson` gives is taken for markup, and its quotes would end an
+    # attribute.
+    app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address)
     app.jinja_env.globals.update(static=lambda name: f"/static/{name}", most_compared=MAX_RUNS)
     app.context_processor(_of_every_page)
