@@ -5,45 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from ..client.base import Client, path_of
+from ..client.base import Client
+from ..client.run_names import SELECTORS, UnknownRun, resolve_run
 from ..tracking.names import is_run_id
 from .targets import USAGE, stop
 
 #: As many runs as one answer has.
 _PAGE_RUNS = 1000
-_SELECTORS = ("latest", "production")
 
 
 def names_a_run(word: str) -> bool:
     """Whether a word is one of these; of others it is sure that no run is meant."""
-    return is_run_id(word) or word.partition(":")[0] in _SELECTORS
+    return is_run_id(word) or word.partition(":")[0] in SELECTORS
 
 
 def run_id_of(client: Client, word: str) -> str:
-    """The id of the run that `word` names; an id is taken as it is. Ends the process where there is none.
-
-    Raises Refused, NoAnswer.
-    """
-    kind, colon, name = word.partition(":")
-    if colon and kind in _SELECTORS and not name:
-        raise click.UsageError(f"{word} lacks a name, as in {kind}:iris")
-    if colon and kind == "latest":
-        wanted = [("experiment", name), ("status", "completed"), ("limit", "1")]
-        found: list[dict[str, Any]] = client.get("/api/runs", wanted)
-        if not found:
-            stop(f"the experiment {name!r} has no completed run", USAGE)
-        return str(found[0]["id"])
-    if colon and kind == "production":
-        model: dict[str, Any] = client.get(path_of("api", "models", name))
-        holders = [version["run_id"] for version in model["versions"] if version["stage"] == "production"]
-        if not holders:
-            stop(f"the model {name!r} has no version in production", USAGE)
-        return str(holders[0])
-    if not is_run_id(word):  # in a path it would be another route
-        stop(f"there is no run {word!r}", USAGE)
-    return word
+    """The id of the run that `word` names. Ends the process where there is none. Raises Refused, NoAnswer."""
+    try:
+        return resolve_run(client, word)
+    except UnknownRun as fault:
+        stop(str(fault), USAGE)
 
 
 def found_runs(client: Client, experiment: str | None, query: str | None) -> Iterator[dict[str, Any]]:
