@@ -8,6 +8,7 @@ from . import __version__
 from .commands.check import check
 from .commands.export import export
 from .commands.imports import import_
+from .commands.mcp import mcp
 from .commands.push import push
 from .commands.report import report
 from .commands.run import run
@@ -43,5 +44,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, push, import_, export, verify):
+for _command in (serve, run, runs, show, compare, report, check, push, import_, export, verify, mcp):
     main.add_command(_command)

@@ -30,10 +30,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "waitress_chunks": set(),
     "server": {"app", "config", "store", "tracking", "waitress_channel"},
     "client": {"app", "config", "errors", "store", "strict_json", "tracking"},
+    "agents": {"", "client", "strict_json"},
     "importers": {"errors", "store", "strict_json", "tracking"},
     "export": {"client", "strict_json", "tracking"},
     "commands": {
         "",
+        "agents",
         "client",
         "config",
         "errors",
@@ -58,6 +60,8 @@ OUTSIDE = {
     "click": {"cli", "commands"},
     "mlflow": {"export"},
     "tensorboard": {"importers"},
+    "mcp": {"agents"},
+    "mcp_types": {"agents"},
 }
 #: What asks another server, or runs something, or hands runs over to MLflow's client, and the one module that may.
 ASKS, RUNS, EXPORTS = "client/http.py", "commands/child.py", "export/mlflow_server.py"

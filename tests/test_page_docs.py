@@ -79,3 +79,13 @@ def test_page_is_304_while_the_version_is_the_same(shared_client: FlaskClient) -
     first = shared_client.get("/docs")
     shared_client.post("/api/w/runs", json={"experiment": "iris"})
     assert shared_client.get("/docs", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+
+
+def test_llms_txt_names_routes_that_exist_and_its_example_logs_a_run(shared_client: FlaskClient) -> None:
+    text = shared_client.get("/llms.txt").text
+    assert "HOST=http://localhost\n" in text
+    paths = re.findall(r"^- (GET|POST) \$HOST(/[^ ?]*)", text, re.M)
+    assert len(paths) > 15
+    rules = shared_client.application.url_map.bind("localhost")
+    for method, path in paths:
+        assert rules.match(path.rstrip(",").replace("ID", "r"), method), path

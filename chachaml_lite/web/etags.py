@@ -55,7 +55,7 @@ _OF_EXPERIMENTS = frozenset(
 )
 
 #: Routes whose answer changes with the version of the program alone.
-_OF_THE_VERSION = frozenset({"docs.doc_page", "service.description"})
+_OF_THE_VERSION = frozenset({"docs.doc_page", "service.description", "service.summary_for_models"})
 
 #: For so long a page is believed to say what the clock has it say.
 _PAGE_SECONDS = 600

@@ -50,6 +50,13 @@ def _described(version: str) -> dict[str, Any]:
     return document
 
 
+@service.get("/llms.txt")
+def summary_for_models() -> Response:
+    """The API on one page, for a model that has curl alone (llmstxt.org)."""
+    Query(())
+    return Response(render_template("llms.txt", **for_commands()) + "\n", mimetype="text/plain")
+
+
 @service.get("/")
 def front() -> Response:
     """A browser goes on to the runs; curl gets a quickstart that can be pasted."""

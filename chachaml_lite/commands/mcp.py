@@ -1,0 +1,34 @@
+"""`chachaml-lite mcp`: tools for agents, by the Model Context Protocol over stdin and stdout."""
+
+from __future__ import annotations
+
+import click
+
+from .options import option
+from .targets import USAGE, Target, die_at_interrupt, stop, target_options
+
+
+@click.command(
+    short_help="Serve tools to agents.",
+    epilog="""\b
+Examples:
+  chachaml-lite mcp --data artifacts --read-only < /dev/null
+""",
+)
+@target_options
+@option("--read-only", is_flag=True, help="Only the tools that change nothing.")
+def mcp(target: Target, read_only: bool) -> None:
+    """Serve tools to an agent, by the Model Context Protocol over stdin and stdout.
+
+    An agent's program starts this command and calls its tools: list and search runs, get one with its series, compare,
+    find the best, report, check; and start a run, log to it, end and annotate it. It needs the protocol's SDK
+    (pip install 'chachaml-lite[mcp]'), and a server at --url, or a folder at --data on which no server runs.
+    """
+    from ..agents.server import NotInstalled, serve_tools  # the other commands start without
+
+    die_at_interrupt()
+    with target.opened(writes=not read_only) as client:
+        try:
+            serve_tools(client, read_only=read_only)
+        except NotInstalled as fault:
+            stop(str(fault), USAGE)
