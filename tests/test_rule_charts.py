@@ -202,7 +202,7 @@ def test_what_is_not_shown_is_said(values: list[Number], how: dict[str, object],
 
 def test_of_several_points_at_a_step_the_last_is_shown() -> None:
     chart = chart_of(series_of([1, 2, 3], [0, 0, 0]))
-    assert chart.notes == ("1 of 3 points, the last at each step",)
+    assert chart.notes[0] == "1 of 3 points, the last at each step"
     assert len(Drawing(chart.svg).paths("dots")) == 1
 
 

@@ -17,6 +17,8 @@ from .summary import Number
 AXES = ("step", "wall", "relative")
 #: Buckets that a chart of usual width shows: one for each of its pixels.
 BUCKETS = 400
+#: Points at one step that are a series in time, not a point and its repetition.
+_MANY = 3
 
 
 class View(NamedTuple):
@@ -57,6 +59,10 @@ class Curve:
     within: int = 0
     #: The smoothed series at the same places, where a view asks for it.
     smooth: Sequence[float] | None = None
+
+    #: Whether all points of the series are at one step, and whether they are so many that it was logged without steps.
+    is_at_one_step: bool = False
+    is_stepless: bool = False
 
     @property
     def is_thinned(self) -> bool:
@@ -106,13 +112,26 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
             if smooth is not None:
                 made.smooth.append(_mean([value for value in smooth[start:end] if math.isfinite(value)]))
     shown_smooth = None if smooth is None else made.smooth
-    return Curve(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within, shown_smooth)
+    return Curve(
+        *(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within, shown_smooth),
+        is_at_one_step=_is_at_one_step(series),
+        is_stepless=_is_stepless(series),
+    )
+
+
+def _is_at_one_step(series: Series) -> bool:
+    return len(series) > 0 and series.steps[0] == series.steps[-1]
+
+
+def _is_stepless(series: Series) -> bool:
+    """Whether a series was logged without steps; fewer points at one step are one that was sent again."""
+    return len(series) >= _MANY and _is_at_one_step(series)
 
 
 def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
     """The x and the value of each point that may be shown, by x."""
     steps, values, timestamps = series.steps, series.values, series.timestamps
-    if series.one_a_step:
+    if series.one_a_step or (x != "step" and _is_stepless(series)):
         xs: Sequence[int] = steps if x == "step" else timestamps
         shown: Sequence[Number] = values
     else:

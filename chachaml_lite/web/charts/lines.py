@@ -259,6 +259,11 @@ def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
         else:
             counted = f"{shown:,} of {total:,} points, the last at each step"
         notes.append(f"{counted}, drawn as {shown:,}: means, min to max shaded" if is_thinned else counted)
+    stepless = [line.label for line in lines if line.curve.is_stepless]
+    if stepless and style.x == "step":
+        notes.append(f"logged without steps, and a line over time only: {', '.join(stepless[:5])}")
+    elif stepless and len(stepless) == len(lines):
+        notes.append("logged without steps, so drawn over time")
     odd = [(kind, x) for curve in curves for x, value in curve.odd for kind in [_SPELLED[str(value)]]]
     for kind in dict.fromkeys(kind for kind, _ in odd):
         places = [x for other, x in odd if other == kind]

@@ -51,6 +51,7 @@ def run_chart(run_id: str) -> Response:
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
     figure = chart_figures.run_chart(tracker(), run_id, keys, style)
+    style = replace(style, x=figure.axis)
     table = chart_figures.run_lines(tracker(), run_id, keys, _view_of_table(style, len(keys)))
     up = [(f"/runs/{run_id}", run.meta.get("name") or run_id)]
     return _page(figure, table, style, keys, up)
@@ -63,6 +64,7 @@ def compare_chart() -> Response:
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = seen_runs(query)
     figure = chart_figures.compared_chart(tracker(), runs, keys, style)
+    style = replace(style, x=figure.axis)
     table = chart_figures.compared_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
     return _page(figure, table, style, keys, [(f"/compare?ids={ids}", "Compare")], ids)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from ...errors import InvalidInput, NotFound
@@ -54,6 +54,8 @@ class Figure:
     page: str
     svg: str
     json: str
+    #: What it is drawn over: over time, where it was to be over steps and there are none.
+    axis: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style
     figures = []
     for group in shown:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
+        over = _axis_of(lines, style)
+        if over != style:
+            timed = metrics.get_curves(tracker, run_id, group.keys, _view_of_page(over, len(wanted)))
+            lines = [replace(line, curve=timed[line.label]) for line in lines]
         figures.append(_figure(f"/runs/{run_id}", group.title, lines, style, _of_run(run_id, group.keys)))
     more = [
         (group.title, url(f"/runs/{run_id}/charts", style, [("key", key) for key in group.keys]))
@@ -112,6 +118,12 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
     figures = []
     for key in shown:
         lines = _lines_of_runs(runs, curves, [key])
+        over = _axis_of(lines, style)
+        if over != style:
+            view_over_time = _view_of_page(over, len(shown) * len(runs))
+            lines = _lines_of_runs(
+                runs, [metrics.get_curves(tracker, run.id, [key], view_over_time) for run in runs], [key]
+            )
         figures.append(_figure("/compare", key, lines, style, _of_runs(runs, [key])))
     more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[most:]]
     return Figures(figures, more)
@@ -119,7 +131,11 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
 
 def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figure:
     """One chart of some metrics of a run, at full detail. Raises NotFound for a metric that the run hasn't."""
-    lines = run_lines(tracker, run_id, keys, view_of(style, _full(style, len(keys))))
+    buckets = _full(style, len(keys))
+    lines = run_lines(tracker, run_id, keys, view_of(style, buckets))
+    over = _axis_of(lines, style)
+    if over != style:
+        lines = run_lines(tracker, run_id, keys, view_of(over, buckets))
     return _figure(f"/runs/{run_id}", title_of(keys), lines, style, _of_run(run_id, keys))
 
 
@@ -132,7 +148,11 @@ def run_lines(tracker: Tracker, run_id: str, keys: Sequence[str], view: View) ->
 
 def compared_chart(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figure:
     """One chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
-    lines = compared_lines(tracker, runs, keys, view_of(style, _full(style, len(keys) * len(runs))))
+    buckets = _full(style, len(keys) * len(runs))
+    lines = compared_lines(tracker, runs, keys, view_of(style, buckets))
+    over = _axis_of(lines, style)
+    if over != style:
+        lines = compared_lines(tracker, runs, keys, view_of(over, buckets))
     return _figure("/compare", title_of(keys), lines, style, _of_runs(runs, keys))
 
 
@@ -148,6 +168,13 @@ def title_of(keys: Sequence[str]) -> str:
     groups = grouped(keys)
     title = groups[0].title if len(groups) == 1 else ", ".join(keys)
     return cut(title, _LONGEST_TITLE)
+
+
+def _axis_of(lines: Sequence[Line], style: Style) -> Style:
+    """`style`, or over time where it is over steps and the lines were logged without any: on one step all is a dot."""
+    curves = [line.curve for line in lines]
+    is_dot = all(curve.is_at_one_step for curve in curves) and any(curve.is_stepless for curve in curves)
+    return replace(style, x="relative") if style.x == "step" and is_dot else style
 
 
 def _view_of_page(style: Style, lines: int) -> View:
@@ -199,13 +226,15 @@ def _of_runs(runs: Sequence[Seen], keys: Sequence[str]) -> tuple[Fields, str]:
 def _figure(base: str, title: str, lines: list[Line], style: Style, links: tuple[Fields, str]) -> Figure:
     fields, json = links
     known = hashlib.blake2b("\n".join(value for _, value in fields).encode("utf-8", "replace"), digest_size=6)
+    drawn = _axis_of(lines, style)
     legend = [Entry(line.label, f"{color_class(line.color)} {dash_class(line.color, line.dash)}") for line in lines]
     return Figure(
         f"chart-{known.hexdigest()}",
         title,
-        line_chart(lines, title, style),
+        line_chart(lines, title, drawn),
         tuple(legend),
         url(f"{base}/charts", style, fields, ranged=True),
         url(f"{base}/charts.svg", style, fields, ranged=True),
         json,
+        drawn.x,
     )
