@@ -199,7 +199,7 @@ def test_a_page_of_many_runs_and_metrics_stays_small(client: FlaskClient, log_ru
     assert text.count("<figure") == 8
     assert "52 more charts" in text
     assert len(text) < 500_000
-    assert client.get(f"/compare?ids={','.join(ids[:2])}").text.count("<figure") == 60
+    assert client.get(f"/compare?ids={','.join(ids[:2])}").text.count("<figure") == 50
 
 
 def test_a_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:

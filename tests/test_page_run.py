@@ -192,3 +192,45 @@ def test_a_server_that_only_reads_offers_no_write(log_run: LogRun, make_app: Cal
     html = page_of(make_app(read_only=True).test_client(), run_id)
     assert "a: b" in words(html)
     assert "/forms" not in html and "<textarea" not in html and "Log to this run" not in html
+
+
+# -- many metrics
+
+
+@pytest.fixture
+def many(client: FlaskClient, log_run: LogRun) -> str:
+    """A run of 3,000 metrics: 2,800 under prefixes, 200 without one."""
+    names = [f"{'train' if at % 4 else 'val'}/m{at}" for at in range(2800)] + [f"plain {at}" for at in range(200)]
+    return log_run(metrics=[{"metrics": dict.fromkeys(names, step), "step": step} for step in range(3)])
+
+
+def test_pages_stay_small_whatever_the_number_of_metrics(client: FlaskClient, many: str) -> None:
+    page = page_of(client, many)
+    assert len(page.encode()) < 150_000
+    assert "2,950 more charts" in page and "and 2,930 that are not named here" in page
+    assert "100 of 3,000 metrics" in words(page)
+    runs = client.get("/runs", headers={"Accept": "text/html"}).text
+    assert len(runs.encode()) < 100_000
+    assert "and 2,900 more, by name" in words(runs)
+
+
+def test_metrics_by_a_part_of_their_name_are_shown_in_table_and_charts(client: FlaskClient, many: str) -> None:
+    page = page_of(client, many, "?metric=M279&smoothing=0.5&all=params")
+    shown = re.findall(r'<th scope="row" class="name" title="([^"]*)">', page)
+    assert set(shown) == {f"{'train' if at % 4 else 'val'}/m{at}" for at in (279, *range(2790, 2800))}
+    assert page.count("<figure") == len(shown)
+    assert 'name="metric" value="M279"' in page and 'name="all" value="params"' in page
+    assert f'href="/runs/{many}?all=params&amp;smoothing=0.5">all 3,000 metrics</a>' in page
+    assert "No metric's name has" in page_of(client, many, "?metric=nothing")
+
+
+def test_prefixes_lead_to_the_metrics_under_them(client: FlaskClient, many: str) -> None:
+    found = re.findall(rf'<a href="(/runs/{many}\?metric=[^"]*)">([a-z]+/)</a> ([\d,]+)', page_of(client, many))
+    assert {each[1:] for each in found} == {("val/", "700"), ("train/", "2,100")}
+    assert all(f"100 of {count} metrics" in words(client.get(page).text) for page, _, count in found)
+
+
+def test_list_of_runs_shows_any_metric_that_is_named(client: FlaskClient, many: str) -> None:
+    page = client.get("/runs?columns=metrics.%22plain+199%22&columns=&spark=val/m2000").text
+    assert "plain 199" in page and 'name="spark" size="24" list="spark-metrics" value="val/m2000"' in page
+    assert 'class="sparkline"' in page

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from . import cost, lists, memory, pages, series, tabs, threads, upload, write
+from . import cost, keys, lists, memory, pages, series, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
@@ -25,6 +25,7 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "cost": cost.section,
     "threads": threads.section,
     "tabs": tabs.section,
+    "keys": keys.section,
 }
 
 

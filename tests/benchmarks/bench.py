@@ -37,6 +37,7 @@ class Sizes:
     upload_mib: tuple[int, ...] = (256,)
     upload_rounds: int = 3
     thread_seconds: float = 0.7
+    keys: tuple[int, ...] = (1_000, 5_000, 20_000)
     tabs: int = 100
     tab_points: int = 50_000
     tab_seconds: float = 15
@@ -58,6 +59,7 @@ QUICK = Sizes(
     upload_mib=(4,),
     upload_rounds=1,
     thread_seconds=0.05,
+    keys=(200,),
     tabs=5,
     tab_points=2_000,
     tab_seconds=0.5,

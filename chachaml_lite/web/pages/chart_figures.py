@@ -25,7 +25,7 @@ from ..charts.svg import color_class, dash_class
 from .chart_url import url
 
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
-MAX_CHARTS = 60
+MAX_CHARTS = 50
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 3200, 80
 #: Lines of all charts of a comparison, about: each has its points. Further charts are named, but these there are.
@@ -33,6 +33,8 @@ _MOST_PAGE_LINES, _FEWEST_CHARTS = 160, 6
 #: Lines of one chart, and points of all of them together, about.
 _MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
+#: Charts beyond those of a page that are named there; of more it says how many.
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """The charts of a page, and the names and pages of those that there are beside them."""
+    """The charts of a page, the names and pages of those that there are beside them, and how many more there are."""
 
     shown: list[Figure]
     more: list[tuple[str, str]]
+    unnamed: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,9 @@ def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style
         figures.append(_figure(f"/runs/{run_id}", group.title, lines, style, _of_run(run_id, group.keys)))
     more = [
         (group.title, url(f"/runs/{run_id}/charts", style, [("key", key) for key in group.keys]))
-        for group in groups[MAX_CHARTS:]
+        for group in groups[MAX_CHARTS : MAX_CHARTS + _MOST_NAMED]
     ]
-    return Figures(figures, more)
+    return Figures(figures, more, max(0, len(groups) - MAX_CHARTS - _MOST_NAMED))
 
 
 def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figures:
@@ -125,8 +128,8 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
                 runs, [metrics.get_curves(tracker, run.id, [key], view_over_time) for run in runs], [key]
             )
         figures.append(_figure("/compare", key, lines, style, _of_runs(runs, [key])))
-    more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[most:]]
-    return Figures(figures, more)
+    more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[most : most + _MOST_NAMED]]
+    return Figures(figures, more, max(0, len(keys) - most - _MOST_NAMED))
 
 
 def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figure:

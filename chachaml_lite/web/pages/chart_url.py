@@ -78,6 +78,12 @@ def keys_of(query: Query) -> list[str]:
 
 def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> str:
     """A URL with what a style has that is unusual; `ranged`: its range as well."""
+    said = fields_of(style, fields, ranged=ranged)
+    return f"{path}?{urlencode(said)}" if said else path
+
+
+def fields_of(style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> list[tuple[str, str]]:
+    """The fields of that URL's query string."""
     said: list[tuple[str, str]] = [*fields]
     if style.x != "step":
         said.append(("x", style.x))
@@ -86,4 +92,4 @@ def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, rang
         said.append(("smoothing", f"{style.smoothing:g}"))
     if ranged:
         said += [(name, str(end)) for name, end in (("from", style.start), ("to", style.stop)) if end is not None]
-    return f"{path}?{urlencode(said)}" if said else path
+    return said

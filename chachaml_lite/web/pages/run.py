@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from ...text.format import shown_duration, shown_number
 from ...tracking import runs
 from ...tracking.index.run_parts import META
 from ...tracking.series.summary import SeriesSummary, spelled
+from ..charts import Style
 from ..context import for_commands, tracker
 from ..markdown.blocks import Place, note_html
 from ..query_string import Query
@@ -26,6 +28,9 @@ MOST = {"metrics": 100, "params": 200, "artifacts": 200, "children": 50}
 _LONG, _LONG_STRUCTURE = 160, 48
 #: Characters of a value that unfolds; the whole of it is in the JSON.
 _MOST_CHARACTERS = 20_000
+
+#: Prefixes of metrics' names that lead to those under them.
+_MOST_PREFIXES = 12
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -73,13 +78,17 @@ class ParamRow:
 
 def run_page(run_id: str) -> Response:
     """One run."""
-    query = Query(("all", *chart_url.OF_PAGES), repeatable=("all",))
+    query = Query(("all", "metric", *chart_url.OF_PAGES), repeatable=("all",))
     asked, style = query.texts("all"), chart_url.style_of(query)
     for name in asked:
         if name not in MOST:
             raise InvalidInput(f"all is one of {', '.join(MOST)}, and it is {name[:60]!r}")
+    text = query.text("metric") or ""
+    fields = [*([("metric", text)] if text else []), *(("all", name) for name in asked)]
     run = tracker().run(run_id)
+    summary = {key: series for key, series in run.summary.items() if text.casefold() in key.casefold()}
     shown = runs.detailed_run(tracker(), run_id)
+    prefixes, other_prefixes = _prefixes(run.summary, style)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
     page = render_template(
@@ -90,22 +99,40 @@ def run_page(run_id: str) -> Response:
         older=older,
         newer=newer,
         versions=tracker().registry.pinned_to(run_id),
-        metrics=_part("metrics", list(run.summary.items()), asked, _metric_row),
+        metrics=_part("metrics", list(summary.items()), asked, _metric_row),
         params=_part("params", list(run.params.items()), asked, _param_row),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
         children=_part("children", tracker().catalog.children(run_id), asked, runs.shown_run),
-        figures=chart_figures.run_figures(tracker(), run_id, list(run.summary), style),
+        figures=chart_figures.run_figures(tracker(), run_id, list(summary), style),
         style=style,
-        fields=[("all", name) for name in asked],
+        filter=text,
+        prefixes=prefixes,
+        other_prefixes=other_prefixes,
+        unfiltered=chart_url.url(f"/runs/{run_id}", style, [("all", name) for name in asked]),
+        fields=fields,
+        style_fields=chart_url.fields_of(style, [("all", name) for name in asked]),
         note=note_html(shown["note"] or "", Place(3, run_id)),
         note_key=hashlib.blake2b((shown["note"] or "").encode(), digest_size=6).hexdigest(),
         path=f"/runs/{run_id}",
         back=request.full_path.rstrip("?"),
         api=f"/api/runs/{run_id}",
-        more=lambda name: chart_url.url(f"/runs/{run_id}", style, [("all", each) for each in [*asked, name]]),
+        more=lambda name: chart_url.url(f"/runs/{run_id}", style, [*fields, ("all", name)]),
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
+
+
+def _prefixes(keys: Iterable[str], style: Style) -> tuple[list[tuple[str, int, str]], int]:
+    """The prefixes that most metrics have, each with their number and their page; and how many others there are."""
+    counts = Counter(f"{key.partition('/')[0]}/" for key in keys if "/" in key)
+    most = {prefix for prefix, _ in counts.most_common(_MOST_PREFIXES)}
+    path = request.path
+    shown = [
+        (prefix, count, chart_url.url(path, style, [("metric", prefix)]))
+        for prefix, count in counts.items()
+        if prefix in most
+    ]
+    return shown, len(counts) - len(shown)
 
 
 def _label(run_id: str | None) -> str | None:

@@ -52,8 +52,8 @@ _HOVER_CHARACTERS = 400
 #: What a column of any width shows without cutting it.
 _ALWAYS_SEEN = 20
 _STATUS = Field(fields.OWN, "status")
-#: A group's name, and what stands in it: field, heading, whether it is shown.
-Choices = tuple[str, list[tuple[str, str, bool]]]
+#: A group's name, what stands in it (field, heading, whether it is shown), and how many are to be had by name alone.
+Choices = tuple[str, list[tuple[str, str, bool]], int]
 
 
 class Cell(NamedTuple):
@@ -143,13 +143,15 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
 
 
 def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:
-    groups = [("Run", dict(_HEADINGS))]
+    groups = [("Run", dict(_HEADINGS), 0)]
     for kind in ("metrics", "params", "tags"):
         named = {str(Field(kind, key)): key for key in keys[kind][:_MOST_CHOICES]}
         named.update({text: fields.parse_field(text).name for text in shown if text.startswith(f"{kind}.")})
-        groups.append((kind.capitalize(), named))
+        groups.append((kind.capitalize(), named, max(0, len(keys[kind]) - len(named))))
     return [
-        (group, [(text, heading, text in shown) for text, heading in named.items()]) for group, named in groups if named
+        (group, [(text, heading, text in shown) for text, heading in named.items()], unnamed)
+        for group, named, unnamed in groups
+        if named
     ]
 
 
