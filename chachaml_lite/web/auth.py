@@ -35,6 +35,9 @@ _LONGEST_HOST = 260
 # NAME:PORT or [IPv6]:PORT and nothing else: a parser of URLs finds "localhost" in evil@localhost and localhost/evil.
 _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]{0,5})?\Z")
 
+# What may stand in a command that somebody copies: nothing in it acts on a shell.
+_PLAIN_NAME = re.compile(r"[a-z0-9:][a-z0-9._:-]*\Z")
+
 
 def install(app: Flask) -> None:
     """Put the guard in front of every route of `app`, those that don't exist included."""
@@ -76,7 +79,7 @@ def host_name(host: str) -> str:
 def _unknown_host(host: str) -> str:
     said = f"the Host header says {ascii(host[:_LONGEST_HOST])}" if host else "the request has no Host header"
     name = host_name(host)[:_LONGEST_HOST]
-    option = f"--allowed-host {name}" if name.isascii() and name.isprintable() and name else "--allowed-host NAME"
+    option = f"--allowed-host {name if _PLAIN_NAME.match(name) else 'NAME'}"
     return (
         f"{said}, and this server doesn't answer to that name; if it is one of its own, start it with {option} "
         "(CHACHAML_ALLOWED_HOST), or behind a proxy with --public-url (CHACHAML_PUBLIC_URL)"
