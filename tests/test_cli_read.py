@@ -82,6 +82,32 @@ def test_runs_takes_the_filters_of_the_api(target: list[str], options: str, ids:
     assert [run["id"] for run in found] == ids.split()
 
 
+def test_table_of_runs_takes_the_width_of_the_terminal_and_shows_what_differs(server: Running) -> None:
+    def head(*options: str, **variables: str) -> list[str]:
+        printed = cli("runs", "-e", "iris", "--url", server.url, *options, env=variables).stdout
+        return str(printed).splitlines()[0].split()
+
+    narrow = head(COLUMNS="42")
+    assert {"id", "status", "accuracy", "lr"} <= set(narrow) and "epochs" not in narrow, "all have the same epochs"
+    assert {"epochs", "os"} <= set(head(COLUMNS="200"))
+    assert {"epochs", "os", "n", "parent"} <= set(head("--wide", COLUMNS="60"))
+    assert head("--columns", "metrics.accuracy,params.lr,duration", COLUMNS="20") == ["id", "accuracy", "lr", "took"]
+    told = cli("runs", "--url", server.url, "--columns", "params.lr,nosuch", code=2).stderr
+    assert "--columns knows no 'nosuch'" in told
+
+
+def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) -> None:
+    server = serve()
+    with HttpClient(server.url) as client:
+        for run_id in ("good", "bad"):
+            client.post("/api/w/runs", {"experiment": "iris", "id": run_id, "name": "a name of twenty ch"})
+            path = path_of("api", "w", "runs", run_id)
+            client.post(path + "/params", {f"p{number}": f"{run_id} {number}" for number in range(8)})
+        client.post(path_of("api", "w", "runs", "bad", "end"), {"status": "failed", "error": "out of memory"})
+    assert "out of memory" in cli("runs", "--url", server.url, env={"COLUMNS": "80"}).stdout
+    assert "\n1 of 2 runs; the next are at --offset 1\n" in cli("runs", "--limit", "1", "--url", server.url).stdout
+
+
 # -- show, compare, report
 
 
@@ -280,4 +306,4 @@ def test_text_of_a_stranger_does_not_act_on_a_terminal() -> None:
     body = b"\x1b]0;PWNED\x07hello\nworld\n"
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
     with stranger(head + body) as port:
-        assert cli("runs", "--url", f"http://127.0.0.1:{port}").stdout == "\\x1b]0;PWNED\\x07hello\nworld\n"
+        assert cli("show", "a1", "--url", f"http://127.0.0.1:{port}").stdout == "\\x1b]0;PWNED\\x07hello\nworld\n"

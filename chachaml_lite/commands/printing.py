@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import click
 from .. import strict_json
 from ..client.base import Answer, NoAnswer
 from ..text.safe import harmless_json, printable
+from ..text.table import WIDTH
 from .targets import FAILED, stop
 
 
@@ -52,6 +54,11 @@ def progress(label: str, total_bytes: int) -> Iterator[Callable[[int], Any]]:
         return
     with click.progressbar(length=total_bytes, label=label, file=sys.stderr) as bar:
         yield bar.update
+
+
+def text_width() -> int:
+    """How many columns a table may take: COLUMNS, else the terminal's, else those of a server's own tables."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def has_progress() -> bool:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import click
 
-from ..client.base import Client
+from ..client.base import Client, of_ours
+from ..text import columns
+from ..text.table import Column, Table, as_text
 from .completion import experiments, run_ids
-from .printing import print_answer
+from .printing import print_answer, print_text, text_width
 from .targets import asking
+
+#: A table that is to be scrolled, or cut by a pager.
+_NO_LIMIT = 1_000_000
 
 
 @click.command(
@@ -31,16 +36,56 @@ Examples:
 @click.option("--order-by", metavar="FIELD", help='As "metrics.loss", "params.lr desc".  [default: newest first]')
 @click.option("--limit", metavar="N", help="So many at most, 1 to 1000.  [default: 100]")
 @click.option("--offset", metavar="N", help="Leave out so many at the start.")
+@click.option("--columns", "chosen", metavar="NAME,...", help='Show these, as "params.lr,metrics.loss,duration".')
+@click.option("--wide", is_flag=True, help="Show every column, however wide the terminal is.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array, as GET /api/runs answers.")
-def runs(client: Client, tags: tuple[str, ...], params: tuple[str, ...], as_json: bool, **fields: str | None) -> None:
+def runs(
+    client: Client,
+    tags: tuple[str, ...],
+    params: tuple[str, ...],
+    chosen: str | None,
+    wide: bool,
+    as_json: bool,
+    **fields: str | None,
+) -> None:
     """List runs, newest first, as an aligned table.
 
-    What is filtered by names has to match exactly. The table shows what fits; --json has all.
+    What is filtered by names has to match exactly. The table shows what fits into the terminal (or COLUMNS), first
+    what tells the runs apart; --columns chooses, --wide has every column, and --json all there is.
     """
+    table_columns = None if chosen is None else _columns(chosen)
     query = [(name, value) for name, value in fields.items() if value is not None]
     for kind, option, pairs in (("tag", "--tag", tags), ("param", "--param", params)):
         query += [(f"{kind}.{key}", value) for key, value in (pair_of(option, pair) for pair in pairs)]
-    print_answer(client.ask("GET", "/api/runs", [*query, ("format", "json" if as_json else "txt")]))
+    answer = client.ask("GET", "/api/runs", query)
+    if as_json:
+        print_answer(answer)
+        return
+    with of_ours(client):
+        found, total = answer.json(), int(answer.headers["x-total-count"])
+        footer = [_footer(len(found), total, int(fields["offset"] or 0))]
+        table = columns.run_table(found, footer) if table_columns is None else Table(table_columns, found, footer)
+        text = as_text(table, _NO_LIMIT if wide else text_width())
+    print_text(text)
+
+
+def _columns(text: str) -> list[Column]:
+    """The columns that --columns names. Raises click.UsageError."""
+    try:
+        return columns.named_columns([name.strip() for name in text.split(",") if name.strip()])
+    except KeyError as fault:
+        raise click.UsageError(
+            f"--columns knows no {fault.args[0]!r}; a column is params.KEY, metrics.KEY, tags.KEY or a field of a run, "
+            "as name, status, start_time, duration"
+        ) from fault
+
+
+def _footer(count: int, total: int, offset: int) -> str:
+    if not count:
+        return f"no runs here, of {total}" if total else "no runs here"
+    if offset + count < total:
+        return f"{count} of {total} runs; the next are at --offset {offset + count}"
+    return f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
 
 
 def pair_of(option: str, text: str) -> tuple[str, str]:

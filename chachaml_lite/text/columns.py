@@ -40,9 +40,9 @@ def run_columns(params: Iterable[str], metrics: Iterable[str], tags: Iterable[st
         Column("experiment", _field("experiment"), 2, "experiment", most=16),
         Column("name", _field("name"), 1, "name", most=20),
         Column("status", _field("status"), 0, "status", is_ours=True, show=_marked),
-        Column("start_time", _field("start_time"), 5, "started (UTC)", show=_minute),
+        Column("start_time", _field("start_time"), 7, "started (UTC)", show=_minute),
         Column("end_time", _field("end_time"), None),
-        Column("duration_ms", _field("duration_ms"), 4, "took", show=shown_duration),
+        Column("duration_ms", _field("duration_ms"), 6, "took", show=shown_duration),
         Column("error", _field("error"), 7, "error", most=30),
         Column("parent_run_id", _field("parent_run_id"), 90, "parent", most=None),
         Column("created_by", _field("created_by"), 80, "created by"),
@@ -73,18 +73,36 @@ def keys_of(runs: Iterable[Record], field: str) -> list[str]:
 
 
 def run_table(runs: Sequence[Record], footer: Sequence[str] = ()) -> Table:
-    """A list of runs. To people a param is the more useful the more runs have it, and not at all alike."""
+    """A list of runs. To people a param is the more useful the more runs have it, and not at all alike.
+
+    What tells the runs apart comes before what all of them share, and a failed run's error is near its status.
+    """
     columns = run_columns(*(keys_of(runs, field) for field in ("params", "metrics", "tags")))
-    ranks = {"experiment": 2 if len({run["experiment"] for run in runs}) > 1 else 60}
-    for kind, field, first, step in (("metric", "metrics", 3, 2), ("param", "params", 6, 2), ("tag", "tags", 30, 1)):
+    ranks = {"experiment": 2 if len({run["experiment"] for run in runs}) > 1 else 60, "error": 2}
+    for kind, field, first, step in (("metric", "metrics", 3, 2), ("param", "params", 4, 2), ("tag", "tags", 30, 1)):
         for place, key in enumerate(most_telling(runs, field)):
-            ranks[f"{kind}.{key}"] = first + step * place
+            is_shared = len(runs) > 1 and all(
+                key in run[field] and run[field][key] == runs[0][field][key] for run in runs
+            )
+            ranks[f"{kind}.{key}"] = first + step * place + (40 if is_shared else 0)
     return Table([_ranked(column, ranks) for column in columns], runs, footer)
 
 
 def _ranked(column: Column, ranks: dict[str, int]) -> Column:
     rank = ranks.get(column.name)
     return column if rank is None else column.with_rank(rank)
+
+
+def named_columns(names: Sequence[str]) -> list[Column]:
+    """The id of runs, and the columns of these names, as `params.lr`, `metrics.loss` or `duration`. Raises KeyError."""
+    fields = {column.name: column for column in run_columns((), (), ())}
+    fields["duration"] = fields["duration_ms"]
+    kinds = {"params": "param", "metrics": "metric", "tags": "tag"}
+    columns = [fields["id"]]
+    for name in names:
+        field, _, key = name.partition(".")
+        columns.append(_key_column(kinds[field], field, key) if key else fields[name])
+    return [column.with_rank(0) for column in dict.fromkeys(columns)]
 
 
 def most_telling(runs: Sequence[Record], field: str) -> list[str]:
