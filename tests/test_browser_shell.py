@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
 from support.servers import Running
 
@@ -106,6 +106,25 @@ def test_a_server_that_went_away_is_said_and_its_return_is_noticed(
     server.stop()
     expect(page.locator("#connection")).to_have_text("the server doesn't answer")
     serve("--port", str(server.port))
+    expect(page.locator("#connection")).to_have_text("")
+
+
+def test_busy_server_is_asked_again_and_no_fault_is_shown(viewer: Viewer, server: Running) -> None:
+    viewer.expected.append("503")
+    page = viewer.open(f"{server.url}/runs")
+    asked: list[str | None] = []
+
+    def busy_at_first(route: Route) -> None:
+        asked.append(route.request.headers.get("cache-control"))
+        if len(asked) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "3"}, body="busy")
+        else:
+            route.continue_()
+
+    page.route("**/runs", busy_at_first)
+    name = new_run(server)
+    expect(page.locator("tbody")).to_contain_text(name)
+    assert asked[:2] == ["max-age=2", "max-age=2"]
     expect(page.locator("#connection")).to_have_text("")
 
 
