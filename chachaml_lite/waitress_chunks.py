@@ -98,11 +98,11 @@ class ChunkReceiver:
         if match is None or len(line) > MAX_LINE_BYTES:
             self._fail("Invalid chunk size")
             return
+        if self._chunks >= FREE_CHUNKS and self._size < self._chunks * MIN_CHUNK_BYTES:
+            self._fail(f"The chunks are too small; send {MIN_CHUNK_BYTES} bytes in each at least, or a Content-Length")
         self._left = int(match[1], 16)
         self._in_trailers = self._left == 0
         self._chunks += 1
-        if self._chunks > FREE_CHUNKS and self._size < self._chunks * MIN_CHUNK_BYTES:
-            self._fail(f"The chunks are too small; send {MIN_CHUNK_BYTES} bytes in each at least, or a Content-Length")
 
     def _fail(self, text: str) -> None:
         self.error = BadRequest(text)

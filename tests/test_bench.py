@@ -12,7 +12,7 @@ TESTS = Path(__file__).parent
 
 
 def test_the_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp_path: Path) -> None:
-    sections = ("write", "list", "page", "series", "tabs", "keys", "upload")
+    sections = ("write", "list", "page", "series", "tabs", "keys", "upload", "edge")
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", "--scratch", str(tmp_path), *sections],
         capture_output=True,
@@ -23,5 +23,5 @@ def test_the_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind
     )
     assert done.returncode == 0, done.stderr
     goals = [line for line in done.stdout.splitlines() if line.endswith(("  yes", "  NO"))]
-    assert len(goals) >= 26, done.stdout
+    assert len(goals) >= 40, done.stdout
     assert not list(tmp_path.iterdir())

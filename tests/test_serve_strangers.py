@@ -15,6 +15,8 @@ import requests
 from support.servers import PATIENCE_SECONDS, Running, eventually
 from support.wire import Connection, head
 
+from chachaml_lite.waitress_chunks import FREE_CHUNKS, MIN_CHUNK_BYTES
+
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]
 
@@ -153,6 +155,16 @@ def test_chunks_of_any_size_in_pieces_of_any_size_make_the_same_artifact(server:
         for at in range(0, len(body), piece):
             connection.send(body[at : at + piece])
         assert connection.answer().json()["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_chunks_as_small_as_they_may_be_are_taken_in_any_number(server: Running, connect: Connect) -> None:
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
+    count = 2 * FREE_CHUNKS
+    body = (b"%x\r\n%b\r\n" % (MIN_CHUNK_BYTES, bytes(MIN_CHUNK_BYTES))) * count + b"0\r\n\r\n"
+    connection = connect(server.port)
+    type_ = "Content-Type: application/octet-stream"
+    connection.send(head("POST /api/w/runs/r/artifacts?name=a", type_, CHUNKED) + body)
+    assert connection.answer().json()["size"] == count * MIN_CHUNK_BYTES
 
 
 def test_flood_of_line_ends_is_passed_over(server: Running, connect: Connect) -> None:

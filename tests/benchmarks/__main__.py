@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from . import cost, keys, lists, memory, pages, series, tabs, threads, upload, write
+from . import cost, edge, keys, lists, memory, pages, series, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
@@ -21,6 +21,7 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "page": pages.section,
     "series": series.section,
     "upload": upload.section,
+    "edge": edge.section,
     "memory": memory.section,
     "cost": cost.section,
     "threads": threads.section,

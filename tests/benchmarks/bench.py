@@ -38,6 +38,8 @@ class Sizes:
     upload_rounds: int = 3
     thread_seconds: float = 0.7
     keys: tuple[int, ...] = (1_000, 5_000, 20_000)
+    edge_mb: int = 6
+    edge_strangers: int = 300
     tabs: int = 100
     tab_points: int = 50_000
     tab_seconds: float = 15
@@ -60,6 +62,8 @@ QUICK = Sizes(
     upload_rounds=1,
     thread_seconds=0.05,
     keys=(200,),
+    edge_mb=1,
+    edge_strangers=20,
     tabs=5,
     tab_points=2_000,
     tab_seconds=0.5,

@@ -3,7 +3,7 @@
     python -m benchmarks.floors FOLDER
 
 serves until it is killed: `POST /noop` parses the JSON and answers, `POST /append` also appends the body as a line to
-an open file, `GET /noop` only answers. FOLDER/ready gets the URL.
+an open file, `GET /noop` only answers, `GET /pid` with the number of the process. FOLDER/ready gets the URL.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ def app_of(folder: Path) -> Flask:
     @app.get("/noop")
     def get_noop() -> Response:
         return _ok()
+
+    @app.get("/pid")
+    def pid() -> Response:
+        return Response(str(os.getpid()), mimetype="text/plain")
 
     @app.post("/append")
     def append() -> Response:
