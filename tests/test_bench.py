@@ -18,7 +18,7 @@ def test_the_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind
         capture_output=True,
         text=True,
         env=environment(PYTHONPATH=str(TESTS)),
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
