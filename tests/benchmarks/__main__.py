@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from . import cost, edge, keys, lists, memory, pages, series, tabs, threads, upload, write
+from . import cost, edge, growth, keys, lists, memory, pages, series, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
@@ -27,6 +27,8 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "threads": threads.section,
     "tabs": tabs.section,
     "keys": keys.section,
+    "growth": growth.section,
+    "start-100k": growth.start_section,
 }
 
 
@@ -47,7 +49,9 @@ def main(sections: tuple[str, ...], quick: bool, large: bool, scratch: Path) -> 
     """What the service costs, as ratios to floors measured in the same run. All sections, unless some are named."""
     sizes = QUICK if quick else Sizes()
     if large:
-        sizes = replace(sizes, runs=(*sizes.runs, 100_000), upload_mib=(*sizes.upload_mib, 1024))
+        sizes = replace(
+            sizes, runs=(*sizes.runs, 100_000), growth=(*sizes.growth, 100_000), upload_mib=(*sizes.upload_mib, 1024)
+        )
     scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch)).resolve()
     began = time.perf_counter()

@@ -43,6 +43,10 @@ class Sizes:
     tabs: int = 100
     tab_points: int = 50_000
     tab_seconds: float = 15
+    growth: tuple[int, ...] = (100, 10_000)
+    growth_rounds: int = 100
+    sequence_runs: int = 2_000
+    start_runs: int = 100_000
 
 
 #: A run of seconds that shows that the benchmarks work; its figures mean little.
@@ -67,6 +71,10 @@ QUICK = Sizes(
     tabs=5,
     tab_points=2_000,
     tab_seconds=0.5,
+    growth=(20, 40),
+    growth_rounds=3,
+    sequence_runs=8,
+    start_runs=100,
 )
 
 

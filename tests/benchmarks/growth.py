@@ -1,0 +1,159 @@
+"""Figures that must not grow with the store: a run's start, first metric and end, lists, a cold start."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import wire
+from .bench import Bench
+from .gauges import peak_bytes, resident_bytes
+from .table import Goal, duration, heading, median, megabytes, note, row
+
+_ALL, _OF_ONE = "/api/runs?limit=100", "/api/runs?limit=100&experiment=all"
+_STEPS = ("start a run", "its first metric", "its end", "newest 100 of all", "newest 100 of one experiment of all runs")
+_SAME = Goal(1.5, "<= 1.5x")
+
+
+def slim_store(path: Path, runs: int) -> Path:
+    """Write a store of so many ended runs of one experiment, without points: what is asked of them are their metas."""
+    (path / "runs").mkdir(parents=True)
+    for number in range(runs):
+        run_id, start_time = f"made-{number:07}", 1_735_689_600_000 + number * 60_000
+        os.mkdir(f"{path}/runs/{run_id}")
+        meta = {
+            "id": run_id,
+            "experiment": "all",
+            "name": f"run-{number}",
+            "status": "completed",
+            "start_time": start_time,
+            "end_time": start_time + 5_000,
+            "error": None,
+            "tags": {"host": f"node-{number % 16}"},
+            "note": None,
+            "datasets": [],
+            "parent_run_id": None,
+            "created_by": "bench",
+        }
+        for name, value in (("meta.json", meta), ("params.json", {"lr": number / 1000, "epochs": 10})):
+            with open(f"{path}/runs/{run_id}/{name}", "w") as file:
+                json.dump(value, file)
+    return path
+
+
+@dataclass(frozen=True)
+class _Life:
+    """Seconds for each step of a run's life."""
+
+    start: float
+    metric: float
+    end: float
+
+
+def _live(connection: wire.Connection) -> _Life:
+    began = time.perf_counter()
+    run_id = connection.ask_json(wire.post("/api/w/runs", {"experiment": "all"}))["id"]
+    started = time.perf_counter()
+    connection.ask(wire.post(f"/api/w/runs/{run_id}/metrics", {"loss": 0.5, "step": 1}))
+    logged = time.perf_counter()
+    connection.ask(wire.post(f"/api/w/runs/{run_id}/end", {"status": "completed"}))
+    return _Life(started - began, logged - started, time.perf_counter() - logged)
+
+
+def _p50(act: Callable[[], object], rounds: int) -> float:
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+def _measure(bench: Bench, runs: int) -> dict[str, float]:
+    store = slim_store(bench.folder(f"slim-{runs}"), runs)
+    rounds = bench.sizes.growth_rounds
+    with bench.server(store, "--quiet") as server, wire.Connection(server.url) as connection:
+        connection.ask(wire.get(_ALL))
+        _live(connection)
+        lives = [_live(connection) for _ in range(rounds)]
+        found = dict(
+            zip(
+                _STEPS,
+                (
+                    *(median([getattr(life, step) for life in lives]) for step in ("start", "metric", "end")),
+                    *(_p50(lambda url=url: connection.ask(wire.get(url)), rounds) for url in (_ALL, _OF_ONE)),  # type: ignore[misc]
+                ),
+                strict=True,
+            )
+        )
+    bench.remove(store)
+    return found
+
+
+def section(bench: Bench) -> None:
+    """A row for each step and each store, as ratios to the smallest one; then many runs in sequence."""
+    smallest, *larger = bench.sizes.growth
+    heading(f"growth: p50 in a store of so many runs, to that in one of {smallest:,}")
+    few = _measure(bench, smallest)
+    for runs in larger:
+        many = _measure(bench, runs)
+        for step in _STEPS:
+            row(
+                f"{step}, among {runs:,}",
+                duration(many[step]),
+                duration(few[step]),
+                many[step] / few[step],
+                _SAME if step in _STEPS[:3] else None,
+            )
+        newest = many[_STEPS[3]]
+        what = f"newest 100 of one experiment of {runs:,}, to that of all"
+        row(what, duration(many[_STEPS[4]]), duration(newest), many[_STEPS[4]] / newest, _SAME)
+    _sequence(bench)
+
+
+def _sequence(bench: Bench) -> None:
+    runs = bench.sizes.sequence_runs
+    with bench.server(None, "--quiet") as server, wire.Connection(server.url) as connection:
+        began = time.perf_counter()
+        lives = []
+        for _ in range(runs):
+            life = _live(connection)
+            lives.append(life.start + life.metric + life.end)
+            connection.ask(wire.get("/api/runs?limit=1"))
+        taken = time.perf_counter() - began
+    quarter = runs // 4
+    first, last = median(lives[:quarter]), median(lives[-quarter:])
+    row(
+        f"the last quarter of {runs:,} runs in sequence, to the first",
+        duration(last),
+        duration(first),
+        last / first,
+        _SAME,
+    )
+    at_most = Goal(runs * 0.012, f"<= {runs * 0.012:.0f} s")
+    row(f"{runs:,} runs of 4 requests each, by one client", duration(taken), "", None, at_most, taken)
+
+
+def start_section(bench: Bench) -> None:
+    """A cold start of a large store: the time to its newest runs, and the memory that idle runs take."""
+    runs = bench.sizes.start_runs
+    heading(f"start-100k: from the start of the process to the newest 100 of {runs:,} runs")
+    with bench.server(None, "--quiet") as server, wire.Connection(server.url) as connection:
+        connection.ask(wire.get(_ALL))
+        empty = resident_bytes(server.process.pid)
+    store = slim_store(bench.folder(f"slim-{runs}"), runs)
+    for what in ("the first start of all", "a later one"):
+        began = time.perf_counter()
+        with bench.server(store, "--quiet") as server, wire.Connection(server.url) as connection:
+            connection.ask(wire.get(_ALL))
+            taken = time.perf_counter() - began
+            row(what, duration(taken), "", None, Goal(2, "<= 2 s"), taken)
+            resident = resident_bytes(server.process.pid)
+            row("memory after it", megabytes(resident), "", None, Goal(200e6, "<= 200 MB"), resident)
+            row("the most that it took", megabytes(peak_bytes(server.process.pid)))
+    note(f"(a run that nothing is asked of takes {(resident - empty) / runs:,.0f} bytes)")
+    bench.remove(store)
