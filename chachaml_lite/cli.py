@@ -15,6 +15,7 @@ from .commands.run import run
 from .commands.runs import runs
 from .commands.serve import serve
 from .commands.show import compare, show
+from .commands.trash import delete, trash
 from .commands.verify import verify
 
 
@@ -44,5 +45,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, push, import_, export, verify, mcp):
+for _command in (serve, run, runs, show, compare, report, check, delete, trash, push, import_, export, verify, mcp):
     main.add_command(_command)

@@ -34,6 +34,22 @@ class NotFound(ChachamlError):
         self.error = f"no such {kind}"
 
 
+class RunEnded(NotFound):
+    """The run has ended, and what was sent is taken only before that."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("run", detail)
+
+
+class RunTrashed(NotFound):
+    """The run is in the trash, by itself or with its experiment, and takes no write."""
+
+    def __init__(self, detail: str, experiment: str | None = None) -> None:
+        """`experiment`: the deleted one that the run belongs to; None where the run itself was moved there."""
+        super().__init__("run", detail)
+        self.experiment = experiment
+
+
 class Conflict(ChachamlError):
     """What is asked contradicts what is stored."""
 

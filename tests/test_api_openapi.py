@@ -205,7 +205,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("logDataset", run_id="one", json={"hash": "x", "features": {"a": 1}})
     call("endRun", run_id="one", json={"status": "failed", "error": "boom"})
     call("endRun", run_id="two")
-    call("describeExperiment", name="iris", json={"description": "*flowers*"})
+    call("changeExperiment", name="iris", json={"description": "*flowers*", "tags": {"a": 1}})
     call("registerVersion", json={"name": "net", "run_id": "one", "artifact": "m", "description": "d"})
     call("registerVersion", json={"name": "net", "run_id": "two", "artifact": "m", "stage": "production"})
     demoted = call("promoteVersion", name="net", json={"version": 1, "stage": "production"}).get_json()["demoted"]
@@ -252,6 +252,13 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     assert call("getDigests", query_string={"ids": "one,two,none"}).get_json().keys() == {"one", "two"}
     assert call("getHealth").get_json()["runs"] == 3
     call("createRun", json={"experiment": "iris", "id": "doomed"})
+    call("renameRun", run_id="doomed", json={"name": "renamed"})
+    call("endRun", run_id="doomed")
+    call("resumeRun", run_id="doomed")
+    call("trashRun", run_id="doomed")
+    call("getRun", run_id="doomed")
+    call("listRuns", query_string={"deleted": "all"})
+    call("restoreRun", run_id="doomed")
     call("deleteRun", run_id="doomed")
     for kind in ("application/zip", OCTETS):
         call("importRuns", data=packed(run_files()), content_type=kind)

@@ -66,6 +66,8 @@ def test_a_new_run_is_answered_as_a_list_shows_it(client: FlaskClient) -> None:
         "tags": {"author": "maria"},
         "parent_run_id": None,
         "created_by": None,
+        "resumed_at": None,
+        "deleted_at": None,
         "params": {},
         "metrics": {},
         "last_write_time": run["last_write_time"],

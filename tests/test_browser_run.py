@@ -129,28 +129,31 @@ def test_a_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id
 
 
 @SCRIPTS
-def test_a_run_is_deleted_after_a_question(
+def test_deleted_run_is_undone_and_removed_after_a_question(
     viewer: Viewer, server: Running, run_id: str, data: Path, script: bool
 ) -> None:
     page = opened(viewer, server, run_id, script)
-    page.get_by_text("Delete …").click()
-    if script:
-        page.keyboard.press("Escape")
-        expect(page.get_by_role("button", name="Delete the run")).not_to_be_visible()
-        page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("This run is in the trash")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("This run is in the trash")).to_have_count(0)
+    assert api(server, run_id)["deleted_at"] is None
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("Remove for good …").click()
     assert (data / "runs" / run_id).is_dir()
-    page.get_by_role("button", name="Delete the run").click()
-    expect(page).to_have_url(f"{server.url}/runs")
+    page.get_by_role("button", name="Remove the run").click()
+    expect(page).to_have_url(f"{server.url}/runs?deleted=true")
     assert not (data / "runs" / run_id).exists()
 
 
-def test_a_run_that_a_model_version_needs_is_not_deleted(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_a_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server: Running, run_id: str) -> None:
     viewer.expected.append("409")
     body = {"name": "iris", "run_id": run_id, "artifact": "table.csv"}
     assert requests.post(f"{server.url}/api/w/models", json=body, timeout=60).status_code == 200
     page = opened(viewer, server, run_id)
-    page.get_by_text("Delete …").click()
-    page.get_by_role("button", name="Delete the run").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("Remove for good …").click()
+    page.get_by_role("button", name="Remove the run").click()
     expect(page.get_by_role("alert")).to_contain_text("iris")
     assert api(server, run_id)["id"] == run_id
 

@@ -246,25 +246,27 @@ def test_several_are_tagged_and_several_deleted(viewer: Viewer, server: Running,
     page.get_by_role("button", name="Tag these 2 runs").click()
     expect(page.locator("table.runs .tag")).to_have_text(["keep: yes, & no"] * 2)
 
-    delete = page.get_by_role("button", name="Delete 2")
-    expect(delete).to_be_hidden()
-    page.locator("summary", has_text="Delete").click()
-    delete.click()
-    expect_names(page, "second")
+    page.get_by_role("button", name="Delete 2").click()
+    expect(page.get_by_text("These 2 runs are in the trash.")).to_be_visible()
+    page.get_by_text("Remove for good …").click()
+    page.get_by_role("button", name="Remove 2").click()
+    expect(page.get_by_text("The trash is empty.")).to_be_visible()
     assert len(requests.get(f"{server.url}/api/runs", timeout=60).json()) == 1
 
 
 def test_what_the_api_refuses_is_said(viewer: Viewer, server: Running, log: Logger) -> None:
     first, second, _ = three(log)
-    page = viewer.open(f"{server.url}/runs?ids={first},{second}")
     log(f"runs/{first}/end", {"status": "completed"})
     requests.post(f"{server.url}/api/w/runs/{first}/artifacts?name=m", data=b"1", timeout=60)
     octets = {"Content-Type": "application/octet-stream"}
     requests.post(f"{server.url}/api/w/runs/{second}/artifacts?name=m", data=b"1", headers=octets, timeout=60)
     log("models", {"name": "net", "run_id": second, "artifact": "m"})
+    for run_id in (first, second):
+        requests.post(f"{server.url}/api/w/runs/{run_id}/trash", timeout=60)
+    page = viewer.open(f"{server.url}/runs?deleted=true&ids={first},{second}")
     viewer.expected.append("409")
-    page.locator("summary", has_text="Delete").click()
-    page.get_by_role("button", name="Delete 2").click()
+    page.get_by_text("Remove for good …").click()
+    page.get_by_role("button", name="Remove 2").click()
     expect(page.get_by_role("alert")).to_contain_text("model versions point to this run (net 1)")
 
 

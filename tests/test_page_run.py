@@ -184,7 +184,8 @@ def test_a_running_run_can_be_ended_and_an_ended_one_not(client: FlaskClient, lo
     running, ended = page_of(client, log_run()), page_of(client, log_run(end="completed"))
     assert "/end&#34;" not in ended and 'id="end"' in running and 'id="end"' not in ended
     assert "Log to this run" in running and "Log to this run" not in ended
-    assert "DELETE /api/w/runs/" in running and "DELETE /api/w/runs/" in ended
+    assert 'id="resume"' in ended and 'id="resume"' not in running
+    assert "/trash" in running and "/trash" in ended
 
 
 def test_a_server_that_only_reads_offers_no_write(log_run: LogRun, make_app: Callable[..., Any]) -> None:

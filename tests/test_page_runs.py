@@ -304,13 +304,12 @@ def test_runs_are_chosen_by_boxes_that_go_to_the_comparison_or_to_what_is_done_w
     assert chosen.link("Compare") == "/compare?ids=c,a"
     tag, delete = (
         chosen.forms.with_field("key"),
-        next(form for form in chosen.forms.forms if ("to", "DELETE /api/w/runs/{ids}") in form["sent"]),
+        next(form for form in chosen.forms.forms if ("to", "POST /api/w/runs/{ids}/trash") in form["sent"]),
     )
     for form in (tag, delete):
         assert (form["action"], form["method"]) == ("/forms", "post")
         assert [value for name, value in form["sent"] if name == "ids"] == ["c", "a"]
     assert ("to", "POST /api/tags/{ids}") in tag["sent"]
-    assert chosen.text.index("<details") < chosen.text.index("DELETE /api/w/runs/{ids}")  # asked first
     assert "No run matches" in Shown(client, "/runs?ids=nobody").text
 
 
@@ -325,9 +324,15 @@ def test_several_runs_are_tagged_and_deleted_without_a_script(make_app: Callable
     assert (sent.status_code, sent.headers["Location"]) == (303, dict(fields)["then"])
     assert Shown(client, sent.headers["Location"]).names == ["two", "one"]
     assert Shown(client, "/runs", tag="keep=no & yes").names == ["two", "one"]
-    delete = next(form for form in chosen.forms.forms if ("to", "DELETE /api/w/runs/{ids}") in form["sent"])
-    assert client.post("/forms", data=multi(delete["sent"])).status_code == 303
+    delete = next(form for form in chosen.forms.forms if ("to", "POST /api/w/runs/{ids}/trash") in form["sent"])
+    trashed = client.post("/forms", data=multi(delete["sent"])).headers["Location"]
     assert Shown(client, "/runs").names == ["three"]
+    assert Shown(client, trashed).names == ["two", "one"]
+    undo = next(
+        form for form in Shown(client, trashed).forms.forms if ("to", "POST /api/w/runs/{ids}/restore") in form["sent"]
+    )
+    assert client.post("/forms", data=multi(undo["sent"])).status_code == 303
+    assert Shown(client, "/runs").names == ["three", "two", "one"]
 
 
 def multi(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from ..store import layout
 from ..tracking.index.run_parts import Artifact, artifact_from
 from ..tracking.params import same_json
+from ..tracking.runs import CHANGEABLE
 from ..tracking.transfer.manifest import last_uploads
+from ..tracking.transfer.merged_end import END_FIELDS, merged_end
 
-_END = ("status", "end_time", "error")
 #: A file that says no more than none does.
 _NO_POINTS = (layout.METRICS, 0)
 
@@ -109,8 +110,10 @@ def _has_all(values: dict[str, Any], there: dict[str, Any]) -> bool:
 def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
     for key, value in meta.items():
         held = there.get(key)
-        if key in _END and meta["status"] == "running":
+        if key in END_FIELDS or key == "deleted_at":
             has = True
+        elif key in CHANGEABLE:
+            has = value is None or value == held
         elif key == "tags":
             has = _has_all(value, held or {})
         elif key == "note":
@@ -121,4 +124,4 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
             has = same_json(value, held)
         if not has:
             return False
-    return True
+    return merged_end(there, meta) == {field: there.get(field) for field in END_FIELDS}

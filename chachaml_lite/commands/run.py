@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shlex
 import signal
 import sys
@@ -35,6 +36,7 @@ Examples:
   chachaml-lite run --experiment iris -- python train.py
   chachaml-lite run -e iris --param lr=0.01 --tag host="$(hostname)" -- sh -c 'echo "$CHACHAML_RUN_ID"'
   chachaml-lite run --data /tmp/runs --id try-1 -- make -j4
+  chachaml-lite run --data /tmp/runs --resume try-1 -- make
 """,
 )
 @target_options
@@ -54,6 +56,7 @@ Examples:
     multiple=True,
     help="A param of the run; may be repeated. The value is JSON where it is some, else text.",
 )
+@click.option("--resume", metavar="ID", help="Go on with this run, which a requeued or preempted job was.")
 @click.option("--id", "run_id", metavar="ID", help="Id of the run.  [default: one that the server makes]")
 @click.option(
     "--parent",
@@ -70,6 +73,7 @@ def run(
     name: str | None,
     tags: tuple[str, ...],
     params: tuple[str, ...],
+    resume: str | None,
     run_id: str | None,
     parent: str | None,
     quiet: bool,
@@ -86,15 +90,20 @@ def run(
     server of its own, which lasts as long as the command; so it is with --data, into that folder. With --url (or
     CHACHAML_URL) there is no such way out: when nobody answers there, COMMAND isn't started.
 
+    With --resume a run that has ended goes on under its id; what COMMAND prints then is log-2.txt, log-3.txt ...
+
     The exit code is COMMAND's: 128+N when signal N killed it, 127 when it isn't found, 126 when it can't be run.
     A server that goes away meanwhile doesn't change it. Before COMMAND is started it is 2 or 3, as everywhere.
     """
+    if resume is not None and (run_id is not None or name is not None):
+        raise click.UsageError("--resume names a run, which has its id and its name; leave --id and --name out")
     fields: dict[str, Any] = {"experiment": experiment or Path.cwd().name or "default", "tags": _pairs("--tag", tags)}
     fields |= {"name": name, "id": run_id, "parent_run_id": parent}
     fields = {key: value for key, value in fields.items() if value is not None}
     logged = {key: _value(text) for key, text in _pairs("--param", params).items()}
     with _server_of(target) as (client, token, folder), _captured() as capture:
-        started = _started(client, fields, logged)
+        started = _started(client, fields, logged) if resume is None else _resumed(client, resume, fields, logged)
+        log_name = LOG_NAME if resume is None else _free_log_name(client, started)
         if folder is not None and not quiet:
             say(f"run {started}, in {folder}; while it runs, see {client.url}/runs/{started}")
         added = {"CHACHAML_URL": client.url, "CHACHAML_RUN_ID": started}
@@ -110,7 +119,7 @@ def run(
                 say(error)
             if ended.left_behind:
                 say("what the command has left running still holds its output, which is not waited for")
-            capture.keep = not _stored(client, started, capture, signals)
+            capture.keep = not _stored(client, started, log_name, capture, signals)
             _end(client, token, started, ended, error, where=None if quiet else _where(client, folder, started))
     if ended.killed_by is signal.SIGINT:
         die_of(signal.SIGINT)
@@ -202,19 +211,38 @@ def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> 
     return run_id
 
 
-def _stored(client: Client, run_id: str, capture: Capture, signals: Signals) -> bool:
+def _resumed(client: Client, run_id: str, fields: dict[str, Any], params: dict[str, Any]) -> str:
+    """Have an ended run go on, with tags and params added; its id. Raises Refused, NoAnswer."""
+    path = ("api", "w", "runs", run_id)
+    client.ask("POST", path_of(*path, "resume")).json()
+    if fields["tags"]:
+        client.post(path_of(*path, "tags"), fields["tags"])
+    if params:
+        client.post(path_of(*path, "params"), params)
+    return run_id
+
+
+def _free_log_name(client: Client, run_id: str) -> str:
+    """The name for what is printed from now on: log.txt, log-2.txt where that is taken. Raises Refused, NoAnswer."""
+    taken = {artifact["name"] for artifact in client.get(path_of("api", "runs", run_id, "artifacts"))}
+    stem, dot, end = LOG_NAME.partition(".")
+    names = (LOG_NAME if number == 1 else f"{stem}-{number}{dot}{end}" for number in itertools.count(1))
+    return next(name for name in names if name not in taken)
+
+
+def _stored(client: Client, run_id: str, log_name: str, capture: Capture, signals: Signals) -> bool:
     """Upload the log; whether it is there now. If not it is said why, and where it is kept."""
     if capture.fault is not None:
-        say(f"the end of the output is missing in {LOG_NAME}: {capture.fault.strerror}")
+        say(f"the end of the output is missing in {log_name}: {capture.fault.strerror}")
     file, size = capture.rewound()
     path = path_of("api", "w", "runs", run_id, "artifacts")
     try:
         with signals.interruptible():
-            client.ask("POST", path, [("name", LOG_NAME)], body=file, length=size, content_type=OCTETS).json()
+            client.ask("POST", path, [("name", log_name)], body=file, length=size, content_type=OCTETS).json()
     except Interrupted:
-        say(f"{LOG_NAME} is not stored, for a signal came; it is kept as {capture.path}")
+        say(f"{log_name} is not stored, for a signal came; it is kept as {capture.path}")
     except (Refused, NoAnswer) as fault:
-        say(f"{LOG_NAME} is not stored: {fault}; it is kept as {capture.path}")
+        say(f"{log_name} is not stored: {fault}; it is kept as {capture.path}")
     else:
         return True
     return False

@@ -34,6 +34,10 @@ class Contents:
         """Every file of a run, in the order of their names. OSError."""
         return dict(sorted(_files(self._places.run(run_id), "")))
 
+    def size(self, run_id: str) -> int:
+        """How many bytes the files of a run have. OSError."""
+        return sum(stamp.size for stamp in self.files(run_id).values())
+
     def sum_of(self, run_id: str, path: str, size: int) -> str:
         """The sha256 of the first `size` bytes of a file. FileNotFoundError; Damaged, where it has fewer; OSError."""
         file, stamp = self.open(run_id, path)

@@ -30,6 +30,10 @@ class ExperimentFiles:
         self._scan = FolderScan(places.experiments)
         self._writing = threading.Lock()
 
+    def listing(self) -> Folders:
+        """What is in experiments/ now, the same object while no name came or went."""
+        return self._scan.folders()
+
     def files(self) -> list[str]:
         """The names of the files, sorted; what doesn't end in .json, and folders, are no files of ours."""
         return sorted(name for name in self._entries().strays if name.endswith(JSON_END))

@@ -28,21 +28,23 @@ def store_artifact(
     expected_bytes: int | None,
     *,
     overwrite: bool = False,
+    even_ended: bool = False,
 ) -> Artifact:
     """Read `stream` to its end and keep it as the run's artifact `name`. The same bytes again are fine.
 
-    Raises InvalidInput, NotFound (also: the run has ended), Conflict (the name has other bytes, is a folder of another
-    artifact's name or below one, or a model version is pinned to what would be replaced). Then nothing is stored.
+    `even_ended`: also of a run that has ended. Raises InvalidInput, NotFound (also: the run has ended), Conflict (the
+    name has other bytes, is a folder of another artifact's name or below one, or a model version is pinned to what
+    would be replaced). Then nothing is stored.
     """
     check_artifact_name(name)
-    with tracker.open_run(run_id, ARTIFACTS) as run:
+    with tracker.open_run(run_id, ARTIFACTS, even_ended=even_ended) as run:
         _refuse_overlap(run.artifacts, name)
     try:
         upload = tracker.store.blobs.receive(stream, expected_bytes)
     except ValueError as fault:
         raise InvalidInput(f"the upload broke off: {fault}") from fault
     try:
-        with tracker.open_run(run_id, ARTIFACTS) as run:
+        with tracker.open_run(run_id, ARTIFACTS, even_ended=even_ended) as run:
             return _place(tracker, run, name, upload, overwrite=overwrite)
     finally:
         tracker.store.blobs.discard(upload)

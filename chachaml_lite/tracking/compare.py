@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidInput
+from .index.run_entry import Run
 from .models import get_version
 from .params import same_json
 from .runs import latest_metrics
@@ -24,8 +25,14 @@ def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
     if not 2 <= len(run_ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 2 to {MAX_RUNS} runs, separated by commas, and it names {len(run_ids)}")
     runs = [tracker.run(run_id) for run_id in run_ids]
+    for run in runs:
+        tracker.refuse_trashed(run)
+    return _comparison(runs)
+
+
+def _comparison(runs: Sequence[Run]) -> dict[str, Any]:
     return {
-        "runs": list(run_ids),
+        "runs": [run.id for run in runs],
         "params": _sorted_out([run.params for run in runs]),
         "metrics": _sorted_out([latest_metrics(run) for run in runs]),
     }
@@ -33,7 +40,8 @@ def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
 
 def diff_versions(tracker: Tracker, name: str, one: str, other: str) -> dict[str, Any]:
     """The comparison of the runs behind two versions of a model, each by its number or stage. Raises NotFound."""
-    return compare_runs(tracker, [get_version(tracker, name, selector).run_id for selector in (one, other)])
+    versions = [get_version(tracker, name, selector) for selector in (one, other)]
+    return _comparison([tracker.run(version.run_id) for version in versions])
 
 
 def _sorted_out(sides: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -28,7 +28,7 @@ def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
                 raise InvalidInput("features must be an array (of names, say) or an object")
         elif not isinstance(value, str):
             raise InvalidInput(f"{field} must be a string")
-    with tracker.locked_run(run_id) as run:
+    with tracker.writable_run(run_id) as run:
         logged = run.meta.get("datasets", [])
         if described not in logged:
             tracker.write_meta(run, datasets=[*logged, described])

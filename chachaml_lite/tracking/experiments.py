@@ -1,66 +1,114 @@
-"""Experiments: names on runs, each as large as the runs that bear it, with a description if somebody wrote one."""
+"""Experiments: names on runs, each as large as the runs that bear it, and what somebody has said of one in its file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import InvalidInput, NotFound
+from .index.catalog import Deleted
+from .index.descriptions import MAX_CHARACTERS, About
 from .index.run_entry import Run
 from .index.run_parts import STATUSES
-from .names import shown
+from .names import check_name, shown
 from .series.direction import less_is_better
 from .series.summary import spelled
+from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
 
-def listed_experiments(tracker: Tracker) -> list[dict[str, Any]]:
-    """Every experiment that a run bears, the one with the newest run first, ties by name."""
+def listed_experiments(tracker: Tracker, deleted: Deleted = "false") -> list[dict[str, Any]]:
+    """Every experiment: the one with the newest run first, those without runs by when they were made; ties by name.
+
+    Of a deleted one all runs count, of another one those that aren't in the trash.
+    """
+    abouts = tracker.descriptions.all()
+    gone = {name for name, about in abouts.items() if about.deleted_at is not None}
     grouped: dict[str, list[Run]] = {}
-    for run in tracker.catalog.newest():
-        grouped.setdefault(run.meta["experiment"], []).append(run)
-    descriptions = tracker.descriptions.all()
-    found = [_listed(name, runs, descriptions.get(name)) for name, runs in grouped.items()]
-    return sorted(found, key=lambda experiment: (-experiment["last_start_time"], experiment["name"]))
+    for run in tracker.catalog.newest(deleted="all") if gone and deleted != "false" else tracker.catalog.newest():
+        name = run.meta["experiment"]
+        if name in gone or run.meta.get("deleted_at") is None:
+            grouped.setdefault(name, []).append(run)
+    for name, about in abouts.items():
+        if about.created_at is not None:
+            grouped.setdefault(name, [])
+    wanted = (name for name in grouped if deleted == "all" or (name in gone) == (deleted == "true"))
+    found = [_listed(name, grouped[name], abouts.get(name, About())) for name in wanted]
+    return sorted(found, key=lambda each: (-(each["last_start_time"] or each["created_at"] or 0), each["name"]))
 
 
 def get_experiment(
     tracker: Tracker, name: str, metric: str | None = None, *, less: bool | None = None
 ) -> dict[str, Any]:
-    """One experiment, with its best run by a metric where one is named; `less`: whether less is better, None: a guess.
+    """One experiment, a deleted one too, with its best run by a metric where one is named.
 
-    Only then all of its runs' metrics are looked at. Raises NotFound.
+    `less`: whether less is better, None: a guess. Only then all of its runs' metrics are looked at. Raises NotFound.
     """
-    runs = _runs(tracker, name)
-    found = _listed(name, runs, tracker.descriptions.all().get(name))
+    runs, about = _known(tracker, name)
+    found = _listed(name, runs, about)
     return {**found, "best": None if metric is None else best_run(runs, metric, less=less)}
 
 
-def set_description(tracker: Tracker, name: str, description: str) -> None:
-    """Replace an experiment's description; "" for none. Raises InvalidInput, NotFound."""
-    _runs(tracker, name)
-    tracker.descriptions.set(name, description)
+def change_experiment(
+    tracker: Tracker,
+    name: str,
+    description: str | None = None,
+    tags: Mapping[str, TagValue | None] | None = None,
+    deleted: bool | None = None,
+) -> None:
+    """Say something of an experiment, which is made where there is none yet: with no more than that, too.
+
+    `description` is Markdown, "" for none; `tags` merge, None removes one. `deleted`: its runs go to the trash with it,
+    or come back. What is None stays. Raises InvalidInput, NotFound (an unknown one is to be restored, or deleted).
+    """
+    check_name("experiment", name)
+    check_tags(tags or {})
+    if description is not None and len(description) > MAX_CHARACTERS:
+        raise InvalidInput(f"description has {len(description)} characters; {MAX_CHARACTERS} is the most")
+    if deleted is not None:
+        _known(tracker, name)
+    is_new = not tracker.catalog.newest(name, "all")
+    now_ms = tracker.clock.now_ms()
+
+    def changed(before: About) -> About | None:
+        after = before
+        if description is not None:
+            after = after._replace(description=description or None)
+        if tags is not None:
+            after = after._replace(tags=merged_tags(before.tags, tags))
+        if deleted is not None and deleted != (before.deleted_at is not None):
+            after = after._replace(deleted_at=now_ms if deleted else None)
+        if is_new and before.created_at is None:
+            after = after._replace(created_at=now_ms)
+        return None if after == before else after._replace(updated_at=now_ms)
+
+    tracker.descriptions.change(name, changed)
 
 
-def _runs(tracker: Tracker, name: str) -> list[Run]:
-    """The runs of an experiment, newest first. Raises NotFound."""
-    runs = tracker.catalog.newest(name)
-    if not runs:
+def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
+    """The runs of an experiment, newest first, and what is said of it. Raises NotFound."""
+    about = tracker.descriptions.about(name) or About()
+    runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
+    if not runs and about.created_at is None and about.deleted_at is None:
         raise NotFound("experiment", f"no run bears the experiment {shown(name)}; GET /api/experiments lists them")
-    return runs
+    return runs, about
 
 
-def _listed(name: str, runs: Sequence[Run], description: str | None) -> dict[str, Any]:
+def _listed(name: str, runs: Sequence[Run], about: About) -> dict[str, Any]:
     counts = dict.fromkeys(STATUSES, 0)
     for run in runs:
         counts[run.meta["status"]] += 1
     return {
         "name": name,
-        "description": description,
+        "description": about.description,
         "runs": len(runs),
-        "last_start_time": runs[0].meta["start_time"],
+        "last_start_time": runs[0].meta["start_time"] if runs else None,
         "by_status": counts,
+        "tags": about.tags,
+        "created_at": about.created_at,
+        "updated_at": about.updated_at,
+        "deleted_at": about.deleted_at,
     }
 
 

@@ -45,16 +45,16 @@ class InvalidEntry(InvalidInput):
         self.index = index
 
 
-def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]]) -> Logged:
+def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]], *, even_ended: bool = False) -> Logged:
     """Add the points of the entries to a run, all or none, in their order.
 
     An entry is one object of a request's body, flat (`{"loss": 0.5, "step": 3}`) or nested (`{"metrics": {"loss": 0.5},
-    "step": 3, "timestamp": 1763884800123}`). A null is no value, and stores no point. Raises InvalidEntry, NotFound
-    (also: the run has ended).
+    "step": 3, "timestamp": 1763884800123}`). A null is no value, and stores no point.
+    `even_ended`: also to a run that has ended. Raises InvalidEntry, NotFound (also: the run has ended).
     """
     points, skipped = _points(entries, tracker.clock.now_ms())
     lines = "".join(map(point_line, points))
-    with tracker.open_run(run_id) as run:
+    with tracker.open_run(run_id, even_ended=even_ended) as run:
         for _ in range(_TRIES if points else 0):
             before = run.part(SUMMARY)
             stamp = tracker.store.runs.append_points(run_id, lines, before.stamp)

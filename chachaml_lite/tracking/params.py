@@ -11,14 +11,16 @@ from .names import check_name, shown
 from .tracker import Tracker
 
 
-def set_params(tracker: Tracker, run_id: str, params: dict[str, Any]) -> None:
+def set_params(tracker: Tracker, run_id: str, params: dict[str, Any], *, even_ended: bool = False) -> None:
     """Set params of a run, all or none; a value is any JSON value. The same value again is fine.
+
+    `even_ended`: also of a run that has ended.
 
     Raises InvalidInput, NotFound (also: it has ended), Conflict (a param has another value).
     """
     for key in params:
         check_name("param", key)
-    with tracker.open_run(run_id, PARAMS) as run:
+    with tracker.open_run(run_id, PARAMS, even_ended=even_ended) as run:
         before = run.params
         run.refuse_damaged(PARAMS)
         for key, value in params.items():

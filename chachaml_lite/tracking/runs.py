@@ -1,4 +1,4 @@
-"""A run: created, ended, deleted, and how it is shown (the contract, sections 2 and 3)."""
+"""A run: created, ended, resumed, renamed, and how it is shown (the contract, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from ..errors import Conflict, InvalidInput
 from .artifacts import listed_artifacts
 from .index.run_entry import Run
 from .index.run_parts import SUMMARY, keep_summary
-from .names import check_name, check_run_id
+from .names import check_name, check_run_id, shown
 from .series.summary import spelled
 from .tags import TagValue, check_tags
 from .tracker import Tracker
 
 ENDINGS = ("completed", "failed")
+#: What a run says of itself and may say otherwise later.
+CHANGEABLE = ("name", "created_by", "parent_run_id")
 #: A traceback is welcome; a log belongs into an artifact.
 MAX_ERROR_CHARACTERS = 100_000
 
@@ -65,6 +67,8 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
     with tracker.store.locked_id(run_id):
         if (existing := _existing(tracker, run_id, new)) is not None:
             return existing
+        if tracker.descriptions.is_deleted(new.experiment):
+            raise Conflict(f"the experiment {shown(new.experiment)} is deleted; restore it first, or choose another")
         meta: dict[str, Any] = {
             "id": run_id,
             "experiment": new.experiment,
@@ -105,6 +109,8 @@ def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
     run = tracker.catalog.run(existing)
     if run is None:
         raise Conflict("a damaged run has this id; choose another id, or mend that run first")
+    if tracker.is_trashed(run):
+        raise Conflict("the run of this id is in the trash; restore it, or choose another id")
     if run.meta.get("request_sha256", _as_it_stands(run.meta)) != new.fingerprint():
         raise Conflict(
             "another run has this id; leave the id out, choose another, or send the same body to get that run"
@@ -122,37 +128,82 @@ def _as_it_stands(meta: dict[str, Any]) -> str:
 
 def finish_run(tracker: Tracker, run_id: str, status: str, error: str | None = None) -> None:
     """End a run. Again with the same status is fine. Raises InvalidInput, NotFound, Conflict (another status)."""
+    check_end(status, error)
+    with tracker.writable_run(run_id, SUMMARY) as run:
+        ended_as = run.meta["status"]
+        if ended_as == status:
+            return
+        if ended_as != "running":
+            raise Conflict(f"the run has ended already, as {ended_as}")
+        _end(tracker, run, status, error, None)
+
+
+def set_status(
+    tracker: Tracker, run_id: str, status: str, error: str | None = None, end_time: int | None = None
+) -> None:
+    """Set a run's status, whatever it was: an end after another one counts as resumed in between.
+
+    `end_time`, in ms since 1970, counts where the status ends the run. Raises InvalidInput, NotFound.
+    """
+    if status == "running":
+        resume_run(tracker, run_id)
+        return
+    check_end(status, error)
+    with tracker.writable_run(run_id, SUMMARY) as run:
+        meta = run.meta
+        if (meta["status"], meta.get("error")) == (status, error) and end_time in (None, meta.get("end_time")):
+            return
+        if meta["status"] != "running":
+            _resume(tracker, run)
+        _end(tracker, run, status, error, end_time)
+
+
+def check_end(status: str, error: str | None) -> None:
+    """Raise InvalidInput where a run can't end so."""
     if status not in ENDINGS:
         raise InvalidInput('status must be "completed" or "failed"')
     if error is not None and len(error) > MAX_ERROR_CHARACTERS:
         raise InvalidInput(
             f"error has {len(error)} characters; {MAX_ERROR_CHARACTERS} is the most: upload a log instead"
         )
-    with tracker.locked_run(run_id, SUMMARY) as run:
-        ended_as = run.meta["status"]
-        if ended_as == status:
-            return
-        if ended_as != "running":
-            raise Conflict(f"the run has ended already, as {ended_as}")
-        end_time = max(tracker.clock.now_ms(), run.meta["start_time"])
-        tracker.write_meta(run, status=status, end_time=end_time, error=error)
-        keep_summary(tracker.store, run_id, run.part(SUMMARY))
 
 
-def delete_run(tracker: Tracker, run_id: str) -> None:
-    """Remove a run with all that is in it. Raises NotFound, Conflict (a model version points to it)."""
-    with tracker.locked_run(run_id):
-        versions = tracker.registry.pinned_to(run_id)
-        if versions:
-            named = ", ".join(f"{version.name} {version.version}" for version in versions[:5])
-            raise Conflict(f"model versions point to this run ({named}); it is needed for as long as they are")
-        tracker.store.runs.remove(run_id)
-        tracker.catalog.known(run_id)  # it takes notice that the run is gone
+def _end(tracker: Tracker, run: Run, status: str, error: str | None, end_time: int | None) -> None:
+    since = max(run.meta["start_time"], run.meta.get("resumed_at") or 0)
+    end_time = max(tracker.clock.now_ms() if end_time is None else end_time, since)
+    tracker.write_meta(run, status=status, end_time=end_time, error=error)
+    keep_summary(tracker.store, run.id, run.part(SUMMARY))
+
+
+def resume_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
+    """Have an ended run go on under its id, and show it; a running one stays as it is. Raises NotFound."""
+    with tracker.writable_run(run_id) as run:
+        if run.meta["status"] != "running":
+            _resume(tracker, run)
+    return shown_run(tracker.run(run_id))
+
+
+def _resume(tracker: Tracker, run: Run) -> None:
+    # Later than the end that it undoes, so that a copy which has that end can't bring it back.
+    resumed_at = max(tracker.clock.now_ms(), (run.meta.get("end_time") or 0) + 1)
+    tracker.write_meta(run, status="running", end_time=None, error=None, resumed_at=resumed_at)
+
+
+def change_run(tracker: Tracker, run_id: str, **changes: str | None) -> None:
+    """Change a run's name, created_by or parent_run_id; None for none. Raises InvalidInput, NotFound."""
+    for key, value in changes.items():
+        if key not in CHANGEABLE:
+            raise AssertionError(key)
+        if value is not None:
+            (check_run_id if key == "parent_run_id" else check_name)(key, value)
+    with tracker.writable_run(run_id) as run:
+        if any(run.meta.get(key) != value for key, value in changes.items()):
+            tracker.write_meta(run, **changes)
 
 
 def set_note(tracker: Tracker, run_id: str, note: str) -> None:
     """Replace a run's note, which is Markdown; "" for none. Raises NotFound."""
-    with tracker.locked_run(run_id) as run:
+    with tracker.writable_run(run_id) as run:
         if run.meta.get("note") != (note or None):
             tracker.write_meta(run, note=note or None)
 
@@ -172,6 +223,8 @@ def shown_run(run: Run) -> dict[str, Any]:
         "tags": meta.get("tags", {}),
         "parent_run_id": meta.get("parent_run_id"),
         "created_by": meta.get("created_by"),
+        "resumed_at": meta.get("resumed_at"),
+        "deleted_at": meta.get("deleted_at"),
         "params": run.params,
         "metrics": latest_metrics(run),
         "last_write_time": run.last_write_time,
@@ -186,8 +239,10 @@ def latest_metrics(run: Run) -> dict[str, Any]:
 def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
     """A run with everything but its points. Raises NotFound."""
     run = tracker.run(run_id)
+    about = tracker.descriptions.about(run.meta["experiment"])
     return {
         **shown_run(run),
+        "deleted_at": run.meta.get("deleted_at") or (about.deleted_at if about else None),
         "metric_summary": {key: series.public() for key, series in run.summary.items()},
         "artifacts": listed_artifacts(run),
         "datasets": run.meta.get("datasets", []),

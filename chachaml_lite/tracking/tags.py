@@ -23,11 +23,16 @@ def check_tags(tags: Mapping[str, object]) -> None:
 def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None]) -> None:
     """Set a run's tags, all or none; None removes one. Other tags stay. Raises InvalidInput, NotFound."""
     check_tags(tags)
-    with tracker.locked_run(run_id) as run:
+    with tracker.writable_run(run_id) as run:
         before = run.meta.get("tags", {})
-        after = {key: value for key, value in {**before, **tags}.items() if value is not None}
+        after = merged_tags(before, tags)
         if after != before or any(type(after[key]) is not type(before[key]) for key in after):
             tracker.write_meta(run, tags=after)
+
+
+def merged_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue]:
+    """`before` with other tags set or, where they are None, removed."""
+    return {key: value for key, value in {**before, **tags}.items() if value is not None}
 
 
 def get_tags(tracker: Tracker, run_id: str) -> dict[str, TagValue]:

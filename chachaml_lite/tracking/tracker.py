@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import NotFound, RunEnded, RunTrashed
 from ..store import layout
 from ..store.reading import Stamp
 from ..store.store import Store
@@ -35,9 +35,9 @@ class Tracker:
     @classmethod
     def on(cls, store: Store, series_cache_bytes: int) -> Tracker:
         """The tracker of an opened store, which keeps at most so many bytes of parsed series."""
-        return cls(
-            store, Catalog(store), Registry(store), Descriptions(store), SeriesCache(store, series_cache_bytes), Clock()
-        )
+        descriptions = Descriptions(store)
+        catalog = Catalog(store, descriptions.deleted)
+        return cls(store, catalog, Registry(store), descriptions, SeriesCache(store, series_cache_bytes), Clock())
 
     def run(self, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""
@@ -66,18 +66,28 @@ class Tracker:
                 raise
 
     @contextmanager
-    def open_run(self, run_id: str, *parts: int) -> Iterator[Run]:
-        """The same for what a run takes only before its end (the contract, section 2). Raises NotFound."""
+    def writable_run(self, run_id: str, *parts: int) -> Iterator[Run]:
+        """The same for a write: a run in the trash takes none. Raises NotFound, RunTrashed."""
+        with self.locked_run(run_id, *parts) as run:
+            self.refuse_trashed(run)
+            yield run
+
+    @contextmanager
+    def open_run(self, run_id: str, *parts: int, even_ended: bool = False) -> Iterator[Run]:
+        """The same for what a run takes only before its end (the contract, section 2), unless `even_ended`.
+
+        Raises NotFound, RunEnded, RunTrashed.
+        """
         if not self.catalog.was_known(run_id):
             self.run(run_id)
         with self.store.locked_run(run_id):
             run = self.run(run_id, (META, *parts))
+            self.refuse_trashed(run)
             status = run.meta["status"]
-            if status != "running":
-                raise NotFound(
-                    "run",
+            if status != "running" and not even_ended:
+                raise RunEnded(
                     f"the run has ended ({status}), and takes no more params, metrics or artifacts; "
-                    "tags, note and datasets can still be written",
+                    "tags, note and datasets can still be written"
                 )
             seen = run.part(META).stamp
             try:
@@ -91,6 +101,20 @@ class Tracker:
         now = self.catalog.run(run.id, (META,))
         if now is not run or now.part(META).stamp != seen:
             raise NotFound("run", "the run's folder was removed or renamed while it was written to") from fault
+
+    def is_trashed(self, run: Run) -> bool:
+        """Whether a run is in the trash, by itself or with its experiment."""
+        meta = run.meta
+        return meta.get("deleted_at") is not None or self.descriptions.is_deleted(meta["experiment"])
+
+    def refuse_trashed(self, run: Run) -> None:
+        """Raise RunTrashed for a run in the trash."""
+        meta = run.meta
+        if meta.get("deleted_at") is not None:
+            raise RunTrashed("the run is in the trash; restore it first")
+        if self.descriptions.is_deleted(meta["experiment"]):
+            name = meta["experiment"]
+            raise RunTrashed(f"the run's experiment {shown(name)} is deleted; restore that first", name)
 
     def write_meta(self, run: Run, **changes: Any) -> None:
         """Replace fields of a run's meta.json, and leave the others as they are; the caller holds the run. OSError."""

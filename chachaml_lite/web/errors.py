@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
@@ -52,7 +53,7 @@ def _ours(error: errors.ChachamlError) -> Response:
     status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
     if status >= 500:
         log.error("%s %s: %s", request.method, ascii(request.path), error.detail, exc_info=error)
-    body = {"error": error.error, "detail": error.detail}
+    body = {"error": error.error, "detail": error.detail + _way_out(error)}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}
     answer = _answer(status, body)
@@ -61,6 +62,17 @@ def _ours(error: errors.ChachamlError) -> Response:
     if status == 503:
         answer.headers["Retry-After"] = "1"
     return answer
+
+
+def _way_out(error: errors.ChachamlError) -> str:
+    """How what is refused becomes possible, in HTTP's words."""
+    if isinstance(error, errors.RunEnded):
+        return "; POST /api/w/runs/:id/resume has it go on"
+    if isinstance(error, errors.RunTrashed):
+        if error.experiment is None:
+            return " (POST /api/w/runs/:id/restore)"
+        return f' (POST /api/w/experiments/{quote(error.experiment, safe="")} with {{"deleted": false}})'
+    return ""
 
 
 def _from_the_system(error: OSError) -> Response:

@@ -19,15 +19,16 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from heapq import merge
+from typing import Any, Literal
 
 from ...store import scan
 from ...store.reading import Stamp
 from ...store.scan import Changes
 from ...store.store import Store
 from ..names import is_run_id
-from .order import ALL, Group, Order
+from .order import ALL, Group, Key, Order
 from .run_entry import ALL_PARTS, Run
 from .run_parts import META
 
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 
 #: The fields by which runs are grouped.
 _GROUPED = ("experiment", "parent_run_id")
+#: The group of the runs in the trash, and the field of those of one experiment.
+_TRASH: Group = ("in the trash", "")
+_TRASHED = "experiment in the trash"
+#: Which runs a list has: none that are in the trash, these alone, or both.
+Deleted = Literal["false", "true", "all"]
+DELETED: tuple[Deleted, ...] = ("false", "true", "all")
 #: Beyond so many changed runs the order is made anew, not mended.
 _MANY = 500
 #: Writes of ours after which the kernel's list is read, should nobody ask for a list: it keeps 16,384 events, and
@@ -45,8 +52,11 @@ _WRITES = 2000
 class Catalog:
     """Every run of one store. Reading needs no lock; what is put into a run is put in under that run's lock."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, deleted_experiments: Callable[[], frozenset[str]]) -> None:
+        """`deleted_experiments`: the names of those whose runs are in the trash with them."""
         self._store = store
+        self._deleted_experiments = deleted_experiments
+        self._deleted: frozenset[str] = frozenset()
         self._runs: dict[str, Run] = {}
         #: The well-formed ids that folders in runs/ have.
         self._ids: set[str] = set()
@@ -120,23 +130,38 @@ class Catalog:
             self._take(self._store.run_entries.changes())
             return self._ids
 
-    def newest(self, experiment: str | None = None) -> list[Run]:
-        """Every good run, or those of an experiment, as they are on disk now, newest first.
+    def newest(self, experiment: str | None = None, deleted: Deleted = "false") -> list[Run]:
+        """Every good run, or those of an experiment, as they are on disk now, newest first; none of the trash but told.
 
         That is by start time, then id, both descending (the contract, section 3).
         """
         with self._lock:
             self._refresh()
-            return [self._runs[run_id] for _, run_id in reversed(self._order.keys(_group(experiment)))]
+            return [self._runs[run_id] for _, run_id in reversed(self._keys(experiment, deleted))]
 
-    def page(self, offset: int, limit: int, experiment: str | None = None) -> tuple[list[Run], int]:
+    def page(
+        self, offset: int, limit: int, experiment: str | None = None, deleted: Deleted = "false"
+    ) -> tuple[list[Run], int]:
         """A page of `newest`, and the number of all."""
         with self._lock:
             self._refresh()
-            keys = self._order.keys(_group(experiment))
+            keys = self._keys(experiment, deleted)
             end = len(keys) - offset
             wanted = keys[max(0, end - limit) : max(0, end)]
             return [self._runs[run_id] for _, run_id in reversed(wanted)], len(keys)
+
+    def _keys(self, experiment: str | None, deleted: Deleted) -> Sequence[Key]:
+        live = self._order.keys(ALL if experiment is None else ("experiment", experiment))
+        if deleted == "false":
+            return live
+        trashed = self._order.keys(_TRASH if experiment is None else (_TRASHED, experiment))
+        return trashed if deleted == "true" else list(merge(live, trashed))
+
+    def trash_count(self) -> int:
+        """The number of runs in the trash."""
+        with self._lock:
+            self._refresh()
+            return len(self._order.keys(_TRASH))
 
     def experiments(self) -> list[str]:
         """The names of all experiments that a good run bears, sorted."""
@@ -197,7 +222,7 @@ class Catalog:
         Without a look of its own, which costs as much as the list itself where the kernel doesn't tell of changes.
         """
         with self._lock:
-            return len(self._ids) - len(self._order.keys())
+            return len(self._ids) - len(self._order.keys()) - len(self._order.keys(_TRASH))
 
     def _take(self, changes: Changes) -> None:
         """Take notice of folders that came and went; the caller holds the lock."""
@@ -265,6 +290,7 @@ class Catalog:
                 self._unwatched.add(run_id)
             self._runs.setdefault(run_id, Run(self._store, run_id))
         changed |= unseen
+        moved = self._of_changed_experiments()
         many = len(changed) > max(_MANY, len(self._runs) // 10)
         for run_id in changed:
             if run_id in self._ids:
@@ -272,8 +298,16 @@ class Catalog:
                 # Of one that is new its meta tells where it stands; its other files wait until they are asked for.
                 if run.look((META,) if run_id in new else ALL_PARTS):
                     self._note(run, in_order=not many)
+        for run_id in moved:
+            self._note(self._runs[run_id], in_order=not many)
         if many:
             self._order.place_all(self._runs.values())
+
+    def _of_changed_experiments(self) -> list[str]:
+        """The ids of the runs that came to the trash, or out of it, with their experiment."""
+        before, self._deleted = self._deleted, self._deleted_experiments()
+        names = before ^ self._deleted
+        return [run_id for name in names for _, run_id in self._keys(name, "all")]
 
     def _note(self, run: Run, *, in_order: bool = True) -> None:
         """Take notice of a run that changed."""
@@ -282,16 +316,13 @@ class Catalog:
             self._changes += 1
             if self._runs.get(run.id) is not run:
                 return  # removed meanwhile: it has no place among the others any more
-            key, groups = (None, ()) if meta is None else ((meta["start_time"], run.id), _groups_of(meta))
+            key, groups = (None, ()) if meta is None else ((meta["start_time"], run.id), self._groups_of(meta))
             if in_order:
                 self._order.place(run, key, groups)
             else:
                 run.key, run.groups = key, groups
 
-
-def _group(experiment: str | None) -> Group:
-    return ALL if experiment is None else ("experiment", experiment)
-
-
-def _groups_of(meta: dict[str, Any]) -> tuple[Group, ...]:
-    return (ALL, *((field, meta[field]) for field in _GROUPED if meta.get(field) is not None))
+    def _groups_of(self, meta: dict[str, Any]) -> tuple[Group, ...]:
+        if meta.get("deleted_at") is not None or meta["experiment"] in self._deleted:
+            return (_TRASH, (_TRASHED, meta["experiment"]))
+        return (ALL, *((field, meta[field]) for field in _GROUPED if meta.get(field) is not None))

@@ -1,9 +1,10 @@
-"""What experiments tell of themselves, their descriptions, each kept while its file is the one that was read."""
+"""What experiments tell of themselves, beside their runs, each kept while its file is the one that was read."""
 
 from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import InvalidInput, StorageFault
@@ -18,31 +19,64 @@ log = logging.getLogger(__name__)
 MAX_CHARACTERS = 100_000
 
 
+class About(NamedTuple):
+    """What an experiment's file says of it. Times in ms since 1970; `created_at` is None where a run has to bear it."""
+
+    description: str | None = None
+    tags: dict[str, Any] = {}
+    created_at: int | None = None
+    updated_at: int | None = None
+    deleted_at: int | None = None
+
+
 class Kept(NamedTuple):
-    """A file as of its stamp: the experiment that it is of, and the description; None where there is no good one."""
+    """A file as of its stamp: the experiment that it is of, and what it says; `name` is None where it is no good."""
 
     stamp: Stamp
     name: str | None
-    description: str | None
+    about: About
     damage: str | None
 
 
 class Descriptions:
-    """The descriptions of one store. Checked when they are asked for: the stamps of experiments/ and of its files."""
+    """The files of experiments of one store. Checked when they are asked for: the stamps of experiments/ and its files.
+
+    Of one experiment (`is_deleted`, `about`) only its own file's stamp is.
+    """
 
     def __init__(self, store: Store) -> None:
         self._files = store.experiments
         self._kept: dict[str, Kept] = {}
+        self._listing: object = None
+        self._by_name: dict[str, str] = {}
         self._changes = 0
         self._born = secrets.token_hex(4)
 
-    def all(self) -> dict[str, str]:
-        """Every description, by the name of the experiment."""
-        found = self._looked_at().values()
-        return {kept.name: kept.description for kept in found if kept.name is not None and kept.description is not None}
+    def all(self) -> dict[str, About]:
+        """What is said of each experiment that has a file, by its name."""
+        return {kept.name: kept.about for kept in self._looked_at().values() if kept.name is not None}
+
+    def about(self, name: str) -> About | None:
+        """What is said of one experiment; None where it has no file."""
+        listing = self._files.listing()
+        if listing is not self._listing:
+            self._by_name = {of: file for file in self._files.files() if (of := decoded(file)) is not None}
+            self._listing = listing
+        file = self._by_name.get(name)
+        kept = None if file is None else self._keep(file)
+        return None if kept is None or kept.name is None else kept.about
+
+    def deleted(self) -> frozenset[str]:
+        """The names of the experiments that are deleted, with all of their runs."""
+        return frozenset(name for name, about in self.all().items() if about.deleted_at is not None)
+
+    def is_deleted(self, name: str) -> bool:
+        """Whether an experiment is deleted."""
+        about = self.about(name)
+        return about is not None and about.deleted_at is not None
 
     def version(self) -> str:
-        """A text that is another one whenever a description has changed: what an ETag is made of."""
+        """A text that is another one whenever a file has changed: what an ETag is made of."""
         self._looked_at()
         return f"{self._born}-{self._changes}"
 
@@ -50,22 +84,29 @@ class Descriptions:
         """What is wrong, by file in experiments/."""
         return {file: kept.damage for file, kept in self._looked_at().items() if kept.damage}
 
-    def set(self, name: str, description: str) -> None:
-        """Replace an experiment's description, which is Markdown; "" for none. Raises InvalidInput, StorageFault."""
-        if len(description) > MAX_CHARACTERS:
-            raise InvalidInput(f"description has {len(description)} characters; {MAX_CHARACTERS} is the most")
+    def change(self, name: str, changed: Callable[[About], About | None]) -> None:
+        """Replace what an experiment's file says by what `changed` makes of it; None: it stays as it is.
+
+        What the file holds besides stays. Raises InvalidInput (the name fits into no file's name), StorageFault.
+        """
         if not self._files.fits(self._files.file_of(name)):
             raise InvalidInput(
-                f"experiment {shown(name)} can have no description: its name is too long for a file's (245 bytes)"
+                f"nothing can be kept of experiment {shown(name)}: its name is too long for a file's (245 bytes)"
             )
 
-        def changed(before: dict[str, Any]) -> dict[str, Any] | None:
-            if (before.get("description") or "") == description:
+        def content(before: dict[str, Any]) -> dict[str, Any] | None:
+            fault = fault_of(before)
+            if fault:
+                raise Damaged(fault)
+            after = changed(_about(before))
+            if after is None:
                 return None
-            return {**before, "name": name, "description": description or None}
+            fields = {**before, "name": name, **after._asdict()}
+            # As a description alone was kept before there was more: what is not said has no field.
+            return {key: value for key, value in fields.items() if value or key not in About._fields[1:]}
 
         try:
-            self._files.change(name, changed)
+            self._files.change(name, content)
         except Damaged as fault:
             raise StorageFault(f"the experiment's file is damaged ({fault}); mend or move that file first") from fault
 
@@ -96,16 +137,31 @@ def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Kept:
         check_name("experiment", name)
         content, stamp = files.read(file)
     except InvalidInput:
-        return Kept(stamp, None, None, "no experiment can have that name")
+        return Kept(stamp, None, About(), "no experiment can have that name")
     except FileNotFoundError:  # removed since
-        return Kept(NO_FILE, None, None, None)
+        return Kept(NO_FILE, None, About(), None)
     except Damaged as fault:
-        return Kept(stamp, None, None, str(fault))
+        return Kept(stamp, None, About(), str(fault))
     except OSError as fault:
-        return Kept(stamp, None, None, f"it can't be read: {fault.strerror}")
-    description = content.get("description")
+        return Kept(stamp, None, About(), f"it can't be read: {fault.strerror}")
     if content.get("name", name) != name:
-        return Kept(stamp, None, None, f"it says that it is of {shown(str(content['name']))}")
-    if description is not None and not isinstance(description, str):
-        return Kept(stamp, None, None, "it has no good description")
-    return Kept(stamp, name, description or None, None)
+        return Kept(stamp, None, About(), f"it says that it is of {shown(str(content['name']))}")
+    fault_text = fault_of(content)
+    return Kept(stamp, None if fault_text else name, _about(content) if not fault_text else About(), fault_text)
+
+
+def fault_of(content: dict[str, Any]) -> str | None:
+    """Why a JSON object can't be what an experiment's file holds; None when it can."""
+    if not isinstance(content.get("description"), (str, type(None))):
+        return "it has no good description"
+    if not isinstance(content.get("tags", {}), dict):
+        return "it has no good tags"
+    for field in ("created_at", "updated_at", "deleted_at"):
+        if type(content.get(field)) not in (int, type(None)):
+            return f"it has no good {field}"
+    return None
+
+
+def _about(content: dict[str, Any]) -> About:
+    times = (content.get(field) for field in ("created_at", "updated_at", "deleted_at"))
+    return About(content.get("description") or None, content.get("tags", {}), *times)

@@ -177,6 +177,8 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "datasets": (list,),
     "parent_run_id": (str, _NONE),
     "created_by": (str, _NONE),
+    "resumed_at": (int, _NONE),
+    "deleted_at": (int, _NONE),
 }
 _META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
 

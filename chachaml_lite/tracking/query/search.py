@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InvalidInput
+from ..index.catalog import DELETED, Deleted
 from ..index.run_entry import Run
 from ..index.run_parts import STATUSES
 from ..names import shown
@@ -32,6 +33,7 @@ class RunQuery:
     #: Further conditions, such as those of a query.
     where: tuple[Condition, ...] = ()
     order_by: str | None = None
+    deleted: Deleted = "false"
     #: None: all of them.
     limit: int | None = DEFAULT_LIMIT
     offset: int = 0
@@ -54,6 +56,14 @@ class RunQuery:
         return not (self.tags or self.params or self.where) and all(condition is None for condition in conditions)
 
 
+def parse_deleted(text: str) -> Deleted:
+    """Whether runs in the trash are meant: "false", "true" for these alone, or "all". Raises InvalidInput."""
+    for known in DELETED:
+        if text == known:
+            return known
+    raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {shown(text)}")
+
+
 def parse_order(text: str) -> tuple[Field, bool]:
     """What to order by, and whether descending: `metrics.accuracy desc`; ascending unless told. Raises InvalidInput."""
     what = text.strip()
@@ -70,9 +80,9 @@ def parse_order(text: str) -> tuple[Field, bool]:
 def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     """The runs on the page that is asked for, in order, and the number of all that match."""
     if query.is_plain and query.limit is not None:
-        return tracker.catalog.page(query.offset, query.limit, query.experiment)
+        return tracker.catalog.page(query.offset, query.limit, query.experiment, query.deleted)
     tests = _tests(query)
-    found = tracker.catalog.newest(query.experiment)
+    found = tracker.catalog.newest(query.experiment, query.deleted)
     for test in tests:
         found = [run for run in found if test(run)]
     if query.order_by is not None:

@@ -107,7 +107,7 @@ def _check_meta(meta: dict[str, Any]) -> None:
         raise InvalidInput(f"{layout.META} has a tag without a value")
     if not all(isinstance(dataset, dict) for dataset in meta.get("datasets", [])):
         raise InvalidInput(f"{layout.META} has a data set that is no object")
-    for field in ("start_time", "end_time"):
+    for field in ("start_time", "end_time", "resumed_at", "deleted_at"):
         if not 0 <= (meta.get(field) or 0) <= _LAST_MS:
             raise InvalidInput(f"{layout.META} has no good {field}")
     if meta["status"] == "running" and meta.get("end_time") is not None:

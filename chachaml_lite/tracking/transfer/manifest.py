@@ -119,5 +119,6 @@ def _summed(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]
 def _digest(parts: _Parts, files: list[dict[str, Any]]) -> str:
     # Not what was uploaded under a name before the last time: nobody can have those bytes any more.
     artifacts = sorted(last_uploads(parts.uploads).values())
-    content = [parts.meta, parts.params, artifacts, files]
+    meta = {key: value for key, value in parts.meta.items() if key != "deleted_at"}  # each store's own affair
+    content = [meta, parts.params, artifacts, files]
     return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -5,7 +5,7 @@ params, the points, the uploads under a name, an end. What one of them lacks is 
 in different ways it is a conflict, named, and nothing is stored. So a run can be imported again and again while it
 is still being logged where it comes from, and an older copy never takes anything away.
 
-Tags, the note and files of no meaning to us may change in any way, and nothing tells which of two is the newer. What
+Name, tags, note and files of no meaning to us may change in any way, and nothing tells which of two is the newer. What
 is here stays, unless the client says `overwrite`; data sets are added.
 """
 
@@ -24,13 +24,14 @@ from ..index.run_entry import Run
 from ..index.run_parts import ARTIFACTS, META, PARAMS, Artifact, artifact_from
 from ..names import shown
 from ..params import same_json
+from ..runs import CHANGEABLE
 from ..tracker import Tracker
 from .incoming_run import SentRun
+from .merged_end import END_FIELDS, merged_end
 
 #: What a run is from its start, and never something else.
-_IDENTITY = ("experiment", "name", "start_time", "parent_run_id", "created_by")
-_END = ("status", "end_time", "error")
-_MERGED = ("id", "tags", "note", "datasets", *_IDENTITY, *_END)
+_IDENTITY = ("experiment", "start_time")
+_MERGED = ("id", "tags", "note", "datasets", "deleted_at", *_IDENTITY, *CHANGEABLE, *END_FIELDS)
 
 
 class Merge:
@@ -87,11 +88,19 @@ class Merge:
             if not same_json(here.get(field), there.get(field)):
                 self._differs(field, here.get(field), there.get(field))
         merged = {**there, **{key: here[key] for key in here if key not in there}}
-        if here["status"] != "running":
-            for field in _END:
-                if there["status"] != "running" and not same_json(here.get(field), there.get(field)):
-                    self._differs(field, here.get(field), there.get(field))
-                merged[field] = here.get(field)
+        end = merged_end(here, there)
+        if end is None:
+            field = next(field for field in END_FIELDS if not same_json(here.get(field), there.get(field)))
+            self._differs(field, here.get(field), there.get(field))
+        merged |= {field: value for field, value in end.items() if value is not None or field in merged}
+        for field in CHANGEABLE:
+            mine, sent = here.get(field), there.get(field)
+            if not self._overwrite and None not in (mine, sent) and mine != sent:
+                self._refuse_changeable(field, mine, sent)
+            merged[field] = mine if sent is None else sent
+        # Where a run is in the trash is each store's own affair.
+        merged.pop("deleted_at", None)
+        merged |= {"deleted_at": here["deleted_at"]} if "deleted_at" in here else {}
         tags, sent_tags = here.get("tags", {}), there.get("tags", {})
         if not self._overwrite:
             for key in tags.keys() & sent_tags.keys():

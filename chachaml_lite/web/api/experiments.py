@@ -6,20 +6,20 @@ from flask import Blueprint, Response
 
 from ...text import columns
 from ...tracking import experiments
+from ...tracking.query.search import parse_deleted
 from .. import formats, request_body, responses
 from ..context import tracker
 from ..query_string import Query, direction_of, metric_of
 
 api = Blueprint("experiments", __name__)
 
-#: Which way a metric is good: its least value, or its greatest.
-
 
 @api.get("/api/experiments")
 def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
-    form = formats.wanted(Query(formats.FIELDS))
-    found = experiments.listed_experiments(tracker())
+    query = Query(("deleted", *formats.FIELDS))
+    form = formats.wanted(query)
+    found = experiments.listed_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
     return formats.list_answer(form, found, lambda: columns.experiment_table(found))
 
 
@@ -32,9 +32,9 @@ def get_experiment(name: str) -> Response:
 
 
 @api.post("/api/w/experiments/<path:name>")
-def describe_experiment(name: str) -> Response:
-    """Replace the description."""
+def change_experiment(name: str) -> Response:
+    """Describe or tag an experiment, move it to the trash or bring it back; make it where there is none yet."""
     Query(())
-    body = request_body.fields(request_body.json_object(), {"description": str}, {})
-    experiments.set_description(tracker(), name, body["description"])
+    body = request_body.fields(request_body.json_object(), {}, {"description": str, "tags": dict, "deleted": bool})
+    experiments.change_experiment(tracker(), name, **body)
     return responses.ok()

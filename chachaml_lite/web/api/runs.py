@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from ...errors import InvalidInput
 from ...text import columns, report
 from ...text.table import Table
-from ...tracking import checks, datasets, metrics, params, runs, tags
+from ...tracking import checks, datasets, metrics, params, runs, tags, trash
 from ...tracking.query import search
 from ...tracking.transfer import archive
 from .. import formats, metrics_body, metrics_fast_path, request_body, responses
@@ -81,12 +81,46 @@ def end_run(run_id: str) -> Response:
     return responses.ok()
 
 
-@api.delete("/api/w/runs/<run_id>")
-def delete_run(run_id: str) -> Response:
-    """Remove a run."""
+@api.post("/api/w/runs/<run_id>/resume")
+def resume_run(run_id: str) -> Response:
+    """Have an ended run go on."""
     Query(())
-    runs.delete_run(tracker(), run_id)
+    return responses.json_answer(runs.resume_run(tracker(), run_id))
+
+
+@api.post("/api/w/runs/<run_id>/name")
+def rename_run(run_id: str) -> Response:
+    """Give a run another name."""
+    Query(())
+    name = request_body.fields(request_body.json_object(), {"name": str}, {})["name"]
+    runs.change_run(tracker(), run_id, name=name)
     return responses.ok()
+
+
+@api.post("/api/w/runs/<run_id>/trash")
+def trash_run(run_id: str) -> Response:
+    """Move a run to the trash."""
+    Query(())
+    trash.trash_run(tracker(), run_id)
+    return responses.ok()
+
+
+@api.post("/api/w/runs/<run_id>/restore")
+def restore_run(run_id: str) -> Response:
+    """Bring a run back from the trash."""
+    Query(())
+    trash.restore_run(tracker(), run_id)
+    return responses.ok()
+
+
+@api.delete("/api/w/runs/<run_id>")
+def remove_run(run_id: str) -> Response:
+    """Remove a run for good."""
+    Query(())
+    freed_bytes = trash.remove_run(tracker(), run_id)
+    answer = responses.ok()
+    answer.headers["X-Freed-Bytes"] = str(freed_bytes)
+    return answer
 
 
 @api.post("/api/w/runs/<run_id>/tags")
@@ -136,8 +170,9 @@ _FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 @api.get("/api/runs")
 def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
-    query = Query(("q", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
+    query = Query(("q", "deleted", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
     wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
+    wanted["deleted"] = search.parse_deleted(query.text("deleted") or "false")
     wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_list.paging(query)}
     return run_list.run_list(query, search.RunQuery(where=run_list.where(query), **wanted))
 

@@ -17,7 +17,7 @@ from ...tracking import runs
 from ...tracking.index.run_parts import META
 from ...tracking.series.summary import SeriesSummary, spelled
 from ..charts import Style
-from ..context import for_commands, tracker
+from ..context import for_commands, services, tracker
 from ..markdown.blocks import Place, note_html
 from ..query_string import Query
 from . import chart_figures, chart_url
@@ -94,6 +94,7 @@ def run_page(run_id: str) -> Response:
     page = render_template(
         "run.html",
         run=shown,
+        is_writable=shown["deleted_at"] is None and not services().read_only,
         silent=None if silent_ms is None else shown_duration(silent_ms),
         parent=_label(shown["parent_run_id"]),
         older=older,

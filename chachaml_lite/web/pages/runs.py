@@ -61,6 +61,7 @@ def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
         examples=EXAMPLES,
         statuses=STATUSES,
         sizes=PAGE_SIZES,
+        trash=tracker().catalog.trash_count(),
         api=view.api,
         **_experiments(),
         **for_commands(),

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from ...errors import InvalidInput
 from ...tracking import names
+from ...tracking.index.catalog import Deleted
 from ...tracking.query import conditions, fields, grammar, search
 from ...tracking.query.fields import Field, Holds
 from ...tracking.series.summary import spelled
@@ -16,7 +17,7 @@ from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
-KNOWN = (*FILTERS, "tag", "q", *METRIC_CONDITION, "order_by", "columns", "spark", "limit", "offset", "ids")
+KNOWN = (*FILTERS, "deleted", "tag", "q", *METRIC_CONDITION, "order_by", "columns", "spark", "limit", "offset", "ids")
 PREFIXES = ("tag.", "param.")
 REPEATABLE = ("columns", "ids")
 
@@ -47,6 +48,8 @@ class RunView:
     spark: str | None = None
     limit: int = PAGE_RUNS
     offset: int = 0
+    #: Whether the runs are those in the trash.
+    deleted: Deleted = "false"
     #: The runs that were chosen from a list, when the page is about these alone.
     ids: tuple[str, ...] = ()
     #: What else the page's URL says, besides the list.
@@ -86,6 +89,7 @@ class RunView:
             spark,
             limit,
             (asked.integer("offset") or 0) if asked.text("offset") else 0,
+            search.parse_deleted(asked.text("deleted") or "false"),
             ids,
             tuple((name, text) for name in more if (text := asked.text(name))),
         )
@@ -104,6 +108,7 @@ class RunView:
             params=self.params,
             where=where,
             order_by=self.order_by,
+            deleted=self.deleted,
             limit=self.limit,
             offset=self.offset,
         )
@@ -140,6 +145,7 @@ class RunView:
         """The fields of the query string, but for some; what is as by default is left out."""
         yield from (pair for pair in self._filters() if pair[0] not in without)
         shown = {
+            "deleted": "" if self.deleted == "false" else self.deleted,
             "ids": ",".join(self.ids),
             "order_by": self.order_by or "",
             "columns": ",".join(self.columns),
@@ -168,6 +174,8 @@ class RunView:
             asked["q"] = chosen if self.q is None else f"({self.q}) and {chosen}"
         if self.order_by is not None:
             asked["order_by"] = self.order_by
+        if self.deleted != "false":
+            asked["deleted"] = self.deleted
         asked["limit"] = str(self.limit)
         if self.offset:
             asked["offset"] = str(self.offset)

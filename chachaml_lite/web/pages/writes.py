@@ -4,7 +4,7 @@ A page's form posts to /forms. Its field `to` names the request to the API, as i
 there is `{ids}` in it, one request is made for each field `ids`. `then` is where the browser goes afterwards. Every
 other field is one of the JSON body: a string, an integer where its name ends in ":int", null where it ends in ":null";
 one whose name ends in ":optional" is left out when it is empty. Of several fields with one name (a button's and an
-input's) the last counts.
+input's) the last counts. A name that ends in ":true" or ":false" is that boolean.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Sent:
     method: str
     path: str
     ids: list[str]
-    body: dict[str, str | int | None] | None
+    body: dict[str, str | int | bool | None] | None
     then: str
 
     def paths(self) -> Iterator[str]:
@@ -87,13 +87,16 @@ def _read(content: bytes) -> _Sent:
     return _Sent(to[1], to[2], ids, body or None, local_path(own.get("then", "/runs")))
 
 
-def _body_field(name: str, value: str) -> tuple[str, str | int | None]:
+def _body_field(name: str, value: str) -> tuple[str, str | int | bool | None]:
     """A field's name and value in the JSON body; the name is "" for one that is left out."""
     value = value.replace("\r\n", "\n")  # as browsers send a text's line ends
     if name.endswith(":optional"):
         return (name.removesuffix(":optional"), value) if value else ("", "")
     if name.endswith(":null"):
         return name.removesuffix(":null"), None
+    for boolean in (True, False):
+        if name.endswith(end := f":{str(boolean).lower()}"):
+            return name.removesuffix(end), boolean
     if name.endswith(":int"):
         name = name.removesuffix(":int")
         try:
@@ -103,7 +106,7 @@ def _body_field(name: str, value: str) -> tuple[str, str | int | None]:
     return name, value
 
 
-def _asked(method: str, path: str, body: dict[str, str | int | None] | None) -> TestResponse:
+def _asked(method: str, path: str, body: dict[str, str | int | bool | None] | None) -> TestResponse:
     """The API's answer, asked for in this process as a client would ask, by whoever sent the form."""
     passed_on = {name: request.environ[name] for name in _PASSED_ON if name in request.environ}
     content: dict[str, Any] = {}

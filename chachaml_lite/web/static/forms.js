@@ -14,6 +14,7 @@ function read(form, submitter) {
       sent.body ??= {};
       if (field.endsWith(":int")) sent.body[field.slice(0, -4)] = Number.parseInt(value, 10);
       else if (field.endsWith(":null")) sent.body[field.slice(0, -5)] = null;
+      else if (/:(true|false)$/.test(field)) sent.body[field.replace(/:(true|false)$/, "")] = field.endsWith(":true");
       else sent.body[field.replace(/:optional$/, "")] = value;
     }
   }

@@ -1,0 +1,40 @@
+"""The trash: runs out of sight, to be restored, or to be removed for good (the contract, section 2, "Trash")."""
+
+from __future__ import annotations
+
+from ..errors import Conflict
+from .names import shown
+from .tracker import Tracker
+
+
+def trash_run(tracker: Tracker, run_id: str) -> None:
+    """Move a run to the trash; it stays whole, and what points to it goes on working. Again is fine. NotFound."""
+    with tracker.locked_run(run_id) as run:
+        if run.meta.get("deleted_at") is None:
+            tracker.write_meta(run, deleted_at=tracker.clock.now_ms())
+
+
+def restore_run(tracker: Tracker, run_id: str) -> None:
+    """Bring a run back from the trash. Again is fine.
+
+    Raises NotFound, Conflict (its experiment is deleted: it would stay out of sight).
+    """
+    with tracker.locked_run(run_id) as run:
+        name = run.meta["experiment"]
+        if tracker.descriptions.is_deleted(name):
+            raise Conflict(f"the run's experiment {shown(name)} is deleted; restore that first")
+        if run.meta.get("deleted_at") is not None:
+            tracker.write_meta(run, deleted_at=None)
+
+
+def remove_run(tracker: Tracker, run_id: str) -> int:
+    """Remove a run with all that is in it, for good; the bytes that this frees. NotFound, Conflict (it is pinned)."""
+    with tracker.locked_run(run_id):
+        versions = tracker.registry.pinned_to(run_id)
+        if versions:
+            named = ", ".join(f"{version.name} {version.version}" for version in versions[:5])
+            raise Conflict(f"model versions point to this run ({named}); it is needed for as long as they are")
+        freed_bytes = tracker.store.contents.size(run_id)
+        tracker.store.runs.remove(run_id)
+        tracker.catalog.known(run_id)  # it takes notice that the run is gone
+        return freed_bytes
