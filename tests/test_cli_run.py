@@ -500,3 +500,13 @@ def is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_run_in_a_folder_whose_name_is_not_utf_8_has_an_experiment(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert cli("run", "--id", "r", "--data", str(tmp_path / "store"), "--", "echo", "hi", cwd=folder).stdout == "hi\n"
+    assert json.loads((tmp_path / "store/runs/r/meta.json").read_text())["experiment"] == "caf\ufffd"

@@ -303,7 +303,7 @@ def test_a_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Pat
     except OSError as fault:
         unavailable(f"nothing can be mounted: {fault}")
     try:
-        assert refused(command("--port", "0", "--data", str(data)), "Read-only file system", "--data")
+        assert refused(command("--port", "0", "--data", str(data)), "Read-only file system", "--data", "--read-only")
     finally:
         mounting.__exit__(None, None, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -142,8 +143,9 @@ def _owned(places: Layout, root: Path) -> StoreLock:
         os.makedirs(places.root, mode=0o700, exist_ok=True)
         lock = StoreLock(places.lock_file)
     except OSError as fault:
+        read = "; show what is in it with --read-only" if fault.errno == errno.EROFS and os.path.isdir(root) else ""
         raise StoreUnusable(
-            f"the data folder {root} can't be used: {fault.strerror}; name another one with --data"
+            f"the data folder {root} can't be used: {fault.strerror}{read}; name another one with --data"
         ) from fault
     try:
         for folder in (places.runs, places.incoming, places.models):
