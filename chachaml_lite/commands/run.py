@@ -98,8 +98,8 @@ def run(
     if resume is not None and (run_id is not None or name is not None):
         raise click.UsageError("--resume names a run, which has its id and its name; leave --id and --name out")
     # A folder may be named in another encoding than UTF-8; an experiment may not.
-    folder = Path.cwd().name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    fields: dict[str, Any] = {"experiment": experiment or folder or "default", "tags": _pairs("--tag", tags)}
+    here = Path.cwd().name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    fields: dict[str, Any] = {"experiment": experiment or here or "default", "tags": _pairs("--tag", tags)}
     fields |= {"name": name, "id": run_id, "parent_run_id": parent}
     fields = {key: value for key, value in fields.items() if value is not None}
     logged = {key: _value(text) for key, text in _pairs("--param", params).items()}
