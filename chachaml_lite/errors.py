@@ -96,6 +96,12 @@ class StorageFull(StorageFault):
     error = "disk full"
 
 
+class StorageGone(ChachamlError):
+    """The data folder was removed while it is served; one that is made anew is served."""
+
+    error = "storage gone"
+
+
 class StorageBusy(StorageFault):
     """The process is out of file descriptors or memory for now; the same request may pass later."""
 

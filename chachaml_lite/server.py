@@ -242,6 +242,7 @@ class Server:
         now = time.time()
         if now >= self._next_look:
             self._next_look = now + 1
+            self._store.restore_folders()
             for channel in self._channels():
                 channel.will_close = channel.will_close or channel.is_overdue(now)
         if len(self._map) >= self._crowded:

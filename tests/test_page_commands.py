@@ -72,4 +72,4 @@ def test_the_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) ->
 def test_the_commands_of_the_page_without_models_register_one_which_then_downloads(visitor: Visitor) -> None:
     assert '"detail"' not in visitor.paste(visitor.commands("/models"))
     assert "production" in visitor.get("/models", "text/html")
-    assert visitor.paste(visitor.commands("/models/iris-classifier") + "; cat model.pkl") == "any bytes"
+    assert visitor.paste(visitor.commands("/models/iris-classifier") + "; cat model.pkl") == "any file will do\n"

@@ -77,6 +77,26 @@ class Store:
         if self._lock is not None:
             self._lock.tell(f"process {os.getpid()}, {url}")
 
+    def is_there(self) -> bool:
+        """Whether the folder of the runs is there: somebody may have removed it under the server."""
+        return os.path.isdir(self._places.runs)
+
+    def restore_folders(self) -> None:
+        """Own the data folder again where it was removed and made anew; its own folders are made, its lock is taken.
+
+        Until then writes fail; where another server has the new folder, they go on to fail.
+        """
+        if self._lock is None or os.path.isdir(self._places.incoming) or not os.path.isdir(self._places.root):
+            return
+        try:
+            lock = _owned(self._places, self.root)
+        except StoreUnusable as fault:
+            log.error("%s", fault.detail)
+            return
+        log.warning("the data folder %s was made anew, and is served", self.root)
+        self._lock.release()
+        self._lock = lock
+
     def locked_run(self, run_id: str) -> AbstractContextManager[None]:
         """Hold a run, so that what a rule has checked still holds when it acts. Taken before a model's lock."""
         return self._run_locks.held(run_id)

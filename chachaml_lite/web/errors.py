@@ -25,6 +25,7 @@ STATUS_OF: tuple[tuple[type[errors.ChachamlError], int], ...] = (
     (errors.CheckFailed, 422),
     (errors.StorageFull, 507),
     (errors.StorageBusy, 503),
+    (errors.StorageGone, 503),
     (errors.StorageFault, 500),
 )
 

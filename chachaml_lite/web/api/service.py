@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 
 from ... import strict_json
+from ...errors import StorageGone
 from .. import responses
 from ..context import for_commands, services, tracker
 from ..query_string import Query
@@ -22,8 +23,10 @@ service = Blueprint("service", __name__)
 
 @service.get("/api/health")
 def health() -> Response:
-    """How the server and its store are."""
+    """How the server and its store are. Raises StorageGone."""
     Query(())
+    if not tracker().store.is_there():
+        raise StorageGone("the data folder was removed; make it anew, or stop this server")
     catalog, registry = tracker().catalog, tracker().registry
     damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged()) + len(tracker().descriptions.damaged())
     body = {"ok": True, "version": services().version, "runs": catalog.count(), "damaged": damaged}
