@@ -34,6 +34,10 @@ class ExperimentFiles:
         """What is in experiments/ now, the same object while no name came or went."""
         return self._scan.folders()
 
+    def folder_stamp(self) -> Stamp:
+        """The stamp of experiments/ itself."""
+        return reading.stamp(self._places.experiments)
+
     def files(self) -> list[str]:
         """The names of the files, sorted; what doesn't end in .json, and folders, are no files of ours."""
         return sorted(name for name in self._entries().strays if name.endswith(JSON_END))

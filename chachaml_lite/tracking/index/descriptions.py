@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import InvalidInput, StorageFault
+from ...store import scan
 from ...store.experiment_files import ExperimentFiles, decoded
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
@@ -39,14 +41,18 @@ class Kept(NamedTuple):
 
 
 class Descriptions:
-    """The files of experiments of one store. Checked when they are asked for: the stamps of experiments/ and its files.
+    """The files of experiments of one store. Checked when asked for: the stamps of experiments/ and its files.
 
-    Of one experiment (`is_deleted`, `about`) only its own file's stamp is.
+    Of one experiment (`is_deleted`, `about`) only its own file's stamp is. For `deleted`, which every list of runs
+    asks, those of the files are looked at once a second, for 5 µs each: what we write, and what is renamed into place,
+    changes the folder's stamp.
     """
 
     def __init__(self, store: Store) -> None:
         self._files = store.experiments
         self._kept: dict[str, Kept] = {}
+        self._deleted: frozenset[str] = frozenset()
+        self._folder_stamp, self._looked = NO_FILE, float("-inf")
         self._listing: object = None
         self._by_name: dict[str, str] = {}
         self._changes = 0
@@ -68,7 +74,11 @@ class Descriptions:
 
     def deleted(self) -> frozenset[str]:
         """The names of the experiments that are deleted, with all of their runs."""
-        return frozenset(name for name, about in self.all().items() if about.deleted_at is not None)
+        stamp, now = self._files.folder_stamp(), time.monotonic()
+        if stamp != self._folder_stamp or now - self._looked >= scan.LOOK_SECONDS:
+            self._folder_stamp, self._looked = stamp, now
+            self._deleted = frozenset(name for name, about in self.all().items() if about.deleted_at is not None)
+        return self._deleted
 
     def is_deleted(self, name: str) -> bool:
         """Whether an experiment is deleted."""
@@ -109,6 +119,7 @@ class Descriptions:
             self._files.change(name, content)
         except Damaged as fault:
             raise StorageFault(f"the experiment's file is damaged ({fault}); mend or move that file first") from fault
+        self._looked = float("-inf")  # within one tick of the file system's clock the folder's stamp may be the same
 
     def _looked_at(self) -> dict[str, Kept]:
         files = self._files.files()
