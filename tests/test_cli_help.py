@@ -216,6 +216,12 @@ def test_the_blocks_on_moving_runs_move_them(
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
+    with HttpClient(server.url) as client:  # the newest run, which the block asks for, is not one of the examples'
+        client.post("/api/w/runs", {"experiment": "iris", "id": "newest"})
+        client.post("/api/w/runs/newest/metrics", {"accuracy": 0.95, "loss": 0.1})
+        path, query = "/api/w/runs/newest/artifacts", [("name", "model.pkl")]
+        client.ask("POST", path, query, body=b"bytes", content_type=OCTETS).json()
+        client.post("/api/w/runs/newest/end", {"status": "completed"})
     imports, pushes = blocks("bash", "From one store to another")
     run_bash(for_host(imports, server.url), tmp_path, **on_path())
     (model,) = tmp_path.glob("artifacts/runs/*/blobs/model.pkl")
