@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,10 @@ WRITES = {
     "POST /api/note/<run_id>": Call("/api/note/{run_id}", body={"note": "new"}),
     "POST /api/w/runs/<run_id>/datasets": Call("/api/w/runs/{run_id}/datasets", body={"role": "new"}),
     "POST /api/w/import": Call("/api/w/import", "overwrite=true", packed(run_files()), ZIP),
+    "POST /api/w/runs/<run_id>/name": Call("/api/w/runs/{run_id}/name", body={"name": "new"}),
+    "POST /api/w/runs/<run_id>/resume": Call("/api/w/runs/{run_id}/resume"),
+    "POST /api/w/runs/<run_id>/trash": Call("/api/w/runs/{run_id}/trash"),
+    "POST /api/w/runs/<run_id>/restore": Call("/api/w/runs/{run_id}/restore"),
     "DELETE /api/w/runs/<run_id>": Call("/api/w/runs/{run_id}"),
     "POST /api/w/experiments/<path:name>": Call("/api/w/experiments/{name}", body={"description": "new"}),
     "POST /api/w/models": Call("/api/w/models", body={"name": "iris", "run_id": "open", "artifact": "m"}),
@@ -193,10 +198,15 @@ def test_a_write_of_the_table_works_and_stores_something(
     stored: Callable[..., FlaskClient], data: Path, key: str
 ) -> None:
     client = stored()
-    client.post("/api/w/runs", json={"experiment": "x", "id": "unpinned"})
+    for run_id, path in {"unpinned": None, "finished": "end", "trashed": "trash"}.items():
+        client.post("/api/w/runs", json={"experiment": "x", "id": run_id})
+        if path is not None:
+            assert client.post(f"/api/w/runs/{run_id}/{path}").status_code == 200
     before = files_of(data)
     call = WRITES[key]
-    url = call.url(run_id="unpinned") if key.startswith("DELETE") else call.url()
+    acts_on = {"DELETE": "unpinned", "resume": "finished", "restore": "trashed"}
+    run_id = next((acts_on[word] for word in re.split(r"[ /]", key) if word in acts_on), "open")
+    url = call.url(run_id=run_id)
     answer = client.open(url, method=key.split()[0], **call.sent())
     assert answer.status_code == 200, answer.text
     assert files_of(data) != before
@@ -268,6 +278,8 @@ def test_an_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClie
         cases = []
         if "run_id" in names:
             cases += [("no such run", call.url(run_id=unknown)) for unknown in ("unknown", "Open", "%F0%9F", "a%20b")]
+        elif "name" in names and "experiments" in call.path and method == "POST":
+            continue  # it makes the experiment
         elif "name" in names and "experiments" in call.path:
             cases += [("no such experiment", call.url(name=unknown)) for unknown in ("unknown", "Iris", "a/b")]
         elif "name" in names:
