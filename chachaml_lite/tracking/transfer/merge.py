@@ -117,7 +117,8 @@ class Merge:
         for key in there.keys() & here.keys() - set(_MERGED):
             if not self._overwrite and not same_json(here[key], there[key]):
                 self._refuse_changeable(f"{shown(key)} in {layout.META}", here[key], there[key])
-        return merged
+        # A field that neither has is no null: else a copy that was made by hand would be another one after its import.
+        return {key: value for key, value in merged.items() if value is not None or key in here or key in there}
 
     def _refuse_changeable(self, what: str, here: object, there: object) -> NoReturn:
         self._refuse(
