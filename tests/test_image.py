@@ -87,7 +87,7 @@ def test_without_a_token_or_leave_to_have_none_the_image_refuses_to_start(tmp_pa
     given = environment(**{**variables(), "CHACHAML_DATA": str(tmp_path / "data")})
     done = subprocess.run(entry(), env=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "Set --token (or CHACHAML_TOKEN)" in done.stderr
+    assert "Set --token-file (or CHACHAML_TOKEN)" in done.stderr
     help_text = subprocess.run([*entry(), "--help"], env=given, capture_output=True, text=True, timeout=60).stdout
     assert "CHACHAML_NO_TOKEN" in help_text
 
