@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from support.commands import cli
 from support.servers import Running, environment
 
+T = TypeVar("T")
+
 READS = {
     *("list_experiments", "list_runs", "get_run", "get_series", "compare_runs", "get_best_run", "report_run"),
     *("check_run", "list_models"),
 }
 WRITES = {"start_run", "log", "end_run", "annotate_run"}
+
+
+def run_apart(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What a coroutine returns, run in a thread of its own: a browser that is open keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(ask())).result()
 
 
 class Agent:
@@ -36,7 +45,7 @@ class Agent:
                 await session.initialize()
                 return (await session.list_tools()).tools
 
-        return {tool.name: tool for tool in asyncio.run(ask())}
+        return {tool.name: tool for tool in run_apart(ask)}
 
     def calls(self, *wanted: tuple[str, dict[str, Any]]) -> list[tuple[bool, str]]:
         """Call tools one after the other; whether each failed, and its text."""
@@ -50,7 +59,7 @@ class Agent:
                     results.append((bool(result.is_error), "".join(part.text for part in result.content)))
             return results
 
-        return asyncio.run(ask())
+        return run_apart(ask)
 
     def call(self, name: str, /, **arguments: Any) -> str:
         """The text of one call that works."""
