@@ -1,4 +1,4 @@
-"""What an agent may do, a method per tool: short text answers, which fit a model's context. No import of its protocol.
+"""Tools for agents, a method each: short text answers, which fit a model's context. No import of its protocol.
 
 Names and docstrings are what the model sees. RUN is an id, latest:EXPERIMENT (its newest completed run) or
 production:MODEL (the run behind it), as on the command line.
