@@ -16,7 +16,7 @@ import pytest
 from support.servers import PATIENCE_SECONDS, Running
 from support.snapshots import files_of
 
-from chachaml_lite.client.base import OCTETS, Client, NoAnswer, NoServer, Refused, path_of
+from chachaml_lite.client.base import OCTETS, ApiError, Client, NoServer, Unreachable, path_of
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import BadTarget, HttpClient
 
@@ -86,15 +86,15 @@ def test_an_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Clie
 
 
 def test_an_error_carries_what_the_api_said(asked: Client) -> None:
-    with pytest.raises(Refused) as none:
+    with pytest.raises(ApiError) as none:
         asked.get("/api/runs/nosuch")
     assert (none.value.status, none.value.error) == (404, "no such run")
     assert "no run has the id" in none.value.detail
-    with pytest.raises(Refused) as bad:
+    with pytest.raises(ApiError) as bad:
         asked.get("/api/runs", [("limitt", "1")])
     assert bad.value.status == 400
     run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
-    with pytest.raises(Refused) as failed:
+    with pytest.raises(ApiError) as failed:
         asked.get(path_of("api", "runs", run_id, "check"), [("rule", "loss<=1")])
     assert (failed.value.status, failed.value.body["rules"][0]["passed"]) == (422, False)
 
@@ -108,14 +108,14 @@ def test_a_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_ans
         first.stop()
         serve("--port", str(first.port))
         assert client.get(path_of("api", "runs", run_id))["id"] == run_id
-    with HttpClient(f"http://localhost:{free_port()}") as client, pytest.raises(NoAnswer, match="refused"):
+    with HttpClient(f"http://localhost:{free_port()}") as client, pytest.raises(Unreachable, match="refused"):
         client.get("/api/health")
 
 
 def test_a_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]) -> None:
     server = serve("--token", TOKEN)
     for token in (None, "x"):
-        with HttpClient(server.url, token) as client, pytest.raises(Refused) as fault:
+        with HttpClient(server.url, token) as client, pytest.raises(ApiError) as fault:
             client.get("/api/runs")
         assert fault.value.status == 401
 
@@ -123,14 +123,14 @@ def test_a_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Runnin
 @pytest.mark.parametrize(
     ("answer", "kind", "told"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", NoAnswer, "no chachaml-lite server"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", NoAnswer, "broke off"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", NoAnswer, "broke off"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", NoAnswer, "speaks no HTTP"),
-        (b"", NoAnswer, "no server answers"),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", Refused, "HTTP 404: .* no chachaml-lite server"),
-        (b'HTTP/1.1 500 X\r\nContent-Length: 11\r\n\r\n{"error":1}', Refused, "HTTP 500"),
-        (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", Refused, "leads to https://x/"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "no chachaml-lite server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", Unreachable, "broke off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", Unreachable, "broke off"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Unreachable, "speaks no HTTP"),
+        (b"", Unreachable, "no server answers"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", ApiError, "HTTP 404: .* no chachaml-lite server"),
+        (b'HTTP/1.1 500 X\r\nContent-Length: 11\r\n\r\n{"error":1}', ApiError, "HTTP 500"),
+        (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", ApiError, "leads to https://x/"),
     ],
 )
 def test_what_is_no_server_of_ours_is_told_as_such(answer: bytes, kind: type[Exception], told: str) -> None:
@@ -267,18 +267,18 @@ def test_a_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(ser
         before = files_of(data)
         with FolderClient(data) as reader:
             assert reader.get("/api/runs/one")["status"] == "running"
-            with pytest.raises(Refused) as fault:
+            with pytest.raises(ApiError) as fault:
                 reader.post("/api/w/runs/one/params", {"a": 1})
             assert fault.value.status == 403
             client.post("/api/w/runs/one/params", {"a": 1})
             assert reader.get("/api/runs/one")["params"] == {"a": 1}
-        with pytest.raises(NoAnswer, match="another server owns this store"):
+        with pytest.raises(Unreachable, match="another server owns this store"):
             FolderClient(data, writes=True)
         assert files_of(data).keys() >= before.keys()
 
 
 def test_a_folder_without_a_store_is_none_to_read_and_is_made_to_write(tmp_path: Path) -> None:
-    with pytest.raises(NoAnswer, match="no store"):
+    with pytest.raises(Unreachable, match="no store"):
         FolderClient(tmp_path)
     with FolderClient(tmp_path / "new", writes=True) as client:
         assert client.get("/api/runs") == []

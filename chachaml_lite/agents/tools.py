@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from .. import strict_json
-from ..client.base import Client, NoAnswer, Refused, path_of
+from ..client.base import ApiError, Client, Unreachable, path_of
 from ..client.run_names import UnknownRun, resolve_run
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ def _tool(method: Callable[P, str]) -> Callable[P, str]:
     def call(*args: P.args, **kwargs: P.kwargs) -> str:
         try:
             text = method(*args, **kwargs)
-        except (Refused, UnknownRun, NoAnswer) as fault:
+        except (ApiError, UnknownRun, Unreachable) as fault:
             raise ToolFailed(str(fault)) from fault
         if len(text) <= MAX_CHARACTERS:
             return text
@@ -133,7 +133,7 @@ class ReadTools:
         fields = [("rule", rule) for rule in rules] + _fields(baseline=baseline)
         try:
             report: Any = self._client.get(f"{self._path(run)}/check", fields)
-        except Refused as fault:
+        except ApiError as fault:
             if fault.status != 422:
                 raise
             report = fault.body

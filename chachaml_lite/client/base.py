@@ -23,15 +23,15 @@ PIECE_BYTES = 256 * 1024
 _MAX_ERROR_BYTES = 1_000_000
 
 
-class NoAnswer(Exception):
+class Unreachable(Exception):
     """Nobody answers: no server there, or it went away; no store in the folder. The text is one line."""
 
 
-class NoServer(NoAnswer):
+class NoServer(Unreachable):
     """Nobody listens at the URL, or what does is silent."""
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """An answer that is an error: `status` is HTTP's, 400 or more; `error` and `detail` are what it said.
 
     `body` is the whole of it as JSON, {} where it was none of ours: a check's has the rules, too.
@@ -49,7 +49,7 @@ class Body(Protocol):
     """The bytes of an answer as they come."""
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end. Raises NoAnswer."""
+        """Up to `size` bytes; none at the end. Raises Unreachable."""
 
     def close(self) -> None:
         """Take no more of it."""
@@ -64,21 +64,21 @@ class Answer:
         self._body = body
 
     def pieces(self) -> Iterator[bytes]:
-        """The body, piece by piece: however long it is, little of it is in memory. Raises NoAnswer."""
+        """The body, piece by piece: however long it is, little of it is in memory. Raises Unreachable."""
         with self:
             while piece := self._body.read(PIECE_BYTES):
                 yield piece
 
     def content(self) -> bytes:
-        """The body, whole. Raises NoAnswer."""
+        """The body, whole. Raises Unreachable."""
         return b"".join(self.pieces())
 
     def json(self) -> Any:
-        """The value that the body is. Raises NoAnswer where it is no JSON: then no server of ours has answered."""
+        """The value that the body is. Raises Unreachable where it is no JSON: then no server of ours has answered."""
         try:
             return strict_json.loads(self.content())
         except strict_json.NotJson as fault:
-            raise NoAnswer(f"what answers is no chachaml-lite server: {fault}") from fault
+            raise Unreachable(f"what answers is no chachaml-lite server: {fault}") from fault
 
     def __enter__(self) -> Answer:
         return self
@@ -108,7 +108,7 @@ class Client(ABC):
 
         body: bytes; or a file that is read from where it stands, with its `length` in bytes, or pieces of a length that
         isn't known: these are streamed. What the pieces raise is raised, and the request then never was a whole one.
-        Raises Refused for a status of 300 or more, NoAnswer.
+        Raises ApiError for a status of 300 or more, Unreachable.
         """
         sent = dict(headers or {})
         if content_type is not None:
@@ -125,11 +125,11 @@ class Client(ABC):
         return answer
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
-        """The JSON value that a GET answers. Raises Refused, NoAnswer."""
+        """The JSON value that a GET answers. Raises ApiError, Unreachable."""
         return self.ask("GET", path, query).json()
 
     def post(self, path: str, value: Any, query: Sequence[tuple[str, str]] = ()) -> Any:
-        """The JSON value that a POST of the JSON `value` answers. Raises Refused, NoAnswer."""
+        """The JSON value that a POST of the JSON `value` answers. Raises ApiError, Unreachable."""
         body = strict_json.dumps(value).encode("utf-8", "surrogateescape")
         return self.ask("POST", path, query, body=body, content_type=JSON).json()
 
@@ -139,7 +139,7 @@ class Client(ABC):
 
     @abstractmethod
     def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
-        """The answer to a request, an error too. `target`: path and query as in a URL. Raises NoAnswer."""
+        """The answer to a request, an error too. `target`: path and query as in a URL. Raises Unreachable."""
 
     def __enter__(self: C) -> C:
         return self
@@ -150,11 +150,11 @@ class Client(ABC):
 
 @contextmanager
 def of_ours(client: Client) -> Iterator[None]:
-    """Within it an answer is taken apart; NoAnswer, where it isn't made as ours are."""
+    """Within it an answer is taken apart; Unreachable, where it isn't made as ours are."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise NoAnswer(f"what answers at {client.url} is no chachaml-lite server") from fault
+        raise Unreachable(f"what answers at {client.url} is no chachaml-lite server") from fault
 
 
 def path_of(*segments: str) -> str:
@@ -166,7 +166,7 @@ def _encoded(query: Sequence[tuple[str, str]]) -> str:
     return urlencode(query, errors="surrogateescape")
 
 
-def _refusal(answer: Answer) -> Refused:
+def _refusal(answer: Answer) -> ApiError:
     """What an error's answer says; of one that isn't ours, that it isn't."""
     with answer:
         content = bytearray()
@@ -177,11 +177,11 @@ def _refusal(answer: Answer) -> Refused:
     try:
         body = strict_json.loads(bytes(content))
         if isinstance(body["error"], str) and isinstance(body["detail"], str):
-            return Refused(answer.status, body["error"], body["detail"], body)
+            return ApiError(answer.status, body["error"], body["detail"], body)
     except (strict_json.NotJson, TypeError, KeyError):
         pass
     if answer.status < 400:
         elsewhere = answer.headers.get("location", "another place")
-        return Refused(answer.status, f"HTTP {answer.status}", f"it leads to {elsewhere}; name that by --url", {})
+        return ApiError(answer.status, f"HTTP {answer.status}", f"it leads to {elsewhere}; name that by --url", {})
     detail = "what answers is no chachaml-lite server, or stands in front of one"
-    return Refused(answer.status, f"HTTP {answer.status}", detail, {})
+    return ApiError(answer.status, f"HTTP {answer.status}", detail, {})

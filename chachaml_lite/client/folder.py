@@ -14,23 +14,23 @@ from ..config import Config
 from ..errors import StoreUnusable
 from ..store.store import Store
 from ..tracking.tracker import Tracker
-from .base import Answer, Client, NoAnswer, Sent
+from .base import Answer, Client, Sent, Unreachable
 
 
 class FolderClient(Client):
     """Asks the store at `data`. Unless it `writes`, another process may own it, and nothing in it is touched."""
 
     def __init__(self, data: Path, *, writes: bool = False) -> None:
-        """Open the store; one that is to be written is made where it is missing. Raises NoAnswer."""
+        """Open the store; one that is to be written is made where it is missing. Raises Unreachable."""
         config = Config(data=data, read_only=not writes, quiet=True)
         # Where `chachaml-lite serve` would show it: answers have URLs in them.
         self.url = f"http://{config.host}:{config.port}"
         if not writes and not (data / "runs").is_dir():
-            raise NoAnswer(f"there is no store in {data}: it has no folder runs; name one with --data")
+            raise Unreachable(f"there is no store in {data}: it has no folder runs; name one with --data")
         try:
             self._store = Store(data, config.fsync, read_only=config.read_only)
         except StoreUnusable as fault:
-            raise NoAnswer(fault.detail) from fault
+            raise Unreachable(fault.detail) from fault
         self._app = create_app(config, Tracker.on(self._store, config.series_cache_bytes))
         self._host = f"{config.host}:{config.port}"
         self._last: _Made | None = None
@@ -138,7 +138,7 @@ class _Made:
             try:
                 piece = next(self._coming, None)
             except OSError as fault:  # while it is read, and answered
-                raise NoAnswer(f"a file of the store can't be read: {fault.strerror}") from fault
+                raise Unreachable(f"a file of the store can't be read: {fault.strerror}") from fault
             if piece is None:
                 return b""
             self._rest = piece if self._left is None else piece[: self._left]

@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Generator, Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .base import PIECE_BYTES, Answer, Client, NoAnswer, NoServer, Sent
+from .base import PIECE_BYTES, Answer, Client, NoServer, Sent, Unreachable
 
 #: Until a server takes a connection. The port of a machine that is off answers nothing at all.
 CONNECT_SECONDS = 10
@@ -95,9 +95,9 @@ class _Received:
         try:
             piece = self._response.read(size)
         except (OSError, http.client.HTTPException) as fault:
-            raise NoAnswer(f"the server at {self._url} broke off its answer ({_told(fault)})") from fault
+            raise Unreachable(f"the server at {self._url} broke off its answer ({_told(fault)})") from fault
         if not piece and self._response.length:  # http.client tells of it only where all is read at once
-            raise NoAnswer(f"the server at {self._url} broke off its answer")
+            raise Unreachable(f"the server at {self._url} broke off its answer")
         return piece
 
     def close(self) -> None:

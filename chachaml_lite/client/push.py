@@ -16,7 +16,7 @@ from ..store import disk_names, layout
 from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.transfer.manifest import last_uploads
-from .base import Client, Refused, Sent, of_ours, path_of
+from .base import ApiError, Client, Sent, of_ours, path_of
 from .manifest import Lack, Manifest, lacking
 
 ZIP = "application/zip"
@@ -70,7 +70,7 @@ class Push:
     def differing(self, run_ids: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
         """Which of these runs are another one at the target, or aren't there; which are the same; which aren't here.
 
-        Raises Stopped, NoAnswer.
+        Raises Stopped, Unreachable.
         """
         differing: list[str] = []
         same: list[str] = []
@@ -83,7 +83,7 @@ class Push:
         return differing, same, gone
 
     def bytes_of(self, run_id: str) -> int:
-        """How many bytes of a run the target lacks. Raises NotPushed, Stopped, NoAnswer."""
+        """How many bytes of a run the target lacks. Raises NotPushed, Stopped, Unreachable."""
         run = self._here(run_id)
         return lacking(run, self._there(run)).bytes_of(run)
 
@@ -92,7 +92,7 @@ class Push:
 
         `sent` is told how many bytes of files and artifacts were sent, time and again.
 
-        Raises NotPushed, Stopped, NoAnswer; then the target has the run as it was, or as it was at an earlier moment.
+        Raises NotPushed, Stopped, Unreachable; the target then has the run as it was, or as of an earlier moment.
         """
         seen: set[str] = set()
         done: set[str] = set()
@@ -129,7 +129,7 @@ class Push:
         query = [("overwrite", "true")] if self._overwrite else []
         try:
             answer = self._target.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP).json()
-        except Refused as fault:
+        except ApiError as fault:
             if fault.status == 400:  # it may be another run by now, here or there
                 raise _Changed(fault.detail, fault.error) from fault
             raise self._fault_of(self._target, fault) from fault
@@ -141,7 +141,7 @@ class Push:
     def _digests(self, client: Client, run_ids: Sequence[str]) -> dict[str, str]:
         try:
             found: dict[str, str] = client.get("/api/digests", [("ids", ",".join(run_ids))])
-        except Refused as fault:
+        except ApiError as fault:
             raise self._stopped(client, fault) from fault
         with of_ours(client):
             return dict(found)
@@ -150,7 +150,7 @@ class Push:
         try:
             with of_ours(self._source):
                 return Manifest(self._source.get(path_of("api", "runs", run_id, "manifest")))
-        except Refused as fault:
+        except ApiError as fault:
             raise self._fault_of(self._source, fault) from fault
 
     def _there(self, run: Manifest) -> Manifest | None:
@@ -158,17 +158,17 @@ class Push:
         try:
             with of_ours(self._target):
                 return Manifest(self._target.get(path_of("api", "runs", run.id, "manifest"), query))
-        except Refused as fault:
+        except ApiError as fault:
             if fault.error == "no such run":
                 return None
             raise self._fault_of(self._target, fault) from fault
 
-    def _fault_of(self, client: Client, fault: Refused) -> Exception:
+    def _fault_of(self, client: Client, fault: ApiError) -> Exception:
         """Whether what was refused is about the one run, or about all."""
         of_the_run = fault.status in _OF_THE_RUN or (client is self._source and fault.status not in (401, 403))
         return NotPushed(fault.error, fault.detail) if of_the_run else self._stopped(client, fault)
 
-    def _stopped(self, client: Client, fault: Refused) -> Stopped:
+    def _stopped(self, client: Client, fault: ApiError) -> Stopped:
         option = "--to-token" if client is self._target else "--token"
         if fault.error == "not found" or fault.status == 405:
             text = "the server there is older than this command; update it"
@@ -219,7 +219,7 @@ class Push:
         if size:
             try:
                 answer = self._source.ask("GET", target)
-            except Refused as fault:
+            except ApiError as fault:
                 raise _Changed(fault.detail, fault.error) from fault
             with answer:
                 for piece in answer.pieces():

@@ -15,7 +15,7 @@ class UnknownRun(Exception):
 
 
 def resolve_run(client: Client, word: str) -> str:
-    """The id of the run that `word` names; an id is taken as it is. Raises UnknownRun, Refused, NoAnswer."""
+    """The id of the run that `word` names; an id is taken as it is. Raises UnknownRun, ApiError, Unreachable."""
     kind, colon, name = word.partition(":")
     if colon and kind in SELECTORS and not name:
         raise UnknownRun(f"{word} lacks a name, as in {kind}:iris")

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from ..client.base import Client, Refused, path_of
+from ..client.base import ApiError, Client, path_of
 from ..text.safe import harmless_json
 from ..text.table import Column, Table, as_text
 from .completion import run_ids
+from .errors import FAILED
 from .printing import print_json, print_text
 from .run_names import run_id_of
-from .targets import FAILED, asking
+from .targets import client_options
 
 #: What HTTP says of a run that isn't good enough (the contract, section 3).
 _NOT_PASSED = 422
@@ -30,7 +31,7 @@ Examples:
   chachaml-lite check "$CHACHAML_RUN_ID" --rule 'accuracy>=baseline-0.01' --baseline production:iris-classifier
 """,
 )
-@asking
+@client_options
 @click.option(
     "--rule", "rules", metavar="RULE", multiple=True, required=True, help="As 'accuracy>=0.9'; may be repeated."
 )
@@ -54,7 +55,7 @@ def check(client: Client, run: str, rules: tuple[str, ...], baseline: str | None
         query.append(("baseline", baseline))
     try:
         report = client.get(path_of("api", "runs", run_id_of(client, run), "check"), query)
-    except Refused as fault:
+    except ApiError as fault:
         if fault.status != _NOT_PASSED or "rules" not in fault.body:
             raise
         report = fault.body

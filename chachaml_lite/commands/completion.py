@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from ..client.base import NoAnswer, Refused
+from ..client.base import ApiError, Unreachable
 from ..client.http import BadTarget
 from .targets import target_of
 
@@ -26,7 +26,7 @@ def _names(path: str, field: str) -> Complete:
             target = target_of(context, given.get("url"), given.get("data"), given.get("token"))
             with target.opened(answer_seconds=_ANSWER_SECONDS) as client:
                 names = [str(each[field]) for each in client.get(path)]
-        except (BadTarget, NoAnswer, Refused, click.UsageError):
+        except (BadTarget, Unreachable, ApiError, click.UsageError):
             return []
         return [name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
 

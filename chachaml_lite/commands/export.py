@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..client.base import Client, NoAnswer, path_of
+from ..client.base import Client, Unreachable, path_of
 from ..text.safe import harmless_json, printable
 from .child import die_of
 from .completion import experiments, run_ids
+from .errors import FAILED, UNREACHABLE, USAGE, CommandError
 from .printing import has_progress, print_json, print_text
 from .run import say
-from .run_names import found_runs, run_id_of, told_of_unreadable, unreadable_runs
-from .targets import FAILED, NO_ANSWER, USAGE, Target, stop, target_options
+from .run_names import find_runs, run_id_of, unreadable_message, unreadable_runs
+from .targets import Target, target_options
 
 if TYPE_CHECKING:
     from ..export.transfer import Outcome
@@ -78,7 +79,7 @@ def export(
             "--tracking-uri takes no user, ? or #; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     outcomes: list[Outcome] = []
-    gone: NoAnswer | None = None
+    gone: Unreachable | None = None
     with _interruptible(), target.opened() as client:
         unreadable = unreadable_runs(client) if not runs and experiment is None and q is None else 0
         found = _named(client, runs) if runs else _found(client, experiment, q)
@@ -90,16 +91,18 @@ def export(
                     outcomes.append(transfer.export(run["id"], run["experiment"]))
                     advance(outcomes[-1])
         except (NotInstalled, Rejected) as fault:
-            stop(str(fault), USAGE)
-        except NoAnswer as fault:
+            raise CommandError(str(fault), USAGE) from fault
+        except Unreachable as fault:
             if not outcomes:
-                stop(str(fault), NO_ANSWER)
+                raise CommandError(str(fault), UNREACHABLE) from fault
             gone = fault
     _print(tracking_uri, outcomes, unreadable, as_json=as_json, is_cut_short=gone is not None)
     if gone is not None:
-        stop(f"{gone}; {len(outcomes)} of {len(found)} runs are done, the same command goes on from there", NO_ANSWER)
+        raise CommandError(
+            f"{gone}; {len(outcomes)} of {len(found)} runs are done, the same command goes on from there", UNREACHABLE
+        )
     if unreadable:
-        stop(told_of_unreadable(unreadable), FAILED)
+        raise CommandError(unreadable_message(unreadable), FAILED)
     if any(outcome.result == "failed" for outcome in outcomes):
         sys.exit(FAILED)
 
@@ -113,7 +116,7 @@ def _named(client: Client, words: Sequence[str]) -> list[dict[str, Any]]:
 def _found(client: Client, experiment: str | None, q: str | None) -> list[dict[str, Any]]:
     """The runs that are found, parents before their children, otherwise as they were started."""
     wanted = ("id", "experiment", "parent_run_id")  # of ten thousand runs no more
-    return _parents_first([{key: run[key] for key in wanted} for run in found_runs(client, experiment, q)])
+    return _parents_first([{key: run[key] for key in wanted} for run in find_runs(client, experiment, q)])
 
 
 def _parents_first(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

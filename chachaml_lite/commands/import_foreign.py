@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from ..client.base import Client, NoAnswer, Refused, of_ours
+from ..client.base import ApiError, Client, Unreachable, of_ours
 from ..client.push import ZIP
 from ..importers.foreign_run import ForeignRun
 from ..text.safe import printable
+from .errors import UNREACHABLE, USAGE, CommandError
 from .printing import has_progress
-from .targets import NO_ANSWER, USAGE, Target, stop
+from .targets import Target
 from .transfer_report import KINDS, Moved
 
 #: What is wrong with the one run; another may be fine.
@@ -32,9 +33,9 @@ def import_tensorboard(
     try:
         folders = tensorboard.find_folders(log_folder)
     except tensorboard.NotInstalled as fault:
-        stop(str(fault), USAGE)
+        raise CommandError(str(fault), USAGE) from fault
     if not folders:
-        stop(
+        raise CommandError(
             f"{log_folder} has no event files of TensorBoard's; name the folder that tensorboard --logdir takes", USAGE
         )
 
@@ -49,17 +50,17 @@ def import_tensorboard(
             with _progress(len(folders), runs()) as counted:
                 for run in counted:
                     _import(client, run, moved, overwrite=overwrite)
-        except Refused as fault:
+        except ApiError as fault:
             moved.show(as_json=as_json)
-            stop(str(fault), USAGE if fault.status < 500 else NO_ANSWER)
-        except NoAnswer:
+            raise CommandError(str(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
+        except Unreachable:
             moved.show(as_json=as_json)
             raise
     moved.end(as_json=as_json)
 
 
 def _import(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -> None:
-    """Import a run, and note what became of it and what of it was left out. Raises Refused, NoAnswer."""
+    """Import a run, and note what became of it and what of it was left out. Raises ApiError, Unreachable."""
     query = [("overwrite", "true")] if overwrite else []
     for text in run.left_out:
         moved.leave_out(run.id, text)
@@ -68,7 +69,7 @@ def _import(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -
             done = client.ask("POST", "/api/w/import", query, body=run.to_zip(), content_type=ZIP).json()
             for kind in KINDS:
                 moved.done[kind] += done[kind]
-    except Refused as fault:
+    except ApiError as fault:
         if fault.status not in _OF_THE_RUN:
             raise
         moved.fail(run.id, fault.error, fault.detail)

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 
 import click
 
-from ..client.base import PIECE_BYTES, Client, NoAnswer, Refused, of_ours
+from ..client.base import PIECE_BYTES, ApiError, Client, Unreachable, of_ours
 from ..client.push import ZIP
 from ..text.safe import printable
+from .errors import UNREACHABLE, USAGE, CommandError
 from .import_foreign import import_tensorboard
-from .targets import NO_ANSWER, USAGE, Target, die_at_interrupt, stop, target_options
+from .targets import Target, die_at_interrupt, target_options
 from .transfer_report import KINDS, Moved
 
 #: What is wrong with the one zip; another may be fine.
@@ -80,12 +81,12 @@ def import_(
         for file in files:
             try:
                 done = _import(client, file, overwrite=overwrite)
-            except Refused as fault:
+            except ApiError as fault:
                 if fault.status not in _OF_THE_FILE:
                     moved.show(as_json=as_json)
-                    stop(_told(file, fault), USAGE if fault.status < 500 else NO_ANSWER)
+                    raise CommandError(_told(file, fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
                 moved.fail(file, fault.error, fault.detail)
-            except NoAnswer:
+            except Unreachable:
                 moved.show(as_json=as_json)
                 raise
             else:
@@ -95,7 +96,7 @@ def import_(
 
 
 def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str]]:
-    """What the store says that it has done with a zip. Raises Refused, NoAnswer."""
+    """What the store says that it has done with a zip. Raises ApiError, Unreachable."""
     query = [("overwrite", "true")] if overwrite else []
     try:
         opened: Any = click.open_file(file, "rb")
@@ -118,7 +119,7 @@ def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:
         yield piece
 
 
-def _told(name: str, fault: Refused) -> str:
+def _told(name: str, fault: ApiError) -> str:
     if fault.error == "not found" or fault.status == 405:
         return "the server is older than this command, and takes no zips; update it"
     return f"{name}: {fault}"

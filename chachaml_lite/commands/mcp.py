@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from .errors import USAGE, CommandError
 from .options import option
-from .targets import USAGE, Target, die_at_interrupt, stop, target_options
+from .targets import Target, die_at_interrupt, target_options
 
 
 @click.command(
@@ -31,4 +32,4 @@ def mcp(target: Target, read_only: bool) -> None:
         try:
             serve_tools(client, read_only=read_only)
         except NotInstalled as fault:
-            stop(str(fault), USAGE)
+            raise CommandError(str(fault), USAGE) from fault

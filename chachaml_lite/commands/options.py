@@ -1,10 +1,9 @@
-"""What the commands have in common: options that are environment variables too, and how one says that it failed."""
+"""Options that are environment variables too."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -17,9 +16,3 @@ def option(name: str, *shorter: str, **settings: Any) -> Callable[[F], F]:
     return click.option(
         name, *shorter, envvar=variable, show_envvar=True, show_default=settings.get("default") is not None, **settings
     )
-
-
-def fail(text: str) -> NoReturn:
-    """One line on stderr, and exit code 1."""
-    click.echo(f"chachaml-lite: {text}", err=True)
-    sys.exit(1)

@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from .. import strict_json
-from ..client.base import Answer, NoAnswer
+from ..client.base import Answer, Unreachable
 from ..text.safe import harmless_json, printable
 from ..text.table import WIDTH
-from .targets import FAILED, stop
+from .errors import FAILED, CommandError
 
 
 def print_answer(answer: Answer) -> None:
-    """Print what a server has answered, JSON or text. Raises NoAnswer where it is neither: then it is none of ours."""
+    """Print an answer, JSON or text. Raises Unreachable where it is neither: then no server of ours has sent it."""
     kind, content = answer.headers.get("content-type", ""), answer.content()
     try:
         if kind.startswith("application/json"):
@@ -31,8 +31,8 @@ def print_answer(answer: Answer) -> None:
             print_text("\n".join(map(printable, content.decode().split("\n"))))
             return
     except (UnicodeDecodeError, strict_json.NotJson) as fault:
-        raise NoAnswer(f"what answers is no chachaml-lite server: {fault}") from fault
-    raise NoAnswer(f"what answers is no chachaml-lite server: it sends {kind or 'nothing that has a type'}")
+        raise Unreachable(f"what answers is no chachaml-lite server: {fault}") from fault
+    raise Unreachable(f"what answers is no chachaml-lite server: it sends {kind or 'nothing that has a type'}")
 
 
 def print_json(content: bytes) -> None:
@@ -76,4 +76,4 @@ def _write(content: bytes) -> None:
         sys.stdout.buffer.flush()
     except OSError as fault:
         sys.stdout = None  # or Python would try, and complain, once more
-        stop(f"the output can't be written: {fault.strerror}", FAILED)
+        raise CommandError(f"the output can't be written: {fault.strerror}", FAILED) from fault

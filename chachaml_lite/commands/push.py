@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import click
 
-from ..client.base import Client, NoAnswer
+from ..client.base import Client, Unreachable
 from ..client.http import HttpClient
 from ..client.push import NotPushed, Push, Stopped
 from ..config import Config
 from .completion import experiments, run_ids
+from .errors import UNREACHABLE, USAGE, CommandError
 from .options import option
 from .printing import has_progress, progress
-from .run_names import found_runs, run_id_of, unreadable_runs
-from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, die_at_interrupt, stop, target_options
+from .run_names import find_runs, run_id_of, unreadable_runs
+from .targets import DEFAULT_URL, Target, answers, die_at_interrupt, target_options
 from .transfer_report import Moved
 
 
@@ -71,17 +72,17 @@ def push(
         if runs:
             ids = list(dict.fromkeys(run_id_of(source, run) for run in runs))
         else:
-            ids = list(dict.fromkeys(str(run["id"]) for run in found_runs(source, experiment, query)))
+            ids = list(dict.fromkeys(str(run["id"]) for run in find_runs(source, experiment, query)))
         moved = Moved("id")
         if not runs and experiment is None and query is None:
             moved.unreadable = unreadable_runs(source)
         try:
             _push(source, there, ids, moved, overwrite=overwrite, named=bool(runs))
-        except (NoAnswer, Stopped) as fault:
+        except (Unreachable, Stopped) as fault:
             moved.show(as_json=as_json)
             done = f"{moved.count()} of {len(ids)} runs were gone through; the next push goes on from there"
-            is_theirs = isinstance(fault, NoAnswer) or fault.status >= 500
-            stop(f"{fault}; {done}", NO_ANSWER if is_theirs else USAGE)
+            is_theirs = isinstance(fault, Unreachable) or fault.status >= 500
+            raise CommandError(f"{fault}; {done}", UNREACHABLE if is_theirs else USAGE) from fault
     moved.end(as_json=as_json)
 
 
@@ -89,7 +90,7 @@ def _push(source: Client, there: Client, ids: list[str], moved: Moved, *, overwr
     pushing = Push(source, there, overwrite=overwrite)
     differing, same, gone = pushing.differing(ids)
     if named and gone:
-        stop(f"there is no run {gone[0]!r}", USAGE)
+        raise CommandError(f"there is no run {gone[0]!r}", USAGE)
     moved.done["unchanged"] += same
     total = sum(_bytes_of(pushing, run_id) for run_id in differing) if has_progress() else 0
     moved.bytes = 0

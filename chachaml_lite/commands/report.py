@@ -6,13 +6,14 @@ import json
 
 import click
 
-from ..client.base import Client, Refused, path_of
+from ..client.base import ApiError, Client, path_of
 from ..text.gfm import code
 from ..text.safe import harmless_json, printable
 from .completion import run_ids_and_experiments
+from .errors import USAGE, CommandError
 from .printing import print_answer, print_json, print_text
 from .run_names import names_a_run, run_id_of
-from .targets import USAGE, asking, stop
+from .targets import client_options
 
 #: As many runs as one answer has.
 _MOST_RUNS = "1000"
@@ -26,7 +27,7 @@ Examples:
   chachaml-lite report iris --format txt
 """,
 )
-@asking
+@client_options
 @click.option("--format", "form", type=click.Choice(["md", "txt", "json"]), default="md", show_default=True)
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.argument("name", metavar="RUN|EXPERIMENT", shell_complete=run_ids_and_experiments)
@@ -42,7 +43,7 @@ def report(client: Client, name: str, form: str) -> None:
     asked = path_of("api", "runs", run_id_of(client, name))
     try:
         print_answer(client.ask("GET", asked, [("format", form)]))
-    except Refused as fault:
+    except ApiError as fault:
         if fault.status != 404:
             raise
         _print_experiment(client, name, form)
@@ -53,7 +54,7 @@ def _print_experiment(client: Client, name: str, form: str) -> None:
     wanted = [("experiment", name), ("limit", _MOST_RUNS)]
     known = {each["name"]: each for each in client.get("/api/experiments")}
     if name not in known:
-        stop(f"there is no run and no experiment {name!r}", USAGE)
+        raise CommandError(f"there is no run and no experiment {name!r}", USAGE)
     if form == "json":
         shown = {"experiment": known[name], "runs": client.get("/api/runs", wanted)}
         print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())

@@ -14,16 +14,17 @@ from typing import Any
 import click
 
 from .. import strict_json
-from ..client.base import OCTETS, Client, NoAnswer, Refused, path_of
+from ..client.base import OCTETS, ApiError, Client, Unreachable, path_of
 from ..client.http import HttpClient
 from ..config import Config
 from ..errors import StoreUnusable
 from ..text.safe import printable
 from .child import CannotStart, Capture, Ended, Interrupted, Signals, die_of, run_command
 from .completion import experiments
+from .errors import UNREACHABLE, USAGE, CommandError
 from .options import option
 from .runs import pair_of
-from .targets import DEFAULT_URL, NO_ANSWER, USAGE, Target, answers, stop, target_options
+from .targets import DEFAULT_URL, Target, answers, target_options
 
 LOG_NAME = "log.txt"
 
@@ -133,7 +134,9 @@ def _captured() -> Iterator[Capture]:
     try:
         capture = Capture()
     except OSError as fault:
-        stop(f"there is no place for the command's output: {fault.strerror}; name a folder in TMPDIR", USAGE)
+        raise CommandError(
+            f"there is no place for the command's output: {fault.strerror}; name a folder in TMPDIR", USAGE
+        ) from fault
     with capture:
         yield capture
 
@@ -167,7 +170,7 @@ def say(text: str) -> None:
 def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | None]]:
     """A client of the server that has the store, the token to use, and the folder where the server is one of ours.
 
-    Raises NoAnswer, Refused.
+    Raises Unreachable, ApiError.
     """
     data = target.data
     if data is None:
@@ -182,14 +185,14 @@ def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | 
         server = Server(Config(data=data, host="127.0.0.1", port=0, quiet=True))
     except StoreUnusable as fault:
         if fault.owner is None:
-            stop(fault.detail, NO_ANSWER)
-        stop(
+            raise CommandError(fault.detail, UNREACHABLE) from fault
+        raise CommandError(
             f"another server owns this store ({fault.owner}): name its URL with --url, or, for several runs at once, "
             "start `chachaml-lite serve` before them",
-            NO_ANSWER,
-        )
+            UNREACHABLE,
+        ) from fault
     except CannotServe as fault:
-        stop(str(fault), NO_ANSWER)
+        raise CommandError(str(fault), UNREACHABLE) from fault
     with server.in_background(), HttpClient(server.url) as client:
         yield client, None, data
 
@@ -198,15 +201,17 @@ def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | 
 
 
 def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> str:
-    """Start a run and log its params; its id. Raises Refused, NoAnswer."""
+    """Start a run and log its params; its id. Raises ApiError, Unreachable."""
     made = client.post("/api/w/runs", fields)
     run_id = str(made["id"])
     if made["status"] != "running":
-        stop(f"the run {run_id} has ended ({made['status']}) and takes no more; choose another --id", USAGE)
+        raise CommandError(
+            f"the run {run_id} has ended ({made['status']}) and takes no more; choose another --id", USAGE
+        )
     if params:
         try:
             client.post(path_of("api", "w", "runs", run_id, "params"), params)
-        except Refused as fault:
+        except ApiError as fault:
             if fault.status != 409:  # a run that had params before was started by somebody else
                 client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "failed", "error": str(fault)})
             raise
@@ -214,7 +219,7 @@ def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> 
 
 
 def _resumed(client: Client, run_id: str, fields: dict[str, Any], params: dict[str, Any]) -> str:
-    """Have an ended run go on, with tags and params added; its id. Raises Refused, NoAnswer."""
+    """Have an ended run go on, with tags and params added; its id. Raises ApiError, Unreachable."""
     path = ("api", "w", "runs", run_id)
     client.ask("POST", path_of(*path, "resume")).json()
     if fields["tags"]:
@@ -225,7 +230,7 @@ def _resumed(client: Client, run_id: str, fields: dict[str, Any], params: dict[s
 
 
 def _free_log_name(client: Client, run_id: str) -> str:
-    """The name for what is printed from now on: log.txt, log-2.txt where that is taken. Raises Refused, NoAnswer."""
+    """The name of the next log: log.txt, log-2.txt where that is taken. Raises ApiError, Unreachable."""
     taken = {artifact["name"] for artifact in client.get(path_of("api", "runs", run_id, "artifacts"))}
     stem, dot, end = LOG_NAME.partition(".")
     names = (LOG_NAME if number == 1 else f"{stem}-{number}{dot}{end}" for number in itertools.count(1))
@@ -243,7 +248,7 @@ def _stored(client: Client, run_id: str, log_name: str, capture: Capture, signal
             client.ask("POST", path, [("name", log_name)], body=file, length=size, content_type=OCTETS).json()
     except Interrupted:
         say(f"{log_name} is not stored, for a signal came; it is kept as {capture.path}")
-    except (Refused, NoAnswer) as fault:
+    except (ApiError, Unreachable) as fault:
         say(f"{log_name} is not stored: {fault}; it is kept as {capture.path}")
     else:
         return True
@@ -266,10 +271,10 @@ def _end(client: Client, token: str | None, run_id: str, ended: Ended, error: st
             client.ask("POST", path, [("exit_code", str(ended.code))]).json()
         else:
             client.post(path, {"status": "failed", "error": error})
-    except Refused as fault:
+    except ApiError as fault:
         say(f"the run {run_id} can't be ended as {status}: {fault}")
         return
-    except NoAnswer:
+    except Unreachable:
         bearer = "" if token is None else ' -H "Authorization: Bearer $CHACHAML_TOKEN"'
         command = f"curl -X POST '{client.url}{path}?exit_code={ended.code}'{bearer}"
         say(f"the run {run_id} is not ended; once its server is back, this does: {command}")

@@ -9,7 +9,7 @@ from ..text import columns
 from ..text.table import Column, Table, as_text
 from .completion import experiments, run_ids
 from .printing import print_answer, print_text, text_width
-from .targets import asking
+from .targets import client_options
 
 #: A table that is to be scrolled, or cut by a pager.
 _NO_LIMIT = 1_000_000
@@ -24,7 +24,7 @@ Examples:
   chachaml-lite runs --data artifacts --status failed --json | jq -r '.[].id'
 """
 )
-@asking
+@client_options
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
 @click.option("--status", metavar="STATUS", help="Only runs that are running, completed or failed.")
 @click.option("--name", metavar="NAME", help="Only runs of this name.")

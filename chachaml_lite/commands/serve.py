@@ -15,7 +15,8 @@ from .. import __version__
 from ..config import FSYNC_MODES, LOOPBACK_HOSTS, Config
 from ..errors import StoreUnusable
 from ..text.log import LogFormatter
-from .options import fail, option
+from .errors import CommandError
+from .options import option
 
 
 @click.command(
@@ -127,16 +128,16 @@ def serve(
     try:
         server = Server(config)
     except CannotServe as fault:
-        fail(str(fault))
+        raise CommandError(str(fault)) from fault
     except StoreUnusable as fault:
-        fail(fault.detail)
+        raise CommandError(fault.detail) from fault
     runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
     reached = server.url if public_url is None else f"{server.url}, for others {public_url}"
     line = f"chachaml-lite {__version__} on {reached}, data in {data} ({runs})"
     try:
         server.run(ready_file, announce=lambda: click.echo(line))  # which flushes
     except CannotServe as fault:
-        fail(str(fault))
+        raise CommandError(str(fault)) from fault
 
 
 def _token(token: str | None, file: TextIO | None) -> str | None:

@@ -8,7 +8,7 @@ from ..client.base import Client, path_of
 from .completion import run_ids
 from .printing import print_answer
 from .run_names import run_id_of
-from .targets import asking
+from .targets import client_options
 
 
 @click.command(
@@ -18,7 +18,7 @@ Examples:
   chachaml-lite show latest:iris --json | jq .metrics
 """
 )
-@asking
+@client_options
 @click.option("--json", "as_json", is_flag=True, help="As GET /api/runs/:id answers.")
 @click.argument("run", shell_complete=run_ids)
 def show(client: Client, run: str, as_json: bool) -> None:
@@ -37,7 +37,7 @@ Examples:
   chachaml-lite compare latest:iris latest:digits --json | jq .params.differ
 """,
 )
-@asking
+@client_options
 @click.option("--json", "as_json", is_flag=True, help="As GET /api/compare answers.")
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=run_ids)
 def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:

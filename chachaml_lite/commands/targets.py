@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import functools
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from ..client.base import Client, NoAnswer, NoServer, Refused
+from ..client.base import ApiError, Client, NoServer, Unreachable
 from ..client.http import ANSWER_SECONDS, BadTarget, HttpClient
 from ..config import Config
-from ..text.safe import printable
+from .errors import UNREACHABLE, USAGE, CommandError
 from .options import option
 
-#: Exit codes (the group's help tells them).
-FAILED, USAGE, NO_ANSWER = 1, 2, 3
 DEFAULT_URL = f"http://{Config.host}:{Config.port}"
 #: How long the server that runs here by default may take to say that it is one; another program may have its port.
 _PROBE_SECONDS = 5
@@ -40,7 +37,7 @@ class Target:
     token: str | None
 
     def opened(self, *, writes: bool = False, answer_seconds: float = ANSWER_SECONDS) -> Client:
-        """A client for it, which waits so long for a server's answer. Raises NoAnswer, BadTarget."""
+        """A client for it, which waits so long for a server's answer. Raises Unreachable, BadTarget."""
         if self.data is None:
             return HttpClient(self.url or DEFAULT_URL, self.token, answer_seconds)
         from ..client.folder import FolderClient  # which takes Flask: asking a server starts twice as fast without
@@ -57,7 +54,7 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_target(url: str | None, data: Path | None, token: str | None, **others: Any) -> None:
         target = target_of(click.get_current_context(), url, data, token)
-        with told():
+        with report_errors():
             command(target=target, **others)
 
     return with_target
@@ -78,11 +75,11 @@ def answers(url: str) -> bool:
     with HttpClient(url, answer_seconds=_PROBE_SECONDS) as client:
         try:
             return bool(client.get("/api/health")["version"])
-        except (NoAnswer, Refused, KeyError, TypeError):
+        except (Unreachable, ApiError, KeyError, TypeError):
             return False
 
 
-def asking(command: Callable[..., None]) -> Callable[..., None]:
+def client_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that only reads the same options, and a `client` that is closed after it."""
 
     @target_options
@@ -102,26 +99,20 @@ def die_at_interrupt() -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """End the process with one line on stderr and the exit code, when there is no answer, or it is an error."""
+def report_errors() -> Iterator[None]:
+    """Turn an answer that is an error, or none, into the CommandError of its exit code."""
     try:
         yield
     except BadTarget as fault:
-        stop(str(fault), USAGE)
-    except Refused as fault:
-        stop(str(fault), USAGE if fault.status < 500 else NO_ANSWER)
+        raise CommandError(str(fault), USAGE) from fault
+    except ApiError as fault:
+        raise CommandError(str(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
     except NoServer as fault:
         folder = f"; --data {Config.data} shows the runs in that folder" if (Config.data / "runs").is_dir() else ""
-        stop(
+        raise CommandError(
             f"{fault}; start one with `chachaml-lite serve`, or name another with --url, or a folder with --data"
             + folder,
-            NO_ANSWER,
-        )
-    except NoAnswer as fault:
-        stop(str(fault), NO_ANSWER)
-
-
-def stop(text: str, code: int) -> NoReturn:
-    """One line on stderr, in which nothing acts on a terminal, and the end."""
-    click.echo(f"chachaml-lite: {printable(text)}", err=True)
-    sys.exit(code)
+            UNREACHABLE,
+        ) from fault
+    except Unreachable as fault:
+        raise CommandError(str(fault), UNREACHABLE) from fault

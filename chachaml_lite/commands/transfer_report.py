@@ -8,9 +8,9 @@ import sys
 import click
 
 from ..text.safe import harmless_json, printable
+from .errors import FAILED
 from .printing import print_json, print_text
-from .run_names import told_of_unreadable
-from .targets import FAILED
+from .run_names import unreadable_message
 
 #: What an import says that it has done with runs.
 KINDS = ("imported", "updated", "unchanged")
@@ -62,7 +62,7 @@ class Moved:
         for name, texts in self.left_out.items():
             click.echo(f"chachaml-lite: {printable(name)}: left out: {printable('; '.join(texts))}", err=True)
         if self.unreadable:
-            click.echo(f"chachaml-lite: {told_of_unreadable(self.unreadable)}", err=True)
+            click.echo(f"chachaml-lite: {unreadable_message(self.unreadable)}", err=True)
         lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
         counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
         failed = [f"{len(self.failed)} failed"] if self.failed else []

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import click
 
-from ..client.base import Client, Refused, of_ours, path_of
+from ..client.base import ApiError, Client, of_ours, path_of
 from ..text.format import shown_size
 from ..text.safe import printable
 from .completion import run_ids
+from .errors import FAILED
 from .printing import print_answer, print_text
 from .run_names import run_id_of
-from .targets import FAILED, Target, die_at_interrupt, target_options
+from .targets import Target, die_at_interrupt, target_options
 
 #: What is wrong with the one run; the others may be fine.
 _OF_THE_RUN = (404, 409)
@@ -117,7 +118,7 @@ def _post(client: Client, run_id: str, what: str) -> None:
 
 
 def _trashed(client: Client) -> list[str]:
-    """The ids of the runs in the trash. Raises Refused, NoAnswer."""
+    """The ids of the runs in the trash. Raises ApiError, Unreachable."""
     ids: list[str] = []
     while True:
         query = [("deleted", "true"), ("limit", str(_PAGE_RUNS)), ("offset", str(len(ids)))]
@@ -148,12 +149,12 @@ def _each(ids: Sequence[str], act: Callable[[str], None], what: str) -> None:
 
 
 def _done(ids: Sequence[str], act: Callable[[str], None]) -> list[str]:
-    """Do something to each run; what failed, in a line each. Raises Refused, NoAnswer where it is about all of them."""
+    """Do something to each run; a line for each failure. Raises ApiError, Unreachable where it concerns all."""
     failed = []
     for run_id in ids:
         try:
             act(run_id)
-        except Refused as fault:
+        except ApiError as fault:
             if fault.status not in _OF_THE_RUN or fault.error == "not found":
                 raise
             failed.append(f"{run_id}: {fault.error}: {fault.detail}")

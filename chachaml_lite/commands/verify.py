@@ -14,7 +14,8 @@ from ..text.safe import printable
 from ..tracking.verify.problems import Report
 from ..tracking.verify.repair import Repair, repair
 from ..tracking.verify.verify import Verification
-from .options import fail, option
+from .errors import CommandError
+from .options import option
 from .printing import progress
 
 
@@ -45,12 +46,16 @@ def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> Non
     """
     try:
         if not (data / "runs").is_dir():
-            fail(f"there is no store in {data}: it has no folder runs; name one with --data")
+            raise CommandError(f"there is no store in {data}: it has no folder runs; name one with --data")
         report, repairs = _repaired(data, runs) if mends else (_verified(data, runs), [])
     except StoreUnusable as fault:
-        fail(f"{fault.detail} (verify --repair needs the store to itself)" if mends else fault.detail)
+        raise CommandError(
+            f"{fault.detail} (verify --repair needs the store to itself)" if mends else fault.detail
+        ) from fault
     except OSError as fault:
-        fail(f"the store in {data} can't be {'repaired' if mends else 'read'}: {fault.strerror}")
+        raise CommandError(
+            f"the store in {data} can't be {'repaired' if mends else 'read'}: {fault.strerror}"
+        ) from fault
     click.echo(_json(report, repairs) if as_json else _text(report, repairs))
     if report.problems:
         sys.exit(1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..client.base import NoAnswer
+from ..client.base import Unreachable
 from .mapping import MADE, RUN_ID, Dataset
 
 R = TypeVar("R")
@@ -71,7 +71,7 @@ class MlflowServer:
     """The tracking server at a URI."""
 
     def __init__(self, uri: str) -> None:
-        """Look whether it is there. Raises NotInstalled, NoAnswer, Rejected."""
+        """Look whether it is there. Raises NotInstalled, Unreachable, Rejected."""
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         warnings.simplefilter("ignore")
@@ -97,7 +97,7 @@ class MlflowServer:
             os.environ.setdefault(name, value)
 
     def experiment(self, name: str) -> str | None:
-        """The id of the experiment of that name, if there is one. Raises Rejected (it was deleted), NoAnswer."""
+        """The id of the experiment of that name, if there is one. Raises Rejected (it was deleted), Unreachable."""
         found = self._ask(lambda: self._client.get_experiment_by_name(name))
         if found is None:
             return None
@@ -109,7 +109,7 @@ class MlflowServer:
         return str(found.experiment_id)
 
     def create_experiment(self, name: str) -> str:
-        """Make an experiment; its id. Raises Rejected, NoAnswer."""
+        """Make an experiment; its id. Raises Rejected, Unreachable."""
         return str(self._ask(lambda: self._client.create_experiment(name)))
 
     def run_url(self, experiment: str, run: str) -> str:
@@ -121,7 +121,7 @@ class MlflowServer:
 
         Of several the one that was made first.
 
-        Raises Rejected, NoAnswer.
+        Raises Rejected, Unreachable.
         """
         wanted = f"tags.`{RUN_ID}` = '{run_id}'"  # an id holds no quote
         found = self._ask(
@@ -131,7 +131,7 @@ class MlflowServer:
         return runs[0] if runs else None
 
     def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> Held:
-        """Start a run. Raises Rejected, NoAnswer."""
+        """Start a run. Raises Rejected, Unreachable."""
 
         def create() -> Any:
             # Sent again after a lost answer, it would make a second one; the next export finds the first.
@@ -141,29 +141,29 @@ class MlflowServer:
         return self._held(self._ask(create))
 
     def delete(self, run: str) -> None:
-        """Put a run into MLflow's trash. Raises Rejected, NoAnswer."""
+        """Put a run into MLflow's trash. Raises Rejected, Unreachable."""
         self._ask(lambda: self._client.delete_run(run))
 
     def log_points(self, run: str, points: Sequence[tuple[str, float, int, int]], tag: tuple[str, str]) -> None:
-        """Add points (key, value, step, timestamp), up to 999, and set a tag, in one request. Rejected, NoAnswer."""
+        """Add points (key, value, step, timestamp), up to 999, and set a tag, in one request. Rejected, Unreachable."""
         make, tags = self._entities.Metric, [self._entities.RunTag(*tag)]
         metrics = [make(key, value, timestamp, step) for key, value, step, timestamp in points]
         self._log(run, metrics=metrics, tags=tags)
 
     def log_params(self, run: str, params: Mapping[str, str]) -> None:
-        """Add params. Raises Rejected (one has another value there), NoAnswer."""
+        """Add params. Raises Rejected (one has another value there), Unreachable."""
         made = [self._entities.Param(key, value) for key, value in params.items()]
         for few in _few(made):
             self._log(run, params=few)
 
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
-        """Set tags. Raises Rejected, NoAnswer."""
+        """Set tags. Raises Rejected, Unreachable."""
         made = [self._entities.RunTag(key, value) for key, value in tags.items()]
         for few in _few(made):
             self._log(run, tags=few)
 
     def log_datasets(self, run: str, datasets: Iterable[Dataset]) -> None:
-        """Add data sets. Raises Rejected, NoAnswer."""
+        """Add data sets. Raises Rejected, Unreachable."""
         entities = self._entities
         inputs = [
             entities.DatasetInput(
@@ -176,7 +176,7 @@ class MlflowServer:
 
     def upload(self, run: str, name: str, pieces: Iterable[bytes]) -> None:
         """Store an artifact. MLflow's client takes a file, so it goes through a temporary one. Raises Rejected,
-        NoAnswer; what `pieces` raises; OSError where the temporary file can't be written.
+        Unreachable; what `pieces` raises; OSError where the temporary file can't be written.
         """
         folder, _, last = name.rpartition("/")
         with tempfile.TemporaryDirectory(prefix="chachaml-") as scratch:
@@ -187,7 +187,7 @@ class MlflowServer:
             self._ask(lambda: self._client.log_artifact(run, str(path), folder or None), Exception)
 
     def end(self, run: str, status: str, end_time: int | None) -> None:
-        """End a run. Raises Rejected, NoAnswer."""
+        """End a run. Raises Rejected, Unreachable."""
         self._ask(lambda: self._client.set_terminated(run, status, end_time))
 
     def _log(self, run: str, **entities: list[Any]) -> None:
@@ -206,7 +206,7 @@ class MlflowServer:
         )
 
     def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """What a request answers. Raises Rejected; NoAnswer, when the server has gone.
+        """What a request answers. Raises Rejected; Unreachable, when the server has gone.
 
         more_faults: what else it may raise; each place for artifacts has faults of its own.
         """
@@ -228,7 +228,7 @@ class MlflowServer:
                         f"MLflow's server at {self.uri} refuses us: {_text(fault)}; MLFLOW_TRACKING_USERNAME and "
                         "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
                     )
-                return NoAnswer(f"no MLflow server answers at {self.uri} ({_text(fault)})")
+                return Unreachable(f"no MLflow server answers at {self.uri} ({_text(fault)})")
         return None
 
 

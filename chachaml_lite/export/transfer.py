@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import strict_json
-from ..client.base import Client, Refused, path_of
+from ..client.base import ApiError, Client, path_of
 from ..tracking.series.points import StoredPoint, parsed_points
 from .mapping import (
     ARTIFACTS,
@@ -74,11 +74,11 @@ class Transfer:
         self._runs: dict[str, str] = {}
 
     def export(self, run_id: str, experiment: str) -> Outcome:
-        """Bring one run. A fault of its own is told in the outcome. Raises NoAnswer."""
+        """Bring one run. A fault of its own is told in the outcome. Raises Unreachable."""
         outcome = Outcome(run_id, experiment)
         try:
             self._export(outcome)
-        except (Refused, Rejected, _Differs) as fault:
+        except (ApiError, Rejected, _Differs) as fault:
             outcome.result, outcome.error = "failed", str(fault)
         except OSError as fault:
             outcome.result = "failed"
@@ -160,7 +160,7 @@ class Transfer:
         if run_id not in self._runs:
             try:
                 experiment = self._server.experiment(self._source.get(path_of("api", "runs", run_id))["experiment"])
-            except (Refused, Rejected):
+            except (ApiError, Rejected):
                 return None
             held = None if experiment is None else self._server.find(experiment, run_id)
             if held is None or held.is_deleted:

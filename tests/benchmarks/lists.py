@@ -91,7 +91,7 @@ def _warm(bench: Bench, floor: str, server: Running) -> Warm:
         try:
             ours.ask(wire.get(SEARCH))
             asked["search"] = wire.get(SEARCH)
-        except wire.Refused:
+        except wire.ApiError:
             pass  # a server from before /api/search
         found = {}
         for name, request in asked.items():

@@ -58,7 +58,7 @@ class Service(ABC):
                 self.command(), stdout=log, stderr=log, env=environment(**self.variables()), start_new_session=True
             )
         while time.perf_counter() - began < _START_SECONDS and self._process.poll() is None:
-            with contextlib.suppress(OSError, wire.Refused), wire.Connection(self.url) as connection:
+            with contextlib.suppress(OSError, wire.ApiError), wire.Connection(self.url) as connection:
                 connection.ask(self.probe())
                 return time.perf_counter() - began
             time.sleep(0.05)

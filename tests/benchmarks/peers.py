@@ -70,7 +70,7 @@ class Meeting:
         try:
             with wire.Connection(service.url) as connection:
                 act(found, service, connection)
-        except (wire.Refused, OSError) as fault:
+        except (wire.ApiError, OSError) as fault:
             click.echo(f"{service.name}: {str(fault)[:200]}", err=True)
 
     def _posts(self, found: dict[str, str], service: Service, connection: wire.Connection) -> None:

@@ -36,7 +36,7 @@ def get(target: str, headers: dict[str, str] | None = None) -> bytes:
     return request("GET", target, headers=headers)
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """An answer that is not the one a benchmark is about; the text is its status and beginning."""
 
 
@@ -66,7 +66,7 @@ class Connection:
         self.socket.close()
 
     def ask(self, sent: bytes) -> bytes:
-        """Send a request, and give the body of its answer. Raises Refused for a status of 400 and above.
+        """Send a request, and give the body of its answer. Raises ApiError for a status of 400 and above.
 
         Where the server closed the connection behind its last answer, another one is made first.
         """
@@ -98,13 +98,13 @@ class Connection:
         else:
             body = self._reader.read(int(headers["content-length"]))
         if status >= 400:
-            raise Refused(f"{status} {body[:300].decode(errors='replace')}")
+            raise ApiError(f"{status} {body[:300].decode(errors='replace')}")
         return headers, body
 
     def _head(self) -> tuple[int, dict[str, str]]:
         first = self._reader.readline()
         if not first:
-            raise Refused("the server closed the connection")
+            raise ApiError("the server closed the connection")
         headers = {}
         while (line := self._reader.readline()) != b"\r\n":
             name, _, value = line.partition(b":")
@@ -131,13 +131,13 @@ class Connection:
         status, headers = self._head()
         size = int(headers["content-length"])
         if status >= 400:
-            raise Refused(f"{status} {self._reader.read(min(size, 300)).decode(errors='replace')}")
+            raise ApiError(f"{status} {self._reader.read(min(size, 300)).decode(errors='replace')}")
         place = memoryview(bytearray(_RECEIVE_BYTES))
         left = size
         while left:
             got = self._reader.readinto1(place[: min(left, _RECEIVE_BYTES)])
             if not got:
-                raise Refused(f"the download broke off {left} bytes before its end")
+                raise ApiError(f"the download broke off {left} bytes before its end")
             left -= got
         return size
 
