@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from flask import Blueprint
+
 from . import __version__
 from .config import LOOPBACK_HOSTS, Config
+from .mlflow_api import protocol
 from .tracking.tracker import Tracker
 from .web import auth, context, errors, pages, renderings
 from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
@@ -14,10 +17,13 @@ from .web.application import Application
 from .web.pages import chart, docs, login, writes
 from .web.pages.login import MAX_LOGIN_BYTES
 
-__all__ = ["MAX_LOGIN_BYTES", "UPLOADS", "create_app"]
+__all__ = ["MAX_LOGIN_BYTES", "create_app", "uploads"]
 
-#: The requests whose bodies are files, by method and path: the server receives them straight into the store.
-UPLOADS = (("POST", re.compile(r"/api/w/(?:runs/[^/]+/artifacts|import)\Z")),)
+
+def uploads(config: Config) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """The requests whose bodies are files, by method and path: the server receives them straight into the store."""
+    native = (("POST", re.compile(r"/api/w/(?:runs/[^/]+/artifacts|import)\Z")),)
+    return native + protocol.UPLOADS if config.mlflow else native
 
 
 def create_app(config: Config, tracker: Tracker) -> Application:
@@ -41,13 +47,16 @@ def create_app(config: Config, tracker: Tracker) -> Application:
             read_only=config.read_only,
             max_json_bytes=config.max_json_bytes,
             max_upload_bytes=config.max_upload_bytes,
+            dialect=protocol.DIALECT if config.mlflow else None,
         ),
     )
     auth.install(app)
     renderings.install(app)
     errors.install(app)
     of_runs = (runs.api, artifacts.api, contents.api, transfer.api, compare.api)
-    apis = (*of_runs, models.api, experiments.api)
+    apis: tuple[Blueprint, ...] = (*of_runs, models.api, experiments.api)
+    if config.mlflow:
+        apis += protocol.BLUEPRINTS
     for blueprint in (*apis, chart.charts, docs.docs, service.service, login.login, writes.forms):
         app.register_blueprint(blueprint)
     pages.install(app)

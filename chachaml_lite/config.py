@@ -36,5 +36,7 @@ class Config:
     #: are sent after it is given back), and more threads only contend for the interpreter's lock: four let
     #: a slow read of a long series pass while three go on.
     threads: int = 4
+    #: Whether MLflow's clients are answered, at /api/2.0/mlflow and the paths beside it.
+    mlflow: bool = True
     #: No line for each request in the log.
     quiet: bool = False

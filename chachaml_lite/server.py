@@ -20,7 +20,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
-from .app import MAX_LOGIN_BYTES, UPLOADS, create_app
+from .app import MAX_LOGIN_BYTES, create_app, uploads
 from .config import Config
 from .store.store import Store
 from .tracking.tracker import Tracker
@@ -169,7 +169,7 @@ class Server:
             max_body_bytes=config.max_json_bytes,
             max_upload_bytes=config.max_upload_bytes,
             admits=app.admits,
-            uploads=UPLOADS,
+            uploads=uploads(config),
             small={("POST", "/login"): MAX_LOGIN_BYTES, ("POST", "/logout"): MAX_LOGIN_BYTES},
         )
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]

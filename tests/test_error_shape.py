@@ -13,6 +13,7 @@ import pytest
 from conftest import opened
 from flask import Flask
 from flask.testing import FlaskClient
+from support.routes import native_rules
 from support.snapshots import files_of
 from support.zips import packed, run_files
 from werkzeug.test import TestResponse
@@ -132,7 +133,7 @@ def refusing(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
     """Each method and rule of the app, and the names in the rule."""
-    for rule in client.application.url_map.iter_rules():
+    for rule in native_rules(client.application):
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield method, rule.rule, set(rule.arguments)
 

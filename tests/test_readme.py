@@ -14,6 +14,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from support.readme import README, ROOT, all_blocks
+from support.routes import native_rules
 from support.scripts import DOCUMENTED_HOST, for_host, run_bash
 from support.servers import Running, running
 
@@ -175,7 +176,7 @@ def test_every_row_of_the_api_tables_has_its_answer(head: str) -> None:
 def test_every_route_is_in_the_readme_and_every_row_is_a_route(client: FlaskClient) -> None:
     routes = {
         f"{method} {re.sub('<.*?>', ':', rule.rule)}"
-        for rule in client.application.url_map.iter_rules()
+        for rule in native_rules(client.application)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.endpoint != "static"
     }

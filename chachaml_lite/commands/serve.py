@@ -67,6 +67,7 @@ Examples:
     metavar="BYTES",
     help="Memory for series that were shown, to show them again at once.",
 )
+@option("--no-mlflow", is_flag=True, help="Do not answer MLflow's clients, which this server does by default.")
 @option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled at once.")
 @option("--ready-file", type=click.Path(path_type=Path), help="File that gets the URL once requests are taken.")
 @option("--quiet", is_flag=True, help="No log line for each request.")
@@ -84,6 +85,7 @@ def serve(
     max_upload: int | None,
     max_json: int,
     series_cache: int,
+    no_mlflow: bool,
     threads: int,
     ready_file: Path | None,
     quiet: bool,
@@ -122,6 +124,7 @@ def serve(
         max_upload_bytes=max_upload,
         max_json_bytes=max_json,
         series_cache_bytes=series_cache,
+        mlflow=not no_mlflow,
         threads=threads,
         quiet=quiet,
     )

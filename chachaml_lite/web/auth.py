@@ -63,10 +63,17 @@ def check(environ: dict[str, Any], given: Services, *, is_open: bool = False) ->
         _refuse_other_sites(environ, host, given.public_url)
     if given.token is not None and not is_open and not _bears(environ, given.token):
         raise Unauthorized("this server needs its token; send the header Authorization: Bearer TOKEN")
-    if given.read_only and environ["REQUEST_METHOD"] not in _SAFE and environ["PATH_INFO"] not in _NO_WRITES:
+    if given.read_only and environ["REQUEST_METHOD"] not in _SAFE and not _only_reads(environ, given):
         raise Forbidden(
             "this server only reads (--read-only, CHACHAML_READ_ONLY); write to the one that owns the store"
         )
+
+
+def _only_reads(environ: dict[str, Any], given: Services) -> bool:
+    """Whether a request stores nothing, though its method says that it may."""
+    path = environ["PATH_INFO"]
+    is_read = given.dialect is not None and environ["REQUEST_METHOD"] == "POST" and path in given.dialect.reads
+    return is_read or path in _NO_WRITES
 
 
 @lru_cache(maxsize=16)  # every client of a server sends one of the same few

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask, current_app, request
 
 from ..tracking.tracker import Tracker
 
 _KEY = "chachaml_lite"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Another protocol that is spoken on some paths: what of it concerns requests before, or beside, its own views."""
+
+    #: What its paths begin with.
+    prefixes: tuple[str, ...]
+    #: The status and the JSON body of an error there, made of our own status and detail and of what was raised.
+    error_body: Callable[[int, str, Exception], tuple[int, dict[str, str]]]
+    #: The paths of its POSTs that only read.
+    reads: frozenset[str]
+    #: The body of the answer to a frequent request, by its WSGI environment; None: Flask is to answer.
+    answer_fast: Callable[[dict[str, Any], Services], bytes | None]
+
+    def covers(self, path: str) -> bool:
+        """Whether a path is one of its own, a known one or not."""
+        return path.startswith(self.prefixes)
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,7 @@ class Services:
     read_only: bool
     max_json_bytes: int
     max_upload_bytes: int | None
+    dialect: Dialect | None = None
 
 
 def provide(app: Flask, services: Services) -> None:

@@ -1,4 +1,4 @@
-"""The one table from what went wrong to HTTP; one JSON body for /api, one page for people."""
+"""The one table from what went wrong to HTTP; one JSON body for /api, a dialect's on its paths, one page for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from .. import errors
 from . import responses
+from .context import services
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,10 @@ def _ours(error: errors.ChachamlError) -> Response:
     body = {"error": error.error, "detail": error.detail + _way_out(error)}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}
-    answer = _answer(status, body)
-    if status == 401:
+    answer = _answer(status, body, error)
+    if answer.status_code == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="chachaml-lite"'
-    if status == 503:
+    if answer.status_code == 503:
         answer.headers["Retry-After"] = "1"
     return answer
 
@@ -85,7 +86,7 @@ def _from_the_system(error: OSError) -> Response:
 def _from_werkzeug(error: HTTPException) -> Response:
     status = error.code or 500
     name, detail = _HTTP.get(status, (error.name.lower(), error.description or error.name))
-    answer = _answer(status, {"error": name, "detail": detail})
+    answer = _answer(status, {"error": name, "detail": detail}, error)
     for header, value in error.get_headers():
         if header not in ("Content-Type", "Content-Length"):
             answer.headers[header] = value
@@ -94,10 +95,13 @@ def _from_werkzeug(error: HTTPException) -> Response:
 
 def _unforeseen(error: Exception) -> Response:
     log.error("%s %s: unforeseen", request.method, ascii(request.path), exc_info=error)
-    return _answer(500, {"error": "internal error", "detail": _INTERNAL})
+    return _answer(500, {"error": "internal error", "detail": _INTERNAL}, error)
 
 
-def _answer(status: int, body: dict[str, Any]) -> Response:
+def _answer(status: int, body: dict[str, Any], error: Exception) -> Response:
+    dialect = services().dialect
+    if dialect is not None and dialect.covers(request.path):
+        status, body = dialect.error_body(status, body["detail"], error)
     if wants_json():
         return responses.json_answer(body, status)
     page = render_template("error.html", status=status, **body)

@@ -1,0 +1,31 @@
+"""The protocol as a whole: its blueprints, and what `web` and the server have to know of its paths, as values."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint
+
+from ..web.context import Dialect
+from . import responses, service
+
+PREFIX = "/api/2.0/mlflow"
+BLUEPRINTS: tuple[Blueprint, ...] = (service.api,)
+
+#: The requests whose bodies are files, by method and path.
+UPLOADS = (("PUT", re.compile(r"/api/2\.0/mlflow-artifacts/artifacts/.")),)
+
+DIALECT = Dialect(
+    prefixes=("/api/2.0/", "/api/2.1/", "/api/3.0/", "/api/4.0/"),
+    error_body=responses.error_body,
+    reads=frozenset(
+        f"{PREFIX}/{path}"
+        for path in (
+            "runs/search",
+            "experiments/search",
+            "logged-models/search",
+            "registered-models/get-latest-versions",
+        )
+    ),
+    answer_fast=lambda environ, given: None,
+)

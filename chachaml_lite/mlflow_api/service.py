@@ -1,0 +1,21 @@
+"""The server as MLflow's clients ask for it before they upload."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from . import responses
+
+api = Blueprint("mlflow_service", __name__)
+
+
+@api.get("/api/3.0/mlflow/server-info")
+def server_info() -> Response:
+    """What the server can do beyond the rest: no workspaces, and files of any size come in one PUT."""
+    return responses.answer(
+        store_type=None,
+        workspaces_enabled=False,
+        trace_archival_enabled=False,
+        multipart_uploads_enabled=False,
+        multipart_downloads_enabled=False,
+    )
