@@ -1,4 +1,4 @@
-"""What the README says of the actions: its examples run as they stand, and its tables say what there is."""
+"""What the manual says of the actions: its examples run as they stand, and its tables say what there is."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import yaml
 from conftest import opened
 from support.github_artifacts import Artifacts
 from support.github_runner import ROOT, Job
-from support.readme import README, blocks
+from support.readme import PAGES, blocks, table
 
 pytest_plugins = "support.github_runner"
 
 NewJob = Callable[..., Job]
 Tool = Callable[[str], str]
-SECTION = "In GitHub Actions"
+PAGE = "github-actions"
 
 #: What a user's training may look like; its second metric has a baseline in the example.
 TRAIN = """#!/bin/sh
@@ -52,7 +52,7 @@ esac
 
 def example(word: str) -> Any:
     """The one example in which a word stands."""
-    (found,) = [block for block in blocks("yaml", SECTION) if word in block]
+    (found,) = [block for block in blocks("yaml", PAGE) if word in block]
     return yaml.safe_load(found)
 
 
@@ -102,7 +102,7 @@ def test_the_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
         assert "### Checks" in job.summaries[0]
         names.append(job.outputs("tracker")["run-id"])
     assert artifacts.names() == sorted(names)
-    (command,) = re.findall(r"`gh run download 1234567890 -n (\S+) -D artifacts/runs`", README)
+    (command,) = re.findall(r"`gh run download 1234567890 -n (\S+) -D artifacts/runs`", PAGES[PAGE])
     assert command in names
     for name in names:
         artifacts.unzip(name, data / "runs")
@@ -191,8 +191,7 @@ def test_the_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
 def test_the_inputs_and_outputs_in_the_tables_are_those_of_the_actions() -> None:
     start, finish = (yaml.safe_load((ROOT / path).read_text()) for path in ("action.yml", "finish/action.yml"))
     for head, part in (("input", "inputs"), ("output", "outputs")):
-        (rows,) = re.findall(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", README, re.MULTILINE)
-        named = [(name, bool(of)) for row in rows.splitlines() for name, of in _names(row.split("|")[1])]
+        named = [(name, bool(of)) for row in table(PAGE, head) for name, of in _names(row[0])]
         assert named == [(name, False) for name in start[part]] + [(name, True) for name in finish[part]]
     for action in (start, finish):
         assert all(each["description"] for part in ("inputs", "outputs") for each in action[part].values())
@@ -203,9 +202,23 @@ def _names(cell: str) -> list[tuple[str, str]]:
     return [(name, of) for name in re.findall(r"`([\w-]+)`", cell)]
 
 
-def test_the_run_id_in_the_readme_is_what_the_action_makes(github_job: NewJob) -> None:
+def test_the_run_id_in_the_manual_is_what_the_action_makes(github_job: NewJob) -> None:
     job = github_job(matrix={"lr": "0.1"})
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- uses: ./finish")
     run = job.outputs("tracker")["run-id"]
-    assert run in README
+    assert run in PAGES[PAGE]
     assert json.loads(Path(job.outputs("tracker")["data"], "runs", run, "meta.json").read_text())["id"] == run
+
+
+def test_the_workflow_of_the_readme_passes_and_fails_by_its_check(
+    github_job: NewJob, github: Path, machine_path: str
+) -> None:
+    (code,) = blocks("yaml", "README", "GitHub Actions")
+    steps = yaml.safe_load(code)["jobs"]["train"]["steps"]
+    for accuracy, status in (("0.95", "success"), ("0.85", "failure")):
+        variables = {"ACCURACY": accuracy, "LR": "0.1"}
+        job = user_job(
+            github_job, github, machine_path, Artifacts(github / "runs" / accuracy), shell_variables=variables
+        )
+        job.run(steps)
+        assert job.status == status, job.log

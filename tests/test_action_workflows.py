@@ -39,7 +39,7 @@ JOB_PERMISSIONS = {
 
 
 def as_workflow(example: str) -> Any:
-    """A workflow of the README's, or one of the steps that it shows; None for what isn't GitHub's."""
+    """A workflow of the README's or the manual's, or one of the steps that it shows; None for what isn't GitHub's."""
     parsed = yaml.safe_load(example)
     if isinstance(parsed, list):
         return {"on": "push", "jobs": {"train": {"runs-on": "ubuntu-latest", "steps": parsed}}}
@@ -68,7 +68,7 @@ def steps() -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in ACTIONS:
         for step in yaml.safe_load(path.read_text())["runs"]["steps"]:
             yield str(path.relative_to(ROOT)), step
-    workflows = [(f"README, {example.splitlines()[0]}", as_workflow(example)) for example in EXAMPLES]
+    workflows = [(f"example, {example.splitlines()[0]}", as_workflow(example)) for example in EXAMPLES]
     workflows += [(path.name, yaml.safe_load(path.read_text())) for path in WORKFLOWS]
     for name, workflow in workflows:
         for job in workflow["jobs"].values() if workflow else ():
@@ -89,7 +89,7 @@ def test_actions_of_others_are_pinned_to_a_commit_and_named_by_version_in_exampl
         used = step.get("uses", "./")
         if used.startswith("./"):
             continue
-        if name.startswith("README"):
+        if name.startswith("example"):
             assert re.fullmatch(r"(actions|OWNER)/[\w/-]+@v\d+", used), name
         else:
             assert re.fullmatch(r"(actions|docker)/[\w/-]+@[0-9a-f]{40}", used) or used in UNPINNED, (name, used)

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import pytest
 from support.commands import cli
-from support.readme import README, blocks
+from support.readme import PAGES, blocks
 from support.scripts import for_host, run_bash
 from support.servers import PATIENCE_SECONDS, Running, environment, running
 from tensorboard.summary import Writer
@@ -197,12 +197,13 @@ print("trained")
 """
 
 
-def test_the_blocks_of_the_readme_run_one_after_the_other(tmp_path: Path, tool: Callable[[str], str]) -> None:
+def test_the_blocks_of_the_manual_run_one_after_the_other(tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("bash")
     (tmp_path / "train.py").write_text(TRAINING)
     (tmp_path / "python").symlink_to(sys.executable)
     path = f"{tmp_path}{os.pathsep}{on_path()['PATH']}"
-    first, second = blocks("bash", "The command line")
+    first, second = blocks("bash", "cli", "")
+    assert blocks("bash", "README", "A command as a run") == [first]
     # The folder is named from the start on: something else may listen on port 8080 here, and would be asked.
     printed = run_bash("export CHACHAML_DATA=artifacts\n" + first + second, tmp_path, PATH=path)
     assert printed.startswith("trained\n")
@@ -222,7 +223,7 @@ def test_the_blocks_on_moving_runs_move_them(
         path, query = "/api/w/runs/newest/artifacts", [("name", "model.pkl")]
         client.ask("POST", path, query, body=b"bytes", content_type=OCTETS).json()
         client.post("/api/w/runs/newest/end", {"status": "completed"})
-    imports, pushes = blocks("bash", "From one store to another")
+    imports, pushes = blocks("bash", "cli", "Copy runs between stores")
     run_bash(for_host(imports, server.url), tmp_path, **on_path())
     (model,) = tmp_path.glob("artifacts/runs/*/blobs/model.pkl")
     assert model.read_bytes() == b"bytes"
@@ -234,8 +235,8 @@ def test_the_blocks_on_moving_runs_move_them(
         assert client.get(path_of("api", "runs", model.parts[-3]))["metrics"] == {"accuracy": 0.95, "loss": 0.1}
 
 
-def test_the_readme_has_every_command_and_the_exit_codes() -> None:
-    section = README.partition("## The command line\n")[2].partition("\n## ")[0]
+def test_the_manual_has_every_command() -> None:
+    section = PAGES["cli"].partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `(\w+)", section, re.MULTILINE)) == COMMANDS
     assert "_CHACHAML_LITE_COMPLETE=bash_source chachaml-lite" in section
 

@@ -1,4 +1,4 @@
-"""The README: each block of code in it runs, and its tables say what the program has."""
+"""The README and the manual: each block of code in them runs, and their tables say what the program has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 import pytest
 import requests
 from flask.testing import FlaskClient
-from support.readme import README, ROOT, all_blocks
+from support.readme import PAGES, README, ROOT, Block, all_blocks, table
 from support.routes import native_rules
 from support.scripts import DOCUMENTED_HOST, for_host, run_bash
 from support.servers import Running, running
@@ -22,37 +22,36 @@ from chachaml_lite.cli import main
 
 MODEL = b"any file will do\n"
 SERVE = main.commands["serve"]
-#: Sections of which the blocks don't go on where those of others stopped: what they are, to the tests that run them.
-SECTIONS_OF_THEIR_OWN = {
-    "From Python": "client",  # test_readme_clients
-    "From shell scripts": "recipe",
-    "The command line": "command line",  # test_cli_help
-    "From one store to another": "command line",
-    "In GitHub Actions": "workflow",  # test_action_workflows, test_action_readme
-    "In a container": "workflow",
-    "Query the files": "query",  # test_readme_engines
-    "When one machine is no longer enough": "export",
+#: Pages and sections whose blocks are run or checked by tests of their own, and which those are. A page counts for all
+#: of its sections.
+TESTED_ELSEWHERE = {
+    ("README", "Python"): "test_readme_clients",
+    ("README", "A command as a run"): "test_cli_help",
+    ("README", "GitHub Actions"): "test_action_workflows, test_action_readme",
+    ("clients", None): "test_readme_clients",
+    ("cli", None): "test_cli_help",
+    ("github-actions", None): "test_action_workflows, test_action_readme",
+    ("container", None): "test_action_workflows, test_image",
+    ("files", "Query the files"): "test_readme_engines",
+    ("mlflow", None): "test_readme_engines",
+    ("reverse-proxy", None): "test_serve_proxy",
+    ("agents", None): "test_cli_mcp",
+    ("tensorboard", None): "test_cli_import_tensorboard",
 }
 
 
-def kind(section: str, language: str, code: str) -> str:
-    """What a block is to tests: each kind is run, or checked, in its own way. KeyError for any other."""
-    if section in SECTIONS_OF_THEIR_OWN:
-        return SECTIONS_OF_THEIR_OWN[section]
-    if language == "bash":
-        commands = {line.partition(" ")[0] for line in code.splitlines()}
+def kind(block: Block) -> str:
+    """Return how a block is tested. Raises KeyError where no test knows it."""
+    if {(block.page, None), (block.page, block.section)} & TESTED_ELSEWHERE.keys():
+        return "elsewhere"
+    if block.language == "bash":
+        commands = {line.partition(" ")[0] for line in block.code.splitlines()}
         return "make" if commands == {"make"} else "install" if "pip" in commands else "curl"
-    return {"text": "tree"}[language]
+    return {"text": "tree"}[block.language]
 
 
 def blocks(wanted: str) -> list[str]:
-    return [code for section, language, code in all_blocks() if kind(section, language, code) == wanted]
-
-
-def table(head: str) -> list[list[str]]:
-    """The cells of the table whose first heading is `head`."""
-    (found,) = re.findall(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", README, re.MULTILINE)
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in found.splitlines()]
+    return [block.code for block in all_blocks() if kind(block) == wanted]
 
 
 @pytest.fixture
@@ -69,9 +68,22 @@ def read(server: Running, path: str) -> Any:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    assert README.count("```") == 2 * len(all_blocks())
-    kinds = {kind(*block) for block in all_blocks()}
-    assert kinds == {"make", "curl", "tree", "install", *SECTIONS_OF_THEIR_OWN.values()}
+    assert sum(len(re.findall(r"^ *```", page, re.M)) for page in PAGES.values()) == 2 * len(all_blocks())
+    assert {kind(block) for block in all_blocks()} == {"make", "curl", "tree", "install", "elsewhere"}
+    sections = {(page, section) for page, section, *_ in all_blocks()}
+    assert {(page, section) for page, section in TESTED_ELSEWHERE if section} <= sections
+    for named in {name for names in TESTED_ELSEWHERE.values() for name in names.split(", ")}:
+        assert (ROOT / "tests" / f"{named}.py").is_file()
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 160
 
 
 def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
@@ -100,7 +112,8 @@ def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
     assert '"error"' not in printed
 
     folder = server.data / "runs" / run["id"]
-    (tree,) = blocks("tree")
+    tree, manual_tree = blocks("tree")
+    assert tree == manual_tree
     drawn = {name.rstrip("/") for name in re.findall(r"^ *(\S+|<.*?>/)(?:  |$)", tree, re.MULTILINE)}
     made = {path.name for path in (*folder.iterdir(), *server.data.rglob("models/*/*"))}
     described = {"experiments", "<name>.json"}  # made with the first description
@@ -146,20 +159,20 @@ def test_every_option_of_serve_is_in_the_table_with_its_variable_and_default() -
         has_one = isinstance(default, (str, int, Path)) and not isinstance(default, bool)
         options.append((option.opts[0], option.envvar, str(default) if has_one else None))
     written = []
-    for name, variable, default, meaning in table("option"):
+    for name, variable, default, meaning in table("settings", "option"):
         assert meaning
         written.append((name.strip("`"), variable.strip("`"), default.strip("`") if default.startswith("`") else None))
     assert written == options
 
 
 def test_the_variable_of_an_option_that_may_be_repeated_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "separated by spaces" in next(row[-1] for row in table("option") if "--allowed-host" in row[0])
+    assert "separated by spaces" in next(row[-1] for row in table("settings", "option") if "--allowed-host" in row[0])
     monkeypatch.setenv("CHACHAML_ALLOWED_HOST", "a.example b.example")
     assert SERVE.make_context("serve", []).params["allowed_host"] == ("a.example", "b.example")
 
 
 def test_each_promise_names_a_test_that_there_is() -> None:
-    promises = table("promise")
+    promises = table("durability", "promise")
     assert len(promises) > 15
     for promise, named in promises:
         assert promise
@@ -170,15 +183,15 @@ def test_each_promise_names_a_test_that_there_is() -> None:
 
 @pytest.mark.parametrize("head", ["write", "read"])
 def test_every_row_of_the_api_tables_has_its_answer(head: str) -> None:
-    assert all(row[-1] for row in table(head))
+    assert all(row[-1] for row in table("api", head))
 
 
-def test_every_route_is_in_the_readme_and_every_row_is_a_route(client: FlaskClient) -> None:
+def test_every_route_is_in_the_manual_and_every_row_is_a_route(client: FlaskClient) -> None:
     routes = {
         f"{method} {re.sub('<.*?>', ':', rule.rule)}"
         for rule in native_rules(client.application)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.endpoint != "static"
     }
-    written = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)", README)
+    written = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)", PAGES["api"])
     assert {re.sub(r":\w+", ":", route) for route in written} == routes

@@ -1,4 +1,4 @@
-"""The README's clients and recipes: each runs as a reader runs it, and what it has logged is read back."""
+"""The clients and recipes of the manual: each runs as a reader runs it, and what it has logged is read back."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ def points(server: Running, run: str, key: str) -> list[tuple[int, float]]:
 
 # -- clients
 
+#: The section of each language in the manual.
+LANGUAGES = {"python": "Python", "go": "Go", "js": "Node", "bash": "Bash"}
+
 
 def run_program(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
@@ -44,7 +47,7 @@ def run_program(command: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
 def test_a_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
-    *_, code = blocks(language, "From Python")
+    (code,) = blocks(language, "clients", LANGUAGES[language])
     script = for_host(code, server.url)
     if language == "python":
         assert run_python(script, tmp_path) == ""
@@ -75,7 +78,7 @@ def test_a_client_that_is_refused_says_why_and_fails(
     serve: Callable[..., Running], tmp_path: Path, tool: Tool, language: str
 ) -> None:
     server = serve("--token", "secret")
-    *_, code = blocks(language, "From Python")
+    (code,) = blocks(language, "clients", LANGUAGES[language])
     program = tmp_path / f"client.{language}"
     program.write_text(for_host(code, server.url))
     command = {"python": ["python3"], "go": ["go", "run"], "js": ["node"], "bash": ["bash", "-e"]}[language]
@@ -91,7 +94,7 @@ def test_a_client_that_is_refused_says_why_and_fails(
 
 
 def test_train_py_logs_to_a_run_of_its_own_or_to_the_one_of_run(server: Running, tmp_path: Path) -> None:
-    code, _ = blocks("python", "From Python")
+    (code,) = blocks("python", "README", "Python")
     assert len([line for line in code.splitlines() if line]) == 10
     (tmp_path / "train.py").write_text(for_host(code, server.url))
     run_program([sys.executable, "train.py"], tmp_path)
@@ -109,13 +112,13 @@ def test_train_py_logs_to_a_run_of_its_own_or_to_the_one_of_run(server: Running,
 
 def recipe(word: str) -> str:
     """The one recipe in which a word stands."""
-    (found,) = [code for code in blocks("bash", "From shell scripts") if word in code]
+    (found,) = [code for code in blocks("bash", "clients", "Shell scripts") if word in code]
     return found
 
 
 def test_every_recipe_is_tested() -> None:
     words = ("trap", "loadavg", "x-ndjson", "--retry")
-    assert blocks("bash", "From shell scripts") == [recipe(word) for word in words]
+    assert blocks("bash", "clients", "Shell scripts") == [recipe(word) for word in words]
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(0, "completed", None), (3, "failed", "exit code 3")])

@@ -1,4 +1,4 @@
-"""The README's ways to other engines: a store that the server wrote is queried, and exported, as a reader does it."""
+"""The manual's ways to other engines: a store that the server wrote is queried, and exported, as a reader does it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import duckdb
 import pytest
 from support.calls import LogRun
 from support.mlflow_servers import Reader
-from support.readme import README, blocks
+from support.readme import PAGES, blocks
 from support.scripts import run_bash, run_python
 from support.servers import environment
 
 pytest_plugins = "support.mlflow_servers"
 
-QUERIES, EXPORT = "Query the files", "When one machine is no longer enough"
+QUERIES, EXPORT = ("files", "Query the files"), ("mlflow", "Export runs to an MLflow server")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def ids(log_run: LogRun, data: Path) -> list[str]:
 
 
 def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (query,) = blocks("sql", QUERIES)
+    (query,) = blocks("sql", *QUERIES)
     monkeypatch.chdir(tmp_path)
     assert duckdb.sql(query).fetchall() == [
         (ids[0], "iris", "failed", "0.1", 5, 0.5),
@@ -49,7 +49,7 @@ def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pyt
         (ids[2], "größe", "running", None, 2, 2.0),
     ]
     look = "select * from 'artifacts/runs/*/metrics.jsonl'"
-    assert look in README and "value::double" in README
+    assert look in PAGES["files"] and "value::double" in PAGES["files"]
     rows = duckdb.sql(f"select value::double, step from ({look}) where key = 'loss'").fetchall()
     values = [value for value, _ in rows]
     assert sorted(value for value in values if math.isfinite(value)) == [0.5, 0.7, 1.0, 2.0, 3.0]
@@ -58,7 +58,7 @@ def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pyt
 
 
 def test_pandas_reads_the_store(ids: list[str], tmp_path: Path) -> None:
-    script, _ = blocks("python", QUERIES)
+    script, _ = blocks("python", *QUERIES)
     printed = run_python(f"import warnings; warnings.simplefilter('error')\n{script}", tmp_path)
     rows = {row["run"]: row for row in csv.DictReader(io.StringIO(printed))}
     assert {run: (row["lr"], row["min"], row["last"]) for run, row in rows.items()} == {
@@ -72,7 +72,7 @@ def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool:
     tool("java")
     (data / "runs" / ids[0] / "blobs").mkdir(exist_ok=True)
     (data / "runs" / ids[0] / "blobs" / "metrics.jsonl").write_text("an artifact of that name\n")
-    _, script = blocks("python", QUERIES)
+    _, script = blocks("python", *QUERIES)
     done = subprocess.run(
         [sys.executable, "-"],
         input=script,
@@ -91,7 +91,7 @@ def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool:
 
 def test_the_store_is_exported(ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]) -> None:
     tool("bash")
-    (block,) = blocks("bash", EXPORT)
+    (block,) = blocks("bash", *EXPORT)
     install, command = block.splitlines()
     assert install == "pip install '.[mlflow]'"  # which test_packaging would take a minute for; its client is here
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -46,7 +46,13 @@ Examples:
     help="The MLflow tracking server, as http://HOST:5000.",
 )
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
-@click.option("-q", "--query", "q", metavar="QUERY", help="Only runs that the query finds; see the README.")
+@click.option(
+    "-q",
+    "--query",
+    "q",
+    metavar="QUERY",
+    help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
+)
 @click.option("--json", "as_json", is_flag=True, help="What was done with each run, as JSON.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=run_ids)
 def export(

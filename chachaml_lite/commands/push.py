@@ -31,7 +31,12 @@ Examples:
 @target_options
 @option("--to-token", metavar="TOKEN", help="The token of the server at URL, where it has one.")
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
-@click.option("-q", "--query", metavar="QUERY", help="Only runs that the query finds; see the README.")
+@click.option(
+    "-q",
+    "--query",
+    metavar="QUERY",
+    help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
+)
 @click.option(
     "--overwrite", is_flag=True, help="Where tags and notes differ there, take those of here; what is only there stays."
 )

@@ -32,7 +32,13 @@ Examples:
 @click.option("--parent", "parent_run_id", metavar="ID", shell_complete=run_ids, help="Only children of this run.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only runs with this tag; may be repeated.")
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Only runs with this param; likewise.")
-@click.option("-q", "--query", "q", metavar="QUERY", help="Only runs that the query finds; see the README.")
+@click.option(
+    "-q",
+    "--query",
+    "q",
+    metavar="QUERY",
+    help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
+)
 @click.option("--order-by", metavar="FIELD", help='As "metrics.loss", "params.lr desc".  [default: newest first]')
 @click.option("--limit", metavar="N", help="So many at most, 1 to 1000.  [default: 100]")
 @click.option("--offset", metavar="N", help="Leave out so many at the start.")

@@ -92,7 +92,7 @@ def serve(
 ) -> None:
     """Serve a store over HTTP, until SIGTERM or Ctrl-C.
 
-    It prints its URL once it listens, and then a line for each request. The README tells each option's reasons.
+    It prints its URL once it listens, and then a line for each request. Its page /docs/settings explains the options.
     """
     from ..server import CannotServe, Server  # which takes Flask and waitress: the other commands start without
 

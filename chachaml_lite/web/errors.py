@@ -32,7 +32,7 @@ STATUS_OF: tuple[tuple[type[errors.ChachamlError], int], ...] = (
 
 #: What werkzeug raises, in our words; the details of the rest are its own.
 _HTTP: dict[int, tuple[str, str]] = {
-    404: ("not found", "no such route; GET /api/openapi.json and the README list them"),
+    404: ("not found", "no such route; GET /docs/api and GET /api/openapi.json list them"),
     405: ("method not allowed", "the Allow header of this answer names the methods that this route takes"),
 }
 _INTERNAL = "the server made a mistake; its log says which. Nothing was half-written"

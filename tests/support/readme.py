@@ -1,23 +1,48 @@
-"""The README, as tests read it: its sections, and the blocks of code in them."""
+"""The README and the manual, as tests read them: their pages, sections, tables, and blocks of code."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+#: Each page by its name: the README as "README", a page of the manual by that of its file.
+PAGES = {"README": README} | {
+    path.stem: path.read_text() for path in sorted((ROOT / "chachaml_lite" / "docs").glob("*.md"))
+}
 
 
-def blocks(language: str, section: str | None = None) -> list[str]:
-    """The fenced blocks of a language, in the section of that heading or in all."""
-    return [code for title, found, code in all_blocks() if found == language and section in (None, title)]
+class Block(NamedTuple):
+    """A fenced block: the page and the section it stands in ("" before the first heading), its language and content."""
+
+    page: str
+    section: str
+    language: str
+    code: str
 
 
-def all_blocks() -> list[tuple[str, str, str]]:
-    """Section, language and content of each fenced block, in their order; "" before the first heading."""
-    found = []
-    for part in re.split(r"^## ", README, flags=re.MULTILINE):
-        title = "" if part.startswith("# ") else part.partition("\n")[0]
-        found += [(title, *block) for block in re.findall(r"^```(.+)\n([\s\S]*?)^```$", part, re.MULTILINE)]
-    return found
+def blocks(language: str, page: str | None = None, section: str | None = None) -> list[str]:
+    """Return the content of the blocks in a language: of a page's section, of a page, or of all, in their order."""
+    return [
+        block.code
+        for block in all_blocks()
+        if block.language == language and page in (None, block.page) and section in (None, block.section)
+    ]
+
+
+def all_blocks() -> list[Block]:
+    """Return every fenced block, the README's first, then those of the manual by page."""
+    result = []
+    for page, text in PAGES.items():
+        for part in re.split(r"^## ", text, flags=re.MULTILINE):
+            section = "" if part.startswith("# ") else part.partition("\n")[0]
+            result += [Block(page, section, *block) for block in re.findall(r"^```(.*)\n([\s\S]*?)^```$", part, re.M)]
+    return result
+
+
+def table(page: str, head: str) -> list[list[str]]:
+    """Return the cells of the only table in a page whose first heading is `head`, a list for each row."""
+    (rows,) = re.findall(rf"^\| {head} \|.*\n\|[-|: ]+\|\n((?:\|.*\n?)+)", PAGES[page], re.MULTILINE)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()]
