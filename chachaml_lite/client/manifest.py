@@ -14,8 +14,9 @@ from ..store import layout
 from ..tracking.index.run_parts import Artifact, artifact_from
 from ..tracking.params import same_json
 from ..tracking.runs import CHANGEABLE
-from ..tracking.transfer.manifest import last_uploads
+from ..tracking.transfer.manifest import event_key, last_uploads
 from ..tracking.transfer.merged_end import END_FIELDS, merged_end
+from ..tracking.transfer.merged_mlflow import MLFLOW, merged_mlflow
 
 #: A file that says no more than none does.
 _NO_POINTS = (layout.METRICS, 0)
@@ -41,6 +42,7 @@ class Manifest:
         self.meta: dict[str, Any] = answer["meta"]
         self.params: dict[str, Any] = answer["params"]
         self.uploads: list[dict[str, Any]] = answer["uploads"]
+        self.events: list[dict[str, Any]] = answer.get("logged_models", [])
         self.artifacts = last_uploads(self.uploads)
         self.files = {each["path"]: File(each["size"], each["sha256"]) for each in answer["files"]}
 
@@ -56,6 +58,8 @@ class Lack:
 
     meta: bool
     params: bool
+    #: What was said of logged models.
+    events: bool
     #: Paths of files that are no artifact's.
     files: list[str]
     #: Names of artifacts whose bytes it hasn't.
@@ -64,7 +68,7 @@ class Lack:
     disputed: list[str]
 
     def __bool__(self) -> bool:
-        return self.meta or self.params or bool(self.files or self.artifacts or self.disputed)
+        return self.meta or self.params or self.events or bool(self.files or self.artifacts or self.disputed)
 
     def bytes_of(self, run: Manifest) -> int:
         """How many bytes of files and artifacts that is."""
@@ -78,7 +82,7 @@ def lacking(run: Manifest, there: Manifest | None) -> Lack:
     Of the points that are there only as many bytes are looked at as the run has here.
     """
     if there is None:
-        return Lack(True, bool(run.params), list(run.files), list(run.artifacts), [])
+        return Lack(True, bool(run.params), bool(run.events), list(run.files), list(run.artifacts), [])
     were_here, were_there = _uploads(run), _uploads(there)
     artifacts: list[str] = []
     disputed: list[str] = []
@@ -89,6 +93,7 @@ def lacking(run: Manifest, there: Manifest | None) -> Lack:
     return Lack(
         not _has_meta(run.meta, there.meta),
         not _has_all(run.params, there.params),
+        not set(map(event_key, run.events)) <= set(map(event_key, there.events)),
         [path for path, file in run.files.items() if there.files.get(path) != file and (path, file.size) != _NO_POINTS],
         artifacts,
         disputed,
@@ -112,6 +117,8 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
         held = there.get(key)
         if key in END_FIELDS or key == "deleted_at":
             has = True
+        elif key == MLFLOW:
+            has = merged_mlflow(there, meta) == merged_mlflow(there, there)
         elif key in CHANGEABLE:
             has = value is None or value == held
         elif key == "tags":

@@ -196,6 +196,9 @@ class Push:
         if is_first:
             if lack.params:
                 yield _made(run, layout.PARAMS, readable(layout.PARAMS, run.params))
+            if lack.events:
+                events = "".join(strict_json.dumps(event) + "\n" for event in run.events)
+                yield _made(run, layout.LOGGED_MODELS, events.encode())
             for path in lack.files:
                 size, sha256 = run.files[path]
                 target = path_of("api", "runs", run.id, "files", *path.split("/"))

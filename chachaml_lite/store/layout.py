@@ -12,6 +12,7 @@
           params.json
           metrics.jsonl            one point a line
           artifacts.jsonl          one upload a line
+          logged_models.jsonl      one event of a logged model a line; only in runs that have any
           blobs/NAME               the artifacts' bytes, under the names that `disk_names` gives them
           summary.json             what metrics.jsonl adds up to; rebuildable
       models/
@@ -33,6 +34,7 @@ META = "meta.json"
 PARAMS = "params.json"
 METRICS = "metrics.jsonl"
 ARTIFACTS = "artifacts.jsonl"
+LOGGED_MODELS = "logged_models.jsonl"
 BLOBS = "blobs"
 SUMMARY = "summary.json"
 HISTORY = "history.jsonl"

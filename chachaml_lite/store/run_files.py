@@ -12,7 +12,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import TooLarge
 from . import beneath, layout, reading
-from .atomic import FOLDER_MODE, replace_file, write_new
+from .atomic import FOLDER_MODE, append_lines, replace_file, write_new
 from .beneath import InTheWay
 from .durability import Durability
 from .layout import Layout
@@ -137,6 +137,11 @@ class RunFiles:
         """
         if not self._read_only:
             replace_file(self._places.run_file(run_id, name), (strict_json.dumps(value) + "\n").encode(), None)
+
+    def append_records(self, run_id: str, name: str, records: Iterable[dict[str, Any]]) -> Stamp:
+        """Append JSON lines to a file of the run, all or none; returns its stamp after that. OSError."""
+        lines = "".join(strict_json.dumps(record) + "\n" for record in records).encode()
+        return append_lines(self._places.run_file(run_id, name), lines, self._durability)
 
     def append_points(self, run_id: str, lines: str, expected: Stamp) -> Stamp | None:
         """Append lines to metrics.jsonl, if it is as expected; returns its stamp after that. OSError.

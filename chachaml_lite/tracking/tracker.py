@@ -14,6 +14,7 @@ from ..store.store import Store
 from .clock import Clock
 from .index.catalog import Catalog
 from .index.descriptions import Descriptions
+from .index.logged_models import LoggedModels
 from .index.registry import Registry
 from .index.run_entry import ALL_PARTS, Run
 from .index.run_parts import META
@@ -29,6 +30,7 @@ class Tracker:
     catalog: Catalog
     registry: Registry
     descriptions: Descriptions
+    logged_models: LoggedModels
     series: SeriesCache
     clock: Clock
 
@@ -37,7 +39,8 @@ class Tracker:
         """The tracker of an opened store, which keeps at most so many bytes of parsed series."""
         descriptions = Descriptions(store)
         catalog = Catalog(store, descriptions.deleted)
-        return cls(store, catalog, Registry(store), descriptions, SeriesCache(store, series_cache_bytes), Clock())
+        series = SeriesCache(store, series_cache_bytes)
+        return cls(store, catalog, Registry(store), descriptions, LoggedModels(store), series, Clock())
 
     def run(self, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""

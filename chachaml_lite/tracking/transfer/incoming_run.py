@@ -16,6 +16,7 @@ from ...store.incoming import Upload
 from ...store.reading import Damaged, record_of
 from ...store.zip_extract import Unpacked
 from ..artifacts import refuse_overlaps
+from ..index.logged_models import is_good_event
 from ..index.run_parts import Artifact, artifact_from, fault_of_meta
 from ..names import check_name, check_run_id, shown
 from ..runs import MAX_ERROR_CHARACTERS, NewRun
@@ -23,7 +24,15 @@ from ..series.points import parsed_points
 
 #: The last millisecond of the year 9999: what a calendar can show.
 _LAST_MS = 253_402_300_799_999
-_OURS = {layout.META, layout.PARAMS, layout.METRICS, layout.ARTIFACTS, layout.SUMMARY, layout.BLOBS}
+_OURS = {
+    layout.META,
+    layout.PARAMS,
+    layout.METRICS,
+    layout.ARTIFACTS,
+    layout.LOGGED_MODELS,
+    layout.SUMMARY,
+    layout.BLOBS,
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -40,6 +49,8 @@ class SentRun:
     uploads: list[Artifact]
     #: The bytes of the artifacts that are in the zip, by name.
     blobs: dict[str, Upload]
+    #: Those of logged models.
+    events: list[dict[str, Any]]
     #: Whatever else was in the folder, by its path there.
     others: dict[str, Upload]
 
@@ -69,6 +80,8 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
     points = files.pop(layout.METRICS, None)
     uploads = list(_uploads(unpacked, run_id))
     files.pop(layout.ARTIFACTS, None)
+    events = list(_events(unpacked, run_id))
+    files.pop(layout.LOGGED_MODELS, None)
     last = {upload.name: upload for upload in uploads}
     try:
         refuse_overlaps(last)
@@ -93,7 +106,7 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
             )
         if first not in _OURS and disk_names.fold(first) in _OURS:
             raise InvalidInput(f"the file {shown(path)} differs from one of a run's own in nothing but case")
-    return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, blobs, files)
+    return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, blobs, events, files)
 
 
 def _check_meta(meta: dict[str, Any]) -> None:
@@ -136,20 +149,33 @@ def _check_points(unpacked: Unpacked, run_id: str) -> None:
 
 def _uploads(unpacked: Unpacked, run_id: str) -> Iterator[Artifact]:
     """What the lines of artifacts.jsonl tell of. InvalidInput, likewise."""
+    for number, record in _records(unpacked, run_id, layout.ARTIFACTS):
+        upload = None if record is None else artifact_from(record)
+        if upload is None or not _SHA256.match(upload.sha256) or upload.size < 0:
+            raise InvalidInput(_damaged_line(layout.ARTIFACTS, number, "upload"))
+        yield upload
+
+
+def _events(unpacked: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
+    """The events of logged models. InvalidInput, likewise."""
+    for number, record in _records(unpacked, run_id, layout.LOGGED_MODELS):
+        if record is None or not is_good_event(run_id, record):
+            raise InvalidInput(_damaged_line(layout.LOGGED_MODELS, number, "event of a logged model of this run"))
+        yield record
+
+
+def _records(unpacked: Unpacked, run_id: str, file: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The JSON object in each line of a file, None where it is none, with the line's number; not of a torn last one."""
     number = 0
-    for piece in unpacked.read_lines(run_id, layout.ARTIFACTS):
+    for piece in unpacked.read_lines(run_id, file):
         *whole, torn = piece.split(b"\n")
         for at, line in enumerate([*whole, torn]):
             number += at < len(whole)
-            if not line.strip():
-                continue
-            record = record_of(line)
-            upload = None if record is None else artifact_from(record)
-            if upload is None or not _SHA256.match(upload.sha256) or upload.size < 0:
+            if line.strip():
+                record = record_of(line)
                 if record is None and at == len(whole):
                     return
-                raise InvalidInput(_damaged_line(layout.ARTIFACTS, number, "upload"))
-            yield upload
+                yield number, record
 
 
 def _damaged_line(file: str, number: int, kind: str) -> str:

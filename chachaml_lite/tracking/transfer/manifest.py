@@ -20,7 +20,7 @@ from ..names import shown
 from ..tracker import Tracker
 
 #: What is shown as it is, not as a file.
-_PARTS = frozenset({layout.META, layout.PARAMS, layout.ARTIFACTS, layout.SUMMARY})
+_PARTS = frozenset({layout.META, layout.PARAMS, layout.ARTIFACTS, layout.LOGGED_MODELS, layout.SUMMARY})
 
 
 class _Parts(NamedTuple):
@@ -29,6 +29,8 @@ class _Parts(NamedTuple):
     meta: dict[str, Any]
     params: dict[str, Any]
     uploads: list[dict[str, Any]]
+    #: Those of logged models.
+    events: list[dict[str, Any]]
     #: The size of each file that is no artifact's, by its path.
     sizes: dict[str, int]
 
@@ -39,7 +41,8 @@ def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> 
     `points_bytes`: of its points only so many bytes count, so that a run that has gone on can be told from another.
     """
     with tracker.locked_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
-        damage, last_write_ms = run.damage(), run.last_write_ms
+        damages = (run.damage(), tracker.logged_models.damage(run))
+        last_write_ms = run.last_write_ms
         parts = _parts(tracker, run)
     if points_bytes is not None and parts.sizes.get(layout.METRICS, 0) > points_bytes:
         parts.sizes[layout.METRICS] = points_bytes
@@ -47,11 +50,12 @@ def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> 
     return {
         "id": run_id,
         "digest": _digest(parts, files),
-        "damage": damage,
+        "damage": "; ".join(filter(None, damages)) or None,
         "last_write_time": last_write_ms,
         "meta": parts.meta,
         "params": parts.params,
         "uploads": parts.uploads,
+        "logged_models": parts.events,
         "files": files,
     }
 
@@ -90,6 +94,11 @@ def last_uploads(uploads: Iterable[Mapping[str, Any]]) -> dict[str, Artifact]:
     return {artifact.name: artifact for artifact in map(artifact_from, map(dict, uploads)) if artifact is not None}
 
 
+def event_key(event: Mapping[str, Any]) -> str:
+    """What two events of a logged model have in common where they are one."""
+    return json.dumps(event, sort_keys=True)
+
+
 def _parts(tracker: Tracker, run: Run) -> _Parts:
     """What a run consists of; the caller holds it.
 
@@ -100,9 +109,12 @@ def _parts(tracker: Tracker, run: Run) -> _Parts:
     found = tracker.store.contents.files(run.id)
     if run.part(ARTIFACTS).damage is None:
         uploads = tracker.store.runs.read_records(run.id, layout.ARTIFACTS)[0]
+    events = []
+    if layout.LOGGED_MODELS in found and tracker.logged_models.damage(run) is None:
+        events = tracker.store.runs.read_records(run.id, layout.LOGGED_MODELS)[0]
     blobs = {f"{layout.BLOBS}/{spelled}" for spelled in disk_names.spellings(last_uploads(uploads)).values()}
     sizes = {path: stamp.size for path, stamp in found.items() if path not in _PARTS and path not in blobs}
-    return _Parts(meta, params, uploads, sizes)
+    return _Parts(meta, params, uploads, events, sizes)
 
 
 def _summed(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]]:
@@ -121,4 +133,6 @@ def _digest(parts: _Parts, files: list[dict[str, Any]]) -> str:
     artifacts = sorted(last_uploads(parts.uploads).values())
     meta = {key: value for key, value in parts.meta.items() if key != "deleted_at"}  # each store's own affair
     content = [meta, parts.params, artifacts, files]
+    if parts.events:
+        content.append(sorted(map(event_key, parts.events)))
     return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -27,11 +27,13 @@ from ..params import same_json
 from ..runs import CHANGEABLE
 from ..tracker import Tracker
 from .incoming_run import SentRun
+from .manifest import event_key
 from .merged_end import END_FIELDS, merged_end
+from .merged_mlflow import MLFLOW, merged_mlflow
 
 #: What a run is from its start, and never something else.
 _IDENTITY = ("experiment", "start_time")
-_MERGED = ("id", "tags", "note", "datasets", "deleted_at", *_IDENTITY, *CHANGEABLE, *END_FIELDS)
+_MERGED = ("id", "tags", "note", "datasets", "deleted_at", MLFLOW, *_IDENTITY, *CHANGEABLE, *END_FIELDS)
 
 
 class Merge:
@@ -50,6 +52,7 @@ class Merge:
         meta = self._merged_meta()
         self._add_artifacts()
         self._add_others()
+        self._add_events()
         self._add_params()
         self._add_points()
         if not same_json(meta, stored.meta):
@@ -64,8 +67,8 @@ class Merge:
         raise Conflict(f"run {self._stored.id}: {text}")
 
     def _refuse_damage(self) -> None:
-        for part in (PARAMS, ARTIFACTS):
-            damage = self._stored.part(part).damage
+        models = self._tracker.logged_models.damage(self._stored)
+        for damage in (self._stored.part(PARAMS).damage, self._stored.part(ARTIFACTS).damage, models):
             if damage is not None:
                 self._refuse(f"the one that is here is damaged ({damage}); mend or remove it first")
 
@@ -114,6 +117,9 @@ class Merge:
         datasets = here.get("datasets", [])
         if datasets:
             merged["datasets"] = [*datasets, *(each for each in there.get("datasets", []) if each not in datasets)]
+        merged.pop(MLFLOW, None)
+        of_mlflow = merged_mlflow(here, there)
+        merged |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in here else {}
         for key in there.keys() & here.keys() - set(_MERGED):
             if not self._overwrite and not same_json(here[key], there[key]):
                 self._refuse_changeable(f"{shown(key)} in {layout.META}", here[key], there[key])
@@ -206,6 +212,23 @@ class Merge:
                     f"artifact {shown(mine.name)} was replaced where it comes from, and is what version "
                     f"{version.version} of the model {shown(version.name)} is pinned to here"
                 )
+
+    def _add_events(self) -> None:
+        """What is said of logged models there, and not here. Which model comes first is told by the events' times."""
+        sent, stored = self._sent.events, self._stored
+        if not sent:
+            return
+        here = self._tracker.store.runs.read_records(stored.id, layout.LOGGED_MODELS)[0]
+        created = {each["model_id"]: each for each in here if each["event"] == "created"}
+        for event in sent:
+            mine = created.get(event["model_id"]) if event["event"] == "created" else None
+            if mine is not None and not same_json(mine, event):
+                self._refuse(f"the logged model {event['model_id']} is another one here: both places logged one")
+        known = set(map(event_key, here))
+        new = [event for event in sent if event_key(event) not in known]
+        if new:
+            runs = self._tracker.store.runs
+            self.changes.append(lambda: runs.append_records(stored.id, layout.LOGGED_MODELS, new))
 
     def _add_others(self) -> None:
         run_id, runs = self._stored.id, self._tracker.store.runs

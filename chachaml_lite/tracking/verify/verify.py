@@ -16,6 +16,7 @@ from ...store.model_files import decoded
 from ...store.reading import MAX_RECORDS_BYTES, NO_FILE, Damaged, Stamp, record_of
 from ...store.store import Store
 from ..index.descriptions import read_description
+from ..index.logged_models import is_good_event
 from ..index.registry import Version, with_event
 from ..index.run_parts import META, PARAMS, Artifacts, artifact_from, read_part
 from ..names import check_model_name, is_run_id, shown
@@ -124,6 +125,7 @@ class Verification:
                 problems.append(Problem(where, "damaged file", params.damage, params.stamp))
             problems += self._look_at_points(run_id, counted)
             problems += self._look_at_artifacts(run_id, counted)
+            problems += self._look_at_events(run_id)
         except OSError as fault:
             where = self._files.run_file(run_id, "")
             problems.append(Problem(where, "damaged file", f"the run can't be read: {fault.strerror}"))
@@ -171,6 +173,22 @@ class Verification:
             return  # an earlier version's, which is made anew when it is asked for
         if from_stored(stored.get("metrics")) is None or stored["metrics"] != added_up:
             yield Problem(where, "wrong summary", "it is not what the points add up to", stamp, Remedy(run_id))
+
+    def _look_at_events(self, run_id: str) -> Iterator[Problem]:
+        """What is wrong with what is known of the run's logged models, beside their files."""
+        where = self._files.run_file(run_id, layout.LOGGED_MODELS)
+        lines = Lines()
+        try:
+            for line in self._files.lines(where, MAX_RECORDS_BYTES):
+                if line.content is not None and not line.content.strip():
+                    continue
+                event = None if line.content is None else record_of(line.content)
+                if event is None or not is_good_event(run_id, event):
+                    lines.add(line)
+        except Damaged as fault:
+            yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
+            return
+        yield from lines.problems(where, "event of a logged model", run_id)
 
     def _look_at_artifacts(self, run_id: str, counted: Report) -> Iterator[Problem]:
         where = self._files.run_file(run_id, layout.ARTIFACTS)

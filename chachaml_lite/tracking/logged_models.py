@@ -1,0 +1,251 @@
+"""Logged models: folders of a run's artifacts with a name, a type, params, metrics and tags of their own.
+
+A model `iris` has its files in the artifacts `models/iris/...` of its run; what is known of it besides is in the run's
+logged_models.jsonl (see `index.logged_models`). It may be written to after the run's end, for that is when it is used.
+One without a run has a run made for it, which holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InvalidInput, NotFound
+from ..store import disk_names
+from .index.logged_models import FLAG, STATUSES, LoggedModel, ModelMetric, RunModels, parse_model_id
+from .index.run_entry import Run
+from .index.run_parts import ARTIFACTS, META
+from .names import check_artifact_name, check_name, shown
+from .runs import NewRun, create_run
+from .series.summary import spelled
+from .tracker import Tracker
+
+#: The folder of a run's artifacts in which each logged model has its own.
+FOLDER = "models"
+_REFUSED = re.compile(r"""[/:.%"'\\]""")
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """What a client says of a model that it logs. Checked when made: raises InvalidInput."""
+
+    name: str
+    model_type: str | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("model name", self.name)
+        if _REFUSED.search(self.name):
+            raise InvalidInput(f"model name {shown(self.name)} must hold none of / : . % \" ' \\")
+        check_artifact_name(f"{FOLDER}/{self.name}-99/MLmodel")
+        if self.model_type is not None:
+            check_name("model_type", self.model_type)
+        check_keys("param", self.params)
+        check_keys("tag", self.tags)
+
+
+def check_keys(kind: str, values: Mapping[str, str | None]) -> None:
+    """Raise InvalidInput where a key can't be the name of a param or tag."""
+    for key in values:
+        check_name(kind, key)
+
+
+def create_model(tracker: Tracker, run_id: str, new: NewModel) -> LoggedModel:
+    """Add a model to a run, also after its end: its files are still to come. Raises NotFound."""
+    with tracker.writable_run(run_id, ARTIFACTS) as run:
+        models = tracker.logged_models.of(run).models
+        number = max((model.number for model in models.values()), default=0) + 1
+        event = {
+            "event": "created",
+            "model_id": f"m-{run_id}-{number}",
+            "name": new.name,
+            "model_type": new.model_type,
+            "folder": _free_folder(run, models.values(), new.name),
+            "params": new.params,
+            "tags": new.tags,
+        }
+        _append(tracker, run, [event])
+        return tracker.logged_models.of(run).models[f"m-{run_id}-{number}"]
+
+
+def create_holder(tracker: Tracker, experiment: str, name: str) -> str:
+    """The id of a new run, completed, that is to hold a model which no run has logged.
+
+    Raises InvalidInput, Conflict (the experiment is deleted).
+    """
+    run_id: str = create_run(tracker, NewRun(experiment, name))["id"]
+    with tracker.writable_run(run_id) as run:
+        end_time = run.meta["start_time"]
+        of_mlflow = {**_of_mlflow(run), "holds_model": True, FLAG: True}
+        tracker.write_meta(run, status="completed", end_time=end_time, mlflow=of_mlflow)
+    return run_id
+
+
+def holds_model(run: Run) -> bool:
+    """Whether a run was made to hold a model, and for nothing else."""
+    return _of_mlflow(run).get("holds_model") is True
+
+
+def _of_mlflow(run: Run) -> dict[str, Any]:
+    of_mlflow = run.meta.get("mlflow")
+    return of_mlflow if isinstance(of_mlflow, dict) else {}
+
+
+def _free_folder(run: Run, models: Iterable[LoggedModel], name: str) -> str:
+    """`models/NAME`, or with -2, -3, ... behind it, where neither a model nor an artifact has a place yet."""
+    taken = {disk_names.fold(model.folder) for model in models}
+    taken |= {disk_names.fold("/".join(each.split("/")[:2])) for each in run.artifacts}
+    number, folder = 1, f"{FOLDER}/{name}"
+    while disk_names.fold(folder) in taken:
+        number += 1
+        folder = f"{FOLDER}/{name}-{number}"
+    return folder
+
+
+def _append(tracker: Tracker, run: Run, events: list[dict[str, Any]]) -> None:
+    """Add events to a run, which the caller holds. Those of metrics have a time already."""
+    if not events:
+        return
+    if _of_mlflow(run).get(FLAG) is not True:
+        tracker.write_meta(run, mlflow={**_of_mlflow(run), FLAG: True})
+    # Not before the last one, which may be of a clock ahead of ours: events count by their times.
+    now_ms = max(tracker.clock.now_ms(), tracker.logged_models.of(run).last_timestamp)
+    tracker.logged_models.append(run, [{"timestamp": now_ms, **event} for event in events])
+
+
+# -- reading
+
+
+def of_run(tracker: Tracker, run: Run) -> RunModels:
+    """The models that a run logged, and those that it used and made."""
+    return tracker.logged_models.of(run)
+
+
+def folders_of(tracker: Tracker, run: Run) -> list[str]:
+    """The folders of the run's artifacts that are a logged model's, a deleted one's too."""
+    return [model.folder for model in list(tracker.logged_models.of(run).models.values())]
+
+
+def get_model(tracker: Tracker, model_id: str, *, deleted: bool = False) -> LoggedModel:
+    """A model by its id; `deleted`: one that was deleted, too. Raises NotFound."""
+    parts = parse_model_id(model_id)
+    run = None if parts is None else tracker.catalog.run(parts[0], (META,))
+    model = None if run is None else tracker.logged_models.of(run).models.get(model_id)
+    if model is None or (model.is_deleted and not deleted):
+        raise NotFound("logged model", f"no logged model has the id {shown(model_id)}")
+    return model
+
+
+def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedModel]:
+    """The models of the runs of some experiments, newest first; neither deleted ones, nor those of trashed runs."""
+    models = [
+        model
+        for experiment in experiments
+        for run in tracker.catalog.newest(experiment)
+        for model in list(tracker.logged_models.of(run).models.values())
+        if not model.is_deleted
+    ]
+    return sorted(models, key=lambda model: (-model.created_at, model.id))
+
+
+def listed_models(tracker: Tracker, run: Run) -> list[dict[str, Any]]:
+    """The models of a run as the API shows them, in the order in which they were logged."""
+    models = sorted(tracker.logged_models.of(run).models.values(), key=lambda model: model.number)
+    return [_to_json(model) for model in models if not model.is_deleted]
+
+
+def _to_json(model: LoggedModel) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "name": model.name,
+        "model_type": model.model_type,
+        "status": model.status,
+        "folder": model.folder,
+        "created_at": model.created_at,
+        "params": model.params,
+        "metrics": latest_metrics(model),
+        "tags": model.tags,
+    }
+
+
+def latest_metrics(model: LoggedModel) -> dict[str, Any]:
+    """The latest value of each metric of a model, by step and then time, non-finite ones spelled out."""
+    by_time = sorted(model.metrics.values(), key=lambda each: (each.step, each.timestamp))
+    latest = {each.key: each for each in by_time}
+    return {key: spelled(each.value) for key, each in latest.items()}
+
+
+# -- writing
+
+
+def add_params(tracker: Tracker, model_id: str, params: Mapping[str, str]) -> None:
+    """Add params to a model. Raises InvalidInput, NotFound."""
+    check_keys("param", params)
+    _change(tracker, model_id, {"event": "params", "params": dict(params)} if params else None)
+
+
+def set_tags(tracker: Tracker, model_id: str, tags: Mapping[str, str | None]) -> None:
+    """Set tags of a model; None removes one. Raises InvalidInput, NotFound."""
+    check_keys("tag", tags)
+    _change(tracker, model_id, {"event": "tags", "tags": dict(tags)} if tags else None)
+
+
+def finalize(tracker: Tracker, model_id: str, status: str) -> LoggedModel:
+    """Say that a model's files are all there, or could not be uploaded. Raises InvalidInput, NotFound."""
+    if status not in STATUSES:
+        raise InvalidInput(f"status must be one of {', '.join(STATUSES)}")
+    _change(tracker, model_id, {"event": "finalized", "status": status})
+    return get_model(tracker, model_id)
+
+
+def delete_model(tracker: Tracker, model_id: str) -> None:
+    """Hide a model; its files stay artifacts of its run. Raises NotFound."""
+    _change(tracker, model_id, {"event": "deleted"})
+
+
+def _change(tracker: Tracker, model_id: str, event: dict[str, Any] | None) -> None:
+    with tracker.writable_run(get_model(tracker, model_id).run_id) as run:
+        get_model(tracker, model_id)
+        _append(tracker, run, [] if event is None else [{**event, "model_id": model_id}])
+
+
+def check_model_ids(tracker: Tracker, model_ids: Iterable[str]) -> None:
+    """Raise NotFound for the first id that is no model's; RunTrashed where its run takes no write."""
+    for model_id in dict.fromkeys(model_ids):
+        model = get_model(tracker, model_id)
+        tracker.refuse_trashed(tracker.run(model.run_id, (META,)))
+
+
+def log_metrics(tracker: Tracker, metrics: Sequence[ModelMetric]) -> None:
+    """Add metrics to models; they are points of the runs that logged them as well. Raises NotFound.
+
+    By model, each with one append: of several models' metrics a server that is killed may keep only the first one's.
+    """
+    by_run: dict[str, list[dict[str, Any]]] = {}
+    for metric in metrics:
+        model = get_model(tracker, metric.model_id)
+        by_run.setdefault(model.run_id, []).append(metric.to_event())
+    for run_id, events in by_run.items():
+        with tracker.writable_run(run_id) as run:
+            _append(tracker, run, events)
+
+
+def link_inputs(tracker: Tracker, run_id: str, model_ids: Iterable[str]) -> None:
+    """Note that a run used models, of this store or another one; again is fine. Raises InvalidInput, NotFound."""
+    wanted = [check_name("model_id", model_id) for model_id in dict.fromkeys(model_ids)]
+    with tracker.writable_run(run_id) as run:
+        known = tracker.logged_models.of(run).inputs
+        _append(tracker, run, [{"event": "input", "model_id": each} for each in wanted if each not in known])
+
+
+def link_outputs(tracker: Tracker, run_id: str, models: Iterable[tuple[str, int]]) -> None:
+    """Note that a run made models, each at a step; again is fine. Raises InvalidInput, NotFound."""
+    wanted = {check_name("model_id", model_id): step for model_id, step in models}
+    with tracker.writable_run(run_id) as run:
+        known = tracker.logged_models.of(run).outputs
+        new = {model_id: step for model_id, step in wanted.items() if model_id not in known}
+        events = [{"event": "output", "model_id": each, "step": step} for each, step in new.items()]
+        _append(tracker, run, events)

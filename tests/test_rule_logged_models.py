@@ -1,0 +1,295 @@
+"""Models that runs log: events in a file of the run, which is copied, merged, pushed and mended as the rest of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import opened, run_logger
+from flask import Flask
+from support.calls import upload
+from support.verifying import problems, report
+from support.zips import packed, run_files
+
+from chachaml_lite.client.folder import FolderClient
+from chachaml_lite.client.push import Push
+from chachaml_lite.errors import InvalidInput, NotFound, RunTrashed
+from chachaml_lite.store.store import Store
+from chachaml_lite.tracking import logged_models, trash
+from chachaml_lite.tracking.index.logged_models import LoggedModel, ModelMetric
+from chachaml_lite.tracking.logged_models import NewModel
+from chachaml_lite.tracking.runs import NewRun, create_run, finish_run
+from chachaml_lite.tracking.tracker import Tracker
+
+FILE = "logged_models.jsonl"
+
+
+@pytest.fixture
+def tracker(data: Path) -> Iterator[Tracker]:
+    store = Store(data, "no")
+    yield Tracker.on(store, 1_000_000)
+    store.close()
+
+
+@pytest.fixture
+def run_id(tracker: Tracker) -> str:
+    create_run(tracker, NewRun("iris", id="r"))
+    return "r"
+
+
+def reread(data: Path, model_id: str) -> LoggedModel:
+    """A model as another process reads it."""
+    store = Store(data, "no", read_only=True)
+    try:
+        return logged_models.get_model(Tracker.on(store, 1_000_000), model_id, deleted=True)
+    finally:
+        store.close()
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+def test_model_is_read_again_as_it_was_written(tracker: Tracker, run_id: str, data: Path) -> None:
+    model = logged_models.create_model(tracker, run_id, NewModel("iris", "sklearn", {"a": "1"}, {"t": "x"}))
+    assert (model.id, model.folder, model.status) == ("m-r-1", "models/iris", "pending")
+    logged_models.add_params(tracker, model.id, {"b": "2"})
+    logged_models.set_tags(tracker, model.id, {"t": None, "u": "y"})
+    finish_run(tracker, run_id, "completed")
+    point = ModelMetric(model.id, "acc", 0.5, 1, 5, run_id, "train", "d1")
+    logged_models.log_metrics(tracker, [point, point, point._replace(step=2, value=float("nan"))])
+    logged_models.finalize(tracker, model.id, "ready")
+    for seen in (logged_models.get_model(tracker, model.id), reread(data, model.id)):
+        assert (seen.status, seen.params, seen.tags) == ("ready", {"a": "1", "b": "2"}, {"u": "y"})
+        assert [(each.value, each.step, each.dataset_name) for each in seen.metrics.values()][0] == (0.5, 1, "train")
+        assert len(seen.metrics) == 2 and logged_models.latest_metrics(seen) == {"acc": "NaN"}
+    logged_models.delete_model(tracker, model.id)
+    with pytest.raises(NotFound, match="m-r-1"):
+        logged_models.get_model(tracker, model.id)
+    assert logged_models.get_model(tracker, model.id, deleted=True).is_deleted
+    assert [event["event"] for event in events(data / "runs/r")] == [
+        "created", "params", "tags", "metric", "metric", "metric", "finalized", "deleted",
+    ]  # fmt: skip
+
+
+def test_numbers_and_folders_are_given_once(tracker: Tracker, run_id: str) -> None:
+    first = logged_models.create_model(tracker, run_id, NewModel("iris"))
+    logged_models.delete_model(tracker, first.id)
+    made = [logged_models.create_model(tracker, run_id, NewModel(name)) for name in ("iris", "Iris", "other")]
+    assert [(each.id, each.folder) for each in made] == [
+        ("m-r-2", "models/iris-2"),
+        ("m-r-3", "models/Iris-3"),
+        ("m-r-4", "models/other"),
+    ]
+    run = tracker.run(run_id)
+    assert logged_models.folders_of(tracker, run) == [first.folder, *(each.folder for each in made)]
+
+
+def test_folder_of_a_model_is_none_that_has_artifacts(make_app: Callable[..., Flask], data: Path) -> None:
+    client = make_app().test_client()
+    run = run_logger(client)(id="r")
+    assert upload(client, run, "models/iris/notes.txt", b"mine") == 200
+    assert upload(client, run, "models/flat", b"mine") == 200
+    make_app(read_only=True)
+    store = Store(data, "no")
+    try:
+        on_it = Tracker.on(store, 1000)
+        folders = [logged_models.create_model(on_it, "r", NewModel(name)).folder for name in ("iris", "flat", "free")]
+        assert folders == ["models/iris-2", "models/flat-2", "models/free"]
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "a.b", "a%b", 'a"b', "a'b", "a\\b", "a\nb", "x" * 251, "ü" * 130])
+def test_names_that_mlflow_refuses_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        NewModel(name)
+
+
+def test_links_of_a_run_are_kept_once(tracker: Tracker, run_id: str) -> None:
+    for _ in range(2):
+        logged_models.link_inputs(tracker, run_id, ["m-x-1", "from another store"])
+        logged_models.link_outputs(tracker, run_id, [("m-r-1", 3)])
+    seen = logged_models.of_run(tracker, tracker.run(run_id))
+    assert (list(seen.inputs), seen.outputs) == (["m-x-1", "from another store"], {"m-r-1": 3})
+
+
+def test_run_in_the_trash_takes_no_event_and_its_models_are_in_no_list(tracker: Tracker, run_id: str) -> None:
+    model = logged_models.create_model(tracker, run_id, NewModel("iris"))
+    assert [each.id for each in logged_models.list_models(tracker, ["iris"])] == [model.id]
+    trash.trash_run(tracker, run_id)
+    assert logged_models.list_models(tracker, ["iris"]) == []
+    with pytest.raises(RunTrashed):
+        logged_models.set_tags(tracker, model.id, {"a": "b"})
+    with pytest.raises(RunTrashed):
+        logged_models.check_model_ids(tracker, [model.id])
+
+
+def test_run_that_holds_a_model_is_completed(tracker: Tracker) -> None:
+    run = tracker.run(logged_models.create_holder(tracker, "iris", "alone"))
+    assert logged_models.holds_model(run) and run.meta["status"] == "completed" and run.meta["name"] == "alone"
+    assert run.meta["end_time"] == run.meta["start_time"]
+
+
+@pytest.mark.parametrize("model_id", ["m-r-2", "m-r", "m-R-1", "m-r-01", "m-other-1", "r-1", "", "m-../r-1", "m-r-1\n"])
+def test_unknown_model_is_not_found(tracker: Tracker, run_id: str, model_id: str) -> None:
+    logged_models.create_model(tracker, run_id, NewModel("iris"))
+    with pytest.raises(NotFound):
+        logged_models.get_model(tracker, model_id)
+
+
+BROKEN = b'{"event":"created","model_id":"m-r-'
+
+
+def test_torn_last_line_is_passed_over_and_never_glued(tracker: Tracker, run_id: str, data: Path) -> None:
+    logged_models.create_model(tracker, run_id, NewModel("iris"))
+    path = data / "runs/r" / FILE
+    path.write_bytes(path.read_bytes() + BROKEN)
+    assert logged_models.create_model(tracker, run_id, NewModel("second")).id == "m-r-2"
+    assert path.read_bytes().splitlines()[1] == BROKEN
+    assert {reread(data, f"m-r-{number}").name for number in (1, 2)} == {"iris", "second"}
+
+
+CREATED = {"event": "created", "model_id": "m-r-1", "name": "iris", "folder": "models/iris", "timestamp": 5}
+FLAGS = {"mlflow": {"models": True}}
+
+
+def lines(*records: Any) -> bytes:
+    return b"".join(json.dumps(each).encode() + b"\n" for each in records)
+
+
+def folder_with(data: Path, content: bytes, **meta: Any) -> Path:
+    """A store with one run, whose events are these."""
+    for path, held in {**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content}.items():
+        (data / "runs" / path).parent.mkdir(parents=True, exist_ok=True)
+        (data / "runs" / path).write_bytes(held)
+    return data
+
+
+BAD = [
+    b"no json\n",
+    lines([1]),
+    lines({**CREATED, "event": "unheard of"}),
+    lines({**CREATED, "model_id": "m-other-1"}),
+    lines({**CREATED, "timestamp": "5"}),
+    lines({**CREATED, "folder": "../out"}),
+    lines({**CREATED, "params": {"a": 1}}),
+    lines({"event": "finalized", "model_id": "m-r-1", "status": "fine", "timestamp": 5}),
+    lines(
+        {"event": "metric", "model_id": "m-r-1", "key": "a", "value": True, "step": 0, "run_id": "r", "timestamp": 1}
+    ),
+    lines({"event": "metric", "model_id": "m-r-1", "key": "a", "value": "x", "step": 0, "run_id": "r", "timestamp": 1}),
+    lines({"event": "output", "model_id": "m-r-1", "timestamp": 5}),
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_damaged_event_is_named_by_verify_and_moved_aside(data: Path, bad: bytes) -> None:
+    folder_with(data, lines(CREATED) + bad + lines({"event": "input", "model_id": "m-r-1", "timestamp": 6}))
+    assert reread(data, "m-r-1").name == "iris"
+    assert problems(data) == [(f"runs/r/{FILE}", "damaged lines", True)]
+    assert report(data, "--repair")["problems"] == []
+    assert (data / "runs/r" / FILE).read_bytes().count(b"\n") == 2
+    assert (data / "runs/r" / f"{FILE}.damaged").read_bytes() == bad
+
+
+def test_torn_tail_is_mended(data: Path) -> None:
+    folder_with(data, lines(CREATED) + BROKEN)
+    assert problems(data) == [(f"runs/r/{FILE}", "torn tail", True)]
+    assert report(data, "--repair")["problems"] == []
+    assert (data / "runs/r" / FILE).read_bytes() == lines(CREATED)
+
+
+def imported(client: Any, content: bytes, **meta: Any) -> Any:
+    body = packed({**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content})
+    return client.post("/api/w/import", data=body, content_type="application/zip")
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_zip_with_a_damaged_event_is_400_and_names_the_line(client: Any, bad: bytes) -> None:
+    answer = imported(client, lines(CREATED) + bad)
+    assert answer.status_code == 400 and f"line 2 of {FILE}" in answer.get_json()["detail"]
+    assert client.get("/api/runs/r").status_code == 404
+
+
+def tagged(at: int, **tags: str | None) -> dict[str, Any]:
+    return {"event": "tags", "model_id": "m-r-1", "tags": tags, "timestamp": at}
+
+
+def test_copies_are_merged_by_the_union_of_their_events(client: Any, data: Path) -> None:
+    assert imported(client, lines(CREATED, tagged(20, a="late"))).get_json()["imported"] == ["r"]
+    assert imported(client, lines(CREATED, tagged(10, a="early", b="x")) + BROKEN).get_json()["updated"] == ["r"]
+    assert imported(client, lines(tagged(20, a="late"), CREATED)).get_json()["unchanged"] == ["r"]
+    assert len(events(data / "runs/r")) == 3
+    assert reread(data, "m-r-1").tags == {"a": "late", "b": "x"}
+    other = {**CREATED, "name": "another"}
+    refused = imported(client, lines(other))
+    assert refused.status_code == 409 and "m-r-1" in refused.get_json()["detail"]
+
+
+def test_events_come_to_a_run_that_had_none(client: Any, data: Path) -> None:
+    client.post("/api/w/import", data=packed(run_files()), content_type="application/zip")
+    assert imported(client, lines(CREATED)).get_json()["updated"] == ["r"]
+    assert reread(data, "m-r-1").name == "iris"
+    client.post("/api/w/import", data=packed(run_files()), content_type="application/zip")
+    assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == {"models": True}
+
+
+def test_manifest_and_digest_tell_of_events_in_any_order(tmp_path: Path) -> None:
+    seen = []
+    for number, order in enumerate(((CREATED, tagged(9, a="b")), (tagged(9, a="b"), CREATED), (CREATED,))):
+        folder = folder_with(tmp_path / str(number), lines(*order))
+        with opened(folder) as app:
+            client = app.test_client()
+            manifest = client.get("/api/runs/r/manifest").get_json()
+            assert manifest["logged_models"] == list(order) and manifest["damage"] is None
+            assert FILE not in {each["path"] for each in manifest["files"]}
+            assert client.get("/api/digests?ids=r").get_json() == {"r": manifest["digest"]}
+            seen.append(manifest["digest"])
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_push_brings_the_events_that_are_new_and_no_more(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    folder_with(here, lines(CREATED))
+    with FolderClient(here, writes=True) as source, FolderClient(there, writes=True) as target:
+        push = Push(source, target, overwrite=False)
+        assert push.push("r", lambda _: None) == "imported"
+        assert (there / "runs/r" / FILE).read_bytes() == lines(CREATED)
+        (here / "runs/r" / FILE).write_bytes(lines(CREATED, tagged(7, a="here")))
+        (there / "runs/r" / FILE).write_bytes(lines(CREATED, tagged(8, a="there")))
+        assert push.push("r", lambda _: None) == "updated"
+        assert push.push("r", lambda _: None) == "unchanged"
+    assert events(there / "runs/r") == [CREATED, tagged(8, a="there"), tagged(7, a="here")]
+    assert reread(there, "m-r-1").tags == {"a": "there"}
+
+
+def test_download_of_the_run_has_its_models(client: Any, tmp_path: Path) -> None:
+    imported(client, lines(CREATED))
+    body = client.get("/api/runs/r/download").data
+    with opened(tmp_path / "other") as app:
+        other = app.test_client()
+        assert other.post("/api/w/import", data=body, content_type="application/zip").status_code == 200
+        got = [each.get("/api/digests?ids=r").get_json() for each in (client, other)]
+        assert got[0] == got[1]
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "merged"),
+    [
+        ({}, {"models": True}, {"models": True}),
+        ({"models": True}, {"holds_model": True}, {"models": True, "holds_model": True}),
+        ({"status": "SCHEDULED"}, {}, {}),
+        ({"status": "SCHEDULED"}, {"status": "SCHEDULED", "models": True}, {"status": "SCHEDULED", "models": True}),
+    ],
+)
+def test_object_mlflow_of_two_copies_has_the_flags_of_both(
+    client: Any, data: Path, here: dict[str, Any], there: dict[str, Any], merged: dict[str, Any]
+) -> None:
+    for each in (here, there):
+        answer = client.post("/api/w/import", data=packed(run_files(mlflow=each)), content_type="application/zip")
+        assert answer.status_code == 200, answer.text
+    assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == merged
