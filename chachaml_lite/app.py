@@ -11,7 +11,7 @@ from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .mlflow_api import protocol
 from .tracking.tracker import Tracker
-from .web import auth, context, errors, pages, renderings
+from .web import auth, context, errors, pages, renderings, urls
 from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
 from .web.application import Application
 from .web.pages import chart, docs, login, writes
@@ -29,8 +29,6 @@ def uploads(config: Config) -> tuple[tuple[str, re.Pattern[str]], ...]:
 def create_app(config: Config, tracker: Tracker) -> Application:
     """The WSGI application that serves one store."""
     app = Application(__name__, quiet=config.quiet, template_folder="web/templates", static_folder="web/static")
-    # A path is matched as it was sent: no redirect that changes what was asked, no decoding twice.
-    app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     named = {auth.host_name(host) or host.lower() for host in config.allowed_hosts}
     if config.public_url is not None:
@@ -50,6 +48,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
             dialect=protocol.DIALECT if config.mlflow else None,
         ),
     )
+    urls.install(app)
     auth.install(app)
     renderings.install(app)
     errors.install(app)

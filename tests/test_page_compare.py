@@ -237,9 +237,9 @@ def test_two_versions_are_compared_by_their_runs(client: FlaskClient, log_run: L
     assert page.rows["2"][0] == "production"
     assert "Their bytes differ." in page.text
     assert {f"/runs/{run_id}" for run_id in ids} <= set(page.links)
-    assert page.link("JSON") == "/api/diff/iris%20%26%20co/production/1"
+    assert page.link("JSON") == "/api/diff/iris%20&%20co/production/1"
     assert client.get(page.link("JSON")).status_code == 200
-    assert page.link("Take version 1 as baseline") == f"/diff/iris%20%26%20co/production/1?baseline={ids[0]}"
+    assert page.link("Take version 1 as baseline") == f"/diff/iris%20&%20co/production/1?baseline={ids[0]}"
     assert "<script>alert" not in page.text
 
 

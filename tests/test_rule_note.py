@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from string import punctuation
 from unittest.mock import patch
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 
 from chachaml_lite.web.markdown import blocks
 from chachaml_lite.web.markdown.blocks import MAX_CHARACTERS, Place, note_html
+from chachaml_lite.web.markdown.inline import Links
 
-NOTE = Place(3, "r1")
-FILE = Place(2, "r1", "docs", keeps_lines=False)
+NOTE = Place(3, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/"))
+FILE = Place(2, replace(NOTE.links, folder="docs", keeps_lines=False))
 
 #: The tags that come out, and the attributes that each may have.
 ALLOWED = {

@@ -292,7 +292,7 @@ def test_a_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
     client = make_app(token=TOKEN).test_client()
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     asked = client.get("/runs?experiment=iris", headers=browser)
-    assert (asked.status_code, asked.headers["Location"]) == (303, "/login?next=/runs%3Fexperiment%3Diris")
+    assert (asked.status_code, asked.headers["Location"]) == (303, "/login?next=/runs?experiment%3Diris")
 
     form = client.get(asked.headers["Location"], headers=browser)
     assert form.status_code == 200

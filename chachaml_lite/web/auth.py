@@ -17,13 +17,14 @@ import hmac
 import re
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
-from flask import Flask, Response, request
+from flask import Flask, redirect, request, url_for
 from werkzeug.http import parse_cookie
+from werkzeug.wrappers import Response
 
 from ..errors import Forbidden, Unauthorized
 from .context import Services, services
+from .urls import current_url
 
 #: Endpoints that need no token: a probe may ask whether the server is up, and who has the token must be able to say so.
 OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
@@ -49,7 +50,7 @@ def _guard() -> Response | None:
         check(request.environ, services(), is_open=request.endpoint in OPEN)
     except Unauthorized:
         if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-            return Response(status=303, headers={"Location": f"/login?next={quote(request.full_path.rstrip('?'))}"})
+            return redirect(url_for("login.form", next=current_url()), 303)
         raise
     return None
 

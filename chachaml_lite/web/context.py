@@ -67,9 +67,14 @@ def tracker() -> Tracker:
     return services().tracker
 
 
-def base_url() -> str:
-    """The URL that the server is reached by from outside, without a slash at the end."""
+def origin() -> str:
+    """The scheme, host and port that the server is reached by from outside."""
     return services().public_url or request.host_url.rstrip("/")
+
+
+def base_url() -> str:
+    """The URL that the server is reached by from outside, with --url-prefix, without a slash at the end."""
+    return origin() + request.script_root
 
 
 def for_commands() -> dict[str, str]:

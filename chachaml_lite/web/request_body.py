@@ -7,13 +7,13 @@ import re
 import shlex
 from collections.abc import Collection, Mapping
 from typing import Any, BinaryIO, cast
-from urllib.parse import quote
 
 from flask import request
 
 from .. import strict_json
 from ..errors import InvalidInput, TooLarge
-from .context import for_commands, services
+from .context import for_commands, origin, services
+from .urls import current_url
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -64,8 +64,7 @@ def _refuse_encoded() -> None:
 
 def _address() -> str:
     """The URL that was called, as a command names it."""
-    query = request.query_string.decode("ascii", "replace")
-    return for_commands()["host"] + quote(request.path) + (f"?{query}" if query else "")
+    return origin() + current_url()
 
 
 def content() -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Response, request
 
@@ -15,6 +14,7 @@ from ...tracking.query.grammar import parse_query
 from .. import formats
 from ..context import base_url, tracker
 from ..query_string import Query
+from ..urls import with_query
 
 #: What every list of runs takes besides its own conditions.
 PAGING = ("order_by", "limit", "offset", *formats.FIELDS)
@@ -63,4 +63,5 @@ def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
 
 def _same_with_offset(offset: int) -> str:
     pairs = [(name, value) for name, value in request.args.items(multi=True) if name != "offset"]
-    return f"{request.path}?{urlencode([*pairs, ('offset', offset)])}"
+    path = request.script_root + request.path
+    return with_query(path, [*pairs, ("offset", str(offset))])

@@ -13,8 +13,9 @@ from ...tracking import checks, datasets, metrics, params, runs, tags, trash
 from ...tracking.query import search
 from ...tracking.transfer import archive
 from .. import formats, metrics_body, metrics_fast_path, request_body, responses
-from ..context import base_url, tracker
+from ..context import tracker
 from ..query_string import Query
+from ..urls import full_url_for
 from . import run_list
 
 #: Points of an answer that is made in memory; a longer one is made in a file.
@@ -188,7 +189,7 @@ def get_run(run_id: str) -> Response:
         run,
         charts=metrics.get_series(tracker(), run_id, max_points=report.CHART_POINTS),
         sparks=metrics.get_series(tracker(), run_id, max_points=report.SPARK_POINTS),
-        url=f"{base_url()}/runs/{run_id}",
+        url=full_url_for("pages.run_page", run_id=run_id),
     )
     text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)
     return formats.text_answer(form, text)

@@ -6,7 +6,8 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 from ... import strict_json
 from ...errors import StorageGone
@@ -61,8 +62,8 @@ def summary_for_models() -> Response:
 
 
 @service.get("/")
-def front() -> Response:
+def front() -> BaseResponse:
     """A browser goes on to the runs; curl gets a quickstart that can be pasted."""
     if "text/html" in request.headers.get("Accept", ""):
-        return Response(status=302, headers={"Location": "/runs"})
+        return redirect(url_for("pages.run_list"))
     return Response(render_template("quickstart.txt", **for_commands()) + "\n", mimetype="text/plain")

@@ -39,27 +39,18 @@ _CELL = re.compile(r"(?<!\\)\|")
 
 
 class Place(NamedTuple):
-    """Where Markdown is shown: under a heading of which level, whose names its links mean, how lines end."""
+    """Where Markdown is shown: the level that its headings begin with, 1 to 6, and what its links mean."""
 
-    #: The level that its headings begin with, 1 to 6.
     level: int
-    #: The run whose artifacts relative links and images name; None: there is none, and they stay text.
-    run_id: str | None = None
-    #: The folder among the artifacts that they are named from.
-    folder: str = ""
-    #: Whether a line's end is kept, as in a note; else lines are filled, as in a file that was wrapped.
-    keeps_lines: bool = True
-    #: Whether it is a page of the manual: links name its other pages, and headings have anchors as on GitHub.
-    is_manual: bool = False
+    links: Links = Links()
 
 
 @lru_cache(maxsize=16)  # a page that is open beside a job shows the same note every few seconds
 def note_html(source: str, place: Place) -> Markup:
     """`source` as HTML, MAX_CHARACTERS of it. Never raises: a fault of ours shows the text as it is, and is logged."""
-    links = Links(place.run_id, place.folder, place.keeps_lines, place.is_manual)
     text = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     try:
-        parts = list(_Blocks(text.expandtabs(4).split("\n"), links, place.level).html(0))
+        parts = list(_Blocks(text.expandtabs(4).split("\n"), place.links, place.level).html(0))
     except Exception:
         log.exception("Markdown that cannot be rendered is shown as plain text: %s", ascii(text[:200]))
         parts = [f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n']
@@ -107,7 +98,7 @@ class _Blocks:
 
     def _heading(self, number: int, text: str) -> str:
         level = min(6, self._level + number - 1)
-        anchor = f' id="{_slug(text)}"' if self._links.is_manual else ""
+        anchor = f' id="{_slug(text)}"' if self._links.manual is not None else ""
         return f"<h{level}{anchor}>{self._line(text)}</h{level}>\n"
 
     def _code(self, fence: re.Match[str]) -> str:

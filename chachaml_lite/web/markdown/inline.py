@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from flask import url_for
 from markupsafe import escape
 
 #: Characters of a link's target at most. Also how far the search for its end goes: what keeps the time linear.
@@ -40,29 +39,42 @@ _AFTER_ADDRESS = ".,:;!?'\"*_~"
 class Links:
     """Where links may lead: the web, this server, the artifacts of a run that are named as if they lay beside."""
 
-    run_id: str | None
-    folder: str
-    keeps_lines: bool
-    #: Whether relative links name pages of the manual.
-    is_manual: bool = False
+    #: The path that this server's own URLs begin with.
+    root: str = ""
+    #: The URLs that artifacts and images stand below; None: relative links are text.
+    artifacts: str | None = None
+    images: str | None = None
+    #: The folder among the artifacts that they are named from.
+    folder: str = ""
+    #: The URL that the manual's pages stand below; None: it is no page of the manual.
+    manual: str | None = None
+    #: Whether a line's end is kept, as in a note; else lines are filled, as in a file that was wrapped.
+    keeps_lines: bool = True
 
     def href(self, target: str) -> str | None:
         """The address of a link's target; None for what must not be followed."""
-        if self.is_manual and (page := _MANUAL.match(target)):
-            return url_for("docs.doc_page", name=page[1]) + page[2]
-        return target if _WEB.match(target) or _LOCAL.match(target) else self._artifact("artifacts", target)
+        if self.manual is not None and (page := _MANUAL.match(target)):
+            return self.manual + page[1] + page[2]
+        if _WEB.match(target):
+            return target
+        return self._local(target) if _LOCAL.match(target) else self._artifact(self.artifacts, target)
 
     def src(self, target: str) -> str | None:
         """The address of an image: one of this server's; None for any other."""
-        local = target if target.startswith("/") and _LOCAL.match(target) else None
-        return local or self._artifact("images", target)
+        is_local = target.startswith("/") and _LOCAL.match(target)
+        return self._local(target) if is_local else self._artifact(self.images, target)
 
-    def _artifact(self, kind: str, target: str) -> str | None:
+    def _local(self, target: str) -> str:
+        """A path of this server, as it was copied from an address or as it is without --url-prefix; or an anchor."""
+        is_whole = target.startswith(("#", f"{self.root}/"))
+        return target if is_whole else self.root + target
+
+    def _artifact(self, base: str | None, target: str) -> str | None:
         name = unquote(target.removeprefix("./"), errors="replace")
-        if self.run_id is None or not _NAME.match(name) or {"", ".", ".."} & set(name.split("/")):
+        if base is None or not _NAME.match(name) or {"", ".", ".."} & set(name.split("/")):
             return None
         place = f"{self.folder}/{name}" if self.folder else name
-        return f"/runs/{self.run_id}/{kind}/{quote(place, errors='replace')}"
+        return base + quote(place, errors="replace")
 
 
 class _Open(NamedTuple):

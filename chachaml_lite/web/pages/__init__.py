@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Flask, request
+from flask import Flask, request, url_for
 
 from ... import strict_json
 from ...text.format import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
 from ..application import ETAG
 from ..charts import series_class
 from ..context import services
-from . import artifact, compare, experiments, models, run, runs
+from . import artifact, compare, experiments, models, run, runs  # noqa: F401  # each adds its routes
+from .blueprint import pages
 from .compare_url import MAX_RUNS
-
-pages = Blueprint("pages", __name__)
 
 
 def install(app: Flask) -> None:
@@ -27,7 +26,7 @@ def install(app: Flask) -> None:
     # attribute.
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address)
-    app.jinja_env.globals.update(static=lambda name: f"/static/{name}", most_compared=MAX_RUNS)
+    app.jinja_env.globals.update(static=lambda name: url_for("static", filename=name), most_compared=MAX_RUNS)
     app.context_processor(_of_every_page)
 
 
@@ -35,22 +34,8 @@ def _of_every_page() -> dict[str, Any]:
     """What all pages need: the path that is shown, the ETag that a script asks again with, and what may be done."""
     given = services()
     return {
-        "here": request.path,
+        "here": request.script_root + request.path,
         "etag": request.environ.get(ETAG),
         "read_only": given.read_only,
         "has_token": given.token is not None,
     }
-
-
-pages.add_url_rule("/runs", view_func=runs.run_list)
-pages.add_url_rule("/runs/<run_id>", view_func=run.run_page)
-pages.add_url_rule("/runs/<run_id>/artifacts/<path:name>", view_func=artifact.artifact_page)
-pages.add_url_rule("/runs/<run_id>/images/<path:name>", view_func=artifact.image)
-pages.add_url_rule("/search", view_func=runs.search_page)
-pages.add_url_rule("/compare", view_func=compare.compare_page)
-pages.add_url_rule("/diff/<name>/<one>/<other>", view_func=compare.diff_page)
-pages.add_url_rule("/experiments", view_func=experiments.experiment_list)
-pages.add_url_rule("/experiments/<path:name>", view_func=experiments.experiment_page)
-pages.add_url_rule("/models", view_func=models.model_list)
-pages.add_url_rule("/models/<name>", view_func=models.model_page)
-pages.add_url_rule("/diff/<name>", view_func=models.chosen_diff)

@@ -7,9 +7,8 @@ what its bytes say, and only that; everything else is a download (see `api_artif
 from __future__ import annotations
 
 import shlex
-from urllib.parse import quote
 
-from flask import Response, render_template, request
+from flask import Response, render_template, url_for
 
 from ...errors import InvalidInput
 from ...text.format import shown_size
@@ -19,7 +18,10 @@ from ...tracking.index.run_parts import META
 from .. import responses
 from ..context import for_commands, services, tracker
 from ..query_string import Query
+from ..urls import current_url
 from . import artifact_preview
+from .blueprint import pages
+from .rendered import place_of_artifact
 
 #: An image of more bytes is shown when it is asked for by itself, not in the page.
 _MAX_IMAGE_BYTES = 20_000_000
@@ -27,6 +29,7 @@ _MAX_IMAGE_BYTES = 20_000_000
 _MOST_MODELS = 200
 
 
+@pages.get("/runs/<run_id>/artifacts/<path:name>")
 def artifact_page(run_id: str, name: str) -> Response:
     """An artifact with a preview, of its beginning, or of its end."""
     part = Query(("part",)).text("part") or "start"
@@ -38,9 +41,12 @@ def artifact_page(run_id: str, name: str) -> Response:
     )
     is_whole = len(content) == artifact.size
     preview = artifact_preview.preview_of(
-        name, content, is_start=is_whole or part == "start", is_end=is_whole or part == "end", run_id=run_id
+        name,
+        content,
+        is_start=is_whole or part == "start",
+        is_end=is_whole or part == "end",
+        place=place_of_artifact(run_id, name),
     )
-    path = f"/runs/{run_id}/artifacts/{quote(name)}"
     pinned = [version for version in tracker().registry.pinned_to(run_id) if version.artifact == name]
     page = render_template(
         "artifact.html",
@@ -54,20 +60,20 @@ def artifact_page(run_id: str, name: str) -> Response:
         is_cut=not is_whole and preview.kind in ("text", "table", "markdown"),
         shown=f"the {'last' if part == 'end' else 'first'} {shown_size(len(content))}",
         is_shown=artifact.size <= _MAX_IMAGE_BYTES,
-        image=f"/runs/{run_id}/images/{quote(name)}?v={artifact.sha256[:12]}",
-        download=f"/api/artifacts/{run_id}/{quote(name)}/download",
+        image=url_for("pages.image", run_id=run_id, name=name, v=artifact.sha256[:12]),
         file=shlex.quote(name.rpartition("/")[2]),
         versions=pinned,
         models=[] if services().read_only else [model.name for model in tracker().registry.models()[:_MOST_MODELS]],
         stages=STAGES,
-        path=path,
-        back=request.full_path.rstrip("?"),
-        api=f"/api/runs/{run_id}/artifacts",
+        path=url_for("pages.artifact_page", run_id=run_id, name=name),
+        back=current_url(),
+        api=url_for("artifacts.list_artifacts", run_id=run_id),
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
 
 
+@pages.get("/runs/<run_id>/images/<path:name>")
 def image(run_id: str, name: str) -> Response:
     """The bytes of an artifact that is an image, to be shown in a page; `v` is for that page, which names its bytes."""
     Query(("v",))

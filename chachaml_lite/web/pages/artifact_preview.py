@@ -83,8 +83,8 @@ def image_type(name: str, head: bytes) -> str | None:
     return SVG if name.lower().endswith(".svg") and start.startswith(b"<") and b"<svg" in start else None
 
 
-def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool = True, run_id: str) -> Preview:
-    """The preview of an artifact of `run_id`, of which `content` is the start, the end, or all."""
+def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool = True, place: Place) -> Preview:
+    """Preview an artifact, of which `content` is the start, the end, or all; `place`: where Markdown is shown."""
     if not content:
         return Preview("empty")
     media_type = image_type(name, content) if is_start else None
@@ -95,7 +95,7 @@ def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool
         return Preview("binary", _hex(content[:_HEX_BYTES]))
     ending = name.rpartition(".")[2].lower()
     if is_start and ending in ("md", "markdown"):
-        return Preview("markdown", html=note_html(text, Place(2, run_id, name.rpartition("/")[0], keeps_lines=False)))
+        return Preview("markdown", html=note_html(text, place))
     tabled = _TABLED.get(ending)
     made = tabled(text, is_end) if tabled and is_start else None
     return made or Preview("text", _readable(text))

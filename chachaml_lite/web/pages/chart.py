@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, url_for
 
 from ...errors import InvalidInput
 from ...tracking.compare import MAX_RUNS
@@ -53,7 +53,7 @@ def run_chart(run_id: str) -> Response:
     figure = chart_figures.run_chart(tracker(), run_id, keys, style)
     style = replace(style, x=figure.axis)
     table = chart_figures.run_lines(tracker(), run_id, keys, _view_of_table(style, len(keys)))
-    up = [(f"/runs/{run_id}", run.meta.get("name") or run_id)]
+    up = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
     return _page(figure, table, style, keys, up)
 
 
@@ -67,7 +67,7 @@ def compare_chart() -> Response:
     style = replace(style, x=figure.axis)
     table = chart_figures.compared_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
-    return _page(figure, table, style, keys, [(f"/compare?ids={ids}", "Compare")], ids)
+    return _page(figure, table, style, keys, [(url_for("pages.compare_page", ids=ids), "Compare")], ids)
 
 
 def seen_runs(query: Query) -> list[Seen]:

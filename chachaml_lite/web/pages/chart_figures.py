@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from typing import NamedTuple
+
+from flask import url_for
 
 from ...errors import InvalidInput, NotFound
 from ...text.safe import cut
@@ -104,9 +106,9 @@ def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style
         if over != style:
             timed = metrics.get_curves(tracker, run_id, group.keys, _view_of_page(over, len(wanted)))
             lines = [replace(line, curve=timed[line.label]) for line in lines]
-        figures.append(_figure(f"/runs/{run_id}", group.title, lines, style, _of_run(run_id, group.keys)))
+        figures.append(_figure(_links_of_run(run_id, group.keys), group.title, lines, style))
     more = [
-        (group.title, url(f"/runs/{run_id}/charts", style, [("key", key) for key in group.keys]))
+        (group.title, url(url_for("charts.run_chart", run_id=run_id), style, [("key", key) for key in group.keys]))
         for group in groups[MAX_CHARTS : MAX_CHARTS + _MOST_NAMED]
     ]
     return Figures(figures, more, max(0, len(groups) - MAX_CHARTS - _MOST_NAMED))
@@ -127,8 +129,9 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
             lines = _lines_of_runs(
                 runs, [metrics.get_curves(tracker, run.id, [key], view_over_time) for run in runs], [key]
             )
-        figures.append(_figure("/compare", key, lines, style, _of_runs(runs, [key])))
-    more = [(key, url("/compare/charts", style, _fields(runs, [key]))) for key in keys[most : most + _MOST_NAMED]]
+        figures.append(_figure(_links_of_runs(runs, [key]), key, lines, style))
+    page = url_for("charts.compare_chart")
+    more = [(key, url(page, style, _fields(runs, [key]))) for key in keys[most : most + _MOST_NAMED]]
     return Figures(figures, more, max(0, len(keys) - most - _MOST_NAMED))
 
 
@@ -139,13 +142,13 @@ def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) 
     over = _axis_of(lines, style)
     if over != style:
         lines = run_lines(tracker, run_id, keys, view_of(over, buckets))
-    return _figure(f"/runs/{run_id}", title_of(keys), lines, style, _of_run(run_id, keys))
+    return _figure(_links_of_run(run_id, keys), title_of(keys), lines, style)
 
 
 def run_lines(tracker: Tracker, run_id: str, keys: Sequence[str], view: View) -> list[Line]:
     """Some metrics of a run as lines. Raises NotFound for a metric that the run hasn't."""
     curves = metrics.get_curves(tracker, run_id, keys, view)
-    _refuse_unknown(keys, curves, f"/api/runs/{run_id}")
+    _refuse_unknown(keys, curves, url_for("runs.get_run", run_id=run_id))
     return [Line(key, curves[key], place) for place, key in enumerate(keys)]
 
 
@@ -156,13 +159,13 @@ def compared_chart(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], 
     over = _axis_of(lines, style)
     if over != style:
         lines = compared_lines(tracker, runs, keys, view_of(over, buckets))
-    return _figure("/compare", title_of(keys), lines, style, _of_runs(runs, keys))
+    return _figure(_links_of_runs(runs, keys), title_of(keys), lines, style)
 
 
 def compared_lines(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], view: View) -> list[Line]:
     """Some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
     curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
-    _refuse_unknown(keys, {key for each in curves for key in each}, "/api/compare")
+    _refuse_unknown(keys, {key for each in curves for key in each}, url_for("across.compare_runs"))
     return _lines_of_runs(runs, curves, keys)
 
 
@@ -212,23 +215,40 @@ def _refuse_unknown(keys: Sequence[str], known: dict[str, Curve] | set[str], whe
 Fields = list[tuple[str, str]]
 
 
-def _of_run(run_id: str, keys: Sequence[str]) -> tuple[Fields, str]:
-    fields = [("key", key) for key in keys]
-    return fields, f"/api/runs/{run_id}/metrics?{urlencode([*fields, ('max_points', str(_CHART_POINTS))])}"
+class _Links(NamedTuple):
+    """Where a chart is by itself: as a page, as a file, and its points; `fields`: what the first two are of."""
+
+    page: str
+    svg: str
+    json: str
+    fields: Fields
+
+
+def _links_of_run(run_id: str, keys: Sequence[str]) -> _Links:
+    return _Links(
+        url_for("charts.run_chart", run_id=run_id),
+        url_for("charts.run_svg", run_id=run_id),
+        url_for("runs.get_metrics", run_id=run_id, key=keys, max_points=_CHART_POINTS),
+        [("key", key) for key in keys],
+    )
 
 
 def _fields(runs: Sequence[Seen], keys: Sequence[str]) -> Fields:
     return [("ids", ",".join(run.id for run in runs)), *(("key", key) for key in keys)]
 
 
-def _of_runs(runs: Sequence[Seen], keys: Sequence[str]) -> tuple[Fields, str]:
+def _links_of_runs(runs: Sequence[Seen], keys: Sequence[str]) -> _Links:
     fields = _fields(runs, keys)
-    return fields, f"/api/compare?{urlencode(fields[:1])}"
+    return _Links(
+        url_for("charts.compare_chart"),
+        url_for("charts.compare_svg"),
+        url_for("across.compare_runs", ids=fields[0][1]),
+        fields,
+    )
 
 
-def _figure(base: str, title: str, lines: list[Line], style: Style, links: tuple[Fields, str]) -> Figure:
-    fields, json = links
-    known = hashlib.blake2b("\n".join(value for _, value in fields).encode("utf-8", "replace"), digest_size=6)
+def _figure(links: _Links, title: str, lines: list[Line], style: Style) -> Figure:
+    known = hashlib.blake2b("\n".join(value for _, value in links.fields).encode("utf-8", "replace"), digest_size=6)
     drawn = _axis_of(lines, style)
     legend = [Entry(line.label, f"{color_class(line.color)} {dash_class(line.color, line.dash)}") for line in lines]
     return Figure(
@@ -236,8 +256,8 @@ def _figure(base: str, title: str, lines: list[Line], style: Style, links: tuple
         title,
         line_chart(lines, title, drawn),
         tuple(legend),
-        url(f"{base}/charts", style, fields, ranged=True),
-        url(f"{base}/charts.svg", style, fields, ranged=True),
-        json,
+        url(links.page, style, links.fields, ranged=True),
+        url(links.svg, style, links.fields, ranged=True),
+        links.json,
         drawn.x,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from urllib.parse import urlencode
 
 from ...errors import InvalidInput
 from ...tracking.series.curves import AXES
 from ..charts import Style
 from ..query_string import Query
+from ..urls import with_query
 
 #: What every page with charts takes, and what a chart by itself takes besides.
 OF_PAGES = ("x", "log_x", "log_y", "smoothing")
@@ -78,8 +78,7 @@ def keys_of(query: Query) -> list[str]:
 
 def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> str:
     """A URL with what a style has that is unusual; `ranged`: its range as well."""
-    said = fields_of(style, fields, ranged=ranged)
-    return f"{path}?{urlencode(said)}" if said else path
+    return with_query(path, fields_of(style, fields, ranged=ranged))
 
 
 def fields_of(style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> list[tuple[str, str]]:

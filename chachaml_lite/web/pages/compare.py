@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from flask import Response, render_template
+from flask import Response, render_template, url_for
 
 from ...tracking import models
 from ...tracking.index.run_entry import Run
@@ -15,6 +14,7 @@ from ...tracking.series.direction import is_finite
 from ..charts import Chart, Dot, scatter_chart
 from ..context import tracker
 from . import chart_figures
+from .blueprint import pages
 from .compare_table import Comparison, comparison
 from .compare_url import ComparisonView
 
@@ -22,22 +22,24 @@ from .compare_url import ComparisonView
 _MOST_CHOICES = 200
 
 
+@pages.get("/compare")
 def compare_page() -> Response:
     """The runs that `ids` names."""
-    view = ComparisonView.asked("/compare")
+    view = ComparisonView.asked(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
     seen = chart_figures.seen(runs)
-    api = "/api/compare?" + urlencode({"ids": ",".join(view.ids)}, safe=",")
+    api = url_for("across.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in seen]))
 
 
+@pages.get("/diff/<name>/<one>/<other>")
 def diff_page(name: str, one: str, other: str) -> Response:
     """The runs behind two versions of a model."""
-    path = "/diff/" + "/".join(quote(part, safe="") for part in (name, one, other))
-    view = ComparisonView.asked(path, with_ids=False)
+    view = ComparisonView.asked(url_for("pages.diff_page", name=name, one=one, other=other), with_ids=False)
     versions = [models.get_version(tracker(), name, selector) for selector in (one, other)]
     runs = [tracker().run(version.run_id) for version in versions]
-    context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": f"/api{path}"}
+    api = url_for("across.diff_versions", name=name, one=one, other=other)
+    context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": api}
     if versions[0].run_id != versions[1].run_id:
         labels = [f"version {version.version}" for version in versions]
         context.update(_compared(view, runs, labels))
@@ -71,7 +73,7 @@ def _scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
             side.run.params.get(param),
             latest_metrics(side.run).get(metric),
             side.color,
-            f"/runs/{side.run.id}",
+            url_for("pages.run_page", run_id=side.run.id),
         )
         for side in table.sides
     ]

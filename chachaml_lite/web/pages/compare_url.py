@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
 
 from ...errors import InvalidInput
 from ..charts import Style
 from ..query_string import Query, ids_of
+from ..urls import with_query
 from . import chart_url
 
 #: Runs on one page; /api/compare takes more.
@@ -89,8 +89,7 @@ class ComparisonView:
     def url(self, **changes: Any) -> str:
         """The page's URL, with some of its parts changed."""
         view = replace(self, **changes)
-        pairs = view.form_pairs()
-        return f"{view.path}?{urlencode(pairs, safe=',/')}" if pairs else view.path
+        return with_query(view.path, view.form_pairs())
 
     def without_run(self, run_id: str) -> str:
         """The page's URL with one run less."""

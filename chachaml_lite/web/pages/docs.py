@@ -15,8 +15,8 @@ from flask import Blueprint, Response, render_template
 from ...errors import NotFound
 from .. import formats
 from ..context import for_commands
-from ..markdown.blocks import Place, note_html
 from ..query_string import Query
+from .rendered import render_manual
 
 docs = Blueprint("docs", __name__)
 
@@ -35,7 +35,7 @@ def doc_page(name: str) -> str | Response:
     if form is formats.MARKDOWN:
         answer = formats.text_answer(form, source)
     else:
-        content = note_html(source, Place(level=1, is_manual=True, keeps_lines=False))
+        content = render_manual(source)
         answer = Response(render_template("doc.html", name=name, title=title_of(source), content=content))
     answer.headers["Vary"] = "Accept"
     return answer

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from flask import Response, render_template
+from flask import Response, render_template, url_for
 
 from ...tracking import experiments
 from ...tracking.index.run_parts import STATUSES
@@ -16,10 +15,12 @@ from ...tracking.query.fields import METRICS, Field
 from ...tracking.query.grammar import BadQuery
 from ...tracking.series import direction
 from ..context import for_commands, tracker
-from ..markdown.blocks import Place, note_html
 from ..query_string import Query, direction_of, metric_of
+from ..urls import with_query
 from . import runs_table
+from .blueprint import pages
 from .paging import Paging
+from .rendered import render_text
 from .runs_url import PAGE_SIZES, RunView
 
 #: Metrics that the best run can be chosen by from a list; another by the URL.
@@ -28,26 +29,27 @@ _MOST_CHOICES = 200
 _MOST_CHARACTERS = 400
 
 
+@pages.get("/experiments")
 def experiment_list() -> Response:
     """Every experiment, the one with the newest run first."""
     query = Query(("offset",))
     found = experiments.listed_experiments(tracker())
-    part = Paging.asked(query, "/experiments", len(found))
+    part = Paging.asked(query, url_for("pages.experiment_list"), len(found))
     page = render_template(
         "experiments.html",
         experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(found)],
         part=part,
         statuses=STATUSES,
-        api="/api/experiments",
+        api=url_for("experiments.list_experiments"),
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
 
 
+@pages.get("/experiments/<path:name>")
 def experiment_page(name: str) -> Response:
     """One experiment."""
-    path = f"/experiments/{quote(name, safe='')}"
-    view = RunView.asked(path, within=name, more=("metric", "direction"))
+    view = RunView.asked(url_for("pages.experiment_page", name=name), within=name, more=("metric", "direction"))
     chosen = dict(view.more)
     metric, less = metric_of(chosen.get("metric")), direction_of(chosen.get("direction"))
     experiment = experiments.get_experiment(tracker(), name)
@@ -67,7 +69,7 @@ def experiment_page(name: str) -> Response:
     page = render_template(
         "experiment.html",
         experiment=experiment,
-        description=note_html(text, Place(2)),
+        description=render_text(text, 2),
         description_key=hashlib.blake2b(text.encode(), digest_size=6).hexdigest(),
         view=view,
         table=table,
@@ -78,8 +80,8 @@ def experiment_page(name: str) -> Response:
         statuses=STATUSES,
         sizes=PAGE_SIZES,
         runs_order=None if metric is None else _ordered_by(view, experiment["best"]),
-        api=f"/api{path}" + (f"?{urlencode(view.more)}" if view.more else ""),
-        to=f"POST /api/w{path}",
+        api=with_query(url_for("experiments.get_experiment", name=name), view.more),
+        to="POST " + url_for("experiments.change_experiment", name=name),
         **for_commands(),
     )
     return Response(page, 400 if fault else 200, mimetype="text/html")
@@ -94,11 +96,11 @@ def _ordered_by(view: RunView, best: dict[str, Any]) -> str:
 def _words(experiment: dict[str, Any]) -> str:
     """The beginning of an experiment's description, without its Markdown."""
     text = experiment["description"] or ""
-    return note_html(text[:_MOST_CHARACTERS], Place(2)).striptags() if text else ""
+    return render_text(text[:_MOST_CHARACTERS], 2).striptags() if text else ""
 
 
 def _path(name: str) -> str:
     """Where an experiment is shown: its page; for names that browsers take for a way up, its runs."""
     if name in (".", "..") or name.startswith("/"):
-        return "/runs?" + urlencode({"experiment": name})
-    return f"/experiments/{quote(name, safe='')}"
+        return url_for("pages.run_list", experiment=name)
+    return url_for("pages.experiment_page", name=name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 from ...errors import TooLarge, Unauthorized
 from ..auth import cookie_for, cookie_name, same
@@ -23,40 +24,41 @@ _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 def local_path(path: str) -> str:
     """`path`, when it is one of this server's: never a way to another site."""
-    return path if _LOCAL.match(path) else "/runs"
+    is_ours = path.startswith(request.script_root + "/") and _LOCAL.match(path)
+    return path if is_ours else url_for("pages.run_list")
 
 
 @login.get("/login")
-def form() -> Response:
+def form() -> BaseResponse:
     """The page that asks for the token; where none is needed, the way on."""
-    wanted = local_path(request.args.get("next", "/runs"))
+    wanted = local_path(request.args.get("next", ""))
     if services().token is None:
-        return Response(status=303, headers={"Location": wanted})
+        return redirect(wanted, 303)
     return Response(render_template("login.html", next=wanted, wrong=False), mimetype="text/html")
 
 
 @login.post("/login")
-def log_in() -> Response:
+def log_in() -> BaseResponse:
     """Take the token, and remember it in the browser. Raises TooLarge."""
     if (request.content_length or 0) > MAX_LOGIN_BYTES:
         raise TooLarge(f"the form has {request.content_length} bytes, and {MAX_LOGIN_BYTES} is the most here")
     token = services().token
-    wanted = local_path(request.form.get("next", "/runs"))
+    wanted = local_path(request.form.get("next", ""))
     if token is not None and not same(request.form.get("token", "").strip(), token):
         return Response(render_template("login.html", next=wanted, wrong=True), 401, mimetype="text/html")
-    answer = Response(status=303, headers={"Location": wanted})
+    answer = redirect(wanted, 303)
     if token is not None:
         answer.set_cookie(cookie_name(token), cookie_for(token), max_age=_STAY, **_cookie_settings())
     return answer
 
 
 @login.post("/logout")
-def log_out() -> Response:
+def log_out() -> BaseResponse:
     """Forget the token in this browser."""
     token = services().token
     if token is None:
         raise Unauthorized("this server has no token; there is nothing to log out from")
-    answer = Response(status=303, headers={"Location": "/login"})
+    answer = redirect(url_for("login.form"), 303)
     answer.delete_cookie(cookie_name(token), **_cookie_settings())
     return answer
 

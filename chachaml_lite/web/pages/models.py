@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from typing import Any
-from urllib.parse import quote
 
-from flask import Response, render_template
+from flask import Response, redirect, render_template, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 from ...errors import InvalidInput
 from ...tracking import models
@@ -14,6 +14,7 @@ from ...tracking.index.registry import STAGES, Model, Version
 from ...tracking.index.run_parts import META
 from ..context import for_commands, tracker
 from ..query_string import Query
+from .blueprint import pages
 from .paging import Paging
 
 #: Events that the page of a model shows; /api/models/:name has them all.
@@ -22,25 +23,27 @@ _MOST_EVENTS = 100
 _MOST_CHOICES = 500
 
 
+@pages.get("/models")
 def model_list() -> Response:
     """Every model, by name."""
     found = tracker().registry.models()
-    part = Paging.asked(Query(("offset",)), "/models", len(found))
+    part = Paging.asked(Query(("offset",)), url_for("pages.model_list"), len(found))
     page = render_template(
         "models.html",
         models=[models.shown_model(model) for model in part.part(found)],
         part=part,
-        api="/api/models",
+        api=url_for("models.list_models"),
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
 
 
+@pages.get("/models/<name>")
 def model_page(name: str) -> Response:
     """One model."""
     query = Query(("offset",))
     model = models.get_model(tracker(), name)
-    path = f"/models/{quote(name)}"
+    path = url_for("pages.model_page", name=name)
     versions = [model.versions[number] for number in sorted(model.versions, reverse=True)]
     part = Paging.asked(query, path, len(versions))
     history = models.moves(model)
@@ -48,27 +51,27 @@ def model_page(name: str) -> Response:
         "model.html",
         model=models.shown_model(model),
         path=path,
-        api=f"/api{path}",
+        api=url_for("models.get_model", name=name),
         versions=[_shown(version) for version in part.part(versions)],
         part=part,
         stages=STAGES,
         history=history[:_MOST_EVENTS],
         earlier=max(0, len(history) - _MOST_EVENTS),
         choices=[version.version for version in versions[:_MOST_CHOICES]],
-        download=_download(model, path),
+        download=_download(model),
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
 
 
-def chosen_diff(name: str) -> Response:
+@pages.get("/diff/<name>")
+def chosen_diff(name: str) -> BaseResponse:
     """To the page that compares the two versions that were chosen from lists, which its path names."""
     query = Query(("one", "other"))
     one, other = query.text("one"), query.text("other")
     if not one or not other:
         raise InvalidInput("one and other must be the numbers of two versions, or stages")
-    place = "/".join(quote(part, safe="") for part in (name, one, other))
-    return Response(status=303, headers={"Location": f"/diff/{place}"})
+    return redirect(url_for("pages.diff_page", name=name, one=one, other=other), 303)
 
 
 def _shown(version: Version) -> dict[str, Any]:
@@ -78,13 +81,12 @@ def _shown(version: Version) -> dict[str, Any]:
     return {**version.public(), "run_label": label, "file": version.artifact.rpartition("/")[2]}
 
 
-def _download(model: Model, path: str) -> dict[str, str]:
+def _download(model: Model) -> dict[str, str]:
     """What the command to download has: production, or the newest version while there is none; its file for a shell."""
     version = model.in_stage("production")
     selector = "production" if version else str(max(model.versions))
     version = version or model.versions[max(model.versions)]
     return {
         "selector": selector,
-        "path": f"{path}/{selector}/download",
         "file": shlex.quote(version.artifact.rpartition("/")[2]),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlencode
 
 from ...errors import InvalidInput
 from ..query_string import Query
+from ..urls import with_query
 
 Item = TypeVar("Item")
 #: Items of a list on one page.
@@ -53,5 +53,4 @@ class Paging:
         return self._at(self.offset + PAGE_ITEMS) if self.offset + PAGE_ITEMS < self.total else None
 
     def _at(self, offset: int) -> str:
-        pairs = [*self.kept, *([("offset", str(offset))] if offset else [])]
-        return f"{self.path}?{urlencode(pairs)}" if pairs else self.path
+        return with_query(self.path, [*self.kept, *([("offset", str(offset))] if offset else [])])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from flask import Response, render_template, request
+from flask import Response, render_template, url_for
 
 from ... import strict_json
 from ...errors import InvalidInput
@@ -18,9 +18,11 @@ from ...tracking.index.run_parts import META
 from ...tracking.series.summary import SeriesSummary, spelled
 from ..charts import Style
 from ..context import for_commands, services, tracker
-from ..markdown.blocks import Place, note_html
 from ..query_string import Query
+from ..urls import current_url
 from . import chart_figures, chart_url
+from .blueprint import pages
+from .rendered import render_note
 
 #: Rows of each table on the page, unless all of one are asked for.
 MOST = {"metrics": 100, "params": 200, "artifacts": 200, "children": 50}
@@ -76,6 +78,7 @@ class ParamRow:
     left_out: int = 0
 
 
+@pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> Response:
     """One run."""
     query = Query(("all", "metric", *chart_url.OF_PAGES), repeatable=("all",))
@@ -85,10 +88,11 @@ def run_page(run_id: str) -> Response:
             raise InvalidInput(f"all is one of {', '.join(MOST)}, and it is {name[:60]!r}")
     text = query.text("metric") or ""
     fields = [*([("metric", text)] if text else []), *(("all", name) for name in asked)]
+    path = url_for("pages.run_page", run_id=run_id)
     run = tracker().run(run_id)
     summary = {key: series for key, series in run.summary.items() if text.casefold() in key.casefold()}
     shown = runs.detailed_run(tracker(), run_id)
-    prefixes, other_prefixes = _prefixes(run.summary, style)
+    prefixes, other_prefixes = _prefixes(run.summary, style, path)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
     page = render_template(
@@ -109,25 +113,24 @@ def run_page(run_id: str) -> Response:
         filter=text,
         prefixes=prefixes,
         other_prefixes=other_prefixes,
-        unfiltered=chart_url.url(f"/runs/{run_id}", style, [("all", name) for name in asked]),
+        unfiltered=chart_url.url(path, style, [("all", name) for name in asked]),
         fields=fields,
         style_fields=chart_url.fields_of(style, [("all", name) for name in asked]),
-        note=note_html(shown["note"] or "", Place(3, run_id)),
+        note=render_note(shown["note"] or "", run_id),
         note_key=hashlib.blake2b((shown["note"] or "").encode(), digest_size=6).hexdigest(),
-        path=f"/runs/{run_id}",
-        back=request.full_path.rstrip("?"),
-        api=f"/api/runs/{run_id}",
-        more=lambda name: chart_url.url(f"/runs/{run_id}", style, [*fields, ("all", name)]),
+        path=path,
+        back=current_url(),
+        api=url_for("runs.get_run", run_id=run_id),
+        more=lambda name: chart_url.url(path, style, [*fields, ("all", name)]),
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
 
 
-def _prefixes(keys: Iterable[str], style: Style) -> tuple[list[tuple[str, int, str]], int]:
+def _prefixes(keys: Iterable[str], style: Style, path: str) -> tuple[list[tuple[str, int, str]], int]:
     """The prefixes that most metrics have, each with their number and their page; and how many others there are."""
     counts = Counter(f"{key.partition('/')[0]}/" for key in keys if "/" in key)
     most = {prefix for prefix, _ in counts.most_common(_MOST_PREFIXES)}
-    path = request.path
     shown = [
         (prefix, count, chart_url.url(path, style, [("metric", prefix)]))
         for prefix, count in counts.items()

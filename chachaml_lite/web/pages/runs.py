@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Response, render_template
+from flask import Response, render_template, url_for
 
 from ...tracking.index.run_parts import STATUSES
 from ...tracking.query import fields, search
 from ...tracking.query.grammar import BadQuery
 from ..context import for_commands, tracker
 from . import runs_table
+from .blueprint import pages
 from .runs_url import PAGE_SIZES, RunView
 
 #: Experiments that a list to choose from holds; with more of them the name is typed.
@@ -30,14 +31,16 @@ EXAMPLES = (
 )
 
 
+@pages.get("/runs")
 def run_list() -> Response:
     """The runs, newest first or as asked for."""
-    return _shown("runs.html", RunView.asked("/runs"))
+    return _shown("runs.html", RunView.asked(url_for("pages.run_list")))
 
 
+@pages.get("/search")
 def search_page() -> Response:
     """The runs that a query finds; without one, how to write it."""
-    view = RunView.asked("/search")
+    view = RunView.asked(url_for("pages.search_page"))
     return _shown("search.html", view, is_asked=view.q is not None)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
+
+from flask import url_for
 
 from ...errors import InvalidInput
 from ...tracking import names
@@ -14,6 +15,7 @@ from ...tracking.query import conditions, fields, grammar, search
 from ...tracking.query.fields import Field, Holds
 from ...tracking.series.summary import spelled
 from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
+from ..urls import with_query
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
@@ -138,8 +140,7 @@ class RunView:
     def url(self, **changes: Any) -> str:
         """The page's URL, with some of its parts changed."""
         view = replace(self, **changes)
-        pairs = list(view.pairs())
-        return f"{view.path}?{urlencode(pairs, safe=',/:')}" if pairs else view.path
+        return with_query(view.path, view.pairs())
 
     def pairs(self, *without: str) -> Iterator[tuple[str, str]]:
         """The fields of the query string, but for some; what is as by default is left out."""
@@ -179,8 +180,8 @@ class RunView:
         asked["limit"] = str(self.limit)
         if self.offset:
             asked["offset"] = str(self.offset)
-        is_search = self.path == "/search" and "q" in asked and asked.keys() <= _SEARCH_TAKES
-        return f"/api/{'search' if is_search else 'runs'}?{urlencode(asked)}"
+        is_search = self.path == url_for("pages.search_page") and "q" in asked and asked.keys() <= _SEARCH_TAKES
+        return with_query(url_for("across.search_runs" if is_search else "runs.list_runs"), asked.items())
 
     def chips(self) -> list[tuple[str, str]]:
         """The filters that no box of the page shows, each with the URL without it."""

@@ -84,7 +84,7 @@ def _read(content: bytes) -> _Sent:
     ids = [value for name, value in pairs if name == "ids"]
     body = dict(_body_field(name, value) for name, value in pairs if name not in ("to", "then", "ids"))
     body.pop("", None)
-    return _Sent(to[1], to[2], ids, body or None, local_path(own.get("then", "/runs")))
+    return _Sent(to[1], to[2], ids, body or None, local_path(own.get("then", "")))
 
 
 def _body_field(name: str, value: str) -> tuple[str, str | int | bool | None]:

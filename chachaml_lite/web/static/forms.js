@@ -91,9 +91,7 @@ document.addEventListener("submit", async (event) => {
     event.preventDefault();
     return;
   }
-  // A button may send its form elsewhere, by GET.
-  const action = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
-  if (action !== "/forms" || event.defaultPrevented) return;
+  if (!form.matches("form.write") || event.defaultPrevented) return;
   event.preventDefault();
   const sent = read(form, submitter); // before the button is disabled, for then its value counts no more
   if (submitter) submitter.disabled = true;

@@ -1,5 +1,4 @@
 // The keyboard: rows, search, and what elements claim with data-key.
-const places = { r: "/runs", e: "/experiments", m: "/models", s: "/search" };
 const help = document.getElementById("help");
 let going = false; // after g
 
@@ -26,11 +25,18 @@ function move(by) {
   (next.querySelector("a") ?? next).focus({ preventScroll: true });
 }
 
+/** Follow the link of the page's head that a key stands for; whether there is one. */
+function go(key) {
+  const link = document.querySelector(`a[data-go="${CSS.escape(key)}"]`);
+  if (link) location.assign(link.href);
+  return link !== null;
+}
+
 const acts = {
   "/": () => {
     const box = document.querySelector("main input[type=search]");
     if (box) box.focus();
-    else location.assign("/search");
+    else go("s");
   },
   j: () => move(1),
   k: () => move(-1),
@@ -52,8 +58,7 @@ document.addEventListener("keydown", (event) => {
   if (help.open) return;
   // Enter does what it always does on a link or a button.
   if (event.key === "Enter" && event.target.closest("a, button, summary, input")) return;
-  if (going && places[event.key]) {
-    location.assign(places[event.key]);
+  if (going && go(event.key)) {
     event.preventDefault();
     return;
   }

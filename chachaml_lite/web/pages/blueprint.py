@@ -1,0 +1,7 @@
+"""The blueprint of the pages, to which each module of this folder adds its routes."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+pages = Blueprint("pages", __name__)
