@@ -7,10 +7,10 @@ import re
 from flask import Blueprint
 
 from ..web.context import Dialect
-from . import responses, service
+from . import experiments, responses, runs, service
 
 PREFIX = "/api/2.0/mlflow"
-BLUEPRINTS: tuple[Blueprint, ...] = (service.api,)
+BLUEPRINTS: tuple[Blueprint, ...] = (service.api, experiments.api, runs.api)
 
 #: The requests whose bodies are files, by method and path.
 UPLOADS = (("PUT", re.compile(r"/api/2\.0/mlflow-artifacts/artifacts/.")),)

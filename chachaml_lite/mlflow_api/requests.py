@@ -98,6 +98,15 @@ class Fields:
             raise InvalidInput(f"the parameter {self._where}{name} must be true or false")
         return value
 
+    def word(self, name: str) -> str | int:
+        """A word of an enumeration, or its number. Raises InvalidInput."""
+        value = self._values.get(name)
+        if value is None:
+            raise self._missing(name)
+        if not isinstance(value, (str, int)) or isinstance(value, bool):
+            raise InvalidInput(f"the parameter {self._where}{name} must be a word")
+        return value
+
     def texts(self, name: str) -> list[str]:
         """The texts of an array, or of a field that stands several times in a query string. Raises InvalidInput."""
         values = self._values.get(name, [])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotFound
 from .index.catalog import Deleted
 from .index.descriptions import MAX_CHARACTERS, About
 from .index.run_entry import Run
@@ -84,6 +84,25 @@ def change_experiment(
         return None if after == before else after._replace(updated_at=now_ms)
 
     tracker.descriptions.change(name, changed)
+
+
+def create_experiment(
+    tracker: Tracker, name: str, description: str | None = None, tags: Mapping[str, TagValue] | None = None
+) -> None:
+    """Make an experiment that isn't there yet. Raises InvalidInput, Conflict (it is there, maybe in the trash)."""
+    check_name("experiment", name)
+    check_tags(tags or {})
+    if description is not None and len(description) > MAX_CHARACTERS:
+        raise InvalidInput(f"description has {len(description)} characters; {MAX_CHARACTERS} is the most")
+    has_runs = tracker.catalog.span(name) is not None
+    now_ms = tracker.clock.now_ms()
+
+    def created(before: About) -> About:
+        if has_runs or before.created_at is not None or before.deleted_at is not None:
+            raise Conflict(f"the experiment {shown(name)} exists already" + (", deleted" if before.deleted_at else ""))
+        return About(description or before.description, merged_tags(before.tags, tags or {}), now_ms, now_ms)
+
+    tracker.descriptions.change(name, created)
 
 
 def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:

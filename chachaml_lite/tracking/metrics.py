@@ -53,6 +53,15 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]],
     `even_ended`: also to a run that has ended. Raises InvalidEntry, NotFound (also: the run has ended).
     """
     points, skipped = _points(entries, tracker.clock.now_ms())
+    add_points(tracker, run_id, points, even_ended=even_ended)
+    return Logged(len(points), skipped)
+
+
+def add_points(tracker: Tracker, run_id: str, points: list[StoredPoint], *, even_ended: bool = False) -> None:
+    """Add points to a run, all or none, in their order; steps and times have 64 bits, and keys are checked.
+
+    Raises NotFound (also: the run has ended, unless `even_ended`).
+    """
     lines = "".join(map(point_line, points))
     with tracker.open_run(run_id, even_ended=even_ended) as run:
         for _ in range(_TRIES if points else 0):
@@ -65,7 +74,6 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]],
         else:
             if points:
                 raise StorageBusy("another program keeps changing this run's metrics.jsonl; retry when it is done")
-    return Logged(len(points), skipped)
 
 
 class Selection(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import Conflict
@@ -11,10 +12,17 @@ from .names import check_name, shown
 from .tracker import Tracker
 
 
-def set_params(tracker: Tracker, run_id: str, params: dict[str, Any], *, even_ended: bool = False) -> None:
+def set_params(
+    tracker: Tracker,
+    run_id: str,
+    params: dict[str, Any],
+    *,
+    even_ended: bool = False,
+    is_same: Callable[[Any, Any], bool] | None = None,
+) -> None:
     """Set params of a run, all or none; a value is any JSON value. The same value again is fine.
 
-    `even_ended`: also of a run that has ended.
+    `even_ended`: also of a run that has ended. `is_same`: whether two values are the same; None: `same_json`.
 
     Raises InvalidInput, NotFound (also: it has ended), Conflict (a param has another value).
     """
@@ -24,7 +32,7 @@ def set_params(tracker: Tracker, run_id: str, params: dict[str, Any], *, even_en
         before = run.params
         run.refuse_damaged(PARAMS)
         for key, value in params.items():
-            if key in before and not same_json(before[key], value):
+            if key in before and not (is_same or same_json)(before[key], value):
                 raise Conflict(
                     f"param {shown(key)} was logged before with another value; params don't change: "
                     "log it under another name, or as a tag or metric"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +13,14 @@ from .artifacts import listed_artifacts
 from .index.run_entry import Run
 from .index.run_parts import SUMMARY, keep_summary
 from .names import check_name, check_run_id, shown
+from .params import same_json
 from .series.summary import spelled
-from .tags import TagValue, check_tags
+from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
 ENDINGS = ("completed", "failed")
 #: What a run says of itself and may say otherwise later.
-CHANGEABLE = ("name", "created_by", "parent_run_id")
+CHANGEABLE = ("name", "created_by", "parent_run_id", "note")
 #: A traceback is welcome; a log belongs into an artifact.
 MAX_ERROR_CHARACTERS = 100_000
 
@@ -33,6 +35,9 @@ class NewRun:
     parent_run_id: str | None = None
     created_by: str | None = None
     id: str | None = None
+    #: In ms since 1970; None: now. No part of the fingerprint, as the note isn't.
+    start_time: int | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         check_name("experiment", self.experiment)
@@ -74,11 +79,11 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
             "experiment": new.experiment,
             "name": new.name,
             "status": "running",
-            "start_time": start_time,
+            "start_time": start_time if new.start_time is None else new.start_time,
             "end_time": None,
             "error": None,
             "tags": _set(new.tags),
-            "note": None,
+            "note": new.note or None,
             "datasets": [],
             "parent_run_id": new.parent_run_id,
             "created_by": new.created_by,
@@ -139,23 +144,47 @@ def finish_run(tracker: Tracker, run_id: str, status: str, error: str | None = N
 
 
 def set_status(
-    tracker: Tracker, run_id: str, status: str, error: str | None = None, end_time: int | None = None
+    tracker: Tracker,
+    run_id: str,
+    status: str,
+    error: str | None = None,
+    end_time: int | None = None,
+    *,
+    mlflow_status: str | None = None,
 ) -> None:
     """Set a run's status, whatever it was: an end after another one counts as resumed in between.
 
-    `end_time`, in ms since 1970, counts where the status ends the run. Raises InvalidInput, NotFound.
+    `end_time`, in ms since 1970, counts where the status ends the run. `mlflow_status`: MLflow's own word, kept until
+    the next status, where ours has none. Raises InvalidInput, NotFound.
     """
-    if status == "running":
-        resume_run(tracker, run_id)
-        return
-    check_end(status, error)
+    if status != "running":
+        check_end(status, error)
     with tracker.writable_run(run_id, SUMMARY) as run:
-        meta = run.meta
-        if (meta["status"], meta.get("error")) == (status, error) and end_time in (None, meta.get("end_time")):
-            return
-        if meta["status"] != "running":
+        _set_status(tracker, run, status, error, end_time)
+        before = mlflow_of(run.meta)
+        if before.get("status") != mlflow_status:
+            after = {key: value for key, value in before.items() if key != "status"}
+            tracker.write_meta(run, mlflow=after if mlflow_status is None else {**after, "status": mlflow_status})
+
+
+def _set_status(tracker: Tracker, run: Run, status: str, error: str | None, end_time: int | None) -> None:
+    meta = run.meta
+    was_running = meta["status"] == "running"
+    if status == "running":
+        if not was_running:
             _resume(tracker, run)
-        _end(tracker, run, status, error, end_time)
+        return
+    if (meta["status"], meta.get("error")) == (status, error) and end_time in (None, meta.get("end_time")):
+        return
+    if not was_running:
+        _resume(tracker, run)
+    _end(tracker, run, status, error, end_time)
+
+
+def mlflow_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The object `mlflow` of a run's meta.json: what MLflow's clients said, and this store has no field for."""
+    value = meta.get("mlflow")
+    return value if isinstance(value, dict) else {}
 
 
 def check_end(status: str, error: str | None) -> None:
@@ -189,16 +218,29 @@ def _resume(tracker: Tracker, run: Run) -> None:
     tracker.write_meta(run, status="running", end_time=None, error=None, resumed_at=resumed_at)
 
 
-def change_run(tracker: Tracker, run_id: str, **changes: str | None) -> None:
-    """Change a run's name, created_by or parent_run_id; None for none. Raises InvalidInput, NotFound."""
+def change_run(
+    tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None] | None = None, **changes: str | None
+) -> None:
+    """Change a run's name, created_by, parent_run_id, note and tags in one; None for none. InvalidInput, NotFound."""
+    check_changes(tags or {}, changes)
+    with tracker.writable_run(run_id) as run:
+        changed: dict[str, Any] = {key: value for key, value in changes.items() if run.meta.get(key) != value}
+        before = run.meta.get("tags", {})
+        after = merged_tags(before, tags or {})
+        if not same_json(after, before):
+            changed["tags"] = after
+        if changed:
+            tracker.write_meta(run, **changed)
+
+
+def check_changes(tags: Mapping[str, TagValue | None], changes: Mapping[str, str | None]) -> None:
+    """Raise InvalidInput where `change_run` can't take these."""
+    check_tags(tags)
     for key, value in changes.items():
         if key not in CHANGEABLE:
             raise AssertionError(key)
-        if value is not None:
+        if value is not None and key != "note":
             (check_run_id if key == "parent_run_id" else check_name)(key, value)
-    with tracker.writable_run(run_id) as run:
-        if any(run.meta.get(key) != value for key, value in changes.items()):
-            tracker.write_meta(run, **changes)
 
 
 def set_note(tracker: Tracker, run_id: str, note: str) -> None:

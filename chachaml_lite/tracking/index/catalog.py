@@ -163,11 +163,19 @@ class Catalog:
             self._refresh()
             return len(self._order.keys(_TRASH))
 
-    def experiments(self) -> list[str]:
-        """The names of all experiments that a good run bears, sorted."""
+    def experiments(self, deleted: Deleted = "false") -> list[str]:
+        """The names of all experiments that a good run bears, sorted; `deleted`: which runs count."""
         with self._lock:
             self._refresh()
-            return self._order.values("experiment")
+            live = self._order.values("experiment") if deleted != "true" else []
+            return live if deleted == "false" else sorted({*live, *self._order.values(_TRASHED)})
+
+    def span(self, experiment: str) -> tuple[int, int] | None:
+        """When the first and the newest run of an experiment were started, those in the trash included; ms."""
+        with self._lock:
+            self._refresh()
+            found = [keys for deleted in ("false", "true") if (keys := self._keys(experiment, deleted))]
+            return (min(keys[0][0] for keys in found), max(keys[-1][0] for keys in found)) if found else None
 
     def version(self) -> str:
         """A text that is another one whenever anything of any run has changed: what an ETag of a list is made of."""

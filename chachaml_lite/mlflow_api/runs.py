@@ -1,0 +1,248 @@
+"""MLflow's runs: created, ended, deleted, and what is logged to them, before their end and after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from .. import strict_json
+from ..errors import Conflict, InvalidInput, NotFound
+from ..tracking import batches, metrics, runs, trash
+from ..tracking.index.run_entry import Run
+from ..tracking.names import check_name, shown
+from ..tracking.series.points import StoredPoint
+from ..tracking.series.summary import spelled
+from ..tracking.tags import TagValue
+from ..web.context import tracker
+from . import experiments, requests, responses, vocabulary
+from .requests import Fields
+
+api = Blueprint("mlflow_runs", __name__, url_prefix="/api/2.0/mlflow")
+
+#: The tag in which 2.x keeps what models a run logged.
+_MODELS_TAG = "mlflow.log-model.history"
+_MAX_PAGE = 25_000_000
+
+
+@api.post("/runs/create")
+def create_run() -> Response:
+    """Start a run."""
+    fields = requests.fields()
+    name = experiments.name_of(tracker(), fields.maybe_text("experiment_id") or vocabulary.DEFAULT_EXPERIMENT_ID)
+    experiments.refuse_deleted(tracker(), name)
+    tags = _with_name(fields.pairs("tags"), fields.maybe_text("run_name"))
+    user = fields.maybe_text("user_id")
+    if user and vocabulary.USER not in tags:
+        tags[vocabulary.USER] = user
+    own, others = vocabulary.tags_from_mlflow(tags)
+    others = {key: value for key, value in others.items() if value is not None}
+    new = runs.NewRun(name, tags=dict(others), start_time=fields.maybe_integer("start_time"), **own)
+    try:
+        run_id = runs.create_run(tracker(), new)["id"]
+    except Conflict as fault:
+        raise responses.InvalidState(fault.detail) from fault
+    return responses.answer(run=run_to_json(tracker().run(run_id)))
+
+
+def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
+    """`tags` with a name, which may stand in both places, but only once. Raises InvalidInput."""
+    if not run_name:
+        return tags
+    if tags.get(vocabulary.RUN_NAME, run_name) != run_name:
+        raise InvalidInput(
+            f"run_name is {shown(run_name)}, and the tag {vocabulary.RUN_NAME} {shown(tags[vocabulary.RUN_NAME])}; "
+            "send one of them"
+        )
+    return {**tags, vocabulary.RUN_NAME: run_name}
+
+
+@api.get("/runs/get")
+def get_run() -> Response:
+    """One run, also one in the trash."""
+    return responses.answer(run=run_to_json(tracker().run(requests.fields().text("run_id"))))
+
+
+@api.post("/runs/update")
+def update_run() -> Response:
+    """Set a run's status, and its name; an end_time counts with a status that ends."""
+    fields = requests.fields()
+    run_id, end_time = fields.text("run_id"), fields.maybe_integer("end_time")
+    name = fields.maybe_text("run_name")
+    status = vocabulary.status_from_mlflow(fields.word("status")) if "status" in fields else None
+    own, others = vocabulary.tags_from_mlflow({vocabulary.RUN_NAME: name} if name else {})
+    if status is not None:
+        runs.set_status(tracker(), run_id, *status[:2], end_time, mlflow_status=status[2])
+    runs.change_run(tracker(), run_id, others, **own)
+    return responses.answer(run_info=_info_to_json(tracker().run(run_id)))
+
+
+@api.post("/runs/delete")
+def delete_run() -> Response:
+    """Move a run to the trash."""
+    trash.trash_run(tracker(), requests.fields().text("run_id"))
+    return responses.answer()
+
+
+@api.post("/runs/restore")
+def restore_run() -> Response:
+    """Bring a run back from the trash."""
+    try:
+        trash.restore_run(tracker(), requests.fields().text("run_id"))
+    except Conflict as fault:
+        raise responses.InvalidState(fault.detail) from fault
+    return responses.answer()
+
+
+# -- what is logged
+
+
+@api.post("/runs/log-metric")
+def log_metric() -> Response:
+    """Add a point."""
+    fields = requests.fields()
+    run_id = fields.text("run_id")
+    metrics.add_points(tracker(), run_id, [point_from(fields)], even_ended=True)
+    return responses.answer()
+
+
+def point_from(fields: Fields) -> StoredPoint:
+    """The point that some fields describe. Raises InvalidInput."""
+    key = check_name("metric", fields.text("key"))
+    return key, fields.number("value"), fields.integer("step", 0), fields.integer("timestamp")
+
+
+@api.post("/runs/log-parameter")
+def log_parameter() -> Response:
+    """Set a param."""
+    fields = requests.fields()
+    params = {fields.text("key"): fields.text("value", may_be_empty=True)}
+    _log(fields.text("run_id"), params=params)
+    return responses.answer()
+
+
+@api.post("/runs/set-tag")
+def set_tag() -> Response:
+    """Set a tag."""
+    fields = requests.fields()
+    _log(fields.text("run_id"), tags={fields.text("key"): fields.text("value", may_be_empty=True)})
+    return responses.answer()
+
+
+@api.post("/runs/delete-tag")
+def delete_tag() -> Response:
+    """Remove a tag, which has to be there."""
+    fields = requests.fields()
+    run_id, key = fields.text("run_id"), fields.text("key")
+    with tracker().writable_run(run_id) as run:
+        if key not in vocabulary.tags_to_mlflow(run.meta):
+            raise NotFound("tag", f"the run has no tag {shown(key)}")
+        own = {field: None for tag, field in vocabulary.FIELD_OF_TAG.items() if tag == key}
+        runs.change_run(tracker(), run_id, {key: None}, **own)
+    return responses.answer()
+
+
+@api.post("/runs/log-batch")
+def log_batch() -> Response:
+    """Add points, params and tags, all or none."""
+    fields = requests.fields()
+    points = [point_from(each) for each in fields.objects("metrics")]
+    _log(fields.text("run_id"), points, fields.pairs("params"), fields.pairs("tags"))
+    return responses.answer()
+
+
+def _log(
+    run_id: str,
+    points: list[StoredPoint] | None = None,
+    params: dict[str, str] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    own, others = vocabulary.tags_from_mlflow(tags or {})
+    values = {key: vocabulary.value_of(text) for key, text in (params or {}).items()}
+    set_tags: dict[str, TagValue | None] = {**others}
+    try:
+        batches.log_batch(tracker(), run_id, points or [], values, set_tags, own, is_same=vocabulary.is_same_param)
+    except Conflict as fault:
+        raise responses.InvalidState(fault.detail) from fault
+
+
+@api.post("/runs/log-model")
+def log_model() -> Response:
+    """Add what 2.x says of a model to the tag that it keeps such things in."""
+    fields = requests.fields()
+    run_id, text = fields.text("run_id"), fields.text("model_json")
+    try:
+        model = strict_json.loads(text.encode())
+    except strict_json.NotJson as fault:
+        raise InvalidInput(f"model_json is not JSON: {fault}") from fault
+    if not isinstance(model, dict) or not {"artifact_path", "flavors"} <= model.keys():
+        raise InvalidInput("model_json must be an object with artifact_path and flavors")
+    with tracker().writable_run(run_id) as run:
+        try:
+            before = strict_json.loads(vocabulary.text_of(run.meta.get("tags", {}).get(_MODELS_TAG, [])).encode())
+        except strict_json.NotJson:
+            before = []
+        models = [*(before if isinstance(before, list) else []), model]
+        runs.change_run(tracker(), run_id, {_MODELS_TAG: strict_json.dumps(models)})
+    return responses.answer()
+
+
+@api.get("/metrics/get-history")
+def get_history() -> Response:
+    """The points of a metric by time, step and arrival."""
+    fields = requests.fields()
+    run_id, key = fields.text("run_id"), fields.text("metric_key")
+    selection = metrics.select_series(tracker(), run_id, [key]).get(key)
+    if selection is None:
+        responses.page_of([], fields, _MAX_PAGE, _MAX_PAGE)
+        return responses.answer(metrics=[])
+    times = selection.series.timestamps
+    places = sorted(selection.places, key=times.__getitem__)  # stable: step and arrival decide within a time
+    page, token = responses.page_of(places, fields, _MAX_PAGE, _MAX_PAGE)
+    points = [
+        {"key": key, "value": spelled(point.value), "timestamp": point.timestamp, "step": point.step}
+        for point in selection.series.points(page)
+    ]
+    return responses.answer(metrics=points, **responses.without_none(next_page_token=token))
+
+
+# -- answers
+
+
+def run_to_json(run: Run) -> dict[str, Any]:
+    """A run in an answer; its points are not looked at, only what they add up to."""
+    return {
+        "info": _info_to_json(run),
+        "data": {
+            "metrics": [
+                {
+                    "key": key,
+                    "value": spelled(series.last),
+                    "timestamp": series.last_time,
+                    "step": series.last_step,
+                }
+                for key, series in run.summary.items()
+            ],
+            "params": [{"key": key, "value": vocabulary.text_of(value)} for key, value in run.params.items()],
+            "tags": responses.pairs_to_json(vocabulary.tags_to_mlflow(run.meta)),
+        },
+        "inputs": {},
+        "outputs": {},
+    }
+
+
+def _info_to_json(run: Run) -> dict[str, Any]:
+    meta = run.meta
+    kept = runs.mlflow_of(meta).get("status")
+    return responses.without_none(
+        run_id=run.id,
+        run_uuid=run.id,
+        run_name=meta.get("name") or run.id,
+        experiment_id=vocabulary.experiment_id(meta["experiment"]),
+        user_id=meta.get("created_by"),
+        status=vocabulary.status_to_mlflow(meta["status"], meta.get("error"), kept),
+        start_time=meta["start_time"],
+        end_time=meta.get("end_time"),
+        lifecycle_stage="deleted" if tracker().is_trashed(run) else "active",
+        artifact_uri=vocabulary.artifact_uri(meta["experiment"], run.id),
+    )
