@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .durability import Durability
 from .reading import Stamp, stamp_of
@@ -48,16 +48,17 @@ def create_temporary(path: str) -> tuple[str, int]:
         return prepared, os.open(prepared, _CREATE, FILE_MODE)
 
 
-def replace_file(path: str, content: bytes, durability: Durability | None) -> Stamp:
+def replace_file(path: str, content: bytes | Iterable[bytes], durability: Durability | None) -> Stamp:
     """Give `path` new content, in one rename: a reader sees the old or the new, never a part. Returns its stamp.
 
-    `durability` None: nothing is forced to the disk, for what can be made anew.
+    `content`: whole, or in pieces. `durability` None: nothing is forced to the disk, for what can be made anew.
     Raises OSError; then the old content stands and no temporary is left.
     """
     prepared, descriptor = create_temporary(path)
     try:
         try:
-            write_all(descriptor, content)
+            for piece in [content] if isinstance(content, bytes) else content:
+                write_all(descriptor, piece)
             if durability:
                 durability.sync(descriptor)
             os.rename(prepared, path)

@@ -120,7 +120,7 @@ class Inspection:
     def found(self, run_id: str) -> Found:
         """What is in a run's folder now. Links are not followed. OSError."""
         folder = self._places.run(run_id)
-        names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.METRICS, layout.ARTIFACTS)
+        names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED, layout.METRICS, layout.ARTIFACTS)
         hidden = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
         there = Found({}, [], [name for name in hidden if os.path.lexists(f"{folder}/{name}")])
         blobs = self._places.run_file(run_id, layout.BLOBS)

@@ -15,6 +15,7 @@
           logged_models.jsonl      one event of a logged model a line; only in runs that have any
           blobs/NAME               the artifacts' bytes, under the names that `disk_names` gives them
           summary.json             what metrics.jsonl adds up to; rebuildable
+          .thinned                 of a long metrics.jsonl: what charts of it need; rebuildable
       models/
         MODEL/
           history.jsonl            one event a line
@@ -37,6 +38,8 @@ ARTIFACTS = "artifacts.jsonl"
 LOGGED_MODELS = "logged_models.jsonl"
 BLOBS = "blobs"
 SUMMARY = "summary.json"
+#: With a dot in front: no part of a zip, a manifest or a digest.
+THINNED = ".thinned"
 HISTORY = "history.jsonl"
 JSON_END = ".json"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .. import strict_json
@@ -130,13 +131,32 @@ class RunFiles:
         """Write one of a run's JSON files anew. OSError, TooLarge; then the old content stands."""
         return replace_file(self._places.run_file(run_id, name), readable(name, value), self._durability)
 
-    def keep_rebuildable(self, run_id: str, name: str, value: dict[str, Any]) -> None:
-        """Write a file that can be made anew from the others: whole, but not forced to the disk. OSError.
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the store is only read: then nothing that can be made anew is kept, either."""
+        return self._read_only
+
+    def keep_rebuildable(self, run_id: str, name: str, content: dict[str, Any] | Iterable[bytes]) -> None:
+        """Write a file that can be made anew from the others, in one rename, but not forced to the disk. OSError.
 
         In a store that is only read, nothing.
         """
         if not self._read_only:
-            replace_file(self._places.run_file(run_id, name), (strict_json.dumps(value) + "\n").encode(), None)
+            pieces = [(strict_json.dumps(content) + "\n").encode()] if isinstance(content, dict) else content
+            replace_file(self._places.run_file(run_id, name), pieces, None)
+
+    @contextlib.contextmanager
+    def opened(self, run_id: str, name: str) -> Iterator[Callable[[int, int], bytes]]:
+        """A file of the run to be read in parts: a function of where a part begins and of its size in bytes.
+
+        Raises FileNotFoundError, Damaged, OSError.
+        """
+        descriptor = reading.open_regular(self._places.run_file(run_id, name))
+        try:
+            whole = os.fstat(descriptor).st_size
+            yield lambda start, size: os.pread(descriptor, min(size, whole), start)
+        finally:
+            os.close(descriptor)
 
     def append_records(self, run_id: str, name: str, records: Iterable[dict[str, Any]]) -> Stamp:
         """Append JSON lines to a file of the run, all or none; returns its stamp after that. OSError."""

@@ -152,7 +152,7 @@ class Store:
         if after_a_kill:
             self.experiments.sweep()
             for run_id in self.run_folders().folders:
-                for name in (layout.META, layout.PARAMS, layout.SUMMARY):
+                for name in (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED):
                     with contextlib.suppress(OSError):
                         os.unlink(temporary(f"{self._places.runs}/{run_id}/{name}"))
 

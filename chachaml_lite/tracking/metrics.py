@@ -102,9 +102,13 @@ def select_series(
     `since_step`: only greater steps; `until_step`: no greater ones. `max_points`: thinned, one point a step.
     Raises NotFound.
     """
-    cache = tracker.series
+    cache, run = tracker.series, tracker.run(run_id, (META,))
+    if max_points is not None and since_step is None and until_step is None:
+        thinned = cache.from_thinned(run, lambda file: file.points(keys, max_points))
+        if thinned is not None:
+            return {key: Selection(*selected) for key, selected in thinned.items()}
     try:
-        held = cache.of(tracker.run(run_id, (META,)))
+        held = cache.of(run)
     except (Damaged, FileNotFoundError):
         return {}  # the catalog has named the damage
     selections = {}
@@ -153,17 +157,23 @@ def series_to_lines(selections: Mapping[str, Selection]) -> Iterator[str]:
 def get_curves(tracker: Tracker, run_id: str, keys: Collection[str] | None, view: View) -> dict[str, Curve]:
     """The curves of a run by key, in the order of `keys` (None: all, as logged first); keys it hasn't are left out.
 
+    Of a long run that is at rest they are made of its thinned form (see `series.thinned`), which takes a few ms
+    however many points it has, unless the points are in memory or the view shows too small a part of them.
     Relative time begins with the run, or with the first of its shown points where that has an earlier time.
     Raises NotFound.
     """
     run = tracker.run(run_id, (META,))
+    start_ms = run.meta["start_time"]
+    curves = tracker.series.from_thinned(run, lambda file: file.curves(keys, view, start_ms))
+    if curves is not None:
+        return curves
     try:
         held = tracker.series.of(run)
     except (Damaged, FileNotFoundError):
         return {}  # the catalog has named the damage
     every = held.series.by_key
     found = {key: every[key] for key in (every if keys is None else keys) if key in every}
-    since_ms = min([run.meta["start_time"], *(series.timestamps[0] for series in found.values())])
+    since_ms = min([start_ms, *(series.timestamps[0] for series in found.values())])
     return {key: tracker.series.curve(held, key, series, view, since_ms) for key, series in found.items()}
 
 

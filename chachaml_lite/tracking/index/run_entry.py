@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 from ...errors import StorageFault
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: A run that is "running" and wrote nothing for so long may have died: its status is what was said, and nothing more.
 SILENT_AFTER_MS = 3_600_000
+#: One that wrote nothing for so long will not write again at once.
+_REST_SECONDS = 60
 
 ALL_PARTS = (META, PARAMS, SUMMARY, ARTIFACTS)
 #: Held for the two assignments by which a run gets a part, never longer: one for all runs, for it costs 100 bytes each.
@@ -82,6 +85,11 @@ class Run:
         return silent if silent >= SILENT_AFTER_MS else None
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is being written, as far as can be told: then what is made of the files is worth keeping."""
+        return self.meta["status"] != "running" or time.time() - self.last_write_ms / 1000 >= _REST_SECONDS
+
+    @property
     def duration_ms(self) -> int | None:
         """How long the run took; None before its end."""
         end_time: int | None = self.meta.get("end_time")
@@ -127,7 +135,7 @@ class Run:
                 self._kept[number] = kept
                 if number == META and kept.value is not None:
                     self._good_meta = kept.value
-        if number == SUMMARY and not kept.is_stored and self.part(META).value and self.meta["status"] != "running":
+        if number == SUMMARY and not kept.is_stored and self.part(META).value and self.is_at_rest:
             keep_summary(self._store, self.id, kept)
         return kept
 

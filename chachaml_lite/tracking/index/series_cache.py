@@ -1,16 +1,28 @@
-"""The series that were asked for last, within a bound in bytes: a chart that is looked at again costs no parsing."""
+"""The series that were asked for last, within a bound in bytes: a chart that is looked at again costs no parsing.
+
+Of a long run that is written to no more, what charts need is kept in a file beside summary.json, too (see
+`series.thinned_file`): it is asked where the points are not in memory.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from ...store import layout
+from ...store.reading import Damaged, Stamp
 from ...store.store import Store
 from ..series.curves import Curve, View, curve_of
 from ..series.points import RunSeries, Series
+from ..series.thinned_file import ThinnedRun, thinned_file
 from .run_entry import Run
 from .run_parts import SUMMARY
+
+log = logging.getLogger(__name__)
 
 #: Thinned series, and curves, kept a run: those that the charts of a page or two ask for.
 _MAX_THINNED, _MAX_CURVES = 64, 128
@@ -18,6 +30,10 @@ _MAX_THINNED, _MAX_CURVES = 64, 128
 _LONG = 3000
 #: So many times the bound may one run take that alone is held.
 _SPARED_TIMES = 4
+#: A metrics.jsonl of so many bytes, of some 4,000 points, takes longer to parse than its thinned form to read.
+THINNED_FROM_BYTES = 300_000
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -31,6 +47,8 @@ class _Held:
     lock: threading.Lock = field(default_factory=threading.Lock)
     #: Its part of what the cache counts as held.
     counted_bytes: int = 0
+    #: The state of metrics.jsonl whose thinned form is on the disk, or can't be put there.
+    kept: Stamp | None = None
 
 
 class SeriesCache:
@@ -49,7 +67,7 @@ class SeriesCache:
         # Held, so that a writer's points are either on disk and added up, or neither.
         with self._store.locked_run(run.id):
             run.look((SUMMARY,))
-            size, epoch = run.part(SUMMARY).stamp.size, run.epoch
+            stamp, epoch = run.part(SUMMARY).stamp, run.epoch
         with self._lock:
             held = self._held.get(run.id)
             if held is None or held.epoch != epoch:
@@ -57,9 +75,12 @@ class SeriesCache:
                 held = self._held[run.id] = _Held(epoch)
             self._held.move_to_end(run.id)
         with held.lock:
-            if held.series.read_bytes < size:
-                held.series.read_on(self._store, run.id, size)
+            if held.series.read_bytes < stamp.size:
+                held.series.read_on(self._store, run.id, stamp.size)
             held_bytes = held.series.held_bytes
+            thinned = self._made_thinned(run, held, stamp)
+        if thinned is not None:
+            self._keep_thinned(run, thinned)
         with self._lock:
             self._count(run.id, held, held_bytes)
             # The run that was asked for last stays, unless it is huge: it is in memory anyway, and who looks at a page
@@ -76,6 +97,55 @@ class SeriesCache:
         if held is not None and self._held.get(run_id) is held:
             self._counted_bytes += held_bytes - held.counted_bytes
             held.counted_bytes = held_bytes
+
+    # -- the thinned form
+
+    def from_thinned(self, run: Run, ask: Callable[[ThinnedRun], Answer | None]) -> Answer | None:
+        """What `ask` answers from the thinned form of a run.
+
+        None, where it is None, where the points are in memory, and where there is no thinned form of them as they are.
+        """
+        run.look((SUMMARY,))
+        stamp = run.stamps[SUMMARY]
+        if stamp.size < THINNED_FROM_BYTES:
+            return None
+        with self._lock:
+            held = self._held.get(run.id)
+            if held is not None and held.epoch == run.epoch and held.series.read_bytes == stamp.size:
+                return None
+        return self._read_thinned(run, stamp, ask)
+
+    def _read_thinned(self, run: Run, stamp: Stamp, ask: Callable[[ThinnedRun], Answer | None]) -> Answer | None:
+        try:
+            with self._store.runs.opened(run.id, layout.THINNED) as read:
+                return ask(ThinnedRun(read, stamp))
+        except FileNotFoundError:
+            return None
+        except (Damaged, OSError, LookupError, TypeError, ValueError) as fault:  # whoever put it there
+            log.info("run %r: %s is not used: %s", run.id, layout.THINNED, fault)
+            return None
+
+    def _made_thinned(self, run: Run, held: _Held, stamp: Stamp) -> Iterable[bytes] | None:
+        """The thinned form of a long run that nobody writes to any more, once for each state of it; else None.
+
+        The caller holds `held`.
+        """
+        is_whole = held.series.read_bytes == stamp.size >= THINNED_FROM_BYTES
+        if self._store.runs.is_read_only or held.kept == stamp or not is_whole or not run.is_at_rest:
+            return None
+        held.kept = stamp
+        if self._read_thinned(run, stamp, lambda file: file.check()):
+            return None
+        return thinned_file(held.series.by_key, stamp, run.meta["start_time"])
+
+    def _keep_thinned(self, run: Run, content: Iterable[bytes]) -> None:
+        try:
+            with self._store.locked_run(run.id):  # whose temporary has one name
+                self._store.runs.keep_rebuildable(run.id, layout.THINNED, content)
+        except OSError as fault:  # it is made anew when it is missing
+            log.info("no %s for run %r: %s", layout.THINNED, run.id, fault)
+
+    # -- what charts are made of
 
     def thinned(self, held: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
         """Those of some places of `series` that a chart of `max_points` shows."""

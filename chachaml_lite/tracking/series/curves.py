@@ -71,7 +71,7 @@ class Curve:
 
 
 @dataclass
-class _Columns:
+class Columns:
     """What a curve is made of, as it grows."""
 
     xs: list[int] = field(default_factory=list)  # relative to anything, it may be beyond 64 bits
@@ -97,7 +97,7 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
     within = max(0, stop - first)
     # All of it, not what is shown: a narrow chart and a part of it are to have the line that a wide one has.
     smooth = smoothed(values, view.smoothing) if view.smoothing else None
-    made = _Columns()
+    made = Columns()
     if within <= max(view.buckets, view.whole):
         for at in range(first, stop):
             value = float(values[at])
@@ -107,15 +107,16 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
                 made.odd.append((xs[at] - offset, value))
         made.smooth.extend(smooth[first:stop] if smooth is not None else ())
     else:
-        for start, end in _buckets(xs, first, stop, view, offset):
+        for start, end in bucket_ranges(xs, first, stop, view, offset):
             _add_bucket(made, xs, values, start, end, offset, series.has_nonfinite, is_sampled=view.is_sampled)
             if smooth is not None:
-                made.smooth.append(_mean([value for value in smooth[start:end] if math.isfinite(value)]))
+                made.smooth.append(mean_of([value for value in smooth[start:end] if math.isfinite(value)]))
     shown_smooth = None if smooth is None else made.smooth
+    is_at_one_step = _is_at_one_step(series)
     return Curve(
         *(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within, shown_smooth),
-        is_at_one_step=_is_at_one_step(series),
-        is_stepless=_is_stepless(series),
+        is_at_one_step=is_at_one_step,
+        is_stepless=is_stepless(len(series), is_at_one_step=is_at_one_step),
     )
 
 
@@ -123,29 +124,40 @@ def _is_at_one_step(series: Series) -> bool:
     return len(series) > 0 and series.steps[0] == series.steps[-1]
 
 
-def _is_stepless(series: Series) -> bool:
-    """Whether a series was logged without steps; fewer points at one step are one that was sent again."""
-    return len(series) >= _MANY and _is_at_one_step(series)
+def is_stepless(count: int, *, is_at_one_step: bool) -> bool:
+    """Whether a series of `count` points was logged without steps; fewer at one step are one that was sent again."""
+    return count >= _MANY and is_at_one_step
+
+
+def shown_by_step(series: Series) -> tuple[Sequence[int], Sequence[Number], Sequence[int]]:
+    """The steps, values and times of the points that may be shown, one a step: the last of several."""
+    steps, values, timestamps = series.steps, series.values, series.timestamps
+    if series.one_a_step:
+        return steps, values, timestamps
+    last = len(series) - 1
+    places = [at for at in range(len(series)) if at == last or steps[at] != steps[at + 1]]
+    columns = (array("q", [column[at] for at in places]) for column in (steps, timestamps))
+    steps, timestamps = columns
+    shown = [values[at] for at in places]
+    return steps, array("d", shown) if isinstance(values, array) else shown, timestamps
 
 
 def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
     """The x and the value of each point that may be shown, by x."""
-    steps, values, timestamps = series.steps, series.values, series.timestamps
-    if series.one_a_step or (x != "step" and _is_stepless(series)):
-        xs: Sequence[int] = steps if x == "step" else timestamps
-        shown: Sequence[Number] = values
-    else:
-        last = len(series) - 1
-        places = [at for at in range(len(series)) if at == last or steps[at] != steps[at + 1]]
-        xs = array("q", map((steps if x == "step" else timestamps).__getitem__, places))
-        shown = [values[at] for at in places]
-    if x != "step" and not all(map(le, xs, xs[1:])):  # clients' own timestamps, or a clock that was set back
+    shown: Sequence[Number] = series.values
+    steps: Sequence[int] = series.steps
+    xs: Sequence[int] = series.timestamps
+    if x == "step" or not is_stepless(len(series), is_at_one_step=_is_at_one_step(series)):
+        steps, shown, xs = shown_by_step(series)
+    if x == "step":
+        return steps, shown
+    if not all(map(le, xs, xs[1:])):  # clients' own timestamps, or a clock that was set back
         order = sorted(range(len(xs)), key=xs.__getitem__)
         return array("q", map(xs.__getitem__, order)), [shown[at] for at in order]
     return xs, shown
 
 
-def _buckets(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
+def bucket_ranges(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
     """Where each bucket that has points begins and ends: stretches of equal width, the first and last point alone.
 
     Equal as they are drawn, so of equal ratio on a log axis; what is 0 or less there is one bucket, and not drawn.
@@ -167,7 +179,7 @@ def _inner_buckets(xs: Sequence[int], start: int, stop: int, view: View, offset:
         if start == stop:
             return
         low = xs[start]
-    for edge in _edges(low - offset, high - offset, view.buckets, is_log=view.log_x):
+    for edge in bucket_edges(low - offset, high - offset, view.buckets, is_log=view.log_x):
         end = bisect.bisect_right(xs, edge + offset, start, stop)
         if end > start:
             yield start, end
@@ -176,7 +188,7 @@ def _inner_buckets(xs: Sequence[int], start: int, stop: int, view: View, offset:
         yield start, stop
 
 
-def _edges(low: int, high: int, count: int, *, is_log: bool) -> Iterator[int]:
+def bucket_edges(low: int, high: int, count: int, *, is_log: bool = False) -> Iterator[int]:
     """The last x of each of `count` stretches from `low` to `high`, both included."""
     if is_log:
         ratio = math.log(high) - math.log(low)
@@ -189,7 +201,7 @@ def _edges(low: int, high: int, count: int, *, is_log: bool) -> Iterator[int]:
 
 
 def _add_bucket(
-    made: _Columns,
+    made: Columns,
     xs: Sequence[int],
     values: Sequence[Number],
     start: int,
@@ -204,7 +216,7 @@ def _add_bucket(
     numbers = [values[at] for at in finite] if has_odd else values[start:end]
     if numbers:
         low, high = float(min(numbers)), float(max(numbers))
-        at, y = (finite[-1], float(numbers[-1])) if is_sampled else (finite[len(finite) // 2], _mean(numbers))
+        at, y = (finite[-1], float(numbers[-1])) if is_sampled else (finite[len(finite) // 2], mean_of(numbers))
         made.add(xs[at] - offset, y, min(low, y), max(high, y))
     else:
         made.add(xs[end - 1] - offset, math.nan, math.nan, math.nan)
@@ -217,7 +229,7 @@ def _add_bucket(
         made.odd.extend(kinds.values())
 
 
-def _mean(numbers: Sequence[Number]) -> float:
+def mean_of(numbers: Sequence[Number]) -> float:
     """The mean of finite numbers, never beyond the greatest or the least; NaN of none."""
     count = len(numbers)
     if not count:

@@ -180,14 +180,14 @@ class Series:
         each = 5 if self.has_nonfinite else 4
         stretches = max_points // each
         if not stretches:
-            return sorted(self._marks(shown)[:max_points])
+            return sorted(self.marks(shown)[:max_points])
         kept: list[int] = []
         for number in range(stretches):
             stretch = shown[number * len(shown) // stretches : (number + 1) * len(shown) // stretches]
-            kept.extend(sorted(self._marks(stretch)))
+            kept.extend(sorted(self.marks(stretch)))
         return kept
 
-    def _marks(self, places: list[int] | range) -> list[int]:
+    def marks(self, places: list[int] | range) -> list[int]:
         """What must be seen of some places, most important first, none twice."""
         if isinstance(places, range) and not self.has_nonfinite:
             start, stop = places.start, places.stop

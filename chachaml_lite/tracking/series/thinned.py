@@ -1,0 +1,272 @@
+"""A long series in a bounded size: what a chart of it needs, so that its points need not be parsed again.
+
+A series of up to `EXACT_POINTS` is kept as it is. A longer one is cut into some thousand buckets, much finer than those
+of a chart: along its ranks, its steps and its times, evenly and by equal ratios, so that none of the axes that a chart
+can have finds it cut too coarsely. Of each bucket the points that a chart must show are kept as they were logged (the
+first, the least, the greatest, the last, one of each kind that is no finite number), besides the number of its points,
+their mean and the place of the middle one.
+
+So a curve made of the buckets differs from `curve_of` in nothing but where a bucket of the chart begins and ends, by
+less than the width of one of ours. Ends, extremes, odd points and counts are exact; means are weighted by the points
+they are of; a smoothed line is carried from mean to mean.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import le
+
+from .curves import Columns, Curve, View, bucket_edges, bucket_ranges, is_stepless, mean_of, shown_by_step
+from .points import Series
+from .summary import Number
+
+#: A series of no more points is kept whole; of a longer one the buckets take about the same room, 400 kB.
+EXACT_POINTS = 16_384
+#: Into how many stretches a long series is cut along each axis, and half as many on a log axis.
+_STRETCHES = 1000
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """A series cut into buckets along one axis. `kept`: points as logged, in the order of the axis; columns of it."""
+
+    kept: Series
+    #: For each bucket: where its kept points end; how many points it stands for, and how many of them are finite.
+    ends: array[int]
+    counts: array[int]
+    finite: array[int]
+    #: The mean of the finite ones (NaN of none), and the step and the time of the middle one.
+    means: array[float]
+    steps: array[int]
+    times: array[int]
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """A series of `total` points in buckets. `by_time`: where its times don't rise with its steps."""
+
+    total: int
+    first_time: int
+    is_at_one_step: bool
+    by_step: Buckets
+    by_time: Buckets | None
+
+    def curve(self, view: View, since_ms: int = 0) -> Curve | None:
+        """The curve of the series, as `curve_of` makes it of its points; None where the buckets are too few for it.
+
+        That is where a range of x shows so little of the series that its points have to be looked at.
+        """
+        is_by_step = view.x == "step"
+        buckets = self.by_step if is_by_step or self.by_time is None else self.by_time
+        xs = buckets.steps if is_by_step else buckets.times
+        offset = since_ms if view.x == "relative" else 0
+        first = 0 if view.start is None else bisect.bisect_left(xs, view.start + offset)
+        stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
+        stop = max(first, stop)
+        within = sum(buckets.counts[first:stop])
+        is_whole = view.start is None and view.stop is None
+        if not is_whole and stop - first < min(view.buckets, within):
+            return None
+        columns = Columns()
+        smooth = _smoothed(buckets, view.smoothing) if view.smoothing else None
+        few = stop - first <= (max(view.buckets, view.whole) if within == stop - first else view.buckets)
+        ranges = zip(range(first, stop), range(first + 1, stop + 1), strict=True)
+        for start, end in ranges if few else bucket_ranges(xs, first, stop, view, offset):
+            _add(columns, buckets, start, end, offset, view, smooth)
+        return Curve(
+            *(columns.xs, columns.ys, columns.lows, columns.highs, columns.odd, self.total, within),
+            None if smooth is None else columns.smooth,
+            is_at_one_step=self.is_at_one_step,
+            is_stepless=is_stepless(self.total, is_at_one_step=self.is_at_one_step),
+        )
+
+    def places(self, max_points: int) -> list[int] | None:
+        """Places in `by_step.kept` of at most `max_points`, as `Series.thinned` chooses them of all points.
+
+        None where so many are asked for that the points have to be looked at.
+        """
+        kept, ends, counts = self.by_step.kept, self.by_step.ends, self.by_step.counts
+        shown = sum(counts)
+        if shown == len(kept) <= max_points:
+            return list(range(shown))
+        stretches = max_points // (5 if kept.has_nonfinite else 4)
+        if shown <= max_points or stretches > _STRETCHES // 2:
+            return None
+        if not stretches:
+            return sorted(kept.marks(range(len(kept)))[:max_points])
+        until = list(accumulate(counts))
+        places: list[int] = []
+        start = 0
+        for number in range(1, stretches + 1):
+            end = bisect.bisect_left(until, number * shown // stretches) + 1
+            if end > start:
+                places += sorted(kept.marks(range(_start_of(ends, start), ends[end - 1])))
+            start = end
+        return places
+
+
+def thin(series: Series, start_ms: int) -> Thinned:
+    """A series in buckets. `start_ms`: where relative time begins, about."""
+    is_at_one_step = series.steps[0] == series.steps[-1]
+    steps, values, times = shown_by_step(series)
+    has_nonfinite = series.has_nonfinite
+    is_in_order = all(map(le, times, times[1:])) and not (is_at_one_step and len(series) > len(times))
+    axes = [(steps, 0), *([(times, start_ms)] if is_in_order else [])]
+    by_step = _cut(steps, values, times, axes, has_nonfinite=has_nonfinite)
+    by_time = None
+    if not is_in_order:
+        if is_at_one_step:
+            steps, values, times = series.steps, series.values, series.timestamps
+        order = sorted(range(len(times)), key=times.__getitem__)
+        steps, times = array("q", map(steps.__getitem__, order)), array("q", map(times.__getitem__, order))
+        values = [values[at] for at in order]
+        by_time = _cut(steps, values, times, [(times, start_ms)], has_nonfinite=has_nonfinite)
+    return Thinned(len(series), series.timestamps[0], is_at_one_step, by_step, by_time)
+
+
+def _cut(
+    steps: Sequence[int],
+    values: Sequence[Number],
+    times: Sequence[int],
+    axes: Sequence[tuple[Sequence[int], int]],
+    *,
+    has_nonfinite: bool,
+) -> Buckets:
+    """Columns of points cut into buckets. `axes`: those they are in the order of, each with where it begins."""
+    ends, counts, finite_counts = array("q"), array("q"), array("q")
+    means, middle_steps, middle_times = array("d"), array("q"), array("q")
+    kept: list[int] = []
+    start = 0
+    for stop in _bounds(len(steps), axes):
+        places, finite, mean, middle = _sum_up(values, start, stop, has_nonfinite=has_nonfinite)
+        kept += places
+        ends.append(len(kept))
+        counts.append(stop - start)
+        finite_counts.append(finite)
+        means.append(mean)
+        middle_steps.append(steps[middle])
+        middle_times.append(times[middle])
+        start = stop
+    points = Series()
+    points.steps, points.timestamps = (array("q", [column[at] for at in kept]) for column in (steps, times))
+    numbers = [values[at] for at in kept]
+    points.values = array("d", numbers) if isinstance(values, array) else numbers
+    points.has_nonfinite = has_nonfinite
+    return Buckets(points, ends, counts, finite_counts, means, middle_steps, middle_times)
+
+
+def _bounds(count: int, axes: Sequence[tuple[Sequence[int], int]]) -> list[int]:
+    """Where buckets end: the first and the last point are one each, as in a curve."""
+    bounds = {1, count - 1, *(count * number // _STRETCHES for number in range(1, _STRETCHES))}
+    for xs, zero in axes:
+        low, high = xs[0] - zero, xs[-1] - zero
+        bounds.update(bisect.bisect_right(xs, edge + zero) for edge in bucket_edges(low, high, _STRETCHES))
+        positive = bisect.bisect_right(xs, zero)
+        if positive < count:
+            edges = bucket_edges(xs[positive] - zero, high, _STRETCHES // 2, is_log=True)
+            bounds.update(bisect.bisect_right(xs, edge + zero) for edge in edges)
+    return sorted({*(bound for bound in bounds if 0 < bound < count), count})
+
+
+def _sum_up(
+    values: Sequence[Number], start: int, stop: int, *, has_nonfinite: bool
+) -> tuple[list[int], int, float, int]:
+    """Of the points from `start` to `stop`: those that are kept, how many are finite, their mean, the middle one."""
+    piece = values[start:stop]
+    at: Sequence[int] = range(start, stop)
+    odd: dict[str, int] = {}
+    if has_nonfinite and not all(map(math.isfinite, piece)):
+        for place in range(start, stop):
+            if values[place] - values[place] != 0:
+                odd.setdefault(str(values[place]), place)
+        at = [place for place in at if values[place] - values[place] == 0]
+        piece = [values[place] for place in at]
+    ends = {start, stop - 1, *odd.values()}
+    if not piece:
+        return sorted(ends), 0, math.nan, stop - 1
+    least, greatest = piece.index(min(piece)), piece.index(max(piece))
+    # The last finite one: what a table shows of a bucket.
+    places = sorted({*ends, at[least], at[greatest], at[-1]})
+    return places, len(piece), mean_of(piece), at[len(at) // 2]
+
+
+def _start_of(ends: Sequence[int], bucket: int) -> int:
+    return ends[bucket - 1] if bucket else 0
+
+
+def _add(
+    columns: Columns,
+    buckets: Buckets,
+    start: int,
+    end: int,
+    offset: int,
+    view: View,
+    smooth: Sequence[float] | None,
+) -> None:
+    """Add the buckets from `start` to `end` to a curve, as one of its own."""
+    kept = buckets.kept
+    first, stop = _start_of(buckets.ends, start), buckets.ends[end - 1]
+    kept_xs = kept.steps if view.x == "step" else kept.timestamps
+    numbers: Sequence[Number] = kept.values[first:stop]
+    at: Sequence[int] = range(first, stop)
+    if kept.has_nonfinite and not all(map(math.isfinite, numbers)):
+        at = [place for place in at if kept.values[place] - kept.values[place] == 0]
+        numbers = [kept.values[place] for place in at]
+        odd: dict[str, tuple[int, float]] = {}
+        for place in range(first, stop):
+            value = kept.values[place]
+            if value - value != 0:
+                odd.setdefault(str(value), (kept_xs[place] - offset, float(value)))
+        columns.odd.extend(odd.values())
+    if not numbers:
+        columns.add(kept_xs[stop - 1] - offset, math.nan, math.nan, math.nan)
+    else:
+        low, high = float(min(numbers)), float(max(numbers))
+        if view.is_sampled:
+            x, y = kept_xs[at[-1]], float(numbers[-1])
+        else:
+            xs = buckets.steps if view.x == "step" else buckets.times
+            x, y = xs[(start + end) // 2], _weighted(buckets.means, buckets.finite, start, end)
+            y = min(max(y, low), high)
+        columns.add(x - offset, y, min(low, y), max(high, y))
+    if smooth is not None:
+        columns.smooth.append(_weighted(smooth, buckets.finite, start, end))
+
+
+def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: int) -> float:
+    """The mean of some buckets' values, each as often as it stands for a point; NaN where it stands for none."""
+    if end == start + 1:
+        return values[start]
+    pairs = [(value, weight) for value, weight in zip(values[start:end], weights[start:end], strict=True) if weight]
+    total = sum(weight for _, weight in pairs)
+    if not total:
+        return math.nan
+    mean = sum(value * weight for value, weight in pairs) / total
+    return mean if math.isfinite(mean) else math.fsum(value * (weight / total) for value, weight in pairs)
+
+
+def _smoothed(buckets: Buckets, weight: float) -> list[float]:
+    """The mean over each bucket of `curves.smoothed`, as if all points of the bucket had their mean's value."""
+    return list(_smooth_steps(buckets, weight))
+
+
+def _smooth_steps(buckets: Buckets, weight: float) -> Iterator[float]:
+    average, counted = math.nan, 0.0
+    for mean, count in zip(buckets.means, buckets.finite, strict=True):
+        if not count:
+            yield math.nan
+            continue
+        kept = weight**count
+        before = mean if math.isnan(average) else average
+        # The share that what was before has in the average over this bucket: that of weight, weight², ...
+        share = weight * (1 - kept) / (count * (1 - weight)) * (counted / (counted * kept + 1 - kept) if counted else 0)
+        share = min(1.0, share)
+        yield before * share + mean * (1 - share)
+        carried = counted * kept
+        counted = carried + (1 - kept)
+        average = mean if not carried else before * (carried / counted) + mean * ((1 - kept) / counted)

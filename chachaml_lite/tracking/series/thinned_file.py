@@ -1,0 +1,192 @@
+"""The series of a run in a bounded size, as a file beside summary.json: `.thinned`, which may be deleted at any time.
+
+A line that names the format, the length of the header and its checksum; the header, JSON: the size and mtime of the
+metrics.jsonl that it was made from, and for each series where its columns are; then the columns, little-endian, each
+series' with a checksum. Only the columns of the series that are asked for are read. Whatever doesn't add up is Damaged,
+and means that metrics.jsonl is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from array import array
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from ...store.reading import Damaged, Stamp
+from .curves import Curve, View, curve_of
+from .points import Series
+from .summary import Number
+from .thinned import EXACT_POINTS, Buckets, Thinned, thin
+
+_FORMAT = b"chachaml-lite thinned 1 "
+#: Of the first line, padded with spaces.
+_LINE_BYTES = 48
+#: An integer up to here is a float that can be turned back into it.
+_EXACT = 2**53
+
+
+class ThinnedRun:
+    """The series of a run as a file holds them. `read(start, size)`: some of its bytes."""
+
+    def __init__(self, read: Callable[[int, int], bytes], points: Stamp) -> None:
+        """Read the header. Raises Damaged where it can't be believed, or is not of metrics.jsonl as `points` has it."""
+        line = read(0, _LINE_BYTES)
+        try:
+            size, checksum = map(int, line.removeprefix(_FORMAT).split())
+            header = read(_LINE_BYTES, size)
+            if not line.startswith(_FORMAT) or zlib.crc32(header) != checksum:
+                raise Damaged("its header is damaged")
+            content = json.loads(header)
+        except ValueError as fault:
+            raise Damaged("its header is damaged") from fault
+        if (content["size"], content["mtime_ns"]) != (points.size, points.mtime_ns):
+            raise Damaged("metrics.jsonl has changed since")
+        self._read = read
+        self._start = _LINE_BYTES + size
+        self._entries: dict[str, dict[str, Any]] = content["series"]
+
+    def curves(self, keys: Collection[str] | None, view: View, start_ms: int) -> dict[str, Curve] | None:
+        """The curves of some series (None: of all), as `metrics.get_curves` gives them; None where it needs points."""
+        entries = self._entries
+        wanted = [key for key in (entries if keys is None else keys) if key in entries]
+        since_ms = min([start_ms, *(entries[key]["first_time"] for key in wanted)])
+        curves = {}
+        for key in wanted:
+            series = self._load(key)
+            curve = curve_of(series, view, since_ms) if isinstance(series, Series) else series.curve(view, since_ms)
+            if curve is None:
+                return None
+            curves[key] = curve
+        return curves
+
+    def points(self, keys: Collection[str] | None, max_points: int) -> dict[str, tuple[Series, list[int], int]] | None:
+        """At most so many points of each series as `Series.thinned` chooses them: a series that holds them, their
+        places in it, and the number of all; None where it needs points that are not here.
+        """
+        selected = {}
+        for key, entry in self._entries.items():
+            if keys is not None and key not in keys:
+                continue
+            if entry["is_rounded"]:
+                return None
+            series = self._load(key)
+            if isinstance(series, Series):
+                selected[key] = (series, series.thinned(series.between(), max_points), len(series))
+                continue
+            places = series.places(max_points)
+            if places is None:
+                return None
+            selected[key] = (series.by_step.kept, places, series.total)
+        return selected
+
+    def check(self) -> bool:
+        """True. Raises Damaged where the columns of a series can't be believed."""
+        return all(self._block(key, entry) for key, entry in self._entries.items())
+
+    def _block(self, key: str, entry: Mapping[str, Any]) -> bytes:
+        block = self._read(self._start + entry["at"], entry["bytes"])
+        if len(block) != entry["bytes"] or zlib.crc32(block) != entry["crc32"]:
+            raise Damaged(f"the columns of {key!r} are damaged")
+        return block
+
+    def _load(self, key: str) -> Series | Thinned:
+        entry = self._entries[key]
+        columns = _Columns(self._block(key, entry))
+        if "by_step" not in entry:
+            series = columns.points(entry)
+            series.one_a_step = entry["one_a_step"]
+            return series
+        by_step = columns.buckets(entry["by_step"])
+        by_time = columns.buckets(entry["by_time"]) if entry["by_time"] else None
+        return Thinned(entry["count"], entry["first_time"], entry["is_at_one_step"], by_step, by_time)
+
+
+class _Columns:
+    """The columns of a series, read one after the other."""
+
+    def __init__(self, block: bytes) -> None:
+        self._block = memoryview(block)
+
+    def _take(self, kind: str, count: int) -> Any:
+        column: array[Any] = array(kind)
+        size = count * column.itemsize
+        column.frombytes(self._block[:size])
+        self._block = self._block[size:]
+        return column if sys.byteorder == "little" else _swapped(column)
+
+    def points(self, entry: Mapping[str, Any]) -> Series:
+        """Points in the order in which they are kept."""
+        count = entry["points"]
+        series = Series()
+        series.steps, series.timestamps, series.values = (self._take(kind, count) for kind in "qqd")
+        if entry["has_integers"]:
+            kinds = self._take("B", count)
+            series.values = [int(value) if kind else value for value, kind in zip(series.values, kinds, strict=True)]
+        series.has_nonfinite = entry["has_nonfinite"]
+        return series
+
+    def buckets(self, entry: Mapping[str, Any]) -> Buckets:
+        """Buckets with their points."""
+        kept = self.points(entry)
+        ends, counts, finite, steps, times = (self._take("q", entry["buckets"]) for _ in range(5))
+        return Buckets(kept, ends, counts, finite, self._take("d", entry["buckets"]), steps, times)
+
+
+def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> Iterable[bytes]:
+    """The content of the file, in pieces. `points`: the stamp of what was read; `start_ms`: when the run began."""
+    entries: dict[str, dict[str, Any]] = {}
+    blocks: list[bytes] = []
+    at = 0
+    for key, series in by_key.items():
+        block, entry = _packed(series, start_ms)
+        entries[key] = {**entry, "at": at, "bytes": len(block), "crc32": zlib.crc32(block)}
+        at += len(block)
+        blocks.append(block)
+    header = json.dumps({"size": points.size, "mtime_ns": points.mtime_ns, "series": entries}).encode()
+    line = _FORMAT + b"%d %d" % (len(header), zlib.crc32(header))
+    return [line.ljust(_LINE_BYTES - 1) + b"\n", header, *blocks]
+
+
+def _packed(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
+    """The columns of a series, and what the header says of it."""
+    entry: dict[str, Any] = {"first_time": series.timestamps[0], "is_rounded": _is_rounded(series.values)}
+    if len(series) <= EXACT_POINTS:
+        return _packed_points(series), {**entry, **_about(series), "one_a_step": series.one_a_step}
+    thinned = thin(series, start_ms)
+    block = b""
+    for name, buckets in (("by_step", thinned.by_step), ("by_time", thinned.by_time)):
+        entry[name] = None
+        if buckets is not None:
+            entry[name] = {**_about(buckets.kept), "buckets": len(buckets.ends)}
+            columns = [buckets.ends, buckets.counts, buckets.finite, buckets.steps, buckets.times]
+            block += _packed_points(buckets.kept)
+            block += b"".join(map(_bytes_of, columns)) + _bytes_of(buckets.means)
+    return block, {**entry, "count": thinned.total, "is_at_one_step": thinned.is_at_one_step}
+
+
+def _about(series: Series) -> dict[str, Any]:
+    has_integers = isinstance(series.values, list)
+    return {"points": len(series), "has_nonfinite": series.has_nonfinite, "has_integers": has_integers}
+
+
+def _packed_points(series: Series) -> bytes:
+    values = series.values
+    packed = _bytes_of(series.steps) + _bytes_of(series.timestamps) + _bytes_of(array("d", values))
+    return packed if isinstance(values, array) else packed + bytes(type(value) is int for value in values)
+
+
+def _is_rounded(values: Sequence[Number]) -> bool:
+    """Whether there is an integer that no float is."""
+    return isinstance(values, list) and any(type(value) is int and abs(value) > _EXACT for value in values)
+
+
+def _bytes_of(column: array[Any]) -> bytes:
+    return (column if sys.byteorder == "little" else _swapped(column[:])).tobytes()
+
+
+def _swapped(column: array[Any]) -> array[Any]:
+    column.byteswap()
+    return column
