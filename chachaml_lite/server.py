@@ -159,10 +159,10 @@ class Server:
             for each in sockets:
                 each.close()
             raise
-        tracker = Tracker.on(self._store, config.series_cache_bytes)
-        self.run_count = len(tracker.catalog.ids())
+        self._tracker = Tracker.on(self._store, config.series_cache_bytes)
+        self.run_count = len(self._tracker.catalog.ids())
         self._map: dict[int, Any] = {}
-        app = create_app(config, tracker)
+        app = create_app(config, self._tracker)
         self._waitress = create_server(app, map=self._map, sockets=sockets, **waitress_settings(config))
         rules = WireRules(
             blobs=None if config.read_only else self._store.blobs,
@@ -231,7 +231,7 @@ class Server:
             self._closing = True
             self._waitress.task_dispatcher.shutdown()
             wasyncore.close_all(self._map)
-            self._store.close()
+            self._tracker.close()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True

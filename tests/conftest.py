@@ -55,13 +55,13 @@ def data(tmp_path: Path) -> Path:
 def opened(data: Path, **settings: Any) -> Iterator[Flask]:
     """An app on the store at `data`, with the settings given."""
     config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
-    store = Store(config.data, config.fsync, read_only=config.read_only)
+    tracker = Tracker.on(Store(config.data, config.fsync, read_only=config.read_only), config.series_cache_bytes)
     try:
-        app = create_app(config, Tracker.on(store, config.series_cache_bytes))
+        app = create_app(config, tracker)
         app.test_client_class = Client
         yield app
     finally:
-        store.close()
+        tracker.close()
 
 
 @pytest.fixture

@@ -31,14 +31,15 @@ class FolderClient(Client):
             self._store = Store(data, config.fsync, read_only=config.read_only)
         except StoreUnusable as fault:
             raise Unreachable(fault.detail) from fault
-        self._app = create_app(config, Tracker.on(self._store, config.series_cache_bytes))
+        self._tracker = Tracker.on(self._store, config.series_cache_bytes)
+        self._app = create_app(config, self._tracker)
         self._host = f"{config.host}:{config.port}"
         self._last: _Made | None = None
 
     def close(self) -> None:
         """Close the store."""
         self._drop_last()
-        self._store.close()
+        self._tracker.close()
 
     def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
         self._drop_last()

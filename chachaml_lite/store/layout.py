@@ -2,6 +2,7 @@
 
     DATA/
       .lock                        who owns the store; empty after a clean stop
+      .index                       what a start need not read again (see `run_index`); rebuildable
       runs/
         .incoming/                 what is not whole yet: uploads, new runs, removed runs on their way out
           upload~TOKEN             an upload that is being received
@@ -60,6 +61,7 @@ class Layout:
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
         self.lock_file = f"{self.root}/.lock"
+        self.index = f"{self.root}/.index"
         self.runs = f"{self.root}/runs"
         self.incoming = f"{self.runs}/.incoming"
         self.models = f"{self.root}/models"

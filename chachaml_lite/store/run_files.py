@@ -107,6 +107,10 @@ class RunFiles:
         self._durability.sync_folder(self._places.runs)
         shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
 
+    def stamp(self, run_id: str, name: str) -> Stamp:
+        """The stamp of one of a run's files."""
+        return reading.stamp(self._places.run_file(run_id, name))
+
     def stamps(self, run_id: str, names: Iterable[str]) -> list[Stamp]:
         """The stamps of some of a run's files (`layout.META`, ...)."""
         folder = self._places.run(run_id)

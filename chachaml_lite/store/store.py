@@ -26,6 +26,7 @@ from .layout import Layout
 from .locks import NamedLocks, StoreLock
 from .model_files import ModelFiles
 from .run_files import RunFiles, incoming_path
+from .run_index import RunIndex
 from .scan import Folders, RunFolders, list_folder
 from .spool import spool
 from .watch import Watch
@@ -58,6 +59,7 @@ class Store:
         self.experiments = ExperimentFiles(places, durability)
         self.inspection = Inspection(places, durability, is_ours=self._lock is not None)
         self.run_entries = RunFolders(places.runs)
+        self.run_index = RunIndex(places, read_only=read_only)
         self._run_locks = NamedLocks()
         self._model_locks = NamedLocks()
         self.watch = Watch(places.runs)
@@ -151,6 +153,8 @@ class Store:
                 os.unlink(path)
         if after_a_kill:
             self.experiments.sweep()
+            with contextlib.suppress(OSError):
+                os.unlink(temporary(self._places.index))
             for run_id in self.run_folders().folders:
                 for name in (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED):
                     with contextlib.suppress(OSError):

@@ -42,6 +42,13 @@ class Tracker:
         series = SeriesCache(store, series_cache_bytes)
         return cls(store, catalog, Registry(store), descriptions, LoggedModels(store), series, Clock())
 
+    def close(self) -> None:
+        """Save what the next start need not read again, and give the store back."""
+        try:
+            self.catalog.save_index()
+        finally:
+            self.store.close()
+
     def run(self, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""
         run = self.catalog.run(run_id, parts)

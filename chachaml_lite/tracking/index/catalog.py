@@ -28,22 +28,16 @@ from ...store.reading import Stamp
 from ...store.scan import Changes
 from ...store.store import Store
 from ..names import is_run_id
-from .order import ALL, Group, Key, Order
+from . import first_look
+from .order import ALL, TRASH, TRASHED, Key, Order
 from .run_entry import ALL_PARTS, Run
 from .run_parts import META
 
 log = logging.getLogger(__name__)
 
-#: The fields by which runs are grouped.
-_GROUPED = ("experiment", "parent_run_id")
-#: The group of the runs in the trash, and the field of those of one experiment.
-_TRASH: Group = ("in the trash", "")
-_TRASHED = "experiment in the trash"
 #: Which runs a list has: none that are in the trash, these alone, or both.
 Deleted = Literal["false", "true", "all"]
 DELETED: tuple[Deleted, ...] = ("false", "true", "all")
-#: Beyond so many changed runs the order is made anew, not mended.
-_MANY = 500
 #: Writes of ours after which the kernel's list is read, should nobody ask for a list: it keeps 16,384 events, and
 #: a write causes five at the most. Once it has lost some, all runs have to be looked at.
 _WRITES = 2000
@@ -65,6 +59,7 @@ class Catalog:
         self._not_runs: set[str] = set()
         self._lock = threading.RLock()  # for what is about all runs: which there are, and their order
         self._order = Order()
+        self._first_look = first_look.FirstLook(store)
         self._unseen: set[str] = set()
         self._unwatched: set[str] = set()
         #: What the kernel told of, and nobody has looked at yet; `_is_lost`: it told of more than it could keep.
@@ -85,7 +80,7 @@ class Catalog:
         if run.look(numbers):
             run.look()  # whoever changed one of its files, or put another run in its place, may have changed them all
             self._note(run)
-        return None if run.part(META).value is None else run
+        return run if self._has_meta(run) else None
 
     def known(self, run_id: str) -> bool:
         """Whether there is a folder of that id now, with a good run in it or not."""
@@ -137,7 +132,7 @@ class Catalog:
         """
         with self._lock:
             self._refresh()
-            return [self._runs[run_id] for _, run_id in reversed(self._keys(experiment, deleted))]
+            return self._newest_first(self._keys(experiment, deleted))
 
     def page(
         self, offset: int, limit: int, experiment: str | None = None, deleted: Deleted = "false"
@@ -147,28 +142,39 @@ class Catalog:
             self._refresh()
             keys = self._keys(experiment, deleted)
             end = len(keys) - offset
-            wanted = keys[max(0, end - limit) : max(0, end)]
-            return [self._runs[run_id] for _, run_id in reversed(wanted)], len(keys)
+            return self._newest_first(keys[max(0, end - limit) : max(0, end)]), len(keys)
+
+    def _newest_first(self, keys: Sequence[Key]) -> list[Run]:
+        """The runs with these keys, which ascend, their metas read, without what was removed just now."""
+        runs = [self._runs[run_id] for _, run_id in reversed(keys)]
+        return [run for run in runs if self._has_meta(run)]
+
+    def _has_meta(self, run: Run) -> bool:
+        """Whether there is a good meta.json, which is read and kept where it wasn't yet."""
+        kept = run.part(META)
+        if kept.stamp != run.placed_by:  # it was changed since it was looked at
+            self._note(run)
+        return kept.value is not None
 
     def _keys(self, experiment: str | None, deleted: Deleted) -> Sequence[Key]:
         live = self._order.keys(ALL if experiment is None else ("experiment", experiment))
         if deleted == "false":
             return live
-        trashed = self._order.keys(_TRASH if experiment is None else (_TRASHED, experiment))
+        trashed = self._order.keys(TRASH if experiment is None else (TRASHED, experiment))
         return trashed if deleted == "true" else list(merge(live, trashed))
 
     def trash_count(self) -> int:
         """The number of runs in the trash."""
         with self._lock:
             self._refresh()
-            return len(self._order.keys(_TRASH))
+            return len(self._order.keys(TRASH))
 
     def experiments(self, deleted: Deleted = "false") -> list[str]:
         """The names of all experiments that a good run bears, sorted; `deleted`: which runs count."""
         with self._lock:
             self._refresh()
             live = self._order.values("experiment") if deleted != "true" else []
-            return live if deleted == "false" else sorted({*live, *self._order.values(_TRASHED)})
+            return live if deleted == "false" else sorted({*live, *self._order.values(TRASHED)})
 
     def span(self, experiment: str) -> tuple[int, int] | None:
         """When the first and the newest run of an experiment were started, those in the trash included; ms."""
@@ -202,7 +208,7 @@ class Catalog:
         """The runs whose parent has this id, in the order in which they were started."""
         with self._lock:
             self._refresh()
-            return [self._runs[child] for _, child in self._order.keys(("parent_run_id", run_id))]
+            return self._newest_first(self._order.keys(("parent_run_id", run_id)))[::-1]
 
     def neighbours(self, run: Run) -> tuple[Run | None, Run | None]:
         """The runs of the same experiment that were started just before and after a run."""
@@ -212,11 +218,10 @@ class Catalog:
             keys = self._order.keys(group)
             if run.key is None:
                 return None, None
-            at = bisect.bisect_left(keys, run.key)
-            after_it = bisect.bisect_right(keys, run.key)
-            before = self._runs[keys[at - 1][1]] if at else None
-            after = self._runs[keys[after_it][1]] if after_it < len(keys) else None
-        return before, after
+            at, after_it = bisect.bisect_left(keys, run.key), bisect.bisect_right(keys, run.key)
+            before = self._newest_first(keys[max(0, at - 1) : at])
+            after = self._newest_first(keys[after_it : after_it + 1])
+        return before[0] if before else None, after[0] if after else None
 
     def count(self) -> int:
         """The number of good runs."""
@@ -230,7 +235,13 @@ class Catalog:
         Without a look of its own, which costs as much as the list itself where the kernel doesn't tell of changes.
         """
         with self._lock:
-            return len(self._ids) - len(self._order.keys()) - len(self._order.keys(_TRASH))
+            return len(self._ids) - len(self._order.keys()) - len(self._order.keys(TRASH))
+
+    def save_index(self) -> None:
+        """Save where the runs stand, for the next start, where many have a place that isn't saved yet."""
+        with self._lock:
+            keys = self._order.keys(ALL)
+            self._first_look.save((self._runs[run_id] for _, run_id in keys), len(keys))
 
     def _take(self, changes: Changes) -> None:
         """Take notice of folders that came and went; the caller holds the lock."""
@@ -289,27 +300,32 @@ class Catalog:
         if self._unwatched and now - self._looked >= scan.LOOK_SECONDS:
             self._looked = now
             changed |= self._unwatched
-        new = {run_id for run_id in unseen if run_id not in self._runs}  # a difference of sets would walk all runs
-        for run_id in unseen:
+        for run_id in sorted(unseen):  # by id is by start time, mostly, and the order is made in half the time
             # Watched before it is read: what happens in between is then heard of.
             if self._store.watch_run(run_id):
                 self._unwatched.discard(run_id)
             else:
                 self._unwatched.add(run_id)
-            self._runs.setdefault(run_id, Run(self._store, run_id))
         changed |= unseen
         moved = self._of_changed_experiments()
-        many = len(changed) > max(_MANY, len(self._runs) // 10)
-        for run_id in changed:
-            if run_id in self._ids:
-                run = self._runs[run_id]
-                # Of one that is new its meta tells where it stands; its other files wait until they are asked for.
-                if run.look((META,) if run_id in new else ALL_PARTS):
-                    self._note(run, in_order=not many)
+        many = len(changed) > max(first_look.MANY, len(self._runs) // 10)
+        for run_id in sorted(changed):
+            run = self._runs.get(run_id)
+            if run is None:
+                self._add(run_id, many=many)
+            elif run_id in self._ids and run.look_again():
+                self._note(run, in_order=not many)
         for run_id in moved:
             self._note(self._runs[run_id], in_order=not many)
         if many:
             self._order.place_all(self._runs.values())
+            self.save_index()
+
+    def _add(self, run_id: str, *, many: bool) -> None:
+        """Take in a run that is new: its meta.json has its place; its other files wait until they are asked for."""
+        run = self._first_look.place(run_id, self._deleted) if many else Run(self._store, run_id)
+        if self._runs.setdefault(run_id, run) is not run or run.placed_by is None:
+            self._note(self._runs[run_id], in_order=not many)
 
     def _of_changed_experiments(self) -> list[str]:
         """The ids of the runs that came to the trash, or out of it, with their experiment."""
@@ -320,17 +336,13 @@ class Catalog:
     def _note(self, run: Run, *, in_order: bool = True) -> None:
         """Take notice of a run that changed."""
         with self._lock:
-            meta = run.part(META).value  # under the lock: who read an older one must not be the last to note it
+            kept = run.part(META)  # under the lock: who read an older one must not be the last to note it
             self._changes += 1
             if self._runs.get(run.id) is not run:
                 return  # removed meanwhile: it has no place among the others any more
-            key, groups = (None, ()) if meta is None else ((meta["start_time"], run.id), self._groups_of(meta))
+            run.placed_by = kept.stamp
+            key, groups = self._first_look.key_and_groups(run.id, kept.value, self._deleted)
             if in_order:
                 self._order.place(run, key, groups)
             else:
                 run.key, run.groups = key, groups
-
-    def _groups_of(self, meta: dict[str, Any]) -> tuple[Group, ...]:
-        if meta.get("deleted_at") is not None or meta["experiment"] in self._deleted:
-            return (_TRASH, (_TRASHED, meta["experiment"]))
-        return (ALL, *((field, meta[field]) for field in _GROUPED if meta.get(field) is not None))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Sequence
 
+from ...store.run_index import Place
 from .run_entry import Run
 
 #: Where a run stands: start time, id.
@@ -15,6 +16,30 @@ Key = tuple[int, str]
 #: A field and the value that its runs have there.
 Group = tuple[str, str]
 ALL: Group = ("", "")
+#: The group of the runs in the trash, and the field of those of one experiment.
+TRASH: Group = ("in the trash", "")
+TRASHED = "experiment in the trash"
+
+
+class Groups:
+    """The groups of runs, the same objects for all runs of one experiment: their own would take 200 bytes each."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, tuple[Group, Group]] = {}
+        self._trashed: dict[str, tuple[Group, Group]] = {}
+
+    def of(self, place: Place, *, is_trashed: bool) -> tuple[Group, ...]:
+        """The groups of a run."""
+        name = place.experiment
+        if is_trashed:
+            return self._trashed.setdefault(name, (TRASH, (TRASHED, name)))
+        live = self._live.setdefault(name, (ALL, ("experiment", name)))
+        return live if place.parent_run_id is None else (*live, ("parent_run_id", place.parent_run_id))
+
+
+def place_of(key: Key, groups: tuple[Group, ...]) -> Place:
+    """The place that a run has by its key and its groups; of those that are not in the trash."""
+    return Place(key[0], groups[1][1], groups[2][1] if len(groups) > 2 else None)
 
 
 class Order:

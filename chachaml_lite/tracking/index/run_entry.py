@@ -23,32 +23,36 @@ _REST_SECONDS = 60
 ALL_PARTS = (META, PARAMS, SUMMARY, ARTIFACTS)
 #: Held for the two assignments by which a run gets a part, never longer: one for all runs, for it costs 100 bytes each.
 _keeping = threading.Lock()
+#: The parts of a run of which none was read yet: one list for all of them, never written to (100 bytes a run).
+_NONE_READ: list[Kept | None] = [None] * 4
 
 
 class Run:
     """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
 
-    __slots__ = ("_good_meta", "_kept", "_stamps", "_store", "epoch", "id", "key", "groups")
+    __slots__ = ("_good_meta", "_kept", "_stamps", "_store", "epoch", "groups", "id", "key", "placed_by")
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.id = run_id
         #: By part; None for a file that was never looked at, which waits until its part is asked for.
         self._stamps: list[Stamp | None] = [None] * 4
-        self._kept: list[Kept | None] = [None] * 4
-        self._good_meta: dict[str, Any] = {}
+        self._kept = _NONE_READ
+        self._good_meta: dict[str, Any] | None = None
         #: Another number whenever metrics.jsonl was changed by anybody but us: within one, it has only grown.
         self.epoch = 0
         #: Where the run stands among all (by start time, then id); None while it is no good run.
         self.key: tuple[int, str] | None = None
         #: The groups that the catalog has it in.
         self.groups: tuple[tuple[str, str], ...] = ()
+        #: The stamp of the meta.json that both come from.
+        self.placed_by: Stamp | None = None
 
     @property
     def meta(self) -> dict[str, Any]:
         """meta.json; the last good one, should the run be removed or damaged while somebody works with it."""
         meta: dict[str, Any] | None = self.part(META).value
-        return self._good_meta if meta is None else meta
+        return self._good_meta or {} if meta is None else meta
 
     @property
     def params(self) -> dict[str, Any]:
@@ -124,7 +128,7 @@ class Run:
         before = self._kept[number]
         if number == SUMMARY:
             self.epoch += 1
-        kept = read_part(self._store, self.id, number, self._looked_at(number))
+        kept = read_part(self._store, self.id, number, self._stamps[number])
         if kept.damage and not (before and before.damage == kept.damage):
             log.warning("run %r is damaged: %s", self.id, kept.damage)
         with _keeping:
@@ -132,12 +136,14 @@ class Run:
             if self._kept[number] is before:
                 # Should the file have changed since it was looked at, what was read is the newer.
                 self._stamps[number] = kept.stamp
-                self._kept[number] = kept
-                if number == META and kept.value is not None:
-                    self._good_meta = kept.value
+                self._keep(number, kept)
         if number == SUMMARY and not kept.is_stored and self.part(META).value and self.is_at_rest:
             keep_summary(self._store, self.id, kept)
         return kept
+
+    def look_again(self) -> bool:
+        """Look at the files that were looked at before, for nothing was ever told of the others; see `look`."""
+        return self.look(tuple(number for number in ALL_PARTS if self._stamps[number] is not None))
 
     def look(self, numbers: tuple[int, ...] = ALL_PARTS) -> bool:
         """Look at the files behind some parts; whether one isn't what it was, or the run is seen for the first time."""
@@ -155,9 +161,19 @@ class Run:
         with _keeping:
             kept = self._kept[number]
             self._stamps[number] = stamp
-            self._kept[number] = Kept(stamp, value, kept.damage if kept else None)
-            if number == META:
-                self._good_meta = value
+            self._keep(number, Kept(stamp, value, kept.damage if kept else None))
+
+    def _keep(self, number: int, kept: Kept) -> None:
+        if self._kept is _NONE_READ:
+            self._kept = [None] * 4
+        self._kept[number] = kept
+        if number == META and kept.value is not None:
+            self._good_meta = kept.value
+
+    def place(self, stamp: Stamp, key: tuple[int, str], groups: tuple[tuple[str, str], ...]) -> None:
+        """Give a run that nobody knows yet the place that its meta.json of this stamp gives it."""
+        self._stamps[META] = self.placed_by = stamp
+        self.key, self.groups = key, groups
 
     def refuse_damaged(self, number: int) -> None:
         """Raise StorageFault where a write would build on a file that can't be believed."""

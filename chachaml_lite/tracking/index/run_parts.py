@@ -77,22 +77,31 @@ def nothing(part: int) -> Any:
     return None if part == META else Artifacts() if part == ARTIFACTS else {}
 
 
-def read_part(store: Store, run_id: str, part: int, stamp: Stamp) -> Kept:
-    """A part as its file is now; `stamp` is that of the last look at it. Never raises for what it finds."""
+def read_part(store: Store, run_id: str, part: int, stamp: Stamp | None) -> Kept:
+    """A part as its file is now; never raises for what it finds.
+
+    `stamp` is that of the last look at the file; None: nobody has looked at it yet, and to open it will tell.
+    """
     if stamp == NO_FILE:
         return Kept(stamp, nothing(part), f"no {layout.META}" if part == META else None)
     try:
-        return _READERS[part](store, run_id, stamp)
+        return _READERS[part](store, run_id, stamp or NO_FILE)
     except Damaged as fault:
-        return Kept(stamp, nothing(part), str(fault))
+        return Kept(stamp or _stamp(store, run_id, part), nothing(part), str(fault))
     except FileNotFoundError:  # removed since
         return Kept(NO_FILE, nothing(part), f"no {layout.META}" if part == META else None)
     except OSError as fault:
+        stamp = stamp or _stamp(store, run_id, part)
         return Kept(stamp, nothing(part), f"{FILES[part]} can't be read: {fault.strerror}")
+
+
+def _stamp(store: Store, run_id: str, part: int) -> Stamp:
+    return store.runs.stamp(run_id, FILES[part])
 
 
 def _read_meta(store: Store, run_id: str, _: Stamp) -> Kept:
     meta, stamp = store.runs.read_object(run_id, layout.META)
+    meta = {_META_KEYS.get(key, key): value for key, value in meta.items()}
     fault = fault_of_meta(meta)
     return Kept(stamp, None if fault else meta, fault)
 
@@ -181,6 +190,8 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "deleted_at": (int, _NONE),
 }
 _META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
+#: The keys of all metas are these strings: each of its own would take 700 bytes a run.
+_META_KEYS = {key: key for key in (*_META_TYPES, "id", "status", "request_sha256", "env")}
 
 
 def fault_of_meta(meta: dict[str, Any]) -> str | None:
