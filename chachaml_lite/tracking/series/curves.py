@@ -64,10 +64,18 @@ class Curve:
     is_at_one_step: bool = False
     is_stepless: bool = False
 
+    #: Of a curve that stands for several runs (`group_curves`): how many of them have a value at each x.
+    counts: Sequence[int] = ()
+
     @property
     def is_thinned(self) -> bool:
         """Whether buckets stand for several points."""
         return self.within > len(self.xs)
+
+    @property
+    def has_band(self) -> bool:
+        """Whether `lows` and `highs` are apart from the line: of buckets, or of several runs."""
+        return self.is_thinned or any(count > 1 for count in self.counts)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from ...tracking.series.curves import Curve
 from . import svg
 from .frame import Axis, Frame, heading, legend, whole_chart
 from .scales import Scale, roomy, whole
+from .sketch import sketch
 from .svg import Look
 from .ticks import MINUS, Ticks, number_ticks
 from .times import calendar_ticks, duration, duration_ticks, moment
@@ -27,12 +28,16 @@ _MARKERS_APART = 4
 
 @dataclass(frozen=True)
 class Line:
-    """One series of a chart: its name, its points, its place among the colours, and among the dashes, from 0."""
+    """One series of a chart: its name, its points, its place among the colours, and among the dashes, from 0.
+
+    `key`: what the lines of one run or group have in common in all charts of a page; "" where each is for itself.
+    """
 
     label: str
     curve: Curve
     color: int = 0
     dash: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Style:
-    """How lines are drawn. `x` is one of `curves.AXES`; sizes in CSS pixels.
+    """The way lines are drawn. `x` is one of `curves.AXES`; sizes in CSS pixels.
 
     `smoothing`: what a view of the series is to ask for (`curves.View`); a curve that has a smooth line shows it.
     """
@@ -61,6 +66,14 @@ class Style:
     #: The ends of x, both included, where a range was asked for; None: those of the points.
     start: int | None = None
     stop: int | None = None
+    #: Whether thinned lines have bands: of many lines they would cover each other.
+    has_bands: bool = True
+    #: Lines alone, in a third of the bytes: a page's script reads their values off them, to a pixel (`sketch`).
+    is_sketch: bool = False
+
+    def shows_band(self, curve: Curve) -> bool:
+        """Whether a line has its band: that of a group always."""
+        return bool(curve.counts) and curve.has_band or curve.is_thinned and self.has_bands and not self.is_sketch
 
 
 def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) -> Chart:
@@ -75,7 +88,10 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     x_axis = Axis(x_scale, _x_ticks(x_scale, style), "" if style.x == "wall" else _NAMES[style.x])
     y_axis = Axis(y_scale, number_ticks(y_scale, max(2, int((style.height - above) / 42))))
     frame = Frame(style.width, style.height, x_axis, y_axis, above=above)
-    drawn = [_Drawing(line, frame, look, style).whole() for line in lines]
+    if style.is_sketch:
+        drawn = [sketch([(line.key, line.curve, line.color, line.dash) for line in lines], frame)]
+    else:
+        drawn = [_Drawing(line, frame, look, style).whole() for line in lines]
     notes = _notes(lines, style)
     if not any(_points(line.curve, x_scale, y_scale) for line in lines):
         middle = frame.across(0.5), (frame.top + frame.bottom) / 2
@@ -118,12 +134,19 @@ def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
     shown = [
         value
         for line in lines
-        for column in ((line.curve.lows, line.curve.highs) if line.curve.is_thinned else (line.curve.ys,))
+        for column in (
+            (line.curve.lows, line.curve.highs) if style.shows_band(line.curve) else _drawn_ys(line.curve, style)
+        )
         for value in column
         if math.isfinite(value) and (value > 0 or not style.log_y)
     ]
     low, high = (min(shown), max(shown)) if shown else (1.0, 1.0)
     return roomy(low, high, is_log=style.log_y)
+
+
+def _drawn_ys(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
+    """The values that the line goes through; of a sketch the smooth one alone."""
+    return (curve.smooth,) if style.is_sketch and curve.smooth is not None else (curve.ys,)
 
 
 def _points(curve: Curve, x: Scale, y: Scale) -> bool:
@@ -144,7 +167,7 @@ class _Drawing:
         dash = svg.dash_class(self._line.color, self._line.dash)
         line = look.of("line", *([dash] if dash != "dash0" else []))
         raw = svg.path(self._path(stretches, curve.ys), line if smooth is None else look.of("raw"))
-        parts = [self._band(stretches) if curve.is_thinned else "", raw]
+        parts = [self._band(stretches) if self._style.shows_band(curve) else "", raw]
         if smooth is not None:
             parts.append(svg.path(self._path(list(self._stretches(smooth)), smooth), line))
         few = len(curve.xs) <= _FEW
@@ -202,10 +225,13 @@ class _Drawing:
             return ""
         xs = self._line.curve.xs
         distances = (str(x - before) for before, x in zip(xs, xs[1:], strict=False))
-        told = f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
+        told = f' data-key="{svg.escaped(self._line.key)}"' if self._line.key else ""
+        told += f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
         told += f' data-values="{self._told(self._line.curve.ys)}"'
         if self._line.curve.is_thinned:
             told += ' data-means=""'
+        if self._line.curve.counts:
+            told += f' data-counts="{" ".join(map(str, self._line.curve.counts))}"'
         return told if smooth is None else f'{told} data-smooth="{self._told(smooth)}"'
 
     def _told(self, values: Sequence[float]) -> str:
@@ -258,7 +284,8 @@ def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
             counted = f"{total:,} points"
         else:
             counted = f"{shown:,} of {total:,} points, the last at each step"
-        notes.append(f"{counted}, drawn as {shown:,}: means, min to max shaded" if is_thinned else counted)
+        shaded = ", min to max shaded" if any(map(style.shows_band, curves)) else ""
+        notes.append(f"{counted}, drawn as {shown:,}: means{shaded}" if is_thinned else counted)
     stepless = [line.label for line in lines if line.curve.is_stepless]
     if stepless and style.x == "step":
         notes.append(f"logged without steps, and a line over time only: {', '.join(stepless[:5])}")
@@ -301,7 +328,7 @@ def x_in_words(x: int, axis: str) -> str:
 def _summary(lines: Sequence[Line], style: Style) -> str:
     """What a reader who sees no picture needs most."""
     told = []
-    for line in lines[:20]:
+    for line in lines[: 5 if style.is_sketch else 20]:
         curve = line.curve
         ends = [at for at, y in enumerate(curve.ys) if math.isfinite(y)]
         if not ends:

@@ -58,13 +58,19 @@ class RunView:
     more: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def asked(cls, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
-        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput.
+    def asked(cls, path: str, within: str | None = None) -> RunView:
+        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
+        return cls.of(cls.query(within), path, within)
 
-        `more`: what the page takes besides, and makes of it what it likes.
-        """
+    @staticmethod
+    def query(within: str | None = None, more: tuple[str, ...] = (), repeatable: tuple[str, ...] = ()) -> Query:
+        """The request's query string, on a page that takes `more` besides. Raises InvalidInput."""
         known = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
-        asked = Query((*known, *more), PREFIXES, REPEATABLE)
+        return Query((*known, *more), PREFIXES, (*REPEATABLE, *repeatable))
+
+    @classmethod
+    def of(cls, asked: Query, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
+        """The view that a query string asks for. `more`: what the page makes of it besides. Raises InvalidInput."""
         tags = asked.under("tag.")
         tag = asked.text("tag")
         if tag:
@@ -93,7 +99,7 @@ class RunView:
             (asked.integer("offset") or 0) if asked.text("offset") else 0,
             search.parse_deleted(asked.text("deleted") or "false"),
             ids,
-            tuple((name, text) for name in more if (text := asked.text(name))),
+            tuple((name, text) for name in more for text in asked.texts(name) if text),
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
@@ -141,6 +147,17 @@ class RunView:
         """The page's URL, with some of its parts changed."""
         view = replace(self, **changes)
         return with_query(view.path, view.pairs())
+
+    def with_more(self, **changes: str | tuple[str, ...] | None) -> str:
+        """The page's URL, with some of its further fields said otherwise: once, several times, or not at all."""
+        kept = tuple(pair for pair in self.more if pair[0] not in changes)
+        said = (
+            (name, text)
+            for name, texts in changes.items()
+            for text in ([texts] if isinstance(texts, str) else texts or ())
+            if text
+        )
+        return self.url(more=(*kept, *said))
 
     def pairs(self, *without: str) -> Iterator[tuple[str, str]]:
         """The fields of the query string, but for some; what is as by default is left out."""

@@ -1,0 +1,309 @@
+"""The names of metrics and params that a viewer's filter lets through: text, or /an expression/ between slashes.
+
+Text is contained in a name, whatever the case. An expression is the part of regular expressions that all dialects
+share: `.` `*` `+` `?` `{2}` `{1,3}` `|` `( )` `[a-z]` `[^0-9]` `\\d \\w \\s \\D \\W \\S` `^` `$`; any other character
+after a backslash is itself. It is found anywhere in a name, whatever the case.
+
+Python's own `re` can be kept busy for hours by an expression of twenty characters, while all other requests wait. This
+one follows all ways through the expression at once (Thompson's construction, with remembered steps): the time grows with
+the length of the name, whatever the expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from ...errors import InvalidInput
+
+KeyTest = Callable[[str], bool]
+#: Characters of a filter, states of an expression, and repetitions in braces.
+MAX_FILTER_CHARACTERS = 300
+_MAX_STATES, _MAX_TIMES = 2000, 100
+_MAX_STEPS = 20_000
+
+_CLASSES: dict[str, Callable[[str], bool]] = {
+    "d": str.isdigit,
+    "w": lambda c: c.isalnum() or c == "_",
+    "s": str.isspace,
+}
+
+
+def parse_key_filter(text: str) -> KeyTest | None:
+    """Whether a name passes; None where all do, for there is nothing to be filtered by. Raises InvalidInput."""
+    text = text.strip()
+    if not text:
+        return None
+    if len(text) > MAX_FILTER_CHARACTERS:
+        raise InvalidInput(f"filter has {len(text)} characters; {MAX_FILTER_CHARACTERS} is the most")
+    if len(text) > 2 and text[0] == text[-1] == "/":
+        return _Machine(_Parser(text[1:-1]).parse()).is_in
+    part = text.casefold()
+    return lambda key: part in key.casefold()
+
+
+@dataclass
+class _State:
+    """A step of an expression: a character that `takes` lets through, or, without one, ways on that take none."""
+
+    takes: Callable[[str], bool] | None = None
+    to: list[_State] = field(default_factory=list)
+    #: "^" or "$": the way on is free at that end of the name only.
+    only_at: str = ""
+    number: int = 0
+
+
+@dataclass
+class _Fragment:
+    """A part of an expression: where it begins, and the states whose ways on are still open."""
+
+    start: _State
+    open: list[_State]
+
+
+class _Parser:
+    """Recursive descent over an expression; each method takes what it understands and gives a fragment of states."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._at, self._count, self._depth = text, 0, 0, 0
+
+    def parse(self) -> _State:
+        """The first state; the last one has no way on and takes nothing. Raises InvalidInput."""
+        whole = self._either()
+        if self._at < len(self._text):
+            raise self._fault("a ) too many")
+        self._join(whole, self._state())
+        return whole.start
+
+    def _fault(self, reason: str) -> InvalidInput:
+        return InvalidInput(f"filter: {reason}, at character {self._at + 1} of /{self._text}/")
+
+    def _state(self, takes: Callable[[str], bool] | None = None, only_at: str = "") -> _State:
+        self._count += 1
+        if self._count > _MAX_STATES:
+            raise self._fault("the expression is too large")
+        return _State(takes, only_at=only_at, number=self._count)
+
+    def _join(self, fragment: _Fragment, state: _State) -> None:
+        for each in fragment.open:
+            each.to.append(state)
+
+    def _next(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _either(self) -> _Fragment:
+        first = self._row()
+        if self._next() != "|":
+            return first
+        split = self._state()
+        split.to.append(first.start)
+        ends = first.open
+        while self._next() == "|":
+            self._at += 1
+            other = self._row()
+            split.to.append(other.start)
+            ends = ends + other.open
+        return _Fragment(split, ends)
+
+    def _row(self) -> _Fragment:
+        empty = self._state()
+        row = _Fragment(empty, [empty])
+        while self._next() not in ("", "|", ")"):
+            part = self._repeated()
+            self._join(row, part.start)
+            row = _Fragment(row.start, part.open)
+        return row
+
+    def _repeated(self) -> _Fragment:
+        begin = self._at
+        part = self._atom()
+        while sign := self._next():
+            if sign in "*+?":
+                self._at += 1
+                low, high = {"*": (0, None), "+": (1, None), "?": (0, 1)}[sign]
+            elif sign == "{" and (times := self._times()) is not None:
+                low, high = times
+            else:
+                break
+            part = self._times_over(begin, part, low, high)
+        return part
+
+    def _times(self) -> tuple[int, int | None] | None:
+        """What {2}, {2,} or {2,5} say; None for a brace that stands for itself."""
+        end = self._text.find("}", self._at)
+        low, comma, high = self._text[self._at + 1 : max(end, 0)].partition(",")
+        if end < 0 or not (low.isdecimal() and (high.isdecimal() or not high)):
+            return None
+        times = int(low[:9]), (int(high[:9]) if high else None) if comma else int(low[:9])
+        if max(times[0], times[1] or 0) > _MAX_TIMES:
+            raise self._fault(f"{_MAX_TIMES} times is the most")
+        self._at = end + 1
+        return times
+
+    def _times_over(self, begin: int, part: _Fragment, low: int, high: int | None) -> _Fragment:
+        """`part` so many times: read again from where it begins, for each has states of its own."""
+        end = self._at
+        start = self._state()
+        row = _Fragment(start, [start])
+        skipped: list[_State] = []
+        for number in range(max(low, 1) if high is None else high):
+            if number:
+                self._at = begin
+                part = self._atom()
+            if number >= low:
+                fork = self._state()
+                self._join(row, fork)
+                skipped.append(fork)
+                row = _Fragment(row.start, [fork])
+            self._join(row, part.start)
+            last, row = part, _Fragment(row.start, part.open)
+        if high is None:
+            loop = self._state()
+            self._join(row, loop)
+            loop.to.append(last.start)
+            row = _Fragment(row.start, [loop])
+        self._at = end
+        return _Fragment(row.start, row.open + skipped)
+
+    def _atom(self) -> _Fragment:
+        sign = self._next()
+        self._at += 1
+        if sign == "(":
+            return self._group()
+        if sign in ("*", "+", "?"):
+            self._at -= 1
+            raise self._fault(f"{sign} has nothing before it that it could repeat")
+        takes: Callable[[str], bool]
+        if sign in ("^", "$"):
+            state = self._state(only_at=sign)
+            return _Fragment(state, [state])
+        if sign == ".":
+            takes = _any
+        elif sign == "[":
+            takes = self._set()
+        elif sign == "\\":
+            takes = self._escaped()
+        else:
+            takes = _same(sign)
+        state = self._state(takes)
+        return _Fragment(state, [state])
+
+    def _group(self) -> _Fragment:
+        if self._next() == "?":
+            if self._text[self._at : self._at + 2] != "?:":
+                raise self._fault("of what begins with (? there is (?: alone")
+            self._at += 2
+        self._depth += 1
+        if self._depth > 50:
+            raise self._fault("too many ( within each other")
+        inner = self._either()
+        self._depth -= 1
+        if self._next() != ")":
+            raise self._fault("a ) is missing")
+        self._at += 1
+        return inner
+
+    def _escaped(self) -> Callable[[str], bool]:
+        sign = self._next()
+        if not sign:
+            raise self._fault("nothing follows the backslash")
+        self._at += 1
+        if sign.lower() in _CLASSES:
+            return _inverted(_CLASSES[sign.lower()]) if sign.isupper() else _CLASSES[sign]
+        if sign.isalnum():
+            self._at -= 1
+            raise self._fault(f"\\{sign} isn't known here")
+        return _same(sign)
+
+    def _set(self) -> Callable[[str], bool]:
+        is_inverted = self._next() == "^"
+        self._at += is_inverted
+        tests: list[Callable[[str], bool]] = []
+        while self._next() != "]" or not tests:
+            low = self._next()
+            if not low:
+                raise self._fault("a ] is missing")
+            self._at += 1
+            if low == "\\":
+                tests.append(self._escaped())
+                continue
+            if self._next() == "-" and self._text[self._at + 1 : self._at + 2] not in ("", "]"):
+                high = self._text[self._at + 1]
+                self._at += 2
+                if high == "\\" or high < low:
+                    raise self._fault("a range in [ ] goes from a lesser character to a greater one")
+                tests.append(_between(low, high))
+            else:
+                tests.append(_same(low))
+        self._at += 1
+        among = _among(tests)
+        return _inverted(among) if is_inverted else among
+
+
+def _any(_: str) -> bool:
+    return True
+
+
+def _same(character: str) -> Callable[[str], bool]:
+    either = {character, character.lower(), character.upper()}
+    return lambda c: c in either
+
+
+def _between(low: str, high: str) -> Callable[[str], bool]:
+    return lambda c: low <= c <= high or low <= c.lower() <= high or low <= c.upper() <= high
+
+
+def _among(tests: Collection[Callable[[str], bool]]) -> Callable[[str], bool]:
+    return lambda c: any(test(c) for test in tests)
+
+
+def _inverted(test: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda c: not test(c)
+
+
+class _Machine:
+    """An expression at work: all states that it may be in, after each character of a name."""
+
+    def __init__(self, start: _State) -> None:
+        self._start = start
+        #: Steps that were gone before: from these states, by this character, at the end of the name or not.
+        self._steps: dict[tuple[frozenset[int], str, bool], tuple[frozenset[int], bool]] = {}
+        self._sets: dict[frozenset[int], list[_State]] = {}
+
+    def is_in(self, key: str) -> bool:
+        """Whether the expression is found in a name."""
+        states, is_found = self._closed([self._start], is_first=True, is_last=not key)
+        for at, character in enumerate(key):
+            if is_found:
+                return True
+            is_last = at + 1 == len(key)
+            step = (states, character, is_last)
+            if step not in self._steps:
+                if len(self._steps) > _MAX_STEPS:
+                    self._steps.clear()
+                after = [
+                    to for state in self._sets[states] if state.takes and state.takes(character) for to in state.to
+                ]
+                self._steps[step] = self._closed([*after, self._start], is_first=False, is_last=is_last)
+            states, is_found = self._steps[step]
+        return is_found
+
+    def _closed(self, begin: list[_State], *, is_first: bool, is_last: bool) -> tuple[frozenset[int], bool]:
+        """The states that are reached without a character, and whether the end of the expression is among them."""
+        reached: dict[int, _State] = {}
+        waiting = list(begin)
+        is_found = False
+        while waiting:
+            state = waiting.pop()
+            if state.number in reached:
+                continue
+            reached[state.number] = state
+            if state.takes is not None:
+                continue
+            if state.only_at and not (is_first if state.only_at == "^" else is_last):
+                continue
+            is_found = is_found or not state.to
+            waiting += state.to
+        numbers = frozenset(number for number, state in reached.items() if state.takes is not None)
+        self._sets.setdefault(numbers, [state for state in reached.values() if state.takes is not None])
+        return numbers, is_found
