@@ -5,8 +5,8 @@ share: `.` `*` `+` `?` `{2}` `{1,3}` `|` `( )` `[a-z]` `[^0-9]` `\\d \\w \\s \\D
 after a backslash is itself. It is found anywhere in a name, whatever the case.
 
 Python's own `re` can be kept busy for hours by an expression of twenty characters, while all other requests wait. This
-one follows all ways through the expression at once (Thompson's construction, with remembered steps): the time grows with
-the length of the name, whatever the expression.
+one follows all ways through the expression at once (Thompson's construction, with remembered steps): the time grows
+with the length of the name, whatever the expression.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ _MARKERS_APART = 4
 class Line:
     """One series of a chart: its name, its points, its place among the colours, and among the dashes, from 0.
 
-    `key`: what the lines of one run or group have in common in all charts of a page; "" where each is for itself.
+    `key`: what the lines of one run or group have in common in all charts of a page, its place in the legend; "" where
+    a chart has a legend of its own.
     """
 
     label: str
@@ -72,8 +73,8 @@ class Style:
     is_sketch: bool = False
 
     def shows_band(self, curve: Curve) -> bool:
-        """Whether a line has its band: that of a group always."""
-        return bool(curve.counts) and curve.has_band or curve.is_thinned and self.has_bands and not self.is_sketch
+        """Whether a line has its band."""
+        return self.has_bands and not self.is_sketch and curve.has_band
 
 
 def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) -> Chart:
@@ -134,9 +135,7 @@ def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
     shown = [
         value
         for line in lines
-        for column in (
-            (line.curve.lows, line.curve.highs) if style.shows_band(line.curve) else _drawn_ys(line.curve, style)
-        )
+        for column in _drawn_columns(line.curve, style)
         for value in column
         if math.isfinite(value) and (value > 0 or not style.log_y)
     ]
@@ -144,8 +143,10 @@ def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
     return roomy(low, high, is_log=style.log_y)
 
 
-def _drawn_ys(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
-    """The values that the line goes through; of a sketch the smooth one alone."""
+def _drawn_columns(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
+    """The values that are drawn of a curve: its band, or its line; of a sketch the smooth one alone."""
+    if style.shows_band(curve):
+        return curve.lows, curve.highs
     return (curve.smooth,) if style.is_sketch and curve.smooth is not None else (curve.ys,)
 
 

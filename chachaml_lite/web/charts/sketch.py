@@ -51,21 +51,22 @@ def _places(scale: Scale, values: Sequence[float], start: float, end: float) -> 
 
 def _path(across: Sequence[int | None], up: Sequence[int | None]) -> Iterator[str]:
     """The stretches of a line, in distances from point to point; a point alone is a dot."""
-    is_drawing = False
+    drawn = 0
     last_x = last_y = 0
     for x, y in zip(across, up, strict=True):
         if x is None or y is None:
-            if is_drawing:
-                yield "h0"  # so that a point alone is seen
-            is_drawing = False
-        elif is_drawing:
+            if drawn == 1:
+                yield "h0"
+            drawn = 0
+        elif drawn:
             down = y - last_y
-            yield f"{x - last_x}{down} " if down < 0 else f"{x - last_x},{down} "
-            last_x, last_y = x, y
+            start = "l" if drawn == 1 else ""
+            yield f"{start}{x - last_x}{down} " if down < 0 else f"{start}{x - last_x},{down} "
+            drawn, last_x, last_y = 2, x, y
         else:
-            yield f"M{x},{y}l"
-            is_drawing, last_x, last_y = True, x, y
-    if is_drawing:
+            yield f"M{x},{y}"
+            drawn, last_x, last_y = 1, x, y
+    if drawn == 1:
         yield "h0"
 
 

@@ -14,6 +14,7 @@ from ..context import services
 from . import artifact, compare, experiments, models, run, runs  # noqa: F401  # each adds its routes
 from .blueprint import pages
 from .compare_url import MAX_RUNS
+from .sweep import page as experiment  # noqa: F401
 
 
 def install(app: Flask) -> None:

@@ -80,12 +80,33 @@ class Seen:
 
 
 def seen(runs: Sequence[Run]) -> list[Seen]:
-    """The runs, each by its name, or by its id where it has none; with its id where two have the same one."""
+    """The runs, each by its name, or by its id where it has none."""
+    return [Seen(run.id, label) for run, label in zip(runs, label_runs(runs), strict=True)]
+
+
+def label_runs(runs: Sequence[Run]) -> list[str]:
+    """The names of runs, or their ids; before a name that several have, as much of the id's end as tells them apart.
+
+    Ids begin with the time, so their heads are alike; and of a label that is cut the beginning is seen.
+    """
     names = [run.meta.get("name") or run.id for run in runs]
+    alike: dict[str, set[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        alike.setdefault(name, set()).add(run.id)
+    sizes = {name: _tail_size(ids) for name, ids in alike.items() if len(ids) > 1}
     return [
-        Seen(run.id, name if names.count(name) == 1 else f"{name} ({run.id})")
-        for run, name in zip(runs, names, strict=True)
+        f"{_tail(run.id, sizes[name])} {name}" if name in sizes else name for run, name in zip(runs, names, strict=True)
     ]
+
+
+def _tail_size(ids: set[str]) -> int:
+    """The number of characters at their ends that tell some ids apart; four at least."""
+    longest = max(map(len, ids))
+    return next((size for size in range(4, longest) if len({run_id[-size:] for run_id in ids}) == len(ids)), longest)
+
+
+def _tail(run_id: str, size: int) -> str:
+    return run_id if len(run_id) <= size + 4 else f"…{run_id[-size:]}"
 
 
 def view_of(style: Style, buckets: int, whole: int = 0) -> View:
@@ -177,8 +198,11 @@ def title_of(keys: Sequence[str]) -> str:
 
 
 def _axis_of(lines: Sequence[Line], style: Style) -> Style:
+    return axis_of([line.curve for line in lines], style)
+
+
+def axis_of(curves: Sequence[Curve], style: Style) -> Style:
     """`style`, or over time where it is over steps and the lines were logged without any: on one step all is a dot."""
-    curves = [line.curve for line in lines]
     is_dot = all(curve.is_at_one_step for curve in curves) and any(curve.is_stepless for curve in curves)
     return replace(style, x="relative") if style.x == "step" and is_dot else style
 

@@ -85,6 +85,8 @@ class Row:
     id: str
     label: str
     cells: list[Cell]
+    #: The classes of the colour of its line in the page's charts; "" where it has none.
+    swatch: str = ""
 
 
 @dataclass(frozen=True)

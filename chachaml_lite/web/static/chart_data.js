@@ -16,7 +16,7 @@ export function forget(svg) {
 
 function read(svg) {
   const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);
-  return {
+  const chart = {
     axis: svg.dataset.axis,
     plot: { left, top, right, bottom },
     // Steps have 64 bits, and a number of JavaScript has 53.
@@ -25,16 +25,43 @@ function read(svg) {
     logX: svg.dataset.log.includes("x"),
     logY: svg.dataset.log.includes("y"),
     digits: Math.max(6, Number(svg.dataset.digits)), // that tell its values apart
-    lines: [...svg.querySelectorAll("g.series")].map(line),
   };
+  const sketch = svg.querySelector("g.sketch");
+  chart.isSketch = Boolean(sketch);
+  chart.lines = [...svg.querySelectorAll("g.series")].map((element) => (sketch ? sketched(element, chart) : line(element)));
+  return chart;
+}
+
+/** What the page's legend calls the lines of a key. */
+function legendLabel(place) {
+  return document.querySelector(`#legend [data-line="${CSS.escape(place)}"]`)?.title ?? place;
+}
+
+/** A line of a sketch: its values stand nowhere, and are read off its path, which is drawn in quarters of a unit. */
+function sketched(element, chart) {
+  const xs = [];
+  const values = [];
+  let [x, y] = [0, 0];
+  for (const [, command, first, second] of element
+    .querySelector("path.line")
+    .getAttribute("d")
+    .matchAll(/([Mlh]?)(-?\d+)(?:,?(-?\d+))?/g)) {
+    if (command === "h") continue;
+    [x, y] = command === "M" ? [Number(first), Number(second)] : [x + Number(first), y + Number(second)];
+    xs.push(xAt(chart, x / 4));
+    values.push(valueAt(chart, y / 4));
+  }
+  return { element, key: element.dataset.key, label: legendLabel(element.dataset.key), xs, values };
 }
 
 function line(element) {
-  const { label, at, values, smooth } = element.dataset;
+  const { key, label, at, values, smooth, counts } = element.dataset;
   let last = 0n;
   return {
     element,
+    key,
     label,
+    counts: counts?.split(" ").map(Number),
     xs: at ? at.split(" ").map((distance) => (last += BigInt(distance))) : [],
     values: values ? values.split(" ").map(Number) : [],
     smooth: smooth?.split(" ").map(Number),
@@ -67,6 +94,14 @@ export function up(chart, value) {
     ? Math.log(value / low) / Math.log(high / low)
     : (value / 2 - low / 2) / (high / 2 - low / 2);
   return chart.plot.bottom - share * (chart.plot.bottom - chart.plot.top);
+}
+
+/** The value at a height in the view box. */
+function valueAt(chart, place) {
+  const { top, bottom } = chart.plot;
+  const share = (bottom - place) / (bottom - top);
+  const [low, high] = chart.y;
+  return chart.logY ? low * (high / low) ** share : low + (high - low) * share;
 }
 
 /** The place of the point of a line that is nearest to an x; -1 where the line has none. */

@@ -2,7 +2,9 @@
 import { forget } from "./chart_data.js";
 import * as crosshair from "./crosshair.js";
 import * as legend from "./legend.js";
-import { morph } from "./live.js";
+import { take } from "./live.js";
+import * as pageLegend from "./page_legend.js";
+import * as sections from "./sections.js";
 import * as zoom from "./zoom.js";
 
 const controls = "form.chart-controls";
@@ -17,6 +19,7 @@ function furnish(figure) {
 }
 
 function furnishAll() {
+  pageLegend.apply();
   for (const form of document.querySelectorAll(controls)) agree(form);
   for (const figure of document.querySelectorAll("figure.chart-figure")) furnish(figure);
 }
@@ -27,7 +30,9 @@ function furnishAll() {
 function keep(form) {
   const url = new URL(location.href);
   const chosen = new FormData(form);
-  for (const name of ["x", "smoothing", "log_x", "log_y", "from", "to"]) {
+  const ranges = form.querySelectorAll("input[name=from], input[name=to]");
+  const fields = [...form.elements].filter((field) => field.name && field.type !== "hidden");
+  for (const name of new Set([...fields, ...ranges].map((field) => field.name))) {
     let value = chosen.get(name);
     if (["from", "to"].includes(name) && !/^-?\d+$/.test(value?.trim() ?? "")) value = ""; // half typed, it is no range
     if (value === null || value === "" || value === usual[name]) url.searchParams.delete(name);
@@ -36,34 +41,48 @@ function keep(form) {
   history.replaceState(history.state, "", url);
 }
 
+/** What a field's change makes meaningless: what was hidden of other lines. */
+function forgetField(name) {
+  const url = new URL(location.href);
+  url.searchParams.delete(name);
+  history.replaceState(history.state, "", url);
+}
+
 let drawing = false;
 let again = false;
 
-/** Have the page's charts drawn as its URL says now; one request at a time, and the last one counts. */
+/** Have the page drawn as its URL says now; one request at a time, and the last one counts. */
 async function redraw() {
   again = drawing;
   if (drawing) return;
   drawing = true;
+  document.documentElement.toggleAttribute("data-drawing", true);
   try {
     const answer = await fetch(location.href);
     if (answer.ok) {
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const text = await answer.text();
+      if (again) return; // it is of the page as it was before its form was changed once more
       for (const figure of document.querySelectorAll("figure.chart-figure")) zoom.release(figure);
-      for (const id of ["charts", "values"]) {
-        const old = document.getElementById(id);
-        const drawn = fresh.getElementById(id);
-        if (old && drawn) morph(old, drawn);
-      }
-      furnishAll();
+      take(text);
     }
   } finally {
     drawing = false;
     if (again) redraw();
+    else document.documentElement.removeAttribute("data-drawing");
   }
 }
 
+let soon = 0;
+
+/** The same, when somebody who types has stopped. */
+function redrawSoon() {
+  clearTimeout(soon);
+  soon = setTimeout(redraw, 200);
+}
+
 function agree(form) {
-  form.querySelector("[data-without-script]").hidden = true;
+  for (const button of form.querySelectorAll("[data-without-script]")) button.hidden = true;
+  if (!form.elements.x) return;
   form.elements.log_x.disabled = form.elements.x.value === "wall"; // the calendar has no log axis
   form.querySelector("output").value = form.elements.smoothing.value;
 }
@@ -77,13 +96,16 @@ document.addEventListener("input", (event) => {
   }
   agree(form);
   keep(form);
-  redraw();
+  if (event.target.dataset.drops) forgetField(event.target.dataset.drops);
+  if (event.target.type === "search") redrawSoon();
+  else redraw();
 });
+document.addEventListener("charts:changed", redraw);
 document.addEventListener("submit", (event) => {
   if (event.target.matches(controls)) event.preventDefault();
 });
 
-for (const part of [crosshair, zoom, legend]) part.install(document);
+for (const part of [crosshair, zoom, legend, pageLegend, sections]) part.install(document);
 document.addEventListener("live:updated", furnishAll);
 document.addEventListener("chart:drawn", (event) => furnish(event.target));
 furnishAll();

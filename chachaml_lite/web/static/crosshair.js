@@ -11,10 +11,13 @@ function svgElement(name, attributes) {
   return made;
 }
 
-const visible = (chart) => chart.lines.filter((line) => line.xs.length && !line.element.hasAttribute("data-view-hidden"));
+const isHidden = (element) => element.hasAttribute("data-view-hidden");
+const visible = (chart) => chart.lines.filter((line) => line.xs.length && !isHidden(line.element));
+/** Rows that a tooltip has at most. */
+const MOST_ROWS = 10;
 
-/** Show the values at the point nearest to `x`. `told`: a screen reader says them. */
-function show(svg, x, told = false) {
+/** Show the values at the point nearest to `x`. `told`: a screen reader says them. `height`: where the pointer is. */
+function show(svg, x, told = false, height = null) {
   const chart = chartOf(svg);
   const lines = visible(chart);
   hide(svg);
@@ -22,43 +25,93 @@ function show(svg, x, told = false) {
   const near = lines.map((line) => line.xs[nearest(line.xs, x)]);
   const at = near.reduce((best, each) => (distance(each, x) < distance(best, x) ? each : best));
   const place = across(chart, at);
-  const cross = svgElement("g", { class: "crosshair" });
-  cross.append(svgElement("path", { class: "pointed", d: `M${place},${chart.plot.top}V${chart.plot.bottom}` }));
+  const cross = drawLine(svg, place);
   const tip = document.createElement("div");
   tip.className = "tip";
   if (told) tip.setAttribute("role", "status");
-  const rows = lines.map((line) => row(chart, line, at, cross));
+  const points = lines.map((line) => pointOf(chart, line, at)).sort((one, other) => order(other) - order(one));
+  const closest = height === null || points.length < 2 ? null : closestTo(points, height);
   const heading = document.createElement("b");
   heading.textContent = shownX(chart.axis, at);
-  tip.append(heading, ...rows.slice(0, 25));
-  svg.append(cross);
+  const listed = points.slice(0, MOST_ROWS);
+  if (closest && !listed.includes(closest)) listed[MOST_ROWS - 1] = closest;
+  tip.append(heading, ...listed.map((point) => row(chart, point, at, point === closest)));
+  if (points.length > listed.length) {
+    const rest = document.createElement("small");
+    rest.className = "rest";
+    rest.textContent = `and ${points.length - listed.length} more lines`;
+    tip.append(rest);
+  }
+  for (const point of points.length > 40 ? listed : points) dot(cross, chart, point);
   svg.parentElement.append(tip);
   beside(svg, tip, place);
+  inStep(svg, chart, at);
   shown.set(svg.closest("figure").id, { x: at, told });
+  if (height !== null) svg.dispatchEvent(new CustomEvent("chart:pointed", { bubbles: true, detail: closest?.line.key ?? "" }));
+}
+
+const order = (point) => (Number.isNaN(point.value) ? -Infinity : point.value);
+
+function drawLine(svg, place) {
+  const { top, bottom } = chartOf(svg).plot;
+  const cross = svgElement("g", { class: "crosshair" });
+  cross.append(svgElement("path", { class: "pointed", d: `M${place},${top}V${bottom}` }));
+  svg.append(cross);
+  return cross;
+}
+
+/** The same x in the other charts of a page whose charts have their lines in common. */
+function inStep(svg, chart, at) {
+  if (!document.getElementById("legend")) return;
+  for (const other of document.querySelectorAll("#charts svg.chart[data-plot]")) {
+    if (other === svg || !other.getClientRects().length) continue;
+    for (const old of other.querySelectorAll(".crosshair")) old.remove();
+    const there = chartOf(other);
+    if (there.axis !== chart.axis || at < there.x[0] || at > there.x[1]) continue;
+    drawLine(other, across(there, at));
+  }
+}
+
+function pointOf(chart, line, at) {
+  const place = nearest(line.xs, at);
+  const value = (line.smooth ?? line.values)[place];
+  return { line, place, value, y: up(chart, value) };
+}
+
+/** The line that the pointer is next to, unless all are far. */
+function closestTo(points, height) {
+  const near = points.filter((point) => !Number.isNaN(point.y));
+  return near.reduce((best, each) => (!best || Math.abs(each.y - height) < Math.abs(best.y - height) ? each : best), null);
+}
+
+function colorOf(line) {
+  return [...line.element.classList].find((name) => /^s\d+$/.test(name));
+}
+
+function dot(cross, chart, { line, place, y }) {
+  if (y >= chart.plot.top - 1 && y <= chart.plot.bottom + 1) {
+    cross.append(svgElement("circle", { class: colorOf(line), cx: across(chart, line.xs[place]), cy: y, r: 3.5 }));
+  }
 }
 
 const distance = (one, other) => (one > other ? one - other : other - one);
 
-function row(chart, line, at, cross) {
-  const place = nearest(line.xs, at);
-  const value = (line.smooth ?? line.values)[place];
-  const y = up(chart, value);
-  const color = [...line.element.classList].find((name) => /^s\d+$/.test(name));
-  if (y >= chart.plot.top - 1 && y <= chart.plot.bottom + 1) {
-    cross.append(svgElement("circle", { class: color, cx: across(chart, line.xs[place]), cy: y, r: 3.5 }));
-  }
+function row(chart, { line, place, value }, at, isClosest) {
   const made = document.createElement("div");
-  made.className = color;
+  made.className = colorOf(line);
+  made.toggleAttribute("data-closest", isClosest);
   const name = document.createElement("span");
   name.textContent = line.label;
   const amount = document.createElement("strong");
-  amount.textContent = shownValue(value, chart.digits);
+  // Read off a path, a value is as good as the path: a quarter of a unit of 200 or so.
+  amount.textContent = chart.isSketch ? `≈ ${shownValue(Number(value.toPrecision(4)), 4)}` : shownValue(value, chart.digits);
   made.append(name, amount);
   const notes = [];
   const isMean = line.hasMeans && place > 0 && place < line.xs.length - 1;
   if (line.smooth) notes.push(`${isMean ? "mean" : "raw"} ${shownValue(line.values[place], chart.digits)}`);
   else if (isMean) notes.push("mean");
-  if (line.xs[place] !== at) notes.push(`at ${shownX(chart.axis, line.xs[place])}`);
+  if (line.counts) notes.push(line.counts[place] === 1 ? "1 run" : `mean of ${line.counts[place]} runs`);
+  if (line.xs[place] !== at && !chart.isSketch) notes.push(`at ${shownX(chart.axis, line.xs[place])}`);
   if (notes.length) {
     const note = document.createElement("small");
     note.textContent = notes.join(", ");
@@ -81,6 +134,14 @@ export function hide(svg) {
   if (!figure) return; // it has just been replaced
   for (const old of figure.querySelectorAll(".crosshair, .tip")) old.remove();
   shown.delete(figure.id);
+  if (!document.getElementById("legend")) return;
+  for (const old of document.querySelectorAll("#charts .crosshair")) old.remove();
+}
+
+/** The height of a pointer in the view box. */
+function pointedHeight(svg, event) {
+  const box = svg.getBoundingClientRect();
+  return ((event.clientY - box.top) / box.height) * svg.viewBox.baseVal.height;
 }
 
 /** The x under a pointer. */
@@ -112,11 +173,13 @@ export function install(root) {
   const chartAt = (event) => event.target.closest?.("svg.chart[data-plot]");
   root.addEventListener("pointermove", (event) => {
     const svg = chartAt(event);
-    if (svg) show(svg, pointedX(svg, event));
+    if (svg) show(svg, pointedX(svg, event), false, pointedHeight(svg, event));
   });
   root.addEventListener("pointerout", (event) => {
     const svg = chartAt(event);
-    if (svg && !svg.contains(event.relatedTarget)) hide(svg);
+    if (!svg || svg.contains(event.relatedTarget)) return;
+    hide(svg);
+    svg.dispatchEvent(new CustomEvent("chart:pointed", { bubbles: true, detail: "" }));
   });
   root.addEventListener("focusout", (event) => {
     const svg = chartAt(event);

@@ -64,7 +64,7 @@ document.addEventListener("keydown", (event) => {
   }
   going = false;
   const claimed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-  const act = claimed ? () => claimed.click() : acts[event.key];
+  const act = claimed ? () => (claimed.matches("input") ? claimed.focus() : claimed.click()) : acts[event.key];
   if (act) {
     act();
     event.preventDefault();

@@ -19,7 +19,7 @@ export function apply(figure) {
 /** Make one element serve the legends within it, also those that come later. */
 export function install(root) {
   root.addEventListener("click", (event) => {
-    const button = event.target.closest(".legend button");
+    const button = event.target.closest("figure .legend button");
     if (!button) return;
     const figure = button.closest("figure");
     const names = hidden.get(figure.id) ?? new Set();

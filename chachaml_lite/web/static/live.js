@@ -75,7 +75,8 @@ function isTicked(node) {
   return node.nodeName === "TR" && node.querySelector("input[name=ids]:checked") !== null;
 }
 
-function take(text) {
+/** Take over what a page, as the server has just made it, says otherwise than this one. */
+export function take(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   // One within another comes with it: taken over twice, it would be held against what is left of it.
   const parts = [...fresh.querySelectorAll("[data-live]")].filter((part) => !part.parentElement.closest("[data-live]"));

@@ -1,0 +1,147 @@
+"""The curves of an experiment's runs: a chart a metric, in it a line a run, or the mean of each group with a band."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ....tracking import metrics
+from ....tracking.index.run_entry import Run
+from ....tracking.series.curves import Curve, View
+from ....tracking.series.group_curves import group_curve
+from ....tracking.tracker import Tracker
+from ...charts import Chart, Line, Style, line_chart
+from ..chart_figures import axis_of, view_of
+from ..sections import Section, sections_of
+from .members import Member
+
+#: Charts of a page at most, and lines of all of them; further charts are named. At least so many charts there are.
+_MOST_CHARTS, _MOST_LINES, _FEWEST_CHARTS = 40, 300, 4
+#: Up to so many lines each has its values beside it, and up to so many in one chart its band.
+_MOST_WITH_VALUES, _MOST_WITH_BANDS = 40, 6
+#: Points of all lines together, and of each: with values, as sketches, and of groups. A page is to stay below 200 kB.
+_WITH_VALUES, _SKETCHED, _GROUPED = (3200, 80, 320), (12_600, 40, 240), (3600, 40, 160)
+_GROUPED_LINES = 60
+#: Of those that are not drawn, so many are named.
+_MOST_NAMED = 40
+
+
+@dataclass(frozen=True)
+class SweepFigure:
+    """One chart. `page`: the URL where it is the only one, and large."""
+
+    id: str
+    title: str
+    chart: Chart
+    page: str
+    is_banded: bool
+
+
+@dataclass(frozen=True)
+class SweepSection:
+    """A section of charts: none are drawn where it is closed; `unseen` are named only."""
+
+    name: str
+    title: str
+    total: int
+    is_open: bool
+    figures: list[SweepFigure]
+    unseen: list[tuple[str, str]]
+    unnamed: int
+
+    @property
+    def is_banded(self) -> bool:
+        """Whether groups have their bands: not where there are so many that these would cover each other."""
+        return any(figure.is_banded for figure in self.figures)
+
+
+def several_points(runs: Iterable[Run]) -> list[str]:
+    """The metrics that make a line in one of the runs, sorted by name."""
+    return sorted({key for run in runs for key, series in run.summary.items() if series.count > 1})
+
+
+def draw_sections(
+    tracker: Tracker,
+    members: Sequence[Member],
+    keys: Sequence[str],
+    opened: frozenset[str],
+    style: Style,
+    band: str,
+    page_of: Callable[[str], str],
+) -> list[SweepSection]:
+    """The charts of some metrics in sections; lines that are hidden are not drawn. Raises NotFound."""
+    drawn = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
+    is_grouped = any(member.is_group for member in members)
+    most = (_GROUPED_LINES if is_grouped else _MOST_LINES) // max(1, len(drawn))
+    left = max(_FEWEST_CHARTS, min(_MOST_CHARTS, most))
+    planned: list[tuple[Section, tuple[str, ...]]] = []
+    for section in sections_of(keys, opened):
+        mine = section.keys[:left] if section.is_open else ()
+        left -= len(mine)
+        planned.append((section, mine))
+    shown = [key for _, mine in planned for key in mine]
+    if len(shown) == 1:  # alone, it is large
+        style = replace(style, width=960, height=400)
+    figures = dict(zip(shown, _figures(tracker, drawn, shown, style, band, is_grouped, page_of), strict=True))
+    sections = []
+    for section, mine in planned:
+        unseen = [(key, page_of(key)) for key in section.keys[len(mine) :][:_MOST_NAMED]] if section.is_open else []
+        unnamed = len(section.keys) - len(mine) - len(unseen) if section.is_open else 0
+        sections.append(
+            SweepSection(
+                section.name,
+                section.title,
+                len(section.keys),
+                section.is_open,
+                [figures[key] for key in mine],
+                unseen,
+                unnamed,
+            )
+        )
+    return sections
+
+
+def _figures(
+    tracker: Tracker,
+    members: Sequence[tuple[int, Member]],
+    keys: Sequence[str],
+    style: Style,
+    band: str,
+    is_grouped: bool,
+    page_of: Callable[[str], str],
+) -> list[SweepFigure]:
+    runs = [run for _, member in members for run in member.runs]
+    lines = len(keys) * max(1, len(members))
+    style = replace(
+        style,
+        is_sketch=lines > _MOST_WITH_VALUES,
+        has_bands=is_grouped or len(members) <= _MOST_WITH_BANDS,
+    )
+    total, least, most = _SKETCHED if style.is_sketch else _GROUPED if is_grouped else _WITH_VALUES
+    points = max(least, min(most, total // max(1, lines)))
+    view = view_of(style, points, points)
+    curves = {run.id: metrics.get_curves(tracker, run.id, keys, view) for run in runs}
+    figures = []
+    for key in keys:
+        over = axis_of([curves[run.id][key] for run in runs if key in curves[run.id]], style)
+        if over.x != style.x:
+            view_over_time = view_of(over, points, points)
+            for run in runs:
+                curves[run.id].update(metrics.get_curves(tracker, run.id, [key], view_over_time))
+        mine = {run_id: each[key] for run_id, each in curves.items() if key in each}
+        chart = line_chart(_lines(members, mine, view, band), key, over)
+        digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=6).hexdigest()
+        figures.append(SweepFigure(f"chart-{digest}", key, chart, page_of(key), not over.is_sketch))
+    return figures
+
+
+def _lines(members: Sequence[tuple[int, Member]], curves: dict[str, Curve], view: View, band: str) -> list[Line]:
+    """A line a member that has the metric."""
+    lines = []
+    for place, member in members:
+        mine = [curves[run.id] for run in member.runs if run.id in curves]
+        if mine:
+            curve = group_curve(mine, band, view.buckets, log_x=view.log_x) if member.is_group else mine[0]
+            lines.append(Line(member.label, curve, member.color, key=str(place)))
+    return lines

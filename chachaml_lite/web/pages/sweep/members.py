@@ -1,0 +1,104 @@
+"""The lines of an experiment's charts: a line a run, or a line for all runs with the same value of a param or tag."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....text.format import shown_number
+from ....text.safe import cut
+from ....tracking.index.run_entry import Run
+from ....tracking.query.conditions import number_in, text_of
+from ....tracking.query.fields import MISSING, OWN, PARAMS, TAGS, Field, reader
+from ...charts.svg import series_class
+from ..chart_figures import label_runs
+
+#: Lines of groups on one chart; groups beyond them are named as left out.
+MAX_GROUPS = 40
+#: Looks that lines have: ten colours, four kinds of dashes.
+_LOOKS = 40
+_LONGEST_KEY, _LONGEST_LABEL = 80, 60
+#: What runs can be grouped by has so many values at most, and is worth offering from two on.
+_MOST_VALUES = 40
+_MOST_CHOICES = 200
+_OWN = ("name", "status", "created_by")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A line of each chart. `key`: what the URL and the page's scripts call it; `color`: its place among the looks."""
+
+    key: str
+    label: str
+    runs: tuple[Run, ...]
+    color: int
+    is_hidden: bool
+    #: Whether it stands for a group of runs, though that be one.
+    is_group: bool
+
+    @property
+    def count(self) -> str:
+        """The number of runs in a group, in words; "" for a run by itself."""
+        return "" if not self.is_group else "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
+
+    @property
+    def classes(self) -> str:
+        """The classes of its colour and dashes."""
+        return series_class(self.color)
+
+
+def run_members(runs: Sequence[Run], total: int, hidden: frozenset[str]) -> list[Member]:
+    """A line a run. `total`: how many runs there are beside them, for a run keeps its colour when a newer one comes."""
+    labels = label_runs(runs)
+    return [
+        Member(run.id, label, (run,), (total - 1 - place) % _LOOKS, run.id in hidden, False)
+        for place, (run, label) in enumerate(zip(runs, labels, strict=True))
+    ]
+
+
+def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tuple[list[Member], int]:
+    """A line a value of `by`, in the order of the values; and how many of these are left out, those of fewest runs."""
+    read = reader(by)
+    groups: dict[str, tuple[Any, list[Run]]] = {}
+    for run in runs:
+        value = read(run)
+        groups.setdefault(f"= {text_of(value)}" if value is not MISSING else "", (value, []))[1].append(run)
+    kept = sorted(groups.values(), key=lambda group: -len(group[1]))[:MAX_GROUPS]
+    members = []
+    for place, (value, mine) in enumerate(sorted(kept, key=lambda group: _order(group[0]))):
+        text = "none" if value is MISSING else text_of(value)
+        key = text if len(text) <= _LONGEST_KEY else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        label = text if value is MISSING else cut(shown_number(value), _LONGEST_LABEL)
+        members.append(Member(key, label, tuple(mine), place, key in hidden, True))
+    return members, len(groups) - len(kept)
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Numbers before text, and both before none."""
+    if value is MISSING:
+        return 2, 0.0, ""
+    number = number_in(value)
+    if number is None or number != number:
+        return 1, 0.0, text_of(value)
+    return 0, float(number), ""
+
+
+def group_choices(runs: Sequence[Run], chosen: Field | None) -> list[tuple[str, str]]:
+    """What the runs can be grouped by, as the URL has it and as people read it: what has a few different values."""
+    values: dict[Field, set[str]] = {}
+    for run in runs:
+        for kind, mapping in ((PARAMS, run.params), (TAGS, run.meta.get("tags", {}))):
+            for key, value in mapping.items():
+                texts = values.setdefault(Field(kind, key), set())
+                if len(texts) <= _MOST_VALUES:
+                    texts.add(text_of(value))
+        for name in _OWN:
+            values.setdefault(Field(OWN, name), set()).add(str(run.meta.get(name)))
+    fields = [field for field, texts in values.items() if 2 <= len(texts) <= _MOST_VALUES]
+    fields.sort(key=lambda field: ((PARAMS, TAGS, OWN).index(field.kind), field.name))
+    fields = fields[:_MOST_CHOICES]
+    if chosen is not None and chosen not in fields:
+        fields.insert(0, chosen)
+    return [(str(field), field.name if field.kind == OWN else f"{field.kind[:-1]} {field.name}") for field in fields]

@@ -1,0 +1,142 @@
+"""The page of one experiment, /experiments/NAME: what is said of it, its best run, and its runs as the URL asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import Response, render_template, url_for
+
+from ....tracking import experiments
+from ....tracking.index.run_entry import Run
+from ....tracking.index.run_parts import STATUSES
+from ....tracking.query import search
+from ....tracking.query.fields import METRICS, Field
+from ....tracking.query.grammar import BadQuery
+from ....tracking.series import direction
+from ....tracking.series.group_curves import BANDS
+from ...context import for_commands, tracker
+from ...urls import with_query
+from .. import runs_table
+from ..blueprint import pages
+from ..rendered import render_text
+from ..runs_url import PAGE_SIZES
+from . import curves
+from .members import Member, group_choices, group_members, run_members
+from .sweep_url import DRAWN_SIZES, PARTS, SweepView
+
+#: Metrics that runs can be judged by from a list; another by the URL.
+_MOST_CHOICES = 200
+#: Runs that are all read to name the best one without being asked.
+_MOST_JUDGED = 250
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The runs that are drawn above the table, of `total` that match; `groups_beyond`: groups that are left out."""
+
+    runs: Sequence[Run]
+    total: int
+    members: list[Member]
+    groups_beyond: int
+
+
+@pages.get("/experiments/<path:name>")
+def experiment_page(name: str) -> Response:
+    """One experiment."""
+    view = SweepView.asked(url_for("pages.experiment_page", name=name), name)
+    experiment = experiments.get_experiment(tracker(), name)
+    fault: BadQuery | None = None
+    table, drawn = None, Drawn([], 0, [], 0)
+    try:
+        found, total = search.find_runs(tracker(), view.runs.run_query(tracker().clock.now_ms()))
+        drawn = _drawn(view, total)
+        table = runs_table.run_table(tracker(), view.runs, found, total)
+    except BadQuery as error:
+        fault = error
+    metric = view.metric
+    if metric is None:  # of those that are drawn: more runs aren't read
+        metric = direction.foremost(Counter(key for run in drawn.runs for key in run.summary))
+    if view.metric is not None or metric is not None and experiment["runs"] <= _MOST_JUDGED:
+        experiment = experiments.get_experiment(tracker(), name, metric, less=view.less)
+    text = experiment["description"] or ""
+    page = render_template(
+        "experiment.html",
+        experiment=experiment,
+        description=render_text(text, 2),
+        description_key=hashlib.blake2b(text.encode(), digest_size=6).hexdigest(),
+        sweep=view,
+        view=view.runs,
+        table=None if table is None else _with_swatches(table, drawn.members),
+        fault=fault,
+        metrics=_choices(table.metrics if table else [], metric),
+        metric=metric,
+        statuses=STATUSES,
+        sizes=PAGE_SIZES,
+        drawn_sizes=DRAWN_SIZES,
+        bands=BANDS,
+        parts=PARTS,
+        drawn=drawn,
+        **_part(view, drawn, metric),
+        runs_order=_ordered_by(view, experiment["best"]) if experiment.get("best") else None,
+        api=with_query(url_for("experiments.get_experiment", name=name), _judged(view)),
+        to="POST " + url_for("experiments.change_experiment", name=name),
+        **for_commands(),
+    )
+    return Response(page, 400 if fault else 200, mimetype="text/html")
+
+
+def _judged(view: SweepView) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in view.runs.more if name in ("metric", "direction")]
+
+
+def _drawn(view: SweepView, total: int) -> Drawn:
+    """The first of the matching runs, in the order of the table. Raises BadQuery."""
+    if view.part == "table":
+        return Drawn([], total, [], 0)
+    query = view.runs.run_query(tracker().clock.now_ms())
+    runs, _ = search.find_runs(tracker(), replace(query, limit=view.drawn, offset=0))
+    if view.by is None or view.part != "curves":
+        return Drawn(runs, total, run_members(runs, total, view.hidden), 0)
+    members, beyond = group_members(runs, view.by, view.hidden)
+    return Drawn(runs, total, members, beyond)
+
+
+def _part(view: SweepView, drawn: Drawn, metric: str | None) -> dict[str, Any]:
+    """What the template shows above the table of runs."""
+    if view.part == "curves":
+        keys = curves.several_points(drawn.runs)
+        if metric in keys:  # that by which runs are judged comes first
+            keys = [metric, *(key for key in keys if key != metric)]
+        shown = [key for key in keys if view.key_test is None or view.key_test(key)]
+        sections = curves.draw_sections(
+            tracker(), drawn.members, shown, view.opened, view.style, view.band, lambda key: _page_of(view, key)
+        )
+        return {"sections": sections, "keys": len(keys), "choices": group_choices(drawn.runs, view.by)}
+    return {}
+
+
+def _page_of(view: SweepView, key: str) -> str:
+    """The URL of the page with one chart alone: its filter is for just this key."""
+    escaped = "".join(f"\\{c}" if c in r".*+?{}|()[]^$\/" else c for c in key)
+    return view.url(filter=f"/^{escaped}$/")
+
+
+def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> runs_table.RunTable:
+    """The table with the colour of each run's line beside its name."""
+    classes = {run.id: member.classes for member in members if not member.is_hidden for run in member.runs}
+    return replace(table, rows=[replace(row, swatch=classes.get(row.id, "")) for row in table.rows])
+
+
+def _choices(keys: Sequence[str], chosen: str | None) -> list[str]:
+    few = list(keys[:_MOST_CHOICES])
+    return few if chosen is None or chosen in few else [chosen, *few]
+
+
+def _ordered_by(view: SweepView, best: dict[str, Any]) -> str:
+    """The URL of the page with the runs ordered by the metric, the best first."""
+    way = "" if best["direction"] == "min" else " desc"
+    return view.runs.url(order_by=f"{Field(METRICS, best['metric'])}{way}", offset=0)

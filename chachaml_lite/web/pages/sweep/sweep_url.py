@@ -1,0 +1,130 @@
+"""The URL of an experiment's page: which of its runs are drawn, how, and what stands beside the table of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ....errors import InvalidInput
+from ....tracking.query.fields import Field, parse_field
+from ....tracking.query.key_filter import KeyTest, parse_key_filter
+from ....tracking.series.group_curves import BANDS
+from ...charts import Style
+from ...query_string import Query, direction_of, metric_of
+from .. import chart_url
+from ..runs_url import RunView
+
+#: The parts of the page that can stand above the table of runs: one at a time.
+PARTS = ("curves", "scatter", "parallel", "table")
+SCALES = ("auto", "linear", "log")
+#: Runs drawn unless another number is asked for, each by itself or in groups; and the most.
+DRAWN, DRAWN_IN_GROUPS, MAX_DRAWN = 20, 100, 100
+DRAWN_SIZES = (10, 20, 50, 100)
+_SCATTER = ("across", "color", "scale_x", "scale_y")
+_PARALLEL = ("axes", "brush")
+#: The names that the page takes besides those of a list of runs.
+TAKES = (
+    *("metric", "direction", "part", "by", "band", "drawn", "hide", "filter", "open"),
+    *_SCATTER,
+    *_PARALLEL,
+    *chart_url.OF_PAGES,
+    *("from", "to"),
+)
+REPEATABLE = ("hide", "open", "axes", "brush")
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """The experiment's page as its URL asks for it. `runs`: its list of runs, whose `more` has all of this as well."""
+
+    runs: RunView
+    #: The metric that runs are judged by, and whether less of it is better; None: by its name.
+    metric: str | None
+    less: bool | None
+    part: str
+    #: What runs are grouped by; None: each is for itself.
+    by: Field | None
+    band: str
+    drawn: int
+    #: The same as the URL has it; None: as usual.
+    asked_drawn: int | None
+    #: The keys of the lines that are switched off in the legend.
+    hidden: frozenset[str]
+    filter: str
+    key_test: KeyTest | None
+    #: The sections of charts that were opened, by their names.
+    opened: frozenset[str]
+    style: Style
+    across: Field | None
+    color: Field | None
+    scale_x: str
+    scale_y: str
+    axes: tuple[Field, ...]
+    brushes: tuple[str, ...]
+
+    @classmethod
+    def asked(cls, path: str, name: str) -> SweepView:
+        """The view that the request's query string asks for, of the experiment `name`. Raises InvalidInput."""
+        query = RunView.query(name, TAKES, REPEATABLE)
+        runs = RunView.of(query, path, name, TAKES)
+        by = _field(query, "by")
+        hidden = query.texts("hide")  # a button of the page adds one more: hidden twice is shown
+        kept = tuple(key for key in dict.fromkeys(hidden) if key and hidden.count(key) % 2)
+        rest = tuple(pair for pair in runs.more if pair[0] != "hide")
+        filter_text = query.text("filter") or ""
+        return cls(
+            replace(runs, more=(*rest, *(("hide", key) for key in kept))),
+            metric_of(query.text("metric")),
+            direction_of(query.text("direction")),
+            _one_of(query, "part", PARTS),
+            by,
+            _one_of(query, "band", BANDS),
+            _drawn(query) or (DRAWN if by is None else DRAWN_IN_GROUPS),
+            _drawn(query),
+            frozenset(kept),
+            filter_text,
+            parse_key_filter(filter_text),
+            frozenset(query.texts("open")),
+            chart_url.style_of(query),
+            _field(query, "across"),
+            _field(query, "color"),
+            _one_of(query, "scale_x", SCALES),
+            _one_of(query, "scale_y", SCALES),
+            tuple(parse_field(text) for text in query.texts("axes") if text),
+            tuple(text for text in query.texts("brush") if text),
+        )
+
+    def url(self, **changes: str | tuple[str, ...] | None) -> str:
+        """The page's URL, with some of its fields said otherwise."""
+        return self.runs.with_more(**changes)
+
+    def opening(self, section: str) -> str:
+        """The page's URL with one more section of charts open."""
+        return self.url(open=tuple(sorted({*self.opened, section})))
+
+    def pairs(self, *without: str) -> list[tuple[str, str]]:
+        """The fields of the page's URL, but for some: for the hidden fields of a form."""
+        return list(self.runs.pairs(*without))
+
+
+def _one_of(query: Query, name: str, known: Sequence[str]) -> str:
+    """A field with a few possible values, of which the first is the usual one. Raises InvalidInput."""
+    text = query.text(name) or known[0]
+    if text not in known:
+        raise InvalidInput(f"{name} is one of {', '.join(known)}, and it is {text[:60]!r}")
+    return text
+
+
+def _field(query: Query, name: str) -> Field | None:
+    text = query.text(name)
+    try:
+        return parse_field(text) if text else None
+    except InvalidInput as fault:
+        raise InvalidInput(f"{name}: {fault.detail}") from fault
+
+
+def _drawn(query: Query) -> int | None:
+    count = query.integer("drawn") if query.text("drawn") else None
+    if count is not None and not 1 <= count <= MAX_DRAWN:
+        raise InvalidInput(f"drawn is the number of runs that are drawn, 1 to {MAX_DRAWN}, and it is {count}")
+    return count
