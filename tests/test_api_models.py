@@ -210,6 +210,7 @@ def test_models_are_listed_by_name(client: FlaskClient, register: Callable[..., 
         "versions": 3,
         "latest": 3,
         "production": 2,
+        "tags": {},
     }
 
 
@@ -220,7 +221,11 @@ def test_a_model_shows_its_versions_with_todays_stage_and_its_history(
     promote(client, 2, "production")
     shown = client.get("/api/models/iris").get_json()
     assert shown["model"] == client.get("/api/models").get_json()[0]
-    assert shown["versions"] == [{**second, "stage": "production"}, {**first, "stage": "archived"}]
+    more: dict[str, Any] = {"tags": {}, "aliases": [], "files": None}
+    assert shown["versions"] == [
+        {**second, **more, "stage": "production", "aliases": ["production"]},
+        {**first, **more, "stage": "archived"},
+    ]
     events = [(event["event"], event["version"], event["stage"]) for event in shown["history"]]
     assert events == [("registered", 1, "production"), ("registered", 2, "none"), ("promoted", 2, "production")]
 
@@ -256,7 +261,7 @@ def test_a_version_is_downloaded_by_number_and_by_stage(
         "/api/models/iris/-1/download",
         "/api/models/iris/production/download",
         "/api/models/iris/live/download",
-        "/api/models/iris/latest/download",
+        "/api/models/iris/Latest/download",
         "/api/models/iris/1.0/download",
         "/api/models/iris/%D9%A1/download",
         "/api/models/iris/" + "1" * 5000 + "/download",

@@ -196,6 +196,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("logMetrics", run_id="one", json=[{"loss": 0.5, "step": step} for step in range(3)])
     call("logMetrics", run_id="one", json={"metrics": {"odd": "NaN"}, "step": 1, "timestamp": 5})
     call("logMetrics", run_id="two", data='{"loss":.4}\n', content_type="application/x-ndjson")
+    call("createRun", json={"experiment": "iris", "id": "three"})
     for run_id in ("one", "two"):
         call("storeArtifact", run_id=run_id, query_string={"name": "m"}, data=b"bytes", content_type=OCTETS)
     call("setTags", run_id="one", json={"c": "d", "a": None})
@@ -211,6 +212,18 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("registerVersion", json={"name": "net", "run_id": "two", "artifact": "m", "stage": "production"})
     demoted = call("promoteVersion", name="net", json={"version": 1, "stage": "production"}).get_json()["demoted"]
     assert demoted == [2]
+    call("changeModel", name="net", json={"description": "*nets*", "tags": {"team": "vision", "n": None}})
+    call("changeVersion", name="net", version="2", json={"description": "better", "tags": {"passed": True}})
+    call("setAlias", name="net", json={"alias": "best", "version": 2})
+    call("setAlias", name="net", json={"alias": "best", "version": None})
+    for name in ("in/a", "in/b"):
+        call("storeArtifact", run_id="three", query_string={"name": name}, data=b"bytes", content_type=OCTETS)
+    folder = call("registerVersion", json={"name": "net", "run_id": "three", "artifact": "in/"}).get_json()
+    assert folder["files"] == 2
+    call("registerVersion", json={"name": "doomed", "run_id": "three", "artifact": "in/a"})
+    call("deleteVersion", name="doomed", version="1")
+    call("listModels")
+    call("deleteModel", name="doomed")
 
     of_lists: dict[str, dict[str, Any]] = {
         "listRuns": {},
@@ -251,7 +264,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("checkRun", 422, run_id="one", query_string={"rule": missing})
     assert zipfile.ZipFile(io.BytesIO(call("downloadRun", run_id="one").data)).testzip() is None
     assert call("getDigests", query_string={"ids": "one,two,none"}).get_json().keys() == {"one", "two"}
-    assert call("getHealth").get_json()["runs"] == 3
+    assert call("getHealth").get_json()["runs"] == 4
     call("createRun", json={"experiment": "iris", "id": "doomed"})
     call("renameRun", run_id="doomed", json={"name": "renamed"})
     call("endRun", run_id="doomed")
@@ -283,6 +296,13 @@ def test_real_errors_are_as_described(call: Conformance) -> None:
     call("endRun", 400, run_id="one", json={"status": "done"})
     call("setNote", 413, run_id="one", json={"note": "x" * 10_000_001})
     call("promoteVersion", 404, name="net", json={"version": 9, "stage": "none"})
+    call("setAlias", 404, name="net", json={"alias": "best", "version": 9})
+    call("setAlias", 400, name="net", json={"alias": "v1", "version": 1})
+    call("promoteVersion", name="net", json={"version": 1, "stage": "production"})
+    call("deleteVersion", 409, name="net", version="1")
+    call("deleteModel", 409, name="net")
+    call("changeVersion", 404, name="net", version="latest", json={})
+    call("changeModel", 400, name="net", json={"tags": {"a": []}})
     call("listRuns", 400, query_string={"limit": 0})
     call("listRuns", 403, headers={"Host": "evil.example"})
     call("getRun", 404, run_id="nobody")
@@ -306,7 +326,7 @@ def test_a_server_with_a_token_answers_as_described(make_app: Callable[..., Flas
 # -- what nobody would think of
 
 WRITTEN = json.loads((Path(chachaml_lite.__file__).parent / "web" / "api" / "openapi.json").read_text())
-KNOWN = {"run_id": "known", "selector": "1", "one": "1", "other": "none"}
+KNOWN = {"run_id": "known", "selector": "1", "version": "1", "one": "1", "other": "none"}
 CHECKS = [
     checks.not_a_server_error,
     openapi_checks.status_code_conformance,

@@ -45,7 +45,7 @@ class Call(NamedTuple):
     content_type: str | None = None
 
     def url(self, **replaced: str) -> str:
-        parts = {"run_id": "open", "name": "iris", **replaced}
+        parts = {"run_id": "open", "name": "iris", "version": "1", **replaced}
         return self.path.format(**parts) + (f"?{self.query}" if self.query else "")
 
     def sent(self) -> dict[str, Any]:
@@ -75,6 +75,13 @@ WRITES = {
     "DELETE /api/w/runs/<run_id>": Call("/api/w/runs/{run_id}"),
     "POST /api/w/experiments/<path:name>": Call("/api/w/experiments/{name}", body={"description": "new"}),
     "POST /api/w/models": Call("/api/w/models", body={"name": "iris", "run_id": "open", "artifact": "m"}),
+    "POST /api/w/models/<name>": Call("/api/w/models/{name}", body={"tags": {"team": "new"}}),
+    "DELETE /api/w/models/<name>": Call("/api/w/models/{name}"),
+    "POST /api/w/models/<name>/aliases": Call("/api/w/models/{name}/aliases", body={"alias": "best", "version": 1}),
+    "POST /api/w/models/<name>/versions/<version>": Call(
+        "/api/w/models/{name}/versions/{version}", body={"description": "new"}
+    ),
+    "DELETE /api/w/models/<name>/versions/<version>": Call("/api/w/models/{name}/versions/{version}"),
     "POST /api/w/models/<name>/promote": Call("/api/w/models/{name}/promote", body={"version": 2, "stage": "staging"}),
 }
 #: What a route that reads needs in its query string, by rule.
@@ -203,11 +210,12 @@ def test_a_write_of_the_table_works_and_stores_something(
         client.post("/api/w/runs", json={"experiment": "x", "id": run_id})
         if path is not None:
             assert client.post(f"/api/w/runs/{run_id}/{path}").status_code == 200
+    client.post("/api/w/models", json={"name": "unused", "run_id": "open", "artifact": "deep/file"})
     before = files_of(data)
     call = WRITES[key]
     acts_on = {"DELETE": "unpinned", "resume": "finished", "restore": "trashed"}
     run_id = next((acts_on[word] for word in re.split(r"[ /]", key) if word in acts_on), "open")
-    url = call.url(run_id=run_id)
+    url = call.url(run_id=run_id, **({"name": "unused"} if "DELETE" in key else {}))
     answer = client.open(url, method=key.split()[0], **call.sent())
     assert answer.status_code == 200, answer.text
     assert files_of(data) != before
@@ -275,12 +283,12 @@ def test_an_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClie
     client = stored()
     before = files_of(data)
     seen = set()
-    for method, _, names, call in every_rule(client):
+    for method, rule, names, call in every_rule(client):
         cases = []
         if "run_id" in names:
             cases += [("no such run", call.url(run_id=unknown)) for unknown in ("unknown", "Open", "%F0%9F", "a%20b")]
-        elif "name" in names and "experiments" in call.path and method == "POST":
-            continue  # it makes the experiment
+        elif method == "POST" and rule in ("/api/w/experiments/<path:name>", "/api/w/models/<name>"):
+            continue  # it makes the experiment, or the model
         elif "name" in names and "experiments" in call.path:
             cases += [("no such experiment", call.url(name=unknown)) for unknown in ("unknown", "Iris", "a/b")]
         elif "name" in names:

@@ -95,6 +95,67 @@ def test_a_promotion_from_the_page_moves_the_version_and_its_refusal_says_why(
     assert "no version or stage" in answer.text
 
 
+def sent(client: FlaskClient, to: str, /, **fields: str) -> int:
+    """The status that a form of the model's page is answered with."""
+    return client.post("/forms", data={"to": to, "then": "/models/iris", **fields}).status_code
+
+
+def test_aliases_are_set_and_removed_and_versions_deleted_from_the_page(client: FlaskClient, model: list[str]) -> None:
+    base = "/api/w/models/iris"
+    _, text = shown(client, "/models/iris")
+    for to in (f"POST {base}/aliases", f"POST {base}", f"DELETE {base}", f"DELETE {base}/versions/3"):
+        assert f'value="{to}"' in text
+    assert f'value="DELETE {base}/versions/2"' not in text, "it is in production"
+    assert sent(client, f"POST {base}/aliases", **{"alias": "best", "version:int": "3"}) == 303
+    assert sent(client, f"POST {base}", description="*flowers*") == 303
+    client.post(base, json={"tags": {"team": "vision"}})
+    page, text = shown(client, "/models/iris")
+    assert page.row("3")[1] == "none best"
+    assert "Remove alias best" in text
+    for words in ("best: version 3", "team: vision", "*flowers*"):
+        assert words in text
+    assert sent(client, f"POST {base}/aliases", **{"alias": "best", "version:null": ""}) == 303
+    assert sent(client, f"DELETE {base}/versions/3") == 303
+    assert sent(client, f"DELETE {base}/versions/2") == 409
+    page, text = shown(client, "/models/iris")
+    assert [row[0] for row in page.rows] == ["Version", "2", "1"]
+    told = re.findall(r"<li>(.*?)</li>", text, re.DOTALL)
+    lines = [" ".join(html.unescape(re.sub("<time.*?</time>|<.*?>", "", each)).split()) for each in told]
+    assert lines[:5] == [
+        "Version 3 was deleted.",
+        "The alias best was removed.",
+        "The model was tagged: team = vision.",
+        "The model was described.",
+        "The alias best was set to version 3.",
+    ]
+    assert sent(client, f"DELETE {base}") == 409
+    client.post(f"{base}/promote", json={"version": 2, "stage": "none"})
+    assert sent(client, f"DELETE {base}") == 303
+    shown(client, "/models/iris", 404)
+
+
+def test_a_folder_is_registered_from_the_page_of_an_artifact_in_it(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(artifacts={"net/a/m.pkl": b"1", "net/b": b"2"})
+    _, text = shown(client, f"/runs/{run_id}/artifacts/net/a/m.pkl")
+    assert re.findall(r'<option value="(net.*?)">', text) == ["net/a/m.pkl", "net/a/", "net/"]
+    fields = {"name": "iris", "run_id": run_id, "artifact": "net/", "stage": "none"}
+    assert sent(client, "POST /api/w/models", **fields) == 303
+    page, text = shown(client, "/models/iris")
+    assert page.row("1")[4] == "net/ 2 files"
+    assert "curl -fo net.zip" in text
+    assert "/api/models/iris/latest/download" in text
+    _, text = shown(client, f"/runs/{run_id}/artifacts/net/a/m.pkl")
+    assert "iris 1" in text
+
+
+def test_a_model_without_versions_has_a_page(client: FlaskClient) -> None:
+    client.post("/api/w/models/iris", json={})
+    _, text = shown(client, "/models/iris")
+    assert "No versions yet" in text
+    page, _ = shown(client, "/models")
+    assert page.row("iris")[1:3] == ["no version yet", "0"]
+
+
 def test_a_read_only_server_offers_no_promotion(
     client: FlaskClient, model: list[str], make_app: Callable[..., Any]
 ) -> None:

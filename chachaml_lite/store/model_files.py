@@ -6,9 +6,11 @@ import contextlib
 import os
 import shutil
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from .. import strict_json
+from ..errors import TooLarge
 from . import disk_names, layout, reading
 from .atomic import FOLDER_MODE, append_lines, write_new
 from .durability import Durability
@@ -46,21 +48,43 @@ class ModelFiles:
         taken = {disk_names.fold(each) for each in found.folders | found.strays}
         return has or disk_names.spelling(name, taken)
 
-    def append(self, name: str, event: dict[str, Any]) -> None:
-        """Add an event to the history of the model `name`; its first event makes the folder, whole. OSError."""
-        line = (strict_json.dumps(event) + "\n").encode()
+    def append(self, name: str, events: Sequence[dict[str, Any]]) -> None:
+        """Add events to the history of the model `name`, all or none; the first ones make the folder, whole. OSError.
+
+        Raises TooLarge for an event that no reader would take for one.
+        """
+        encoded = [(strict_json.dumps(event) + "\n").encode() for event in events]
+        if max(map(len, encoded)) > reading.MAX_LINE_BYTES:
+            raise TooLarge(f"that has more than {reading.MAX_LINE_BYTES} bytes; keep what is that large as an artifact")
+        lines = b"".join(encoded)
         folder = self.folder_of(name)
         if folder in self.folders().folders:
-            append_lines(self._places.history(folder), line, self._durability)
+            append_lines(self._places.history(folder), lines, self._durability)
             return
         with self._naming:  # a name's spelling depends on the others, and two that differ in case may come at once
-            self._make(self.folder_of(name), line)
+            self._make(self.folder_of(name), lines)
 
-    def _make(self, folder: str, line: bytes) -> None:
+    def rename(self, name: str, new_name: str) -> None:
+        """Give the model `name`, which is there, another name: one rename. FileExistsError; OSError."""
+        with self._naming:
+            target = self._places.model(self.folder_of(new_name))
+            if os.path.lexists(target):  # rename(2) would replace an empty folder
+                raise FileExistsError(target)
+            os.rename(self._places.model(self.folder_of(name)), target)
+        self._durability.sync_folder(self._places.models)
+
+    def remove(self, name: str) -> None:
+        """Take the model `name` out of the store, in one rename; its files are deleted after that. OSError."""
+        doomed = incoming_path(self._places, "removed")
+        os.rename(self._places.model(self.folder_of(name)), doomed)
+        self._durability.sync_folder(self._places.models)
+        shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
+
+    def _make(self, folder: str, lines: bytes) -> None:
         prepared = incoming_path(self._places, "model")
         os.mkdir(prepared, FOLDER_MODE)
         try:
-            write_new(f"{prepared}/{layout.HISTORY}", line, self._durability)
+            write_new(f"{prepared}/{layout.HISTORY}", lines, self._durability)
             self._durability.sync_folder(prepared)
             os.rename(prepared, self._places.model(folder))
         except OSError:

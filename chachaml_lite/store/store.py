@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +31,7 @@ from .scan import Folders, RunFolders, list_folder
 from .spool import spool
 from .watch import Watch
 from .zip_extract import Unpacked, unpack
+from .zip_run import Member
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,14 @@ class Store:
     def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
         """A run's folder as a zip file, open to read; see `zip_run`. OSError."""
         return self.spool(lambda file: zip_run.zip_run(self._places, run_id, held, file))
+
+    def zip_blobs(self, run_id: str, members: Sequence[Member]) -> BinaryIO:
+        """Artifacts of a run as a zip file, open to read; see `zip_blobs`. FileNotFoundError; Damaged; OSError."""
+
+        def open_blob(spelled: str, size: int) -> BinaryIO:
+            return self.blobs.open(run_id, spelled, size)
+
+        return self.spool(lambda file: zip_run.zip_blobs(open_blob, members, file))
 
     def spool(self, fill: Callable[[BinaryIO], object]) -> BinaryIO:
         """What `fill` writes to a file without a name, open to read from its start; see `spool`. OSError."""

@@ -1,4 +1,4 @@
-"""A run's folder as one zip file, which unzipped into another store's runs/ is that run.
+"""A run's folder as one zip file, which unzipped into another store's runs/ is that run; or some of its artifacts.
 
 The zip is made whole before the first byte is sent, in an unlinked file beside the runs. That costs its size on the
 disk for as long as somebody reads it. In return waitress sends it as it sends an artifact, so a slow reader holds no
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -34,6 +35,28 @@ class _Opened(NamedTuple):
 
     entry: ZipInfo
     descriptor: int
+
+
+class Member(NamedTuple):
+    """An artifact to be put into a zip: its path there, its blob, its size in bytes, when it came in ms since 1970."""
+
+    path: str
+    spelled: str
+    size: int
+    timestamp: int
+
+
+def zip_blobs(open_blob: Callable[[str, int], BinaryIO], members: Iterable[Member], sink: BinaryIO) -> None:
+    """Write artifacts to `sink`, as a zip file without compression: the same bytes for the same artifacts.
+
+    `open_blob` gives the bytes of a blob by its spelling and size. What it raises is raised. OSError.
+    """
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
+        for member in members:
+            with open_blob(member.spelled, member.size) as blob:
+                entry = entry_of(member.path, member.size, member.timestamp // 1000)
+                with archive.open(entry, "w") as target:
+                    shutil.copyfileobj(blob, target, _CHUNK_BYTES)
 
 
 def zip_run(places: Layout, run_id: str, held: Callable[[], AbstractContextManager[object]], sink: BinaryIO) -> None:

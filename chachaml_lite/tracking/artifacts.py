@@ -11,6 +11,7 @@ from ..store import disk_names
 from ..store.beneath import InTheWay
 from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
+from .index.model_history import Version
 from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS, META, Artifact, Artifacts
 from .names import check_artifact_name, shown
@@ -39,6 +40,8 @@ def store_artifact(
     check_artifact_name(name)
     with tracker.open_run(run_id, ARTIFACTS, even_ended=even_ended) as run:
         _refuse_overlap(run.artifacts, name)
+        if name not in run.artifacts:
+            _refuse_adding(tracker, run_id, name)
     try:
         upload = tracker.store.blobs.receive(stream, expected_bytes)
     except ValueError as fault:
@@ -54,7 +57,9 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
     artifacts = run.artifacts
     _refuse_overlap(artifacts, name)
     existing = artifacts.get(name)
-    if existing is not None:
+    if existing is None:
+        _refuse_adding(tracker, run.id, name)
+    else:
         if existing.sha256 == upload.sha256 and _is_there(tracker, run.id, existing):
             return existing
         if existing.sha256 != upload.sha256:
@@ -114,12 +119,26 @@ def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, over
             f"artifact {shown(existing.name)} was uploaded before with other bytes; "
             "use another name, or add &overwrite=true to replace it"
         )
+    refuse_pinned(tracker, run_id, existing, "upload under another name")
+
+
+def refuse_pinned(tracker: Tracker, run_id: str, artifact: Artifact, advice: str) -> None:
+    """Raise Conflict where a model version is pinned to an artifact, or to a folder that it is in."""
     for version in tracker.registry.pinned_to(run_id):
-        if version.artifact == existing.name and version.sha256 == existing.sha256:
-            raise Conflict(
-                f"artifact {shown(existing.name)} is what version {version.version} of the model "
-                f"{shown(version.name)} is pinned to; upload under another name"
-            )
+        if version.holds(artifact.name) and (version.is_folder or version.sha256 == artifact.sha256):
+            raise Conflict(f"artifact {shown(artifact.name)} is {_part_of(version)} is pinned to; {advice}")
+
+
+def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
+    """Raise Conflict where a model version is pinned to a folder that `name` would be added to."""
+    version = tracker.registry.folder_pin(run_id, name)
+    if version is not None:
+        raise Conflict(f"artifact {shown(name)} would be {_part_of(version)} is pinned to; upload to another folder")
+
+
+def _part_of(version: Version) -> str:
+    of = f"version {version.version} of the model {shown(version.name)}"
+    return f"in the folder {shown(version.artifact)}, which {of}" if version.is_folder else f"what {of}"
 
 
 def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CheckFailed, InvalidInput, NotFound
-from .models import get_version
+from .model_versions import get_version
 from .names import check_name, shown
 from .series.summary import Number, Summary, spelled
 from .tracker import Tracker

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InvalidInput
 from .index.run_entry import Run
-from .models import get_version
+from .model_versions import get_version
 from .params import same_json
 from .runs import latest_metrics
 from .tracker import Tracker

@@ -1,89 +1,44 @@
-"""Models: versions registered, promoted from stage to stage, found by number or stage (the contract, section 2)."""
+"""Models: made, described, renamed, deleted, with aliases for their versions (the contract, section 2)."""
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from ..errors import InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotFound
 from ..store import disk_names
-from .artifacts import get_artifact, open_artifact
-from .index.registry import STAGES, Model, Version, with_event
-from .index.run_parts import Artifact
+from .index.model_history import PRODUCTION, Model, Version, is_alias
 from .names import check_model_name, shown
+from .tags import TagValue, changed_tags, check_tags
 from .tracker import Tracker
 
-#: A model's description is a sentence or a page; what is larger is an artifact.
+#: A description is a sentence or a page; what is larger is an artifact.
 MAX_DESCRIPTION_CHARACTERS = 100_000
 
 
-def check_stage(stage: str) -> str:
-    """`stage`, when it is one. Raises InvalidInput."""
-    if stage not in STAGES:
-        raise InvalidInput(f"stage {shown(stage)} is unknown; it is one of {', '.join(STAGES)}")
-    return stage
-
-
-def register_version(
-    tracker: Tracker, name: str, run_id: str, artifact: str, stage: str = "none", description: str | None = None
-) -> Version:
-    """Make an artifact of a run the next version of a model, pinned to the bytes that it has now.
-
-    Raises InvalidInput, NotFound (the run or the artifact).
-    """
-    check_model_name(name)
-    check_stage(stage)
+def check_description(description: str | None) -> None:
+    """Raise InvalidInput for a description that is too long."""
     if description is not None and len(description) > MAX_DESCRIPTION_CHARACTERS:
         raise InvalidInput(f"description has more than {MAX_DESCRIPTION_CHARACTERS} characters")
-    # The run is held so that its artifact is not replaced, and the run not deleted, between the look and the pin.
-    with tracker.locked_run(run_id), tracker.store.locked_model(name):
-        pinned = get_artifact(tracker, run_id, artifact)
-        if not disk_names.fits(tracker.store.models.folder_of(name)):
-            raise InvalidInput(
-                f"model name {shown(name)} differs from another one in nothing but case, "
-                "and is too long to be told apart on disk"
-            )
-        model = tracker.registry.model(name)
-        versions = model.versions if model else {}
-        number = max(versions, default=0) + 1
-        event = {
-            "event": "registered",
-            "model": name,
-            "version": number,
-            "run_id": run_id,
-            "artifact": artifact,
-            "sha256": pinned.sha256,
-            "stage": stage,
-            "description": description,
-            "timestamp": tracker.clock.now_ms(),
-        }
-        return _append(tracker, name, versions, event)[number]
 
 
-def promote_version(tracker: Tracker, name: str, number: int, stage: str) -> tuple[Version, list[int]]:
-    """Move a version to a stage: the version as it is then, and the numbers of those that had to leave the stage.
-
-    Again is fine, and changes nothing. Raises InvalidInput, NotFound.
-    """
-    check_stage(stage)
-    with tracker.store.locked_model(name):
-        versions = get_model(tracker, name).versions
-        version = versions.get(number)
-        if version is None:
-            raise _no_version(name, str(number), versions)
-        if version.stage == stage:
-            return version, []
-        event = {"event": "promoted", "version": number, "stage": stage, "timestamp": tracker.clock.now_ms()}
-        after = _append(tracker, name, versions, event)
-    demoted = sorted(n for n in versions if n != number and after[n].stage != versions[n].stage)
-    return after[number], demoted
+def check_alias(alias: str) -> str:
+    """`alias`, when it can be one. Raises InvalidInput."""
+    if not is_alias(alias):
+        raise InvalidInput(
+            f"alias {shown(alias)} can't be used: it has 1 to 250 of A-Z a-z 0-9 _ -, "
+            "and is neither a number, nor latest, nor v and a number"
+        )
+    return alias
 
 
-def _append(tracker: Tracker, name: str, versions: dict[int, Version], event: dict[str, Any]) -> dict[int, Version]:
-    after = with_event(name, versions, event)
-    if after is None:
-        raise AssertionError(f"an event of ours that the registry would not read: {event}")
-    tracker.registry.append(name, event)
-    return after
+def refuse_unstorable(tracker: Tracker, name: str) -> None:
+    """Raise InvalidInput for a new model's name that can't be told apart from another one on disk."""
+    if not disk_names.fits(tracker.store.models.folder_of(name)):
+        raise InvalidInput(
+            f"model name {shown(name)} differs from another one in nothing but case, "
+            "and is too long to be told apart on disk"
+        )
 
 
 def get_model(tracker: Tracker, name: str) -> Model:
@@ -94,51 +49,153 @@ def get_model(tracker: Tracker, name: str) -> Model:
     return model
 
 
-def get_version(tracker: Tracker, name: str, selector: str) -> Version:
-    """A version by its number or its stage (of several there, the greatest number). Raises NotFound."""
-    model = get_model(tracker, name)
-    if selector in STAGES:
-        version = model.in_stage(selector)
-    else:
-        version = (
-            model.versions.get(int(selector))
-            if selector.isascii() and selector.isdigit() and len(selector) < 10
-            else None
-        )
-    if version is None:
-        raise _no_version(name, selector, model.versions)
-    return version
+def create_model(
+    tracker: Tracker, name: str, description: str | None = None, tags: Mapping[str, TagValue | None] | None = None
+) -> Model:
+    """Make a model that has no version yet. Raises InvalidInput, Conflict (there is one of this name)."""
+    check_model_name(name)
+    check_description(description)
+    check_tags(tags or {})
+    with tracker.store.locked_model(name):
+        if tracker.registry.model(name) is not None:
+            raise Conflict(f"there is a model {shown(name)} already")
+        return _create(tracker, name, description, tags or {})
 
 
-def _no_version(name: str, selector: str, versions: dict[int, Version]) -> NotFound:
-    return NotFound(
-        "model",
-        f"the model {shown(name)} has no version or stage {shown(selector)}; its versions are 1 to {max(versions)}, "
-        f"the stages {', '.join(STAGES)}",
+def _create(tracker: Tracker, name: str, description: str | None, tags: Mapping[str, TagValue | None]) -> Model:
+    refuse_unstorable(tracker, name)
+    event = {
+        "event": "created",
+        "description": description or None,
+        "tags": {key: value for key, value in tags.items() if value is not None},
+        "timestamp": tracker.clock.now_ms(),
+    }
+    return tracker.registry.append(name, event)
+
+
+def change_model(
+    tracker: Tracker,
+    name: str,
+    description: str | None = None,
+    tags: Mapping[str, TagValue | None] | None = None,
+) -> Model:
+    """Say something of a model, which is made where there is none yet: with no more than that, too.
+
+    `description` is Markdown, "" for none; `tags` merge, None removes one. What is None stays. Raises InvalidInput.
+    """
+    check_model_name(name)
+    check_description(description)
+    check_tags(tags or {})
+    with tracker.store.locked_model(name):
+        model = tracker.registry.model(name)
+        if model is None:
+            return _create(tracker, name, description, tags or {})
+        events = changes(tracker, model, description, tags)
+        return tracker.registry.append(name, *events) if events else model
+
+
+def changes(
+    tracker: Tracker, of: Model | Version, description: str | None, tags: Mapping[str, TagValue | None] | None
+) -> list[dict[str, Any]]:
+    """The events by which a model or a version gets a description and tags; none where it has them."""
+    at = tracker.clock.now_ms()
+    about = {"version": of.version} if isinstance(of, Version) else {}
+    events: list[dict[str, Any]] = []
+    if description is not None and (description or None) != of.description:
+        events.append({"event": "described", **about, "description": description or None, "timestamp": at})
+    differing = changed_tags(of.tags, tags or {})
+    if differing:
+        events.append({"event": "tagged", **about, "tags": differing, "timestamp": at})
+    return events
+
+
+def set_alias(tracker: Tracker, name: str, alias: str, number: int | None) -> Model:
+    """Have an alias stand for a version, whatever it stood for; None removes it. Again is fine, and changes nothing.
+
+    The alias `production` is the stage. Raises InvalidInput, NotFound.
+    """
+    check_alias(alias)
+    with tracker.store.locked_model(name):
+        model = get_model(tracker, name)
+        if number is not None and number not in model.versions:
+            raise no_version(model, str(number))
+        current = model.aliases.get(alias)
+        if current == number:
+            return model
+        at = tracker.clock.now_ms()
+        if alias != PRODUCTION:
+            return tracker.registry.append(name, {"event": "alias", "alias": alias, "version": number, "timestamp": at})
+        moved, stage = (current, "none") if number is None else (number, PRODUCTION)
+        return tracker.registry.append(name, {"event": "promoted", "version": moved, "stage": stage, "timestamp": at})
+
+
+def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
+    """Give a model another name; its versions and its history stay. Raises InvalidInput, NotFound, Conflict (taken)."""
+    check_model_name(new_name)
+    first, second = sorted((name, new_name))
+    with tracker.store.locked_model(first), tracker.store.locked_model(second):
+        get_model(tracker, name)
+        if tracker.registry.model(new_name) is not None:
+            raise Conflict(f"there is a model {shown(new_name)} already")
+        refuse_unstorable(tracker, new_name)
+        try:
+            tracker.registry.rename(name, new_name)
+        except FileExistsError as fault:
+            raise Conflict(f"something in models/ that is no model has the name {shown(new_name)}") from fault
+        return get_model(tracker, new_name)
+
+
+def delete_model(tracker: Tracker, name: str) -> None:
+    """Remove a model with its versions and its history, which frees its name and numbers; the runs stay.
+
+    Raises NotFound, Conflict (one is in production).
+    """
+    with tracker.store.locked_model(name):
+        holder = get_model(tracker, name).in_stage(PRODUCTION)
+        if holder is not None:
+            raise in_production(holder)
+        tracker.registry.remove(name)
+
+
+def in_production(version: Version) -> Conflict:
+    """The error for what is not deleted since it is in production."""
+    return Conflict(
+        f"version {version.version} of the model {shown(version.name)} is in production; move it to another stage first"
     )
 
 
-def open_version(tracker: Tracker, name: str, selector: str) -> tuple[Version, Artifact, BinaryIO]:
-    """A version, its artifact and its bytes, open to read. Raises NotFound."""
-    version = get_version(tracker, name, selector)
-    artifact, file = open_artifact(tracker, version.run_id, version.artifact)
-    if artifact.sha256 != version.sha256:
-        file.close()
-        raise NotFound("artifact", "the artifact that the version is pinned to was replaced behind the server's back")
-    return version, artifact, file
+def no_version(model: Model, selector: str) -> NotFound:
+    """The error for a selector that names no version of a model."""
+    numbers = sorted(model.versions)
+    if not numbers:
+        there = "it has no version yet"
+    elif len(numbers) == numbers[-1] - numbers[0] + 1:
+        there = (
+            f"its versions are {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"it has version {numbers[0]}"
+        )
+    else:
+        there = f"it has {len(numbers)} versions up to {numbers[-1]}"
+    aliases = list(model.aliases)
+    named = f", its aliases {', '.join(aliases[:10])}{' ...' if len(aliases) > 10 else ''}" if aliases else ""
+    return NotFound(
+        "model",
+        f"the model {shown(model.name)} has no version or stage {shown(selector)}; {there}{named}",
+    )
 
 
 def shown_model(model: Model) -> dict[str, Any]:
-    """A model as lists show it; its description is that of the newest version that has one."""
+    """A model as lists show it; one without a description has that of the newest version with one."""
     newest_first = [model.versions[number] for number in sorted(model.versions, reverse=True)]
-    production = model.in_stage("production")
+    production = model.in_stage(PRODUCTION)
+    descriptions = (model.description, *(version.description for version in newest_first))
     return {
         "name": model.name,
-        "description": next((v.description for v in newest_first if v.description is not None), None),
-        "created_at": newest_first[-1].created_at,
+        "description": next((text for text in descriptions if text is not None), None),
+        "created_at": model.created_at,
         "versions": len(newest_first),
-        "latest": newest_first[0].version,
+        "latest": newest_first[0].version if newest_first else None,
         "production": production.version if production else None,
+        "tags": model.tags,
     }
 
 
@@ -155,10 +212,10 @@ class Move(NamedTuple):
     """An event of a history with what it did: the stage that its version left, and the version that had to make way."""
 
     event: dict[str, Any]
-    #: None where the version was registered.
-    left: str | None
+    #: None where the version was registered, or no stage is spoken of.
+    left: str | None = None
     #: What was in production until then, where the event brought another version there.
-    demoted: int | None
+    demoted: int | None = None
 
 
 def moves(model: Model) -> list[Move]:
@@ -167,13 +224,17 @@ def moves(model: Model) -> list[Move]:
     in_production: int | None = None
     found = []
     for event in model.events:
-        number, stage = event["version"], event["stage"]
-        demoted = in_production if stage == "production" and in_production != number else None
+        number, stage = event.get("version"), event.get("stage")
+        if event["event"] not in ("registered", "promoted"):
+            found.append(Move(event))
+            continue
+        assert isinstance(number, int) and isinstance(stage, str)
+        demoted = in_production if stage == PRODUCTION and in_production != number else None
         found.append(Move(event, stages.get(number), demoted))
         stages[number] = stage
         if demoted is not None:
             stages[demoted] = "archived"
-        if stage == "production":
+        if stage == PRODUCTION:
             in_production = number
         elif in_production == number:
             in_production = None

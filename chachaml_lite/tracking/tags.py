@@ -26,13 +26,22 @@ def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None])
     with tracker.writable_run(run_id) as run:
         before = run.meta.get("tags", {})
         after = merged_tags(before, tags)
-        if after != before or any(type(after[key]) is not type(before[key]) for key in after):
+        if changed_tags(before, tags):
             tracker.write_meta(run, tags=after)
 
 
 def merged_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue]:
     """`before` with other tags set or, where they are None, removed."""
     return {key: value for key, value in {**before, **tags}.items() if value is not None}
+
+
+def changed_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue | None]:
+    """Those of `tags` that are not so yet: with another value or type, or to be removed."""
+    return {
+        key: value
+        for key, value in tags.items()
+        if before.get(key) != value or type(before.get(key)) is not type(value)
+    }
 
 
 def get_tags(tracker: Tracker, run_id: str) -> dict[str, TagValue]:

@@ -1,82 +1,22 @@
-"""What the events of each model add up to, its versions and their stages, kept while its history is as it was read."""
+"""The models of a store in memory, each kept while its history is as it was read."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InvalidInput, StorageFault
+from ...store import scan
 from ...store.model_files import decoded
 from ...store.reading import Damaged, Stamp
 from ...store.store import Store
 from ..names import check_model_name
+from .model_history import History, Model, Version
 
 log = logging.getLogger(__name__)
-
-STAGES = ("none", "staging", "production", "archived")
-
-
-@dataclass(frozen=True)
-class Version:
-    """A model version: an artifact of a run, pinned to its bytes."""
-
-    name: str
-    version: int
-    run_id: str
-    artifact: str
-    sha256: str
-    stage: str
-    description: str | None
-    created_at: int
-
-    def public(self) -> dict[str, Any]:
-        """As the API shows it."""
-        return dict(self.__dict__)
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model: its versions by number, and the events that they come from."""
-
-    name: str
-    versions: dict[int, Version]
-    events: tuple[dict[str, Any], ...]
-
-    def in_stage(self, stage: str) -> Version | None:
-        """The version in a stage; of several the one with the greatest number."""
-        return max((v for v in self.versions.values() if v.stage == stage), key=lambda v: v.version, default=None)
-
-
-def with_event(name: str, versions: dict[int, Version], event: dict[str, Any]) -> dict[int, Version] | None:
-    """The versions after an event of a history; None when it is not a good event.
-
-    Whatever brings a version to production moves the one that was there to archived: one event, one step, so that no
-    reader can see two, nor, after a crash, a history can say so.
-    """
-    number, stage, at = event.get("version"), event.get("stage"), event.get("timestamp")
-    if type(number) is not int or number < 1 or stage not in STAGES or type(at) is not int:
-        return None
-    if event.get("event") == "registered":
-        fields = {field: event.get(field) for field in ("run_id", "artifact", "sha256")}
-        description = event.get("description")
-        if number in versions or not all(isinstance(value, str) for value in fields.values()):
-            return None
-        if description is not None and not isinstance(description, str):
-            return None
-        moved = Version(name, number, **fields, stage=stage, description=description, created_at=at)  # type: ignore[arg-type]
-    elif event.get("event") == "promoted" and number in versions:
-        moved = replace(versions[number], stage=stage)
-    else:
-        return None
-    after = dict(versions)
-    if stage == "production":
-        for other in versions.values():
-            if other.stage == "production" and other.version != number:
-                after[other.version] = replace(other, stage="archived")
-    after[number] = moved
-    return after
 
 
 @dataclass(frozen=True)
@@ -87,13 +27,19 @@ class _Kept:
 
 
 class Registry:
-    """The models of one store. What is checked when one is asked for: the stamps of models/ and of the histories."""
+    """The models of one store. Checked when one is asked for: the stamps of models/ and of the histories.
+
+    For `folder_pin`, which every upload asks, those of the histories are looked at once a second, and after each event
+    of ours, for 5 µs each.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: dict[str, _Kept] = {}
         self._changes = 0
         self._born = secrets.token_hex(4)
+        self._folder_pins: dict[str, list[Version]] = {}
+        self._pins_changes, self._pins_looked = -1, float("-inf")
 
     def models(self) -> list[Model]:
         """Every model, by name."""
@@ -102,10 +48,8 @@ class Registry:
 
     def model(self, name: str) -> Model | None:
         """A model by its name; None where there is none, or nothing of its history can be believed."""
-        for folder in self._store.models.folders().folders:
-            if decoded(folder) == name:
-                return self._keep(folder).model
-        return None
+        kept = self._find(name)
+        return kept.model if kept else None
 
     def version(self) -> str:
         """A text that is another one whenever anything of any model has changed: what an ETag is made of."""
@@ -116,20 +60,60 @@ class Registry:
         """The versions that point to a run."""
         return [version for model in self.models() for version in model.versions.values() if version.run_id == run_id]
 
+    def folder_pin(self, run_id: str, artifact: str) -> Version | None:
+        """A version that is a folder of the run which the artifact, by its name, is in; None where there is none."""
+        now = time.monotonic()
+        if now - self._pins_looked >= scan.LOOK_SECONDS:
+            self._looked_at()
+            self._pins_looked = now
+        if self._pins_changes != self._changes:
+            self._pins_changes = self._changes
+            pins: dict[str, list[Version]] = {}
+            for kept in list(self._kept.values()):
+                for version in kept.model.versions.values() if kept.model else ():
+                    if version.is_folder:
+                        pins.setdefault(version.run_id, []).append(version)
+            self._folder_pins = pins
+        return next((version for version in self._folder_pins.get(run_id, ()) if version.holds(artifact)), None)
+
     def damaged(self) -> dict[str, str]:
         """What is wrong, by folder in models/."""
         return {folder: kept.damage for folder, kept in self._looked_at().items() if kept.damage}
 
-    def append(self, name: str, event: dict[str, Any]) -> None:
-        """Add an event to a model's history; the caller holds the model. OSError.
+    def append(self, name: str, *events: dict[str, Any]) -> Model:
+        """Add events to a model's history, all or none, and give the model after them. OSError.
 
-        Raises StorageFault where nothing of a history can be believed: numbers would be given a second time.
+        The caller holds the model. Raises TooLarge, and StorageFault where nothing of a history can be believed:
+        numbers would be given a second time.
         """
+        kept = self._find(name)
+        if kept and kept.model is None and kept.stamp.size:
+            raise StorageFault(f"the model's history is damaged ({kept.damage}); mend or move that file first")
+        history = History.of(kept.model) if kept and kept.model else History(name)
+        for event in events:
+            if not history.add(event):
+                raise AssertionError(f"an event of ours that the registry would not read: {event}")
+        self._store.models.append(name, events)
+        self._pins_looked = float("-inf")
+        model = history.model()
+        assert model is not None
+        return model
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a model; the caller holds both names. FileExistsError; OSError."""
+        self._store.models.rename(name, new_name)
+        self._pins_looked = float("-inf")
+
+    def remove(self, name: str) -> None:
+        """Remove a model with its history; the caller holds it. OSError."""
+        self._store.models.remove(name)
+        self._pins_looked = float("-inf")
+
+    def _find(self, name: str) -> _Kept | None:
         for folder in self._store.models.folders().folders:
-            kept = self._keep(folder) if decoded(folder) == name else None
-            if kept and kept.model is None and kept.stamp.size:
-                raise StorageFault(f"the model's history is damaged ({kept.damage}); mend or move that file first")
-        self._store.models.append(name, event)
+            if decoded(folder) == name:
+                return self._keep(folder)
+        return None
 
     def _looked_at(self) -> dict[str, _Kept]:
         folders = self._store.models.folders().folders
@@ -163,16 +147,8 @@ class Registry:
             return _Kept(stamp, None, str(fault))
         except OSError as fault:
             return _Kept(stamp, None, f"its history can't be read: {fault.strerror}")
-        versions: dict[int, Version] = {}
-        events = []
-        for event in records:
-            after = with_event(name, versions, event)
-            if after is None:
-                damaged += 1
-            else:
-                versions = after
-                events.append(event)
+        history = History(name)
+        damaged += sum(not history.add(event) for event in records)
         damage = f"its history has {damaged} damaged lines" if damaged else None
-        if not versions:
-            return _Kept(stamp, None, damage or "it has no history")
-        return _Kept(stamp, Model(name, versions, tuple(events)), damage)
+        model = history.model()
+        return _Kept(stamp, model, damage if model else damage or "it has no history")

@@ -184,6 +184,12 @@ class Merge:
         Raises Conflict, where both sides replaced it, or a model needs mine.
         """
         if mine is None:
+            pin = self._tracker.registry.folder_pin(self._stored.id, sent.name)
+            if pin is not None:
+                self._refuse(
+                    f"artifact {shown(sent.name)} was added where it comes from, in the folder {shown(pin.artifact)} "
+                    f"that version {pin.version} of the model {shown(pin.name)} is pinned to here"
+                )
             return True
         if (mine.sha256, mine.size) == (sent.sha256, sent.size) or sent in here:
             return False
@@ -207,7 +213,7 @@ class Merge:
 
     def _refuse_unpinning(self, mine: Artifact) -> None:
         for version in self._tracker.registry.pinned_to(self._stored.id):
-            if version.artifact == mine.name and version.sha256 == mine.sha256:
+            if version.holds(mine.name) and (version.is_folder or version.sha256 == mine.sha256):
                 self._refuse(
                     f"artifact {shown(mine.name)} was replaced where it comes from, and is what version "
                     f"{version.version} of the model {shown(version.name)} is pinned to here"

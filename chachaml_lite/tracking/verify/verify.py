@@ -15,9 +15,10 @@ from ...store import disk_names, layout
 from ...store.model_files import decoded
 from ...store.reading import MAX_RECORDS_BYTES, NO_FILE, Damaged, Stamp, record_of
 from ...store.store import Store
+from ..artifact_folders import files_in, folder_sha256
 from ..index.descriptions import read_description
 from ..index.logged_models import is_good_event
-from ..index.registry import Version, with_event
+from ..index.model_history import History, Version
 from ..index.run_parts import META, PARAMS, Artifacts, artifact_from, read_part
 from ..names import check_model_name, is_run_id, shown
 from ..series.points import parsed_points
@@ -289,28 +290,25 @@ class Verification:
                 yield Problem(f"models/{folder}", "not a model", "no model can have that name")
             return
         assert name is not None
-        versions: dict[int, Version] = {}
-        lines = Lines()
+        history, lines = History(name), Lines()
         try:
             for line in self._files.lines(where, MAX_RECORDS_BYTES):
                 if line.content is not None and not line.content.strip():
                     continue
                 event = None if line.content is None else record_of(line.content)
-                after = None if event is None else with_event(name, versions, event)
-                if after is None:
+                if event is None or not history.add(event):
                     lines.add(line)
-                else:
-                    versions = after
         except (Damaged, OSError) as fault:
             if not self._only:
                 yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
             return
+        model = history.model()
         if not self._only:
             # A history of which nothing was left could be begun anew, and would give its numbers a second time.
-            yield from lines.problems(where, "event", None, can_go=bool(versions))
-            if not versions:
+            yield from lines.problems(where, "event", None, can_go=model is not None)
+            if model is None:
                 yield Problem(where, "not a model", "it has no history")
-        for version in versions.values():
+        for version in model.versions.values() if model else ():
             if not self._only or version.run_id in self._only:
                 wrong = self._wrong_with(version)
                 if wrong:
@@ -320,9 +318,14 @@ class Verification:
         if not (is_run_id(version.run_id) and self._files.has_run(version.run_id)):
             return f"its run {shown(version.run_id)} is gone"
         try:
-            artifact = self._artifacts(version.run_id)[0].get(version.artifact)
+            artifacts = self._artifacts(version.run_id)[0]
         except (Damaged, OSError):
-            artifact = None
+            artifacts = Artifacts()
+        if version.is_folder:
+            if folder_sha256(version.artifact, files_in(artifacts, version.artifact)) != version.sha256:
+                return f"the folder {shown(version.artifact)} of the run {version.run_id} isn't what it was"
+            return None
+        artifact = artifacts.get(version.artifact)
         if artifact is None:
             return f"the run {version.run_id} has no artifact {shown(version.artifact)}"
         if artifact.sha256 != version.sha256:

@@ -1,26 +1,45 @@
-"""Models over HTTP: versions registered, promoted, listed, and their bytes downloaded by number or stage."""
+"""Models over HTTP: versions registered, promoted, tagged, deleted, listed, and downloaded by a selector."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from ...errors import InvalidInput
 from ...text import columns
-from ...tracking import artifacts, models
+from ...tracking import model_versions, models
 from .. import formats, request_body, responses
 from ..context import tracker
 from ..query_string import Query
 
 api = Blueprint("models", __name__)
 
+_SAID = {"description": str, "tags": dict}
+
 
 @api.post("/api/w/models")
 def register_version() -> Response:
-    """Make an artifact the next version of a model."""
+    """Make an artifact, or a folder of them, the next version of a model."""
     Query(())
     body = request_body.fields(
         request_body.json_object(), {"name": str, "run_id": str, "artifact": str}, {"stage": str, "description": str}
     )
-    return responses.json_answer(models.register_version(tracker(), **body).public())
+    return responses.json_answer(model_versions.register_version(tracker(), **body).as_registered())
+
+
+@api.post("/api/w/models/<name>")
+def change_model(name: str) -> Response:
+    """Describe or tag a model, which is made where there is none."""
+    Query(())
+    body = request_body.fields(request_body.json_object(), {}, _SAID)
+    return responses.json_answer(models.shown_model(models.change_model(tracker(), name, **body)))
+
+
+@api.delete("/api/w/models/<name>")
+def delete_model(name: str) -> Response:
+    """Delete a model with all of its versions."""
+    Query(())
+    models.delete_model(tracker(), name)
+    return responses.ok()
 
 
 @api.post("/api/w/models/<name>/promote")
@@ -28,8 +47,44 @@ def promote_version(name: str) -> Response:
     """Move a version to a stage."""
     Query(())
     body = request_body.fields(request_body.json_object(), {"version": int, "stage": str}, {})
-    version, demoted = models.promote_version(tracker(), name, body["version"], body["stage"])
+    version, demoted = model_versions.promote_version(tracker(), name, body["version"], body["stage"])
     return responses.json_answer({**version.public(), "demoted": demoted})
+
+
+@api.post("/api/w/models/<name>/aliases")
+def set_alias(name: str) -> Response:
+    """Have an alias stand for a version, or remove it."""
+    Query(())
+    sent = request_body.json_object()
+    body = request_body.fields(sent, {"alias": str}, {"version": int})
+    if "version" not in sent:
+        raise InvalidInput("the field 'version' is missing; null removes the alias")
+    models.set_alias(tracker(), name, body["alias"], body.get("version"))
+    return responses.ok()
+
+
+@api.post("/api/w/models/<name>/versions/<version>")
+def change_version(name: str, version: str) -> Response:
+    """Describe or tag a version."""
+    Query(())
+    body = request_body.fields(request_body.json_object(), {}, _SAID)
+    changed = model_versions.change_version(tracker(), name, _number(name, version), **body)
+    return responses.json_answer(changed.public())
+
+
+@api.delete("/api/w/models/<name>/versions/<version>")
+def delete_version(name: str, version: str) -> Response:
+    """Delete a version."""
+    Query(())
+    model_versions.delete_version(tracker(), name, _number(name, version))
+    return responses.ok()
+
+
+def _number(name: str, version: str) -> int:
+    """The number of a version in a path: what is written to is no selector, which may mean another one tomorrow."""
+    if not model_versions.is_number(version):
+        raise models.no_version(models.get_model(tracker(), name), version)
+    return int(version)
 
 
 @api.get("/api/models")
@@ -49,16 +104,16 @@ def get_model(name: str) -> Response:
 
 @api.get("/api/models/<name>/<selector>/download")
 def download(name: str, selector: str) -> Response:
-    """The bytes of a version, by its number or its stage."""
+    """The bytes of a version, a folder's as a zip, by its number, `latest`, an alias or its stage."""
     Query(())
-    kept = responses.not_modified(models.get_version(tracker(), name, selector).sha256)
+    kept = responses.not_modified(model_versions.get_version(tracker(), name, selector).sha256)
     if kept is not None:
         return kept
-    version, artifact, file = models.open_version(tracker(), name, selector)
+    opened = model_versions.open_version(tracker(), name, selector)
     return responses.file_answer(
-        file,
-        name=artifact.name,
-        size=artifact.size,
-        sha256=version.sha256,
-        content_type=artifacts.content_type(artifact.name),
+        opened.file,
+        name=opened.file_name,
+        size=opened.size,
+        sha256=opened.version.sha256,
+        content_type=opened.content_type,
     )

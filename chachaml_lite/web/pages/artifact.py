@@ -13,7 +13,7 @@ from flask import Response, render_template, url_for
 from ...errors import InvalidInput
 from ...text.format import shown_size
 from ...tracking import artifacts
-from ...tracking.index.registry import STAGES
+from ...tracking.index.model_history import STAGES
 from ...tracking.index.run_parts import META
 from .. import responses
 from ..context import for_commands, services, tracker
@@ -47,7 +47,8 @@ def artifact_page(run_id: str, name: str) -> Response:
         is_end=is_whole or part == "end",
         place=place_of_artifact(run_id, name),
     )
-    pinned = [version for version in tracker().registry.pinned_to(run_id) if version.artifact == name]
+    pinned = [version for version in tracker().registry.pinned_to(run_id) if version.holds(name)]
+    parts = name.split("/")
     page = render_template(
         "artifact.html",
         run_id=run_id,
@@ -63,6 +64,7 @@ def artifact_page(run_id: str, name: str) -> Response:
         image=url_for("pages.image", run_id=run_id, name=name, v=artifact.sha256[:12]),
         file=shlex.quote(name.rpartition("/")[2]),
         versions=pinned,
+        folders=["/".join(parts[:end]) + "/" for end in range(len(parts) - 1, 0, -1)],
         models=[] if services().read_only else [model.name for model in tracker().registry.models()[:_MOST_MODELS]],
         stages=STAGES,
         path=url_for("pages.artifact_page", run_id=run_id, name=name),

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, render_template, url_for
 
-from ...tracking import models
+from ...tracking import model_versions
 from ...tracking.index.run_entry import Run
 from ...tracking.runs import latest_metrics
 from ...tracking.series.direction import is_finite
@@ -36,7 +36,7 @@ def compare_page() -> Response:
 def diff_page(name: str, one: str, other: str) -> Response:
     """The runs behind two versions of a model."""
     view = ComparisonView.asked(url_for("pages.diff_page", name=name, one=one, other=other), with_ids=False)
-    versions = [models.get_version(tracker(), name, selector) for selector in (one, other)]
+    versions = [model_versions.get_version(tracker(), name, selector) for selector in (one, other)]
     runs = [tracker().run(version.run_id) for version in versions]
     api = url_for("across.diff_versions", name=name, one=one, other=other)
     context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": api}

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ...errors import InvalidInput
 from ...tracking import models
-from ...tracking.index.registry import STAGES, Model, Version
+from ...tracking.index.model_history import PRODUCTION, STAGES, Model, Version
 from ...tracking.index.run_parts import META
 from ..context import for_commands, tracker
 from ..query_string import Query
@@ -47,6 +47,7 @@ def model_page(name: str) -> Response:
     versions = [model.versions[number] for number in sorted(model.versions, reverse=True)]
     part = Paging.asked(query, path, len(versions))
     history = models.moves(model)
+    aliases = {alias: number for alias, number in model.aliases.items() if alias != PRODUCTION}
     page = render_template(
         "model.html",
         model=models.shown_model(model),
@@ -55,6 +56,8 @@ def model_page(name: str) -> Response:
         versions=[_shown(version) for version in part.part(versions)],
         part=part,
         stages=STAGES,
+        aliases=aliases,
+        own_description=model.description,
         history=history[:_MOST_EVENTS],
         earlier=max(0, len(history) - _MOST_EVENTS),
         choices=[version.version for version in versions[:_MOST_CHOICES]],
@@ -78,15 +81,17 @@ def _shown(version: Version) -> dict[str, Any]:
     """A version with what its run is called now; None where the run is gone."""
     run = tracker().catalog.run(version.run_id, (META,))
     label = None if run is None else run.meta.get("name") or run.id
-    return {**version.public(), "run_label": label, "file": version.artifact.rpartition("/")[2]}
+    aliases = [alias for alias in version.all_aliases if alias != PRODUCTION]  # which is shown as its stage
+    return {**version.public(), "run_label": label, "aliases": aliases}
 
 
-def _download(model: Model) -> dict[str, str]:
+def _download(model: Model) -> dict[str, str] | None:
     """What the command to download has: production, or the newest version while there is none; its file for a shell."""
-    version = model.in_stage("production")
-    selector = "production" if version else str(max(model.versions))
-    version = version or model.versions[max(model.versions)]
-    return {
-        "selector": selector,
-        "file": shlex.quote(version.artifact.rpartition("/")[2]),
-    }
+    version = model.in_stage(PRODUCTION)
+    selector = PRODUCTION if version else "latest"
+    version = version or model.latest
+    if version is None:
+        return None
+    folder, _, file = version.artifact.rpartition("/")
+    file = file or f"{folder.rpartition('/')[2]}.zip"
+    return {"selector": selector, "file": shlex.quote(file)}

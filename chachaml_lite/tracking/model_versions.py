@@ -1,0 +1,211 @@
+"""Versions of models: registered, moved from stage to stage, described, deleted, found by a selector, opened."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+from ..errors import InvalidInput, NotFound
+from ..store.reading import Damaged
+from ..store.zip_run import Member
+from .artifact_folders import files_in, folder_sha256, get_folder
+from .artifacts import content_type, get_artifact, open_artifact
+from .index.model_history import LATEST, PRODUCTION, STAGES, Version
+from .index.run_entry import Run
+from .index.run_parts import ARTIFACTS
+from .models import changes, check_description, get_model, in_production, no_version, refuse_unstorable
+from .names import check_model_name, shown
+from .tags import TagValue, check_tags, merged_tags
+from .tracker import Tracker
+
+
+def check_stage(stage: str) -> str:
+    """`stage`, when it is one. Raises InvalidInput."""
+    if stage not in STAGES:
+        raise InvalidInput(f"stage {shown(stage)} is unknown; it is one of {', '.join(STAGES)}")
+    return stage
+
+
+def register_version(
+    tracker: Tracker,
+    name: str,
+    run_id: str,
+    artifact: str,
+    stage: str = "none",
+    description: str | None = None,
+    *,
+    tags: Mapping[str, TagValue | None] | None = None,
+    source: str | None = None,
+    model_id: str | None = None,
+    run_link: str | None = None,
+) -> Version:
+    """Make an artifact of a run the next version of a model, pinned to the bytes that it has now.
+
+    An `artifact` with a slash at its end is a folder: all that is in it is pinned. `source`, `model_id` and `run_link`
+    are kept as they are. Raises InvalidInput, NotFound (the run or the artifact).
+    """
+    check_model_name(name)
+    check_stage(stage)
+    check_description(description)
+    check_tags(tags or {})
+    # The run is held so that its artifact is not replaced, and the run not deleted, between the look and the pin.
+    with tracker.locked_run(run_id, ARTIFACTS) as run, tracker.store.locked_model(name):
+        pinned = _pin(tracker, run, artifact)
+        refuse_unstorable(tracker, name)
+        model = tracker.registry.model(name)
+        number = model.next_number if model else 1
+        event = {
+            "event": "registered",
+            "model": name,
+            "version": number,
+            "run_id": run_id,
+            "artifact": artifact,
+            **pinned,
+            "stage": stage,
+            "description": description,
+            "timestamp": tracker.clock.now_ms(),
+        }
+        others = {"source": source, "model_id": model_id, "run_link": run_link}
+        event |= {field: value for field, value in others.items() if value is not None}
+        set_tags = merged_tags({}, tags or {})
+        tagged = {"event": "tagged", "version": number, "tags": set_tags, "timestamp": event["timestamp"]}
+        return tracker.registry.append(name, event, *([tagged] if set_tags else [])).versions[number]
+
+
+def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:
+    """The checksum that a version of an artifact is pinned to, and of a folder the number of files. NotFound."""
+    if not artifact.endswith("/"):
+        return {"sha256": get_artifact(tracker, run.id, artifact).sha256}
+    files = get_folder(run, artifact)
+    return {"sha256": folder_sha256(artifact, files), "files": len(files)}
+
+
+def promote_version(
+    tracker: Tracker, name: str, number: int, stage: str, *, exclusive: bool = False
+) -> tuple[Version, list[int]]:
+    """Move a version to a stage: the version as it is then, and the numbers of those that had to leave the stage.
+
+    Of production any other version is archived; of staging too, where `exclusive`. Again is fine, and changes nothing.
+    Raises InvalidInput, NotFound.
+    """
+    check_stage(stage)
+    with tracker.store.locked_model(name):
+        model = get_model(tracker, name)
+        version = model.versions.get(number)
+        if version is None:
+            raise no_version(model, str(number))
+        moves = {} if version.stage == stage else {number: stage}
+        if exclusive and stage == "staging":
+            others = (v.version for v in model.versions.values() if v.stage == stage and v.version != number)
+            moves |= dict.fromkeys(sorted(others), "archived")
+        if not moves:
+            return version, []
+        at = tracker.clock.now_ms()
+        events = [{"event": "promoted", "version": n, "stage": to, "timestamp": at} for n, to in moves.items()]
+        after = tracker.registry.append(name, *events).versions
+    demoted = sorted(n for n in after if n != number and after[n].stage != model.versions[n].stage)
+    return after[number], demoted
+
+
+def change_version(
+    tracker: Tracker,
+    name: str,
+    number: int,
+    description: str | None = None,
+    tags: Mapping[str, TagValue | None] | None = None,
+) -> Version:
+    """Say something of a version: `description`, "" for none; `tags` merge, None removes one. What is None stays.
+
+    Raises InvalidInput, NotFound.
+    """
+    check_description(description)
+    check_tags(tags or {})
+    with tracker.store.locked_model(name):
+        model = get_model(tracker, name)
+        version = model.versions.get(number)
+        if version is None:
+            raise no_version(model, str(number))
+        events = changes(tracker, version, description, tags)
+        return tracker.registry.append(name, *events).versions[number] if events else version
+
+
+def delete_version(tracker: Tracker, name: str, number: int) -> None:
+    """Delete a version with its aliases: its run stays, its number is not given again.
+
+    Raises NotFound, Conflict (it is in production).
+    """
+    with tracker.store.locked_model(name):
+        model = get_model(tracker, name)
+        version = model.versions.get(number)
+        if version is None:
+            raise no_version(model, str(number))
+        if version.stage == PRODUCTION:
+            raise in_production(version)
+        tracker.registry.append(name, {"event": "deleted", "version": number, "timestamp": tracker.clock.now_ms()})
+
+
+def get_version(tracker: Tracker, name: str, selector: str) -> Version:
+    """A version by a selector: a number, `latest`, an alias or a stage (of several there, the greatest number), in
+    this order. Raises NotFound.
+    """
+    model = get_model(tracker, name)
+    if is_number(selector):
+        version = model.versions.get(int(selector))
+    elif selector == LATEST:
+        version = model.latest
+    else:
+        number = model.aliases.get(selector)
+        version = model.in_stage(selector) if number is None else model.versions[number]
+    if version is None:
+        raise no_version(model, selector)
+    return version
+
+
+def is_number(selector: str) -> bool:
+    """Whether a selector is a version's number."""
+    return selector.isascii() and selector.isdigit() and len(selector) < 10
+
+
+class OpenVersion(NamedTuple):
+    """A version's bytes, open to read: its artifact, or its folder as a zip."""
+
+    version: Version
+    file: BinaryIO
+    size: int
+    file_name: str
+    content_type: str
+
+
+def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
+    """A version with its bytes, open to read. Raises NotFound."""
+    version = get_version(tracker, name, selector)
+    if version.is_folder:
+        return _open_folder(tracker, version)
+    artifact, file = open_artifact(tracker, version.run_id, version.artifact)
+    if artifact.sha256 != version.sha256:
+        file.close()
+        raise _replaced()
+    file_name = artifact.name.rpartition("/")[2]
+    return OpenVersion(version, file, artifact.size, file_name, content_type(artifact.name))
+
+
+def _open_folder(tracker: Tracker, version: Version) -> OpenVersion:
+    """The folder of a version as a zip, the same bytes each time."""
+    folder, store = version.artifact, tracker.store
+    with tracker.locked_run(version.run_id, ARTIFACTS) as run:
+        files = files_in(run.artifacts, folder)
+        if folder_sha256(folder, files) != version.sha256:
+            raise _replaced()
+        of = run.artifacts.spellings.of
+        members = [Member(file.name[len(folder) :], of(file.name), file.size, file.timestamp) for file in files]
+    try:
+        file = store.zip_blobs(version.run_id, members)
+    except (FileNotFoundError, Damaged) as fault:
+        raise _replaced() from fault
+    size = file.seek(0, io.SEEK_END)
+    return OpenVersion(version, file, size, f"{version.name}-{version.version}.zip", "application/zip")
+
+
+def _replaced() -> NotFound:
+    return NotFound("artifact", "what the version is pinned to was replaced or removed behind the server's back")
