@@ -7,10 +7,17 @@ import re
 from flask import Blueprint
 
 from ..web.context import Dialect
-from . import experiments, responses, runs, service
+from . import artifacts, experiments, inputs, responses, runs, search, service
 
 PREFIX = "/api/2.0/mlflow"
-BLUEPRINTS: tuple[Blueprint, ...] = (service.api, experiments.api, runs.api)
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    service.api,
+    experiments.api,
+    runs.api,
+    inputs.api,
+    search.api,
+    artifacts.api,
+)
 
 #: The requests whose bodies are files, by method and path.
 UPLOADS = (("PUT", re.compile(r"/api/2\.0/mlflow-artifacts/artifacts/.")),)

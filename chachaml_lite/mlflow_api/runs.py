@@ -15,7 +15,7 @@ from ..tracking.series.points import StoredPoint
 from ..tracking.series.summary import spelled
 from ..tracking.tags import TagValue
 from ..web.context import tracker
-from . import experiments, requests, responses, vocabulary
+from . import experiments, inputs, requests, responses, vocabulary
 from .requests import Fields
 
 api = Blueprint("mlflow_runs", __name__, url_prefix="/api/2.0/mlflow")
@@ -226,8 +226,8 @@ def run_to_json(run: Run) -> dict[str, Any]:
             "params": [{"key": key, "value": vocabulary.text_of(value)} for key, value in run.params.items()],
             "tags": responses.pairs_to_json(vocabulary.tags_to_mlflow(run.meta)),
         },
-        "inputs": {},
-        "outputs": {},
+        "inputs": inputs.inputs_to_json(run),
+        "outputs": inputs.outputs_to_json(run),
     }
 
 

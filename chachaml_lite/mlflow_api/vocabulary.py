@@ -122,6 +122,15 @@ def tags_to_mlflow(run: Mapping[str, Any]) -> dict[str, str]:
     return tags
 
 
+def tag_to_mlflow(run: Mapping[str, Any], key: str) -> str | None:
+    """One of these tags; None where the run hasn't got it."""
+    field = FIELD_OF_TAG.get(key)
+    if field is not None and (own := run.get(field)) is not None:
+        return str(own)
+    value = run.get("tags", {}).get(key)
+    return None if value is None else text_of(value)
+
+
 def tags_from_mlflow(tags: Mapping[str, str]) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """The fields of a run that some tags are, and the others: what each is to be, None for none.
 

@@ -1,0 +1,123 @@
+"""MLflow's artifacts: files of runs and of logged models by the paths that their URIs end with.
+
+A path is EXPERIMENT/RUN/artifacts/NAME, EXPERIMENT/models/MODEL_ID/artifacts/NAME, or, to be read only,
+EXPERIMENT/versions/MODEL/N/artifacts/NAME. The first segment isn't looked at: a run's id is one of the whole store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response
+
+from ..errors import InvalidInput
+from ..tracking import artifacts, logged_models
+from ..tracking.index.run_entry import Run
+from ..tracking.names import shown
+from ..web import request_body
+from ..web import responses as web_responses
+from ..web.context import tracker
+from . import requests, responses, vocabulary
+
+api = Blueprint("mlflow_artifacts", __name__)
+
+_PATHS = "/api/2.0/mlflow-artifacts/artifacts"
+_SHAPES = "EXPERIMENT/RUN/artifacts/NAME, or EXPERIMENT/models/MODEL_ID/artifacts/NAME"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place among a run's artifacts: below `folder`, "" for the run's root, by `name`, "" for the folder itself."""
+
+    run_id: str
+    folder: str
+    name: str
+
+    @property
+    def whole(self) -> str:
+        """The name of the run's artifact, or of its folder."""
+        return "/".join(part for part in (self.folder, self.name) if part)
+
+
+def place_of(path: str) -> Place:
+    """The place that a path names. Raises InvalidInput, NotFound (of a logged model)."""
+    parts = path.split("/")
+    if len(parts) >= 4 and parts[1] == "models" and parts[3] == "artifacts":
+        model = logged_models.get_model(tracker(), parts[2], deleted=True)
+        return Place(model.run_id, model.folder, "/".join(parts[4:]))
+    if len(parts) >= 3 and parts[2] == "artifacts":
+        return Place(parts[1], "", "/".join(parts[3:]))
+    raise InvalidInput(f"the path {shown(path)} is none of an artifact: it is {_SHAPES}")
+
+
+@api.put(f"{_PATHS}/<path:path>")
+def store_artifact(path: str) -> Response:
+    """Store the body, of any type, as an artifact; one of that name is replaced."""
+    place = place_of(path)
+    if not place.name:
+        raise InvalidInput(f"the path {shown(path)} names no file: it is {_SHAPES}")
+    stream, size = request_body.upload()
+    artifacts.store_artifact(tracker(), place.run_id, place.whole, stream, size, overwrite=True, even_ended=True)
+    return responses.answer()
+
+
+@api.get(f"{_PATHS}/<path:path>")
+def download_artifact(path: str) -> Response:
+    """The bytes of an artifact."""
+    place = place_of(path)
+    kept = web_responses.not_modified(artifacts.get_artifact(tracker(), place.run_id, place.whole).sha256)
+    if kept is not None:
+        return kept
+    artifact, file = artifacts.open_artifact(tracker(), place.run_id, place.whole)
+    return web_responses.file_answer(
+        file,
+        name=artifact.name,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        content_type=artifacts.content_type(artifact.name),
+    )
+
+
+@api.get(_PATHS)
+def list_artifacts() -> Response:
+    """The files and folders of a folder, by the last segment of their names; none of a file, or where nothing is."""
+    place = place_of(requests.fields().text("path").strip("/"))
+    run = tracker().run(place.run_id)
+    return responses.answer(files=listing(run, place, as_from=""))
+
+
+@api.get("/api/2.0/mlflow/artifacts/list")
+def list_artifacts_of_run() -> Response:
+    """The same of a run, by their names from its root."""
+    fields = requests.fields()
+    run = tracker().run(fields.text("run_id"))
+    path = (fields.maybe_text("path") or "").rstrip("/")
+    return responses.answer(
+        root_uri=vocabulary.artifact_uri(run.meta["experiment"], run.id),
+        files=listing(run, Place(run.id, "", path), as_from=f"{path}/" if path else ""),
+    )
+
+
+def listing(run: Run, place: Place, as_from: str) -> list[dict[str, Any]]:
+    """The files and folders of a folder, by name, each behind `as_from`; the folders of logged models are left out.
+
+    MLflow's server leaves these out as well: for runs:/RUN/NAME its client asks for run and model, and would show each
+    file twice.
+    """
+    hidden = logged_models.folders_of(tracker(), run) if not place.folder else []
+    start = f"{place.whole}/" if place.whole else ""
+    sizes: dict[str, int | None] = {}
+    for name, artifact in run.artifacts.items():
+        if name.startswith(start) and not _is_within(name, hidden):
+            first, slash, _ = name[len(start) :].partition("/")
+            sizes[first] = None if slash else artifact.size
+    return [
+        responses.without_none(path=as_from + name, is_dir=sizes[name] is None, file_size=sizes[name])
+        for name in sorted(sizes)
+    ]
+
+
+def _is_within(name: str, folders: Iterable[str]) -> bool:
+    return any(name.startswith(f"{folder}/") for folder in folders)

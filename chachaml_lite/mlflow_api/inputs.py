@@ -1,0 +1,99 @@
+"""What a run was fed with and what it made, in MLflow's words: data sets, and logged models as inputs and outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from ..errors import InvalidInput
+from ..tracking import datasets, logged_models
+from ..tracking.index.run_entry import Run
+from ..web.context import tracker
+from . import requests, responses
+from .requests import Fields
+from .vocabulary_datasets import Dataset, dataset_from_mlflow, dataset_to_mlflow
+
+api = Blueprint("mlflow_inputs", __name__, url_prefix="/api/2.0/mlflow")
+
+
+@api.post("/runs/log-inputs")
+def log_inputs() -> Response:
+    """Add data sets and models that a run uses; a data set of the same name and digest is there once."""
+    fields = requests.fields()
+    run_id = fields.text("run_id")
+    described = [dataset_from_mlflow(_dataset_from(each)) for each in fields.objects("datasets")]
+    model_ids = [each.text("model_id") for each in fields.objects("models")]
+    with tracker().writable_run(run_id) as run:
+        known = {(each.name, each.digest) for each in map(dataset_to_mlflow, run.meta.get("datasets", []))}
+        for each in described:
+            shown = dataset_to_mlflow(each)
+            if (shown.name, shown.digest) not in known:
+                known.add((shown.name, shown.digest))
+                datasets.log_dataset(tracker(), run_id, each)
+        if model_ids:
+            logged_models.link_inputs(tracker(), run_id, model_ids)
+    return responses.answer()
+
+
+def _dataset_from(fields: Fields) -> Dataset:
+    """The data set that an element of `datasets` describes. Raises InvalidInput."""
+    dataset = fields.object("dataset")
+    return Dataset(
+        name=dataset.text("name"),
+        digest=dataset.text("digest"),
+        source_type=dataset.text("source_type"),
+        source=dataset.text("source", may_be_empty=True),
+        schema=dataset.maybe_text("schema"),
+        profile=dataset.maybe_text("profile"),
+        tags=fields.pairs("tags"),
+    )
+
+
+@api.post("/runs/outputs")
+def log_outputs() -> Response:
+    """Add models that a run has made."""
+    fields = requests.fields()
+    run_id = fields.text("run_id")
+    models = [(each.text("model_id"), each.integer("step", 0)) for each in fields.objects("models")]
+    if not models:
+        raise InvalidInput("models is empty; name at least one {model_id, step}")
+    logged_models.link_outputs(tracker(), run_id, models)
+    return responses.answer()
+
+
+# -- answers
+
+
+def dataset_values(run: Run, key: str) -> list[str | None]:
+    """The name, the digest or the context of each data set of a run."""
+    return [getattr(dataset_to_mlflow(each), key) for each in run.meta.get("datasets", [])]
+
+
+def inputs_to_json(run: Run) -> dict[str, Any]:
+    """The inputs of a run in an answer; without what there is none of."""
+    described = [_dataset_to_json(dataset_to_mlflow(each)) for each in run.meta.get("datasets", [])]
+    models = [{"model_id": model_id} for model_id in logged_models.of_run(tracker(), run).inputs]
+    return {
+        **({"dataset_inputs": described} if described else {}),
+        **({"model_inputs": models} if models else {}),
+    }
+
+
+def outputs_to_json(run: Run) -> dict[str, Any]:
+    """The outputs of a run in an answer."""
+    made = logged_models.of_run(tracker(), run).outputs
+    models = [{"model_id": model_id, "step": step} for model_id, step in made.items()]
+    return {"model_outputs": models} if models else {}
+
+
+def _dataset_to_json(dataset: Dataset) -> dict[str, Any]:
+    described = responses.without_none(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type=dataset.source_type,
+        source=dataset.source,
+        schema=dataset.schema,
+        profile=dataset.profile,
+    )
+    return {"dataset": described, "tags": responses.pairs_to_json(dataset.tags)}
