@@ -29,6 +29,7 @@ def test_params_and_latest_metrics_are_sorted_into_same_differ_and_partial(
         "runs": [one, other],
         "params": {"same": {"epochs": 100}, "differ": {"lr": [0.01, 0.1]}, "partial": {"solver": ["adam", None]}},
         "metrics": {"same": {"loss": 0.5}, "differ": {"acc": [0.9, 0.8]}, "partial": {"f1": [None, 0.7]}},
+        "env": {"same": {}, "differ": {}, "partial": {}},
     }
 
 

@@ -119,8 +119,8 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
             has = True
         elif key == MLFLOW:
             has = merged_mlflow(there, meta) == merged_mlflow(there, there)
-        elif key in CHANGEABLE:
-            has = value is None or value == held
+        elif key in CHANGEABLE or key == "env":
+            has = value is None or same_json(value, held)
         elif key == "tags":
             has = _has_all(value, held or {})
         elif key == "note":

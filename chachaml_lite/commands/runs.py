@@ -63,6 +63,8 @@ def runs(
     query = [(name, value) for name, value in fields.items() if value is not None]
     for kind, option, pairs in (("tag", "--tag", tags), ("param", "--param", params)):
         query += [(f"{kind}.{key}", value) for key, value in (pair_of(option, pair) for pair in pairs)]
+    if any(column.name.startswith("env.") for column in table_columns or ()):
+        query.append(("env", "true"))
     answer = client.ask("GET", "/api/runs", query)
     if as_json:
         print_answer(answer)
@@ -81,8 +83,8 @@ def _columns(text: str) -> list[Column]:
         return columns.named_columns([name.strip() for name in text.split(",") if name.strip()])
     except KeyError as fault:
         raise click.UsageError(
-            f"--columns knows no {fault.args[0]!r}; a column is params.KEY, metrics.KEY, tags.KEY or a field of a run, "
-            "as name, status, start_time, duration"
+            f"--columns knows no {fault.args[0]!r}; a column is params.KEY, metrics.KEY, tags.KEY, env.PATH or one of "
+            "a run's own, as name, status, start_time, duration"
         ) from fault
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import strict_json
+from ..tracking.environment import MISSING, value_at
 from ..tracking.index.run_parts import STATUSES
 from ..tracking.metrics import Selection
 from .format import shown_duration, shown_number, shown_size, shown_time
@@ -62,6 +63,14 @@ def _key_column(kind: str, field: str, key: str) -> Column:
     return Column(f"{kind}.{key}", get, None, key, is_key=True, most=16)
 
 
+def _env_column(path: str) -> Column:
+    def get(run: Record) -> Any:
+        value = value_at(run["env"], path)
+        return None if value is MISSING else _value(value)
+
+    return Column(f"env.{path}", get, None, path, is_key=True, most=24)
+
+
 def _value(value: Any) -> Any:
     """A number or a string as it is, any other JSON value as its text."""
     return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else strict_json.dumps(value)
@@ -94,14 +103,20 @@ def _ranked(column: Column, ranks: dict[str, int]) -> Column:
 
 
 def named_columns(names: Sequence[str]) -> list[Column]:
-    """The id of runs, and the columns of these names, as `params.lr`, `metrics.loss` or `duration`. Raises KeyError."""
+    """The id of runs, and the columns of these names: `params.lr`, `duration`, `env.git.commit`. Raises KeyError.
+
+    Those of `env` need the environment in the records, which a list has only where it is asked for.
+    """
     fields = {column.name: column for column in run_columns((), (), ())}
     fields["duration"] = fields["duration_ms"]
     kinds = {"params": "param", "metrics": "metric", "tags": "tag"}
     columns = [fields["id"]]
     for name in names:
         field, _, key = name.partition(".")
-        columns.append(_key_column(kinds[field], field, key) if key else fields[name])
+        if key and field == "env":
+            columns.append(_env_column(key))
+        else:
+            columns.append(_key_column(kinds[field], field, key) if key else fields[name])
     return [column.with_rank(0) for column in dict.fromkeys(columns)]
 
 
@@ -190,13 +205,17 @@ def point_table(series: Mapping[str, Selection]) -> Table:
 
 
 def comparison_table(comparison: Record, places: range | None = None) -> Table:
-    """A comparison: a row for each param and metric, what differs first, and a column for each run (at `places`)."""
+    """A comparison: a row for each metric, param and part of the environment, what differs first; a column a run."""
     runs = comparison["runs"]
     places = range(len(runs)) if places is None else places
     records = [
         {"kind": kind, "key": key, "group": group, "values": [found] * len(runs) if group == "same" else found}
         for group in ("differ", "partial", "same")
-        for kind, parts in (("metric", comparison["metrics"]), ("param", comparison["params"]))
+        for kind, parts in (
+            ("metric", comparison["metrics"]),
+            ("param", comparison["params"]),
+            ("env", comparison["env"]),
+        )
         for key, found in parts[group].items()
     ]
 

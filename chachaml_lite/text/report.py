@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from ..tracking.environment import flatten
 from ..tracking.series.summary import number_from
 from .format import shown_duration, shown_number, shown_size, shown_time
 from .gfm import code, quoted_text, table
@@ -20,6 +21,7 @@ CHART_POINTS, SPARK_POINTS = 50, 20
 MAX_CHARTS = 50
 #: Of an error's and a note's text; the whole of it is in the JSON.
 _MAX_CHARACTERS = 5000
+_MAX_ENV_CHARACTERS = 1000
 _MARKS = {"completed": "✅", "failed": "❌", "running": "⏳"}
 
 Series = dict[str, Any]
@@ -52,6 +54,9 @@ def as_markdown(report: Report) -> str:
     if run["artifacts"]:
         artifacts = [(code(a["name"]), shown_size(a["size"]), code(a["sha256"])) for a in run["artifacts"]]
         lines += ["### Artifacts", "", *table(("artifact", "size", "sha256"), artifacts, right=(1,)), ""]
+    if run["env"]:
+        env = [(code(path), code(_value(value))) for path, value in flatten(run["env"]).items()]
+        lines += ["### Environment", "", *table(("environment", "value"), env), ""]
     if run["note"]:
         lines += ["### Note", "", *quoted_text(run["note"], _MAX_CHARACTERS), ""]
     return "\n".join(lines)
@@ -87,6 +92,11 @@ def _series_of(report: Report) -> Iterable[tuple[str, dict[str, Any], str]]:
     for key, series in report.run["metric_summary"].items():
         values = [value for _, value in _finite(report.sparks.get(key))]
         yield key, series, sparkline(values) if len(values) > 1 else ""
+
+
+def _value(value: Any) -> str:
+    """A value of the environment, cut where it is long: a command may be."""
+    return cut(shown_number(value), _MAX_ENV_CHARACTERS)
 
 
 def _shown(value: Any) -> str:
@@ -148,6 +158,7 @@ def as_plain_text(report: Report) -> str:
             ("size", "sha256"),
             [(a["name"], shown_size(a["size"]), a["sha256"][:12]) for a in run["artifacts"]],
         ),
+        _part("environment", ("value",), list(flatten(run["env"]).items())),
     ]
     text = "\n".join(lines) + "\n" + "".join("\n" + part for part in parts if part)
     for name in ("error", "note"):

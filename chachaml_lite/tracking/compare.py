@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidInput
+from .environment import flatten
 from .index.run_entry import Run
 from .model_versions import get_version
 from .params import same_json
@@ -17,7 +18,7 @@ MAX_RUNS = 100
 
 
 def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
-    """The params and the latest metrics of 2 to 100 runs, in the order of `run_ids`, sorted into three by key.
+    """Params, latest metrics and environments of 2 to 100 runs, in the order of `run_ids`, sorted into three by key.
 
     `same`: all have it, with one value. `differ`: all have it, and not with one value. `partial`: some lack it, and
     have None there. Keys stand in the order of their first appearance. Raises InvalidInput, NotFound.
@@ -35,6 +36,7 @@ def _comparison(runs: Sequence[Run]) -> dict[str, Any]:
         "runs": [run.id for run in runs],
         "params": _sorted_out([run.params for run in runs]),
         "metrics": _sorted_out([latest_metrics(run) for run in runs]),
+        "env": _sorted_out([flatten(run.meta.get("env")) for run in runs]),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import Conflict, InvalidInput
 from .artifacts import listed_artifacts
+from .environment import check_environment
 from .index.run_entry import Run
 from .index.run_parts import SUMMARY, keep_summary
 from .names import check_name, check_run_id, shown
@@ -38,6 +39,7 @@ class NewRun:
     #: In ms since 1970; None: now. No part of the fingerprint, as the note isn't.
     start_time: int | None = None
     note: str | None = None
+    env: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_name("experiment", self.experiment)
@@ -50,9 +52,11 @@ class NewRun:
             check_name("created_by", self.created_by)
         if self.id is not None:
             check_run_id("id", self.id)
+        if self.env is not None:
+            check_environment(self.env)
 
     def fingerprint(self) -> str:
-        """What a retried POST has in common with the first one, and a different one has not."""
+        """A hash that a retried POST shares with the first one. The environment, which may change, is no part of it."""
         body = [self.experiment, self.name, sorted(_set(self.tags).items()), self.parent_run_id, self.created_by]
         return hashlib.sha256(strict_json.dumps(body).encode()).hexdigest()
 
@@ -88,6 +92,8 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
             "parent_run_id": new.parent_run_id,
             "created_by": new.created_by,
         }
+        if new.env is not None:
+            meta["env"] = new.env
         if new.id is not None:
             meta["request_sha256"] = new.fingerprint()
         try:
@@ -288,6 +294,7 @@ def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
         "metric_summary": {key: series.public() for key, series in run.summary.items()},
         "artifacts": listed_artifacts(run),
         "datasets": run.meta.get("datasets", []),
+        "env": run.meta.get("env"),
         "note": run.meta.get("note"),
         "children": children(tracker, run_id),
     }

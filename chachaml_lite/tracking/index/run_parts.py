@@ -186,6 +186,7 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "datasets": (list,),
     "parent_run_id": (str, _NONE),
     "created_by": (str, _NONE),
+    "env": (dict, _NONE),
     "resumed_at": (int, _NONE),
     "deleted_at": (int, _NONE),
 }

@@ -21,10 +21,11 @@ from typing import Any, Protocol
 from ... import strict_json
 from ...errors import InvalidInput
 from ..checks import COMPARE, NUMBER, SPELLED_OUT
+from ..environment import MISSING
 from ..index.run_entry import Run
 from ..names import check_name, shown
 from ..series.summary import SPELLED, Number
-from .fields import METRICS, MISSING, Field, Holds, reader
+from .fields import METRICS, Field, Holds, reader
 
 _NUMBER = re.compile(rf"{NUMBER}\Z")
 CONTAINS = ("~", "!~")

@@ -1,4 +1,4 @@
-"""What of a run can be named: metrics.KEY, params.KEY, tags.KEY and its own fields, in orders, queries and columns."""
+"""The fields of a run that orders, queries and columns name: metrics.KEY, params.KEY, tags.KEY, env.PATH, its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from enum import Enum
 from typing import Any
 
 from ...errors import InvalidInput
+from ..environment import MISSING, value_at
 from ..index.run_entry import Run
 from ..names import check_name, shown
 
-#: What `reader` gives for a run that has no such value. A param may be null, which is a value.
-MISSING: Any = object()
-
 
 class Holds(Enum):
-    """What the values of a field are."""
+    """The type of a field's values."""
 
     NUMBER = "a number"
     TEXT = "text"
@@ -27,9 +25,9 @@ class Holds(Enum):
     ANY = "any JSON value"
 
 
-METRICS, PARAMS, TAGS, OWN = "metrics", "params", "tags", "run"
-_KINDS = {METRICS: METRICS, PARAMS: PARAMS, TAGS: TAGS, "metric": METRICS, "param": PARAMS, "tag": TAGS}
-_TYPE_OF_KIND = {METRICS: Holds.NUMBER, PARAMS: Holds.ANY, TAGS: Holds.ANY}
+METRICS, PARAMS, TAGS, ENV, OWN = "metrics", "params", "tags", "env", "run"
+_KINDS = {METRICS: METRICS, PARAMS: PARAMS, TAGS: TAGS, ENV: ENV, "metric": METRICS, "param": PARAMS, "tag": TAGS}
+_TYPE_OF_KIND = {METRICS: Holds.NUMBER, PARAMS: Holds.ANY, TAGS: Holds.ANY, ENV: Holds.ANY}
 
 
 def _of_meta(name: str) -> Callable[[Run], Any]:
@@ -49,7 +47,7 @@ _OWN: dict[str, tuple[Holds, Callable[[Run], Any]]] = {
 }
 _ALIASES = {"duration": "duration_ms"}
 OWN_FIELDS = tuple(_OWN)
-EXPECTED = f"metrics.NAME, params.NAME, tags.NAME, or {', '.join(OWN_FIELDS)}"
+EXPECTED = f"metrics.NAME, params.NAME, tags.NAME, env.PATH, or {', '.join(OWN_FIELDS)}"
 
 # What a key may hold as it stands, in a query and in a list of columns; any other is put into quotes.
 _BARE_KEY = re.compile(r"[^\s()<>=!~,`\"'\u00ab\u00bb\u2018-\u201e]+\Z")
@@ -58,7 +56,7 @@ _ESCAPED = re.compile(r"\\([\"'\\])")
 
 @dataclass(frozen=True)
 class Field:
-    """Something of a run by name: `kind` is "metrics", "params" or "tags" with a key, or "run" with an own field."""
+    """A value of a run by name: of `kind` "metrics", "params", "tags" or "env" by a key, of "run" an own field."""
 
     kind: str
     name: str
@@ -71,7 +69,7 @@ class Field:
 
     @property
     def holds(self) -> Holds:
-        """What its values are."""
+        """The type of its values."""
         return _TYPE_OF_KIND[self.kind] if self.kind != OWN else _OWN[self.name][0]
 
 
@@ -82,7 +80,7 @@ def quoted(text: str) -> str:
 
 
 def unquoted(text: str) -> str:
-    """What stands between the quotes of `text`."""
+    """The text between the quotes of `text`."""
     return _ESCAPED.sub(r"\1", text[1:-1])
 
 
@@ -99,7 +97,7 @@ def parse_field(text: str) -> Field:
 
 
 def reader(field: Field) -> Callable[[Run], Any]:
-    """A function that gives a run's value of a field, or MISSING. Only what it needs of a run is read."""
+    """A function that gives a run's value of a field, or MISSING. It reads no more of a run than it needs."""
     name = field.name
     if field.kind == METRICS:
 
@@ -112,6 +110,8 @@ def reader(field: Field) -> Callable[[Run], Any]:
         return lambda run: run.params.get(name, MISSING)
     if field.kind == TAGS:
         return lambda run: run.meta.get("tags", {}).get(name, MISSING)
+    if field.kind == ENV:
+        return lambda run: value_at(run.meta.get("env"), name)
     get = _OWN[name][1]
 
     def own(run: Run) -> Any:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InvalidInput
+from ..environment import MISSING
 from ..index.catalog import DELETED, Deleted
 from ..index.run_entry import Run
 from ..index.run_parts import STATUSES
 from ..names import shown
 from ..tracker import Tracker
 from .conditions import Condition, Test, Texts, matcher, number_in, text_of
-from .fields import EXPECTED, MISSING, Field, Holds, parse_field, reader
+from .fields import EXPECTED, Field, Holds, parse_field, reader
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100

@@ -115,7 +115,7 @@ def _check_meta(meta: dict[str, Any]) -> None:
     if fault is not None:
         raise InvalidInput(fault)
     named: dict[str, Any] = {field: meta.get(field) for field in ("experiment", "name", "parent_run_id", "created_by")}
-    NewRun(**named, tags=meta.get("tags", {}))
+    NewRun(**named, tags=meta.get("tags", {}), env=meta.get("env"))
     if any(value is None for value in meta.get("tags", {}).values()):
         raise InvalidInput(f"{layout.META} has a tag without a value")
     if not all(isinstance(dataset, dict) for dataset in meta.get("datasets", [])):

@@ -33,7 +33,7 @@ from .merged_mlflow import MLFLOW, merged_mlflow
 
 #: What a run is from its start, and never something else.
 _IDENTITY = ("experiment", "start_time")
-_MERGED = ("id", "tags", "note", "datasets", "deleted_at", MLFLOW, *_IDENTITY, *CHANGEABLE, *END_FIELDS)
+_MERGED = ("id", "tags", "note", "datasets", "env", "deleted_at", MLFLOW, *_IDENTITY, *CHANGEABLE, *END_FIELDS)
 
 
 class Merge:
@@ -96,9 +96,9 @@ class Merge:
             field = next(field for field in END_FIELDS if not same_json(here.get(field), there.get(field)))
             self._differs(field, here.get(field), there.get(field))
         merged |= {field: value for field, value in end.items() if value is not None or field in merged}
-        for field in CHANGEABLE:
+        for field in (*CHANGEABLE, "env"):
             mine, sent = here.get(field), there.get(field)
-            if not self._overwrite and None not in (mine, sent) and mine != sent:
+            if not self._overwrite and None not in (mine, sent) and not same_json(mine, sent):
                 self._refuse_changeable(field, mine, sent)
             merged[field] = mine if sent is None else sent
         # Where a run is in the trash is each store's own affair.

@@ -35,7 +35,7 @@ def create_run() -> Response:
     body = request_body.fields(
         request_body.json_object(),
         {"experiment": str},
-        {"name": str, "tags": dict, "parent_run_id": str, "created_by": str, "id": str},
+        {"name": str, "tags": dict, "parent_run_id": str, "created_by": str, "id": str, "env": dict},
     )
     run = runs.create_run(tracker(), runs.NewRun(**body))
     if as_id == "id":
@@ -171,7 +171,7 @@ _FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 @api.get("/api/runs")
 def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
-    query = Query(("q", "deleted", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
+    query = Query(("q", "deleted", "env", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
     wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
     wanted["deleted"] = search.parse_deleted(query.text("deleted") or "false")
     wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_list.paging(query)}

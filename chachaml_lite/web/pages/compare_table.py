@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...text.format import shown_number
+from ...tracking.environment import flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.params import same_json
 from ...tracking.runs import latest_metrics
@@ -72,6 +73,7 @@ class Comparison:
     sides: list[Side]
     metrics: Part
     params: Part
+    env: Part
     #: Every metric and param that one of the runs has; of params those that differ first.
     metric_keys: list[str]
     param_keys: list[str]
@@ -92,6 +94,7 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
             metrics, view, lambda line: _metric_row(line, base, less_is_better(line.key) != (line.key in view.flipped))
         ),
         _part(params, view, lambda line: _param_row(line, base)),
+        _part(_lines([flatten(run.meta.get("env")) for run in runs]), view, lambda line: _param_row(line, base)),
         [line.key for line in metrics],
         [line.key for line in sorted(params, key=lambda line: not line.differs)],
     )

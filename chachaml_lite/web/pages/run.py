@@ -14,6 +14,7 @@ from ... import strict_json
 from ...errors import InvalidInput
 from ...text.format import shown_duration, shown_number
 from ...tracking import runs
+from ...tracking.environment import flatten
 from ...tracking.index.run_parts import META
 from ...tracking.series.summary import SeriesSummary, spelled
 from ..charts import Style
@@ -25,7 +26,7 @@ from .blueprint import pages
 from .rendered import render_note
 
 #: Rows of each table on the page, unless all of one are asked for.
-MOST = {"metrics": 100, "params": 200, "artifacts": 200, "children": 50}
+MOST = {"metrics": 100, "params": 200, "artifacts": 200, "children": 50, "env": 100}
 #: A param's value of more characters is folded; one of structure is as soon as it doesn't fit into a line.
 _LONG, _LONG_STRUCTURE = 160, 48
 #: Characters of a value that unfolds; the whole of it is in the JSON.
@@ -107,6 +108,7 @@ def run_page(run_id: str) -> Response:
         metrics=_part("metrics", list(summary.items()), asked, _metric_row),
         params=_part("params", list(run.params.items()), asked, _param_row),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
+        env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
         children=_part("children", tracker().catalog.children(run_id), asked, runs.shown_run),
         figures=chart_figures.run_figures(tracker(), run_id, list(summary), style),
         style=style,

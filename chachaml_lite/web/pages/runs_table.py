@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from ...errors import InvalidInput
 from ...text.columns import most_telling
 from ...text.format import shown_duration, shown_number
+from ...tracking.environment import MISSING, flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.query import fields
-from ...tracking.query.fields import MISSING, Field, Holds
+from ...tracking.query.fields import Field, Holds
 from ...tracking.runs import latest_metrics
 from ...tracking.series.summary import spelled
 from ...tracking.tracker import Tracker
@@ -52,6 +53,8 @@ _HOVER_CHARACTERS = 400
 #: What a column of any width shows without cutting it.
 _ALWAYS_SEEN = 20
 _STATUS = Field(fields.OWN, "status")
+#: What of a run can be a column by a key.
+_KINDS = (fields.METRICS, fields.PARAMS, fields.TAGS, fields.ENV)
 #: A group's name, what stands in it (field, heading, whether it is shown), and how many are to be had by name alone.
 Choices = tuple[str, list[tuple[str, str, bool]], int]
 
@@ -118,9 +121,15 @@ class RunTable:
 def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int) -> RunTable:
     """The table of the runs on a page, of `total` in all. Raises InvalidInput where a column's name is none."""
     records = [
-        {"params": run.params, "metrics": latest_metrics(run), "tags": run.meta.get("tags", {})} for run in found
+        {
+            "params": run.params,
+            "metrics": latest_metrics(run),
+            "tags": run.meta.get("tags", {}),
+            "env": flatten(run.meta.get("env")),
+        }
+        for run in found
     ]
-    keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in ("metrics", "params", "tags")}
+    keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in _KINDS}
     names = view.columns or (
         *(name for name in _BEFORE if not (name == "experiment" and view.within is not None)),
         *(
@@ -146,10 +155,12 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
 
 def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:
     groups = [("Run", dict(_HEADINGS), 0)]
-    for kind in ("metrics", "params", "tags"):
+    for kind in _KINDS:
         named = {str(Field(kind, key)): key for key in keys[kind][:_MOST_CHOICES]}
         named.update({text: fields.parse_field(text).name for text in shown if text.startswith(f"{kind}.")})
-        groups.append((kind.capitalize(), named, max(0, len(keys[kind]) - len(named))))
+        groups.append(
+            ("Environment" if kind == fields.ENV else kind.capitalize(), named, max(0, len(keys[kind]) - len(named)))
+        )
     return [
         (group, [(text, heading, text in shown) for text, heading in named.items()], unnamed)
         for group, named, unnamed in groups

@@ -1,0 +1,51 @@
+"""The environment of a run: the command, code and machine behind it, one JSON object that its client sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .. import strict_json
+from ..errors import InvalidInput
+
+#: Of the object as JSON in UTF-8. A diff or a list of packages belongs into an artifact.
+MAX_BYTES = 64 * 1024
+
+#: Returned by `value_at` for a path that leads nowhere. A value may be null.
+MISSING: Any = object()
+
+
+def check_environment(env: Mapping[str, Any]) -> None:
+    """Raise InvalidInput where an object is too long for an environment."""
+    size = len(strict_json.dumps(env).encode())
+    if size > MAX_BYTES:
+        raise InvalidInput(
+            f"env has {size} bytes as JSON; {MAX_BYTES} is the most: upload what is longer as an artifact"
+        )
+
+
+def flatten(env: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of an environment by path: {"git": {"commit": "c0"}} has "git.commit". A list is one value."""
+    return dict(_leaves(env or {}, ""))
+
+
+def _leaves(part: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for key, value in part.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def value_at(env: Mapping[str, Any] | None, path: str) -> Any:
+    """The value that `flatten` has at a path, or MISSING. A key may hold dots."""
+    part = env or {}
+    if path in part and not (isinstance(part[path], dict) and part[path]):
+        return part[path]
+    dot = path.find(".")
+    while dot >= 0:
+        below = part.get(path[:dot])
+        if isinstance(below, dict) and (value := value_at(below, path[dot + 1 :])) is not MISSING:
+            return value
+        dot = path.find(".", dot + 1)
+    return MISSING
