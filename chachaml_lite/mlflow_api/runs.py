@@ -37,7 +37,7 @@ def create_run() -> Response:
         tags[vocabulary.USER] = user
     own, others = vocabulary.tags_from_mlflow(tags)
     others = {key: value for key, value in others.items() if value is not None}
-    new = runs.NewRun(name, tags=dict(others), start_time=fields.maybe_integer("start_time"), **own)
+    new = runs.NewRun(name, tags=dict(others), start_time=fields.maybe_integer("start_time"), **dict[str, Any](own))
     try:
         run_id = runs.create_run(tracker(), new)["id"]
     except Conflict as fault:
