@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any
 
 from ...errors import InvalidInput
-from ..environment import MISSING, value_at
+from ..environment import MISSING as MISSING
+from ..environment import value_at
 from ..index.run_entry import Run
 from ..names import check_name, shown
 
