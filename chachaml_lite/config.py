@@ -22,6 +22,8 @@ class Config:
     allowed_hosts: tuple[str, ...] = ()
     #: The origin that browsers reach the server by, where that isn't the one it listens on: "https://tracker.example.org".
     public_url: str | None = None
+    #: The path that everything is served below, "/tracker"; "" for none.
+    url_prefix: str = ""
     #: When written bytes are forced to the disk (the contract, section 5).
     fsync: str = "everysec"
     #: Take no writes, and need no right to write in the data folder.

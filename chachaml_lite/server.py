@@ -66,6 +66,8 @@ def waitress_settings(config: Config) -> dict[str, Any]:
         # An error of ours is never shown, and the server's name tells an attacker a version.
         "expose_tracebacks": False,
         "ident": None,
+        # Taken off each path before the app is called, which builds its URLs with it; a path without it is served too.
+        "url_prefix": config.url_prefix,
         # Nothing that a client says about proxies is believed.
         "clear_untrusted_proxy_headers": True,
     }
@@ -171,6 +173,7 @@ class Server:
             admits=app.admits,
             uploads=uploads(config),
             small={("POST", "/login"): MAX_LOGIN_BYTES, ("POST", "/logout"): MAX_LOGIN_BYTES},
+            url_prefix=config.url_prefix,
         )
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
         for listener in self._listeners:
@@ -182,9 +185,10 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where the server is reached from this machine."""
+        """Where the server is reached from this machine, with the prefix."""
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self._config.host, self._config.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{self.port}{self._config.url_prefix}"
 
     def run(self, ready_file: Path | None = None, announce: Callable[[], object] = lambda: None) -> None:
         """Serve until SIGTERM or SIGINT. `ready_file` gets the URL, in one rename, once requests are taken.

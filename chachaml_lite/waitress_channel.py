@@ -57,6 +57,15 @@ class WireRules:
     uploads: tuple[tuple[str, re.Pattern[str]], ...]
     #: Requests whose body is smaller than others', by method and path: what everybody may send, token or not.
     small: Mapping[tuple[str, str], int]
+    #: The path that everything is served below, "/tracker"; "" for none.
+    url_prefix: str = ""
+
+    def app_path(self, path: str) -> str:
+        """The path as the app gets it from waitress: without the prefix, where it has that."""
+        path = "/" + path.lstrip("/")
+        if path == self.url_prefix or path.startswith(f"{self.url_prefix}/"):
+            return path[len(self.url_prefix) :]
+        return path
 
     def is_upload(self, method: str, path: str) -> bool:
         """Whether a request brings an upload."""
@@ -119,9 +128,9 @@ class Parser(HTTPRequestParser):
 
     def _place_body(self) -> None:
         command: Any = self.command  # text, whatever the stubs say
-        path: str = self.path  # type: ignore[attr-defined]  # which they don't know at all
         receiver: Any = self.body_rcv
         rules = self.rules
+        path = rules.app_path(self.path)  # type: ignore[attr-defined]  # which they don't know at all
         is_upload = rules.is_upload(command, path)
         self._limit = rules.small.get((command, path), rules.max_body_bytes)
         if is_upload:

@@ -144,9 +144,15 @@ def test_commands_and_reports_name_the_prefix(stored: FlaskClient) -> None:
     assert f"{host}/runs/one" in stored.get("/api/runs/one?format=txt", **BELOW).text
     assert f'RUN="{host}/api/w/runs/one"' in html.unescape(stored.get("/runs/one", **BELOW).text)
     model = html.unescape(stored.get("/models/m%20&%20n", **BELOW).text)
-    assert f'"{host}/api/models/m%20&%20n/2/download"' in model
+    assert f'"{host}/api/models/m%20&%20n/latest/download"' in model
     refused = stored.post("/api/w/runs", data=b"{}", **BELOW).get_json()["detail"]
     assert f"curl {host}/api/w/runs" in refused
+
+
+def test_name_in_a_command_does_nothing_in_a_shell(client: FlaskClient, log_run: LogRun) -> None:
+    log_run(id="r", artifacts={"$HOME/!!.bin": b"x"})
+    page = html.unescape(client.get("/runs/r/artifacts/$HOME/!!.bin").text)
+    assert '"http://localhost/api/artifacts/r/%24HOME/%21%21.bin/download"' in page
 
 
 def test_login_leads_back_below_the_prefix_alone(make_app: Callable[..., Any]) -> None:

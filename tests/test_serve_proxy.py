@@ -1,4 +1,4 @@
-"""Behind nginx with TLS, configured as the manual says: pages, forms, live update, large uploads, ranges."""
+"""Behind nginx with TLS, configured as the manual says, at the root or below a path: pages, forms, uploads, ranges."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ TOKEN = "s3cret"
 
 @dataclass
 class Site:
-    """A server behind nginx. `curl` asks it as the manual's commands do, and gives the body."""
+    """A server behind nginx, below `prefix`. `curl` asks it as the manual's commands do, and gives the body."""
 
     url: str
+    prefix: str
     server: Running
     curl: Callable[..., bytes]
 
@@ -44,7 +45,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def nginx_config(port: int, upstream: int, folder: Path) -> str:
+def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     """The manual's block, with the ports and files of this test, in what makes it a whole configuration."""
     block = re.search(r"```nginx\n(.*?)```", MANUAL.read_text(), re.DOTALL)
     assert block is not None
@@ -55,6 +56,7 @@ def nginx_config(port: int, upstream: int, folder: Path) -> str:
         ("/etc/ssl/private/tracker.key", f"{folder}/tracker.key"),
         ("tracker.example.org", NAME),
         ("http://127.0.0.1:8080;", f"http://127.0.0.1:{upstream};"),
+        ("location / {", f"location {prefix}/ {{"),
     ):
         assert documented in server
         server = server.replace(documented, ours)
@@ -67,8 +69,11 @@ def nginx_config(port: int, upstream: int, folder: Path) -> str:
     )
 
 
-@pytest.fixture
-def site(serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(params=["", "/tracker"], ids=["root", "prefix"])
+def site(
+    serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Site]:
+    prefix: str = request.param
     nginx, openssl, curl = tool("nginx"), tool("openssl"), tool("curl")
     folder = tmp_path / "nginx"
     folder.mkdir()
@@ -80,9 +85,10 @@ def site(serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Pa
         capture_output=True,
     )
     port = free_port()
-    url = f"https://{NAME}:{port}"
+    url = f"https://{NAME}:{port}{prefix}"
     server = serve("--public-url", url, CHACHAML_TOKEN=TOKEN)
-    (folder / "nginx.conf").write_text(nginx_config(port, server.port, folder))
+    assert server.url.endswith(f":{server.port}{prefix}")
+    (folder / "nginx.conf").write_text(nginx_config(port, server.port, folder, prefix))
     process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
 
     def ask(path: str, *options: str) -> bytes:
@@ -97,7 +103,7 @@ def site(serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Pa
     try:
         eventually(lambda: is_listening(port) or process.poll() is not None)
         assert process.poll() is None, (folder / "error.log").read_text()
-        yield Site(url, server, ask)
+        yield Site(url, prefix, server, ask)
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
@@ -132,7 +138,8 @@ def test_what_is_told_to_people_names_the_public_url(site: Site) -> None:
         site.curl("/api/w/runs", *JSON, '{"experiment": "iris"}')
     head, _, _ = site.curl("/api/runs?limit=1", "-i").decode().partition("\r\n\r\n")
     following = re.search(r"(?i)^link: <([^>]+)>", head, re.MULTILINE)
-    assert following is not None and len(json.loads(site.curl(following[1]))) == 1
+    assert following is not None and following[1].startswith(f"{site.prefix}/api/runs?")
+    assert len(json.loads(site.curl(following[1].removeprefix(site.prefix)))) == 1
     stranger = requests.get(f"{site.server.url}/api/runs", headers={"Host": "other.test"})
     assert (stranger.status_code, "--public-url" in stranger.json()["detail"]) == (403, True)
 
@@ -145,6 +152,7 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_nginx(si
     expect(page).to_have_url(f"{site.url}/runs/r")
     (cookie,) = page.context.cookies()
     assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    assert cookie["path"] == (site.prefix or "/")
 
     site.curl("/api/w/runs/r/metrics", *JSON, '[{"loss": 0.5, "step": 1}, {"loss": 0.25, "step": 2}]')
     expect(page.locator("#metrics td").first).to_contain_text("0.25")  # by itself
@@ -157,6 +165,25 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_nginx(si
     with page.expect_download() as download:
         page.get_by_role("link", name="Zip").click()
     assert download.value.suggested_filename == "r.zip"
+
+    svg = page.get_by_role("link", name="SVG").get_attribute("href")
+    assert page.evaluate("(url) => fetch(url).then((answer) => answer.headers.get('Content-Type'))", svg) == (
+        "image/svg+xml; charset=utf-8"
+    )
+    page.locator("figcaption a").first.click()
+    expect(page).to_have_url(f"{site.url}/runs/r/charts?key=loss")
+    expect(page.locator("figure.chart-figure svg.chart")).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("e")
+    expect(page).to_have_url(f"{site.url}/experiments")
+    page.get_by_role("link", name="iris").click()
+    page.get_by_role("link", name="behind nginx").first.click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".trashed")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".trashed")).to_be_hidden()
+    page.goto(f"{site.url}/")
+    expect(page).to_have_url(f"{site.url}/runs")
 
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{site.url}/login")

@@ -126,6 +126,15 @@ SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
             and f" on {server.url}, for others https://tracker.example.org, data in " in server.log
         ),
     ),
+    "url_prefix": (
+        "tracker/",
+        lambda server: (
+            server.url.endswith("/tracker")
+            and f"HOST={server.url}\n" in requests.get(server.url).text
+            and requests.get(f"{server.url}/", headers={"Accept": "text/html"}).url == f"{server.url}/runs"
+            and f" on {server.url}, data in " in server.log
+        ),
+    ),
     "fsync": ("no", lambda server: requests.get(f"{server.url}/api/health").ok),
     "max_upload": ("3", lambda server: upload_status(server, b"123") == 200 and upload_status(server, b"1234") == 413),
     "max_json": ("99", lambda server: create_status(server, 50) == 200 and create_status(server, 99) == 413),
@@ -233,7 +242,16 @@ def test_warning_says_who_can_read_a_token_that_is_an_option(serve: Serve, tmp_p
         (["--public-url", "https://me@tracker.example.org"], "must be a URL"),
         (["--public-url", "https://tracker.example.org:http"], "--public-url"),
         (["--public-url", "https://tracker.example.org/?a=b"], "must be a URL"),
-        (["--public-url", "https://tracker.example.org/tracker"], "can't have a path"),
+        (["--public-url", "https://tracker.example.org/a b"], "must have a path as in /tracker"),
+        (["--public-url", "https://tracker.example.org/a/../b"], "must have a path as in /tracker"),
+        (["--url-prefix", "/tracker?a"], "must have a path as in /tracker"),
+        (["--url-prefix", "/größe"], "must have a path as in /tracker"),
+        (["--url-prefix", "https://tracker.example.org/tracker"], "must have a path as in /tracker"),
+        (["--url-prefix", "/a", "--public-url", "https://tracker.example.org/b"], "the path of --public-url is /b"),
+        (
+            ["--url-prefix", "/a", "--public-url", "https://tracker.example.org"],
+            "--public-url https://tracker.example.org/a",
+        ),
         (["--host", "0.0.0.0"], "--token"),
         (["--host", "::"], "CHACHAML_TOKEN"),
         (["--host", "192.0.2.1"], "--no-token"),

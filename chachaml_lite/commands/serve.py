@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -17,6 +18,9 @@ from ..errors import StoreUnusable
 from ..text.log import LogFormatter
 from .errors import CommandError
 from .options import option
+
+#: Characters that stand in a URL, a cookie's path and a proxy's configuration as they are.
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~@-]+)+\Z")
 
 
 @click.command(
@@ -42,7 +46,12 @@ Examples:
 @option(
     "--public-url",
     metavar="URL",
-    help="Where people reach the server when a proxy stands before it, as in https://tracker.example.org.",
+    help="Where people reach the server when a proxy stands before it, as in https://tracker.example.org or https://example.org/tracker.",
+)
+@option(
+    "--url-prefix",
+    metavar="PATH",
+    help="Path that everything is served below, as in /tracker; the path of --public-url says the same.",
 )
 @option(
     "--fsync",
@@ -80,6 +89,7 @@ def serve(
     no_token: bool,
     allowed_host: tuple[str, ...],
     public_url: str | None,
+    url_prefix: str | None,
     fsync: str,
     read_only: bool,
     max_upload: int | None,
@@ -98,8 +108,15 @@ def serve(
 
     host = host.strip("[]")
     token = _token(token, token_file)
+    prefix = _prefix("--url-prefix", url_prefix or "")
     if public_url is not None:
-        public_url = _origin(public_url)
+        public_url, path = _origin_and_path(public_url)
+        if prefix and prefix != path:
+            raise click.UsageError(
+                f"--url-prefix is {prefix}, and the path of --public-url is {path or '/'}; "
+                f"people reach the server by the same path: --public-url {public_url}{prefix} says both"
+            )
+        prefix = path
     if host not in LOOPBACK_HOSTS and token is None:
         if not no_token:
             raise click.UsageError(
@@ -119,6 +136,7 @@ def serve(
         token=token,
         allowed_hosts=allowed_host,
         public_url=public_url,
+        url_prefix=prefix,
         fsync=fsync,
         read_only=read_only,
         max_upload_bytes=max_upload,
@@ -135,7 +153,7 @@ def serve(
     except StoreUnusable as fault:
         raise CommandError(fault.detail) from fault
     runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
-    reached = server.url if public_url is None else f"{server.url}, for others {public_url}"
+    reached = server.url if public_url is None else f"{server.url}, for others {public_url}{prefix}"
     line = f"chachaml-lite {__version__} on {reached}, data in {data} ({runs})"
     try:
         server.run(ready_file, announce=lambda: click.echo(line))  # which flushes
@@ -175,8 +193,20 @@ def _token(token: str | None, file: TextIO | None) -> str | None:
     return None if token is None else token.strip()
 
 
-def _origin(url: str) -> str:
-    """The origin that a --public-url is, as browsers write it. Raises click.UsageError."""
+def _prefix(option_name: str, path: str) -> str:
+    """The path that everything is served below, "/tracker"; "" for none. Raises click.UsageError."""
+    prefix = "/" + path.strip().strip("/")
+    if prefix == "/":
+        return ""
+    if not _PREFIX.match(prefix) or {".", ".."} & set(prefix.split("/")):
+        raise click.UsageError(
+            f"{option_name} must have a path as in /tracker, of letters, digits and - . _ ~ @, and it is {path!r}"
+        )
+    return prefix
+
+
+def _origin_and_path(url: str) -> tuple[str, str]:
+    """The origin that a --public-url has, as browsers write it, and its path. Raises click.UsageError."""
     try:
         split = urlsplit(url.strip())
         host, port = split.hostname or "", split.port
@@ -184,9 +214,6 @@ def _origin(url: str) -> str:
         raise click.UsageError(f"--public-url {url}: {fault}") from fault
     if split.scheme not in ("http", "https") or not host or "@" in split.netloc or split.query or split.fragment:
         raise click.UsageError(f"--public-url must be a URL as in https://tracker.example.org, and it is {url!r}")
-    if split.path not in ("", "/"):
-        raise click.UsageError(
-            f"--public-url can't have a path, as {split.path!r}: give the server a host name or a port of its own"
-        )
     name = f"[{host}]" if ":" in host else host
-    return f"{split.scheme}://{name}" + ("" if port in (None, {"http": 80, "https": 443}[split.scheme]) else f":{port}")
+    shown_port = "" if port in (None, {"http": 80, "https": 443}[split.scheme]) else f":{port}"
+    return f"{split.scheme}://{name}{shown_port}", _prefix("--public-url", split.path)

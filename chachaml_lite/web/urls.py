@@ -40,8 +40,11 @@ def with_query(path: str, fields: Iterable[tuple[str, str]]) -> str:
 
 
 def full_url_for(endpoint: str, **values: Any) -> str:
-    """The URL of an endpoint as it is reached from outside: for commands, and for text that is read elsewhere."""
-    return origin() + url_for(endpoint, **values)
+    """The URL of an endpoint as it is reached from outside: for commands, and for text that is read elsewhere.
+
+    It can stand between double quotes in a shell, where "$" begins a variable, and "!" a command of the history.
+    """
+    return origin() + url_for(endpoint, **values).replace("$", "%24").replace("!", "%21")
 
 
 def current_url() -> str:

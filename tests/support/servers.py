@@ -28,7 +28,7 @@ class Running:
 
     @property
     def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
+        return int(self.url.rpartition(":")[2].partition("/")[0])
 
     @property
     def log(self) -> str:

@@ -64,6 +64,6 @@ def log_out() -> BaseResponse:
 
 
 def _cookie_settings() -> dict[str, Any]:
-    """No script reads it, no other site's page sends it, and behind TLS it never goes over http."""
+    """No script reads it, no other site's page sends it; behind TLS it never goes over http, nor above our prefix."""
     is_secure = (services().public_url or "").startswith("https:")
-    return {"httponly": True, "samesite": "Strict", "secure": is_secure}
+    return {"path": request.script_root or "/", "httponly": True, "samesite": "Strict", "secure": is_secure}

@@ -47,12 +47,13 @@ function complain(form, text) {
 
 async function submit(form, { to, then, ids, body }) {
   const [method, path] = to.split(" ");
+  const root = form.action.replace(/\/forms$/, ""); // --url-prefix
   const paths = path.includes("{ids}") ? ids.map((id) => path.replace("{ids}", encodeURIComponent(id))) : [path];
   let done = 0;
   try {
     if (!paths.length) throw new Error("no run is chosen; tick the box of at least one");
     for (const each of paths) {
-      await send(method, each, body);
+      await send(method, each.startsWith(`${root}/`) ? each : root + each, body);
       done += 1;
     }
   } catch (fault) {
