@@ -7,7 +7,7 @@ import re
 from flask import Blueprint
 
 from ..web.context import Dialect
-from . import artifacts, experiments, inputs, responses, runs, search, service
+from . import artifacts, experiments, inputs, logged_models, responses, runs, search, service
 
 PREFIX = "/api/2.0/mlflow"
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -17,6 +17,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     inputs.api,
     search.api,
     artifacts.api,
+    logged_models.api,
 )
 
 #: The requests whose bodies are files, by method and path.

@@ -9,13 +9,14 @@ from flask import Blueprint, Response
 from .. import strict_json
 from ..errors import Conflict, InvalidInput, NotFound
 from ..tracking import batches, metrics, runs, trash
+from ..tracking import logged_models as tracked_models
 from ..tracking.index.run_entry import Run
 from ..tracking.names import check_name, shown
 from ..tracking.series.points import StoredPoint
 from ..tracking.series.summary import spelled
 from ..tracking.tags import TagValue
 from ..web.context import tracker
-from . import experiments, inputs, requests, responses, vocabulary
+from . import experiments, inputs, logged_models, requests, responses, vocabulary
 from .requests import Fields
 
 api = Blueprint("mlflow_runs", __name__, url_prefix="/api/2.0/mlflow")
@@ -102,7 +103,9 @@ def log_metric() -> Response:
     """Add a point."""
     fields = requests.fields()
     run_id = fields.text("run_id")
-    metrics.add_points(tracker(), run_id, [point_from(fields)], even_ended=True)
+    point, of_models = point_from(fields), logged_models.metrics_from(run_id, [fields])
+    metrics.add_points(tracker(), run_id, [point], even_ended=True)
+    tracked_models.log_metrics(tracker(), of_models)
     return responses.answer()
 
 
@@ -146,8 +149,10 @@ def delete_tag() -> Response:
 def log_batch() -> Response:
     """Add points, params and tags, all or none."""
     fields = requests.fields()
-    points = [point_from(each) for each in fields.objects("metrics")]
-    _log(fields.text("run_id"), points, fields.pairs("params"), fields.pairs("tags"))
+    run_id, points = fields.text("run_id"), [point_from(each) for each in fields.objects("metrics")]
+    of_models = logged_models.metrics_from(run_id, fields.objects("metrics"))
+    _log(run_id, points, fields.pairs("params"), fields.pairs("tags"))
+    tracked_models.log_metrics(tracker(), of_models)
     return responses.answer()
 
 

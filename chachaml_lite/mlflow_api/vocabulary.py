@@ -40,6 +40,11 @@ def artifact_uri(experiment: str, run_id: str) -> str:
     return f"{experiment_uri(experiment)}/{run_id}/artifacts"
 
 
+def model_uri(experiment: str, model_id: str) -> str:
+    """Where the files of a logged model are, likewise."""
+    return f"{experiment_uri(experiment)}/models/{model_id}/artifacts"
+
+
 # -- statuses
 
 STATUSES = {"running": "RUNNING", "completed": "FINISHED", "failed": "FAILED"}

@@ -18,7 +18,7 @@ from .index.logged_models import FLAG, STATUSES, LoggedModel, ModelMetric, RunMo
 from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS, META
 from .names import check_artifact_name, check_name, shown
-from .runs import NewRun, create_run
+from .runs import NewRun, create_run, mlflow_of
 from .series.summary import spelled
 from .tracker import Tracker
 
@@ -79,19 +79,14 @@ def create_holder(tracker: Tracker, experiment: str, name: str) -> str:
     run_id: str = create_run(tracker, NewRun(experiment, name))["id"]
     with tracker.writable_run(run_id) as run:
         end_time = run.meta["start_time"]
-        of_mlflow = {**_of_mlflow(run), "holds_model": True, FLAG: True}
+        of_mlflow = {**mlflow_of(run.meta), "holds_model": True, FLAG: True}
         tracker.write_meta(run, status="completed", end_time=end_time, mlflow=of_mlflow)
     return run_id
 
 
 def holds_model(run: Run) -> bool:
     """Whether a run was made to hold a model, and for nothing else."""
-    return _of_mlflow(run).get("holds_model") is True
-
-
-def _of_mlflow(run: Run) -> dict[str, Any]:
-    of_mlflow = run.meta.get("mlflow")
-    return of_mlflow if isinstance(of_mlflow, dict) else {}
+    return mlflow_of(run.meta).get("holds_model") is True
 
 
 def _free_folder(run: Run, models: Iterable[LoggedModel], name: str) -> str:
@@ -109,8 +104,8 @@ def _append(tracker: Tracker, run: Run, events: list[dict[str, Any]]) -> None:
     """Add events to a run, which the caller holds. Those of metrics have a time already."""
     if not events:
         return
-    if _of_mlflow(run).get(FLAG) is not True:
-        tracker.write_meta(run, mlflow={**_of_mlflow(run), FLAG: True})
+    if mlflow_of(run.meta).get(FLAG) is not True:
+        tracker.write_meta(run, mlflow={**mlflow_of(run.meta), FLAG: True})
     # Not before the last one, which may be of a clock ahead of ours: events count by their times.
     now_ms = max(tracker.clock.now_ms(), tracker.logged_models.of(run).last_timestamp)
     tracker.logged_models.append(run, [{"timestamp": now_ms, **event} for event in events])
@@ -139,6 +134,12 @@ def get_model(tracker: Tracker, model_id: str, *, deleted: bool = False) -> Logg
     return model
 
 
+def folder_of(tracker: Tracker, model_id: str) -> tuple[str, str]:
+    """The run of a model, and the folder of its files there; of a deleted one too: versions may need it. NotFound."""
+    model = get_model(tracker, model_id, deleted=True)
+    return model.run_id, model.folder
+
+
 def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedModel]:
     """The models of the runs of some experiments, newest first; neither deleted ones, nor those of trashed runs."""
     models = [
@@ -148,7 +149,7 @@ def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedMode
         for model in list(tracker.logged_models.of(run).models.values())
         if not model.is_deleted
     ]
-    return sorted(models, key=lambda model: (-model.created_at, model.id))
+    return sorted(models, key=lambda model: (model.created_at, model.run_id, model.number), reverse=True)
 
 
 def listed_models(tracker: Tracker, run: Run) -> list[dict[str, Any]]:
