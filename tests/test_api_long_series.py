@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun
 
+from chachaml_lite.text.safe import cells
 from chachaml_lite.tracking import metrics
 from chachaml_lite.tracking.series import points
 from chachaml_lite.web.api import runs
@@ -62,3 +63,31 @@ def test_run_beyond_the_cache_is_parsed_once_for_all_views(
         assert client.get(f"/api/runs/{run_id}/{path}").status_code == 200
     assert client.get(f"/runs/{run_id}").status_code == 200
     assert len(parsed) <= 1
+
+
+def test_long_text_is_aligned_whatever_stands_in_it_and_its_points_are_gone_through_once(
+    client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries: list[dict[str, Any]] = [
+        *(
+            {"metrics": {"größe 漢字 \u202e" + "x" * 60: value}, "step": step, "timestamp": time}
+            for value, step, time in [(-1.234567e-300, -(2**63), 0), ("-Infinity", 5, 1), (10**30, 2**63 - 1, 10**14)]
+        ),
+        {"loss": 1, "step": 3},
+        {"loss": 2.5, "step": 4},
+    ]
+    path = f"/api/runs/{log_run(metrics=entries)}/metrics?format=txt"
+    monkeypatch.setattr(runs, "_MOST_HELD_POINTS", -1)
+    passes: list[int] = []
+    points_of_selection = metrics.Selection.points
+
+    def count_and_give(selection: metrics.Selection) -> Any:
+        passes.append(len(selection.places))
+        return points_of_selection(selection)
+
+    monkeypatch.setattr(metrics.Selection, "points", count_and_give)
+    rows = client.get(path).text.splitlines()
+    assert len(rows) == 6 and sorted(passes) == [2, 3]
+    assert len({cells(row) for row in rows}) == 1, rows
+    assert rows[0].split() == ["metric", "step", "value", "logged", "(UTC)"]
+    assert [row.split()[-3] for row in rows[1:]] == ["-1.2346e-300", "-Infinity", "10000000000000000000000…", "1", "2.5"]

@@ -9,7 +9,9 @@ from .. import strict_json
 from ..tracking.environment import MISSING, value_at
 from ..tracking.index.run_parts import STATUSES
 from ..tracking.metrics import Selection
-from .format import shown_duration, shown_number, shown_size, shown_time
+from ..tracking.series.summary import spelled
+from .format import shown_duration, shown_size, shown_time
+from .safe import cells, cut, printable
 from .table import WIDTH, Column, Table, as_text
 
 Record = dict[str, Any]
@@ -17,6 +19,8 @@ Record = dict[str, Any]
 _MARKS = {"completed": "✓ completed", "failed": "✗ failed", "running": "… running"}
 #: Params, metrics and tags each that people are shown at most, whatever fits; a terminal has room for few.
 _MOST_KEYS = 12
+#: Columns of a terminal that a metric's name takes in a table of points.
+_MOST_OF_A_KEY = 40
 
 
 def _field(name: str) -> Callable[[Record], Any]:
@@ -190,18 +194,45 @@ def point_table(series: Mapping[str, Selection]) -> Table:
 
     def points() -> Iterator[Record]:
         for key, selection in series.items():
-            for point in selection.points():
-                yield {"key": key, **point.public()}
+            for step, value, timestamp in selection.points():
+                shown = value if value - value == 0 else spelled(value)  # the call costs as much as the rest
+                yield {"key": key, "step": step, "value": shown, "timestamp": timestamp}
 
     return Table(
         [
-            Column("key", _field("key"), 0, "metric", most=40),
-            Column("step", _field("step"), 0, "step", is_number=True),
-            Column("value", _field("value"), 0, "value", show=shown_number, is_number=True),
-            Column("timestamp", _field("timestamp"), 1, "logged (UTC)", show=shown_time, is_number=True),
+            Column("key", _field("key"), 0, "metric", most=_MOST_OF_A_KEY, width=_widest(series)),
+            Column("step", _field("step"), 0, "step", is_ours=True, is_number=True, width=_widest_step(series)),
+            Column("value", _field("value"), 0, "value", is_ours=True, is_number=True, width=_widest_value(series)),
+            Column(
+                *("timestamp", _field("timestamp"), 1, "logged (UTC)"),
+                is_ours=True,
+                show=shown_time,
+                is_number=True,
+                width=19,
+            ),
         ],
         points(),
     )
+
+
+def _widest(names: Iterable[str]) -> int:
+    return max((cells(cut(printable(name), _MOST_OF_A_KEY)) for name in names), default=0)
+
+
+def _widest_step(series: Mapping[str, Selection]) -> int:
+    ends = (
+        (each.series.steps[each.places[0]], each.series.steps[each.places[-1]])
+        for each in series.values()
+        if each.places
+    )
+    return max((len(str(step)) for steps in ends for step in steps), default=0)
+
+
+def _widest_value(series: Mapping[str, Selection]) -> int:
+    """A float of five digits is -1.2346e-100 at most; an integer is shown in full."""
+    with_integers = [each.series.values for each in series.values() if isinstance(each.series.values, list)]
+    longest = max((len(repr(value)) for values in with_integers for value in values if type(value) is int), default=0)
+    return max(12, min(longest, 24))
 
 
 def comparison_table(comparison: Record, places: range | None = None) -> Table:

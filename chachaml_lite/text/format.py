@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from .. import strict_json
@@ -20,10 +21,13 @@ def shown_number(value: Any, digits: int = 5) -> str:
 
 def shown_time(at_ms: int | None) -> str:
     """A time of ours as text, to the second, UTC; "" for none, and for one that no calendar has."""
-    if at_ms is None:
-        return ""
+    return "" if at_ms is None else _second_text(at_ms // 1000)
+
+
+@lru_cache(maxsize=1024)  # points are logged many times a second, and a table of them has a row for each
+def _second_text(at_seconds: int) -> str:
     try:
-        return datetime.fromtimestamp(at_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(at_seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return ""
 

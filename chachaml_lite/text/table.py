@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from .. import strict_json
@@ -18,6 +19,8 @@ from .safe import cells, cut, harmless_json, padded, printable
 #: half a screen has. Only an id, which is there to be pasted, may make it wider.
 WIDTH = 100
 _GAP = "  "
+#: Texts of a column that is streamed whose cells are made once.
+_REPEATED = 256
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "::")
 # Behind what some reader takes for the end of a cell, whatever the quotes say to another.
@@ -48,6 +51,8 @@ class Column:
     whole_heading: bool = False
     #: Whether there are numbers alone: a table that is streamed has not seen them when it aligns the first.
     is_number: bool = False
+    #: How wide its cells get, in a table that is streamed.
+    width: int = 0
 
     def with_rank(self, rank: int | None) -> Column:
         """The same column, more or less useful."""
@@ -170,32 +175,48 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     return "\n".join(lines) + "\n"
 
 
-def stream_text(make_table: Callable[[], Table]) -> Iterator[str]:
-    """A table that is aligned in a terminal, row by row, all columns of it; its records are made twice.
-
-    First each column's width is found, then the rows are made: in memory there is one.
-    """
-    table = make_table()
+def stream_text(table: Table) -> Iterator[str]:
+    """A table that is aligned in a terminal, row by row, all columns of it; each says how wide it gets."""
     columns = [column for column in table.columns if column.rank is not None]
     headings = [printable(column.heading) for column in columns]
-    widths = list(map(cells, headings))
+    widths = [max(cells(heading), column.width) for heading, column in zip(headings, columns, strict=True)]
+    laid = zip(headings, widths, columns, strict=True)
+    yield _GAP.join([padded(text, width, right=column.is_number) for text, width, column in laid]).rstrip() + "\n"
+    makers = [_padded_cell(column, width) for column, width in zip(columns, widths, strict=True)]
     for record in table.records:
-        widths = [max(width, cells(_text_cell(column, record))) for width, column in zip(widths, columns, strict=True)]
-    rights = [column.is_number for column in columns]
-
-    def line(texts: Iterable[str]) -> str:
-        laid = zip(texts, widths, rights, strict=True)
-        return _GAP.join(padded(text, width, right=right) for text, width, right in laid).rstrip() + "\n"
-
-    yield line(headings)
-    for record in make_table().records:
-        yield line(_text_cell(column, record) for column in columns)
+        yield _GAP.join([make(record) for make in makers]).rstrip() + "\n"
 
 
-def _text_cell(column: Column, record: Any) -> str:
-    value = column.get(record)
-    text = "" if value is None else printable(column.show(value))
-    return text if column.most is None else cut(text, column.most)
+def _padded_cell(column: Column, width: int) -> Callable[[Any], str]:
+    """What makes a column's cell of a record, filled up to `width`."""
+    cell, right = _text_cell(column), column.is_number
+    if column.is_ours:  # ASCII, of which each character takes one column of a terminal
+        return (lambda record: cell(record).rjust(width)) if right else (lambda record: cell(record).ljust(width))
+    fill = lru_cache(maxsize=_REPEATED)(lambda text: padded(text, width, right=right))
+    return lambda record: fill(cell(record))
+
+
+def _text_cell(column: Column) -> Callable[[Any], str]:
+    """What makes a column's cell of a record, cut to what the column takes at most."""
+    get, show, most = column.get, column.show, column.most
+
+    def harmless(text: str) -> str:
+        return printable(text) if most is None else cut(printable(text), most)
+
+    if not column.is_ours:
+        # A metric's name stands in a million rows.
+        harmless = lru_cache(maxsize=_REPEATED)(harmless)
+
+    def make(record: Any) -> str:
+        value = get(record)
+        if value is None:
+            return ""
+        text = show(value)
+        if column.is_ours and (most is None or len(text) <= most):
+            return text
+        return harmless(text)
+
+    return make
 
 
 @dataclass(frozen=True, eq=False)

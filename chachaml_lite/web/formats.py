@@ -92,7 +92,7 @@ def streamed_answer(
     """
     streams: dict[str, Callable[[], Iterator[str]]] = {
         JSON.name: lambda: map(harmless_json, pieces()),
-        TEXT.name: lambda: stream_text(table),
+        TEXT.name: lambda: stream_text(table()),
         CSV.name: lambda: as_csv(table(), form.mark),
         LINES.name: lambda: stream_lines(table()),
         MARKDOWN.name: lambda: stream_markdown(table()),
