@@ -162,7 +162,7 @@ def test_kept_series_stay_within_their_bound(data: Path) -> None:
     for run_id in ids:
         metrics.log_points(tracker, run_id, [{"loss": float(step), "step": step} for step in range(1000)])
     for run_id in ids * 2:
-        assert metrics.get_series(tracker, run_id)["loss"]["total"] == 1000
+        assert metrics.select_series(tracker, run_id)["loss"].total == 1000
         assert tracker.series.held_bytes <= 60_000
     assert tracker.series.held_bytes > 24_000
     # One that grows, and one whose file is another each time, are counted once.
@@ -170,7 +170,7 @@ def test_kept_series_stay_within_their_bound(data: Path) -> None:
         metrics.log_points(tracker, ids[0], [{"loss": 1.0, "step": step}])
         path = data / "runs" / ids[1] / "metrics.jsonl"
         path.write_bytes(path.read_bytes().replace(b'"loss"', b'"cost"' if step % 2 else b'"loss"'))
-        assert metrics.get_series(tracker, ids[0])["loss"]["total"] == step + 1
-        assert len(metrics.get_series(tracker, ids[1])) == 1
+        assert metrics.select_series(tracker, ids[0])["loss"].total == step + 1
+        assert len(metrics.select_series(tracker, ids[1])) == 1
     assert 48_000 < tracker.series.held_bytes <= 60_000
     store.close()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .. import strict_json
 from ..errors import InvalidInput, StorageBusy
 from ..store.reading import Damaged
+from .index.run_entry import Run
 from .index.run_parts import META, SUMMARY
 from .names import check_name, shown
 from .series.curves import Curve, View
@@ -83,6 +84,10 @@ class Selection(NamedTuple):
     places: Sequence[int]
     total: int
 
+    def thinned(self, max_points: int) -> Selection:
+        """At most so many of these points, one a step, with their extremes."""
+        return self._replace(places=self.series.thinned(self.places, max_points))
+
     def points(self) -> Iterator[Point]:
         """The points, made one after the other: a million of them at once would take 500 MB."""
         for start in range(0, len(self.places), _PIECE_POINTS):
@@ -91,7 +96,7 @@ class Selection(NamedTuple):
 
 def select_series(
     tracker: Tracker,
-    run_id: str,
+    run: Run | str,
     keys: Collection[str] | None = None,
     max_points: int | None = None,
     since_step: int | None = None,
@@ -99,10 +104,10 @@ def select_series(
 ) -> dict[str, Selection]:
     """The series of a run by key, or those named; a key that the run hasn't is left out.
 
-    `since_step`: only greater steps; `until_step`: no greater ones. `max_points`: thinned, one point a step.
-    Raises NotFound.
+    `run`: as it was just loaded, or by its id. `since_step`: only greater steps; `until_step`: no greater ones.
+    `max_points`: thinned, one point a step. Raises NotFound.
     """
-    cache, run = tracker.series, tracker.run(run_id, (META,))
+    cache, run = tracker.series, _loaded(tracker, run)
     if max_points is not None and since_step is None and until_step is None:
         thinned = cache.from_thinned(run, lambda file: file.points(keys, max_points))
         if thinned is not None:
@@ -120,16 +125,13 @@ def select_series(
     return selections
 
 
+def _loaded(tracker: Tracker, run: Run | str) -> Run:
+    return tracker.run(run, (META,)) if isinstance(run, str) else run
+
+
 def count_points(tracker: Tracker, run_id: str) -> int:
     """The number of points of a run, without a look at them. Raises NotFound."""
     return sum(series.count for series in tracker.run(run_id).summary.values())
-
-
-def get_series(
-    tracker: Tracker, run_id: str, keys: Collection[str] | None = None, max_points: int | None = None
-) -> dict[str, Any]:
-    """The series of a run as JSON: {key: {"total": N, "points": [...]}}; see `select_series`."""
-    return series_to_json(select_series(tracker, run_id, keys, max_points))
 
 
 def series_to_json(selections: Mapping[str, Selection]) -> dict[str, Any]:
@@ -154,15 +156,16 @@ def series_to_lines(selections: Mapping[str, Selection]) -> Iterator[str]:
     yield "}\n" if selections else "{}\n"
 
 
-def get_curves(tracker: Tracker, run_id: str, keys: Collection[str] | None, view: View) -> dict[str, Curve]:
+def get_curves(tracker: Tracker, run: Run | str, keys: Collection[str] | None, view: View) -> dict[str, Curve]:
     """The curves of a run by key, in the order of `keys` (None: all, as logged first); keys it hasn't are left out.
 
-    Of a long run that is at rest they are made of its thinned form (see `series.thinned`), which takes a few ms
-    however many points it has, unless the points are in memory or the view shows too small a part of them.
+    `run`: as it was just loaded, or by its id. Of a long run that is at rest they are made of its thinned form (see
+    `series.thinned`), which takes a few ms however many points it has, unless the points are in memory or the view
+    shows too small a part of them.
     Relative time begins with the run, or with the first of its shown points where that has an earlier time.
     Raises NotFound.
     """
-    run = tracker.run(run_id, (META,))
+    run = _loaded(tracker, run)
     start_ms = run.meta["start_time"]
     curves = tracker.series.from_thinned(run, lambda file: file.curves(keys, view, start_ms))
     if curves is not None:

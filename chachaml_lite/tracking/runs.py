@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -284,9 +284,9 @@ def latest_metrics(run: Run) -> dict[str, Any]:
     return {key: spelled(series.last) for key, series in run.summary.items()}
 
 
-def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
-    """A run with everything but its points. Raises NotFound."""
-    run = tracker.run(run_id)
+def detailed_run(tracker: Tracker, run: Run, children: Sequence[Run] | None = None) -> dict[str, Any]:
+    """A run with everything but its points. `children`: those of the catalog, where they are at hand."""
+    children = tracker.catalog.children(run.id) if children is None else children
     about = tracker.descriptions.about(run.meta["experiment"])
     return {
         **shown_run(run),
@@ -296,11 +296,7 @@ def detailed_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
         "datasets": run.meta.get("datasets", []),
         "env": run.meta.get("env"),
         "note": run.meta.get("note"),
-        "children": children(tracker, run_id),
+        "children": [
+            {"id": child.id, "name": child.meta.get("name"), "status": child.meta["status"]} for child in children
+        ],
     }
-
-
-def children(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
-    """The runs whose parent this one is, in the order in which they were started."""
-    found = tracker.catalog.children(run_id)
-    return [{"id": run.id, "name": run.meta.get("name"), "status": run.meta["status"]} for run in found]

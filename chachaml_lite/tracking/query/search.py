@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...errors import InvalidInput
@@ -15,6 +16,9 @@ from ..names import shown
 from ..tracker import Tracker
 from .conditions import Condition, Test, Texts, matcher, number_in, text_of
 from .fields import EXPECTED, Field, Holds, parse_field, reader
+
+#: What runs are ordered by, and whether descending.
+Order = tuple[Field, bool]
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -33,7 +37,7 @@ class RunQuery:
     params: Mapping[str, str] = field(default_factory=dict)
     #: Further conditions, such as those of a query.
     where: tuple[Condition, ...] = ()
-    order_by: str | None = None
+    order_by: str | Order | None = None
     deleted: Deleted = "false"
     #: None: all of them.
     limit: int | None = DEFAULT_LIMIT
@@ -47,7 +51,12 @@ class RunQuery:
         if self.status is not None and self.status not in STATUSES:
             raise InvalidInput(f"status {shown(self.status)} is unknown; it is one of {', '.join(STATUSES)}")
         if self.order_by is not None:
-            parse_order(self.order_by)
+            _ = self.order
+
+    @cached_property
+    def order(self) -> Order | None:
+        """What the runs are ordered by; None: newest first. Raises InvalidInput."""
+        return parse_order(self.order_by) if isinstance(self.order_by, str) else self.order_by
 
     @property
     def is_plain(self) -> bool:
@@ -65,7 +74,7 @@ def parse_deleted(text: str) -> Deleted:
     raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {shown(text)}")
 
 
-def parse_order(text: str) -> tuple[Field, bool]:
+def parse_order(text: str) -> Order:
     """What to order by, and whether descending: `metrics.accuracy desc`; ascending unless told. Raises InvalidInput."""
     what = text.strip()
     if not what:
@@ -86,8 +95,8 @@ def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     found = tracker.catalog.newest(query.experiment, query.deleted)
     for test in tests:
         found = [run for run in found if test(run)]
-    if query.order_by is not None:
-        found = _ordered(found, query.order_by)
+    if query.order is not None:
+        found = _ordered(found, *query.order)
     end = None if query.limit is None else query.offset + query.limit
     return found[query.offset : end], len(found)
 
@@ -121,9 +130,8 @@ def _all_match(part: Callable[[Run], Mapping[str, Any]], wanted: Mapping[str, st
     return test
 
 
-def _ordered(runs: list[Run], order_by: str) -> list[Run]:
+def _ordered(runs: list[Run], field: Field, descending: bool) -> list[Run]:
     """`runs` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
-    field, descending = parse_order(order_by)
     read = reader(field)
     keyed = []
     last = []

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -165,13 +165,13 @@ class Series:
         start = 0 if after is None else bisect.bisect_right(self.steps, after)
         return range(start, len(self) if until is None else max(start, bisect.bisect_right(self.steps, until)))
 
-    def thinned(self, places: range, max_points: int) -> list[int]:
+    def thinned(self, places: Sequence[int], max_points: int) -> list[int]:
         """At most `max_points` of `places`, one a step, that show what a chart of all would: extremes and all.
 
         Of several at one step the last logged is shown. The rest are cut into stretches of equal length, and of each
         the first, the least, the greatest and the last are kept, and one that is no finite number, if there is any.
         """
-        shown: list[int] | range = places
+        shown = places
         if not self.one_a_step:
             last = len(self) - 1
             shown = [at for at in places if at == last or self.steps[at] != self.steps[at + 1]]
@@ -187,7 +187,7 @@ class Series:
             kept.extend(sorted(self.marks(stretch)))
         return kept
 
-    def marks(self, places: list[int] | range) -> list[int]:
+    def marks(self, places: Sequence[int]) -> list[int]:
         """What must be seen of some places, most important first, none twice."""
         if isinstance(places, range) and not self.has_nonfinite:
             start, stop = places.start, places.stop

@@ -182,13 +182,16 @@ def list_runs() -> Response:
 def get_run(run_id: str) -> Response:
     """One run with everything but its points; as a report, with its series drawn."""
     form = formats.wanted(Query(("format",)), formats.OF_ONE)
-    run = runs.detailed_run(tracker(), run_id)
+    run = tracker().run(run_id)
+    detailed = runs.detailed_run(tracker(), run)
     if form is formats.JSON:
-        return responses.json_answer(run)
+        return responses.json_answer(detailed)
+    series = metrics.select_series(tracker(), run, max_points=report.CHART_POINTS)
+    sparks = {key: selection.thinned(report.SPARK_POINTS) for key, selection in series.items()}
     made = report.Report(
-        run,
-        charts=metrics.get_series(tracker(), run_id, max_points=report.CHART_POINTS),
-        sparks=metrics.get_series(tracker(), run_id, max_points=report.SPARK_POINTS),
+        detailed,
+        charts=metrics.series_to_json(series),
+        sparks=metrics.series_to_json(sparks),
         url=full_url_for("pages.run_page", run_id=run_id),
     )
     text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)

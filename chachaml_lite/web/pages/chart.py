@@ -33,7 +33,7 @@ def run_svg(run_id: str) -> Response:
     """Metrics of one run, as a file."""
     query = Query(chart_url.OF_ONE, repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
-    return _svg(chart_figures.run_chart(tracker(), run_id, keys, style))
+    return _svg(chart_figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
 
 @charts.get("/compare/charts.svg")
@@ -50,9 +50,9 @@ def run_chart(run_id: str) -> Response:
     query = Query(chart_url.OF_ONE, repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
-    figure = chart_figures.run_chart(tracker(), run_id, keys, style)
+    figure = chart_figures.run_chart(tracker(), run, keys, style)
     style = replace(style, x=figure.axis)
-    table = chart_figures.run_lines(tracker(), run_id, keys, _view_of_table(style, len(keys)))
+    table = chart_figures.run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
     up = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
     return _page(figure, table, style, keys, up)
 

@@ -114,22 +114,22 @@ def view_of(style: Style, buckets: int, whole: int = 0) -> View:
     return View(style.x, style.log_x, style.start, style.stop, buckets, whole, style.smoothing)
 
 
-def run_figures(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figures:
-    """The charts of a run's metrics: those that measure the same thing share one. Raises NotFound."""
+def run_figures(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figures:
+    """The charts of a run's metrics: those that measure the same thing share one."""
     groups = grouped(keys)
     shown = groups[:MAX_CHARTS]
     wanted = [key for group in shown for key in group.keys]
-    curves = metrics.get_curves(tracker, run_id, wanted, _view_of_page(style, len(wanted)))
+    curves = metrics.get_curves(tracker, run, wanted, _view_of_page(style, len(wanted)))
     figures = []
     for group in shown:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
         over = _axis_of(lines, style)
         if over != style:
-            timed = metrics.get_curves(tracker, run_id, group.keys, _view_of_page(over, len(wanted)))
+            timed = metrics.get_curves(tracker, run, group.keys, _view_of_page(over, len(wanted)))
             lines = [replace(line, curve=timed[line.label]) for line in lines]
-        figures.append(_figure(_links_of_run(run_id, group.keys), group.title, lines, style))
+        figures.append(_figure(_links_of_run(run.id, group.keys), group.title, lines, style))
     more = [
-        (group.title, url(url_for("charts.run_chart", run_id=run_id), style, [("key", key) for key in group.keys]))
+        (group.title, url(url_for("charts.run_chart", run_id=run.id), style, [("key", key) for key in group.keys]))
         for group in groups[MAX_CHARTS : MAX_CHARTS + _MOST_NAMED]
     ]
     return Figures(figures, more, max(0, len(groups) - MAX_CHARTS - _MOST_NAMED))
@@ -156,20 +156,20 @@ def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str]
     return Figures(figures, more, max(0, len(keys) - most - _MOST_NAMED))
 
 
-def run_chart(tracker: Tracker, run_id: str, keys: Sequence[str], style: Style) -> Figure:
+def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figure:
     """One chart of some metrics of a run, at full detail. Raises NotFound for a metric that the run hasn't."""
     buckets = _full(style, len(keys))
-    lines = run_lines(tracker, run_id, keys, view_of(style, buckets))
+    lines = run_lines(tracker, run, keys, view_of(style, buckets))
     over = _axis_of(lines, style)
     if over != style:
-        lines = run_lines(tracker, run_id, keys, view_of(over, buckets))
-    return _figure(_links_of_run(run_id, keys), title_of(keys), lines, style)
+        lines = run_lines(tracker, run, keys, view_of(over, buckets))
+    return _figure(_links_of_run(run.id, keys), title_of(keys), lines, style)
 
 
-def run_lines(tracker: Tracker, run_id: str, keys: Sequence[str], view: View) -> list[Line]:
+def run_lines(tracker: Tracker, run: Run, keys: Sequence[str], view: View) -> list[Line]:
     """Some metrics of a run as lines. Raises NotFound for a metric that the run hasn't."""
-    curves = metrics.get_curves(tracker, run_id, keys, view)
-    _refuse_unknown(keys, curves, url_for("runs.get_run", run_id=run_id))
+    curves = metrics.get_curves(tracker, run, keys, view)
+    _refuse_unknown(keys, curves, url_for("runs.get_run", run_id=run.id))
     return [Line(key, curves[key], place) for place, key in enumerate(keys)]
 
 

@@ -92,7 +92,8 @@ def run_page(run_id: str) -> Response:
     path = url_for("pages.run_page", run_id=run_id)
     run = tracker().run(run_id)
     summary = {key: series for key, series in run.summary.items() if text.casefold() in key.casefold()}
-    shown = runs.detailed_run(tracker(), run_id)
+    children = tracker().catalog.children(run_id)
+    shown = runs.detailed_run(tracker(), run, children)
     prefixes, other_prefixes = _prefixes(run.summary, style, path)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
@@ -109,8 +110,8 @@ def run_page(run_id: str) -> Response:
         params=_part("params", list(run.params.items()), asked, _param_row),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
-        children=_part("children", tracker().catalog.children(run_id), asked, runs.shown_run),
-        figures=chart_figures.run_figures(tracker(), run_id, list(summary), style),
+        children=_part("children", children, asked, runs.shown_run),
+        figures=chart_figures.run_figures(tracker(), run, list(summary), style),
         style=style,
         filter=text,
         prefixes=prefixes,

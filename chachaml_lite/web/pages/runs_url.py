@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from flask import url_for
@@ -115,7 +116,7 @@ class RunView:
             tags=self.tags,
             params=self.params,
             where=where,
-            order_by=self.order_by,
+            order_by=None if self.order_by is None else self.order,
             deleted=self.deleted,
             limit=self.limit,
             offset=self.offset,
@@ -128,8 +129,8 @@ class RunView:
 
     # -- order
 
-    @property
-    def order(self) -> tuple[Field, bool]:
+    @cached_property
+    def order(self) -> search.Order:
         """What the runs are ordered by, and whether descending. Raises InvalidInput."""
         return (_BY_DEFAULT, True) if self.order_by is None else search.parse_order(self.order_by)
 
