@@ -5,6 +5,8 @@
   from `tracking.metrics.get_curves`: thinned, and the range taken. `color`: its place among the colours, from 0.
 - `scatter_chart([Dot(label, x, y, color, href), ...], title, x_name=, y_name=, log_x=, log_y=) -> Chart`: a param (any
   JSON value; words get places of their own) against a metric, a dot a run.
+- `parallel_chart([Coordinate(field, name, values), ...], [Path(label, href, tone), ...], title) -> Chart`: an axis a
+  param or metric, a line a run.
 - `sparkline(values, color=0, label="") -> Markup`: for a cell of a table; values may be NaN or infinite.
 - `grouped(keys) -> [Group(title, keys), ...]`: which metrics share a chart.
 
@@ -21,19 +23,23 @@ data-label, data-at (the first x, then distances), data-values, and data-smooth 
 
 from .groups import Group, grouped
 from .lines import Chart, Line, Style, line_chart
+from .parallel import Coordinate, Path, parallel_chart
 from .scatter import Dot, scatter_chart
 from .sparks import sparkline
 from .svg import color_class, series_class
 
 __all__ = [
     "Chart",
+    "Coordinate",
     "Dot",
     "Group",
     "Line",
+    "Path",
     "Style",
     "color_class",
     "grouped",
     "line_chart",
+    "parallel_chart",
     "scatter_chart",
     "series_class",
     "sparkline",

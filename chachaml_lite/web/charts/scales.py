@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...tracking.series.summary import Number
@@ -68,3 +69,22 @@ def roomy(low: float, high: float, *, is_log: bool = False) -> Scale:
     if below < above:
         return Scale(below, above)
     return Scale(low - 1, high + 1)
+
+
+#: Values that span so many times their least are told apart on a log axis only.
+_DECADES = 100
+
+
+def suits_log(values: Iterable[Number | None]) -> bool:
+    """Whether values are better seen on a log axis: all are greater than 0, and they span two decades or more."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and max(finite) / _DECADES >= min(finite)
+
+
+#: Steps of the scale of colours, by which values between the least and the greatest are told apart.
+TONES = 10
+
+
+def tone_of(scale: Scale, value: Number) -> int:
+    """The step of the scale of colours at a value, from 0."""
+    return min(TONES - 1, int(scale.fraction(value) * TONES))

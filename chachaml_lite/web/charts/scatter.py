@@ -16,6 +16,7 @@ from .lines import Chart
 from .scales import Scale, roomy
 from .svg import Look
 from .ticks import Tick, Ticks, number_ticks
+from .times import calendar_ticks, duration_ticks
 
 #: Different values of a param that isn't a number: beyond, their names would not be legible.
 _MOST_CATEGORIES = 30
@@ -24,13 +25,18 @@ _LONGEST_CATEGORY = 14
 
 @dataclass(frozen=True)
 class Dot:
-    """One run: `x`, any JSON value, a number also as text, and `y`, a number or one of its spellings; None: none."""
+    """One run: `x`, any JSON value, a number also as text, and `y`, a number or one of its spellings; None: none.
+
+    `tone`: its step on the scale of colours, instead of a colour; `told`: what is said of it besides its two values.
+    """
 
     label: str
     x: Any
     y: Any
     color: int = 0
     href: str = ""
+    tone: int | None = None
+    told: str = ""
 
 
 def scatter_chart(
@@ -44,8 +50,11 @@ def scatter_chart(
     width: int = 480,
     height: int = 300,
     standalone: bool = False,
+    x_holds: str = "number",
 ) -> Chart:
     """The dots in one chart. Where an x is no number, each different value has a place of its own, in their order.
+
+    `x_holds`: "time" for ms since 1970, "duration" for ms, else "number".
 
     Those that can't be shown (no number, not finite, on a log axis 0 or less) are counted in the notes.
     """
@@ -58,7 +67,8 @@ def scatter_chart(
     else:
         good = [x for x in xs if x is not None and (x > 0 or not log_x)]
         scale = roomy(min(good), max(good), is_log=log_x) if good else roomy(1, 1, is_log=log_x)
-        x_axis = Axis(scale, number_ticks(scale, max(2, width // 75)), x_name)
+        x_axis = Axis(*_x_ticks(scale, good, max(2, width // 90), x_holds), x_name)
+        scale = x_axis.scale
         places = [scale.fraction(x) if x is not None and scale.holds(x) else None for x in xs]
     good = [y for y in ys if y is not None and (y > 0 or not log_y)]
     y_scale = roomy(min(good), max(good), is_log=log_y) if good else roomy(1, 1, is_log=log_y)
@@ -76,6 +86,17 @@ def scatter_chart(
     summary = f"{y_name} against {x_name} of {len(drawn)} runs."
     role = "group" if any(dot.href for dot in dots) else "img"
     return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, role=role), notes)
+
+
+def _x_ticks(scale: Scale, values: Sequence[float], most: int, holds: str) -> tuple[Scale, Ticks]:
+    if holds == "number" or not values:
+        return scale, number_ticks(scale, most)
+    room = int(max(values) - min(values)) // 25 + 1
+    low, high = int(min(values)) - room, int(max(values)) + room
+    in_ms = Scale(max(1, low) if scale.is_log else low, high, scale.is_log)
+    if holds == "time":
+        return in_ms, calendar_ticks(in_ms, most)
+    return in_ms, duration_ticks(in_ms, most)
 
 
 def _finite(value: Any) -> float | None:
@@ -101,10 +122,11 @@ def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None
 
 
 def _circle(dot: Dot, x: float, y: float, look: Look) -> str:
-    told = svg.escaped(f"{dot.label}: {dot.x}, {dot.y}")
+    told = svg.escaped(f"{dot.label}: {dot.told or f'{dot.x}, {dot.y}'}")
     paint = 'fill="currentColor" fill-opacity=".75" stroke="currentColor"' if look.standalone else 'class="dot"'
     circle = f'<circle cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5" {paint}><title>{told}</title></circle>'
-    drawn = f"<g {look.series(dot.color)}>{circle}</g>"
+    series = look.series(dot.color) if dot.tone is None else f'class="series t{dot.tone + 1}"'
+    drawn = f"<g {series}>{circle}</g>"
     if dot.href and not look.standalone:
         return f'<a href="{svg.escaped(dot.href)}" aria-label="{told}">{drawn}</a>'
     return drawn

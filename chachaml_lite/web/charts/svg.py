@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 #: The colours of series that stand by themselves. Beyond them they begin again, and lines are dashed.
 STANDALONE_COLORS = (
@@ -126,3 +126,8 @@ def _in_xml(character: str) -> bool:
     """Whether XML 1.0 has a character (its production 2, "Char")."""
     code = ord(character)
     return code in (9, 10, 13) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or code >= 0x10000
+
+
+def markup(content: str) -> Markup:
+    """What was put together of this module's parts, as markup: all text in it went through `escaped`."""
+    return Markup(content)

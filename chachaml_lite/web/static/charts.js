@@ -1,5 +1,6 @@
 // Charts come to life: crosshair, zoom, legend, and the form that says how all of a page are drawn.
 import { forget } from "./chart_data.js";
+import * as brush from "./brush.js";
 import * as crosshair from "./crosshair.js";
 import * as legend from "./legend.js";
 import { take } from "./live.js";
@@ -105,7 +106,7 @@ document.addEventListener("submit", (event) => {
   if (event.target.matches(controls)) event.preventDefault();
 });
 
-for (const part of [crosshair, zoom, legend, pageLegend, sections]) part.install(document);
+for (const part of [crosshair, zoom, legend, pageLegend, sections, brush]) part.install(document);
 document.addEventListener("live:updated", furnishAll);
 document.addEventListener("chart:drawn", (event) => furnish(event.target));
 furnishAll();

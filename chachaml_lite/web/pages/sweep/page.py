@@ -14,8 +14,9 @@ from ....tracking import experiments
 from ....tracking.index.run_entry import Run
 from ....tracking.index.run_parts import STATUSES
 from ....tracking.query import search
+from ....tracking.query.conditions import Condition
 from ....tracking.query.fields import METRICS, Field
-from ....tracking.query.grammar import BadQuery
+from ....tracking.query.grammar import BadQuery, parse_query
 from ....tracking.series import direction
 from ....tracking.series.group_curves import BANDS
 from ...context import for_commands, tracker
@@ -25,8 +26,11 @@ from ..blueprint import pages
 from ..rendered import render_text
 from ..runs_url import PAGE_SIZES
 from . import curves
+from .coordinates import draw_coordinates
+from .fields import name_of
 from .members import Member, group_choices, group_members, run_members
-from .sweep_url import DRAWN_SIZES, PARTS, SweepView
+from .scatter import draw_scatter
+from .sweep_url import DRAWN_SIZES, SweepView
 
 #: Metrics that runs can be judged by from a list; another by the URL.
 _MOST_CHOICES = 200
@@ -51,9 +55,13 @@ def experiment_page(name: str) -> Response:
     experiment = experiments.get_experiment(tracker(), name)
     fault: BadQuery | None = None
     table, drawn = None, Drawn([], 0, [], 0)
+    brushes: list[Condition] = []
     try:
-        found, total = search.find_runs(tracker(), view.runs.run_query(tracker().clock.now_ms()))
-        drawn = _drawn(view, total)
+        now_ms = tracker().clock.now_ms()
+        asked = view.runs.run_query(now_ms)
+        brushes = [parse_query(text, now_ms) for text in view.brushes]
+        found, total = search.find_runs(tracker(), replace(asked, where=(*asked.where, *brushes)))
+        drawn = _drawn(view, asked)
         table = runs_table.run_table(tracker(), view.runs, found, total)
     except BadQuery as error:
         fault = error
@@ -70,7 +78,7 @@ def experiment_page(name: str) -> Response:
         description_key=hashlib.blake2b(text.encode(), digest_size=6).hexdigest(),
         sweep=view,
         view=view.runs,
-        table=None if table is None else _with_swatches(table, drawn.members),
+        table=None if table is None else _with_swatches(table, drawn.members if view.part == "curves" else []),
         fault=fault,
         metrics=_choices(table.metrics if table else [], metric),
         metric=metric,
@@ -78,9 +86,9 @@ def experiment_page(name: str) -> Response:
         sizes=PAGE_SIZES,
         drawn_sizes=DRAWN_SIZES,
         bands=BANDS,
-        parts=PARTS,
+        field_name=name_of,
         drawn=drawn,
-        **_part(view, drawn, metric),
+        **_part(view, drawn, metric, brushes),
         runs_order=_ordered_by(view, experiment["best"]) if experiment.get("best") else None,
         api=with_query(url_for("experiments.get_experiment", name=name), _judged(view)),
         to="POST " + url_for("experiments.change_experiment", name=name),
@@ -93,30 +101,33 @@ def _judged(view: SweepView) -> list[tuple[str, str]]:
     return [(name, text) for name, text in view.runs.more if name in ("metric", "direction")]
 
 
-def _drawn(view: SweepView, total: int) -> Drawn:
-    """The first of the matching runs, in the order of the table. Raises BadQuery."""
+def _drawn(view: SweepView, asked: search.RunQuery) -> Drawn:
+    """The first of the matching runs, in the order of the table."""
     if view.part == "table":
-        return Drawn([], total, [], 0)
-    query = view.runs.run_query(tracker().clock.now_ms())
-    runs, _ = search.find_runs(tracker(), replace(query, limit=view.drawn, offset=0))
+        return Drawn([], 0, [], 0)
+    runs, total = search.find_runs(tracker(), replace(asked, limit=view.drawn, offset=0))
     if view.by is None or view.part != "curves":
         return Drawn(runs, total, run_members(runs, total, view.hidden), 0)
     members, beyond = group_members(runs, view.by, view.hidden)
     return Drawn(runs, total, members, beyond)
 
 
-def _part(view: SweepView, drawn: Drawn, metric: str | None) -> dict[str, Any]:
+def _part(view: SweepView, drawn: Drawn, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
     """What the template shows above the table of runs."""
-    if view.part == "curves":
-        keys = curves.several_points(drawn.runs)
-        if metric in keys:  # that by which runs are judged comes first
-            keys = [metric, *(key for key in keys if key != metric)]
-        shown = [key for key in keys if view.key_test is None or view.key_test(key)]
-        sections = curves.draw_sections(
-            tracker(), drawn.members, shown, view.opened, view.style, view.band, lambda key: _page_of(view, key)
-        )
-        return {"sections": sections, "keys": len(keys), "choices": group_choices(drawn.runs, view.by)}
-    return {}
+    if view.part == "scatter":
+        return {"scatter": None if metric is None else draw_scatter(view, drawn.members, metric)}
+    if view.part == "parallel":
+        return {"coordinates": draw_coordinates(view, drawn.members, metric, brushes) if drawn.runs else None}
+    if view.part == "table":
+        return {}
+    keys = curves.several_points(drawn.runs)
+    if metric in keys:  # that by which runs are judged comes first
+        keys = [metric, *(key for key in keys if key != metric)]
+    shown = [key for key in keys if view.key_test is None or view.key_test(key)]
+    sections = curves.draw_sections(
+        tracker(), drawn.members, shown, view.opened, view.style, view.band, lambda key: _page_of(view, key)
+    )
+    return {"sections": sections, "keys": len(keys), "choices": group_choices(drawn.runs, view.by)}
 
 
 def _page_of(view: SweepView, key: str) -> str:

@@ -17,8 +17,10 @@ from ..runs_url import RunView
 #: The parts of the page that can stand above the table of runs: one at a time.
 PARTS = ("curves", "scatter", "parallel", "table")
 SCALES = ("auto", "linear", "log")
-#: Runs drawn unless another number is asked for, each by itself or in groups; and the most.
+#: Runs whose curves are drawn unless another number is asked for, each by itself or in groups; and the most.
 DRAWN, DRAWN_IN_GROUPS, MAX_DRAWN = 20, 100, 100
+#: Runs that are a dot or a line through axes, at most.
+DRAWN_AS_ONE = 250
 DRAWN_SIZES = (10, 20, 50, 100)
 _SCATTER = ("across", "color", "scale_x", "scale_y")
 _PARALLEL = ("axes", "brush")
@@ -67,7 +69,7 @@ class SweepView:
         """The view that the request's query string asks for, of the experiment `name`. Raises InvalidInput."""
         query = RunView.query(name, TAKES, REPEATABLE)
         runs = RunView.of(query, path, name, TAKES)
-        by = _field(query, "by")
+        by, part, drawn = _field(query, "by"), _one_of(query, "part", PARTS), _drawn(query)
         hidden = query.texts("hide")  # a button of the page adds one more: hidden twice is shown
         kept = tuple(key for key in dict.fromkeys(hidden) if key and hidden.count(key) % 2)
         rest = tuple(pair for pair in runs.more if pair[0] != "hide")
@@ -76,11 +78,11 @@ class SweepView:
             replace(runs, more=(*rest, *(("hide", key) for key in kept))),
             metric_of(query.text("metric")),
             direction_of(query.text("direction")),
-            _one_of(query, "part", PARTS),
+            part,
             by,
             _one_of(query, "band", BANDS),
-            _drawn(query) or (DRAWN if by is None else DRAWN_IN_GROUPS),
-            _drawn(query),
+            _usual(part, by) if drawn is None else drawn,
+            drawn,
             frozenset(kept),
             filter_text,
             parse_key_filter(filter_text),
@@ -102,6 +104,16 @@ class SweepView:
         """The page's URL with one more section of charts open."""
         return self.url(open=tuple(sorted({*self.opened, section})))
 
+    def without_brush(self, brush: str) -> str:
+        """The page's URL without one of the brushes."""
+        return self.url(brush=tuple(each for each in self.brushes if each != brush))
+
+    def as_query(self) -> str:
+        """The page's URL with what is brushed as a part of its query."""
+        parts = [*([f"({self.runs.q})"] if self.runs.q else []), *self.brushes]
+        more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
+        return self.runs.url(q=" and ".join(parts), more=more, offset=0)
+
     def pairs(self, *without: str) -> list[tuple[str, str]]:
         """The fields of the page's URL, but for some: for the hidden fields of a form."""
         return list(self.runs.pairs(*without))
@@ -121,6 +133,12 @@ def _field(query: Query, name: str) -> Field | None:
         return parse_field(text) if text else None
     except InvalidInput as fault:
         raise InvalidInput(f"{name}: {fault.detail}") from fault
+
+
+def _usual(part: str, by: Field | None) -> int:
+    if part != "curves":
+        return DRAWN_AS_ONE
+    return DRAWN if by is None else DRAWN_IN_GROUPS
 
 
 def _drawn(query: Query) -> int | None:

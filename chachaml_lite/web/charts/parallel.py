@@ -1,0 +1,163 @@
+"""Parallel coordinates: an axis for each param and metric, and a line for each run through its values on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ... import strict_json
+from ...text.safe import cut
+from ...tracking.query.conditions import number_in, text_of
+from . import svg
+from .lines import Chart
+from .scales import Scale, roomy, suits_log
+from .svg import Look
+from .ticks import number_ticks
+
+#: In the place of a value that a run hasn't.
+MISSING: Any = object()
+#: Different words on one axis whose names are still legible.
+_MOST_WORDS = 24
+_TOP, _BELOW, _NONE = 34.0, 34.0, 16.0
+_CHARACTER = 6.2
+_WIDTH, _LEAST_WIDTH = 1200, 118
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """An axis: its field as a query names it, its name, each run's value (any JSON value, or MISSING), what is brushed.
+
+    `brush`: the ends of a range, or the words that are chosen.
+    """
+
+    field: str
+    name: str
+    values: Sequence[Any]
+    brush: tuple[float, float] | frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Path:
+    """A run: its name, its page, its step on the scale of colours, and whether it is outside of what is brushed."""
+
+    label: str
+    href: str
+    tone: int | None
+    is_out: bool = False
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An axis where it stands: the place of each run on it, its ticks, and what the page's script has to know of it."""
+
+    ticks: list[tuple[float, str]]
+    places: list[float]
+    data: str
+    brushed: tuple[float, float] | None
+
+
+def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str, height: int = 380) -> Chart:
+    """The axes side by side, in their order, with a line a run. Runs without a value meet an axis below it, at none.
+
+    An axis of numbers is a log one where they span decades. Data of an axis: data-field, data-low, data-high and
+    data-log, or data-words, from the top down; and of all: data-plot, the top and bottom of the axes.
+    """
+    look = Look(standalone=False)
+    width = max(_WIDTH, 60 + _LEAST_WIDTH * len(axes))
+    bottom = height - _BELOW
+    placed = [_place(axis, bottom) for axis in axes]
+    left, right = 80.0, width - 70.0
+    apart = (right - left) / max(1, len(axes) - 1)
+    xs = [left + apart * number for number in range(len(axes))]
+    lines = [
+        _line(path, [(x, axis.places[number]) for x, axis in zip(xs, placed, strict=True)])
+        for number, path in sorted(enumerate(paths), key=lambda pair: not pair[1].is_out)
+    ]
+    drawn = [_axis(axis, at, x, bottom, look, apart) for axis, at, x in zip(axes, placed, xs, strict=True)]
+    name = svg.escaped(title)
+    summary = svg.escaped(f"{len(paths)} runs on {len(axes)} axes: {', '.join(axis.name for axis in axes)}.")
+    return Chart(
+        svg.markup(
+            f'<svg class="chart parallel" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'role="group" aria-label="{name}" data-ends="{_TOP:g} {bottom:g}"><desc>{summary}</desc>'
+            f"{''.join(lines)}{''.join(drawn)}</svg>"
+        )
+    )
+
+
+def _place(axis: Coordinate, bottom: float) -> _Placed:
+    there = [value for value in axis.values if value is not MISSING]
+    numbers = [number_in(value) for value in there]
+    if there and all(number is not None for number in numbers):
+        return _numeric(axis, bottom)
+    return _words(axis, bottom)
+
+
+def _numeric(axis: Coordinate, bottom: float) -> _Placed:
+    numbers = [None if value is MISSING else _finite(value) for value in axis.values]
+    finite = [number for number in numbers if number is not None]
+    is_log = suits_log(finite)
+    scale = roomy(min(finite), max(finite), is_log=is_log) if finite else Scale(0, 1)
+
+    def up(value: float) -> float:
+        return bottom - scale.fraction(value) * (bottom - _TOP)
+
+    ticks = number_ticks(scale, 6)
+    labels = [(bottom - tick.fraction * (bottom - _TOP), tick.label) for tick in ticks.ticks]
+    if ticks.caption and labels:
+        labels[-1] = (labels[-1][0], f"{ticks.caption} {labels[-1][1]}")
+    places = [bottom + _NONE if number is None else up(number) for number in numbers]
+    data = f'data-low="{float(scale.low)!r}" data-high="{float(scale.high)!r}"{" data-log" if is_log else ""}'
+    brushed = (up(axis.brush[1]), up(axis.brush[0])) if isinstance(axis.brush, tuple) else None
+    return _Placed(labels, places, data, brushed)
+
+
+def _words(axis: Coordinate, bottom: float) -> _Placed:
+    texts = [None if value is MISSING else text_of(value) for value in axis.values]
+    words = sorted({text for text in texts if text is not None})
+    step = (bottom - _TOP) / max(1, len(words))
+    at = {word: _TOP + step * (number + 0.5) for number, word in enumerate(words)}
+    labels = [(at[word], cut(word, 14)) for word in words] if len(words) <= _MOST_WORDS else []
+    data = f'data-words="{svg.escaped(strict_json.dumps(words))}"'
+    brushed = None
+    if isinstance(axis.brush, frozenset) and (chosen := [at[word] for word in axis.brush if word in at]):
+        brushed = (min(chosen) - step / 2, max(chosen) + step / 2)
+    return _Placed(labels, [bottom + _NONE if text is None else at[text] for text in texts], data, brushed)
+
+
+def _finite(value: Any) -> float | None:
+    number = number_in(value)
+    try:
+        return float(number) if number is not None and math.isfinite(number) else None
+    except OverflowError:
+        return None
+
+
+def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:
+    told = svg.escaped(path.label)
+    tone = "t0" if path.tone is None else f"t{path.tone + 1}"
+    out = " out" if path.is_out else ""
+    return (
+        f'<a href="{svg.escaped(path.href)}" class="path {tone}{out}" aria-label="{told}">'
+        f'<path class="line" d="{svg.polyline(points)}"/><title>{told}</title></a>'
+    )
+
+
+def _axis(axis: Coordinate, placed: _Placed, x: float, bottom: float, look: Look, apart: float) -> str:
+    most = max(6, int(apart / _CHARACTER) - 1)
+    parts = [svg.path(f"M{svg.number(x)},{_TOP:g}V{bottom:g}", look.of("axis"))]
+    parts.append(svg.text(x, _TOP - 18, cut(axis.name, most), look.of("label", "name"), "middle"))
+    parts += [svg.text(x - 5, y + 3.8, label, look.of("label"), "end") for y, label in placed.ticks]
+    if any(place > bottom for place in placed.places):
+        parts.append(svg.text(x - 5, bottom + _NONE + 3.8, "none", look.of("label"), "end"))
+    if placed.brushed is not None:
+        top, end = placed.brushed
+        place = f'x="{svg.number(x - 8)}" y="{svg.number(top)}"'
+        parts.append(f'<rect class="selection" {place} width="16" height="{svg.number(end - top)}"/>')
+    hit = f'<rect class="hit" x="{svg.number(x - 14)}" y="{_TOP - 6:g}" width="28" height="{bottom - _TOP + 12:g}"/>'
+    return (
+        f'<g class="coordinate" data-field="{svg.escaped(axis.field)}" {placed.data}>'
+        f"<title>{svg.escaped(axis.name)}: drag along it to choose runs</title>{''.join(parts)}{hit}</g>"
+    )

@@ -1,0 +1,94 @@
+"""An experiment's runs as lines through parallel axes: the params that differ, and the metric that they lead to.
+
+What is brushed on an axis is a condition of a query, as the page's script writes it: `params.lr >= 0.01 and params.lr
+<= 0.1`, or `params.optimizer in ("adam", "sgd")`. The table has the runs that satisfy all of them; the lines of the
+others step back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import url_for
+
+from ....tracking.index.run_entry import Run
+from ....tracking.query.conditions import All, Comparison, Condition, Texts
+from ....tracking.query.fields import METRICS, PARAMS, Field
+from ....tracking.query.fields import MISSING as NO_VALUE
+from ...charts import Chart, Coordinate, Path, parallel_chart
+from ...charts.parallel import MISSING
+from .fields import Coloring, color_by, in_words, name_of, values_of, varies
+from .members import Member
+from .sweep_url import SweepView
+
+#: Axes of params unless others are asked for; and of all.
+_PARAMS, _MOST = 7, 16
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The chart, the fields of its axes, those that there are, and how many runs are within what is brushed."""
+
+    chart: Chart
+    axes: list[Field]
+    choices: list[tuple[str, str, bool]]
+    coloring: Coloring
+    within: int
+
+
+def draw_coordinates(
+    view: SweepView, members: Sequence[Member], metric: str | None, brushes: Sequence[Condition]
+) -> Coordinates:
+    """The axes that the URL asks for, or the params that differ, and the metric."""
+    runs = [run for member in members for run in member.runs]
+    params = [Field(PARAMS, key) for key in sorted({key for run in runs for key in run.params})]
+    differing = [field for field in params if varies(values_of(runs, field))]
+    aim = None if metric is None else Field(METRICS, metric)
+    axes = list(dict.fromkeys(view.axes[:_MOST] or differing[:_PARAMS]))
+    if aim is not None:
+        axes = [*(axis for axis in axes if axis != aim), aim]
+    coloring = color_by(aim, values_of(runs, aim) if aim else [NO_VALUE] * len(runs))
+    tests = [brush.test(Texts()) for brush in brushes]
+    is_within = [all(test(run) for test in tests) for run in runs]
+    paths = [
+        Path(
+            f"{member.label}{_told(run, aim)}",
+            url_for("pages.run_page", run_id=run.id),
+            coloring.tones[place],
+            not is_within[place],
+        )
+        for place, (member, run) in enumerate(zip(members, runs, strict=True))
+    ]
+    coordinates = [
+        Coordinate(
+            str(axis),
+            name_of(axis),
+            [MISSING if value is NO_VALUE else value for value in values_of(runs, axis)],
+            next((found for brush in brushes if (found := _brushed(brush, axis)) is not None), None),
+        )
+        for axis in axes
+    ]
+    metrics = [Field(METRICS, key) for key in sorted({key for run in runs for key in run.summary})]
+    offered = list(dict.fromkeys([*differing, *axes, *params, *metrics]))
+    choices = [(str(field), f"{field.kind[:-1]} {name_of(field)}", field in axes) for field in offered if field != aim]
+    title = f"Params to {metric}" if metric else "Params"
+    return Coordinates(parallel_chart(coordinates, paths, title), axes, choices, coloring, sum(is_within))
+
+
+def _told(run: Run, aim: Field | None) -> str:
+    return "" if aim is None else f": {aim.name} {in_words(aim, values_of([run], aim)[0])}"
+
+
+def _brushed(brush: Condition, axis: Field) -> tuple[float, float] | frozenset[str] | None:
+    """The part of an axis that a brush is of; None where it is of another axis, or no brush of the page's."""
+    comparisons = brush.conditions if isinstance(brush, All) else (brush,)
+    if not all(isinstance(each, Comparison) and each.field == axis for each in comparisons):
+        return None
+    by_op = {each.op: each.values for each in comparisons if isinstance(each, Comparison)}
+    if "in" in by_op:
+        return frozenset(literal.text for literal in by_op["in"])
+    low, high = by_op.get(">="), by_op.get("<=")
+    if low and high and low[0].number is not None and high[0].number is not None:
+        return float(low[0].number), float(high[0].number)
+    return None

@@ -1,0 +1,112 @@
+"""What of runs can stand on an axis: params, metrics, tags and a few fields of their own, with their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....text.format import shown_duration, shown_number, shown_time
+from ....tracking.index.run_entry import Run
+from ....tracking.query.conditions import number_in, text_of
+from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, Holds, reader
+from ...charts.scales import Scale, roomy, suits_log, tone_of
+
+#: The fields of a run's own that can be chosen, and their names.
+OWN_NAMES = {
+    "start_time": "started",
+    "duration_ms": "duration",
+    "status": "status",
+    "name": "name",
+    "created_by": "created by",
+    "artifacts": "artifacts",
+}
+_KINDS = {PARAMS: "param", METRICS: "metric", TAGS: "tag"}
+#: Words that have a colour each; further ones have none.
+_MOST_WORDS = 40
+
+
+def name_of(field: Field) -> str:
+    """The field's name as an axis has it."""
+    return OWN_NAMES.get(field.name, field.name) if field.kind == OWN else field.name
+
+
+def field_choices(runs: Sequence[Run], *chosen: Field | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The fields that runs have, in groups: each as the URL has it and as people read it."""
+    keys: dict[str, dict[str, None]] = {PARAMS: {}, METRICS: {}, TAGS: {}}
+    for run in runs:
+        keys[PARAMS].update(dict.fromkeys(run.params))
+        keys[METRICS].update(dict.fromkeys(run.summary))
+        keys[TAGS].update(dict.fromkeys(run.meta.get("tags", {})))
+    for field in chosen:
+        if field is not None and field.kind in keys:
+            keys[field.kind][field.name] = None
+    groups = [
+        (f"{_KINDS[kind]}s".capitalize(), [(str(Field(kind, key)), key) for key in sorted(mine)])
+        for kind, mine in keys.items()
+    ]
+    groups.append(("Run", list(OWN_NAMES.items())))
+    return [group for group in groups if group[1]]
+
+
+def values_of(runs: Sequence[Run], field: Field) -> list[Any]:
+    """Each run's value of a field, or MISSING."""
+    read = reader(field)
+    return [read(run) for run in runs]
+
+
+def varies(values: Sequence[Any]) -> bool:
+    """Whether values tell runs apart."""
+    return len({text_of(value) for value in values if value is not MISSING}) > 1
+
+
+def in_words(field: Field, value: Any) -> str:
+    """A value of a field as people read it."""
+    if value is MISSING:
+        return "none"
+    if field.holds is Holds.TIME:
+        return shown_time(value)
+    return shown_duration(value) if field.holds is Holds.LENGTH else shown_number(value)
+
+
+def finite(value: Any) -> float | None:
+    """The finite number that a value is; None for any other."""
+    number = None if value is MISSING else number_in(value)
+    try:
+        return float(number) if number is not None and math.isfinite(number) else None
+    except OverflowError:
+        return None
+
+
+@dataclass(frozen=True)
+class Coloring:
+    """Colours by a field: a step of the scale for each run's number, or a place among the colours for its word.
+
+    `ends`: the least and the greatest value in words; `words`: each word with its place. One of the two is empty.
+    """
+
+    tones: list[int | None]
+    colors: list[int]
+    ends: tuple[str, str] | None
+    words: list[tuple[str, int]]
+
+
+def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
+    """The colours of runs by their values of a field."""
+    if field is None:
+        return Coloring([None] * len(values), [0] * len(values), None, [])
+    there = [value for value in values if value is not MISSING]
+    numbers = [finite(value) for value in values]
+    good = [number for number in numbers if number is not None]
+    if good and all(number_in(value) is not None for value in there):
+        low, high = min(good), max(good)
+        is_log = suits_log(good)
+        scale = Scale(low, high, is_log) if low < high else roomy(low, high, is_log=is_log)
+        tones = [None if number is None else tone_of(scale, number) for number in numbers]
+        whole = field.holds in (Holds.TIME, Holds.LENGTH)
+        ends = [in_words(field, int(end) if whole else end) for end in (low, high)]
+        return Coloring(tones, [0] * len(values), (ends[0], ends[1]), [])
+    texts = ["none" if value is MISSING else text_of(value) for value in values]
+    words = {word: place for place, word in enumerate(sorted(set(texts))[:_MOST_WORDS])}
+    return Coloring([None] * len(values), [words.get(text, 0) for text in texts], None, list(words.items()))

@@ -1,0 +1,96 @@
+"""An experiment's runs as dots: any param, metric or field against a metric, coloured by a third."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import url_for
+
+from ....tracking.index.run_entry import Run
+from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, Holds
+from ...charts import Chart, Dot, scatter_chart
+from ...charts.scales import suits_log
+from .fields import Coloring, color_by, field_choices, finite, in_words, name_of, values_of, varies
+from .members import Member
+from .sweep_url import SweepView
+
+_HOLDS = {Holds.TIME: "time", Holds.LENGTH: "duration"}
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """A chart of dots, what it is of, and what else it could be of."""
+
+    chart: Chart
+    across: Field
+    metric: str
+    color: Field | None
+    coloring: Coloring
+    choices: list[tuple[str, list[tuple[str, str]]]]
+    #: Which axes are log ones, "x", "y", "xy" or "".
+    log: str
+
+
+def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Scatter:
+    """The scatter that the URL asks for; `metric` stands on the upright axis."""
+    runs = [run for member in members for run in member.runs]
+    across = view.across or _telling(runs) or Field(OWN, "start_time")
+    aim = Field(METRICS, metric)
+    xs, ys = values_of(runs, across), values_of(runs, aim)
+    tints = values_of(runs, view.color) if view.color else [MISSING] * len(runs)
+    coloring = color_by(view.color, tints)
+    log_x, log_y = _is_log(view.scale_x, xs, across), _is_log(view.scale_y, ys, aim)
+    dots = []
+    for place, member in enumerate(members):
+        told = f"{name_of(across)} {in_words(across, xs[place])}, {metric} {in_words(aim, ys[place])}"
+        if view.color:
+            told += f", {name_of(view.color)} {in_words(view.color, tints[place])}"
+        dots.append(
+            Dot(
+                member.label,
+                _value(xs[place]),
+                _value(ys[place]),
+                coloring.colors[place],
+                url_for("pages.run_page", run_id=member.key),
+                coloring.tones[place],
+                told,
+            )
+        )
+    chart = scatter_chart(
+        dots,
+        f"{metric} by {name_of(across)}",
+        x_name=name_of(across),
+        y_name=metric,
+        log_x=log_x,
+        log_y=log_y,
+        width=1200,
+        height=400,
+        x_holds=_HOLDS.get(across.holds, "number"),
+    )
+    choices = field_choices(runs, across, view.color)
+    return Scatter(chart, across, metric, view.color, coloring, choices, "x" * log_x + "y" * log_y)
+
+
+def _value(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+def _is_log(asked: str, values: Sequence[Any], field: Field) -> bool:
+    if asked != "auto":
+        return asked == "log"
+    return field.holds is not Holds.TIME and suits_log(map(finite, values))
+
+
+def _telling(runs: Sequence[Run]) -> Field | None:
+    """The first param that is a number and not the same everywhere; else the first that is not the same."""
+    differing = []
+    for key in sorted({key for run in runs for key in run.params}):
+        field = Field(PARAMS, key)
+        values = values_of(runs, field)
+        if varies(values):
+            if all(value is MISSING or finite(value) is not None for value in values):
+                return field
+            differing.append(field)
+    return differing[0] if differing else None

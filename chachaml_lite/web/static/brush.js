@@ -1,0 +1,83 @@
+// Drag along an axis of parallel coordinates to choose the runs of the table by it. What is chosen is a condition, as in a
+// query, in the page's URL; a click on the axis lets go of it.
+
+const SVG = "http://www.w3.org/2000/svg";
+/** Less than this is a click, in units of the view box. */
+const LEAST = 4;
+let drag = null;
+
+const quoted = (text) => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+
+function heightOf(svg, event) {
+  const box = svg.getBoundingClientRect();
+  const [top, bottom] = svg.dataset.ends.split(" ").map(Number);
+  const at = ((event.clientY - box.top) / box.height) * svg.viewBox.baseVal.height;
+  return Math.min(bottom, Math.max(top, at));
+}
+
+/** The condition that a stretch of an axis stands for; "" for nothing. */
+function condition(svg, axis, from, to) {
+  const [top, bottom] = svg.dataset.ends.split(" ").map(Number);
+  const { field, low, high, words } = axis.dataset;
+  if (words) {
+    const all = JSON.parse(words);
+    const step = (bottom - top) / all.length;
+    const chosen = all.filter((_, place) => top + step * (place + 0.5) >= from && top + step * (place + 0.5) <= to);
+    return chosen.length ? `${field} in (${chosen.map(quoted).join(", ")})` : "";
+  }
+  const value = (height) => {
+    const share = (bottom - height) / (bottom - top);
+    const [least, most] = [Number(low), Number(high)];
+    const exact = "log" in axis.dataset ? least * (most / least) ** share : least + (most - least) * share;
+    return String(Number(exact.toPrecision(4)));
+  };
+  return `${field} >= ${value(to)} and ${field} <= ${value(from)}`;
+}
+
+function keep(field, text) {
+  const url = new URL(location.href);
+  const others = url.searchParams.getAll("brush").filter((each) => !each.startsWith(`${field} `));
+  url.searchParams.delete("brush");
+  url.searchParams.delete("offset");
+  for (const each of [...others, ...(text ? [text] : [])]) url.searchParams.append("brush", each);
+  if (url.href === location.href) return;
+  history.replaceState(history.state, "", url);
+  document.dispatchEvent(new CustomEvent("charts:changed"));
+}
+
+/** Serve the axes within an element, also those that come later. */
+export function install(root) {
+  root.addEventListener("pointerdown", (event) => {
+    const axis = event.target.closest?.("svg.parallel .coordinate");
+    if (!axis || event.button) return;
+    event.preventDefault();
+    const svg = axis.closest("svg");
+    const band = document.createElementNS(SVG, "rect");
+    const hit = axis.querySelector(".hit");
+    band.setAttribute("class", "selection");
+    band.setAttribute("x", Number(hit.getAttribute("x")) + 6);
+    band.setAttribute("width", 16);
+    axis.append(band);
+    hit.setPointerCapture(event.pointerId);
+    drag = { svg, axis, band, start: heightOf(svg, event) };
+  });
+  root.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    const here = heightOf(drag.svg, event);
+    drag.band.setAttribute("y", Math.min(here, drag.start));
+    drag.band.setAttribute("height", Math.abs(here - drag.start));
+  });
+  root.addEventListener("pointerup", (event) => {
+    if (!drag) return;
+    const { svg, axis, band, start } = drag;
+    drag = null;
+    band.remove();
+    const end = heightOf(svg, event);
+    const [from, to] = [Math.min(start, end), Math.max(start, end)];
+    keep(axis.dataset.field, to - from < LEAST ? "" : condition(svg, axis, from, to));
+  });
+  root.addEventListener("pointercancel", () => {
+    drag?.band.remove();
+    drag = null;
+  });
+}
