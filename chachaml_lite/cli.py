@@ -6,6 +6,7 @@ import click
 
 from . import __version__
 from .commands.check import check
+from .commands.ci import ci
 from .commands.export import export
 from .commands.imports import import_
 from .commands.mcp import mcp
@@ -45,5 +46,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, delete, trash, push, import_, export, verify, mcp):
+for _command in (serve, run, runs, show, compare, report, check, delete, trash, push, import_, export, verify, ci, mcp):
     main.add_command(_command)

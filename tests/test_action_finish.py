@@ -7,20 +7,20 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from support.github_runner import ROOT, Job
+from support.github_runner import Job
+
+from chachaml_lite.sidecar.server import _command_by_ps
+from chachaml_lite.sidecar.summary import MAX_BYTES, cut
 
 pytest_plugins = "support.github_runner"
 
 NewJob = Callable[..., Job]
-SIDECAR = ROOT / ".github" / "sidecar"
 START = "- {id: tracker, uses: ./, with: {experiment: iris, name: first}}\n"
 FINISH = "- {id: end, if: always(), uses: ./finish}\n"
 
@@ -215,11 +215,8 @@ def test_text_of_others_in_rules_and_names_reaches_neither_the_log_nor_the_summa
 def test_a_process_is_found_without_proc_too(started: Job) -> None:
     """As on macOS."""
     pid = server_pid(started)
-    script = f"import server; print(server._shown_by_ps({pid})); print(server._shown_by_ps(2**22 + 1))"
-    done = subprocess.run([sys.executable, "-B", "-c", script], cwd=SIDECAR, capture_output=True, text=True, check=True)
-    found, none = done.stdout.splitlines()
-    assert str(started.home / "ready") in found
-    assert none == ""
+    assert str(started.home / "ready") in _command_by_ps(pid)
+    assert _command_by_ps(2**22 + 1) == ""
 
 
 @pytest.mark.parametrize("checks", ["", "accuracy>=0.9"], ids=["no checks", "checks"])
@@ -321,15 +318,7 @@ def test_a_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job
 
 def test_of_many_sections_as_many_are_shown_as_fit() -> None:
     sections = ["## a run\n", *(f"### {name}\n" + "é" * 150 * 1024 + "\n" for name in "abc"), "### d\nshort\n"]
-    script = "import summary, sys; sys.stdout.write(summary.cut(sys.stdin.read(), summary.MAX_BYTES))"
-    done = subprocess.run(
-        [sys.executable, "-B", "-X", "utf8", "-c", script],
-        input="".join(sections).encode(),
-        cwd=SIDECAR,
-        capture_output=True,
-        check=True,
-    )
-    shown = done.stdout.decode()
-    assert len(done.stdout) < 900 * 1024
+    shown = cut("".join(sections), MAX_BYTES)
+    assert len(shown.encode()) < MAX_BYTES == 900 * 1024
     assert re.findall("^## .*|^### .*?(?=é|$)", shown, re.MULTILINE) == ["## a run", "### a", "### b", "### d"]
     assert "c (300 KiB)" in shown

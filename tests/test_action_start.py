@@ -17,11 +17,11 @@ from support.github_runner import ROOT, Job
 from support.servers import Running
 from support.snapshots import files_of
 
+from chachaml_lite.sidecar.identity import run_id_of
+
 pytest_plugins = "support.github_runner"
 
 NewJob = Callable[..., Job]
-SIDECAR = ROOT / ".github" / "sidecar"
-
 TRAINED = """
 - id: tracker
   uses: ./
@@ -135,11 +135,13 @@ def test_a_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Pat
     silent.write_text("#!/bin/sh\necho still reading\nexec sleep 600\n")
     silent.chmod(0o755)
     (tmp_path / "chachaml-lite").mkdir()
-    script = f"import start, server, sys; server.START_SECONDS = 0.5; sys.executable = {str(silent)!r}; start.main()"
+    script = (
+        "from chachaml_lite.cli import main; from chachaml_lite.sidecar import server; import sys; "
+        f"server.START_SECONDS = 0.5; sys.executable = {str(silent)!r}; main(['ci', 'start'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=SIDECAR,
-        env={**os.environ, "RUNNER_TEMP": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "GITHUB_ACTIONS": "true", "RUNNER_TEMP": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -284,21 +286,9 @@ TWINS: list[tuple[tuple[dict[str, str], str], tuple[dict[str, str], str]]] = [
 
 
 def test_the_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
-    wanted = [({**variables}, suffix) for variables, suffix, _ in IDS]
-    twins = [each for pair in TWINS for each in pair]
-    script = (
-        "import json, start, sys; given = {'GITHUB_RUN_ID': '7', 'GITHUB_JOB': 'train'}; "
-        "print(json.dumps([start.run_id({**given, **v}, s) for v, s in json.load(sys.stdin)]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", script],
-        input=json.dumps([*wanted, *twins]),
-        cwd=SIDECAR,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(done.stdout)
+    requested = [(variables, suffix) for variables, suffix, _ in IDS] + [each for pair in TWINS for each in pair]
+    job = {"GITHUB_RUN_ID": "7", "GITHUB_JOB": "train"}
+    found = [run_id_of({**job, **variables}, suffix) for variables, suffix in requested]
     assert found[: len(IDS)] == [expected for _, _, expected in IDS]
     assert all(one != other for one, other in zip(found[len(IDS) :: 2], found[len(IDS) + 1 :: 2], strict=True))
     for each in set(found):
@@ -330,7 +320,7 @@ def recorder(tmp_path: Path) -> Path:
 echo "$@" >>"{tmp_path}/called"
 case "$*" in
   *"-m venv "*) mkdir -p "${{@: -1}}/bin"; ln -s "{program}" "${{@: -1}}/bin/python";;
-  *start.py) exit 3;;
+  *"ci start") exit 3;;
 esac
 """
     )

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ..client.proxies import bypass_variables
+
 #: What is passed on to the child. What is ignored (nohup) stays so, for it and for us.
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 #: What a terminal sends to the child as well, for it is in the same process group.
@@ -96,7 +98,7 @@ def run_command(command: Sequence[str], added: Mapping[str, str], capture: Captu
     environment = {**os.environ, **added}
     # Its standard output is a pipe now: without this Python would keep back what it prints until 8 KiB are there.
     environment.setdefault("PYTHONUNBUFFERED", "1")
-    environment |= _past_proxies(environment)
+    environment |= bypass_variables(environment)
     try:
         child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     except (OSError, ValueError) as fault:
@@ -107,17 +109,6 @@ def run_command(command: Sequence[str], added: Mapping[str, str], capture: Captu
         number = signal.Signals(-child.returncode)
         return Ended(128 + number, number, left_behind)
     return Ended(child.returncode, None, left_behind)
-
-
-def _past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    """no_proxy with this machine in it, where a proxy is set: it would be asked for our server, and know none."""
-    names = {name.lower() for name, value in environment.items() if value}
-    if not names & {"http_proxy", "https_proxy", "all_proxy"}:
-        return {}
-    hosts = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in environment.get(name, "").split(",")]
-    known = [host for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1", "::1"]) if host]
-    value = "*" if "*" in known else ",".join(known)
-    return {"no_proxy": value, "NO_PROXY": value}
 
 
 def _cannot_start(name: str, fault: OSError | ValueError) -> CannotStart:

@@ -1,11 +1,11 @@
-"""What a job's summary shows of a run: its report, with what its checks found, no longer than GitHub takes."""
+"""The summary of a job: the report of its run with the outcome of its checks, no longer than GitHub takes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from checks import Outcome
+from .checks import Outcome
 
 #: GitHub takes 1 MiB from a step, and nothing at all of what is longer.
 MAX_BYTES = 900 * 1024
@@ -14,13 +14,13 @@ _SECTION = re.compile(r"^(?=### )", re.MULTILINE)
 
 
 def compose(report: str, outcomes: Sequence[Outcome]) -> str:
-    """The report with its checks after the first section, which says what run it is."""
+    """Return the report with its checks after the first section, which says what run it is."""
     first, *others = _SECTION.split(report)
     return "".join([_end(first), *_checks(outcomes), *others])
 
 
 def cut(summary: str, most_bytes: int) -> str:
-    """`summary`, without the sections that don't fit into so many bytes, which it names then."""
+    """Return `summary` without the sections that don't fit into so many bytes; then it names them."""
     if len(summary.encode()) <= most_bytes:
         return summary
     kept: list[str] = []
@@ -41,16 +41,16 @@ def cut(summary: str, most_bytes: int) -> str:
 
 
 def _checks(outcomes: Sequence[Outcome]) -> list[str]:
-    """A section of text in a block, in which nothing of the users' can act as Markdown or HTML."""
+    """Return the section of the checks: text in a block, in which no text of users acts as Markdown or HTML."""
     if not outcomes:
         return []
-    lines = [f"{_MARKS[each.passed]}  {_printable(each.detail)}" for each in outcomes]
+    lines = [f"{_MARKS[each.passed]}  {_escape_unprintable(each.detail)}" for each in outcomes]
     longest = max((len(ticks) for line in lines for ticks in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return ["\n".join(["### Checks", "", f"{fence}text", *lines, fence, "", ""])]
 
 
-def _printable(text: str) -> str:
+def _escape_unprintable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

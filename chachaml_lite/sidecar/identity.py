@@ -1,0 +1,57 @@
+"""The id and the tags of a job's run, from the variables that GitHub Actions sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+#: The contract's, section 2, "Run ids".
+MAX_ID_CHARACTERS = 128
+
+
+def run_id_of(variables: Mapping[str, str], suffix: str) -> str:
+    """Return the id of a job's run, the same each time: gh-<run id>-<attempt>-<job>-<suffix>.
+
+    A character that an id can't hold becomes a dash. Where that, the length, or an underscore between two values could
+    make the ids of two jobs alike, a hash of their values is appended.
+    """
+    parts = [variables.get("GITHUB_JOB", "job"), *_values(suffix)]
+    number, attempt = variables.get("GITHUB_RUN_ID", "0"), variables.get("GITHUB_RUN_ATTEMPT", "1")
+    text = "-".join(["gh", number, attempt, parts[0], *(["_".join(parts[1:])] if parts[1:] else [])])
+    safe = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).rstrip(".-_")
+    if safe == text and len(safe) <= MAX_ID_CHARACTERS and not (parts[1:] and any("_" in part for part in parts)):
+        return safe
+    digest = hashlib.sha256(json.dumps([number, attempt, *parts]).encode()).hexdigest()[:8]
+    return f"{safe[: MAX_ID_CHARACTERS - 9]}-{digest}"
+
+
+def _values(suffix: str) -> Sequence[str]:
+    """Return the values of a matrix, which comes as JSON; of another text, the text itself."""
+    try:
+        matrix = json.loads(suffix)
+    except ValueError:
+        matrix = suffix
+    if isinstance(matrix, dict):
+        return [each if isinstance(each, str) else json.dumps(each) for each in matrix.values()]
+    return [suffix] if suffix and matrix is not None else []
+
+
+def tags_of(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return where the run comes from: sha, ref, actor, workflow and url, those that there are."""
+    tags = {
+        "sha": variables.get("GITHUB_SHA"),
+        "ref": variables.get("GITHUB_REF"),
+        "actor": variables.get("GITHUB_ACTOR"),
+        "workflow": variables.get("GITHUB_WORKFLOW"),
+        "url": _url(variables),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def _url(variables: Mapping[str, str]) -> str | None:
+    parts = [variables.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    if not all(parts):
+        return None
+    return "{}/{}/actions/runs/{}".format(*parts) + f"/attempts/{variables.get('GITHUB_RUN_ATTEMPT', '1')}"

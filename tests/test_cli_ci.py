@@ -1,0 +1,124 @@
+"""`chachaml-lite ci`: the sidecar of a CI job anywhere but on GitHub, as a shell uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.readme import blocks
+from support.servers import environment
+
+Tool = Callable[[str], str]
+LOG = """
+curl -fsS "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/metrics" -H 'Content-Type: application/json' -d '{"accuracy":0.95}'
+"""
+
+
+class Shell:
+    """A shell in a job's folder, with `chachaml-lite` on its PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        program = folder / "bin" / "chachaml-lite"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m chachaml_lite "$@"\n')
+        program.chmod(0o755)
+
+    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a script with `set -e`; variables of GitHub and of CI jobs around this one are left out."""
+        kept = {name: value for name, value in environment().items() if not name.startswith(("GITHUB_", "RUNNER_"))}
+        path = f"{self.folder / 'bin'}{os.pathsep}{kept['PATH']}"
+        root = str(Path(__file__).resolve().parents[1])
+        return subprocess.run(
+            ["bash", "-ec", script],
+            cwd=self.folder,
+            env={**kept, "PATH": path, "PYTHONPATH": root, **variables},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path, tool: Tool) -> Iterator[Shell]:
+    for name in ("bash", "curl"):
+        tool(name)
+    started = Shell(tmp_path)
+    yield started
+    if (tmp_path / ".chachaml-ci" / "server.json").exists():
+        started.run("chachaml-lite ci finish")
+
+
+def run_of(folder: Path) -> dict[str, object]:
+    (meta,) = folder.glob("artifacts/runs/*/meta.json")
+    found: dict[str, object] = json.loads(meta.read_text())
+    return found
+
+
+def test_job_logs_to_its_server_and_is_gated_by_its_rules(shell: Shell) -> None:
+    script = 'eval "$(chachaml-lite ci start --experiment iris --name nightly --id ci-7)"' + LOG
+    done = shell.run(script + "chachaml-lite ci finish --rule 'accuracy>=0.9' --job-status success")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 checks passed" in done.stderr
+    run = run_of(shell.folder)
+    assert (run["id"], run["experiment"], run["name"], run["status"]) == ("ci-7", "iris", "nightly", "completed")
+    report = (shell.folder / ".chachaml-ci" / "summary.md").read_text()
+    assert "### Checks" in report and "accuracy>=0.9: is 0.95" in report
+    assert f"the report is {shell.folder / '.chachaml-ci' / 'summary.md'}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "error"),
+    [
+        ("--rule 'accuracy>=0.99'", "completed", None),
+        ("--job-status failed", "failed", "the job failed"),
+        ("--job-status canceled", "failed", "the job was cancelled"),
+    ],
+)
+def test_failure_of_rule_or_job_is_recorded(shell: Shell, options: str, status: str, error: str | None) -> None:
+    done = shell.run(
+        f'eval "$(chachaml-lite ci start --experiment iris)"{LOG}chachaml-lite ci finish {options} || echo "code $?"'
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("code 1" in done.stdout) == ("--rule" in options)
+    run = run_of(shell.folder)
+    assert (run["status"], run["error"]) == (status, error)
+
+
+def test_second_start_is_refused_while_the_first_server_runs(shell: Shell) -> None:
+    done = shell.run(
+        'eval "$(chachaml-lite ci start)"; chachaml-lite ci start || echo "code $?"; chachaml-lite ci finish'
+    )
+    assert done.returncode == 0, done.stderr
+    assert "code 1" in done.stdout
+    assert "this job has a server already" in done.stderr
+
+
+def test_finish_without_a_start_fails_only_where_it_has_rules(shell: Shell) -> None:
+    done = shell.run("chachaml-lite ci finish; chachaml-lite ci finish --rule 'a>1' --state other || echo \"code $?\"")
+    assert done.returncode == 0, done.stderr
+    assert "code 1" in done.stdout
+    assert done.stderr.count("no server was started in this job") == 2
+
+
+def test_exported_values_are_quoted_for_the_shell(shell: Shell) -> None:
+    hostile = "it's $(touch pwned)"
+    done = shell.run(
+        'eval "$(chachaml-lite ci start)"; chachaml-lite ci finish; printf %s "$CHACHAML_TOKEN"', CHACHAML_TOKEN=hostile
+    )
+    assert (done.returncode, done.stdout) == (0, hostile), done.stderr
+    assert not (shell.folder / "pwned").exists()
+
+
+def test_block_of_the_manual_runs(shell: Shell) -> None:
+    (block,) = blocks("bash", "github-actions", "Other CI systems")
+    (shell.folder / "train.sh").write_text("#!/bin/sh\n" + LOG)
+    (shell.folder / "train.sh").chmod(0o755)
+    done = shell.run(block)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run_of(shell.folder)["status"] == "completed"
