@@ -92,6 +92,23 @@ def test_model_of_a_run(client: FlaskClient, data: Path) -> None:
     }  # fmt: skip
 
 
+def test_files_of_a_model_are_in_its_folder_and_left_out_of_the_listings_of_its_run(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    info = new_model(client, source_run_id=run_id)["info"]
+    proxy = "/api/2.0/mlflow-artifacts/artifacts"
+    root = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    for name in ("MLmodel", "data/model.pkl"):
+        assert client.put(f"{proxy}/{root}/{name}", data=name.encode()).status_code == 200
+    path = f"logged-models/{info['model_id']}/artifacts/directories"
+    top = [{"path": "MLmodel", "is_dir": False, "file_size": 7}, {"path": "data", "is_dir": True}]
+    assert ask(client, "GET", path) == {"root_uri": info["artifact_uri"], "files": top}
+    below = ask(client, "GET", f"{path}?artifact_directory_path=data")["files"]
+    assert below == [{"path": "data/model.pkl", "is_dir": False, "file_size": 14}]
+    assert ask(client, "GET", f"artifacts/list?run_id={run_id}")["files"] == []
+    listed = client.get(f"/api/runs/{run_id}/artifacts").get_json()
+    assert [each["name"] for each in listed] == ["models/iris/MLmodel", "models/iris/data/model.pkl"]
+
+
 def test_deleted_model_is_hidden_and_shown_on_demand(client: FlaskClient) -> None:
     model_id = new_model(client, source_run_id=new_run(client))["info"]["model_id"]
     assert ask(client, "DELETE", f"logged-models/{model_id}") == {}

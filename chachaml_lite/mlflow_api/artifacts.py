@@ -12,8 +12,10 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 from ..tracking import artifacts, logged_models
+from ..tracking import model_versions as versions
+from ..tracking.index.model_history import Version
 from ..tracking.index.run_entry import Run
 from ..tracking.names import shown
 from ..web import request_body
@@ -34,6 +36,8 @@ class Place:
     run_id: str
     folder: str
     name: str
+    #: The one file that is there; None: all of them are.
+    only: str | None = None
 
     @property
     def whole(self) -> str:
@@ -42,8 +46,10 @@ class Place:
 
 
 def place_of(path: str) -> Place:
-    """The place that a path names. Raises InvalidInput, NotFound (of a logged model)."""
+    """The place that a path names. Raises InvalidInput, NotFound (of a logged model, or a version)."""
     parts = path.split("/")
+    if len(parts) >= 5 and parts[1] == "versions" and parts[4] == "artifacts":
+        return _place_in_version(versions.get_version(tracker(), parts[2], parts[3]), "/".join(parts[5:]))
     if len(parts) >= 4 and parts[1] == "models" and parts[3] == "artifacts":
         model = logged_models.get_model(tracker(), parts[2], deleted=True)
         return Place(model.run_id, model.folder, "/".join(parts[4:]))
@@ -52,12 +58,20 @@ def place_of(path: str) -> Place:
     raise InvalidInput(f"the path {shown(path)} is none of an artifact: it is {_SHAPES}")
 
 
+def _place_in_version(version: Version, name: str) -> Place:
+    folder, _, file = version.artifact.rpartition("/")
+    only = None if version.is_folder else file
+    if name and only not in (None, name):
+        raise NotFound("artifact", f"the version has no file {shown(name)}: it is {shown(file)} alone")
+    return Place(version.run_id, folder, name, only)
+
+
 @api.put(f"{_PATHS}/<path:path>")
 def store_artifact(path: str) -> Response:
     """Store the body, of any type, as an artifact; one of that name is replaced."""
     place = place_of(path)
-    if not place.name:
-        raise InvalidInput(f"the path {shown(path)} names no file: it is {_SHAPES}")
+    if not place.name or path.split("/")[1] == "versions":
+        raise InvalidInput(f"the path {shown(path)} is none of a file to be uploaded: it is {_SHAPES}")
     stream, size = request_body.upload()
     artifacts.store_artifact(tracker(), place.run_id, place.whole, stream, size, overwrite=True, even_ended=True)
     return responses.answer()
@@ -112,6 +126,8 @@ def listing(run: Run, place: Place, as_from: str) -> list[dict[str, Any]]:
     for name, artifact in run.artifacts.items():
         if name.startswith(start) and not _is_within(name, hidden):
             first, slash, _ = name[len(start) :].partition("/")
+            if place.only not in (None, first + slash):
+                continue
             sizes[first] = None if slash else artifact.size
     return [
         responses.without_none(path=as_from + name, is_dir=sizes[name] is None, file_size=sizes[name])

@@ -15,7 +15,7 @@ from ..tracking.index.logged_models import LoggedModel, ModelMetric
 from ..tracking.names import shown
 from ..tracking.series.summary import spelled
 from ..web.context import tracker
-from . import experiments, filters, requests, responses, vocabulary
+from . import artifacts, experiments, filters, requests, responses, vocabulary
 from .filters import ATTRIBUTES, METRICS, PARAMS, TAGS, Comparison, Order, Subject
 from .requests import Fields
 
@@ -107,6 +107,16 @@ def delete_tag(model_id: str, key: str) -> Response:
         raise NotFound("tag", f"the logged model has no tag {shown(key)}")
     logged_models.set_tags(tracker(), model_id, {key: None})
     return responses.answer()
+
+
+@api.get("/logged-models/<model_id>/artifacts/directories")
+def list_artifacts(model_id: str) -> Response:
+    """The files and folders of a model, by their names from its root."""
+    path = (requests.fields().maybe_text("artifact_directory_path") or "").rstrip("/")
+    model = logged_models.get_model(tracker(), model_id)
+    run = tracker().run(model.run_id)
+    files = artifacts.listing(run, artifacts.Place(run.id, model.folder, path), as_from=f"{path}/" if path else "")
+    return responses.answer(root_uri=vocabulary.model_uri(run.meta["experiment"], model_id), files=files)
 
 
 # -- searching

@@ -7,7 +7,18 @@ import re
 from flask import Blueprint
 
 from ..web.context import Dialect
-from . import artifacts, experiments, inputs, logged_models, responses, runs, search, service
+from . import (
+    artifacts,
+    experiments,
+    inputs,
+    logged_models,
+    model_versions,
+    registry,
+    responses,
+    runs,
+    search,
+    service,
+)
 
 PREFIX = "/api/2.0/mlflow"
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -18,6 +29,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     search.api,
     artifacts.api,
     logged_models.api,
+    registry.api,
+    model_versions.api,
 )
 
 #: The requests whose bodies are files, by method and path.

@@ -140,6 +140,19 @@ def folder_of(tracker: Tracker, model_id: str) -> tuple[str, str]:
     return model.run_id, model.folder
 
 
+def model_in(tracker: Tracker, run_id: str, folder: str) -> LoggedModel | None:
+    """The model whose files are in a folder of a run, a deleted one too; None where it is no model's. NotFound."""
+    models = tracker.logged_models.of(tracker.run(run_id)).models.values()
+    return next((model for model in list(models) if model.folder == folder), None)
+
+
+def model_named(tracker: Tracker, run: Run, name: str) -> LoggedModel | None:
+    """The last model of that name that a run logged; None where there is none."""
+    models = tracker.logged_models.of(run).models.values()
+    found = [model for model in list(models) if model.name == name and not model.is_deleted]
+    return max(found, key=lambda model: model.number, default=None)
+
+
 def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedModel]:
     """The models of the runs of some experiments, newest first; neither deleted ones, nor those of trashed runs."""
     models = [

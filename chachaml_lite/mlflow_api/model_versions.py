@@ -1,0 +1,215 @@
+"""MLflow's model versions: made of what is stored here, moved from stage to stage, described, tagged, found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response
+
+from ..errors import InvalidInput
+from ..tracking import logged_models, models
+from ..tracking import model_versions as versions
+from ..tracking.index.model_history import Version
+from ..tracking.names import shown
+from ..web.context import tracker
+from . import filters, model_sources, requests, responses, vocabulary
+from .filters import ATTRIBUTES, PROMPT_TAG, TAGS, Subject
+from .requests import Fields
+from .vocabulary import text_of
+
+api = Blueprint("mlflow_model_versions", __name__, url_prefix="/api/2.0/mlflow")
+
+#: Our stages by MLflow's words, which may come in any case.
+STAGES = {stage: stage.capitalize() for stage in ("none", "staging", "production", "archived")}
+_DEFAULT_PAGE, _MAX_PAGE = 10_000, 200_000
+_ATTRIBUTES: dict[str, Callable[[Version], Any]] = {
+    "name": lambda version: version.name,
+    "run_id": lambda version: _run_id(version),
+    "source_path": lambda version: source_of(version),
+    "version_number": lambda version: version.version,
+    "creation_timestamp": lambda version: version.created_at,
+    "last_updated_timestamp": lambda version: version.updated_at,
+}
+_TEXTS = frozenset({"name", "run_id", "source_path"})
+_ALIASES = {
+    "version": "version_number",
+    "source": "source_path",
+    "timestamp": "last_updated_timestamp",
+    "creation_time": "creation_timestamp",
+}
+SUBJECT = Subject(
+    frozenset({TAGS, ATTRIBUTES}), _TEXTS, frozenset(_ATTRIBUTES) - _TEXTS, frozenset({"name", "run_id"}), _ALIASES
+)
+
+
+def number_from(fields: Fields) -> int:
+    """The version that a request names. Raises InvalidInput."""
+    number = fields.integer("version")
+    if number < 1:
+        raise InvalidInput(f"the parameter version must be 1 or more, and it is {number}")
+    return number
+
+
+def stage_from(word: str) -> str:
+    """Our stage for MLflow's word. Raises InvalidInput."""
+    if word.lower() not in STAGES:
+        raise InvalidInput(f"Invalid Model Version stage: {shown(word)}; it is one of {', '.join(STAGES.values())}")
+    return word.lower()
+
+
+def _version_from(fields: Fields) -> Version:
+    """The version that a request names. Raises InvalidInput, NotFound."""
+    model, number = models.get_model(tracker(), fields.text("name")), number_from(fields)
+    version = model.versions.get(number)
+    if version is None:
+        raise models.no_version(model, str(number))
+    return version
+
+
+@api.post("/model-versions/create")
+def create_model_version() -> Response:
+    """Make what a source names the next version of a model."""
+    fields = requests.fields()
+    name, tags = fields.text("name"), fields.pairs("tags")
+    if tags.get(PROMPT_TAG, "").lower() == "true":
+        raise InvalidInput("prompts are not kept here: the registry of this server holds models alone")
+    models.get_model(tracker(), name)
+    text = fields.text("source")
+    source = model_sources.resolve(text, fields.maybe_text("run_id") or None, fields.maybe_text("model_id") or None)
+    version = versions.register_version(
+        tracker(),
+        name,
+        source.run_id,
+        source.artifact,
+        description=fields.maybe_text("description") or None,
+        tags=dict(tags),
+        source=text,
+        model_id=source.model_id,
+        run_link=fields.maybe_text("run_link") or None,
+    )
+    return _answer(version)
+
+
+@api.get("/model-versions/get")
+def get_model_version() -> Response:
+    """A version by its number."""
+    return _answer(_version_from(requests.fields()))
+
+
+@api.get("/model-versions/get-download-uri")
+def get_download_uri() -> Response:
+    """Where a client finds a version's files: in its folder, or for a single file in one with just that."""
+    version = _version_from(requests.fields())
+    experiment = tracker().run(version.run_id).meta["experiment"]
+    if not version.is_folder:
+        root = vocabulary.experiment_uri(experiment)
+        return responses.answer(artifact_uri=f"{root}/versions/{version.name}/{version.version}/artifacts")
+    folder = version.artifact.rstrip("/")
+    model = logged_models.model_in(tracker(), version.run_id, folder)
+    if model is not None:
+        return responses.answer(artifact_uri=vocabulary.model_uri(experiment, model.id))
+    return responses.answer(artifact_uri=f"{vocabulary.artifact_uri(experiment, version.run_id)}/{folder}")
+
+
+@api.patch("/model-versions/update")
+def update_model_version() -> Response:
+    """Describe a version."""
+    fields = requests.fields()
+    version = _version_from(fields)
+    description = fields.maybe_text("description")
+    return _answer(versions.change_version(tracker(), version.name, version.version, description))
+
+
+@api.post("/model-versions/transition-stage")
+def transition_stage() -> Response:
+    """Move a version to a stage. Production has one version whatever the request says."""
+    fields = requests.fields()
+    version, stage = _version_from(fields), stage_from(fields.text("stage"))
+    exclusive = fields.flag("archive_existing_versions")
+    moved, _ = versions.promote_version(tracker(), version.name, version.version, stage, exclusive=exclusive)
+    return _answer(moved)
+
+
+@api.delete("/model-versions/delete")
+def delete_model_version() -> Response:
+    """Delete a version; its number isn't given again."""
+    version = _version_from(requests.fields())
+    versions.delete_version(tracker(), version.name, version.version)
+    return responses.answer()
+
+
+@api.post("/model-versions/set-tag")
+def set_tag() -> Response:
+    """Set a tag of a version."""
+    fields = requests.fields()
+    version, tags = _version_from(fields), {fields.text("key"): fields.maybe_text("value") or ""}
+    versions.change_version(tracker(), version.name, version.version, tags=dict(tags))
+    return responses.answer()
+
+
+@api.delete("/model-versions/delete-tag")
+def delete_tag() -> Response:
+    """Remove a tag of a version; fine where there is none, as MLflow's registry has it."""
+    fields = requests.fields()
+    version, key = _version_from(fields), fields.text("key")
+    versions.change_version(tracker(), version.name, version.version, tags={key: None})
+    return responses.answer()
+
+
+@api.get("/model-versions/search")
+def search_model_versions() -> Response:
+    """A page of the versions that match: those that were changed last first, unless another order is asked for."""
+    fields = requests.fields()
+    matches = filters.tester(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
+    orders = filters.parse_orders(fields.texts("order_by"), SUBJECT)
+    every = [version for model in tracker().registry.models() for version in model.versions.values()]
+    every.sort(key=lambda version: (-version.updated_at, version.name, -version.version))
+    found = filters.ordered(filter(matches, every), orders, _reader)
+    page, token = responses.page_of(found, fields, _DEFAULT_PAGE, _MAX_PAGE)
+    return responses.answer(
+        model_versions=[to_json(version) for version in page], **responses.without_none(next_page_token=token)
+    )
+
+
+def _reader(kind: str, key: str) -> Callable[[Version], Any]:
+    if kind == TAGS:
+        return lambda version: text_of(version.tags[key]) if key in version.tags else None
+    return _ATTRIBUTES[key]
+
+
+# -- answers
+
+
+def to_json(version: Version) -> dict[str, Any]:
+    """A version in an answer."""
+    return responses.without_none(
+        name=version.name,
+        version=str(version.version),
+        creation_timestamp=version.created_at,
+        last_updated_timestamp=version.updated_at,
+        current_stage=STAGES[version.stage],
+        description=version.description,
+        source=source_of(version),
+        run_id=_run_id(version),
+        model_id=version.model_id,
+        run_link=version.run_link,
+        status="READY",
+        tags=responses.pairs_to_json({key: text_of(value) for key, value in version.tags.items()}),
+        aliases=version.all_aliases,
+    )
+
+
+def source_of(version: Version) -> str:
+    """Where a version comes from: as its client said, else as a path in its run."""
+    return version.source or f"runs:/{version.run_id}/{version.artifact.rstrip('/')}"
+
+
+def _run_id(version: Version) -> str | None:
+    """The run behind a version; None where one was made to hold its model, or is gone."""
+    run = tracker().catalog.run(version.run_id)
+    return None if run is None or logged_models.holds_model(run) else version.run_id
+
+
+def _answer(version: Version) -> Response:
+    return responses.answer(model_version=to_json(version))

@@ -1,0 +1,183 @@
+"""MLflow's registered models: made, renamed, described, tagged, deleted, with aliases, and searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response
+
+from ..errors import Conflict, InvalidInput
+from ..tracking import models
+from ..tracking.index.model_history import LATEST, Model
+from ..tracking.names import shown
+from ..web.context import tracker
+from . import filters, model_versions, requests, responses
+from .filters import ATTRIBUTES, PROMPT_TAG, TAGS, Subject
+from .vocabulary import text_of
+
+api = Blueprint("mlflow_registry", __name__, url_prefix="/api/2.0/mlflow")
+
+_DEFAULT_PAGE, _MAX_PAGE = 100, 1000
+_NUMBERS: dict[str, Callable[[Model], int]] = {
+    "creation_timestamp": lambda model: model.created_at,
+    "last_updated_timestamp": lambda model: model.updated_at,
+}
+_ALIASES = {"timestamp": "last_updated_timestamp", "creation_time": "creation_timestamp"}
+SUBJECT = Subject(frozenset({TAGS, ATTRIBUTES}), frozenset({"name"}), frozenset(_NUMBERS), aliases=_ALIASES)
+
+
+@api.post("/registered-models/create")
+def create_registered_model() -> Response:
+    """Make a model that has no version yet."""
+    fields = requests.fields()
+    name, tags = fields.text("name"), fields.pairs("tags")
+    refuse_prompts(tags)
+    try:
+        model = models.create_model(tracker(), name, fields.maybe_text("description"), tags)
+    except Conflict as fault:
+        raise responses.AlreadyExists(fault.detail) from fault
+    return _answer(model)
+
+
+def refuse_prompts(tags: dict[str, str]) -> None:
+    """Raise InvalidInput for what is to be a prompt: the registry holds models alone."""
+    if tags.get(PROMPT_TAG, "").lower() == "true":
+        raise InvalidInput("prompts are not kept here: the registry of this server holds models alone")
+
+
+@api.get("/registered-models/get")
+def get_registered_model() -> Response:
+    """A model by its name."""
+    return _answer(models.get_model(tracker(), requests.fields().text("name")))
+
+
+@api.post("/registered-models/rename")
+def rename_registered_model() -> Response:
+    """Give a model another name."""
+    fields = requests.fields()
+    try:
+        return _answer(models.rename_model(tracker(), fields.text("name"), fields.text("new_name")))
+    except Conflict as fault:
+        raise responses.AlreadyExists(fault.detail) from fault
+
+
+@api.patch("/registered-models/update")
+def update_registered_model() -> Response:
+    """Describe a model."""
+    fields = requests.fields()
+    model = models.get_model(tracker(), fields.text("name"))
+    return _answer(models.change_model(tracker(), model.name, fields.maybe_text("description")))
+
+
+@api.delete("/registered-models/delete")
+def delete_registered_model() -> Response:
+    """Remove a model with its versions."""
+    models.delete_model(tracker(), requests.fields().text("name"))
+    return responses.answer()
+
+
+@api.post("/registered-models/set-tag")
+def set_tag() -> Response:
+    """Set a tag of a model."""
+    fields = requests.fields()
+    tags = {fields.text("key"): fields.maybe_text("value") or ""}
+    refuse_prompts(tags)
+    models.change_model(tracker(), models.get_model(tracker(), fields.text("name")).name, tags=dict(tags))
+    return responses.answer()
+
+
+@api.delete("/registered-models/delete-tag")
+def delete_tag() -> Response:
+    """Remove a tag of a model; fine where there is none, as MLflow's registry has it."""
+    fields = requests.fields()
+    name, key = fields.text("name"), fields.text("key")
+    models.change_model(tracker(), models.get_model(tracker(), name).name, tags={key: None})
+    return responses.answer()
+
+
+# -- aliases
+
+
+@api.post("/registered-models/alias")
+def set_alias() -> Response:
+    """Have an alias stand for a version."""
+    fields = requests.fields()
+    models.set_alias(tracker(), fields.text("name"), fields.text("alias"), model_versions.number_from(fields))
+    return responses.answer()
+
+
+@api.delete("/registered-models/alias")
+def delete_alias() -> Response:
+    """Remove an alias; fine where there is none."""
+    fields = requests.fields()
+    models.set_alias(tracker(), fields.text("name"), fields.text("alias"), None)
+    return responses.answer()
+
+
+@api.get("/registered-models/alias")
+def get_version_by_alias() -> Response:
+    """The version that an alias stands for; `latest` is the one with the greatest number."""
+    fields = requests.fields()
+    alias, model = fields.text("alias"), models.get_model(tracker(), fields.text("name"))
+    number = model.aliases.get(alias)
+    version = model.latest if alias == LATEST else None if number is None else model.versions[number]
+    if version is None:
+        raise InvalidInput(f"Registered model alias {shown(alias)} not found; the model is {shown(model.name)}")
+    return responses.answer(model_version=model_versions.to_json(version))
+
+
+# -- lists
+
+
+@api.get("/registered-models/search")
+def search_registered_models() -> Response:
+    """A page of the models that match, by name unless another order is asked for."""
+    fields = requests.fields()
+    matches = filters.tester(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
+    orders = filters.parse_orders(fields.texts("order_by"), SUBJECT)
+    found = filters.ordered(filter(matches, tracker().registry.models()), orders, _reader)
+    page, token = responses.page_of(found, fields, _DEFAULT_PAGE, _MAX_PAGE)
+    return responses.answer(
+        registered_models=[to_json(model) for model in page], **responses.without_none(next_page_token=token)
+    )
+
+
+def _reader(kind: str, key: str) -> Callable[[Model], Any]:
+    if kind == TAGS:
+        return lambda model: text_of(model.tags[key]) if key in model.tags else None
+    return _NUMBERS.get(key, lambda model: model.name)
+
+
+@api.route("/registered-models/get-latest-versions", methods=["GET", "POST"])
+def get_latest_versions() -> Response:
+    """The version with the greatest number of each stage, or of those that are asked for. Java's client GETs it."""
+    fields = requests.fields()
+    model = models.get_model(tracker(), fields.text("name"))
+    stages = [model_versions.stage_from(word) for word in fields.texts("stages")]
+    return responses.answer(model_versions=_latest(model, stages or list(model_versions.STAGES)))
+
+
+def _latest(model: Model, stages: list[str]) -> list[dict[str, Any]]:
+    versions = (model.in_stage(stage) for stage in dict.fromkeys(stages))
+    return [model_versions.to_json(version) for version in versions if version is not None]
+
+
+# -- answers
+
+
+def to_json(model: Model) -> dict[str, Any]:
+    """A model in an answer."""
+    return responses.without_none(
+        name=model.name,
+        creation_timestamp=model.created_at,
+        last_updated_timestamp=model.updated_at,
+        description=model.description,
+        latest_versions=_latest(model, list(model_versions.STAGES)),
+        tags=responses.pairs_to_json({key: text_of(value) for key, value in model.tags.items()}),
+        aliases=[{"alias": alias, "version": str(number)} for alias, number in model.aliases.items()],
+    )
+
+
+def _answer(model: Model) -> Response:
+    return responses.answer(registered_model=to_json(model))

@@ -1,0 +1,432 @@
+"""MLflow's registry by its routes: models, versions of what is here, stages, aliases, searches, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from support.calls import upload
+from support.snapshots import files_of
+from test_mlflow_errors import assert_refused
+from test_mlflow_models import BASE, ask, new_model, new_run, pairs
+
+
+def put(client: FlaskClient, path: str, content: bytes) -> None:
+    answer = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{path}", data=content)
+    assert answer.status_code == 200, answer.text
+
+
+def get(client: FlaskClient, path: str) -> Any:
+    return client.get(f"/api/2.0/mlflow-artifacts/artifacts/{path}")
+
+
+def logged(client: FlaskClient, **fields: Any) -> str:
+    """The id of a logged model with two files."""
+    info = new_model(client, **fields)["info"]
+    root = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    put(client, f"{root}/MLmodel", b"flavors: {}")
+    put(client, f"{root}/data/model.pkl", b"weights")
+    return str(info["model_id"])
+
+
+def registered(client: FlaskClient, source: str, name: str = "iris", **fields: Any) -> dict[str, Any]:
+    """A version, and the model where it isn't there yet."""
+    if client.get(f"{BASE}/registered-models/get", query_string={"name": name}).status_code == 404:
+        ask(client, "POST", "registered-models/create", name=name)
+    version: dict[str, Any] = ask(client, "POST", "model-versions/create", name=name, source=source, **fields)[
+        "model_version"
+    ]
+    return version
+
+
+def download_uri(client: FlaskClient, name: str, version: str) -> str:
+    query = {"name": name, "version": version}
+    answer = client.get(f"{BASE}/model-versions/get-download-uri", query_string=query)
+    assert answer.status_code == 200, answer.text
+    uri: str = answer.get_json()["artifact_uri"]
+    return uri
+
+
+def found(client: FlaskClient, what: str, **query: Any) -> Any:
+    answer = client.get(f"{BASE}/{what}", query_string=query)
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def test_version_of_a_logged_model(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    model_id = logged(client, source_run_id=run_id)
+    ask(client, "POST", "registered-models/create", name="iris", description="d", tags=pairs({"a": "b"}))
+    version = registered(
+        client,
+        f"models:/{model_id}",
+        model_id=model_id,
+        tags=pairs({"t": "x"}),
+        description="first",
+        run_link="http://x",
+    )
+    at = version["creation_timestamp"]
+    assert version == {
+        "name": "iris",
+        "version": "1",
+        "creation_timestamp": at,
+        "last_updated_timestamp": version["last_updated_timestamp"],
+        "current_stage": "None",
+        "description": "first",
+        "source": f"models:/{model_id}",
+        "run_id": run_id,
+        "model_id": model_id,
+        "run_link": "http://x",
+        "status": "READY",
+        "tags": pairs({"t": "x"}),
+        "aliases": [],
+    }
+    assert found(client, "model-versions/get", name="iris", version="1")["model_version"] == version
+    model = found(client, "registered-models/get", name="iris")["registered_model"]
+    assert (model["description"], model["tags"], model["latest_versions"]) == ("d", pairs({"a": "b"}), [version])
+    uri = download_uri(client, "iris", "1")
+    assert uri == f"mlflow-artifacts:/0/models/{model_id}/artifacts"
+    native = client.get("/api/models/iris").get_json()["versions"][0]
+    assert (native["run_id"], native["artifact"], native["files"]) == (run_id, "models/iris/", 2)
+
+
+def test_sources_that_name_what_is_here(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"2.x")
+    put(client, f"0/{run_id}/artifacts/model/sub/w", b"w")
+    put(client, f"0/{run_id}/artifacts/lonely file.pkl", b"one")
+    model_id = logged(client, name="named", source_run_id=run_id)
+    run = (run_id, None)
+    cases: list[tuple[str, str, tuple[str, str | None]]] = [
+        (f"runs:/{run_id}/model", "model/", run),
+        (f"runs:/{run_id}/model/sub", "model/sub/", run),
+        (f"runs:/{run_id}/lonely file.pkl", "lonely file.pkl", run),
+        (f"runs:/{run_id}/named", "models/named/", (run_id, model_id)),
+        (f"mlflow-artifacts:/0/{run_id}/artifacts/model", "model/", run),
+        (f"mlflow-artifacts:/0/{run_id}/artifacts/lonely%20file.pkl", "lonely file.pkl", run),
+        (f"mlflow-artifacts://localhost/0/{run_id}/artifacts/model", "model/", run),
+        (f"mlflow-artifacts://localhost/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/model", "model/", run),
+        (f"http://localhost/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/model", "model/", run),
+        (f"mlflow-artifacts:/0/models/{model_id}/artifacts", "models/named/", (run_id, model_id)),
+        (f"mlflow-artifacts:/0/models/{model_id}/artifacts/data", "models/named/data/", (run_id, model_id)),
+        (f"models:/{model_id}", "models/named/", (run_id, model_id)),
+        ("models:/iris/1", "model/", run),
+        ("models:/iris/latest", "model/", run),
+        ("mlflow-artifacts:/0/versions/iris/1/artifacts", "model/", run),
+    ]
+    for number, (source, artifact, (of_run, of_model)) in enumerate(cases, 1):
+        version = registered(client, source)
+        assert (version["version"], version["source"]) == (str(number), source)
+        assert (version["run_id"], version.get("model_id")) == (of_run, of_model), source
+        native = client.get("/api/models/iris").get_json()["versions"][0]
+        assert (native["version"], native["artifact"]) == (number, artifact), source
+    ask(client, "POST", "registered-models/alias", name="iris", alias="best", version="3")
+    assert registered(client, "models:/iris@best")["version"] == str(len(cases) + 1)
+
+
+def test_model_without_a_run_is_registered_without_one(client: FlaskClient) -> None:
+    model_id = logged(client, name="alone")
+    version = registered(client, f"models:/{model_id}")
+    assert "run_id" not in version and version["model_id"] == model_id
+
+
+def test_download_uris_lead_to_the_files(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"2.x")
+    put(client, f"0/{run_id}/artifacts/deep/one.pkl", b"one")
+    put(client, f"0/{run_id}/artifacts/deep/two.pkl", b"two")
+    registered(client, f"runs:/{run_id}/model")
+    assert download_uri(client, "iris", "1") == f"mlflow-artifacts:/0/{run_id}/artifacts/model"
+    registered(client, f"runs:/{run_id}/deep/one.pkl", "my model")
+    root = download_uri(client, "my model", "1").removeprefix("mlflow-artifacts:/")
+    assert root == "0/versions/my model/1/artifacts"
+    listed = client.get("/api/2.0/mlflow-artifacts/artifacts", query_string={"path": root}).get_json()
+    assert listed == {"files": [{"path": "one.pkl", "is_dir": False, "file_size": 3}]}
+    assert get(client, f"{root}/one.pkl").data == b"one"
+    assert_refused(get(client, f"{root}/two.pkl"), 404, "RESOURCE_DOES_NOT_EXIST")
+    under = client.get("/api/2.0/mlflow-artifacts/artifacts", query_string={"path": "0/versions/iris/1/artifacts"})
+    assert [each["path"] for each in under.get_json()["files"]] == ["MLmodel"]
+    assert get(client, "0/versions/iris/1/artifacts/MLmodel").data == b"2.x"
+    answer = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{root}/one.pkl", data=b"x")
+    assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+
+
+def test_what_a_version_is_pinned_to_is_neither_replaced_nor_added_to(client: FlaskClient, data: Path) -> None:
+    model_id = logged(client, source_run_id=new_run(client))
+    registered(client, f"models:/{model_id}")
+    before = files_of(data)
+    for name in ("MLmodel", "new"):
+        path = f"/api/2.0/mlflow-artifacts/artifacts/0/models/{model_id}/artifacts/{name}"
+        assert_refused(client.put(path, data=b"x"), 409, "RESOURCE_CONFLICT")
+    assert files_of(data) == before
+
+
+def test_stages_in_any_case_and_one_in_production(client: FlaskClient) -> None:
+    model_id = logged(client, source_run_id=new_run(client))
+    for _ in range(4):
+        registered(client, f"models:/{model_id}")
+
+    def move(version: int, stage: str, **fields: Any) -> None:
+        fields |= {"name": "iris", "version": str(version), "stage": stage}
+        ask(client, "POST", "model-versions/transition-stage", **fields)
+
+    def stages() -> list[str]:
+        versions = found(client, "model-versions/search", order_by="version_number")["model_versions"]
+        return [each["current_stage"] for each in versions]
+
+    move(1, "PRODUCTION")
+    move(2, "production", archive_existing_versions=False)
+    assert stages() == ["Archived", "Production", "None", "None"]
+    move(3, "Staging")
+    move(4, "staging")
+    assert stages() == ["Archived", "Production", "Staging", "Staging"]
+    latest = ask(client, "POST", "registered-models/get-latest-versions", name="iris", stages=["Staging", "production"])
+    assert [each["version"] for each in latest["model_versions"]] == ["4", "2"]
+    got = found(client, "registered-models/get-latest-versions", name="iris", stages="Staging")
+    assert [each["version"] for each in got["model_versions"]] == ["4"]
+    assert len(found(client, "registered-models/get-latest-versions", name="iris")["model_versions"]) == 3
+    move(3, "Staging", archive_existing_versions=True)
+    assert stages() == ["Archived", "Production", "Staging", "Archived"]
+
+
+def test_alias_production_is_the_stage(client: FlaskClient) -> None:
+    model_id = logged(client, source_run_id=new_run(client))
+    for _ in range(2):
+        registered(client, f"models:/{model_id}")
+
+    def of_alias(alias: str) -> Any:
+        return found(client, "registered-models/alias", name="iris", alias=alias)["model_version"]
+
+    ask(client, "POST", "registered-models/alias", name="iris", alias="champion", version="1")
+    assert of_alias("champion")["aliases"] == ["champion"] and of_alias("latest")["version"] == "2"
+    answer = client.post("/api/w/models/iris/promote", json={"version": 1, "stage": "production"})
+    assert answer.status_code == 200
+    assert of_alias("production")["version"] == "1"
+    ask(client, "POST", "registered-models/alias", name="iris", alias="production", version="2")
+    assert client.get("/api/models").get_json()[0]["production"] == 2
+    model = found(client, "registered-models/get", name="iris")["registered_model"]
+    assert model["aliases"] == [{"alias": "champion", "version": "1"}, {"alias": "production", "version": "2"}]
+    for _ in range(2):
+        ask(client, "DELETE", "registered-models/alias", name="iris", alias="champion")
+    answer = client.get(f"{BASE}/registered-models/alias", query_string={"name": "iris", "alias": "champion"})
+    assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+
+
+def test_renamed_described_tagged_and_deleted(client: FlaskClient) -> None:
+    model_id = logged(client, source_run_id=new_run(client))
+    registered(client, f"models:/{model_id}")
+    registered(client, f"models:/{model_id}")
+    renamed = ask(client, "POST", "registered-models/rename", name="iris", new_name="new")["registered_model"]
+    assert renamed["name"] == "new" and renamed["latest_versions"][0]["name"] == "new"
+    assert (
+        ask(client, "PATCH", "registered-models/update", name="new", description="d")["registered_model"]["description"]
+        == "d"
+    )
+    assert (
+        "description"
+        not in ask(client, "PATCH", "registered-models/update", name="new", description="")["registered_model"]
+    )
+    of = {"name": "new", "version": 1}
+    assert ask(client, "PATCH", "model-versions/update", **of, description="v")["model_version"]["description"] == "v"
+    for what, fields in (("registered-models", {"name": "new"}), ("model-versions", of)):
+        ask(client, "POST", f"{what}/set-tag", **fields, key="k", value="")
+        ask(client, "POST", f"{what}/set-tag", **fields, key="l", value="ü")
+        for _ in range(2):
+            ask(client, "DELETE", f"{what}/delete-tag", **fields, key="k")
+        (thing,) = found(client, f"{what}/get", **fields).values()
+        assert thing["tags"] == pairs({"l": "ü"})
+    ask(client, "DELETE", "model-versions/delete", name="new", version="2")
+    assert registered(client, f"models:/{model_id}", "new")["version"] == "3"
+    ask(client, "DELETE", "registered-models/delete", name="new")
+    assert client.get("/api/models").get_json() == []
+
+
+@pytest.fixture
+def three(client: FlaskClient) -> str:
+    """The id of a logged model that "a" (versions 1, 2), "B" and "c d" have versions of."""
+    model_id = logged(client, source_run_id=new_run(client))
+    for name in ("a", "a", "B", "c d"):
+        registered(client, f"models:/{model_id}", name, tags=pairs({"of": name}))
+    ask(client, "POST", "registered-models/set-tag", name="a", key="team", value="x y")
+    return model_id
+
+
+PROMPTS = "tag.`mlflow.prompt.is_prompt` != 'true'"
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({}, ["B", "a", "c d"]),
+        ({"filter": PROMPTS}, ["B", "a", "c d"]),
+        ({"filter": "tag.`mlflow.prompt.is_prompt` = 'true'"}, []),
+        ({"filter": f"name = 'a' AND {PROMPTS}"}, ["a"]),
+        ({"filter": "name LIKE '%d'"}, ["c d"]),
+        ({"filter": "name ILIKE 'b'"}, ["B"]),
+        ({"filter": "tags.team = 'x y'"}, ["a"]),
+        ({"filter": "tags.`team` != 'x y'"}, []),
+        ({"order_by": ["name DESC"]}, ["c d", "a", "B"]),
+        ({"order_by": ["creation_timestamp", "name"]}, ["a", "B", "c d"]),
+        ({"order_by": "last_updated_timestamp desc", "max_results": 1}, ["a"]),
+    ],
+)
+def test_search_registered_models(client: FlaskClient, three: str, query: dict[str, Any], names: list[str]) -> None:
+    answer = found(client, "registered-models/search", **query)
+    assert [each["name"] for each in answer["registered_models"]] == names
+    assert ("next_page_token" in answer) == ("max_results" in query)
+
+
+@pytest.mark.parametrize(
+    ("text", "versions"),
+    [
+        ("", ["c d 1", "B 1", "a 2", "a 1"]),
+        ("name = 'a'", ["a 2", "a 1"]),
+        ("name='a' and version_number > 1", ["a 2"]),
+        ("run_id = 'RUN' AND name != 'a'", ["c d 1", "B 1"]),
+        ("run_id IN ('RUN', 'x') AND version_number = 1", ["c d 1", "B 1", "a 1"]),
+        ("run_id = 'x'", []),
+        ("source_path = 'models:/MODEL' AND tags.of = 'B'", ["B 1"]),
+        (f"name = 'B' AND {PROMPTS}", ["B 1"]),
+        ("name LIKE 'c%'", ["c d 1"]),
+    ],
+)
+def test_search_model_versions(client: FlaskClient, three: str, text: str, versions: list[str]) -> None:
+    text = text.replace("RUN", three[2:-2]).replace("MODEL", three)
+    answer = found(client, "model-versions/search", filter=text, order_by=["creation_timestamp DESC", "name DESC"])
+    by_name = [f"{each['name']} {each['version']}" for each in answer["model_versions"]]
+    assert sorted(by_name) == sorted(versions)
+    ordered = found(client, "model-versions/search", filter=text, order_by=["name ASC", "version_number DESC"])
+    names = [(each["name"], -int(each["version"])) for each in ordered["model_versions"]]
+    assert names == sorted(names)
+
+
+def test_version_pages(client: FlaskClient, three: str) -> None:
+    seen: list[str] = []
+    query: dict[str, Any] = {"max_results": 3, "order_by": "name"}
+    while True:
+        answer = found(client, "model-versions/search", **query)
+        seen += [each["name"] for each in answer["model_versions"]]
+        if "next_page_token" not in answer:
+            break
+        query["page_token"] = answer["next_page_token"]
+    assert seen == ["B", "a", "a", "c d"]
+
+
+BAD = 400, "INVALID_PARAMETER_VALUE"
+NONE = 404, "RESOURCE_DOES_NOT_EXIST"
+TAKEN = 400, "RESOURCE_ALREADY_EXISTS"
+PINNED = 409, "RESOURCE_CONFLICT"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields", "expected"),
+    [
+        ("POST", "registered-models/create", {}, BAD),
+        ("POST", "registered-models/create", {"name": "a/b"}, BAD),
+        ("POST", "registered-models/create", {"name": "a"}, TAKEN),
+        ("POST", "registered-models/create", {"name": "p", "tags": pairs({"mlflow.prompt.is_prompt": "true"})}, BAD),
+        ("POST", "registered-models/set-tag", {"name": "a", "key": "mlflow.prompt.is_prompt", "value": "True"}, BAD),
+        ("POST", "registered-models/set-tag", {"name": "a"}, BAD),
+        ("POST", "registered-models/set-tag", {"name": "x", "key": "k", "value": "v"}, NONE),
+        ("DELETE", "registered-models/delete-tag", {"name": "x", "key": "k"}, NONE),
+        ("POST", "registered-models/rename", {"name": "a"}, BAD),
+        ("POST", "registered-models/rename", {"name": "a", "new_name": "B"}, TAKEN),
+        ("POST", "registered-models/rename", {"name": "x", "new_name": "y"}, NONE),
+        ("PATCH", "registered-models/update", {"name": "x", "description": "d"}, NONE),
+        ("PATCH", "registered-models/update", {"name": "a", "description": 5}, BAD),
+        ("DELETE", "registered-models/delete", {"name": "x"}, NONE),
+        ("GET", "registered-models/get", {"name": "x"}, NONE),
+        ("GET", "registered-models/get", {}, BAD),
+        ("GET", "registered-models/search", {"max_results": "1001"}, BAD),
+        ("GET", "registered-models/search", {"filter": "name ="}, BAD),
+        ("GET", "registered-models/search", {"filter": "run_id = 'a'"}, BAD),
+        ("GET", "registered-models/search", {"order_by": "size"}, BAD),
+        ("GET", "registered-models/search", {"page_token": "x"}, BAD),
+        ("POST", "registered-models/get-latest-versions", {"name": "x"}, NONE),
+        ("POST", "registered-models/get-latest-versions", {"name": "a", "stages": ["x"]}, BAD),
+        ("POST", "registered-models/alias", {"name": "a", "alias": "v1", "version": "1"}, BAD),
+        ("POST", "registered-models/alias", {"name": "a", "alias": "7", "version": "1"}, BAD),
+        ("POST", "registered-models/alias", {"name": "a", "alias": "latest", "version": "1"}, BAD),
+        ("POST", "registered-models/alias", {"name": "a", "alias": "best one", "version": "1"}, BAD),
+        ("POST", "registered-models/alias", {"name": "a", "alias": "best", "version": "9"}, NONE),
+        ("POST", "registered-models/alias", {"name": "a", "alias": "best", "version": "x"}, BAD),
+        ("GET", "registered-models/alias", {"name": "a", "alias": "none"}, BAD),
+        ("GET", "registered-models/alias", {"name": "x", "alias": "none"}, NONE),
+        ("POST", "model-versions/create", {"name": "a"}, BAD),
+        ("POST", "model-versions/create", {"name": "x", "source": "models:/MODEL"}, NONE),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/m-none-1"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/x/1"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/a/9"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models://registry/MODEL"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "runs:/none/model"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "runs:/RUN"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "runs:/RUN/none"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "runs:/RUN/../etc"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "/etc/passwd"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "file:///etc"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "s3://bucket/model"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "dbfs:/model"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "http://localhost/RUN/artifacts/x"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "http://elsewhere/0/RUN/artifacts/x"}, BAD),
+        (
+            "POST",
+            "model-versions/create",
+            {"name": "a", "source": "mlflow-artifacts://elsewhere/0/models/MODEL/artifacts"},
+            BAD,
+        ),
+        ("POST", "model-versions/create", {"name": "a", "source": "mlflow-artifacts:/0/RUN/model"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/MODEL", "run_id": "other"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/MODEL", "model_id": "m-other-1"}, BAD),
+        ("POST", "model-versions/create", {"name": "a", "source": "models:/MODEL", "tags": ["x"]}, BAD),
+        ("GET", "model-versions/get", {"name": "a", "version": "9"}, NONE),
+        ("GET", "model-versions/get", {"name": "a", "version": "latest"}, BAD),
+        ("GET", "model-versions/get", {"name": "a", "version": "-1"}, BAD),
+        ("GET", "model-versions/get-download-uri", {"name": "x", "version": "1"}, NONE),
+        ("GET", "model-versions/search", {"max_results": "200001"}, BAD),
+        ("GET", "model-versions/search", {"filter": "size = 'a'"}, BAD),
+        ("PATCH", "model-versions/update", {"name": "a", "version": "9", "description": "d"}, NONE),
+        ("POST", "model-versions/transition-stage", {"name": "a", "version": "1", "stage": "Prod"}, BAD),
+        ("POST", "model-versions/transition-stage", {"name": "a", "version": "9", "stage": "Production"}, NONE),
+        ("POST", "model-versions/set-tag", {"name": "a", "version": "9", "key": "k", "value": "v"}, NONE),
+        ("DELETE", "model-versions/delete-tag", {"name": "a", "version": "1"}, BAD),
+        ("DELETE", "model-versions/delete", {"name": "a", "version": "9"}, NONE),
+        ("DELETE", "model-versions/delete", {"name": "B", "version": "1"}, PINNED),
+        ("DELETE", "registered-models/delete", {"name": "B"}, PINNED),
+        ("POST", "model-versions/get", {"name": "a", "version": "1"}, (405, "BAD_REQUEST")),
+        ("POST", "registered-models/none", {"name": "a"}, (404, "ENDPOINT_NOT_FOUND")),
+    ],
+)
+def test_bad_call_is_refused_and_changes_nothing(
+    client: FlaskClient, data: Path, three: str, method: str, path: str, fields: Any, expected: tuple[int, str]
+) -> None:
+    ask(client, "POST", "registered-models/alias", name="B", alias="production", version="1")
+    before = files_of(data)
+    given = {
+        key: value.replace("MODEL", three).replace("RUN", three[2:-2]) if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    sent: dict[str, Any] = {"query_string": given} if method == "GET" else {"json": given}
+    assert_refused(client.open(f"{BASE}/{path}", method=method, **sent), *expected)
+    assert files_of(data) == before
+
+
+def test_source_may_bear_the_public_url(make_app: Callable[..., Flask]) -> None:
+    client = make_app(public_url="https://tracker.example.org").test_client()
+    model_id = logged(client, source_run_id=new_run(client))
+    source = f"mlflow-artifacts://tracker.example.org/0/models/{model_id}/artifacts"
+    assert registered(client, source)["source"] == source
+
+
+def test_version_that_curl_registered_looks_right_to_mlflow(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    assert upload(client, run_id, "model.pkl", b"bytes") == 200
+    body = {"name": "iris", "run_id": run_id, "artifact": "model.pkl", "stage": "production", "description": "by curl"}
+    assert client.post("/api/w/models", json=body).status_code == 200
+    version = found(client, "model-versions/get", name="iris", version="1")["model_version"]
+    assert (version["source"], version["current_stage"]) == (f"runs:/{run_id}/model.pkl", "Production")
+    assert (version["aliases"], version["description"], version["status"]) == (["production"], "by curl", "READY")
