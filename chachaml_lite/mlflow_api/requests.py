@@ -115,12 +115,21 @@ class Fields:
             raise InvalidInput(f"the parameter {self._where}{name} must be an array of strings")
         return values
 
-    def objects(self, name: str) -> list[Fields]:
-        """The objects of an array. Raises InvalidInput."""
+    def dicts(self, name: str) -> list[dict[str, Any]]:
+        """The objects of an array as they came. Raises InvalidInput."""
         values = self._values.get(name, [])
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
             raise InvalidInput(f"the parameter {self._where}{name} must be an array of objects")
-        return [Fields(value, f"{self._where}{name}[{index}].") for index, value in enumerate(values)]
+        return values
+
+    def objects(self, name: str, having: str | None = None) -> list[Fields]:
+        """The objects of an array; those that have the field `having`, where one is named. Raises InvalidInput."""
+        numbered = enumerate(self.dicts(name))
+        return [
+            Fields(value, f"{self._where}{name}[{index}].")
+            for index, value in numbered
+            if not having or having in value
+        ]
 
     def object(self, name: str) -> Fields:
         """An object that has to be there. Raises InvalidInput."""

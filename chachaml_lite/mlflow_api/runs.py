@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from .. import strict_json
 from ..errors import Conflict, InvalidInput, NotFound
 from ..tracking import batches, metrics, runs, trash
 from ..tracking import logged_models as tracked_models
 from ..tracking.index.run_entry import Run
-from ..tracking.names import check_name, shown
+from ..tracking.names import shown
 from ..tracking.series.points import StoredPoint
 from ..tracking.series.summary import spelled
 from ..tracking.tags import TagValue
+from ..web import metrics_fast_path
 from ..web.context import tracker
 from . import experiments, inputs, logged_models, requests, responses, vocabulary
-from .requests import Fields
+from .points import point_from, points_from
 
 api = Blueprint("mlflow_runs", __name__, url_prefix="/api/2.0/mlflow")
 
 #: The tag in which 2.x keeps what models a run logged.
 _MODELS_TAG = "mlflow.log-model.history"
 _MAX_PAGE = 25_000_000
+#: What MLflow's client calls a user whom it doesn't know.
+_NOBODY = "unknown"
 
 
 @api.post("/runs/create")
@@ -34,7 +37,7 @@ def create_run() -> Response:
     experiments.refuse_deleted(tracker(), name)
     tags = _with_name(fields.pairs("tags"), fields.maybe_text("run_name"))
     user = fields.maybe_text("user_id")
-    if user and vocabulary.USER not in tags:
+    if user and user != _NOBODY and vocabulary.USER not in tags:
         tags[vocabulary.USER] = user
     own, others = vocabulary.tags_from_mlflow(tags)
     others = {key: value for key, value in others.items() if value is not None}
@@ -100,19 +103,14 @@ def restore_run() -> Response:
 
 @api.post("/runs/log-metric")
 def log_metric() -> Response:
-    """Add a point."""
+    """Add a point; most come by `fast_path`."""
+    metrics_fast_path.raise_unforeseen(request.environ)
     fields = requests.fields()
     run_id = fields.text("run_id")
     point, of_models = point_from(fields), logged_models.metrics_from(run_id, [fields])
     metrics.add_points(tracker(), run_id, [point], even_ended=True)
     tracked_models.log_metrics(tracker(), of_models)
     return responses.answer()
-
-
-def point_from(fields: Fields) -> StoredPoint:
-    """The point that some fields describe. Raises InvalidInput."""
-    key = check_name("metric", fields.text("key"))
-    return key, fields.number("value"), fields.integer("step", 0), fields.integer("timestamp")
 
 
 @api.post("/runs/log-parameter")
@@ -149,8 +147,8 @@ def delete_tag() -> Response:
 def log_batch() -> Response:
     """Add points, params and tags, all or none."""
     fields = requests.fields()
-    run_id, points = fields.text("run_id"), [point_from(each) for each in fields.objects("metrics")]
-    of_models = logged_models.metrics_from(run_id, fields.objects("metrics"))
+    run_id, points = fields.text("run_id"), points_from(fields, "metrics")
+    of_models = logged_models.metrics_from(run_id, fields.objects("metrics", having="model_id"))
     _log(run_id, points, fields.pairs("params"), fields.pairs("tags"))
     tracked_models.log_metrics(tracker(), of_models)
     return responses.answer()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..errors import ChachamlError
@@ -25,12 +26,28 @@ _TYPES = frozenset({request_body.JSON, request_body.NDJSON})
 
 def logged(environ: dict[str, Any], given: Services) -> bytes | None:
     """Log the points of a request, and give the body of its answer. None: it is not answered yet, and Flask is to."""
+    path = _PATH.match(environ["PATH_INFO"])
+    if path is None:
+        return None
+
+    def log(body: bytes, kind: str) -> bytes:
+        return answer(metrics.log_points(given.tracker, path[1], metrics_body.entries_of(body, kind)))
+
+    return answered(environ, given, _TYPES, log)
+
+
+def answered(
+    environ: dict[str, Any], given: Services, types: Collection[str], log: Callable[[bytes, str], bytes | None]
+) -> bytes | None:
+    """The answer of `log` to the body of a POST and its type, one of `types`, where the guard lets it pass.
+
+    None: it is not answered yet, and Flask is to; what `log` raises, or gives None for, has stored nothing.
+    """
     if environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
         return None
-    path = _PATH.match(environ["PATH_INFO"])
     kind = environ.get("CONTENT_TYPE", "")
     length = environ.get("CONTENT_LENGTH", "")
-    if not path or kind not in _TYPES or not (length.isascii() and length.isdigit()):
+    if kind not in types or not (length.isascii() and length.isdigit()):
         return None
     if int(length) > given.max_json_bytes or "HTTP_CONTENT_ENCODING" in environ:
         return None
@@ -40,11 +57,14 @@ def logged(environ: dict[str, Any], given: Services) -> bytes | None:
         return None
     body = environ["wsgi.input"].read(int(length))
     try:
-        return answer(metrics.log_points(given.tracker, path[1], metrics_body.entries_of(body, kind)))
+        if (answer := log(body, kind)) is not None:
+            return answer
     except (ChachamlError, OSError):
-        environ["wsgi.input"] = io.BytesIO(body)
+        pass
     except Exception as unforeseen:  # whether something is stored isn't known, so it is not tried again
         environ[_UNFORESEEN] = unforeseen
+        return None
+    environ["wsgi.input"] = io.BytesIO(body)
     return None
 
 

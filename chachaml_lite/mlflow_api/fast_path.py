@@ -1,0 +1,36 @@
+"""A point logged before Flask is asked: the request of MLflow's clients that comes thousands of times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import strict_json
+from ..errors import InvalidInput
+from ..tracking import metrics
+from ..web import metrics_fast_path, request_body
+from ..web.context import Services
+from .points import point_from
+from .requests import Fields
+
+_PATH = "/api/2.0/mlflow/runs/log-metric"
+_TYPES = frozenset({request_body.JSON})
+_ANSWER = b"{}\n"
+
+
+def answer_fast(environ: dict[str, Any], given: Services) -> bytes | None:
+    """Log the point of a request, and give the body of its answer; None: Flask is to answer."""
+    if environ["PATH_INFO"] != _PATH:
+        return None
+
+    def log(body: bytes, _: str) -> bytes | None:
+        try:
+            value = strict_json.loads(body)
+        except strict_json.NotJson as fault:
+            raise InvalidInput(str(fault)) from fault
+        if not isinstance(value, dict) or "model_id" in value:
+            return None
+        fields = Fields(value)
+        metrics.add_points(given.tracker, fields.text("run_id"), [point_from(fields)], even_ended=True)
+        return _ANSWER
+
+    return metrics_fast_path.answered(environ, given, _TYPES, log)

@@ -1,0 +1,72 @@
+"""A server that speaks MLflow's protocol, ours or MLflow's own, and MLflow's client in this process to ask it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.peer_services import MLflow
+
+from support.mlflow_servers import mlflow_module
+from support.servers import running
+
+#: One more try is enough to find a 5xx; seven take minutes.
+CLIENT_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
+_numbers = itertools.count()
+
+
+class Tracking:
+    """A server at `url`, and MLflow's client of it; `is_ours`: whether it is this project's."""
+
+    def __init__(self, url: str, data: Path | None) -> None:
+        os.environ |= CLIENT_SETTINGS
+        self.url = url
+        self.data = data
+        self.mlflow: Any = mlflow_module("mlflow")
+        self.client: Any = self.mlflow.MlflowClient(url, url)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.data is not None
+
+    def new_experiment(self, name: str = "test") -> str:
+        """The id of an experiment that no other test has."""
+        made: str = self.client.create_experiment(f"{name}-{next(_numbers)}")
+        return made
+
+    def new_run(self, **fields: Any) -> str:
+        """The id of a run in an experiment of its own."""
+        return str(self.client.create_run(self.new_experiment(), **fields).info.run_id)
+
+    def refused(self, call: Any, *arguments: Any, **fields: Any) -> str:
+        """The error code of a call that has to be refused."""
+        with pytest.raises(self.mlflow.exceptions.MlflowException) as caught:
+            call(*arguments, **fields)
+        return str(caught.value.error_code)
+
+
+@pytest.fixture(scope="module", params=["ours", "mlflow"])
+def tracking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+    """Each of the two servers in turn: what a test says of both is known to be MLflow's behaviour."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "ours":
+        with running(folder / "store", folder / "scratch", "--quiet") as server:
+            yield Tracking(server.url, server.data)
+        return
+    service = MLflow(Path(sys.executable), folder / "server")
+    try:
+        service.start()
+        yield Tracking(service.url, None)
+    finally:
+        service.stop()
