@@ -34,7 +34,13 @@ def _input(name: str, variable: str, help: str, **settings: Any) -> Callable[[F]
     return click.option(name, envvar=f"INPUT_{variable}", default="", help=help, **settings)
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  chachaml-lite ci start --experiment iris --id nightly --state /tmp/job --data /tmp/runs
+  chachaml-lite ci finish --run nightly --state /tmp/job
+"""
+)
 def ci() -> None:
     """Give a CI job a server of its own, and a report and checks at its end."""
 
