@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chachaml_lite.tracking.series.summary import number_from, spelled
+from chachaml_lite.tracking.series.summary import number_from, number_to_json
 
 SPELLED = {"NaN", "Infinity", "-Infinity"}
 VALUES = st.integers(-3, 3) | st.sampled_from(["NaN", "Infinity", "-Infinity", 0.5, -0.5, 1e308, -1e308, 2**70])
@@ -101,7 +101,7 @@ def test_a_series_is_all_of_its_points_and_a_thinned_one_a_part_of_it(
     ("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (1.5, 1.5), (2**70, 2**70)]
 )
 def test_a_number_that_json_does_not_have_is_spelled_and_read_again(value: float, text: object) -> None:
-    assert spelled(value) == text
+    assert number_to_json(value) == text
     assert json.loads(json.dumps(text, allow_nan=False)) == text
     assert repr(number_from(text)) == repr(value)
 

@@ -35,12 +35,12 @@ def test_sparklines_and_mermaid_charts_draw_every_finite_number(values: list[flo
 
 @given(st.one_of(FINITE, st.floats()), st.integers(1, 17))
 def test_numbers_are_formatted_in_one_line(value: float, digits: int) -> None:
-    assert "\n" not in formats.shown_number(value, digits)
+    assert "\n" not in formats.format_number(value, digits)
 
 
 @given(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**42)))
 def test_times_durations_and_sizes_are_formatted_in_one_line(value: int | None) -> None:
-    for text in (formats.shown_time(value), formats.shown_duration(value), formats.shown_size(abs(value or 0))):
+    for text in (formats.format_time(value), formats.format_duration(value), formats.format_size(abs(value or 0))):
         assert "\n" not in text
     if value is not None:
         assert "\n" not in formats.iso_time(value)

@@ -76,7 +76,7 @@ class Lack:
         return files + sum(run.artifacts[name].size for name in self.artifacts)
 
 
-def lacking(run: Manifest, there: Manifest | None) -> Lack:
+def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
     """What another store, in which the run is `there`, lacks of it.
 
     Of the points that are there only as many bytes are looked at as the run has here.

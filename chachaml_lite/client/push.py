@@ -17,7 +17,7 @@ from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.transfer.manifest import last_uploads
 from .base import ApiError, Client, Sent, of_ours, path_of
-from .manifest import Lack, Manifest, lacking
+from .manifest import Lack, Manifest, find_lacking
 
 ZIP = "application/zip"
 #: Of artifacts in one zip; one of more has a zip of its own. What a cut connection costs, at most, besides that.
@@ -85,7 +85,7 @@ class Push:
     def bytes_of(self, run_id: str) -> int:
         """How many bytes of a run the target lacks. Raises NotPushed, Stopped, Unreachable."""
         run = self._here(run_id)
-        return lacking(run, self._there(run)).bytes_of(run)
+        return find_lacking(run, self._there(run)).bytes_of(run)
 
     def push(self, run_id: str, sent: Callable[[int], object]) -> str:
         """Send what the target lacks of a run; what that was to it: "imported", "updated" or "unchanged".
@@ -114,7 +114,7 @@ class Push:
     def _push(self, run: Manifest, done: set[str], sent: Callable[[int], object]) -> None:
         """Send what is lacking, and see that it is there. Adds to `done` what the target says that it did. _Changed."""
         there = self._there(run)
-        lack = lacking(run, there)
+        lack = find_lacking(run, there)
         if not lack:
             return
         groups = _groups(run, lack, _FIRST_BYTES if there is not None else PIECE_BYTES)
@@ -122,7 +122,7 @@ class Push:
             later = {name for group in groups[number + 1 :] for name in group}
             entries = self._entries(run, lack, names, later, sent, is_first=number == 0)
             done |= self._import(packed(entries))
-        if lacking(run, self._there(run)):
+        if find_lacking(run, self._there(run)):
             raise _Changed(f"{self._target.url} has something else by now than was sent", "not as sent")
 
     def _import(self, zipped: Sent) -> set[str]:

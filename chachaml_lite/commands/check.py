@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..client.base import ApiError, Client, path_of
-from ..text.safe import harmless_json
+from ..text.safe import escape_json
 from ..text.table import Column, Table, as_text
 from .completion import run_ids
 from .errors import FAILED
@@ -60,7 +60,7 @@ def check(client: Client, run: str, rules: tuple[str, ...], baseline: str | None
             raise
         report = fault.body
     if as_json:
-        print_json((harmless_json(json.dumps(report, ensure_ascii=False)) + "\n").encode())
+        print_json((escape_json(json.dumps(report, ensure_ascii=False)) + "\n").encode())
     else:
         print_text(_as_text(report))
     if not report["passed"]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..client.base import Client, Unreachable, path_of
-from ..text.safe import harmless_json, printable
+from ..text.safe import escape_json, printable
 from .child import die_of
 from .completion import experiments, run_ids
 from .errors import FAILED, UNREACHABLE, USAGE, CommandError
@@ -181,7 +181,7 @@ def _print(
     if as_json:
         ok = not unreadable and not any(outcome.result == "failed" for outcome in outcomes) and not is_cut_short
         shown = {"ok": ok, "tracking_uri": tracking_uri, "runs": [asdict(outcome) for outcome in outcomes]}
-        print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
+        print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
         return
     lines = []
     for outcome in outcomes:

@@ -13,7 +13,7 @@ import click
 
 from .. import strict_json
 from ..client.base import Answer, Unreachable
-from ..text.safe import harmless_json, printable
+from ..text.safe import escape_json, printable
 from ..text.table import WIDTH
 from .errors import FAILED, CommandError
 
@@ -24,7 +24,7 @@ def print_answer(answer: Answer) -> None:
     try:
         if kind.startswith("application/json"):
             strict_json.loads(content)
-            print_json(harmless_json(content.decode()).encode())
+            print_json(escape_json(content.decode()).encode())
             return
         if kind.startswith(("text/plain", "text/markdown")):
             # Of a server of ours every line is printable already; of another one it is made so.

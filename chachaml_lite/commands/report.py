@@ -8,7 +8,7 @@ import click
 
 from ..client.base import ApiError, Client, path_of
 from ..text.gfm import code
-from ..text.safe import harmless_json, printable
+from ..text.safe import escape_json, printable
 from .completion import run_ids_and_experiments
 from .errors import USAGE, CommandError
 from .printing import print_answer, print_json, print_text
@@ -57,7 +57,7 @@ def _print_experiment(client: Client, name: str, form: str) -> None:
         raise CommandError(f"there is no run and no experiment {name!r}", USAGE)
     if form == "json":
         shown = {"experiment": known[name], "runs": client.get("/api/runs", wanted)}
-        print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
+        print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
         return
     table = client.ask("GET", "/api/runs", [*wanted, ("format", form)])
     print_text((f"## {code(name)}" if form == "md" else printable(name)) + "\n\n")

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..text.safe import harmless_json, printable
+from ..text.safe import escape_json, printable
 from .errors import FAILED
 from .printing import print_json, print_text
 from .run_names import unreadable_message
@@ -52,7 +52,7 @@ class Moved:
             shown |= {"left_out": self.left_out} if self.left_out else {}
             shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
             shown |= {} if self.bytes is None else {"bytes": self.bytes}
-            print_json((harmless_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
+            print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
             return
         if is_cut_short and not self.count():
             return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import click
 
 from ..client.base import ApiError, Client, of_ours, path_of
-from ..text.format import shown_size
+from ..text.format import format_size
 from ..text.safe import printable
 from .completion import run_ids
 from .errors import FAILED
@@ -140,7 +140,7 @@ def _remove(client: Client, ids: Sequence[str], kept: Iterable[str]) -> None:
     failed = _done(ids, act)
     failed += [f"{run_id}: it isn't in the trash; `chachaml-lite delete` moves it there" for run_id in kept]
     count = len(ids) - len([text for text in failed if text.partition(":")[0] in set(ids)])
-    _end(f"{count} removed, {shown_size(freed_bytes)} freed", failed)
+    _end(f"{count} removed, {format_size(freed_bytes)} freed", failed)
 
 
 def _each(ids: Sequence[str], act: Callable[[str], None], what: str) -> None:

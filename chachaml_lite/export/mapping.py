@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import strict_json
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 
 STATUSES = {"running": "RUNNING", "completed": "FINISHED", "failed": "FAILED"}
 
@@ -130,11 +130,11 @@ def _key(kind: str, name: str, changes: list[str]) -> str:
 
 def _tell(kind: str, name: str, other: str, changes: list[str]) -> None:
     if other != name:
-        changes.append(f"{kind} {shown(name)} is called {shown(other)}")
+        changes.append(f"{kind} {quote_name(name)} is called {quote_name(other)}")
 
 
 def _cut(kind: str, name: str, value: str, most: int, changes: list[str]) -> str:
-    of_what = f"{kind} {shown(name) if kind != 'the' else name}"
+    of_what = f"{kind} {quote_name(name) if kind != 'the' else name}"
     if "\0" in value:  # which Postgres doesn't hold
         changes.append(f"{of_what} holds NUL characters, each replaced by \N{REPLACEMENT CHARACTER}")
         value = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -152,13 +152,13 @@ def _dataset(described: Mapping[str, Any], changes: list[str]) -> Dataset:
     rest = {"features": described.get("features"), "hash": described.get("hash")}
     profile = {key: value for key, value in {**counts, **rest}.items() if value is not None}
     if len(strict_json.dumps(profile)) > MAX_DATASET_PROFILE:
-        changes.append(f"data set {shown(name)} is without its features, which are too long for MLflow")
+        changes.append(f"data set {quote_name(name)} is without its features, which are too long for MLflow")
         profile.pop("features", None)
         if len(strict_json.dumps(profile)) > MAX_DATASET_PROFILE:
             profile.pop("hash", None)
     uri = strict_json.dumps({"uri": source})
     if len(uri) > MAX_DATASET_SOURCE or len(name) > MAX_DATASET_NAME:
-        changes.append(f"data set {shown(name)} has a name or source that is too long for MLflow, and cut")
+        changes.append(f"data set {quote_name(name)} has a name or source that is too long for MLflow, and cut")
         uri = uri if len(uri) <= MAX_DATASET_SOURCE else strict_json.dumps({"uri": source[:10_000]})
     digest = hashlib.sha256(strict_json.dumps(sorted(described.items())).encode()).hexdigest()
     return Dataset(name[:MAX_DATASET_NAME], digest[:_DIGEST], uri, strict_json.dumps(profile), described.get("role"))

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..tracking.series.summary import spelled
+from ..tracking.series.summary import number_to_json
 from .foreign_run import ForeignRun
 
 #: A folder whose last event is younger is taken for a training that goes on: its run is running until a later import.
@@ -176,5 +176,5 @@ def _param(value: Any) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "number_value":
         number = float(value.number_value)
-        return int(number) if number.is_integer() and abs(number) <= 2**53 else spelled(number)
+        return int(number) if number.is_integer() and abs(number) <= 2**53 else number_to_json(number)
     return value.bool_value if kind == "bool_value" else value.string_value if kind == "string_value" else None

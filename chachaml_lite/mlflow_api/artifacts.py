@@ -17,7 +17,7 @@ from ..tracking import artifacts, logged_models
 from ..tracking import model_versions as versions
 from ..tracking.index.model_history import Version
 from ..tracking.index.run_entry import Run
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 from ..web import request_body
 from ..web import responses as web_responses
 from ..web.context import tracker
@@ -55,14 +55,14 @@ def place_of(path: str) -> Place:
         return Place(model.run_id, model.folder, "/".join(parts[4:]))
     if len(parts) >= 3 and parts[2] == "artifacts":
         return Place(parts[1], "", "/".join(parts[3:]))
-    raise InvalidInput(f"the path {shown(path)} is none of an artifact: it is {_SHAPES}")
+    raise InvalidInput(f"the path {quote_name(path)} is none of an artifact: it is {_SHAPES}")
 
 
 def _place_in_version(version: Version, name: str) -> Place:
     folder, _, file = version.artifact.rpartition("/")
     only = None if version.is_folder else file
     if name and only not in (None, name):
-        raise NotFound("artifact", f"the version has no file {shown(name)}: it is {shown(file)} alone")
+        raise NotFound("artifact", f"the version has no file {quote_name(name)}: it is {quote_name(file)} alone")
     return Place(version.run_id, folder, name, only)
 
 
@@ -71,7 +71,7 @@ def store_artifact(path: str) -> Response:
     """Store the body, of any type, as an artifact; one of that name is replaced."""
     place = place_of(path)
     if not place.name or path.split("/")[1] == "versions":
-        raise InvalidInput(f"the path {shown(path)} is none of a file to be uploaded: it is {_SHAPES}")
+        raise InvalidInput(f"the path {quote_name(path)} is none of a file to be uploaded: it is {_SHAPES}")
     stream, size = request_body.upload()
     artifacts.store_artifact(tracker(), place.run_id, place.whole, stream, size, overwrite=True, even_ended=True)
     return responses.answer()

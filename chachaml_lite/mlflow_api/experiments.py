@@ -12,7 +12,7 @@ from flask import Blueprint, Response
 from ..errors import Conflict, InvalidInput, NotFound
 from ..tracking import experiments
 from ..tracking.index.descriptions import About
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 from ..tracking.tracker import Tracker
 from ..web.context import tracker
 from . import filters, requests, responses
@@ -79,7 +79,7 @@ def name_of(of: Tracker, wanted: str) -> str:
         return DEFAULT_EXPERIMENT
     found = next((name for name in known_names(of) if experiment_id(name) == wanted), None)
     if found is None:
-        raise NotFound("experiment", f"no experiment has the id {shown(wanted)}")
+        raise NotFound("experiment", f"no experiment has the id {quote_name(wanted)}")
     return found
 
 
@@ -97,7 +97,7 @@ def is_deleted(of: Tracker, name: str) -> bool:
 def refuse_deleted(of: Tracker, name: str) -> None:
     """Raise InvalidState for an experiment that is deleted: it takes nothing."""
     if is_deleted(of, name):
-        raise responses.InvalidState(f"the experiment {shown(name)} is deleted; restore it first")
+        raise responses.InvalidState(f"the experiment {quote_name(name)} is deleted; restore it first")
 
 
 def view_of(fields: Fields, name: str) -> str:
@@ -120,7 +120,7 @@ def create_experiment() -> Response:
     fields = requests.fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     if name == DEFAULT_EXPERIMENT:
-        raise responses.AlreadyExists(f"the experiment {shown(name)} exists already")
+        raise responses.AlreadyExists(f"the experiment {quote_name(name)} exists already")
     note = tags.pop(NOTE, None)
     try:
         experiments.create_experiment(tracker(), name, note, tags)
@@ -141,7 +141,7 @@ def get_experiment_by_name() -> Response:
     """An experiment by its name, a deleted one too; clients make one where this is 404."""
     name = requests.fields().text("experiment_name")
     if name not in known_names(tracker()):
-        raise NotFound("experiment", f"no experiment is called {shown(name)}")
+        raise NotFound("experiment", f"no experiment is called {quote_name(name)}")
     return responses.answer(experiment=load_experiment(tracker(), name).to_json())
 
 
@@ -189,7 +189,7 @@ def delete_experiment_tag() -> Response:
     name, key = name_of(tracker(), fields.text("experiment_id")), fields.text("key")
     refuse_deleted(tracker(), name)
     if key not in load_experiment(tracker(), name).tags:
-        raise NotFound("tag", f"the experiment has no tag {shown(key)}")
+        raise NotFound("tag", f"the experiment has no tag {quote_name(key)}")
     _change_tag(name, key, None)
     return responses.answer()
 
@@ -229,6 +229,6 @@ def update_experiment() -> Response:
     name = name_of(tracker(), fields.text("experiment_id"))
     if fields.text("new_name") != name:
         raise InvalidInput(
-            f"the experiment {shown(name)} can't be renamed: its runs bear the name, copies of them elsewhere too"
+            f"the experiment {quote_name(name)} can't be renamed: its runs bear the name, copies of them elsewhere too"
         )
     return responses.answer()

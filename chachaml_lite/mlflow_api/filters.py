@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..errors import InvalidInput
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 
 T = TypeVar("T")
 #: A function that gives the value of a field, or None.
@@ -70,7 +70,8 @@ class Subject:
         known = self.aliases.get(name, name)
         if known not in self.texts | self.numbers:
             raise InvalidInput(
-                f"the attribute {shown(name)} is unknown; it is one of {', '.join(sorted(self.texts | self.numbers))}"
+                f"the attribute {quote_name(name)} is unknown; "
+                f"it is one of {', '.join(sorted(self.texts | self.numbers))}"
             )
         return known
 
@@ -230,12 +231,12 @@ def _field_of(word: str | None, quoted: str, subject: Subject) -> tuple[str, str
     kind = ATTRIBUTES if word is None else _KINDS.get(word.strip("`").lower())
     if kind not in subject.kinds:
         raise InvalidInput(
-            f"{shown(word or '')} is no kind of field here; it is one of {', '.join(sorted(subject.kinds))}"
+            f"{quote_name(word or '')} is no kind of field here; it is one of {', '.join(sorted(subject.kinds))}"
         )
     if kind == ATTRIBUTES:
         return kind, subject.attribute(key)
     if kind == DATASETS and key not in _OF_DATASETS:
-        raise InvalidInput(f"of a data set {', '.join(sorted(_OF_DATASETS))} can be compared, not {shown(key)}")
+        raise InvalidInput(f"of a data set {', '.join(sorted(_OF_DATASETS))} can be compared, not {quote_name(key)}")
     if not key:
         raise InvalidInput(f"a key is missing behind {kind}.")
     return kind, key
@@ -244,7 +245,7 @@ def _field_of(word: str | None, quoted: str, subject: Subject) -> tuple[str, str
 def _unreadable(text: str, at: int, expected: str) -> InvalidInput:
     rest = text[at : at + 40].strip()
     return InvalidInput(
-        f"the filter can't be read at {shown(rest)}: expected {expected}" if rest else f"expected {expected}"
+        f"the filter can't be read at {quote_name(rest)}: expected {expected}" if rest else f"expected {expected}"
     )
 
 
@@ -273,7 +274,7 @@ def parse_orders(texts: Iterable[str], subject: Subject) -> list[Order]:
         match = _ORDER.match(text[:MAX_CHARACTERS])
         named = _FIELD.fullmatch(match["field"].strip()) if match else None
         if match is None or named is None:
-            raise InvalidInput(f"order_by {shown(text)} can't be read; try metrics.loss DESC, or start_time")
+            raise InvalidInput(f"order_by {quote_name(text)} can't be read; try metrics.loss DESC, or start_time")
         kind, key = _field_of(named["kind"], named["key"], subject)
         if kind == DATASETS:
             raise InvalidInput("data sets can't be ordered by")

@@ -12,8 +12,8 @@ from flask import Blueprint, Response
 from ..errors import InvalidInput, NotFound
 from ..tracking import logged_models
 from ..tracking.index.logged_models import LoggedModel, ModelMetric
-from ..tracking.names import shown
-from ..tracking.series.summary import spelled
+from ..tracking.names import quote_name
+from ..tracking.series.summary import number_to_json
 from ..web.context import tracker
 from . import artifacts, experiments, filters, requests, responses, vocabulary
 from .filters import ATTRIBUTES, METRICS, PARAMS, TAGS, Comparison, Order, Subject
@@ -104,7 +104,7 @@ def set_tags(model_id: str) -> Response:
 def delete_tag(model_id: str, key: str) -> Response:
     """Remove a tag, which has to be there."""
     if key not in logged_models.get_model(tracker(), model_id).tags:
-        raise NotFound("tag", f"the logged model has no tag {shown(key)}")
+        raise NotFound("tag", f"the logged model has no tag {quote_name(key)}")
     logged_models.set_tags(tracker(), model_id, {key: None})
     return responses.answer()
 
@@ -180,7 +180,9 @@ def _order_from(fields: Fields) -> tuple[Order, Dataset]:
     if name.startswith("metrics."):
         return Order(METRICS, name.removeprefix("metrics.").strip("`"), descending), dataset
     if "." in name:
-        raise InvalidInput(f"order_by {shown(name)} can't be used: models are ordered by attributes and metrics.KEY")
+        raise InvalidInput(
+            f"order_by {quote_name(name)} can't be used: models are ordered by attributes and metrics.KEY"
+        )
     return Order(ATTRIBUTES, SUBJECT.attribute(name), descending), dataset
 
 
@@ -251,4 +253,4 @@ def _source_run_id(model: LoggedModel) -> str | None:
 
 
 def _metric_to_json(metric: ModelMetric) -> dict[str, Any]:
-    return responses.without_none(**{**metric._asdict(), "value": spelled(metric.value)})
+    return responses.without_none(**{**metric._asdict(), "value": number_to_json(metric.value)})

@@ -19,7 +19,7 @@ from ..errors import InvalidInput, NotFound
 from ..tracking import logged_models
 from ..tracking import model_versions as versions
 from ..tracking.index.run_entry import Run
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 from ..web.auth import host_name
 from ..web.context import base_url, services, tracker
 
@@ -41,9 +41,9 @@ def resolve(text: str, run_id: str | None, model_id: str | None) -> Source:
     except NotFound as fault:
         raise _not_here(text, fault.detail) from fault
     if run_id not in (None, source.run_id):
-        raise _not_here(text, f"it is in the run {source.run_id}, and run_id says {shown(str(run_id))}")
+        raise _not_here(text, f"it is in the run {source.run_id}, and run_id says {quote_name(str(run_id))}")
     if model_id is not None and source.model_id not in (None, model_id):
-        raise _not_here(text, f"it is the logged model {source.model_id}, and model_id says {shown(model_id)}")
+        raise _not_here(text, f"it is the logged model {source.model_id}, and model_id says {quote_name(model_id)}")
     return source._replace(model_id=source.model_id or model_id)
 
 
@@ -86,7 +86,7 @@ def _of_run(run_id: str, path: str) -> Source:
         found = _in_run(run, candidate)
         if found is not None:
             return found
-    raise NotFound("artifact", f"the run {run_id} has no artifact {shown(path)}")
+    raise NotFound("artifact", f"the run {run_id} has no artifact {quote_name(path)}")
 
 
 def _in_run(run: Run, path: str) -> Source | None:
@@ -129,5 +129,5 @@ def _is_ours(address: str) -> bool:
 
 def _not_here(text: str, why: str) -> InvalidInput:
     return InvalidInput(
-        f"Invalid model version source {shown(text)}: {why}; a version is pinned to files that are here"
+        f"Invalid model version source {quote_name(text)}: {why}; a version is pinned to files that are here"
     )

@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from ..tracking import logged_models, models
 from ..tracking import model_versions as versions
 from ..tracking.index.model_history import Version
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 from ..web.context import tracker
 from . import filters, model_sources, requests, responses, vocabulary
 from .filters import ATTRIBUTES, PROMPT_TAG, TAGS, Subject
@@ -54,7 +54,9 @@ def number_from(fields: Fields) -> int:
 def stage_from(word: str) -> str:
     """Our stage for MLflow's word. Raises InvalidInput."""
     if word.lower() not in STAGES:
-        raise InvalidInput(f"Invalid Model Version stage: {shown(word)}; it is one of {', '.join(STAGES.values())}")
+        raise InvalidInput(
+            f"Invalid Model Version stage: {quote_name(word)}; it is one of {', '.join(STAGES.values())}"
+        )
     return word.lower()
 
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from ..errors import Conflict, InvalidInput
 from ..tracking import models
 from ..tracking.index.model_history import LATEST, Model
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 from ..web.context import tracker
 from . import filters, model_versions, requests, responses
 from .filters import ATTRIBUTES, PROMPT_TAG, TAGS, Subject
@@ -123,7 +123,9 @@ def get_version_by_alias() -> Response:
     number = model.aliases.get(alias)
     version = model.latest if alias == LATEST else None if number is None else model.versions[number]
     if version is None:
-        raise InvalidInput(f"Registered model alias {shown(alias)} not found; the model is {shown(model.name)}")
+        raise InvalidInput(
+            f"Registered model alias {quote_name(alias)} not found; the model is {quote_name(model.name)}"
+        )
     return responses.answer(model_version=model_versions.to_json(version))
 
 

@@ -11,9 +11,9 @@ from ..errors import Conflict, InvalidInput, NotFound
 from ..tracking import batches, metrics, runs, trash
 from ..tracking import logged_models as tracked_models
 from ..tracking.index.run_entry import Run
-from ..tracking.names import shown
+from ..tracking.names import quote_name
 from ..tracking.series.points import StoredPoint
-from ..tracking.series.summary import spelled
+from ..tracking.series.summary import number_to_json
 from ..tracking.tags import TagValue
 from ..web import metrics_fast_path
 from ..web.context import tracker
@@ -55,8 +55,8 @@ def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
         return tags
     if tags.get(vocabulary.RUN_NAME, run_name) != run_name:
         raise InvalidInput(
-            f"run_name is {shown(run_name)}, and the tag {vocabulary.RUN_NAME} {shown(tags[vocabulary.RUN_NAME])}; "
-            "send one of them"
+            f"run_name is {quote_name(run_name)}, and the tag {vocabulary.RUN_NAME} "
+            f"{quote_name(tags[vocabulary.RUN_NAME])}; send one of them"
         )
     return {**tags, vocabulary.RUN_NAME: run_name}
 
@@ -137,7 +137,7 @@ def delete_tag() -> Response:
     run_id, key = fields.text("run_id"), fields.text("key")
     with tracker().writable_run(run_id) as run:
         if key not in vocabulary.tags_to_mlflow(run.meta):
-            raise NotFound("tag", f"the run has no tag {shown(key)}")
+            raise NotFound("tag", f"the run has no tag {quote_name(key)}")
         own = {field: None for tag, field in vocabulary.FIELD_OF_TAG.items() if tag == key}
         runs.change_run(tracker(), run_id, {key: None}, **own)
     return responses.answer()
@@ -203,7 +203,7 @@ def get_history() -> Response:
     places = sorted(selection.places, key=times.__getitem__)  # stable: step and arrival decide within a time
     page, token = responses.page_of(places, fields, _MAX_PAGE, _MAX_PAGE)
     points = [
-        {"key": key, "value": spelled(point.value), "timestamp": point.timestamp, "step": point.step}
+        {"key": key, "value": number_to_json(point.value), "timestamp": point.timestamp, "step": point.step}
         for point in selection.series.points(page)
     ]
     return responses.answer(metrics=points, **responses.without_none(next_page_token=token))
@@ -220,7 +220,7 @@ def run_to_json(run: Run) -> dict[str, Any]:
             "metrics": [
                 {
                     "key": key,
-                    "value": spelled(series.last),
+                    "value": number_to_json(series.last),
                     "timestamp": series.last_time,
                     "step": series.last_step,
                 }

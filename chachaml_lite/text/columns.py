@@ -9,8 +9,8 @@ from .. import strict_json
 from ..tracking.environment import MISSING, value_at
 from ..tracking.index.run_parts import STATUSES
 from ..tracking.metrics import Selection
-from ..tracking.series.summary import spelled
-from .format import shown_duration, shown_size, shown_time
+from ..tracking.series.summary import number_to_json
+from .format import format_duration, format_size, format_time
 from .safe import cells, cut, printable
 from .table import WIDTH, Column, Table, as_text
 
@@ -28,7 +28,7 @@ def _field(name: str) -> Callable[[Record], Any]:
 
 
 def _minute(at_ms: int) -> str:
-    return shown_time(at_ms)[:16]
+    return format_time(at_ms)[:16]
 
 
 def _marked(status: str) -> str:
@@ -47,7 +47,7 @@ def run_columns(params: Iterable[str], metrics: Iterable[str], tags: Iterable[st
         Column("status", _field("status"), 0, "status", is_ours=True, show=_marked),
         Column("start_time", _field("start_time"), 7, "started (UTC)", show=_minute),
         Column("end_time", _field("end_time"), None),
-        Column("duration_ms", _field("duration_ms"), 6, "took", show=shown_duration),
+        Column("duration_ms", _field("duration_ms"), 6, "took", show=format_duration),
         Column("error", _field("error"), 7, "error", most=30),
         Column("parent_run_id", _field("parent_run_id"), 90, "parent", most=None),
         Column("created_by", _field("created_by"), 80, "created by"),
@@ -147,7 +147,7 @@ def artifact_table(artifacts: Sequence[Record]) -> Table:
             Column("id", _field("id"), 0, "id", most=None),
             Column("run_id", _field("run_id"), None),
             Column("name", _field("name"), None),
-            Column("size", _field("size"), 0, "size", show=shown_size),
+            Column("size", _field("size"), 0, "size", show=format_size),
             Column("sha256", _field("sha256"), 3, "sha256", most=12),
             Column("content_type", _field("content_type"), 2, "type"),
             Column("created_at", _field("created_at"), 1, "uploaded (UTC)", show=_minute),
@@ -195,7 +195,7 @@ def point_table(series: Mapping[str, Selection]) -> Table:
     def points() -> Iterator[Record]:
         for key, selection in series.items():
             for step, value, timestamp in selection.points():
-                shown = value if value - value == 0 else spelled(value)  # the call costs as much as the rest
+                shown = value if value - value == 0 else number_to_json(value)  # the call costs as much as the rest
                 yield {"key": key, "step": step, "value": shown, "timestamp": timestamp}
 
     return Table(
@@ -206,7 +206,7 @@ def point_table(series: Mapping[str, Selection]) -> Table:
             Column(
                 *("timestamp", _field("timestamp"), 1, "logged (UTC)"),
                 is_ours=True,
-                show=shown_time,
+                show=format_time,
                 is_number=True,
                 width=19,
             ),

@@ -12,14 +12,14 @@ from .. import strict_json
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
 
 
-def shown_number(value: Any, digits: int = 5) -> str:
+def format_number(value: Any, digits: int = 5) -> str:
     """A value as a table shows it: a float with five significant digits, or so many; anything else in full, as JSON."""
     if isinstance(value, float):
         return f"{value:.{digits}g}"
     return value if isinstance(value, str) else strict_json.dumps(value)
 
 
-def shown_time(at_ms: int | None) -> str:
+def format_time(at_ms: int | None) -> str:
     """A time of ours as text, to the second, UTC; "" for none, and for one that no calendar has."""
     return "" if at_ms is None else _second_text(at_ms // 1000)
 
@@ -34,7 +34,7 @@ def _second_text(at_seconds: int) -> str:
 
 def iso_time(at_ms: int) -> str:
     """A time of ours as machines read it in HTML, to the millisecond, UTC; "" for one that no calendar has."""
-    text = shown_time(at_ms)
+    text = format_time(at_ms)
     return f"{text.replace(' ', 'T')}.{at_ms % 1000:03}Z" if text else ""
 
 
@@ -43,7 +43,7 @@ def is_web_address(value: Any) -> bool:
     return isinstance(value, str) and _WEB_ADDRESS.match(value) is not None
 
 
-def shown_duration(duration_ms: int | None) -> str:
+def format_duration(duration_ms: int | None) -> str:
     """A duration as people say it: 0.4 s, 12 s, 3 min 20 s, 5 h 12 min, 2 d 3 h."""
     if duration_ms is None:
         return ""
@@ -58,7 +58,7 @@ def shown_duration(duration_ms: int | None) -> str:
     return f"{whole} s"
 
 
-def shown_size(size: int) -> str:
+def format_size(size: int) -> str:
     """A number of bytes as people say it: 512 B, 1.5 kB, 2.0 GB."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):

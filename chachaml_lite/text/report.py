@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tracking.environment import flatten
 from ..tracking.series.summary import number_from
-from .format import shown_duration, shown_number, shown_size, shown_time
+from .format import format_duration, format_number, format_size, format_time
 from .gfm import code, quoted_text, table
 from .plot import mermaid, sparkline
 from .safe import cut, printable
@@ -29,7 +29,7 @@ Series = dict[str, Any]
 
 @dataclass(frozen=True)
 class Report:
-    """What a report is made of: a run as `detailed_run` shows it, its series thinned to the two numbers of points."""
+    """What a report is made of: a run as `run_details` shows it, its series thinned to the two numbers of points."""
 
     run: dict[str, Any]
     charts: Series
@@ -47,12 +47,12 @@ def as_markdown(report: Report) -> str:
     if run["error"]:
         lines += ["**Error**", "", *quoted_text(run["error"], _MAX_CHARACTERS), ""]
     if run["params"]:
-        params = [(code(key), code(shown_number(value))) for key, value in run["params"].items()]
+        params = [(code(key), code(format_number(value))) for key, value in run["params"].items()]
         lines += ["### Params", "", *table(("param", "value"), params), ""]
     if run["metric_summary"]:
         lines += ["### Metrics", "", *_metric_table(report), "", *_charts(report.charts)]
     if run["artifacts"]:
-        artifacts = [(code(a["name"]), shown_size(a["size"]), code(a["sha256"])) for a in run["artifacts"]]
+        artifacts = [(code(a["name"]), format_size(a["size"]), code(a["sha256"])) for a in run["artifacts"]]
         lines += ["### Artifacts", "", *table(("artifact", "size", "sha256"), artifacts, right=(1,)), ""]
     if run["env"]:
         env = [(code(path), code(_value(value))) for path, value in flatten(run["env"]).items()]
@@ -66,12 +66,12 @@ _OURS = frozenset({"started", "took", "page"})
 
 
 def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
-    tags = ", ".join(f"{key}={shown_number(value)}" for key, value in run["tags"].items())
+    tags = ", ".join(f"{key}={format_number(value)}" for key, value in run["tags"].items())
     facts = [
         ("run", run["id"]),
         ("experiment", run["experiment"]),
-        ("started", shown_time(run["start_time"]) + " UTC"),
-        ("took", shown_duration(run["duration_ms"])),
+        ("started", format_time(run["start_time"]) + " UTC"),
+        ("took", format_duration(run["duration_ms"])),
         ("created by", run["created_by"]),
         ("parent", run["parent_run_id"]),
         ("tags", tags),
@@ -96,11 +96,11 @@ def _series_of(report: Report) -> Iterable[tuple[str, dict[str, Any], str]]:
 
 def _value(value: Any) -> str:
     """A value of the environment, cut where it is long: a command may be."""
-    return cut(shown_number(value), _MAX_ENV_CHARACTERS)
+    return cut(format_number(value), _MAX_ENV_CHARACTERS)
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None else shown_number(value)
+    return "" if value is None else format_number(value)
 
 
 def _finite(series: dict[str, Any] | None) -> list[tuple[int, float]]:
@@ -156,7 +156,7 @@ def as_plain_text(report: Report) -> str:
         _part(
             "artifact",
             ("size", "sha256"),
-            [(a["name"], shown_size(a["size"]), a["sha256"][:12]) for a in run["artifacts"]],
+            [(a["name"], format_size(a["size"]), a["sha256"][:12]) for a in run["artifacts"]],
         ),
         _part("environment", ("value",), list(flatten(run["env"]).items())),
     ]

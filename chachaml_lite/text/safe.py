@@ -35,7 +35,7 @@ def _spelled_out(character: str) -> str:
     return repr(character)[1:-1] if character < " " else character.encode("unicode_escape").decode()
 
 
-def harmless_json(text: str) -> str:
+def escape_json(text: str) -> str:
     """JSON that says the same, with what a terminal or CI would act on escaped in its strings.
 
     JSON itself has C0 controls escaped; beyond ASCII, and in `##[`, the same is done here, where it costs a look.
@@ -72,7 +72,7 @@ def cut(text: str, most: int) -> str:
     return "".join(kept) + "…"
 
 
-def padded(text: str, width: int, *, right: bool = False) -> str:
+def pad(text: str, width: int, *, right: bool = False) -> str:
     """`text` filled up with spaces to `width` columns, at its end, or at its start when it is aligned `right`."""
     space = " " * (width - cells(text))
     return space + text if right else text + space

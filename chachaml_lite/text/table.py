@@ -11,9 +11,9 @@ from typing import Any
 from .. import strict_json
 from ..tracking.query.conditions import number_of
 from ..tracking.series.summary import SPELLED
-from .format import shown_number
+from .format import format_number
 from .gfm import code, row_of
-from .safe import cells, cut, harmless_json, padded, printable
+from .safe import cells, cut, escape_json, pad, printable
 
 #: Columns of a terminal that an aligned table takes at most: 80 would leave a run's metrics out, and 120 is more than
 #: half a screen has. Only an id, which is there to be pasted, may make it wider.
@@ -44,7 +44,7 @@ class Column:
     is_key: bool = False
     #: What is there is a word of ours, or of no danger.
     is_ours: bool = False
-    show: Callable[[Any], str] = shown_number
+    show: Callable[[Any], str] = format_number
     #: Columns of a terminal at most; None: it is never cut, because people paste it.
     most: int | None = 24
     #: The heading is never cut either: it is an id.
@@ -71,7 +71,7 @@ class Table:
 def stream_lines(table: Table) -> Iterator[str]:
     """NDJSON: a record a line, whole."""
     for record in table.records:
-        yield harmless_json(strict_json.dumps(record)) + "\n"
+        yield escape_json(strict_json.dumps(record)) + "\n"
 
 
 def as_lines(table: Table) -> str:
@@ -181,7 +181,7 @@ def stream_text(table: Table) -> Iterator[str]:
     headings = [printable(column.heading) for column in columns]
     widths = [max(cells(heading), column.width) for heading, column in zip(headings, columns, strict=True)]
     laid = zip(headings, widths, columns, strict=True)
-    yield _GAP.join([padded(text, width, right=column.is_number) for text, width, column in laid]).rstrip() + "\n"
+    yield _GAP.join([pad(text, width, right=column.is_number) for text, width, column in laid]).rstrip() + "\n"
     makers = [_padded_cell(column, width) for column, width in zip(columns, widths, strict=True)]
     for record in table.records:
         yield _GAP.join([make(record) for make in makers]).rstrip() + "\n"
@@ -192,7 +192,7 @@ def _padded_cell(column: Column, width: int) -> Callable[[Any], str]:
     cell, right = _text_cell(column), column.is_number
     if column.is_ours:  # ASCII, of which each character takes one column of a terminal
         return (lambda record: cell(record).rjust(width)) if right else (lambda record: cell(record).ljust(width))
-    fill = lru_cache(maxsize=_REPEATED)(lambda text: padded(text, width, right=right))
+    fill = lru_cache(maxsize=_REPEATED)(lambda text: pad(text, width, right=right))
     return lambda record: fill(cell(record))
 
 
@@ -242,7 +242,7 @@ class _Laid:
 
     def line(self, number: int) -> str:
         """The cell of a row; -1 is the heading."""
-        return padded(self.heading if number < 0 else self.texts[number], self.width, right=self.right)
+        return pad(self.heading if number < 0 else self.texts[number], self.width, right=self.right)
 
 
 def _all_numbers(values: Iterable[Any]) -> bool:

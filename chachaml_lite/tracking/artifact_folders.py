@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import NotFound
 from .index.run_entry import Run
 from .index.run_parts import Artifact, Artifacts
-from .names import shown
+from .names import quote_name
 
 
 def files_in(artifacts: Artifacts, folder: str) -> list[Artifact]:
@@ -21,7 +21,7 @@ def get_folder(run: Run, folder: str) -> list[Artifact]:
     """The same of a run. Raises NotFound where there are none."""
     found = files_in(run.artifacts, folder)
     if not found:
-        raise NotFound("artifact", f"the run has no artifacts in {shown(folder)}")
+        raise NotFound("artifact", f"the run has no artifacts in {quote_name(folder)}")
     return found
 
 

@@ -14,7 +14,7 @@ from ..store.reading import Damaged
 from .index.model_history import Version
 from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS, META, Artifact, Artifacts
-from .names import check_artifact_name, shown
+from .names import check_artifact_name, quote_name
 from .tracker import Tracker
 
 # Python's own table alone: what the machine's /etc/mime.types adds would make answers differ by machine.
@@ -67,7 +67,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
     spelled = artifacts.spellings.of(name)
     if not disk_names.fits(spelled):
         raise InvalidInput(
-            f"artifact name {shown(name)} differs from another one in nothing but case, "
+            f"artifact name {quote_name(name)} differs from another one in nothing but case, "
             "and is too long to be told apart on disk"
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
@@ -76,8 +76,8 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
         stamp = tracker.store.blobs.place(run.id, spelled, upload, artifact._asdict(), replaces=replaces)
     except InTheWay as fault:
         raise Conflict(
-            f"{shown(str(fault))} in the run's folder is something that nobody uploaded, a file, link or folder put "
-            "there by hand; remove it, use another name, or replace a file with &overwrite=true"
+            f"{quote_name(str(fault))} in the run's folder is something that nobody uploaded, a file, link or folder "
+            "put there by hand; remove it, use another name, or replace a file with &overwrite=true"
         ) from fault
     tracker.catalog.put(run, ARTIFACTS, artifacts.including(artifact), stamp)
     return artifact
@@ -110,13 +110,15 @@ def refuse_overlaps(names: Iterable[str]) -> None:
 
 
 def _refuse_beside(name: str, other: str) -> NoReturn:
-    raise Conflict(f"artifact {shown(name)} can't exist beside {shown(other)}: one would be a folder of the other")
+    raise Conflict(
+        f"artifact {quote_name(name)} can't exist beside {quote_name(other)}: one would be a folder of the other"
+    )
 
 
 def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, overwrite: bool) -> None:
     if not overwrite:
         raise Conflict(
-            f"artifact {shown(existing.name)} was uploaded before with other bytes; "
+            f"artifact {quote_name(existing.name)} was uploaded before with other bytes; "
             "use another name, or add &overwrite=true to replace it"
         )
     refuse_pinned(tracker, run_id, existing, "upload under another name")
@@ -126,19 +128,21 @@ def refuse_pinned(tracker: Tracker, run_id: str, artifact: Artifact, advice: str
     """Raise Conflict where a model version is pinned to an artifact, or to a folder that it is in."""
     for version in tracker.registry.pinned_to(run_id):
         if version.holds(artifact.name) and (version.is_folder or version.sha256 == artifact.sha256):
-            raise Conflict(f"artifact {shown(artifact.name)} is {_part_of(version)} is pinned to; {advice}")
+            raise Conflict(f"artifact {quote_name(artifact.name)} is {_part_of(version)} is pinned to; {advice}")
 
 
 def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
     """Raise Conflict where a model version is pinned to a folder that `name` would be added to."""
     version = tracker.registry.folder_pin(run_id, name)
     if version is not None:
-        raise Conflict(f"artifact {shown(name)} would be {_part_of(version)} is pinned to; upload to another folder")
+        raise Conflict(
+            f"artifact {quote_name(name)} would be {_part_of(version)} is pinned to; upload to another folder"
+        )
 
 
 def _part_of(version: Version) -> str:
-    of = f"version {version.version} of the model {shown(version.name)}"
-    return f"in the folder {shown(version.artifact)}, which {of}" if version.is_folder else f"what {of}"
+    of = f"version {version.version} of the model {quote_name(version.name)}"
+    return f"in the folder {quote_name(version.artifact)}, which {of}" if version.is_folder else f"what {of}"
 
 
 def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
@@ -146,7 +150,7 @@ def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
     artifact = tracker.run(run_id, (META, ARTIFACTS)).artifacts.get(name)
     if artifact is None:
         raise NotFound(
-            "artifact", f"the run has no artifact {shown(name)}; GET /api/runs/{run_id}/artifacts lists them"
+            "artifact", f"the run has no artifact {quote_name(name)}; GET /api/runs/{run_id}/artifacts lists them"
         )
     return artifact
 
@@ -161,7 +165,7 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
         except (FileNotFoundError, Damaged) as fault:
             raise NotFound(
                 "artifact",
-                f"the bytes of artifact {shown(name)} are gone from the store's folder, or were changed there",
+                f"the bytes of artifact {quote_name(name)} are gone from the store's folder, or were changed there",
             ) from fault
 
 
@@ -179,10 +183,10 @@ def read_part(
 def listed_artifacts(run: Run) -> list[dict[str, Any]]:
     """The artifacts of a run as the API lists them, by name."""
     artifacts = run.artifacts
-    return [shown_artifact(run.id, artifacts[name]) for name in sorted(artifacts)]
+    return [artifact_to_json(run.id, artifacts[name]) for name in sorted(artifacts)]
 
 
-def shown_artifact(run_id: str, artifact: Artifact) -> dict[str, Any]:
+def artifact_to_json(run_id: str, artifact: Artifact) -> dict[str, Any]:
     """One artifact as the API shows it. Its id is what the download's URL takes."""
     return {
         "id": f"{run_id}/{artifact.name}",

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import CheckFailed, InvalidInput, NotFound
 from .model_versions import get_version
-from .names import check_name, shown
-from .series.summary import Number, Summary, spelled
+from .names import check_name, quote_name
+from .series.summary import Number, Summary, number_to_json
 from .tracker import Tracker
 
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {
@@ -65,7 +65,7 @@ def parse_rule(text: str) -> Rule:
     match = _RULE.match(text.strip())
     if match is None:
         raise InvalidInput(
-            f"rule {shown(text)} is not of the form METRIC OP NUMBER or METRIC OP baseline[*+-NUMBER], "
+            f"rule {quote_name(text)} is not of the form METRIC OP NUMBER or METRIC OP baseline[*+-NUMBER], "
             "as in accuracy>=0.9 or loss<=baseline*1.02 (in a URL, + is sent as %2B)"
         )
     metric = check_name("metric", match["metric"])
@@ -73,7 +73,7 @@ def parse_rule(text: str) -> Rule:
     offset = match["by"] or match["added"]
     by = float(offset) if offset else 0  # an int leaves a baseline of more than 53 bits as it is
     if math.isinf(by) or (number is not None and math.isinf(number)):
-        raise InvalidInput(f"rule {shown(text)} holds a number beyond a double")
+        raise InvalidInput(f"rule {quote_name(text)} holds a number beyond a double")
     return Rule(text, metric, match["compare"], number, match["how"] or "+", by)
 
 
@@ -89,7 +89,7 @@ def find_baseline(tracker: Tracker, run_id: str, baseline: str) -> str:
         for run in tracker.catalog.newest(name):
             if run.meta["status"] == "completed" and run.id != run_id:
                 return run.id
-        raise NotFound("run", f"the experiment {shown(name)} has no other completed run to be the baseline")
+        raise NotFound("run", f"the experiment {quote_name(name)} has no other completed run to be the baseline")
     raise InvalidInput("baseline must be a run's id, production:MODEL, or latest:EXPERIMENT")
 
 
@@ -116,7 +116,7 @@ def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str
         threshold = rule.threshold(against[rule.metric].last if rule.metric in against else None)
         comparable = value is not None and threshold is not None and math.isfinite(value) and math.isfinite(threshold)
         passed = comparable and COMPARE[rule.compare](value, threshold)  # type: ignore[arg-type]
-        shown_value, shown_threshold = (None if x is None else spelled(x) for x in (value, threshold))
+        shown_value, shown_threshold = (None if x is None else number_to_json(x) for x in (value, threshold))
         judged.append({"rule": rule.text, "value": shown_value, "threshold": shown_threshold, "passed": passed})
         if not passed:
             missing = "missing" if value is None else f"is {shown_value}"

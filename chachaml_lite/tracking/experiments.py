@@ -11,9 +11,9 @@ from .index.catalog import Deleted
 from .index.descriptions import MAX_CHARACTERS, About
 from .index.run_entry import Run
 from .index.run_parts import STATUSES
-from .names import check_name, shown
+from .names import check_name, quote_name
 from .series.direction import less_is_better
-from .series.summary import spelled
+from .series.summary import number_to_json
 from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
@@ -99,7 +99,9 @@ def create_experiment(
 
     def created(before: About) -> About:
         if has_runs or before.created_at is not None or before.deleted_at is not None:
-            raise Conflict(f"the experiment {shown(name)} exists already" + (", deleted" if before.deleted_at else ""))
+            raise Conflict(
+                f"the experiment {quote_name(name)} exists already" + (", deleted" if before.deleted_at else "")
+            )
         return About(description or before.description, merged_tags(before.tags, tags or {}), now_ms, now_ms)
 
     tracker.descriptions.change(name, created)
@@ -110,7 +112,7 @@ def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
     about = tracker.descriptions.about(name) or About()
     runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
     if not runs and about.created_at is None and about.deleted_at is None:
-        raise NotFound("experiment", f"no run bears the experiment {shown(name)}; GET /api/experiments lists them")
+        raise NotFound("experiment", f"no run bears the experiment {quote_name(name)}; GET /api/experiments lists them")
     return runs, about
 
 
@@ -148,5 +150,5 @@ def best_run(runs: Sequence[Run], metric: str, *, less: bool | None = None) -> d
         "runs": len(found),
         "run_id": best[1].id if best else None,
         "name": best[1].meta.get("name") if best else None,
-        "value": spelled(best[1].summary[metric].last) if best else None,
+        "value": number_to_json(best[1].summary[metric].last) if best else None,
     }

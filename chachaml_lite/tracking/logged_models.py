@@ -17,9 +17,9 @@ from ..store import disk_names
 from .index.logged_models import FLAG, STATUSES, LoggedModel, ModelMetric, RunModels, parse_model_id
 from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS, META
-from .names import check_artifact_name, check_name, shown
+from .names import check_artifact_name, check_name, quote_name
 from .runs import NewRun, create_run, mlflow_of
-from .series.summary import spelled
+from .series.summary import number_to_json
 from .tracker import Tracker
 
 #: The folder of a run's artifacts in which each logged model has its own.
@@ -39,7 +39,7 @@ class NewModel:
     def __post_init__(self) -> None:
         check_name("model name", self.name)
         if _REFUSED.search(self.name):
-            raise InvalidInput(f"model name {shown(self.name)} must hold none of / : . % \" ' \\")
+            raise InvalidInput(f"model name {quote_name(self.name)} must hold none of / : . % \" ' \\")
         check_artifact_name(f"{FOLDER}/{self.name}-99/MLmodel")
         if self.model_type is not None:
             check_name("model_type", self.model_type)
@@ -130,7 +130,7 @@ def get_model(tracker: Tracker, model_id: str, *, deleted: bool = False) -> Logg
     run = None if parts is None else tracker.catalog.run(parts[0], (META,))
     model = None if run is None else tracker.logged_models.of(run).models.get(model_id)
     if model is None or (model.is_deleted and not deleted):
-        raise NotFound("logged model", f"no logged model has the id {shown(model_id)}")
+        raise NotFound("logged model", f"no logged model has the id {quote_name(model_id)}")
     return model
 
 
@@ -189,7 +189,7 @@ def latest_metrics(model: LoggedModel) -> dict[str, Any]:
     """The latest value of each metric of a model, by step and then time, non-finite ones spelled out."""
     by_time = sorted(model.metrics.values(), key=lambda each: (each.step, each.timestamp))
     latest = {each.key: each for each in by_time}
-    return {key: spelled(each.value) for key, each in latest.items()}
+    return {key: number_to_json(each.value) for key, each in latest.items()}
 
 
 # -- writing

@@ -12,7 +12,7 @@ from ..errors import InvalidInput, StorageBusy
 from ..store.reading import Damaged
 from .index.run_entry import Run
 from .index.run_parts import META, SUMMARY
-from .names import check_name, shown
+from .names import check_name, quote_name
 from .series.curves import Curve, View
 from .series.points import Point, Series, StoredPoint, point_line
 from .series.summary import PRINTED, Number, added_up
@@ -207,7 +207,8 @@ def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int
         unknown = next((field for field in entry if field not in ("metrics", "step", "timestamp")), None)
         if unknown is not None:
             raise InvalidInput(
-                f'{shown(unknown)} stands beside "metrics"; put every metric into that object, or leave "metrics" out'
+                f'{quote_name(unknown)} stands beside "metrics"; '
+                'put every metric into that object, or leave "metrics" out'
             )
         values = nested
         if entry.get("timestamp") is not None:
@@ -251,13 +252,13 @@ def _value(key: str, value: Any) -> Number | None:
         if value - value == 0:
             return float(value)
         # The parser spells NaN and the infinities, bare or quoted: a float that is none of the finite came from 1e400.
-        raise InvalidInput(f"metric {shown(key)} is beyond a double")
+        raise InvalidInput(f"metric {quote_name(key)} is beyond a double")
     if kind is int:
         if -_LARGEST <= value <= _LARGEST:
             return int(value)
-        raise InvalidInput(f"metric {shown(key)} is beyond a double")
+        raise InvalidInput(f"metric {quote_name(key)} is beyond a double")
     if value is None:
         return None
     if kind is str and (number := PRINTED.get(value.lower())) is not None:
         return number
-    raise InvalidInput(f"metric {shown(key)} must be a number, NaN, Infinity, -Infinity, or null for no value")
+    raise InvalidInput(f"metric {quote_name(key)} must be a number, NaN, Infinity, -Infinity, or null for no value")

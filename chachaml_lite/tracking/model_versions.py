@@ -15,7 +15,7 @@ from .index.model_history import LATEST, PRODUCTION, STAGES, Version
 from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS
 from .models import changes, check_description, get_model, in_production, no_version, refuse_unstorable
-from .names import check_model_name, shown
+from .names import check_model_name, quote_name
 from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
@@ -23,7 +23,7 @@ from .tracker import Tracker
 def check_stage(stage: str) -> str:
     """`stage`, when it is one. Raises InvalidInput."""
     if stage not in STAGES:
-        raise InvalidInput(f"stage {shown(stage)} is unknown; it is one of {', '.join(STAGES)}")
+        raise InvalidInput(f"stage {quote_name(stage)} is unknown; it is one of {', '.join(STAGES)}")
     return stage
 
 

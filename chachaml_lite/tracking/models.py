@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import Conflict, InvalidInput, NotFound
 from ..store import disk_names
 from .index.model_history import PRODUCTION, Model, Version, is_alias
-from .names import check_model_name, shown
+from .names import check_model_name, quote_name
 from .tags import TagValue, changed_tags, check_tags
 from .tracker import Tracker
 
@@ -26,7 +26,7 @@ def check_alias(alias: str) -> str:
     """`alias`, when it can be one. Raises InvalidInput."""
     if not is_alias(alias):
         raise InvalidInput(
-            f"alias {shown(alias)} can't be used: it has 1 to 250 of A-Z a-z 0-9 _ -, "
+            f"alias {quote_name(alias)} can't be used: it has 1 to 250 of A-Z a-z 0-9 _ -, "
             "and is neither a number, nor latest, nor v and a number"
         )
     return alias
@@ -36,7 +36,7 @@ def refuse_unstorable(tracker: Tracker, name: str) -> None:
     """Raise InvalidInput for a new model's name that can't be told apart from another one on disk."""
     if not disk_names.fits(tracker.store.models.folder_of(name)):
         raise InvalidInput(
-            f"model name {shown(name)} differs from another one in nothing but case, "
+            f"model name {quote_name(name)} differs from another one in nothing but case, "
             "and is too long to be told apart on disk"
         )
 
@@ -45,7 +45,7 @@ def get_model(tracker: Tracker, name: str) -> Model:
     """A model by its name. Raises NotFound."""
     model = tracker.registry.model(name)
     if model is None:
-        raise NotFound("model", f"no model is called {shown(name)}; GET /api/models lists them")
+        raise NotFound("model", f"no model is called {quote_name(name)}; GET /api/models lists them")
     return model
 
 
@@ -58,7 +58,7 @@ def create_model(
     check_tags(tags or {})
     with tracker.store.locked_model(name):
         if tracker.registry.model(name) is not None:
-            raise Conflict(f"there is a model {shown(name)} already")
+            raise Conflict(f"there is a model {quote_name(name)} already")
         return _create(tracker, name, description, tags or {})
 
 
@@ -136,12 +136,12 @@ def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
     with tracker.store.locked_model(first), tracker.store.locked_model(second):
         get_model(tracker, name)
         if tracker.registry.model(new_name) is not None:
-            raise Conflict(f"there is a model {shown(new_name)} already")
+            raise Conflict(f"there is a model {quote_name(new_name)} already")
         refuse_unstorable(tracker, new_name)
         try:
             tracker.registry.rename(name, new_name)
         except FileExistsError as fault:
-            raise Conflict(f"something in models/ that is no model has the name {shown(new_name)}") from fault
+            raise Conflict(f"something in models/ that is no model has the name {quote_name(new_name)}") from fault
         return get_model(tracker, new_name)
 
 
@@ -160,7 +160,8 @@ def delete_model(tracker: Tracker, name: str) -> None:
 def in_production(version: Version) -> Conflict:
     """The error for what is not deleted since it is in production."""
     return Conflict(
-        f"version {version.version} of the model {shown(version.name)} is in production; move it to another stage first"
+        f"version {version.version} of the model {quote_name(version.name)} is in production; "
+        "move it to another stage first"
     )
 
 
@@ -179,11 +180,11 @@ def no_version(model: Model, selector: str) -> NotFound:
     named = f", its aliases {', '.join(aliases[:10])}{' ...' if len(aliases) > 10 else ''}" if aliases else ""
     return NotFound(
         "model",
-        f"the model {shown(model.name)} has no version or stage {shown(selector)}; {there}{named}",
+        f"the model {quote_name(model.name)} has no version or stage {quote_name(selector)}; {there}{named}",
     )
 
 
-def shown_model(model: Model) -> dict[str, Any]:
+def model_to_json(model: Model) -> dict[str, Any]:
     """A model as lists show it; one without a description has that of the newest version with one."""
     newest_first = [model.versions[number] for number in sorted(model.versions, reverse=True)]
     production = model.in_stage(PRODUCTION)
@@ -199,10 +200,10 @@ def shown_model(model: Model) -> dict[str, Any]:
     }
 
 
-def detailed_model(model: Model) -> dict[str, Any]:
+def model_details(model: Model) -> dict[str, Any]:
     """A model with its versions, newest first, and its history as it happened."""
     return {
-        "model": shown_model(model),
+        "model": model_to_json(model),
         "versions": [model.versions[number].public() for number in sorted(model.versions, reverse=True)],
         "history": list(model.events),
     }

@@ -28,13 +28,13 @@ def check_name(kind: str, name: object) -> str:
     if not name:
         raise InvalidInput(f"{kind} is empty")
     if len(name) > MAX_NAME_CHARACTERS:
-        raise InvalidInput(f"{kind} {shown(name)} has {len(name)} characters; {MAX_NAME_CHARACTERS} is the most")
+        raise InvalidInput(f"{kind} {quote_name(name)} has {len(name)} characters; {MAX_NAME_CHARACTERS} is the most")
     if _holds_control(name):
-        raise InvalidInput(f"{kind} {shown(name)} holds a control character")
+        raise InvalidInput(f"{kind} {quote_name(name)} holds a control character")
     return name
 
 
-def shown(name: str) -> str:
+def quote_name(name: str) -> str:
     """`name` for an error text: quoted, control characters escaped, cut where it is long."""
     return repr(name if len(name) <= 80 else name[:79] + "…")
 
@@ -63,9 +63,9 @@ def check_model_name(name: object) -> str:
     """`name`, when it can be a model's: a name without a slash, for it is part of URLs and names a folder."""
     name = check_name("model name", name)
     if "/" in name or "\\" in name or name in (".", ".."):
-        raise InvalidInput(f"model name {shown(name)} must not hold / or \\, nor be . or ..")
+        raise InvalidInput(f"model name {quote_name(name)} must not hold / or \\, nor be . or ..")
     if not disk_names.fits(disk_names.spelling(name)):
-        raise InvalidInput(f"model name {shown(name)} is too long for a file name (255 bytes as it is stored)")
+        raise InvalidInput(f"model name {quote_name(name)} is too long for a file name (255 bytes as it is stored)")
     return name
 
 
@@ -74,11 +74,11 @@ def check_artifact_name(name: str) -> str:
     if not name:
         raise InvalidInput("artifact name is empty; send it as ?name=model.pkl")
     if _CONTROL.search(name) or "\\" in name:
-        raise InvalidInput(f"artifact name {shown(name)} holds a control character or a backslash")
+        raise InvalidInput(f"artifact name {quote_name(name)} holds a control character or a backslash")
     if any(segment in ("", ".", "..") for segment in name.split("/")):
-        raise InvalidInput(f"artifact name {shown(name)} must be relative, with no empty, . or .. segment")
+        raise InvalidInput(f"artifact name {quote_name(name)} must be relative, with no empty, . or .. segment")
     if not disk_names.fits(disk_names.spelling(name)):
         raise InvalidInput(
-            f"artifact name {shown(name)} is too long: a segment may have 255 bytes as it is stored, all of it 800"
+            f"artifact name {quote_name(name)} is too long: a segment may have 255 bytes as it is stored, all of it 800"
         )
     return name

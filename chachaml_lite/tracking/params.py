@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import Conflict
 from ..store import layout
 from .index.run_parts import PARAMS
-from .names import check_name, shown
+from .names import check_name, quote_name
 from .tracker import Tracker
 
 
@@ -34,7 +34,7 @@ def set_params(
         for key, value in params.items():
             if key in before and not (is_same or same_json)(before[key], value):
                 raise Conflict(
-                    f"param {shown(key)} was logged before with another value; params don't change: "
+                    f"param {quote_name(key)} was logged before with another value; params don't change: "
                     "log it under another name, or as a tag or metric"
                 )
         after = {**before, **{key: params[key] for key in params if key not in before}}

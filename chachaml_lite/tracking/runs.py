@@ -13,9 +13,9 @@ from .artifacts import listed_artifacts
 from .environment import check_environment
 from .index.run_entry import Run
 from .index.run_parts import SUMMARY, keep_summary
-from .names import check_name, check_run_id, shown
+from .names import check_name, check_run_id, quote_name
 from .params import same_json
-from .series.summary import spelled
+from .series.summary import number_to_json
 from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
@@ -77,7 +77,9 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
         if (existing := _existing(tracker, run_id, new)) is not None:
             return existing
         if tracker.descriptions.is_deleted(new.experiment):
-            raise Conflict(f"the experiment {shown(new.experiment)} is deleted; restore it first, or choose another")
+            raise Conflict(
+                f"the experiment {quote_name(new.experiment)} is deleted; restore it first, or choose another"
+            )
         meta: dict[str, Any] = {
             "id": run_id,
             "experiment": new.experiment,
@@ -102,7 +104,7 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
             if (existing := _existing(tracker, run_id, new)) is not None:  # it was copied in just now
                 return existing
             raise Conflict("a file or link that is no run has this id for a name; choose another id") from fault
-        return shown_run(tracker.run(run_id))
+        return run_to_json(tracker.run(run_id))
 
 
 def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | None:
@@ -111,7 +113,7 @@ def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | No
     if existing is None:
         return None
     _refuse_another(tracker, existing, new)
-    return shown_run(tracker.run(existing))
+    return run_to_json(tracker.run(existing))
 
 
 def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
@@ -215,7 +217,7 @@ def resume_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
     with tracker.writable_run(run_id) as run:
         if run.meta["status"] != "running":
             _resume(tracker, run)
-    return shown_run(tracker.run(run_id))
+    return run_to_json(tracker.run(run_id))
 
 
 def _resume(tracker: Tracker, run: Run) -> None:
@@ -256,7 +258,7 @@ def set_note(tracker: Tracker, run_id: str, note: str) -> None:
             tracker.write_meta(run, note=note or None)
 
 
-def shown_run(run: Run) -> dict[str, Any]:
+def run_to_json(run: Run) -> dict[str, Any]:
     """A run as lists show it (the contract, section 3)."""
     meta = run.meta
     return {
@@ -281,15 +283,15 @@ def shown_run(run: Run) -> dict[str, Any]:
 
 def latest_metrics(run: Run) -> dict[str, Any]:
     """The latest value of each metric, non-finite ones spelled out."""
-    return {key: spelled(series.last) for key, series in run.summary.items()}
+    return {key: number_to_json(series.last) for key, series in run.summary.items()}
 
 
-def detailed_run(tracker: Tracker, run: Run, children: Sequence[Run] | None = None) -> dict[str, Any]:
+def run_details(tracker: Tracker, run: Run, children: Sequence[Run] | None = None) -> dict[str, Any]:
     """A run with everything but its points. `children`: those of the catalog, where they are at hand."""
     children = tracker.catalog.children(run.id) if children is None else children
     about = tracker.descriptions.about(run.meta["experiment"])
     return {
-        **shown_run(run),
+        **run_to_json(run),
         "deleted_at": run.meta.get("deleted_at") or (about.deleted_at if about else None),
         "metric_summary": {key: series.public() for key, series in run.summary.items()},
         "artifacts": listed_artifacts(run),

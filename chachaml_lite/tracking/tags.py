@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..errors import InvalidInput
 from .index.run_parts import META
-from .names import check_name, shown
+from .names import check_name, quote_name
 from .tracker import Tracker
 
 TagValue = str | int | float | bool
@@ -17,7 +17,7 @@ def check_tags(tags: Mapping[str, object]) -> None:
     for key, value in tags.items():
         check_name("tag", key)
         if value is not None and not isinstance(value, (str, int, float, bool)):
-            raise InvalidInput(f"tag {shown(key)} must be a string, a number, a boolean, or null to remove it")
+            raise InvalidInput(f"tag {quote_name(key)} must be a string, a number, a boolean, or null to remove it")
 
 
 def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None]) -> None:

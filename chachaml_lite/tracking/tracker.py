@@ -19,7 +19,7 @@ from .index.registry import Registry
 from .index.run_entry import ALL_PARTS, Run
 from .index.run_parts import META
 from .index.series_cache import SeriesCache
-from .names import shown
+from .names import quote_name
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Tracker:
                 "run",
                 "the run's meta.json is damaged; the server's log says how"
                 if self.catalog.known(run_id)
-                else f"no run has the id {shown(run_id)}; use one that POST /api/w/runs answered",
+                else f"no run has the id {quote_name(run_id)}; use one that POST /api/w/runs answered",
             )
         return run
 
@@ -124,7 +124,7 @@ class Tracker:
             raise RunTrashed("the run is in the trash; restore it first")
         if self.descriptions.is_deleted(meta["experiment"]):
             name = meta["experiment"]
-            raise RunTrashed(f"the run's experiment {shown(name)} is deleted; restore that first", name)
+            raise RunTrashed(f"the run's experiment {quote_name(name)} is deleted; restore that first", name)
 
     def write_meta(self, run: Run, **changes: Any) -> None:
         """Replace fields of a run's meta.json, and leave the others as they are; the caller holds the run. OSError."""

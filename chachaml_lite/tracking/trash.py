@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Conflict
-from .names import shown
+from .names import quote_name
 from .tracker import Tracker
 
 
@@ -22,7 +22,7 @@ def restore_run(tracker: Tracker, run_id: str) -> None:
     with tracker.locked_run(run_id) as run:
         name = run.meta["experiment"]
         if tracker.descriptions.is_deleted(name):
-            raise Conflict(f"the run's experiment {shown(name)} is deleted; restore that first")
+            raise Conflict(f"the run's experiment {quote_name(name)} is deleted; restore that first")
         if run.meta.get("deleted_at") is not None:
             tracker.write_meta(run, deleted_at=None)
 

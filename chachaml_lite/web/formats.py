@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from flask import Response, request
 
 from ..errors import InvalidInput
-from ..text.safe import harmless_json
+from ..text.safe import escape_json
 from ..text.table import Table, as_csv, as_lines, as_markdown, stream_lines, stream_markdown, stream_text
 from ..text.table import as_text as table_text
 from ..tracking.tracker import Tracker
@@ -91,7 +91,7 @@ def streamed_answer(
     `pieces`: the JSON; `table`: with records that are made one after the other. OSError.
     """
     streams: dict[str, Callable[[], Iterator[str]]] = {
-        JSON.name: lambda: map(harmless_json, pieces()),
+        JSON.name: lambda: map(escape_json, pieces()),
         TEXT.name: lambda: stream_text(table()),
         CSV.name: lambda: as_csv(table(), form.mark),
         LINES.name: lambda: stream_lines(table()),

@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from .. import strict_json
-from ..text.safe import harmless_json
+from ..text.safe import escape_json
 
 #: What a page of ours may load: nothing but our own files. No inline script or style anywhere.
 PAGE_POLICY = (
@@ -30,7 +30,7 @@ _OK = '{"ok": true}\n'
 
 def json_answer(value: Any, status: int = 200) -> Response:
     """`value` as strict JSON, with a line end for people who read it in a terminal."""
-    return Response(harmless_json(strict_json.dumps(value)) + "\n", status, mimetype="application/json")
+    return Response(escape_json(strict_json.dumps(value)) + "\n", status, mimetype="application/json")
 
 
 def ok() -> Response:

@@ -13,7 +13,7 @@ from ...store import scan
 from ...store.experiment_files import ExperimentFiles, decoded
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
-from ..names import check_name, shown
+from ..names import check_name, quote_name
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Descriptions:
         """
         if not self._files.fits(self._files.file_of(name)):
             raise InvalidInput(
-                f"nothing can be kept of experiment {shown(name)}: its name is too long for a file's (245 bytes)"
+                f"nothing can be kept of experiment {quote_name(name)}: its name is too long for a file's (245 bytes)"
             )
 
         def content(before: dict[str, Any]) -> dict[str, Any] | None:
@@ -156,7 +156,7 @@ def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Kept:
     except OSError as fault:
         return Kept(stamp, None, About(), f"it can't be read: {fault.strerror}")
     if content.get("name", name) != name:
-        return Kept(stamp, None, About(), f"it says that it is of {shown(str(content['name']))}")
+        return Kept(stamp, None, About(), f"it says that it is of {quote_name(str(content['name']))}")
     fault_text = fault_of(content)
     return Kept(stamp, None if fault_text else name, _about(content) if not fault_text else About(), fault_text)
 

@@ -30,7 +30,7 @@ from ...store import layout
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
 from ..names import check_artifact_name, is_run_id
-from ..series.summary import PRINTED, Number, spelled
+from ..series.summary import PRINTED, Number, number_to_json
 from .run_entry import Run
 
 #: Of a model: files are being uploaded, all are there, they could not be uploaded.
@@ -58,7 +58,7 @@ class ModelMetric(NamedTuple):
     def to_event(self) -> dict[str, Any]:
         """As logged_models.jsonl has it; without what it lacks."""
         fields = {key: value for key, value in self._asdict().items() if value is not None}
-        return {"event": "metric", **fields, "value": spelled(self.value)}
+        return {"event": "metric", **fields, "value": number_to_json(self.value)}
 
 
 @dataclass

@@ -23,7 +23,7 @@ from ...errors import InvalidInput
 from ..checks import COMPARE, NUMBER, SPELLED_OUT
 from ..environment import MISSING
 from ..index.run_entry import Run
-from ..names import check_name, shown
+from ..names import check_name, quote_name
 from ..series.summary import SPELLED, Number
 from .fields import METRICS, Field, Holds, reader
 
@@ -221,9 +221,11 @@ def parse_condition(key: str, op: str, value: str) -> Comparison:
     op = SPELLED_OUT.get(op.lower(), op)
     if op not in COMPARE:
         known = ", ".join(dict.fromkeys([*COMPARE, *SPELLED_OUT]))
-        raise InvalidInput(f"op {shown(op)} is unknown; it is one of {known} (in a URL, < > = are sent as %3C %3E %3D)")
+        raise InvalidInput(
+            f"op {quote_name(op)} is unknown; it is one of {known} (in a URL, < > = are sent as %3C %3E %3D)"
+        )
     # A space where a sign may stand is what is left of a + that was not sent as %2B: 1e 5, or " 3".
     number = number_of(re.sub(r"(?<=[eE]) (?=\d)", "+", value).strip())
     if number is None:
-        raise InvalidInput(f"metric_value must be a number, NaN, Infinity or -Infinity, and it is {shown(value)}")
+        raise InvalidInput(f"metric_value must be a number, NaN, Infinity or -Infinity, and it is {quote_name(value)}")
     return Comparison(Field(METRICS, key), op, (Literal(value, number),))

@@ -12,7 +12,7 @@ from ...errors import InvalidInput
 from ..environment import MISSING as MISSING
 from ..environment import value_at
 from ..index.run_entry import Run
-from ..names import check_name, shown
+from ..names import check_name, quote_name
 
 
 class Holds(Enum):
@@ -94,7 +94,7 @@ def parse_field(text: str) -> Field:
         return Field(_KINDS[kind], check_name(_KINDS[kind].removesuffix("s"), name))
     if _ALIASES.get(text, text) in _OWN:
         return Field(OWN, _ALIASES.get(text, text))
-    raise InvalidInput(f"{shown(text)} is no field of a run; it takes {EXPECTED}")
+    raise InvalidInput(f"{quote_name(text)} is no field of a run; it takes {EXPECTED}")
 
 
 def reader(field: Field) -> Callable[[Run], Any]:

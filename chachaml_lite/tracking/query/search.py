@@ -12,7 +12,7 @@ from ..environment import MISSING
 from ..index.catalog import DELETED, Deleted
 from ..index.run_entry import Run
 from ..index.run_parts import STATUSES
-from ..names import shown
+from ..names import quote_name
 from ..tracker import Tracker
 from .conditions import Condition, Test, Texts, matcher, number_in, text_of
 from .fields import EXPECTED, Field, Holds, parse_field, reader
@@ -49,7 +49,7 @@ class RunQuery:
         if self.offset < 0:
             raise InvalidInput("offset must be 0 or more")
         if self.status is not None and self.status not in STATUSES:
-            raise InvalidInput(f"status {shown(self.status)} is unknown; it is one of {', '.join(STATUSES)}")
+            raise InvalidInput(f"status {quote_name(self.status)} is unknown; it is one of {', '.join(STATUSES)}")
         if self.order_by is not None:
             _ = self.order
 
@@ -71,7 +71,7 @@ def parse_deleted(text: str) -> Deleted:
     for known in DELETED:
         if text == known:
             return known
-    raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {shown(text)}")
+    raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {quote_name(text)}")
 
 
 def parse_order(text: str) -> Order:
@@ -84,7 +84,7 @@ def parse_order(text: str) -> Order:
     try:
         return parse_field(parts[0] if way in ("asc", "desc") else what), way == "desc"
     except InvalidInput as fault:
-        raise InvalidInput(f"order_by {shown(text)} is unknown; order by {EXPECTED}") from fault
+        raise InvalidInput(f"order_by {quote_name(text)} is unknown; order by {EXPECTED}") from fault
 
 
 def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:

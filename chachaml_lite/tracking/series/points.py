@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ... import strict_json
 from ...store import layout
 from ...store.store import Store
-from .summary import Number, Summary, add_up, number_from, spelled
+from .summary import Number, Summary, add_up, number_from, number_to_json
 
 #: key, value, step, timestamp in ms
 StoredPoint = tuple[str, Number, int, int]
@@ -44,13 +44,13 @@ class Point(NamedTuple):
 
     def public(self) -> dict[str, Any]:
         """As the API shows it."""
-        return {"step": self.step, "value": spelled(self.value), "timestamp": self.timestamp}
+        return {"step": self.step, "value": number_to_json(self.value), "timestamp": self.timestamp}
 
 
 def point_line(point: StoredPoint) -> str:
     """The line of metrics.jsonl that a point is, its end included (the contract, section 4)."""
     key, value, step, timestamp = point
-    text = repr(value) if value - value == 0 else f'"{spelled(value)}"'
+    text = repr(value) if value - value == 0 else f'"{number_to_json(value)}"'
     return f'{_line_start(key)}{text},"step":{step},"timestamp":{timestamp}}}\n'
 
 

@@ -18,7 +18,7 @@ PRINTED = {
 Number = int | float
 
 
-def spelled(value: Number) -> Number | str:
+def number_to_json(value: Number) -> Number | str:
     """`value` as strict JSON can hold it: itself, or one of the three spellings."""
     if isinstance(value, int) or math.isfinite(value):
         return value
@@ -98,8 +98,8 @@ class SeriesSummary:
         """As the API shows it (the contract, section 3, `metric_summary`)."""
         return {
             "count": self.count,
-            "first": spelled(self.first),
-            "last": spelled(self.last),
+            "first": number_to_json(self.first),
+            "last": number_to_json(self.last),
             "min": self.min,
             "max": self.max,
             "last_step": self.last_step,

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ...errors import Conflict, InvalidInput, storage_fault
 from ...store.incoming import Incoming
 from ...store.zip_extract import BadZip
-from ..names import shown
+from ..names import quote_name
 from ..tracker import Tracker
 from .incoming_run import SentRun, sound_run
 from .merge import Merge
@@ -113,5 +113,5 @@ def _refuse_incomplete(run: SentRun) -> None:
     for name in {upload.name: None for upload in run.uploads}:
         if name not in run.blobs:
             raise InvalidInput(
-                f"run {run.id}: the bytes of artifact {shown(name)} are not in the zip, and the run isn't here yet"
+                f"run {run.id}: the bytes of artifact {quote_name(name)} are not in the zip, and the run isn't here yet"
             )

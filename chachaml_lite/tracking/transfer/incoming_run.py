@@ -18,7 +18,7 @@ from ...store.zip_extract import Unpacked
 from ..artifacts import refuse_overlaps
 from ..index.logged_models import is_good_event
 from ..index.run_parts import Artifact, artifact_from, fault_of_meta
-from ..names import check_name, check_run_id, shown
+from ..names import check_name, check_run_id, quote_name
 from ..runs import MAX_ERROR_CHARACTERS, NewRun
 from ..series.points import parsed_points
 
@@ -60,7 +60,7 @@ def sound_run(unpacked: Unpacked, folder: str) -> SentRun:
     try:
         check_run_id("a run's folder", folder)
     except InvalidInput as fault:
-        raise InvalidInput(f"{shown(folder)} can't be a run's id: {fault.detail}") from fault
+        raise InvalidInput(f"{quote_name(folder)} can't be a run's id: {fault.detail}") from fault
     try:
         return _read(unpacked, folder)
     except (InvalidInput, Damaged) as fault:
@@ -93,19 +93,19 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
         if blob is not None:
             if (blob.sha256, blob.size) != (last[name].sha256, last[name].size):
                 raise InvalidInput(
-                    f"artifact {shown(name)} has {blob.size} bytes of sha256 {blob.sha256}, and {layout.ARTIFACTS} "
-                    f"speaks of {last[name].size} of {last[name].sha256}"
+                    f"artifact {quote_name(name)} has {blob.size} bytes of sha256 {blob.sha256}, and "
+                    f"{layout.ARTIFACTS} speaks of {last[name].size} of {last[name].sha256}"
                 )
             blobs[name] = blob
     for path in files:
         first = path.partition("/")[0]
         if first == layout.BLOBS and not disk_names.is_portable(path):
             raise InvalidInput(
-                f"the file {shown(path)} is no artifact, and has a name that can't be stored everywhere; rename or "
-                "remove it where the run comes from"
+                f"the file {quote_name(path)} is no artifact, and has a name that can't be stored everywhere; "
+                "rename or remove it where the run comes from"
             )
         if first not in _OURS and disk_names.fold(first) in _OURS:
-            raise InvalidInput(f"the file {shown(path)} differs from one of a run's own in nothing but case")
+            raise InvalidInput(f"the file {quote_name(path)} differs from one of a run's own in nothing but case")
     return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, blobs, events, files)
 
 

@@ -16,7 +16,7 @@ from ...store import disk_names, layout
 from ...store.reading import Damaged
 from ..index.run_entry import Run
 from ..index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY, Artifact, artifact_from
-from ..names import shown
+from ..names import quote_name
 from ..tracker import Tracker
 
 #: What is shown as it is, not as a file.
@@ -84,7 +84,7 @@ def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
         file, stamp = tracker.store.contents.open(run_id, path)
     except (FileNotFoundError, Damaged) as fault:
         raise NotFound(
-            "file", f"the run has no file {shown(path)}; GET /api/runs/{run_id}/manifest lists them"
+            "file", f"the run has no file {quote_name(path)}; GET /api/runs/{run_id}/manifest lists them"
         ) from fault
     return file, hashlib.sha256(repr((run_id, path, stamp)).encode()).hexdigest()[:32]
 

@@ -22,7 +22,7 @@ from ...store.incoming import Upload
 from ..artifacts import refuse_overlaps
 from ..index.run_entry import Run
 from ..index.run_parts import ARTIFACTS, META, PARAMS, Artifact, artifact_from
-from ..names import shown
+from ..names import quote_name
 from ..params import same_json
 from ..runs import CHANGEABLE
 from ..tracker import Tracker
@@ -108,7 +108,7 @@ class Merge:
         if not self._overwrite:
             for key in tags.keys() & sent_tags.keys():
                 if not same_json(tags[key], sent_tags[key]):
-                    self._refuse_changeable(f"tag {shown(key)}", tags[key], sent_tags[key])
+                    self._refuse_changeable(f"tag {quote_name(key)}", tags[key], sent_tags[key])
             if here.get("note") and there.get("note") and here["note"] != there["note"]:
                 self._refuse_changeable("the note", here["note"], there["note"])
         # Where they differ the sent ones count, if at all; what is only here stays in any case.
@@ -122,7 +122,7 @@ class Merge:
         merged |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in here else {}
         for key in there.keys() & here.keys() - set(_MERGED):
             if not self._overwrite and not same_json(here[key], there[key]):
-                self._refuse_changeable(f"{shown(key)} in {layout.META}", here[key], there[key])
+                self._refuse_changeable(f"{quote_name(key)} in {layout.META}", here[key], there[key])
         # A field that neither has is no null: else a copy that was made by hand would be another one after its import.
         return {key: value for key, value in merged.items() if value is not None or key in here or key in there}
 
@@ -137,7 +137,7 @@ class Merge:
         here, there = self._stored.params, self._sent.params
         for key in here.keys() & there.keys():
             if not same_json(here[key], there[key]):
-                self._differs(f"param {shown(key)}", here[key], there[key])
+                self._differs(f"param {quote_name(key)}", here[key], there[key])
         if there.keys() - here.keys():
             merged = {**there, **{key: here[key] for key in here if key not in there}}
             self.changes.append(lambda: self._write(PARAMS, layout.PARAMS, merged, there))
@@ -171,11 +171,11 @@ class Merge:
             blob = self._sent.blobs.get(artifact.name)
             if blob is None:
                 raise InvalidInput(
-                    f"run {self._stored.id}: the bytes of artifact {shown(artifact.name)} are neither in the zip "
+                    f"run {self._stored.id}: the bytes of artifact {quote_name(artifact.name)} are neither in the zip "
                     "nor in the run that is here"
                 )
             if not disk_names.fits(spelled[artifact.name]):
-                self._refuse(f"artifact {shown(artifact.name)} differs from another one in nothing but case")
+                self._refuse(f"artifact {quote_name(artifact.name)} differs from another one in nothing but case")
             self.changes.append(self._placing(spelled[artifact.name], blob, artifact))
 
     def _is_new(self, sent: Artifact, mine: Artifact | None, there: set[Artifact], here: set[Artifact]) -> bool:
@@ -187,14 +187,15 @@ class Merge:
             pin = self._tracker.registry.folder_pin(self._stored.id, sent.name)
             if pin is not None:
                 self._refuse(
-                    f"artifact {shown(sent.name)} was added where it comes from, in the folder {shown(pin.artifact)} "
-                    f"that version {pin.version} of the model {shown(pin.name)} is pinned to here"
+                    f"artifact {quote_name(sent.name)} was added where it comes from, in the folder "
+                    f"{quote_name(pin.artifact)} that version {pin.version} of the model "
+                    f"{quote_name(pin.name)} is pinned to here"
                 )
             return True
         if (mine.sha256, mine.size) == (sent.sha256, sent.size) or sent in here:
             return False
         if mine not in there:
-            self._refuse(f"artifact {shown(sent.name)} was given other bytes in both places")
+            self._refuse(f"artifact {quote_name(sent.name)} was given other bytes in both places")
         self._refuse_unpinning(mine)
         return True
 
@@ -203,7 +204,9 @@ class Merge:
             try:
                 self._tracker.store.blobs.place(self._stored.id, spelled, upload, artifact._asdict(), replaces=True)
             except InTheWay as fault:
-                self._refuse(f"{shown(str(fault))} in its folder is something that nobody uploaded; remove it first")
+                self._refuse(
+                    f"{quote_name(str(fault))} in its folder is something that nobody uploaded; remove it first"
+                )
 
         return place
 
@@ -215,8 +218,8 @@ class Merge:
         for version in self._tracker.registry.pinned_to(self._stored.id):
             if version.holds(mine.name) and (version.is_folder or version.sha256 == mine.sha256):
                 self._refuse(
-                    f"artifact {shown(mine.name)} was replaced where it comes from, and is what version "
-                    f"{version.version} of the model {shown(version.name)} is pinned to here"
+                    f"artifact {quote_name(mine.name)} was replaced where it comes from, and is what version "
+                    f"{version.version} of the model {quote_name(version.name)} is pinned to here"
                 )
 
     def _add_events(self) -> None:
@@ -243,15 +246,15 @@ class Merge:
             if sha256 == file.sha256:
                 continue
             if sha256 is not None and path.startswith(f"{layout.BLOBS}/"):
-                self._refuse(f"{shown(path)} has other bytes here, and is no artifact in the zip")
+                self._refuse(f"{quote_name(path)} has other bytes here, and is no artifact in the zip")
             if sha256 is not None and not self._overwrite:
-                self._refuse(f"the file {shown(path)} has other bytes here; add ?overwrite=true to replace it")
+                self._refuse(f"the file {quote_name(path)} has other bytes here; add ?overwrite=true to replace it")
 
             def take(path: str = path, source: str = file.path) -> None:
                 try:
                     runs.take(run_id, path, source)
                 except InTheWay as fault:
-                    self._refuse(f"{shown(str(fault))} in its folder is in the way; remove it first")
+                    self._refuse(f"{quote_name(str(fault))} in its folder is in the way; remove it first")
 
             self.changes.append(take)
 

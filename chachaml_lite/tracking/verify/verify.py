@@ -20,7 +20,7 @@ from ..index.descriptions import read_description
 from ..index.logged_models import is_good_event
 from ..index.model_history import History, Version
 from ..index.run_parts import META, PARAMS, Artifacts, artifact_from, read_part
-from ..names import check_model_name, is_run_id, shown
+from ..names import check_model_name, is_run_id, quote_name
 from ..series.points import parsed_points
 from ..series.summary import Summary, add_up, from_stored, without_time
 from .problems import Lines, Problem, Remedy, Report
@@ -229,13 +229,13 @@ class Verification:
                 if self._files.stamp(where) == stamp:
                     self._sums[where, stamp] = found
         except FileNotFoundError:
-            problem = Problem(where, "missing", f"the bytes of artifact {shown(name)} are gone", sha256)
+            problem = Problem(where, "missing", f"the bytes of artifact {quote_name(name)} are gone", sha256)
         except Damaged as fault:
             problem = Problem(where, "damaged file", str(fault), (sha256, stamp))
         else:
             if found == sha256:
                 return
-            text = f"artifact {shown(name)} was uploaded as {size} bytes of sha256 {sha256}, "
+            text = f"artifact {quote_name(name)} was uploaded as {size} bytes of sha256 {sha256}, "
             text += f"and has {stamp.size} of {found}"
             problem = Problem(where, "wrong bytes", text, (sha256, stamp))
         if not (self._files.is_served() and self._files.is_arriving(run_id, sha256)):
@@ -316,18 +316,18 @@ class Verification:
 
     def _wrong_with(self, version: Version) -> str | None:
         if not (is_run_id(version.run_id) and self._files.has_run(version.run_id)):
-            return f"its run {shown(version.run_id)} is gone"
+            return f"its run {quote_name(version.run_id)} is gone"
         try:
             artifacts = self._artifacts(version.run_id)[0]
         except (Damaged, OSError):
             artifacts = Artifacts()
         if version.is_folder:
             if folder_sha256(version.artifact, files_in(artifacts, version.artifact)) != version.sha256:
-                return f"the folder {shown(version.artifact)} of the run {version.run_id} isn't what it was"
+                return f"the folder {quote_name(version.artifact)} of the run {version.run_id} isn't what it was"
             return None
         artifact = artifacts.get(version.artifact)
         if artifact is None:
-            return f"the run {version.run_id} has no artifact {shown(version.artifact)}"
+            return f"the run {version.run_id} has no artifact {quote_name(version.artifact)}"
         if artifact.sha256 != version.sha256:
-            return f"artifact {shown(version.artifact)} of the run {version.run_id} was replaced by other bytes"
+            return f"artifact {quote_name(version.artifact)} of the run {version.run_id} was replaced by other bytes"
         return None

@@ -65,5 +65,5 @@ def export_runs() -> Response:
             seen.update(logged)
     mark = formats.CSV_WITH_MARK.mark if query.flag("bom") else ""
     titles = columns.run_columns(*map(sorted, keys))
-    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.shown_run, found)), mark))
+    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.run_to_json, found)), mark))
     return responses.made_file_answer(file, name="runs.csv", content_type="text/csv")

@@ -31,7 +31,7 @@ def change_model(name: str) -> Response:
     """Describe or tag a model, which is made where there is none."""
     Query(())
     body = request_body.fields(request_body.json_object(), {}, _SAID)
-    return responses.json_answer(models.shown_model(models.change_model(tracker(), name, **body)))
+    return responses.json_answer(models.model_to_json(models.change_model(tracker(), name, **body)))
 
 
 @api.delete("/api/w/models/<name>")
@@ -91,7 +91,7 @@ def _number(name: str, version: str) -> int:
 def list_models() -> Response:
     """Every model, by name."""
     form = formats.wanted(Query(formats.FIELDS))
-    shown = [models.shown_model(model) for model in tracker().registry.models()]
+    shown = [models.model_to_json(model) for model in tracker().registry.models()]
     return formats.list_answer(form, shown, lambda: columns.model_table(shown))
 
 
@@ -99,7 +99,7 @@ def list_models() -> Response:
 def get_model(name: str) -> Response:
     """A model, its versions and its history."""
     Query(())
-    return responses.json_answer(models.detailed_model(models.get_model(tracker(), name)))
+    return responses.json_answer(models.model_details(models.get_model(tracker(), name)))
 
 
 @api.get("/api/models/<name>/<selector>/download")

@@ -40,7 +40,7 @@ def run_list(query: Query, asked: search.RunQuery) -> Response:
     """The runs on the page that is asked for, in the form that is asked for."""
     form = formats.wanted(query)
     found, total = search.find_runs(tracker(), asked)
-    shown = [runs.shown_run(run) for run in found]
+    shown = [runs.run_to_json(run) for run in found]
     if query.flag("env"):  # of up to 64 kB: no list has it unless asked
         shown = [{**each, "env": run.meta.get("env")} for each, run in zip(shown, found, strict=True)]
     following = asked.offset + len(found)

@@ -183,7 +183,7 @@ def get_run(run_id: str) -> Response:
     """One run with everything but its points; as a report, with its series drawn."""
     form = formats.wanted(Query(("format",)), formats.OF_ONE)
     run = tracker().run(run_id)
-    detailed = runs.detailed_run(tracker(), run)
+    detailed = runs.run_details(tracker(), run)
     if form is formats.JSON:
         return responses.json_answer(detailed)
     series = metrics.select_series(tracker(), run, max_points=report.CHART_POINTS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ...text.format import shown_duration, shown_number
+from ...text.format import format_duration, format_number
 from ...tracking.series.curves import Curve
 from . import svg
 from .frame import Axis, Frame, heading, legend, whole_chart
@@ -319,7 +319,7 @@ def x_in_words(x: int, axis: str) -> str:
     if axis == "step":
         return f"step {x:,}"
     if axis == "relative":
-        return duration(x) if abs(x) < 60_000 else f"{MINUS * (x < 0)}{shown_duration(abs(x))}"
+        return duration(x) if abs(x) < 60_000 else f"{MINUS * (x < 0)}{format_duration(abs(x))}"
     try:
         return f"{moment(x):%Y-%m-%d %H:%M:%S} UTC"
     except OverflowError:
@@ -337,7 +337,7 @@ def _summary(lines: Sequence[Line], style: Style) -> str:
             continue
         low, high = min(ends, key=curve.lows.__getitem__), max(ends, key=curve.highs.__getitem__)
         last, least, greatest = (
-            f"{shown_number(value)} {preposition} {x_in_words(curve.xs[at], style.x)}"
+            f"{format_number(value)} {preposition} {x_in_words(curve.xs[at], style.x)}"
             for value, at, preposition in (
                 (curve.ys[ends[-1]], ends[-1], "at"),
                 (curve.lows[low], low, "at" if curve.lows[low] == curve.ys[low] else "near"),

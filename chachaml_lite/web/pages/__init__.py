@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, request, url_for
 
 from ... import strict_json
-from ...text.format import is_web_address, iso_time, shown_duration, shown_number, shown_size, shown_time
+from ...text.format import format_duration, format_number, format_size, format_time, is_web_address, iso_time
 from ..application import ETAG
 from ..charts import series_class
 from ..context import services
@@ -21,7 +21,7 @@ def install(app: Flask) -> None:
     """Add the pages to `app`, and how they show numbers and times."""
     app.register_blueprint(pages)
     app.jinja_env.filters.update(
-        number=shown_number, time=shown_time, iso_time=iso_time, duration=shown_duration, size=shown_size
+        number=format_number, time=format_time, iso_time=iso_time, duration=format_duration, size=format_size
     )
     # Text, to be escaped as any other: what Flask's `tojson` gives is taken for markup, and its quotes would end an
     # attribute.

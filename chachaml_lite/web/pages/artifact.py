@@ -11,7 +11,7 @@ import shlex
 from flask import Response, render_template, url_for
 
 from ...errors import InvalidInput
-from ...text.format import shown_size
+from ...text.format import format_size
 from ...tracking import artifacts
 from ...tracking.index.model_history import STAGES
 from ...tracking.index.run_parts import META
@@ -59,7 +59,7 @@ def artifact_page(run_id: str, name: str) -> Response:
         preview=preview,
         part=part,
         is_cut=not is_whole and preview.kind in ("text", "table", "markdown"),
-        shown=f"the {'last' if part == 'end' else 'first'} {shown_size(len(content))}",
+        shown=f"the {'last' if part == 'end' else 'first'} {format_size(len(content))}",
         is_shown=artifact.size <= _MAX_IMAGE_BYTES,
         image=url_for("pages.image", run_id=run_id, name=name, v=artifact.sha256[:12]),
         file=shlex.quote(name.rpartition("/")[2]),

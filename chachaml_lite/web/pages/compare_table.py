@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...text.format import shown_number
+from ...text.format import format_number
 from ...tracking.environment import flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.params import same_json
@@ -165,7 +165,7 @@ def _cell(value: Any) -> Cell:
     if value is _MISSING:
         return Cell(is_missing=True)
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = _cut(shown_number(value), _CELL_CHARACTERS)
+    text = _cut(format_number(value), _CELL_CHARACTERS)
     return Cell(text, _cut(whole, _HOVER_CHARACTERS) if text != whole else "")
 
 

@@ -30,7 +30,7 @@ def model_list() -> Response:
     part = Paging.asked(Query(("offset",)), url_for("pages.model_list"), len(found))
     page = render_template(
         "models.html",
-        models=[models.shown_model(model) for model in part.part(found)],
+        models=[models.model_to_json(model) for model in part.part(found)],
         part=part,
         api=url_for("models.list_models"),
         **for_commands(),
@@ -50,7 +50,7 @@ def model_page(name: str) -> Response:
     aliases = {alias: number for alias, number in model.aliases.items() if alias != PRODUCTION}
     page = render_template(
         "model.html",
-        model=models.shown_model(model),
+        model=models.model_to_json(model),
         path=path,
         api=url_for("models.get_model", name=name),
         versions=[_shown(version) for version in part.part(versions)],

@@ -12,11 +12,11 @@ from flask import Response, render_template, url_for
 
 from ... import strict_json
 from ...errors import InvalidInput
-from ...text.format import shown_duration, shown_number
+from ...text.format import format_duration, format_number
 from ...tracking import runs
 from ...tracking.environment import flatten
 from ...tracking.index.run_parts import META
-from ...tracking.series.summary import SeriesSummary, spelled
+from ...tracking.series.summary import SeriesSummary, number_to_json
 from ..charts import Style
 from ..context import for_commands, services, tracker
 from ..query_string import Query
@@ -93,7 +93,7 @@ def run_page(run_id: str) -> Response:
     run = tracker().run(run_id)
     summary = {key: series for key, series in run.summary.items() if text.casefold() in key.casefold()}
     children = tracker().catalog.children(run_id)
-    shown = runs.detailed_run(tracker(), run, children)
+    shown = runs.run_details(tracker(), run, children)
     prefixes, other_prefixes = _prefixes(run.summary, style, path)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
@@ -101,7 +101,7 @@ def run_page(run_id: str) -> Response:
         "run.html",
         run=shown,
         is_writable=shown["deleted_at"] is None and not services().read_only,
-        silent=None if silent_ms is None else shown_duration(silent_ms),
+        silent=None if silent_ms is None else format_duration(silent_ms),
         parent=_label(shown["parent_run_id"]),
         older=older,
         newer=newer,
@@ -110,7 +110,7 @@ def run_page(run_id: str) -> Response:
         params=_part("params", list(run.params.items()), asked, _param_row),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
-        children=_part("children", children, asked, runs.shown_run),
+        children=_part("children", children, asked, runs.run_to_json),
         figures=chart_figures.run_figures(tracker(), run, list(summary), style),
         style=style,
         filter=text,
@@ -162,7 +162,7 @@ def _metric_row(item: tuple[str, SeriesSummary]) -> MetricRow:
     key, series = item
     return MetricRow(
         key=key,
-        last=spelled(series.last),
+        last=number_to_json(series.last),
         last_step=series.last_step,
         least=series.min,
         least_step=series.min_step,
@@ -175,7 +175,7 @@ def _metric_row(item: tuple[str, SeriesSummary]) -> MetricRow:
 
 def _param_row(item: tuple[str, Any]) -> ParamRow:
     key, value = item
-    text = shown_number(value)
+    text = format_number(value)
     is_structure = isinstance(value, (dict, list))
     if len(text) <= (_LONG_STRUCTURE if is_structure else _LONG) and "\n" not in text:
         return ParamRow(key, value, text)

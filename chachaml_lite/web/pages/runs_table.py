@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from ...errors import InvalidInput
 from ...text.columns import most_telling
-from ...text.format import shown_duration, shown_number
+from ...text.format import format_duration, format_number
 from ...tracking.environment import MISSING, flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.query import fields
 from ...tracking.query.fields import Field, Holds
 from ...tracking.runs import latest_metrics
-from ...tracking.series.summary import spelled
+from ...tracking.series.summary import number_to_json
 from ...tracking.tracker import Tracker
 from .runs_sparklines import sparklines
 from .runs_url import ALL_TAGS, RunView
@@ -216,7 +216,7 @@ def _sparks(tracker: Tracker, view: RunView, key: str, found: Sequence[Run]) -> 
 
 def _status(run: Run, now_ms: int) -> Cell:
     silent_ms = run.silent_ms(now_ms)
-    return Cell("status", run.meta["status"], value=None if silent_ms is None else shown_duration(silent_ms))
+    return Cell("status", run.meta["status"], value=None if silent_ms is None else format_duration(silent_ms))
 
 
 def _duration(run: Run) -> Cell:
@@ -232,9 +232,9 @@ def _value(value: Any) -> Cell:
     if value is MISSING:
         return Cell("value")
     if isinstance(value, float):
-        value = spelled(value)
+        value = number_to_json(value)
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = _cut(shown_number(value), _CELL_CHARACTERS)
+    text = _cut(format_number(value), _CELL_CHARACTERS)
     return Cell("value", text, _cut(whole, _HOVER_CHARACTERS) if text != whole or len(text) > _ALWAYS_SEEN else None)
 
 

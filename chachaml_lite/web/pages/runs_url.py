@@ -14,7 +14,7 @@ from ...tracking import names
 from ...tracking.index.catalog import Deleted
 from ...tracking.query import conditions, fields, grammar, search
 from ...tracking.query.fields import Field, Holds
-from ...tracking.series.summary import spelled
+from ...tracking.series.summary import number_to_json
 from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 from ..urls import with_query
 
@@ -224,7 +224,7 @@ def _query_of(asked: Query) -> str | None:
     if condition is None:
         return text
     (value,) = condition.values
-    number = None if value.number is None else spelled(value.number)
+    number = None if value.number is None else number_to_json(value.number)
     of_metric = f"{condition.field} {condition.op} {number}"
     return of_metric if text is None else f"({text}) and {of_metric}"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....text.format import shown_duration, shown_number, shown_time
+from ....text.format import format_duration, format_number, format_time
 from ....tracking.index.run_entry import Run
 from ....tracking.query.conditions import number_in, text_of
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, Holds, reader
@@ -66,8 +66,8 @@ def in_words(field: Field, value: Any) -> str:
     if value is MISSING:
         return "none"
     if field.holds is Holds.TIME:
-        return shown_time(value)
-    return shown_duration(value) if field.holds is Holds.LENGTH else shown_number(value)
+        return format_time(value)
+    return format_duration(value) if field.holds is Holds.LENGTH else format_number(value)
 
 
 def finite(value: Any) -> float | None:
