@@ -146,7 +146,7 @@ def test_renderings_are_kept_within_a_bound() -> None:
     for number in range(50):
         shared.keep(f"{number}", rendering(number, size=1_000_000))
         shared.keep("0", rendering(number, size=1_000_000))
-    assert [page for page in range(50) if shared.last(str(page))] == [0, *range(18, 50)]
+    assert [page for page in range(50) if shared.last(str(page))] == [0, *range(25, 50)]  # with room for each as gzip
 
 
 def test_view_that_fails_gives_its_turn_back(run: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ _PROTECTION = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-
 #: Where the request's environment holds the ETag of its answer, as `etags` made it.
 ETAG = "chachaml_lite.etag"
 _POLICY = "Content-Security-Policy"
+_VARY = ("Vary", "Accept, Accept-Encoding")
 
 
 class Application(Flask):
@@ -42,7 +43,8 @@ class Application(Flask):
                 _log(environ, status, started)
             headers += _PROTECTION
             if ETAG in environ and status[:3] in ("200", "304"):
-                headers += [("ETag", f'"{environ[ETAG]}"'), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
+                # Weak: it tells states apart, and an answer may be compressed or not.
+                headers += [("ETag", f'W/"{environ[ETAG]}"'), ("Cache-Control", "no-cache"), _VARY]
             if not any(name == _POLICY for name, _ in headers):
                 headers.append((_POLICY, PAGE_POLICY))
             return start_response(status, headers, exc_info)

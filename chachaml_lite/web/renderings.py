@@ -18,10 +18,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from flask import Flask, Response, request
 
-from . import etags
+from . import compression, etags
 from .application import ETAG
 
 #: The blueprints whose answers are rendered, for seconds where those of others take milliseconds.
@@ -41,6 +42,19 @@ class Rendering:
     content_type: str
     began: float
     cost_seconds: float
+
+    @cached_property
+    def _gzipped(self) -> bytes:
+        return compression.gzipped(self.body)
+
+    def gzipped(self) -> bytes:
+        """The body as gzip, made once."""
+        return self._gzipped
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes, compressed as well."""
+        return len(self.body) * 5 // 4
 
 
 class Renderings:
@@ -75,11 +89,11 @@ class Renderings:
             before = self._by_page.get(page)
             if before is not None and before.began > rendering.began:
                 return
-            self._bytes += len(rendering.body) - (len(before.body) if before else 0)
+            self._bytes += rendering.size - (before.size if before else 0)
             self._by_page[page] = rendering
             self._by_page.move_to_end(page)
             while self._bytes > _MAX_BYTES:
-                self._bytes -= len(self._by_page.popitem(last=False)[1].body)
+                self._bytes -= self._by_page.popitem(last=False)[1].size
 
     def take_turn(self) -> bool:
         """Whether one who keeps up may render now; then `end_turn` gives the turn back."""
@@ -142,6 +156,7 @@ def install(app: Flask) -> None:
             content_type = answer.headers["Content-Type"]
             rendering = Rendering(request.environ[ETAG], answer.get_data(), content_type, asked.began, cost)
             shared.keep(asked.page, rendering)
+            request.environ[compression.KEPT] = rendering.gzipped
         return answer
 
     def end_turn(_: BaseException | None) -> None:
@@ -149,6 +164,7 @@ def install(app: Flask) -> None:
         if asked is not None and asked.has_turn:
             shared.end_turn(time.thread_time() - asked.began_cpu)
 
+    compression.install(app)  # last of what is done to an answer: such hooks are called in reverse
     app.before_request(answer_young)  # in front of the ETag's hook: nothing is looked up in the store for a young one
     etags.install(app)
     app.before_request(answer_same)
@@ -172,6 +188,7 @@ def _answer(rendering: Rendering) -> Response:
         answer = Response(status=304)
         del answer.headers["Content-Type"]
         return answer
+    request.environ[compression.KEPT] = rendering.gzipped
     return Response(rendering.body, content_type=rendering.content_type)
 
 

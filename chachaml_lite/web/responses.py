@@ -38,20 +38,22 @@ def ok() -> Response:
     return Response(_OK, mimetype="application/json")
 
 
-def not_modified(sha256: str) -> Response | None:
-    """304 when the client says that it has these bytes."""
+def not_modified(sha256: str, *, is_weak: bool = False) -> Response | None:
+    """304 when the client says that it has these bytes. `is_weak`: an answer that may be compressed."""
     if not request.if_none_match.contains_weak(sha256):  # a proxy that compresses makes it a weak one
         return None
     answer = Response(status=304)
-    answer.set_etag(sha256)
+    answer.set_etag(sha256, weak=is_weak)
+    if is_weak:
+        answer.vary.add("Accept-Encoding")
     return answer
 
 
 def by_content(answer: Response) -> Response:
     """`answer` with an ETag made of its bytes, or 304 where the client has them: for what no counter tells of."""
     etag = hashlib.blake2b(answer.get_data(), digest_size=16).hexdigest()
-    kept = not_modified(etag)
-    answer.set_etag(etag)
+    kept = not_modified(etag, is_weak=True)
+    answer.set_etag(etag, weak=True)
     answer.headers["Cache-Control"] = "no-cache"
     return answer if kept is None else kept
 
