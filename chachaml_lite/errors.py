@@ -1,4 +1,4 @@
-"""What can go wrong, in our own words. HTTP numbers for these are in `web/errors.py`, nowhere else.
+"""The errors of the package. Their HTTP statuses are in `web/errors.py`, nowhere else.
 
 `error` is the short, stable text that clients may compare; `detail` says what was wrong and what to do.
 Neither ever holds a path of the server's machine: paths go to the log, through `__cause__`.
@@ -51,7 +51,7 @@ class RunTrashed(NotFound):
 
 
 class Conflict(ChachamlError):
-    """What is asked contradicts what is stored."""
+    """A request that contradicts what is stored."""
 
     error = "conflict"
 
@@ -126,7 +126,7 @@ _BUSY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 def storage_fault(fault: OSError) -> StorageFault:
-    """What an operating system's error means to a client. The text of `fault` holds paths and stays out of it."""
+    """Return the error for clients that stands for an operating system's; its own text holds paths and stays out."""
     if fault.errno == errno.EROFS:
         return StorageFull("the store's file system is read-only; nothing was stored")
     if fault.errno in _NO_ROOM:

@@ -44,7 +44,7 @@ class CannotServe(Exception):
 
 
 def waitress_settings(config: Config) -> dict[str, Any]:
-    """How waitress is configured, each setting with its reason."""
+    """Return waitress's settings, each with its reason."""
     return {
         "threads": config.threads,
         # Idle connections cost a descriptor and no thread. The default of 100 lets 100 idle clients lock everybody out.
@@ -74,7 +74,7 @@ def waitress_settings(config: Config) -> dict[str, Any]:
 
 
 def connection_limit() -> int:
-    """How many connections the process has descriptors for, after it has taken what it may.
+    """Return the number of connections that the process has descriptors for, after raising its limit.
 
     Each may need two, for its socket and for the file that it sends or gets. Beyond the limit new clients wait to be
     accepted; without descriptors accept(2) would fail, and be tried again and logged thousands of times a second.
@@ -185,7 +185,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where the server is reached from this machine, with the prefix."""
+        """URL of the server on this machine, with its prefix."""
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self._config.host, self._config.host)
         name = f"[{host}]" if ":" in host else host
         return f"http://{name}:{self.port}{self._config.url_prefix}"
@@ -290,7 +290,7 @@ def _announce(ready_file: Path, url: str) -> None:
 
 
 def _is_idle(channel: Channel) -> bool:
-    """Whether nothing was asked on a connection that is yet to be answered, nor is waiting to be read."""
+    """Tell whether a connection has no request that is being read, handled or answered."""
     if (
         channel.requests
         or channel.total_outbufs_len

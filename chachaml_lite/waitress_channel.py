@@ -1,4 +1,4 @@
-"""How waitress's connections work for us: uploads into the store, refused bodies never read, answers in one piece.
+"""Waitress's connections, changed: uploads go into the store, refused bodies are never read, answers are one packet.
 
 Waitress takes in the whole body before the app is called. As it comes, a large one is written to the system's folder
 for temporary files, which is often memory, and would be copied into the store after that. Here an upload is written
@@ -44,7 +44,7 @@ LINGER_SECONDS = 30
 
 @dataclass(frozen=True)
 class WireRules:
-    """What a server takes; sizes in bytes."""
+    """Limits and routes of a server; sizes in bytes."""
 
     #: Where uploads go; None: no write is taken.
     blobs: Blobs | None
@@ -68,7 +68,7 @@ class WireRules:
         return path
 
     def is_upload(self, method: str, path: str) -> bool:
-        """Whether a request brings an upload."""
+        """Tell whether a request is an upload."""
         return any(method == each and pattern.match(path) for each, pattern in self.uploads)
 
 
@@ -264,7 +264,7 @@ class Channel(HTTPChannel):
         return taken
 
     def is_overdue(self, now: float) -> bool:
-        """Whether its headers have taken too long, or a client that was refused too long to go; `now`: s since 1970."""
+        """Tell whether the headers, or a refused client's leaving, have taken too long; `now`: seconds since 1970."""
         if self._lingers_until is not None:
             return now > self._lingers_until
         return self.waiting_since is not None and now - self.waiting_since > HEADER_SECONDS and not self.requests

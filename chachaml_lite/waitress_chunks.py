@@ -46,7 +46,7 @@ class ChunkReceiver:
         return self.buf.getfile()
 
     def getbuf(self) -> Any:
-        """What is filled."""
+        """Return the buffer that the body goes to."""
         return self.buf
 
     def received(self, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""What asking is, whoever answers: a request, its answer as a stream, and what may be said instead of one."""
+"""A client of the API, whoever answers: a request, its answer as a stream, and the errors instead of one."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ class Client(ABC):
             size = len(body) if isinstance(body, bytes) else length
             assert size is not None, "a file's length has to be told"
             sent["Content-Length"] = str(size)
-        answer = self._send(method, f"{path}?{_encoded(query)}" if query else path, body, sent)
+        answer = self._send(method, f"{path}?{_encode_query(query)}" if query else path, body, sent)
         if answer.status >= 300:
-            raise _refusal(answer)
+            raise _parse_error(answer)
         return answer
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
@@ -162,12 +162,12 @@ def path_of(*segments: str) -> str:
     return "".join("/" + quote(segment, safe="", errors="surrogateescape") for segment in segments)
 
 
-def _encoded(query: Sequence[tuple[str, str]]) -> str:
+def _encode_query(query: Sequence[tuple[str, str]]) -> str:
     return urlencode(query, errors="surrogateescape")
 
 
-def _refusal(answer: Answer) -> ApiError:
-    """What an error's answer says; of one that isn't ours, that it isn't."""
+def _parse_error(answer: Answer) -> ApiError:
+    """Return the error that an answer is; where it isn't one of ours, the error says so."""
     with answer:
         content = bytearray()
         for piece in answer.pieces():

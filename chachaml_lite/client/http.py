@@ -17,7 +17,7 @@ ANSWER_SECONDS = 300
 
 
 class BadTarget(ValueError):
-    """What was given as a server's URL, or as its token, can't be one; the text says why."""
+    """A server's URL or token that can't be one; the text says why."""
 
 
 class HttpClient(Client):
@@ -26,7 +26,7 @@ class HttpClient(Client):
     def __init__(self, url: str, token: str | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
         """Raises BadTarget. Nothing is asked yet."""
         self._answer_seconds = answer_seconds
-        secure, host, port, self._prefix = _parts(url)
+        secure, host, port, self._prefix = _split_url(url)
         self.url = url.rstrip("/") if "://" in url else "http://" + url.rstrip("/")
         self._connection = _connection(secure, host, port)
         self._last: http.client.HTTPResponse | None = None
@@ -46,7 +46,7 @@ class HttpClient(Client):
             self._last = response = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as fault:
             self._connection.close()
-            raise NoServer(f"no server answers at {self.url} ({_told(fault)})") from fault
+            raise NoServer(f"no server answers at {self.url} ({_describe(fault)})") from fault
         except BaseException:  # a signal's: half a request may be on the connection
             self._connection.close()
             raise
@@ -95,7 +95,7 @@ class _Received:
         try:
             piece = self._response.read(size)
         except (OSError, http.client.HTTPException) as fault:
-            raise Unreachable(f"the server at {self._url} broke off its answer ({_told(fault)})") from fault
+            raise Unreachable(f"the server at {self._url} broke off its answer ({_describe(fault)})") from fault
         if not piece and self._response.length:  # http.client tells of it only where all is read at once
             raise Unreachable(f"the server at {self._url} broke off its answer")
         return piece
@@ -140,8 +140,8 @@ def _https_proxy(host: str) -> SplitResult | None:
     return split
 
 
-def _parts(url: str) -> tuple[bool, str, int | None, str]:
-    """Whether a URL is https, its host, its port, and its path without a slash at the end. Raises BadTarget."""
+def _split_url(url: str) -> tuple[bool, str, int | None, str]:
+    """Split a URL: whether it is https, host, port, and path without a slash at the end. Raises BadTarget."""
     whole = url if "://" in url else "http://" + url  # as curl takes localhost:8080
     try:
         split = urlsplit(whole)
@@ -157,8 +157,8 @@ def _parts(url: str) -> tuple[bool, str, int | None, str]:
     return split.scheme == "https", host, port, split.path.rstrip("/")
 
 
-def _told(fault: Exception) -> str:
-    """What is wrong, in few words; an OSError's own text may come without any."""
+def _describe(fault: Exception) -> str:
+    """Return what is wrong, in few words; an OSError's own text may be empty."""
     if isinstance(fault, TimeoutError):
         return "it takes too long"
     if isinstance(fault, http.client.RemoteDisconnected):

@@ -30,7 +30,7 @@ class File(NamedTuple):
 
 
 class Manifest:
-    """What a run consists of in one store."""
+    """The content of a run in one store."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         """From what the API has answered."""
@@ -48,13 +48,13 @@ class Manifest:
 
     @property
     def points_bytes(self) -> int:
-        """How many bytes of points there are."""
+        """Bytes of points."""
         return self.files[layout.METRICS].size if layout.METRICS in self.files else 0
 
 
 @dataclass(frozen=True)
 class Lack:
-    """What a store lacks of a run."""
+    """The part of a run that a store lacks."""
 
     meta: bool
     params: bool
@@ -71,13 +71,13 @@ class Lack:
         return self.meta or self.params or self.events or bool(self.files or self.artifacts or self.disputed)
 
     def bytes_of(self, run: Manifest) -> int:
-        """How many bytes of files and artifacts that is."""
+        """Return the bytes of files and artifacts that this is."""
         files = sum(run.files[path].size for path in self.files)
         return files + sum(run.artifacts[name].size for name in self.artifacts)
 
 
 def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
-    """What another store, in which the run is `there`, lacks of it.
+    """Return what another store, in which the run is `there`, lacks of it.
 
     Of the points that are there only as many bytes are looked at as the run has here.
     """

@@ -52,7 +52,7 @@ class Stopped(Exception):
 
 
 class _Changed(Exception):
-    """What is sent is not what the manifest spoke of."""
+    """The bytes sent are not those that the manifest lists."""
 
     def __init__(self, text: str, error: str = "damaged") -> None:
         super().__init__(text)
@@ -68,7 +68,7 @@ class Push:
         self._overwrite = overwrite
 
     def differing(self, run_ids: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-        """Which of these runs are another one at the target, or aren't there; which are the same; which aren't here.
+        """Divide runs into those to be sent (other or missing at the target), those that are equal, and those not here.
 
         Raises Stopped, Unreachable.
         """
@@ -83,7 +83,7 @@ class Push:
         return differing, same, gone
 
     def bytes_of(self, run_id: str) -> int:
-        """How many bytes of a run the target lacks. Raises NotPushed, Stopped, Unreachable."""
+        """Return the bytes of a run that the target lacks. Raises NotPushed, Stopped, Unreachable."""
         run = self._here(run_id)
         return find_lacking(run, self._there(run)).bytes_of(run)
 
@@ -164,7 +164,7 @@ class Push:
             raise self._fault_of(self._target, fault) from fault
 
     def _fault_of(self, client: Client, fault: ApiError) -> Exception:
-        """Whether what was refused is about the one run, or about all."""
+        """Return the error to raise: for this run alone, or for all."""
         of_the_run = fault.status in _OF_THE_RUN or (client is self._source and fault.status not in (401, 403))
         return NotPushed(fault.error, fault.detail) if of_the_run else self._stopped(client, fault)
 
@@ -192,13 +192,13 @@ class Push:
     ) -> Iterator[Entry]:
         """The files of one zip: the run without the artifacts that come `later`, and of `names` the bytes."""
         ended = {} if not later else {"status": "running", "end_time": None, "error": None}
-        yield _made(run, layout.META, readable(layout.META, {**run.meta, **ended}))
+        yield _text_entry(run, layout.META, readable(layout.META, {**run.meta, **ended}))
         if is_first:
             if lack.params:
-                yield _made(run, layout.PARAMS, readable(layout.PARAMS, run.params))
+                yield _text_entry(run, layout.PARAMS, readable(layout.PARAMS, run.params))
             if lack.events:
                 events = "".join(strict_json.dumps(event) + "\n" for event in run.events)
-                yield _made(run, layout.LOGGED_MODELS, events.encode())
+                yield _text_entry(run, layout.LOGGED_MODELS, events.encode())
             for path in lack.files:
                 size, sha256 = run.files[path]
                 target = path_of("api", "runs", run.id, "files", *path.split("/"))
@@ -206,7 +206,7 @@ class Push:
         uploads = [upload for upload in run.uploads if upload["name"] not in later]
         if uploads and (names or (is_first and lack.disputed)):
             lines = "".join(strict_json.dumps(upload) + "\n" for upload in uploads)
-            yield _made(run, layout.ARTIFACTS, lines.encode())
+            yield _text_entry(run, layout.ARTIFACTS, lines.encode())
         spelled = disk_names.spellings(last_uploads(uploads))
         for name in names:
             _, sha256, size, _ = run.artifacts[name]
@@ -237,7 +237,7 @@ class Push:
             raise _Changed(f"the bytes of {what} are not those of its sha256: see `chachaml-lite verify` where it is")
 
 
-def _made(run: Manifest, name: str, content: bytes) -> Entry:
+def _text_entry(run: Manifest, name: str, content: bytes) -> Entry:
     return Entry(f"{run.id}/{name}", len(content), run.written, [content])
 
 

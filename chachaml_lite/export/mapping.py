@@ -96,7 +96,7 @@ def text_of(value: Any) -> str:
 
 
 def key_of(name: str) -> str:
-    """What MLflow is to call a param, metric or tag: the name itself where it may be one.
+    """Return MLflow's name for a param, metric or tag: the name itself where MLflow accepts it.
 
     Otherwise what may not be in it is replaced by _, and eight digits of its sha256 keep it apart from its like.
     """
@@ -110,7 +110,7 @@ def key_of(name: str) -> str:
 
 
 def artifact_name(name: str) -> str:
-    """What MLflow is to call an artifact, likewise; its ending stays, for MLflow shows it by that."""
+    """Return MLflow's name for an artifact, likewise; its extension stays, for MLflow shows it by that."""
     if not _REFUSED_IN_ARTIFACTS.search(name):
         return name
     folders, slash, last = _REFUSED_IN_ARTIFACTS.sub("_", name).rpartition("/")

@@ -113,7 +113,7 @@ class MlflowServer:
         return str(self._ask(lambda: self._client.create_experiment(name)))
 
     def run_url(self, experiment: str, run: str) -> str:
-        """Where MLflow shows a run."""
+        """Return the URL of a run's page in MLflow."""
         return f"{self.uri}/#/experiments/{experiment}/runs/{run}"
 
     def find(self, experiment: str, run_id: str) -> Held | None:
@@ -127,7 +127,7 @@ class MlflowServer:
         found = self._ask(
             lambda: self._client.search_runs([experiment], wanted, self._entities.ViewType.ALL, max_results=10)
         )
-        runs = sorted(map(self._held, found), key=_first)
+        runs = sorted(map(self._hold, found), key=_first)
         return runs[0] if runs else None
 
     def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> Held:
@@ -138,7 +138,7 @@ class MlflowServer:
             with _variables({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, always=True):
                 return self._client.create_run(experiment, start_time=start_time, tags=dict(tags), run_name=name)
 
-        return self._held(self._ask(create))
+        return self._hold(self._ask(create))
 
     def delete(self, run: str) -> None:
         """Put a run into MLflow's trash. Raises Rejected, Unreachable."""
@@ -153,13 +153,13 @@ class MlflowServer:
     def log_params(self, run: str, params: Mapping[str, str]) -> None:
         """Add params. Raises Rejected (one has another value there), Unreachable."""
         made = [self._entities.Param(key, value) for key, value in params.items()]
-        for few in _few(made):
+        for few in _batches(made):
             self._log(run, params=few)
 
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags. Raises Rejected, Unreachable."""
         made = [self._entities.RunTag(key, value) for key, value in tags.items()]
-        for few in _few(made):
+        for few in _batches(made):
             self._log(run, tags=few)
 
     def log_datasets(self, run: str, datasets: Iterable[Dataset]) -> None:
@@ -193,7 +193,7 @@ class MlflowServer:
     def _log(self, run: str, **entities: list[Any]) -> None:
         self._ask(lambda: self._client.log_batch(run, **entities))
 
-    def _held(self, run: Any) -> Held:
+    def _hold(self, run: Any) -> Held:
         return Held(
             run.info.run_id,
             run.info.lifecycle_stage == "deleted",
@@ -206,7 +206,7 @@ class MlflowServer:
         )
 
     def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """What a request answers. Raises Rejected; Unreachable, when the server has gone.
+        """Send a request and return its answer. Raises Rejected; Unreachable, when the server has gone.
 
         more_faults: what else it may raise; each place for artifacts has faults of its own.
         """
@@ -214,10 +214,10 @@ class MlflowServer:
             return request()
         except (*self._faults, *more_faults) as fault:
             gone = None if isinstance(fault, self._answered) else self._absence()
-            raise gone or Rejected(_text(fault)) from fault
+            raise gone or Rejected(_describe(fault)) from fault
 
     def _absence(self) -> Exception | None:
-        """Why nothing can be asked of the server; None when it answers."""
+        """Return why the server can't be used; None when it answers."""
         with _variables(_AT_FIRST):
             try:
                 self._client.search_experiments(max_results=1)
@@ -225,10 +225,10 @@ class MlflowServer:
                 status = getattr(fault, "get_http_status_code", lambda: 500)()
                 if status in (401, 403):
                     return Rejected(
-                        f"MLflow's server at {self.uri} refuses us: {_text(fault)}; MLFLOW_TRACKING_USERNAME and "
+                        f"MLflow's server at {self.uri} refuses us: {_describe(fault)}; MLFLOW_TRACKING_USERNAME and "
                         "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
                     )
-                return Unreachable(f"no MLflow server answers at {self.uri} ({_text(fault)})")
+                return Unreachable(f"no MLflow server answers at {self.uri} ({_describe(fault)})")
         return None
 
 
@@ -254,14 +254,14 @@ def _first(run: Held) -> tuple[bool, int, str]:
     return run.is_deleted, int(made) if made.isdecimal() else 0, run.id
 
 
-def _few(entities: list[Any]) -> Iterator[list[Any]]:
-    """As many at once as one request takes."""
+def _batches(entities: list[Any]) -> Iterator[list[Any]]:
+    """Divide items into batches that one request takes."""
     for start in range(0, len(entities), _PER_REQUEST):
         yield entities[start : start + _PER_REQUEST]
 
 
-def _text(fault: Exception) -> str:
-    """What is wrong, in one line. Of a connection that failed MLflow tells a page."""
+def _describe(fault: Exception) -> str:
+    """Return what is wrong in one line; for a failed connection, MLflow's own text is a page long."""
     text = " ".join(str(fault).split()) or type(fault).__name__
     for reason in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
         if reason in text and "API request to" in text:

@@ -47,7 +47,7 @@ Progress = Callable[[str], object]
 
 @dataclass
 class Outcome:
-    """What came of one run. `result`: exported, updated, unchanged, deleted (in MLflow, and left alone), or failed."""
+    """The outcome of one run. `result`: exported, updated, unchanged, deleted (in MLflow: left alone), or failed."""
 
     id: str
     experiment: str
@@ -98,7 +98,7 @@ class Transfer:
         if held.is_deleted:
             outcome.result = "deleted"
             return
-        sent = _sent(held)
+        sent = _count_sent(held)
         total = sum(series["count"] for series in run["metric_summary"].values())
         _refuse_another(held, wanted, sent, total)
         self._runs[outcome.id] = held.id
@@ -259,11 +259,11 @@ class Transfer:
 
 
 class _Differs(Exception):
-    """What MLflow has of a run is not of this one, or more than is here."""
+    """MLflow's copy of a run is of another run, or has more than is here."""
 
 
-def _sent(held: Held) -> int:
-    """How many points MLflow has of a run. Raises _Differs where somebody has changed the account."""
+def _count_sent(held: Held) -> int:
+    """Return the number of points that MLflow has of a run. Raises _Differs where its tags were changed."""
     counted = held.tags.get(POINTS, "0")
     if not (counted.isascii() and counted.isdigit()):
         raise _Differs(

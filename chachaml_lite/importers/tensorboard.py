@@ -87,7 +87,7 @@ def _load(folder: str) -> Any:
 
 
 def _span(events: Any, tags: dict[str, Any]) -> tuple[float, float]:
-    """When the first and the last event was written, in s since 1970."""
+    """Return the times of the first and the last event, in seconds since 1970."""
     first = float(events.FirstEventTimestamp())
     readers = ((events.Scalars, "scalars"), (events.Images, "images"), (events.Tensors, "tensors"))
     times = [each.wall_time for read, kind in readers for tag in tags[kind] for each in read(tag)]

@@ -1,4 +1,4 @@
-"""What each list of the API is as a table: its columns, and which of them are the most useful to people."""
+"""The lists of the API as tables: their columns, and which of these are the most useful to people."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _minute(at_ms: int) -> str:
     return format_time(at_ms)[:16]
 
 
-def _marked(status: str) -> str:
+def _format_status(status: str) -> str:
     return _MARKS.get(status, status)
 
 
@@ -44,7 +44,7 @@ def run_columns(params: Iterable[str], metrics: Iterable[str], tags: Iterable[st
         Column("id", _field("id"), 0, "id", most=None),
         Column("experiment", _field("experiment"), 2, "experiment", most=16),
         Column("name", _field("name"), 1, "name", most=20),
-        Column("status", _field("status"), 0, "status", is_ours=True, show=_marked),
+        Column("status", _field("status"), 0, "status", is_ours=True, show=_format_status),
         Column("start_time", _field("start_time"), 7, "started (UTC)", show=_minute),
         Column("end_time", _field("end_time"), None),
         Column("duration_ms", _field("duration_ms"), 6, "took", show=format_duration),

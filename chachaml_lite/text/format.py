@@ -1,4 +1,4 @@
-"""How values, times, durations and sizes are shown to people: on pages, in aligned tables, in reports."""
+"""Values, times, durations and sizes as text for people: on pages, in aligned tables, in reports."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECAS
 
 
 def format_number(value: Any, digits: int = 5) -> str:
-    """A value as a table shows it: a float with five significant digits, or so many; anything else in full, as JSON."""
+    """Return a value as a table shows it: a float with `digits` significant digits; anything else in full, as JSON."""
     if isinstance(value, float):
         return f"{value:.{digits}g}"
     return value if isinstance(value, str) else strict_json.dumps(value)
 
 
 def format_time(at_ms: int | None) -> str:
-    """A time of ours as text, to the second, UTC; "" for none, and for one that no calendar has."""
+    """Return a time in ms as text, to the second, UTC; "" for None, and for one that no calendar has."""
     return "" if at_ms is None else _second_text(at_ms // 1000)
 
 
@@ -33,18 +33,18 @@ def _second_text(at_seconds: int) -> str:
 
 
 def iso_time(at_ms: int) -> str:
-    """A time of ours as machines read it in HTML, to the millisecond, UTC; "" for one that no calendar has."""
+    """Return a time in ms as HTML's <time> takes it, to the millisecond, UTC; "" for one that no calendar has."""
     text = format_time(at_ms)
     return f"{text.replace(' ', 'T')}.{at_ms % 1000:03}Z" if text else ""
 
 
 def is_web_address(value: Any) -> bool:
-    """Whether a value is a URL that a browser may follow: http or https, and nothing that acts."""
+    """Tell whether a value is a URL that a browser may follow: http or https, and nothing that runs a script."""
     return isinstance(value, str) and _WEB_ADDRESS.match(value) is not None
 
 
 def format_duration(duration_ms: int | None) -> str:
-    """A duration as people say it: 0.4 s, 12 s, 3 min 20 s, 5 h 12 min, 2 d 3 h."""
+    """Return a duration for people: 0.4 s, 12 s, 3 min 20 s, 5 h 12 min, 2 d 3 h."""
     if duration_ms is None:
         return ""
     seconds = duration_ms / 1000
@@ -59,7 +59,7 @@ def format_duration(duration_ms: int | None) -> str:
 
 
 def format_size(size: int) -> str:
-    """A number of bytes as people say it: 512 B, 1.5 kB, 2.0 GB."""
+    """Return a number of bytes for people: 512 B, 1.5 kB, 2.0 GB."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:

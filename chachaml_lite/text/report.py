@@ -29,7 +29,7 @@ Series = dict[str, Any]
 
 @dataclass(frozen=True)
 class Report:
-    """What a report is made of: a run as `run_details` shows it, its series thinned to the two numbers of points."""
+    """The content of a report: a run as `run_details` returns it, its series thinned for charts and sparklines."""
 
     run: dict[str, Any]
     charts: Series
@@ -39,7 +39,7 @@ class Report:
 
 
 def as_markdown(report: Report) -> str:
-    """The report for GitHub. Text of users' is in code spans and blocks, and can't act (see `markdown`)."""
+    """Return the report for GitHub. Text of users is in code spans and blocks, where nothing acts (see `gfm`)."""
     run = report.run
     lines = [f"## {_MARKS[run['status']]} {code(run['name'] or run['id'])} {run['status']}", ""]
     facts = ((name, shown if name in _OURS else code(shown)) for name, shown in _facts(run))
@@ -82,7 +82,7 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _metric_table(report: Report) -> list[str]:
     rows = [
-        (code(key), *(_shown(series[field]) for field in ("first", "last", "min", "max", "count")), spark)
+        (code(key), *(_format(series[field]) for field in ("first", "last", "min", "max", "count")), spark)
         for key, series, spark in _series_of(report)
     ]
     return table(("metric", "first", "last", "min", "max", "points", "trend"), rows, right=range(1, 6))
@@ -95,16 +95,16 @@ def _series_of(report: Report) -> Iterable[tuple[str, dict[str, Any], str]]:
 
 
 def _value(value: Any) -> str:
-    """A value of the environment, cut where it is long: a command may be."""
+    """Return a value of the environment, cut where it is long: a command may be."""
     return cut(format_number(value), _MAX_ENV_CHARACTERS)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return "" if value is None else format_number(value)
 
 
 def _finite(series: dict[str, Any] | None) -> list[tuple[int, float]]:
-    """The steps and values of a thinned series that can be drawn."""
+    """Return the steps and values of a thinned series that can be drawn."""
     found = []
     for point in series["points"] if series else ():
         value = number_from(point["value"])
@@ -132,7 +132,7 @@ def _charts(charts: Series) -> list[str]:
 
 
 def as_plain_text(report: Report) -> str:
-    """The report for a terminal."""
+    """Return the report for a terminal."""
     run = report.run
     facts = _facts(run)
     wide = max(len(name) for name, _ in facts)

@@ -1,4 +1,4 @@
-"""Text of users' on its way to a terminal or a CI log: nothing in it may act there, and its width is known.
+"""Text of users on its way to a terminal or a CI log: nothing in it may act there, and its width is known.
 
 A tag may hold any character. Escape sequences would move the cursor or retitle the window, bidirectional overrides
 would show another text than the one that is there, and GitHub Actions takes `::error::x` at the start of a line, or
@@ -17,26 +17,26 @@ _ACTS_IN_JSON = re.compile(
 
 
 def printable(text: str) -> str:
-    """`text` in one line, with what a terminal or CI would act on spelled out, as in `\\x1b` or `\\u202e`."""
+    """Return `text` in one line, with what a terminal or CI would act on escaped, as in `\\x1b` or `\\u202e`."""
     if not (text.isascii() and text.isprintable()):
-        text = "".join(map(_spelled_out, text)) if any(map(_acts, text)) else text
+        text = "".join(map(_escape, text)) if any(map(_acts, text)) else text
     return _COMMAND.sub(lambda found: found[1] + "\\x3a" if found[1] is not None else "#\\x23", text)
 
 
 def _acts(character: str) -> bool:
-    """Whether a character is a control, formats its neighbours, ends a line, or isn't known to Unicode as of now."""
+    """Tell whether a character is a control, formats its neighbours, ends a line, or isn't known to this Unicode."""
     kind = unicodedata.category(character)
     return kind[0] == "C" or kind in ("Zl", "Zp")
 
 
-def _spelled_out(character: str) -> str:
+def _escape(character: str) -> str:
     if not _acts(character):
         return character
     return repr(character)[1:-1] if character < " " else character.encode("unicode_escape").decode()
 
 
 def escape_json(text: str) -> str:
-    """JSON that says the same, with what a terminal or CI would act on escaped in its strings.
+    """Return the same JSON, with what a terminal or CI would act on escaped in its strings.
 
     JSON itself has C0 controls escaped; beyond ASCII, and in `##[`, the same is done here, where it costs a look.
     """
@@ -46,7 +46,7 @@ def escape_json(text: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal printable text takes: wide characters two, combining ones none."""
+    """Return the columns of a terminal that printable text takes: wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(map(_cells_of, text))
@@ -59,7 +59,7 @@ def _cells_of(character: str) -> int:
 
 
 def cut(text: str, most: int) -> str:
-    """`text`, cut with a … where it takes more than `most` columns (1 or more)."""
+    """Return `text`, cut with a … where it takes more than `most` columns (1 or more)."""
     if cells(text) <= most:
         return text
     room = most - 1
@@ -73,6 +73,6 @@ def cut(text: str, most: int) -> str:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """`text` filled up with spaces to `width` columns, at its end, or at its start when it is aligned `right`."""
+    """Return `text` filled up with spaces to `width` columns, at its end, or at its start if aligned `right`."""
     space = " " * (width - cells(text))
     return space + text if right else text + space

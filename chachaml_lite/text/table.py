@@ -188,7 +188,7 @@ def stream_text(table: Table) -> Iterator[str]:
 
 
 def _padded_cell(column: Column, width: int) -> Callable[[Any], str]:
-    """What makes a column's cell of a record, filled up to `width`."""
+    """Return a function that makes a column's cell of a record, filled up to `width`."""
     cell, right = _text_cell(column), column.is_number
     if column.is_ours:  # ASCII, of which each character takes one column of a terminal
         return (lambda record: cell(record).rjust(width)) if right else (lambda record: cell(record).ljust(width))
@@ -197,7 +197,7 @@ def _padded_cell(column: Column, width: int) -> Callable[[Any], str]:
 
 
 def _text_cell(column: Column) -> Callable[[Any], str]:
-    """What makes a column's cell of a record, cut to what the column takes at most."""
+    """Return a function that makes a column's cell of a record, cut to the column's width."""
     get, show, most = column.get, column.show, column.most
 
     def harmless(text: str) -> str:
