@@ -121,7 +121,12 @@ def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_non
     assert re.findall(r'swatch".*?class="line (s\d) dash0"', page.text) == ["s1", "s2", "s3"]
     figures = re.findall(r'<figure id="chart.*?</figure>', page.text, re.DOTALL)
     assert len(figures) == 3, "loss, acc and fixed"
-    assert re.findall(r'class="plain (s\d) dash0"', figures[0]) == ["s1", "s2"]
+    assert re.findall(r'class="series (s\d)"', figures[0]) == ["s1", "s2"]
+    assert re.findall(r'data-line="(\d)"[^>]*><i class="(s\d) dash0">', page.text) == [
+        ("0", "s1"),
+        ("1", "s2"),
+        ("2", "s3"),
+    ]
     smooth = Compared(client, "/compare?ids=run-0,run-1&smoothing=0.5&x=relative")
     assert smooth.fields("/compare", "flip") == {"ids": "run-0,run-1", "x": "relative", "smoothing": "0.5"}
 
@@ -196,10 +201,43 @@ def test_a_page_of_many_runs_and_metrics_stays_small(client: FlaskClient, log_ru
     points = [{f"m{number}": step * number for number in range(60)} | {"step": step} for step in range(100)]
     ids = [log_run(metrics=points, name=f"run {number}") for number in range(20)]
     text = client.get(f"/compare?ids={','.join(ids)}").text
-    assert text.count("<figure") == 8
-    assert "52 more charts" in text
-    assert len(text) < 500_000
-    assert client.get(f"/compare?ids={','.join(ids[:2])}").text.count("<figure") == 50
+    assert text.count("<figure") == 15
+    assert "45 more charts" in text
+    assert len(text) < 250_000
+    assert client.get(f"/compare?ids={','.join(ids[:2])}").text.count("<figure") == 40
+
+
+def test_one_legend_hides_a_run_in_every_chart_and_the_url_keeps_it(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2&hide=run-1&from=0&to=1")
+    figures = re.findall(r'<figure id="chart.*?</figure>', page.text, re.DOTALL)
+    assert figures
+    for figure in figures:
+        assert 'data-key="1"' not in figure
+        assert 'data-x="0 1"' in figure
+    assert 'value="run-1" class="plain" aria-pressed="false"' in page.text
+    assert "run-1" in page.text.partition("<tbody>")[0], "its column stays"
+    assert page.fields("/compare", "flip") == {"ids": "run-0,run-1,run-2", "hide": "run-1", "from": "0", "to": "1"}
+    assert "Whole range" in page.text
+    shown = client.get("/compare?ids=run-0,run-1,run-2&hide=run-1&hide=run-1").text
+    assert 'data-key="1"' in shown
+
+
+def test_one_box_filters_the_rows_and_the_charts(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1,run-2&filter=/^(loss|lr)$/&all=true")
+    assert set(page.rows) <= {
+        "Metric or param",
+        "Status",
+        "Started",
+        "Duration",
+        "loss",
+        "lr",
+        "Metrics",
+        "Params",
+        "Environment",
+    }
+    assert "loss" in page.rows
+    assert page.text.count('<figure id="chart') == 1
+    assert client.get("/compare?ids=run-0,run-1&filter=/(/").status_code == 400
 
 
 def test_a_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:

@@ -1,6 +1,6 @@
 """Charts as pages show them: which metrics and runs stand on which, with their legends, notes and links.
 
-For a page's view: `run_figures(tracker, run_id, keys, style)` or `compared_figures(tracker, runs, keys, style)`, with
+For a page's view: `run_figures(tracker, run, keys, style)`, with
 `style` from `chart_views.style_of(query)` and `chart_views.OF_PAGES` among the parameters that the page takes. In its
 template `{% import "_charts.html" as charts %}` and `{{ charts.section(figures, style, fields) }}` (`fields`: names and
 values that the page's own URL has, as in [("ids", "a,b")]); and in its block of scripts
@@ -30,8 +30,6 @@ from .chart_url import url
 MAX_CHARTS = 50
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 3200, 80
-#: Lines of all charts of a comparison, about: each has its points. Further charts are named, but these there are.
-_MOST_PAGE_LINES, _FEWEST_CHARTS = 160, 6
 #: Lines of one chart, and points of all of them together, about.
 _MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
@@ -133,27 +131,6 @@ def run_figures(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -
         for group in groups[MAX_CHARTS : MAX_CHARTS + _MOST_NAMED]
     ]
     return Figures(figures, more, max(0, len(groups) - MAX_CHARTS - _MOST_NAMED))
-
-
-def compared_figures(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figures:
-    """A chart a metric, a line a run, each run in the colour of its place. Raises NotFound."""
-    most = max(_FEWEST_CHARTS, min(MAX_CHARTS, _MOST_PAGE_LINES // max(1, len(runs))))
-    shown = keys[:most]
-    view = _view_of_page(style, len(shown) * len(runs))
-    curves = [metrics.get_curves(tracker, run.id, shown, view) for run in runs]
-    figures = []
-    for key in shown:
-        lines = _lines_of_runs(runs, curves, [key])
-        over = _axis_of(lines, style)
-        if over != style:
-            view_over_time = _view_of_page(over, len(shown) * len(runs))
-            lines = _lines_of_runs(
-                runs, [metrics.get_curves(tracker, run.id, [key], view_over_time) for run in runs], [key]
-            )
-        figures.append(_figure(_links_of_runs(runs, [key]), key, lines, style))
-    page = url_for("charts.compare_chart")
-    more = [(key, url(page, style, _fields(runs, [key]))) for key in keys[most : most + _MOST_NAMED]]
-    return Figures(figures, more, max(0, len(keys) - most - _MOST_NAMED))
 
 
 def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figure:

@@ -13,10 +13,12 @@ from ...tracking.runs import latest_metrics
 from ...tracking.series.direction import is_finite
 from ..charts import Chart, Dot, scatter_chart
 from ..context import tracker
-from . import chart_figures
+from . import chart_figures, chart_url
 from .blueprint import pages
 from .compare_table import Comparison, comparison
 from .compare_url import ComparisonView
+from .sweep import curves
+from .sweep.members import Member
 
 #: Metrics and params each that the scatter offers to choose from.
 _MOST_CHOICES = 200
@@ -49,13 +51,24 @@ def diff_page(name: str, one: str, other: str) -> Response:
 def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """What the macros of `_comparison.html` show of runs."""
     table = comparison(view, runs, labels)
-    several = {key for run in runs for key, series in run.summary.items() if series.count > 1}
+    several = set(curves.several_points(runs))
     keys = [key for key in table.metric_keys if key in several]
-    seen = [chart_figures.Seen(side.run.id, side.label) for side in table.sides]
+    shown = [key for key in keys if view.key_test is None or view.key_test(key)]
+    members = [
+        Member(side.run.id, side.label, (side.run,), side.color, side.run.id in view.hidden, False)
+        for side in table.sides
+    ]
+
+    def page_of(key: str) -> str:
+        ids = ",".join(side.run.id for side in table.sides)
+        return chart_url.url(url_for("charts.compare_chart"), view.style, [("ids", ids), ("key", key)], ranged=True)
+
     return {
         "view": view,
         "table": table,
-        "figures": chart_figures.compared_figures(tracker(), seen, keys, view.style),
+        "members": members,
+        "keys": len(keys),
+        "sections": curves.draw_sections(tracker(), members, shown, view.opened, view.style, "range", page_of),
         "scatter": _scatter(view, table),
     }
 

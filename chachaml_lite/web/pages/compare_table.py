@@ -129,6 +129,8 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _part(lines: list[_Line], view: ComparisonView, row: Callable[[_Line], Row]) -> Part:
+    if view.key_test is not None:
+        lines = [line for line in lines if view.key_test(line.key)]
     shown = [line for line in lines if view.all or line.differs]
     rows = [row(line) for line in shown[:_MOST_ROWS]]
     return Part(rows, len(lines) - len(shown), len(shown) - len(rows))

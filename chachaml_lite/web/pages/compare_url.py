@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import InvalidInput
+from ...tracking.query.key_filter import KeyTest, parse_key_filter
 from ..charts import Style
 from ..query_string import Query, ids_of
 from ..urls import with_query
@@ -13,8 +14,8 @@ from . import chart_url
 
 #: Runs on one page; /api/compare takes more.
 MAX_RUNS = 20
-_OWN = ("all", "baseline", "flip", "param", "metric", "log_param", "log_metric")
-_REPEATABLE = ("ids", "flip", "baseline")
+_OWN = ("all", "baseline", "flip", "param", "metric", "log_param", "log_metric", "hide", "filter", "open")
+_REPEATABLE = ("ids", "flip", "baseline", "hide", "open")
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,18 @@ class ComparisonView:
     log_param: bool = False
     log_metric: bool = False
     style: Style = field(default_factory=Style)
+    #: The runs whose lines are switched off in the legend.
+    hidden: frozenset[str] = frozenset()
+    #: The metrics and params that are shown, and drawn, by their names.
+    filter: str = ""
+    key_test: KeyTest | None = None
+    #: The sections of charts that were opened, by their names.
+    opened: frozenset[str] = frozenset()
 
     @classmethod
     def asked(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
         """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
-        known = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES)
+        known = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
         query = Query(known, repeatable=_REPEATABLE)
         ids = tuple(dict.fromkeys(ids_of(query)))
         if with_ids and not 2 <= len(ids) <= MAX_RUNS:
@@ -59,6 +67,11 @@ class ComparisonView:
             query.flag("log_param"),
             query.flag("log_metric"),
             chart_url.style_of(query),
+            # a button of the page adds one more, too
+            frozenset(key for key in query.texts("hide") if key and query.texts("hide").count(key) % 2),
+            query.text("filter") or "",
+            parse_key_filter(query.text("filter") or ""),
+            frozenset(query.texts("open")),
         )
 
     def pairs(self, *without: str) -> list[tuple[str, str]]:
@@ -71,25 +84,35 @@ class ComparisonView:
             "metric": self.metric or "",
             "log_param": "true" if self.log_param else "",
             "log_metric": "true" if self.log_metric else "",
+            "filter": self.filter,
         }
+        several = {"flip": self.flipped, "hide": sorted(self.hidden), "open": sorted(self.opened)}
         pairs = [(name, text) for name, text in said.items() if text and name not in without]
-        return pairs + [("flip", key) for key in self.flipped if "flip" not in without]
+        return pairs + [(name, key) for name, keys in several.items() if name not in without for key in keys]
 
     def form_pairs(self, *without: str) -> list[tuple[str, str]]:
         """The same with those of the charts, for the hidden fields of a form."""
-        style = self.style
-        drawn = {
-            "x": style.x if style.x != Style.x else "",
-            "log_x": "true" if style.log_x else "",
-            "log_y": "true" if style.log_y else "",
-            "smoothing": f"{style.smoothing:g}" if style.smoothing else "",
-        }
-        return self.pairs(*without) + [(name, text) for name, text in drawn.items() if text]
+        return chart_url.fields_of(self.style, self.pairs(*without), ranged=True)
 
     def url(self, **changes: Any) -> str:
         """The page's URL, with some of its parts changed."""
         view = replace(self, **changes)
         return with_query(view.path, view.form_pairs())
+
+    @property
+    def unfiltered(self) -> str:
+        """The page's URL with all metrics and params."""
+        return self.url(filter="")
+
+    @property
+    def whole_range(self) -> str | None:
+        """The page's URL with all steps; None where it shows these."""
+        has_range = self.style.start is not None or self.style.stop is not None
+        return self.url(style=replace(self.style, start=None, stop=None)) if has_range else None
+
+    def opening(self, section: str) -> str:
+        """The page's URL with one more section of charts open."""
+        return self.url(opened=self.opened | {section})
 
     def without_run(self, run_id: str) -> str:
         """The page's URL with one run less."""

@@ -19,9 +19,9 @@ from .members import Member
 #: Charts of a page at most, and lines of all of them; further charts are named. At least so many charts there are.
 _MOST_CHARTS, _MOST_LINES, _FEWEST_CHARTS = 40, 300, 4
 #: Up to so many lines each has its values beside it, and up to so many in one chart its band.
-_MOST_WITH_VALUES, _MOST_WITH_BANDS = 40, 6
+_MOST_WITH_VALUES, _MOST_WITH_BANDS = 60, 6
 #: Points of all lines together, and of each: with values, as sketches, and of groups. A page is to stay below 200 kB.
-_WITH_VALUES, _SKETCHED, _GROUPED = (3200, 80, 320), (12_600, 40, 240), (3600, 40, 160)
+_WITH_VALUES, _SKETCHED, _GROUPED = (4000, 60, 320), (12_600, 40, 240), (3600, 40, 160)
 _GROUPED_LINES = 60
 #: Of those that are not drawn, so many are named.
 _MOST_NAMED = 40

@@ -100,6 +100,22 @@ class SweepView:
         """The page's URL, with some of its fields said otherwise."""
         return self.runs.with_more(**changes)
 
+    @property
+    def path(self) -> str:
+        """The path of the page."""
+        return self.runs.path
+
+    @property
+    def unfiltered(self) -> str:
+        """The page's URL with all metrics."""
+        return self.url(filter=None)
+
+    @property
+    def whole_range(self) -> str | None:
+        """The page's URL with all steps; None where it shows these."""
+        has_range = self.style.start is not None or self.style.stop is not None
+        return self.url(**{"from": None, "to": None}) if has_range else None
+
     def opening(self, section: str) -> str:
         """The page's URL with one more section of charts open."""
         return self.url(open=tuple(sorted({*self.opened, section})))
