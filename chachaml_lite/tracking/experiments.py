@@ -111,7 +111,8 @@ def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
     """The runs of an experiment, newest first, and what is said of it. Raises NotFound."""
     about = tracker.descriptions.about(name) or About()
     runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
-    if not runs and about.created_at is None and about.deleted_at is None:
+    is_described = about.created_at is not None or about.deleted_at is not None
+    if not runs and not is_described and tracker.catalog.span(name) is None:
         raise NotFound("experiment", f"no run bears the experiment {quote_name(name)}; GET /api/experiments lists them")
     return runs, about
 
