@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -13,7 +15,7 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun, log_good_and_bad, register, upload
-from support.servers import Running
+from support.servers import Running, eventually
 
 from chachaml_lite.errors import StoreUnusable
 from chachaml_lite.store.store import Store
@@ -107,6 +109,38 @@ def test_leftovers_of_a_killed_server_are_passed_over_and_swept_at_the_next_star
     assert data.parent.is_dir() and (data / "runs/kept/meta.json").is_file()
     assert [run["id"] for run in requests.get(f"{server.url}/api/runs").json()] == ["kept"]
     assert requests.get(f"{server.url}/api/health").json()["damaged"] == 0
+
+
+def test_start_after_a_kill_looks_for_leftovers_only_in_runs_that_changed_since_the_start_before(
+    make_app: Callable[..., Flask], serve: Callable[..., Running], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    for run_id in ("rested", "changed"):
+        requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": run_id})
+    server.kill()
+    rested_ns, leftover = (data / "runs/rested").stat().st_ctime_ns, data / "runs/changed/.params.json.tmp"
+    os.utime(
+        data / ".lock", ns=(rested_ns + 1, rested_ns + 1)
+    )  # as if the server had begun after that run's last write
+
+    def is_later() -> bool:
+        leftover.unlink(missing_ok=True)
+        leftover.write_text('{"half')
+        return leftover.parent.stat().st_ctime_ns > rested_ns + 1
+
+    eventually(is_later)
+    tried: list[str] = []
+    unlink = os.unlink
+
+    def counted(path: Any, **given: Any) -> None:
+        tried.append(str(path))
+        unlink(path, **given)
+
+    monkeypatch.setattr(os, "unlink", counted)
+    client = make_app().test_client()
+    assert not leftover.exists()
+    assert [path for path in tried if "/rested/" in path] == []
+    assert len(client.get("/api/runs").get_json()) == 2
 
 
 def test_leftovers_are_no_part_of_a_live_store(client: FlaskClient, bad: str, data: Path) -> None:

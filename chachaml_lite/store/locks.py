@@ -78,7 +78,9 @@ class StoreLock:
             raise StoreUnusable(
                 f"another server owns this store ({owner}); stop it, or serve another folder", owner
             ) from fault
-        self.after_a_kill = os.fstat(self._descriptor).st_size > 0
+        left = os.fstat(self._descriptor)
+        #: When the last owner began, in ns since 1970, where it was killed; None after a clean stop.
+        self.killed_since_ns = left.st_mtime_ns if left.st_size else None
         self.tell(f"process {os.getpid()}")
 
     def tell(self, owner: str) -> None:

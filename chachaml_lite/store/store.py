@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import StoreUnusable
-from . import layout, zip_run
+from . import layout, reading, zip_run
 from .atomic import FOLDER_MODE, temporary
 from .beneath import InTheWay
 from .blobs import Blobs
@@ -65,7 +65,7 @@ class Store:
         self._model_locks = NamedLocks()
         self.watch = Watch(places.runs)
         if self._lock is not None:
-            self._sweep(after_a_kill=self._lock.after_a_kill)
+            self._sweep(self._lock.killed_since_ns)
 
     def run_folders(self) -> Folders:
         """The folders in runs/, listed now. OSError."""
@@ -141,8 +141,12 @@ class Store:
         if self._lock is not None:
             self._lock.release()
 
-    def _sweep(self, *, after_a_kill: bool) -> None:
-        """Finish or remove what the last server had begun. The runs' own folders are looked at only after a kill."""
+    def _sweep(self, killed_since_ns: int | None) -> None:
+        """Finish or remove what the last server had begun.
+
+        The runs' own folders are looked at only where it was killed, and only those that changed since it began
+        (`killed_since_ns`): of 100,000 runs that takes 0.5 s, and 2 s to try to remove from each what it hasn't got.
+        """
         with os.scandir(self._places.incoming) as entries:
             left = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         for name, is_folder in left:
@@ -160,14 +164,16 @@ class Store:
                     continue
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        if after_a_kill:
+        if killed_since_ns is not None:
             self.experiments.sweep()
             with contextlib.suppress(OSError):
                 os.unlink(temporary(self._places.index))
             for run_id in self.run_folders().folders:
+                if reading.stamp(self._places.run(run_id)).changed_ns < killed_since_ns:
+                    continue
                 for name in (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED):
                     with contextlib.suppress(OSError):
-                        os.unlink(temporary(f"{self._places.runs}/{run_id}/{name}"))
+                        os.unlink(temporary(self._places.run_file(run_id, name)))
 
 
 def _owned(places: Layout, root: Path) -> StoreLock:
