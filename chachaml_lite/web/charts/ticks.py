@@ -1,14 +1,17 @@
 """Ticks at round numbers: 1, 2 or 5 times a power of ten, powers of ten on a log axis.
 
-Worked out in integers and fractions, so that a tick is just where its label says, at any span and size.
+Computed in integers and fractions, so that a tick is exactly where its label says, at any span and size. All labels of
+an axis are in one notation: plain, with one unit, or as powers of ten.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 from ...tracking.series.summary import Number
@@ -19,7 +22,12 @@ MINUS = "−"
 _MOST_DIGITS = 7
 #: Of a step: what a float that is meant to be round is beside it.
 _DUST = Fraction(1, 10**9)
-_UNITS = ((9, "G"), (6, "M"), (3, "k"))
+#: Sizes (powers of ten) up to which an axis has plain numbers, and the units beyond.
+_PLAIN = range(-4, 5)
+_UNITS = ((12, "T"), (9, "G"), (6, "M"), (3, "k"))
+#: Ticks that a log axis of few powers of ten has at least: denser mantissas are used until there are so many.
+_LEAST_ON_LOG = 4
+_MANTISSAS = ((10, 20, 50), (10, 15, 20, 30, 50, 70), tuple(range(10, 100, 10)))
 
 
 class Tick(NamedTuple):
@@ -44,8 +52,12 @@ def number_ticks(scale: Scale, most: int, *, is_whole: bool = False) -> Ticks:
         first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
         if last - first >= 2 or (last > first and high - low < 4):
             return Ticks(_powers(scale, first, last, most))
-        if high - low > 0.3:
-            return Ticks(_one_two_five(scale, math.floor(low), math.ceil(high)))
+        for mantissas in _MANTISSAS:
+            numbers = _multiples(scale, mantissas, math.floor(low), math.ceil(high))
+            if _LEAST_ON_LOG <= len(numbers) <= max(most, _LEAST_ON_LOG) + 3:
+                exponent = math.floor(low) - 1
+                write = _notation(numbers[-1], exponent)
+                return Ticks([Tick(scale.fraction(_float(each, exponent)), write(each, exponent)) for each in numbers])
     return _linear(scale, most, is_whole=is_whole)
 
 
@@ -58,22 +70,22 @@ def _powers(scale: Scale, first: int, last: int, most: int) -> list[Tick]:
     each = next(n for n in _steps_of_powers() if (last - first) // n < most)
     low, high = _exponent(scale.low), _exponent(scale.high)
     exponents = range(-(-first // each) * each, last + 1, each)
-    return [Tick(min(1.0, max(0.0, (e - low) / (high - low))), label(1, e)) for e in exponents]
+    write = _power_notation(exponents[0], exponents[-1])
+    return [Tick(min(1.0, max(0.0, (e - low) / (high - low))), write(e)) for e in exponents]
 
 
 def _steps_of_powers() -> list[int]:
     return [1, 2, 3, 5, 10, 20, 50, 100, 200, 500]
 
 
-def _one_two_five(scale: Scale, first: int, last: int) -> list[Tick]:
-    """1, 2 and 5 times the powers of ten within a log axis of few of them."""
-    found = []
-    for exponent in range(first, last + 1):
-        for mantissa in (1, 2, 5):
-            value = float(Decimal(mantissa).scaleb(exponent))
-            if scale.low <= value <= scale.high:
-                found.append(Tick(scale.fraction(value), label(mantissa, exponent)))
-    return found
+def _multiples(scale: Scale, mantissas: tuple[int, ...], first: int, last: int) -> list[int]:
+    """Return the multiples (mantissas in tenths) of powers of ten on an axis, as integers times ten to `first` - 1."""
+    numbers = [each * 10 ** (exponent - first) for exponent in range(first, last + 1) for each in mantissas]
+    return [number for number in numbers if scale.low <= _float(number, first - 1) <= scale.high]
+
+
+def _float(number: int, exponent: int) -> float:
+    return float(Decimal(number).scaleb(exponent))
 
 
 def _linear(scale: Scale, most: int, *, is_whole: bool) -> Ticks:
@@ -83,12 +95,14 @@ def _linear(scale: Scale, most: int, *, is_whole: bool) -> Ticks:
     first, last = math.ceil(low / step - _DUST), math.floor(high / step + _DUST)
     numbers = [number * mantissa for number in range(first, last + 1)]
     base = _base(numbers, exponent)
+    written = [number - (base or 0) for number in numbers]
+    write = _notation(max(map(abs, written), default=0), exponent)
     ticks = []
     for number in numbers:
         value = number * power(exponent)
         at = scale.fraction(int(value) if value.denominator == 1 else float(value))
-        ticks.append(Tick(at, label(number, exponent) if base is None else _distance(number - base, exponent)))
-    return Ticks(ticks, "" if base is None else f"{label(base, exponent, whole=True)} +")
+        ticks.append(Tick(at, write(number - (base or 0), exponent)))
+    return Ticks(ticks, "" if base is None else f"{_write_whole(base, exponent)} +")
 
 
 def round_step(span: Fraction, most: int, *, is_whole: bool = False) -> tuple[int, int]:
@@ -125,22 +139,61 @@ def _base(numbers: list[int], exponent: int) -> int | None:
     return numbers[0]
 
 
-def _distance(number: int, exponent: int) -> str:
-    return label(number, exponent)
+def _notation(greatest: int, exponent: int) -> Callable[[int, int], str]:
+    """Return a function that writes numbers (an integer times ten to an exponent) as befits the greatest of an axis."""
+    size = exponent + len(str(greatest)) - 1
+    if size in _PLAIN or not greatest:
+        return _write_plain
+    for unit, name in _UNITS:
+        if unit <= size < 15:
+            return partial(_write_with_unit, unit=unit, name=name)
+    return _write_power
 
 
-def label(number: int, exponent: int, *, whole: bool = False) -> str:
-    """`number` times ten to `exponent` in few characters: 0.25, 1,500, 200k, 5M, 2e-5; `whole`: all of its digits."""
+def _power_notation(first: int, last: int) -> Callable[[int], str]:
+    """Return a function that writes powers of ten, from ten to `first` to ten to `last`, by their exponents."""
+    if first in _PLAIN and last in _PLAIN:
+        return lambda exponent: _write_plain(1, exponent)
+    if first >= 0 and last < 15:
+        unit_of = {unit + more: (unit, name) for unit, name in _UNITS for more in range(3)}
+        return lambda exponent: (
+            _write_with_unit(1, exponent, *unit_of[exponent]) if exponent >= 3 else _write_plain(1, exponent)
+        )
+    return lambda exponent: _write_power(1, exponent) if exponent else "1"
+
+
+def _write_plain(number: int, exponent: int) -> str:
+    """Return a number as 0.25 or 1,500."""
+    kept, exponent = _without_zeros(number, exponent)
+    return (MINUS if number < 0 else "") + f"{Decimal(kept).scaleb(exponent):,f}"
+
+
+def _write_whole(number: int, exponent: int) -> str:
+    """Return a number with all of its digits, unless these are more than twenty."""
+    return _write_plain(number, exponent) if -20 <= _size(number, exponent) <= 20 else _write_power(number, exponent)
+
+
+def _write_with_unit(number: int, exponent: int, unit: int, name: str) -> str:
+    """Return a number as 200k or 0.8M."""
+    return _write_plain(number, exponent - unit) + name if number else "0"
+
+
+def _write_power(number: int, exponent: int) -> str:
+    """Return a number as 2e−5."""
     if not number:
         return "0"
-    sign, digits = MINUS if number < 0 else "", str(abs(number))
-    kept = digits.rstrip("0")
-    exponent += len(digits) - len(kept)
-    size = exponent + len(kept) - 1
-    if whole and -20 <= size <= 20 or -4 <= size <= 4:
-        return sign + f"{Decimal(kept).scaleb(exponent):,f}"
-    for unit, name in _UNITS:
-        if unit <= size < 12:
-            return sign + f"{Decimal(kept).scaleb(exponent - unit):f}" + name
+    kept, _ = _without_zeros(number, exponent)
     mantissa = kept[0] + (f".{kept[1:]}" if kept[1:] else "")
-    return f"{sign}{mantissa}e{size}".replace("e-", f"e{MINUS}")
+    return f"{MINUS if number < 0 else ''}{mantissa}e{_size(number, exponent)}".replace("e-", f"e{MINUS}")
+
+
+def _without_zeros(number: int, exponent: int) -> tuple[str, int]:
+    """Return the digits without the zeros at their end, and the exponent that belongs to them."""
+    digits = str(abs(number))
+    kept = digits.rstrip("0") or "0"
+    return kept, exponent + len(digits) - len(kept) if number else 0
+
+
+def _size(number: int, exponent: int) -> int:
+    """Return the power of ten of a number's first digit."""
+    return exponent + len(str(abs(number))) - 1
