@@ -222,6 +222,17 @@ def test_what_is_added_here_stays(client: FlaskClient) -> None:
     assert run["datasets"] == [{"role": "train"}, {"role": "test"}]
 
 
+def test_tags_of_a_data_set_merge_and_those_that_are_here_stay(client: FlaskClient) -> None:
+    taken(client, packed(run_files()))
+    client.post("/api/w/runs/r/datasets", json={"name": "iris", "tags": {"a": 1, "b": 2}})
+    sent = packed({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
+    assert taken(client, sent) == {"updated": ["r"]}
+    assert client.get("/api/datasets/r").get_json() == [{"name": "iris", "tags": {"a": 1, "b": 2, "c": 3}}]
+    assert taken(client, sent) == {"unchanged": ["r"]}
+    assert taken(client, sent, overwrite="true") == {"updated": ["r"]}
+    assert client.get("/api/datasets/r").get_json() == [{"name": "iris", "tags": {"a": 9, "b": 2, "c": 3}}]
+
+
 CONTRADICTIONS: list[tuple[str, Packed, str]] = [
     ("experiment", {"r/meta.json": meta(experiment="other")}, "experiment is"),
     ("start", {"r/meta.json": meta(start_time=5)}, "start_time is"),

@@ -53,6 +53,9 @@ def test_a_report_has_what_the_run_has(client: FlaskClient, log_run: LogRun) -> 
         end="completed",
     )
     client.post(f"/api/note/{run_id}", json={"note": "a *note*\nof two lines"})
+    described = {"name": "iris", "role": "train", "n_rows": 1500, "hash": "d1", "source": "s3://x"}
+    client.post(f"/api/w/runs/{run_id}/datasets", json=described)
+    client.post(f"/api/w/runs/{run_id}/datasets", json={"features": ["a"]})
     (artifact,) = client.get(f"/api/runs/{run_id}/artifacts").get_json()
     text = report(client, run_id)
     assert text.startswith("## ✅ `first` completed\n")
@@ -65,6 +68,8 @@ def test_a_report_has_what_the_run_has(client: FlaskClient, log_run: LogRun) -> 
         "| metric | first | last | min | max | points | trend |",
         "| `loss` | 1 | 0.1 | 0.1 | 1 | 10 | █▄▃▂▁▁▁▁▁▁ |",
         f"| `model.pkl` | 5 B | `{artifact['sha256']}` |",
+        "| data set | role | rows | hash | source |",
+        "| `iris` | `train` | `1500` | `d1` | `s3://x` |",
         "> a *note*",
         "> of two lines",
     ):
@@ -85,8 +90,10 @@ def test_the_report_for_a_terminal_has_the_same_within_its_width(client: FlaskCl
         artifacts={"model.pkl": b"bytes"},
         end="failed",
     )
+    client.post(f"/api/w/runs/{run_id}/datasets", json={"name": "iris" * 100, "role": "train", "n_rows": 1500})
     text = report(client, run_id, "txt")
     assert text.startswith("first  failed\n")
+    assert re.search(r"^irisiris.*…  train  1500", text, re.MULTILINE)
     assert f"run         {run_id}" in text.splitlines()
     assert "█▄▃▂▁▁▁▁▁▁" in text and "model.pkl" in text and "0.01" in text
     assert max(map(len, text.splitlines())) <= 120

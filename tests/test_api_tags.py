@@ -147,6 +147,9 @@ WHOLE = {
         {"features": []},
         {"hash": ""},
         {"source": "iris.csv"},
+        {"name": "iris", "source_type": "local", "schema": "{}", "profile": '{"num_rows": 5}', "hash": "d1"},
+        {"tags": {"kind": "raw", "part": 1, "whole": True}},
+        {**WHOLE, "name": "iris", "tags": {"kind": "raw"}},
     ],
 )
 def test_a_data_set_is_shown_as_logged(client: FlaskClient, log_run: LogRun, dataset: dict[str, Any]) -> None:
@@ -165,6 +168,15 @@ def test_data_sets_add_up_and_one_sent_again_is_not_added_twice(client: FlaskCli
     assert client.get(f"/api/datasets/{run_id}").get_json() == [WHOLE, {**WHOLE, "role": "test"}, without_role]
 
 
+def test_tags_of_a_data_set_that_is_sent_again_merge(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    for tags in ({"a": 1, "b": "x"}, None, {"a": 2, "c": True}, {"b": None, "d": None}):
+        assert client.post(f"/api/w/runs/{run_id}/datasets", json={**WHOLE, "tags": tags}).status_code == 200
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [{**WHOLE, "tags": {"a": 2, "c": True}}]
+    client.post(f"/api/w/runs/{run_id}/datasets", json={**WHOLE, "tags": {"a": None, "c": None}})
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [WHOLE]
+
+
 @pytest.mark.parametrize(
     ("body", "names"),
     [
@@ -181,6 +193,14 @@ def test_data_sets_add_up_and_one_sent_again_is_not_added_twice(client: FlaskCli
         ({"features": 4}, "features must be an array"),
         ({"hash": 5}, "hash must be a string"),
         ({"source": ["a"]}, "source must be a string"),
+        ({"name": 5}, "name must be a string"),
+        ({"schema": {}}, "schema must be a string"),
+        ({"profile": []}, "profile must be a string"),
+        ({"source_type": True}, "source_type must be a string"),
+        ({"tags": ["a"]}, "tags must be an object"),
+        ({"tags": {"a": []}}, "tag 'a' must be a string"),
+        ({"tags": {"a": None}}, "at least one of"),
+        ({"tags": {}}, "at least one of"),
         ([WHOLE], "a JSON object"),
     ],
 )

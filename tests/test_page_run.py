@@ -145,6 +145,11 @@ def test_children_and_data_sets_are_tables(client: FlaskClient, log_run: LogRun)
     html = page_of(client, run_id)
     assert f'<tr id="run-{child}">' in html
     assert ["train", "12,345", "4", '["a"]', "https://example.com/x", ""] in Page(html).rows
+    more = {"name": "iris", "source_type": "http", "source": "x", "schema": "{}", "tags": {"kind": "raw"}}
+    client.post(f"/api/w/runs/{run_id}/datasets", json=more)
+    html = page_of(client, run_id)
+    assert ["iris", "", "", "", "", "x http", "", "kind: raw schema: {}"] in Page(html).rows
+    assert ["", "train", "12,345", "4", '["a"]', "https://example.com/x", "", ""] in Page(html).rows
 
 
 def test_the_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run: LogRun) -> None:

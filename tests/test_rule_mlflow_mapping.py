@@ -172,6 +172,26 @@ def test_a_data_set_has_a_name_a_place_and_the_rest_as_its_profile() -> None:
     described = {"role": "train", "n_rows": 5, "n_cols": 2, "source": "s3://x", "features": ["a"], "hash": "abc"}
     one, other = of(datasets=[described, {"role": "test"}]).datasets
     assert (one.name, json.loads(one.source), one.context) == ("s3://x", {"uri": "s3://x"}, "train")
-    assert json.loads(one.profile) == {"num_rows": 5, "num_cols": 2, "features": ["a"], "hash": "abc"}
+    assert json.loads(one.profile or "") == {"num_rows": 5, "num_cols": 2, "features": ["a"], "hash": "abc"}
     assert (other.name, other.context) == ("test", "test")
     assert one.digest != other.digest
+
+
+def test_a_data_set_that_a_client_of_mlflow_described_is_as_it_was() -> None:
+    described = {
+        "name": "flowers",
+        "role": "train",
+        "hash": "d1",
+        "source": '{"uri": "s3://x"}',
+        "source_type": "s3",
+        "schema": "{}",
+        "profile": '{"num_rows": 5}',
+        "tags": {"kind": "raw", "part": 1},
+        "n_rows": 5,
+    }
+    (one,) = of(datasets=[described]).datasets
+    assert (one.name, one.digest, one.source_type, one.source) == ("flowers", "d1", "s3", '{"uri": "s3://x"}')
+    assert (one.schema, one.profile) == ("{}", '{"num_rows": 5}')
+    assert one.tags == {"kind": "raw", "part": "1", "mlflow.data.context": "train"}
+    (named,) = of(datasets=[{"name": "flowers", "source": "s3://x"}]).datasets
+    assert (named.name, json.loads(named.source)) == ("flowers", {"uri": "s3://x"})

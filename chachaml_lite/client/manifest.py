@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..store import layout
+from ..tracking.datasets import merged_datasets
 from ..tracking.index.run_parts import Artifact, artifact_from
 from ..tracking.params import same_json
 from ..tracking.runs import CHANGEABLE
@@ -126,7 +127,7 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
         elif key == "note":
             has = not value or value == held
         elif key == "datasets":
-            has = all(each in (held or []) for each in value)
+            has = merged_datasets(held or [], value) == (held or [])
         else:
             has = same_json(value, held)
         if not has:

@@ -11,10 +11,11 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import strict_json
+from ..mlflow_api.vocabulary_datasets import Dataset, dataset_to_mlflow
 from ..tracking.names import quote_name
 
 STATUSES = {"running": "RUNNING", "completed": "FINISHED", "failed": "FAILED"}
@@ -37,17 +38,6 @@ _REFUSED = re.compile(r"[^/\w.\- :]")
 #: MLflow's client writes these into a URL as they are, where they mean something else.
 _REFUSED_IN_ARTIFACTS = re.compile(r"[%#?]|(?:(?<=/)|^) +")
 _DIGEST = 8
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set as MLflow describes one; `context` is its role."""
-
-    name: str
-    digest: str
-    source: str
-    profile: str
-    context: str | None
 
 
 @dataclass
@@ -145,9 +135,12 @@ def _cut(kind: str, name: str, value: str, most: int, changes: list[str]) -> str
 
 
 def _dataset(described: Mapping[str, Any], changes: list[str]) -> Dataset:
-    """One data set; what MLflow has no word for stands in its profile."""
+    """One data set; what MLflow has no word for stands in its profile, unless a client of MLflow described it."""
+    made = dataset_to_mlflow(described)
+    if described.get("source_type") is not None:
+        return made
     source = described.get("source") or ""
-    name = source or described.get("role") or "dataset"
+    name = described.get("name") or source or described.get("role") or "dataset"
     counts = {"num_rows": described.get("n_rows"), "num_cols": described.get("n_cols")}
     rest = {"features": described.get("features"), "hash": described.get("hash")}
     profile = {key: value for key, value in {**counts, **rest}.items() if value is not None}
@@ -161,7 +154,8 @@ def _dataset(described: Mapping[str, Any], changes: list[str]) -> Dataset:
         changes.append(f"data set {quote_name(name)} has a name or source that is too long for MLflow, and cut")
         uri = uri if len(uri) <= MAX_DATASET_SOURCE else strict_json.dumps({"uri": source[:10_000]})
     digest = hashlib.sha256(strict_json.dumps(sorted(described.items())).encode()).hexdigest()
-    return Dataset(name[:MAX_DATASET_NAME], digest[:_DIGEST], uri, strict_json.dumps(profile), described.get("role"))
+    text = strict_json.dumps(profile)
+    return replace(made, name=name[:MAX_DATASET_NAME], digest=digest[:_DIGEST], source=uri, profile=text)
 
 
 def _digest(name: str) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..client.base import Unreachable
-from .mapping import MADE, RUN_ID, Dataset
+from ..mlflow_api.vocabulary_datasets import Dataset
+from .mapping import MADE, RUN_ID
 
 R = TypeVar("R")
 
@@ -167,8 +168,8 @@ class MlflowServer:
         entities = self._entities
         inputs = [
             entities.DatasetInput(
-                entities.Dataset(each.name, each.digest, "chachaml-lite", each.source, None, each.profile),
-                [] if each.context is None else [entities.InputTag("mlflow.data.context", each.context[:500])],
+                entities.Dataset(each.name, each.digest, each.source_type, each.source, each.schema, each.profile),
+                [entities.InputTag(key, value[:500]) for key, value in each.tags.items()],
             )
             for each in datasets
         ]

@@ -21,6 +21,7 @@ CHART_POINTS, SPARK_POINTS = 50, 20
 MAX_CHARTS = 50
 #: Of an error's and a note's text; the whole of it is in the JSON.
 _MAX_CHARACTERS = 5000
+_MAX_DATASETS = 50
 _MAX_ENV_CHARACTERS = 1000
 _MARKS = {"completed": "✅", "failed": "❌", "running": "⏳"}
 
@@ -54,12 +55,25 @@ def as_markdown(report: Report) -> str:
     if run["artifacts"]:
         artifacts = [(code(a["name"]), format_size(a["size"]), code(a["sha256"])) for a in run["artifacts"]]
         lines += ["### Artifacts", "", *table(("artifact", "size", "sha256"), artifacts, right=(1,)), ""]
+    if run["datasets"]:
+        datasets = [[code(cell) for cell in _dataset(each)] for each in run["datasets"][:_MAX_DATASETS]]
+        lines += ["### Data sets", "", *table(("data set", *_DATASET_COLUMNS), datasets, right=(2,)), ""]
     if run["env"]:
         env = [(code(path), code(_value(value))) for path, value in flatten(run["env"]).items()]
         lines += ["### Environment", "", *table(("environment", "value"), env), ""]
     if run["note"]:
         lines += ["### Note", "", *quoted_text(run["note"], _MAX_CHARACTERS), ""]
     return "\n".join(lines)
+
+
+_DATASET_COLUMNS = ("role", "rows", "hash", "source")
+
+
+def _dataset(described: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of a data set, which has any of these, or none."""
+    name, role, rows, checksum, source = (described.get(f) for f in ("name", "role", "n_rows", "hash", "source"))
+    counted = shown_number(rows) if isinstance(rows, int) else ""
+    return (str(name or ""), str(role or ""), counted, str(checksum or ""), str(source or ""))
 
 
 _OURS = frozenset({"started", "took", "page"})
@@ -158,6 +172,7 @@ def as_plain_text(report: Report) -> str:
             ("size", "sha256"),
             [(a["name"], format_size(a["size"]), a["sha256"][:12]) for a in run["artifacts"]],
         ),
+        _part("data set", _DATASET_COLUMNS, [_dataset(each) for each in run["datasets"][:_MAX_DATASETS]]),
         _part("environment", ("value",), list(flatten(run["env"]).items())),
     ]
     text = "\n".join(lines) + "\n" + "".join("\n" + part for part in parts if part)

@@ -2,36 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidInput
 from .index.run_parts import META
+from .params import same_json
+from .tags import check_tags, merged_tags
 from .tracker import Tracker
 
-FIELDS = ("role", "n_rows", "n_cols", "features", "hash", "source")
+FIELDS = (
+    "role",
+    "n_rows",
+    "n_cols",
+    "features",
+    "hash",
+    "source",
+    "name",
+    "source_type",
+    "schema",
+    "profile",
+    "tags",
+)
 
 
 def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
-    """Add a data set to a run, also after its end; one that is there already, the same in all, is not added again.
+    """Add a data set to a run, also after its end; one that is there already is not added again.
 
-    Raises InvalidInput (a field of the wrong type, or none at all), NotFound.
+    It is there when it is the same in all but its tags, which merge then; null removes one. Raises InvalidInput (a
+    field of the wrong type, or none at all), NotFound.
     """
     described = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
-    if not described:
-        raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
     for field, value in described.items():
-        if field in ("n_rows", "n_cols"):
-            if type(value) is not int or value < 0:
-                raise InvalidInput(f"{field} must be a whole number, 0 or more")
-        elif field == "features":
-            if not isinstance(value, (list, dict)):
-                raise InvalidInput("features must be an array (of names, say) or an object")
-        elif not isinstance(value, str):
-            raise InvalidInput(f"{field} must be a string")
+        _check(field, value)
+    if not any(field != "tags" or merged_tags({}, value) for field, value in described.items()):
+        raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
     with tracker.writable_run(run_id) as run:
-        logged = run.meta.get("datasets", [])
-        if described not in logged:
-            tracker.write_meta(run, datasets=[*logged, described])
+        before = run.meta.get("datasets", [])
+        after = merged_datasets(before, [described], overwrite=True)
+        if not same_json(after, before):
+            tracker.write_meta(run, datasets=after)
+
+
+def _check(field: str, value: object) -> None:
+    """Raise InvalidInput for a field of the wrong type."""
+    if field in ("n_rows", "n_cols"):
+        if type(value) is not int or value < 0:
+            raise InvalidInput(f"{field} must be a whole number, 0 or more")
+    elif field == "features":
+        if not isinstance(value, (list, dict)):
+            raise InvalidInput("features must be an array (of names, say) or an object")
+    elif field == "tags":
+        if not isinstance(value, dict):
+            raise InvalidInput("tags must be an object")
+        check_tags(value)
+    elif not isinstance(value, str):
+        raise InvalidInput(f"{field} must be a string")
+
+
+def merged_datasets(
+    here: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], *, overwrite: bool = False
+) -> list[dict[str, Any]]:
+    """The data sets of `here`, and those of `there` that differ from them in more than their tags.
+
+    Tags merge; where both have one, that of `here` stays, unless `overwrite`.
+    """
+    merged = [dict(each) for each in here]
+    for dataset in there:
+        same = next((each for each in merged if _untagged(each) == _untagged(dataset)), None)
+        if same is None:
+            same = _untagged(dataset)
+            merged.append(same)
+        held, sent = _tags(same), _tags(dataset)
+        tags = merged_tags(held, sent) if overwrite else merged_tags(sent, held)
+        if tags:
+            same["tags"] = tags
+        else:
+            same.pop("tags", None)
+    return merged
+
+
+def _untagged(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in dataset.items() if field != "tags"}
+
+
+def _tags(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    tags = dataset.get("tags")
+    return tags if isinstance(tags, dict) else {}
 
 
 def get_datasets(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:

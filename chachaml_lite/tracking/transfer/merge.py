@@ -20,6 +20,7 @@ from ...store import disk_names, layout
 from ...store.beneath import InTheWay
 from ...store.incoming import Upload
 from ..artifacts import refuse_overlaps
+from ..datasets import merged_datasets
 from ..index.run_entry import Run
 from ..index.run_parts import ARTIFACTS, META, PARAMS, Artifact, artifact_from
 from ..names import quote_name
@@ -114,9 +115,9 @@ class Merge:
         # Where they differ the sent ones count, if at all; what is only here stays in any case.
         merged |= {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
         merged |= {"note": there.get("note") or here["note"]} if here.get("note") else {}
-        datasets = here.get("datasets", [])
-        if datasets:
-            merged["datasets"] = [*datasets, *(each for each in there.get("datasets", []) if each not in datasets)]
+        if here.get("datasets"):
+            sent_datasets = there.get("datasets", [])
+            merged["datasets"] = merged_datasets(here["datasets"], sent_datasets, overwrite=self._overwrite)
         merged.pop(MLFLOW, None)
         of_mlflow = merged_mlflow(here, there)
         merged |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in here else {}
