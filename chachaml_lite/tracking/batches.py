@@ -22,7 +22,7 @@ def log_batch(
     *,
     is_same: Callable[[Any, Any], bool] | None = None,
 ) -> None:
-    """Add points, params and tags to a run, also after its end, and change `fields` of its own (`runs.CHANGEABLE`).
+    """Add points, params and tags to a run, also after its end, and change `fields` of its own (see `runs.change_run`).
 
     `points` are checked; `is_same`: see `params.set_params`. Raises InvalidInput, NotFound, Conflict (a param has
     another value); then nothing is stored.

@@ -21,7 +21,7 @@ from .tracker import Tracker
 
 ENDINGS = ("completed", "failed")
 #: What a run says of itself and may say otherwise later.
-CHANGEABLE = ("name", "created_by", "parent_run_id", "note")
+CHANGEABLE = ("name", "created_by", "parent_run_id")
 #: A traceback is welcome; a log belongs into an artifact.
 MAX_ERROR_CHARACTERS = 100_000
 
@@ -245,7 +245,7 @@ def check_changes(tags: Mapping[str, TagValue | None], changes: Mapping[str, str
     """Raise InvalidInput where `change_run` can't take these."""
     check_tags(tags)
     for key, value in changes.items():
-        if key not in CHANGEABLE:
+        if key not in (*CHANGEABLE, "note"):
             raise AssertionError(key)
         if value is not None and key != "note":
             (check_run_id if key == "parent_run_id" else check_name)(key, value)
