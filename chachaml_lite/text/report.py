@@ -72,7 +72,7 @@ _DATASET_COLUMNS = ("role", "rows", "hash", "source")
 def _dataset(described: dict[str, Any]) -> tuple[str, ...]:
     """The cells of a data set, which has any of these, or none."""
     name, role, rows, checksum, source = (described.get(f) for f in ("name", "role", "n_rows", "hash", "source"))
-    counted = shown_number(rows) if isinstance(rows, int) else ""
+    counted = format_number(rows) if isinstance(rows, int) else ""
     return (str(name or ""), str(role or ""), counted, str(checksum or ""), str(source or ""))
 
 
