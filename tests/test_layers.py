@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sidecar": {"client", "text"},
     "importers": {"errors", "mlflow_api", "store", "strict_json", "tracking"},
     "export": {"client", "mlflow_api", "strict_json", "tracking"},
+    "machine": set(),
     "commands": {
         "",
         "agents",
@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "export",
         "importers",
+        "machine",
         "server",
         "sidecar",
         "store",
@@ -64,12 +65,16 @@ OUTSIDE = {
     "click": {"cli", "commands"},
     "mlflow": {"export"},
     "tensorboard": {"importers"},
+    "psutil": {"machine"},
+    "pynvml": {"machine"},
     "mcp": {"agents"},
     "mcp_types": {"agents"},
 }
 #: What asks another server, or runs something, or hands runs over to MLflow's client, and the one module that may.
 STARTS_SERVERS = "sidecar/server.py"
 ASKS, RUNS, EXPORTS = "client/http.py", "commands/child.py", "export/mlflow_server.py"
+#: What asks other programs such as git, and what tells which and how many processors there are.
+QUERIES, DESCRIBES = "machine/queries.py", "machine/environment.py"
 #: What asks how wide the terminal is, by the one function of a module that otherwise touches files.
 MEASURES = "commands/printing.py"
 #: Modules by which files are touched, and who may import them.
@@ -149,13 +154,20 @@ def test_only_the_store_opens_files(path: Path) -> None:
     name = path.relative_to(SOURCE).as_posix()
     is_runner = name == RUNS
     allowed_modules = {RUNS: {"os", "tempfile"}, EXPORTS: {"os", "tempfile"}, MEASURES: {"shutil"}}
+    allowed_modules |= {QUERIES: {"os"}, DESCRIBES: {"os", "shutil"}}
     assert not roots & FILE_MODULES - allowed_modules.get(name, set())
-    if name == MEASURES:
-        assert set(re.findall(r"shutil\.(\w+)", path.read_text())) == {"get_terminal_size"}
-    if name == EXPORTS:
-        walked = list(ast.walk(ast.parse(path.read_text())))
-        of_os = [node.attr for node in walked if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os"]
-        assert set(of_os) == {"environ"}
+    used = {
+        f"{ast.unparse(node.value)}.{node.attr}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("os", "shutil")
+    }
+    of_two = {
+        EXPORTS: {"os.environ"},
+        MEASURES: {"shutil.get_terminal_size"},
+        QUERIES: {"os.environ"},
+        DESCRIBES: {"os.cpu_count", "shutil.which"},
+    }
+    assert name not in of_two or used == of_two[name]
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert "open" not in {call.id for call in calls if isinstance(call, ast.Name)}
     # The ready file is the server's: it is no part of the store.
@@ -167,7 +179,7 @@ def test_only_the_store_opens_files(path: Path) -> None:
 def test_nothing_is_unpickled_run_or_asked_of_another_server(path: Path) -> None:
     names = set(imported(path))
     banned = {"pickle", "marshal", "shelve", "subprocess", "ftplib", "smtplib", "ssl", "xmlrpc", "asyncio"}
-    if path.relative_to(SOURCE).as_posix() in (RUNS, STARTS_SERVERS):
+    if path.relative_to(SOURCE).as_posix() in (RUNS, QUERIES, STARTS_SERVERS):
         banned.remove("subprocess")
     assert not {name.partition(".")[0] for name in names} & banned
     # Proxies are looked up, by the rules that everybody knows; nothing is asked by them.

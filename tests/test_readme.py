@@ -35,6 +35,8 @@ TESTED_ELSEWHERE = {
     ("files", "Query the files"): "test_readme_engines",
     ("mlflow", None): "test_readme_engines",
     ("reverse-proxy", None): "test_serve_proxy",
+    ("provenance", None): "test_cli_run_environment",
+    ("system-metrics", None): "test_cli_run_load",
     ("agents", None): "test_cli_mcp",
     ("tensorboard", None): "test_cli_import_tensorboard",
 }

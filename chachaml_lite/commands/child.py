@@ -93,8 +93,14 @@ class Capture:
                 os.unlink(self.path)
 
 
-def run_command(command: Sequence[str], added: Mapping[str, str], capture: Capture, signals: Signals) -> Ended:
-    """Run a command to its end, with `added` in its environment. Raises CannotStart."""
+def run_command(
+    command: Sequence[str],
+    added: Mapping[str, str],
+    capture: Capture,
+    signals: Signals,
+    on_start: Callable[[int], object] = lambda pid: None,
+) -> Ended:
+    """Run a command to its end, with `added` in its environment. `on_start` gets its process id. Raises CannotStart."""
     environment = {**os.environ, **added}
     # Its standard output is a pipe now: without this Python would keep back what it prints until 8 KiB are there.
     environment.setdefault("PYTHONUNBUFFERED", "1")
@@ -103,6 +109,7 @@ def run_command(command: Sequence[str], added: Mapping[str, str], capture: Captu
         child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     except (OSError, ValueError) as fault:
         raise _cannot_start(command[0], fault) from fault
+    on_start(child.pid)
     with signals.forwarded_to(child):
         left_behind = _pass_through(child, capture, signals)
     if child.returncode < 0:

@@ -18,8 +18,7 @@ from ..text.safe import escape_json, printable
 from .child import die_of
 from .completion import experiments, run_ids
 from .errors import FAILED, UNREACHABLE, USAGE, CommandError
-from .printing import has_progress, print_json, print_text
-from .run import say
+from .printing import has_progress, print_json, print_text, say
 from .run_names import find_runs, run_id_of, unreadable_message, unreadable_runs
 from .targets import Target, target_options
 

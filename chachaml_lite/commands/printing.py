@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -44,6 +44,12 @@ def print_text(text: str) -> None:
     """Print text; a character that this terminal's encoding lacks is spelled out, as in `\\u2026`."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     _write(text.encode(encoding, "backslashreplace"))
+
+
+def say(text: str) -> None:
+    """Print one line on stderr; nobody may be there to read it."""
+    with suppress(OSError):
+        click.echo(f"chachaml-lite: {printable(text)}", err=True)
 
 
 @contextmanager

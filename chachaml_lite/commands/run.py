@@ -18,11 +18,12 @@ from ..client.base import OCTETS, ApiError, Client, Unreachable, path_of
 from ..client.http import HttpClient
 from ..config import Config
 from ..errors import StoreUnusable
-from ..text.safe import printable
 from .child import CannotStart, Capture, Ended, Interrupted, Signals, die_of, run_command
 from .completion import experiments
 from .errors import UNREACHABLE, USAGE, CommandError
 from .options import option
+from .printing import say
+from .run_context import RecordedEnvironment, logged_load
 from .runs import pair_of
 from .targets import DEFAULT_URL, Target, answers, target_options
 
@@ -66,6 +67,15 @@ Examples:
     show_envvar=True,
     help="The run that this one is a part of: within `chachaml-lite run` that is the outer one.",
 )
+@option("--no-env", is_flag=True, help="Don't record the command, the git commit, the Python and the machine.")
+@option("--system-metrics", is_flag=True, help="Log the load of the machine, and of its GPUs, as system/...")
+@option(
+    "--system-interval",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=10.0,
+    help="Between two readings of the load.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Don't say on stderr where the run is.")
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -77,6 +87,9 @@ def run(
     resume: str | None,
     run_id: str | None,
     parent: str | None,
+    no_env: bool,
+    system_metrics: bool,
+    system_interval: float,
     quiet: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -91,6 +104,9 @@ def run(
     server of its own, which lasts as long as the command; so it is with --data, into that folder. With --url (or
     CHACHAML_URL) there is no such way out: when nobody answers there, COMMAND isn't started.
 
+    What is run is recorded in the run's environment: the command without secrets, the git commit and the uncommitted
+    diff, the Python with its packages, the machine; no environment variables. A run that is resumed keeps what it has.
+
     With --resume a run that has ended goes on under its id; what COMMAND prints then is log-2.txt, log-3.txt ...
 
     The exit code is COMMAND's: 128+N when signal N killed it, 127 when it isn't found, 126 when it can't be run.
@@ -104,7 +120,10 @@ def run(
     fields |= {"name": name, "id": run_id, "parent_run_id": parent}
     fields = {key: value for key, value in fields.items() if value is not None}
     logged = {key: _value(text) for key, text in _pairs("--param", params).items()}
+    environment = None if no_env or resume is not None else RecordedEnvironment(command)
     with _server_of(target) as (client, token, folder), _captured() as capture:
+        if environment is not None:
+            fields["env"] = environment.values()
         started = _started(client, fields, logged) if resume is None else _resumed(client, resume, fields, logged)
         log_name = LOG_NAME if resume is None else _free_log_name(client, started)
         if folder is not None and not quiet:
@@ -113,15 +132,20 @@ def run(
         if token is not None:
             added["CHACHAML_TOKEN"] = token
         client.close()  # this may take days
+        if environment is not None:
+            environment.start_upload(client.url, token, started)
         with Signals() as signals:
             try:
-                ended = run_command(command, added, capture, signals)
+                with logged_load(system_metrics, system_interval, client.url, token, started) as log_load_of:
+                    ended = run_command(command, added, capture, signals, log_load_of)
                 error = None if ended.killed_by is None else f"killed by {ended.killed_by.name}"
             except CannotStart as fault:
                 ended, error = Ended(fault.code), str(fault)
                 say(error)
             if ended.left_behind:
                 say("what the command has left running still holds its output, which is not waited for")
+            if environment is not None:
+                environment.finish_upload()
             capture.keep = not _stored(client, started, log_name, capture, signals)
             _end(client, token, started, ended, error, where=None if quiet else _where(client, folder, started))
     if ended.killed_by is signal.SIGINT:
@@ -155,12 +179,6 @@ def _value(text: str) -> Any:
         return strict_json.loads(text.encode("utf-8", "surrogateescape"))
     except strict_json.NotJson:
         return text
-
-
-def say(text: str) -> None:
-    """One line on stderr; nobody may be there to read it."""
-    with contextlib.suppress(OSError):
-        click.echo(f"chachaml-lite: {printable(text)}", err=True)
 
 
 # -- the server
@@ -202,11 +220,16 @@ def _server_of(target: Target) -> Iterator[tuple[HttpClient, str | None, Path | 
 
 def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> str:
     """Start a run and log its params; its id. Raises ApiError, Unreachable."""
-    made = client.post("/api/w/runs", fields)
-    run_id = str(made["id"])
-    if made["status"] != "running":
+    try:
+        run = client.post("/api/w/runs", fields)
+    except ApiError as fault:
+        if fault.status != 400 or "env" not in fields or "'env'" not in fault.detail:
+            raise
+        run = client.post("/api/w/runs", {key: value for key, value in fields.items() if key != "env"})  # an older one
+    run_id = str(run["id"])
+    if run["status"] != "running":
         raise CommandError(
-            f"the run {run_id} has ended ({made['status']}) and takes no more; choose another --id", USAGE
+            f"the run {run_id} has ended ({run['status']}) and takes no more; choose another --id", USAGE
         )
     if params:
         try:

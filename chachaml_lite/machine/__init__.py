@@ -1,0 +1,1 @@
+"""The machine of a command: the environment before it starts, and the load while it runs."""

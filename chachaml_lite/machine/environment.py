@@ -1,0 +1,247 @@
+"""The environment of a command: its words, its Python and packages, the git repository and the machine that it runs on.
+
+All of it is read within a moment, and what isn't there by then is left out: nothing here fails or delays the command.
+No variable of the process's environment is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import gpus
+from .queries import Query
+from .secrets import mask_command, strip_user_info
+
+#: For everything together, before the command is started.
+SECONDS = 2.0
+MAX_DIFF_BYTES = 1_000_000
+#: Of the object as JSON: a little less than the server takes.
+_MAX_BYTES = 60_000
+_MAX_WORD_CHARACTERS = 2000
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*\Z")
+
+_ABOUT_PYTHON = (
+    "import json, platform, sys; print(json.dumps({'version': platform.python_version(), "
+    "'implementation': platform.python_implementation(), 'executable': sys.executable}))"
+)
+_OUR_PYTHON = {
+    "version": platform.python_version(),
+    "implementation": platform.python_implementation(),
+    "executable": sys.executable,
+}
+#: The packages as `pip freeze` prints them, by what the interpreter itself knows of them: pip may be missing, and takes
+#: ten times as long.
+_PACKAGES = """
+import importlib.metadata, json, re, sys
+left_out = {"pip"} | ({"setuptools", "wheel", "distribute"} if sys.version_info < (3, 12) else set())
+lines = {}
+for package in importlib.metadata.distributions():
+    name = package.metadata["Name"]
+    key = re.sub(r"[-_.]+", "-", name or "").lower()
+    if not key or key in left_out or key in lines:
+        continue
+    line = f"{name}=={package.version}"
+    try:
+        origin = json.loads(package.read_text("direct_url.json") or "{}")
+    except ValueError:
+        origin = {}
+    if "vcs_info" in origin:
+        line = f"{name} @ {origin['vcs_info']['vcs']}+{origin['url']}@{origin['vcs_info']['commit_id']}"
+    elif origin.get("dir_info", {}).get("editable"):
+        line = f"# Editable install of {line}\\n-e {origin['url']}"
+    elif "url" in origin:
+        line = f"{name} @ {origin['url']}"
+    lines[key] = line
+sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+print("\\n".join(lines[key] for key in sorted(lines)))
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The environment as it is recorded: `values` with the run, the others as artifacts, where there is any."""
+
+    values: dict[str, Any]
+    diff: bytes | None
+    #: Still being asked: many packages take their time.
+    packages: Query | None
+
+    def requirements(self, deadline: float) -> bytes | None:
+        """The packages of the command's Python, as `pip freeze` prints them; waited for until `deadline`."""
+        text = None if self.packages is None else self.packages.text(deadline)
+        return None if text is None else (strip_user_info(text) + "\n").encode()
+
+
+class EnvironmentReading:
+    """The environment of a command that is about to run in `folder`; of a job without one, where `command` is None."""
+
+    def __init__(self, command: Sequence[str] | None, folder: Path, seconds: float = SECONDS) -> None:
+        """Begin to read it, in the background."""
+        self._deadline = time.monotonic() + seconds
+        self._command = command
+        self._repository = _Repository(folder)
+        python = _python_of(command)
+        self._is_our_python = python == sys.executable  # which needn't be asked
+        self._python = None if python is None or self._is_our_python else Query([python, "-I", "-c", _ABOUT_PYTHON])
+        # Not in the folder of the command: Python would import a json.py that is there.
+        self._packages = None if python is None else Query([python, "-c", _PACKAGES], Path("/"))
+        self._gpus = _InBackground(_read_gpus)
+
+    def finish(self) -> Environment:
+        """The environment, after a moment at most."""
+        deadline = self._deadline
+        values: dict[str, Any] = {} if self._command is None else {"command": mask_command(self._command)}
+        values |= {"host": platform.node() or None, "user": _user(), "platform": platform.platform()}
+        values["cpu_count"] = os.cpu_count()
+        if self._is_our_python:
+            values["python"] = _OUR_PYTHON
+        elif self._python is not None:
+            values["python"] = _parsed(self._python.text(deadline))
+        values |= self._gpus.result(deadline) or {}
+        values |= self._repository.values(deadline)
+        there = _utf8({name: value for name, value in values.items() if value is not None})
+        return Environment(_fitting(there), self._repository.diff(deadline), self._packages)
+
+
+class _Repository:
+    """The git repository around a folder, asked all at once."""
+
+    def __init__(self, folder: Path) -> None:
+        def git(*arguments: str, max_bytes: int = 1_000_000) -> Query:
+            return Query(["git", *arguments], folder, max_bytes)
+
+        self._prefix = git("rev-parse", "--show-prefix")
+        self._commit = git("rev-parse", "--verify", "--quiet", "HEAD")
+        self._branch = git("symbolic-ref", "--quiet", "--short", "HEAD")
+        self._remotes = git("config", "--get-regexp", r"^remote\..*\.url$")
+        # Of files that git doesn't know there may be millions; what they are isn't asked.
+        self._status = git("status", "--porcelain", "--untracked-files=no")
+        self._diff = git(
+            "diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", ":/", max_bytes=MAX_DIFF_BYTES
+        )
+
+    def values(self, deadline: float) -> dict[str, Any]:
+        prefix, commit = self._prefix.output(deadline), self._commit.text(deadline)
+        if prefix is None:
+            return {}
+        status = self._status.output(deadline)
+        git = {
+            "commit": commit,
+            "branch": self._branch.text(deadline),
+            "remote": _origin(self._remotes.text(deadline) or ""),
+            "dirty": None if status is None else bool(status),
+            "diff_cut": True if self._diff.output(deadline) and self._diff.is_cut else None,
+        }
+        inside = prefix.decode("utf-8", "surrogateescape").strip("\n/") or "."
+        return {"directory": inside, "git": {name: value for name, value in git.items() if value is not None}}
+
+    def diff(self, deadline: float) -> bytes | None:
+        diff = self._diff.output(deadline)
+        if diff and self._diff.is_cut:
+            diff = diff[: diff.rfind(b"\n") + 1]
+        return diff or None
+
+
+def _origin(remotes: str) -> str | None:
+    """The URL of the remote `origin`, else of the first one, without credentials."""
+    urls = [line.split(" ", 1) for line in remotes.splitlines() if " " in line]
+    urls.sort(key=lambda pair: pair[0] != "remote.origin.url")
+    return strip_user_info(urls[0][1]) if urls else None
+
+
+def _python_of(command: Sequence[str] | None) -> str | None:
+    """The Python of a command: itself, or that of the virtual environment which it is a script of, or that on PATH."""
+    program = shutil.which(command[0]) if command else None
+    if program is not None:
+        path = Path(program)
+        if _PYTHON.match(path.name):
+            return program
+        if (path.parent.parent / "pyvenv.cfg").is_file() and (path.parent / "python").is_file():
+            return str(path.parent / "python")
+    return shutil.which("python") or shutil.which("python3")
+
+
+def _read_gpus() -> dict[str, Any]:
+    names, driver = [], None
+    program = shutil.which("nvidia-smi")
+    if program is not None:
+        asked = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        for line in (Query(asked).text(time.monotonic() + SECONDS) or "").splitlines():
+            name, _, driver = (part.strip() for part in line.rpartition(","))
+            names.append(name)
+    elif gpus.is_installed():
+        found = gpus.Gpus()
+        names, driver = found.names(), found.driver()
+    return {"gpus": names, "gpu_driver": driver} if names else {}
+
+
+class _InBackground:
+    """A function in a thread of its own: a driver that hangs must not keep the command from starting."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._result: Any = None
+        self._function = function
+        self._thread = threading.Thread(target=self._run, name="query", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(Exception):
+            self._result = self._function()
+
+    def result(self, deadline: float) -> Any:
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return self._result
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user id that has no name, as in many containers
+        return None
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text.splitlines()[-1])
+    except ValueError:
+        return None
+
+
+def _utf8(value: Any) -> Any:
+    """A JSON value whose texts are UTF-8: file names and arguments are bytes, and may be others."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_utf8(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _utf8(each) for key, each in value.items()}
+    return value
+
+
+def _fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with a command that is cut where all together would be too long for a server."""
+    if len(json.dumps(values)) <= _MAX_BYTES or "command" not in values:
+        return values
+    words: list[str] = []
+    room = _MAX_BYTES - len(json.dumps({**values, "command": []}))
+    for word in values["command"]:
+        word = word if len(word) <= _MAX_WORD_CHARACTERS else word[: _MAX_WORD_CHARACTERS - 1] + "…"
+        room -= len(json.dumps(word)) + 2
+        if room < 20:
+            words.append("…")
+            break
+        words.append(word)
+    return {**values, "command": words}

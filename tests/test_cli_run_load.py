@@ -1,0 +1,250 @@
+"""`chachaml-lite run --system-metrics`: the load of real processes, and of GPUs by a stand-in for NVML."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.commands import COMMAND, cli
+from support.readme import blocks, table
+from support.scripts import run_bash
+from support.servers import PATIENCE_SECONDS, environment, eventually, running
+from test_cli_help import on_path
+
+#: The values that NVML of driver 535 gave on a machine with an A100 and a card whose power can't be read.
+NVML = """
+NVML_TEMPERATURE_GPU = 0
+
+class NVMLError(Exception):
+    pass
+
+class Reading:
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
+
+CARDS = [
+    {"name": "NVIDIA A100-SXM4-40GB", "gpu": 87, "used": 31_457_280_000, "power": 287_412, "temperature": 61},
+    {"name": b"Tesla K80", "gpu": 12, "used": 1_048_576, "power": None, "temperature": 40},
+]
+
+def nvmlInit():
+    pass
+
+def nvmlSystemGetDriverVersion():
+    return "535.104.05"
+
+def nvmlDeviceGetCount():
+    return len(CARDS)
+
+def nvmlDeviceGetHandleByIndex(index):
+    return CARDS[index]
+
+def nvmlDeviceGetName(card):
+    return card["name"]
+
+def nvmlDeviceGetUtilizationRates(card):
+    return Reading(gpu=card["gpu"], memory=40)
+
+def nvmlDeviceGetMemoryInfo(card):
+    return Reading(total=42_949_672_960, used=card["used"], free=0)
+
+def nvmlDeviceGetPowerUsage(card):
+    if card["power"] is None:
+        raise NVMLError("Not Supported")
+    return card["power"]
+
+def nvmlDeviceGetTemperature(card, sensor):
+    return card["temperature"]
+"""
+#: Modules that can't be imported, as if they had not been installed.
+HIDING = """
+import importlib.abc, sys
+class Hiding(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hiding())
+"""
+FAST = ("--system-metrics", "--system-interval", "0.1")
+#: A child of a child that computes, and holds 50 MB, until its standard input is at its end.
+BUSY = """
+import subprocess, sys
+work = "held = bytearray(50_000_000)\\nwhile True: sum(range(10_000))"
+child = subprocess.Popen([sys.executable, "-c", work])
+sys.stdin.read()
+child.kill()
+"""
+
+
+def logged(data: Path, run_id: str = "r") -> Any:
+    return json.loads(cli("show", run_id, "--json", "--data", str(data)).stdout)
+
+
+def test_load_of_the_machine_and_of_the_command_s_processes_is_logged(tmp_path: Path) -> None:
+    with running(tmp_path / "store", tmp_path / "scratch") as server:
+        command = [*COMMAND, "run", "-q", "--id", "r", "--url", server.url, *FAST, "--", sys.executable, "-c", BUSY]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment()) as process:
+            assert process.stdin is not None
+
+            def is_measured() -> bool:
+                printed = cli("show", "r", "--json", "--url", server.url, code=None).stdout
+                summary = json.loads(printed or "{}").get("metric_summary", {})
+                most = {name: series["max"] for name, series in summary.items()}
+                return bool(most.get("system/process/cpu", 0) > 5 and most["system/process/memory"] > 50)
+
+            eventually(is_measured)
+            process.stdin.close()
+            assert process.wait(PATIENCE_SECONDS) == 0
+        run = json.loads(cli("show", "r", "--json", "--url", server.url).stdout)
+    assert run["status"] == "completed"
+    assert {"system/cpu", "system/memory", "system/network"} <= run["metrics"].keys()
+    assert 0 <= run["metrics"]["system/cpu"] <= 100 and 0 < run["metrics"]["system/memory"] <= 100
+    assert not any(name.startswith("system/gpu") for name in run["metrics"])
+
+
+def test_steps_are_seconds_since_the_start(data: Path) -> None:
+    cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", "sleep", "2.5")
+    points = [json.loads(line) for line in (data / "runs/r/metrics.jsonl").read_text().splitlines()]
+    steps = [point["step"] for point in points if point["key"] == "system/memory"]
+    assert steps == sorted(steps) and {0, 1} <= set(steps) and len(steps) > len(set(steps))
+    first, last = points[0], points[-1]
+    assert abs((last["timestamp"] - first["timestamp"]) / 1000 - (last["step"] - first["step"])) < 2
+
+
+def test_nothing_is_logged_unless_it_is_asked_for(data: Path) -> None:
+    cli("run", "-q", "--id", "r", "--data", str(data), "--system-interval", "0.1", "--", "sleep", "1")
+    assert logged(data)["metrics"] == {}
+
+
+def test_variables_ask_for_it_too(data: Path) -> None:
+    variables = {"CHACHAML_SYSTEM_METRICS": "1", "CHACHAML_SYSTEM_INTERVAL": "0.1"}
+    cli("run", "-q", "--id", "r", "--data", str(data), "--", "sleep", "1", env=variables)
+    assert "system/memory" in logged(data)["metrics"]
+    assert "--system-interval" in cli("run", "--system-interval", "0", "--", "true", code=2).stderr
+
+
+def test_gpus_are_read_by_nvml_and_what_a_card_lacks_is_left_out(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "pynvml.py").write_text(NVML)
+    done = cli(
+        "run",
+        "--id",
+        "r",
+        "--data",
+        str(data),
+        *FAST,
+        "--",
+        "sleep",
+        "1",
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/bin"},
+    )
+    run = logged(data)
+    gpus = {name: value for name, value in run["metrics"].items() if name.startswith("system/gpu")}
+    assert gpus == {
+        "system/gpu0/utilization": 87,
+        "system/gpu0/memory": 31457.28,
+        "system/gpu0/power": 287.412,
+        "system/gpu0/temperature": 61,
+        "system/gpu1/utilization": 12,
+        "system/gpu1/memory": 1.049,
+        "system/gpu1/temperature": 40,
+    }
+    assert "system" not in done.stderr.replace(str(data), "")
+    assert (run["env"]["gpus"], run["env"]["gpu_driver"]) == (["NVIDIA A100-SXM4-40GB", "Tesla K80"], "535.104.05")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "raise ImportError('libnvidia-ml.so')",
+        "def nvmlInit(): raise OSError('no driver')",
+        "import time\ndef nvmlInit(): time.sleep(600)",
+    ],
+)
+def test_driver_that_fails_or_hangs_costs_no_more_than_its_readings(tmp_path: Path, data: Path, fault: str) -> None:
+    (tmp_path / "pynvml.py").write_text(fault)
+    started = time.monotonic()
+    cli(
+        "run",
+        "-q",
+        "--id",
+        "r",
+        "--data",
+        str(data),
+        *FAST,
+        "--",
+        "sleep",
+        "1",
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/bin"},
+    )
+    assert time.monotonic() - started < 60
+    run = logged(data)
+    assert run["status"] == "completed" and "gpus" not in run["env"]
+    assert ("system/memory" in run["metrics"]) == ("sleep" not in fault)
+
+
+def test_without_psutil_one_line_tells_what_to_install_and_the_command_runs(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDING.format(hidden={"psutil", "pynvml"}))
+    done = cli(
+        "run", "-q", "--id", "r", "--data", str(data), *FAST, "--", "echo", "ran", env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.stdout == "ran\n"
+    assert done.stderr.count("\n") == 1 and "pip install 'chachaml-lite[system]'" in done.stderr
+    assert logged(data)["metrics"] == {}
+
+
+def test_without_nvml_the_rest_is_logged(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDING.format(hidden={"pynvml"}))
+    done = cli(
+        "run", "-q", "--id", "r", "--data", str(data), *FAST, "--", "sleep", "1", env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.stderr == "" and "system/memory" in logged(data)["metrics"]
+
+
+def test_server_that_goes_away_changes_neither_the_command_nor_its_exit_code(tmp_path: Path) -> None:
+    with running(tmp_path / "store", tmp_path / "scratch") as server:
+        command = [
+            *COMMAND,
+            "run",
+            "--id",
+            "r",
+            "--url",
+            server.url,
+            *FAST,
+            "--",
+            "sh",
+            "-c",
+            "echo up; read line; exit 7",
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+        ) as process:
+            assert process.stdout is not None and process.stdout.readline() == "up\n"
+            server.kill()
+            _, told = process.communicate("\n", timeout=PATIENCE_SECONDS)
+    assert process.returncode == 7
+    assert "Traceback" not in told and "system" not in told
+
+
+def test_manual_names_every_metric_and_its_block_runs(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "pynvml.py").write_text(NVML)
+    cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", "sleep", "1", env={"PYTHONPATH": str(tmp_path)})
+    documented = {row[0].strip("`") for row in table("system-metrics", "metric")}
+    logged_names = {name for name in logged(data)["metrics"] if not name.startswith("system/gpu1")}
+    assert logged_names <= documented
+    assert documented - logged_names <= {"system/disk", "system/process/disk", "system/network"}, (
+        "some machines lack these"
+    )
+    (block,) = blocks("bash", "system-metrics")
+    install, run_it = block.splitlines()
+    assert install == "pip install 'chachaml-lite[system]'"
+    (tmp_path / "train.py").write_text("print('trained')\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    variables = on_path(CHACHAML_DATA=str(tmp_path / "store-2"))
+    variables["PATH"] = f"{tmp_path}/bin:{variables['PATH']}"
+    assert run_bash(run_it, tmp_path, **variables) == "trained\n"
