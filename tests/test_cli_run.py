@@ -131,8 +131,8 @@ print(status, usage.ru_maxrss)
     done = subprocess.run(command, env=environment(**env), capture_output=True, timeout=PATIENCE_SECONDS, check=True)
     status, memory = map(int, done.stdout.split())
     assert status == 0
-    (log,) = run_of(server, "long")["artifacts"]
-    assert (log["name"], log["size"]) == ("log.txt", 100 * 256 * 4096)
+    (log,) = [each for each in run_of(server, "long")["artifacts"] if each["name"] == "log.txt"]
+    assert log["size"] == 100 * 256 * 4096
     unit = 1 if sys.platform == "darwin" else 1024
     assert memory * unit < 70_000_000, "of 105 MB of output"
 
@@ -418,7 +418,7 @@ print(b'"status": "running"' in urllib.request.urlopen(url).read())
     assert re.fullmatch(r"chachaml-lite: run own, in .*; while it runs, see http://127\.0\.0\.1:\d+/runs/own", first)
     assert last == f"chachaml-lite: run own completed: chachaml-lite show own --data '{data}'"
     shown = json.loads(cli("show", "own", "--json", "--data", str(data)).stdout)
-    assert (shown["status"], [each["name"] for each in shown["artifacts"]]) == ("completed", ["log.txt"])
+    assert (shown["status"], shown["artifacts"][-1]["name"]) == ("completed", "log.txt")
     assert (data / "runs/own/blobs/log.txt").read_text() == "True\n"
 
 
