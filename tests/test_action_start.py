@@ -76,6 +76,9 @@ def test_a_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, 
         "workflow": "training",
         "url": "https://github.com/maria/iris/actions/runs/1234567890/attempts/1",
     }
+    assert found["env"]["git"]["commit"] == found["tags"]["sha"]
+    assert found["env"]["git"]["remote"] == "https://github.com/maria/iris"
+    assert found["env"].keys() >= {"host", "platform", "cpu_count", "python"} and "command" not in found["env"]
     assert job.annotations == []
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{outputs['url']}/api/health", timeout=60)

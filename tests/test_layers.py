@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"app", "config", "store", "tracking", "waitress_channel"},
     "client": {"app", "config", "errors", "store", "strict_json", "tracking"},
     "agents": {"", "client", "strict_json"},
-    "sidecar": {"client", "text"},
+    "sidecar": {"client", "machine", "text"},
     "importers": {"errors", "mlflow_api", "store", "strict_json", "tracking"},
     "export": {"client", "mlflow_api", "strict_json", "tracking"},
     "machine": set(),

@@ -89,7 +89,7 @@ class EnvironmentReading:
     """The environment of a command that is about to run in `folder`; of a job without one, where `command` is None."""
 
     def __init__(self, command: Sequence[str] | None, folder: Path, seconds: float = SECONDS) -> None:
-        """Begin to read it, in the background."""
+        """Begin to read it, in the background. The packages of a job are not listed: it installs them later."""
         self._deadline = time.monotonic() + seconds
         self._command = command
         self._repository = _Repository(folder)
@@ -97,7 +97,7 @@ class EnvironmentReading:
         self._is_our_python = python == sys.executable  # which needn't be asked
         self._python = None if python is None or self._is_our_python else Query([python, "-I", "-c", _ABOUT_PYTHON])
         # Not in the folder of the command: Python would import a json.py that is there.
-        self._packages = None if python is None else Query([python, "-c", _PACKAGES], Path("/"))
+        self._packages = None if python is None or command is None else Query([python, "-c", _PACKAGES], Path("/"))
         self._gpus = _InBackground(_read_gpus)
 
     def finish(self) -> Environment:

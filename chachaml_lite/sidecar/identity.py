@@ -1,4 +1,4 @@
-"""The id and the tags of a job's run, from the variables that GitHub Actions sets."""
+"""The id, the tags and the environment of a job's run, from the variables that GitHub Actions sets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..machine.environment import EnvironmentReading
 
 #: The contract's, section 2, "Run ids".
 MAX_ID_CHARACTERS = 128
@@ -48,6 +52,17 @@ def tags_of(variables: Mapping[str, str]) -> dict[str, str]:
         "url": _url(variables),
     }
     return {key: value for key, value in tags.items() if value}
+
+
+def environment_of(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the environment of a job: its machine, its Python and its repository, checked out already or not."""
+    env = EnvironmentReading(None, Path(variables.get("GITHUB_WORKSPACE", "."))).finish().values
+    commit, repository = variables.get("GITHUB_SHA"), variables.get("GITHUB_REPOSITORY")
+    if "commit" not in env.get("git", {}) and commit and repository:
+        remote = f"{variables.get('GITHUB_SERVER_URL', 'https://github.com')}/{repository}"
+        git = {"commit": commit, "branch": variables.get("GITHUB_REF_NAME"), "remote": remote}
+        env["git"] = {name: value for name, value in git.items() if value}
+    return env
 
 
 def _url(variables: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from ..client.base import ApiError, Unreachable
 from ..client.http import HttpClient
 from ..client.proxies import bypass_variables
 from .finish import forget_result
-from .identity import run_id_of, tags_of
+from .identity import environment_of, run_id_of, tags_of
 from .job import GitHubJob, Job
 from .server import NotStarted, find_server, is_alive, start_server
 
@@ -82,6 +82,7 @@ def _data_folder(job: Job, chosen: Path | None) -> Path:
 def _start_run(client: HttpClient, job: Job, options: StartOptions) -> str:
     """Start the job's run; returns its id. Raises ApiError, Unreachable, RunEnded."""
     body: dict[str, Any] = {"experiment": options.experiment, "tags": tags_of(os.environ)}
+    body["env"] = environment_of(os.environ)
     chosen = options.run_id or (run_id_of(os.environ, options.suffix) if isinstance(job, GitHubJob) else "")
     if chosen:
         body["id"] = chosen
