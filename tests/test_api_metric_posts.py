@@ -16,7 +16,7 @@ from chachaml_lite.web import metrics_fast_path
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 #: A parameter of the type is out of the ordinary enough for Flask.
-ORDINARY = "; charset=utf-8"
+ORDINARY = "; charset=utf-8; v=1"
 
 BODIES = [
     pytest.param(b'{"loss": 0.5, "step": 3}', JSON, id="one"),
@@ -132,7 +132,12 @@ def test_plain_points_never_reach_flask_and_others_do(
     app.before_request_funcs[None].append(lambda: reached.append(1))
     client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1})
     client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}\n', content_type=NDJSON)
+    for kind in ("application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"', f"{NDJSON}; charset=utf-8"):
+        assert client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}', content_type=kind).status_code == 200
     assert reached == []
+    client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}', content_type="application/json; charset=utf-16")
+    assert len(reached) == 1
+    reached.clear()
     client.post(f"/api/w/runs/{run}/metrics?x=1", json={"loss": 1})
     client.post(f"/api/w/runs/{run}/params", json={"lr": 1})
     assert len(reached) == 2

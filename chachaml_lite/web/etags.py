@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 
-from flask import Flask, Response, request
+from flask import Response, request
 
 from ..tracking.query.times import GRAIN_MS
 from .application import ETAG
@@ -61,13 +61,12 @@ _OF_THE_VERSION = frozenset({"docs.doc_page", "service.description", "service.su
 _PAGE_SECONDS = 600
 
 
-def install(app: Flask) -> None:
-    """Answer every conditional GET of `app`; behind the guard, for a 304 tells something too."""
-    app.before_request(_unless_known)
+def answer_unchanged() -> Response | None:
+    """The 304 to a conditional GET or HEAD whose client has the answer; the ETag is then in the environment.
 
-
-def _unless_known() -> Response | None:
-    if request.method not in ("GET", "HEAD") or request.endpoint is None or request.endpoint in _WITHOUT:
+    To be asked behind the guard, for a 304 tells something too.
+    """
+    if request.endpoint is None or request.endpoint in _WITHOUT:
         return None
     dialect = services().dialect
     if dialect is not None and dialect.covers(request.path):  # its clients ask for no 304

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
 
 from ..errors import ChachamlError
@@ -21,6 +22,8 @@ from .context import Services
 
 _PATH = re.compile(r"/api/w/runs/([A-Za-z0-9._-]+)/metrics\Z")
 _UNFORESEEN = "chachaml_lite.unforeseen"
+#: How .NET, Java and Go send JSON.
+_WITH_CHARSET = re.compile(r'([a-z]+/[a-z.+-]+) *; *charset="?utf-8"?\Z', re.IGNORECASE)
 _TYPES = frozenset({request_body.JSON, request_body.NDJSON})
 
 
@@ -45,7 +48,7 @@ def answered(
     """
     if environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
         return None
-    kind = environ.get("CONTENT_TYPE", "")
+    kind = _media_type(environ.get("CONTENT_TYPE", ""))
     length = environ.get("CONTENT_LENGTH", "")
     if kind not in types or not (length.isascii() and length.isdigit()):
         return None
@@ -66,6 +69,13 @@ def answered(
         return None
     environ["wsgi.input"] = io.BytesIO(body)
     return None
+
+
+@lru_cache(maxsize=16)
+def _media_type(sent: str) -> str:
+    """The media type of a Content-Type that has no parameter besides the charset UTF-8; any other as it is."""
+    match = _WITH_CHARSET.match(sent)
+    return match[1].lower() if match else sent
 
 
 def raise_unforeseen(environ: dict[str, Any]) -> None:

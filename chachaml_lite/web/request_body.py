@@ -6,9 +6,11 @@ import codecs
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, BinaryIO, cast
 
 from flask import request
+from werkzeug.http import parse_options_header
 
 from .. import strict_json
 from ..errors import InvalidInput, TooLarge
@@ -39,10 +41,10 @@ def require_type(*types: str) -> str:
     sent_type: str = request.environ.get("CONTENT_TYPE", "")
     if sent_type in types:  # as most clients write it, without a parameter to be parsed
         return sent_type
-    is_wrapped = "boundary" in request.mimetype_params
-    if request.mimetype in types and not is_wrapped:
-        return request.mimetype
-    sent = f"it came as {request.mimetype[:100]}" if request.mimetype else "it came without one"
+    mimetype, is_wrapped = _parse_type(sent_type)
+    if mimetype in types and not is_wrapped:
+        return mimetype
+    sent = f"it came as {mimetype[:100]}" if mimetype else "it came without one"
     if is_wrapped:
         sent += ", in parts (multipart), as curl's -F wraps a file"
     start = f"curl {shlex.quote(_address())}{for_commands()['auth']} -H"
@@ -51,6 +53,13 @@ def require_type(*types: str) -> str:
     raise InvalidInput(
         f"this endpoint takes Content-Type {' or '.join(types)}, and {sent}; send it by {', or '.join(commands)}{note}"
     )
+
+
+@lru_cache(maxsize=16)
+def _parse_type(sent: str) -> tuple[str, bool]:
+    """The media type of a Content-Type, in lower case, and whether what is sent is in parts."""
+    mimetype, parameters = parse_options_header(sent)
+    return mimetype.lower(), "boundary" in parameters
 
 
 def _refuse_encoded() -> None:

@@ -3,7 +3,8 @@
     python -m benchmarks.floors FOLDER
 
 serves until it is killed: `POST /noop` parses the JSON and answers, `POST /append` also appends the body as a line to
-an open file, `GET /noop` only answers, `GET /pid` with the number of the process. FOLDER/ready gets the URL.
+an open file, `GET /noop` only answers, `GET /pid` with the number of the process. `POST /bare` appends the body as a
+line, without Flask and without a look at it. FOLDER/ready gets the URL.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, request
 from support.servers import PATIENCE_SECONDS
@@ -39,6 +41,17 @@ def app_of(folder: Path) -> Flask:
     @app.get("/noop")
     def get_noop() -> Response:
         return _ok()
+
+    ask_flask = app.wsgi_app
+
+    def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/bare":
+            return ask_flask(environ, start_response)
+        os.write(descriptor, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])) + b"\n")
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "13")])
+        return [b'{"ok": true}\n']
+
+    app.wsgi_app = bare  # type: ignore[method-assign]
 
     @app.get("/pid")
     def pid() -> Response:

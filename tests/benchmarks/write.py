@@ -17,6 +17,7 @@ from .table import Goal, duration, heading, median, megabytes, note, rate, row
 _CLIENTS = 4
 _BATCH = 10_000
 _NAMES = ("no-op", "append", "ours")
+_JSON = "application/json"
 
 
 def new_run(connection: wire.Connection) -> str:
@@ -34,27 +35,36 @@ def single(bench: Bench) -> None:
         bench.server() as server,
         bench.server(None, "--quiet") as quiet,
     ):
-        connections = [wire.Connection(url) for url in (noop, append, server.url, quiet.url)]
-        targets = ["/noop", "/append"] + [f"/api/w/runs/{new_run(each)}/metrics" for each in connections[2:]]
+        urls = (noop, append, server.url, quiet.url, server.url, append)
+        connections = [wire.Connection(url) for url in urls]
+        targets = (
+            ["/noop", "/append"] + [f"/api/w/runs/{new_run(each)}/metrics" for each in connections[2:5]] + ["/bare"]
+        )
+        # With such a parameter the type is out of the ordinary, and Flask is asked.
+        kinds = [_JSON] * 4 + [f"{_JSON}; charset=utf-8; v=1", _JSON]
         blocks: list[list[float]] = [[] for _ in targets]
         for block in range(-2, sizes.post_blocks):
-            for index, (connection, target) in enumerate(zip(connections, targets, strict=True)):
-                steps = range(sizes.posts_a_block)
-                requests = [wire.post(target, {"loss": 1 / (step + 1.5), "step": step}) for step in steps]
+            for index, (connection, target, kind) in enumerate(zip(connections, targets, kinds, strict=True)):
+                bodies = [json.dumps({"loss": 1 / (at + 1.5), "step": at}) for at in range(sizes.posts_a_block)]
+                requests = [wire.request("POST", target, body.encode(), kind) for body in bodies]
                 taken = wire.times(connection, requests)
                 if block >= 0:
                     blocks[index].append(median(taken))
         for connection in connections:
             connection.close()
-    noop_s, append_s, ours_s, quiet_s = (median(each) for each in blocks)
+    noop_s, append_s, ours_s, quiet_s, flask_s, bare_s = (median(each) for each in blocks)
     shown = f"{duration(noop_s)}"
     row("one metric POST, p50, to the no-op's", duration(ours_s), shown, _paired(blocks, 2), Goal(1.25, "<= 1.25x"))
     row("the same, without a log line for each request (--quiet)", duration(quiet_s), shown, _paired(blocks, 3))
     row("for orientation: the append floor", duration(append_s), shown, _paired(blocks, 1))
+    shown = duration(append_s)
+    row("one metric POST to the append floor's", duration(ours_s), shown, _paired(blocks, 2, 1), Goal(1.15, "<= 1.15x"))
+    row("one that goes through Flask, to the append floor's", duration(flask_s), shown, _paired(blocks, 4, 1))
+    row("one metric POST to a bare append's, without Flask", duration(quiet_s), duration(bare_s), _paired(blocks, 3, 5))
 
 
-def _paired(blocks: list[list[float]], index: int) -> float:
-    return median([one / floor for one, floor in zip(blocks[index], blocks[0], strict=True)])
+def _paired(blocks: list[list[float]], index: int, floor: int = 0) -> float:
+    return median([one / other for one, other in zip(blocks[index], blocks[floor], strict=True)])
 
 
 def four_clients(bench: Bench) -> None:

@@ -62,7 +62,7 @@ def log_metrics(run_id: str) -> Response:
         logged = metrics.log_points(tracker(), run_id, metrics_body.entries_of(body, kind))
     except metrics.InvalidEntry as fault:
         raise InvalidInput(metrics_body.place_of(body, kind, fault.index) + fault.detail) from fault
-    return Response(metrics_fast_path.answer(logged), mimetype="application/json")
+    return Response(metrics_fast_path.answer(logged), content_type="application/json")
 
 
 @api.post("/api/w/runs/<run_id>/end")
