@@ -56,7 +56,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     apis: tuple[Blueprint, ...] = (*of_runs, models.api, experiments.api)
     if config.mlflow:
         apis += protocol.BLUEPRINTS
-    for blueprint in (*apis, chart.charts, docs.docs, service.service, login.login, writes.forms):
+    for blueprint in (*apis, chart.charts, docs.docs, service.service, login.login, writes.writes):
         app.register_blueprint(blueprint)
     pages.install(app)
     return app

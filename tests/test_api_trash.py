@@ -277,7 +277,7 @@ def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, 
     run_id = log_run(id="gone", end="completed")
     page = client.get("/runs/gone").text
     assert all(word in page for word in ("Delete", "Rename", "Resume")) and "Undo" not in page
-    answer = client.post("/forms", data={"to": "POST /api/w/runs/gone/trash", "then": "/runs/gone"})
+    answer = client.post("/runs/trash", data={"ids": "gone", "then": "/runs/gone"})
     assert answer.status_code == 303
     page = client.get("/runs/gone").text
     assert "Undo" in page and "Remove for good" in page and "Rename" not in page and "Write a note" not in page
@@ -285,16 +285,15 @@ def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, 
     listed = client.get("/runs?deleted=true").text
     assert "<h1>Trash" in listed and run_id in listed and "Restore or remove" in listed
     chosen = client.get("/runs?deleted=true&ids=gone").text
-    assert "Undo" in chosen and "DELETE /api/w/runs/{ids}" in chosen
-    client.post("/forms", data={"to": "POST /api/w/runs/{ids}/restore", "ids": "gone", "then": "/runs"})
+    assert "Undo" in chosen and 'action="/runs/delete"' in chosen
+    client.post("/runs/restore", data={"ids": "gone", "then": "/runs"})
     assert ids(client) == ["gone"]
     assert "The trash is empty" in client.get("/runs?deleted=true").text
 
 
 def test_page_of_deleted_experiment_offers_undo(client: FlaskClient, log_run: LogRun) -> None:
     log_run()
-    to = "POST /api/w/experiments/iris"
-    assert client.post("/forms", data={"to": to, "deleted:true": "", "then": "/experiments"}).status_code == 303
+    assert client.post("/experiments/iris", data={"deleted": "true", "then": "/experiments"}).status_code == 303
     assert "Undo" in client.get("/experiments/iris").text
-    assert client.post("/forms", data={"to": to, "deleted:false": "", "then": "/experiments"}).status_code == 303
+    assert client.post("/experiments/iris", data={"deleted": "false", "then": "/experiments"}).status_code == 303
     assert "Undo" not in client.get("/experiments/iris").text

@@ -139,8 +139,10 @@ def refusing(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
-    """Each method and rule of the app, and the names in the rule."""
+    """Each method and rule of the app, and the names in the rule; what forms post to has a table of its own."""
     for rule in native_rules(client.application):
+        if rule.endpoint.startswith("writes."):
+            continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield method, rule.rule, set(rule.arguments)
 
@@ -198,7 +200,7 @@ def every_rule(client: FlaskClient) -> list[tuple[str, str, set[str], Call]]:
 
 def test_every_route_that_writes_is_in_the_table(stored: Callable[..., FlaskClient]) -> None:
     writes = {f"{method} {rule}" for method, rule, _ in rules(stored()) if method != "GET"}
-    assert writes == {*WRITES, "POST /login", "POST /logout", "POST /forms"}
+    assert writes == {*WRITES, "POST /login", "POST /logout"}
 
 
 @pytest.mark.parametrize("key", WRITES)

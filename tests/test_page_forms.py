@@ -1,26 +1,139 @@
-"""POST /forms: what a page's form writes without a script goes through the API, its rules and its words."""
+"""What pages' forms post: the rules and words of the API, then the page that follows; an error is a page, or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from conftest import run_logger
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from support.snapshots import files_of
 
 LogRun = Callable[..., str]
+Fields = dict[str, Any]
 
 
-@pytest.fixture
-def send(shared_client: FlaskClient) -> Callable[..., TestResponse]:
-    """Post a form; a list of values is a field that stands several times."""
+@dataclass(frozen=True)
+class Form:
+    """A form that is taken; `read`: where what it wrote is seen, and how it reads there."""
 
-    def post(to: str, headers: dict[str, str] | None = None, **fields: Any) -> TestResponse:
-        data = {name.replace("__", ":"): value for name, value in fields.items()}
-        return shared_client.post("/forms", data={"to": to, **data}, headers=headers)
+    path: str
+    fields: Fields
+    read: str
+    shows: Callable[[Any], bool]
+    #: What comes before it, as paths of the API.
+    first: tuple[str, ...] = field(default=())
 
-    return post
+
+#: Every form, by its route.
+FORMS = {
+    "/runs/tags": Form(
+        "/runs/tags", {"ids": "r", "key": "a", "value": "b"}, "runs/r", lambda it: it["tags"] == {"a": "b"}
+    ),
+    "/runs/trash": Form("/runs/trash", {"ids": ["r", "pinned"]}, "runs", lambda it: it == []),
+    "/runs/restore": Form("/runs/restore", {"ids": "r"}, "runs", lambda it: len(it) == 2, ("runs/r/trash",)),
+    "/runs/delete": Form("/runs/delete", {"ids": "r"}, "runs?deleted=all", lambda it: len(it) == 1),
+    "/runs/<run_id>/note": Form(
+        "/runs/r/note", {"note": "two\r\nlines é"}, "runs/r", lambda it: it["note"] == "two\nlines é"
+    ),
+    "/runs/<run_id>/name": Form("/runs/r/name", {"name": "other"}, "runs/r", lambda it: it["name"] == "other"),
+    "/runs/<run_id>/end": Form(
+        "/runs/r/end",
+        {"status": "failed", "error": "why"},
+        "runs/r",
+        lambda it: (it["status"], it["error"]) == ("failed", "why"),
+    ),
+    "/runs/<run_id>/resume": Form(
+        "/runs/r/resume", {}, "runs/r", lambda it: it["status"] == "running", ("runs/r/end",)
+    ),
+    "/experiments/<path:name>": Form(
+        "/experiments/forms", {"description": "# D"}, "experiments/forms", lambda it: it["description"] == "# D"
+    ),
+    "/models": Form(
+        "/models",
+        {"name": "m", "run_id": "pinned", "artifact": "a", "stage": "staging", "description": ""},
+        "models/m",
+        lambda it: (it["versions"][0]["stage"], it["versions"][0]["description"]) == ("staging", None),
+    ),
+    "/models/<name>": Form("/models/m", {"description": "D"}, "models/m", lambda it: it["model"]["description"] == "D"),
+    "/models/<name>/delete": Form("/models/m/delete", {}, "models", lambda it: it == []),
+    "/models/<name>/promote": Form(
+        "/models/m/promote",
+        {"version": "1", "stage": "production"},
+        "models/m",
+        lambda it: it["model"]["production"] == 1,
+    ),
+    "/models/<name>/aliases": Form(
+        "/models/m/aliases",
+        {"version": "1", "alias": "best"},
+        "models/m",
+        lambda it: it["versions"][0]["aliases"] == ["best"],
+    ),
+    "/models/<name>/versions/<int:version>/delete": Form(
+        "/models/m/versions/2/delete", {}, "models/m", lambda it: len(it["versions"]) == 1
+    ),
+}
+VERSIONS = {"/models": 0, "/models/<name>/versions/<int:version>/delete": 2}
+
+
+def fill(client: FlaskClient, rule: str) -> Form:
+    """Log what the form of a route is about."""
+    log_run = run_logger(client)
+    log_run(id="r", experiment="forms")
+    log_run(id="pinned", experiment="other", artifacts={"a": b"bytes"})
+    for _ in range(VERSIONS.get(rule, 1)):
+        client.post("/api/w/models", json={"name": "m", "run_id": "pinned", "artifact": "a"})
+    form = FORMS[rule]
+    for path in form.first:
+        assert client.post(f"/api/w/{path}").status_code == 200
+    return form
+
+
+def test_every_form_is_in_the_table(client: FlaskClient) -> None:
+    rules = {rule.rule for rule in client.application.url_map.iter_rules() if rule.endpoint.startswith("writes.")}
+    assert rules == FORMS.keys()
+
+
+@pytest.mark.parametrize("rule", FORMS)
+def test_form_writes_and_leads_to_the_next_page(client: FlaskClient, rule: str) -> None:
+    form = fill(client, rule)
+    before = client.get(f"/api/{form.read}")
+    assert before.status_code == 404 or not form.shows(before.get_json())
+    answer = client.post(form.path, data={**form.fields, "then": "/runs?status=running"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/runs?status=running"), answer.text
+    assert form.shows(client.get(f"/api/{form.read}").get_json())
+
+
+@pytest.mark.parametrize("rule", FORMS)
+def test_refused_form_stores_nothing(client: FlaskClient, data: Any, rule: str) -> None:
+    form = fill(client, rule)
+    before = files_of(data)
+    elsewhere = ({"Origin": "https://other.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "null"})
+    for headers in elsewhere:
+        assert client.post(form.path, data=form.fields, headers=headers).status_code == 403
+    assert client.post(form.path, json=form.fields).status_code == 400
+    assert client.post(form.path, data={**form.fields, "unknown": "x"}).status_code == 400
+    for name in form.fields.keys() - {"stage", "description", "error"} - ({"stage"} if rule == "/models" else set()):
+        missing = {key: value for key, value in form.fields.items() if key != name}
+        assert client.post(form.path, data=missing).status_code == 400, name
+    assert files_of(data) == before
+
+
+@pytest.mark.parametrize("rule", FORMS)
+def test_token_and_read_only_hold_for_forms(make_app: Callable[..., Any], data: Any, rule: str) -> None:
+    form = fill(make_app().test_client(), rule)
+    before = files_of(data)
+    assert make_app(read_only=True).test_client().post(form.path, data=form.fields).status_code == 403
+    client = make_app(token="secret").test_client()
+    assert client.post(form.path, data=form.fields).status_code == 401
+    assert files_of(data) == before
+    client.post("/login", data={"token": "secret"})
+    assert client.post(form.path, data={**form.fields, "then": "/runs"}).status_code == 303
+
+
+# -- one by one
 
 
 @pytest.fixture
@@ -30,94 +143,73 @@ def run_id(shared_client: FlaskClient) -> str:
     return found
 
 
-def test_a_note_is_written_and_the_browser_goes_on(
-    send: Callable[..., TestResponse], shared_client: FlaskClient, run_id: str
-) -> None:
-    answer = send(f"POST /api/w/runs/{run_id}/note", note="two\r\nlines é", then=f"/runs/{run_id}")
-    assert (answer.status_code, answer.headers["Location"]) == (303, f"/runs/{run_id}")
-    assert shared_client.get(f"/api/runs/{run_id}").get_json()["note"] == "two\nlines é"
-
-
-def test_a_form_without_fields_of_its_own_sends_no_body(
-    send: Callable[..., TestResponse], shared_client: FlaskClient, run_id: str
-) -> None:
-    assert send(f"POST /api/w/runs/{run_id}/end").status_code == 303
-    assert shared_client.get(f"/api/runs/{run_id}").get_json()["status"] == "completed"
-
-
-def test_several_runs_at_once(send: Callable[..., TestResponse], shared_client: FlaskClient, run_id: str) -> None:
+def test_several_runs_at_once_stop_at_the_first_that_is_refused(shared_client: FlaskClient, run_id: str) -> None:
     other = shared_client.post("/api/w/runs", json={"experiment": "forms"}).get_json()["id"]
-    assert send("POST /api/tags/{ids}", ids=[run_id, other], key="owner", value="ana").status_code == 303
+    tag = {"ids": [run_id, other], "key": "owner", "value": "ana"}
+    assert shared_client.post("/runs/tags", data=tag).status_code == 303
     assert [shared_client.get(f"/api/tags/{each}").get_json() for each in (run_id, other)] == [{"owner": "ana"}] * 2
-    answer = send("DELETE /api/w/runs/{ids}", ids=[run_id, "none", other])
+    answer = shared_client.post("/runs/delete", data={"ids": [run_id, "none", other]})
     assert answer.status_code == 404
     assert "(1 of 3 were done before it)" in answer.text
     assert shared_client.get(f"/api/runs/{run_id}").status_code == 404
     assert shared_client.get(f"/api/runs/{other}").status_code == 200
 
 
-def test_typed_and_optional_fields(send: Callable[..., TestResponse], shared_client: FlaskClient, run_id: str) -> None:
-    shared_client.post(f"/api/w/runs/{run_id}/artifacts?name=m", data=b"bytes", content_type="application/octet-stream")
-    register = {"name": "forms", "run_id": run_id, "artifact": "m"}
-    assert send("POST /api/w/models", description__optional="", **register).status_code == 303
-    assert send("POST /api/w/models/forms/promote", version__int="1", stage="staging").status_code == 303
-    (version,) = shared_client.get("/api/models/forms").get_json()["versions"]
-    assert (version["version"], version["stage"], version["description"]) == (1, "staging", None)
+def test_tag_and_alias_are_removed(client: FlaskClient) -> None:
+    fill(client, "/runs/tags")
+    client.post("/api/w/runs/r/tags", json={"a": "b", "c": "d"})
+    assert client.post("/runs/tags", data={"ids": "r", "key": "a", "remove": "true"}).status_code == 303
+    assert client.get("/api/tags/r").get_json() == {"c": "d"}
+    client.post("/api/w/models/m/aliases", json={"alias": "best", "version": 1})
+    assert client.post("/models/m/aliases", data={"alias": "best", "remove": "true"}).status_code == 303
+    assert client.get("/api/models/m").get_json()["versions"][0]["aliases"] == []
+
+
+def test_run_named_as_an_action_has_its_page(client: FlaskClient, log_run: LogRun) -> None:
+    for run_id in ("trash", "tags"):
+        log_run(id=run_id)
+        assert f"<bdi>{run_id}</bdi>" in client.get(f"/runs/{run_id}").text
+    assert client.post("/runs/trash", data={"ids": "tags"}).status_code == 303
 
 
 @pytest.mark.parametrize(
-    ("to", "fields", "status", "said"),
+    ("path", "fields", "status", "said"),
     [
-        ("POST /api/w/runs/none/note", {"note": "x"}, 404, "No such run"),
-        ("POST /api/w/runs/RUN/note", {"text": "x"}, 400, "unknown field"),
-        ("POST /api/w/models/none/promote", {"version__int": "x", "stage": "staging"}, 400, "whole number"),
-        ("POST /api/tags/{ids}", {"key": "a", "value": "b"}, 400, "no run is chosen"),
-        ("GET /api/runs", {}, 400, "must be a write of the API"),
-        ("POST /login", {"token": "x"}, 400, "must be a write of the API"),
-        ("POST /forms", {}, 400, "must be a write of the API"),
-        ("POST http://other.example/api/w/runs", {}, 400, "must be a write of the API"),
-        ("POST //other.example/api/w/runs", {}, 400, "must be a write of the API"),
-        ("POST /api/w/none", {}, 404, "no such route"),
-        ("", {}, 400, "must be a write of the API"),
+        ("/runs/none/note", {"note": "x"}, 404, "No such run"),
+        ("/runs/RUN/note", {"text": "x"}, 400, "unknown field"),
+        ("/runs/RUN/note", {}, 400, "missing"),
+        ("/runs/RUN/end", {"status": "over"}, 400, "status"),
+        ("/models/none/promote", {"version": "x", "stage": "staging"}, 400, "whole number"),
+        ("/models/none/promote", {"version": "1", "stage": "staging"}, 404, "No such model"),
+        ("/runs/tags", {"key": "a", "value": "b"}, 400, "no run is chosen"),
+        ("/runs/RUN", {}, 405, "Allow header"),
+        ("/runs/RUN/none", {}, 404, "no such route"),
     ],
 )
-def test_what_is_refused_is_said_on_a_page_in_the_words_of_the_api(
-    send: Callable[..., TestResponse], run_id: str, to: str, fields: dict[str, str], status: int, said: str
+def test_error_is_a_page_with_the_way_back_or_json_for_a_script(
+    shared_client: FlaskClient, run_id: str, path: str, fields: Fields, status: int, said: str
 ) -> None:
-    answer = send(to.replace("RUN", run_id), then="/runs?status=running", **fields)
+    sent = {**fields, "then": "/runs?status=running"}
+    answer = shared_client.post(path.replace("RUN", run_id), data=sent, headers={"Accept": "text/html,*/*;q=0.8"})
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     assert said in answer.text
+    if status != 405 and path != "/runs/RUN/none" and said != "unknown field":
+        assert '<a href="/runs?status=running">Back</a>' in answer.text
+    answer = shared_client.post(path.replace("RUN", run_id), data=sent, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.mimetype) == (status, "application/json")
+    assert answer.get_json().keys() == {"error", "detail"}
 
 
-@pytest.mark.parametrize("then", ["//other.example/", "https://other.example/", "/\\other.example", "x"])
-def test_a_form_leads_to_no_other_site(send: Callable[..., TestResponse], run_id: str, then: str) -> None:
-    answer = send(f"POST /api/w/runs/{run_id}/note", note="x", then=then)
-    assert answer.headers["Location"] == "/runs"
+@pytest.mark.parametrize("then", ["//other.example/", "https://other.example/", "/\\other.example", "x", None])
+def test_form_leads_to_no_other_site(shared_client: FlaskClient, run_id: str, then: str | None) -> None:
+    fields = {"note": "x"} if then is None else {"note": "x", "then": then}
+    assert shared_client.post(f"/runs/{run_id}/note", data=fields).headers["Location"] == "/runs"
 
 
-def test_a_page_of_another_site_writes_nothing(
-    send: Callable[..., TestResponse], shared_client: FlaskClient, run_id: str
-) -> None:
-    for headers in ({"Origin": "https://other.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "null"}):
-        assert send(f"POST /api/w/runs/{run_id}/note", headers, note="x").status_code == 403
-    assert shared_client.get(f"/api/runs/{run_id}").get_json()["note"] is None
-
-
-def test_other_bodies_are_refused(shared_client: FlaskClient) -> None:
-    assert shared_client.post("/forms", json={"to": "x"}).status_code == 400
+def test_other_bodies_are_refused(shared_client: FlaskClient, run_id: str) -> None:
     form: dict[str, Any] = {"content_type": "application/x-www-form-urlencoded"}
-    assert shared_client.post("/forms", data=b"to=%FF", **form).status_code == 400
-    assert shared_client.post("/forms", data=b"a=1&" * 2000, **form).status_code == 400
-
-
-def test_token_and_read_only_hold_for_forms(make_app: Callable[..., Any]) -> None:
-    client = make_app(token="secret").test_client()
-    run_id = client.post(
-        "/api/w/runs", json={"experiment": "x"}, headers={"Authorization": "Bearer secret"}
-    ).get_json()["id"]
-    form = {"to": f"POST /api/w/runs/{run_id}/note", "note": "x"}
-    assert client.post("/forms", data=form).status_code == 401
-    client.post("/login", data={"token": "secret"})
-    assert client.post("/forms", data=form).status_code == 303
-    client = make_app(read_only=True).test_client()
-    assert client.post("/forms", data=form).status_code == 403
+    path = f"/runs/{run_id}/note"
+    assert shared_client.post(path, data=b"note=%FF", **form).status_code == 400
+    assert shared_client.post(path, data=b"note=1&" * 2000, **form).status_code == 400
+    assert shared_client.post(path, data=b"note=1&note=2", **form).status_code == 400
+    assert shared_client.get(f"/api/runs/{run_id}").get_json()["note"] is None

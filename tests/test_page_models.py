@@ -84,39 +84,39 @@ def test_a_promotion_from_the_page_moves_the_version_and_its_refusal_says_why(
     client: FlaskClient, model: list[str]
 ) -> None:
     _, text = shown(client, "/models/iris")
-    assert 'value="POST /api/w/models/iris/promote"' in text
-    sent = {"to": "POST /api/w/models/iris/promote", "version:int": "3", "stage": "production", "then": "/models/iris"}
-    answer = client.post("/forms", data=sent)
+    assert 'action="/models/iris/promote"' in text
+    sent = {"version": "3", "stage": "production", "then": "/models/iris"}
+    answer = client.post("/models/iris/promote", data=sent)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/models/iris")
     page, _ = shown(client, "/models/iris")
     assert [page.row(number)[1] for number in "123"] == ["archived", "archived", "production"]
-    answer = client.post("/forms", data={**sent, "version:int": "9"})
+    answer = client.post("/models/iris/promote", data={**sent, "version": "9"})
     assert answer.status_code == 404
     assert "no version or stage" in answer.text
 
 
-def sent(client: FlaskClient, to: str, /, **fields: str) -> int:
+def sent(client: FlaskClient, action: str, /, **fields: str) -> int:
     """The status that a form of the model's page is answered with."""
-    return client.post("/forms", data={"to": to, "then": "/models/iris", **fields}).status_code
+    return client.post(action, data={"then": "/models/iris", **fields}).status_code
 
 
 def test_aliases_are_set_and_removed_and_versions_deleted_from_the_page(client: FlaskClient, model: list[str]) -> None:
-    base = "/api/w/models/iris"
+    base = "/models/iris"
     _, text = shown(client, "/models/iris")
-    for to in (f"POST {base}/aliases", f"POST {base}", f"DELETE {base}", f"DELETE {base}/versions/3"):
-        assert f'value="{to}"' in text
-    assert f'value="DELETE {base}/versions/2"' not in text, "it is in production"
-    assert sent(client, f"POST {base}/aliases", **{"alias": "best", "version:int": "3"}) == 303
-    assert sent(client, f"POST {base}", description="*flowers*") == 303
-    client.post(base, json={"tags": {"team": "vision"}})
+    for action in (f"{base}/aliases", base, f"{base}/delete", f"{base}/versions/3/delete"):
+        assert f'action="{action}"' in text
+    assert f'action="{base}/versions/2/delete"' not in text, "it is in production"
+    assert sent(client, f"{base}/aliases", alias="best", version="3") == 303
+    assert sent(client, base, description="*flowers*") == 303
+    client.post(f"/api/w{base}", json={"tags": {"team": "vision"}})
     page, text = shown(client, "/models/iris")
     assert page.row("3")[1] == "none best"
     assert "Remove alias best" in text
     for words in ("best: version 3", "team: vision", "*flowers*"):
         assert words in text
-    assert sent(client, f"POST {base}/aliases", **{"alias": "best", "version:null": ""}) == 303
-    assert sent(client, f"DELETE {base}/versions/3") == 303
-    assert sent(client, f"DELETE {base}/versions/2") == 409
+    assert sent(client, f"{base}/aliases", alias="best", remove="true") == 303
+    assert sent(client, f"{base}/versions/3/delete") == 303
+    assert sent(client, f"{base}/versions/2/delete") == 409
     page, text = shown(client, "/models/iris")
     assert [row[0] for row in page.rows] == ["Version", "2", "1"]
     told = re.findall(r"<li>(.*?)</li>", text, re.DOTALL)
@@ -128,9 +128,9 @@ def test_aliases_are_set_and_removed_and_versions_deleted_from_the_page(client: 
         "The model was described.",
         "The alias best was set to version 3.",
     ]
-    assert sent(client, f"DELETE {base}") == 409
-    client.post(f"{base}/promote", json={"version": 2, "stage": "none"})
-    assert sent(client, f"DELETE {base}") == 303
+    assert sent(client, f"{base}/delete") == 409
+    client.post(f"/api/w{base}/promote", json={"version": 2, "stage": "none"})
+    assert sent(client, f"{base}/delete") == 303
     shown(client, "/models/iris", 404)
 
 
@@ -139,7 +139,7 @@ def test_a_folder_is_registered_from_the_page_of_an_artifact_in_it(client: Flask
     _, text = shown(client, f"/runs/{run_id}/artifacts/net/a/m.pkl")
     assert re.findall(r'<option value="(net.*?)">', text) == ["net/a/m.pkl", "net/a/", "net/"]
     fields = {"name": "iris", "run_id": run_id, "artifact": "net/", "stage": "none"}
-    assert sent(client, "POST /api/w/models", **fields) == 303
+    assert sent(client, "/models", **fields) == 303
     page, text = shown(client, "/models/iris")
     assert page.row("1")[4] == "net/ 2 files"
     assert "curl -fo net.zip" in text
@@ -161,7 +161,7 @@ def test_a_read_only_server_offers_no_promotion(
 ) -> None:
     client = make_app(read_only=True).test_client()
     page, text = shown(client, "/models/iris")
-    assert "/forms" not in text
+    assert 'method="post"' not in text
     assert page.row("2")[2] == "run 1"
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
@@ -47,8 +47,10 @@ def install(app: Flask) -> None:
 
 
 def wants_json() -> bool:
-    """Whether the request is for the API, where every answer is JSON or what the client asked for, never a page."""
-    return request.path == "/api" or request.path.startswith("/api/")
+    """Whether an error is answered as JSON: always to the API, and to a script of a page that asks for it."""
+    if request.path == "/api" or request.path.startswith("/api/"):
+        return True
+    return request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json"
 
 
 def _ours(error: errors.ChachamlError) -> Response:
@@ -104,5 +106,5 @@ def _answer(status: int, body: dict[str, Any], error: Exception) -> Response:
         status, body = dialect.error_body(status, body["detail"], error)
     if wants_json():
         return responses.json_answer(body, status)
-    page = render_template("error.html", status=status, **body)
+    page = render_template("error.html", status=status, back=g.get("back"), **body)
     return Response(page, status, mimetype="text/html")

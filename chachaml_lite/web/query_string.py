@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from urllib.parse import parse_qsl
 
 from flask import request
@@ -23,31 +23,28 @@ ASK_BY = (
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
-class Query:
-    """The fields of a request's query string."""
+class Fields:
+    """Names and values as text, those of a query string or of a form."""
+
+    #: What messages call one.
+    _KIND = "field"
 
     def __init__(
-        self, known: Collection[str], prefixes: tuple[str, ...] = (), repeatable: Collection[str] = ()
+        self,
+        pairs: Iterable[tuple[str, str]],
+        known: Collection[str],
+        prefixes: tuple[str, ...] = (),
+        repeatable: Collection[str] = (),
     ) -> None:
-        """Read the query string of the request. `prefixes`: kinds of names, as in `tag.KEY`. Raises InvalidInput."""
+        """Take the pairs of known names. `prefixes`: kinds of names, as in `tag.KEY`. Raises InvalidInput."""
         self._values: dict[str, list[str]] = {}
-        if not request.query_string:
-            return
-        try:
-            pairs = parse_qsl(
-                request.query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
-            )
-        except UnicodeDecodeError as fault:
-            raise InvalidInput("the query string is not percent-encoded UTF-8") from fault
-        except ValueError as fault:
-            raise InvalidInput(f"the query string has more than {MAX_FIELDS} fields") from fault
         for name, value in pairs:
             if name not in known and not (name.startswith(prefixes) if prefixes else False):
                 takes = ", ".join([*known, *(f"{prefix}KEY" for prefix in prefixes)]) or "none"
-                raise InvalidInput(f"unknown query parameter {name[:60]!r}; this endpoint takes {takes}")
+                raise InvalidInput(f"unknown {self._KIND} {name[:60]!r}; this endpoint takes {takes}")
             self._values.setdefault(name, []).append(value)
             if len(self._values[name]) > 1 and name not in repeatable:
-                raise InvalidInput(f"the query parameter {name[:60]!r} stands twice; which one did you mean?")
+                raise InvalidInput(f"the {self._KIND} {name[:60]!r} stands twice; which one did you mean?")
 
     def text(self, name: str) -> str | None:
         """The value of a field; None where it is absent."""
@@ -80,6 +77,27 @@ class Query:
         if "" in found:
             raise InvalidInput(f"{prefix!r} needs a key, as in {prefix}author=maria")
         return found
+
+
+class Query(Fields):
+    """The fields of a request's query string."""
+
+    _KIND = "query parameter"
+
+    def __init__(
+        self, known: Collection[str], prefixes: tuple[str, ...] = (), repeatable: Collection[str] = ()
+    ) -> None:
+        """Read the query string of the request. Raises InvalidInput."""
+        pairs: list[tuple[str, str]] = []
+        if request.query_string:
+            try:
+                text = request.query_string.decode("ascii")
+                pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+            except UnicodeDecodeError as fault:
+                raise InvalidInput("the query string is not percent-encoded UTF-8") from fault
+            except ValueError as fault:
+                raise InvalidInput(f"the query string has more than {MAX_FIELDS} fields") from fault
+        super().__init__(pairs, known, prefixes, repeatable)
 
 
 def ids_of(query: Query) -> list[str]:

@@ -1,125 +1,226 @@
-"""Writes from pages without a script: a form goes on to the API as the JSON that it stands for, and is judged there.
+"""Writes from pages: the views that forms post to, with a script or without; each leads to the page that follows.
 
-A page's form posts to /forms. Its field `to` names the request to the API, as in "POST /api/w/runs/RUN/note"; where
-there is `{ids}` in it, one request is made for each field `ids`. `then` is where the browser goes afterwards. Every
-other field is one of the JSON body: a string, an integer where its name ends in ":int", null where it ends in ":null";
-one whose name ends in ":optional" is left out when it is empty. Of several fields with one name (a button's and an
-input's) the last counts. A name that ends in ":true" or ":false" is that boolean.
+A form names its own next page in the field `then`. What the rules refuse is answered as any error: a page, or JSON for
+the script that keeps what was typed (static/forms.js). Who may write is checked for these routes as for all others.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
-from flask import Blueprint, Response, current_app, render_template, request
-from werkzeug.test import Client, TestResponse
+from flask import Blueprint, g, redirect
+from werkzeug.wrappers import Response
 
-from ... import strict_json
-from ...errors import InvalidInput
+from ...errors import ChachamlError, InvalidInput
+from ...tracking import experiments, model_versions, models, runs, tags, trash
 from .. import request_body
-from ..query_string import Query
+from ..context import tracker
+from ..query_string import Fields
 from .login import local_path
 
-forms = Blueprint("forms", __name__)
+writes = Blueprint("writes", __name__)
 
 _FORM = "application/x-www-form-urlencoded"
-#: What pages write through: the API's routes that take JSON.
-_TO = re.compile(r"(POST|DELETE) (/api/(?:w|tags|note)/[!-~]+)\Z")
-_IDS = "{ids}"
-#: A page of runs has at most 1,000 of them; the rest are the body's.
+#: A page of runs has at most 1,000 of them; the rest are the form's own fields.
 _MAX_FIELDS = 1100
-#: What tells who asks: the API's guard looks at it once more.
-_PASSED_ON = ("HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_HOST", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "REMOTE_ADDR")
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """What a form asks for: `path` may hold {ids}; `body` is None where the form has no field for it."""
+class _Form(Fields):
+    """The fields of a form that was posted."""
 
-    method: str
-    path: str
-    ids: list[str]
-    body: dict[str, str | int | bool | None] | None
-    then: str
-
-    def paths(self) -> Iterator[str]:
-        """The path of each request."""
-        if _IDS not in self.path:
-            yield self.path
-        for run_id in self.ids if _IDS in self.path else ():
-            yield self.path.replace(_IDS, quote(run_id, safe=""))
-
-
-@forms.post("/forms")
-def send_on() -> Response:
-    """Send a form's requests to the API, one after the other; the first that is refused ends it, in the API's words."""
-    Query(())
-    request_body.require_type(_FORM)
-    sent = _read(request_body.content())
-    done = 0
-    for path in sent.paths():
-        answer = _asked(sent.method, path, sent.body)
-        if answer.status_code >= 400:
-            return _refused(answer, sent, done)
-        done += 1
-    if not done:
-        raise InvalidInput("no run is chosen; tick the box of at least one")
-    return Response(status=303, headers={"Location": sent.then})
-
-
-def _read(content: bytes) -> _Sent:
-    """The fields of a form's body. Raises InvalidInput."""
-    try:
-        pairs = parse_qsl(content.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except (UnicodeDecodeError, ValueError) as fault:
-        raise InvalidInput(f"the form is not percent-encoded UTF-8, or has more than {_MAX_FIELDS} fields") from fault
-    own = {name: value for name, value in pairs if name in ("to", "then")}
-    to = _TO.match(own.get("to", ""))
-    if to is None:
-        raise InvalidInput('the field "to" must be a write of the API, as in "POST /api/w/runs/RUN/note"')
-    ids = [value for name, value in pairs if name == "ids"]
-    body = dict(_body_field(name, value) for name, value in pairs if name not in ("to", "then", "ids"))
-    body.pop("", None)
-    return _Sent(to[1], to[2], ids, body or None, local_path(own.get("then", "")))
-
-
-def _body_field(name: str, value: str) -> tuple[str, str | int | bool | None]:
-    """A field's name and value in the JSON body; the name is "" for one that is left out."""
-    value = value.replace("\r\n", "\n")  # as browsers send a text's line ends
-    if name.endswith(":optional"):
-        return (name.removesuffix(":optional"), value) if value else ("", "")
-    if name.endswith(":null"):
-        return name.removesuffix(":null"), None
-    for boolean in (True, False):
-        if name.endswith(end := f":{str(boolean).lower()}"):
-            return name.removesuffix(end), boolean
-    if name.endswith(":int"):
-        name = name.removesuffix(":int")
+    def __init__(self, *known: str) -> None:
+        """Read the body of the request. Raises InvalidInput, TooLarge."""
+        request_body.require_type(_FORM)
         try:
-            return name, int(value)
-        except ValueError as fault:
-            raise InvalidInput(f"{name} must be a whole number") from fault
-    return name, value
+            pairs = parse_qsl(
+                request_body.content().decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MAX_FIELDS,
+            )
+        except (UnicodeDecodeError, ValueError) as fault:
+            raise InvalidInput(
+                f"the form is not percent-encoded UTF-8, or has more than {_MAX_FIELDS} fields"
+            ) from fault
+        # Browsers send a text's line ends as CR LF.
+        super().__init__(
+            [(name, value.replace("\r\n", "\n")) for name, value in pairs], (*known, "then"), repeatable=("ids",)
+        )
+        #: Where the browser goes afterwards, and back to from an error.
+        self.then = g.back = local_path(self.text("then") or "")
+
+    def required(self, name: str) -> str:
+        """The value of a field. Raises InvalidInput where it is absent."""
+        text = self.text(name)
+        if text is None:
+            raise InvalidInput(f"the field {name!r} is missing")
+        return text
+
+    def ids(self) -> list[str]:
+        """The runs that were chosen. Raises InvalidInput for none."""
+        run_ids = self.texts("ids")
+        if not run_ids:
+            raise InvalidInput("no run is chosen; tick the box of at least one")
+        return run_ids
 
 
-def _asked(method: str, path: str, body: dict[str, str | int | bool | None] | None) -> TestResponse:
-    """The API's answer, asked for in this process as a client would ask, by whoever sent the form."""
-    passed_on = {name: request.environ[name] for name in _PASSED_ON if name in request.environ}
-    content: dict[str, Any] = {}
-    if body is not None:
-        content = {"data": strict_json.dumps(body).encode(), "content_type": request_body.JSON}
-    client = Client(current_app, use_cookies=False)
-    return client.open(path, method=method, environ_overrides=passed_on, buffered=True, **content)
+def _redirect(form: _Form) -> Response:
+    return redirect(form.then, 303)
 
 
-def _refused(answer: TestResponse, sent: _Sent, done: int) -> Response:
-    said: dict[str, Any] = answer.get_json()
-    earlier = f" ({done} of {len(sent.ids)} were done before it)" if _IDS in sent.path and len(sent.ids) > 1 else ""
-    page = render_template(
-        "error.html", status=answer.status_code, error=said["error"], detail=said["detail"] + earlier, back=sent.then
+def _do_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:
+    """Do the same to each run; the first that is refused ends it, and the error says how many were done."""
+    for done, run_id in enumerate(run_ids):
+        try:
+            action(run_id)
+        except ChachamlError as fault:
+            if len(run_ids) > 1:
+                fault.detail += f" ({done} of {len(run_ids)} were done before it)"
+            raise
+
+
+# -- runs
+
+
+@writes.post("/runs/tags")
+def tag_runs() -> Response:
+    """Set a tag of runs, or remove it."""
+    form = _Form("ids", "key", "value", "remove")
+    changes = {form.required("key"): None if form.flag("remove") else form.required("value")}
+    _do_each(form.ids(), lambda run_id: tags.set_tags(tracker(), run_id, changes))
+    return _redirect(form)
+
+
+@writes.post("/runs/trash")
+def trash_runs() -> Response:
+    """Move runs to the trash."""
+    form = _Form("ids")
+    _do_each(form.ids(), lambda run_id: trash.trash_run(tracker(), run_id))
+    return _redirect(form)
+
+
+@writes.post("/runs/restore")
+def restore_runs() -> Response:
+    """Bring runs back from the trash."""
+    form = _Form("ids")
+    _do_each(form.ids(), lambda run_id: trash.restore_run(tracker(), run_id))
+    return _redirect(form)
+
+
+@writes.post("/runs/delete")
+def delete_runs() -> Response:
+    """Remove runs for good."""
+    form = _Form("ids")
+    _do_each(form.ids(), lambda run_id: trash.remove_run(tracker(), run_id))
+    return _redirect(form)
+
+
+@writes.post("/runs/<run_id>/note")
+def set_note(run_id: str) -> Response:
+    """Replace a run's note."""
+    form = _Form("note")
+    runs.set_note(tracker(), run_id, form.required("note"))
+    return _redirect(form)
+
+
+@writes.post("/runs/<run_id>/name")
+def rename_run(run_id: str) -> Response:
+    """Give a run another name."""
+    form = _Form("name")
+    runs.change_run(tracker(), run_id, name=form.required("name"))
+    return _redirect(form)
+
+
+@writes.post("/runs/<run_id>/end")
+def end_run(run_id: str) -> Response:
+    """End a run; without an error, where that field is empty."""
+    form = _Form("status", "error")
+    runs.finish_run(tracker(), run_id, form.required("status"), form.text("error") or None)
+    return _redirect(form)
+
+
+@writes.post("/runs/<run_id>/resume")
+def resume_run(run_id: str) -> Response:
+    """Have an ended run go on."""
+    form = _Form()
+    runs.resume_run(tracker(), run_id)
+    return _redirect(form)
+
+
+# -- experiments
+
+
+@writes.post("/experiments/<path:name>")
+def change_experiment(name: str) -> Response:
+    """Describe an experiment, move it to the trash, or bring it back."""
+    form = _Form("description", "deleted")
+    deleted = None if form.text("deleted") is None else form.flag("deleted")
+    experiments.change_experiment(tracker(), name, description=form.text("description"), deleted=deleted)
+    return _redirect(form)
+
+
+# -- models
+
+
+@writes.post("/models")
+def register_version() -> Response:
+    """Make an artifact the next version of a model."""
+    form = _Form("name", "run_id", "artifact", "stage", "description")
+    model_versions.register_version(
+        tracker(),
+        form.required("name"),
+        form.required("run_id"),
+        form.required("artifact"),
+        stage=form.text("stage") or "none",
+        description=form.text("description") or None,
     )
-    return Response(page, answer.status_code, mimetype="text/html")
+    return _redirect(form)
+
+
+@writes.post("/models/<name>")
+def describe_model(name: str) -> Response:
+    """Describe a model."""
+    form = _Form("description")
+    models.change_model(tracker(), name, description=form.required("description"))
+    return _redirect(form)
+
+
+@writes.post("/models/<name>/delete")
+def delete_model(name: str) -> Response:
+    """Delete a model with all of its versions."""
+    form = _Form()
+    models.delete_model(tracker(), name)
+    return _redirect(form)
+
+
+@writes.post("/models/<name>/promote")
+def promote_version(name: str) -> Response:
+    """Move a version to a stage."""
+    form = _Form("version", "stage")
+    model_versions.promote_version(tracker(), name, _version(form), form.required("stage"))
+    return _redirect(form)
+
+
+@writes.post("/models/<name>/aliases")
+def set_alias(name: str) -> Response:
+    """Have an alias stand for a version, or remove it."""
+    form = _Form("alias", "version", "remove")
+    models.set_alias(tracker(), name, form.required("alias"), None if form.flag("remove") else _version(form))
+    return _redirect(form)
+
+
+@writes.post("/models/<name>/versions/<int:version>/delete")
+def delete_version(name: str, version: int) -> Response:
+    """Delete a version."""
+    form = _Form()
+    model_versions.delete_version(tracker(), name, version)
+    return _redirect(form)
+
+
+def _version(form: _Form) -> int:
+    number = form.integer("version")
+    if number is None:
+        raise InvalidInput("the field 'version' is missing")
+    return number

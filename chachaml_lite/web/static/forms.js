@@ -1,37 +1,16 @@
-// Forms that write send the API's JSON themselves, and show what it said in place. Without this script the server does
-// the same from the form's fields (web/pages/writes.py); the rules of names are the same.
+// Forms that write are sent by this script, so that what is refused is said in place, and what was typed stays. Without
+// it the browser sends them to the same action (web/pages/writes.py), and an error is a page of its own.
 import { refresh } from "./live.js";
 import { isUnsaved, saved } from "./note.js";
 
-function read(form, submitter) {
-  const sent = { ids: [], body: null, to: "", then: location.pathname };
-  for (const [field, value] of new FormData(form, submitter)) {
-    if (field === "to" || field === "then") {
-      sent[field] = value;
-    } else if (field === "ids") {
-      sent.ids.push(value);
-    } else if (!field.endsWith(":optional") || value) {
-      sent.body ??= {};
-      if (field.endsWith(":int")) sent.body[field.slice(0, -4)] = Number.parseInt(value, 10);
-      else if (field.endsWith(":null")) sent.body[field.slice(0, -5)] = null;
-      else if (/:(true|false)$/.test(field)) sent.body[field.replace(/:(true|false)$/, "")] = field.endsWith(":true");
-      else sent.body[field.replace(/:optional$/, "")] = value;
-    }
-  }
-  return sent;
-}
-
-async function send(method, path, body) {
-  const options = { method };
-  if (body) {
-    options.headers = { "Content-Type": "application/json" };
-    options.body = JSON.stringify(body);
-  }
-  const answer = await fetch(path, options);
-  if (answer.ok) return;
+/** Post a form's fields, as the browser would. Throws an Error that says what was refused. */
+async function send(action, fields) {
+  const headers = { Accept: "application/json" }; // of errors; the page that follows is not fetched here
+  const answer = await fetch(action, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "manual" });
+  if (answer.ok || answer.type === "opaqueredirect") return;
   if (answer.status === 401) throw new Error("you are logged out: log in in another tab, and send this again");
-  const said = await answer.json().catch(() => ({ error: answer.statusText, detail: "" }));
-  throw new Error(said.detail ? `${said.error}: ${said.detail}` : said.error);
+  const { error, detail } = await answer.json().catch(() => ({ error: answer.statusText }));
+  throw new Error(detail ? `${error}: ${detail}` : error);
 }
 
 function complain(form, text) {
@@ -45,25 +24,16 @@ function complain(form, text) {
   place.textContent = text;
 }
 
-async function submit(form, { to, then, ids, body }) {
-  const [method, path] = to.split(" ");
-  const root = form.action.replace(/\/forms$/, ""); // --url-prefix
-  const paths = path.includes("{ids}") ? ids.map((id) => path.replace("{ids}", encodeURIComponent(id))) : [path];
-  let done = 0;
+async function submit(form, fields) {
   try {
-    if (!paths.length) throw new Error("no run is chosen; tick the box of at least one");
-    for (const each of paths) {
-      await send(method, each.startsWith(`${root}/`) ? each : root + each, body);
-      done += 1;
-    }
+    await send(form.action, fields);
   } catch (fault) {
-    const earlier = paths.length > 1 ? ` (${done} of ${paths.length} were done before it)` : "";
-    const what = fault instanceof TypeError ? "the server doesn't answer" : fault.message;
-    complain(form, what + earlier);
+    complain(form, fault instanceof TypeError ? "the server doesn't answer" : fault.message);
     return;
   }
   saved(form);
   const here = location.pathname + location.search;
+  const then = fields.get("then");
   if (then !== here) {
     location.assign(then);
   } else if (isUnsaved()) {
@@ -94,10 +64,10 @@ document.addEventListener("submit", async (event) => {
   }
   if (!form.matches("form.write") || event.defaultPrevented) return;
   event.preventDefault();
-  const sent = read(form, submitter); // before the button is disabled, for then its value counts no more
+  const fields = new FormData(form, submitter); // before the button is disabled, for then its value counts no more
   if (submitter) submitter.disabled = true;
   try {
-    await submit(form, sent);
+    await submit(form, fields);
   } finally {
     if (submitter) submitter.disabled = false;
   }

@@ -91,7 +91,6 @@ def experiment_page(name: str) -> Response:
         **_part(view, drawn, metric, brushes),
         runs_order=_ordered_by(view, experiment["best"]) if experiment.get("best") else None,
         api=with_query(url_for("experiments.get_experiment", name=name), _judged(view)),
-        to="POST " + url_for("experiments.change_experiment", name=name),
         **for_commands(),
     )
     return Response(page, 400 if fault else 200, mimetype="text/html")
