@@ -169,3 +169,22 @@ def test_the_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: 
     copied = page.evaluate("navigator.clipboard.readText()")
     assert server.url in copied
     assert copied == page.locator("pre.command").inner_text().strip() + "\n"
+
+
+@pytest.mark.parametrize(
+    ("link", "page"),
+    [
+        ("/#/experiments/123/runs/OTHER", "/runs/OTHER"),
+        ("/#/experiments/123/runs/OTHER/model-metrics", "/runs/OTHER"),
+        ("/#/models/iris%20v2/versions/1", "/models/iris%20v2"),
+        ("/#/experiments/123", "/runs#/experiments/123"),
+    ],
+)
+def test_link_that_mlflows_client_prints_leads_to_our_page(
+    viewer: Viewer, server: Running, link: str, page: str
+) -> None:
+    new_run(server, id="OTHER")
+    requests.post(f"{server.url}/api/w/models/iris v2", json={"description": "x"}, timeout=60)
+    opened = viewer.open(server.url + link)
+    opened.wait_for_url(server.url + page)
+    expect(opened.get_by_role("heading", level=1)).to_be_visible()
