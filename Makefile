@@ -1,11 +1,12 @@
 # make run: the server on http://localhost:8080, data in ./artifacts.   make test: all tests.   make check: ruff and mypy.
 # make bench: what it costs, beside floors of its own.   make bench-peers: the same beside MLflow and trackio.
-# Each sets up what it needs in .venv the first time, and starts at once after that.
+# Each sets up what it needs in .venv the first time, and starts at once after that; the tests MLflow 2 in .venv-mlflow2, too.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
+MLFLOW2 := .venv-mlflow2
 
 # .venv is made anew where it can't be used: its Python is gone, the clone was moved (scripts name their interpreter
 # by its whole path), or make PYTHON=... names another version than it was made with.
@@ -27,13 +28,13 @@ define install
 	else cat $(VENV)/pip.log; fi >&2; exit 1; }
 endef
 
-.PHONY: run test check lint types bench bench-peers screenshots clean
+.PHONY: run test check lint types bench bench-peers screenshots clean $(MLFLOW2)
 .DELETE_ON_ERROR:
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/chachaml-lite serve $(ARGS)
 
-test: $(VENV)/ready-to-test
+test: $(VENV)/ready-to-test $(MLFLOW2)/ready
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types
@@ -61,7 +62,18 @@ screenshots: $(VENV)/ready-to-test
 	@PYTHONPATH=tests $(BIN)/python -m real.screenshots
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MLFLOW2) .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# MLflow's client 2.x, which can't be installed beside 3.x, and what its autologging is tested with. Where it can't be
+# installed, the tests with it are skipped; on Python 3.14 it can't, for it wants a pyarrow that is older.
+$(MLFLOW2): $(MLFLOW2)/ready
+
+$(MLFLOW2)/ready: | $(VENV)/made
+	@echo "installing mlflow 2.22 into $(MLFLOW2), for tests ..."
+	@rm -rf $(MLFLOW2) && $(PYTHON) -m venv $(MLFLOW2)
+	@$(MLFLOW2)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 1 \
+		'mlflow == 2.22.*' scikit-learn xgboost lightgbm matplotlib 2>$(MLFLOW2)/pip.log \
+		&& touch $@ || echo "mlflow 2.22 can't be installed here ($(MLFLOW2)/pip.log says why); going on without it" >&2
 
 $(VENV)/made:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
