@@ -2,17 +2,244 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from conftest import opened
 from flask import Flask
 from flask.testing import FlaskClient
+from support.routes import mlflow_rules
 from support.snapshots import files_of
 from werkzeug.test import TestResponse
 
 TOKEN = "s3cret"
+JSON = "application/json"
+API = "/api/2.0/mlflow"
+OK = 200
+
+
+class Call(NamedTuple):
+    """A request that would be answered 200; `needed`: fields without which it is refused."""
+
+    method: str
+    path: str
+    fields: dict[str, Any] = {}
+    needed: tuple[str, ...] = ()
+    #: Fields of which one that names nothing is 404: a run's id, an experiment's, a model's name.
+    names: tuple[str, ...] = ()
+
+    def send(self, client: FlaskClient, **changed: Any) -> TestResponse:
+        """The answer, with some fields changed; None leaves one out."""
+        fields = {key: value for key, value in {**self.fields, **changed}.items() if value is not None}
+        if self.method == "GET":
+            return client.get(self.path, query_string=fields)
+        return client.open(self.path, method=self.method, json=fields)
+
+
+RUN, POINT = {"run_id": "open"}, {"key": "loss", "value": 0.5, "timestamp": 1000, "step": 1}
+DATASET = {"dataset": {"name": "iris", "digest": "d", "source_type": "local", "source": "{}"}, "tags": []}
+MODEL = {"artifact_path": "model", "flavors": {}}
+VERSION = {"name": "iris", "version": "1"}
+TAG = {"key": "a", "value": "1"}
+#: A good request for each route, by endpoint; what it needs, and what it looks up.
+CALLS = {
+    "mlflow_service.server_info": Call("GET", "/api/3.0/mlflow/server-info"),
+    "mlflow_experiments.create_experiment": Call("POST", f"{API}/experiments/create", {"name": "new"}, ("name",)),
+    "mlflow_experiments.get_experiment": Call(
+        "GET", f"{API}/experiments/get", {"experiment_id": "0"}, ("experiment_id",), ("experiment_id",)
+    ),
+    "mlflow_experiments.get_experiment_by_name": Call(
+        "GET",
+        f"{API}/experiments/get-by-name",
+        {"experiment_name": "Default"},
+        ("experiment_name",),
+        ("experiment_name",),
+    ),
+    "mlflow_experiments.search_experiments": Call("POST", f"{API}/experiments/search", {"max_results": 5}),
+    "mlflow_experiments.set_experiment_tag": Call(
+        "POST",
+        f"{API}/experiments/set-experiment-tag",
+        {"experiment_id": "0", **TAG},
+        ("experiment_id", "key", "value"),
+        ("experiment_id",),
+    ),
+    "mlflow_experiments.delete_experiment_tag": Call(
+        "POST",
+        f"{API}/experiments/delete-experiment-tag",
+        {"experiment_id": "0", "key": "old"},
+        ("experiment_id", "key"),
+        ("experiment_id", "key"),
+    ),
+    "mlflow_experiments.update_experiment": Call(
+        "POST",
+        f"{API}/experiments/update",
+        {"experiment_id": "0", "new_name": "Default"},
+        ("experiment_id", "new_name"),
+        ("experiment_id",),
+    ),
+    "mlflow_experiments.delete_experiment": Call(
+        "POST", f"{API}/experiments/delete", {"experiment_id": "0"}, ("experiment_id",), ("experiment_id",)
+    ),
+    "mlflow_experiments.restore_experiment": Call(
+        "POST", f"{API}/experiments/restore", {"experiment_id": "0"}, ("experiment_id",), ("experiment_id",)
+    ),
+    "mlflow_runs.create_run": Call("POST", f"{API}/runs/create", {"experiment_id": "0"}, (), ("experiment_id",)),
+    "mlflow_runs.get_run": Call("GET", f"{API}/runs/get", RUN, ("run_id",), ("run_id",)),
+    "mlflow_runs.update_run": Call(
+        "POST", f"{API}/runs/update", {**RUN, "status": "FINISHED"}, ("run_id",), ("run_id",)
+    ),
+    "mlflow_runs.log_metric": Call(
+        "POST", f"{API}/runs/log-metric", {**RUN, **POINT}, ("run_id", "key", "value", "timestamp"), ("run_id",)
+    ),
+    "mlflow_runs.log_parameter": Call(
+        "POST", f"{API}/runs/log-parameter", {**RUN, **TAG}, ("run_id", "key", "value"), ("run_id",)
+    ),
+    "mlflow_runs.set_tag": Call("POST", f"{API}/runs/set-tag", {**RUN, **TAG}, ("run_id", "key", "value"), ("run_id",)),
+    "mlflow_runs.delete_tag": Call(
+        "POST", f"{API}/runs/delete-tag", {**RUN, "key": "old"}, ("run_id", "key"), ("run_id", "key")
+    ),
+    "mlflow_runs.log_batch": Call(
+        "POST", f"{API}/runs/log-batch", {**RUN, "metrics": [POINT]}, ("run_id",), ("run_id",)
+    ),
+    "mlflow_runs.log_model": Call(
+        "POST", f"{API}/runs/log-model", {**RUN, "model_json": json.dumps(MODEL)}, ("run_id", "model_json"), ("run_id",)
+    ),
+    "mlflow_runs.get_history": Call(
+        "GET", f"{API}/metrics/get-history", {**RUN, "metric_key": "loss"}, ("run_id", "metric_key"), ("run_id",)
+    ),
+    "mlflow_runs.delete_run": Call("POST", f"{API}/runs/delete", RUN, ("run_id",), ("run_id",)),
+    "mlflow_runs.restore_run": Call("POST", f"{API}/runs/restore", RUN, ("run_id",), ("run_id",)),
+    "mlflow_inputs.log_inputs": Call(
+        "POST", f"{API}/runs/log-inputs", {**RUN, "datasets": [DATASET]}, ("run_id",), ("run_id",)
+    ),
+    "mlflow_inputs.log_outputs": Call(
+        "POST", f"{API}/runs/outputs", {**RUN, "models": [{"model_id": "m-open-1"}]}, ("run_id", "models"), ("run_id",)
+    ),
+    "mlflow_search.search_runs": Call("POST", f"{API}/runs/search", {"experiment_ids": ["0"], "max_results": 5}),
+    "mlflow_artifacts.list_artifacts": Call(
+        "GET", "/api/2.0/mlflow-artifacts/artifacts", {"path": "0/open/artifacts"}, ("path",)
+    ),
+    "mlflow_artifacts.list_artifacts_of_run": Call("GET", f"{API}/artifacts/list", RUN, ("run_id",), ("run_id",)),
+    "mlflow_logged_models.create_logged_model": Call(
+        "POST", f"{API}/logged-models", {"experiment_id": "0", "name": "m"}, ("experiment_id",), ("experiment_id",)
+    ),
+    "mlflow_logged_models.search_logged_models": Call(
+        "POST", f"{API}/logged-models/search", {"experiment_ids": ["0"]}, ("experiment_ids",)
+    ),
+    "mlflow_registry.create_registered_model": Call(
+        "POST", f"{API}/registered-models/create", {"name": "new"}, ("name",)
+    ),
+    "mlflow_registry.get_registered_model": Call(
+        "GET", f"{API}/registered-models/get", {"name": "iris"}, ("name",), ("name",)
+    ),
+    "mlflow_registry.update_registered_model": Call(
+        "PATCH", f"{API}/registered-models/update", {"name": "iris", "description": "d"}, ("name",), ("name",)
+    ),
+    "mlflow_registry.rename_registered_model": Call(
+        "POST", f"{API}/registered-models/rename", {"name": "iris", "new_name": "new"}, ("name", "new_name"), ("name",)
+    ),
+    "mlflow_registry.delete_registered_model": Call(
+        "DELETE", f"{API}/registered-models/delete", {"name": "iris"}, ("name",), ("name",)
+    ),
+    "mlflow_registry.search_registered_models": Call("GET", f"{API}/registered-models/search", {"max_results": 5}),
+    "mlflow_registry.get_latest_versions": Call(
+        "POST", f"{API}/registered-models/get-latest-versions", {"name": "iris"}, ("name",), ("name",)
+    ),
+    "mlflow_registry.set_tag": Call(
+        "POST", f"{API}/registered-models/set-tag", {"name": "iris", **TAG}, ("name", "key"), ("name",)
+    ),
+    "mlflow_registry.delete_tag": Call(
+        "DELETE", f"{API}/registered-models/delete-tag", {"name": "iris", "key": "old"}, ("name", "key"), ("name",)
+    ),
+    "mlflow_registry.set_alias": Call(
+        "POST", f"{API}/registered-models/alias", {**VERSION, "alias": "best"}, ("name", "version", "alias"), ("name",)
+    ),
+    "mlflow_registry.delete_alias": Call(
+        "DELETE", f"{API}/registered-models/alias", {"name": "iris", "alias": "old"}, ("name", "alias"), ("name",)
+    ),
+    "mlflow_registry.get_version_by_alias": Call(
+        "GET", f"{API}/registered-models/alias", {"name": "iris", "alias": "old"}, ("name", "alias"), ("name",)
+    ),
+    "mlflow_model_versions.create_model_version": Call(
+        "POST", f"{API}/model-versions/create", {"name": "iris", "source": "runs:/open/m"}, ("name", "source")
+    ),
+    "mlflow_model_versions.get_model_version": Call(
+        "GET", f"{API}/model-versions/get", VERSION, ("name", "version"), ("name", "version")
+    ),
+    "mlflow_model_versions.get_download_uri": Call(
+        "GET", f"{API}/model-versions/get-download-uri", VERSION, ("name", "version"), ("name", "version")
+    ),
+    "mlflow_model_versions.update_model_version": Call(
+        "PATCH",
+        f"{API}/model-versions/update",
+        {**VERSION, "description": "d"},
+        ("name", "version"),
+        ("name", "version"),
+    ),
+    "mlflow_model_versions.delete_model_version": Call(
+        "DELETE", f"{API}/model-versions/delete", VERSION, ("name", "version"), ("name", "version")
+    ),
+    "mlflow_model_versions.search_model_versions": Call("GET", f"{API}/model-versions/search", {"max_results": 5}),
+    "mlflow_model_versions.transition_stage": Call(
+        "POST",
+        f"{API}/model-versions/transition-stage",
+        {**VERSION, "stage": "Staging"},
+        ("name", "version", "stage"),
+        ("name", "version"),
+    ),
+    "mlflow_model_versions.set_tag": Call(
+        "POST", f"{API}/model-versions/set-tag", {**VERSION, **TAG}, ("name", "version", "key"), ("name", "version")
+    ),
+    "mlflow_model_versions.delete_tag": Call(
+        "DELETE",
+        f"{API}/model-versions/delete-tag",
+        {**VERSION, "key": "old"},
+        ("name", "version", "key"),
+        ("name", "version"),
+    ),
+}
+#: Routes whose path names what they are about; these have cases of their own.
+BY_PATH = {
+    "mlflow_artifacts.store_artifact",
+    "mlflow_artifacts.download_artifact",
+    "mlflow_artifacts.delete_artifacts",
+    "mlflow_logged_models.get_logged_model",
+    "mlflow_logged_models.finalize_logged_model",
+    "mlflow_logged_models.delete_logged_model",
+    "mlflow_logged_models.log_params",
+    "mlflow_logged_models.set_tags",
+    "mlflow_logged_models.delete_tag",
+    "mlflow_logged_models.list_artifacts",
+}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that each of these requests finds something in; tests work on copies."""
+    place = tmp_path_factory.mktemp("filled") / "store"
+    with opened(place) as app:
+        client = app.test_client()
+        client.post("/api/w/runs", json={"experiment": "Default", "id": "open", "tags": {"old": "1"}})
+        client.post("/api/w/runs/open/params", json={"lr": 0.1})
+        client.post("/api/w/runs/open/artifacts?name=m", data=b"bytes", content_type="application/octet-stream")
+        client.post("/api/w/runs/open/artifacts?name=deep/file", data=b"b", content_type="application/octet-stream")
+        client.post("/api/w/models", json={"name": "iris", "run_id": "open", "artifact": "m"})
+        client.post("/api/w/models/iris", json={"tags": {"old": "1"}})
+        client.post("/api/w/models/iris/versions/1", json={"tags": {"old": "1"}})
+        client.post("/api/w/models/iris/aliases", json={"alias": "old", "version": 1})
+        client.post("/api/w/experiments/Default", json={"tags": {"old": "1"}})
+    return place
+
+
+@pytest.fixture
+def stored(filled: Path, data: Path, make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
+    """A client of an app, with the settings given, on such a store."""
+    shutil.copytree(filled, data)
+    return lambda **settings: make_app(**settings).test_client()
 
 
 def assert_refused(answer: TestResponse, status: int, code: str) -> str:
@@ -105,3 +332,169 @@ def test_server_info_tells_that_files_come_in_one_put(client: FlaskClient) -> No
     )
     assert answer.get_json() == {"store_type": None, **expected}
     assert "ETag" not in answer.headers
+
+
+# -- every route with every error that it can give
+
+
+def test_every_route_has_a_good_call(stored: Callable[..., FlaskClient]) -> None:
+    client = stored()
+    assert {rule.endpoint for rule in mlflow_rules(client.application)} - BY_PATH == CALLS.keys()
+
+
+@pytest.mark.parametrize("endpoint", CALLS)
+def test_good_call_is_answered_with_unknown_fields_too(stored: Callable[..., FlaskClient], endpoint: str) -> None:
+    answer = CALLS[endpoint].send(stored(), of_a_newer_client="x")
+    assert answer.status_code == OK, answer.text
+    assert answer.mimetype == JSON
+    assert "ETag" not in answer.headers
+    assert "null" not in answer.text or endpoint == "mlflow_service.server_info"
+
+
+@pytest.mark.parametrize("endpoint", CALLS)
+def test_bad_call_is_4xx_and_stores_nothing(stored: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
+    client, call = stored(), CALLS[endpoint]
+    before = files_of(data)
+    for name in call.needed:
+        assert name in assert_refused(call.send(client, **{name: None}), 400, "INVALID_PARAMETER_VALUE")
+        if call.method != "GET":
+            wrong: Any
+            for wrong in ({}, [[]], True):
+                assert name in assert_refused(call.send(client, **{name: wrong}), 400, "INVALID_PARAMETER_VALUE")
+    for name in call.names:
+        unknown = "999" if name in ("version", "experiment_id") else "unknown"
+        assert_refused(call.send(client, **{name: unknown}), 404, "RESOURCE_DOES_NOT_EXIST")
+    if call.method != "GET":
+        for body in (b"{", b"[]", b'"x"', b"1", b"null", b"\xff", b'{"a": 1, "a": 2}', b"[" * 10_000):
+            answer = client.open(call.path, method=call.method, data=body, content_type=JSON)
+            assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+        for kind in ("text/plain", "application/x-www-form-urlencoded", None):
+            answer = client.open(call.path, method=call.method, data=json.dumps(call.fields), content_type=kind)
+            assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+    for token in ("x", "e30=", "eyJvZmZzZXQiOiAtMX0=", "eyJvZmZzZXQiOiAiMSJ9"):
+        if "max_results" in call.fields:
+            assert_refused(call.send(client, page_token=token), 400, "INVALID_PARAMETER_VALUE")
+    for wrong in ("0", "-1", "x", "1.5", str(10**9), str(2**70)):
+        if "max_results" in call.fields:
+            assert_refused(call.send(client, max_results=wrong), 400, "INVALID_PARAMETER_VALUE")
+    assert_refused(client.open(call.path, method="TRACE"), 405, "BAD_REQUEST")
+    assert files_of(data) == before
+
+
+@pytest.mark.parametrize("endpoint", [endpoint for endpoint, call in CALLS.items() if call.method != "GET"])
+def test_body_over_the_limit_413(stored: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
+    client, call = stored(max_json_bytes=1000), CALLS[endpoint]
+    before = files_of(data)
+    body = json.dumps(call.fields).encode().ljust(1001)
+    answer = client.open(call.path, method=call.method, data=body, content_type=JSON)
+    assert_refused(answer, 413, "INVALID_PARAMETER_VALUE")
+    assert files_of(data) == before
+
+
+REFUSED: list[tuple[int, str, str, dict[str, Any]]] = [
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "value": "x"}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "value": "1_0"}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "step": 1.5}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "step": 2**63}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "timestamp": "now"}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "key": ""}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "key": "a\n"}),
+    (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "key": "k" * 251}),
+    (404, "runs/log-metric", "RESOURCE_DOES_NOT_EXIST", {**RUN, **POINT, "model_id": "m-open-9"}),
+    (400, "runs/log-parameter", "INVALID_PARAMETER_VALUE", {**RUN, "key": "lr", "value": "0.10"}),
+    (400, "runs/log-batch", "INVALID_PARAMETER_VALUE", {**RUN, "metrics": [POINT, {**POINT, "value": None}]}),
+    (400, "runs/log-batch", "INVALID_PARAMETER_VALUE", {**RUN, "metrics": [POINT, 5]}),
+    (
+        400,
+        "runs/log-batch",
+        "INVALID_PARAMETER_VALUE",
+        {**RUN, "metrics": [POINT], "params": [{"key": "lr", "value": "2"}]},
+    ),
+    (
+        400,
+        "runs/log-batch",
+        "INVALID_PARAMETER_VALUE",
+        {**RUN, "metrics": [POINT], "tags": [{"key": "", "value": "2"}]},
+    ),
+    (400, "runs/log-batch", "INVALID_PARAMETER_VALUE", {**RUN, "tags": [{"key": "t", "value": 2}]}),
+    (400, "runs/update", "INVALID_PARAMETER_VALUE", {**RUN, "status": "DONE"}),
+    (400, "runs/update", "INVALID_PARAMETER_VALUE", {**RUN, "status": 9}),
+    (400, "runs/create", "INVALID_PARAMETER_VALUE", {"tags": [{"value": "x"}]}),
+    (400, "runs/create", "INVALID_PARAMETER_VALUE", {"tags": [{"key": "a\n", "value": "x"}]}),
+    (400, "runs/create", "INVALID_PARAMETER_VALUE", {"start_time": "then"}),
+    (400, "runs/log-model", "INVALID_PARAMETER_VALUE", {**RUN, "model_json": "{"}),
+    (400, "runs/log-model", "INVALID_PARAMETER_VALUE", {**RUN, "model_json": "{}"}),
+    (400, "runs/log-inputs", "INVALID_PARAMETER_VALUE", {**RUN, "datasets": [{"dataset": {"name": "x"}}]}),
+    (400, "runs/log-inputs", "INVALID_PARAMETER_VALUE", {**RUN, "datasets": [{}]}),
+    (400, "runs/search", "INVALID_PARAMETER_VALUE", {"experiment_ids": "0", "filter": "x"}),
+    (400, "runs/search", "INVALID_PARAMETER_VALUE", {"experiment_ids": ["0"], "run_view_type": "SOME"}),
+    (400, "runs/search", "INVALID_PARAMETER_VALUE", {"experiment_ids": ["0"], "order_by": "metrics.a down"}),
+    (400, "experiments/create", "RESOURCE_ALREADY_EXISTS", {"name": "Default"}),
+    (400, "experiments/create", "INVALID_PARAMETER_VALUE", {"name": "a\n"}),
+    (400, "experiments/create", "INVALID_PARAMETER_VALUE", {"name": "x" * 251}),
+    (400, "experiments/update", "INVALID_PARAMETER_VALUE", {"experiment_id": "0", "new_name": "other"}),
+    (400, "registered-models/create", "RESOURCE_ALREADY_EXISTS", {"name": "iris"}),
+]
+
+
+@pytest.mark.parametrize(("status", "path", "code", "body"), REFUSED, ids=lambda value: str(value)[:60])
+def test_refused_call_stores_nothing(
+    stored: Callable[..., FlaskClient], data: Path, status: int, path: str, code: str, body: dict[str, Any]
+) -> None:
+    client = stored()
+    before = files_of(data)
+    assert_refused(client.post(f"{API}/{path}", json=body), status, code)
+    assert files_of(data) == before
+
+
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "code"),
+    [
+        (400, "PUT", "x", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts/", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts/a//b", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts/../../x", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts/%2e%2e/x", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts/a%00b", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/artifacts/a%5Cb", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/open/files/a", "INVALID_PARAMETER_VALUE"),
+        (400, "PUT", "0/versions/iris/1/artifacts/m", "INVALID_PARAMETER_VALUE"),
+        (404, "PUT", "0/unknown/artifacts/a", "RESOURCE_DOES_NOT_EXIST"),
+        (404, "PUT", "0/models/m-open-9/artifacts/a", "RESOURCE_DOES_NOT_EXIST"),
+        (409, "PUT", "0/open/artifacts/m/inside", "RESOURCE_CONFLICT"),
+        (409, "PUT", "0/open/artifacts/deep", "RESOURCE_CONFLICT"),
+        (409, "PUT", "0/open/artifacts/m", "RESOURCE_CONFLICT"),
+        (404, "GET", "0/open/artifacts/none", "RESOURCE_DOES_NOT_EXIST"),
+        (404, "GET", "0/open/artifacts/deep", "RESOURCE_DOES_NOT_EXIST"),
+        (404, "GET", "0/unknown/artifacts/m", "RESOURCE_DOES_NOT_EXIST"),
+        (404, "GET", "0/versions/iris/9/artifacts/m", "RESOURCE_DOES_NOT_EXIST"),
+        (404, "GET", "0/versions/iris/1/artifacts/other", "RESOURCE_DOES_NOT_EXIST"),
+        (400, "GET", "0/open", "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_refused_artifact_stores_nothing(
+    stored: Callable[..., FlaskClient], data: Path, status: int, method: str, path: str, code: str
+) -> None:
+    client = stored()
+    before = files_of(data)
+    assert_refused(client.open(f"{FILES}/{path}", method=method, data=b"other bytes"), status, code)
+    assert files_of(data) == before
+
+
+def test_write_to_the_trash_is_400_and_names_the_way_out(stored: Callable[..., FlaskClient], data: Path) -> None:
+    client = stored()
+    CALLS["mlflow_runs.delete_run"].send(client)
+    for endpoint in ("log_metric", "log_parameter", "set_tag", "delete_tag", "log_batch", "log_model", "update_run"):
+        answer = CALLS[f"mlflow_runs.{endpoint}"].send(client)
+        assert "restore" in assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+    answer = client.put(f"{FILES}/0/open/artifacts/new", data=b"x")
+    assert "restore" in assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+    assert CALLS["mlflow_runs.restore_run"].send(client).status_code == OK
+    CALLS["mlflow_experiments.delete_experiment"].send(client)
+    for endpoint in ("mlflow_runs.create_run", "mlflow_runs.set_tag", "mlflow_runs.restore_run"):
+        assert "restore" in assert_refused(CALLS[endpoint].send(client), 400, "INVALID_PARAMETER_VALUE")
+    assert_refused(CALLS["mlflow_experiments.set_experiment_tag"].send(client), 400, "INVALID_PARAMETER_VALUE")
