@@ -21,7 +21,7 @@ MISSING: Any = object()
 #: Different words on one axis whose names are still legible.
 _MOST_WORDS = 24
 _TOP, _BELOW, _NONE = 34.0, 34.0, 16.0
-_CHARACTER = 6.2
+_CHARACTER, _LONGEST_NAME = 6.2, 20
 _WIDTH, _LEAST_WIDTH = 1200, 118
 
 
@@ -146,7 +146,7 @@ def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:
 
 
 def _axis(axis: Coordinate, placed: _Placed, x: float, bottom: float, look: Look, apart: float) -> str:
-    most = max(6, int(apart / _CHARACTER) - 1)
+    most = max(6, min(_LONGEST_NAME, int(apart / _CHARACTER) - 1))
     parts = [svg.path(f"M{svg.number(x)},{_TOP:g}V{bottom:g}", look.of("axis"))]
     parts.append(svg.text(x, _TOP - 18, cut(axis.name, most), look.of("label", "name"), "middle"))
     parts += [svg.text(x - 5, y + 3.8, label, look.of("label"), "end") for y, label in placed.ticks]
