@@ -1,0 +1,148 @@
+"""Real MLflow clients, 3.x and 2.22, with their defaults: what they train, log, register and load is all there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from support.mlflow2 import find_python
+from support.mlflow_tracking import CLIENT_SETTINGS
+from support.servers import Running, running
+
+SCRIPTS = Path(__file__).resolve().parent / "support"
+#: A process that imports MLflow and trains; ten times what it takes on an idle machine.
+PATIENCE_SECONDS = 600
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
+
+
+def run_script(python: str, server: Running, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
+    """What a script prints that is run by a Python which has MLflow."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
+    done = subprocess.run(
+        [python, SCRIPTS / name, *arguments],
+        env={**kept, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"},
+        cwd=scratch,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module", params=["3.x", "2.22"])
+def python(request: pytest.FixtureRequest) -> str:
+    """A Python that has MLflow of this version."""
+    return sys.executable if request.param == "3.x" else find_python()
+
+
+@pytest.fixture(scope="module")
+def server(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("autolog")
+    with running(folder / "store", folder / "scratch", "--quiet") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def training(python: str, server: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run_script(python, server, tmp_path_factory.mktemp("scratch"), "mlflow_training.py")
+
+
+#: What each library logs by its defaults: params, metrics with the number of their steps, and files.
+EXPECTED: dict[str, tuple[list[str], dict[str, int], list[str]]] = {
+    "sklearn": (["C", "max_iter"], {"training_accuracy_score": 1, "training_log_loss": 1}, ["estimator.html"]),
+    "xgboost": (["num_class", "num_boost_round"], {"train-mlogloss": 5}, ["feature_importance_weight.json"]),
+    "lightgbm": (["num_class", "num_boost_round"], {"train-multi_logloss": 5}, ["feature_importance_gain.json"]),
+}
+
+
+@pytest.mark.parametrize("library", EXPECTED)
+def test_autologged_run_is_whole_by_mlflows_client_and_by_our_api(
+    training: dict[str, Any], server: Running, library: str
+) -> None:
+    params, points, files = EXPECTED[library]
+    by_client = training["runs"][library]
+    is_3 = training["version"].startswith("3")
+    assert by_client["status"] == "FINISHED"
+    assert set(params) <= by_client["params"].keys()
+    steps = {key: set(by_client["history"][key]) for key in points}
+    assert steps == {key: set(range(count)) for key, count in points.items()}
+    assert set(files) <= set(by_client["files"])
+    assert "model/MLmodel" in by_client["model_files"] and by_client["predicts"] == 150
+    assert by_client["datasets"]
+
+    ours = requests.get(f"{server.url}/api/runs/{by_client['id']}", timeout=60).json()
+    assert ours["status"] == "completed" and ours["experiment"] == "autologging"
+    assert {key: str(value) for key, value in ours["params"].items()} == by_client["params"]
+    assert ours["metrics"] == by_client["metrics"]
+    counts = {key: series["count"] for key, series in ours["metric_summary"].items()}
+    assert counts == {key: len(history) for key, history in by_client["history"].items()}
+    names = {artifact["name"] for artifact in ours["artifacts"]}
+    assert set(files) <= names
+    assert ("models/model/MLmodel" if is_3 else "model/MLmodel") in names
+    assert ours["datasets"]
+    if is_3:
+        (model,) = by_client["models"]
+        assert (model["name"], model["status"]) == ("model", "READY")
+        assert set(points) <= set(model["metrics"])
+    else:
+        assert json.loads(ours["tags"]["mlflow.log-model.history"])[0]["artifact_path"] == "model"
+
+
+def test_models_are_logged_registered_promoted_by_curl_and_loaded(python: str, server: Running, tmp_path: Path) -> None:
+    registered = run_script(python, server, tmp_path, "mlflow_registering.py", "register")
+    first, second = registered["runs"]
+    assert registered["second"] in ("2", 2)
+    assert registered["predicts"] == dict.fromkeys(registered["predicts"], True)
+    assert {"MLmodel", "requirements.txt"} <= set(registered["files"])
+    assert [[str(each[0]), *each[1:]] for each in registered["versions"]] == [
+        ["1", first, "None", ["champion"], "", {}],
+        ["2", second, "None", [], "the second", {"by": "a script"}],
+    ]
+    body = {"version": 2, "stage": "production"}
+    answer = requests.post(f"{server.url}/api/w/models/iris/promote", json=body, timeout=60)
+    assert answer.status_code == 200
+    promoted = run_script(python, server, tmp_path, "mlflow_registering.py", "promoted")
+    assert str(promoted["before"]) == "2" and promoted["loaded"] == [True, True]
+    assert [each[2:4] for each in promoted["versions"]] == [["Production", ["production"]], ["Archived", []]]
+    ours = requests.get(f"{server.url}/api/models/iris", timeout=60).json()
+    assert [(each["stage"], each["files"] > 3) for each in ours["versions"]] == [
+        ("archived", True),
+        ("production", True),
+    ]
+    zipped = requests.get(f"{server.url}/api/models/iris/production/download", timeout=60)
+    assert zipped.status_code == 200 and zipped.content.startswith(b"PK")
+
+
+def test_models_without_a_run_are_logged_measured_and_registered(tmp_path: Path) -> None:
+    with running(tmp_path / "store", tmp_path / "scratch", "--quiet") as server:
+        run = {"experiment": "alone", "id": "by-curl"}
+        assert requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).status_code == 200
+        artifact = requests.post(
+            f"{server.url}/api/w/runs/by-curl/artifacts?name=deep/one%20file.txt",
+            data=b"hello",
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=60,
+        )
+        assert artifact.status_code == 200
+        version = {"name": "single", "run_id": "by-curl", "artifact": "deep/one file.txt"}
+        assert requests.post(f"{server.url}/api/w/models", json=version, timeout=60).status_code == 200
+        found = run_script(sys.executable, server, tmp_path, "mlflow_registering.py", "alone")
+    assert found["predicts"] == [True, True]
+    assert [str(found["version"][0]), found["version"][1] or None] == ["1", None]
+    assert found["models"] == [["external", "READY", ""], ["alone", "READY", ""]]
+    assert found["external"] == [150, "b"]
+    assert found["metrics"] == [["eval", 0.5, 3, found["run"]]]
+    assert found["inputs"] == [found["model"]]
+    assert set(found["runs"]) == {found["run"], "by-curl"}
+    assert found["single"] == {"one file.txt": "hello"}
