@@ -92,6 +92,37 @@ def test_model_of_a_run(client: FlaskClient, data: Path) -> None:
     }  # fmt: skip
 
 
+def test_run_shows_its_models_by_the_api_and_on_its_page(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    paths = (f"/api/runs/{run_id}", f"/runs/{run_id}")
+    assert "logged_models" not in client.get(paths[0]).get_json()
+    made = new_model(client, source_run_id=run_id, model_type="<tree>", params=pairs({"depth": "3"}))["info"]
+    etags = [client.get(path).headers["ETag"] for path in paths]
+    log_metric(client, run_id, made["model_id"], 0.5)
+    ask(client, "PATCH", f"logged-models/{made['model_id']}", status="READY")
+    for path, etag in zip(paths, etags, strict=True):
+        assert client.get(path, headers={"If-None-Match": etag}).status_code == 200
+    (model,) = client.get(paths[0]).get_json()["logged_models"]
+    assert model == {
+        "id": made["model_id"],
+        "name": "iris",
+        "model_type": "<tree>",
+        "status": "ready",
+        "folder": "models/iris",
+        "created_at": made["creation_timestamp_ms"],
+        "params": {"depth": "3"},
+        "metrics": {"acc": 0.5},
+        "tags": {},
+    }
+    page = client.get(paths[1]).text
+    assert "Logged models" in page and "&lt;tree&gt;" in page and "acc 0.5" in page and "depth=3" in page
+    fresh = client.get(paths[0]).headers["ETag"]
+    ask(client, "PATCH", f"logged-models/{made['model_id']}/tags", tags=pairs({"a": "b"}))
+    assert client.get(paths[0], headers={"If-None-Match": fresh}).status_code == 200
+    ask(client, "DELETE", f"logged-models/{made['model_id']}")
+    assert "logged_models" not in client.get(paths[0]).get_json()
+
+
 def test_files_of_a_model_are_in_its_folder_and_left_out_of_the_listings_of_its_run(client: FlaskClient) -> None:
     run_id = new_run(client)
     info = new_model(client, source_run_id=run_id)["info"]

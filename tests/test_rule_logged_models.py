@@ -21,6 +21,7 @@ from chachaml_lite.store.store import Store
 from chachaml_lite.tracking import logged_models, trash
 from chachaml_lite.tracking.index.logged_models import LoggedModel, ModelMetric
 from chachaml_lite.tracking.logged_models import NewModel
+from chachaml_lite.tracking.model_listing import latest_metrics
 from chachaml_lite.tracking.runs import NewRun, create_run, finish_run
 from chachaml_lite.tracking.tracker import Tracker
 
@@ -65,7 +66,7 @@ def test_model_is_read_again_as_it_was_written(tracker: Tracker, run_id: str, da
     for seen in (logged_models.get_model(tracker, model.id), reread(data, model.id)):
         assert (seen.status, seen.params, seen.tags) == ("ready", {"a": "1", "b": "2"}, {"u": "y"})
         assert [(each.value, each.step, each.dataset_name) for each in seen.metrics.values()][0] == (0.5, 1, "train")
-        assert len(seen.metrics) == 2 and logged_models.latest_metrics(seen) == {"acc": "NaN"}
+        assert len(seen.metrics) == 2 and latest_metrics(seen) == {"acc": "NaN"}
     logged_models.delete_model(tracker, model.id)
     with pytest.raises(NotFound, match="m-r-1"):
         logged_models.get_model(tracker, model.id)

@@ -19,7 +19,6 @@ from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS, META
 from .names import check_artifact_name, check_name, quote_name
 from .runs import NewRun, create_run, mlflow_of
-from .series.summary import number_to_json
 from .tracker import Tracker
 
 #: The folder of a run's artifacts in which each logged model has its own.
@@ -163,33 +162,6 @@ def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedMode
         if not model.is_deleted
     ]
     return sorted(models, key=lambda model: (model.created_at, model.run_id, model.number), reverse=True)
-
-
-def listed_models(tracker: Tracker, run: Run) -> list[dict[str, Any]]:
-    """The models of a run as the API shows them, in the order in which they were logged."""
-    models = sorted(tracker.logged_models.of(run).models.values(), key=lambda model: model.number)
-    return [_to_json(model) for model in models if not model.is_deleted]
-
-
-def _to_json(model: LoggedModel) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "name": model.name,
-        "model_type": model.model_type,
-        "status": model.status,
-        "folder": model.folder,
-        "created_at": model.created_at,
-        "params": model.params,
-        "metrics": latest_metrics(model),
-        "tags": model.tags,
-    }
-
-
-def latest_metrics(model: LoggedModel) -> dict[str, Any]:
-    """The latest value of each metric of a model, by step and then time, non-finite ones spelled out."""
-    by_time = sorted(model.metrics.values(), key=lambda each: (each.step, each.timestamp))
-    latest = {each.key: each for each in by_time}
-    return {key: number_to_json(each.value) for key, each in latest.items()}
 
 
 # -- writing

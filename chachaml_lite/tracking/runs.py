@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import Conflict, InvalidInput
+from . import model_listing
 from .artifacts import listed_artifacts
 from .environment import check_environment
 from .index.run_entry import Run
@@ -290,11 +291,13 @@ def run_details(tracker: Tracker, run: Run, children: Sequence[Run] | None = Non
     """A run with everything but its points. `children`: those of the catalog, where they are at hand."""
     children = tracker.catalog.children(run.id) if children is None else children
     about = tracker.descriptions.about(run.meta["experiment"])
+    models = model_listing.list_models_of(tracker, run)
     return {
         **run_to_json(run),
         "deleted_at": run.meta.get("deleted_at") or (about.deleted_at if about else None),
         "metric_summary": {key: series.public() for key, series in run.summary.items()},
         "artifacts": listed_artifacts(run),
+        **({"logged_models": models} if models else {}),
         "datasets": run.meta.get("datasets", []),
         "env": run.meta.get("env"),
         "note": run.meta.get("note"),

@@ -44,6 +44,9 @@ _OF_ONE_RUN = frozenset(
     }
 )
 
+#: Routes whose answer tells of a run's logged models, besides.
+_OF_LOGGED_MODELS = frozenset({"pages.run_page", "runs.get_run"})
+
 #: Routes whose answer tells of experiments' descriptions, besides runs.
 _OF_EXPERIMENTS = frozenset(
     {
@@ -98,6 +101,8 @@ def _stored() -> str | None:
         run = tracker.catalog.run((request.view_args or {})["run_id"])
         return None if run is None else repr(run.stamps)
     stored = f"{tracker.catalog.version()} {tracker.registry.version()}"
+    if request.endpoint in _OF_LOGGED_MODELS and tracker.catalog.known(run_id := (request.view_args or {})["run_id"]):
+        stored += f" {tracker.logged_models.stamp(run_id)}"
     if request.endpoint in _OF_EXPERIMENTS:
         stored += f" {tracker.descriptions.version()}"
     if request.query_string and "q" in request.args:  # what it finds may depend on the time: start_time > -24h
