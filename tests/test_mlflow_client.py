@@ -263,6 +263,31 @@ def test_fluent_nested_runs_and_resume(tracking: Tracking, tmp_path: Path) -> No
     assert found["tags.mlflow.note.content"][0] == "of two"
 
 
+# -- data sets
+
+
+def test_data_set_logged_once(tracking: Tracking) -> None:
+    client, run = tracking.client, tracking.new_run()
+    entities = tracking.mlflow.entities
+    schema = '{"mlflow_colspec": [{"type": "double", "name": "x"}, {"type": "long", "name": "y"}]}'
+    dataset = entities.Dataset("iris", "d1", "local", '{"uri": "iris.csv"}', schema, '{"num_rows": 150}')
+    used = entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", "training")])
+    client.log_inputs(run, [used])
+    client.log_inputs(run, [used])
+    (found,) = client.get_run(run).inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest, found.dataset.source_type) == ("iris", "d1", "local")
+    assert (found.dataset.schema, found.dataset.profile) == (schema, '{"num_rows": 150}')
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+    experiment = client.get_run(run).info.experiment_id
+    for text, count in (
+        ("dataset.name = 'iris'", 1),
+        ("dataset.digest IN ('d0', 'd1')", 1),
+        ("dataset.context LIKE 'train%'", 1),
+        ("dataset.name = 'wine'", 0),
+    ):
+        assert len(client.search_runs([experiment], text)) == count, text
+
+
 # -- artifacts
 
 
