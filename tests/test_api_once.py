@@ -50,7 +50,7 @@ def test_order_of_a_list_is_parsed_once(client: FlaskClient, run_id: str, calls:
     assert calls["parse_order"] == 1
 
 
-@pytest.mark.parametrize("query", ["", "?metric=acc", "?x=relative"])
+@pytest.mark.parametrize("query", ["", "?filter=acc", "?x=relative"])
 def test_page_of_a_run_loads_its_run_its_children_and_its_series_once(
     client: FlaskClient, run_id: str, calls: Counter[str], query: str
 ) -> None:

@@ -221,19 +221,49 @@ def test_pages_stay_small_whatever_the_number_of_metrics(client: FlaskClient, ma
 
 
 def test_metrics_by_a_part_of_their_name_are_shown_in_table_and_charts(client: FlaskClient, many: str) -> None:
-    page = page_of(client, many, "?metric=M279&smoothing=0.5&all=params")
+    page = page_of(client, many, "?filter=M279&smoothing=0.5&all=params")
     shown = re.findall(r'<th scope="row" class="name" title="([^"]*)">', page)
     assert set(shown) == {f"{'train' if at % 4 else 'val'}/m{at}" for at in (279, *range(2790, 2800))}
     assert page.count("<figure") == len(shown)
-    assert 'name="metric" value="M279"' in page and 'name="all" value="params"' in page
-    assert f'href="/runs/{many}?all=params&amp;smoothing=0.5">all 3,000 metrics</a>' in page
-    assert "No metric's name has" in page_of(client, many, "?metric=nothing")
+    assert 'name="filter" value="M279"' in page
+    assert 'name="all" value="params"' in page
+    assert f'href="/runs/{many}?all=params&amp;smoothing=0.5">All 3,000 metrics</a>' in page
+    assert "No metric's name matches" in page_of(client, many, "?filter=nothing")
+    page = page_of(client, many, "?filter=/^train.m279.$/")
+    shown = re.findall(r'<th scope="row" class="name" title="([^"]*)">', page)
+    assert set(shown) == {f"train/m{at}" for at in range(2790, 2800) if at % 4}
+    page_of(client, many, "?filter=/(/", status=400)
 
 
-def test_prefixes_lead_to_the_metrics_under_them(client: FlaskClient, many: str) -> None:
-    found = re.findall(rf'<a href="(/runs/{many}\?metric=[^"]*)">([a-z]+/)</a> ([\d,]+)', page_of(client, many))
-    assert {each[1:] for each in found} == {("val/", "700"), ("train/", "2,100")}
-    assert all(f"100 of {count} metrics" in words(client.get(page).text) for page, _, count in found)
+def test_sections_are_made_when_they_are_opened(client: FlaskClient, log_run: LogRun) -> None:
+    names = [f"group{at // 100}/m{at}" for at in range(5000)] + ["loss", "system/cpu", "system/gpu0/power"]
+    run_id = log_run(metrics=[{"metrics": dict.fromkeys(names, step), "step": step} for step in range(3)])
+    page = page_of(client, run_id)
+    assert len(page.encode()) < 150_000
+    sections = re.findall(r'id="metrics-(\w*)" data-section="\w*"( open)?>', page)
+    assert len(sections) == 22
+    assert [name for name, is_open in sections if is_open] == ["group0"]
+    assert "system" in [name for name, _ in sections]
+    assert page.count("<figure") == 50
+    assert 'title="system/cpu"' not in page
+    opened = page_of(client, run_id, "?open=system")
+    assert 'title="system/cpu"' in opened
+    assert 'aria-label="system/gpu0/power"' in page_of(client, run_id, "?open=system&filter=system")
+    assert f'href="/runs/{run_id}?open=system&amp;open=group7"' in opened
+
+
+def test_filter_is_of_params_as_well(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run(params={"model.layers": 3, "optim.lr": 0.1}, metrics={"loss": 1, "lr": 2})
+    page = words(page_of(client, run_id, "?filter=lr"))
+    assert "optim.lr" in page
+    assert "model.layers" not in page
+    assert "None matches “loss”. All 2 params" in words(page_of(client, run_id, "?filter=loss"))
+
+
+def test_note_and_artifacts_come_before_metrics_and_charts(client: FlaskClient, log_run: LogRun) -> None:
+    page = page_of(client, log_run(metrics={"loss": 1}, artifacts={"model.pt": b"x"}))
+    places = [page.index(f'id="{part}"') for part in ("note", "artifacts", "metrics", "curves")]
+    assert places == sorted(places)
 
 
 def test_list_of_runs_shows_any_metric_that_is_named(client: FlaskClient, many: str) -> None:

@@ -1,10 +1,9 @@
 """Charts as pages show them: which metrics and runs stand on which, with their legends, notes and links.
 
-For a page's view: `run_figures(tracker, run, keys, style)`, with
-`style` from `chart_views.style_of(query)` and `chart_views.OF_PAGES` among the parameters that the page takes. In its
-template `{% import "_charts.html" as charts %}` and `{{ charts.section(figures, style, fields) }}` (`fields`: names and
-values that the page's own URL has, as in [("ids", "a,b")]); and in its block of scripts
-`<script type="module" src="{{ static('charts.js') }}"></script>`.
+For a page's view: `run_figures(tracker, run, sections, style)`, with `style` from `chart_url.style_of(query)` and
+`chart_url.OF_PAGES` among the parameters that the page takes. In its template `charts.grid(figures)` of _charts.html,
+in a form of the class chart-controls `charts.drawn_over(style)`, and in its block of scripts charts.js. The charts of
+several runs are those of `sweep.curves`.
 """
 
 from __future__ import annotations
@@ -22,12 +21,14 @@ from ...tracking import metrics
 from ...tracking.index.run_entry import Run
 from ...tracking.series.curves import BUCKETS, Curve, View
 from ...tracking.tracker import Tracker
-from ..charts import Chart, Line, Style, grouped, line_chart
+from ..charts import Chart, Group, Line, Style, grouped, line_chart
 from ..charts.svg import color_class, dash_class
 from .chart_url import url
 
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
 MAX_CHARTS = 50
+#: In a section that somebody opened so many are drawn at least.
+_OPENED_CHARTS = 24
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 3200, 80
 #: Lines of one chart, and points of all of them together, about.
@@ -112,25 +113,43 @@ def view_of(style: Style, buckets: int, whole: int = 0) -> View:
     return View(style.x, style.log_x, style.start, style.stop, buckets, whole, style.smoothing)
 
 
-def run_figures(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figures:
-    """The charts of a run's metrics: those that measure the same thing share one."""
-    groups = grouped(keys)
-    shown = groups[:MAX_CHARTS]
-    wanted = [key for group in shown for key in group.keys]
-    curves = metrics.get_curves(tracker, run, wanted, _view_of_page(style, len(wanted)))
-    figures = []
-    for group in shown:
+def run_figures(
+    tracker: Tracker, run: Run, sections: Sequence[tuple[Sequence[str], bool]], style: Style
+) -> list[Figures]:
+    """The charts of a run's metrics, section by section: in each those that measure the same thing share one.
+
+    Each section is its metrics, and whether somebody opened it: then some of it are drawn, whatever else is.
+    """
+    left = MAX_CHARTS
+    planned = []
+    for keys, is_opened in sections:
+        groups = grouped(keys)
+        most = max(left, _OPENED_CHARTS) if is_opened else left
+        planned.append((groups[:most], groups[most:]))
+        left = max(0, left - len(planned[-1][0]))
+    wanted = [key for shown, _ in planned for group in shown for key in group.keys]
+    curves = metrics.get_curves(tracker, run, wanted, _view_of_page(style, len(wanted))) if wanted else {}
+
+    def figure(group: Group) -> Figure:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
         over = _axis_of(lines, style)
         if over != style:
             timed = metrics.get_curves(tracker, run, group.keys, _view_of_page(over, len(wanted)))
             lines = [replace(line, curve=timed[line.label]) for line in lines]
-        figures.append(_figure(_links_of_run(run.id, group.keys), group.title, lines, style))
-    more = [
-        (group.title, url(url_for("charts.run_chart", run_id=run.id), style, [("key", key) for key in group.keys]))
-        for group in groups[MAX_CHARTS : MAX_CHARTS + _MOST_NAMED]
+        return _figure(_links_of_run(run.id, group.keys), group.title, lines, style)
+
+    return [
+        Figures(
+            [figure(group) for group in shown],
+            [(group.title, _page_of_run(run.id, group.keys, style)) for group in rest[:_MOST_NAMED]],
+            max(0, len(rest) - _MOST_NAMED),
+        )
+        for shown, rest in planned
     ]
-    return Figures(figures, more, max(0, len(groups) - MAX_CHARTS - _MOST_NAMED))
+
+
+def _page_of_run(run_id: str, keys: Sequence[str], style: Style) -> str:
+    return url(url_for("charts.run_chart", run_id=run_id), style, [("key", key) for key in keys])
 
 
 def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figure:

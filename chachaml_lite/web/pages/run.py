@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,24 +15,21 @@ from ...text.format import format_duration, format_number
 from ...tracking import runs
 from ...tracking.environment import flatten
 from ...tracking.index.run_parts import META
-from ...tracking.series.summary import SeriesSummary, number_to_json
-from ..charts import Style
+from ...tracking.query.key_filter import parse_key_filter
 from ..context import for_commands, services, tracker
 from ..query_string import Query
 from ..urls import current_url
-from . import chart_figures, chart_url
+from . import chart_url
 from .blueprint import pages
 from .rendered import render_note
+from .run_metrics import MOST_ROWS, metric_part
 
 #: Rows of each table on the page, unless all of one are asked for.
-MOST = {"metrics": 100, "params": 200, "artifacts": 200, "children": 50, "env": 100}
+MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
 #: A param's value of more characters is folded; one of structure is as soon as it doesn't fit into a line.
 _LONG, _LONG_STRUCTURE = 160, 48
 #: Characters of a value that unfolds; the whole of it is in the JSON.
 _MOST_CHARACTERS = 20_000
-
-#: Prefixes of metrics' names that lead to those under them.
-_MOST_PREFIXES = 12
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -54,21 +50,6 @@ class Part(Generic[Row]):
 
 
 @dataclass(frozen=True)
-class MetricRow:
-    """A metric, as its series adds up. Values as JSON has them, None for none; `least` and `greatest` are finite."""
-
-    key: str
-    last: Any
-    last_step: int
-    least: Any
-    least_step: int
-    greatest: Any
-    greatest_step: int
-    count: int
-    nonfinite: int
-
-
-@dataclass(frozen=True)
 class ParamRow:
     """A param. `whole`: what a long value unfolds to, and `left_out` of how many characters it is cut."""
 
@@ -82,19 +63,21 @@ class ParamRow:
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> Response:
     """One run."""
-    query = Query(("all", "metric", *chart_url.OF_PAGES), repeatable=("all",))
+    query = Query(("all", "filter", "open", *chart_url.OF_PAGES), repeatable=("all", "open"))
     asked, style = query.texts("all"), chart_url.style_of(query)
     for name in asked:
         if name not in MOST:
             raise InvalidInput(f"all is one of {', '.join(MOST)}, and it is {name[:60]!r}")
-    text = query.text("metric") or ""
-    fields = [*([("metric", text)] if text else []), *(("all", name) for name in asked)]
+    text, opened = query.text("filter") or "", query.texts("open")
+    test = parse_key_filter(text)
+    kept = [*(("all", name) for name in asked), *(("open", name) for name in dict.fromkeys(opened))]
+    fields = [*([("filter", text)] if text else []), *kept]
     path = url_for("pages.run_page", run_id=run_id)
     run = tracker().run(run_id)
-    summary = {key: series for key, series in run.summary.items() if text.casefold() in key.casefold()}
+    summary = {key: series for key, series in run.summary.items() if test is None or test(key)}
+    params = [(key, value) for key, value in run.params.items() if test is None or test(key)]
     children = tracker().catalog.children(run_id)
     shown = runs.run_details(tracker(), run, children)
-    prefixes, other_prefixes = _prefixes(run.summary, style, path)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
     page = render_template(
@@ -106,19 +89,18 @@ def run_page(run_id: str) -> Response:
         older=older,
         newer=newer,
         versions=tracker().registry.pinned_to(run_id),
-        metrics=_part("metrics", list(summary.items()), asked, _metric_row),
-        params=_part("params", list(run.params.items()), asked, _param_row),
+        metrics=metric_part(tracker(), run, summary, frozenset(opened), style, all="metrics" in asked),
+        params=_part("params", params, asked, _param_row),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
         children=_part("children", children, asked, runs.run_to_json),
-        figures=chart_figures.run_figures(tracker(), run, list(summary), style),
         style=style,
         filter=text,
-        prefixes=prefixes,
-        other_prefixes=other_prefixes,
-        unfiltered=chart_url.url(path, style, [("all", name) for name in asked]),
-        fields=fields,
-        style_fields=chart_url.fields_of(style, [("all", name) for name in asked]),
+        all_metrics=len(run.summary),
+        all_params=len(run.params),
+        unfiltered=chart_url.url(path, style, kept),
+        kept=kept,
+        opening=lambda name: chart_url.url(path, style, [*fields, ("open", name)]),
         note=render_note(shown["note"] or "", run_id),
         note_key=hashlib.blake2b((shown["note"] or "").encode(), digest_size=6).hexdigest(),
         path=path,
@@ -128,18 +110,6 @@ def run_page(run_id: str) -> Response:
         **for_commands(),
     )
     return Response(page, mimetype="text/html")
-
-
-def _prefixes(keys: Iterable[str], style: Style, path: str) -> tuple[list[tuple[str, int, str]], int]:
-    """The prefixes that most metrics have, each with their number and their page; and how many others there are."""
-    counts = Counter(f"{key.partition('/')[0]}/" for key in keys if "/" in key)
-    most = {prefix for prefix, _ in counts.most_common(_MOST_PREFIXES)}
-    shown = [
-        (prefix, count, chart_url.url(path, style, [("metric", prefix)]))
-        for prefix, count in counts.items()
-        if prefix in most
-    ]
-    return shown, len(counts) - len(shown)
 
 
 def _label(run_id: str | None) -> str | None:
@@ -156,21 +126,6 @@ def _part(name: str, every: Sequence[Item], asked: Sequence[str], row: Callable[
 
 def _as_it_is(item: Item) -> Item:
     return item
-
-
-def _metric_row(item: tuple[str, SeriesSummary]) -> MetricRow:
-    key, series = item
-    return MetricRow(
-        key=key,
-        last=number_to_json(series.last),
-        last_step=series.last_step,
-        least=series.min,
-        least_step=series.min_step,
-        greatest=series.max,
-        greatest_step=series.max_step,
-        count=series.count,
-        nonfinite=series.nonfinite,
-    )
 
 
 def _param_row(item: tuple[str, Any]) -> ParamRow:

@@ -1,28 +1,32 @@
-"""Metrics in sections by the beginnings of their names, of which a page shows a few at first.
+"""Metrics and params in sections by the beginnings of their names, of which a page shows a few at first.
 
 `grad/norm` and `grad/max` are in the section grad. What says where a metric was measured makes no section: `train/loss`
-and `val/loss` are with those that have no beginning, `train/grad/norm` is in grad. Sections that are closed are drawn
-when they are opened.
+and `val/loss` are with those that have no beginning, `train/grad/norm` is in grad. Of params a dot separates, too:
+`model.layers` is in model. Sections that are closed are made when they are opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..charts.groups import measured
 
 #: The machine's load: closed until it is opened.
 SYSTEM = "system"
-#: Up to so many metrics there are no sections, but for the machine's.
-_FEW = 8
-#: Sections are open at first while they have no more metrics together; the first one always is.
+#: Up to so many names there are no sections, but for the machine's; a section has so many at least.
+_FEW, _FEWEST = 8, 2
+#: Sections of a page at most: those of most names. The rest is with the names that have no beginning.
+_MOST = 20
+#: Sections are open at first while they have no more names together; the first one always is.
 _MOST_OPEN = 40
+_SEPARATOR = re.compile("[./]")
 
 
 @dataclass(frozen=True)
 class Section:
-    """Metrics whose names begin alike; `name` is "" for those without a beginning."""
+    """Names that begin alike; `name` is "" for those without a beginning."""
 
     name: str
     keys: tuple[str, ...]
@@ -31,7 +35,7 @@ class Section:
     @property
     def title(self) -> str:
         """The name as a heading."""
-        return f"{self.name}/" if self.name else "Metrics"
+        return self.name or "General"
 
 
 def section_of(key: str) -> str:
@@ -40,21 +44,36 @@ def section_of(key: str) -> str:
     return prefix if slash else ""
 
 
-def sections_of(keys: Iterable[str], opened: frozenset[str] = frozenset()) -> list[Section]:
+def section_of_param(key: str) -> str:
+    """The section that a param's name belongs to; "" for none."""
+    prefix, *rest = _SEPARATOR.split(key, maxsplit=1)
+    return prefix if rest else ""
+
+
+def sections_of(
+    keys: Iterable[str], opened: frozenset[str] = frozenset(), section: Callable[[str], str] = section_of
+) -> list[Section]:
     """The keys in sections, in the order of their first ones; `opened`: the names of those that were opened."""
-    by_name: dict[str, list[str]] = {"": []}
+    by_name: dict[str, list[str]] = {}
     names = list(dict.fromkeys(keys))
     for key in names:
-        by_name.setdefault(section_of(key), []).append(key)
+        by_name.setdefault(section(key), []).append(key)
     load = by_name.pop(SYSTEM, [])
     if len(names) - len(load) <= _FEW:
-        by_name = {"": [key for key in names if section_of(key) != SYSTEM]}
+        kept = set()
+    else:
+        large = [name for name, mine in by_name.items() if name and len(mine) >= _FEWEST]
+        kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
+    parts: dict[str, list[str]] = {}
+    for key in names:
+        name = section(key)
+        if name != SYSTEM:
+            parts.setdefault(name if name in kept else "", []).append(key)
     sections: list[Section] = []
     shown = 0
-    for name, mine in by_name.items():
-        if mine:
-            shown += len(mine)
-            sections.append(Section(name, tuple(mine), not sections or shown <= _MOST_OPEN or name in opened))
+    for name, mine in parts.items():
+        shown += len(mine)
+        sections.append(Section(name, tuple(mine), not sections or shown <= _MOST_OPEN or name in opened))
     if load:
         sections.append(Section(SYSTEM, tuple(load), SYSTEM in opened))
     return sections

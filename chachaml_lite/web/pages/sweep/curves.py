@@ -77,8 +77,9 @@ def draw_sections(
     left = max(_FEWEST_CHARTS, min(_MOST_CHARTS, most))
     planned: list[tuple[Section, tuple[str, ...]]] = []
     for section in sections_of(keys, opened):
-        mine = section.keys[:left] if section.is_open else ()
-        left -= len(mine)
+        most = max(left, _FEWEST_CHARTS) if section.name in opened else left
+        mine = section.keys[:most] if section.is_open else ()
+        left = max(0, left - len(mine))
         planned.append((section, mine))
     shown = [key for _, mine in planned for key in mine]
     if len(shown) == 1:  # alone, it is large

@@ -1,0 +1,91 @@
+"""The metrics of a run's page in sections: the rows of the table, and the charts beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...tracking.index.run_entry import Run
+from ...tracking.series.summary import SeriesSummary, number_to_json
+from ...tracking.tracker import Tracker
+from ..charts import Style
+from .chart_figures import Figures, run_figures
+from .sections import sections_of
+
+#: Rows of the table on the page, unless all are asked for.
+MOST_ROWS = 100
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric, as its series adds up. Values as JSON has them, None for none; `least` and `greatest` are finite."""
+
+    key: str
+    last: Any
+    last_step: int
+    least: Any
+    least_step: int
+    greatest: Any
+    greatest_step: int
+    count: int
+    nonfinite: int
+
+
+@dataclass(frozen=True)
+class MetricSection:
+    """Metrics whose names begin alike: a closed section has neither rows nor charts."""
+
+    name: str
+    title: str
+    total: int
+    is_open: bool
+    rows: list[MetricRow]
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class MetricPart:
+    """All of the run's metrics that the filter lets through. `rows` counts those in the table, open or closed."""
+
+    name: str
+    sections: list[MetricSection]
+    total: int
+    seen: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether an open section lacks some of its rows."""
+        return any(section.is_open and section.total > len(section.rows) for section in self.sections)
+
+
+def metric_part(
+    tracker: Tracker, run: Run, summary: Mapping[str, SeriesSummary], opened: frozenset[str], style: Style, *, all: bool
+) -> MetricPart:
+    """The sections of some metrics of a run; `all`: with all rows of the open ones."""
+    sections = sections_of(summary, opened)
+    asked = [(section.keys if section.is_open else (), section.name in opened) for section in sections]
+    drawn = run_figures(tracker, run, asked, style)
+    left = len(summary) if all else MOST_ROWS
+    parts = []
+    for section, figures in zip(sections, drawn, strict=True):
+        most = max(left, MOST_ROWS) if section.name in opened else left
+        mine = section.keys[:most] if section.is_open else ()
+        left = max(0, left - len(mine))
+        rows = [_row(key, summary[key]) for key in mine]
+        parts.append(MetricSection(section.name, section.title, len(section.keys), section.is_open, rows, figures))
+    return MetricPart("metrics", parts, len(summary), sum(len(part.rows) for part in parts))
+
+
+def _row(key: str, series: SeriesSummary) -> MetricRow:
+    return MetricRow(
+        key=key,
+        last=number_to_json(series.last),
+        last_step=series.last_step,
+        least=series.min,
+        least_step=series.min_step,
+        greatest=series.max,
+        greatest_step=series.max_step,
+        count=series.count,
+        nonfinite=series.nonfinite,
+    )
