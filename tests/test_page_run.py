@@ -249,7 +249,7 @@ def test_sections_are_made_when_they_are_opened(client: FlaskClient, log_run: Lo
     opened = page_of(client, run_id, "?open=system")
     assert 'title="system/cpu"' in opened
     assert 'aria-label="system/gpu0/power"' in page_of(client, run_id, "?open=system&filter=system")
-    assert f'href="/runs/{run_id}?open=system&amp;open=group7"' in opened
+    assert f'href="/runs/{run_id}?open=system&amp;open=group1"' in opened
 
 
 def test_filter_is_of_params_as_well(client: FlaskClient, log_run: LogRun) -> None:
