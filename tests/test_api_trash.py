@@ -280,10 +280,10 @@ def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, 
     answer = client.post("/runs/trash", data={"ids": "gone", "then": "/runs/gone"})
     assert answer.status_code == 303
     page = client.get("/runs/gone").text
-    assert "Undo" in page and "Remove for good" in page and "Rename" not in page and "Write a note" not in page
+    assert "Undo" in page and "Delete permanently" in page and "Rename" not in page and "Write a note" not in page
     assert "Trash: 1 run" in client.get("/runs").text
     listed = client.get("/runs?deleted=true").text
-    assert "<h1>Trash" in listed and run_id in listed and "Restore or remove" in listed
+    assert "<h1>Trash" in listed and run_id in listed and "Restore or delete" in listed
     chosen = client.get("/runs?deleted=true&ids=gone").text
     assert "Undo" in chosen and 'action="/runs/delete"' in chosen
     client.post("/runs/restore", data={"ids": "gone", "then": "/runs"})

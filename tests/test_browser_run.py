@@ -116,12 +116,12 @@ def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, 
 @SCRIPTS
 def test_a_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
     page = opened(viewer, server, run_id, script)
-    expect(page.get_by_role("button", name="It has failed")).not_to_be_visible()
+    expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
     expect(page.get_by_text("It takes no more params, metrics or artifacts then.")).to_be_visible()
     assert api(server, run_id)["status"] == "running"
     page.get_by_label("Why it failed, if it did").fill("ran out of patience")
-    page.get_by_role("button", name="It has failed").click()
+    page.get_by_role("button", name="Mark as failed").click()
     expect(page.locator("h1")).to_contain_text("failed")
     expect(page.locator("pre.error")).to_have_text("ran out of patience")
     assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "ran out of patience")
@@ -139,7 +139,7 @@ def test_deleted_run_is_undone_and_removed_after_a_question(
     expect(page.get_by_text("This run is in the trash")).to_have_count(0)
     assert api(server, run_id)["deleted_at"] is None
     page.get_by_role("button", name="Delete", exact=True).click()
-    page.get_by_text("Remove for good …").click()
+    page.get_by_text("Delete permanently …").click()
     assert (data / "runs" / run_id).is_dir()
     page.get_by_role("button", name="Remove the run").click()
     expect(page).to_have_url(f"{server.url}/runs?deleted=true")
@@ -152,7 +152,7 @@ def test_a_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server:
     assert requests.post(f"{server.url}/api/w/models", json=body, timeout=60).status_code == 200
     page = opened(viewer, server, run_id)
     page.get_by_role("button", name="Delete", exact=True).click()
-    page.get_by_text("Remove for good …").click()
+    page.get_by_text("Delete permanently …").click()
     page.get_by_role("button", name="Remove the run").click()
     expect(page.get_by_role("alert")).to_contain_text("iris")
     assert api(server, run_id)["id"] == run_id
@@ -243,7 +243,7 @@ def test_a_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
     expect(area).to_have_value("half a sentence")
     assert asked == ["beforeunload"]
     post(server, run_id, "note", {"note": "of somebody else"})
-    expect(page.get_by_text("The note was changed meanwhile")).to_be_visible()
+    expect(page.get_by_text("The note has been changed in the meantime")).to_be_visible()
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#note .rendered")).to_have_text("half a sentence")
 

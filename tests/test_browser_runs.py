@@ -104,7 +104,7 @@ def test_what_is_logged_with_curl_appears_on_the_open_page_without_a_reload(
 def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, server: Running, log: Logger) -> None:
     first, *_ = three(log)
     page = viewer.open(f"{server.url}/runs?spark=loss")
-    page.get_by_label("Choose first").check()
+    page.get_by_label("Select first").check()
     page.get_by_text("Columns").click()
     page.get_by_label("Query").fill("half a que")
     lines = page.locator("table.runs tbody tr svg")
@@ -115,7 +115,7 @@ def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, serve
     expect_names(page, "fourth", "third", "second", "first")
     expect(page.locator("table.runs tbody tr").last).to_contain_text("2.5")
     assert lines.last.inner_html() != drawn
-    expect(page.get_by_label("Choose first")).to_be_checked()
+    expect(page.get_by_label("Select first")).to_be_checked()
     expect(page.get_by_label("Query")).to_have_value("half a que")
     expect(page.get_by_label("Experiment").last).to_be_visible()  # in the chooser, still open
     log(f"runs/{first}/tags", {"seen": True})
@@ -127,16 +127,16 @@ def test_the_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server
         log.run(f"run {number}")
     page = viewer.open(f"{server.url}/runs?limit=4")
     expect_names(page, "run 3", "run 2", "run 1", "run 0")
-    page.get_by_label("Choose run 0").check()
+    page.get_by_label("Select run 0").check()
     page.keyboard.press("Tab")
     for _ in range(2):
         page.keyboard.press("j")
     last = log.run("run 4")
     expect_names(page, "run 4", "run 3", "run 2", "run 1", "run 0")  # the last one only for it is ticked
-    expect(page.get_by_label("Choose run 0")).to_be_checked()
+    expect(page.get_by_label("Select run 0")).to_be_checked()
     page.keyboard.press("j")
     page.keyboard.press("x")
-    expect(page.get_by_label("Choose run 1")).to_be_checked()
+    expect(page.get_by_label("Select run 1")).to_be_checked()
     page.keyboard.press("c")
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare 2 runs")
     log(f"runs/{last}/end")
@@ -151,7 +151,7 @@ def test_the_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, 
     expect(page.locator("table.runs thead")).to_contain_text("aaa")
     expect(page.get_by_role("checkbox", name="bbb")).to_be_checked()
     expect(page.get_by_role("checkbox", name="ddd")).not_to_be_checked()
-    page.get_by_role("button", name="Show these").click()
+    page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url("**columns=**")
     assert "metrics.bbb" in query(page)["columns"] and "metrics.ddd" not in query(page)["columns"]
 
@@ -162,13 +162,13 @@ def test_too_few_or_too_many_runs_to_compare_are_told_before_the_page_is_left(
     for number in range(21):
         log.run(f"run {number}")
     page = viewer.open(f"{server.url}/runs?status=running")
-    page.get_by_label("Choose run 7").check()
+    page.get_by_label("Select run 7").check()
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_role("alert")).to_have_text("tick 2 to 20 runs; 1 is ticked")
+    expect(page.get_by_role("alert")).to_have_text("select 2 to 20 runs; 1 is selected")
     for box in page.locator("input[name=ids]").all():
         box.check()
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_role("alert")).to_have_text("tick 2 to 20 runs; 21 are ticked")
+    expect(page.get_by_role("alert")).to_have_text("select 2 to 20 runs; 21 are selected")
     expect(page).to_have_url(f"{server.url}/runs?status=running")
 
 
@@ -201,7 +201,7 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
     expect(page.locator("table.runs svg")).to_have_count(2)
     page.reload()
     expect(page.locator("table.runs svg")).to_have_count(2)
-    page.get_by_role("link", name="all runs").click()
+    page.get_by_role("link", name="Clear filters").click()
     expect_names(page, "third", "second", "first")
 
 
@@ -226,8 +226,8 @@ def test_runs_are_chosen_by_keyboard_and_compared(viewer: Viewer, server: Runnin
     page = viewer.open(f"{server.url}/runs")
     for key in ("j", "x", "j", "j", "x"):
         page.keyboard.press(key)
-    expect(page.get_by_label("Choose third")).to_be_checked()
-    expect(page.get_by_label("Choose second")).not_to_be_checked()
+    expect(page.get_by_label("Select third")).to_be_checked()
+    expect(page.get_by_label("Select second")).not_to_be_checked()
     page.keyboard.press("c")
     page.wait_for_url("**/compare?*")
     assert query(page) == {"ids": [third, first]}
@@ -238,7 +238,7 @@ def test_several_are_tagged_and_several_deleted(viewer: Viewer, server: Running,
     three(log)
     page = viewer.open(f"{server.url}/runs", java_script_enabled=script)
     for name in ("first", "third"):
-        page.get_by_label(f"Choose {name}").check()
+        page.get_by_label(f"Select {name}").check()
     page.get_by_role("button", name="Tag or delete").click()
     expect_names(page, "third", "first")
     page.get_by_label("Tag").fill("keep")
@@ -248,7 +248,7 @@ def test_several_are_tagged_and_several_deleted(viewer: Viewer, server: Running,
 
     page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_text("These 2 runs are in the trash.")).to_be_visible()
-    page.get_by_text("Remove for good …").click()
+    page.get_by_text("Delete permanently …").click()
     page.get_by_role("button", name="Remove 2").click()
     expect(page.get_by_text("The trash is empty.")).to_be_visible()
     assert len(requests.get(f"{server.url}/api/runs", timeout=60).json()) == 1
@@ -265,7 +265,7 @@ def test_what_the_api_refuses_is_said(viewer: Viewer, server: Running, log: Logg
         requests.post(f"{server.url}/api/w/runs/{run_id}/trash", timeout=60)
     page = viewer.open(f"{server.url}/runs?deleted=true&ids={first},{second}")
     viewer.expected.append("409")
-    page.get_by_text("Remove for good …").click()
+    page.get_by_text("Delete permanently …").click()
     page.get_by_role("button", name="Remove 2").click()
     expect(page.get_by_role("alert")).to_contain_text("model versions point to this run (net 1)")
 

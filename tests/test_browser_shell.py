@@ -104,7 +104,7 @@ def test_a_server_that_went_away_is_said_and_its_return_is_noticed(
     viewer.expected.append("ERR_CONNECTION_REFUSED")
     page = viewer.open(f"{server.url}/runs")
     server.stop()
-    expect(page.locator("#connection")).to_have_text("the server doesn't answer")
+    expect(page.locator("#connection")).to_have_text("server unreachable")
     serve("--port", str(server.port))
     expect(page.locator("#connection")).to_have_text("")
 

@@ -109,7 +109,7 @@ def test_what_can_t_be_shown_says_so(shared_client: FlaskClient, run_id: str) ->
     base = f"/runs/{run_id}/artifacts"
     assert "<pre" in shared_client.get(stored(shared_client, run_id, "model.pkl", bytes(range(256)))).text
     assert "00000010  10 11" in shared_client.get(f"{base}/model.pkl").text
-    assert "It is empty." in shared_client.get(stored(shared_client, run_id, "empty.txt", b"")).text
+    assert "The file is empty." in shared_client.get(stored(shared_client, run_id, "empty.txt", b"")).text
     for path, status, said in (
         (f"{base}/none", 404, "the run has no artifact"),
         ("/runs/none/artifacts/a", 404, "no run has the id"),

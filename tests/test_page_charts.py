@@ -137,7 +137,7 @@ def test_the_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: Fla
     assert rows[0] == "0" and rows[-1] == "1,999" and 50 < len(rows) < 110
     assert 'name="key" value="train/loss"' in text
     answer = page_of(client, f"/runs/{run_id}/charts", key="train/loss", **{"from": 3, "to": 9})
-    assert re.findall(r"<a href=\"([^\"]*)\">The whole range", answer.text) == [f"/runs/{run_id}/charts?key=train/loss"]
+    assert re.findall(r"<a href=\"([^\"]*)\">Whole range", answer.text) == [f"/runs/{run_id}/charts?key=train/loss"]
 
 
 def test_a_page_of_many_charts_stays_small_and_names_those_beyond(client: FlaskClient, log_run: LogRun) -> None:

@@ -74,7 +74,7 @@ def test_what_differs_is_shown_with_the_best_marked_and_differences_to_the_first
     assert everything.rows["epochs"] == ["10", "10", "10"]
     assert everything.rows["fixed"] == ["1", "1 ±0", "1 ±0"]
     assert len(everything.rows["text"][0]) < 300
-    assert "all=" not in everything.link("Only what differs")
+    assert "all=" not in everything.link("Show only differences")
     assert page.link("JSON") == "/api/compare?ids=run-0,run-1,run-2"
     for form in ("Markdown", "text", "CSV"):
         assert client.get(page.link(form)).status_code == 200
@@ -95,7 +95,7 @@ def test_the_boxes_of_a_list_and_a_list_in_one_field_are_the_same(client: FlaskC
 
 def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1,run-2&all=true")
-    page = Compared(client, page.link("Take two as baseline"))
+    page = Compared(client, page.link("Use two as baseline"))
     assert page.rows["loss"] == ["0.5 +0.25 (+100.0 %) worse", "★ best 0.25", "1 +0.75 (+300.0 %) worse"]
     assert "epochs" in page.rows, "what was chosen before stays"
     page = Compared(client, page.link("Remove two from the comparison"))
@@ -105,7 +105,7 @@ def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, t
 
 def test_a_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1,run-2")
-    assert 'aria-label="Less of loss is better: turn round"' in page.text
+    assert 'aria-label="Less of loss is better: reverse"' in page.text
     turned = Compared(client, "/compare", **page.fields("/compare", "flip"), flip="loss")
     assert turned.rows["loss"] == ["0.5", "0.25 -0.25 (-50.0 %) worse", "★ best 1 +0.5 (+100.0 %) better"]
     assert turned.fields("/compare", "flip")["flip"] == "loss"
@@ -147,7 +147,7 @@ def test_the_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskCli
 @pytest.mark.parametrize(
     ("query", "status", "said"),
     [
-        ("", 400, "2 to 20 runs, and ids names 0: tick the boxes"),
+        ("", 400, "2 to 20 runs, and ids names 0: select some"),
         ("?ids=run-0", 400, "names 1"),
         ("?ids=" + ",".join(f"r{number}" for number in range(21)), 400, "names 21"),
         ("?ids=run-0,nobody", 404, "no run has the id"),
@@ -273,18 +273,18 @@ def test_two_versions_are_compared_by_their_runs(client: FlaskClient, log_run: L
     assert page.rows["lr"] == ["1", "0"]
     assert page.rows["loss"] == ["2", "★ best 1 -1 (-50.0 %) better"]
     assert page.rows["2"][0] == "production"
-    assert "Their bytes differ." in page.text
+    assert "The two files differ." in page.text
     assert {f"/runs/{run_id}" for run_id in ids} <= set(page.links)
     assert page.link("JSON") == "/api/diff/iris%20&%20co/production/1"
     assert client.get(page.link("JSON")).status_code == 200
-    assert page.link("Take version 1 as baseline") == f"/diff/iris%20&%20co/production/1?baseline={ids[0]}"
+    assert page.link("Use version 1 as baseline") == f"/diff/iris%20&%20co/production/1?baseline={ids[0]}"
     assert "<script>alert" not in page.text
 
 
 def test_versions_of_one_run_have_nothing_to_compare_but_their_bytes(client: FlaskClient, log_run: LogRun) -> None:
     registered(client, log_run, "iris")
     page = Compared(client, "/diff/iris/1/3")
-    assert "Their bytes are the same. Both are artifacts of one run" in page.text
+    assert "The two files are identical. Both are artifacts of one run" in page.text
 
 
 @pytest.mark.parametrize(

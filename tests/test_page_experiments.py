@@ -107,9 +107,9 @@ def test_the_best_run_is_by_the_metric_and_the_direction_asked_for(client: Flask
     assert experiment(client, "iris", metric="loss", direction="max")["best"]["run_id"] == ids[2]
     assert experiment(client, "iris", metric="none")["best"]["run_id"] is None
     assert experiment(client, "iris")["best"] is None
-    assert "Least loss" in client.get("/experiments/iris").text
+    assert "lowest loss" in client.get("/experiments/iris").text
     page = client.get("/experiments/iris?metric=loss&direction=max&limit=1").text
-    assert "Greatest loss" in page
+    assert "highest loss" in page
     assert "order_by=metrics.loss+desc" in page
     assert "choose a metric" in client.get("/experiments/iris?part=table").text, "no runs are read that aren't shown"
 
@@ -118,7 +118,7 @@ def test_without_a_choice_the_best_run_is_by_what_runs_are_told_apart_by(client:
     log_run(metrics={"gpu": 99, "a": 1, "val/loss": 0.5, "train/loss": 0.1})
     log_run(metrics={"val/loss": 0.25, "train/loss": 0.2})
     page = client.get("/experiments/iris").text
-    assert "Least val/loss" in page
+    assert "lowest val/loss" in page
     assert ">0.25</span></strong>" in page
 
 

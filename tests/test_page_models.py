@@ -76,7 +76,7 @@ def test_the_history_tells_what_each_event_did_newest_first(client: FlaskClient,
 def test_a_version_of_a_run_that_is_gone_says_so(client: FlaskClient, model: list[str], data: Any) -> None:
     (data / "runs" / model[0]).rename(data / "gone")
     page, _ = shown(client, "/models/iris")
-    assert page.row("1")[3] == f"{model[0]} is gone"
+    assert page.row("1")[3] == f"{model[0]} deleted"
     assert "/api/models/iris/1/download" not in page.links
 
 
@@ -196,7 +196,7 @@ def test_many_versions_come_in_pages(client: FlaskClient, log_run: LogRun) -> No
     page, _ = shown(client, next(each for each in page.links if "offset" in each))
     assert [row[0] for row in page.rows] == ["Version", "1"]
     assert "/models/iris" in page.links
-    assert "beyond the last of 101" in shown(client, "/models/iris?offset=200")[1]
+    assert "There are only 101 versions" in shown(client, "/models/iris?offset=200")[1]
 
 
 @pytest.mark.parametrize(

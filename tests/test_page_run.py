@@ -49,7 +49,7 @@ def test_the_header_has_who_when_and_where_it_belongs(client: FlaskClient, log_r
 
 def test_a_parent_in_another_store_is_no_link(client: FlaskClient, log_run: LogRun) -> None:
     html = page_of(client, log_run(parent_run_id="elsewhere"))
-    assert "Parent elsewhere (not here)" in words(html)
+    assert "Parent elsewhere (not in this store)" in words(html)
     assert '"/runs/elsewhere"' not in html
 
 
@@ -182,7 +182,7 @@ def test_a_run_that_is_not_there_is_404_and_one_without_anything_is_a_page(
 ) -> None:
     assert "no such run" in page_of(client, "nobody", status=404)
     assert "None yet." in page_of(client, log_run())
-    assert "No metric was logged." in page_of(client, log_run(end="completed"))
+    assert "No metrics were logged." in page_of(client, log_run(end="completed"))
 
 
 def test_a_running_run_can_be_ended_and_an_ended_one_not(client: FlaskClient, log_run: LogRun) -> None:

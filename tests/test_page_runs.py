@@ -227,7 +227,7 @@ def test_the_boxes_hold_what_was_asked_and_what_has_none_is_a_chip(client: Flask
     assert re.search(r"<option selected>failed</option>", shown.text)
     (without,) = re.findall(r'href="([^"]*)" aria-label="Without name = x"', shown.text)
     assert "name=" not in without and "tag.os=mac" in without
-    assert shown.link("all runs") == "/runs"
+    assert shown.link("Clear filters") == "/runs"
 
 
 def test_pages_of_runs(client: FlaskClient) -> None:
@@ -236,7 +236,7 @@ def test_pages_of_runs(client: FlaskClient) -> None:
     second = Shown(client, first.link("next"))
     assert second.names == ["baseline"] and "4 to 4 of 4" in second.text
     assert Shown(client, second.link("previous")).names == first.names
-    assert "next" not in second.page.links and "beyond the last of 4 runs" in Shown(client, "/runs?offset=9").text
+    assert "next" not in second.page.links and "There are only 4 runs" in Shown(client, "/runs?offset=9").text
     for limit in ("0", "1001", "x"):
         assert "limit must be" in Shown(client, "/runs", 400, limit=limit).text
 
@@ -298,7 +298,7 @@ def test_runs_are_chosen_by_boxes_that_go_to_the_comparison_or_to_what_is_done_w
     shown = Shown(client, "/runs")
     assert re.findall(r'<input type="checkbox" name="ids" value="(\w)"', shown.text) == list("dcba")
     assert re.findall(r'<button formaction="([^"]*)"', shown.text) == ["/compare", "/runs"]
-    assert shown.link("all 4 of this page …") == "/runs?ids=d,c,b,a"
+    assert shown.link("Select all 4 on this page") == "/runs?ids=d,c,b,a"
     chosen = Shown(client, "/runs?ids=a&ids=c")
     assert chosen.names == ["c", "baseline"]
     assert chosen.link("Compare") == "/compare?ids=c,a"

@@ -300,7 +300,7 @@ def test_a_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
 
     wrong = client.post("/login", data={"token": "guess", "next": "/runs"})
     assert (wrong.status_code, wrong.mimetype) == (401, "text/html")
-    assert "That is not the token." in wrong.text
+    assert "Wrong token." in wrong.text
     assert "Set-Cookie" not in wrong.headers
 
     right = client.post("/login", data={"token": TOKEN, "next": "/runs?experiment=iris"})

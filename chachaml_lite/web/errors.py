@@ -35,7 +35,7 @@ _HTTP: dict[int, tuple[str, str]] = {
     404: ("not found", "no such route; GET /docs/api and GET /api/openapi.json list them"),
     405: ("method not allowed", "the Allow header of this answer names the methods that this route takes"),
 }
-_INTERNAL = "the server made a mistake; its log says which. Nothing was half-written"
+_INTERNAL = "internal server error; see the server's log. Nothing was half-written"
 
 
 def install(app: Flask) -> None:

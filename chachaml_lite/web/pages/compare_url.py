@@ -53,7 +53,7 @@ class ComparisonView:
         if with_ids and not 2 <= len(ids) <= MAX_RUNS:
             raise InvalidInput(
                 f"a comparison is of 2 to {MAX_RUNS} runs, and ids names {len(ids)}: "
-                "tick the boxes of some in the list of runs, then choose Compare. GET /api/compare takes up to 100"
+                "select some in the list of runs, then Compare. GET /api/compare takes up to 100"
             )
         flips = query.texts("flip")  # a button of the page adds one more: twice turned round is not turned round
         return cls(

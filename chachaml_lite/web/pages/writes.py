@@ -62,7 +62,7 @@ class _Form(Fields):
         """The runs that were chosen. Raises InvalidInput for none."""
         run_ids = self.texts("ids")
         if not run_ids:
-            raise InvalidInput("no run is chosen; tick the box of at least one")
+            raise InvalidInput("no run is selected; select at least one")
         return run_ids
 
 

@@ -28,7 +28,7 @@ async function submit(form, fields) {
   try {
     await send(form.action, fields);
   } catch (fault) {
-    complain(form, fault instanceof TypeError ? "the server doesn't answer" : fault.message);
+    complain(form, fault instanceof TypeError ? "server unreachable" : fault.message);
     return;
   }
   saved(form);
@@ -50,8 +50,8 @@ async function submit(form, fields) {
 function suffices(form, { least, most }) {
   const count = form.querySelectorAll("input[name=ids]:checked").length;
   if (count >= Number(least) && !(most && count > Number(most))) return true;
-  const ticked = `${count} ${count === 1 ? "is" : "are"} ticked`;
-  complain(form, most ? `tick ${least} to ${most} runs; ${ticked}` : "tick the box of at least one run");
+  const ticked = `${count} ${count === 1 ? "is" : "are"} selected`;
+  complain(form, most ? `select ${least} to ${most} runs; ${ticked}` : "select at least one run");
   return false;
 }
 

@@ -81,7 +81,7 @@ export function take(text) {
   // One within another comes with it: taken over twice, it would be held against what is left of it.
   const parts = [...fresh.querySelectorAll("[data-live]")].filter((part) => !part.parentElement.closest("[data-live]"));
   if (!parts.length && document.querySelector("[data-live]")) {
-    say("this page has changed; load it again");
+    say("this page has changed; reload it");
     return;
   }
   for (const part of parts) {
@@ -106,11 +106,11 @@ async function ask(isPatient) {
   retryMs = Math.max(patience * (performance.now() - began), 1000 * (Number(answer.headers.get("Retry-After")) || 0));
   if (location.href !== asked) return true; // it is of the page as it was before its form was changed
   if (answer.redirected || answer.status === 401) {
-    say("logged out; load the page again");
+    say("logged out; reload the page");
     return false;
   }
   if (answer.status === 404) {
-    say("this is gone");
+    say("this no longer exists");
     return false;
   }
   if (answer.ok) {
@@ -122,7 +122,7 @@ async function ask(isPatient) {
   } else if (answer.status === 503 && answer.headers.has("Retry-After")) {
     return true; // it is busy with others, and what is shown is not long out of date
   } else if (answer.status >= 400 && answer.status < 500) {
-    refused = "this page can't be shown as its address says; load it again";
+    refused = "this page can't be shown at its current URL; reload it";
   } else if (answer.status !== 304) {
     throw new Error(answer.statusText);
   }
@@ -143,7 +143,7 @@ async function round() {
     if (goOn) say(refused);
     delay = Math.min(patienceMs, Math.max(everyMs, retryMs));
   } catch {
-    say("the server doesn't answer");
+    say("server unreachable");
     delay = Math.min(patienceMs, delay * 2);
   }
   if (goOn) setTimeout(round, delay);

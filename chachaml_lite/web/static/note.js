@@ -35,7 +35,7 @@ document.addEventListener("live:kept", ({ target, detail: fresh }) => {
   const told = document.createElement("p");
   told.className = "meanwhile warn";
   told.setAttribute("role", "status");
-  told.textContent = `${target.dataset.what} was changed meanwhile, as shown above. Save replaces it by yours.`;
+  told.textContent = `${target.dataset.what} has been changed in the meantime, as shown above. Saving replaces it with yours.`;
   target.querySelector("form").append(told);
 });
 
