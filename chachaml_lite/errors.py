@@ -15,9 +15,12 @@ class ChachamlError(Exception):
 
     error = "internal error"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, resolvable_by: str | None = None, **names: str) -> None:
+        """`resolvable_by`: what would help, for `web` and the commands to word; `names`: those that it concerns."""
         super().__init__(detail)
         self.detail = detail
+        self.resolvable_by = resolvable_by
+        self.names = names
 
 
 class InvalidInput(ChachamlError):
@@ -29,8 +32,8 @@ class InvalidInput(ChachamlError):
 class NotFound(ChachamlError):
     """There is no such run, model or artifact (the contract, section 1, status 404)."""
 
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, kind: str, detail: str, *, resolvable_by: str | None = None, **names: str) -> None:
+        super().__init__(detail, resolvable_by=resolvable_by, **names)
         self.error = f"no such {kind}"
 
 
@@ -38,7 +41,7 @@ class RunEnded(NotFound):
     """The run has ended, and what was sent is taken only before that."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("run", detail)
+        super().__init__("run", detail, resolvable_by="resume_run")
 
 
 class RunTrashed(NotFound):
@@ -46,8 +49,10 @@ class RunTrashed(NotFound):
 
     def __init__(self, detail: str, experiment: str | None = None) -> None:
         """`experiment`: the deleted one that the run belongs to; None where the run itself was moved there."""
-        super().__init__("run", detail)
-        self.experiment = experiment
+        if experiment is None:
+            super().__init__("run", detail, resolvable_by="restore_run")
+        else:
+            super().__init__("run", detail, resolvable_by="restore_experiment", name=experiment)
 
 
 class Conflict(ChachamlError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,6 +204,30 @@ def test_nothing_is_unpickled_run_or_asked_of_another_server(path: Path) -> None
 def test_a_module_is_short_and_named_after_what_it_owns(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
     assert path.stem not in {"utils", "helpers", "common", "misc"}
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The string constants of a module, without its docstrings."""
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if layer_of(path) in ("store", "tracking", "errors")], ids=lambda path: path.name
+)
+def test_rules_and_store_name_no_route_header_or_query_parameter(path: Path) -> None:
+    """Their errors say in `resolvable_by` what would help; web and the commands word it."""
+    of_http = re.compile(r"/api/|(?:GET|POST|DELETE) [/.]|[?&][a-z_]+=|Content-Type|X-[A-Z]")
+    assert not [text for text in texts(path) if of_http.search(text)]
 
 
 def test_the_walk_sees_both_import_forms() -> None:

@@ -23,6 +23,10 @@ PIECE_BYTES = 256 * 1024
 _MAX_ERROR_BYTES = 1_000_000
 
 
+#: Headers of an import: the commands, which have --overwrite, word what it resolves.
+WORDED_HERE = {"Prefer": "resolvable-by=overwrite"}
+
+
 class Unreachable(Exception):
     """Nobody answers: no server there, or it went away; no store in the folder. The text is one line."""
 
@@ -34,11 +38,15 @@ class NoServer(Unreachable):
 class ApiError(Exception):
     """An answer that is an error: `status` is HTTP's, 400 or more; `error` and `detail` are what it said.
 
-    `body` is the whole of it as JSON, {} where it was none of ours: a check's has the rules, too.
+    `body` is the whole of it as JSON, {} where it was none of ours: a check's has the rules, too. `resolvable_by`:
+    what would help, where the request said that the command words it (`WORDED_HERE`); then `detail` doesn't say it.
     """
 
-    def __init__(self, status: int, error: str, detail: str, body: Mapping[str, Any]) -> None:
+    def __init__(
+        self, status: int, error: str, detail: str, body: Mapping[str, Any], resolvable_by: str | None = None
+    ) -> None:
         super().__init__(f"{error}: {detail}")
+        self.resolvable_by = resolvable_by
         self.status = status
         self.error = error
         self.detail = detail
@@ -177,7 +185,8 @@ def _parse_error(answer: Answer) -> ApiError:
     try:
         body = strict_json.loads(bytes(content))
         if isinstance(body["error"], str) and isinstance(body["detail"], str):
-            return ApiError(answer.status, body["error"], body["detail"], body)
+            _, _, resolvable_by = answer.headers.get("preference-applied", "").partition("=")
+            return ApiError(answer.status, body["error"], body["detail"], body, resolvable_by or None)
     except (strict_json.NotJson, TypeError, KeyError):
         pass
     if answer.status < 400:

@@ -16,7 +16,7 @@ from ..store import disk_names, layout
 from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.transfer.manifest import last_uploads
-from .base import ApiError, Client, Sent, of_ours, path_of
+from .base import WORDED_HERE, ApiError, Client, Sent, of_ours, path_of
 from .manifest import Lack, Manifest, find_lacking
 
 ZIP = "application/zip"
@@ -35,9 +35,10 @@ _OF_THE_RUN = (400, 409, 413)
 
 
 class NotPushed(Exception):
-    """One run can't be pushed, others may be. `error` and `detail` as an error of the API has them."""
+    """One run can't be pushed, others may be. `error`, `detail` and `resolvable_by` as an ApiError has them."""
 
-    def __init__(self, error: str, detail: str) -> None:
+    def __init__(self, error: str, detail: str, resolvable_by: str | None = None) -> None:
+        self.resolvable_by = resolvable_by
         super().__init__(f"{error}: {detail}")
         self.error = error
         self.detail = detail
@@ -128,7 +129,9 @@ class Push:
     def _import(self, zipped: Sent) -> set[str]:
         query = [("overwrite", "true")] if self._overwrite else []
         try:
-            answer = self._target.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP).json()
+            answer = self._target.ask(
+                "POST", "/api/w/import", query, body=zipped, content_type=ZIP, headers=WORDED_HERE
+            ).json()
         except ApiError as fault:
             if fault.status == 400:  # it may be another run by now, here or there
                 raise _Changed(fault.detail, fault.error) from fault
@@ -166,7 +169,7 @@ class Push:
     def _fault_of(self, client: Client, fault: ApiError) -> Exception:
         """Return the error to raise: for this run alone, or for all."""
         of_the_run = fault.status in _OF_THE_RUN or (client is self._source and fault.status not in (401, 403))
-        return NotPushed(fault.error, fault.detail) if of_the_run else self._stopped(client, fault)
+        return NotPushed(fault.error, fault.detail, fault.resolvable_by) if of_the_run else self._stopped(client, fault)
 
     def _stopped(self, client: Client, fault: ApiError) -> Stopped:
         option = "--to-token" if client is self._target else "--token"

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..client.base import ApiError, Client, Unreachable, of_ours
+from ..client.base import WORDED_HERE, ApiError, Client, Unreachable, of_ours
 from ..client.push import ZIP
 from ..importers.foreign_run import ForeignRun
 from ..text.safe import printable
@@ -66,13 +66,14 @@ def _import(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -
         moved.leave_out(run.id, text)
     try:
         with of_ours(client):
-            done = client.ask("POST", "/api/w/import", query, body=run.to_zip(), content_type=ZIP).json()
+            zipped = run.to_zip()
+            done = client.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP, headers=WORDED_HERE).json()
             for kind in KINDS:
                 moved.done[kind] += done[kind]
     except ApiError as fault:
         if fault.status not in _OF_THE_RUN:
             raise
-        moved.fail(run.id, fault.error, fault.detail)
+        moved.fail(run.id, fault)
 
 
 def _progress(count: int, runs: Iterator[ForeignRun]) -> Any:

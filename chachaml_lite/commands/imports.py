@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from ..client.base import PIECE_BYTES, ApiError, Client, Unreachable, of_ours
+from ..client.base import PIECE_BYTES, WORDED_HERE, ApiError, Client, Unreachable, of_ours
 from ..client.push import ZIP
 from ..text.safe import printable
 from .errors import UNREACHABLE, USAGE, CommandError
@@ -85,7 +85,7 @@ def import_(
                 if fault.status not in _OF_THE_FILE:
                     moved.show(as_json=as_json)
                     raise CommandError(_told(file, fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
-                moved.fail(file, fault.error, fault.detail)
+                moved.fail(file, fault)
             except Unreachable:
                 moved.show(as_json=as_json)
                 raise
@@ -108,7 +108,9 @@ def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str
         if length is not None:
             opened.seek(0)
             body = opened
-        answer = client.ask("POST", "/api/w/import", query, body=body, length=length, content_type=ZIP)
+        answer = client.ask(
+            "POST", "/api/w/import", query, body=body, length=length, content_type=ZIP, headers=WORDED_HERE
+        )
         with of_ours(client):
             done = answer.json()
             return {kind: list(done[kind]) for kind in KINDS}

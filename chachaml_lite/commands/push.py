@@ -109,7 +109,7 @@ def _push(source: Client, there: Client, ids: list[str], moved: Moved, *, overwr
             try:
                 moved.done[pushing.push(run_id, sent)].append(run_id)
             except NotPushed as fault:
-                moved.fail(run_id, fault.error, fault.detail)
+                moved.fail(run_id, fault)
 
 
 def _bytes_of(pushing: Push, run_id: str) -> int:

@@ -7,11 +7,15 @@ import sys
 
 import click
 
+from ..client.base import ApiError
+from ..client.push import NotPushed
 from ..text.safe import escape_json, printable
 from .errors import FAILED
 from .printing import print_json, print_text
 from .run_names import unreadable_message
 
+#: What resolves an error, by its `resolvable_by`: as it is said of a command.
+_WAYS_OUT = {"overwrite": "; add --overwrite to take that"}
 #: What an import says that it has done with runs.
 KINDS = ("imported", "updated", "unchanged")
 
@@ -35,10 +39,10 @@ class Moved:
         """Of how many it is known what was done."""
         return sum(map(len, self.done.values())) + len(self.failed)
 
-    def fail(self, name: str, error: str, detail: str) -> None:
+    def fail(self, name: str, fault: ApiError | NotPushed) -> None:
         """Add what can't be moved."""
-        detail = detail.replace("?overwrite=true", "--overwrite")  # as it is said here
-        self.failed.append({self._what: name, "error": error, "detail": detail})
+        detail = fault.detail + _WAYS_OUT.get(fault.resolvable_by or "", "")
+        self.failed.append({self._what: name, "error": fault.error, "detail": detail})
 
     def leave_out(self, name: str, what: str) -> None:
         """Note what of a run is not taken over."""

@@ -159,7 +159,7 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
         if name.endswith("/"):
             continue
         if len(parts) == 1:
-            raise BadZip(f"{_shown(name)} is in no folder; a run is a folder of its own, as GET ...download packs it")
+            raise BadZip(f"{_shown(name)} is in no folder; a run is a folder of its own, as its download packs it")
         if parts[1:] == [layout.SUMMARY]:
             continue
         if name in entries:
@@ -180,7 +180,7 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
         if above in entries:
             raise BadZip(f"{_shown(above)} is a file in it, and a folder of {_shown(path)}")
         if not above and f"{path}/{layout.META}" not in entries:
-            raise BadZip(f"{_shown(path)} has no {layout.META}; send a run as GET /api/runs/:id/download gives it")
+            raise BadZip(f"{_shown(path)} has no {layout.META}; send a run as its download gives it")
     return entries, len(known) - len(entries)
 
 

@@ -77,7 +77,8 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
     except InTheWay as fault:
         raise Conflict(
             f"{quote_name(str(fault))} in the run's folder is something that nobody uploaded, a file, link or folder "
-            "put there by hand; remove it, use another name, or replace a file with &overwrite=true"
+            "put there by hand; remove it",
+            resolvable_by="replace_artifact",
         ) from fault
     tracker.catalog.put(run, ARTIFACTS, artifacts.including(artifact), stamp)
     return artifact
@@ -118,8 +119,8 @@ def _refuse_beside(name: str, other: str) -> NoReturn:
 def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, overwrite: bool) -> None:
     if not overwrite:
         raise Conflict(
-            f"artifact {quote_name(existing.name)} was uploaded before with other bytes; "
-            "use another name, or add &overwrite=true to replace it"
+            f"artifact {quote_name(existing.name)} was uploaded before with other bytes",
+            resolvable_by="replace_artifact",
         )
     refuse_pinned(tracker, run_id, existing, "upload under another name")
 
@@ -150,7 +151,10 @@ def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
     artifact = tracker.run(run_id, (META, ARTIFACTS)).artifacts.get(name)
     if artifact is None:
         raise NotFound(
-            "artifact", f"the run has no artifact {quote_name(name)}; GET /api/runs/{run_id}/artifacts lists them"
+            "artifact",
+            f"the run has no artifact {quote_name(name)}",
+            resolvable_by="list_artifacts",
+            run_id=run_id,
         )
     return artifact
 

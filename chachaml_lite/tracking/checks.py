@@ -99,7 +99,7 @@ def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str
     Raises CheckFailed (with the same report), InvalidInput, NotFound.
     """
     if not rules:
-        raise InvalidInput("no rule; send at least one, as in ?rule=accuracy>=0.9")
+        raise InvalidInput("no rule; send at least one, as in rule=accuracy>=0.9")
     parsed = [parse_rule(text) for text in rules]
     values = tracker.run(run_id).summary
     against: Summary = {}
@@ -107,7 +107,8 @@ def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str
         against = tracker.run(find_baseline(tracker, run_id, baseline)).summary
     elif any(rule.number is None for rule in parsed):
         raise InvalidInput(
-            "a rule speaks of the baseline; say which with &baseline=RUN_ID, production:MODEL or latest:EXPERIMENT"
+            "a rule speaks of the baseline, and none is named: a run's id, production:MODEL or latest:EXPERIMENT",
+            resolvable_by="name_baseline",
         )
     judged = []
     failures = []

@@ -113,7 +113,9 @@ def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
     runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
     is_described = about.created_at is not None or about.deleted_at is not None
     if not runs and not is_described and tracker.catalog.span(name) is None:
-        raise NotFound("experiment", f"no run bears the experiment {quote_name(name)}; GET /api/experiments lists them")
+        raise NotFound(
+            "experiment", f"no run bears the experiment {quote_name(name)}", resolvable_by="list_experiments"
+        )
     return runs, about
 
 

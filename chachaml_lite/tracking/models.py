@@ -45,7 +45,7 @@ def get_model(tracker: Tracker, name: str) -> Model:
     """A model by its name. Raises NotFound."""
     model = tracker.registry.model(name)
     if model is None:
-        raise NotFound("model", f"no model is called {quote_name(name)}; GET /api/models lists them")
+        raise NotFound("model", f"no model is called {quote_name(name)}", resolvable_by="list_models")
     return model
 
 

@@ -72,7 +72,7 @@ def check_model_name(name: object) -> str:
 def check_artifact_name(name: str) -> str:
     """`name`, when it can be an artifact's: a relative path with / between segments. Raises InvalidInput."""
     if not name:
-        raise InvalidInput("artifact name is empty; send it as ?name=model.pkl")
+        raise InvalidInput("artifact name is empty")
     if _CONTROL.search(name) or "\\" in name:
         raise InvalidInput(f"artifact name {quote_name(name)} holds a control character or a backslash")
     if any(segment in ("", ".", "..") for segment in name.split("/")):

@@ -53,12 +53,9 @@ class Tracker:
         """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""
         run = self.catalog.run(run_id, parts)
         if run is None:
-            raise NotFound(
-                "run",
-                "the run's meta.json is damaged; the server's log says how"
-                if self.catalog.known(run_id)
-                else f"no run has the id {quote_name(run_id)}; use one that POST /api/w/runs answered",
-            )
+            if self.catalog.known(run_id):
+                raise NotFound("run", "the run's meta.json is damaged; the server's log says how")
+            raise NotFound("run", f"no run has the id {quote_name(run_id)}", resolvable_by="create_run")
         return run
 
     @contextmanager

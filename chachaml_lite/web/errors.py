@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import quote
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, g, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
@@ -35,6 +34,22 @@ _HTTP: dict[int, tuple[str, str]] = {
     404: ("not found", "no such route; GET /docs/api and GET /api/openapi.json list them"),
     405: ("method not allowed", "the Allow header of this answer names the methods that this route takes"),
 }
+#: What resolves an error of the rules, by its `resolvable_by`: a request, or the endpoint that lists the names.
+_WAYS_OUT = {
+    "create_run": "; use one that POST /api/w/runs answered",
+    "download_run": "; send one as GET /api/runs/:id/download gives it",
+    "name_baseline": "; add &baseline=RUN_ID",
+    "overwrite": "; add ?overwrite=true to take that",
+    "replace_artifact": "; use another name, or add &overwrite=true to replace it",
+    "restore_run": " (POST /api/w/runs/:id/restore)",
+    "resume_run": "; POST /api/w/runs/:id/resume has it go on",
+}
+_LISTED_BY = {
+    "list_artifacts": "artifacts.list_artifacts",
+    "list_experiments": "experiments.list_experiments",
+    "list_files": "contents.get_manifest",
+    "list_models": "models.list_models",
+}
 _INTERNAL = "internal server error; see the server's log. Nothing was half-written"
 
 
@@ -57,10 +72,14 @@ def _ours(error: errors.ChachamlError) -> Response:
     status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
     if status >= 500:
         log.error("%s %s: %s", request.method, ascii(request.path), error.detail, exc_info=error)
-    body = {"error": error.error, "detail": error.detail + _way_out(error)}
+    preference = f"resolvable-by={error.resolvable_by}"
+    is_worded_by_client = request.headers.get("Prefer") == preference
+    body = {"error": error.error, "detail": error.detail + ("" if is_worded_by_client else _way_out(error))}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}
     answer = _answer(status, body, error)
+    if is_worded_by_client:
+        answer.headers["Preference-Applied"] = preference
     if answer.status_code == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="chachaml-lite"'
     if answer.status_code == 503:
@@ -69,14 +88,13 @@ def _ours(error: errors.ChachamlError) -> Response:
 
 
 def _way_out(error: errors.ChachamlError) -> str:
-    """How what is refused becomes possible, in HTTP's words."""
-    if isinstance(error, errors.RunEnded):
-        return "; POST /api/w/runs/:id/resume has it go on"
-    if isinstance(error, errors.RunTrashed):
-        if error.experiment is None:
-            return " (POST /api/w/runs/:id/restore)"
-        return f' (POST /api/w/experiments/{quote(error.experiment, safe="")} with {{"deleted": false}})'
-    return ""
+    """Word what would resolve an error as a request to the API."""
+    if error.resolvable_by in _LISTED_BY:
+        return f"; GET {url_for(_LISTED_BY[error.resolvable_by], **error.names)} lists them"  # type: ignore[arg-type]
+    if error.resolvable_by == "restore_experiment":
+        url = url_for("experiments.change_experiment", name=error.names["name"])
+        return f' (POST {url} with {{"deleted": false}})'
+    return _WAYS_OUT.get(error.resolvable_by or "", "")
 
 
 def _from_the_system(error: OSError) -> Response:

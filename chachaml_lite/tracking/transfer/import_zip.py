@@ -45,7 +45,7 @@ def import_runs(
         blobs.discard(upload)
     try:
         if not unpacked.runs:
-            raise InvalidInput("the zip holds no run; send one as GET /api/runs/:id/download gives it")
+            raise InvalidInput("the zip holds no run", resolvable_by="download_run")
         return _land(tracker, [sound_run(unpacked, run_id) for run_id in sorted(unpacked.runs)], overwrite=overwrite)
     finally:
         unpacked.discard()

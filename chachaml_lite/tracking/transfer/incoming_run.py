@@ -70,7 +70,7 @@ def sound_run(unpacked: Unpacked, folder: str) -> SentRun:
 def _read(unpacked: Unpacked, run_id: str) -> SentRun:
     files = dict(unpacked.runs[run_id])
     if files.pop(layout.META, None) is None:
-        raise InvalidInput(f"it has no {layout.META}; send a zip as GET /api/runs/:id/download gives it")
+        raise InvalidInput(f"it has no {layout.META}; send a zip as the download of a run gives it")
     meta = unpacked.read_object(run_id, layout.META)
     _check_meta(meta)
     params = unpacked.read_object(run_id, layout.PARAMS) if files.pop(layout.PARAMS, None) else {}

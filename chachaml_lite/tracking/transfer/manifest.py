@@ -84,7 +84,7 @@ def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
         file, stamp = tracker.store.contents.open(run_id, path)
     except (FileNotFoundError, Damaged) as fault:
         raise NotFound(
-            "file", f"the run has no file {quote_name(path)}; GET /api/runs/{run_id}/manifest lists them"
+            "file", f"the run has no file {quote_name(path)}", resolvable_by="list_files", run_id=run_id
         ) from fault
     return file, hashlib.sha256(repr((run_id, path, stamp)).encode()).hexdigest()[:32]
 

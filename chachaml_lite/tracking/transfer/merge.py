@@ -64,8 +64,8 @@ class Merge:
         for change in self.changes:
             change()
 
-    def _refuse(self, text: str) -> NoReturn:
-        raise Conflict(f"run {self._stored.id}: {text}")
+    def _refuse(self, text: str, resolvable_by: str | None = None) -> NoReturn:
+        raise Conflict(f"run {self._stored.id}: {text}", resolvable_by=resolvable_by)
 
     def _refuse_damage(self) -> None:
         models = self._tracker.logged_models.damage(self._stored)
@@ -128,9 +128,7 @@ class Merge:
         return {key: value for key, value in merged.items() if value is not None or key in here or key in there}
 
     def _refuse_changeable(self, what: str, here: object, there: object) -> NoReturn:
-        self._refuse(
-            f"{what} is {_quoted(here)} here and {_quoted(there)} in the zip; add ?overwrite=true to take that"
-        )
+        self._refuse(f"{what} is {_quoted(here)} here and {_quoted(there)} in the zip", "overwrite")
 
     # -- params, points
 
@@ -249,7 +247,7 @@ class Merge:
             if sha256 is not None and path.startswith(f"{layout.BLOBS}/"):
                 self._refuse(f"{quote_name(path)} has other bytes here, and is no artifact in the zip")
             if sha256 is not None and not self._overwrite:
-                self._refuse(f"the file {quote_name(path)} has other bytes here; add ?overwrite=true to replace it")
+                self._refuse(f"the file {quote_name(path)} has other bytes here", "overwrite")
 
             def take(path: str = path, source: str = file.path) -> None:
                 try:

@@ -20,7 +20,7 @@ def store_artifact(run_id: str) -> Response:
     query = Query(("name", "overwrite"))
     request_body.require_type(request_body.OCTETS)
     name = query.text("name")
-    if name is None:
+    if not name:
         raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
     stream, size = request_body.upload()
     stored = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
