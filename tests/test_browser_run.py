@@ -118,9 +118,9 @@ def test_a_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id
     page = opened(viewer, server, run_id, script)
     expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
-    expect(page.get_by_text("It takes no more params, metrics or artifacts then.")).to_be_visible()
+    expect(page.get_by_text("It then takes no more params, metrics or artifacts.")).to_be_visible()
     assert api(server, run_id)["status"] == "running"
-    page.get_by_label("Why it failed, if it did").fill("ran out of patience")
+    page.get_by_label("Error message (optional)").fill("ran out of patience")
     page.get_by_role("button", name="Mark as failed").click()
     expect(page.locator("h1")).to_contain_text("failed")
     expect(page.locator("pre.error")).to_have_text("ran out of patience")
@@ -134,14 +134,14 @@ def test_deleted_run_is_undone_and_removed_after_a_question(
 ) -> None:
     page = opened(viewer, server, run_id, script)
     page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.get_by_text("This run is in the trash")).to_be_visible()
+    expect(page.get_by_text("This run has been in the trash")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("This run is in the trash")).to_have_count(0)
+    expect(page.get_by_text("This run has been in the trash")).to_have_count(0)
     assert api(server, run_id)["deleted_at"] is None
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Delete permanently …").click()
     assert (data / "runs" / run_id).is_dir()
-    page.get_by_role("button", name="Remove the run").click()
+    page.get_by_role("button", name="Delete permanently", exact=True).click()
     expect(page).to_have_url(f"{server.url}/runs?deleted=true")
     assert not (data / "runs" / run_id).exists()
 
@@ -153,7 +153,7 @@ def test_a_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server:
     page = opened(viewer, server, run_id)
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Delete permanently …").click()
-    page.get_by_role("button", name="Remove the run").click()
+    page.get_by_role("button", name="Delete permanently", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("iris")
     assert api(server, run_id)["id"] == run_id
 
@@ -212,7 +212,7 @@ def test_charts_keep_up_while_their_axes_change_and_new_metrics_come(
 def test_the_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer, server: Running, run_id: str) -> None:
     page = opened(viewer, server, run_id)
     page.get_by_text("End …").click()
-    page.get_by_label("Why it failed, if it did").fill("it blew up")
+    page.get_by_label("Error message (optional)").fill("it blew up")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("failed")
     assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "it blew up")

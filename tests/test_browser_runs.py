@@ -105,7 +105,7 @@ def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, serve
     first, *_ = three(log)
     page = viewer.open(f"{server.url}/runs?spark=loss")
     page.get_by_label("Select first").check()
-    page.get_by_text("Columns").click()
+    page.locator("summary", has_text="Columns").click()
     page.get_by_label("Query").fill("half a que")
     lines = page.locator("table.runs tbody tr svg")
     expect(lines).to_have_count(3)
@@ -145,7 +145,7 @@ def test_the_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server
 def test_the_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, server: Running, log: Logger) -> None:
     run_id = log.run("one", {"bbb": 1, "ddd": 2})
     page = viewer.open(f"{server.url}/runs")
-    page.get_by_text("Columns").click()
+    page.locator("summary", has_text="Columns").click()
     page.get_by_role("checkbox", name="ddd").uncheck()
     log(f"runs/{run_id}/metrics", {"aaa": 3})
     expect(page.locator("table.runs thead")).to_contain_text("aaa")
@@ -189,7 +189,7 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
     expect_names(page, "first", "third")
     assert query(page)["order_by"] == ["metrics.loss"]
 
-    page.get_by_text("Columns").click()
+    page.locator("summary", has_text="Columns").click()
     chooser = page.locator(".chooser")
     for label in ("Experiment", "Tags", "Last write", "Artifacts", "Started", "Duration"):
         chooser.get_by_label(label, exact=True).uncheck()
@@ -249,7 +249,7 @@ def test_several_are_tagged_and_several_deleted(viewer: Viewer, server: Running,
     page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_text("These 2 runs are in the trash.")).to_be_visible()
     page.get_by_text("Delete permanently …").click()
-    page.get_by_role("button", name="Remove 2").click()
+    page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_text("The trash is empty.")).to_be_visible()
     assert len(requests.get(f"{server.url}/api/runs", timeout=60).json()) == 1
 
@@ -266,7 +266,7 @@ def test_what_the_api_refuses_is_said(viewer: Viewer, server: Running, log: Logg
     page = viewer.open(f"{server.url}/runs?deleted=true&ids={first},{second}")
     viewer.expected.append("409")
     page.get_by_text("Delete permanently …").click()
-    page.get_by_role("button", name="Remove 2").click()
+    page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_role("alert")).to_contain_text("model versions point to this run (net 1)")
 
 
