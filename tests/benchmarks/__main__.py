@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from . import cost, edge, growth, keys, lists, memory, pages, series, tabs, threads, upload, write
+from . import cost, deaf, edge, growth, keys, lists, memory, pages, series, starts, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
@@ -28,7 +28,8 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "tabs": tabs.section,
     "keys": keys.section,
     "growth": growth.section,
-    "start-100k": growth.start_section,
+    "start-100k": starts.section,
+    "deaf": deaf.section,
 }
 
 

@@ -47,6 +47,8 @@ class Sizes:
     growth_rounds: int = 100
     sequence_runs: int = 2_000
     start_runs: int = 100_000
+    deaf_runs: int = 10_000
+    deaf_looks: int = 5
 
 
 #: A run of seconds that shows that the benchmarks work; its figures mean little.
@@ -75,6 +77,8 @@ QUICK = Sizes(
     growth_rounds=3,
     sequence_runs=8,
     start_runs=100,
+    deaf_runs=40,
+    deaf_looks=1,
 )
 
 

@@ -1,4 +1,4 @@
-"""Figures that must not grow with the store: a run's start, first metric and end, lists, a cold start."""
+"""Figures that must not grow with the store: a run's start, first metric and end, and lists."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 
 from . import wire
 from .bench import Bench
-from .gauges import peak_bytes, resident_bytes
-from .table import Goal, duration, heading, median, megabytes, note, row
+from .table import Goal, duration, heading, median, row
 
-_ALL, _OF_ONE = "/api/runs?limit=100", "/api/runs?limit=100&experiment=all"
+ALL, _OF_ONE = "/api/runs?limit=100", "/api/runs?limit=100&experiment=all"
 _STEPS = ("start a run", "its first metric", "its end", "newest 100 of all", "newest 100 of one experiment of all runs")
 _SAME = Goal(1.5, "<= 1.5x")
 
@@ -77,7 +76,7 @@ def _measure(bench: Bench, runs: int) -> dict[str, float]:
     store = slim_store(bench.folder(f"slim-{runs}"), runs)
     rounds = bench.sizes.growth_rounds
     with bench.server(store, "--quiet") as server, wire.Connection(server.url) as connection:
-        connection.ask(wire.get(_ALL))
+        connection.ask(wire.get(ALL))
         _live(connection)
         lives = [_live(connection) for _ in range(rounds)]
         found = dict(
@@ -85,7 +84,7 @@ def _measure(bench: Bench, runs: int) -> dict[str, float]:
                 _STEPS,
                 (
                     *(median([getattr(life, step) for life in lives]) for step in ("start", "metric", "end")),
-                    *(_p50(lambda url=url: connection.ask(wire.get(url)), rounds) for url in (_ALL, _OF_ONE)),  # type: ignore[misc]
+                    *(_p50(lambda url=url: connection.ask(wire.get(url)), rounds) for url in (ALL, _OF_ONE)),  # type: ignore[misc]
                 ),
                 strict=True,
             )
@@ -136,24 +135,3 @@ def _sequence(bench: Bench) -> None:
     )
     at_most = Goal(runs * 0.012, f"<= {runs * 0.012:.0f} s")
     row(f"{runs:,} runs of 4 requests each, by one client", duration(taken), "", None, at_most, taken)
-
-
-def start_section(bench: Bench) -> None:
-    """A cold start of a large store: the time to its newest runs, and the memory that idle runs take."""
-    runs = bench.sizes.start_runs
-    heading(f"start-100k: from the start of the process to the newest 100 of {runs:,} runs")
-    with bench.server(None, "--quiet") as server, wire.Connection(server.url) as connection:
-        connection.ask(wire.get(_ALL))
-        empty = resident_bytes(server.process.pid)
-    store = slim_store(bench.folder(f"slim-{runs}"), runs)
-    for what in ("the first start of all", "a later one"):
-        began = time.perf_counter()
-        with bench.server(store, "--quiet") as server, wire.Connection(server.url) as connection:
-            connection.ask(wire.get(_ALL))
-            taken = time.perf_counter() - began
-            row(what, duration(taken), "", None, Goal(2, "<= 2 s"), taken)
-            resident = resident_bytes(server.process.pid)
-            row("memory after it", megabytes(resident), "", None, Goal(200e6, "<= 200 MB"), resident)
-            row("the most that it took", megabytes(peak_bytes(server.process.pid)))
-    note(f"(a run that nothing is asked of takes {(resident - empty) / runs:,.0f} bytes)")
-    bench.remove(store)

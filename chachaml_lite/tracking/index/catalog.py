@@ -296,9 +296,8 @@ class Catalog:
         if self._is_lost:
             self._is_lost = False
             changed, unseen = set(self._runs), unseen | self._ids
-        now = time.monotonic()
-        if self._unwatched and now - self._looked >= scan.LOOK_SECONDS:
-            self._looked = now
+        looks = not self._unwatched or time.monotonic() - self._looked >= scan.LOOK_SECONDS
+        if looks:
             changed |= self._unwatched
         for run_id in sorted(unseen):  # by id is by start time, mostly, and the order is made in half the time
             # Watched before it is read: what happens in between is then heard of.
@@ -308,13 +307,16 @@ class Catalog:
                 self._unwatched.add(run_id)
         changed |= unseen
         moved = self._of_changed_experiments()
-        many = len(changed) > max(first_look.MANY, len(self._runs) // 10)
-        for run_id in sorted(changed):
-            run = self._runs.get(run_id)
-            if run is None:
-                self._add(run_id, many=many)
-            elif run_id in self._ids and run.look_again():
-                self._note(run, in_order=not many)
+        runs = [(run_id, self._runs.get(run_id)) for run_id in sorted(changed)]
+        new = [run_id for run_id, run in runs if run is None]
+        differing = [run for run_id, run in runs if run is not None and run_id in self._ids and run.look_again()]
+        many = len(new) + len(differing) > max(first_look.MANY, len(self._runs) // 10)
+        for run_id in new:
+            self._add(run_id, many=many)
+        for run in differing:
+            self._note(run, in_order=not many)
+        if looks:
+            self._looked = time.monotonic()  # a look at 100,000 runs takes half a second, and is not made again at once
         for run_id in moved:
             self._note(self._runs[run_id], in_order=not many)
         if many:

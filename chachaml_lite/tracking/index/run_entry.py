@@ -143,7 +143,14 @@ class Run:
 
     def look_again(self) -> bool:
         """Look at the files that were looked at before, for nothing was ever told of the others; see `look`."""
-        return self.look(tuple(number for number in ALL_PARTS if self._stamps[number] is not None))
+        changed = False
+        for number, before in enumerate(self._stamps):
+            if before is not None:
+                stamp = self._store.runs.stamp(self.id, FILES[number])
+                if stamp != before:
+                    self._stamps[number] = stamp
+                    changed = True
+        return changed
 
     def look(self, numbers: tuple[int, ...] = ALL_PARTS) -> bool:
         """Look at the files behind some parts; whether one isn't what it was, or the run is seen for the first time."""
