@@ -103,7 +103,7 @@ def test_runs_ticked_in_the_list_are_compared_with_what_differs_and_a_baseline(
     loss = page.get_by_role("row", name="loss")
     expect(loss.get_by_role("cell", name="worse")).to_have_count(2)
     expect(loss.locator(".best")).to_have_count(1)
-    page.get_by_role("button", name="Less of loss is better").click()
+    page.get_by_role("button", name="loss: less is better").click()
     expect(loss.get_by_role("cell", name="better")).to_have_count(2)
     headers = page.locator(".sides .swatch path").evaluate_all("all => all.map((e) => getComputedStyle(e).stroke)")
     lines = page.locator("#charts figure").first.locator("svg.chart .series")

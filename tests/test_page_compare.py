@@ -105,12 +105,22 @@ def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, t
 
 def test_a_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1,run-2")
-    assert 'aria-label="Less of loss is better: reverse"' in page.text
-    turned = Compared(client, "/compare", **page.fields("/compare", "flip"), flip="loss")
+    assert 'aria-label="loss: less is better, reverse"' in page.text
+    assert 'value="most:loss"' in page.text
+    turned = Compared(client, "/compare", **page.fields("/compare", "best"), best="most:loss")
     assert turned.rows["loss"] == ["0.5", "0.25 -0.25 (-50.0 %) worse", "★ best 1 +0.5 (+100.0 %) better"]
-    assert turned.fields("/compare", "flip")["flip"] == "loss"
-    back = Compared(client, "/compare?ids=run-0,run-1,run-2&flip=loss&flip=loss")
+    assert turned.fields("/compare", "best")["best"] == "most:loss"
+    back = Compared(client, "/compare?ids=run-0,run-1,run-2&best=most:loss&best=least:loss")
     assert back.rows == page.rows
+    assert client.get("/compare?ids=run-0,run-1&best=loss").status_code == 400
+
+
+def test_metric_of_unknown_direction_has_no_best_until_one_is_chosen(client: FlaskClient, log_run: LogRun) -> None:
+    ids = [log_run(metrics={"grad_norm": value}) for value in (1, 2)]
+    page = Compared(client, "/compare", ids=",".join(ids))
+    assert page.rows["grad_norm"] == ["1", "2 +1 (+100.0 %)"]
+    chosen = Compared(client, "/compare", ids=",".join(ids), best="least:grad_norm")
+    assert chosen.rows["grad_norm"] == ["★ best 1", "2 +1 (+100.0 %) worse"]
 
 
 def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_none(
@@ -128,7 +138,7 @@ def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_non
         ("2", "s3"),
     ]
     smooth = Compared(client, "/compare?ids=run-0,run-1&smoothing=0.5&x=relative")
-    assert smooth.fields("/compare", "flip") == {"ids": "run-0,run-1", "x": "relative", "smoothing": "0.5"}
+    assert smooth.fields("/compare", "best") == {"ids": "run-0,run-1", "x": "relative", "smoothing": "0.5"}
 
 
 def test_the_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient, three: list[str]) -> None:
@@ -185,8 +195,8 @@ def test_hostile_names_are_text(client: FlaskClient, log_run: LogRun) -> None:
     assert page.rows[HOSTILE] == [HOSTILE + "0", HOSTILE + "1"]
     assert page.rows["Experiment"] == [HOSTILE + "0", HOSTILE + "1"]
     assert f"{HOSTILE} ({ids[0]})" in html.unescape(page.text), "two of one name are told apart"
-    turned = Compared(client, "/compare", **page.fields("/compare", "flip"), flip=HOSTILE)
-    assert turned.fields("/compare", "flip")["flip"] == HOSTILE
+    turned = Compared(client, "/compare", **page.fields("/compare", "best"), best=f"least:{HOSTILE}")
+    assert turned.fields("/compare", "best")["best"] == f"least:{HOSTILE}"
 
 
 def test_more_rows_than_a_page_takes_are_counted(client: FlaskClient, log_run: LogRun) -> None:
@@ -216,7 +226,7 @@ def test_one_legend_hides_a_run_in_every_chart_and_the_url_keeps_it(client: Flas
         assert 'data-x="0 1"' in figure
     assert 'value="run-1" class="plain" aria-pressed="false"' in page.text
     assert "run-1" in page.text.partition("<tbody>")[0], "its column stays"
-    assert page.fields("/compare", "flip") == {"ids": "run-0,run-1,run-2", "hide": "run-1", "from": "0", "to": "1"}
+    assert page.fields("/compare", "best") == {"ids": "run-0,run-1,run-2", "hide": "run-1", "from": "0", "to": "1"}
     assert "Whole range" in page.text
     shown = client.get("/compare?ids=run-0,run-1,run-2&hide=run-1&hide=run-1").text
     assert 'data-key="1"' in shown

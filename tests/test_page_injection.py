@@ -115,7 +115,7 @@ def fill(client: FlaskClient, value: str) -> str:
 def pages(name: str, value: str) -> list[str]:
     """Every page, with the value wherever a URL takes one."""
     model, experiment = quote(name, safe=""), quote(value, safe="")
-    chosen = urlencode(dict.fromkeys(("baseline", "flip", "param", "metric"), value))
+    chosen = urlencode({**dict.fromkeys(("baseline", "param", "metric"), value), "best": f"least:{value}"})
     asked = [
         *({key: value} for key in ("experiment", "status", "name", "created_by", "parent_run_id", "q", "order_by")),
         *({key: value} for key in ("columns", "spark", "limit", "offset", "ids", "nonsense", value)),

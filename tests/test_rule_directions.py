@@ -15,14 +15,16 @@ epoch_time_s latency_ms step/duration gpu_memory_gb WER neg_log_likelihood cross
 """
 MORE = """
 accuracy acc f1 f1/macro AUC roc_auc precision recall reward R2 iou bleu map tokens_per_second samples/sec/throughput
-neg_mean_squared_error score lossless_score epoch lr m
+neg_mean_squared_error score lossless_score val_acc5 top1_accuracy episode_return
 """
+UNKNOWN = "epoch lr m grad_norm learning_rate x1 weights neg_x momentum step system/cpu"
 
 
 @pytest.mark.parametrize(
-    ("key", "less"), [*((key, True) for key in LESS.split()), *((key, False) for key in MORE.split())]
+    ("key", "less"),
+    [(key, less) for keys, less in ((LESS, True), (MORE, False), (UNKNOWN, None)) for key in keys.split()],
 )
-def test_a_metrics_name_says_which_way_it_is_good(key: str, less: bool) -> None:
+def test_direction_of_metric_is_known_by_its_name_or_not_at_all(key: str, less: bool | None) -> None:
     assert direction.less_is_better(key) is less
 
 

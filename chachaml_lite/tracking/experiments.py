@@ -137,11 +137,13 @@ def _listed(name: str, runs: Sequence[Run], about: About) -> dict[str, Any]:
 
 
 def best_run(runs: Sequence[Run], metric: str, *, less: bool | None = None) -> dict[str, Any]:
-    """The run with the best latest value of a metric; of several the one that was started first.
+    """Return the run with the best latest value of a metric, and of several the one that was started first.
+
+    `less`: whether less is better; by default the metric's name says so, and where it doesn't, more is.
 
     `run_id` and `value` are None where none has a finite one; `runs` counts those that have.
     """
-    less = less_is_better(metric) if less is None else less
+    less = bool(less_is_better(metric)) if less is None else less
     sign = 1 if less else -1
     found = [
         (sign * series.last, run) for run in runs if (series := run.summary.get(metric)) and math.isfinite(series.last)

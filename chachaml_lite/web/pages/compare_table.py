@@ -35,11 +35,12 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A metric or a param. `less`: whether less of a metric is better; None for a param."""
+    """A metric or a param. `less`: whether less of a metric is better; None where that isn't known, and for a param."""
 
     key: str
     differs: bool
     cells: list[Cell]
+    is_metric: bool = False
     less: bool | None = None
 
 
@@ -91,7 +92,7 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
     return Comparison(
         sides,
         _part(
-            metrics, view, lambda line: _metric_row(line, base, less_is_better(line.key) != (line.key in view.flipped))
+            metrics, view, lambda line: _metric_row(line, base, view.directions.get(line.key, less_is_better(line.key)))
         ),
         _part(params, view, lambda line: _param_row(line, base)),
         _part(_lines([flatten(run.meta.get("env")) for run in runs]), view, lambda line: _param_row(line, base)),
@@ -136,14 +137,14 @@ def _part(lines: list[_Line], view: ComparisonView, row: Callable[[_Line], Row])
     return Part(rows, len(lines) - len(shown), len(shown) - len(rows))
 
 
-def _metric_row(line: _Line, base: int, less: bool) -> Row:
-    best = best_places(line.values, less=less)
+def _metric_row(line: _Line, base: int, less: bool | None) -> Row:
+    best = [] if less is None else best_places(line.values, less=less)
     cells = []
     for place, value in enumerate(line.values):
         apart = difference(value, line.values[base]) if place != base else None
         delta, turn = ("", "") if apart is None else _shown_difference(apart, less)
         cells.append(_cell(value)._replace(is_best=place in best, delta=delta, turn=turn))
-    return Row(line.key, line.differs, cells, less)
+    return Row(line.key, line.differs, cells, True, less)
 
 
 def _param_row(line: _Line, base: int) -> Row:
@@ -153,13 +154,15 @@ def _param_row(line: _Line, base: int) -> Row:
     )
 
 
-def _shown_difference(apart: tuple[float, float | None], less: bool) -> tuple[str, str]:
+def _shown_difference(apart: tuple[float, float | None], less: bool | None) -> tuple[str, str]:
     absolute, percent = apart
     if not absolute:
         return "±0", ""
     text = f"{absolute:+.4g}"
     if percent is not None and abs(percent) >= _LEAST_PERCENT:
         text += f" ({percent:+.1f} %)" if abs(percent) < 10_000 else f" ({percent:+.2g} %)"
+    if less is None:
+        return text, ""
     return text, "better" if (absolute < 0) == less else "worse"
 
 

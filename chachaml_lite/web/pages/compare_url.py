@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +15,8 @@ from . import chart_url
 
 #: Runs on one page; /api/compare takes more.
 MAX_RUNS = 20
-_OWN = ("all", "baseline", "flip", "param", "metric", "log_param", "log_metric", "hide", "filter", "open")
-_REPEATABLE = ("ids", "flip", "baseline", "hide", "open")
+_OWN = ("all", "baseline", "best", "param", "metric", "log_param", "log_metric", "hide", "filter", "open")
+_REPEATABLE = ("ids", "best", "baseline", "hide", "open")
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class ComparisonView:
     all: bool = False
     #: The run that the others are measured against; None: the first.
     baseline: str | None = None
-    #: The metrics that are good the other way than their names say.
-    flipped: tuple[str, ...] = ()
+    #: For metrics whose direction was chosen: whether less is better.
+    directions: Mapping[str, bool] = field(default_factory=dict)
     #: What stands against what in the scatter.
     param: str | None = None
     metric: str | None = None
@@ -55,13 +56,12 @@ class ComparisonView:
                 f"a comparison is of 2 to {MAX_RUNS} runs, and ids names {len(ids)}: "
                 "select some in the list of runs, then Compare. GET /api/compare takes up to 100"
             )
-        flips = query.texts("flip")  # a button of the page adds one more: twice turned round is not turned round
         return cls(
             path,
             ids,
             query.flag("all"),
             next((run_id for run_id in reversed(query.texts("baseline")) if run_id), None),
-            tuple(key for key in dict.fromkeys(flips) if key and flips.count(key) % 2),
+            _parse_directions(query.texts("best")),  # a button of the page adds one more, which counts
             query.text("param") or None,
             query.text("metric") or None,
             query.flag("log_param"),
@@ -86,7 +86,8 @@ class ComparisonView:
             "log_metric": "true" if self.log_metric else "",
             "filter": self.filter,
         }
-        several = {"flip": self.flipped, "hide": sorted(self.hidden), "open": sorted(self.opened)}
+        chosen = [f"{'least' if less else 'most'}:{key}" for key, less in self.directions.items()]
+        several = {"best": chosen, "hide": sorted(self.hidden), "open": sorted(self.opened)}
         pairs = [(name, text) for name, text in said.items() if text and name not in without]
         return pairs + [(name, key) for name, keys in several.items() if name not in without for key in keys]
 
@@ -118,3 +119,14 @@ class ComparisonView:
         """The page's URL with one run less."""
         ids = tuple(each for each in self.ids if each != run_id)
         return self.url(ids=ids, baseline=None if self.baseline == run_id else self.baseline)
+
+
+def _parse_directions(texts: Sequence[str]) -> dict[str, bool]:
+    """Return for each metric whether less is better, from `least:KEY` and `most:KEY`; the last counts. InvalidInput."""
+    directions = {}
+    for text in filter(None, texts):
+        word, colon, key = text.partition(":")
+        if word not in ("least", "most") or not key:
+            raise InvalidInput(f"best is least:KEY or most:KEY, and it is {text[:60]!r}")
+        directions[key] = word == "least"
+    return directions
