@@ -49,6 +49,9 @@ class Sizes:
     start_runs: int = 100_000
     deaf_runs: int = 10_000
     deaf_looks: int = 5
+    sweep_runs: int = 60
+    long_sweep_runs: int = 100
+    long_sweep_points: int = 10_000
 
 
 #: A run of seconds that shows that the benchmarks work; its figures mean little.
@@ -79,6 +82,9 @@ QUICK = Sizes(
     start_runs=100,
     deaf_runs=40,
     deaf_looks=1,
+    sweep_runs=6,
+    long_sweep_runs=3,
+    long_sweep_points=500,
 )
 
 

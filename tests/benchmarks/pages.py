@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import quote
 
-from . import wire
+from . import sweeps, wire
 from .bench import Bench
 from .table import Goal, duration, heading, median, row
 
@@ -36,6 +36,7 @@ def section(bench: Bench) -> None:
     ):
         for what, target in PAGES:
             _page(bench, noop, ours, what, wire.get(target, {"Accept": "text/html"}))
+    sweeps.section(bench)
 
 
 def _page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, request: bytes) -> None:

@@ -121,13 +121,15 @@ def _figures(
     )
     total, least, most = _SKETCHED if style.is_sketch else _GROUPED if is_grouped else _WITH_VALUES
     points = max(least, min(most, total // max(1, lines)))
-    view = view_of(style, points, points)
+    # What becomes a part of a mean takes no room: to cut it would cost more than to take it as it is.
+    whole = 2 * points if is_grouped else points
+    view = view_of(style, points, whole)
     curves = {run.id: metrics.get_curves(tracker, run.id, keys, view) for run in runs}
     figures = []
     for key in keys:
         over = axis_of([curves[run.id][key] for run in runs if key in curves[run.id]], style)
         if over.x != style.x:
-            view_over_time = view_of(over, points, points)
+            view_over_time = view_of(over, points, whole)
             for run in runs:
                 curves[run.id].update(metrics.get_curves(tracker, run.id, [key], view_over_time))
         mine = {run_id: each[key] for run_id, each in curves.items() if key in each}
