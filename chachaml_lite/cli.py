@@ -16,7 +16,7 @@ from .commands.run import run
 from .commands.runs import runs
 from .commands.serve import serve
 from .commands.show import compare, show
-from .commands.trash import delete, trash
+from .commands.trash import delete, delete_artifact, trash
 from .commands.verify import verify
 
 
@@ -46,5 +46,22 @@ def main() -> None:
     """
 
 
-for _command in (serve, run, runs, show, compare, report, check, delete, trash, push, import_, export, verify, ci, mcp):
+for _command in (
+    serve,
+    run,
+    runs,
+    show,
+    compare,
+    report,
+    check,
+    delete,
+    delete_artifact,
+    trash,
+    push,
+    import_,
+    export,
+    verify,
+    ci,
+    mcp,
+):
     main.add_command(_command)

@@ -220,6 +220,8 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
         call("storeArtifact", run_id="three", query_string={"name": name}, data=b"bytes", content_type=OCTETS)
     folder = call("registerVersion", json={"name": "net", "run_id": "three", "artifact": "in/"}).get_json()
     assert folder["files"] == 2
+    call("storeArtifact", run_id="three", query_string={"name": "old"}, data=b"bytes", content_type=OCTETS)
+    call("deleteArtifacts", run_id="three", query_string={"name": "old"})
     call("registerVersion", json={"name": "doomed", "run_id": "three", "artifact": "in/a"})
     call("deleteVersion", name="doomed", version="1")
     call("listModels")
@@ -297,6 +299,9 @@ def test_real_errors_are_as_described(call: Conformance) -> None:
     call("setNote", 413, run_id="one", json={"note": "x" * 10_000_001})
     call("promoteVersion", 404, name="net", json={"version": 9, "stage": "none"})
     call("setAlias", 404, name="net", json={"alias": "best", "version": 9})
+    call("deleteArtifacts", 409, run_id="one", query_string={"name": "m"})
+    call("deleteArtifacts", 404, run_id="one", query_string={"name": "n/"})
+    call("deleteArtifacts", 400, run_id="one")
     call("setAlias", 400, name="net", json={"alias": "v1", "version": 1})
     call("promoteVersion", name="net", json={"version": 1, "stage": "production"})
     call("deleteVersion", 409, name="net", version="1")

@@ -183,6 +183,26 @@ def test_what_the_target_has_besides_is_left_there_and_nothing_is_sent_for_it(
     assert (everything(target), sent_zips(server.log)) == (before, zips)
 
 
+def delete(client: Client, *names: str) -> None:
+    for name in names:
+        client.ask("DELETE", path_of("api", "w", "runs", "r", "artifacts"), [("name", name)]).json()
+
+
+def test_deleted_artifacts_are_deleted_in_the_target_and_not_sent_again(source: Client, target: Client) -> None:
+    log(source, "r", run={}, artifacts={"a": b"1", "d/b": b"2", "d/c": b"3"})
+    push(source, target)
+    delete(source, "d/")
+    assert push(source, target)[0] == "updated"
+    assert [each["name"] for each in target.get("/api/runs/r/artifacts")] == ["a"]
+    assert push(source, target)[0] == "unchanged"
+    delete(target, "a")
+    assert push(source, target)[0] == "unchanged"
+    assert target.get("/api/runs/r/artifacts") == []
+    log(source, "r", artifacts={"d": b"now a file"})
+    assert push(source, target)[0] == "updated"
+    assert [each["name"] for each in target.get("/api/runs/r/artifacts")] == ["d"]
+
+
 @pytest.mark.parametrize(
     ("here", "there", "told"),
     [

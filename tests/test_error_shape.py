@@ -61,6 +61,7 @@ WRITES = {
     "POST /api/w/runs/<run_id>/params": Call("/api/w/runs/{run_id}/params", body={"epochs": 3}),
     "POST /api/w/runs/<run_id>/metrics": Call("/api/w/runs/{run_id}/metrics", body={"loss": 0.1, "step": 2}),
     "POST /api/w/runs/<run_id>/artifacts": Call("/api/w/runs/{run_id}/artifacts", "name=new", b"new", OCTETS),
+    "DELETE /api/w/runs/<run_id>/artifacts": Call("/api/w/runs/{run_id}/artifacts", "name=deep/file"),
     "POST /api/w/runs/<run_id>/end": Call("/api/w/runs/{run_id}/end", body={"status": "failed"}),
     "POST /api/w/runs/<run_id>/tags": Call("/api/w/runs/{run_id}/tags", body={"os": "new"}),
     "POST /api/tags/<run_id>": Call("/api/tags/{run_id}", body={"key": "os", "value": "new"}),

@@ -48,6 +48,9 @@ FORMS = {
     "/runs/<run_id>/resume": Form(
         "/runs/r/resume", {}, "runs/r", lambda it: it["status"] == "running", ("runs/r/end",)
     ),
+    "/runs/<run_id>/artifacts/delete": Form(
+        "/runs/r/artifacts/delete", {"name": "old/"}, "runs/r", lambda it: [a["name"] for a in it["artifacts"]] == ["b"]
+    ),
     "/experiments/<path:name>": Form(
         "/experiments/forms", {"description": "# D"}, "experiments/forms", lambda it: it["description"] == "# D"
     ),
@@ -81,7 +84,7 @@ VERSIONS = {"/models": 0, "/models/<name>/versions/<int:version>/delete": 2}
 def fill(client: FlaskClient, rule: str) -> Form:
     """Log what the form of a route is about."""
     log_run = run_logger(client)
-    log_run(id="r", experiment="forms")
+    log_run(id="r", experiment="forms", artifacts={"b": b"bytes", "old/a": b"bytes"})
     log_run(id="pinned", experiment="other", artifacts={"a": b"bytes"})
     for _ in range(VERSIONS.get(rule, 1)):
         client.post("/api/w/models", json={"name": "m", "run_id": "pinned", "artifact": "a"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import random
 import threading
 from collections.abc import Callable
@@ -54,8 +56,9 @@ class Writer(threading.Thread):
             self.fault = fault
 
     def _post(self, path: str, body: Any) -> Any:
+        """Post a body; None: delete what the path names."""
         sent = {"data": body, "headers": {"Content-Type": OCTETS}} if isinstance(body, bytes) else {"json": body}
-        answer = self._session.post(self.url + path, **sent)
+        answer = self._session.request("DELETE" if body is None else "POST", self.url + path, **sent)
         assert answer.status_code == 200, answer.text
         body = answer.json()
         self._acknowledged()
@@ -83,9 +86,18 @@ class Writer(threading.Thread):
             name, content = f"deep/{turn}", run_id.encode()
             self._change("artifact", run_id, name, content, f"{base}/artifacts?name={name}", content)
             self._change("tag", run_id, "turn", turn, f"{base}/tags", {"turn": turn})
-        body = {"name": self.name, "run_id": run_id, "artifact": "model"}
-        version = self._post("/api/w/models", body)["version"]
-        ledger.versions[version] = run_id
+        for name in ("old/a", "old/b"):
+            self._change("artifact", run_id, name, b"x", f"{base}/artifacts?name={name}", b"x")
+        self._change("artifact", run_id, "deep/1", None, f"{base}/artifacts?name=deep/1", None)
+        for name in ("old/a", "old/b"):
+            ledger.may_be["artifact", run_id, name].append(None)
+        self._post(f"{base}/artifacts?name=old/", None)
+        for name in ("old/a", "old/b"):
+            ledger.may_be["artifact", run_id, name] = [None]
+        for artifact in ("deep/", "model"):
+            body = {"name": self.name, "run_id": run_id, "artifact": artifact}
+            version = self._post("/api/w/models", body)["version"]
+            ledger.versions[version] = run_id
         body = {"version": version, "stage": "production"}
         self._change("production", self.name, "", version, f"/api/w/models/{self.name}/promote", body)
         self._change("end", run_id, "", "completed", f"{base}/end", {"status": "completed"})
@@ -116,6 +128,14 @@ def test_every_acknowledged_write_is_found_after_a_kill_and_nothing_is_half_ther
         check(server.url, name, ledger)
     assert requests.get(f"{server.url}/api/health").json()["damaged"] == 0
     assert list((data / "runs/.incoming").iterdir()) == []
+    for run in (data / "runs").iterdir():
+        if (run / "artifacts.jsonl").exists():
+            last = {}
+            for line in (run / "artifacts.jsonl").read_text().splitlines():
+                with contextlib.suppress(ValueError):  # a torn one
+                    last[json.loads(line)["name"]] = json.loads(line)
+            for name, line in last.items():
+                assert (run / "blobs" / name).exists() != ("deleted" in line), (run, name)
     assert list(data.rglob("*.tmp")) == []
     assert server.stop() == 0
 
@@ -142,6 +162,8 @@ def check(url: str, name: str, ledger: Ledger) -> None:
     model = session.get(f"{url}/api/models/{name}").json()
     versions = {version["version"]: version["run_id"] for version in model.get("versions", ())}
     assert versions.items() >= ledger.versions.items() and len(versions) <= len(ledger.versions) + 1
+    files = [version["files"] for version in model.get("versions", ())]
+    assert files[::-1] == [3 if number % 2 == 0 else None for number in range(len(files))]
     assert sorted(versions) == list(range(1, len(versions) + 1))
     for version in versions:
         assert session.get(f"{url}/api/models/{name}/{version}/download").status_code == 200

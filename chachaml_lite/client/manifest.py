@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..store import layout
 from ..tracking.datasets import merged_datasets
-from ..tracking.index.run_parts import Artifact, artifact_from
+from ..tracking.index.artifact_lines import Artifact, Line, is_deleted, line_from
 from ..tracking.params import same_json
 from ..tracking.runs import CHANGEABLE
 from ..tracking.transfer.manifest import event_key, last_uploads
@@ -67,9 +67,12 @@ class Lack:
     artifacts: list[str]
     #: Names of artifacts that were given other bytes in both stores.
     disputed: list[str]
+    #: Names of artifacts that were deleted here alone.
+    deletions: list[str]
 
     def __bool__(self) -> bool:
-        return self.meta or self.params or self.events or bool(self.files or self.artifacts or self.disputed)
+        names = self.files or self.artifacts or self.disputed or self.deletions
+        return self.meta or self.params or self.events or bool(names)
 
     def bytes_of(self, run: Manifest) -> int:
         """Return the bytes of files and artifacts that this is."""
@@ -83,12 +86,14 @@ def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
     Of the points that are there only as many bytes are looked at as the run has here.
     """
     if there is None:
-        return Lack(True, bool(run.params), bool(run.events), list(run.files), list(run.artifacts), [])
+        return Lack(True, bool(run.params), bool(run.events), list(run.files), list(run.artifacts), [], [])
     were_here, were_there = _uploads(run), _uploads(there)
     artifacts: list[str] = []
     disputed: list[str] = []
     for name, artifact in run.artifacts.items():
         held = there.artifacts.get(name)
+        if held is None and is_deleted(artifact, there.artifacts, were_there):
+            continue
         if held is None or not (_same_bytes(artifact, held) or artifact in were_there):
             (artifacts if held is None or held in were_here else disputed).append(name)
     return Lack(
@@ -98,11 +103,12 @@ def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
         [path for path, file in run.files.items() if there.files.get(path) != file and (path, file.size) != _NO_POINTS],
         artifacts,
         disputed,
+        [name for name, held in there.artifacts.items() if is_deleted(held, run.artifacts, were_here)],
     )
 
 
-def _uploads(run: Manifest) -> set[Artifact | None]:
-    return set(map(artifact_from, run.uploads))
+def _uploads(run: Manifest) -> set[Line | None]:
+    return set(map(line_from, run.uploads))
 
 
 def _same_bytes(one: Artifact, other: Artifact) -> bool:

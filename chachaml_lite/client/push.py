@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import strict_json
-from ..store import disk_names, layout
+from ..store import layout
 from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.transfer.manifest import last_uploads
@@ -207,15 +207,15 @@ class Push:
                 target = path_of("api", "runs", run.id, "files", *path.split("/"))
                 yield Entry(f"{run.id}/{path}", size, run.written, self._fetched(target, size, sha256, path, sent))
         uploads = [upload for upload in run.uploads if upload["name"] not in later]
-        if uploads and (names or (is_first and lack.disputed)):
+        if uploads and (names or (is_first and (lack.disputed or lack.deletions))):
             lines = "".join(strict_json.dumps(upload) + "\n" for upload in uploads)
             yield _text_entry(run, layout.ARTIFACTS, lines.encode())
-        spelled = disk_names.spellings(last_uploads(uploads))
+        spelled = last_uploads(uploads).spellings
         for name in names:
             _, sha256, size, _ = run.artifacts[name]
             target = path_of("api", "artifacts", run.id, *name.split("/"), "download")
             pieces = self._fetched(target, size, sha256, f"artifact {name!r}", sent)
-            yield Entry(f"{run.id}/{layout.BLOBS}/{spelled[name]}", size, run.written, pieces)
+            yield Entry(f"{run.id}/{layout.BLOBS}/{spelled.of(name)}", size, run.written, pieces)
 
     def _fetched(
         self, target: str, size: int, sha256: str, what: str, sent: Callable[[int], object]

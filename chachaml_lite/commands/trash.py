@@ -1,9 +1,10 @@
-"""`chachaml-lite delete` and `trash`: runs moved out of sight, restored, and removed for good."""
+"""`chachaml-lite delete` and `trash`: runs moved out of sight, restored, and removed for good; `delete-artifact`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import click
 
@@ -41,6 +42,38 @@ def delete(target: Target, runs: tuple[str, ...]) -> None:
     with target.opened(writes=True) as client:
         ids = list(dict.fromkeys(run_id_of(client, word) for word in runs))
         _each(ids, lambda run_id: _post(client, run_id, "trash"), "moved to the trash")
+
+
+@click.command(
+    "delete-artifact",
+    short_help="Delete artifacts of a run for good.",
+    epilog="""\b
+Examples:
+  chachaml-lite delete-artifact latest:iris model.pkl
+  chachaml-lite delete-artifact 20261123-185749-123-k3f9ta checkpoints/
+""",
+)
+@target_options
+@click.argument("run", metavar="RUN", shell_complete=run_ids)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def delete_artifact(target: Target, run: str, names: tuple[str, ...]) -> None:
+    """Delete artifacts of a run for good, and free the disk. NAME with a slash at its end is a folder.
+
+    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). What a model
+    version is pinned to is passed over and named, and the exit code is 1.
+    """
+    die_at_interrupt()
+    count = 0
+    with target.opened(writes=True) as client:
+        path = path_of("api", "w", "runs", run_id_of(client, run), "artifacts")
+
+        def act(name: str) -> None:
+            nonlocal count
+            answer: dict[str, Any] = client.ask("DELETE", path, [("name", name)]).json()
+            count += answer["deleted"]
+
+        failed = _done(list(dict.fromkeys(names)), act)
+        _end(f"{count} artifact{'' if count == 1 else 's'} deleted", failed)
 
 
 @click.group(
@@ -149,7 +182,7 @@ def _each(ids: Sequence[str], act: Callable[[str], None], what: str) -> None:
 
 
 def _done(ids: Sequence[str], act: Callable[[str], None]) -> list[str]:
-    """Do something to each run; a line for each failure. Raises ApiError, Unreachable where it concerns all."""
+    """Do it to each run or artifact; a line for each failure. Raises ApiError, Unreachable where it concerns all."""
     failed = []
     for run_id in ids:
         try:

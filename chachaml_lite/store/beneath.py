@@ -42,6 +42,31 @@ def made(folder: str, path: str, durability: Durability) -> str:
     return f"{here}/{name}"
 
 
+def remove(folder: str, path: str, keep: str) -> None:
+    """Remove the file at `path`, relative and with /, below `folder`, and the folders on the way that are empty then.
+
+    `keep`: the one among them that stays. Fine where nothing is there. Never through a link. OSError.
+    """
+    *above, name = path.split("/")
+    descriptors = [os.open(folder, FOLDER)]
+    try:
+        try:
+            for each in above:
+                descriptors.append(os.open(each, FOLDER, dir_fd=descriptors[-1]))
+            os.unlink(name, dir_fd=descriptors[-1])
+        except FileNotFoundError:
+            pass
+        while len(descriptors) > 1 and "/".join(above) != keep:
+            os.close(descriptors.pop())
+            try:
+                os.rmdir(above.pop(), dir_fd=descriptors[-1])
+            except OSError:  # it isn't empty
+                break
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
 def opened(folder: str, path: str) -> BinaryIO:
     """The file at `path`, relative and with /, below `folder`, to read. FileNotFoundError; Damaged for what is no file.
 

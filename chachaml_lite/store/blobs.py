@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
 from .. import strict_json
 from . import beneath, disk_names, layout, reading
-from .atomic import appended_lines
+from .atomic import append_lines, appended_lines, write_new
 from .beneath import InTheWay
 from .durability import Durability
 from .incoming import Incoming, Upload, free_bytes
@@ -23,6 +25,10 @@ from .layout import Layout
 from .reading import Damaged, Stamp
 from .run_files import incoming_path
 
+log = logging.getLogger(__name__)
+
+#: In the name of a file in runs/.incoming: a run's artifacts are being deleted.
+_DELETION = "deletion"
 #: Bytes read, hashed and written at a time: large enough that Python's part doesn't count, small enough for a cache.
 _CHUNK_BYTES = 1024 * 1024
 
@@ -90,6 +96,44 @@ class Blobs:
         self._durability.sync_folder(os.path.dirname(blob))
         return stamp
 
+    def delete(self, run_id: str, spelled: Sequence[str], lines: Iterable[dict[str, Any]]) -> Stamp:
+        """Add `lines`, which say that these blobs are deleted, to artifacts.jsonl, then remove them.
+
+        Returns that file's stamp. Should the server be killed in between, `finish_interrupted` removes them at the next
+        start, as a file in runs/.incoming tells it. Raises OSError; then nothing is deleted, unless on a full disk.
+        """
+        mark = incoming_path(self._places, f"{run_id}~{_DELETION}")
+        records = self._places.run_file(run_id, layout.ARTIFACTS)
+        content = "".join(strict_json.dumps(line) + "\n" for line in lines).encode()
+        try:
+            write_new(mark, b"", self._durability)
+            self._durability.sync_folder(self._places.incoming)
+            stamp = append_lines(records, content, self._durability)
+        except OSError as fault:
+            self._forget(mark)
+            if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._remove(run_id, spelled)  # which makes room for the lines
+            return append_lines(records, content, self._durability)
+        if self._remove(run_id, spelled):
+            self._forget(mark)
+        return stamp
+
+    def _remove(self, run_id: str, spelled: Iterable[str]) -> bool:
+        """Remove blobs, and folders that are empty then; whether all are gone."""
+        are_gone = True
+        for each in spelled:
+            try:
+                beneath.remove(self._places.run(run_id), f"{layout.BLOBS}/{each}", keep=layout.BLOBS)
+            except OSError:
+                log.exception("run %r: %r is deleted, and its bytes could not be removed", run_id, each)
+                are_gone = False
+        return are_gone
+
+    def _forget(self, mark: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(mark)
+
     def open(self, run_id: str, spelled: str, size: int) -> BinaryIO:
         """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file."""
         file = beneath.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelled}")
@@ -105,7 +149,8 @@ class Blobs:
     def finish_interrupted(self, name: str) -> bool:
         """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.
 
-        Raises InTheWay, OSError: there is one, and they can't be put there.
+        Where NAME is the mark of a deletion, the bytes whose lines say so are removed. Raises InTheWay, OSError: there
+        is a line, and they can't be put there, or removed.
         The line of an upload that was cut off in `place` is its run's last one, for a run's uploads take turns.
         """
         run_id, _, rest = name.partition("~")
@@ -113,11 +158,17 @@ class Blobs:
             lines, _, _ = reading.read_records(self._places.run_file(run_id, layout.ARTIFACTS))
         except (OSError, Damaged, ValueError):
             return False
-        if not lines or lines[-1].get("sha256") != rest.partition("~")[0]:
-            return False
         names = [line.get("name") for line in lines]
         spelled = disk_names.spellings(each for each in names if isinstance(each, str) and all(each.split("/")))
-        if names[-1] not in spelled:
+        what = rest.partition("~")[0]
+        if what == _DELETION:
+            last = dict(zip(names, lines, strict=True))
+            deleted = [name for name, line in last.items() if line.get("deleted") is True and "timestamp" in line]
+            if not self._remove(run_id, [spelled[name] for name in deleted if name in spelled]):
+                raise OSError(errno.EACCES, "what is deleted could not be removed")
+            self._forget(f"{self._places.incoming}/{name}")
+            return True
+        if not lines or lines[-1].get("sha256") != what or names[-1] not in spelled:
             return False
         os.rename(f"{self._places.incoming}/{name}", self._writable_path(run_id, spelled[names[-1]]))
         return True

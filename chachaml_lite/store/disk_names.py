@@ -106,22 +106,24 @@ class Spellings:
     What a name is held against is looked up, so that the cost of one more doesn't grow with how many there are.
     """
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = (), living: Container[str] | None = None) -> None:
+        """`living`: those that have a file, and so are in the way of others; None: all of them."""
         self._spelled: dict[str, str] = {}
         self._taken: set[str] = set()
         #: A name by its fold, and one below each folder by that folder's.
         self._names: dict[str, str] = {}
         self._folders: dict[str, str] = {}
         for name in names:
-            self.add(name)
+            self.add(name, is_living=living is None or name in living)
 
-    def add(self, name: str) -> None:
+    def add(self, name: str, *, is_living: bool = True) -> None:
         """Add a name; nothing, if it is there."""
-        if name in self._spelled:
-            return
-        spelled = self._spelled[name] = self.of(name)
-        self._taken.add(fold(spelled))
+        if name not in self._spelled:
+            spelled = self._spelled[name] = self.of(name)
+            self._taken.add(fold(spelled))
         folded = fold(name)
+        if not is_living or folded in self._names:
+            return
         self._names.setdefault(folded, name)
         for folder in _folders(folded):
             if folder in self._folders:

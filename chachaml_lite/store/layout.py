@@ -7,12 +7,13 @@
         .incoming/                 what is not whole yet: uploads, new runs, removed runs on their way out
           upload~TOKEN             an upload that is being received
           RUN~SHA256~TOKEN         one that is received, and about to get its name in RUN
+          RUN~deletion~TOKEN       artifacts of RUN are being deleted: empty
           import~TOKEN/RUN/...     a run that is being unpacked and checked
         RUN/
           meta.json                identity, status, tags, note, datasets
           params.json
           metrics.jsonl            one point a line
-          artifacts.jsonl          one upload a line
+          artifacts.jsonl          one upload or deletion a line
           logged_models.jsonl      one event of a logged model a line; only in runs that have any
           blobs/NAME               the artifacts' bytes, under the names that `disk_names` gives them
           summary.json             what metrics.jsonl adds up to; rebuildable

@@ -157,10 +157,10 @@ class Store:
             if name.count("~") == 2:
                 try:
                     if self.blobs.finish_interrupted(name):
-                        log.warning("finished an upload that the last server's end had interrupted: %r", name)
+                        log.warning("finished what the last server's end had interrupted: %r", name)
                         continue
                 except (OSError, InTheWay):  # their line speaks of these bytes: they are kept for the next start
-                    log.exception("could not finish an upload that the last server's end had interrupted: %r", name)
+                    log.exception("could not finish what the last server's end had interrupted: %r", name)
                     continue
             with contextlib.suppress(OSError):
                 os.unlink(path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..errors import NotFound
+from .index.artifact_lines import Artifact, Artifacts
 from .index.run_entry import Run
-from .index.run_parts import Artifact, Artifacts
 from .names import quote_name
 
 
@@ -15,6 +16,19 @@ def files_in(artifacts: Artifacts, folder: str) -> list[Artifact]:
     """The artifacts in `folder`, which ends with a slash, in the byte order of their names."""
     found = [artifact for name, artifact in artifacts.items() if name.startswith(folder)]
     return sorted(found, key=lambda artifact: artifact.name.encode())
+
+
+def folders_of(artifacts: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
+    """Each folder of artifacts, as the API lists these, sorted: its name, and the number of its files and bytes."""
+    folders: dict[str, list[int]] = {}
+    for artifact in artifacts:
+        folder = artifact["name"]
+        while "/" in folder:
+            folder = folder.rpartition("/")[0]
+            counts = folders.setdefault(f"{folder}/", [0, 0])
+            counts[0] += 1
+            counts[1] += artifact["size"]
+    return [(name, *counts) for name, counts in sorted(folders.items())]  # type: ignore[misc]
 
 
 def get_folder(run: Run, folder: str) -> list[Artifact]:

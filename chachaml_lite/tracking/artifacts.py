@@ -11,9 +11,10 @@ from ..store import disk_names
 from ..store.beneath import InTheWay
 from ..store.incoming import Incoming, Upload
 from ..store.reading import Damaged
+from .index.artifact_lines import Artifact, Artifacts
 from .index.model_history import Version
 from .index.run_entry import Run
-from .index.run_parts import ARTIFACTS, META, Artifact, Artifacts
+from .index.run_parts import ARTIFACTS, META
 from .names import check_artifact_name, quote_name
 from .tracker import Tracker
 
@@ -72,7 +73,8 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
     try:
-        replaces = overwrite or existing is not None
+        # What was deleted may still be there, where a file system that is mounted anew had refused to remove it.
+        replaces = overwrite or existing is not None or name in artifacts.deleted
         stamp = tracker.store.blobs.place(run.id, spelled, upload, artifact._asdict(), replaces=replaces)
     except InTheWay as fault:
         raise Conflict(
@@ -128,8 +130,8 @@ def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, over
 def refuse_pinned(tracker: Tracker, run_id: str, artifact: Artifact, advice: str) -> None:
     """Raise Conflict where a model version is pinned to an artifact, or to a folder that it is in."""
     for version in tracker.registry.pinned_to(run_id):
-        if version.holds(artifact.name) and (version.is_folder or version.sha256 == artifact.sha256):
-            raise Conflict(f"artifact {quote_name(artifact.name)} is {_part_of(version)} is pinned to; {advice}")
+        if version.pins(artifact.name, artifact.sha256):
+            raise Conflict(f"artifact {quote_name(artifact.name)} is {describe_pin(version)} is pinned to; {advice}")
 
 
 def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
@@ -137,11 +139,12 @@ def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
     version = tracker.registry.folder_pin(run_id, name)
     if version is not None:
         raise Conflict(
-            f"artifact {quote_name(name)} would be {_part_of(version)} is pinned to; upload to another folder"
+            f"artifact {quote_name(name)} would be {describe_pin(version)} is pinned to; upload to another folder"
         )
 
 
-def _part_of(version: Version) -> str:
+def describe_pin(version: Version) -> str:
+    """What a version is pinned to, as an error says of an artifact: "what version 1 of the model 'iris'" is."""
     of = f"version {version.version} of the model {quote_name(version.name)}"
     return f"in the folder {quote_name(version.artifact)}, which {of}" if version.is_folder else f"what {of}"
 

@@ -53,6 +53,10 @@ class Version:
         """Whether an artifact of the version's run, by its name, is what it is pinned to, or in its folder."""
         return artifact.startswith(self.artifact) if self.is_folder else artifact == self.artifact
 
+    def pins(self, artifact: str, sha256: str) -> bool:
+        """Whether an artifact of the version's run, by its name and checksum, must stay as it is."""
+        return self.holds(artifact) and (self.is_folder or self.sha256 == sha256)
+
     @property
     def all_aliases(self) -> list[str]:
         """The aliases, sorted; one of the version in production is `production`."""

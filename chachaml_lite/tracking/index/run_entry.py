@@ -11,7 +11,8 @@ from ...errors import StorageFault
 from ...store.reading import NO_FILE, Stamp
 from ...store.store import Store
 from ..series.summary import Summary
-from .run_parts import ARTIFACTS, FILES, META, PARAMS, SUMMARY, Artifacts, Kept, keep_summary, read_part
+from .artifact_lines import Artifacts
+from .run_parts import ARTIFACTS, FILES, META, PARAMS, SUMMARY, Kept, keep_summary, read_part
 
 log = logging.getLogger(__name__)
 

@@ -5,17 +5,15 @@ Damage is a text, never an exception: a run whose meta.json can't be believed is
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any, NamedTuple
 
-from ...errors import InvalidInput
-from ...store import disk_names, layout
+from ...store import layout
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
-from ..names import check_artifact_name
 from ..series import points
 from ..series.summary import from_stored
+from .artifact_lines import Artifacts, line_from
 
 log = logging.getLogger(__name__)
 
@@ -24,42 +22,6 @@ STATUSES = ("running", "completed", "failed")
 #: The parts of a run, and the file behind each; a part's number is its place here.
 META, PARAMS, SUMMARY, ARTIFACTS = range(4)
 FILES = (layout.META, layout.PARAMS, layout.METRICS, layout.ARTIFACTS)
-
-
-class Artifact(NamedTuple):
-    """The last upload under a name."""
-
-    name: str
-    sha256: str
-    size: int
-    timestamp: int
-
-
-class Artifacts(dict[str, Artifact]):
-    """By name, in the order in which the names were first stored, which decides how they are spelled on disk."""
-
-    __slots__ = ("_spellings",)
-    _spellings: disk_names.Spellings | None
-
-    @property
-    def spellings(self) -> disk_names.Spellings:
-        """The spellings of these names, and maybe of some that were stored since."""
-        known: disk_names.Spellings | None = getattr(self, "_spellings", None)
-        if known is None:
-            known = self._spellings = disk_names.Spellings(self)
-        return known
-
-    def including(self, artifact: Artifact) -> Artifacts:
-        """These and one that was just stored; the caller holds the run.
-
-        The spellings are taken along, for no name's changes by what comes after it: to make them anew would cost an
-        upload beside 10,000 artifacts 80 ms.
-        """
-        after = Artifacts(self)
-        after[artifact.name] = artifact
-        after._spellings = self.spellings
-        after._spellings.add(artifact.name)
-        return after
 
 
 class Kept(NamedTuple):
@@ -149,11 +111,11 @@ def _read_artifacts(store: Store, run_id: str, _: Stamp) -> Kept:
     records, damaged, stamp = store.runs.read_records(run_id, layout.ARTIFACTS)
     artifacts = Artifacts()
     for record in records:
-        artifact = artifact_from(record)
-        if artifact is None:
+        line = line_from(record)
+        if line is None:
             damaged += 1
         else:
-            artifacts[artifact.name] = artifact
+            artifacts.add(line)
     return Kept(stamp, artifacts, _damaged_lines(layout.ARTIFACTS, damaged))
 
 
@@ -162,15 +124,6 @@ _READERS = (_read_meta, _read_params, _read_summary, _read_artifacts)
 
 def _damaged_lines(name: str, damaged: int) -> str | None:
     return f"{name} has {damaged} damaged line{'' if damaged == 1 else 's'}" if damaged else None
-
-
-def artifact_from(record: dict[str, Any]) -> Artifact | None:
-    """The upload that a line of artifacts.jsonl tells of; None where it is no good one."""
-    name, sha256, size, timestamp = (record.get(field) for field in Artifact._fields)
-    if isinstance(name, str) and isinstance(sha256, str) and type(size) is int and type(timestamp) is int:
-        with contextlib.suppress(InvalidInput):
-            return Artifact(check_artifact_name(name), sha256, size, timestamp)
-    return None
 
 
 _NONE = type(None)

@@ -110,7 +110,7 @@ def _adopt(tracker: Tracker, run: SentRun) -> None:
 
 
 def _refuse_incomplete(run: SentRun) -> None:
-    for name in {upload.name: None for upload in run.uploads}:
+    for name in run.artifacts:
         if name not in run.blobs:
             raise InvalidInput(
                 f"run {run.id}: the bytes of artifact {quote_name(name)} are not in the zip, and the run isn't here yet"

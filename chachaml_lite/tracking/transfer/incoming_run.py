@@ -16,8 +16,9 @@ from ...store.incoming import Upload
 from ...store.reading import Damaged, record_of
 from ...store.zip_extract import Unpacked
 from ..artifacts import refuse_overlaps
+from ..index.artifact_lines import Artifact, Artifacts, Line, line_from
 from ..index.logged_models import is_good_event
-from ..index.run_parts import Artifact, artifact_from, fault_of_meta
+from ..index.run_parts import fault_of_meta
 from ..names import check_name, check_run_id, quote_name
 from ..runs import MAX_ERROR_CHARACTERS, NewRun
 from ..series.points import parsed_points
@@ -45,8 +46,9 @@ class SentRun:
     meta: dict[str, Any]
     params: dict[str, Any]
     points: Upload | None
-    #: Each upload that artifacts.jsonl tells of, in its order.
-    uploads: list[Artifact]
+    #: Each upload that artifacts.jsonl tells of, and what all of its lines add up to.
+    uploads: set[Artifact]
+    artifacts: Artifacts
     #: The bytes of the artifacts that are in the zip, by name.
     blobs: dict[str, Upload]
     #: Those of logged models.
@@ -78,23 +80,24 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
         check_name("param", key)
     _check_points(unpacked, run_id)
     points = files.pop(layout.METRICS, None)
-    uploads = list(_uploads(unpacked, run_id))
+    lines = list(_lines(unpacked, run_id))
+    artifacts = Artifacts(lines)
     files.pop(layout.ARTIFACTS, None)
     events = list(_events(unpacked, run_id))
     files.pop(layout.LOGGED_MODELS, None)
-    last = {upload.name: upload for upload in uploads}
     try:
-        refuse_overlaps(last)
+        refuse_overlaps(artifacts)
     except Conflict as fault:
         raise InvalidInput(fault.detail) from fault
     blobs = {}
-    for name, spelled in disk_names.spellings(last).items():
+    for name, spelled in artifacts.spelled().items():
         blob = files.pop(f"{layout.BLOBS}/{spelled}", None)
         if blob is not None:
-            if (blob.sha256, blob.size) != (last[name].sha256, last[name].size):
+            told = artifacts[name]
+            if (blob.sha256, blob.size) != (told.sha256, told.size):
                 raise InvalidInput(
                     f"artifact {quote_name(name)} has {blob.size} bytes of sha256 {blob.sha256}, and "
-                    f"{layout.ARTIFACTS} speaks of {last[name].size} of {last[name].sha256}"
+                    f"{layout.ARTIFACTS} speaks of {told.size} of {told.sha256}"
                 )
             blobs[name] = blob
     for path in files:
@@ -106,7 +109,8 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
             )
         if first not in _OURS and disk_names.fold(first) in _OURS:
             raise InvalidInput(f"the file {quote_name(path)} differs from one of a run's own in nothing but case")
-    return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, blobs, events, files)
+    uploads = {line for line in lines if isinstance(line, Artifact)}
+    return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, artifacts, blobs, events, files)
 
 
 def _check_meta(meta: dict[str, Any]) -> None:
@@ -147,13 +151,13 @@ def _check_points(unpacked: Unpacked, run_id: str) -> None:
             seen.add(key)
 
 
-def _uploads(unpacked: Unpacked, run_id: str) -> Iterator[Artifact]:
+def _lines(unpacked: Unpacked, run_id: str) -> Iterator[Line]:
     """What the lines of artifacts.jsonl tell of. InvalidInput, likewise."""
     for number, record in _records(unpacked, run_id, layout.ARTIFACTS):
-        upload = None if record is None else artifact_from(record)
-        if upload is None or not _SHA256.match(upload.sha256) or upload.size < 0:
+        line = None if record is None else line_from(record)
+        if line is None or (isinstance(line, Artifact) and (not _SHA256.match(line.sha256) or line.size < 0)):
             raise InvalidInput(_damaged_line(layout.ARTIFACTS, number, "upload"))
-        yield upload
+        yield line
 
 
 def _events(unpacked: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:

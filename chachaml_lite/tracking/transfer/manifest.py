@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from ...errors import NotFound
-from ...store import disk_names, layout
+from ...store import layout
 from ...store.reading import Damaged
+from ..index.artifact_lines import Artifacts, line_from
 from ..index.run_entry import Run
-from ..index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY, Artifact, artifact_from
+from ..index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY
 from ..names import quote_name
 from ..tracker import Tracker
 
@@ -89,9 +90,9 @@ def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
     return file, hashlib.sha256(repr((run_id, path, stamp)).encode()).hexdigest()[:32]
 
 
-def last_uploads(uploads: Iterable[Mapping[str, Any]]) -> dict[str, Artifact]:
-    """The artifacts that a run has after these uploads, by name, in the order in which they were first stored."""
-    return {artifact.name: artifact for artifact in map(artifact_from, map(dict, uploads)) if artifact is not None}
+def last_uploads(lines: Iterable[Mapping[str, Any]]) -> Artifacts:
+    """The artifacts that a run has after these uploads and deletions, the lines of artifacts.jsonl."""
+    return Artifacts(line for line in map(line_from, map(dict, lines)) if line is not None)
 
 
 def event_key(event: Mapping[str, Any]) -> str:
@@ -112,7 +113,7 @@ def _parts(tracker: Tracker, run: Run) -> _Parts:
     events = []
     if layout.LOGGED_MODELS in found and tracker.logged_models.damage(run) is None:
         events = tracker.store.runs.read_records(run.id, layout.LOGGED_MODELS)[0]
-    blobs = {f"{layout.BLOBS}/{spelled}" for spelled in disk_names.spellings(last_uploads(uploads)).values()}
+    blobs = {f"{layout.BLOBS}/{spelled}" for spelled in last_uploads(uploads).spelled().values()}
     sizes = {path: stamp.size for path, stamp in found.items() if path not in _PARTS and path not in blobs}
     return _Parts(meta, params, uploads, events, sizes)
 

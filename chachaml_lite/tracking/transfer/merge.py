@@ -21,8 +21,9 @@ from ...store.beneath import InTheWay
 from ...store.incoming import Upload
 from ..artifacts import refuse_overlaps
 from ..datasets import merged_datasets
+from ..index.artifact_lines import Artifact, Deletion, is_deleted, line_from
 from ..index.run_entry import Run
-from ..index.run_parts import ARTIFACTS, META, PARAMS, Artifact, artifact_from
+from ..index.run_parts import ARTIFACTS, META, PARAMS
 from ..names import quote_name
 from ..params import same_json
 from ..runs import CHANGEABLE
@@ -157,15 +158,26 @@ class Merge:
     # -- artifacts, other files
 
     def _add_artifacts(self) -> None:
-        here, sent = self._stored.artifacts, {upload.name: upload for upload in self._sent.uploads}
-        once = set(self._sent.uploads), self._uploads()
-        new = [artifact for artifact in sent.values() if self._is_new(artifact, here.get(artifact.name), *once)]
-        names = [*here, *(artifact.name for artifact in new)]
+        here, sent, once_there, once_here = self._stored.artifacts, self._sent.artifacts, *self._once()
+        gone = [mine for mine in here.values() if is_deleted(mine, sent, once_there)]
+        for mine in gone:
+            self._refuse_unpinning(mine, "deleted")
+        new = [
+            artifact
+            for artifact in sent.values()
+            if not is_deleted(artifact, here, once_here)
+            and self._is_new(artifact, here.get(artifact.name), once_there, once_here)
+        ]
+        left = here.keys() - {mine.name for mine in gone}
         try:
-            refuse_overlaps(names)
+            refuse_overlaps([*left, *(artifact.name for artifact in new)])
         except Conflict as fault:
             self._refuse(fault.detail)
-        spelled = disk_names.spellings(names)
+        spelled = disk_names.spellings([*here.all_names, *(artifact.name for artifact in new)])
+        if gone:
+            lines = [Deletion(mine.name, sent.deleted[mine.name]).to_json() for mine in gone]
+            blobs = [spelled[mine.name] for mine in gone]
+            self.changes.append(lambda: self._tracker.store.blobs.delete(self._stored.id, blobs, lines))
         for artifact in new:
             blob = self._sent.blobs.get(artifact.name)
             if blob is None:
@@ -195,7 +207,7 @@ class Merge:
             return False
         if mine not in there:
             self._refuse(f"artifact {quote_name(sent.name)} was given other bytes in both places")
-        self._refuse_unpinning(mine)
+        self._refuse_unpinning(mine, "replaced")
         return True
 
     def _placing(self, spelled: str, upload: Upload, artifact: Artifact) -> Callable[[], object]:
@@ -209,15 +221,16 @@ class Merge:
 
         return place
 
-    def _uploads(self) -> set[Artifact]:
+    def _once(self) -> tuple[set[Artifact], set[Artifact]]:
+        """Whatever was uploaded to the sent run, and to the stored one."""
         records, _, _ = self._tracker.store.runs.read_records(self._stored.id, layout.ARTIFACTS)
-        return {upload for upload in map(artifact_from, records) if upload is not None}
+        return self._sent.uploads, {line for line in map(line_from, records) if isinstance(line, Artifact)}
 
-    def _refuse_unpinning(self, mine: Artifact) -> None:
+    def _refuse_unpinning(self, mine: Artifact, what: str) -> None:
         for version in self._tracker.registry.pinned_to(self._stored.id):
-            if version.holds(mine.name) and (version.is_folder or version.sha256 == mine.sha256):
+            if version.pins(mine.name, mine.sha256):
                 self._refuse(
-                    f"artifact {quote_name(mine.name)} was replaced where it comes from, and is what version "
+                    f"artifact {quote_name(mine.name)} was {what} where it comes from, and is what version "
                     f"{version.version} of the model {quote_name(version.name)} is pinned to here"
                 )
 

@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable, Collection, Iterator
 
 from ...errors import InvalidInput
-from ...store import disk_names, layout
+from ...store import layout
 from ...store.model_files import decoded
 from ...store.reading import MAX_RECORDS_BYTES, NO_FILE, Damaged, Stamp, record_of
 from ...store.store import Store
 from ..artifact_folders import files_in, folder_sha256
+from ..index.artifact_lines import Artifacts, line_from
 from ..index.descriptions import read_description
 from ..index.logged_models import is_good_event
 from ..index.model_history import History, Version
-from ..index.run_parts import META, PARAMS, Artifacts, artifact_from, read_part
+from ..index.run_parts import META, PARAMS, read_part
 from ..names import check_model_name, is_run_id, quote_name
 from ..series.points import parsed_points
 from ..series.summary import Summary, add_up, from_stored, without_time
@@ -200,8 +201,9 @@ class Verification:
             return
         yield from lines.problems(where, "upload", run_id)
         found = self._files.found(run_id)
-        spelled = disk_names.spellings(artifacts)
+        spelled = artifacts.spelled()
         expected = set(spelled.values())
+        gone = {artifacts.spellings.of(name) for name in artifacts.deleted}
         blobs = self._files.run_file(run_id, layout.BLOBS)
         for name, artifact in artifacts.items():
             counted.artifacts += 1
@@ -209,7 +211,8 @@ class Verification:
             yield from self._look_at_blob(run_id, name, artifact.sha256, artifact.size, f"{blobs}/{spelled[name]}")
         for path, stamp in found.blobs.items():
             if path not in expected:
-                yield Problem(f"{blobs}/{path}", "orphan", f"no line of {layout.ARTIFACTS} speaks of it", stamp)
+                text = "its artifact was deleted" if path in gone else f"no line of {layout.ARTIFACTS} speaks of it"
+                yield Problem(f"{blobs}/{path}", "orphan", text, stamp)
         for path in found.odd:
             if path not in expected:
                 yield Problem(f"{blobs}/{path}".rstrip("/"), "orphan", "neither a file nor a folder")
@@ -253,11 +256,11 @@ class Verification:
             if line.content is not None and not line.content.strip():
                 continue
             record = None if line.content is None else record_of(line.content)
-            artifact = None if record is None else artifact_from(record)
-            if artifact is None:
+            entry = None if record is None else line_from(record)
+            if entry is None:
                 lines.add(line)
             else:
-                artifacts[artifact.name] = artifact
+                artifacts.add(entry)
         self._records[run_id] = (stamp, artifacts, lines)
         return artifacts, lines
 

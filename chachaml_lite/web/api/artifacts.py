@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from ...errors import InvalidInput
 from ...text import columns
-from ...tracking import artifacts
+from ...tracking import artifact_deletion, artifacts
 from .. import formats, request_body, responses
 from ..context import tracker
 from ..query_string import Query
@@ -25,6 +25,16 @@ def store_artifact(run_id: str) -> Response:
     stream, size = request_body.upload()
     stored = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
     return responses.json_answer({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
+
+
+@api.delete("/api/w/runs/<run_id>/artifacts")
+def delete_artifacts(run_id: str) -> Response:
+    """Delete an artifact, or all of a folder."""
+    name = Query(("name",)).text("name")
+    if name is None:
+        raise InvalidInput("name the artifact as ?name=model.pkl, or a folder of them with a slash, ?name=checkpoints/")
+    deleted = artifact_deletion.delete_artifacts(tracker(), run_id, name)
+    return responses.json_answer({"ok": True, "deleted": deleted})
 
 
 @api.get("/api/runs/<run_id>/artifacts")

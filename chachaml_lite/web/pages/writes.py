@@ -14,7 +14,7 @@ from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
 from ...errors import ChachamlError, InvalidInput
-from ...tracking import experiments, model_versions, models, runs, tags, trash
+from ...tracking import artifact_deletion, experiments, model_versions, models, runs, tags, trash
 from .. import request_body
 from ..context import tracker
 from ..query_string import Fields
@@ -146,6 +146,14 @@ def resume_run(run_id: str) -> Response:
     """Have an ended run go on."""
     form = _Form()
     runs.resume_run(tracker(), run_id)
+    return _redirect(form)
+
+
+@writes.post("/runs/<run_id>/artifacts/delete")
+def delete_artifacts(run_id: str) -> Response:
+    """Delete an artifact, or all of a folder."""
+    form = _Form("name")
+    artifact_deletion.delete_artifacts(tracker(), run_id, form.required("name"))
     return _redirect(form)
 
 

@@ -1,0 +1,36 @@
+"""Artifacts deleted: one, or all of a folder (the contract, section 2, "Deleted artifacts")."""
+
+from __future__ import annotations
+
+from ..errors import Conflict
+from .artifact_folders import get_folder
+from .artifacts import describe_pin, get_artifact
+from .index.artifact_lines import Deletion
+from .index.run_parts import ARTIFACTS
+from .names import quote_name
+from .tracker import Tracker
+
+
+def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
+    """Delete an artifact, or with a slash at its end all of a folder, also after the run's end; how many that were.
+
+    Raises NotFound, Conflict (a model version is pinned to one of them: then nothing is deleted).
+    """
+    with tracker.writable_run(run_id, ARTIFACTS) as run:
+        doomed = get_folder(run, name) if name.endswith("/") else [get_artifact(tracker, run_id, name)]
+        run.refuse_damaged(ARTIFACTS)
+        versions = tracker.registry.pinned_to(run_id)
+        for artifact in doomed if versions else ():
+            for version in versions:
+                if version.pins(artifact.name, artifact.sha256):
+                    raise Conflict(
+                        f"artifact {quote_name(artifact.name)} is {describe_pin(version)} is pinned to; "
+                        "delete that version first"
+                    )
+        artifacts, now_ms = run.artifacts, tracker.clock.now_ms()
+        # A later line counts in a merge, so that a clock that was set back must not bring an artifact back.
+        deletions = [Deletion(each.name, max(now_ms, each.timestamp)) for each in doomed]
+        spelled = [artifacts.spellings.of(each.name) for each in doomed]
+        stamp = tracker.store.blobs.delete(run_id, spelled, [each.to_json() for each in deletions])
+        tracker.catalog.put(run, ARTIFACTS, artifacts.without(deletions), stamp)
+    return len(doomed)
