@@ -214,6 +214,7 @@ def test_a_write_of_the_table_works_and_stores_something(
         if path is not None:
             assert client.post(f"/api/w/runs/{run_id}/{path}").status_code == 200
     client.post("/api/w/models", json={"name": "unused", "run_id": "open", "artifact": "deep/file"})
+    client.post("/api/w/runs/unpinned/artifacts?name=deep/file", data=b"bytes", content_type=OCTETS)
     before = files_of(data)
     call = WRITES[key]
     acts_on = {"DELETE": "unpinned", "resume": "finished", "restore": "trashed"}
