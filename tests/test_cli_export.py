@@ -605,7 +605,8 @@ def test_nobody_there_is_3_at_once(
     assert done.stderr.startswith("chachaml-lite: no server answers at ")
 
 
-def test_a_server_that_is_not_mlflow_s_is_3(server: Running) -> None:
+def test_a_server_that_is_not_mlflow_s_is_3(serve: Callable[..., Running]) -> None:
+    server = serve("--no-mlflow")
     done = cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
     assert done.stdout == ""
     assert re.fullmatch(r"chachaml-lite: no MLflow server answers at .*\n", done.stderr)

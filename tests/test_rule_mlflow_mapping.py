@@ -15,13 +15,12 @@ from chachaml_lite.export.mapping import (
     MAX_KEY,
     MAX_PARAM_VALUE,
     MAX_TAG_VALUE,
-    STATUSES,
     Mapped,
     artifact_name,
     key_of,
     mapped,
-    text_of,
 )
+from chachaml_lite.mlflow_api.vocabulary import STATUSES, text_of
 from chachaml_lite.tracking.names import check_artifact_name, check_name
 from chachaml_lite.tracking.runs import ENDINGS
 
@@ -51,6 +50,7 @@ def of(**fields: Any) -> Mapped:
 def test_every_status_has_a_word() -> None:
     assert STATUSES.keys() == {"running", *ENDINGS}
     assert [of(status=status).status for status in STATUSES] == ["RUNNING", "FINISHED", "FAILED"]
+    assert of(status="failed", error="killed").status == "KILLED"
 
 
 @pytest.mark.parametrize(

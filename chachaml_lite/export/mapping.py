@@ -15,18 +15,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import strict_json
+from ..mlflow_api.vocabulary import NOTE, USER, status_to_mlflow, text_of
 from ..mlflow_api.vocabulary_datasets import Dataset, dataset_to_mlflow
 from ..tracking.names import quote_name
 
-STATUSES = {"running": "RUNNING", "completed": "FINISHED", "failed": "FAILED"}
-
-#: The tags that an export keeps its account in; and those that MLflow gives a meaning.
+#: The tags that an export keeps its account in.
 RUN_ID, POINTS, ARTIFACTS = "chachaml.run_id", "chachaml.points", "chachaml.artifacts."
 #: When an export made the run, in ns since 1970: of two made at once the earlier stays.
 MADE = "chachaml.made"
 CHANGED, POINTS_CHANGED = "chachaml.changed", "chachaml.points_changed"
 ERROR, PARENT = "chachaml.error", "chachaml.parent_run_id"
-NOTE, USER, MLFLOW_PARENT = "mlflow.note.content", "mlflow.user", "mlflow.parentRunId"
 _RESERVED = ("chachaml.", "mlflow.")
 #: What the run is called, as an artifact, where something of it had to be changed.
 ORIGINAL = "chachaml-run.json"
@@ -61,7 +59,8 @@ class Mapped:
 
 def mapped(run: Mapping[str, Any]) -> Mapped:
     """A run, as GET /api/runs/:id answers it, in MLflow's words."""
-    made = Mapped(run["name"] or run["id"], STATUSES[run["status"]], run["start_time"], run["end_time"])
+    status = status_to_mlflow(run["status"], run["error"])
+    made = Mapped(run["name"] or run["id"], status, run["start_time"], run["end_time"])
     changes = made.changes
     for key, value in run["params"].items():
         made.params[_key("param", key, changes)] = _cut("param", key, text_of(value), MAX_PARAM_VALUE, changes)
@@ -78,11 +77,6 @@ def mapped(run: Mapping[str, Any]) -> Mapped:
         _tell("artifact", name, made.artifacts[name], changes)
     made.datasets = [_dataset(each, changes) for each in run["datasets"]]
     return made
-
-
-def text_of(value: Any) -> str:
-    """A param's or tag's value as text: a string as it stands, anything else as JSON."""
-    return value if isinstance(value, str) else strict_json.dumps(value)
 
 
 def key_of(name: str) -> str:

@@ -16,19 +16,19 @@ from typing import Any
 
 from .. import strict_json
 from ..client.base import ApiError, Client, path_of
+from ..mlflow_api.vocabulary import PARENT as MLFLOW_PARENT
+from ..mlflow_api.vocabulary import USER
 from ..tracking.series.points import StoredPoint, parsed_points
 from .mapping import (
     ARTIFACTS,
     CHANGED,
     MADE,
     MAX_TAG_VALUE,
-    MLFLOW_PARENT,
     ORIGINAL,
     PARENT,
     POINTS,
     POINTS_CHANGED,
     RUN_ID,
-    USER,
     Mapped,
     mapped,
 )
