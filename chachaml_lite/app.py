@@ -12,7 +12,7 @@ from .config import LOOPBACK_HOSTS, Config
 from .mlflow_api import protocol
 from .tracking.tracker import Tracker
 from .web import auth, context, errors, pages, renderings, urls
-from .web.api import artifacts, compare, contents, experiments, models, runs, service, transfer
+from .web.api import artifacts, compare, experiments, models, runs, service, transfer
 from .web.application import Application
 from .web.pages import chart, docs, login, writes
 from .web.pages.login import MAX_LOGIN_BYTES
@@ -52,7 +52,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     auth.install(app)
     renderings.install(app)
     errors.install(app)
-    of_runs = (runs.api, artifacts.api, contents.api, transfer.api, compare.api)
+    of_runs = (runs.api, artifacts.api, transfer.api, compare.api)
     apis: tuple[Blueprint, ...] = (*of_runs, models.api, experiments.api)
     if config.mlflow:
         apis += protocol.BLUEPRINTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Flask, Response, g, render_template, request, url_for
+from flask import Flask, Response, g, make_response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
@@ -47,7 +47,7 @@ _WAYS_OUT = {
 _LISTED_BY = {
     "list_artifacts": "artifacts.list_artifacts",
     "list_experiments": "experiments.list_experiments",
-    "list_files": "contents.get_manifest",
+    "list_files": "transfer.get_manifest",
     "list_models": "models.list_models",
 }
 _INTERNAL = "internal server error; see the server's log. Nothing was half-written"
@@ -124,5 +124,4 @@ def _answer(status: int, body: dict[str, Any], error: Exception) -> Response:
         status, body = dialect.error_body(status, body["detail"], error)
     if wants_json():
         return responses.json_answer(body, status)
-    page = render_template("error.html", status=status, back=g.get("back"), **body)
-    return Response(page, status, mimetype="text/html")
+    return make_response(render_template("error.html", status=status, back=g.get("back"), **body), status)

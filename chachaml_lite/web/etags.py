@@ -21,9 +21,9 @@ from .context import services
 _WITHOUT = frozenset(
     {
         "artifacts.download",
-        "contents.download_file",
-        "contents.get_digests",
-        "contents.get_manifest",
+        "transfer.download_file",
+        "transfer.get_digests",
+        "transfer.get_manifest",
         "login.form",
         "models.download",
         "pages.image",

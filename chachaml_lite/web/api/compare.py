@@ -17,7 +17,7 @@ from ..context import tracker
 from ..query_string import Query, ids_of
 from . import run_list
 
-api = Blueprint("across", __name__)
+api = Blueprint("compare", __name__)
 
 
 @api.get("/api/compare")

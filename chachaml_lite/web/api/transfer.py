@@ -1,15 +1,19 @@
-"""POST /api/w/import: runs that come as a zip."""
+"""Runs as they are copied: zips imported, digests that tell what is new, manifests, and files as they are."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from ...tracking.transfer import import_zip
+from ...errors import InvalidInput
+from ...tracking.transfer import import_zip, manifest
 from .. import request_body, responses
 from ..context import services, tracker
-from ..query_string import Query
+from ..query_string import Query, ids_of
 
-api = Blueprint("imports", __name__)
+api = Blueprint("transfer", __name__)
+
+#: A server that is asked for more would keep others waiting.
+MAX_RUNS = 1000
 
 
 @api.post("/api/w/import")
@@ -26,3 +30,35 @@ def import_runs() -> Response:
         max_file_bytes=services().max_upload_bytes,
     )
     return responses.json_answer({"ok": True, **done})
+
+
+@api.get("/api/digests")
+def get_digests() -> Response:
+    """A digest for each of the runs named that is here: two copies of a run with one digest are the same."""
+    run_ids = ids_of(Query(("ids",), repeatable=("ids",)))
+    if not 1 <= len(run_ids) <= MAX_RUNS:
+        raise InvalidInput(f"send ids, as in ?ids=a,b, of 1 to {MAX_RUNS} runs")
+    return responses.by_content(responses.json_answer(manifest.digests(tracker(), run_ids)))
+
+
+@api.get("/api/runs/<run_id>/manifest")
+def get_manifest(run_id: str) -> Response:
+    """What a run consists of, at one moment."""
+    points_bytes = Query(("points_bytes",)).integer("points_bytes")
+    if points_bytes is not None and points_bytes < 0:
+        raise InvalidInput("points_bytes must be 0 or more")
+    return responses.by_content(responses.json_answer(manifest.manifest(tracker(), run_id, points_bytes)))
+
+
+@api.get("/api/runs/<run_id>/files/<path:path>")
+def download_file(run_id: str, path: str) -> Response:
+    """A file of a run as it is on the disk."""
+    Query(())
+    file, version = manifest.open_file(tracker(), run_id, path)
+    kept = responses.not_modified(version)
+    if kept is not None:
+        file.close()
+        return kept
+    answer = responses.made_file_answer(file, name=path.rpartition("/")[2], content_type="application/octet-stream")
+    answer.set_etag(version)
+    return answer

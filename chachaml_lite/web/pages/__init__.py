@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, request, url_for
+from flask import Flask, request
 
 from ... import strict_json
 from ...text.format import format_duration, format_number, format_size, format_time, is_web_address, iso_time
@@ -27,7 +27,7 @@ def install(app: Flask) -> None:
     # attribute.
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address)
-    app.jinja_env.globals.update(static=lambda name: url_for("static", filename=name), most_compared=MAX_RUNS)
+    app.jinja_env.globals.update(most_compared=MAX_RUNS)
     app.context_processor(_of_every_page)
 
 

@@ -30,7 +30,7 @@ _MOST_MODELS = 200
 
 
 @pages.get("/runs/<run_id>/artifacts/<path:name>")
-def artifact_page(run_id: str, name: str) -> Response:
+def artifact_page(run_id: str, name: str) -> str:
     """An artifact with a preview, of its beginning, or of its end."""
     part = Query(("part",)).text("part") or "start"
     if part not in ("start", "end"):
@@ -49,7 +49,7 @@ def artifact_page(run_id: str, name: str) -> Response:
     )
     pinned = [version for version in tracker().registry.pinned_to(run_id) if version.holds(name)]
     parts = name.split("/")
-    page = render_template(
+    return render_template(
         "artifact.html",
         run_id=run_id,
         run_label=run.meta.get("name") or run_id,
@@ -72,7 +72,6 @@ def artifact_page(run_id: str, name: str) -> Response:
         api=url_for("artifacts.list_artifacts", run_id=run_id),
         **for_commands(),
     )
-    return Response(page, mimetype="text/html")
 
 
 @pages.get("/runs/<run_id>/images/<path:name>")

@@ -45,7 +45,7 @@ def compare_svg() -> Response:
 
 
 @charts.get("/runs/<run_id>/charts")
-def run_chart(run_id: str) -> Response:
+def run_chart(run_id: str) -> str:
     """Metrics of one run, large."""
     query = Query(chart_url.OF_ONE, repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
@@ -58,7 +58,7 @@ def run_chart(run_id: str) -> Response:
 
 
 @charts.get("/compare/charts")
-def compare_chart() -> Response:
+def compare_chart() -> str:
     """Metrics of several runs, large."""
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
@@ -93,7 +93,7 @@ def _view_of_table(style: Style, lines: int) -> View:
 
 def _page(
     figure: Figure, table: Sequence[Line], style: Style, keys: list[str], up: list[tuple[str, str]], ids: str = ""
-) -> Response:
+) -> str:
     fields = [*([("ids", ids)] if ids else []), *(("key", key) for key in keys)]
     context: dict[str, Any] = {
         "figure": figure,
@@ -106,7 +106,7 @@ def _page(
         "digits": _digits(table),
         "api": figure.json,
     }
-    return Response(render_template("chart.html", **context), mimetype="text/html")
+    return render_template("chart.html", **context)
 
 
 def _whole(figure: Figure, style: Style, fields: list[tuple[str, str]]) -> str:

@@ -182,7 +182,7 @@ def compared_chart(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], 
 def compared_lines(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], view: View) -> list[Line]:
     """Some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
     curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
-    _refuse_unknown(keys, {key for each in curves for key in each}, url_for("across.compare_runs"))
+    _refuse_unknown(keys, {key for each in curves for key in each}, url_for("compare.compare_runs"))
     return _lines_of_runs(runs, curves, keys)
 
 
@@ -262,7 +262,7 @@ def _links_of_runs(runs: Sequence[Seen], keys: Sequence[str]) -> _Links:
     return _Links(
         url_for("charts.compare_chart"),
         url_for("charts.compare_svg"),
-        url_for("across.compare_runs", ids=fields[0][1]),
+        url_for("compare.compare_runs", ids=fields[0][1]),
         fields,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, render_template, url_for
+from flask import render_template, url_for
 
 from ...tracking import model_versions
 from ...tracking.index.run_entry import Run
@@ -25,22 +25,22 @@ _MOST_CHOICES = 200
 
 
 @pages.get("/compare")
-def compare_page() -> Response:
+def compare_page() -> str:
     """The runs that `ids` names."""
     view = ComparisonView.asked(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
     seen = chart_figures.seen(runs)
-    api = url_for("across.compare_runs", ids=",".join(view.ids))
+    api = url_for("compare.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in seen]))
 
 
 @pages.get("/diff/<name>/<one>/<other>")
-def diff_page(name: str, one: str, other: str) -> Response:
+def diff_page(name: str, one: str, other: str) -> str:
     """The runs behind two versions of a model."""
     view = ComparisonView.asked(url_for("pages.diff_page", name=name, one=one, other=other), with_ids=False)
     versions = [model_versions.get_version(tracker(), name, selector) for selector in (one, other)]
     runs = [tracker().run(version.run_id) for version in versions]
-    api = url_for("across.diff_versions", name=name, one=one, other=other)
+    api = url_for("compare.diff_versions", name=name, one=one, other=other)
     context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": api}
     if versions[0].run_id != versions[1].run_id:
         labels = [f"version {version.version}" for version in versions]
@@ -116,5 +116,5 @@ def _choices(keys: list[str], chosen: str) -> list[str]:
     return few if chosen in few else [chosen, *few]
 
 
-def _page(template: str, **context: Any) -> Response:
-    return Response(render_template(template, **context), mimetype="text/html")
+def _page(template: str, **context: Any) -> str:
+    return render_template(template, **context)

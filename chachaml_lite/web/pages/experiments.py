@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, render_template, url_for
+from flask import render_template, url_for
 
 from ...tracking import experiments
 from ...tracking.index.run_parts import STATUSES
@@ -19,12 +19,12 @@ _MOST_CHARACTERS = 400
 
 
 @pages.get("/experiments")
-def experiment_list() -> Response:
+def experiment_list() -> str:
     """Every experiment, the one with the newest run first."""
     query = Query(("offset",))
     found = experiments.listed_experiments(tracker())
     part = Paging.asked(query, url_for("pages.experiment_list"), len(found))
-    page = render_template(
+    return render_template(
         "experiments.html",
         experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(found)],
         part=part,
@@ -32,7 +32,6 @@ def experiment_list() -> Response:
         api=url_for("experiments.list_experiments"),
         **for_commands(),
     )
-    return Response(page, mimetype="text/html")
 
 
 def _words(experiment: dict[str, Any]) -> str:

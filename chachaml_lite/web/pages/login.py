@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ...errors import TooLarge, Unauthorized
@@ -29,23 +29,23 @@ def local_path(path: str) -> str:
 
 
 @login.get("/login")
-def form() -> BaseResponse:
+def form() -> str | BaseResponse:
     """The page that asks for the token; where none is needed, the way on."""
     wanted = local_path(request.args.get("next", ""))
     if services().token is None:
         return redirect(wanted, 303)
-    return Response(render_template("login.html", next=wanted, wrong=False), mimetype="text/html")
+    return render_template("login.html", next=wanted, wrong=False)
 
 
 @login.post("/login")
-def log_in() -> BaseResponse:
+def log_in() -> tuple[str, int] | BaseResponse:
     """Take the token, and remember it in the browser. Raises TooLarge."""
     if (request.content_length or 0) > MAX_LOGIN_BYTES:
         raise TooLarge(f"the form has {request.content_length} bytes, and {MAX_LOGIN_BYTES} is the most here")
     token = services().token
     wanted = local_path(request.form.get("next", ""))
     if token is not None and not same(request.form.get("token", "").strip(), token):
-        return Response(render_template("login.html", next=wanted, wrong=True), 401, mimetype="text/html")
+        return render_template("login.html", next=wanted, wrong=True), 401
     answer = redirect(wanted, 303)
     if token is not None:
         answer.set_cookie(cookie_name(token), cookie_for(token), max_age=_STAY, **_cookie_settings())

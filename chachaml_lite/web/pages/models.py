@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from flask import Response, redirect, render_template, url_for
+from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ...errors import InvalidInput
@@ -24,22 +24,21 @@ _MOST_CHOICES = 500
 
 
 @pages.get("/models")
-def model_list() -> Response:
+def model_list() -> str:
     """Every model, by name."""
     found = tracker().registry.models()
     part = Paging.asked(Query(("offset",)), url_for("pages.model_list"), len(found))
-    page = render_template(
+    return render_template(
         "models.html",
         models=[models.model_to_json(model) for model in part.part(found)],
         part=part,
         api=url_for("models.list_models"),
         **for_commands(),
     )
-    return Response(page, mimetype="text/html")
 
 
 @pages.get("/models/<name>")
-def model_page(name: str) -> Response:
+def model_page(name: str) -> str:
     """One model."""
     query = Query(("offset",))
     model = models.get_model(tracker(), name)
@@ -48,7 +47,7 @@ def model_page(name: str) -> Response:
     part = Paging.asked(query, path, len(versions))
     history = models.moves(model)
     aliases = {alias: number for alias, number in model.aliases.items() if alias != PRODUCTION}
-    page = render_template(
+    return render_template(
         "model.html",
         model=models.model_to_json(model),
         path=path,
@@ -64,7 +63,6 @@ def model_page(name: str) -> Response:
         download=_download(model),
         **for_commands(),
     )
-    return Response(page, mimetype="text/html")
 
 
 @pages.get("/diff/<name>")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from flask import Response, render_template, url_for
+from flask import render_template, url_for
 
 from ... import strict_json
 from ...errors import InvalidInput
@@ -62,7 +62,7 @@ class ParamRow:
 
 
 @pages.get("/runs/<run_id>")
-def run_page(run_id: str) -> Response:
+def run_page(run_id: str) -> str:
     """One run."""
     query = Query(("all", "filter", "open", *chart_url.OF_PAGES), repeatable=("all", "open"))
     asked, style = query.texts("all"), chart_url.style_of(query)
@@ -81,7 +81,7 @@ def run_page(run_id: str) -> Response:
     shown = runs.run_details(tracker(), run, children)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
-    page = render_template(
+    return render_template(
         "run.html",
         run=shown,
         is_writable=shown["deleted_at"] is None and not services().read_only,
@@ -111,7 +111,6 @@ def run_page(run_id: str) -> Response:
         more=lambda name: chart_url.url(path, style, [*fields, ("all", name)]),
         **for_commands(),
     )
-    return Response(page, mimetype="text/html")
 
 
 def _label(run_id: str | None) -> str | None:

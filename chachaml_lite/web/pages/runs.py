@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Response, render_template, url_for
+from flask import render_template, url_for
 
 from ...tracking.index.run_parts import STATUSES
 from ...tracking.query import fields, search
@@ -32,19 +32,19 @@ EXAMPLES = (
 
 
 @pages.get("/runs")
-def run_list() -> Response:
+def run_list() -> tuple[str, int]:
     """The runs, newest first or as asked for."""
     return _shown("runs.html", RunView.asked(url_for("pages.run_list")))
 
 
 @pages.get("/search")
-def search_page() -> Response:
+def search_page() -> tuple[str, int]:
     """The runs that a query finds; without one, how to write it."""
     view = RunView.asked(url_for("pages.search_page"))
     return _shown("search.html", view, is_asked=view.q is not None)
 
 
-def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
+def _shown(template: str, view: RunView, is_asked: bool = True) -> tuple[str, int]:
     """A page of runs; where what was typed can't be read, it says so beside the box."""
     fault: BadQuery | None = None
     table = None
@@ -69,7 +69,7 @@ def _shown(template: str, view: RunView, is_asked: bool = True) -> Response:
         **_experiments(),
         **for_commands(),
     )
-    return Response(page, 400 if fault else 200, mimetype="text/html")
+    return page, 400 if fault else 200
 
 
 def _meant(view: RunView, fault: BadQuery) -> tuple[str, str] | None:

@@ -199,7 +199,7 @@ class RunView:
         if self.offset:
             asked["offset"] = str(self.offset)
         is_search = self.path == url_for("pages.search_page") and "q" in asked and asked.keys() <= _SEARCH_TAKES
-        return with_query(url_for("across.search_runs" if is_search else "runs.list_runs"), asked.items())
+        return with_query(url_for("compare.search_runs" if is_search else "runs.list_runs"), asked.items())
 
     def chips(self) -> list[tuple[str, str]]:
         """The filters that no box of the page shows, each with the URL without it."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import Response, render_template, url_for
+from flask import render_template, url_for
 
 from ....tracking import experiments
 from ....tracking.index.run_entry import Run
@@ -49,7 +49,7 @@ class Drawn:
 
 
 @pages.get("/experiments/<path:name>")
-def experiment_page(name: str) -> Response:
+def experiment_page(name: str) -> tuple[str, int]:
     """One experiment."""
     view = SweepView.asked(url_for("pages.experiment_page", name=name), name)
     experiment = experiments.get_experiment(tracker(), name)
@@ -93,7 +93,7 @@ def experiment_page(name: str) -> Response:
         api=with_query(url_for("experiments.get_experiment", name=name), _judged(view)),
         **for_commands(),
     )
-    return Response(page, 400 if fault else 200, mimetype="text/html")
+    return page, 400 if fault else 200
 
 
 def _judged(view: SweepView) -> list[tuple[str, str]]:
