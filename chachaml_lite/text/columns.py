@@ -11,7 +11,7 @@ from ..tracking.index.run_parts import STATUSES
 from ..tracking.metrics import Selection
 from ..tracking.series.summary import number_to_json
 from .format import format_duration, format_size, format_time
-from .safe import cells, cut, printable
+from .safe import cells, printable, truncate
 from .table import WIDTH, Column, Table, as_text
 
 Record = dict[str, Any]
@@ -216,7 +216,7 @@ def point_table(series: Mapping[str, Selection]) -> Table:
 
 
 def _widest(names: Iterable[str]) -> int:
-    return max((cells(cut(printable(name), _MOST_OF_A_KEY)) for name in names), default=0)
+    return max((cells(truncate(printable(name), _MOST_OF_A_KEY)) for name in names), default=0)
 
 
 def _widest_step(series: Mapping[str, Selection]) -> int:

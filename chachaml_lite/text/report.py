@@ -12,7 +12,7 @@ from ..tracking.series.summary import number_from
 from .format import format_duration, format_number, format_size, format_time
 from .gfm import code, quoted_text, table
 from .plot import mermaid, sparkline
-from .safe import cut, printable
+from .safe import printable, truncate
 from .table import WIDTH, Column, Table, as_text
 
 #: Points of a chart, and of a sparkline.
@@ -110,7 +110,7 @@ def _series_of(report: Report) -> Iterable[tuple[str, dict[str, Any], str]]:
 
 def _value(value: Any) -> str:
     """Return a value of the environment, cut where it is long: a command may be."""
-    return cut(format_number(value), _MAX_ENV_CHARACTERS)
+    return truncate(format_number(value), _MAX_ENV_CHARACTERS)
 
 
 def _format(value: Any) -> str:
@@ -154,8 +154,8 @@ def as_plain_text(report: Report) -> str:
     lines = [title, ""]
     # The ids are there to be pasted, and never cut.
     lines += [
-        f"{name:<{wide}}  {printable(value) if name in ('run', 'parent') else cut(printable(value), WIDTH - wide - 2)}"
-        for name, value in facts
+        f"{name:<{wide}}  {text if name in ('run', 'parent') else truncate(text, WIDTH - wide - 2)}"
+        for name, text in ((name, printable(value)) for name, value in facts)
     ]
     parts = [
         _part("param", ("value",), [(key, value) for key, value in run["params"].items()]),
@@ -178,7 +178,7 @@ def as_plain_text(report: Report) -> str:
     text = "\n".join(lines) + "\n" + "".join("\n" + part for part in parts if part)
     for name in ("error", "note"):
         if run[name]:
-            shown = [cut(printable(line), WIDTH - 2) for line in run[name][:_MAX_CHARACTERS].splitlines()]
+            shown = [truncate(printable(line), WIDTH - 2) for line in run[name][:_MAX_CHARACTERS].splitlines()]
             text += f"\n{name}\n" + "".join(f"  {line}\n" for line in shown)
     return f"{text}\n{report.url}\n"
 

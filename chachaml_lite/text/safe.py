@@ -58,7 +58,7 @@ def _cells_of(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def cut(text: str, most: int) -> str:
+def truncate(text: str, most: int) -> str:
     """Return `text`, cut with a … where it takes more than `most` columns (1 or more)."""
     if cells(text) <= most:
         return text

@@ -13,7 +13,7 @@ from ..tracking.query.conditions import number_of
 from ..tracking.series.summary import SPELLED
 from .format import format_number
 from .gfm import code, row_of
-from .safe import cells, cut, escape_json, pad, printable
+from .safe import cells, escape_json, pad, printable, truncate
 
 #: Columns of a terminal that an aligned table takes at most: 80 would leave a run's metrics out, and 120 is more than
 #: half a screen has. Only an id, which is there to be pasted, may make it wider.
@@ -171,7 +171,7 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     if left_out:
         notes.append(f"not shown: {', '.join(map(printable, left_out))}")
     if notes:
-        lines += ["", *(cut(note, width) for note in notes)]
+        lines += ["", *(truncate(note, width) for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -201,7 +201,7 @@ def _text_cell(column: Column) -> Callable[[Any], str]:
     get, show, most = column.get, column.show, column.most
 
     def harmless(text: str) -> str:
-        return printable(text) if most is None else cut(printable(text), most)
+        return printable(text) if most is None else truncate(printable(text), most)
 
     if not column.is_ours:
         # A metric's name stands in a million rows.
@@ -235,8 +235,8 @@ class _Laid:
         texts = ["" if value is None else printable(column.show(value)) for value in values]
         heading = printable(column.heading)
         if most is not None:
-            texts = [cut(text, most) for text in texts]
-            heading = heading if column.whole_heading else cut(heading, most)
+            texts = [truncate(text, most) for text in texts]
+            heading = heading if column.whole_heading else truncate(heading, most)
         width = max(map(cells, (heading, *texts)))
         return cls(column, heading, texts, width, _all_numbers(values))
 

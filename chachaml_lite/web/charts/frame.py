@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ...text.safe import cells, cut
+from ...text.safe import cells, truncate
 from . import svg
 from .scales import Scale
 from .svg import Look
@@ -84,14 +84,14 @@ class Frame:
 
 def heading(title: str, look: Look, width: int) -> str:
     """The title, as much of it as there is room for."""
-    return svg.text(10, 20, cut(title, int((width - 20) / _WIDE_CHARACTER)), look.of("heading"))
+    return svg.text(10, 20, truncate(title, int((width - 20) / _WIDE_CHARACTER)), look.of("heading"))
 
 
 def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top: float) -> tuple[str, float]:
     """A legend of labels and colours from `top` on, in as many rows as it takes, and how high it is."""
     parts, x, y = [], 10.0, top + 10
     for name, color, dash in entries:
-        shown = cut(name, _LONGEST_LABEL)
+        shown = truncate(name, _LONGEST_LABEL)
         taken = 22 + cells(shown) * _CHARACTER + 14
         if x > 10 and x + taken > width:
             x, y = 10.0, y + 17

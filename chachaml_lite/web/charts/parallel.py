@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import strict_json
-from ...text.safe import cut
+from ...text.safe import truncate
 from ...tracking.query.conditions import number_in, text_of
 from . import svg
 from .lines import Chart
@@ -119,7 +119,7 @@ def _words(axis: Coordinate, bottom: float) -> _Placed:
     words = sorted({text for text in texts if text is not None})
     step = (bottom - _TOP) / max(1, len(words))
     at = {word: _TOP + step * (number + 0.5) for number, word in enumerate(words)}
-    labels = [(at[word], cut(word, 14)) for word in words] if len(words) <= _MOST_WORDS else []
+    labels = [(at[word], truncate(word, 14)) for word in words] if len(words) <= _MOST_WORDS else []
     data = f'data-words="{svg.escaped(strict_json.dumps(words))}"'
     brushed = None
     if isinstance(axis.brush, frozenset) and (chosen := [at[word] for word in axis.brush if word in at]):
@@ -148,7 +148,7 @@ def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:
 def _axis(axis: Coordinate, placed: _Placed, x: float, bottom: float, look: Look, apart: float) -> str:
     most = max(6, min(_LONGEST_NAME, int(apart / _CHARACTER) - 1))
     parts = [svg.path(f"M{svg.number(x)},{_TOP:g}V{bottom:g}", look.of("axis"))]
-    parts.append(svg.text(x, _TOP - 18, cut(axis.name, most), look.of("label", "name"), "middle"))
+    parts.append(svg.text(x, _TOP - 18, truncate(axis.name, most), look.of("label", "name"), "middle"))
     parts += [svg.text(x - 5, y + 3.8, label, look.of("label"), "end") for y, label in placed.ticks]
     if any(place > bottom for place in placed.places):
         parts.append(svg.text(x - 5, bottom + _NONE + 3.8, "none", look.of("label"), "end"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import strict_json
-from ...text.safe import cut
+from ...text.safe import truncate
 from ...tracking.query.conditions import number_in
 from . import svg
 from .frame import Axis, Frame, heading, whole_chart
@@ -117,7 +117,7 @@ def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None
     known = list(dict.fromkeys(name for name in names if name is not None))
     places = {name: (number + 0.5) / len(known) for number, name in enumerate(known)}
     shown = known if len(known) <= _MOST_CATEGORIES else []
-    ticks = Ticks([Tick(places[name], cut(name, _LONGEST_CATEGORY)) for name in shown])
+    ticks = Ticks([Tick(places[name], truncate(name, _LONGEST_CATEGORY)) for name in shown])
     return Axis(Scale(0, 1), ticks, name), [None if name is None else places[name] for name in names]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ... import strict_json
+from ...text.safe import truncate
 from ..markdown.blocks import Place, note_html
 
 #: Of a file, in bytes: its beginning, or its end.
@@ -201,22 +202,21 @@ def _cell(value: Any) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> Preview:
     """A table of the first rows and columns."""
-    shown = [[_cut(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
+    shown = [[_cell_text(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
     wide = min(MAX_COLUMNS, max(map(len, [head, *rows])))
     notes = []
     if len(rows) > MAX_ROWS or not is_end:
         notes.append(f"the first {len(shown):,} rows")
     if len(head) > MAX_COLUMNS:
         notes.append(f"the first {MAX_COLUMNS} of {len(head):,} columns")
-    names = [_cut(cell) for cell in head[:MAX_COLUMNS]]
+    names = [_cell_text(cell) for cell in head[:MAX_COLUMNS]]
     numbers = [_all_numbers(row[place] for row in shown if place < len(row)) for place in range(wide)]
     filled = [row + [""] * (wide - len(row)) for row in shown]
     return Preview("table", table=Table(names + [""] * (wide - len(names)), filled, numbers), notes=tuple(notes))
 
 
-def _cut(cell: str) -> str:
-    cell = _readable(cell)
-    return cell if len(cell) <= _MAX_CELL else cell[:_MAX_CELL] + "…"
+def _cell_text(cell: str) -> str:
+    return truncate(_readable(cell), _MAX_CELL)
 
 
 def _all_numbers(cells: Iterable[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from flask import url_for
 
 from ...errors import InvalidInput, NotFound
-from ...text.safe import cut
+from ...text.safe import truncate
 from ...tracking import metrics
 from ...tracking.index.run_entry import Run
 from ...tracking.series.curves import BUCKETS, Curve, View
@@ -190,7 +190,7 @@ def title_of(keys: Sequence[str]) -> str:
     """What a chart of some metrics is called: what they have in common, else all of their names."""
     groups = grouped(keys)
     title = groups[0].title if len(groups) == 1 else ", ".join(keys)
-    return cut(title, _LONGEST_TITLE)
+    return truncate(title, _LONGEST_TITLE)
 
 
 def _axis_of(lines: Sequence[Line], style: Style) -> Style:

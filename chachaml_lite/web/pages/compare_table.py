@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...text.format import format_number
+from ...text.safe import truncate
 from ...tracking.environment import flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.params import same_json
@@ -170,10 +171,5 @@ def _cell(value: Any) -> Cell:
     if value is _MISSING:
         return Cell(is_missing=True)
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = _cut(format_number(value), _CELL_CHARACTERS)
-    return Cell(text, _cut(whole, _HOVER_CHARACTERS) if text != whole else "")
-
-
-def _cut(text: str, most: int) -> str:
-    """`text`, or as much of it as fits, with an ellipsis."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = truncate(format_number(value), _CELL_CHARACTERS)
+    return Cell(text, truncate(whole, _HOVER_CHARACTERS) if text != whole else "")

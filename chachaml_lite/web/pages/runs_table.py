@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ...errors import InvalidInput
 from ...text.columns import most_telling
 from ...text.format import format_duration, format_number
+from ...text.safe import truncate
 from ...tracking.environment import MISSING, flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.query import fields
@@ -234,14 +235,12 @@ def _value(value: Any) -> Cell:
     if isinstance(value, float):
         value = number_to_json(value)
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = _cut(format_number(value), _CELL_CHARACTERS)
-    return Cell("value", text, _cut(whole, _HOVER_CHARACTERS) if text != whole or len(text) > _ALWAYS_SEEN else None)
+    text = truncate(format_number(value), _CELL_CHARACTERS)
+    return Cell(
+        "value", text, truncate(whole, _HOVER_CHARACTERS) if text != whole or len(text) > _ALWAYS_SEEN else None
+    )
 
 
 def _tags(run: Run) -> dict[str, Any]:
     tags: dict[str, Any] = run.meta.get("tags", {})
-    return {key: _cut(tag, _HOVER_CHARACTERS) if isinstance(tag, str) else tag for key, tag in tags.items()}
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return {key: truncate(tag, _HOVER_CHARACTERS) if isinstance(tag, str) else tag for key, tag in tags.items()}

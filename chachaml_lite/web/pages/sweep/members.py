@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....text.format import format_number
-from ....text.safe import cut
+from ....text.safe import truncate
 from ....tracking.index.run_entry import Run
 from ....tracking.query.conditions import number_in, text_of
 from ....tracking.query.fields import MISSING, OWN, PARAMS, TAGS, Field, reader
@@ -70,7 +70,7 @@ def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tup
     for place, (value, mine) in enumerate(sorted(kept, key=lambda group: _order(group[0]))):
         text = "none" if value is MISSING else text_of(value)
         key = text if len(text) <= _LONGEST_KEY else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        label = text if value is MISSING else cut(format_number(value), _LONGEST_LABEL)
+        label = text if value is MISSING else truncate(format_number(value), _LONGEST_LABEL)
         members.append(Member(key, label, tuple(mine), place, key in hidden, True))
     return members, len(groups) - len(kept)
 
