@@ -121,7 +121,7 @@ def test_the_examples_in_the_help_run(
         assert line.startswith("chachaml-lite "), line
         script = line.replace("/tmp/", f"{tmp_path}/").replace(TEAM, team.url)
         script = script.replace("http://localhost:5000", mlflow)
-        if name in ELSEWHERE:
+        if name in ELSEWHERE or "--from mlflow" in line:  # which test_cli_import_mlflow runs, on stores of its own
             continue
         if line.startswith("chachaml-lite serve"):
             serves(script, tmp_path, variables)

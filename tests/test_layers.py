@@ -34,8 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"app", "config", "errors", "store", "strict_json", "tracking"},
     "agents": {"", "client", "strict_json"},
     "sidecar": {"client", "machine", "text"},
-    "importers": {"errors", "mlflow_api", "store", "strict_json", "tracking"},
-    "export": {"client", "mlflow_api", "strict_json", "tracking"},
+    "mlflow_settings": set(),
+    "importers": {"errors", "mlflow_api", "mlflow_settings", "store", "strict_json", "tracking"},
+    "export": {"client", "mlflow_api", "mlflow_settings", "strict_json", "tracking"},
     "machine": set(),
     "commands": {
         "",
@@ -64,16 +65,18 @@ OUTSIDE = {
     "markupsafe": {"web"},
     "waitress": {"server", "waitress_channel", "waitress_chunks"},
     "click": {"cli", "commands"},
-    "mlflow": {"export"},
+    "mlflow": {"export", "importers"},
     "tensorboard": {"importers"},
     "psutil": {"machine"},
     "pynvml": {"machine"},
     "mcp": {"agents"},
     "mcp_types": {"agents"},
 }
-#: What asks another server, or runs something, or hands runs over to MLflow's client, and the one module that may.
+#: What asks another server, or runs something, and the one module that may.
 STARTS_SERVERS = "sidecar/server.py"
-ASKS, RUNS, EXPORTS = "client/http.py", "commands/child.py", "export/mlflow_server.py"
+ASKS, RUNS = "client/http.py", "commands/child.py"
+#: What hands runs over to MLflow's client, what takes them from it, and what tells it to be quiet.
+EXPORTS, IMPORTS, SETTINGS = "export/mlflow_server.py", "importers/mlflow_source.py", "mlflow_settings.py"
 #: What asks other programs such as git, and what tells which and how many processors there are.
 QUERIES, DESCRIBES = "machine/queries.py", "machine/environment.py"
 #: What asks how wide the terminal is, by the one function of a module that otherwise touches files.
@@ -154,8 +157,9 @@ def test_only_the_store_opens_files(path: Path) -> None:
     # artifacts as files and settings from the environment, of which `os.environ` is part.
     name = path.relative_to(SOURCE).as_posix()
     is_runner = name == RUNS
-    allowed_modules = {RUNS: {"os", "tempfile"}, EXPORTS: {"os", "tempfile"}, MEASURES: {"shutil"}}
+    allowed_modules = {RUNS: {"os", "tempfile"}, EXPORTS: {"tempfile"}, MEASURES: {"shutil"}}
     allowed_modules |= {QUERIES: {"os"}, DESCRIBES: {"os", "shutil"}}
+    allowed_modules |= {IMPORTS: {"tempfile", "sqlite3"}, SETTINGS: {"os"}}
     assert not roots & FILE_MODULES - allowed_modules.get(name, set())
     used = {
         f"{ast.unparse(node.value)}.{node.attr}"
@@ -163,7 +167,7 @@ def test_only_the_store_opens_files(path: Path) -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("os", "shutil")
     }
     of_two = {
-        EXPORTS: {"os.environ"},
+        SETTINGS: {"os.environ"},
         MEASURES: {"shutil.get_terminal_size"},
         QUERIES: {"os.environ"},
         DESCRIBES: {"os.cpu_count", "shutil.which"},
@@ -187,7 +191,7 @@ def test_nothing_is_unpickled_run_or_asked_of_another_server(path: Path) -> None
     looked_up = {f"urllib.request.{each}" for each in ("getproxies", "proxy_bypass")}
     allowed = looked_up if path.relative_to(SOURCE).as_posix() == ASKS else set()
     assert not [name for name in names - allowed if name.startswith(("urllib.request", "multiprocessing"))]
-    if path.relative_to(SOURCE).as_posix() != EXPORTS:
+    if path.relative_to(SOURCE).as_posix() not in (EXPORTS, IMPORTS):
         assert not [name for name in names if name.partition(".")[0] == "mlflow"]
     if path.relative_to(SOURCE).as_posix() != ASKS:
         assert not [name for name in names if name.startswith("http.client")]

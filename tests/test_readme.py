@@ -35,6 +35,7 @@ TESTED_ELSEWHERE = {
     ("files", "Query the files"): "test_readme_engines",
     ("mlflow", "Change the URL"): "test_mlflow_docs",
     ("mlflow", "Export runs to an MLflow server"): "test_readme_engines",
+    ("mlflow", "Bring old runs"): "test_cli_import_mlflow",
     ("reverse-proxy", None): "test_serve_proxy",
     ("provenance", None): "test_cli_run_environment",
     ("system-metrics", None): "test_cli_run_load",

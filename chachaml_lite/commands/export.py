@@ -85,7 +85,7 @@ def export(
         )
     outcomes: list[Outcome] = []
     gone: Unreachable | None = None
-    with _interruptible(), target.opened() as client:
+    with interruptible(), target.opened() as client:
         unreadable = unreadable_runs(client) if not runs and experiment is None and q is None else 0
         found = _named(client, runs) if runs else _found(client, experiment, q)
         try:
@@ -138,7 +138,7 @@ def _parents_first(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Within it Ctrl-C and SIGTERM end us in order: nothing temporary is left. Then they end us as they would."""
     received: list[int] = []
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +18,8 @@ from .errors import UNREACHABLE, USAGE, CommandError
 from .printing import has_progress
 from .targets import Target
 from .transfer_report import KINDS, Moved
+
+Item = TypeVar("Item")
 
 #: What is wrong with the one run; another may be fine.
 _OF_THE_RUN = (400, 409, 413)
@@ -47,9 +49,9 @@ def import_tensorboard(
     moved = Moved("id")
     with target.opened(writes=True) as client:
         try:
-            with _progress(len(folders), runs()) as counted:
+            with progress(len(folders), runs(), lambda run: str(run.meta["name"])) as counted:
                 for run in counted:
-                    _import(client, run, moved, overwrite=overwrite)
+                    import_run(client, run, moved, overwrite=overwrite)
         except ApiError as fault:
             moved.show(as_json=as_json)
             raise CommandError(str(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
@@ -59,7 +61,7 @@ def import_tensorboard(
     moved.end(as_json=as_json)
 
 
-def _import(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -> None:
+def import_run(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -> None:
     """Import a run, and note what became of it and what of it was left out. Raises ApiError, Unreachable."""
     query = [("overwrite", "true")] if overwrite else []
     for text in run.left_out:
@@ -76,13 +78,13 @@ def _import(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -
         moved.fail(run.id, fault)
 
 
-def _progress(count: int, runs: Iterator[ForeignRun]) -> Any:
-    """A bar on stderr over the runs; none where nobody would see it."""
+def progress(count: int, items: Iterator[Item], name_of: Callable[[Item], str]) -> Any:
+    """A bar on stderr over the items, with the name of each; none where nobody would see it."""
     return click.progressbar(
-        runs,
+        items,
         length=count,
         label="importing",
         file=sys.stderr,
         hidden=not has_progress(),
-        item_show_func=lambda run: printable(run.meta["name"])[:40] if run else "",
+        item_show_func=lambda item: printable(name_of(item))[:40] if item is not None else "",
     )

@@ -15,6 +15,7 @@ from ..client.push import ZIP
 from ..text.safe import printable
 from .errors import UNREACHABLE, USAGE, CommandError
 from .import_foreign import import_tensorboard
+from .import_mlflow import import_mlflow
 from .targets import Target, die_at_interrupt, target_options
 from .transfer_report import KINDS, Moved
 
@@ -24,13 +25,14 @@ _OF_THE_FILE = (400, 409, 413)
 
 @click.command(
     "import",
-    short_help="Import runs from zips.",
+    short_help="Import runs from zips, TensorBoard or MLflow.",
     epilog="""\b
 Examples:
   chachaml-lite import run.zip
   chachaml-lite import --data /tmp/store run.zip more.zip
   chachaml-lite import --data /tmp/store - < run.zip
   chachaml-lite import --from tensorboard logs/ --experiment iris
+  chachaml-lite import --from mlflow --tracking-uri http://localhost:5000
 """,
 )
 @target_options
@@ -43,27 +45,55 @@ Examples:
 @click.option(
     "--from",
     "source",
-    type=click.Choice(("zip", "tensorboard")),
+    type=click.Choice(("zip", "tensorboard", "mlflow")),
     default="zip",
     show_default=True,
-    help="What logged the runs; FILE is then its log folder.",
+    help="What logged the runs; of TensorBoard FILE is the log folder.",
 )
-@click.option("-e", "--experiment", metavar="NAME", help="With --from tensorboard: the experiment.  [default: FILE]")
+@click.option(
+    "-e",
+    "--experiment",
+    metavar="NAME",
+    help="With --from tensorboard: the experiment.  [default: FILE]  With --from mlflow: only this one.",
+)
+@click.option(
+    "--tracking-uri",
+    metavar="URI",
+    envvar="MLFLOW_TRACKING_URI",
+    show_envvar=True,
+    help="With --from mlflow: http://HOST:5000, sqlite:///FILE, or a folder mlruns.",
+)
 # Names, to be opened when their turn comes: there may be more of them than a process may open.
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True))
+@click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(exists=True, allow_dash=True))
 def import_(
-    target: Target, source: str, experiment: str | None, files: tuple[str, ...], overwrite: bool, as_json: bool
+    target: Target,
+    source: str,
+    experiment: str | None,
+    tracking_uri: str | None,
+    files: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Import the runs of zips, as GET /api/runs/:id/download and the page of a run give them; - reads one from stdin.
 
     A zip holds a run's folder, or several; one made by hand (zip -r run.zip RUN, in runs/) will do. Each FILE is
     imported whole or not at all. A run that is there already is added to; where the two contradict each other the
-    zip is refused. With --data the folder is written to, which is made if missing, while no server runs on it.
+    zip is refused. --from mlflow takes no FILE: runs, logged models and registered ones are read by MLflow's client
+    (pip install 'chachaml-lite[mlflow]'; of a database or a folder by all of mlflow).
+
+    With --data the folder is written to, which is made if missing, while no server runs on it.
 
     The exit code is 1 when a zip is refused; the others are imported all the same. It is 2 when there is no such
     file or the token is wrong, and 3 when nobody answers, or the disk there is full.
     """
+    if source == "mlflow":
+        if files or tracking_uri is None:
+            raise click.UsageError("--from mlflow takes --tracking-uri, and no FILE")
+        import_mlflow(target, tracking_uri, experiment, overwrite=overwrite, as_json=as_json)
+        return
     die_at_interrupt()
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
     folders = [file for file in files if file != "-" and Path(file).is_dir()]
     if source == "tensorboard":
         if len(files) > 1 or not folders:

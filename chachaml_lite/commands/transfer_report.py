@@ -32,6 +32,8 @@ class Moved:
         self.left_out: dict[str, list[str]] = {}
         #: How many can't even be named; None where nobody wants to know.
         self.unreadable: int | None = None
+        #: The model versions, "NAME N", by what was done to them; None where nobody wants to know.
+        self.models: dict[str, list[str]] | None = None
         #: How many bytes of files were sent; None where nobody wants to know.
         self.bytes: int | None = None
 
@@ -48,11 +50,17 @@ class Moved:
         """Note what of a run is not taken over."""
         self.left_out.setdefault(name, []).append(what)
 
+    def note_model(self, kind: str, version: str) -> None:
+        """Note what was done to a model version."""
+        self.models = self.models or {kind: [] for kind in KINDS}
+        self.models[kind].append(version)
+
     def show(self, *, as_json: bool, is_cut_short: bool = True) -> None:
         """Print it; what failed, to people, on stderr. `is_cut_short`: a line that says why follows."""
         if as_json:
             ok = not (self.failed or self.unreadable or is_cut_short)
             shown = {"ok": ok, **self.done, "failed": self.failed}
+            shown |= {} if self.models is None else {"models": self.models}
             shown |= {"left_out": self.left_out} if self.left_out else {}
             shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
             shown |= {} if self.bytes is None else {"bytes": self.bytes}
@@ -68,6 +76,8 @@ class Moved:
         if self.unreadable:
             click.echo(f"chachaml-lite: {unreadable_message(self.unreadable)}", err=True)
         lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
+        versions = self.models or {}
+        lines += [f"{kind}  model {printable(each)}" for kind in KINDS[:2] for each in versions.get(kind, ())]
         counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
         failed = [f"{len(self.failed)} failed"] if self.failed else []
         sent = "" if self.bytes is None else f"; {_size(self.bytes)} sent"

@@ -6,42 +6,20 @@ variables, and so is its telemetry: nobody is asked but the tracking server, and
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import mlflow_settings
 from ..client.base import Unreachable
 from ..mlflow_api.vocabulary_datasets import Dataset
+from ..mlflow_settings import AT_FIRST, one_line, variables
 from .mapping import MADE, RUN_ID
 
 R = TypeVar("R")
 
-#: MLflow's variables (its documentation, "Environment variables"), unless the user has set them.
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-#: It would retry for minutes. Whoever isn't there at first is told of at once; later a hiccup is waited out.
-_AT_FIRST = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-}
-_LATER = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-}
-_MOST_TEXT = 500
 _PER_REQUEST = 100
 
 
@@ -73,10 +51,7 @@ class MlflowServer:
 
     def __init__(self, uri: str) -> None:
         """Look whether it is there. Raises NotInstalled, Unreachable, Rejected."""
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
-        warnings.simplefilter("ignore")
-        logging.getLogger("urllib3").setLevel(logging.ERROR)
+        mlflow_settings.silence()
         try:
             from mlflow import entities
             from mlflow.exceptions import MlflowException, RestException
@@ -94,8 +69,7 @@ class MlflowServer:
         absence = self._absence()
         if absence is not None:
             raise absence
-        for name, value in _LATER.items():
-            os.environ.setdefault(name, value)
+        mlflow_settings.wait_out_hiccups()
 
     def experiment(self, name: str) -> str | None:
         """The id of the experiment of that name, if there is one. Raises Rejected (it was deleted), Unreachable."""
@@ -136,7 +110,7 @@ class MlflowServer:
 
         def create() -> Any:
             # Sent again after a lost answer, it would make a second one; the next export finds the first.
-            with _variables({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, always=True):
+            with variables({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, always=True):
                 return self._client.create_run(experiment, start_time=start_time, tags=dict(tags), run_name=name)
 
         return self._hold(self._ask(create))
@@ -215,38 +189,22 @@ class MlflowServer:
             return request()
         except (*self._faults, *more_faults) as fault:
             gone = None if isinstance(fault, self._answered) else self._absence()
-            raise gone or Rejected(_describe(fault)) from fault
+            raise gone or Rejected(one_line(fault)) from fault
 
     def _absence(self) -> Exception | None:
         """Return why the server can't be used; None when it answers."""
-        with _variables(_AT_FIRST):
+        with variables(AT_FIRST):
             try:
                 self._client.search_experiments(max_results=1)
             except self._faults as fault:
                 status = getattr(fault, "get_http_status_code", lambda: 500)()
                 if status in (401, 403):
                     return Rejected(
-                        f"MLflow's server at {self.uri} refuses us: {_describe(fault)}; MLFLOW_TRACKING_USERNAME and "
+                        f"MLflow's server at {self.uri} refuses us: {one_line(fault)}; MLFLOW_TRACKING_USERNAME and "
                         "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
                     )
-                return Unreachable(f"no MLflow server answers at {self.uri} ({_describe(fault)})")
+                return Unreachable(f"no MLflow server answers at {self.uri} ({one_line(fault)})")
         return None
-
-
-@contextmanager
-def _variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[None]:
-    """Within it these variables are set, those of the user only if `always`: MLflow looks at them with each request."""
-    mine = {name: value for name, value in values.items() if always or os.environ.get(name) in (None, _LATER.get(name))}
-    before = {name: os.environ.get(name) for name in mine}
-    os.environ.update(mine)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _first(run: Held) -> tuple[bool, int, str]:
@@ -259,12 +217,3 @@ def _batches(entities: list[Any]) -> Iterator[list[Any]]:
     """Divide items into batches that one request takes."""
     for start in range(0, len(entities), _PER_REQUEST):
         yield entities[start : start + _PER_REQUEST]
-
-
-def _describe(fault: Exception) -> str:
-    """Return what is wrong in one line; for a failed connection, MLflow's own text is a page long."""
-    text = " ".join(str(fault).split()) or type(fault).__name__
-    for reason in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
-        if reason in text and "API request to" in text:
-            return reason
-    return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"

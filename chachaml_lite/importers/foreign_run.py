@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .. import strict_json
@@ -17,6 +18,8 @@ from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.names import check_artifact_name, check_name
 from ..tracking.series.points import StoredPoint, point_line
+
+_PIECE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,18 @@ class ForeignRun:
     params: dict[str, Any] = field(default_factory=dict)
     points: list[StoredPoint] = field(default_factory=list)
     artifacts: dict[str, ForeignArtifact] = field(default_factory=dict)
+    #: Of logged models.
+    events: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def add_param(self, key: str, value: Any) -> None:
         """Add a param, or note that its name can't be one."""
-        if self._is_name("param", key):
+        if self.is_name("param", key):
             self.params[key] = value
 
     def add_points(self, key: str, points: Sequence[StoredPoint]) -> None:
         """Add the points of a metric, or note that its name can't be one."""
-        if self._is_name("metric", key):
+        if self.is_name("metric", key):
             self.points += points
 
     def add_artifact(self, name: str, content: bytes, timestamp: int) -> None:
@@ -62,7 +67,21 @@ class ForeignRun:
         digest = hashlib.sha256(content).hexdigest()
         self.artifacts[name] = ForeignArtifact(name, digest, len(content), timestamp, lambda: [content])
 
-    def _is_name(self, kind: str, name: str) -> bool:
+    def add_file(self, name: str, path: Path, timestamp: int) -> None:
+        """Add an artifact whose bytes are in a file until it is packed, or note that its name can't be one. OSError."""
+        try:
+            check_artifact_name(name)
+        except InvalidInput as fault:
+            self.left_out.append(fault.detail)
+            return
+        digest, size = hashlib.sha256(), 0
+        for piece in _pieces(path):
+            digest.update(piece)
+            size += len(piece)
+        self.artifacts[name] = ForeignArtifact(name, digest.hexdigest(), size, timestamp, lambda: _pieces(path))
+
+    def is_name(self, kind: str, name: str) -> bool:
+        """Whether something of that kind can have a name; where not, it is noted."""
         try:
             check_name(kind, name)
         except InvalidInput as fault:
@@ -82,6 +101,9 @@ class ForeignRun:
             # By time first: a run that goes on adds to the end of the file, which a merge can take.
             ordered = sorted(self.points, key=lambda point: (point[3], point[2]))
             yield self._entry(layout.METRICS, "".join(map(point_line, ordered)).encode())
+        if self.events:
+            lines = "".join(strict_json.dumps(event) + "\n" for event in self.events)
+            yield self._entry(layout.LOGGED_MODELS, lines.encode())
         if self.artifacts:
             uploads = sorted(self.artifacts.values(), key=lambda artifact: (artifact.timestamp, artifact.name))
             records = (
@@ -96,3 +118,9 @@ class ForeignRun:
 
     def _entry(self, name: str, content: bytes) -> Entry:
         return Entry(f"{self.id}/{name}", len(content), self.meta["start_time"] // 1000, [content])
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece

@@ -1,0 +1,74 @@
+"""What MLflow's own client is told by its variables: to be quiet, to report to nobody, and not to retry for minutes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+#: MLflow's variables (its documentation, "Environment variables"), unless the user has set them.
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+#: It would retry for minutes. Whoever isn't there at first is told of at once; later a hiccup is waited out.
+AT_FIRST = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+}
+_LATER = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+_MOST_TEXT = 500
+
+
+def silence() -> None:
+    """Have MLflow say nothing on either output; before it is imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def wait_out_hiccups() -> None:
+    """Have it retry a little, from now on."""
+    for name, value in _LATER.items():
+        os.environ.setdefault(name, value)
+
+
+def allow_folders() -> None:
+    """Have clients from 3.13 on read a folder of files, which they otherwise refuse."""
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+
+
+@contextmanager
+def variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[None]:
+    """Within it these variables are set, those of the user only if `always`: MLflow looks at them with each request."""
+    mine = {name: value for name, value in values.items() if always or os.environ.get(name) in (None, _LATER.get(name))}
+    before = {name: os.environ.get(name) for name in mine}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def one_line(fault: Exception) -> str:
+    """What is wrong, in one line. Of a connection that failed MLflow tells a page."""
+    text = " ".join(str(fault).split()) or type(fault).__name__
+    for reason in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
+        if reason in text and "API request to" in text:
+            return reason
+    return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
