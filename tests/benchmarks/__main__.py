@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from . import cost, deaf, edge, growth, keys, lists, memory, pages, series, starts, tabs, threads, upload, write
+from . import cost, crowd, deaf, edge, growth, keys, lists, memory, pages, series, starts, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
 from .table import load, machine
 
@@ -26,6 +26,7 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "cost": cost.section,
     "threads": threads.section,
     "tabs": tabs.section,
+    "crowd": crowd.section,
     "keys": keys.section,
     "growth": growth.section,
     "start-100k": starts.section,

@@ -43,6 +43,8 @@ class Sizes:
     tabs: int = 100
     tab_points: int = 50_000
     tab_seconds: float = 15
+    crowd: int = 50
+    crowd_seconds: float = 12
     growth: tuple[int, ...] = (100, 10_000)
     growth_rounds: int = 100
     sequence_runs: int = 2_000
@@ -76,6 +78,8 @@ QUICK = Sizes(
     tabs=5,
     tab_points=2_000,
     tab_seconds=0.5,
+    crowd=5,
+    crowd_seconds=0.3,
     growth=(20, 40),
     growth_rounds=3,
     sequence_runs=8,
