@@ -24,7 +24,7 @@ from .app import MAX_LOGIN_BYTES, create_app, uploads
 from .config import Config
 from .store.store import Store
 from .tracking.tracker import Tracker
-from .waitress_channel import Channel, WireRules, channel_class
+from .waitress_channel import REST_SECONDS, Channel, WireRules, channel_class
 
 log = logging.getLogger(__name__)
 
@@ -176,8 +176,9 @@ class Server:
             url_prefix=config.url_prefix,
         )
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
+        self._channel_class = channel_class(rules)
         for listener in self._listeners:
-            listener.channel_class = channel_class(rules)
+            listener.channel_class = self._channel_class
         #: As many connections as make the next one the last: one turn of the loop may accept two, one a listener.
         self._crowded = self._waitress.adj.connection_limit - 2
         self._next_look = 0.0
@@ -251,7 +252,8 @@ class Server:
                 channel.will_close = channel.will_close or channel.is_overdue(now)
         if len(self._map) >= self._crowded:
             self._close_longest_idle()
-        wasyncore.loop(timeout=1, map=self._map, use_poll=True, count=1)
+        is_resting = time.monotonic() < self._channel_class.one_rests_until
+        wasyncore.loop(timeout=REST_SECONDS if is_resting else 1, map=self._map, use_poll=True, count=1)
 
     def _channels(self) -> list[Channel]:
         return [each for each in self._map.values() if isinstance(each, Channel)]

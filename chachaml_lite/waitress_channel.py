@@ -36,6 +36,9 @@ _UNASKED_BYTES = 8192
 #: Of one recv(2): while headers come, so that a flood of small requests is no quadratic work; of bodies; of uploads,
 #: which arrive 2.5 times as fast as with 8 KiB.
 _HEADER_READ_BYTES, _BODY_READ_BYTES, _UPLOAD_READ_BYTES = 8192, 65536, 262144
+#: After so small a piece of an upload that goes on the next one is waited for so many seconds, and comes with those
+#: behind it: a client that sends eight bytes at a time would wake the loop for each, 20 µs a time.
+_SMALL_READ_BYTES, REST_SECONDS = 4096, 0.002
 #: How long a connection may take to its first headers, and to each later ones once they have begun.
 HEADER_SECONDS = 10
 #: How long what a refused client is still sending is thrown away, so that it can read why: a close would reset it.
@@ -230,6 +233,9 @@ class Channel(HTTPChannel):
     lingers = False
     #: Until when what arrives is thrown away; None: it isn't.
     _lingers_until: float | None = None
+    #: Until when nothing is read here, and on any connection of the server, by the monotonic clock.
+    _rests_until = 0.0
+    one_rests_until = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -247,6 +253,14 @@ class Channel(HTTPChannel):
         if data:
             self.last_activity = time.time()
             self.received(data)
+            goes_on = request is not None and self.request is request and request.read_bytes == _UPLOAD_READ_BYTES
+            if goes_on and len(data) < _SMALL_READ_BYTES:
+                self._rests_until = type(self).one_rests_until = time.monotonic() + REST_SECONDS
+
+    def readable(self) -> bool:
+        """Whether the loop is to wait for what arrives."""
+        is_waited_for: bool = super().readable()
+        return is_waited_for and not (self._rests_until and time.monotonic() < self._rests_until)
 
     def received(self, data: bytes) -> bool:
         """Take in a piece, of one request or several; nothing more behind one that is the last."""

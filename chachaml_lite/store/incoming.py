@@ -11,6 +11,9 @@ from typing import NamedTuple
 from .atomic import FILE_MODE, write_all
 from .durability import Durability
 
+#: Small pieces are written together: a write and a digest's update cost as much as those of some kB.
+_WRITE_BYTES = 65_536
+
 
 class Upload(NamedTuple):
     """Bytes that are on disk, and not yet anybody's."""
@@ -32,6 +35,8 @@ class Incoming:
         self._digest = hashlib.sha256()
         self._descriptor = -1
         self._taken = False
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self.size = 0
         self.fault: OSError | None = None
         try:
@@ -42,18 +47,28 @@ class Incoming:
     def append(self, piece: bytes) -> None:
         """Add bytes at the end; after a fault they are dropped."""
         if self.fault is None:
-            try:
-                write_all(self._descriptor, piece)
-            except OSError as fault:
-                self.fault = fault
-                self.discard()
-                return
-            self._digest.update(piece)
+            self._gathered.append(piece)
+            self._gathered_bytes += len(piece)
             self.size += len(piece)
+            if self._gathered_bytes >= _WRITE_BYTES:
+                self._write()
+
+    def _write(self) -> None:
+        piece = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
+        self._gathered, self._gathered_bytes = [], 0
+        try:
+            write_all(self._descriptor, piece)
+        except OSError as fault:
+            self.fault = fault
+            self.discard()
+            return
+        self._digest.update(piece)
 
     def finish(self, expected_bytes: int | None = None) -> Upload:
         """The whole, on disk. OSError for what went wrong on the way; ValueError when bytes are missing."""
         try:
+            if self._gathered:
+                self._write()
             if self.fault is not None:
                 raise self.fault
             if expected_bytes is not None and self.size != expected_bytes:
