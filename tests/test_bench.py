@@ -12,8 +12,20 @@ TESTS = Path(__file__).parent
 
 
 def test_the_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp_path: Path) -> None:
-    sections = ("write", "list", "page", "series", "tabs", "keys", "upload", "edge", "growth", "start-100k", "deaf")
-    sections += ("crowd",)
+    sections = [
+        "write",
+        "list",
+        "page",
+        "series",
+        "tabs",
+        "keys",
+        "upload",
+        "edge",
+        "growth",
+        "start-100k",
+        "deaf",
+        "crowd",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", "--scratch", str(tmp_path), *sections],
         capture_output=True,
