@@ -42,7 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             client.post("/api/w/runs", {"experiment": experiment, "id": run_id})
             client.post(path_of("api", "w", "runs", run_id, "metrics"), {"accuracy": 0.95, "loss": 0.1})
             path = path_of("api", "w", "runs", run_id, "artifacts")
-            client.ask("POST", path, [("name", "model.pkl")], body=b"bytes", content_type=OCTETS).json()
+            for name in ("model.pkl", "checkpoints/1.pt"):
+                client.ask("POST", path, [("name", name)], body=b"bytes", content_type=OCTETS).json()
             client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "completed"})
         model = {"name": "iris-classifier", "run_id": "one", "artifact": "model.pkl", "stage": "production"}
         client.post("/api/w/models", model)

@@ -49,8 +49,8 @@ def delete(target: Target, runs: tuple[str, ...]) -> None:
     short_help="Delete artifacts of a run for good.",
     epilog="""\b
 Examples:
-  chachaml-lite delete-artifact latest:iris model.pkl
-  chachaml-lite delete-artifact 20261123-185749-123-k3f9ta checkpoints/
+  chachaml-lite delete-artifact latest:digits model.pkl
+  chachaml-lite delete-artifact latest:iris checkpoints/
 """,
 )
 @target_options
