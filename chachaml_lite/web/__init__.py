@@ -1,1 +1,1 @@
-"""HTTP: reads a request's shape, asks `tracking`, writes the answer. The only package that imports flask."""
+"""HTTP: parses requests, calls `tracking` and renders responses."""

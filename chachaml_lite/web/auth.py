@@ -1,4 +1,4 @@
-"""Who may ask: the hook in front of every route (the contract, sections 1 and 6).
+"""Access control: the hook in front of every route (the contract, sections 1 and 6).
 
 - The Host must be one of ours, by exact match: a page of another site that made its name point here (DNS rebinding)
   has its own name in it.
@@ -126,7 +126,7 @@ def same(sent: str, expected: str) -> bool:
 
 
 def cookie_for(token: str) -> str:
-    """What a browser keeps after logging in: it proves the token, and can't be turned back into it."""
+    """Return the value of the login cookie: it proves the token, and can't be turned back into it."""
     return hmac.new(token.encode(), b"chachaml-lite browser session", hashlib.sha256).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What `app` hands to the views: the tracker, and the few settings that HTTP needs."""
+"""The services of an app, for its views: the tracker, and the few settings that HTTP needs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Services:
-    """What the views work with. Sizes in bytes; None: no limit."""
+    """The tracker and the settings that views need. Sizes are in bytes; None means no limit."""
 
     tracker: Tracker
     version: str
@@ -78,6 +78,6 @@ def base_url() -> str:
 
 
 def for_commands() -> dict[str, str]:
-    """What templates with commands for a shell need: `host` to call, and `auth`, curl's for the token."""
+    """Return the context of shell commands in templates: `host`, the base URL; `auth`, curl's option for the token."""
     auth = "" if services().token is None else ' -H "Authorization: Bearer $CHACHAML_TOKEN"'
     return {"host": base_url(), "auth": auth}

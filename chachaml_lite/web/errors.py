@@ -1,4 +1,4 @@
-"""The one table from what went wrong to HTTP; one JSON body for /api, a dialect's on its paths, one page for people."""
+"""Error handling: the table from exceptions to HTTP; JSON for /api, a dialect's on its paths, a page for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ETag and 304 for every GET, in one place (RFC 9110, section 13): made of what is stored, before anything is read.
+"""Conditional requests: ETags and 304 for every GET (RFC 9110, section 13), computed before anything is read.
 
 An answer is a function of the request and of what is stored. So its ETag is made of the parts of the request that
 routes look at, and of the stamps of the run's files, or of the count of changes that the catalog keeps for all of them:
@@ -89,7 +89,7 @@ def answer_unchanged() -> Response | None:
 
 
 def _age() -> str:
-    """What a page says by the clock ("silent for an hour"): it is made anew once in so many seconds, if asked for."""
+    """Return the part of a page's ETag that the clock changes: "silent for an hour" is rendered anew now and then."""
     return str(int(time.time() // _PAGE_SECONDS)) if request.blueprint == "pages" else ""
 
 

@@ -1,4 +1,4 @@
-"""In which form an answer is wanted: by ?format=, else by the Accept header; JSON where neither says another."""
+"""Content negotiation: ?format= wins, then the Accept header, then JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one request that comes thousands of times a second: points in their plainest form, logged before Flask is asked.
+"""The fast path of a metric's POST, which comes thousands of times a second: points are logged without Flask.
 
 Of the time that the app takes for a metric's POST, Flask's part (contexts, routing, request and answer objects) is
 more than the half. So a POST that has nothing out of the ordinary is recognized by its WSGI environment, held against

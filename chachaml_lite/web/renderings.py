@@ -1,4 +1,4 @@
-"""Renderings of pages, shared by all who ask for the same: a hundred open tabs cost a training what a few do.
+"""Shared renderings of pages: a hundred open tabs cost a training no more than a few do.
 
 An open page asks for itself every two seconds, with `If-None-Match` and `Cache-Control: max-age=N`: an answer that is N
 seconds old will do (RFC 9111, section 5.2.1.1). Under a training that logs twenty times a second each of them would be
@@ -110,7 +110,7 @@ class Renderings:
             self._free_at = self._clock() + cost_seconds * (1 / _SHARE - 1)
 
     def retry_after(self) -> int:
-        """Whole seconds until a turn may be free."""
+        """Return the number of whole seconds until a turn may be free."""
         with self._lock:
             return max(2, math.ceil(min(self._free_at - self._clock(), 30)))
 
@@ -184,7 +184,7 @@ def _page() -> str:
 
 
 def _max_age() -> int:
-    """How old an answer may be, for one who only keeps up with a page; 0 for everybody else."""
+    """Return the age that a client which polls a page accepts, in seconds; 0 for every other request."""
     is_page = request.method == "GET" and request.blueprint in _BLUEPRINTS
     return (request.cache_control.max_age or 0) if is_page and "If-None-Match" in request.headers else 0
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: their type, size and shape. What they mean is for `tracking` to say."""
+"""Request bodies: their type, size and shape. Their meaning is up to `tracking`."""
 
 from __future__ import annotations
 

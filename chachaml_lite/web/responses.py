@@ -1,4 +1,4 @@
-"""Answers: JSON, and files that waitress sends by itself."""
+"""Responses: JSON, and files that waitress sends by itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def json_answer(value: Any, status: int = 200) -> Response:
 
 
 def ok() -> Response:
-    """What a write without anything to tell answers."""
+    """Return the response to a write that has nothing to report."""
     return Response(_OK, mimetype="application/json")
 
 
@@ -107,7 +107,7 @@ def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is
 
 
 def _asked_part(size: int, sha256: str) -> tuple[int, int] | None:
-    """Where the range that is asked for begins and ends; None: all is asked for. RequestedRangeNotSatisfiable."""
+    """Return the start and end of the requested range; None for the whole file. Raises RequestedRangeNotSatisfiable."""
     match = _RANGE.match(request.headers.get("Range", ""))
     if match is None or not _range_applies(sha256):
         return None

@@ -1,4 +1,4 @@
-"""What is asked of many runs at once: compared, searched by a metric, exported."""
+"""Requests about many runs at once: comparisons, searches by a metric, exports."""
 
 from __future__ import annotations
 

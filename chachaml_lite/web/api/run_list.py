@@ -56,7 +56,7 @@ def run_list(query: Query, asked: search.RunQuery) -> Response:
 
 
 def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
-    """What is said below the runs to people."""
+    """Return the lines below a table of runs."""
     if not count:
         return [f"no runs here; curl {base_url()} tells how to log one" if not total else f"no runs here, of {total}"]
     counted = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"

@@ -1,4 +1,4 @@
-"""The server itself: is it up, and how does one begin?"""
+"""The server itself: its health, its description, and how to begin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ service = Blueprint("service", __name__)
 
 @service.get("/api/health")
 def health() -> Response:
-    """How the server and its store are. Raises StorageGone."""
+    """Report the state of the server and its store. Raises StorageGone."""
     Query(())
     if not tracker().store.is_there():
         raise StorageGone("the data folder was removed; make it anew, or stop this server")
@@ -63,7 +63,7 @@ def summary_for_models() -> Response:
 
 @service.get("/")
 def front() -> BaseResponse:
-    """A browser goes on to the runs; curl gets a quickstart that can be pasted."""
+    """Redirect a browser to the runs; give curl a quickstart that can be pasted."""
     if "text/html" in request.headers.get("Accept", ""):
         return redirect(url_for("pages.run_list"))
     return Response(render_template("quickstart.txt", **for_commands()) + "\n", mimetype="text/plain")

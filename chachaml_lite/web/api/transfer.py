@@ -43,7 +43,7 @@ def get_digests() -> Response:
 
 @api.get("/api/runs/<run_id>/manifest")
 def get_manifest(run_id: str) -> Response:
-    """What a run consists of, at one moment."""
+    """List the contents of a run at one moment."""
     points_bytes = Query(("points_bytes",)).integer("points_bytes")
     if points_bytes is not None and points_bytes < 0:
         raise InvalidInput("points_bytes must be 0 or more")

@@ -1,4 +1,4 @@
-"""What line and scatter charts have in common: margins, axes with a thin grid and labels, the heading, a legend."""
+"""The frame of line and scatter charts: margins, axes with a thin grid and labels, the heading, a legend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Axis:
 
     @property
     def caption(self) -> str:
-        """What stands at its end."""
+        """The unit or name at the end of the axis."""
         return ", ".join(part for part in (self.ticks.caption, self.name) if part)
 
 
@@ -47,11 +47,11 @@ class Frame:
         self.bottom = height - (36.0 if x.caption else 22.0)
 
     def across(self, fraction: float) -> float:
-        """Where a fraction of the x axis is."""
+        """Return the x coordinate of a fraction of the x axis."""
         return self.left + fraction * (self.right - self.left)
 
     def up(self, fraction: float) -> float:
-        """Where a fraction of the y axis is."""
+        """Return the y coordinate of a fraction of the y axis."""
         return self.bottom - fraction * (self.bottom - self.top)
 
     def axes(self, look: Look) -> str:

@@ -1,4 +1,4 @@
-"""Which metrics share a chart, by their names."""
+"""Grouping of metrics: those that share a chart, by their names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def grouped(keys: Iterable[str]) -> list[Group]:
 
 
 def measured(key: str) -> str:
-    """What a metric measures: its name without the split."""
+    """Return the quantity that a metric measures: its name without the split."""
     separators = list(_SEPARATOR.finditer(key))
     if separators:
         first, last = separators[0], separators[-1]

@@ -221,7 +221,7 @@ class _Drawing:
         return "".join(marks)
 
     def _data(self, smooth: Sequence[float] | None) -> str:
-        """What the crosshair shows: the first x, the distances to the next ones, the values in the axis's digits."""
+        """Return the crosshair's data: the first x, the distances to the next ones, the values in the axis's digits."""
         if self._look.standalone:
             return ""
         xs = self._line.curve.xs
@@ -256,7 +256,7 @@ _SPELLED = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 
 
 def digits_of(low: float, high: float) -> int:
-    """How many significant digits tell the values of an axis apart, to a ten-thousandth of it: 5 to 17."""
+    """Return the number of digits, 5 to 17, that tell the values of an axis apart, to a ten-thousandth of it."""
     size, extent = max(abs(low), abs(high)), float(high) - float(low)
     if not (extent > 0 and math.isfinite(extent) and size > 0):
         return 5
@@ -327,7 +327,7 @@ def x_in_words(x: int, axis: str) -> str:
 
 
 def _summary(lines: Sequence[Line], style: Style) -> str:
-    """What a reader who sees no picture needs most."""
+    """Return the text for readers who don't see the picture."""
     told = []
     for line in lines[: 5 if style.is_sketch else 20]:
         curve = line.curve

@@ -1,4 +1,4 @@
-"""Where a value lies between the two ends of an axis: linear or logarithmic, without overflow at any span."""
+"""Scales: the place of a value between the two ends of an axis, linear or logarithmic, without overflow at any span."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scale:
         return math.isfinite(value) and (value > 0 or not self.is_log)
 
     def fraction(self, value: Number) -> float:
-        """How far a value is along the axis: 0 at `low`, 1 at `high`, and no further for what is beyond."""
+        """Return the place of a value along the axis: 0 at `low`, 1 at `high`, and no further for what is beyond."""
         if value <= self.low:
             return 0.0
         if value >= self.high:

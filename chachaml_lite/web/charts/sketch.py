@@ -37,7 +37,7 @@ def sketch(lines: Sequence[tuple[str, Curve, int, int]], frame: Frame) -> str:
 
 
 def _places(scale: Scale, values: Sequence[float], start: float, end: float) -> list[int | None]:
-    """Where values are between two ends of an axis, in parts; None for what it can't show."""
+    """Return the places of values between two ends of an axis, as fractions; None for what it can't show."""
     first, size = start * PARTS, (end - start) * PARTS
     low, high, span = scale.low, scale.high, scale.high - scale.low
     if scale.is_log or not span or span - span != 0:  # a span beyond a double

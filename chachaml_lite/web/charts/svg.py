@@ -45,7 +45,7 @@ _STANDALONE = {
 
 
 class Look:
-    """How the parts of a chart are told apart: by class on a page, by attributes where it stands by itself."""
+    """The look of a chart's parts: classes on a page, attributes in a standalone file."""
 
     def __init__(self, *, standalone: bool) -> None:
         self.standalone = standalone
@@ -129,5 +129,5 @@ def _in_xml(character: str) -> bool:
 
 
 def markup(content: str) -> Markup:
-    """What was put together of this module's parts, as markup: all text in it went through `escaped`."""
+    """Mark SVG that was built by this module as safe: all text in it went through `escaped`."""
     return Markup(content)

@@ -39,7 +39,7 @@ _CELL = re.compile(r"(?<!\\)\|")
 
 
 class Place(NamedTuple):
-    """Where Markdown is shown: the level that its headings begin with, 1 to 6, and what its links mean."""
+    """The place of Markdown on a page: the level that its headings begin with, 1 to 6, and what its links mean."""
 
     level: int
     links: Links = Links()

@@ -1,4 +1,4 @@
-"""What is inside a block of Markdown: emphasis, code, links, images. One pass, and only escaped text goes out.
+"""Inline Markdown: emphasis, code, links, images. It is rendered in one pass, and only escaped text is output.
 
 Marks wait on a stack until what closes them comes; what is never closed is text. A link goes where `Links` lets it.
 """
@@ -37,7 +37,7 @@ _AFTER_ADDRESS = ".,:;!?'\"*_~"
 
 @dataclass(frozen=True)
 class Links:
-    """Where links may lead: the web, this server, the artifacts of a run that are named as if they lay beside."""
+    """Resolves the targets of links: the web, this server, the artifacts of a run, named relative to the text."""
 
     #: The path that this server's own URLs begin with.
     root: str = ""

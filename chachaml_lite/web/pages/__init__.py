@@ -32,7 +32,7 @@ def install(app: Flask) -> None:
 
 
 def _of_every_page() -> dict[str, Any]:
-    """What all pages need: the path that is shown, the ETag that a script asks again with, and what may be done."""
+    """Return the context of all pages: the current path, the ETag for the script that polls, and what is allowed."""
     given = services()
     return {
         "here": request.script_root + request.path,

@@ -1,4 +1,4 @@
-"""One artifact: the page that shows what is in it, and the image alone, for that page and for notes.
+"""The page of an artifact, with a preview of its content, and the image alone, for that page and for notes.
 
 What somebody uploaded never becomes a document of this server's: text is escaped into our page, an image is sent as
 what its bytes say, and only that; everything else is a download (see `api_artifacts`).

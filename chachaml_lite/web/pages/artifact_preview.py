@@ -1,4 +1,4 @@
-"""What an artifact looks like, from its name and its first bytes. Pure: nothing here reads a file or asks a server.
+"""Previews of artifacts, from their names and first bytes. Pure functions: nothing here reads a file.
 
 A preview is text, a table, an image by its URL, or Markdown; whatever was uploaded is escaped where it is shown, and
 never more than HEAD_BYTES of it were read.
@@ -58,7 +58,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Preview:
-    """What is shown: `kind` is one of image, table, text, markdown, binary, empty. `notes`: what of it is shown.
+    """A preview: `kind` is one of image, table, text, markdown, binary, empty. `notes`: the part of it that is shown.
 
     `text` is that of a text or binary, and SVG for an image that is no document by itself.
     """

@@ -114,7 +114,7 @@ def _whole(figure: Figure, style: Style, fields: list[tuple[str, str]]) -> str:
 
 
 def _digits(lines: Sequence[Line]) -> int:
-    """How many digits tell the values of the table apart."""
+    """Return the number of digits that tell the values of the table apart."""
     values = [y for line in lines for y in line.curve.ys if math.isfinite(y)]
     return digits_of(min(values), max(values)) if values else 5
 

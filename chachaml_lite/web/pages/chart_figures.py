@@ -109,7 +109,7 @@ def _tail(run_id: str, size: int) -> str:
 
 
 def view_of(style: Style, buckets: int, whole: int = 0) -> View:
-    """What is to be asked of series for a style."""
+    """Return the view of series that a style needs."""
     return View(style.x, style.log_x, style.start, style.stop, buckets, whole, style.smoothing)
 
 
@@ -187,7 +187,7 @@ def compared_lines(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], 
 
 
 def title_of(keys: Sequence[str]) -> str:
-    """What a chart of some metrics is called: what they have in common, else all of their names."""
+    """Return the title of a chart of some metrics: their common name, else all of their names."""
     groups = grouped(keys)
     title = groups[0].title if len(groups) == 1 else ", ".join(keys)
     return truncate(title, _LONGEST_TITLE)
@@ -236,7 +236,7 @@ Fields = list[tuple[str, str]]
 
 
 class _Links(NamedTuple):
-    """Where a chart is by itself: as a page, as a file, and its points; `fields`: what the first two are of."""
+    """The URLs of one chart: its page, its file, its points; `fields`: the query fields of the first two."""
 
     page: str
     svg: str

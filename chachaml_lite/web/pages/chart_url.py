@@ -1,4 +1,4 @@
-"""What a query string says of charts: over what, on which axes, how smooth, which range, how large."""
+"""The query string of charts: their x axis, log axes, smoothing, range and size."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def diff_page(name: str, one: str, other: str) -> str:
 
 
 def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
-    """What the macros of `_comparison.html` show of runs."""
+    """Return the context of the macros in `_comparison.html`."""
     table = comparison(view, runs, labels)
     several = set(curves.several_points(runs))
     keys = [key for key in table.metric_keys if key in several]

@@ -1,4 +1,4 @@
-"""A comparison as the URL of its page asks for it: which runs, what of them, against which; and the URLs next to it."""
+"""The state of a comparison page as its URL has it, and the URLs of the pages next to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPEATABLE = ("ids", "best", "baseline", "hide", "open")
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """What the page shows. `path`: /compare, or that of a page whose path names the runs; then `ids` is empty."""
+    """The state of a comparison page. `ids` is empty where `path` names the runs, as that of two versions does."""
 
     path: str
     ids: tuple[str, ...] = ()

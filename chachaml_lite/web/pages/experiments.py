@@ -41,7 +41,7 @@ def _words(experiment: dict[str, Any]) -> str:
 
 
 def _path(name: str) -> str:
-    """Where an experiment is shown: its page; for names that browsers take for a way up, its runs."""
+    """Return the URL of an experiment: its page; for a name that clients resolve as a path, the list of its runs."""
     if name in (".", "..") or name.startswith("/"):
         return url_for("pages.run_list", experiment=name)
     return url_for("pages.experiment_page", name=name)

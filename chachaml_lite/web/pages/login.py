@@ -1,4 +1,4 @@
-"""Where a browser gives the token once (the contract, section 6), and leaves again."""
+"""The login page, which takes the token once (the contract, section 6), and the logout."""
 
 from __future__ import annotations
 

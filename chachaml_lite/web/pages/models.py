@@ -67,7 +67,7 @@ def model_page(name: str) -> str:
 
 @pages.get("/diff/<name>")
 def chosen_diff(name: str) -> BaseResponse:
-    """To the page that compares the two versions that were chosen from lists, which its path names."""
+    """Redirect a form's choice of two versions to the page that compares them."""
     query = Query(("one", "other"))
     one, other = query.text("one"), query.text("other")
     if not one or not other:
@@ -84,7 +84,7 @@ def _shown(version: Version) -> dict[str, Any]:
 
 
 def _download(model: Model) -> dict[str, str] | None:
-    """What the command to download has: production, or the newest version while there is none; its file for a shell."""
+    """Return the parts of the download command: production or, while there is none, the newest version; a file name."""
     version = model.in_stage(PRODUCTION)
     selector = PRODUCTION if version else "latest"
     version = version or model.latest

@@ -1,4 +1,4 @@
-"""Lists that pages show part by part: which part the URL asks for, and the URLs of those beside it."""
+"""Pagination: the part of a list that the URL asks for, and the URLs of the parts beside it."""
 
 from __future__ import annotations
 

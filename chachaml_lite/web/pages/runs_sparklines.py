@@ -1,4 +1,4 @@
-"""A small line for each run of a list: one metric's course, drawn by the server."""
+"""Sparklines: a small chart of one metric for each run of a list, drawn by the server."""
 
 from __future__ import annotations
 

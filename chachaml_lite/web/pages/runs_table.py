@@ -61,7 +61,7 @@ Choices = tuple[str, list[tuple[str, str, bool]], int]
 
 
 class Cell(NamedTuple):
-    """What stands in one place: its kind says how it is drawn, `title` is its full value where `text` is not."""
+    """One cell: `kind` says how it is drawn, `title` is its full value where `text` is not."""
 
     kind: str
     text: str = ""

@@ -1,4 +1,4 @@
-"""A page's list of runs as its URL asks for it: which, in which order, with which columns; and the URLs next to it."""
+"""The state of a page's list of runs as its URL has it: filters, order, columns; and the URLs next to it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BY_DEFAULT = Field(fields.OWN, "start_time")
 
 @dataclass(frozen=True)
 class RunView:
-    """What a page of runs shows. `within`: the experiment that the page's path names; None for all of them."""
+    """The state of a page of runs. `within`: the experiment that the page's path names; None for all of them."""
 
     path: str
     within: str | None = None
@@ -131,7 +131,7 @@ class RunView:
 
     @cached_property
     def order(self) -> search.Order:
-        """What the runs are ordered by, and whether descending. Raises InvalidInput."""
+        """The field that the runs are ordered by, and whether descending. Raises InvalidInput."""
         return (_BY_DEFAULT, True) if self.order_by is None else search.parse_order(self.order_by)
 
     def ordered_by(self, what: Field) -> RunView:
@@ -219,7 +219,7 @@ class RunView:
 
 
 def _query_of(asked: Query) -> str | None:
-    """What the query string asks for as one query, which the page shows for editing: `q`, and a metric's condition."""
+    """Return `q` and the condition on a metric as one query, which the page shows for editing."""
     text, condition = asked.text("q") or None, metric_condition(asked)
     if condition is None:
         return text

@@ -1,4 +1,4 @@
-"""What of runs can stand on an axis: params, metrics, tags and a few fields of their own, with their values."""
+"""The fields of runs that an axis can show: params, metrics, tags and a few of their own, with their values."""
 
 from __future__ import annotations
 

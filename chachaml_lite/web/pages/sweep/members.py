@@ -86,7 +86,7 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def group_choices(runs: Sequence[Run], chosen: Field | None) -> list[tuple[str, str]]:
-    """What the runs can be grouped by, as the URL has it and as people read it: what has a few different values."""
+    """Return the fields to group runs by, those with a few different values: as in the URL, and as people read it."""
     values: dict[Field, set[str]] = {}
     for run in runs:
         for kind, mapping in ((PARAMS, run.params), (TAGS, run.meta.get("tags", {}))):

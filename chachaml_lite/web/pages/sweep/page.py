@@ -112,7 +112,7 @@ def _drawn(view: SweepView, asked: search.RunQuery) -> Drawn:
 
 
 def _part(view: SweepView, drawn: Drawn, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
-    """What the template shows above the table of runs."""
+    """Return the context of the parts above the table of runs."""
     if view.part == "scatter":
         return {"scatter": None if metric is None else draw_scatter(view, drawn.members, metric)}
     if view.part == "parallel":
