@@ -22,6 +22,7 @@ from waitress.server import BaseWSGIServer, create_server
 
 from .app import MAX_LOGIN_BYTES, create_app, uploads
 from .config import Config
+from .store.atomic import replace_file
 from .store.store import Store
 from .tracking.tracker import Tracker
 from .waitress_channel import REST_SECONDS, Channel, WireRules, channel_class
@@ -283,10 +284,8 @@ class Server:
 
 
 def _announce(ready_file: Path, url: str) -> None:
-    prepared = ready_file.with_name(f".{ready_file.name}.tmp")
     try:
-        prepared.write_text(url + "\n")
-        prepared.replace(ready_file)
+        replace_file(str(ready_file.absolute()), f"{url}\n".encode(), None)
     except OSError as fault:
         raise CannotServe(f"can't write {ready_file}: {fault.strerror}; name another file with --ready-file") from fault
 

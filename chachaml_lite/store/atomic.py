@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from .durability import Durability
-from .reading import Stamp, stamp_of
+from .reading import NO_FILE, Stamp, stamp_of
 
 #: The most that a file and a folder of a store allow, whatever the umask: nobody but the owner writes.
 FILE_MODE = 0o644
@@ -34,8 +34,8 @@ def temporary(path: str) -> str:
     return f"{folder}/.{name}.tmp"
 
 
-def create_temporary(path: str) -> tuple[str, int]:
-    """`temporary(path)`, new and open to be written. OSError.
+def _create_temporary(path: str) -> tuple[str, int]:
+    """Create `temporary(path)`, and open it to be written. Raises OSError.
 
     What is there was left by a killed server, or put there by hand. It is removed and never opened: a pipe would be
     waited for, and through a hard link another file would be overwritten.
@@ -48,30 +48,48 @@ def create_temporary(path: str) -> tuple[str, int]:
         return prepared, os.open(prepared, _CREATE, FILE_MODE)
 
 
-def replace_file(path: str, content: bytes | Iterable[bytes], durability: Durability | None) -> Stamp:
-    """Give `path` new content, in one rename: a reader sees the old or the new, never a part. Returns its stamp.
+class Replacement:
+    """The next content of a file, open to be written; the stamp of the file once it is in place."""
 
-    `content`: whole, or in pieces. `durability` None: nothing is forced to the disk, for what can be made anew.
-    Raises OSError; then the old content stands and no temporary is left.
+    __slots__ = ("descriptor", "stamp")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.stamp = NO_FILE
+
+
+@contextlib.contextmanager
+def replacing(path: str, durability: Durability | None) -> Iterator[Replacement]:
+    """Give `path` what the block writes, in one rename at its end: a reader sees the old or the new, never a part.
+
+    `durability` None: nothing is forced to the disk, for what can be made anew. Raises OSError. Where that or the block
+    fails, the old content stands and no temporary is left.
     """
-    prepared, descriptor = create_temporary(path)
+    prepared, descriptor = _create_temporary(path)
     try:
         try:
-            for piece in [content] if isinstance(content, bytes) else content:
-                write_all(descriptor, piece)
+            replacement = Replacement(descriptor)
+            yield replacement
             if durability:
                 durability.sync(descriptor)
             os.rename(prepared, path)
-            stamp = stamp_of(os.fstat(descriptor))  # after the rename, which changes the ctime
+            replacement.stamp = stamp_of(os.fstat(descriptor))  # after the rename, which changes the ctime
         finally:
             os.close(descriptor)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(prepared)
         raise
     if durability:
         durability.sync_folder(os.path.dirname(path))
-    return stamp
+
+
+def replace_file(path: str, content: bytes | Iterable[bytes], durability: Durability | None) -> Stamp:
+    """Give `path` this content, whole or in pieces, as `replacing` does. Returns its stamp. Raises OSError."""
+    with replacing(path, durability) as replacement:
+        for piece in [content] if isinstance(content, bytes) else content:
+            write_all(replacement.descriptor, piece)
+    return replacement.stamp
 
 
 def write_new(path: str, content: bytes, durability: Durability) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from . import layout
-from .atomic import create_temporary, open_to_append, temporary, write_all
+from .atomic import open_to_append, replacing, temporary, write_all
 from .durability import Durability
 from .layout import Layout
 from .reading import MAX_LINE_BYTES, Damaged, Stamp, open_regular, stamp, stamp_of
@@ -203,21 +203,11 @@ class Inspection:
                 self._durability.sync(aside)
             finally:
                 os.close(aside)
-            prepared, made = create_temporary(path)
-            try:
+            with replacing(path, self._durability) as replacement:
                 at = 0
                 for start, end in [*spans, (os.fstat(source.fileno()).st_size, 0)]:
-                    _copy(source.fileno(), at, start, made)
+                    _copy(source.fileno(), at, start, replacement.descriptor)
                     at = end
-                self._durability.sync(made)
-                os.rename(prepared, path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(prepared)
-                raise
-            finally:
-                os.close(made)
-        self._durability.sync_folder(os.path.dirname(path))
 
     def remove(self, run_id: str, name: str) -> None:
         """Remove what can be made anew, or was never put in place: summary.json, or one of `Found.temporaries`.
