@@ -317,3 +317,21 @@ def test_artifact_folders_names_and_sizes(tracking: Tracking, tmp_path: Path) ->
         assert Path(client.download_artifacts(run, name)).read_bytes() == (tmp_path / name).read_bytes(), name
     whole = Path(client.download_artifacts(run, ""))
     assert (whole / "other/deep/x.json").read_bytes() == b"{}"
+
+
+def test_artifacts_deleted(tracking: Tracking, tmp_path: Path) -> None:
+    client, run = tracking.client, tracking.new_run()
+    repository = tracking.mlflow.store.artifact.artifact_repository_registry.get_artifact_repository(
+        client.get_run(run).info.artifact_uri, tracking.url
+    )
+    (tmp_path / "keep.txt").write_text("k")
+    (tmp_path / "drop.txt").write_text("d")
+    for folder in (None, "old", "old/deep"):
+        client.log_artifacts(run, str(tmp_path), folder)
+    client.set_terminated(run)
+    repository.delete_artifacts("drop.txt")
+    repository.delete_artifacts("old/deep")
+    assert {each.path for each in client.list_artifacts(run)} == {"keep.txt", "old"}
+    assert {each.path for each in client.list_artifacts(run, "old")} == {"old/drop.txt", "old/keep.txt"}
+    client.log_artifact(run, str(tmp_path / "drop.txt"))
+    assert {each.path for each in client.list_artifacts(run)} == {"drop.txt", "keep.txt", "old"}

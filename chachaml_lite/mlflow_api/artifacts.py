@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from ..errors import InvalidInput, NotFound
-from ..tracking import artifacts, logged_models
+from ..tracking import artifact_deletion, artifacts, logged_models
 from ..tracking import model_versions as versions
 from ..tracking.index.model_history import Version
 from ..tracking.index.run_entry import Run
@@ -92,6 +92,17 @@ def download_artifact(path: str) -> Response:
         sha256=artifact.sha256,
         content_type=artifacts.content_type(artifact.name),
     )
+
+
+@api.delete(f"{_PATHS}/<path:path>")
+def delete_artifacts(path: str) -> Response:
+    """Delete a file, or all below a folder; of a run something has to be named."""
+    place = place_of(path.rstrip("/"))
+    if not place.whole or path.split("/")[1] == "versions":
+        raise InvalidInput(f"the path {quote_name(path)} names nothing that can be deleted: it is {_SHAPES}")
+    is_file = place.whole in tracker().run(place.run_id).artifacts
+    artifact_deletion.delete_artifacts(tracker(), place.run_id, place.whole if is_file else f"{place.whole}/")
+    return responses.answer()
 
 
 @api.get(_PATHS)
