@@ -1,3 +1,3 @@
 """chachaml-lite: an experiment tracker over HTTP, in a folder of plain files."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -14,10 +14,11 @@ from .tracking.tracker import Tracker
 from .web import auth, context, errors, pages, renderings, urls
 from .web.api import artifacts, compare, experiments, models, runs, service, transfer
 from .web.application import Application
+from .web.context import UNSERVED
 from .web.pages import chart, docs, login, writes
 from .web.pages.login import MAX_LOGIN_BYTES
 
-__all__ = ["MAX_LOGIN_BYTES", "create_app", "uploads"]
+__all__ = ["MAX_LOGIN_BYTES", "UNSERVED", "create_app", "uploads"]
 
 
 def uploads(config: Config) -> tuple[tuple[str, re.Pattern[str]], ...]:

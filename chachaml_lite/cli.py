@@ -7,6 +7,7 @@ import click
 from . import __version__
 from .commands.check import check
 from .commands.ci import ci
+from .commands.end import end
 from .commands.export import export
 from .commands.imports import import_
 from .commands.mcp import mcp
@@ -49,6 +50,7 @@ def main() -> None:
 for _command in (
     serve,
     run,
+    end,
     runs,
     show,
     compare,

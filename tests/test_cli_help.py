@@ -171,10 +171,22 @@ completed chachaml-lite ""
 completed chachaml-lite sh
 completed chachaml-lite runs --expe
 completed chachaml-lite show o
+completed chachaml-lite show latest : ir
+completed chachaml-lite show latest :
+completed chachaml-lite compare --url http : //127.0.0.1 : $PORT one production : i
+completed chachaml-lite runs --status f
+completed chachaml-lite runs --order-by metrics.a
+completed chachaml-lite end one --status ""
 """
-    lines = run_bash(script, tmp_path, **on_path(CHACHAML_URL=server.url)).splitlines()
+    lines = run_bash(script, tmp_path, **on_path(CHACHAML_URL=server.url, PORT=str(server.port))).splitlines()
     assert lines[0].split() == COMMANDS
-    assert lines[1:] == ["show", "--experiment", "odd one"]
+    # Bash takes a colon for a word of its own, and puts what is offered in the place of the word behind it.
+    by_colon = ["iris", "digits iris", "iris-classifier"]
+    assert [" ".join(sorted(line.split())) for line in lines[1:]] == [
+        *("show", "--experiment", "odd one"),
+        *by_colon,
+        *("failed", "metrics.accuracy", "completed failed"),
+    ]
 
 
 def test_names_are_completed_from_the_server_or_the_folder(server: Running) -> None:
@@ -184,6 +196,7 @@ def test_names_are_completed_from_the_server_or_the_folder(server: Running) -> N
             "the other would be code"
         )
     assert completed("bash", "push", TEAM, "one", "tw", CHACHAML_URL=server.url) == ["two"]
+    assert completed("bash", "check", "one", "--baseline", "tw", CHACHAML_URL=server.url) == ["two"]
     assert completed("bash", "show", "t", CHACHAML_URL="http://localhost:1") == []
 
 
@@ -258,4 +271,5 @@ def test_the_version_has_one_place(server: Running) -> None:
         for path in [*root.glob("*.*"), *root.glob("chachaml_lite/**/*.py"), *root.glob("chachaml_lite/**/*.json")]
         if path.is_file() and re.search(rf"\b{re.escape(__version__)}\b", path.read_text(errors="replace"))
     ]
-    assert holders == ["chachaml_lite/__init__.py"]
+    # The changelog and the note on upgrades tell of versions, this one too.
+    assert set(holders) - {"CHANGELOG.md", "README.md"} == {"chachaml_lite/__init__.py"}

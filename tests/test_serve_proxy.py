@@ -1,4 +1,4 @@
-"""Behind nginx with TLS, configured as the manual says, at the root or below a path: pages, forms, uploads, ranges."""
+"""Behind nginx and Caddy with TLS, configured as the manual says, at the root and below a path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKEN = "s3cret"
 
 @dataclass
 class Site:
-    """A server behind nginx, below `prefix`. `curl` asks it as the manual's commands do, and gives the body."""
+    """A server behind a proxy, below `prefix`. `curl` asks it as the manual's commands do, and gives the body."""
 
     url: str
     prefix: str
@@ -69,13 +69,43 @@ def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     )
 
 
-@pytest.fixture(params=["", "/tracker"], ids=["root", "prefix"])
+def caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
+    """The manual's block likewise. The certificate is this test's: Caddy would fetch one."""
+    block = re.search(r"```caddy\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    assert block is not None
+    server = block[1]
+    for documented, ours in (
+        ("tracker.example.org {", f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls tracker.pem tracker.key"),
+        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
+    ):
+        assert documented in server
+        server = server.replace(documented, ours)
+    if prefix:
+        assert "`handle /tracker/* { ... }`" in MANUAL.read_text()
+        server = server.replace("reverse_proxy", f"handle {prefix}/* {{\n        reverse_proxy")
+        server = server.replace(f":{upstream}\n", f":{upstream}\n    }}\n")
+    return f"{{\n    admin off\n    auto_https off\n    storage file_system {folder}\n}}\n{server}"
+
+
+def proxy_command(name: str, program: str, port: int, upstream: int, folder: Path, prefix: str) -> list[str]:
+    """The command of a proxy that serves `upstream` on `port`, with its configuration in `folder`."""
+    if name == "caddy":
+        (folder / "Caddyfile").write_text(caddy_config(port, upstream, folder, prefix))
+        return [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+    (folder / "nginx.conf").write_text(nginx_config(port, upstream, folder, prefix))
+    return [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+PROXIES = [(name, prefix) for name in ("nginx", "caddy") for prefix in ("", "/tracker")]
+
+
+@pytest.fixture(params=PROXIES, ids=[f"{name}{prefix}" for name, prefix in PROXIES])
 def site(
     serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Site]:
-    prefix: str = request.param
-    nginx, openssl, curl = tool("nginx"), tool("openssl"), tool("curl")
-    folder = tmp_path / "nginx"
+    name, prefix = request.param
+    program, openssl, curl = tool(name), tool("openssl"), tool("curl")
+    folder = tmp_path / "proxy"
     folder.mkdir()
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={NAME}"]
@@ -88,8 +118,9 @@ def site(
     url = f"https://{NAME}:{port}{prefix}"
     server = serve("--public-url", url, CHACHAML_TOKEN=TOKEN)
     assert server.url.endswith(f":{server.port}{prefix}")
-    (folder / "nginx.conf").write_text(nginx_config(port, server.port, folder, prefix))
-    process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
+    command = proxy_command(name, program, port, server.port, folder, prefix)
+    with (folder / "error.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 
     def ask(path: str, *options: str) -> bytes:
         return subprocess.run(
@@ -112,7 +143,7 @@ def site(
 JSON = ("-H", "Content-Type: application/json", "-d")
 
 
-def test_upload_of_100_mb_and_a_range_of_it_pass_through_nginx(site: Site, tmp_path: Path) -> None:
+def test_upload_of_100_mb_and_a_range_of_it_pass_through_the_proxy(site: Site, tmp_path: Path) -> None:
     piece = bytes(range(256)) * 4096
     content = tmp_path / "model.bin"
     with content.open("wb") as file:
@@ -126,7 +157,7 @@ def test_upload_of_100_mb_and_a_range_of_it_pass_through_nginx(site: Site, tmp_p
     path = "/api/artifacts/r/a%2Fmodel.bin/download"
     assert site.curl(path, "-r", "104857500-") == content.read_bytes()[104857500:]
     assert b"content-range: bytes 5-9/104857600" in site.curl(path, "-r", "5-9", "-i").lower()
-    assert not list((tmp_path / "nginx/client_body").glob("**/*.*"))  # it is not written twice
+    assert not list((tmp_path / "proxy/client_body").glob("**/*.*"))  # it is not written twice
 
 
 def test_what_is_told_to_people_names_the_public_url(site: Site) -> None:
@@ -144,8 +175,8 @@ def test_what_is_told_to_people_names_the_public_url(site: Site) -> None:
     assert (stranger.status_code, "--public-url" in stranger.json()["detail"]) == (403, True)
 
 
-def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_nginx(site: Site, viewer: Viewer) -> None:
-    site.curl("/api/w/runs", *JSON, '{"experiment": "iris", "id": "r", "name": "behind nginx"}')
+def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_proxy(site: Site, viewer: Viewer) -> None:
+    site.curl("/api/w/runs", *JSON, '{"experiment": "iris", "id": "r", "name": "behind it"}')
     page = viewer.open(f"{site.url}/runs/r", ignore_https_errors=True)
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Log in").click()
@@ -159,7 +190,7 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_nginx(si
     expect(page.locator("svg.chart")).to_be_visible()
 
     page.get_by_text("Write a note").click()
-    page.get_by_label("Note, in Markdown").fill("seen **through** nginx")
+    page.get_by_label("Note, in Markdown").fill("seen **through** it")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#note strong")).to_have_text("through")
     with page.expect_download() as download:
@@ -177,7 +208,7 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_nginx(si
     page.keyboard.press("e")
     expect(page).to_have_url(f"{site.url}/experiments")
     page.get_by_role("link", name="iris").click()
-    page.get_by_role("link", name="behind nginx").first.click()
+    page.get_by_role("link", name="behind it").first.click()
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(".trashed")).to_be_visible()
     page.get_by_role("button", name="Undo").click()

@@ -23,8 +23,8 @@ PIECE_BYTES = 256 * 1024
 _MAX_ERROR_BYTES = 1_000_000
 
 
-#: Headers of an import: the commands, which have --overwrite, word what it resolves.
-WORDED_HERE = {"Prefer": "resolvable-by=overwrite"}
+#: The header by which errors say what would help as data, which the commands word as options of theirs.
+PREFER = {"Prefer": "resolvable-by"}
 
 
 class Unreachable(Exception):
@@ -39,7 +39,7 @@ class ApiError(Exception):
     """An answer that is an error: `status` is HTTP's, 400 or more; `error` and `detail` are what it said.
 
     `body` is the whole of it as JSON, {} where it was none of ours: a check's has the rules, too. `resolvable_by`:
-    what would help, where the request said that the command words it (`WORDED_HERE`); then `detail` doesn't say it.
+    what would help, as data (`PREFER`); `detail` doesn't say it then.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Answer:
 class Client(ABC):
     """Asks one server, or one folder; for one thread, and one answer at a time: a new request drops the last answer."""
 
-    #: Where its pages are, without a slash at the end.
+    #: Where the server is, without a slash at the end; of a folder its path.
     url: str
 
     def ask(
@@ -118,7 +118,7 @@ class Client(ABC):
         isn't known: these are streamed. What the pieces raise is raised, and the request then never was a whole one.
         Raises ApiError for a status of 300 or more, Unreachable.
         """
-        sent = dict(headers or {})
+        sent = {**PREFER, **(headers or {})}
         if content_type is not None:
             sent["Content-Type"] = content_type
         if isinstance(body, Generator):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ..app import create_app
+from ..app import UNSERVED, create_app
 from ..config import Config
 from ..errors import StoreUnusable
 from ..store.store import Store
@@ -23,8 +23,7 @@ class FolderClient(Client):
     def __init__(self, data: Path, *, writes: bool = False) -> None:
         """Open the store; one that is to be written is made where it is missing. Raises Unreachable."""
         config = Config(data=data, read_only=not writes, quiet=True)
-        # Where `chachaml-lite serve` would show it: answers have URLs in them.
-        self.url = f"http://{config.host}:{config.port}"
+        self.url = str(data)
         if not writes and not (data / "runs").is_dir():
             raise Unreachable(f"there is no store in {data}: it has no folder runs; name one with --data")
         try:
@@ -83,6 +82,7 @@ class FolderClient(Client):
             "wsgi.multithread": False,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
+            UNSERVED: True,
         }
         if isinstance(body, Generator):
             environ["wsgi.input_terminated"] = True

@@ -16,7 +16,7 @@ from ..store import layout
 from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.transfer.manifest import last_uploads
-from .base import WORDED_HERE, ApiError, Client, Sent, of_ours, path_of
+from .base import ApiError, Client, Sent, of_ours, path_of
 from .manifest import Lack, Manifest, find_lacking
 
 ZIP = "application/zip"
@@ -129,9 +129,7 @@ class Push:
     def _import(self, zipped: Sent) -> set[str]:
         query = [("overwrite", "true")] if self._overwrite else []
         try:
-            answer = self._target.ask(
-                "POST", "/api/w/import", query, body=zipped, content_type=ZIP, headers=WORDED_HERE
-            ).json()
+            answer = self._target.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP).json()
         except ApiError as fault:
             if fault.status == 400:  # it may be another run by now, here or there
                 raise _Changed(fault.detail, fault.error) from fault

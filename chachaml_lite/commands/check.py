@@ -13,11 +13,13 @@ import click
 from ..client.base import ApiError, Client, path_of
 from ..text.safe import escape_json
 from ..text.table import Column, Table, as_text
+from ..tracking.checks import parse_rule
 from .completion import run_ids
 from .errors import FAILED
 from .printing import print_json, print_text
-from .run_names import run_id_of
+from .run_names import ask_of_run, run_id_of
 from .targets import client_options
+from .value_checks import check_rules
 
 #: What HTTP says of a run that isn't good enough (the contract, section 3).
 _NOT_PASSED = 422
@@ -33,11 +35,18 @@ Examples:
 )
 @client_options
 @click.option(
-    "--rule", "rules", metavar="RULE", multiple=True, required=True, help="As 'accuracy>=0.9'; may be repeated."
+    "--rule",
+    "rules",
+    callback=check_rules,
+    metavar="RULE",
+    multiple=True,
+    required=True,
+    help="As 'accuracy>=0.9'; may be repeated.",
 )
 @click.option(
     "--baseline",
     metavar="RUN",
+    shell_complete=run_ids,
     help="Whose values `baseline` is in a rule.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As GET /api/runs/:id/check answers.")
@@ -48,13 +57,15 @@ def check(client: Client, run: str, rules: tuple[str, ...], baseline: str | None
     A RULE is METRIC OP NUMBER, or METRIC OP baseline, to which *NUMBER, +NUMBER or -NUMBER may be added; OP is one of
     < <= = != >= >. It is met by the metric's latest value; one that is missing, or NaN, meets none.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it).
+    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
+    if baseline is None and any(parse_rule(rule).number is None for rule in rules):
+        raise click.UsageError("a rule speaks of the baseline; say which with --baseline RUN")
     query = [("rule", rule) for rule in rules]
-    if baseline is not None:
-        query.append(("baseline", baseline))
+    if baseline is not None:  # the newest run of an experiment is another one where that is checked
+        query.append(("baseline", baseline if ":" in baseline else run_id_of(client, baseline)))
     try:
-        report = client.get(path_of("api", "runs", run_id_of(client, run), "check"), query)
+        report = ask_of_run(client, run, lambda run_id: client.get(path_of("api", "runs", run_id, "check"), query))
     except ApiError as fault:
         if fault.status != _NOT_PASSED or "rules" not in fault.body:
             raise

@@ -6,10 +6,33 @@ from typing import IO, Any
 
 import click
 
+from ..client.base import ApiError
+from ..client.push import NotPushed
 from ..text.safe import printable
 
 #: Exit codes (the group's help explains them).
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
+#: What would help against an error of the API, by its `resolvable_by`, in the words of the command line.
+_WAYS_OUT = {
+    "create_run": "; `chachaml-lite runs` lists them",
+    "download_run": "; the page of a run gives one that has",
+    "list_artifacts": "; `chachaml-lite show ID` lists them",
+    "name_baseline": "; say which with --baseline RUN",
+    "overwrite": "; add --overwrite to take that",
+    "restore_run": "; `chachaml-lite trash restore ID` brings it back",
+    "resume_run": "; `chachaml-lite run --resume ID -- COMMAND` has it go on",
+    "send_token": "; give it by --token or CHACHAML_TOKEN",
+}
+
+
+def describe(fault: ApiError | NotPushed) -> str:
+    """An error of the API, and what would help."""
+    return fault.error + ": " + describe_detail(fault)
+
+
+def describe_detail(fault: ApiError | NotPushed) -> str:
+    """The detail of such an error, and what would help."""
+    return fault.detail + _WAYS_OUT.get(fault.resolvable_by or "", "")
 
 
 class CommandError(click.ClickException):

@@ -21,6 +21,7 @@ from .errors import FAILED, UNREACHABLE, USAGE, CommandError
 from .printing import has_progress, print_json, print_text, say
 from .run_names import find_runs, run_id_of, unreadable_message, unreadable_runs
 from .targets import Target, target_options
+from .value_checks import check_query
 
 if TYPE_CHECKING:
     from ..export.transfer import Outcome
@@ -49,6 +50,7 @@ Examples:
     "-q",
     "--query",
     "q",
+    callback=check_query,
     metavar="QUERY",
     help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
 )
@@ -70,7 +72,7 @@ def export(
     stays there. What MLflow refuses, as names with ? or values that are too long, is changed, told, and kept as it was
     in the artifact chachaml-run.json. A run that can't be exported is named, and the exit code is 1.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it).
+    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     from ..export.mlflow_server import MlflowServer, NotInstalled, Rejected  # the other commands start without
     from ..export.transfer import Transfer

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from ..client.base import WORDED_HERE, ApiError, Client, Unreachable, of_ours
+from ..client.base import ApiError, Client, Unreachable, of_ours
 from ..client.push import ZIP
 from ..importers.foreign_run import ForeignRun
 from ..text.safe import printable
-from .errors import UNREACHABLE, USAGE, CommandError
-from .printing import has_progress
+from .errors import UNREACHABLE, USAGE, CommandError, describe
+from .printing import announce, has_progress
 from .targets import Target
 from .transfer_report import KINDS, Moved
 
@@ -48,13 +48,14 @@ def import_tensorboard(
 
     moved = Moved("id")
     with target.opened(writes=True) as client:
+        announce(f"importing {log_folder} into {client.url}", as_json=as_json)
         try:
             with progress(len(folders), runs(), lambda run: str(run.meta["name"])) as counted:
                 for run in counted:
                     import_run(client, run, moved, overwrite=overwrite)
         except ApiError as fault:
             moved.show(as_json=as_json)
-            raise CommandError(str(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
+            raise CommandError(describe(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
         except Unreachable:
             moved.show(as_json=as_json)
             raise
@@ -69,7 +70,7 @@ def import_run(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool
     try:
         with of_ours(client):
             zipped = run.to_zip()
-            done = client.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP, headers=WORDED_HERE).json()
+            done = client.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP).json()
             for kind in KINDS:
                 moved.done[kind] += done[kind]
     except ApiError as fault:

@@ -10,12 +10,13 @@ from typing import Any, BinaryIO
 
 import click
 
-from ..client.base import PIECE_BYTES, WORDED_HERE, ApiError, Client, Unreachable, of_ours
+from ..client.base import PIECE_BYTES, ApiError, Client, Unreachable, of_ours
 from ..client.push import ZIP
 from ..text.safe import printable
-from .errors import UNREACHABLE, USAGE, CommandError
+from .errors import UNREACHABLE, USAGE, CommandError, describe
 from .import_foreign import import_tensorboard
 from .import_mlflow import import_mlflow
+from .printing import announce
 from .targets import Target, die_at_interrupt, target_options
 from .transfer_report import KINDS, Moved
 
@@ -108,6 +109,8 @@ def import_(
         )
     moved = Moved("file")
     with target.opened(writes=True) as client:
+        what = f"{len(files)} files" if len(files) > 1 else "stdin" if files[0] == "-" else files[0]
+        announce(f"importing {what} into {client.url}", as_json=as_json)
         for file in files:
             try:
                 done = _import(client, file, overwrite=overwrite)
@@ -138,9 +141,7 @@ def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str
         if length is not None:
             opened.seek(0)
             body = opened
-        answer = client.ask(
-            "POST", "/api/w/import", query, body=body, length=length, content_type=ZIP, headers=WORDED_HERE
-        )
+        answer = client.ask("POST", "/api/w/import", query, body=body, length=length, content_type=ZIP)
         with of_ours(client):
             done = answer.json()
             return {kind: list(done[kind]) for kind in KINDS}
@@ -154,4 +155,4 @@ def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:
 def _told(name: str, fault: ApiError) -> str:
     if fault.error == "not found" or fault.status == 405:
         return "the server is older than this command, and takes no zips; update it"
-    return f"{name}: {fault}"
+    return f"{name}: {describe(fault)}"

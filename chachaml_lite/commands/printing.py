@@ -52,6 +52,12 @@ def say(text: str) -> None:
         click.echo(f"chachaml-lite: {printable(text)}", err=True)
 
 
+def announce(text: str, *, as_json: bool) -> None:
+    """Print a first line: what is about to be done, and where; on stderr where stdout is for JSON."""
+    with suppress(OSError):
+        click.echo(printable(text), err=as_json)
+
+
 @contextmanager
 def progress(label: str, total_bytes: int) -> Iterator[Callable[[int], Any]]:
     """A bar on stderr, where that is a terminal; what it gives is told of so many bytes more."""

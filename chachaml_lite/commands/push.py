@@ -13,10 +13,11 @@ from ..config import Config
 from .completion import experiments, run_ids
 from .errors import UNREACHABLE, USAGE, CommandError
 from .options import option
-from .printing import has_progress, progress
+from .printing import announce, has_progress, progress
 from .run_names import find_runs, run_id_of, unreadable_runs
-from .targets import DEFAULT_URL, Target, answers, die_at_interrupt, target_options
+from .targets import Target, die_at_interrupt, target_options
 from .transfer_report import Moved
+from .value_checks import check_query
 
 
 @click.command(
@@ -34,6 +35,7 @@ Examples:
 @click.option(
     "-q",
     "--query",
+    callback=check_query,
     metavar="QUERY",
     help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
 )
@@ -55,10 +57,10 @@ def push(
 ) -> None:
     """Push runs to the server at URL: params, points, artifacts, tags, notes, with their ids and times.
 
-    They come from the server at --url or the folder at --data; where neither is named, from the server on this
-    machine, and where none runs, from ./artifacts. Without RUN all runs are pushed. RUN is an id, latest:EXPERIMENT
-    (its newest completed run), or production:MODEL (the run behind it). Models and the descriptions of experiments
-    are not pushed.
+    They come from the server at --url or the folder at --data; where neither is named, from ./artifacts, and where
+    that isn't there, from the server on this machine. Without RUN all runs are pushed. RUN is an id or a beginning that
+    no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL. Models and the descriptions of
+    experiments are not pushed.
 
     Only what is not there yet is sent, and what arrives is held against its sha256. A push can be stopped at any
     moment, and the next one goes on; one that is repeated sends nothing. A run that is still running can be pushed
@@ -71,13 +73,15 @@ def push(
     if runs and (experiment is not None or query is not None):
         raise click.UsageError("say either which runs, or by --experiment and --query what they are like")
     die_at_interrupt()
-    if target.url is None and target.data is None and not answers(DEFAULT_URL):
-        target = replace(target, data=Config.data)
+    note = ""
+    if target.url is None and target.data is None and (Config.data / "runs").is_dir():
+        target, note = replace(target, data=Config.data), " (neither --data nor --url names another place)"
     with target.opened() as source, HttpClient(to, to_token) as there:
         if runs:
             ids = list(dict.fromkeys(run_id_of(source, run) for run in runs))
         else:
             ids = list(dict.fromkeys(str(run["id"]) for run in find_runs(source, experiment, query)))
+        announce(f"pushing from {source.url}{note} to {there.url}", as_json=as_json)
         moved = Moved("id")
         if not runs and experiment is None and query is None:
             moved.unreadable = unreadable_runs(source)

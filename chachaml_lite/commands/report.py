@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from ..client.base import ApiError, Client, path_of
+from ..client.base import Answer, ApiError, Client, path_of
 from ..text.gfm import code
 from ..text.safe import escape_json, printable
 from .completion import run_ids_and_experiments
@@ -34,29 +36,38 @@ Examples:
 def report(client: Client, name: str, form: str) -> None:
     """Report a run with its curves, or an experiment with the table of its runs.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). Markdown is
-    what GitHub draws in a job's summary. A name that is both a run's and an experiment's is the run's.
+    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    Markdown is what GitHub draws in a job's summary. An id counts before an experiment, and that before a beginning.
     """
-    if not names_a_run(name):
-        _print_experiment(client, name, form)
-        return
-    asked = path_of("api", "runs", run_id_of(client, name))
-    try:
-        print_answer(client.ask("GET", asked, [("format", form)]))
-    except ApiError as fault:
-        if fault.status != 404:
-            raise
-        _print_experiment(client, name, form)
+
+    def ask(run_id: str) -> Answer:
+        return client.ask("GET", path_of("api", "runs", run_id), [("format", form)])
+
+    answer = None
+    if names_a_run(name):
+        try:
+            answer = ask(run_id_of(client, name, whole=True))
+        except ApiError as fault:
+            if fault.error != "no such run":
+                raise
+    if answer is None:
+        known = {each["name"]: each for each in client.get("/api/experiments")}
+        if name in known:
+            _print_experiment(client, known[name], form)
+            return
+        longer = run_id_of(client, name) if names_a_run(name) else name
+        if longer == name:
+            raise CommandError(f"there is no run and no experiment {name!r}", USAGE)
+        answer = ask(longer)
+    print_answer(answer)
 
 
-def _print_experiment(client: Client, name: str, form: str) -> None:
-    """The report of an experiment. Ends the process where there is none of this name."""
+def _print_experiment(client: Client, experiment: Mapping[str, Any], form: str) -> None:
+    """Print the report of an experiment, which is as GET /api/experiments has it."""
+    name = experiment["name"]
     wanted = [("experiment", name), ("limit", _MOST_RUNS)]
-    known = {each["name"]: each for each in client.get("/api/experiments")}
-    if name not in known:
-        raise CommandError(f"there is no run and no experiment {name!r}", USAGE)
     if form == "json":
-        shown = {"experiment": known[name], "runs": client.get("/api/runs", wanted)}
+        shown = {"experiment": experiment, "runs": client.get("/api/runs", wanted)}
         print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
         return
     table = client.ask("GET", "/api/runs", [*wanted, ("format", form)])

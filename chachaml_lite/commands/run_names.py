@@ -1,30 +1,48 @@
-"""How a command line names runs: one by id, or as a check names its baseline (contract, section 3); or many at once."""
+"""The runs that a command line names: one by a word (see `client.run_names`), or many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from ..client.base import Client
+from ..client.base import ApiError, Client
 from ..client.run_names import SELECTORS, UnknownRun, resolve_run
 from ..tracking.names import is_run_id
 from .errors import USAGE, CommandError
 
+T = TypeVar("T")
 #: As many runs as one answer has.
 _PAGE_RUNS = 1000
 
 
 def names_a_run(word: str) -> bool:
-    """Whether a word is one of these; of others it is sure that no run is meant."""
+    """Whether a word may name a run."""
     return is_run_id(word) or word.partition(":")[0] in SELECTORS
 
 
-def run_id_of(client: Client, word: str) -> str:
-    """The id of the run that `word` names. Ends the process where there is none. Raises ApiError, Unreachable."""
+def run_id_of(client: Client, word: str, *, whole: bool = False) -> str:
+    """The id of the run that `word` names; `whole`: not by a beginning. Raises CommandError, ApiError, Unreachable."""
     try:
-        return resolve_run(client, word)
+        return resolve_run(client, word, whole=whole)
     except UnknownRun as fault:
         raise CommandError(str(fault), USAGE) from fault
+
+
+def ask_of_run(client: Client, word: str, ask: Callable[[str], T]) -> T:
+    """The answer to `ask`, which gets the id of the run that `word` names. Raises CommandError, ApiError, Unreachable.
+
+    A whole id costs no further request; whether the word is a beginning is looked up where no run has it for an id.
+    """
+    run_id = run_id_of(client, word, whole=True)
+    try:
+        return ask(run_id)
+    except ApiError as fault:
+        if fault.error != "no such run":
+            raise
+        longer = run_id_of(client, word)
+        if longer == run_id:
+            raise
+    return ask(longer)
 
 
 def find_runs(client: Client, experiment: str | None, query: str | None) -> Iterator[dict[str, Any]]:
@@ -46,11 +64,11 @@ def find_runs(client: Client, experiment: str | None, query: str | None) -> Iter
 def unreadable_runs(client: Client) -> int:
     """How many runs are so damaged that no list has them. Raises ApiError, Unreachable."""
     with client.ask("GET", "/api/runs", [("limit", "1")]) as answer:
-        told = answer.headers.get("x-unreadable-count", "")
-    return int(told) if told.isdecimal() else 0
+        count = answer.headers.get("x-unreadable-count", "")
+    return int(count) if count.isdecimal() else 0
 
 
 def unreadable_message(count: int) -> str:
-    """What is said of them where all runs are meant."""
+    """The line about them where all runs are meant."""
     holds, left_out = ("1 folder in runs/ holds", "is") if count == 1 else (f"{count} folders in runs/ hold", "are")
     return f"{holds} no run that can be read, and {left_out} left out; `chachaml-lite verify` names what is wrong"

@@ -7,9 +7,11 @@ import click
 from ..client.base import Client, of_ours
 from ..text import columns
 from ..text.table import Column, Table, as_text
-from .completion import experiments, run_ids
+from ..tracking.index.run_parts import STATUSES
+from .completion import experiments, orders, run_ids
 from .printing import print_answer, print_text, text_width
 from .targets import client_options
+from .value_checks import LIMIT, OFFSET, check_order, check_query
 
 #: A table that is to be scrolled, or cut by a pager.
 _NO_LIMIT = 1_000_000
@@ -26,7 +28,7 @@ Examples:
 )
 @client_options
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
-@click.option("--status", metavar="STATUS", help="Only runs that are running, completed or failed.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs of this status.")
 @click.option("--name", metavar="NAME", help="Only runs of this name.")
 @click.option("--created-by", metavar="WHO", help="Only runs that were created by WHO.")
 @click.option("--parent", "parent_run_id", metavar="ID", shell_complete=run_ids, help="Only children of this run.")
@@ -36,12 +38,19 @@ Examples:
     "-q",
     "--query",
     "q",
+    callback=check_query,
     metavar="QUERY",
     help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
 )
-@click.option("--order-by", metavar="FIELD", help='As "metrics.loss", "params.lr desc".  [default: newest first]')
-@click.option("--limit", metavar="N", help="So many at most, 1 to 1000.  [default: 100]")
-@click.option("--offset", metavar="N", help="Leave out so many at the start.")
+@click.option(
+    "--order-by",
+    callback=check_order,
+    metavar="FIELD",
+    shell_complete=orders,
+    help='As "metrics.loss", "params.lr desc".  [default: newest first]',
+)
+@click.option("--limit", type=LIMIT, metavar="N", help="So many at most, 1 to 1000.  [default: 100]")
+@click.option("--offset", type=OFFSET, metavar="N", help="Leave out so many at the start.")
 @click.option("--columns", "chosen", metavar="NAME,...", help='Show these, as "params.lr,metrics.loss,duration".')
 @click.option("--wide", is_flag=True, help="Show every column, however wide the terminal is.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array, as GET /api/runs answers.")
@@ -52,7 +61,7 @@ def runs(
     chosen: str | None,
     wide: bool,
     as_json: bool,
-    **fields: str | None,
+    **fields: str | int | None,
 ) -> None:
     """List runs, newest first, as an aligned table.
 
@@ -60,7 +69,7 @@ def runs(
     what tells the runs apart; --columns chooses, --wide has every column, and --json all there is.
     """
     table_columns = None if chosen is None else _columns(chosen)
-    query = [(name, value) for name, value in fields.items() if value is not None]
+    query = [(name, str(value)) for name, value in fields.items() if value is not None]
     for kind, option, pairs in (("tag", "--tag", tags), ("param", "--param", params)):
         query += [(f"{kind}.{key}", value) for key, value in (pair_of(option, pair) for pair in pairs)]
     if any(column.name.startswith("env.") for column in table_columns or ()):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ..client.base import Client, path_of
+from ..client.base import Answer, ApiError, Client, path_of
 from .completion import run_ids
 from .printing import print_answer
-from .run_names import run_id_of
+from .run_names import ask_of_run, run_id_of
 from .targets import client_options
 
 
@@ -24,9 +24,9 @@ Examples:
 def show(client: Client, run: str, as_json: bool) -> None:
     """Show one run: its params, metrics, artifacts and note.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it).
+    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
-    _print(client, path_of("api", "runs", run_id_of(client, run)), [], as_json)
+    print_answer(ask_of_run(client, run, lambda run_id: _ask(client, path_of("api", "runs", run_id), [], as_json)))
 
 
 @click.command(
@@ -43,11 +43,18 @@ Examples:
 def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: which params and metrics differ, which some lack, and which are the same.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it).
+    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
-    ids = [run_id_of(client, run) for run in runs]
-    _print(client, "/api/compare", [("ids", ",".join(ids))], as_json)
+    ids = [run_id_of(client, run, whole=True) for run in runs]
+    try:
+        answer = _ask(client, "/api/compare", [("ids", ",".join(ids))], as_json)
+    except ApiError as fault:
+        longer = [run_id_of(client, run_id) for run_id in ids] if fault.error == "no such run" else ids
+        if longer == ids:
+            raise
+        answer = _ask(client, "/api/compare", [("ids", ",".join(longer))], as_json)
+    print_answer(answer)
 
 
-def _print(client: Client, path: str, query: list[tuple[str, str]], as_json: bool) -> None:
-    print_answer(client.ask("GET", path, [*query, ("format", "json" if as_json else "txt")]))
+def _ask(client: Client, path: str, query: list[tuple[str, str]], as_json: bool) -> Answer:
+    return client.ask("GET", path, [*query, ("format", "json" if as_json else "txt")])

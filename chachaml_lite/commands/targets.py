@@ -20,7 +20,7 @@ from click.core import ParameterSource
 from ..client.base import ApiError, Client, NoServer, Unreachable
 from ..client.http import ANSWER_SECONDS, BadTarget, HttpClient
 from ..config import Config
-from .errors import UNREACHABLE, USAGE, CommandError
+from .errors import UNREACHABLE, USAGE, CommandError, describe
 from .options import option
 
 DEFAULT_URL = f"http://{Config.host}:{Config.port}"
@@ -106,7 +106,7 @@ def report_errors() -> Iterator[None]:
     except BadTarget as fault:
         raise CommandError(str(fault), USAGE) from fault
     except ApiError as fault:
-        raise CommandError(str(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
+        raise CommandError(describe(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
     except NoServer as fault:
         folder = f"; --data {Config.data} shows the runs in that folder" if (Config.data / "runs").is_dir() else ""
         raise CommandError(

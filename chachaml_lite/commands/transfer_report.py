@@ -10,12 +10,10 @@ import click
 from ..client.base import ApiError
 from ..client.push import NotPushed
 from ..text.safe import escape_json, printable
-from .errors import FAILED
+from .errors import FAILED, describe_detail
 from .printing import print_json, print_text
 from .run_names import unreadable_message
 
-#: What resolves an error, by its `resolvable_by`: as it is said of a command.
-_WAYS_OUT = {"overwrite": "; add --overwrite to take that"}
 #: What an import says that it has done with runs.
 KINDS = ("imported", "updated", "unchanged")
 
@@ -43,8 +41,7 @@ class Moved:
 
     def fail(self, name: str, fault: ApiError | NotPushed) -> None:
         """Add what can't be moved."""
-        detail = fault.detail + _WAYS_OUT.get(fault.resolvable_by or "", "")
-        self.failed.append({self._what: name, "error": fault.error, "detail": detail})
+        self.failed.append({self._what: name, "error": fault.error, "detail": describe_detail(fault)})
 
     def leave_out(self, name: str, what: str) -> None:
         """Note what of a run is not taken over."""

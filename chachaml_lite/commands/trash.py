@@ -12,7 +12,7 @@ from ..client.base import ApiError, Client, of_ours, path_of
 from ..text.format import format_size
 from ..text.safe import printable
 from .completion import run_ids
-from .errors import FAILED
+from .errors import FAILED, describe
 from .printing import print_answer, print_text
 from .run_names import run_id_of
 from .targets import Target, die_at_interrupt, target_options
@@ -35,12 +35,12 @@ Examples:
 def delete(target: Target, runs: tuple[str, ...]) -> None:
     """Move runs to the trash: out of every list, whole, and brought back by `chachaml-lite trash restore`.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). The disk is
-    freed by `chachaml-lite trash remove` and `trash empty` alone. The exit code is 1 where a run can't be moved.
+    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). The disk
+    is freed by `chachaml-lite trash remove` and `trash empty` alone. The exit code is 1 where a run can't be moved.
     """
     die_at_interrupt()
     with target.opened(writes=True) as client:
-        ids = list(dict.fromkeys(run_id_of(client, word) for word in runs))
+        ids = list(dict.fromkeys(run_id_of(client, word, whole=True) for word in runs))
         _each(ids, lambda run_id: _post(client, run_id, "trash"), "moved to the trash")
 
 
@@ -105,7 +105,7 @@ def list_(target: Target, as_json: bool) -> None:
 @target_options
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 def restore(target: Target, runs: tuple[str, ...]) -> None:
-    """Bring runs back from the trash. RUN is an id."""
+    """Bring runs back from the trash. RUN is an id, or a beginning that no other id has."""
     die_at_interrupt()
     with target.opened(writes=True) as client:
         ids = [run_id_of(client, word) for word in runs]
@@ -116,13 +116,13 @@ def restore(target: Target, runs: tuple[str, ...]) -> None:
 @target_options
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 def remove(target: Target, runs: tuple[str, ...]) -> None:
-    """Remove runs for good, with all points and artifacts, and say how much disk that frees. RUN is an id.
+    """Remove runs for good, with all points and artifacts, and say how much disk that frees. RUN is a whole id.
 
     What isn't in the trash is not removed, nor what a model version is pinned to: it is named, and the exit code is 1.
     """
     die_at_interrupt()
     with target.opened(writes=True) as client:
-        ids = list(dict.fromkeys(run_id_of(client, word) for word in runs))
+        ids = list(dict.fromkeys(run_id_of(client, word, whole=True) for word in runs))
         in_trash = set(_trashed(client))
         _remove(
             client, [run_id for run_id in ids if run_id in in_trash], [each for each in ids if each not in in_trash]
@@ -190,7 +190,7 @@ def _done(ids: Sequence[str], act: Callable[[str], None]) -> list[str]:
         except ApiError as fault:
             if fault.status not in _OF_THE_RUN or fault.error == "not found":
                 raise
-            failed.append(f"{run_id}: {fault.error}: {fault.detail}")
+            failed.append(f"{run_id}: {describe(fault)}")
     return failed
 
 

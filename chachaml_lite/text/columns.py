@@ -235,8 +235,11 @@ def _widest_value(series: Mapping[str, Selection]) -> int:
     return max(12, min(longest, 24))
 
 
-def comparison_table(comparison: Record, places: range | None = None) -> Table:
-    """A comparison: a row for each metric, param and part of the environment, what differs first; a column a run."""
+def comparison_table(comparison: Record, headings: Sequence[str], places: range | None = None) -> Table:
+    """A comparison: a row for each metric, param and part of the environment, what differs first; a column a run.
+
+    `headings`: what people are shown above each run; programs get its id.
+    """
     runs = comparison["runs"]
     places = range(len(runs)) if places is None else places
     records = [
@@ -262,16 +265,16 @@ def comparison_table(comparison: Record, places: range | None = None) -> Table:
             Column("kind", _field("kind"), 0, "kind", is_ours=True),
             Column("key", _field("key"), 0, "key"),
             Column("group", _field("group"), 0, "group", is_ours=True),
-            *(Column(runs[at], value(at), 0, runs[at], is_key=True, whole_heading=True) for at in places),
+            *(Column(runs[at], value(at), 0, headings[at], is_key=True, whole_heading=True) for at in places),
         ],
         records,
     )
 
 
-def comparison_text(comparison: Record) -> str:
+def comparison_text(comparison: Record, headings: Sequence[str]) -> str:
     """A comparison for a terminal, as many runs side by side as fit, the next ones below."""
     runs = comparison["runs"]
     # "metric", a key, "partial", and a gap before each run
-    together = max(1, (WIDTH - 6 - 2 - 24 - 2 - 7) // (2 + max(map(len, runs))))
+    together = max(1, (WIDTH - 6 - 2 - 24 - 2 - 7) // (2 + max(map(cells, headings))))
     blocks = [range(len(runs))[start : start + together] for start in range(0, len(runs), together)]
-    return "\n".join(as_text(comparison_table(comparison, places)) for places in blocks)
+    return "\n".join(as_text(comparison_table(comparison, headings, places)) for places in blocks)

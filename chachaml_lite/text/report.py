@@ -35,8 +35,8 @@ class Report:
     run: dict[str, Any]
     charts: Series
     sparks: Series
-    #: Where the run's page is.
-    url: str
+    #: Where the run's page is; None where no server shows it.
+    url: str | None
 
 
 def as_markdown(report: Report) -> str:
@@ -180,7 +180,7 @@ def as_plain_text(report: Report) -> str:
         if run[name]:
             shown = [truncate(printable(line), WIDTH - 2) for line in run[name][:_MAX_CHARACTERS].splitlines()]
             text += f"\n{name}\n" + "".join(f"  {line}\n" for line in shown)
-    return f"{text}\n{report.url}\n"
+    return f"{text}\n{report.url}\n" if report.url else text
 
 
 def _part(name: str, headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

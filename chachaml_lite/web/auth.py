@@ -63,7 +63,7 @@ def check(environ: dict[str, Any], given: Services, *, is_open: bool = False) ->
     if environ["REQUEST_METHOD"] not in _SAFE:
         _refuse_other_sites(environ, host, given.public_url)
     if given.token is not None and not is_open and not _bears(environ, given.token):
-        raise Unauthorized("this server needs its token; send the header Authorization: Bearer TOKEN")
+        raise Unauthorized("this server needs its token", resolvable_by="send_token")
     if given.read_only and environ["REQUEST_METHOD"] not in _SAFE and not _only_reads(environ, given):
         raise Forbidden(
             "this server only reads (--read-only, CHACHAML_READ_ONLY); write to the one that owns the store"

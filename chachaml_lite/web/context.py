@@ -11,6 +11,8 @@ from flask import Flask, current_app, request
 from ..tracking.tracker import Tracker
 
 _KEY = "chachaml_lite"
+#: In the WSGI environment of a request that no server has received.
+UNSERVED = "chachaml_lite.unserved"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ def services() -> Services:
 def tracker() -> Tracker:
     """The tracker of the app that is handling the request."""
     return services().tracker
+
+
+def is_served() -> bool:
+    """Whether the pages can be looked at; not where a command has asked a folder, in its own process."""
+    return UNSERVED not in request.environ
 
 
 def origin() -> str:

@@ -42,6 +42,7 @@ _WAYS_OUT = {
     "overwrite": "; add ?overwrite=true to take that",
     "replace_artifact": "; use another name, or add &overwrite=true to replace it",
     "restore_run": " (POST /api/w/runs/:id/restore)",
+    "send_token": "; send the header Authorization: Bearer TOKEN",
     "resume_run": "; POST /api/w/runs/:id/resume has it go on",
 }
 _LISTED_BY = {
@@ -73,7 +74,8 @@ def _ours(error: errors.ChachamlError) -> Response:
     if status >= 500:
         log.error("%s %s: %s", request.method, ascii(request.path), error.detail, exc_info=error)
     preference = f"resolvable-by={error.resolvable_by}"
-    is_worded_by_client = request.headers.get("Prefer") == preference
+    preferred = request.headers.get("Prefer")
+    is_worded_by_client = preferred == preference or (preferred == "resolvable-by" and error.resolvable_by is not None)
     body = {"error": error.error, "detail": error.detail + ("" if is_worded_by_client else _way_out(error))}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}

@@ -8,14 +8,19 @@ from flask import Blueprint, Response
 
 from ...errors import InvalidInput
 from ...text import columns, table
+from ...text.labels import head_runs
 from ...text.table import Table
 from ...tracking import compare, runs
+from ...tracking.index.run_parts import META
 from ...tracking.query import search
 from ...tracking.transfer import archive
 from .. import formats, query_string, responses
 from ..context import tracker
 from ..query_string import Query, ids_of
 from . import run_list
+
+#: Columns of a terminal that the name of a run takes above its values.
+_HEADING_WIDTH = 30
 
 api = Blueprint("compare", __name__)
 
@@ -37,8 +42,16 @@ def diff_versions(name: str, one: str, other: str) -> Response:
 
 def _comparison(form: formats.Form, found: dict[str, Any]) -> Response:
     return formats.list_answer(
-        form, found, lambda: columns.comparison_table(found), lambda: columns.comparison_text(found)
+        form,
+        found,
+        lambda: columns.comparison_table(found, _headings(found)),
+        lambda: columns.comparison_text(found, _headings(found)),
     )
+
+
+def _headings(found: dict[str, Any]) -> list[str]:
+    runs = [tracker().run(run_id, (META,)) for run_id in found["runs"]]
+    return head_runs([(run.id, run.meta.get("name")) for run in runs], _HEADING_WIDTH)
 
 
 @api.get("/api/search")

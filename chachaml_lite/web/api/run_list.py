@@ -12,7 +12,7 @@ from ...tracking.query import search
 from ...tracking.query.conditions import Condition
 from ...tracking.query.grammar import parse_query
 from .. import formats
-from ..context import base_url, tracker
+from ..context import base_url, is_served, tracker
 from ..query_string import Query
 from ..urls import with_query
 
@@ -58,7 +58,9 @@ def run_list(query: Query, asked: search.RunQuery) -> Response:
 def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
     """Return the lines below a table of runs."""
     if not count:
-        return [f"no runs here; curl {base_url()} tells how to log one" if not total else f"no runs here, of {total}"]
+        if total:
+            return [f"no runs here, of {total}"]
+        return [f"no runs here; curl {base_url()} tells how to log one" if is_served() else "no runs here"]
     counted = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
     return [f"{counted}; the next are at offset={following}" if more else counted]
 

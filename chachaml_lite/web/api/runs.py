@@ -13,7 +13,7 @@ from ...tracking import checks, datasets, metrics, params, runs, tags, trash
 from ...tracking.query import search
 from ...tracking.transfer import archive
 from .. import formats, metrics_body, metrics_fast_path, request_body, responses
-from ..context import tracker
+from ..context import is_served, tracker
 from ..query_string import Query
 from ..urls import full_url_for
 from . import run_list
@@ -192,7 +192,7 @@ def get_run(run_id: str) -> Response:
         detailed,
         charts=metrics.series_to_json(series),
         sparks=metrics.series_to_json(sparks),
-        url=full_url_for("pages.run_page", run_id=run_id),
+        url=full_url_for("pages.run_page", run_id=run_id) if is_served() else None,
     )
     text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)
     return formats.text_answer(form, text)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from flask import url_for
 
 from ...errors import InvalidInput, NotFound
+from ...text import labels
 from ...text.safe import truncate
 from ...tracking import metrics
 from ...tracking.index.run_entry import Run
@@ -84,28 +85,8 @@ def seen(runs: Sequence[Run]) -> list[Seen]:
 
 
 def label_runs(runs: Sequence[Run]) -> list[str]:
-    """The names of runs, or their ids; before a name that several have, as much of the id's end as tells them apart.
-
-    Ids begin with the time, so their heads are alike; and of a label that is cut the beginning is seen.
-    """
-    names = [run.meta.get("name") or run.id for run in runs]
-    alike: dict[str, set[str]] = {}
-    for run, name in zip(runs, names, strict=True):
-        alike.setdefault(name, set()).add(run.id)
-    sizes = {name: _tail_size(ids) for name, ids in alike.items() if len(ids) > 1}
-    return [
-        f"{_tail(run.id, sizes[name])} {name}" if name in sizes else name for run, name in zip(runs, names, strict=True)
-    ]
-
-
-def _tail_size(ids: set[str]) -> int:
-    """The number of characters at their ends that tell some ids apart; four at least."""
-    longest = max(map(len, ids))
-    return next((size for size in range(4, longest) if len({run_id[-size:] for run_id in ids}) == len(ids)), longest)
-
-
-def _tail(run_id: str, size: int) -> str:
-    return run_id if len(run_id) <= size + 4 else f"…{run_id[-size:]}"
+    """The labels of runs that stand side by side."""
+    return labels.label_runs([(run.id, run.meta.get("name")) for run in runs])
 
 
 def view_of(style: Style, buckets: int, whole: int = 0) -> View:

@@ -1,0 +1,56 @@
+"""`chachaml-lite end`: a run that is marked as running, ended by hand or by a script."""
+
+from __future__ import annotations
+
+import click
+
+from ..client.base import path_of
+from ..tracking.runs import ENDINGS
+from .completion import run_ids
+from .printing import print_text
+from .run_names import ask_of_run
+from .targets import Target, die_at_interrupt, target_options
+
+
+@click.command(
+    short_help="End a run.",
+    epilog="""\b
+Examples:
+  chachaml-lite end "$CHACHAML_RUN_ID"
+  chachaml-lite end "$CHACHAML_RUN_ID" --exit-code $?
+""",
+)
+@target_options
+@click.option("--status", type=click.Choice(ENDINGS), help="How it has ended.  [default: completed]")
+@click.option("--error", metavar="TEXT", help="Why it has failed, which is then its status.")
+@click.option("--exit-code", type=int, metavar="N", help="End it as a shell's command: 0 is completed, another failed.")
+@click.argument("run", shell_complete=run_ids)
+def end(target: Target, run: str, status: str | None, error: str | None, exit_code: int | None) -> None:
+    """End a run: as completed, as failed, or by the exit code of its command.
+
+    Ending it again in the same way changes nothing; in another way it is an error. `chachaml-lite run --resume` has a
+    run go on that has ended.
+
+    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    """
+    if exit_code is not None and (status is not None or error is not None):
+        raise click.UsageError("--exit-code says how the run has ended; leave --status and --error out")
+    if error is not None and status == "completed":
+        raise click.UsageError("--error says why a run has failed, and --status that it hasn't; leave one of them out")
+    die_at_interrupt()
+    with target.opened(writes=True) as client:
+        if exit_code is not None:
+            status = "failed" if exit_code else "completed"
+        status = status or ("completed" if error is None else "failed")
+        body = {"status": status} if error is None else {"status": status, "error": error}
+
+        def end_run(run_id: str) -> str:
+            path = path_of("api", "w", "runs", run_id, "end")
+            if exit_code is not None:
+                client.ask("POST", path, [("exit_code", str(exit_code))]).json()
+            else:
+                client.post(path, body)
+            return run_id
+
+        run_id = ask_of_run(client, run, end_run)
+    print_text(f"run {run_id} {status}\n")
