@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.base import ApiError, Client, Unreachable, of_ours, path_of
 from ..client.push import NotPushed
+from ..machine.secrets import strip_user_info
 from .errors import FAILED, UNREACHABLE, USAGE, CommandError
 from .export import interruptible
 from .import_foreign import import_run, progress
 from .import_models import import_model
+from .printing import announce
 from .targets import Target
 from .transfer_report import KINDS, Moved
 
@@ -31,6 +33,7 @@ def import_mlflow(target: Target, uri: str, experiment: str | None, *, overwrite
     with interruptible():
         source = _open(uri)  # before the target, whose folder would be made
         with target.opened(writes=True) as client:
+            announce(f"importing {strip_user_info(uri)} into {client.url}", as_json=as_json)
             try:
                 with _told():
                     _Import(source, client, moved, overwrite=overwrite).run(experiment)
