@@ -54,6 +54,8 @@ WRITES: dict[str, Write] = {
     ),
     "model": posting("/api/w/models", {**MODEL, "name": "new"}),
     "version": posting("/api/w/models", {**MODEL, "name": "iris", "description": LONG}),
+    "tag of a model": posting("/api/w/models/crowded", {"tags": {"a": LONG}}),
+    "alias": posting("/api/w/models/crowded/aliases", {"alias": "a" * 200, "version": 1}),
     "promotion": posting("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
     "import": lambda client: client.post(
         "/api/w/import", data=packed(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
@@ -231,3 +233,28 @@ def test_a_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_som
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     assert session.post(f"{server.url}{BASE}/params", json={"a": 1}).status_code == 200
     assert session.get(f"{server.url}/api/runs/r").json()["metrics"] == {}
+
+
+def test_deletion_of_an_artifact_makes_the_room_for_its_line(logged: FlaskClient, disk: Disk, data: Path) -> None:
+    name = "e" * 180
+    assert upload(name, LONG.encode())(logged).status_code == 200
+    crowd(data / "runs/r/artifacts.jsonl", lambda size: upload(f"{size}{'g' * 180}", b"")(logged))
+    disk.fill()
+    assert logged.post(f"{BASE}/params", json={"new": LONG}).status_code == 507
+    answer = logged.delete(f"{BASE}/artifacts", query_string={"name": name})
+    assert (answer.status_code, answer.get_json()) == (200, {"ok": True, "deleted": 1})
+    disk.free()
+    assert not (data / "runs/r/blobs" / name).exists()
+    assert name not in [each["name"] for each in logged.get("/api/runs/r/artifacts").get_json()]
+    assert list((data / "runs/.incoming").iterdir()) == []
+
+
+def test_deletion_of_an_artifact_is_refused_on_a_disk_that_turned_read_only(
+    logged: FlaskClient, make_app: Callable[..., Flask], data: Path
+) -> None:
+    client = make_app().test_client()
+    with read_only(data):
+        before = files(data)
+        assert is_refused(client.delete(f"{BASE}/artifacts?name=b"), data)
+        assert files(data) == before
+    assert client.delete(f"{BASE}/artifacts?name=b").status_code == 200
