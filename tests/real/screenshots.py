@@ -12,7 +12,7 @@ from support.servers import running
 from support.training import train
 
 FOLDER = Path(__file__).resolve().parents[2] / ".github" / "screenshots"
-SIZE = (1280, 720)
+SIZE = (1280, 800)
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("one layer of 8", {"hidden_layer_sizes": [8]}),
     ("slow", {"learning_rate_init": 0.001}),
@@ -21,6 +21,13 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("too fast", {"learning_rate_init": 0.3}),
     ("one layer of 128", {"hidden_layer_sizes": [128], "learning_rate_init": 0.005}),
 ]
+#: The sweep: each way to learn with some seeds, for one alone says little.
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"solver": "adam", "learning_rate_init": 0.003},
+    {"solver": "sgd", "learning_rate_init": 0.05, "momentum": 0.0},
+    {"solver": "sgd", "learning_rate_init": 0.05, "momentum": 0.9},
+]
+SEEDS = range(5)
 NOTE = """The **widest** network so far. Loss still falls after 40 epochs:
 
 - try weight decay
@@ -51,16 +58,33 @@ def log_runs(url: str) -> str:
     return run_id
 
 
+def log_sweep(url: str) -> None:
+    """Train a network with each optimizer and seed, as runs of one experiment."""
+    session = requests.Session()
+    for seed in SEEDS:
+        for settings in OPTIMIZERS:
+            optimizer = "sgd, momentum" if settings.get("momentum") else settings["solver"]
+            body = {"experiment": "digits-optimizers", "name": f"{optimizer} {seed}"}
+            run_id = session.post(f"{url}/api/w/runs", json=body, timeout=60).json()["id"]
+            session.post(f"{url}/api/w/runs/{run_id}/params", json={"optimizer": optimizer}, timeout=60)
+            train(url, run_id, epochs=30, random_state=seed, **settings)
+            session.post(f"{url}/api/w/runs/{run_id}/end", timeout=60)
+
+
 def take(folder: Path) -> None:
-    """Make runs.png and run.png in `folder`. AssertionError when something is wrong on a page."""
+    """Make sweep.png and run.png in `folder`. AssertionError when something is wrong on a page."""
     path = chromium()
     assert path is not None, "no Chromium or Chrome is installed"
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch, "store"), Path(scratch, "server")) as server:
         run_id = log_runs(server.url)
+        log_sweep(server.url)
         folder.mkdir(exist_ok=True)
         with launched(path) as browser:
             viewer = Viewer(browser)
-            for name, place in (("runs", "/runs?spark=loss"), ("run", f"/runs/{run_id}")):
+            for name, place in (
+                ("sweep", "/experiments/digits-optimizers?by=params.optimizer"),
+                ("run", f"/runs/{run_id}"),
+            ):
                 page = viewer.open(server.url + place, size=SIZE)
                 page.wait_for_load_state("networkidle")
                 page.screenshot(path=folder / f"{name}.png")
