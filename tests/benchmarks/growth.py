@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,43 +64,44 @@ def _live(connection: wire.Connection) -> _Life:
     return _Life(started - began, logged - started, time.perf_counter() - logged)
 
 
-def _p50(act: Callable[[], object], rounds: int) -> float:
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        act()
-        taken.append(time.perf_counter() - began)
-    return median(taken)
-
-
-def _measure(bench: Bench, runs: int) -> dict[str, float]:
+@contextlib.contextmanager
+def _served(bench: Bench, runs: int) -> Iterator[wire.Connection]:
     store = slim_store(bench.folder(f"slim-{runs}"), runs)
-    rounds = bench.sizes.growth_rounds
-    with bench.server(store, "--quiet") as server, wire.Connection(server.url) as connection:
-        connection.ask(wire.get(ALL))
-        _live(connection)
-        lives = [_live(connection) for _ in range(rounds)]
-        found = dict(
-            zip(
-                _STEPS,
-                (
-                    *(median([getattr(life, step) for life in lives]) for step in ("start", "metric", "end")),
-                    *(_p50(lambda url=url: connection.ask(wire.get(url)), rounds) for url in (ALL, _OF_ONE)),  # type: ignore[misc]
-                ),
-                strict=True,
-            )
-        )
-    bench.remove(store)
-    return found
+    try:
+        with bench.server(store, "--quiet") as server, wire.Connection(server.url) as connection:
+            connection.ask(wire.get(ALL))
+            _live(connection)
+            yield connection
+    finally:
+        bench.remove(store)
+
+
+def _measure(connections: list[wire.Connection], rounds: int) -> list[dict[str, float]]:
+    """The p50 of each step with each server, in turns: what else the machine does meets them all."""
+    taken: list[dict[str, list[float]]] = [{step: [] for step in _STEPS} for _ in connections]
+    for _ in range(rounds):
+        for connection, steps in zip(connections, taken, strict=True):
+            life = _live(connection)
+            times = (life.start, life.metric, life.end, _asked(connection, ALL), _asked(connection, _OF_ONE))
+            for step, seconds in zip(_STEPS, times, strict=True):
+                steps[step].append(seconds)
+    return [{step: median(seconds) for step, seconds in steps.items()} for steps in taken]
+
+
+def _asked(connection: wire.Connection, url: str) -> float:
+    began = time.perf_counter()
+    connection.ask(wire.get(url))
+    return time.perf_counter() - began
 
 
 def section(bench: Bench) -> None:
     """A row for each step and each store, as ratios to the smallest one; then many runs in sequence."""
     smallest, *larger = bench.sizes.growth
     heading(f"growth: p50 in a store of so many runs, to that in one of {smallest:,}")
-    few = _measure(bench, smallest)
-    for runs in larger:
-        many = _measure(bench, runs)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(_served(bench, runs)) for runs in bench.sizes.growth]
+        few, *found = _measure(connections, bench.sizes.growth_rounds)
+    for runs, many in zip(larger, found, strict=True):
         for step in _STEPS:
             row(
                 f"{step}, among {runs:,}",
