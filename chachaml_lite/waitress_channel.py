@@ -38,7 +38,7 @@ _UNASKED_BYTES = 8192
 _HEADER_READ_BYTES, _BODY_READ_BYTES, _UPLOAD_READ_BYTES = 8192, 65536, 262144
 #: After so small a piece of an upload that goes on the next one is waited for so many seconds, and comes with those
 #: behind it: a client that sends eight bytes at a time would wake the loop for each, 20 µs a time.
-_SMALL_READ_BYTES, REST_SECONDS = 4096, 0.002
+_SMALL_READ_BYTES, REST_SECONDS = 4096, 0.01
 #: How long a connection may take to its first headers, and to each later ones once they have begun.
 HEADER_SECONDS = 10
 #: How long what a refused client is still sending is thrown away, so that it can read why: a close would reset it.

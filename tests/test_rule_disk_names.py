@@ -134,3 +134,23 @@ def test_names_that_overlap_are_found_as_by_comparing_all_of_them(names: list[st
     overlap = Spellings(before).overlap(name)
     assert (overlap is not None) == bool(overlapping)
     assert overlap is None or fold(overlap) in overlapping
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "A", "a/b", "a/B", "a/b/c", "b", "a/b/d"]), st.booleans()), max_size=12)
+)
+def test_names_that_were_removed_stand_in_nobody_s_way(steps: list[tuple[str, bool]]) -> None:
+    spellings, living = Spellings(), set[str]()
+    for name, is_removed in steps:
+        spellings.add(name)
+        living.add(name)
+        if is_removed:
+            spellings.remove(name)
+            living.discard(name)
+    names = list(dict.fromkeys(name for name, _ in steps))
+    expected = Spellings(names, living=living)
+    assert spellings.as_dict() == expected.as_dict()
+    for name in ("a", "b", "a/b", "a/b/c", "a/x", "b/x", "A/B/C/d"):
+        assert (spellings.overlap(name) is None) == (expected.overlap(name) is None), name
+        overlap = spellings.overlap(name)
+        assert overlap is None or overlap in living

@@ -110,9 +110,9 @@ class Spellings:
         """`living`: those that have a file, and so are in the way of others; None: all of them."""
         self._spelled: dict[str, str] = {}
         self._taken: set[str] = set()
-        #: A name by its fold, and one below each folder by that folder's.
-        self._names: dict[str, str] = {}
-        self._folders: dict[str, str] = {}
+        #: Names that have a file, by their fold, and the number of those below each folder, by that folder's.
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._folders: dict[str, int] = {}
         for name in names:
             self.add(name, is_living=living is None or name in living)
 
@@ -122,13 +122,25 @@ class Spellings:
             spelled = self._spelled[name] = self.of(name)
             self._taken.add(fold(spelled))
         folded = fold(name)
-        if not is_living or folded in self._names:
+        alike = self._names.get(folded, ())
+        if is_living and name not in alike:
+            self._names[folded] = (*alike, name)
+            for folder in _folders(folded):
+                self._folders[folder] = self._folders.get(folder, 0) + 1
+
+    def remove(self, name: str) -> None:
+        """Take notice that a name has no file any more. It keeps its spelling, and others theirs."""
+        folded = fold(name)
+        alike = self._names.get(folded, ())
+        if name not in alike:
             return
-        self._names.setdefault(folded, name)
+        self._names[folded] = tuple(other for other in alike if other != name)
+        if not self._names[folded]:
+            del self._names[folded]
         for folder in _folders(folded):
-            if folder in self._folders:
-                break
-            self._folders[folder] = name
+            self._folders[folder] -= 1
+            if not self._folders[folder]:
+                del self._folders[folder]
 
     def of(self, name: str) -> str:
         """The spelling that a name has, or would get as the next one."""
@@ -138,8 +150,8 @@ class Spellings:
         """A name that can't be beside this one, because one of them would have to be a folder of the other."""
         folded = fold(name)
         if folded in self._folders:
-            return self._folders[folded]
-        return next((self._names[folder] for folder in _folders(folded) if folder in self._names), None)
+            return next(names[0] for other, names in self._names.items() if other.startswith(f"{folded}/"))
+        return next((self._names[folder][0] for folder in _folders(folded) if folder in self._names), None)
 
     def as_dict(self) -> dict[str, str]:
         """The spelling of each name."""

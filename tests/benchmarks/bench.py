@@ -40,6 +40,7 @@ class Sizes:
     keys: tuple[int, ...] = (1_000, 5_000, 20_000)
     edge_mb: int = 6
     edge_strangers: int = 300
+    edge_silent: int = 2005
     tabs: int = 100
     tab_points: int = 50_000
     tab_seconds: float = 15
@@ -75,6 +76,7 @@ QUICK = Sizes(
     keys=(200,),
     edge_mb=1,
     edge_strangers=20,
+    edge_silent=40,
     tabs=5,
     tab_points=2_000,
     tab_seconds=0.5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -139,17 +140,23 @@ def _crowd(bench: Bench, url: str, pid: int) -> None:
         grown = peak_bytes(pid) - idle
         what = f"memory, {count} strangers with 2 MB each, above idle"
         row(what, megabytes(grown), "", None, Goal(_MEMORY_BYTES, "< 20 MB"), grown)
+    _silent(bench.sizes.edge_silent, url)
+
+
+def _silent(count: int, url: str) -> None:
+    """More connections that send nothing than the server takes: at the limit the longest idle one makes room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 200
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
     with contextlib.ExitStack() as strangers:
         for _ in range(count):
             strangers.enter_context(_connected(url))
-        start = time.perf_counter()
-        requests.get(f"{url}/api/health", timeout=PATIENCE_SECONDS)
-        taken = time.perf_counter() - start
-        row(
-            f"an answer beside {count} connections that send nothing",
-            duration(taken),
-            "",
-            None,
-            Goal(1, "< 1 s"),
-            taken,
-        )
+        for what in ("the first answer", "the next one"):
+            start = time.perf_counter()
+            requests.get(f"{url}/api/health", timeout=PATIENCE_SECONDS)
+            taken = time.perf_counter() - start
+            name = f"{what} beside {count:,} connections that send nothing"
+            row(name, duration(taken), "", None, Goal(5, "< 5 s"), taken)

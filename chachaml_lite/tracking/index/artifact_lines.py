@@ -117,8 +117,11 @@ class Artifacts(dict[str, Artifact]):
     def without(self, deletions: Iterable[Deletion]) -> Artifacts:
         """These after some were deleted; the caller holds the run."""
         after = self._copy()
+        after._spellings = self._spellings
         for deletion in deletions:
             after.add(deletion)
+            if after._spellings is not None:
+                after._spellings.remove(deletion.name)
         return after
 
     def _copy(self) -> Artifacts:
