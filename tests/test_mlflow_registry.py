@@ -430,3 +430,35 @@ def test_version_that_curl_registered_looks_right_to_mlflow(client: FlaskClient)
     version = found(client, "model-versions/get", name="iris", version="1")["model_version"]
     assert (version["source"], version["current_stage"]) == (f"runs:/{run_id}/model.pkl", "Production")
     assert (version["aliases"], version["description"], version["status"]) == (["production"], "by curl", "READY")
+
+
+def test_read_only_server_answers_what_only_reads_and_refuses_writes(make_app: Callable[..., Flask]) -> None:
+    client = make_app().test_client()
+    model_id = logged(client, source_run_id=new_run(client))
+    registered(client, f"models:/{model_id}")
+    client = make_app(read_only=True).test_client()
+    found_models = ask(client, "POST", "logged-models/search", experiment_ids=["0"])["models"]
+    assert [each["info"]["model_id"] for each in found_models] == [model_id]
+    latest = ask(client, "POST", "registered-models/get-latest-versions", name="iris")["model_versions"]
+    assert [each["version"] for each in latest] == ["1"]
+    assert get(client, f"0/models/{model_id}/artifacts/MLmodel").data == b"flavors: {}"
+    for method, path in (
+        ("POST", "logged-models"),
+        ("PATCH", f"logged-models/{model_id}"),
+        ("DELETE", f"logged-models/{model_id}"),
+        ("POST", "registered-models/create"),
+        ("POST", "registered-models/alias"),
+        ("DELETE", "registered-models/delete"),
+        ("PATCH", "model-versions/update"),
+    ):
+        assert_refused(client.open(f"{BASE}/{path}", method=method, json={}), 403, "PERMISSION_DENIED")
+
+
+def test_second_model_of_a_run_in_the_folder_of_2x_is_refused_once_the_first_is_registered(client: FlaskClient) -> None:
+    run_id = new_run(client)
+    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"the first")
+    registered(client, f"runs:/{run_id}/model")
+    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"the first")  # the same again is fine
+    path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/model/MLmodel"
+    message = assert_refused(client.put(path, data=b"the second"), 409, "RESOURCE_CONFLICT")
+    assert "another name" in message

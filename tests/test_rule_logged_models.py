@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,23 @@ def test_numbers_and_folders_are_given_once(tracker: Tracker, run_id: str) -> No
     ]
     run = tracker.run(run_id)
     assert logged_models.folders_of(tracker, run) == [first.folder, *(each.folder for each in made)]
+
+
+def test_models_logged_at_once_get_numbers_of_their_own(tracker: Tracker, run_id: str, data: Path) -> None:
+    def log(number: int) -> str:
+        model = logged_models.create_model(tracker, run_id, NewModel("iris"))
+        point = ModelMetric(model.id, "acc", number, 0, 5, run_id)
+        logged_models.log_metrics(tracker, [point])
+        return model.id
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(log, range(40)))
+    assert sorted(made) == sorted(f"m-r-{number}" for number in range(1, 41))
+    for number, model_id in enumerate(made):
+        assert logged_models.get_model(tracker, model_id).metrics == reread(data, model_id).metrics
+        assert [each.value for each in reread(data, model_id).metrics.values()] == [number]
+    folders = logged_models.folders_of(tracker, tracker.run(run_id))
+    assert len(set(folders)) == 40
 
 
 def test_folder_of_a_model_is_none_that_has_artifacts(make_app: Callable[..., Flask], data: Path) -> None:
