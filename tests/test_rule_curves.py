@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chachaml_lite.tracking.series.curves import View, curve_of, smoothed
 from chachaml_lite.tracking.series.points import Series
 from chachaml_lite.tracking.series.summary import Number
-from chachaml_lite.web.charts.groups import grouped
+from chachaml_lite.web.charts.groups import group_metrics
 
 NAN, INF = math.nan, math.inf
 
@@ -177,6 +177,6 @@ GROUPS = [
 
 @pytest.mark.parametrize(("keys", "expected"), GROUPS)
 def test_metrics_that_measure_the_same_share_a_chart(keys: list[str], expected: dict[str, int]) -> None:
-    found = grouped(keys)
+    found = group_metrics(keys)
     assert {group.title: len(group.keys) for group in found} == expected
     assert sorted(key for group in found for key in group.keys) == sorted(keys)

@@ -85,7 +85,7 @@ def download_artifact(path: str) -> Response:
     if kept is not None:
         return kept
     artifact, file = artifacts.open_artifact(tracker(), place.run_id, place.whole)
-    return web_responses.file_answer(
+    return web_responses.file_response(
         file,
         name=artifact.name,
         size=artifact.size,

@@ -33,4 +33,4 @@ def answer_fast(environ: dict[str, Any], given: Services) -> bytes | None:
         metrics.add_points(given.tracker, fields.text("run_id"), [point_from(fields)], even_ended=True)
         return _ANSWER
 
-    return metrics_fast_path.answered(environ, given, _TYPES, log)
+    return metrics_fast_path.answer_post(environ, given, _TYPES, log)

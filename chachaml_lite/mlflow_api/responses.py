@@ -63,7 +63,7 @@ def error_body(status: int, detail: str, error: Exception) -> tuple[int, dict[st
 
 def answer(**fields: Any) -> Response:
     """An object of these fields."""
-    return responses.json_answer(fields)
+    return responses.json_response(fields)
 
 
 def without_none(**fields: Any) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Application(Flask):
             return start_response(status, headers, exc_info)
 
         given = services_of(self)
-        body = metrics_fast_path.logged(environ, given)
+        body = metrics_fast_path.log_metrics(environ, given)
         if body is None and given.dialect is not None:
             body = given.dialect.answer_fast(environ, given)
         if body is None:

@@ -125,5 +125,5 @@ def _answer(status: int, body: dict[str, Any], error: Exception) -> Response:
     if dialect is not None and dialect.covers(request.path):
         status, body = dialect.error_body(status, body["detail"], error)
     if wants_json():
-        return responses.json_answer(body, status)
+        return responses.json_response(body, status)
     return make_response(render_template("error.html", status=status, back=g.get("back"), **body), status)

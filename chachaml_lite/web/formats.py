@@ -17,7 +17,7 @@ from . import responses
 from .query_string import Query
 
 
-class Form(NamedTuple):
+class Format(NamedTuple):
     """A form of an answer: its name in ?format=, and its media type."""
 
     name: str
@@ -26,13 +26,13 @@ class Form(NamedTuple):
     mark: str = ""
 
 
-JSON = Form("json", "application/json")
-TEXT = Form("txt", "text/plain")
-CSV = Form("csv", "text/csv")
+JSON = Format("json", "application/json")
+TEXT = Format("txt", "text/plain")
+CSV = Format("csv", "text/csv")
 #: CSV that Excel takes for UTF-8: with a byte order mark.
-CSV_WITH_MARK = Form("csv", "text/csv", "\ufeff")
-LINES = Form("jsonl", "application/x-ndjson")
-MARKDOWN = Form("md", "text/markdown")
+CSV_WITH_MARK = Format("csv", "text/csv", "\ufeff")
+LINES = Format("jsonl", "application/x-ndjson")
+MARKDOWN = Format("md", "text/markdown")
 
 #: What a query string says of the form of a list.
 FIELDS = ("format", "bom")
@@ -42,7 +42,7 @@ OF_A_LIST = (JSON, TEXT, CSV, LINES, MARKDOWN)
 OF_ONE = (JSON, TEXT, MARKDOWN)
 
 
-def wanted(query: Query, offered: tuple[Form, ...] = OF_A_LIST) -> Form:
+def negotiate(query: Query, offered: tuple[Format, ...] = OF_A_LIST) -> Format:
     """The form that the request wants, of those offered; the first where it names none.
 
     Raises InvalidInput for another ?format=.
@@ -55,7 +55,7 @@ def wanted(query: Query, offered: tuple[Form, ...] = OF_A_LIST) -> Form:
     return CSV_WITH_MARK
 
 
-def _named(query: Query, offered: tuple[Form, ...]) -> Form:
+def _named(query: Query, offered: tuple[Format, ...]) -> Format:
     name = query.text("format")
     if name is None:
         best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=offered[0].media_type)
@@ -66,25 +66,25 @@ def _named(query: Query, offered: tuple[Form, ...]) -> Form:
     raise InvalidInput(f"format {name[:60]!r} is unknown here; it is one of {', '.join(form.name for form in offered)}")
 
 
-def list_answer(
-    form: Form, value: Any, table: Callable[[], Table], as_text: Callable[[], str] | None = None
+def list_response(
+    form: Format, value: Any, table: Callable[[], Table], as_text: Callable[[], str] | None = None
 ) -> Response:
     """A list in a form: `value` as JSON, else `table` (or, for a terminal, `as_text` where it isn't that)."""
     if form is JSON:
-        answer = responses.json_answer(value)
+        answer = responses.json_response(value)
     elif form is TEXT:
-        answer = text_answer(form, as_text() if as_text else table_text(table()))
+        answer = text_response(form, as_text() if as_text else table_text(table()))
     elif form.name == CSV.name:
-        answer = text_answer(form, "".join(as_csv(table(), form.mark)))
+        answer = text_response(form, "".join(as_csv(table(), form.mark)))
     elif form is LINES:
-        answer = text_answer(form, as_lines(table()))
+        answer = text_response(form, as_lines(table()))
     else:
-        answer = text_answer(form, as_markdown(table()))
+        answer = text_response(form, as_markdown(table()))
     return answer
 
 
-def streamed_answer(
-    tracker: Tracker, form: Form, pieces: Callable[[], Iterator[str]], table: Callable[[], Table], name: str
+def streamed_response(
+    tracker: Tracker, form: Format, pieces: Callable[[], Iterator[str]], table: Callable[[], Table], name: str
 ) -> Response:
     """A list that is too long to be held: made piece by piece in a file, from which the server sends it.
 
@@ -98,9 +98,9 @@ def streamed_answer(
         MARKDOWN.name: lambda: stream_markdown(table()),
     }
     file = archive.collected(tracker, streams[form.name])
-    return responses.made_file_answer(file, name=name, content_type=form.media_type, is_inline=True)
+    return responses.generated_file_response(file, name=name, content_type=form.media_type, is_inline=True)
 
 
-def text_answer(form: Form, content: str) -> Response:
+def text_response(form: Format, content: str) -> Response:
     """An answer in a form other than JSON, which is text in UTF-8."""
     return Response(content, mimetype=form.media_type)

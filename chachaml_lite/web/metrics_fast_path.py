@@ -27,22 +27,22 @@ _WITH_CHARSET = re.compile(r'([a-z]+/[a-z.+-]+) *; *charset="?utf-8"?\Z', re.IGN
 _TYPES = frozenset({request_body.JSON, request_body.NDJSON})
 
 
-def logged(environ: dict[str, Any], given: Services) -> bytes | None:
+def log_metrics(environ: dict[str, Any], services: Services) -> bytes | None:
     """Log the points of a request, and give the body of its answer. None: it is not answered yet, and Flask is to."""
     path = _PATH.match(environ["PATH_INFO"])
     if path is None:
         return None
 
     def log(body: bytes, kind: str) -> bytes:
-        return answer(metrics.log_points(given.tracker, path[1], metrics_body.entries_of(body, kind)))
+        return answer(metrics.log_points(services.tracker, path[1], metrics_body.entries_of(body, kind)))
 
-    return answered(environ, given, _TYPES, log)
+    return answer_post(environ, services, _TYPES, log)
 
 
-def answered(
-    environ: dict[str, Any], given: Services, types: Collection[str], log: Callable[[bytes, str], bytes | None]
+def answer_post(
+    environ: dict[str, Any], services: Services, types: Collection[str], log: Callable[[bytes, str], bytes | None]
 ) -> bytes | None:
-    """The answer of `log` to the body of a POST and its type, one of `types`, where the guard lets it pass.
+    """Answer a POST by what `log` makes of its body and type, one of `types`, where the guard lets it pass.
 
     None: it is not answered yet, and Flask is to; what `log` raises, or gives None for, has stored nothing.
     """
@@ -52,10 +52,10 @@ def answered(
     length = environ.get("CONTENT_LENGTH", "")
     if kind not in types or not (length.isascii() and length.isdigit()):
         return None
-    if int(length) > given.max_json_bytes or "HTTP_CONTENT_ENCODING" in environ:
+    if int(length) > services.max_json_bytes or "HTTP_CONTENT_ENCODING" in environ:
         return None
     try:
-        auth.check(environ, given)
+        auth.check(environ, services)
     except ChachamlError:
         return None
     body = environ["wsgi.input"].read(int(length))

@@ -28,7 +28,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z", re.IGNORECASE)
 _OK = '{"ok": true}\n'
 
 
-def json_answer(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200) -> Response:
     """`value` as strict JSON, with a line end for people who read it in a terminal."""
     return Response(escape_json(strict_json.dumps(value)) + "\n", status, mimetype="application/json")
 
@@ -58,7 +58,7 @@ def by_content(answer: Response) -> Response:
     return answer if kept is None else kept
 
 
-def file_answer(
+def file_response(
     file: BinaryIO, *, name: str, size: int, sha256: str, content_type: str, is_inline: bool = False
 ) -> Response:
     """A file as an attachment, whole or the one range that was asked for (RFC 9110, section 14).
@@ -84,7 +84,7 @@ def file_answer(
     return answer
 
 
-def made_file_answer(file: BinaryIO, *, name: str, content_type: str, is_inline: bool = False) -> Response:
+def generated_file_response(file: BinaryIO, *, name: str, content_type: str, is_inline: bool = False) -> Response:
     """A file that was made for this answer, from its start, likewise handed over."""
     length = file.seek(0, io.SEEK_END)
     file.seek(0)

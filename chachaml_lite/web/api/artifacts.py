@@ -24,7 +24,7 @@ def store_artifact(run_id: str) -> Response:
         raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
     stream, size = request_body.upload()
     stored = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
-    return responses.json_answer({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
+    return responses.json_response({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
 
 
 @api.delete("/api/w/runs/<run_id>/artifacts")
@@ -34,15 +34,15 @@ def delete_artifacts(run_id: str) -> Response:
     if name is None:
         raise InvalidInput("name the artifact as ?name=model.pkl, or a folder of them with a slash, ?name=checkpoints/")
     deleted = artifact_deletion.delete_artifacts(tracker(), run_id, name)
-    return responses.json_answer({"ok": True, "deleted": deleted})
+    return responses.json_response({"ok": True, "deleted": deleted})
 
 
 @api.get("/api/runs/<run_id>/artifacts")
 def list_artifacts(run_id: str) -> Response:
     """The artifacts of a run."""
-    form = formats.wanted(Query(formats.FIELDS))
+    form = formats.negotiate(Query(formats.FIELDS))
     found = artifacts.listed_artifacts(tracker().run(run_id))
-    return formats.list_answer(form, found, lambda: columns.artifact_table(found))
+    return formats.list_response(form, found, lambda: columns.artifact_table(found))
 
 
 @api.get("/api/artifacts/<run_id>/<path:name>/download")
@@ -53,7 +53,7 @@ def download(run_id: str, name: str) -> Response:
     if kept is not None:
         return kept
     artifact, file = artifacts.open_artifact(tracker(), run_id, name)
-    return responses.file_answer(
+    return responses.file_response(
         file,
         name=artifact.name,
         size=artifact.size,

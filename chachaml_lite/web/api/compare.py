@@ -29,19 +29,19 @@ api = Blueprint("compare", __name__)
 def compare_runs() -> Response:
     """Runs side by side."""
     query = Query(("ids", *formats.FIELDS), repeatable=("ids",))
-    form = formats.wanted(query)
+    form = formats.negotiate(query)
     return _comparison(form, compare.compare_runs(tracker(), ids_of(query)))
 
 
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
     """The runs behind two versions of a model, side by side."""
-    form = formats.wanted(Query(formats.FIELDS))
+    form = formats.negotiate(Query(formats.FIELDS))
     return _comparison(form, compare.diff_versions(tracker(), name, one, other))
 
 
-def _comparison(form: formats.Form, found: dict[str, Any]) -> Response:
-    return formats.list_answer(
+def _comparison(form: formats.Format, found: dict[str, Any]) -> Response:
+    return formats.list_response(
         form,
         found,
         lambda: columns.comparison_table(found, _headings(found)),
@@ -79,4 +79,4 @@ def export_runs() -> Response:
     mark = formats.CSV_WITH_MARK.mark if query.flag("bom") else ""
     titles = columns.run_columns(*map(sorted, keys))
     file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.run_to_json, found)), mark))
-    return responses.made_file_answer(file, name="runs.csv", content_type="text/csv")
+    return responses.generated_file_response(file, name="runs.csv", content_type="text/csv")

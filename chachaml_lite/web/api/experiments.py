@@ -18,9 +18,9 @@ api = Blueprint("experiments", __name__)
 def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
     query = Query(("deleted", *formats.FIELDS))
-    form = formats.wanted(query)
+    form = formats.negotiate(query)
     found = experiments.listed_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
-    return formats.list_answer(form, found, lambda: columns.experiment_table(found))
+    return formats.list_response(form, found, lambda: columns.experiment_table(found))
 
 
 @api.get("/api/experiments/<path:name>")
@@ -28,7 +28,7 @@ def get_experiment(name: str) -> Response:
     """One experiment, with its best run by a metric where one is named."""
     query = Query(("metric", "direction"))
     metric, less = metric_of(query.text("metric")), direction_of(query.text("direction"))
-    return responses.json_answer(experiments.get_experiment(tracker(), name, metric, less=less))
+    return responses.json_response(experiments.get_experiment(tracker(), name, metric, less=less))
 
 
 @api.post("/api/w/experiments/<path:name>")

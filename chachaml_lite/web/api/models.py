@@ -23,7 +23,7 @@ def register_version() -> Response:
     body = request_body.fields(
         request_body.json_object(), {"name": str, "run_id": str, "artifact": str}, {"stage": str, "description": str}
     )
-    return responses.json_answer(model_versions.register_version(tracker(), **body).as_registered())
+    return responses.json_response(model_versions.register_version(tracker(), **body).as_registered())
 
 
 @api.post("/api/w/models/<name>")
@@ -31,7 +31,7 @@ def change_model(name: str) -> Response:
     """Describe or tag a model, which is made where there is none."""
     Query(())
     body = request_body.fields(request_body.json_object(), {}, _SAID)
-    return responses.json_answer(models.model_to_json(models.change_model(tracker(), name, **body)))
+    return responses.json_response(models.model_to_json(models.change_model(tracker(), name, **body)))
 
 
 @api.delete("/api/w/models/<name>")
@@ -48,7 +48,7 @@ def promote_version(name: str) -> Response:
     Query(())
     body = request_body.fields(request_body.json_object(), {"version": int, "stage": str}, {})
     version, demoted = model_versions.promote_version(tracker(), name, body["version"], body["stage"])
-    return responses.json_answer({**version.public(), "demoted": demoted})
+    return responses.json_response({**version.public(), "demoted": demoted})
 
 
 @api.post("/api/w/models/<name>/aliases")
@@ -69,7 +69,7 @@ def change_version(name: str, version: str) -> Response:
     Query(())
     body = request_body.fields(request_body.json_object(), {}, _SAID)
     changed = model_versions.change_version(tracker(), name, _number(name, version), **body)
-    return responses.json_answer(changed.public())
+    return responses.json_response(changed.public())
 
 
 @api.delete("/api/w/models/<name>/versions/<version>")
@@ -90,16 +90,16 @@ def _number(name: str, version: str) -> int:
 @api.get("/api/models")
 def list_models() -> Response:
     """Every model, by name."""
-    form = formats.wanted(Query(formats.FIELDS))
+    form = formats.negotiate(Query(formats.FIELDS))
     shown = [models.model_to_json(model) for model in tracker().registry.models()]
-    return formats.list_answer(form, shown, lambda: columns.model_table(shown))
+    return formats.list_response(form, shown, lambda: columns.model_table(shown))
 
 
 @api.get("/api/models/<name>")
 def get_model(name: str) -> Response:
     """A model, its versions and its history."""
     Query(())
-    return responses.json_answer(models.model_details(models.get_model(tracker(), name)))
+    return responses.json_response(models.model_details(models.get_model(tracker(), name)))
 
 
 @api.get("/api/models/<name>/<selector>/download")
@@ -110,7 +110,7 @@ def download(name: str, selector: str) -> Response:
     if kept is not None:
         return kept
     opened = model_versions.open_version(tracker(), name, selector)
-    return responses.file_answer(
+    return responses.file_response(
         opened.file,
         name=opened.file_name,
         size=opened.size,

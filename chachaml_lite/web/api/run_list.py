@@ -38,14 +38,14 @@ def paging(query: Query) -> dict[str, Any]:
 
 def run_list(query: Query, asked: search.RunQuery) -> Response:
     """The runs on the page that is asked for, in the form that is asked for."""
-    form = formats.wanted(query)
+    form = formats.negotiate(query)
     found, total = search.find_runs(tracker(), asked)
     shown = [runs.run_to_json(run) for run in found]
     if query.flag("env"):  # of up to 64 kB: no list has it unless asked
         shown = [{**each, "env": run.meta.get("env")} for each, run in zip(shown, found, strict=True)]
     following = asked.offset + len(found)
     more = bool(found) and following < total
-    answer = formats.list_answer(
+    answer = formats.list_response(
         form, shown, lambda: columns.run_table(shown, _footer(len(found), total, more, following))
     )
     answer.headers["X-Total-Count"] = str(total)

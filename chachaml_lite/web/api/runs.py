@@ -40,7 +40,7 @@ def create_run() -> Response:
     run = runs.create_run(tracker(), runs.NewRun(**body))
     if as_id == "id":
         return Response(run["id"] + "\n", mimetype="text/plain")
-    return responses.json_answer(run)
+    return responses.json_response(run)
 
 
 @api.post("/api/w/runs/<run_id>/params")
@@ -86,7 +86,7 @@ def end_run(run_id: str) -> Response:
 def resume_run(run_id: str) -> Response:
     """Have an ended run go on."""
     Query(())
-    return responses.json_answer(runs.resume_run(tracker(), run_id))
+    return responses.json_response(runs.resume_run(tracker(), run_id))
 
 
 @api.post("/api/w/runs/<run_id>/name")
@@ -181,11 +181,11 @@ def list_runs() -> Response:
 @api.get("/api/runs/<run_id>")
 def get_run(run_id: str) -> Response:
     """One run with everything but its points; as a report, with its series drawn."""
-    form = formats.wanted(Query(("format",)), formats.OF_ONE)
+    form = formats.negotiate(Query(("format",)), formats.OF_ONE)
     run = tracker().run(run_id)
     detailed = runs.run_details(tracker(), run)
     if form is formats.JSON:
-        return responses.json_answer(detailed)
+        return responses.json_response(detailed)
     series = metrics.select_series(tracker(), run, max_points=report.CHART_POINTS)
     sparks = {key: selection.thinned(report.SPARK_POINTS) for key, selection in series.items()}
     made = report.Report(
@@ -195,14 +195,14 @@ def get_run(run_id: str) -> Response:
         url=full_url_for("pages.run_page", run_id=run_id) if is_served() else None,
     )
     text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)
-    return formats.text_answer(form, text)
+    return formats.text_response(form, text)
 
 
 @api.get("/api/runs/<run_id>/metrics")
 def get_metrics(run_id: str) -> Response:
     """The points of a run, series by series."""
     query = Query(("key", "max_points", "since_step", "until_step", *formats.FIELDS), repeatable=("key",))
-    form = formats.wanted(query)
+    form = formats.negotiate(query)
     max_points = query.integer("max_points")
     if max_points is not None and max_points < 1:
         raise InvalidInput("max_points must be 1 or more")
@@ -216,8 +216,8 @@ def get_metrics(run_id: str) -> Response:
 
     if sum(len(selection.places) for selection in found.values()) > _MOST_HELD_POINTS:
         name = f"{run_id}.{form.name}"
-        return formats.streamed_answer(tracker(), form, lambda: metrics.series_to_lines(found), table, name)
-    return formats.list_answer(form, metrics.series_to_json(found), table)
+        return formats.streamed_response(tracker(), form, lambda: metrics.series_to_lines(found), table, name)
+    return formats.list_response(form, metrics.series_to_json(found), table)
 
 
 @api.get("/api/runs/<run_id>/check")
@@ -225,14 +225,14 @@ def check_run(run_id: str) -> Response:
     """200 when the run is good enough by every rule, else 422."""
     query = Query(("rule", "baseline"), repeatable=("rule",))
     report = checks.check_run(tracker(), run_id, query.texts("rule"), query.text("baseline"))
-    return responses.json_answer(report)
+    return responses.json_response(report)
 
 
 @api.get("/api/runs/<run_id>/download")
 def download_run(run_id: str) -> Response:
     """The run's folder as a zip."""
     Query(())
-    return responses.made_file_answer(
+    return responses.generated_file_response(
         archive.zipped_run(tracker(), run_id), name=f"{run_id}.zip", content_type="application/zip"
     )
 
@@ -241,11 +241,11 @@ def download_run(run_id: str) -> Response:
 def get_tags(run_id: str) -> Response:
     """The tags of a run."""
     Query(())
-    return responses.json_answer(tags.get_tags(tracker(), run_id))
+    return responses.json_response(tags.get_tags(tracker(), run_id))
 
 
 @api.get("/api/datasets/<run_id>")
 def get_datasets(run_id: str) -> Response:
     """The data sets of a run."""
     Query(())
-    return responses.json_answer(datasets.get_datasets(tracker(), run_id))
+    return responses.json_response(datasets.get_datasets(tracker(), run_id))

@@ -31,7 +31,7 @@ def health() -> Response:
     catalog, registry = tracker().catalog, tracker().registry
     damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged()) + len(tracker().descriptions.damaged())
     body = {"ok": True, "version": services().version, "runs": catalog.count(), "damaged": damaged}
-    answer = responses.json_answer(body)
+    answer = responses.json_response(body)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
@@ -40,7 +40,7 @@ def health() -> Response:
 def description() -> Response:
     """The API in OpenAPI 3.1."""
     Query(())
-    return responses.json_answer(_described(services().version))
+    return responses.json_response(_described(services().version))
 
 
 @cache

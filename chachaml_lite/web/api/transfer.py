@@ -29,7 +29,7 @@ def import_runs() -> Response:
         overwrite=query.flag("overwrite"),
         max_file_bytes=services().max_upload_bytes,
     )
-    return responses.json_answer({"ok": True, **done})
+    return responses.json_response({"ok": True, **done})
 
 
 @api.get("/api/digests")
@@ -38,7 +38,7 @@ def get_digests() -> Response:
     run_ids = ids_of(Query(("ids",), repeatable=("ids",)))
     if not 1 <= len(run_ids) <= MAX_RUNS:
         raise InvalidInput(f"send ids, as in ?ids=a,b, of 1 to {MAX_RUNS} runs")
-    return responses.by_content(responses.json_answer(manifest.digests(tracker(), run_ids)))
+    return responses.by_content(responses.json_response(manifest.digests(tracker(), run_ids)))
 
 
 @api.get("/api/runs/<run_id>/manifest")
@@ -47,7 +47,7 @@ def get_manifest(run_id: str) -> Response:
     points_bytes = Query(("points_bytes",)).integer("points_bytes")
     if points_bytes is not None and points_bytes < 0:
         raise InvalidInput("points_bytes must be 0 or more")
-    return responses.by_content(responses.json_answer(manifest.manifest(tracker(), run_id, points_bytes)))
+    return responses.by_content(responses.json_response(manifest.manifest(tracker(), run_id, points_bytes)))
 
 
 @api.get("/api/runs/<run_id>/files/<path:path>")
@@ -59,6 +59,8 @@ def download_file(run_id: str, path: str) -> Response:
     if kept is not None:
         file.close()
         return kept
-    answer = responses.made_file_answer(file, name=path.rpartition("/")[2], content_type="application/octet-stream")
+    answer = responses.generated_file_response(
+        file, name=path.rpartition("/")[2], content_type="application/octet-stream"
+    )
     answer.set_etag(version)
     return answer

@@ -8,7 +8,7 @@
 - `parallel_chart([Coordinate(field, name, values), ...], [Path(label, href, tone), ...], title) -> Chart`: an axis a
   param or metric, a line a run.
 - `sparkline(values, color=0, label="") -> Markup`: for a cell of a table; values may be NaN or infinite.
-- `grouped(keys) -> [Group(title, keys), ...]`: which metrics share a chart.
+- `group_metrics(keys) -> [Group(title, keys), ...]`: which metrics share a chart.
 
 A `Chart` is `svg`, Markup for a page, and `notes`, sentences that belong below it ("300 of 1,000,000 points, min to
 max shaded"). Any user's text may go in. Nothing raises, whatever the points are; all is drawn within the view box.
@@ -21,7 +21,7 @@ view box), data-x and data-y (the ends of the axes), data-log (which are log: ""
 data-label, data-at (the first x, then distances), data-values, and data-smooth where it is smoothed.
 """
 
-from .groups import Group, grouped
+from .groups import Group, group_metrics
 from .lines import Chart, Line, Style, line_chart
 from .parallel import Coordinate, Path, parallel_chart
 from .scatter import Dot, scatter_chart
@@ -37,7 +37,7 @@ __all__ = [
     "Path",
     "Style",
     "color_class",
-    "grouped",
+    "group_metrics",
     "line_chart",
     "parallel_chart",
     "scatter_chart",

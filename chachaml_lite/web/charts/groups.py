@@ -19,7 +19,7 @@ class Group:
     keys: tuple[str, ...]
 
 
-def grouped(keys: Iterable[str]) -> list[Group]:
+def group_metrics(keys: Iterable[str]) -> list[Group]:
     """The metrics by chart, in the order of their first one.
 
     Together are those that say the same but for the split that it was measured on, at the start or at the end:

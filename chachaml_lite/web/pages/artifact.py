@@ -86,7 +86,7 @@ def image(run_id: str, name: str) -> Response:
     if media_type is None:
         file.close()
         raise InvalidInput("the artifact is no image that is shown here: PNG, JPEG, GIF, WebP, or SVG by its name")
-    return responses.file_answer(
+    return responses.file_response(
         file,
         name=artifact.name,
         size=artifact.size,

@@ -18,7 +18,7 @@ from ..charts.lines import digits_of, x_in_words
 from ..context import tracker
 from ..query_string import Query, ids_of
 from . import chart_figures, chart_url
-from .chart_figures import Figure, Seen
+from .chart_figures import Figure, NamedRun
 
 charts = Blueprint("charts", __name__)
 
@@ -41,7 +41,7 @@ def compare_svg() -> Response:
     """Metrics of several runs, as a file."""
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
-    return _svg(chart_figures.compared_chart(tracker(), seen_runs(query), keys, style))
+    return _svg(chart_figures.comparison_chart(tracker(), requested_runs(query), keys, style))
 
 
 @charts.get("/runs/<run_id>/charts")
@@ -62,15 +62,15 @@ def compare_chart() -> str:
     """Metrics of several runs, large."""
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
-    runs = seen_runs(query)
-    figure = chart_figures.compared_chart(tracker(), runs, keys, style)
+    runs = requested_runs(query)
+    figure = chart_figures.comparison_chart(tracker(), runs, keys, style)
     style = replace(style, x=figure.axis)
-    table = chart_figures.compared_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
+    table = chart_figures.comparison_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
     return _page(figure, table, style, keys, [(url_for("pages.compare_page", ids=ids), "Compare")], ids)
 
 
-def seen_runs(query: Query) -> list[Seen]:
+def requested_runs(query: Query) -> list[NamedRun]:
     """The runs that `ids` names, in its order, each by its name, or by its id where two have the same one.
 
     Raises InvalidInput, NotFound.
@@ -78,7 +78,7 @@ def seen_runs(query: Query) -> list[Seen]:
     ids = ids_of(query)
     if not 1 <= len(ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
-    return chart_figures.seen([tracker().run(run_id, (META,)) for run_id in ids])
+    return chart_figures.name_runs([tracker().run(run_id, (META,)) for run_id in ids])
 
 
 def _svg(figure: Figure) -> Response:

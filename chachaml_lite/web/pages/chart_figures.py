@@ -22,7 +22,7 @@ from ...tracking import metrics
 from ...tracking.index.run_entry import Run
 from ...tracking.series.curves import BUCKETS, Curve, View
 from ...tracking.tracker import Tracker
-from ..charts import Chart, Group, Line, Style, grouped, line_chart
+from ..charts import Chart, Group, Line, Style, group_metrics, line_chart
 from ..charts.svg import color_class, dash_class
 from .chart_url import url
 
@@ -72,16 +72,16 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NamedRun:
     """A run as a legend names it."""
 
     id: str
     label: str
 
 
-def seen(runs: Sequence[Run]) -> list[Seen]:
+def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
     """The runs, each by its name, or by its id where it has none."""
-    return [Seen(run.id, label) for run, label in zip(runs, label_runs(runs), strict=True)]
+    return [NamedRun(run.id, label) for run, label in zip(runs, label_runs(runs), strict=True)]
 
 
 def label_runs(runs: Sequence[Run]) -> list[str]:
@@ -104,7 +104,7 @@ def run_figures(
     left = MAX_CHARTS
     planned = []
     for keys, is_opened in sections:
-        groups = grouped(keys)
+        groups = group_metrics(keys)
         most = max(left, _OPENED_CHARTS) if is_opened else left
         planned.append((groups[:most], groups[most:]))
         left = max(0, left - len(planned[-1][0]))
@@ -150,17 +150,17 @@ def run_lines(tracker: Tracker, run: Run, keys: Sequence[str], view: View) -> li
     return [Line(key, curves[key], place) for place, key in enumerate(keys)]
 
 
-def compared_chart(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], style: Style) -> Figure:
+def comparison_chart(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], style: Style) -> Figure:
     """One chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
     buckets = _full(style, len(keys) * len(runs))
-    lines = compared_lines(tracker, runs, keys, view_of(style, buckets))
+    lines = comparison_lines(tracker, runs, keys, view_of(style, buckets))
     over = _axis_of(lines, style)
     if over != style:
-        lines = compared_lines(tracker, runs, keys, view_of(over, buckets))
+        lines = comparison_lines(tracker, runs, keys, view_of(over, buckets))
     return _figure(_links_of_runs(runs, keys), title_of(keys), lines, style)
 
 
-def compared_lines(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], view: View) -> list[Line]:
+def comparison_lines(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], view: View) -> list[Line]:
     """Some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
     curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
     _refuse_unknown(keys, {key for each in curves for key in each}, url_for("compare.compare_runs"))
@@ -169,7 +169,7 @@ def compared_lines(tracker: Tracker, runs: Sequence[Seen], keys: Sequence[str], 
 
 def title_of(keys: Sequence[str]) -> str:
     """Return the title of a chart of some metrics: their common name, else all of their names."""
-    groups = grouped(keys)
+    groups = group_metrics(keys)
     title = groups[0].title if len(groups) == 1 else ", ".join(keys)
     return truncate(title, _LONGEST_TITLE)
 
@@ -197,7 +197,7 @@ def _full(style: Style, lines: int) -> int:
     return min(style.width, max(_FEWEST_POINTS, _CHART_POINTS // max(1, lines)))
 
 
-def _lines_of_runs(runs: Sequence[Seen], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
+def _lines_of_runs(runs: Sequence[NamedRun], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
     """A line a run and metric: the run by its colour, of several metrics each by its dashes."""
     return [
         Line(run.label if len(keys) == 1 else f"{run.label} {key}", curves[place][key], place, dash)
@@ -234,11 +234,11 @@ def _links_of_run(run_id: str, keys: Sequence[str]) -> _Links:
     )
 
 
-def _fields(runs: Sequence[Seen], keys: Sequence[str]) -> Fields:
+def _fields(runs: Sequence[NamedRun], keys: Sequence[str]) -> Fields:
     return [("ids", ",".join(run.id for run in runs)), *(("key", key) for key in keys)]
 
 
-def _links_of_runs(runs: Sequence[Seen], keys: Sequence[str]) -> _Links:
+def _links_of_runs(runs: Sequence[NamedRun], keys: Sequence[str]) -> _Links:
     fields = _fields(runs, keys)
     return _Links(
         url_for("charts.compare_chart"),

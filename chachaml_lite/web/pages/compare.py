@@ -27,9 +27,9 @@ _MOST_CHOICES = 200
 @pages.get("/compare")
 def compare_page() -> str:
     """The runs that `ids` names."""
-    view = ComparisonView.asked(url_for("pages.compare_page"))
+    view = ComparisonView.from_request(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
-    seen = chart_figures.seen(runs)
+    seen = chart_figures.name_runs(runs)
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in seen]))
 
@@ -37,7 +37,7 @@ def compare_page() -> str:
 @pages.get("/diff/<name>/<one>/<other>")
 def diff_page(name: str, one: str, other: str) -> str:
     """The runs behind two versions of a model."""
-    view = ComparisonView.asked(url_for("pages.diff_page", name=name, one=one, other=other), with_ids=False)
+    view = ComparisonView.from_request(url_for("pages.diff_page", name=name, one=one, other=other), with_ids=False)
     versions = [model_versions.get_version(tracker(), name, selector) for selector in (one, other)]
     runs = [tracker().run(version.run_id) for version in versions]
     api = url_for("compare.diff_versions", name=name, one=one, other=other)

@@ -46,7 +46,7 @@ class ComparisonView:
     opened: frozenset[str] = frozenset()
 
     @classmethod
-    def asked(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
+    def from_request(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
         """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
         known = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
         query = Query(known, repeatable=_REPEATABLE)

@@ -22,7 +22,7 @@ docs = Blueprint("docs", __name__)
 
 #: The host in the examples of the manual.
 DOCUMENTED_HOST = "http://localhost:8080"
-_HTML = formats.Form("html", "text/html")
+_HTML = formats.Format("html", "text/html")
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 
 
@@ -30,10 +30,10 @@ _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 @docs.get("/docs/<name>")
 def doc_page(name: str) -> str | Response:
     """A page of the manual: HTML for a browser, Markdown for curl or with ?format=md. Raises NotFound."""
-    form = formats.wanted(Query(("format",)), (formats.MARKDOWN, _HTML))
+    form = formats.negotiate(Query(("format",)), (formats.MARKDOWN, _HTML))
     source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, for_commands()["host"])
     if form is formats.MARKDOWN:
-        answer = formats.text_answer(form, source)
+        answer = formats.text_response(form, source)
     else:
         content = render_manual(source)
         answer = Response(render_template("doc.html", name=name, title=title_of(source), content=content))

@@ -23,7 +23,7 @@ def experiment_list() -> str:
     """Every experiment, the one with the newest run first."""
     query = Query(("offset",))
     found = experiments.listed_experiments(tracker())
-    part = Paging.asked(query, url_for("pages.experiment_list"), len(found))
+    part = Paging.from_request(query, url_for("pages.experiment_list"), len(found))
     return render_template(
         "experiments.html",
         experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(found)],

@@ -27,7 +27,7 @@ _MOST_CHOICES = 500
 def model_list() -> str:
     """Every model, by name."""
     found = tracker().registry.models()
-    part = Paging.asked(Query(("offset",)), url_for("pages.model_list"), len(found))
+    part = Paging.from_request(Query(("offset",)), url_for("pages.model_list"), len(found))
     return render_template(
         "models.html",
         models=[models.model_to_json(model) for model in part.part(found)],
@@ -44,7 +44,7 @@ def model_page(name: str) -> str:
     model = models.get_model(tracker(), name)
     path = url_for("pages.model_page", name=name)
     versions = [model.versions[number] for number in sorted(model.versions, reverse=True)]
-    part = Paging.asked(query, path, len(versions))
+    part = Paging.from_request(query, path, len(versions))
     history = models.moves(model)
     aliases = {alias: number for alias, number in model.aliases.items() if alias != PRODUCTION}
     return render_template(

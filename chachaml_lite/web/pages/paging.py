@@ -26,7 +26,7 @@ class Paging:
     kept: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def asked(cls, query: Query, path: str, total: int, kept: tuple[tuple[str, str], ...] = ()) -> Paging:
+    def from_request(cls, query: Query, path: str, total: int, kept: tuple[tuple[str, str], ...] = ()) -> Paging:
         """The part that `offset` of the query string asks for. Raises InvalidInput."""
         offset = query.integer("offset") or 0
         if offset < 0:

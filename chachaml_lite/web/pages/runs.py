@@ -34,13 +34,13 @@ EXAMPLES = (
 @pages.get("/runs")
 def run_list() -> tuple[str, int]:
     """The runs, newest first or as asked for."""
-    return _shown("runs.html", RunView.asked(url_for("pages.run_list")))
+    return _shown("runs.html", RunView.from_request(url_for("pages.run_list")))
 
 
 @pages.get("/search")
 def search_page() -> tuple[str, int]:
     """The runs that a query finds; without one, how to write it."""
-    view = RunView.asked(url_for("pages.search_page"))
+    view = RunView.from_request(url_for("pages.search_page"))
     return _shown("search.html", view, is_asked=view.q is not None)
 
 

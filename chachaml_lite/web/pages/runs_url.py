@@ -59,7 +59,7 @@ class RunView:
     more: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def asked(cls, path: str, within: str | None = None) -> RunView:
+    def from_request(cls, path: str, within: str | None = None) -> RunView:
         """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
         return cls.of(cls.query(within), path, within)
 

@@ -51,7 +51,7 @@ class Drawn:
 @pages.get("/experiments/<path:name>")
 def experiment_page(name: str) -> tuple[str, int]:
     """One experiment."""
-    view = SweepView.asked(url_for("pages.experiment_page", name=name), name)
+    view = SweepView.from_request(url_for("pages.experiment_page", name=name), name)
     experiment = experiments.get_experiment(tracker(), name)
     fault: BadQuery | None = None
     table, drawn = None, Drawn([], 0, [], 0)

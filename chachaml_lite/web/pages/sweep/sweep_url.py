@@ -65,7 +65,7 @@ class SweepView:
     brushes: tuple[str, ...]
 
     @classmethod
-    def asked(cls, path: str, name: str) -> SweepView:
+    def from_request(cls, path: str, name: str) -> SweepView:
         """The view that the request's query string asks for, of the experiment `name`. Raises InvalidInput."""
         query = RunView.query(name, TAKES, REPEATABLE)
         runs = RunView.of(query, path, name, TAKES)
