@@ -283,3 +283,64 @@ def test_pages_of_charts_are_accessible_and_fit(
             page.locator("#values summary").click()
             assert_fits(page)
             assert_accessible(page)
+
+
+# -- what stays, and what a finger does
+
+
+def test_zoom_stays_when_smoothing_changes_and_goes_with_the_axis(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run = log(loss=[1 / (at + 1) for at in range(100)])
+    page = viewer.open(f"{server.url}/runs/{run}")
+    chart = page.locator("figure.chart-figure svg.chart")
+    drag(page, chart, 0.2, 0.5)
+    button = page.get_by_role("button", name="Whole range")
+    expect(button).to_be_visible()
+    last = "svg => Number(svg.dataset.x.split(' ')[1])"
+    assert chart.evaluate(last) <= 52
+    page.get_by_label("Smoothing").fill("0.5")
+    expect(chart.locator(".raw")).to_have_count(1)
+    expect(button).to_be_visible()
+    page.wait_for_function("() => !document.querySelector('[aria-busy]')")
+    assert chart.evaluate(last) <= 52
+    page.get_by_label("Over").select_option("relative")
+    expect(button).to_have_count(0)
+
+
+def test_back_on_the_page_of_a_chart_zooms_out(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+    run = log(loss=[1 / (at + 1) for at in range(100)])
+    page = chart_page(viewer, server, run, "loss")
+    whole = page.url
+    drag(page, page.locator("svg.chart"), 0.2, 0.5)
+    expect(page.get_by_role("link", name="Whole range")).to_be_visible()
+    assert "from=" in page.url
+    page.go_back()
+    expect(page.get_by_role("link", name="Whole range")).to_have_count(0)
+    assert page.url == whole
+    expect(page.get_by_label("From")).to_have_value("")
+    page.go_forward()
+    expect(page.get_by_role("link", name="Whole range")).to_be_visible()
+
+
+def test_tap_on_a_chart_shows_its_values_until_one_elsewhere(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run = log(loss=[1.0, 0.5, 0.25])
+    page = chart_page(viewer, server, run, "loss", has_touch=True, size=NARROW)
+    chart = page.locator("svg.chart")
+    place = pointed_at(chart, 0.2)  # which is in sight: the chart of a page of its own is wider than a phone
+    page.touchscreen.tap(place["x"], place["y"])
+    expect(page.locator(".tip")).to_contain_text("step 0")
+    page.get_by_role("heading", level=1).tap()
+    expect(page.locator(".tip")).to_have_count(0)
+
+
+def test_series_of_200_points_is_drawn_whole_among_many_charts(
+    viewer: Viewer, server: Running, log: Callable[..., str]
+) -> None:
+    run = log(**{f"m{number}": [at % 7 for at in range(200)] for number in range(20)})
+    page = viewer.open(f"{server.url}/runs/{run}")
+    path = page.locator("svg.chart .series .line").first.get_attribute("d")
+    assert path is not None
+    assert len(re.findall(r"-?[\d.]+[,-]-?[\d.]+", path)) == 200

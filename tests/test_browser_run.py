@@ -287,3 +287,26 @@ def test_it_is_accessible_and_fits_with_everything_open(
         assert_accessible(page)
         if re.search("…$", summary.inner_text()):
             page.keyboard.press("Escape")
+
+
+def test_form_of_a_button_lies_above_the_page_and_has_the_focus(viewer: Viewer, server: Running) -> None:
+    run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
+    body = {f"m{number}": number for number in range(40)}
+    requests.post(f"{server.url}/api/w/runs/{run}/metrics", json=body, timeout=60)
+    page = viewer.open(f"{server.url}/runs/{run}")
+    page.get_by_text("Add a tag …").click()
+    field = page.locator("#edit-tags input[name=key]").first
+    expect(field).to_be_focused()
+    covered = page.evaluate(
+        """() => [...document.querySelectorAll("#edit-tags :is(input:not([type=hidden]), button)")].filter((field) => {
+          const box = field.getBoundingClientRect();
+          return !field.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2));
+        }).length"""
+    )
+    assert covered == 0
+
+
+@pytest.mark.parametrize("width", [360, 400])
+def test_header_takes_two_rows_on_a_phone(viewer: Viewer, server: Running, width: int) -> None:
+    page = viewer.open(f"{server.url}/runs", size=(width, 740))
+    assert page.locator("header.bar").evaluate("bar => bar.getBoundingClientRect().height") < 80

@@ -82,8 +82,10 @@ class Strict(HTMLParser):
     ("source", "html"),
     [
         ("# One", "<h3>One</h3>"),
-        ("#### Four #", "<h6>Four</h6>"),
-        ("###### Six", "<h6>Six</h6>"),
+        ("## Two #", "<h3>Two</h3>"),
+        ("###### Six", "<h3>Six</h3>"),
+        ("# One\n### Three\n## Two\n##### Five", "<h3>One</h3>\n<h4>Three</h4>\n<h4>Two</h4>\n<h5>Five</h5>"),
+        ("# 1\n## 2\n### 3\n#### 4\n##### 5", "<h3>1</h3>\n<h4>2</h4>\n<h5>3</h5>\n<h6>4</h6>\n<h6>5</h6>"),
         ("#none", "<p>#none</p>"),
         ("Title\n=====\nText\n---\n", "<h3>Title</h3>\n<h4>Text</h4>"),
         ("a\nb\n\nc", "<p>a<br>\nb</p>\n<p>c</p>"),

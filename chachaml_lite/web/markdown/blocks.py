@@ -50,7 +50,7 @@ def note_html(source: str, place: Place) -> Markup:
     """`source` as HTML, MAX_CHARACTERS of it. Never raises: a fault of ours shows the text as it is, and is logged."""
     text = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     try:
-        parts = list(_Blocks(text.expandtabs(4).split("\n"), place.links, place.level).html(0))
+        parts = list(_Blocks(text.expandtabs(4).split("\n"), place.links, _Levels(place.level)).html(0))
     except Exception:
         log.exception("Markdown that cannot be rendered is shown as plain text: %s", ascii(text[:200]))
         parts = [f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n']
@@ -59,11 +59,26 @@ def note_html(source: str, place: Place) -> Markup:
     return Markup("".join(parts))
 
 
+class _Levels:
+    """The levels of a text's headings: from `first` on, and never more than one below the heading before.
+
+    A note that begins with `##` would otherwise leave out a level, which readers of the page by its headings miss.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first, self._last = first, first - 1
+
+    def of(self, number: int) -> int:
+        """Return the level of the next heading, whose Markdown has so many `#`."""
+        self._last = min(6, self._first + number - 1, self._last + 1)
+        return self._last
+
+
 class _Blocks:
     """Some lines, and the place of the one that is next."""
 
-    def __init__(self, lines: list[str], links: Links, level: int) -> None:
-        self._lines, self._links, self._level = lines, links, level
+    def __init__(self, lines: list[str], links: Links, levels: _Levels) -> None:
+        self._lines, self._links, self._levels = lines, links, levels
         self._at = 0
 
     def html(self, depth: int, *, tight: bool = False) -> Iterator[str]:
@@ -91,13 +106,13 @@ class _Blocks:
                 yield self._paragraph(depth, tight=tight)
 
     def _inner(self, lines: list[str], depth: int, *, tight: bool = False) -> str:
-        return "".join(_Blocks(lines, self._links, self._level).html(depth + 1, tight=tight))
+        return "".join(_Blocks(lines, self._links, self._levels).html(depth + 1, tight=tight))
 
     def _line(self, text: str) -> str:
         return line_html(text, self._links)
 
     def _heading(self, number: int, text: str) -> str:
-        level = min(6, self._level + number - 1)
+        level = self._levels.of(number)
         anchor = f' id="{_slug(text)}"' if self._links.manual is not None else ""
         return f"<h{level}{anchor}>{self._line(text)}</h{level}>\n"
 

@@ -32,6 +32,8 @@ MAX_CHARTS = 50
 _OPENED_CHARTS = 24
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 3200, 80
+#: Points that a series may have to be drawn whole, however many lines the page has.
+_DRAWN_WHOLE = 240
 #: Lines of one chart, and points of all of them together, about.
 _MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
@@ -185,9 +187,9 @@ def axis_of(curves: Sequence[Curve], style: Style) -> Style:
 
 
 def _view_of_page(style: Style, lines: int) -> View:
-    """A bucket a pixel, unless the lines are many; what is drawn without a band has room for twice the points."""
+    """Return a view with a bucket a pixel, fewer for many lines; a short series is drawn whole, without a band."""
     buckets = max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
-    return view_of(style, buckets, min(BUCKETS, 2 * buckets))
+    return view_of(style, buckets, max(_DRAWN_WHOLE, min(BUCKETS, 2 * buckets)))
 
 
 def _full(style: Style, lines: int) -> int:

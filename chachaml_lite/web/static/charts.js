@@ -51,6 +51,10 @@ function forgetField(name) {
 
 let drawing = false;
 let again = false;
+/** What the charts are drawn over: ranges of another axis mean nothing. */
+let axis = new URL(location.href).searchParams.get("x");
+/** The query string of what is shown. */
+let shownSearch = location.search;
 
 /** Have the page drawn as its URL says now; one request at a time, and the last one counts. */
 async function redraw() {
@@ -63,8 +67,12 @@ async function redraw() {
     if (answer.ok) {
       const text = await answer.text();
       if (again) return; // it is of the page as it was before its form was changed once more
-      for (const figure of document.querySelectorAll("figure.chart-figure")) zoom.release(figure);
+      const zoomed = zoom.release();
       take(text);
+      const now = new URL(location.href).searchParams.get("x");
+      if (now === axis) zoom.restore(zoomed);
+      axis = now;
+      shownSearch = location.search;
     }
   } finally {
     drawing = false;
@@ -102,6 +110,22 @@ document.addEventListener("input", (event) => {
   else redraw();
 });
 document.addEventListener("charts:changed", redraw);
+// Back and forward, over the ranges that were zoomed into.
+window.addEventListener("popstate", () => {
+  if (location.search === shownSearch) return; // a place within the page
+  const said = new URL(location.href).searchParams;
+  for (const form of document.querySelectorAll(controls)) {
+    for (const field of form.elements) {
+      if (!field.name || field.type === "submit") continue;
+      if (field.type === "checkbox") field.checked = said.get(field.name) === field.value;
+      else if (field.type !== "hidden" || ["from", "to"].includes(field.name)) {
+        field.value = said.get(field.name) ?? usual[field.name] ?? "";
+      }
+    }
+    agree(form);
+  }
+  redraw();
+});
 document.addEventListener("submit", (event) => {
   if (event.target.matches(controls)) event.preventDefault();
 });

@@ -175,9 +175,20 @@ export function install(root) {
     const svg = chartAt(event);
     if (svg) show(svg, pointedX(svg, event), false, pointedHeight(svg, event));
   });
+  // A finger that is lifted stays where it was: a tap shows the values, and one elsewhere hides them.
+  root.addEventListener("pointerup", (event) => {
+    const svg = event.pointerType === "touch" && chartAt(event);
+    if (svg) show(svg, pointedX(svg, event), false, pointedHeight(svg, event));
+  });
+  root.addEventListener("pointerdown", (event) => {
+    if (event.pointerType !== "touch") return;
+    for (const svg of document.querySelectorAll("svg.chart[data-plot]")) {
+      if (shown.has(svg.closest("figure")?.id) && svg !== chartAt(event)) hide(svg);
+    }
+  });
   root.addEventListener("pointerout", (event) => {
     const svg = chartAt(event);
-    if (!svg || svg.contains(event.relatedTarget)) return;
+    if (!svg || svg.contains(event.relatedTarget) || event.pointerType === "touch") return;
     hide(svg);
     svg.dispatchEvent(new CustomEvent("chart:pointed", { bubbles: true, detail: "" }));
   });

@@ -73,6 +73,13 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
+// Whoever opens a form by its button goes on in its first field. (One that the live update opens again keeps the focus.)
+document.addEventListener("toggle", (event) => {
+  const { target: details } = event;
+  if (!details.matches?.("details.confirm[open]") || document.activeElement !== details.querySelector("summary")) return;
+  details.querySelector("input:not([type=hidden]), textarea, select")?.focus();
+}, true);
+
 // A question that was opened is closed by Escape.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

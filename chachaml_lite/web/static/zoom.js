@@ -6,11 +6,14 @@ const SVG = "http://www.w3.org/2000/svg";
 /** Less than this is a click, in CSS pixels. */
 const LEAST = 6;
 let drag = null;
+/** The ranges of the charts that are zoomed each by itself, by the figure's id. */
+const ranges = new Map();
 
 /** A page of one chart has fields for the range, which its URL keeps: the form draws. */
 const rangeForm = () => [...document.querySelectorAll("form.chart-controls")].find((form) => form.elements.from);
 
 function fill(form, range) {
+  history.pushState(history.state, "", location.href); // the browser's Back leads to what was shown before
   [form.elements.from.value, form.elements.to.value] = range ?? ["", ""];
   form.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -38,7 +41,7 @@ async function draw(figure, range) {
     hide(svg); // before the focus leaves it: what is removed must not take its neighbours along
     svg.replaceWith(fresh.querySelector("svg.chart"));
     figure.querySelector(".notes").replaceWith(fresh.querySelector(".notes"));
-    mark(figure, Boolean(range));
+    mark(figure, range);
     if (focused) figure.querySelector("svg.chart").setAttribute("tabindex", "0");
     figure.dispatchEvent(new CustomEvent("chart:drawn", { bubbles: true }));
     if (focused) figure.querySelector("svg.chart").focus({ preventScroll: true });
@@ -48,7 +51,10 @@ async function draw(figure, range) {
 }
 
 /** While it is zoomed the live update leaves it alone (data-kept), and there is a button to get out. */
-function mark(figure, isZoomed) {
+function mark(figure, range) {
+  const isZoomed = Boolean(range);
+  if (isZoomed) ranges.set(figure.id, range);
+  else ranges.delete(figure.id);
   figure.toggleAttribute("data-kept", isZoomed);
   const old = figure.querySelector(".zoom-out");
   if (isZoomed && !old) {
@@ -67,9 +73,20 @@ export function reset(figure) {
   if (figure.hasAttribute("data-kept") || rangeForm()?.elements.from.value) return draw(figure, null);
 }
 
-/** Forget that a chart is zoomed: it is about to be drawn in another way. */
-export function release(figure) {
-  mark(figure, false);
+/** Let the page replace all charts, which are about to be drawn in another way; gives what `restore` takes. */
+export function release() {
+  const before = [...ranges];
+  for (const figure of document.querySelectorAll("figure.chart-figure[data-kept]")) mark(figure, null);
+  ranges.clear();
+  return before;
+}
+
+/** Zoom into the same ranges again. */
+export function restore(before) {
+  for (const [id, range] of before) {
+    const figure = document.getElementById(id);
+    if (figure) draw(figure, range);
+  }
 }
 
 function stretch(event) {
