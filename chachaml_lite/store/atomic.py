@@ -29,7 +29,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def temporary(path: str) -> str:
-    """Where the next content of `path` is prepared: one fixed name, for whoever writes `path` holds its lock."""
+    """The path for the next content of `path`: always the same, for whoever writes `path` holds its lock."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/.{name}.tmp"
 
@@ -93,7 +93,7 @@ def replace_file(path: str, content: bytes | Iterable[bytes], durability: Durabi
 
 
 def write_new(path: str, content: bytes, durability: Durability) -> None:
-    """Make the file at `path`, of these bytes, in a folder that nobody looks at yet. OSError."""
+    """Make the file at `path`, of these bytes, in a folder that nobody looks at yet. Raises OSError."""
     descriptor = os.open(path, _CREATE, FILE_MODE)
     try:
         write_all(descriptor, content)
@@ -103,7 +103,7 @@ def write_new(path: str, content: bytes, durability: Durability) -> None:
 
 
 def open_to_append(path: str) -> tuple[int, bool]:
-    """A descriptor to append to the regular file at `path`, and whether it had to be made. OSError."""
+    """A descriptor to append to the regular file at `path`, and whether it had to be made. Raises OSError."""
     is_new = False
     try:
         descriptor = os.open(path, _APPEND & ~os.O_CREAT)
@@ -136,7 +136,7 @@ def write_lines(descriptor: int, size: int, lines: bytes, sync: Callable[[int], 
 
 
 def append_lines(path: str, lines: bytes, durability: Durability) -> Stamp:
-    """Append whole lines to the file at `path`, as `appended_lines` does. Returns its stamp. OSError."""
+    """Append whole lines to the file at `path`, as `appended_lines` does. Returns its stamp. Raises OSError."""
     with appended_lines(path, lines, durability) as stamp:
         return stamp
 

@@ -18,11 +18,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class InTheWay(Exception):
-    """Where a file is to be, or one of its folders, there is something that nobody uploaded. The text names it."""
+    """Something that nobody uploaded is in the place of a file or of one of its folders. The text names it."""
 
 
 def made(folder: str, path: str, durability: Durability) -> str:
-    """Where `path`, relative and with /, is below `folder`; the folders above it made. InTheWay; OSError."""
+    """Make the folders of `path`, relative and with /, below `folder`; returns its path. Raises InTheWay, OSError."""
     *inner, name = path.split("/")
     here = folder
     for each in inner:
@@ -45,7 +45,7 @@ def made(folder: str, path: str, durability: Durability) -> str:
 def remove(folder: str, path: str, keep: str) -> None:
     """Remove the file at `path`, relative and with /, below `folder`, and the folders on the way that are empty then.
 
-    `keep`: the one among them that stays. Fine where nothing is there. Never through a link. OSError.
+    `keep`: the one among them that stays. Fine where nothing is there. Never through a link. Raises OSError.
     """
     *above, name = path.split("/")
     descriptors = [os.open(folder, FOLDER)]

@@ -143,7 +143,7 @@ class Blobs:
         return file
 
     def _writable_path(self, run_id: str, spelled: str) -> str:
-        """Where a blob is to be, its folders made. InTheWay, when one of them is a link or a file; OSError."""
+        """The path for a blob, its folders made. Raises InTheWay where one of them is a link or a file, OSError."""
         return beneath.made(self._places.run(run_id), f"{layout.BLOBS}/{spelled}", self._durability)
 
     def finish_interrupted(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is in a run's folder, file by file: found, summed and opened, so that it can be held against another store's.
+"""The files of a run's folder, listed, hashed and opened, to be compared with those of another store.
 
 As in the zip of a run, names with a dot in front, links, and all that is no file are passed over. Sums are kept for as
 long as a file's stamp is the one that it was summed at: a store that nobody writes to is summed once.
@@ -31,11 +31,11 @@ class Contents:
         self._guard = threading.Lock()
 
     def files(self, run_id: str) -> dict[str, Stamp]:
-        """Every file of a run, in the order of their names. OSError."""
+        """Every file of a run, in the order of their names. Raises OSError."""
         return dict(sorted(_files(self._places.run(run_id), "")))
 
     def size(self, run_id: str) -> int:
-        """How many bytes the files of a run have. OSError."""
+        """The size of a run's files together, in bytes. Raises OSError."""
         return sum(stamp.size for stamp in self.files(run_id).values())
 
     def sum_of(self, run_id: str, path: str, size: int) -> str:
@@ -61,7 +61,7 @@ class Contents:
         return digest.hexdigest()
 
     def open(self, run_id: str, path: str) -> tuple[BinaryIO, Stamp]:
-        """A file of a run, open to read, and its stamp. FileNotFoundError; Damaged for what is none; OSError."""
+        """A file of a run, open to read, and its stamp. Raises FileNotFoundError; Damaged for what is none; OSError."""
         file = beneath.opened(self._places.run(run_id), path)
         return file, stamp_of(os.fstat(file.fileno()))
 

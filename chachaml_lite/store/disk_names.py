@@ -1,4 +1,4 @@
-"""How an artifact's, a model's or an experiment's name is spelled on disk (the contract, section 4).
+"""The spelling of artifacts', models' and experiments' names on disk (the contract, section 4).
 
 A spelling is the name with some characters percent-encoded (UTF-8 bytes, upper-case hex), so `%` is always
 encoded and `decode` gives the name back from any spelling. Encoded are the characters that NTFS and GitHub's
@@ -55,7 +55,7 @@ class _Everything(Container[str]):
 
 
 def fold(spelling: str) -> str:
-    """What a file system that folds case and normalises takes `spelling` for."""
+    """`spelling` as a file system that folds case and normalises compares it."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", spelling).casefold())
 
 
@@ -101,7 +101,7 @@ def decode(spelled: str) -> str:
 
 
 class Spellings:
-    """How names are spelled that are added in the order in which they were first stored.
+    """The spellings of names, added in the order in which they were first stored.
 
     What a name is held against is looked up, so that the cost of one more doesn't grow with how many there are.
     """

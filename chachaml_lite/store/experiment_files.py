@@ -22,7 +22,7 @@ _MAX_FILE_BYTES = disk_names.MAX_SEGMENT_BYTES - len("..tmp")
 
 
 class ExperimentFiles:
-    """What can be done to the files of one store's experiments. experiments/ is made with the first of them."""
+    """The files of one store's experiments. experiments/ is made with the first of them."""
 
     def __init__(self, places: Layout, durability: Durability) -> None:
         self._places = places
@@ -31,7 +31,7 @@ class ExperimentFiles:
         self._writing = threading.Lock()
 
     def listing(self) -> Folders:
-        """What is in experiments/ now, the same object while no name came or went."""
+        """The entries of experiments/ now, the same object while no name came or went."""
         return self._scan.folders()
 
     def folder_stamp(self) -> Stamp:
@@ -43,12 +43,12 @@ class ExperimentFiles:
         return sorted(name for name in self._entries().strays if name.endswith(JSON_END))
 
     def strays(self) -> list[str]:
-        """What else is in experiments/."""
+        """The names of everything else in experiments/."""
         found = self._entries()
         return sorted(found.folders | {name for name in found.strays if not name.endswith(JSON_END)})
 
     def _entries(self) -> Folders:
-        """What is in experiments/; nothing, where a link has taken its place since the start."""
+        """The entries of experiments/; none where a link has taken its place since the start."""
         return Folders(frozenset(), frozenset()) if self._is_linked() else self._scan.folders()
 
     def _is_linked(self) -> bool:
@@ -59,7 +59,7 @@ class ExperimentFiles:
         return reading.stamp(self._places.experiment(file))
 
     def read(self, file: str) -> tuple[dict[str, Any], Stamp]:
-        """What a file holds, and its stamp. FileNotFoundError; Damaged; OSError."""
+        """The content of a file, and its stamp. Raises FileNotFoundError, Damaged, OSError."""
         return reading.read_object(self._places.experiment(file))
 
     def file_of(self, name: str) -> str:

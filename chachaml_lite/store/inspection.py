@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is in a run's folder, besides its own files, which have names."""
+    """The entries of a run's folder besides its own files, which have names."""
 
     #: The files in blobs/, by their path there.
     blobs: dict[str, Stamp]
@@ -58,15 +58,15 @@ class Inspection:
     # -- names
 
     def run_file(self, run_id: str, name: str) -> str:
-        """How a file of a run is named here; `name` is one of `layout`'s, or "" for the folder."""
+        """The name of a run's file in reports; `name` is one of `layout`'s, or "" for the folder."""
         return self._shown(self._places.run_file(run_id, name)).rstrip("/")
 
     def history(self, folder: str) -> str:
-        """How a model's history is named here."""
+        """The name of a model's history in reports."""
         return self._shown(self._places.history(folder))
 
     def experiment(self, file: str) -> str:
-        """How a file of an experiment is named here."""
+        """The name of an experiment's file in reports."""
         return self._shown(self._places.experiment(file))
 
     def _shown(self, path: str) -> str:
@@ -106,7 +106,7 @@ class Inspection:
             return []
 
     def in_incoming(self, name: str) -> str:
-        """How something in runs/.incoming is named here."""
+        """The name of an entry of runs/.incoming in reports."""
         return self._shown(f"{self._places.incoming}/{name}")
 
     def is_arriving(self, run_id: str, sha256: str) -> bool:
@@ -118,7 +118,7 @@ class Inspection:
         return stamp(self._path(where))
 
     def found(self, run_id: str) -> Found:
-        """What is in a run's folder now. Links are not followed. OSError."""
+        """List a run's folder. Links are not followed. Raises OSError."""
         folder = self._places.run(run_id)
         names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED, layout.METRICS, layout.ARTIFACTS)
         hidden = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
@@ -143,7 +143,7 @@ class Inspection:
         return there
 
     def sha256(self, where: str, read: Callable[[int], object]) -> str:
-        """The sum of a file's bytes; `read` is told how many were read, time and again. OSError; Damaged."""
+        """The sum of a file's bytes; `read` is told how many were read, time and again. Raises OSError, Damaged."""
         digest = hashlib.sha256()
         with os.fdopen(open_regular(self._path(where)), "rb", buffering=0) as file:
             while chunk := file.read(_CHUNK_BYTES):
@@ -152,7 +152,7 @@ class Inspection:
         return digest.hexdigest()
 
     def sum_of(self, run_id: str, name: str) -> str | None:
-        """The sum of a file of a run; None where there is none. OSError; Damaged."""
+        """The sum of a file of a run; None where there is none. Raises OSError, Damaged."""
         try:
             return self.sha256(self.run_file(run_id, name), lambda _: None)
         except (FileNotFoundError, NotADirectoryError):
@@ -188,7 +188,7 @@ class Inspection:
     # -- repairing; the caller owns the store
 
     def set_aside(self, where: str, spans: list[tuple[int, int]]) -> None:
-        """Move parts of a file, given by where they begin and end, to the end of another one beside it. OSError.
+        """Move parts of a file, given by where they begin and end, to the end of another one beside it. Raises OSError.
 
         They are in the other one, on the disk, before the file gets its new content, in one rename.
         """
@@ -212,7 +212,7 @@ class Inspection:
     def remove(self, run_id: str, name: str) -> None:
         """Remove what can be made anew, or was never put in place: summary.json, or one of `Found.temporaries`.
 
-        Fine when it is gone. OSError.
+        Fine when it is gone. Raises OSError.
         """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._places.run_file(run_id, name))

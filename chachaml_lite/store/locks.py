@@ -1,4 +1,4 @@
-"""Who may write: a lock a run or model, for the threads of this server; a lock on the store, for servers."""
+"""Locks: one for each run or model, for the threads of this server; one on the store, for servers."""
 
 from __future__ import annotations
 

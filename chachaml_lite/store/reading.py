@@ -37,7 +37,7 @@ _CUT = b"\x00"  # nowhere in JSON
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file is still the one that was read. All zero: there is none.
+    """The state of a file by which a change is noticed. All zero: there is no file.
 
     `changed_ns` (ctime) catches a tool that sets the old mtime back; two writes of one length within one tick of the
     file system's clock (4 ms on ext4) can't be told apart by anybody.
@@ -87,7 +87,7 @@ def open_regular(path: str) -> int:
 
 
 def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
-    """The content of a file and the stamp that goes with it. FileNotFoundError; Damaged."""
+    """The content of a file and the stamp that goes with it. Raises FileNotFoundError, Damaged."""
     descriptor = open_regular(path)
     try:
         seen = stamp_of(os.fstat(descriptor))
@@ -102,7 +102,7 @@ def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
 
 
 def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
-    """The JSON object in a file. FileNotFoundError; Damaged for anything but one JSON object in UTF-8."""
+    """The JSON object in a file. Raises FileNotFoundError; Damaged for anything but one JSON object in UTF-8."""
     content, seen = read_whole(path, MAX_JSON_BYTES)
     try:
         value = strict_json.loads(content, max_depth=_MAX_DEPTH)
@@ -117,7 +117,7 @@ def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
     """The bytes from `start` to `end` of a file, in pieces that end with a line, but for the last, which may be torn.
 
     A line that no writer of ours can have written comes cut, so that it is no JSON, and its length costs nothing.
-    FileNotFoundError; Damaged; OSError.
+    Raises FileNotFoundError, Damaged, OSError.
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         file.seek(start)

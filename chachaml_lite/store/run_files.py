@@ -29,7 +29,7 @@ def incoming_path(places: Layout, kind: str) -> str:
 
 
 class RunFiles:
-    """What can be done to the files of one store's runs. Callers hold the run's lock when they write."""
+    """The files of one store's runs. Callers hold the run's lock when they write."""
 
     def __init__(self, places: Layout, durability: Durability, *, read_only: bool = False) -> None:
         self._places = places
@@ -40,7 +40,7 @@ class RunFiles:
     def create(self, run_id: str, meta: dict[str, Any]) -> None:
         """A new run's folder, visible in one rename with its meta.json inside.
 
-        FileExistsError; OSError; TooLarge.
+        Raises FileExistsError, OSError, TooLarge.
         """
         content = readable(layout.META, meta)
         prepared = incoming_path(self._places, "run")
@@ -69,7 +69,7 @@ class RunFiles:
     def take(self, run_id: str, name: str, path: str) -> None:
         """Make a file of runs/.incoming, whole and on the disk, the run's file `name`, which may be inside of folders.
 
-        In one rename, in place of the one that is there. InTheWay; OSError.
+        In one rename, in place of the one that is there. Raises InTheWay, OSError.
         """
         target = beneath.made(self._places.run(run_id), name, self._durability)
         if os.path.isdir(target) and not os.path.islink(target):
@@ -80,10 +80,10 @@ class RunFiles:
         self._durability.sync_folder(os.path.dirname(target))
 
     def same_start(self, run_id: str, name: str, path: str) -> tuple[int, int, int]:
-        """How a file of the run begins like the one at `path`.
+        """Compare the beginning of a file of the run with the one at `path`.
 
         Returns how many bytes they have in common, in how many whole lines, and how many the run's has.
-        Damaged; OSError.
+        Raises Damaged, OSError.
         """
         try:
             descriptor = reading.open_regular(self._places.run_file(run_id, name))
@@ -117,22 +117,22 @@ class RunFiles:
         return [reading.stamp(f"{folder}/{name}") for name in names]
 
     def read_object(self, run_id: str, name: str) -> tuple[dict[str, Any], Stamp]:
-        """A file that holds one JSON object. FileNotFoundError; Damaged; OSError."""
+        """A file that holds one JSON object. Raises FileNotFoundError, Damaged, OSError."""
         return reading.read_object(self._places.run_file(run_id, name))
 
     def read_records(self, run_id: str, name: str) -> tuple[list[dict[str, Any]], int, Stamp]:
-        """A file of JSON lines: the records, the number of damaged lines, the stamp. Damaged; OSError."""
+        """A file of JSON lines: the records, the number of damaged lines, the stamp. Raises Damaged, OSError."""
         return reading.read_records(self._places.run_file(run_id, name))
 
     def read_lines(self, run_id: str, name: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes from `start` to `end` of a file of lines, in pieces of whole lines; the last may be torn.
 
-        FileNotFoundError; Damaged; OSError.
+        Raises FileNotFoundError, Damaged, OSError.
         """
         return reading.read_lines(self._places.run_file(run_id, name), start, end)
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
-        """Write one of a run's JSON files anew. OSError, TooLarge; then the old content stands."""
+        """Write one of a run's JSON files anew. Raises OSError, TooLarge; then the old content stands."""
         return replace_file(self._places.run_file(run_id, name), readable(name, value), self._durability)
 
     @property
@@ -163,12 +163,12 @@ class RunFiles:
             os.close(descriptor)
 
     def append_records(self, run_id: str, name: str, records: Iterable[dict[str, Any]]) -> Stamp:
-        """Append JSON lines to a file of the run, all or none; returns its stamp after that. OSError."""
+        """Append JSON lines to a file of the run, all or none; returns its stamp after that. Raises OSError."""
         lines = "".join(strict_json.dumps(record) + "\n" for record in records).encode()
         return append_lines(self._places.run_file(run_id, name), lines, self._durability)
 
     def append_points(self, run_id: str, lines: str, expected: Stamp) -> Stamp | None:
-        """Append lines to metrics.jsonl, if it is as expected; returns its stamp after that. OSError.
+        """Append lines to metrics.jsonl, if it is as expected; returns its stamp after that. Raises OSError.
 
         None, when it is not as expected, and when it fails: then nothing was added.
         """

@@ -46,7 +46,7 @@ class FolderScan:
         self._fresh: tuple[Stamp, int] = (NO_FILE, 0)
 
     def folders(self) -> Folders:
-        """The entries now, the same object while nothing changed; none where the folder is gone. OSError."""
+        """The entries now, the same object while nothing changed; none where the folder is gone. Raises OSError."""
         listed = self.listed_anew()
         return self._seen[1] if listed is None else listed
 
@@ -79,7 +79,7 @@ class FolderScan:
 
 
 def list_folder(path: str) -> Folders:
-    """The entries of a folder, listed now; none where it is gone. OSError."""
+    """The entries of a folder, listed now; none where it is gone. Raises OSError."""
     folders: list[str] = []
     strays: list[str] = []
     try:
@@ -149,7 +149,7 @@ class RunFolders:
             return _NOTHING if listed is None else self._differing(listed)
 
     def changes_of(self, name: str) -> Changes:
-        """The change of one entry that was seen to have come or gone. OSError."""
+        """The change of one entry that was seen to have come or gone. Raises OSError."""
         with self._lock:
             if self._folds_case:  # only a listing has the name as it is spelled
                 return self._differing(list_folder(self._path))

@@ -13,7 +13,7 @@ from .run_files import incoming_path
 
 
 def spool(places: Layout | None, fill: Callable[[BinaryIO], object]) -> BinaryIO:
-    """What `fill` writes to a file, open to read from its start. OSError.
+    """A file that `fill` has written, open to read from its start. Raises OSError.
 
     The file is in the store's own file system. Where that has no room, or nothing may be written (`places` None), it is
     in the system's folder for temporary files, `fill` being called anew: to read a store needs no room on its disk.

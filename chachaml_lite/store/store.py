@@ -68,7 +68,7 @@ class Store:
             self._sweep(self._lock.killed_since_ns)
 
     def run_folders(self) -> Folders:
-        """The folders in runs/, listed now. OSError."""
+        """The folders in runs/, listed now. Raises OSError."""
         return list_folder(self._places.runs)
 
     def watch_run(self, run_id: str) -> bool:
@@ -113,7 +113,7 @@ class Store:
         return self._model_locks.held(name)
 
     def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
-        """A run's folder as a zip file, open to read; see `zip_run`. OSError."""
+        """A run's folder as a zip file, open to read; see `zip_run`. Raises OSError."""
         return self.spool(lambda file: zip_run.zip_run(self._places, run_id, held, file))
 
     def zip_blobs(self, run_id: str, members: Sequence[Member]) -> BinaryIO:
@@ -125,7 +125,7 @@ class Store:
         return self.spool(lambda file: zip_run.zip_blobs(open_blob, members, file))
 
     def spool(self, fill: Callable[[BinaryIO], object]) -> BinaryIO:
-        """What `fill` writes to a file without a name, open to read from its start; see `spool`. OSError."""
+        """A file without a name that `fill` has written, open to read from its start; see `spool`. Raises OSError."""
         return spool(None if self._lock is None else self._places, fill)
 
     def unpack(self, upload: Upload, max_file_bytes: int | None) -> Unpacked:
@@ -177,7 +177,7 @@ class Store:
 
 
 def _owned(places: Layout, root: Path) -> StoreLock:
-    """The lock of the store, its folders made. StoreUnusable."""
+    """The lock of the store, its folders made. Raises StoreUnusable."""
     try:
         os.makedirs(places.root, mode=0o700, exist_ok=True)
         lock = StoreLock(places.lock_file)

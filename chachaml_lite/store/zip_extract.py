@@ -62,15 +62,15 @@ class Unpacked:
         self.runs = runs
 
     def folder_of(self, run_id: str) -> str:
-        """Where a run's folder is."""
+        """The path of a run's folder."""
         return f"{self._folder}/{run_id}"
 
     def read_object(self, run_id: str, name: str) -> dict[str, Any]:
-        """A file that holds one JSON object. FileNotFoundError; Damaged; OSError."""
+        """A file that holds one JSON object. Raises FileNotFoundError, Damaged, OSError."""
         return reading.read_object(f"{self.folder_of(run_id)}/{name}")[0]
 
     def read_lines(self, run_id: str, name: str) -> Iterator[bytes]:
-        """A file of lines in pieces, as `reading.read_lines`; nothing, where there is none. Damaged; OSError."""
+        """A file of lines in pieces, as `reading.read_lines`; nothing, where there is none. Raises Damaged, OSError."""
         file = self.runs[run_id].get(name)
         return iter(()) if file is None else reading.read_lines(file.path, 0, file.size)
 
@@ -137,7 +137,7 @@ def _opened(file: _Guarded) -> Iterator[ZipFile]:
 
 
 def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
-    """The files to be unpacked, by their path, and how many folders they are in. BadZip.
+    """The files to be unpacked, by their path, and how many folders they are in. Raises BadZip.
 
     Every name, and that of each folder above it, is held against the others.
     """
@@ -239,7 +239,7 @@ def _refuse_total(total: int, allowed: int) -> None:
 def _written(
     archive: ZipFile, entries: dict[str, ZipInfo], folder: str, durability: Durability, allowed: int
 ) -> dict[str, dict[str, Upload]]:
-    """Write each entry below `folder`, and sum it on the way. BadZip; OSError."""
+    """Write each entry below `folder`, and sum it on the way. Raises BadZip, OSError."""
     runs: dict[str, dict[str, Upload]] = {}
     folders = {""}
     for name, entry in entries.items():

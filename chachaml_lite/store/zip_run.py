@@ -49,7 +49,7 @@ class Member(NamedTuple):
 def zip_blobs(open_blob: Callable[[str, int], BinaryIO], members: Iterable[Member], sink: BinaryIO) -> None:
     """Write artifacts to `sink`, as a zip file without compression: the same bytes for the same artifacts.
 
-    `open_blob` gives the bytes of a blob by its spelling and size. What it raises is raised. OSError.
+    `open_blob` gives the bytes of a blob by its spelling and size. What it raises is raised. Raises OSError.
     """
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for member in members:
@@ -60,7 +60,7 @@ def zip_blobs(open_blob: Callable[[str, int], BinaryIO], members: Iterable[Membe
 
 
 def zip_run(places: Layout, run_id: str, held: Callable[[], AbstractContextManager[object]], sink: BinaryIO) -> None:
-    """Write the run's folder as it is at one moment to `sink`, as a zip file. OSError.
+    """Write the run's folder as it is at one moment to `sink`, as a zip file. Raises OSError.
 
     While `held()` is entered nobody may write to the run. That is enough for a consistent copy: files of ours are
     replaced by a rename or appended to, so what was opened then, up to the size that it had, stays what it was.

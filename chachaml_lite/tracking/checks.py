@@ -54,7 +54,7 @@ class Rule:
     by: Number = 0
 
     def threshold(self, baseline: Number | None) -> Number | None:
-        """What the value has to stand against; None where the baseline lacks it."""
+        """The threshold for the value; None where the baseline lacks it."""
         if self.number is not None:
             return self.number
         return None if baseline is None else _ARITHMETIC[self.how](baseline, self.by)

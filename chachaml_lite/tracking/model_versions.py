@@ -74,7 +74,7 @@ def register_version(
 
 
 def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:
-    """The checksum that a version of an artifact is pinned to, and of a folder the number of files. NotFound."""
+    """The checksum that a version of an artifact is pinned to, and of a folder the number of files. Raises NotFound."""
     if not artifact.endswith("/"):
         return {"sha256": get_artifact(tracker, run.id, artifact).sha256}
     files = get_folder(run, artifact)

@@ -29,7 +29,7 @@ MAX_ERROR_CHARACTERS = 100_000
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a client says of a run that it starts. Checked when made: raises InvalidInput."""
+    """The fields that a client gives a new run. Checked when made: raises InvalidInput."""
 
     experiment: str
     name: str | None = None

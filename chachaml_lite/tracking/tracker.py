@@ -1,4 +1,4 @@
-"""What every rule works on: the store, what is known of it, and the clock."""
+"""The tracker that every rule works on: the store, its index in memory, and the clock."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is on disk, kept in memory and believed while its files are as they were."""
+"""The index in memory of what is on disk, believed while the files are unchanged."""

@@ -190,7 +190,7 @@ class Catalog:
             return f"{self._born}-{self._changes}"
 
     def damaged(self, within_seconds: float) -> dict[str, str]:
-        """What is wrong, by folder in runs/, as far as a time allows: every file has to be read once for it."""
+        """The damage, by folder in runs/, as far as a time allows: every file has to be read once for it."""
         with self._lock:
             self._refresh()
             runs = [run for run_id, run in self._runs.items() if run_id in self._ids]

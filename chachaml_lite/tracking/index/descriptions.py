@@ -1,4 +1,4 @@
-"""What experiments tell of themselves, beside their runs, each kept while its file is the one that was read."""
+"""The descriptions of experiments, each cached while its file is unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_CHARACTERS = 100_000
 
 
 class About(NamedTuple):
-    """What an experiment's file says of it. Times in ms since 1970; `created_at` is None where a run has to bear it."""
+    """The content of an experiment's file. Times in ms since 1970; `created_at` is None where a run has to bear it."""
 
     description: str | None = None
     tags: dict[str, Any] = {}
@@ -59,11 +59,11 @@ class Descriptions:
         self._born = secrets.token_hex(4)
 
     def all(self) -> dict[str, About]:
-        """What is said of each experiment that has a file, by its name."""
+        """The descriptions of all experiments that have a file, by name."""
         return {kept.name: kept.about for kept in self._looked_at().values() if kept.name is not None}
 
     def about(self, name: str) -> About | None:
-        """What is said of one experiment; None where it has no file."""
+        """The description of one experiment; None where it has no file."""
         listing = self._files.listing()
         if listing is not self._listing:
             self._by_name = {of: file for file in self._files.files() if (of := decoded(file)) is not None}
@@ -91,7 +91,7 @@ class Descriptions:
         return f"{self._born}-{self._changes}"
 
     def damaged(self) -> dict[str, str]:
-        """What is wrong, by file in experiments/."""
+        """The damage, by file in experiments/."""
         return {file: kept.damage for file, kept in self._looked_at().items() if kept.damage}
 
     def change(self, name: str, changed: Callable[[About], About | None]) -> None:

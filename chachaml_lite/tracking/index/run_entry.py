@@ -63,7 +63,7 @@ class Run:
 
     @property
     def summary(self) -> Summary:
-        """What the run's points add up to, by key."""
+        """The summaries of the run's series, by key."""
         summary: Summary = self.part(SUMMARY).value
         return summary
 
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def duration_ms(self) -> int | None:
-        """How long the run took; None before its end."""
+        """The duration of the run; None before its end."""
         end_time: int | None = self.meta.get("end_time")
         return None if end_time is None else end_time - int(self.meta["start_time"])
 
@@ -190,6 +190,6 @@ class Run:
             raise StorageFault(f"{damage}, so nothing is written to it; mend or move that file of the run first")
 
     def damage(self) -> str | None:
-        """What is wrong with the run's files; None when nothing is. Reads all of them."""
+        """The damage of the run's files; None when there is none. Reads all of them."""
         numbers = ALL_PARTS if self.part(META).value is not None else (META,)
         return "; ".join(text for number in numbers if (text := self.part(number).damage)) or None

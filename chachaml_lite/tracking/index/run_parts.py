@@ -1,4 +1,4 @@
-"""What the files of a run hold, as values that can be believed, or what is wrong with them.
+"""The files of a run, read as values that can be believed, or as a text of what is wrong with them.
 
 Damage is a text, never an exception: a run whose meta.json can't be believed is no run, another damaged part is empty.
 """

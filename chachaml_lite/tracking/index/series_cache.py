@@ -63,7 +63,7 @@ class SeriesCache:
         self._lock = threading.Lock()
 
     def of(self, run: Run) -> _Held:
-        """The series of a run as they are now. Damaged; OSError."""
+        """The series of a run as they are now. Raises Damaged, OSError."""
         # Held, so that a writer's points are either on disk and added up, or neither.
         with self._store.locked_run(run.id):
             run.look((SUMMARY,))
@@ -101,7 +101,7 @@ class SeriesCache:
     # -- the thinned form
 
     def from_thinned(self, run: Run, ask: Callable[[ThinnedRun], Answer | None]) -> Answer | None:
-        """What `ask` answers from the thinned form of a run.
+        """The answer of `ask` from the thinned form of a run.
 
         None, where it is None, where the points are in memory, and where there is no thinned form of them as they are.
         """

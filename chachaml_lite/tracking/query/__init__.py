@@ -1,1 +1,1 @@
-"""Which runs: conditions on their fields, the grammar of queries, orders and pages."""
+"""Queries for runs: conditions on their fields, a grammar, orders and pages."""

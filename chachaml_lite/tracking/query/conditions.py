@@ -67,7 +67,7 @@ def _remembering_last(to_text: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 class Condition(Protocol):
-    """What a run satisfies or not."""
+    """A condition that a run satisfies or not."""
 
     def test(self, texts: Texts) -> Test:
         """A function that says whether a run does; made once for many runs, of which one after the other is tested."""
@@ -75,7 +75,7 @@ class Condition(Protocol):
 
 @dataclass(frozen=True)
 class Literal:
-    """What a field is compared with: as it was written, and the number that it means, if it does; ms for a time."""
+    """The value that a field is compared with: as it was written, and as a number where it is one; ms for a time."""
 
     text: str
     number: Number | None

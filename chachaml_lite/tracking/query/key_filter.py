@@ -129,7 +129,7 @@ class _Parser:
         return part
 
     def _times(self) -> tuple[int, int | None] | None:
-        """What {2}, {2,} or {2,5} say; None for a brace that stands for itself."""
+        """The bounds in {2}, {2,} or {2,5}; None for a brace that stands for itself."""
         end = self._text.find("}", self._at)
         low, comma, high = self._text[self._at + 1 : max(end, 0)].partition(",")
         if end < 0 or not (low.isdecimal() and (high.isdecimal() or not high)):

@@ -1,4 +1,4 @@
-"""Which runs, in which order, which page of them (the contract, section 3, GET /api/runs)."""
+"""The search for runs: conditions, an order and a page (the contract, section 3, GET /api/runs)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_LIMIT = 100
 
 @dataclass(frozen=True)
 class RunQuery:
-    """What is asked of the list of runs; every condition must hold, and names match exactly. Raises InvalidInput."""
+    """A query of the list of runs; every condition must hold, and names match exactly. Raises InvalidInput."""
 
     experiment: str | None = None
     status: str | None = None
@@ -55,7 +55,7 @@ class RunQuery:
 
     @cached_property
     def order(self) -> Order | None:
-        """What the runs are ordered by; None: newest first. Raises InvalidInput."""
+        """The field that the runs are ordered by; None: newest first. Raises InvalidInput."""
         return parse_order(self.order_by) if isinstance(self.order_by, str) else self.order_by
 
     @property
@@ -75,7 +75,7 @@ def parse_deleted(text: str) -> Deleted:
 
 
 def parse_order(text: str) -> Order:
-    """What to order by, and whether descending: `metrics.accuracy desc`; ascending unless told. Raises InvalidInput."""
+    """Parse an order: the field, and whether it descends, as in `metrics.accuracy desc`. Raises InvalidInput."""
     what = text.strip()
     if not what:
         raise InvalidInput("order_by is empty; try order_by=start_time desc, or metrics.accuracy desc")
@@ -102,7 +102,7 @@ def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
 
 
 def _tests(query: RunQuery) -> list[Test]:
-    """What a run has to pass, one after the other; what lies in meta.json, which is read already, comes first."""
+    """The tests that a run has to pass, in turn; those of meta.json, which is read already, come first."""
     tests = [
         _meta_is(name, wanted)
         for name in ("status", "name", "created_by", "parent_run_id")
@@ -146,7 +146,7 @@ def _ordered(runs: list[Run], field: Field, descending: bool) -> list[Run]:
 
 
 def _order_key(value: Any, holds: Holds) -> tuple[int, Any] | None:
-    """What a value is ordered by: numbers before texts; None for what comes last.
+    """The sort key of a value: numbers before texts; None for what comes last.
 
     Of params and tags a text that reads as a number is one, as in a query's comparisons.
     """

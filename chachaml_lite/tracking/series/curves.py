@@ -22,7 +22,7 @@ _MANY = 3
 
 
 class View(NamedTuple):
-    """How series are looked at. `start` and `stop` are the ends of a range of x, both included, None: open."""
+    """A view of series. `start` and `stop` are the ends of a range of x, both included, None: open."""
 
     x: str = "step"
     log_x: bool = False
@@ -80,7 +80,7 @@ class Curve:
 
 @dataclass
 class Columns:
-    """What a curve is made of, as it grows."""
+    """The points of a curve, as it grows."""
 
     xs: list[int] = field(default_factory=list)  # relative to anything, it may be beyond 64 bits
     ys: array[float] = field(default_factory=lambda: array("d"))
@@ -166,7 +166,7 @@ def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
 
 
 def bucket_ranges(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
-    """Where each bucket that has points begins and ends: stretches of equal width, the first and last point alone.
+    """The bounds of each bucket that has points: stretches of equal width, the first and last point alone.
 
     Equal as they are drawn, so of equal ratio on a log axis; what is 0 or less there is one bucket, and not drawn.
     """

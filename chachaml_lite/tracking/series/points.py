@@ -104,9 +104,9 @@ def _parsed_point(line: bytes) -> StoredPoint | None:
 
 
 def summarized(store: Store, run_id: str, end: int) -> tuple[Summary, int]:
-    """What the points in the first `end` bytes of metrics.jsonl add up to, and the number of damaged lines.
+    """The summary of the points in the first `end` bytes of metrics.jsonl, and the number of damaged lines.
 
-    In memory that does not grow with their number. Damaged; OSError.
+    In memory that does not grow with their number. Raises Damaged, OSError.
     """
     summary: Summary = {}
     damaged = 0
@@ -188,7 +188,7 @@ class Series:
         return kept
 
     def marks(self, places: Sequence[int]) -> list[int]:
-        """What must be seen of some places, most important first, none twice."""
+        """The places that must stay visible, most important first, none twice."""
         if isinstance(places, range) and not self.has_nonfinite:
             start, stop = places.start, places.stop
             stretch = self.values[start:stop]  # the builtins run over it without a step of ours
@@ -209,7 +209,7 @@ class RunSeries:
         self.read_bytes = 0
 
     def read_on(self, store: Store, run_id: str, end: int) -> None:
-        """Take in the lines between what was read and `end`, in bytes. Damaged; OSError."""
+        """Take in the lines between what was read and `end`, in bytes. Raises Damaged, OSError."""
         for lines in store.runs.read_lines(run_id, layout.METRICS, self.read_bytes, end):
             points, _ = parsed_points(lines)
             for key, columns in _by_key(points):

@@ -1,4 +1,4 @@
-"""What a series adds up to: count, first, last, least, greatest, carried forward point by point."""
+"""The summary of a series: count, first, last, least and greatest value, updated point by point."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class SeriesSummary:
 
 
 def without_time(stored: dict[str, Any]) -> dict[str, Any]:
-    """What `stored` gives, as versions up to 0.1 wrote it, which didn't keep the time of the latest value."""
+    """A stored summary as versions up to 0.1 wrote it, without the time of the latest value."""
     return {field: value for field, value in stored.items() if field != "last_time"}
 
 

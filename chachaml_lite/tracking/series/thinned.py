@@ -161,7 +161,7 @@ def _cut(
 
 
 def _bounds(count: int, axes: Sequence[tuple[Sequence[int], int]]) -> list[int]:
-    """Where buckets end: the first and the last point are one each, as in a curve."""
+    """The ends of the buckets: the first and the last point are one each, as in a curve."""
     bounds = {1, count - 1, *(count * number // _STRETCHES for number in range(1, _STRETCHES))}
     for xs, zero in axes:
         low, high = xs[0] - zero, xs[-1] - zero

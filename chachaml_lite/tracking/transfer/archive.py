@@ -1,4 +1,4 @@
-"""What is taken along: a run's folder as a zip, all runs as a table (the contract, section 3)."""
+"""Downloads: a run's folder as a zip, all runs as a table (the contract, section 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def zipped_run(tracker: Tracker, run_id: str) -> BinaryIO:
 
 
 def collected(tracker: Tracker, lines: Callable[[], Iterable[str]]) -> BinaryIO:
-    """Lines of text in a file, open to read; in memory there is one line. OSError."""
+    """Lines of text in a file, open to read; in memory there is one line. Raises OSError."""
 
     def fill(file: BinaryIO) -> None:
         for line in lines():

@@ -152,7 +152,7 @@ def _check_points(unpacked: Unpacked, run_id: str) -> None:
 
 
 def _lines(unpacked: Unpacked, run_id: str) -> Iterator[Line]:
-    """What the lines of artifacts.jsonl tell of. InvalidInput, likewise."""
+    """The artifacts in the lines of artifacts.jsonl. Raises InvalidInput, likewise."""
     for number, record in _records(unpacked, run_id, layout.ARTIFACTS):
         line = None if record is None else line_from(record)
         if line is None or (isinstance(line, Artifact) and (not _SHA256.match(line.sha256) or line.size < 0)):
@@ -161,7 +161,7 @@ def _lines(unpacked: Unpacked, run_id: str) -> Iterator[Line]:
 
 
 def _events(unpacked: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
-    """The events of logged models. InvalidInput, likewise."""
+    """The events of logged models. Raises InvalidInput, likewise."""
     for number, record in _records(unpacked, run_id, layout.LOGGED_MODELS):
         if record is None or not is_good_event(run_id, record):
             raise InvalidInput(_damaged_line(layout.LOGGED_MODELS, number, "event of a logged model of this run"))

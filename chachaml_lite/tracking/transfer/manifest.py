@@ -1,4 +1,4 @@
-"""What a run consists of, to be held against the same run in another store: whole as a manifest, or as one digest.
+"""The content of a run, to be compared with the same run in another store: whole as a manifest, or as one digest.
 
 Two copies of a run have the same digest when they are the same run with the same meta.json, params, points, artifacts,
 and files of no meaning to us; how the JSON files are formatted doesn't count, nor does what can be made anew.
@@ -37,7 +37,7 @@ class _Parts(NamedTuple):
 
 
 def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> dict[str, Any]:
-    """What a run consists of: its values, and size and sha256 of all the rest. Raises NotFound.
+    """The manifest of a run: its values, and size and sha256 of all the rest. Raises NotFound.
 
     `points_bytes`: of its points only so many bytes count, so that a run that has gone on can be told from another.
     """
@@ -96,12 +96,12 @@ def last_uploads(lines: Iterable[Mapping[str, Any]]) -> Artifacts:
 
 
 def event_key(event: Mapping[str, Any]) -> str:
-    """What two events of a logged model have in common where they are one."""
+    """The part of an event of a logged model that two copies of it have in common."""
     return json.dumps(event, sort_keys=True)
 
 
 def _parts(tracker: Tracker, run: Run) -> _Parts:
-    """What a run consists of; the caller holds it.
+    """The manifest of a run; the caller holds it.
 
     Should another process own the store, what is read first has to be the end: all else was there before it. And the
     uploads come behind the files, for the line of each is written before its bytes get their name.

@@ -39,7 +39,7 @@ _MERGED = ("id", "tags", "note", "datasets", "env", "deleted_at", MLFLOW, *_IDEN
 
 
 class Merge:
-    """What an imported run adds to the stored one. The caller holds the run, from before this is made until `apply`."""
+    """The merge of an imported run into the stored one. The caller holds the run from before it until `apply`."""
 
     def __init__(self, tracker: Tracker, stored: Run, sent: SentRun, *, overwrite: bool) -> None:
         """Compare the two. Raises Conflict, InvalidInput."""
@@ -61,7 +61,7 @@ class Merge:
             self.changes.append(lambda: self._write(META, layout.META, meta, sent.meta))
 
     def apply(self) -> None:
-        """Store what is new. OSError."""
+        """Store what is new. Raises OSError."""
         for change in self.changes:
             change()
 
@@ -235,7 +235,7 @@ class Merge:
                 )
 
     def _add_events(self) -> None:
-        """What is said of logged models there, and not here. Which model comes first is told by the events' times."""
+        """The events of logged models that are there, and not here. The events' times tell which model comes first."""
         sent, stored = self._sent.events, self._stored
         if not sent:
             return

@@ -1,4 +1,4 @@
-"""What `verify` finds, and what `repair` has to know of it."""
+"""The problems that `verify` finds, with what `repair` needs to mend them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 
 
 class Remedy(NamedTuple):
-    """How a problem can be mended. `spans`: the parts of its file to be moved aside."""
+    """The way to mend a problem. `spans`: the parts of its file to be moved aside."""
 
     run_id: str | None = None
     spans: Spans = ()
@@ -42,7 +42,7 @@ class Remedy(NamedTuple):
 
 @dataclass
 class Report:
-    """What was looked at, and what was found. `bytes`: those of artifacts."""
+    """The report of a check: the amounts that were looked at, and the problems. `bytes`: those of artifacts."""
 
     runs: int = 0
     models: int = 0

@@ -1,4 +1,4 @@
-"""What `verify --repair` does: damaged lines moved aside, summaries made anew. Nothing that was logged is deleted."""
+"""Repair: damaged lines are moved aside, summaries rebuilt. Nothing that was logged is deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Repair(NamedTuple):
 
 
 def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
-    """Mend what can be mended, and say what was done. The caller owns the store. OSError."""
+    """Mend what can be mended, and say what was done. The caller owns the store. Raises OSError."""
     done: list[Repair] = []
     spans: dict[str, list[tuple[int, int]]] = {}
     stale: dict[str, str] = {}

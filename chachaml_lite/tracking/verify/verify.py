@@ -82,7 +82,7 @@ class Verification:
         return sorted(name for name in folders if is_run_id(name) and (not self._only or name in self._only))
 
     def _confirmed(self, look: Callable[[], list[Problem]]) -> list[Problem]:
-        """What a look finds, and where somebody else may be writing, what two looks in a row find."""
+        """The problems that a look finds; where somebody else may be writing, those that two looks in a row find."""
         problems = look()
         if not problems or not self._files.is_served():
             return problems
@@ -177,7 +177,7 @@ class Verification:
             yield Problem(where, "wrong summary", "it is not what the points add up to", stamp, Remedy(run_id))
 
     def _look_at_events(self, run_id: str) -> Iterator[Problem]:
-        """What is wrong with what is known of the run's logged models, beside their files."""
+        """The problems of the run's logged models, beside their files."""
         where = self._files.run_file(run_id, layout.LOGGED_MODELS)
         lines = Lines()
         try:
@@ -267,7 +267,7 @@ class Verification:
     # -- experiments
 
     def _look_at_experiments(self) -> list[Problem]:
-        """What is wrong with the files of experiments, which are few and small."""
+        """The problems of the experiments' files, which are few and small."""
         files, problems = self._store.experiments, []
         for name in files.strays():
             problems.append(Problem(f"experiments/{name}", "stray", "not a file of an experiment; it is passed over"))
