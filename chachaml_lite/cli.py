@@ -8,15 +8,15 @@ from . import __version__
 from .commands.check import check
 from .commands.ci import ci
 from .commands.end import end
-from .commands.export import export
-from .commands.imports import import_
 from .commands.mcp import mcp
-from .commands.push import push
 from .commands.report import report
 from .commands.run import run
 from .commands.runs import runs
 from .commands.serve import serve
 from .commands.show import compare, show
+from .commands.transfer.export import export
+from .commands.transfer.imports import import_
+from .commands.transfer.push import push
 from .commands.trash import delete, delete_artifact, trash
 from .commands.verify import verify
 

@@ -24,8 +24,8 @@ from test_client import free_port
 from chachaml_lite.cli import main
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
-from chachaml_lite.commands import export as command
 from chachaml_lite.commands import run_names
+from chachaml_lite.commands.transfer import export as command
 from chachaml_lite.export.mlflow_server import MlflowServer
 
 pytest_plugins = "support.mlflow_servers"

@@ -251,7 +251,7 @@ def test_the_blocks_on_moving_runs_move_them(
 
 def test_the_manual_has_every_command() -> None:
     section = PAGES["cli"].partition("\n## ")[0]
-    assert sorted(re.findall(r"^\| `(\w+)", section, re.MULTILINE)) == COMMANDS
+    assert sorted(re.findall(r"^\| `([\w-]+)", section, re.MULTILINE)) == COMMANDS
     assert "_CHACHAML_LITE_COMPLETE=bash_source chachaml-lite" in section
 
 

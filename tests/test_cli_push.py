@@ -115,21 +115,28 @@ def test_the_runs_that_are_meant_are_pushed_and_no_others(filled: Running, serve
         assert (found["imported"], found["unchanged"]) == (imported, unchanged)
 
 
-def test_without_a_server_on_this_machine_the_runs_come_from_its_folder(
+def test_without_a_source_the_runs_come_from_artifacts_and_where_that_is_missing_from_the_server_here(
     filled: Running, server: Running, tmp_path: Path
 ) -> None:
     (tmp_path / "artifacts").symlink_to(filled.data)
-    script = "from chachaml_lite.commands import push, targets; "
-    script += "push.DEFAULT_URL = targets.DEFAULT_URL = sys.argv.pop(1); from chachaml_lite.cli import main; main()"
-    for url in (f"http://localhost:{free_port()}", filled.url):
+    (tmp_path / "empty").mkdir()
+    script = "from chachaml_lite.commands import targets; "
+    script += "targets.DEFAULT_URL = sys.argv.pop(1); from chachaml_lite.cli import main; main()"
+    nowhere = f"http://localhost:{free_port()}"
+    for folder, url, source in (
+        (tmp_path, nowhere, "artifacts"),
+        (tmp_path, filled.url, "artifacts"),
+        (tmp_path / "empty", filled.url, filled.url),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", f"import sys; {script}", url, "push", server.url, "--json"],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(),
             capture_output=True,
             timeout=PATIENCE_SECONDS,
         )
         assert done.returncode == 0, done.stderr
+        assert done.stderr.decode().startswith(f"pushing from {source} ")
         found = json.loads(done.stdout)
         assert sorted(found["imported"] + found["unchanged"]) == ["one", "three", "two"]
 

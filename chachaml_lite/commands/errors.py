@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..client.base import ApiError
-from ..client.push import NotPushed
 from ..text.safe import printable
+
+if TYPE_CHECKING:
+    from ..client.base import ApiError
+    from ..client.push import NotPushed
 
 #: Exit codes (the group's help explains them).
 FAILED, USAGE, UNREACHABLE = 1, 2, 3

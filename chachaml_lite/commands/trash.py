@@ -59,13 +59,13 @@ Examples:
 def delete_artifact(target: Target, run: str, names: tuple[str, ...]) -> None:
     """Delete artifacts of a run for good, and free the disk. NAME with a slash at its end is a folder.
 
-    RUN is an id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). What a model
+    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). What a model
     version is pinned to is passed over and named, and the exit code is 1.
     """
     die_at_interrupt()
     count = 0
     with target.opened(writes=True) as client:
-        path = path_of("api", "w", "runs", run_id_of(client, run), "artifacts")
+        path = path_of("api", "w", "runs", run_id_of(client, run, whole=True), "artifacts")
 
         def act(name: str) -> None:
             nonlocal count

@@ -7,20 +7,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..client.base import ApiError, Client, Unreachable, of_ours, path_of
-from ..client.push import NotPushed
-from ..machine.secrets import strip_user_info
-from .errors import FAILED, UNREACHABLE, USAGE, CommandError
+from ...client.base import ApiError, Client, Unreachable, of_ours, path_of
+from ...client.push import NotPushed
+from ...machine.secrets import strip_user_info
+from ..errors import FAILED, UNREACHABLE, USAGE, CommandError
+from ..printing import announce
+from ..targets import Target
 from .export import interruptible
 from .import_foreign import import_run, progress
 from .import_models import import_model
-from .printing import announce
-from .targets import Target
-from .transfer_report import KINDS, Moved
+from .report import KINDS, Moved
 
 if TYPE_CHECKING:
-    from ..importers.mlflow_runs import Names
-    from ..importers.mlflow_source import MlflowSource
+    from ...importers.mlflow_runs import Names
+    from ...importers.mlflow_source import MlflowSource
 
 #: Of the events of a run that is there already.
 _LINES = "logged_models"
@@ -52,7 +52,7 @@ def import_mlflow(target: Target, uri: str, experiment: str | None, *, overwrite
 @contextmanager
 def _told() -> Iterator[None]:
     """Within it what is wrong with the source ends the command. Raises CommandError."""
-    from ..importers.mlflow_source import Failed, NoAnswer, NotInstalled, NotThere
+    from ...importers.mlflow_source import Failed, NoAnswer, NotInstalled, NotThere
 
     try:
         yield
@@ -65,7 +65,7 @@ def _told() -> Iterator[None]:
 
 
 def _open(uri: str) -> MlflowSource:
-    from ..importers.mlflow_source import MlflowSource
+    from ...importers.mlflow_source import MlflowSource
 
     with _told():
         return MlflowSource(uri)
@@ -75,7 +75,7 @@ class _Import:
     """One import: what is there is listed first, so that ids are known before the runs that speak of them."""
 
     def __init__(self, source: MlflowSource, client: Client, moved: Moved, *, overwrite: bool) -> None:
-        from ..importers.mlflow_runs import Names
+        from ...importers.mlflow_runs import Names
 
         self._source = source
         self._client = client
@@ -89,7 +89,7 @@ class _Import:
 
     def run(self, experiment: str | None) -> None:
         """Import an experiment, or all of them. Raises NotThere, NoAnswer, ApiError, Unreachable."""
-        from ..importers.mlflow_runs import holder_id_of, run_id_of
+        from ...importers.mlflow_runs import holder_id_of, run_id_of
 
         found = self._source.experiments(experiment)
         todo: list[tuple[str, Any, Any]] = []
@@ -113,7 +113,7 @@ class _Import:
 
     def _describe(self, experiment: Any) -> None:
         """Make an experiment, with its tags and its description."""
-        from ..importers.mlflow_runs import describe_experiment
+        from ...importers.mlflow_runs import describe_experiment
 
         try:
             self._client.post(path_of("api", "w", "experiments", experiment.name), describe_experiment(experiment))
@@ -124,8 +124,8 @@ class _Import:
 
     def _import_one(self, experiment: str, run: Any, model: Any) -> None:
         """Import a run with its models, or the run that holds a model; what fails is named, and the next one comes."""
-        from ..importers import mlflow_runs
-        from ..importers.mlflow_source import Failed
+        from ...importers import mlflow_runs
+        from ...importers.mlflow_source import Failed
 
         run_id = mlflow_runs.holder_id_of(model) if run is None else mlflow_runs.run_id_of(run)
         held = self._models.get(run.info.run_id, []) if run else [model]
@@ -170,8 +170,8 @@ class _Import:
 
     def _import_models(self, *, only_known: bool) -> None:
         """Import the registered models, once the runs behind them are here."""
-        from ..importers.mlflow_registry import is_prompt, wanted_model
-        from ..importers.mlflow_source import Failed
+        from ...importers.mlflow_registry import is_prompt, wanted_model
+        from ...importers.mlflow_source import Failed
 
         try:
             models = self._source.registered_models()

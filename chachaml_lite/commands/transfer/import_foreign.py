@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import click
 
-from ..client.base import ApiError, Client, Unreachable, of_ours
-from ..client.push import ZIP
-from ..importers.foreign_run import ForeignRun
-from ..text.safe import printable
-from .errors import UNREACHABLE, USAGE, CommandError, describe
-from .printing import announce, has_progress
-from .targets import Target
-from .transfer_report import KINDS, Moved
+from ...client.base import ApiError, Client, Unreachable, of_ours
+from ...client.push import ZIP
+from ...importers.foreign_run import ForeignRun
+from ...text.safe import printable
+from ..errors import UNREACHABLE, USAGE, CommandError, describe
+from ..printing import announce, has_progress
+from ..targets import Target
+from .report import KINDS, Moved
 
 Item = TypeVar("Item")
 
@@ -29,7 +29,7 @@ def import_tensorboard(
     target: Target, log_folder: str, experiment: str | None, *, overwrite: bool, as_json: bool
 ) -> None:
     """Import the runs below a log folder of TensorBoard's, and end the process with the exit code that it means."""
-    from ..importers import tensorboard
+    from ...importers import tensorboard
 
     experiment = experiment or Path(log_folder).resolve().name or "tensorboard"
     try:

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import click
 
-from ..client.base import Client, Unreachable
-from ..client.http import HttpClient
-from ..client.push import NotPushed, Push, Stopped
-from ..config import Config
-from .completion import experiments, run_ids
-from .errors import UNREACHABLE, USAGE, CommandError
-from .options import option
-from .printing import announce, has_progress, progress
-from .run_names import find_runs, run_id_of, unreadable_runs
-from .targets import Target, die_at_interrupt, target_options
-from .transfer_report import Moved
-from .value_checks import check_query
+from ...client.base import Client, Unreachable
+from ...client.http import HttpClient
+from ...client.push import NotPushed, Push, Stopped
+from ...config import Config
+from ..completion import experiments, run_ids
+from ..errors import UNREACHABLE, USAGE, CommandError
+from ..options import option
+from ..printing import announce, has_progress, progress
+from ..run_names import find_runs, run_id_of, unreadable_runs
+from ..targets import Target, die_at_interrupt, target_options
+from ..value_checks import check_query
+from .report import Moved
 
 
 @click.command(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..client.base import ApiError, Client, of_ours, path_of
-from .transfer_report import Moved
+from ...client.base import ApiError, Client, of_ours, path_of
+from .report import Moved
 
 if TYPE_CHECKING:
-    from ..importers.mlflow_registry import WantedModel, WantedVersion
+    from ...importers.mlflow_registry import WantedModel, WantedVersion
 
 #: What is wrong with the one model; another may be fine.
 _OF_THE_MODEL = (400, 404, 409)

@@ -10,15 +10,15 @@ from typing import Any, BinaryIO
 
 import click
 
-from ..client.base import PIECE_BYTES, ApiError, Client, Unreachable, of_ours
-from ..client.push import ZIP
-from ..text.safe import printable
-from .errors import UNREACHABLE, USAGE, CommandError, describe
+from ...client.base import PIECE_BYTES, ApiError, Client, Unreachable, of_ours
+from ...client.push import ZIP
+from ...text.safe import printable
+from ..errors import UNREACHABLE, USAGE, CommandError, describe
+from ..printing import announce
+from ..targets import Target, die_at_interrupt, target_options
 from .import_foreign import import_tensorboard
 from .import_mlflow import import_mlflow
-from .printing import announce
-from .targets import Target, die_at_interrupt, target_options
-from .transfer_report import KINDS, Moved
+from .report import KINDS, Moved
 
 #: What is wrong with the one zip; another may be fine.
 _OF_THE_FILE = (400, 409, 413)

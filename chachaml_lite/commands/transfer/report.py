@@ -7,12 +7,12 @@ import sys
 
 import click
 
-from ..client.base import ApiError
-from ..client.push import NotPushed
-from ..text.safe import escape_json, printable
-from .errors import FAILED, describe_detail
-from .printing import print_json, print_text
-from .run_names import unreadable_message
+from ...client.base import ApiError
+from ...client.push import NotPushed
+from ...text.safe import escape_json, printable
+from ..errors import FAILED, describe_detail
+from ..printing import print_json, print_text
+from ..run_names import unreadable_message
 
 #: What an import says that it has done with runs.
 KINDS = ("imported", "updated", "unchanged")

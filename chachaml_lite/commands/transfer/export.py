@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..client.base import Client, Unreachable, path_of
-from ..text.safe import escape_json, printable
-from .child import die_of
-from .completion import experiments, run_ids
-from .errors import FAILED, UNREACHABLE, USAGE, CommandError
-from .printing import has_progress, print_json, print_text, say
-from .run_names import find_runs, run_id_of, unreadable_message, unreadable_runs
-from .targets import Target, target_options
-from .value_checks import check_query
+from ...client.base import Client, Unreachable, path_of
+from ...text.safe import escape_json, printable
+from ..child import die_of
+from ..completion import experiments, run_ids
+from ..errors import FAILED, UNREACHABLE, USAGE, CommandError
+from ..printing import has_progress, print_json, print_text, say
+from ..run_names import find_runs, run_id_of, unreadable_message, unreadable_runs
+from ..targets import Target, target_options
+from ..value_checks import check_query
 
 if TYPE_CHECKING:
-    from ..export.transfer import Outcome
+    from ...export.transfer import Outcome
 
 
 @click.command(
@@ -74,8 +74,8 @@ def export(
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
-    from ..export.mlflow_server import MlflowServer, NotInstalled, Rejected  # the other commands start without
-    from ..export.transfer import Transfer
+    from ...export.mlflow_server import MlflowServer, NotInstalled, Rejected  # the other commands start without
+    from ...export.transfer import Transfer
 
     if runs and (experiment is not None or q is not None):
         raise click.UsageError("RUN names runs, and -e and -q find some; say one of them")
