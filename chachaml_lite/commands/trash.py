@@ -59,8 +59,8 @@ Examples:
 def delete_artifact(target: Target, run: str, names: tuple[str, ...]) -> None:
     """Delete artifacts of a run for good, and free the disk. NAME with a slash at its end is a folder.
 
-    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). What a model
-    version is pinned to is passed over and named, and the exit code is 1.
+    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). What a
+    model version is pinned to is passed over and named, and the exit code is 1.
     """
     die_at_interrupt()
     count = 0
