@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from support.servers import environment
 
-from . import wire
+from . import mlflow_protocol, wire
 from .gauges import resident_bytes
 
 _START_SECONDS = 90
@@ -33,6 +33,8 @@ class Service(ABC):
     name: str
     #: Points that one request may hold.
     batch: int
+    #: Whether MLflow's clients are answered.
+    speaks_mlflow = False
 
     def __init__(self, python: Path, folder: Path) -> None:
         """`python`: the interpreter that the service is installed for."""
@@ -139,6 +141,7 @@ class Ours(Service):
 
     name = "chachaml-lite"
     batch = 10_000
+    speaks_mlflow = True
 
     def command(self) -> list[str]:
         data = str(self.folder / "store")
@@ -181,7 +184,8 @@ class MLflow(Service):
     """MLflow's tracking server on SQLite, with one worker: its default of four stalls 40 ms a request (Nagle)."""
 
     name = "MLflow"
-    batch = 1_000
+    batch = mlflow_protocol.BATCH
+    speaks_mlflow = True
     _experiment = "0"
 
     def command(self) -> list[str]:
@@ -196,33 +200,26 @@ class MLflow(Service):
     def probe(self) -> bytes:
         return wire.get("/health")
 
-    def _post(self, what: str, value: Any) -> bytes:
-        return wire.post(f"/api/2.0/mlflow/{what}", value)
-
     def new_run(self, connection: wire.Connection) -> str:
-        asked = {"experiment_id": self._experiment, "start_time": _now_ms()}
-        run: str = connection.ask_json(self._post("runs/create", asked))["run"]["info"]["run_id"]
-        return run
+        return mlflow_protocol.new_run(connection, self._experiment)
 
     def one(self, run: str, step: int) -> bytes:
-        point = {"key": "loss", "value": 1 / (step + 1.5), "timestamp": _now_ms(), "step": step}
-        return self._post("runs/log-metric", {"run_id": run, **point})
+        return mlflow_protocol.one(run, step)
 
     def many(self, run: str, points: Points) -> bytes:
-        at = _now_ms()
-        metrics = [{"key": "loss", "value": value, "timestamp": at, "step": step} for step, value in points]
-        return self._post("runs/log-batch", {"run_id": run, "metrics": metrics})
+        return mlflow_protocol.many(run, points)
 
     def log_whole_run(self, connection: wire.Connection, number: int) -> None:
-        run, at = self.new_run(connection), _now_ms()
+        run, at = self.new_run(connection), mlflow_protocol.now_ms()
         metrics = [
             {"key": key, "value": value, "timestamp": at, "step": step}
             for step in range(_POINTS)
             for key, value in _values(number, step).items()
         ]
         params = [{"key": key, "value": value} for key, value in _PARAMS.items()]
-        connection.ask(self._post("runs/log-batch", {"run_id": run, "metrics": metrics, "params": params}))
-        connection.ask(self._post("runs/update", {"run_id": run, "status": "FINISHED", "end_time": _now_ms()}))
+        connection.ask(mlflow_protocol.post("runs/log-batch", {"run_id": run, "metrics": metrics, "params": params}))
+        ended = {"run_id": run, "status": "FINISHED", "end_time": mlflow_protocol.now_ms()}
+        connection.ask(mlflow_protocol.post("runs/update", ended))
 
     def newest(self) -> bytes:
         return self._search(order_by=["attributes.start_time DESC"])
@@ -231,7 +228,7 @@ class MLflow(Service):
         return self._search(order_by=["metrics.accuracy DESC"], filter="metrics.accuracy > 0.5")
 
     def _search(self, **more: Any) -> bytes:
-        return self._post("runs/search", {"experiment_ids": [self._experiment], "max_results": 100, **more})
+        return mlflow_protocol.search(self._experiment, max_results=100, **more)
 
     def chart(self, run: str) -> bytes:
         fields = f"run_ids={run}&metric_key=loss&max_results=1000"
@@ -294,7 +291,3 @@ class Trackio(Service):
 
     def upload(self, run: str, size: int) -> bytes | None:
         return None
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

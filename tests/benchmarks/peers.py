@@ -6,6 +6,7 @@ meant to be loaded, the cell says how much it was.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from . import wire
+from . import mlflow_protocol, wire
 from .peer_services import MLflow, Ours, Service, Trackio
 from .stores import value_at
 from .table import duration, load, machine, median, megabytes, rate
@@ -29,7 +30,12 @@ _NOT_OFFERED = "not offered"
 class Meeting:
     """The workloads, for one service after the other."""
 
-    def __init__(self, runs: int, points: int, load_seconds: float, artifact: Path) -> None:
+    def __init__(
+        self, runs: int, points: int, load_seconds: float, artifact: Path, searched: int, mlflow_python: Path
+    ) -> None:
+        """`searched`: the runs that MLflow's search is among; `mlflow_python`: an interpreter that has MLflow."""
+        self.searched = searched
+        self.mlflow_python = mlflow_python
         self.runs = runs
         self.points = points
         self.load_seconds = load_seconds
@@ -44,7 +50,8 @@ class Meeting:
             time.sleep(1)
             for service in up:
                 columns[service.name]["memory, idle"] = megabytes(service.memory())
-            for act in (self._posts, self._batches, self._lists, self._chart, self._upload):
+            loads = (self._posts, self._batches, self._mlflow_client, self._mlflow, self._lists)
+            for act in (*loads, self._chart, self._upload):
                 for service in up:
                     self._act(act, columns[service.name], service)
             for service in up:
@@ -92,6 +99,35 @@ class Meeting:
             points = [(step, value_at(step)) for step in range(start, start + service.batch)]
             taken += wire.times(connection, [service.many(run, points)])
         found["points in batches"] = f"{rate(service.batch / median(taken))} ({service.batch:,} each)"
+
+    def _mlflow_client(self, found: dict[str, str], service: Service, _: wire.Connection) -> None:
+        """One metric after the other by MLflow's own client, where it is understood."""
+        if service.speaks_mlflow:
+            with contextlib.suppress(RuntimeError):  # MLflow may not be there to ask by
+                taken = mlflow_protocol.client_times(self.mlflow_python, service.url)
+                found["log_metric by MLflow's client: p50"] = duration(median(taken))
+
+    def _mlflow(self, found: dict[str, str], service: Service, connection: wire.Connection) -> None:
+        """The requests of MLflow's protocol, where it is understood."""
+        if not service.speaks_mlflow:
+            return
+        run, own_run = mlflow_protocol.new_run(connection), service.new_run(connection)
+        wire.times(connection, [mlflow_protocol.one(run, step) for step in range(20)])
+        taken, own = [], []
+        for step in range(500):  # by turns, for the machine is not the same from one second to the next
+            taken += wire.times(connection, [mlflow_protocol.one(run, 20 + step)])
+            own += wire.times(connection, [service.one(own_run, step)])
+        found["log-metric, beside one of its own POSTs"] = f"{median(taken) / median(own):.2f}"
+        batch = mlflow_protocol.BATCH
+        batches = ([(step, value_at(step)) for step in range(n * batch, (n + 1) * batch)] for n in range(20))
+        taken = wire.times(connection, (mlflow_protocol.many(run, points) for points in batches))
+        found["points by log-batch"] = f"{rate(batch / median(taken))} ({batch:,} each)"
+        experiment, loaded = mlflow_protocol.load_runs(connection, self.searched, self.load_seconds)
+        among = f" of {loaded:,}" if loaded < self.searched else ""
+        every = mlflow_protocol.search(experiment, max_results=self.searched)
+        found[f"search_runs: all {self.searched:,}"] = _several(connection, every) + among
+        some = mlflow_protocol.search(experiment, filter="metrics.acc > 0.9", order_by=["metrics.acc DESC"])
+        found[f"search_runs: 1,000 of {self.searched:,} that match"] = _several(connection, some) + among
 
     def _lists(self, found: dict[str, str], service: Service, connection: wire.Connection) -> None:
         began = time.perf_counter()
@@ -153,17 +189,20 @@ def _version(python: Path, name: str) -> str | None:
 @click.command()
 @click.argument("peers_python", type=click.Path(path_type=Path))
 @click.option("--runs", default=1000, show_default=True, help="Runs to list.")
+@click.option("--searched", default=10_000, show_default=True, help="Runs that MLflow's search is among.")
 @click.option("--points", default=1_000_000, show_default=True, help="Points in the long series.")
 @click.option("--load-seconds", default=60.0, show_default=True, help="The most that loading either may take.")
 @click.option("--mib", default=256, show_default=True, help="Size of the artifact.")
 @click.option("--scratch", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
-def main(peers_python: Path, runs: int, points: int, load_seconds: float, mib: int, scratch: Path) -> None:
+def main(
+    peers_python: Path, runs: int, searched: int, points: int, load_seconds: float, mib: int, scratch: Path
+) -> None:
     """This service, MLflow's and trackio's, side by side. PEERS_PYTHON is an interpreter that has the other two."""
     scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="peers-", dir=scratch)).resolve()
     try:
         click.echo(f"on {machine(folder)}; {load()}")
-        meeting = Meeting(runs, points, load_seconds, random_file(folder / "artifact", mib))
+        meeting = Meeting(runs, points, load_seconds, random_file(folder / "artifact", mib), searched, peers_python)
         kinds: list[tuple[type[Service], Path, str]] = [
             (Ours, Path(sys.executable), "chachaml-lite"),
             (MLflow, peers_python, "mlflow"),
