@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from ..errors import InvalidInput
 from ..tracking import datasets, logged_models
 from ..tracking.index.run_entry import Run
+from ..tracking.tracker import Tracker
 from ..web.context import tracker
 from . import requests, responses
 from .requests import Fields
@@ -70,21 +71,16 @@ def dataset_values(run: Run, key: str) -> list[str | None]:
     return [getattr(dataset_to_mlflow(each), key) for each in run.meta.get("datasets", [])]
 
 
-def inputs_to_json(run: Run) -> dict[str, Any]:
-    """The inputs of a run in an answer; without what there is none of."""
+def used_to_json(of: Tracker, run: Run) -> dict[str, dict[str, Any]]:
+    """The inputs and outputs of a run in an answer, each without what there is none of."""
     described = [_dataset_to_json(dataset_to_mlflow(each)) for each in run.meta.get("datasets", [])]
-    models = [{"model_id": model_id} for model_id in logged_models.of_run(tracker(), run).inputs]
+    models = logged_models.of_run(of, run)
+    used = [{"model_id": model_id} for model_id in models.inputs]
+    made = [{"model_id": model_id, "step": step} for model_id, step in models.outputs.items()]
     return {
-        **({"dataset_inputs": described} if described else {}),
-        **({"model_inputs": models} if models else {}),
+        "inputs": {**({"dataset_inputs": described} if described else {}), **({"model_inputs": used} if used else {})},
+        "outputs": {"model_outputs": made} if made else {},
     }
-
-
-def outputs_to_json(run: Run) -> dict[str, Any]:
-    """The outputs of a run in an answer."""
-    made = logged_models.of_run(tracker(), run).outputs
-    models = [{"model_id": model_id, "step": step} for model_id, step in made.items()]
-    return {"model_outputs": models} if models else {}
 
 
 def _dataset_to_json(dataset: Dataset) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..tracking.names import quote_name
 from ..tracking.series.points import StoredPoint
 from ..tracking.series.summary import number_to_json
 from ..tracking.tags import TagValue
+from ..tracking.tracker import Tracker
 from ..web import metrics_fast_path
 from ..web.context import tracker
 from . import experiments, inputs, logged_models, requests, responses, vocabulary
@@ -46,7 +47,7 @@ def create_run() -> Response:
         run_id = runs.create_run(tracker(), new)["id"]
     except Conflict as fault:
         raise responses.InvalidState(fault.detail) from fault
-    return responses.answer(run=run_to_json(tracker().run(run_id)))
+    return responses.answer(run=run_to_json(tracker(), tracker().run(run_id)))
 
 
 def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
@@ -64,7 +65,7 @@ def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
 @api.get("/runs/get")
 def get_run() -> Response:
     """One run, also one in the trash."""
-    return responses.answer(run=run_to_json(tracker().run(requests.fields().text("run_id"))))
+    return responses.answer(run=run_to_json(tracker(), tracker().run(requests.fields().text("run_id"))))
 
 
 @api.post("/runs/update")
@@ -78,7 +79,7 @@ def update_run() -> Response:
     if status is not None:
         runs.set_status(tracker(), run_id, *status[:2], end_time, mlflow_status=status[2])
     runs.change_run(tracker(), run_id, others, **own)
-    return responses.answer(run_info=_info_to_json(tracker().run(run_id)))
+    return responses.answer(run_info=_info_to_json(tracker(), tracker().run(run_id)))
 
 
 @api.post("/runs/delete")
@@ -212,10 +213,13 @@ def get_history() -> Response:
 # -- answers
 
 
-def run_to_json(run: Run) -> dict[str, Any]:
-    """A run in an answer; its points are not looked at, only what they add up to."""
+def run_to_json(of: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:
+    """A run in an answer; its points are not looked at, only what they add up to.
+
+    `is_deleted`: whether it is in the trash, where that is known.
+    """
     return {
-        "info": _info_to_json(run),
+        "info": _info_to_json(of, run, is_deleted=is_deleted),
         "data": {
             "metrics": [
                 {
@@ -229,14 +233,15 @@ def run_to_json(run: Run) -> dict[str, Any]:
             "params": [{"key": key, "value": vocabulary.text_of(value)} for key, value in run.params.items()],
             "tags": responses.pairs_to_json(vocabulary.tags_to_mlflow(run.meta)),
         },
-        "inputs": inputs.inputs_to_json(run),
-        "outputs": inputs.outputs_to_json(run),
+        **inputs.used_to_json(of, run),
     }
 
 
-def _info_to_json(run: Run) -> dict[str, Any]:
+def _info_to_json(of: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:
     meta = run.meta
     kept = runs.mlflow_of(meta).get("status")
+    if is_deleted is None:
+        is_deleted = of.is_trashed(run)
     return responses.without_none(
         run_id=run.id,
         run_uuid=run.id,
@@ -246,6 +251,6 @@ def _info_to_json(run: Run) -> dict[str, Any]:
         status=vocabulary.status_to_mlflow(meta["status"], meta.get("error"), kept),
         start_time=meta["start_time"],
         end_time=meta.get("end_time"),
-        lifecycle_stage="deleted" if tracker().is_trashed(run) else "active",
+        lifecycle_stage="deleted" if is_deleted else "active",
         artifact_uri=vocabulary.artifact_uri(meta["experiment"], run.id),
     )

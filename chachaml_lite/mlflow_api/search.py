@@ -46,9 +46,13 @@ def search_runs() -> Response:
     names = experiments.names_of(tracker(), fields.texts("experiment_ids"))
     found = _runs_of(tracker(), names, _DELETED[view], conditions)
     page, token = responses.page_of(filters.ordered(found, orders, reader), fields, _DEFAULT_PAGE, _MAX_PAGE)
-    return responses.answer(
-        runs=[runs.run_to_json(run) for run in page], **responses.without_none(next_page_token=token)
-    )
+    gone = tracker().descriptions.deleted()
+
+    def is_deleted(run: Run) -> bool:
+        return run.meta.get("deleted_at") is not None or run.meta["experiment"] in gone
+
+    shown_page = [runs.run_to_json(tracker(), run, is_deleted=is_deleted(run)) for run in page]
+    return responses.answer(runs=shown_page, **responses.without_none(next_page_token=token))
 
 
 def _runs_of(of: Tracker, names: list[str], deleted: Deleted, conditions: list[MlflowCondition]) -> list[Run]:
