@@ -175,7 +175,7 @@ def test_what_was_uploaded_again_is_free_of_its_old_pin(client: FlaskClient, run
     assert deleted(client, "a") == 1
 
 
-def test_folder_removed_by_hand_is_deleted_as_well(client: FlaskClient, run_id: str, data: Path) -> None:
+def test_artifact_whose_bytes_were_removed_by_hand_can_be_deleted(client: FlaskClient, run_id: str, data: Path) -> None:
     (data / "runs" / "r" / "blobs" / "a").unlink()
     assert deleted(client, "a") == 1
     assert "a" not in names(client)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..store import layout
-from ..tracking.datasets import merged_datasets
+from ..tracking.datasets import merge_datasets
 from ..tracking.index.artifact_lines import Artifact, Line, is_deleted, line_from
 from ..tracking.params import same_json
 from ..tracking.runs import CHANGEABLE
@@ -133,7 +133,7 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
         elif key == "note":
             has = not value or value == held
         elif key == "datasets":
-            has = merged_datasets(held or [], value) == (held or [])
+            has = merge_datasets(held or [], value) == (held or [])
         else:
             has = same_json(value, held)
         if not has:

@@ -65,7 +65,7 @@ def _version_from(fields: Fields) -> Version:
     model, number = models.get_model(tracker(), fields.text("name")), number_from(fields)
     version = model.versions.get(number)
     if version is None:
-        raise models.no_version(model, str(number))
+        raise models.unknown_version_error(model, str(number))
     return version
 
 

@@ -1,4 +1,4 @@
-"""Artifacts deleted: one, or all of a folder (the contract, section 2, "Deleted artifacts")."""
+"""Deletion of artifacts: of one, or of a folder (the contract, section 2, "Deleted artifacts")."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .tracker import Tracker
 
 
 def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
-    """Delete an artifact, or with a slash at its end all of a folder, also after the run's end; how many that were.
+    """Delete an artifact, or a folder if `name` ends with a slash, also after the run's end; returns their number.
 
-    Raises NotFound, Conflict (a model version is pinned to one of them: then nothing is deleted).
+    Raises NotFound, and Conflict if a model version is pinned to one of them; then nothing is deleted.
     """
     with tracker.writable_run(run_id, ARTIFACTS) as run:
         doomed = get_folder(run, name) if name.endswith("/") else [get_artifact(tracker, run_id, name)]

@@ -1,4 +1,4 @@
-"""Folders of artifacts: all that is below a name with a slash at its end (the contract, section 2)."""
+"""Folders of artifacts, named by a prefix that ends with a slash (the contract, section 2)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .index.run_entry import Run
 from .names import quote_name
 
 
-def files_in(artifacts: Artifacts, folder: str) -> list[Artifact]:
-    """The artifacts in `folder`, which ends with a slash, in the byte order of their names."""
-    found = [artifact for name, artifact in artifacts.items() if name.startswith(folder)]
-    return sorted(found, key=lambda artifact: artifact.name.encode())
+def list_files(artifacts: Artifacts, folder: str) -> list[Artifact]:
+    """List the artifacts in `folder`, which ends with a slash, in the byte order of their names."""
+    files = [artifact for name, artifact in artifacts.items() if name.startswith(folder)]
+    return sorted(files, key=lambda artifact: artifact.name.encode())
 
 
-def folders_of(artifacts: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
-    """Each folder of artifacts, as the API lists these, sorted: its name, and the number of its files and bytes."""
+def list_folders(artifacts: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
+    """List the folders of artifacts, which are as the API shows them: name, number of files, and size in bytes."""
     folders: dict[str, list[int]] = {}
     for artifact in artifacts:
         folder = artifact["name"]
@@ -32,15 +32,15 @@ def folders_of(artifacts: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, i
 
 
 def get_folder(run: Run, folder: str) -> list[Artifact]:
-    """The same of a run. Raises NotFound where there are none."""
-    found = files_in(run.artifacts, folder)
-    if not found:
+    """List the artifacts in a folder of a run. Raises NotFound if there are none."""
+    files = list_files(run.artifacts, folder)
+    if not files:
         raise NotFound("artifact", f"the run has no artifacts in {quote_name(folder)}")
-    return found
+    return files
 
 
 def folder_sha256(folder: str, files: Sequence[Artifact]) -> str:
-    """The checksum of a folder: that of what `sha256sum` prints of its files, by their paths in it."""
+    """Return the checksum of a folder: of the output of `sha256sum` for its files, by their paths in it."""
     digest = hashlib.sha256()
     for artifact in files:
         digest.update(f"{artifact.sha256}  {artifact.name[len(folder) :]}\n".encode())

@@ -39,7 +39,7 @@ def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
         raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
     with tracker.writable_run(run_id) as run:
         before = run.meta.get("datasets", [])
-        after = merged_datasets(before, [described], overwrite=True)
+        after = merge_datasets(before, [described], overwrite=True)
         if not same_json(after, before):
             tracker.write_meta(run, datasets=after)
 
@@ -60,12 +60,12 @@ def _check(field: str, value: object) -> None:
         raise InvalidInput(f"{field} must be a string")
 
 
-def merged_datasets(
+def merge_datasets(
     here: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], *, overwrite: bool = False
 ) -> list[dict[str, Any]]:
-    """The data sets of `here`, and those of `there` that differ from them in more than their tags.
+    """Merge two lists of data sets; those that differ in nothing but their tags are one.
 
-    Tags merge; where both have one, that of `here` stays, unless `overwrite`.
+    If both have a tag, the one of `here` stays, unless `overwrite` is set.
     """
     merged = [dict(each) for each in here]
     for dataset in there:

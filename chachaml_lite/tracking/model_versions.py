@@ -1,4 +1,4 @@
-"""Versions of models: registered, moved from stage to stage, described, deleted, found by a selector, opened."""
+"""Model versions: register, promote, describe, delete, select and open them (the contract, section 2)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Any, BinaryIO, NamedTuple
 from ..errors import InvalidInput, NotFound
 from ..store.reading import Damaged
 from ..store.zip_run import Member
-from .artifact_folders import files_in, folder_sha256, get_folder
+from .artifact_folders import folder_sha256, get_folder, list_files
 from .artifacts import content_type, get_artifact, open_artifact
 from .index.model_history import LATEST, PRODUCTION, STAGES, Version
 from .index.run_entry import Run
 from .index.run_parts import ARTIFACTS
-from .models import changes, check_description, get_model, in_production, no_version, refuse_unstorable
+from .models import (
+    check_description,
+    get_model,
+    in_production_error,
+    list_changes,
+    refuse_unstorable,
+    unknown_version_error,
+)
 from .names import check_model_name, quote_name
 from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
@@ -40,10 +47,10 @@ def register_version(
     model_id: str | None = None,
     run_link: str | None = None,
 ) -> Version:
-    """Make an artifact of a run the next version of a model, pinned to the bytes that it has now.
+    """Register an artifact of a run as the next version of a model, pinned to its current bytes.
 
-    An `artifact` with a slash at its end is a folder: all that is in it is pinned. `source`, `model_id` and `run_link`
-    are kept as they are. Raises InvalidInput, NotFound (the run or the artifact).
+    An `artifact` that ends with a slash is a folder, which is pinned with everything in it. `source`, `model_id` and
+    `run_link` are kept as they are. Raises InvalidInput, NotFound (the run or the artifact).
     """
     check_model_name(name)
     check_stage(stage)
@@ -74,7 +81,7 @@ def register_version(
 
 
 def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:
-    """The checksum that a version of an artifact is pinned to, and of a folder the number of files. Raises NotFound."""
+    """Return the checksum to pin a version to, and of a folder the number of files. Raises NotFound."""
     if not artifact.endswith("/"):
         return {"sha256": get_artifact(tracker, run.id, artifact).sha256}
     files = get_folder(run, artifact)
@@ -84,9 +91,10 @@ def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:
 def promote_version(
     tracker: Tracker, name: str, number: int, stage: str, *, exclusive: bool = False
 ) -> tuple[Version, list[int]]:
-    """Move a version to a stage: the version as it is then, and the numbers of those that had to leave the stage.
+    """Move a version to a stage; returns the version, and the numbers of those that had to leave the stage.
 
-    Of production any other version is archived; of staging too, where `exclusive`. Again is fine, and changes nothing.
+    Any other version in production is archived, and with `exclusive` so is any other in staging. Repeating this changes
+    nothing.
     Raises InvalidInput, NotFound.
     """
     check_stage(stage)
@@ -94,7 +102,7 @@ def promote_version(
         model = get_model(tracker, name)
         version = model.versions.get(number)
         if version is None:
-            raise no_version(model, str(number))
+            raise unknown_version_error(model, str(number))
         moves = {} if version.stage == stage else {number: stage}
         if exclusive and stage == "staging":
             others = (v.version for v in model.versions.values() if v.stage == stage and v.version != number)
@@ -115,7 +123,7 @@ def change_version(
     description: str | None = None,
     tags: Mapping[str, TagValue | None] | None = None,
 ) -> Version:
-    """Say something of a version: `description`, "" for none; `tags` merge, None removes one. What is None stays.
+    """Change a version's description ("" removes it) and tags, which are merged; None removes a tag.
 
     Raises InvalidInput, NotFound.
     """
@@ -125,13 +133,13 @@ def change_version(
         model = get_model(tracker, name)
         version = model.versions.get(number)
         if version is None:
-            raise no_version(model, str(number))
-        events = changes(tracker, version, description, tags)
+            raise unknown_version_error(model, str(number))
+        events = list_changes(tracker, version, description, tags)
         return tracker.registry.append(name, *events).versions[number] if events else version
 
 
 def delete_version(tracker: Tracker, name: str, number: int) -> None:
-    """Delete a version with its aliases: its run stays, its number is not given again.
+    """Delete a version with its aliases; its run stays, and its number is never reused.
 
     Raises NotFound, Conflict (it is in production).
     """
@@ -139,15 +147,16 @@ def delete_version(tracker: Tracker, name: str, number: int) -> None:
         model = get_model(tracker, name)
         version = model.versions.get(number)
         if version is None:
-            raise no_version(model, str(number))
+            raise unknown_version_error(model, str(number))
         if version.stage == PRODUCTION:
-            raise in_production(version)
+            raise in_production_error(version)
         tracker.registry.append(name, {"event": "deleted", "version": number, "timestamp": tracker.clock.now_ms()})
 
 
 def get_version(tracker: Tracker, name: str, selector: str) -> Version:
-    """A version by a selector: a number, `latest`, an alias or a stage (of several there, the greatest number), in
-    this order. Raises NotFound.
+    """Select a version by number, `latest`, alias or stage, in this order. Raises NotFound.
+
+    Of several versions in a stage the one with the greatest number is selected.
     """
     model = get_model(tracker, name)
     if is_number(selector):
@@ -158,7 +167,7 @@ def get_version(tracker: Tracker, name: str, selector: str) -> Version:
         number = model.aliases.get(selector)
         version = model.in_stage(selector) if number is None else model.versions[number]
     if version is None:
-        raise no_version(model, selector)
+        raise unknown_version_error(model, selector)
     return version
 
 
@@ -178,7 +187,7 @@ class OpenVersion(NamedTuple):
 
 
 def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
-    """A version with its bytes, open to read. Raises NotFound."""
+    """Open a version's bytes to read. Raises NotFound."""
     version = get_version(tracker, name, selector)
     if version.is_folder:
         return _open_folder(tracker, version)
@@ -191,10 +200,10 @@ def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
 
 
 def _open_folder(tracker: Tracker, version: Version) -> OpenVersion:
-    """The folder of a version as a zip, the same bytes each time."""
+    """Open the folder of a version as a zip, with the same bytes each time."""
     folder, store = version.artifact, tracker.store
     with tracker.locked_run(version.run_id, ARTIFACTS) as run:
-        files = files_in(run.artifacts, folder)
+        files = list_files(run.artifacts, folder)
         if folder_sha256(folder, files) != version.sha256:
             raise _replaced()
         of = run.artifacts.spellings.of

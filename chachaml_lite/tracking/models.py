@@ -1,4 +1,4 @@
-"""Models: made, described, renamed, deleted, with aliases for their versions (the contract, section 2)."""
+"""Models: create, describe, rename and delete them, and set aliases of their versions (the contract, section 2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import Conflict, InvalidInput, NotFound
 from ..store import disk_names
 from .index.model_history import PRODUCTION, Model, Version, is_alias
 from .names import check_model_name, quote_name
-from .tags import TagValue, changed_tags, check_tags
+from .tags import TagValue, check_tags, find_tag_changes
 from .tracker import Tracker
 
 #: A description is a sentence or a page; what is larger is an artifact.
@@ -52,7 +52,7 @@ def get_model(tracker: Tracker, name: str) -> Model:
 def create_model(
     tracker: Tracker, name: str, description: str | None = None, tags: Mapping[str, TagValue | None] | None = None
 ) -> Model:
-    """Make a model that has no version yet. Raises InvalidInput, Conflict (there is one of this name)."""
+    """Create a model without a version. Raises InvalidInput, Conflict (there is one of this name)."""
     check_model_name(name)
     check_description(description)
     check_tags(tags or {})
@@ -79,9 +79,9 @@ def change_model(
     description: str | None = None,
     tags: Mapping[str, TagValue | None] | None = None,
 ) -> Model:
-    """Say something of a model, which is made where there is none yet: with no more than that, too.
+    """Change a model's description and tags; creates the model if there is none.
 
-    `description` is Markdown, "" for none; `tags` merge, None removes one. What is None stays. Raises InvalidInput.
+    `description` is Markdown, "" removes it; `tags` are merged, and None removes one. Raises InvalidInput.
     """
     check_model_name(name)
     check_description(description)
@@ -90,35 +90,35 @@ def change_model(
         model = tracker.registry.model(name)
         if model is None:
             return _create(tracker, name, description, tags or {})
-        events = changes(tracker, model, description, tags)
+        events = list_changes(tracker, model, description, tags)
         return tracker.registry.append(name, *events) if events else model
 
 
-def changes(
+def list_changes(
     tracker: Tracker, of: Model | Version, description: str | None, tags: Mapping[str, TagValue | None] | None
 ) -> list[dict[str, Any]]:
-    """The events by which a model or a version gets a description and tags; none where it has them."""
+    """Return the events that give a model or version this description and these tags, without what it has already."""
     at = tracker.clock.now_ms()
     about = {"version": of.version} if isinstance(of, Version) else {}
     events: list[dict[str, Any]] = []
     if description is not None and (description or None) != of.description:
         events.append({"event": "described", **about, "description": description or None, "timestamp": at})
-    differing = changed_tags(of.tags, tags or {})
+    differing = find_tag_changes(of.tags, tags or {})
     if differing:
         events.append({"event": "tagged", **about, "tags": differing, "timestamp": at})
     return events
 
 
 def set_alias(tracker: Tracker, name: str, alias: str, number: int | None) -> Model:
-    """Have an alias stand for a version, whatever it stood for; None removes it. Again is fine, and changes nothing.
+    """Point an alias at a version, or remove it with None. Repeating this changes nothing.
 
-    The alias `production` is the stage. Raises InvalidInput, NotFound.
+    The alias `production` is the stage of that name. Raises InvalidInput, NotFound.
     """
     check_alias(alias)
     with tracker.store.locked_model(name):
         model = get_model(tracker, name)
         if number is not None and number not in model.versions:
-            raise no_version(model, str(number))
+            raise unknown_version_error(model, str(number))
         current = model.aliases.get(alias)
         if current == number:
             return model
@@ -146,27 +146,27 @@ def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
 
 
 def delete_model(tracker: Tracker, name: str) -> None:
-    """Remove a model with its versions and its history, which frees its name and numbers; the runs stay.
+    """Delete a model with its versions and its history, which frees its name and numbers; the runs stay.
 
     Raises NotFound, Conflict (one is in production).
     """
     with tracker.store.locked_model(name):
         holder = get_model(tracker, name).in_stage(PRODUCTION)
         if holder is not None:
-            raise in_production(holder)
+            raise in_production_error(holder)
         tracker.registry.remove(name)
 
 
-def in_production(version: Version) -> Conflict:
-    """The error for what is not deleted since it is in production."""
+def in_production_error(version: Version) -> Conflict:
+    """Return the error for deleting a version in production."""
     return Conflict(
         f"version {version.version} of the model {quote_name(version.name)} is in production; "
         "move it to another stage first"
     )
 
 
-def no_version(model: Model, selector: str) -> NotFound:
-    """The error for a selector that names no version of a model."""
+def unknown_version_error(model: Model, selector: str) -> NotFound:
+    """Return the error for a selector that matches no version of a model."""
     numbers = sorted(model.versions)
     if not numbers:
         there = "it has no version yet"
@@ -219,19 +219,19 @@ class Move(NamedTuple):
     demoted: int | None = None
 
 
-def moves(model: Model) -> list[Move]:
+def list_moves(model: Model) -> list[Move]:
     """The history of a model, newest event first."""
     stages: dict[int, str] = {}
     in_production: int | None = None
-    found = []
+    moves = []
     for event in model.events:
         number, stage = event.get("version"), event.get("stage")
         if event["event"] not in ("registered", "promoted"):
-            found.append(Move(event))
+            moves.append(Move(event))
             continue
         assert isinstance(number, int) and isinstance(stage, str)
         demoted = in_production if stage == PRODUCTION and in_production != number else None
-        found.append(Move(event, stages.get(number), demoted))
+        moves.append(Move(event, stages.get(number), demoted))
         stages[number] = stage
         if demoted is not None:
             stages[demoted] = "archived"
@@ -239,4 +239,4 @@ def moves(model: Model) -> list[Move]:
             in_production = number
         elif in_production == number:
             in_production = None
-    return found[::-1]
+    return moves[::-1]

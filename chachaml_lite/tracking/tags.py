@@ -26,7 +26,7 @@ def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None])
     with tracker.writable_run(run_id) as run:
         before = run.meta.get("tags", {})
         after = merged_tags(before, tags)
-        if changed_tags(before, tags):
+        if find_tag_changes(before, tags):
             tracker.write_meta(run, tags=after)
 
 
@@ -35,8 +35,8 @@ def merged_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | No
     return {key: value for key, value in {**before, **tags}.items() if value is not None}
 
 
-def changed_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue | None]:
-    """Those of `tags` that are not so yet: with another value or type, or to be removed."""
+def find_tag_changes(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue | None]:
+    """Return those of `tags` that change something: another value or type, or a tag to be removed."""
     return {
         key: value
         for key, value in tags.items()

@@ -127,12 +127,12 @@ class Registry:
         stamp = self._store.models.stamp(folder)
         if kept is not None and kept.stamp == stamp:
             return kept
-        made = self._read(folder, stamp)
-        if made.damage and not (kept and kept.damage == made.damage):
-            log.warning("model %r is damaged: %s", folder, made.damage)
-        self._kept[folder] = made
+        fresh = self._read(folder, stamp)
+        if fresh.damage and not (kept and kept.damage == fresh.damage):
+            log.warning("model %r is damaged: %s", folder, fresh.damage)
+        self._kept[folder] = fresh
         self._changes += 1
-        return made
+        return fresh
 
     def _read(self, folder: str, stamp: Stamp) -> _Kept:
         name = decoded(folder)

@@ -20,7 +20,7 @@ from ...store import disk_names, layout
 from ...store.beneath import InTheWay
 from ...store.incoming import Upload
 from ..artifacts import refuse_overlaps
-from ..datasets import merged_datasets
+from ..datasets import merge_datasets
 from ..index.artifact_lines import Artifact, Deletion, is_deleted, line_from
 from ..index.run_entry import Run
 from ..index.run_parts import ARTIFACTS, META, PARAMS
@@ -118,7 +118,7 @@ class Merge:
         merged |= {"note": there.get("note") or here["note"]} if here.get("note") else {}
         if here.get("datasets"):
             sent_datasets = there.get("datasets", [])
-            merged["datasets"] = merged_datasets(here["datasets"], sent_datasets, overwrite=self._overwrite)
+            merged["datasets"] = merge_datasets(here["datasets"], sent_datasets, overwrite=self._overwrite)
         merged.pop(MLFLOW, None)
         of_mlflow = merged_mlflow(here, there)
         merged |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in here else {}

@@ -15,7 +15,7 @@ from ...store import layout
 from ...store.model_files import decoded
 from ...store.reading import MAX_RECORDS_BYTES, NO_FILE, Damaged, Stamp, record_of
 from ...store.store import Store
-from ..artifact_folders import files_in, folder_sha256
+from ..artifact_folders import folder_sha256, list_files
 from ..index.artifact_lines import Artifacts, line_from
 from ..index.descriptions import read_description
 from ..index.logged_models import is_good_event
@@ -325,7 +325,7 @@ class Verification:
         except (Damaged, OSError):
             artifacts = Artifacts()
         if version.is_folder:
-            if folder_sha256(version.artifact, files_in(artifacts, version.artifact)) != version.sha256:
+            if folder_sha256(version.artifact, list_files(artifacts, version.artifact)) != version.sha256:
                 return f"the folder {quote_name(version.artifact)} of the run {version.run_id} isn't what it was"
             return None
         artifact = artifacts.get(version.artifact)

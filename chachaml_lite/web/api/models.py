@@ -83,7 +83,7 @@ def delete_version(name: str, version: str) -> Response:
 def _number(name: str, version: str) -> int:
     """The number of a version in a path: what is written to is no selector, which may mean another one tomorrow."""
     if not model_versions.is_number(version):
-        raise models.no_version(models.get_model(tracker(), name), version)
+        raise models.unknown_version_error(models.get_model(tracker(), name), version)
     return int(version)
 
 

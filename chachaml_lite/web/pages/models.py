@@ -45,7 +45,7 @@ def model_page(name: str) -> str:
     path = url_for("pages.model_page", name=name)
     versions = [model.versions[number] for number in sorted(model.versions, reverse=True)]
     part = Paging.from_request(query, path, len(versions))
-    history = models.moves(model)
+    history = models.list_moves(model)
     aliases = {alias: number for alias, number in model.aliases.items() if alias != PRODUCTION}
     return render_template(
         "model.html",

@@ -13,7 +13,7 @@ from ... import strict_json
 from ...errors import InvalidInput
 from ...text.format import format_duration, format_number
 from ...tracking import runs
-from ...tracking.artifact_folders import folders_of
+from ...tracking.artifact_folders import list_folders
 from ...tracking.environment import flatten
 from ...tracking.index.run_parts import META
 from ...tracking.query.key_filter import parse_key_filter
@@ -93,7 +93,7 @@ def run_page(run_id: str) -> str:
         metrics=metric_part(tracker(), run, summary, frozenset(opened), style, all="metrics" in asked),
         params=_part("params", params, asked, _param_row),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
-        folders=folders_of(shown["artifacts"]) if not services().read_only else [],
+        folders=list_folders(shown["artifacts"]) if not services().read_only else [],
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
         children=_part("children", children, asked, runs.run_to_json),
         style=style,
