@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from support.calls import LogRun
 from support.commands import cli
 from support.html_tables import Page
+from support.servers import running
 from support.zips import packed, run_files
 
 from chachaml_lite.tracking.environment import MAX_BYTES
@@ -134,6 +135,16 @@ def test_environment_travels_with_the_run(client: FlaskClient, log_run: LogRun, 
     assert json.loads(cli("show", "r", "--json", *there).stdout)["env"] == environment()
     assert client.post("/api/w/import", data=zipped, content_type=ZIP).get_json()["unchanged"] == ["r"]
     assert cli("verify", "--data", str(data)).stdout.rstrip().endswith("all good")
+
+
+def test_push_carries_the_environment_and_sends_it_once(
+    client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path
+) -> None:
+    log_run(id="r", env=environment(), end="completed")
+    with running(tmp_path / "there", tmp_path / "scratch") as there:
+        first, second = (json.loads(cli("push", there.url, "--data", str(data), "--json").stdout) for _ in range(2))
+        assert (first["imported"], second["unchanged"]) == (["r"], ["r"])
+        assert json.loads(cli("show", "r", "--json", "--url", there.url).stdout)["env"] == environment()
 
 
 def test_import_keeps_an_environment_that_the_zip_lacks_and_refuses_another(client: FlaskClient) -> None:

@@ -48,7 +48,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Ended:
-    """How the command ended: what a shell says as `$?`, and the signal that killed it, if one did."""
+    """The end of a command: what a shell has as `$?`, and the signal that killed it, if one did."""
 
     code: int
     killed_by: signal.Signals | None = None

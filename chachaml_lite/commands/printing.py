@@ -1,4 +1,4 @@
-"""What a command prints: an answer's own bytes to programs, and to people text that any terminal can show."""
+"""The output of commands: an answer's own bytes for programs, and for people text that any terminal can show."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def progress(label: str, total_bytes: int) -> Iterator[Callable[[int], Any]]:
 
 
 def text_width() -> int:
-    """How many columns a table may take: COLUMNS, else the terminal's, else those of a server's own tables."""
+    """The width of a table in columns: COLUMNS, else the terminal's, else that of a server's own tables."""
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 

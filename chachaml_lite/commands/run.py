@@ -166,7 +166,7 @@ def _captured() -> Iterator[Capture]:
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """What `option` was given, each KEY=VALUE. Raises click.UsageError, also for a key that stands twice."""
+    """The values of `option`, each KEY=VALUE. Raises click.UsageError, also for a key that stands twice."""
     pairs = [pair_of(option, text) for text in texts]
     if len(dict(pairs)) < len(pairs):
         raise click.UsageError(f"{option} names a key twice; which one did you mean?")
@@ -279,7 +279,7 @@ def _stored(client: Client, run_id: str, log_name: str, capture: Capture, signal
 
 
 def _where(client: Client, folder: Path | None, run_id: str) -> str:
-    """Where the run can be seen from now on."""
+    """The place where the run can be seen from now on."""
     if folder is None:
         return f"{client.url}/runs/{run_id}"
     return f"chachaml-lite show {run_id} --data {shlex.quote(str(folder))}"

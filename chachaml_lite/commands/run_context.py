@@ -1,4 +1,4 @@
-"""What `chachaml-lite run` records besides the output: the environment of the command, and the load of the machine."""
+"""Records of `chachaml-lite run` besides the output: the environment of the command, and the load of the machine."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def find_runs(client: Client, experiment: str | None, query: str | None) -> Iter
 
 
 def unreadable_runs(client: Client) -> int:
-    """How many runs are so damaged that no list has them. Raises ApiError, Unreachable."""
+    """The number of runs so damaged that no list has them. Raises ApiError, Unreachable."""
     with client.ask("GET", "/api/runs", [("limit", "1")]) as answer:
         count = answer.headers.get("x-unreadable-count", "")
     return int(count) if count.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""Whom a command asks: the server that --url names, or the folder that --data names. And how it ends without answer.
+"""The target of a command: the server that --url names, or the folder that --data names; and its end without answer.
 
 An option beats the environment, and of two variables the URL wins: within `chachaml-lite run` and in a CI job that is
 the server which has the store. Where nothing is named it is the server on this machine.
@@ -30,7 +30,7 @@ _PROBE_SECONDS = 5
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to ask: a server's `url`, else the folder `data`, else, with neither named, `DEFAULT_URL`."""
+    """The store to ask: a server's `url`, else the folder `data`, else, with neither named, `DEFAULT_URL`."""
 
     url: str | None
     data: Path | None
@@ -61,7 +61,7 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def target_of(context: click.Context, url: str | None, data: Path | None, token: str | None) -> Target:
-    """What a command's options and variables name. Raises click.UsageError where two options do."""
+    """The target that a command's options and variables name. Raises click.UsageError where two options do."""
     if url is not None and data is not None:
         typed = [name for name in ("url", "data") if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
         if len(typed) == 2:

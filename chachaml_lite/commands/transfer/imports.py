@@ -129,7 +129,7 @@ def import_(
 
 
 def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str]]:
-    """What the store says that it has done with a zip. Raises ApiError, Unreachable."""
+    """Import a zip; returns what the store has done with its runs. Raises ApiError, Unreachable."""
     query = [("overwrite", "true")] if overwrite else []
     try:
         opened: Any = click.open_file(file, "rb")

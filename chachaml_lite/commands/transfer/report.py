@@ -1,4 +1,4 @@
-"""What was done to each run that came or went, told at the end: as lines for people, or as JSON."""
+"""The report of a transfer: what was done to each run, as lines for people or as JSON."""
 
 from __future__ import annotations
 
