@@ -93,11 +93,11 @@ class EnvironmentReading:
         self._deadline = time.monotonic() + seconds
         self._command = command
         self._repository = _Repository(folder)
-        python = _python_of(command)
-        self._is_our_python = python == sys.executable  # which needn't be asked
-        self._python = None if python is None or self._is_our_python else Query([python, "-I", "-c", _ABOUT_PYTHON])
-        # Not in the folder of the command: Python would import a json.py that is there.
-        self._packages = None if python is None or command is None else Query([python, "-c", _PACKAGES], Path("/"))
+        self._program = _python_of(command)
+        self._is_our_python = self._program == sys.executable  # which needn't be asked
+        self._python: Query | None = None
+        if self._program is not None and not self._is_our_python:
+            self._python = Query([self._program, "-I", "-c", _ABOUT_PYTHON])
         self._gpus = _InBackground(_read_gpus)
 
     def finish(self) -> Environment:
@@ -112,8 +112,12 @@ class EnvironmentReading:
             values["python"] = _parsed(self._python.text(deadline))
         values |= self._gpus.result(deadline) or {}
         values |= self._repository.values(deadline)
+        packages = None
+        if self._program is not None and self._command is not None:
+            # Last and beside the command, for it takes the longest. Not in its folder: a json.py there would be imported.
+            packages = Query([self._program, "-c", _PACKAGES], Path("/"))
         there = _utf8({name: value for name, value in values.items() if value is not None})
-        return Environment(_fitting(there), self._repository.diff(deadline), self._packages)
+        return Environment(_fitting(there), self._repository.diff(deadline), packages)
 
 
 class _Repository:
