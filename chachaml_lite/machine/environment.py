@@ -114,7 +114,7 @@ class EnvironmentReading:
         values |= self._repository.values(deadline)
         packages = None
         if self._program is not None and self._command is not None:
-            # Last and beside the command, for it takes the longest. Not in its folder: a json.py there would be imported.
+            # Last, beside the command: it takes the longest. Not in its folder: a json.py there would be imported.
             packages = Query([self._program, "-c", _PACKAGES], Path("/"))
         there = _utf8({name: value for name, value in values.items() if value is not None})
         return Environment(_fitting(there), self._repository.diff(deadline), packages)
