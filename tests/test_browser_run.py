@@ -310,3 +310,31 @@ def test_form_of_a_button_lies_above_the_page_and_has_the_focus(viewer: Viewer, 
 def test_header_takes_two_rows_on_a_phone(viewer: Viewer, server: Running, width: int) -> None:
     page = viewer.open(f"{server.url}/runs", size=(width, 740))
     assert page.locator("header.bar").evaluate("bar => bar.getBoundingClientRect().height") < 80
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_saved_run_opens_from_disk_without_a_network_and_prints(
+    viewer: Viewer, server: Running, tmp_path: Path, scheme: str
+) -> None:
+    run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "saved"}, timeout=60).json()[
+        "id"
+    ]
+    points = [{"loss": 1 / step, "accuracy": 1 - 1 / step, "step": step} for step in range(1, 50)]
+    requests.post(f"{server.url}/api/w/runs/{run}/metrics", json=points, timeout=60)
+    requests.post(
+        f"{server.url}/api/w/runs/{run}/artifacts?name=plot.svg",
+        data=b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30"/></svg>',
+        headers={"Content-Type": "application/octet-stream"},
+        timeout=60,
+    )
+    file = tmp_path / "run.html"
+    file.write_bytes(requests.get(f"{server.url}/runs/{run}?format=html", timeout=60).content)
+    page = viewer.open(file.as_uri(), color_scheme=scheme, offline=True)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("saved")
+    expect(page.locator("svg.chart")).to_have_count(2)
+    assert page.locator("figure img").evaluate("image => image.naturalWidth") == 40
+    dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(18, 23, 21)"
+    assert dark == (scheme == "dark")
+    assert_fits(page)
+    assert_accessible(page)
+    assert page.pdf().startswith(b"%PDF-")

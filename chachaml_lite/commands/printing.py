@@ -15,7 +15,7 @@ from .. import strict_json
 from ..client.base import Answer, Unreachable
 from ..text.safe import escape_json, printable
 from ..text.table import WIDTH
-from .errors import FAILED, CommandError
+from .errors import FAILED, USAGE, CommandError
 
 
 def print_answer(answer: Answer) -> None:
@@ -33,6 +33,17 @@ def print_answer(answer: Answer) -> None:
     except (UnicodeDecodeError, strict_json.NotJson) as fault:
         raise Unreachable(f"what answers is no chachaml-lite server: {fault}") from fault
     raise Unreachable(f"what answers is no chachaml-lite server: it sends {kind or 'nothing that has a type'}")
+
+
+def print_file(answer: Answer) -> None:
+    """Print an HTML file as it is, for a file and not for a terminal. Raises CommandError, Unreachable."""
+    if sys.stdout.isatty():
+        raise CommandError(
+            "an HTML file is not for a terminal; redirect it: chachaml-lite report ... > run.html", USAGE
+        )
+    if not answer.headers.get("content-type", "").startswith("text/html"):
+        raise Unreachable("what answers is no chachaml-lite server: it sends no HTML")
+    _write(answer.content())
 
 
 def print_json(content: bytes) -> None:

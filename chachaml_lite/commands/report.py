@@ -13,7 +13,7 @@ from ..text.gfm import code
 from ..text.safe import escape_json, printable
 from .completion import run_ids_and_experiments
 from .errors import USAGE, CommandError
-from .printing import print_answer, print_json, print_text
+from .printing import print_answer, print_file, print_json, print_text
 from .run_names import names_a_run, run_id_of
 from .targets import client_options
 
@@ -27,21 +27,24 @@ _MOST_RUNS = "1000"
 Examples:
   chachaml-lite report latest:iris >> "${GITHUB_STEP_SUMMARY:-summary.md}"
   chachaml-lite report iris --format txt
+  chachaml-lite report latest:iris --format html > run.html
 """,
 )
 @client_options
-@click.option("--format", "form", type=click.Choice(["md", "txt", "json"]), default="md", show_default=True)
+@click.option("--format", "form", type=click.Choice(["md", "txt", "json", "html"]), default="md", show_default=True)
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.argument("name", metavar="RUN|EXPERIMENT", shell_complete=run_ids_and_experiments)
 def report(client: Client, name: str, form: str) -> None:
     """Report a run with its curves, or an experiment with the table of its runs.
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
-    Markdown is what GitHub draws in a job's summary. An id counts before an experiment, and that before a beginning.
+    Markdown is what GitHub draws in a job's summary; HTML is a run's page as one file, with charts and images. An id
+    counts before an experiment, and that before a beginning.
     """
 
     def ask(run_id: str) -> Answer:
-        return client.ask("GET", path_of("api", "runs", run_id), [("format", form)])
+        path = ("runs", run_id) if form == "html" else ("api", "runs", run_id)  # the file is the page's
+        return client.ask("GET", path_of(*path), [("format", form)], headers={"Accept": "application/json"})
 
     answer = None
     if names_a_run(name):
@@ -53,13 +56,18 @@ def report(client: Client, name: str, form: str) -> None:
     if answer is None:
         known = {each["name"]: each for each in client.get("/api/experiments")}
         if name in known:
+            if form == "html":
+                raise CommandError("an experiment has no report as HTML; name a run, as in latest:EXPERIMENT", USAGE)
             _print_experiment(client, known[name], form)
             return
         longer = run_id_of(client, name) if names_a_run(name) else name
         if longer == name:
             raise CommandError(f"there is no run and no experiment {name!r}", USAGE)
         answer = ask(longer)
-    print_answer(answer)
+    if form == "html":
+        print_file(answer)
+    else:
+        print_answer(answer)
 
 
 def _print_experiment(client: Client, experiment: Mapping[str, Any], form: str) -> None:

@@ -125,3 +125,11 @@ def direction_of(text: str | None) -> bool | None:
     if text and text not in DIRECTIONS:
         raise InvalidInput(f"direction is min or max, and it is {text[:60]!r}; without it the metric's name tells")
     return text == "min" if text else None
+
+
+def is_file(query: Query) -> bool:
+    """Tell whether a query string asks for the file. Raises InvalidInput for another ?format=."""
+    form = query.text("format")
+    if form not in (None, "html"):
+        raise InvalidInput(f"a page comes as format=html alone, not {form[:60]!r}; the API has it in other formats")
+    return form is not None

@@ -145,7 +145,8 @@ def install(app: Flask) -> None:
 
     def answer_same() -> Response | None:
         etag = request.environ.get(ETAG)
-        if etag is None or request.method != "GET" or request.blueprint not in _BLUEPRINTS:
+        # A page as a file has headers of its own, and is rarely asked for.
+        if etag is None or request.method != "GET" or request.blueprint not in _BLUEPRINTS or "format" in request.args:
             return None
         asked = _Asked(_page(), shared.now(), time.thread_time())
         last = shared.last(asked.page)

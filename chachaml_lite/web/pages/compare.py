@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from flask import render_template, url_for
+from flask import Response, render_template, url_for
 
 from ...tracking import model_versions
 from ...tracking.index.run_entry import Run
@@ -13,10 +14,11 @@ from ...tracking.runs import latest_metrics
 from ...tracking.series.direction import is_finite
 from ..charts import Chart, Dot, scatter_chart
 from ..context import tracker
-from . import chart_figures, chart_url
+from . import chart_figures, chart_url, saved
 from .blueprint import pages
 from .compare_table import Comparison, comparison
 from .compare_url import ComparisonView
+from .sections import sections_of
 from .sweep import curves
 from .sweep.members import Member
 
@@ -25,11 +27,15 @@ _MOST_CHOICES = 200
 
 
 @pages.get("/compare")
-def compare_page() -> str:
-    """The runs that `ids` names."""
+def compare_page() -> str | Response:
+    """The runs that `ids` names; with ?format=html as a file."""
     view = ComparisonView.from_request(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
     seen = chart_figures.name_runs(runs)
+    if view.is_file:
+        every = frozenset(section.name for section in sections_of(curves.several_points(runs), frozenset()))
+        context = _compared(replace(view, opened=every), runs, [each.label for each in seen])
+        return saved.comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in seen]))
 

@@ -9,13 +9,13 @@ from typing import Any
 from ...errors import InvalidInput
 from ...tracking.query.key_filter import KeyTest, parse_key_filter
 from ..charts import Style
-from ..query_string import Query, ids_of
+from ..query_string import Query, ids_of, is_file
 from ..urls import with_query
 from . import chart_url
 
 #: Runs on one page; /api/compare takes more.
 MAX_RUNS = 20
-_OWN = ("all", "baseline", "best", "param", "metric", "log_param", "log_metric", "hide", "filter", "open")
+_OWN = ("all", "baseline", "best", "param", "metric", "log_param", "log_metric", "hide", "filter", "open", "format")
 _REPEATABLE = ("ids", "best", "baseline", "hide", "open")
 
 
@@ -44,6 +44,8 @@ class ComparisonView:
     key_test: KeyTest | None = None
     #: The sections of charts that were opened, by their names.
     opened: frozenset[str] = frozenset()
+    #: Whether the page is asked for as a file.
+    is_file: bool = False
 
     @classmethod
     def from_request(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
@@ -72,6 +74,7 @@ class ComparisonView:
             query.text("filter") or "",
             parse_key_filter(query.text("filter") or ""),
             frozenset(query.texts("open")),
+            is_file(query),
         )
 
     def pairs(self, *without: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from flask import render_template, url_for
+from flask import Response, render_template, url_for
 
 from ... import strict_json
 from ...errors import InvalidInput
@@ -18,12 +18,13 @@ from ...tracking.environment import flatten
 from ...tracking.index.run_parts import META
 from ...tracking.query.key_filter import parse_key_filter
 from ..context import for_commands, services, tracker
-from ..query_string import Query
+from ..query_string import Query, is_file
 from ..urls import current_url
 from . import chart_url
 from .blueprint import pages
 from .rendered import render_note
 from .run_metrics import MOST_ROWS, metric_part
+from .saved import run_file
 
 #: Rows of each table on the page, unless all of one are asked for.
 MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
@@ -62,9 +63,11 @@ class ParamRow:
 
 
 @pages.get("/runs/<run_id>")
-def run_page(run_id: str) -> str:
-    """One run."""
-    query = Query(("all", "filter", "open", *chart_url.OF_PAGES), repeatable=("all", "open"))
+def run_page(run_id: str) -> str | Response:
+    """One run; with ?format=html as a file."""
+    query = Query(("all", "filter", "open", "format", *chart_url.OF_PAGES), repeatable=("all", "open"))
+    if is_file(query):
+        return run_file(tracker().run(run_id), chart_url.style_of(query))
     asked, style = query.texts("all"), chart_url.style_of(query)
     for name in asked:
         if name not in MOST:

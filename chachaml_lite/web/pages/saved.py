@@ -1,0 +1,112 @@
+"""A run or a comparison as one HTML file, to be kept, sent or printed: ?format=html of its page.
+
+It has its style, charts and images within it, no script, and asks nobody for anything.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+from urllib.parse import unquote
+
+from flask import Response, render_template, url_for
+from markupsafe import Markup, escape
+
+from ...text.format import format_duration, format_number
+from ...tracking import artifacts, runs
+from ...tracking.environment import flatten
+from ...tracking.index.run_entry import Run
+from ..charts import Style
+from ..context import is_served, tracker
+from ..urls import full_url_for
+from . import artifact_preview
+from .compare_table import Comparison
+from .compare_url import ComparisonView
+from .rendered import render_note
+from .run_metrics import metric_part
+from .sections import sections_of
+from .sweep.curves import SweepSection
+
+#: What the file may do in a browser: show its own style and images. It says so itself, for on a disk it has no headers.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+#: An image of more bytes is listed and not shown, and so is one beyond those of all images together.
+_MAX_IMAGE_BYTES, _MAX_IMAGES_BYTES = 1_000_000, 20_000_000
+_IMAGE = re.compile(r'<img src="([^"]*)"')
+
+
+def run_file(run: Run, style: Style) -> Response:
+    """Return a run as a file: what its page shows, whole but for the points. Raises NotFound."""
+    details = runs.run_details(tracker(), run)
+    images = dict(_images(run, details["artifacts"]))
+    opened = frozenset(section.name for section in sections_of(run.summary, frozenset()))
+    sections = metric_part(tracker(), run, run.summary, opened, style, all=True).sections
+    return _file(
+        "saved_run.html",
+        f"{run.id}.html",
+        run=details,
+        url=full_url_for("pages.run_page", run_id=run.id) if is_served() else None,
+        duration=format_duration(details["duration_ms"]),
+        metrics=[row for section in sections for row in section.rows],
+        figures=[figure for section in sections for figure in section.figures.shown],
+        left_out=sum(len(section.figures.more) + section.figures.unnamed for section in sections),
+        env={path: format_number(value) for path, value in flatten(details["env"]).items()},
+        note=_with_images(
+            render_note(details["note"] or "", run.id), url_for("pages.image", run_id=run.id, name=""), images
+        ),
+        images=images,
+    )
+
+
+def comparison_file(view: ComparisonView, table: Comparison, sections: Sequence[SweepSection]) -> Response:
+    """Return a comparison as a file: its table, and its charts."""
+    return _file(
+        "saved_comparison.html",
+        "comparison.html",
+        url=full_url_for("pages.compare_page", ids=",".join(view.ids)) if is_served() else None,
+        table=table,
+        figures=[figure for section in sections for figure in section.figures],
+    )
+
+
+def _file(template: str, name: str, **context: Any) -> Response:
+    response = Response(render_template(template, css=_style(), policy=POLICY, **context), mimetype="text/html")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+@cache
+def _style() -> Markup:
+    """Return the style of pages, which no text of users is in."""
+    content = pkgutil.get_data("chachaml_lite.web", "static/style.css")
+    return Markup((content or b"").decode())
+
+
+def _images(run: Run, listed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the names of small images among the artifacts, and their bytes as data URLs."""
+    left = _MAX_IMAGES_BYTES
+    for artifact in listed:
+        if not 0 < artifact["size"] <= min(_MAX_IMAGE_BYTES, left):
+            continue
+        name = artifact["name"]
+        _, head = artifacts.read_part(tracker(), run.id, name, artifact_preview.MAGIC_BYTES)
+        media_type = artifact_preview.image_type(name, head)
+        if media_type is not None:
+            _, content = artifacts.read_part(tracker(), run.id, name, _MAX_IMAGE_BYTES)
+            left -= len(content)
+            yield name, f"data:{media_type};base64,{b64encode(content).decode()}"
+
+
+def _with_images(note: Markup, below: str, images: dict[str, str]) -> Markup:
+    """Return a note with the run's images within it; an image that isn't in the file has its alternative text alone."""
+
+    def source(found: re.Match[str]) -> str:
+        path = str(Markup(found[1]).unescape()).partition("?")[0]
+        name = unquote(path[len(below) :]) if path.startswith(below) else ""
+        return f'<img src="{escape(images.get(name, ""))}"'
+
+    return Markup(_IMAGE.sub(source, str(note)))

@@ -1,0 +1,90 @@
+"""A run and a comparison as one HTML file: whole, without a script, and asking nobody for anything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from support.calls import LogRun
+from support.commands import cli
+from support.servers import Running
+from support.strict_html import StrictPage
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cf500f00038801"
+    "015a2dbc5e0000000049454e44ae426082"
+)
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+
+def upload(client: FlaskClient, run: str, name: str, content: bytes) -> None:
+    path = f"/api/w/runs/{run}/artifacts"
+    answer = client.post(path, query_string={"name": name}, data=content, content_type="application/octet-stream")
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture
+def run(client: FlaskClient, log_run: LogRun) -> str:
+    """A run with something in every place, hostile text among it."""
+    points = [{"loss": 1 / step, "system/cpu": step % 7, "step": step} for step in range(1, 60)]
+    run_id = log_run(name=HOSTILE, params={"lr": 0.1, HOSTILE: [HOSTILE]}, metrics=points, tags={"a": HOSTILE})
+    client.post(f"/api/w/runs/{run_id}/note", json={"note": f"# Result\n\n![plot](plot.png)\n\n{HOSTILE}"})
+    upload(client, run_id, "plot.png", PNG)
+    upload(client, run_id, "large.png", PNG + bytes(1_000_000))
+    upload(client, run_id, "weights.bin", b"\0" * 10)
+    return run_id
+
+
+def assert_asks_for_nothing(text: str) -> None:
+    """The file is strict HTML without a script, and each source in it is a data URL."""
+    for tag, attributes in StrictPage(text).elements:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "base")
+        assert attributes.get("src", "data:").startswith("data:")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.search(r"@import|url\((?!['\"]?data:)", text.partition("</style>")[0])
+
+
+def test_run_as_a_file_is_whole_and_asks_for_nothing(client: FlaskClient, run: str) -> None:
+    answer = client.get(f"/runs/{run}?format=html")
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{run}.html"'
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    text = answer.text
+    assert_asks_for_nothing(text)
+    assert "light-dark(" in text and "@media print" in text
+    assert text.count("<svg") >= 2, "a chart for each metric, of closed sections too"
+    assert text.count("data:image/png;base64,") == 2, "in the note, and among the artifacts"
+    for part in ("lr", "0.1", "system/cpu", "Result", "weights.bin", "large.png"):
+        assert part in text
+    assert client.get(f"/runs/{run}?format=html").headers["Content-Security-Policy"] == policy, "asked for again"
+
+
+def test_comparison_as_a_file_is_whole_and_asks_for_nothing(client: FlaskClient, run: str, log_run: LogRun) -> None:
+    other = log_run(name="other", params={"lr": 0.2}, metrics=[{"loss": 2 / step, "step": step} for step in (1, 2)])
+    answer = client.get(f"/compare?ids={run},{other}&format=html")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="comparison.html"'
+    assert_asks_for_nothing(answer.text)
+    assert "Comparison of 2 runs" in answer.text and answer.text.count("<figure") == 2
+    assert "★" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/runs/RUN", "/compare?ids=RUN,RUN2"])
+def test_other_formats_of_a_page_are_400(client: FlaskClient, log_run: LogRun, path: str) -> None:
+    log_run(id="RUN")
+    log_run(id="RUN2")
+    answer = client.get(path + ("&" if "?" in path else "?") + "format=pdf")
+    assert answer.status_code == 400 and "format=html" in answer.text
+
+
+def test_report_command_writes_the_file(server: Running, tmp_path: Path) -> None:
+    with_url = {"CHACHAML_URL": server.url}
+    cli("run", "-e", "iris", "--id", "one", "--no-env", "--", "true", env=with_url)
+    for where in (["--url", server.url], ["--data", str(server.data)]):
+        done = cli("report", "one", "--format", "html", *where)
+        assert done.stdout.startswith("<!doctype html>")
+        assert ("Saved from" in done.stdout) == ("--url" in where)
+    refused = cli("report", "iris", "--format", "html", "--url", server.url, code=2)
+    assert "name a run" in refused.stderr
