@@ -184,11 +184,17 @@ def _assert_gone_on(client: FlaskClient, more: dict[str, Any]) -> None:
     assert versions[5]["aliases"] == ["champion", "production"] and versions[1]["aliases"] == []
 
 
-def test_one_experiment_by_its_name_into_a_server(source: Source, tmp_path: Path) -> None:
-    if source.uri.startswith("http"):
-        pytest.skip("the same as of a database")
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with what the script has logged."""
+    folder = tmp_path_factory.mktemp("database")
+    written(f"sqlite:///{folder}/mlflow.db", folder)
+    return folder / "mlflow.db"
+
+
+def test_one_experiment_by_its_name_into_a_server(database: Path, tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch") as server:
-        options = ("--tracking-uri", source.uri, "--url", server.url)
+        options = ("--tracking-uri", f"sqlite:///{database}", "--url", server.url)
         done = cli("import", "--from", "mlflow", *options, "-e", "without runs", env=QUIET)
         assert done.stdout.splitlines()[1:] == ["0 imported, 0 updated, 0 unchanged"]
         names = [each["name"] for each in requests.get(f"{server.url}/api/experiments", timeout=60).json()]
@@ -196,14 +202,6 @@ def test_one_experiment_by_its_name_into_a_server(source: Source, tmp_path: Path
         assert requests.get(f"{server.url}/api/models", timeout=60).json() == []
         unknown = cli("import", "--from", "mlflow", *options, "-e", "unknown", env=QUIET, code=2)
         assert "no experiment 'unknown'" in unknown.stderr
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with what the script has logged."""
-    folder = tmp_path_factory.mktemp("database")
-    written(f"sqlite:///{folder}/mlflow.db", folder)
-    return folder / "mlflow.db"
 
 
 def test_command_of_the_manual_imports(database: Path, tmp_path: Path) -> None:
