@@ -68,8 +68,9 @@ class Shown:
         assert (answer.status_code, answer.mimetype) == (status, "text/html"), answer.text
         self.text = answer.text
         self.page = Page(answer.text)
-        self.head = self.page.rows[0][1:] if self.page.rows else []
-        self.rows = [dict(zip(self.head, row[1:], strict=True)) for row in self.page.rows[1:]]
+        boxes = 1 if self.page.rows and self.page.rows[0][0] == "Selected" else 0
+        self.head = self.page.rows[0][boxes:] if self.page.rows else []
+        self.rows = [dict(zip(self.head, row[boxes:], strict=True)) for row in self.page.rows[1:]]
         self.names = [row["Run"] for row in self.rows]
         self.forms = Forms(answer.text)
 
@@ -301,6 +302,7 @@ def test_runs_are_chosen_by_boxes_that_go_to_the_comparison_or_to_what_is_done_w
     assert shown.link("Select all 4 on this page") == "/runs?ids=d,c,b,a"
     chosen = Shown(client, "/runs?ids=a&ids=c")
     assert chosen.names == ["c", "baseline"]
+    assert 'type="checkbox" name="ids"' not in chosen.text, "there is nothing that a box would be for"
     assert chosen.link("Compare") == "/compare?ids=c,a"
     tag, delete = (
         chosen.forms.with_field("key"),

@@ -48,7 +48,7 @@ async function submit(form, fields) {
 
 /** Whether as many boxes are ticked as a button of a list takes; if not, it is said. */
 function suffices(form, { least, most }) {
-  const count = form.querySelectorAll("input[name=ids]:checked").length;
+  const count = form.querySelectorAll("input[name=ids]:is(:checked, [type=hidden])").length;
   if (count >= Number(least) && !(most && count > Number(most))) return true;
   const ticked = `${count} ${count === 1 ? "is" : "are"} selected`;
   complain(form, most ? `select ${least} to ${most} runs; ${ticked}` : "select at least one run");

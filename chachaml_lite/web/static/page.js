@@ -4,3 +4,4 @@ import "./forms.js";
 import "./copy.js";
 import "./keys.js";
 import "./live.js";
+import "./selection.js";
