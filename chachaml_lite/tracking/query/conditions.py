@@ -25,7 +25,7 @@ from ..environment import MISSING
 from ..index.run_entry import Run
 from ..names import check_name, quote_name
 from ..series.summary import SPELLED, Number
-from .fields import METRICS, Field, Holds, reader
+from .fields import METRICS, Field, FieldType, reader
 
 _NUMBER = re.compile(rf"{NUMBER}\Z")
 CONTAINS = ("~", "!~")
@@ -153,14 +153,14 @@ def _holds(field: Field, op: str, wanted: Literal, texts: Texts) -> Callable[[An
         text, contained, folded = wanted.text.casefold(), op == "~", texts.folded(field)
         return lambda value: (text in folded(value)) is contained
     compare: Callable[[Any, Any], bool] = COMPARE[op]
-    if kind is Holds.ANY:
+    if kind is FieldType.ANY:
         if op in ("=", "==", "!="):
             same, equal = matcher(wanted.text, texts.plain(field)), op != "!="
             return lambda value: same(value) is equal
         if wanted.number is not None:
             number = wanted.number
             return lambda value: (read := number_in(value)) is not None and compare(read, number)
-    if kind in (Holds.ANY, Holds.TEXT):
+    if kind in (FieldType.ANY, FieldType.TEXT):
         text = wanted.text
         return lambda value: isinstance(value, str) and compare(value, text)
     threshold = wanted.number

@@ -15,20 +15,20 @@ from ..index.run_entry import Run
 from ..names import check_name, quote_name
 
 
-class Holds(Enum):
+class FieldType(Enum):
     """The type of a field's values."""
 
     NUMBER = "a number"
     TEXT = "text"
     TIME = "ms since 1970"
-    LENGTH = "ms"
+    DURATION = "ms"
     COUNT = "a whole number"
     ANY = "any JSON value"
 
 
 METRICS, PARAMS, TAGS, ENV, OWN = "metrics", "params", "tags", "env", "run"
 _KINDS = {METRICS: METRICS, PARAMS: PARAMS, TAGS: TAGS, ENV: ENV, "metric": METRICS, "param": PARAMS, "tag": TAGS}
-_TYPE_OF_KIND = {METRICS: Holds.NUMBER, PARAMS: Holds.ANY, TAGS: Holds.ANY, ENV: Holds.ANY}
+_TYPE_OF_KIND = {METRICS: FieldType.NUMBER, PARAMS: FieldType.ANY, TAGS: FieldType.ANY, ENV: FieldType.ANY}
 
 
 def _of_meta(name: str) -> Callable[[Run], Any]:
@@ -36,15 +36,18 @@ def _of_meta(name: str) -> Callable[[Run], Any]:
 
 
 #: A run's own fields: what each holds, and how it is got; None is none.
-_OWN: dict[str, tuple[Holds, Callable[[Run], Any]]] = {
-    "id": (Holds.TEXT, lambda run: run.id),
-    **{name: (Holds.TEXT, _of_meta(name)) for name in ("experiment", "name", "status", "created_by", "parent_run_id")},
-    "start_time": (Holds.TIME, lambda run: run.meta["start_time"]),
-    "end_time": (Holds.TIME, _of_meta("end_time")),
-    "last_write_time": (Holds.TIME, lambda run: run.last_write_time),
-    "duration_ms": (Holds.LENGTH, lambda run: run.duration_ms),
-    "artifacts": (Holds.COUNT, lambda run: len(run.artifacts)),
-    **{name: (Holds.TEXT, _of_meta(name)) for name in ("error", "note")},
+_OWN: dict[str, tuple[FieldType, Callable[[Run], Any]]] = {
+    "id": (FieldType.TEXT, lambda run: run.id),
+    **{
+        name: (FieldType.TEXT, _of_meta(name))
+        for name in ("experiment", "name", "status", "created_by", "parent_run_id")
+    },
+    "start_time": (FieldType.TIME, lambda run: run.meta["start_time"]),
+    "end_time": (FieldType.TIME, _of_meta("end_time")),
+    "last_write_time": (FieldType.TIME, lambda run: run.last_write_time),
+    "duration_ms": (FieldType.DURATION, lambda run: run.duration_ms),
+    "artifacts": (FieldType.COUNT, lambda run: len(run.artifacts)),
+    **{name: (FieldType.TEXT, _of_meta(name)) for name in ("error", "note")},
 }
 _ALIASES = {"duration": "duration_ms"}
 OWN_FIELDS = tuple(_OWN)
@@ -69,7 +72,7 @@ class Field:
         return f"{self.kind}.{self.name if _BARE_KEY.match(self.name) else quoted(self.name)}"
 
     @property
-    def holds(self) -> Holds:
+    def holds(self) -> FieldType:
         """The type of its values."""
         return _TYPE_OF_KIND[self.kind] if self.kind != OWN else _OWN[self.name][0]
 

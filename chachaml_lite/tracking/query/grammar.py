@@ -9,7 +9,7 @@
     value, key = characters without spaces, quotes and those that mean something here; or anything in quotes, "" or ''
 
 Words such as `and` may be written in any case. In quotes, a backslash stands before a quote or a backslash. What
-satisfies a comparison is in `conditions`, what a field is in `fields`, and how times are written in `moments`.
+satisfies a comparison is in `conditions`, what a field is in `fields`, and how times are written in `times`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...errors import InvalidInput
 from ..checks import COMPARE, SPELLED_OUT
 from ..index.run_parts import STATUSES
 from .conditions import CONTAINS, All, Comparison, Condition, Either, Literal, Not, number_of
-from .fields import OWN, Field, Holds, parse_field, quoted, unquoted
+from .fields import OWN, Field, FieldType, parse_field, quoted, unquoted
 from .times import length_ms, time_ms
 
 #: Characters, values and parentheses within parentheses: more than people write, and little enough to be quick.
@@ -41,10 +41,10 @@ _SPACE = re.compile(r"\s*")
 _STATUS = Field(OWN, "status")
 #: What a field takes that doesn't take every value.
 _EXAMPLES = {
-    Holds.NUMBER: "a number without quotes, or NaN, Infinity, -Infinity",
-    Holds.COUNT: "a number without quotes",
-    Holds.TIME: 'a time, as in "2026-01-31", "2026-01-31T12:00Z", or -24h',
-    Holds.LENGTH: "a length of time with its unit, as in 500ms, 90s, 10min, 1.5h, 2d",
+    FieldType.NUMBER: "a number without quotes, or NaN, Infinity, -Infinity",
+    FieldType.COUNT: "a number without quotes",
+    FieldType.TIME: 'a time, as in "2026-01-31", "2026-01-31T12:00Z", or -24h',
+    FieldType.DURATION: "a length of time with its unit, as in 500ms, 90s, 10min, 1.5h, 2d",
 }
 _KEYWORDS = ("and", "or", "not", "in")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -204,7 +204,7 @@ class _Parser:
             self._expect(")", "or , here, for the values of in")
         else:
             values = [self._value(field, op)]
-        if op in CONTAINS and field.holds not in (Holds.TEXT, Holds.ANY):
+        if op in CONTAINS and field.holds not in (FieldType.TEXT, FieldType.ANY):
             raise self._wrong(sign, f"{sign.text} is for text, and {field} is none; compare it with = or <")
         self._values += len(values)
         if self._values > MAX_VALUES:
@@ -245,9 +245,9 @@ class _Parser:
         if token.kind not in ("word", "string") or token.is_word(*_KEYWORDS):
             raise self._wrong(token, f"expected a value for {field}")
         text = token.value
-        if field.holds is Holds.TIME:
+        if field.holds is FieldType.TIME:
             number: float | None = time_ms(text, self._now_ms)
-        elif field.holds is Holds.LENGTH:
+        elif field.holds is FieldType.DURATION:
             number = length_ms(text)
         else:
             number = number_of(text) if token.kind == "word" else None

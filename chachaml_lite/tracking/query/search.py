@@ -15,7 +15,7 @@ from ..index.run_parts import STATUSES
 from ..names import quote_name
 from ..tracker import Tracker
 from .conditions import Condition, Test, Texts, matcher, number_in, text_of
-from .fields import EXPECTED, Field, Holds, parse_field, reader
+from .fields import EXPECTED, Field, FieldType, parse_field, reader
 
 #: What runs are ordered by, and whether descending.
 Order = tuple[Field, bool]
@@ -145,14 +145,14 @@ def _ordered(runs: list[Run], field: Field, descending: bool) -> list[Run]:
     return [run for _, run in keyed] + last
 
 
-def _order_key(value: Any, holds: Holds) -> tuple[int, Any] | None:
+def _order_key(value: Any, holds: FieldType) -> tuple[int, Any] | None:
     """The sort key of a value: numbers before texts; None for what comes last.
 
     Of params and tags a text that reads as a number is one, as in a query's comparisons.
     """
     if value is None or value is MISSING:
         return None
-    number = None if holds is Holds.TEXT else number_in(value)
+    number = None if holds is FieldType.TEXT else number_in(value)
     if number is None:
         return 1, text_of(value)
     return None if number != number else (0, number)

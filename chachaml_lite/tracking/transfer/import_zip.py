@@ -15,7 +15,7 @@ from ...store.incoming import Incoming
 from ...store.zip_extract import BadZip
 from ..names import quote_name
 from ..tracker import Tracker
-from .incoming_run import SentRun, sound_run
+from .incoming_run import IncomingRun, sound_run
 from .merge import Merge
 
 
@@ -51,7 +51,7 @@ def import_runs(
         unpacked.discard()
 
 
-def _land(tracker: Tracker, sent: list[SentRun], *, overwrite: bool) -> dict[str, list[str]]:
+def _land(tracker: Tracker, sent: list[IncomingRun], *, overwrite: bool) -> dict[str, list[str]]:
     done: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
     acts: list[tuple[str, str, Callable[[], object]]] = []
     with ExitStack() as held:
@@ -100,7 +100,7 @@ def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) ->
         raise
 
 
-def _adopt(tracker: Tracker, run: SentRun) -> None:
+def _adopt(tracker: Tracker, run: IncomingRun) -> None:
     try:
         tracker.store.runs.adopt(run.id, run.folder)
     except FileExistsError as fault:
@@ -109,7 +109,7 @@ def _adopt(tracker: Tracker, run: SentRun) -> None:
         ) from fault
 
 
-def _refuse_incomplete(run: SentRun) -> None:
+def _refuse_incomplete(run: IncomingRun) -> None:
     for name in run.artifacts:
         if name not in run.blobs:
             raise InvalidInput(

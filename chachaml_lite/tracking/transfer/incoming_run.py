@@ -38,7 +38,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
-class SentRun:
+class IncomingRun:
     """A run out of a zip that is sound in itself, but for artifacts whose bytes were left out of it."""
 
     id: str
@@ -57,7 +57,7 @@ class SentRun:
     others: dict[str, Upload]
 
 
-def sound_run(unpacked: Unpacked, folder: str) -> SentRun:
+def sound_run(unpacked: Unpacked, folder: str) -> IncomingRun:
     """The run in a folder of the zip. Raises InvalidInput, with a text that names it."""
     try:
         check_run_id("a run's folder", folder)
@@ -69,7 +69,7 @@ def sound_run(unpacked: Unpacked, folder: str) -> SentRun:
         raise InvalidInput(f"run {folder}: {fault}") from fault
 
 
-def _read(unpacked: Unpacked, run_id: str) -> SentRun:
+def _read(unpacked: Unpacked, run_id: str) -> IncomingRun:
     files = dict(unpacked.runs[run_id])
     if files.pop(layout.META, None) is None:
         raise InvalidInput(f"it has no {layout.META}; send a zip as the download of a run gives it")
@@ -110,7 +110,9 @@ def _read(unpacked: Unpacked, run_id: str) -> SentRun:
         if first not in _OURS and disk_names.fold(first) in _OURS:
             raise InvalidInput(f"the file {quote_name(path)} differs from one of a run's own in nothing but case")
     uploads = {line for line in lines if isinstance(line, Artifact)}
-    return SentRun(run_id, unpacked.folder_of(run_id), meta, params, points, uploads, artifacts, blobs, events, files)
+    return IncomingRun(
+        run_id, unpacked.folder_of(run_id), meta, params, points, uploads, artifacts, blobs, events, files
+    )
 
 
 def _check_meta(meta: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from ..names import quote_name
 from ..params import same_json
 from ..runs import CHANGEABLE
 from ..tracker import Tracker
-from .incoming_run import SentRun
+from .incoming_run import IncomingRun
 from .manifest import event_key
 from .merged_end import END_FIELDS, merged_end
 from .merged_mlflow import MLFLOW, merged_mlflow
@@ -41,7 +41,7 @@ _MERGED = ("id", "tags", "note", "datasets", "env", "deleted_at", MLFLOW, *_IDEN
 class Merge:
     """The merge of an imported run into the stored one. The caller holds the run from before it until `apply`."""
 
-    def __init__(self, tracker: Tracker, stored: Run, sent: SentRun, *, overwrite: bool) -> None:
+    def __init__(self, tracker: Tracker, stored: Run, sent: IncomingRun, *, overwrite: bool) -> None:
         """Compare the two. Raises Conflict, InvalidInput."""
         self._tracker = tracker
         self._stored = stored

@@ -17,7 +17,7 @@ from ...text.safe import truncate
 from ...tracking.environment import MISSING, flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.query import fields
-from ...tracking.query.fields import Field, Holds
+from ...tracking.query.fields import Field, FieldType
 from ...tracking.runs import latest_metrics
 from ...tracking.series.summary import number_to_json
 from ...tracking.tracker import Tracker
@@ -194,11 +194,11 @@ def _column(view: RunView, name: str, found: Sequence[Run], now_ms: int) -> tupl
     heading = _HEADINGS.get(field.name, field.name) if field.kind == fields.OWN else field.name
     if field == _STATUS:
         return _heading(view, field, heading), [_status(run, now_ms) for run in found]
-    if field.holds is Holds.LENGTH:
+    if field.holds is FieldType.DURATION:
         return _heading(view, field, heading, is_number=True), [_duration(run) for run in found]
     read = fields.reader(field)
     values = [read(run) for run in found]
-    if field.holds is Holds.TIME:
+    if field.holds is FieldType.TIME:
         return _heading(view, field, heading), [_time(value) for value in values]
     there = [value for value in values if value is not MISSING]
     is_number = bool(there) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there)

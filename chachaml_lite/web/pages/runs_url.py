@@ -13,7 +13,7 @@ from ...errors import InvalidInput
 from ...tracking import names
 from ...tracking.index.catalog import Deleted
 from ...tracking.query import conditions, fields, grammar, search
-from ...tracking.query.fields import Field, Holds
+from ...tracking.query.fields import Field, FieldType
 from ...tracking.series.summary import number_to_json
 from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 from ..urls import with_query
@@ -138,7 +138,7 @@ class RunView:
         """The first page of these runs ordered by a field: the other way round if they are already."""
         now, descending = self.order
         # Of numbers and times the greatest are looked for first, of names the first.
-        descending = not descending if now == what else what.holds not in (Holds.TEXT, Holds.ANY)
+        descending = not descending if now == what else what.holds not in (FieldType.TEXT, FieldType.ANY)
         is_default = what == _BY_DEFAULT and descending
         return replace(self, order_by=None if is_default else f"{what}{' desc' if descending else ''}", offset=0)
 

@@ -10,7 +10,7 @@ from typing import Any
 from ....text.format import format_duration, format_number, format_time
 from ....tracking.index.run_entry import Run
 from ....tracking.query.conditions import number_in, text_of
-from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, Holds, reader
+from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, FieldType, reader
 from ...charts.scales import Scale, roomy, suits_log, tone_of
 
 #: The fields of a run's own that can be chosen, and their names.
@@ -65,9 +65,9 @@ def in_words(field: Field, value: Any) -> str:
     """A value of a field as people read it."""
     if value is MISSING:
         return "none"
-    if field.holds is Holds.TIME:
+    if field.holds is FieldType.TIME:
         return format_time(value)
-    return format_duration(value) if field.holds is Holds.LENGTH else format_number(value)
+    return format_duration(value) if field.holds is FieldType.DURATION else format_number(value)
 
 
 def finite(value: Any) -> float | None:
@@ -104,7 +104,7 @@ def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
         is_log = suits_log(good)
         scale = Scale(low, high, is_log) if low < high else roomy(low, high, is_log=is_log)
         tones = [None if number is None else tone_of(scale, number) for number in numbers]
-        whole = field.holds in (Holds.TIME, Holds.LENGTH)
+        whole = field.holds in (FieldType.TIME, FieldType.DURATION)
         ends = [in_words(field, int(end) if whole else end) for end in (low, high)]
         return Coloring(tones, [0] * len(values), (ends[0], ends[1]), [])
     texts = ["none" if value is MISSING else text_of(value) for value in values]

@@ -9,14 +9,14 @@ from typing import Any
 from flask import url_for
 
 from ....tracking.index.run_entry import Run
-from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, Holds
+from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, FieldType
 from ...charts import Chart, Dot, scatter_chart
 from ...charts.scales import suits_log
 from .fields import Coloring, color_by, field_choices, finite, in_words, name_of, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
-_HOLDS = {Holds.TIME: "time", Holds.LENGTH: "duration"}
+_HOLDS = {FieldType.TIME: "time", FieldType.DURATION: "duration"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _value(value: Any) -> Any:
 def _is_log(asked: str, values: Sequence[Any], field: Field) -> bool:
     if asked != "auto":
         return asked == "log"
-    return field.holds is not Holds.TIME and suits_log(map(finite, values))
+    return field.holds is not FieldType.TIME and suits_log(map(finite, values))
 
 
 def _telling(runs: Sequence[Run]) -> Field | None:
