@@ -361,6 +361,27 @@ def test_deleted_model_frees_its_name_its_numbers_and_its_runs(client: FlaskClie
     assert client.delete("/api/w/runs/r1").status_code == 200
 
 
+def test_model_in_memory_is_what_its_file_reads_as(
+    client: FlaskClient, run_id: str, make_app: Callable[..., Any], data: Path
+) -> None:
+    register(client, "model/", stage="production")
+    for turn in range(3):
+        register(client, description=f"{turn}")
+        post(client, "iris/aliases", {"alias": f"a{turn % 2}", "version": turn + 1})
+        post(client, f"iris/versions/{turn + 1}", {"description": "x", "tags": {"turn": turn}})
+    post(client, "iris", {"tags": {"a": 1}})
+    post(client, "iris/promote", {"version": 2, "stage": "production"})
+    history = data / "models" / "iris" / "history.jsonl"
+    torn = history.read_text() + '{"event": "dele'
+    history.write_text(torn)
+    assert register(client)["version"] == 5
+    assert client.delete("/api/w/models/iris/versions/1").status_code == 200
+    anew = make_app(read_only=True).test_client()
+    for path in ("/api/models", "/api/models/iris", "/api/health"):
+        assert client.get(path).get_json() == anew.get(path).get_json(), path
+    assert client.get("/api/health").get_json()["damaged"] == 1
+
+
 # -- stores of yesterday
 
 

@@ -48,10 +48,11 @@ class ModelFiles:
         taken = {disk_names.fold(each) for each in found.folders | found.strays}
         return has or disk_names.spelling(name, taken)
 
-    def append(self, name: str, events: Sequence[dict[str, Any]]) -> None:
+    def append(self, name: str, events: Sequence[dict[str, Any]]) -> tuple[Stamp, int] | None:
         """Add events to the history of the model `name`, all or none; the first ones make the folder, whole. OSError.
 
-        Raises TooLarge for an event that no reader would take for one.
+        Returns the stamp of the history after that, and by how many bytes it grew; None of a new one. Raises TooLarge
+        for an event that no reader would take for one.
         """
         encoded = [(strict_json.dumps(event) + "\n").encode() for event in events]
         if max(map(len, encoded)) > reading.MAX_LINE_BYTES:
@@ -59,10 +60,10 @@ class ModelFiles:
         lines = b"".join(encoded)
         folder = self.folder_of(name)
         if folder in self.folders().folders:
-            append_lines(self._places.history(folder), lines, self._durability)
-            return
+            return append_lines(self._places.history(folder), lines, self._durability), len(lines)
         with self._naming:  # a name's spelling depends on the others, and two that differ in case may come at once
             self._make(self.folder_of(name), lines)
+        return None
 
     def rename(self, name: str, new_name: str) -> None:
         """Give the model `name`, which is there, another name: one rename. FileExistsError; OSError."""
