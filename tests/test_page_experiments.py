@@ -111,7 +111,7 @@ def test_the_best_run_is_by_the_metric_and_the_direction_asked_for(client: Flask
     page = client.get("/experiments/iris?metric=loss&direction=max&limit=1").text
     assert "highest loss" in page
     assert "order_by=metrics.loss+desc" in page
-    assert "choose a metric" in client.get("/experiments/iris?part=table").text, "no runs are read that aren't shown"
+    assert "select a metric" in client.get("/experiments/iris?part=table").text, "no runs are read that aren't shown"
 
 
 def test_without_a_choice_the_best_run_is_by_what_runs_are_told_apart_by(client: FlaskClient, log_run: LogRun) -> None:
