@@ -338,3 +338,26 @@ def test_saved_run_opens_from_disk_without_a_network_and_prints(
     assert_fits(page)
     assert_accessible(page)
     assert page.pdf().startswith(b"%PDF-")
+
+
+def test_slider_goes_through_the_images_of_a_series(viewer: Viewer, server: Running) -> None:
+    run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
+    for step in range(3):
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{100 + step}" height="50"><rect width="9"/></svg>'
+        requests.post(
+            f"{server.url}/api/w/runs/{run}/artifacts?name=samples/step_{step}.svg",
+            data=svg.encode(),
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=60,
+        )
+    page = viewer.open(f"{server.url}/runs/{run}/artifacts/samples/step_0.svg")
+    slider = page.get_by_role("slider", name="Step")
+    slider.evaluate("slider => { slider.value = 2; slider.dispatchEvent(new Event('input')); }")
+    expect(page.locator(".picture img")).to_have_attribute("alt", "samples/step_2.svg")
+    page.wait_for_function("() => document.querySelector('.picture img').naturalWidth === 102")
+    slider.dispatch_event("change")
+    page.wait_for_url("**/samples/step_2.svg")
+    assert_accessible(page)
+    page.get_by_role("link", name="previous").click()
+    page.wait_for_url("**/samples/step_1.svg")
+    assert_fits(page)

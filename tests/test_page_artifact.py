@@ -167,3 +167,20 @@ def test_an_open_page_of_an_artifact_is_told_of_new_bytes(shared_client: FlaskCl
     assert answer.status_code == 200
     assert "two" in answer.text
     assert shared_client.get(path, headers={"Accept": OCTETS}).mimetype == "text/html"
+
+
+def test_images_have_thumbnails_neighbours_and_a_strip_by_step(client: FlaskClient) -> None:
+    run = run_logger(client)(name="samples")
+    for step in (1, 2, 10):
+        assert upload(client, run, f"samples/step_{step}.png", PNG) == 200
+    assert upload(client, run, "notes.txt", b"text") == 200
+    page = client.get(f"/runs/{run}").text
+    assert page.count('class="thumb"') == 3
+    image = client.get(f"/runs/{run}/artifacts/samples/step_2.png").text
+    assert f'href="/runs/{run}/artifacts/samples/step_1.png" rel="prev"' in image
+    assert f'href="/runs/{run}/artifacts/samples/step_10.png" rel="next"' in image
+    assert [part.partition('"')[0] for part in image.split('data-step="')[1:]] == ["1", "2", "10"]
+    assert 'data-step="2" data-image="' in image and image.partition('data-step="2"')[2].partition(">")[0].endswith(
+        'aria-current="true"'
+    )
+    assert 'rel="prev"' not in client.get(f"/runs/{run}/artifacts/notes.txt").text

@@ -14,6 +14,7 @@ from ..context import services
 from . import artifact, compare, experiments, models, run, runs  # noqa: F401  # each adds its routes
 from .blueprint import pages
 from .compare_url import MAX_RUNS
+from .image_series import is_image_name
 from .sweep import page as experiment  # noqa: F401
 
 
@@ -26,7 +27,7 @@ def install(app: Flask) -> None:
     # Text, to be escaped as any other: what Flask's `tojson` gives is taken for markup, and its quotes would end an
     # attribute.
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
-    app.jinja_env.tests.update(web_address=is_web_address)
+    app.jinja_env.tests.update(web_address=is_web_address, image_name=is_image_name)
     app.jinja_env.globals.update(most_compared=MAX_RUNS)
     app.context_processor(_of_every_page)
 

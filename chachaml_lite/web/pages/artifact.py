@@ -14,12 +14,12 @@ from ...errors import InvalidInput
 from ...text.format import format_size
 from ...tracking import artifacts
 from ...tracking.index.model_history import STAGES
-from ...tracking.index.run_parts import META
+from ...tracking.index.run_parts import ARTIFACTS, META
 from .. import responses
 from ..context import for_commands, services, tracker
 from ..query_string import Query
 from ..urls import current_url
-from . import artifact_preview
+from . import artifact_preview, image_series
 from .blueprint import pages
 from .rendered import place_of_artifact
 
@@ -35,7 +35,7 @@ def artifact_page(run_id: str, name: str) -> str:
     part = Query(("part",)).text("part") or "start"
     if part not in ("start", "end"):
         raise InvalidInput(f"part must be start or end, and it is {part[:60]!r}")
-    run = tracker().run(run_id, (META,))
+    run = tracker().run(run_id, (META, ARTIFACTS))
     artifact, content = artifacts.read_part(
         tracker(), run_id, name, artifact_preview.HEAD_BYTES, from_end=part == "end"
     )
@@ -47,6 +47,8 @@ def artifact_page(run_id: str, name: str) -> str:
         is_end=is_whole or part == "end",
         place=place_of_artifact(run_id, name),
     )
+    images = image_series.image_names(run.artifacts) if preview.kind == "image" else []
+    previous, following = image_series.neighbours(images, name)
     pinned = [version for version in tracker().registry.pinned_to(run_id) if version.holds(name)]
     parts = name.split("/")
     return render_template(
@@ -67,6 +69,12 @@ def artifact_page(run_id: str, name: str) -> str:
         folders=["/".join(parts[:end]) + "/" for end in range(len(parts) - 1, 0, -1)],
         models=[] if services().read_only else [model.name for model in tracker().registry.models()[:_MOST_MODELS]],
         stages=STAGES,
+        previous=previous,
+        following=following,
+        steps=[
+            (step, url_for("pages.image", run_id=run_id, name=step.name, v=run.artifacts[step.name].sha256[:12]))
+            for step in image_series.series_of(images, name)
+        ],
         path=url_for("pages.artifact_page", run_id=run_id, name=name),
         back=current_url(),
         api=url_for("artifacts.list_artifacts", run_id=run_id),
