@@ -201,6 +201,23 @@ def test_empty_file_comes_in_chunks_without_a_length(server: Running) -> None:
     assert contents == {"chunks": b"onetwo", "none": b"", "length": b"", "some": b"x" * 100_000}
 
 
+def test_refused_upload_is_told_in_mlflows_words_before_it_is_received(serve: Serve) -> None:
+    server = serve("--max-upload", "200000", CHACHAML_TOKEN="s3cret")
+    bearer = {"Authorization": "Bearer s3cret"}
+    created = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", headers=bearer, timeout=PATIENCE_SECONDS)
+    run_id = created.json()["run"]["info"]["run_id"]
+    url = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/a"
+    for headers, size, status, code in (
+        ({}, 100_000, 401, "UNAUTHENTICATED"),
+        ({**bearer, "Host": "evil.example"}, 100_000, 403, "PERMISSION_DENIED"),
+        (bearer, 300_000, 413, "INVALID_PARAMETER_VALUE"),
+    ):
+        answer = requests.put(url, data=b"x" * size, headers=headers, timeout=PATIENCE_SECONDS)
+        assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+    assert requests.put(url, data=b"x" * 200_000, headers=bearer, timeout=PATIENCE_SECONDS).status_code == 200
+    assert [path.name for path in (server.data / "runs" / run_id / "blobs").iterdir()] == ["a"]
+
+
 # -- what else calls MLflow's client
 
 
