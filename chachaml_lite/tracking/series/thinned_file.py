@@ -83,7 +83,7 @@ class ThinnedRun:
         return selected
 
     def check(self) -> bool:
-        """True. Raises Damaged where the columns of a series can't be believed."""
+        """Read all of it: True, or it raises Damaged."""
         return all(self._block(key, entry) for key, entry in self._entries.items())
 
     def _block(self, key: str, entry: Mapping[str, Any]) -> bytes:
