@@ -117,7 +117,8 @@ def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
 
     folder = server.data / "runs" / run["id"]
     tree, manual_tree = blocks("tree")
-    assert tree == manual_tree
+    # The manual's tree has also what few stores have.
+    assert set(tree.splitlines()) <= set(manual_tree.splitlines())
     drawn = {name.rstrip("/") for name in re.findall(r"^ *(\S+|<.*?>/)(?:  |$)", tree, re.MULTILINE)}
     made = {path.name for path in (*folder.iterdir(), *server.data.rglob("models/*/*"))}
     described = {"experiments", "<name>.json"}  # made with the first description
