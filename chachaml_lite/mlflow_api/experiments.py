@@ -101,7 +101,7 @@ def refuse_deleted(of: Tracker, name: str) -> None:
 
 
 def view_of(fields: Fields, name: str) -> str:
-    """Which of active and deleted ones are asked for: ACTIVE_ONLY, DELETED_ONLY or ALL. Raises InvalidInput."""
+    """The requested view of active and deleted ones: ACTIVE_ONLY, DELETED_ONLY or ALL. Raises InvalidInput."""
     if name not in fields:
         return "ACTIVE_ONLY"
     value = str(fields.word(name))

@@ -55,7 +55,7 @@ _NULLS = ("IS NULL", "IS NOT NULL")
 
 @dataclass(frozen=True)
 class Subject:
-    """What can be searched for: its kinds of fields, and its attributes, each a text or, in `numbers`, a number."""
+    """A kind of thing that is searched for: the kinds of its fields, attributes that are texts; `numbers`: numbers."""
 
     kinds: frozenset[str]
     texts: frozenset[str]

@@ -1,4 +1,4 @@
-"""What a run was fed with and what it made, in MLflow's words: data sets, and logged models as inputs and outputs."""
+"""Inputs and outputs of a run, in MLflow's words: data sets, and logged models as inputs and outputs."""
 
 from __future__ import annotations
 

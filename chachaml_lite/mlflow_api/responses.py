@@ -22,7 +22,7 @@ class AlreadyExists(errors.InvalidInput):
 
 
 class InvalidState(errors.InvalidInput):
-    """What is stored forbids the request: a param has another value, or the run or experiment is deleted."""
+    """A request that what is stored forbids: a param has another value, or the run or experiment is deleted."""
 
 
 #: What has a status or a code that its status alone doesn't tell.

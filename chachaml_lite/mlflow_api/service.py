@@ -11,7 +11,7 @@ api = Blueprint("mlflow_service", __name__)
 
 @api.get("/api/3.0/mlflow/server-info")
 def server_info() -> Response:
-    """What the server can do beyond the rest: no workspaces, and files of any size come in one PUT."""
+    """The server's capabilities: no workspaces, and files of any size come in one PUT."""
     return responses.answer(
         store_type=None,
         workspaces_enabled=False,

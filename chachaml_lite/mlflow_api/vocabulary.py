@@ -31,17 +31,17 @@ def experiment_id(name: str) -> str:
 
 
 def experiment_uri(experiment: str) -> str:
-    """Where the artifacts of an experiment's runs are, as MLflow's server names it."""
+    """The URI of the artifacts of an experiment's runs, as MLflow's server names it."""
     return f"mlflow-artifacts:/{experiment_id(experiment)}"
 
 
 def artifact_uri(experiment: str, run_id: str) -> str:
-    """Where the artifacts of a run are, in the shape that MLflow's server gives: scripts take it apart."""
+    """The URI of a run's artifacts, in the shape that MLflow's server gives: scripts take it apart."""
     return f"{experiment_uri(experiment)}/{run_id}/artifacts"
 
 
 def model_uri(experiment: str, model_id: str) -> str:
-    """Where the files of a logged model are, likewise."""
+    """The URI of a logged model's files, likewise."""
     return f"{experiment_uri(experiment)}/models/{model_id}/artifacts"
 
 

@@ -31,7 +31,7 @@ class Dataset:
 
     @property
     def context(self) -> str | None:
-        """What it is for: training, eval, ..."""
+        """Its purpose: training, eval, ..."""
         return self.tags.get(CONTEXT)
 
 
