@@ -16,7 +16,7 @@ import requests
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
-from support.servers import Running
+from support.servers import Running, eventually
 
 from chachaml_lite.cli import main
 from chachaml_lite.store import reading, scan, watch
@@ -352,3 +352,13 @@ def test_look_at_runs_that_were_never_shown_is_at_one_file_each(
     looks = names.count("meta.json") // RUNS  # of one request, for its ETag and for its list
     assert looks >= 1
     assert len(names) <= (RUNS + 3) * looks
+
+
+def test_change_shows_soon_where_the_kernel_tells_nothing_however_often_a_list_is_asked_for(
+    make_app: MakeApp, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_LOCAL", frozenset())
+    client = make_app().test_client()
+    assert client.get("/api/runs?limit=1").get_json()[0]["experiment"] == "odd"
+    edited(data / "runs/r-519/meta.json")
+    eventually(lambda: client.get("/api/runs?limit=1").get_json()[0]["experiment"] == "tulip")

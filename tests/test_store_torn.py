@@ -143,6 +143,18 @@ def test_start_after_a_kill_looks_for_leftovers_only_in_runs_that_changed_since_
     assert len(client.get("/api/runs").get_json()) == 2
 
 
+def test_start_after_a_kill_removes_from_experiments_only_what_a_server_leaves(
+    make_app: Callable[..., Flask], data: Path
+) -> None:
+    folder = data / "experiments"
+    folder.mkdir(parents=True)
+    for name in (".iris.json.tmp", ".gitignore", "notes.json.tmp", ".iris.json", ".iris.tmp"):
+        (folder / name).write_text("{}")
+    (data / ".lock").write_text("process 1\n")  # as a killed server leaves it
+    make_app()
+    assert sorted(each.name for each in folder.iterdir()) == [".gitignore", ".iris.json", ".iris.tmp", "notes.json.tmp"]
+
+
 def test_leftovers_are_no_part_of_a_live_store(client: FlaskClient, bad: str, data: Path) -> None:
     (data / "runs/bad/.meta.json.tmp").write_text('{"half')
     (data / "runs/.incoming/run~0123").mkdir()
