@@ -361,3 +361,14 @@ def test_slider_goes_through_the_images_of_a_series(viewer: Viewer, server: Runn
     page.get_by_role("link", name="previous").click()
     page.wait_for_url("**/samples/step_1.svg")
     assert_fits(page)
+
+
+def test_numbers_of_metrics_fit_a_phone(viewer: Viewer, server: Running) -> None:
+    run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
+    points = [
+        {"train/loss": 5.0542 + step, "a/very/long/name/of/a/metric": 0.0012345, "step": step} for step in (1, 299)
+    ]
+    requests.post(f"{server.url}/api/w/runs/{run}/metrics", json=points, timeout=60)
+    page = viewer.open(f"{server.url}/runs/{run}", size=NARROW)
+    region = page.get_by_role("region", name="Metrics", exact=True)
+    assert region.evaluate("region => region.scrollWidth - region.clientWidth") <= 1
