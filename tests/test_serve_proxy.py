@@ -204,6 +204,7 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_prox
     page.locator("figcaption a").first.click()
     expect(page).to_have_url(f"{site.url}/runs/r/charts?key=loss")
     expect(page.locator("figure.chart-figure svg.chart")).to_be_visible()
+    expect(page.locator("#keys")).to_be_visible()  # the script of the keys is there
     page.keyboard.press("g")
     page.keyboard.press("e")
     expect(page).to_have_url(f"{site.url}/experiments")
