@@ -1,4 +1,4 @@
-"""What MLflow's own client is told by its variables: to be quiet, to report to nobody, and not to retry for minutes."""
+"""Settings of MLflow's own client, by its variables: quiet, without telemetry, and without retries for minutes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[No
 
 
 def one_line(fault: Exception) -> str:
-    """What is wrong, in one line. Of a connection that failed MLflow tells a page."""
+    """Return what is wrong in one line; for a failed connection, MLflow's own text is a page long."""
     text = " ".join(str(fault).split()) or type(fault).__name__
     for reason in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
         if reason in text and "API request to" in text:

@@ -147,7 +147,7 @@ class ChunkReceiver:
 
 
 def _count_alike(data: bytes, at: int, head: bytes, size: int) -> int:
-    """How many whole chunks of `size` bytes stand in a row from `at` on, each behind the line `head`, about.
+    """Return about how many whole chunks of `size` bytes follow each other from `at` on, each behind the line `head`.
 
     Never more than there are; 0 where they are few.
     """
@@ -164,7 +164,7 @@ def _count_alike(data: bytes, at: int, head: bytes, size: int) -> int:
 
 
 def _joined(data: bytes, at: int, head_bytes: int, size: int, count: int) -> bytes:
-    """What is in `count` chunks of one size, without the lines around it."""
+    """Return the content of `count` chunks of one size, without the lines around it."""
     period = head_bytes + size + 2
     content, end = bytearray(count * size), at + count * period
     for place in range(size):

@@ -50,7 +50,7 @@ def is_prompt(model: Any) -> bool:
 def wanted_model(
     model: Any, versions: Iterable[Any], names: Names, artifacts: Mapping[str, frozenset[str]], *, only_known: bool
 ) -> WantedModel:
-    """What a registered model is to be here. `artifacts`: the names of those of each imported run, by its id here.
+    """Return our model for a registered one. `artifacts`: the artifact names of each imported run, by its id.
 
     `only_known`: a version of a run that isn't imported is passed over, without a word.
     """

@@ -33,7 +33,7 @@ _NOBODY = "unknown"
 
 @dataclass
 class Names:
-    """What MLflow's ids became: the ids of runs, and of logged models with the folders of their files."""
+    """The ids that stand for MLflow's: those of runs, and of logged models with the folders of their files."""
 
     runs: dict[str, str] = field(default_factory=dict)
     models: dict[str, tuple[str, str, str]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Names:
 
 
 def describe_experiment(experiment: Any) -> dict[str, Any]:
-    """What is said of an experiment, as the API takes it: the tag of its note is the description."""
+    """Return an experiment's description and tags as the API takes them: the note's tag is the description."""
     tags = dict(experiment.tags)
     note = tags.pop(vocabulary.NOTE, None)
     return {"tags": tags, **({} if note is None else {"description": note})}

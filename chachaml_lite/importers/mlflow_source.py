@@ -1,4 +1,4 @@
-"""What MLflow has: a server, a database or a folder, read by MLflow's own client: the one module that knows it.
+"""A source of MLflow's runs: a server, a database or a folder, read by MLflow's own client, known only here.
 
 MLflow makes what isn't there, and migrates a database that is older than it: both are looked at before it is asked.
 """
@@ -29,7 +29,7 @@ class NotInstalled(Exception):
 
 
 class NotThere(Exception):
-    """What the URI names isn't there, or can't be read; the text says why."""
+    """The URI's server, database or folder isn't there or can't be read; the text says why."""
 
 
 class NoAnswer(Exception):
@@ -37,11 +37,11 @@ class NoAnswer(Exception):
 
 
 class Failed(Exception):
-    """What was asked for can't be had; the text says why."""
+    """A request to the source failed; the text says why."""
 
 
 class MlflowSource:
-    """What is at a tracking URI: http://HOST:5000, sqlite:///FILE, or a folder `mlruns`."""
+    """A tracking URI's content: http://HOST:5000, sqlite:///FILE, or a folder `mlruns`."""
 
     def __init__(self, uri: str) -> None:
         """Look whether it is there. Raises NotInstalled, NotThere, NoAnswer."""
@@ -148,7 +148,7 @@ class MlflowSource:
                 return found
 
     def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """What a request answers. Raises Failed; NoAnswer, when the server has gone."""
+        """Send a request and return its answer. Raises Failed; NoAnswer, when the server has gone."""
         try:
             return request()
         except (*self._faults, *more_faults) as fault:
@@ -156,7 +156,7 @@ class MlflowSource:
             raise gone or Failed(one_line(fault)) from fault
 
     def _absence(self) -> Exception | None:
-        """Why nothing can be asked; None when something answers."""
+        """Return why the source can't be used; None when it answers."""
         with variables(AT_FIRST):
             try:
                 self._client.search_experiments(max_results=1)

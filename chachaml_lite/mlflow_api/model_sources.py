@@ -1,4 +1,4 @@
-"""What the source of a model version names: taken apart, and found in this store, never fetched.
+"""The source of a model version: parsed and found in this store, never fetched.
 
 | source | is |
 |---|---|
@@ -35,7 +35,7 @@ class Source(NamedTuple):
 
 
 def resolve(text: str, run_id: str | None, model_id: str | None) -> Source:
-    """What a source names; `run_id`, `model_id`: those that the request has besides. Raises InvalidInput."""
+    """Return what a source names; `run_id` and `model_id`: those of the request. Raises InvalidInput."""
     try:
         source = _named_by(text, model_id)
     except NotFound as fault:

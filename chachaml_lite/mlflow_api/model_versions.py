@@ -101,7 +101,7 @@ def get_model_version() -> Response:
 
 @api.get("/model-versions/get-download-uri")
 def get_download_uri() -> Response:
-    """Where a client finds a version's files: in its folder, or for a single file in one with just that."""
+    """Answer the URI of a version's files: in its folder, or for a single file in one with just that."""
     version = _version_from(requests.fields())
     experiment = tracker().run(version.run_id).meta["experiment"]
     if not version.is_folder:
@@ -203,7 +203,7 @@ def to_json(version: Version) -> dict[str, Any]:
 
 
 def source_of(version: Version) -> str:
-    """Where a version comes from: as its client said, else as a path in its run."""
+    """Return the source of a version: as its client said, else as a path in its run."""
     return version.source or f"runs:/{version.run_id}/{version.artifact.rstrip('/')}"
 
 

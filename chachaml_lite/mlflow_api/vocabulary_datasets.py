@@ -58,7 +58,7 @@ def dataset_to_mlflow(described: Mapping[str, Any]) -> Dataset:
 
 
 def profile_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set of ours has besides a name, a source and a role."""
+    """Return the profile of a data set of ours: its rows, columns and features."""
     counts = {"num_rows": described.get("n_rows"), "num_cols": described.get("n_cols")}
     rest = {"features": described.get("features"), "hash": described.get("hash")}
     return {key: value for key, value in {**counts, **rest}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""When written bytes are forced to the disk: the contract's section 5, in the terms of Redis' appendfsync.
+"""Moments at which bytes are forced to the disk: the contract's section 5, in the terms of Redis' appendfsync.
 
 `always`: before the answer. `everysec`: points within a second (see `point_files`), everything else before the answer.
 `no`: when the system likes. Whatever the mode, written bytes are the kernel's before the answer, so they outlive the

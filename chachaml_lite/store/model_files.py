@@ -21,7 +21,7 @@ from .scan import Folders, FolderScan
 
 
 class ModelFiles:
-    """What can be done to the files of one store's models. Callers hold the model's lock when they write."""
+    """The files of one store's models. Callers hold the model's lock when they write."""
 
     def __init__(self, places: Layout, durability: Durability) -> None:
         self._places = places

@@ -280,7 +280,7 @@ def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, 
 
 
 def _written_at(extra: bytes) -> int | None:
-    """When a file was last written, in seconds since 1970, where its entry says so in UTC; never in the future."""
+    """Return when a file was last written, in s since 1970, where its entry says so in UTC; never in the future."""
     while len(extra) >= 4:
         kind, length = struct.unpack("<HH", extra[:4])
         field, extra = extra[4 : 4 + length], extra[4 + length :]

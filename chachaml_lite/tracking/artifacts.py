@@ -144,7 +144,7 @@ def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
 
 
 def describe_pin(version: Version) -> str:
-    """What a version is pinned to, as an error says of an artifact: "what version 1 of the model 'iris'" is."""
+    """Return how an error speaks of what a version is pinned to: "what version 1 of the model 'iris'" is."""
     of = f"version {version.version} of the model {quote_name(version.name)}"
     return f"in the folder {quote_name(version.artifact)}, which {of}" if version.is_folder else f"what {of}"
 

@@ -28,7 +28,7 @@ _REFUSED = re.compile(r"""[/:.%"'\\]""")
 
 @dataclass(frozen=True)
 class NewModel:
-    """What a client says of a model that it logs. Checked when made: raises InvalidInput."""
+    """A model that a client logs. Checked when made: raises InvalidInput."""
 
     name: str
     model_type: str | None = None

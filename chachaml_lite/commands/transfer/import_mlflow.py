@@ -158,7 +158,7 @@ class _Import:
             self._artifacts[made.id] = frozenset(made.artifacts)
 
     def _known_events(self, run_id: str) -> list[dict[str, Any]]:
-        """What is known here of the logged models of a run."""
+        """Return the events of a run's logged models that are known here."""
         path = path_of("api", "runs", run_id, "manifest")
         try:
             with of_ours(self._client):

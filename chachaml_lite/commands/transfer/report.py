@@ -36,7 +36,7 @@ class Moved:
         self.bytes: int | None = None
 
     def count(self) -> int:
-        """Of how many it is known what was done."""
+        """Number of runs with a known outcome."""
         return sum(map(len, self.done.values())) + len(self.failed)
 
     def fail(self, name: str, fault: ApiError | NotPushed) -> None:

@@ -27,7 +27,7 @@ class Deletion(NamedTuple):
     timestamp: int
 
     def to_json(self) -> dict[str, Any]:
-        """As artifacts.jsonl has it."""
+        """Return the line of artifacts.jsonl."""
         return {"name": self.name, "deleted": True, "timestamp": self.timestamp}
 
 

@@ -177,7 +177,7 @@ class Catalog:
             return live if deleted == "false" else sorted({*live, *self._order.values(TRASHED)})
 
     def span(self, experiment: str) -> tuple[int, int] | None:
-        """When the first and the newest run of an experiment were started, those in the trash included; ms."""
+        """Return the starts of the first and the newest run of an experiment, those in the trash included; ms."""
         with self._lock:
             self._refresh()
             found = [keys for deleted in ("false", "true") if (keys := self._keys(experiment, deleted))]

@@ -162,7 +162,7 @@ def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Kept:
 
 
 def fault_of(content: dict[str, Any]) -> str | None:
-    """Why a JSON object can't be what an experiment's file holds; None when it can."""
+    """Return why a JSON object can't be an experiment's file; None when it can."""
     if not isinstance(content.get("description"), (str, type(None))):
         return "it has no good description"
     if not isinstance(content.get("tags", {}), dict):

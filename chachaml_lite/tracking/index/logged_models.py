@@ -56,7 +56,7 @@ class ModelMetric(NamedTuple):
     dataset_digest: str | None = None
 
     def to_event(self) -> dict[str, Any]:
-        """As logged_models.jsonl has it; without what it lacks."""
+        """Return the line of logged_models.jsonl, without the fields that it lacks."""
         fields = {key: value for key, value in self._asdict().items() if value is not None}
         return {"event": "metric", **fields, "value": number_to_json(self.value)}
 
@@ -83,7 +83,7 @@ class LoggedModel:
 
 @dataclass
 class RunModels:
-    """What the events of one run add up to. It grows in place, under the run's lock, as events are appended."""
+    """The sum of a run's events. It grows in place, under the run's lock, as events are appended."""
 
     models: dict[str, LoggedModel] = field(default_factory=dict)
     #: Ids of models, as far as it is known of any store, that the run used; those that it made, with the step.
@@ -241,11 +241,11 @@ class LoggedModels:
         return self._store.runs.stamps(run_id, (layout.LOGGED_MODELS,))[0]
 
     def of(self, run: Run) -> RunModels:
-        """What the events of a run add up to now; the file is looked at where the run's meta.json speaks of it."""
+        """Return the sum of a run's events; the file is looked at where the run's meta.json speaks of it."""
         return self._keep(run.id).value if has_models(run.meta) else _NONE.value
 
     def damage(self, run: Run) -> str | None:
-        """What is wrong with a run's events; None when nothing is."""
+        """Return what is wrong with a run's events; None when nothing is."""
         return self._keep(run.id).damage
 
     def append(self, run: Run, events: list[dict[str, Any]]) -> None:

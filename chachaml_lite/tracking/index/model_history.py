@@ -63,7 +63,7 @@ class Version:
         return sorted([*self.aliases, *([PRODUCTION] if self.stage == PRODUCTION else [])])
 
     def public(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the fields of the API."""
         return {**self.as_registered(), "tags": self.tags, "aliases": self.all_aliases, "files": self.files}
 
     def as_registered(self) -> dict[str, Any]:

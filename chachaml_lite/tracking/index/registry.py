@@ -77,7 +77,7 @@ class Registry:
         return next((version for version in self._folder_pins.get(run_id, ()) if version.holds(artifact)), None)
 
     def damaged(self) -> dict[str, str]:
-        """What is wrong, by folder in models/."""
+        """Return what is wrong, by folder in models/."""
         return {folder: kept.damage for folder, kept in self._looked_at().items() if kept.damage}
 
     def append(self, name: str, *events: dict[str, Any]) -> Model:

@@ -75,7 +75,7 @@ class Run:
 
     @property
     def last_write_ms(self) -> int:
-        """When one of the run's files was last written, in ms since 1970, by the file system's clock."""
+        """Time of the last write to one of the run's files, in ms since 1970, by the file system's clock."""
         return max(stamp.mtime_ns for stamp in self.stamps) // 1_000_000
 
     @property

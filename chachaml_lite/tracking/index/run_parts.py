@@ -149,7 +149,7 @@ _META_KEYS = {key: key for key in (*_META_TYPES, "id", "status", "request_sha256
 
 
 def fault_of_meta(meta: dict[str, Any]) -> str | None:
-    """Why a JSON object can't be a run's meta.json; None when it can."""
+    """Return why a JSON object can't be a run's meta.json; None when it can."""
     for field, types in _META_TYPES.items():
         if type(meta.get(field, _META_DEFAULTS.get(field))) not in types:
             return f"{layout.META} has no good {field}"

@@ -43,7 +43,7 @@ class Point(NamedTuple):
     timestamp: int
 
     def public(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the fields of the API."""
         return {"step": self.step, "value": number_to_json(self.value), "timestamp": self.timestamp}
 
 

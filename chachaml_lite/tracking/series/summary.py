@@ -95,7 +95,7 @@ class SeriesSummary:
         return made
 
     def public(self) -> dict[str, Any]:
-        """As the API shows it (the contract, section 3, `metric_summary`)."""
+        """Return the fields of the API (the contract, section 3, `metric_summary`)."""
         return {
             "count": self.count,
             "first": number_to_json(self.first),
@@ -107,7 +107,7 @@ class SeriesSummary:
         }
 
     def stored(self) -> dict[str, Any]:
-        """As summary.json holds it."""
+        """Return the fields of summary.json."""
         steps = {"first_step": self.first_step, "min_step": self.min_step, "max_step": self.max_step}
         return {**self.public(), **steps, "last_time": self.last_time}
 

@@ -176,7 +176,7 @@ def _bounds(count: int, axes: Sequence[tuple[Sequence[int], int]]) -> list[int]:
 def _sum_up(
     values: Sequence[Number], start: int, stop: int, *, has_nonfinite: bool
 ) -> tuple[list[int], int, float, int]:
-    """Of the points from `start` to `stop`: those that are kept, how many are finite, their mean, the middle one."""
+    """Sum up points from `start` to `stop`: those that are kept, how many are finite, their mean, the middle one."""
     piece = values[start:stop]
     at: Sequence[int] = range(start, stop)
     odd: dict[str, int] = {}

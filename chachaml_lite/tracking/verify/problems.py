@@ -26,7 +26,7 @@ class Problem(NamedTuple):
     remedy: Remedy | None = None
 
     def public(self) -> dict[str, Any]:
-        """As the report shows it."""
+        """Return the fields of the report."""
         shown_fields = {"where": self.where, "kind": self.kind, "detail": self.detail}
         return {**shown_fields, "repairable": self.remedy is not None}
 

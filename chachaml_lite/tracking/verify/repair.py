@@ -19,7 +19,7 @@ class Repair(NamedTuple):
     detail: str
 
     def public(self) -> dict[str, Any]:
-        """As the report shows it."""
+        """Return the fields of the report."""
         return self._asdict()
 
 

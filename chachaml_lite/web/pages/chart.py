@@ -86,7 +86,7 @@ def _svg(figure: Figure) -> Response:
 
 
 def _view_of_table(style: Style, lines: int) -> View:
-    """As many points as a table has rows, with the values that were logged."""
+    """Return a view of as many points as a table has rows, with the values that were logged."""
     buckets = max(10, _ROWS // max(1, lines))
     return chart_figures.view_of(style, buckets)._replace(smoothing=0, is_sampled=True)
 
