@@ -241,7 +241,7 @@ def test_everything_works_without_a_script(viewer: Viewer, sweep: Running) -> No
     expect(page.locator(".scatter .dot")).to_have_count(60)
     page.get_by_role("link", name="Parallel coordinates").click()
     expect(page.locator("a.path")).to_have_count(60)
-    page.get_by_role("link", name="Table alone").click()
+    page.get_by_role("link", name="Table only").click()
     expect(page.locator("svg.chart")).to_have_count(0)
     expect(page.locator("#runs tbody tr")).to_have_count(50)
 

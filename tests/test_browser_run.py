@@ -134,9 +134,9 @@ def test_deleted_run_is_undone_and_removed_after_a_question(
 ) -> None:
     page = opened(viewer, server, run_id, script)
     page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.get_by_text("This run has been in the trash")).to_be_visible()
+    expect(page.get_by_text("This run is in the trash")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("This run has been in the trash")).to_have_count(0)
+    expect(page.get_by_text("This run is in the trash")).to_have_count(0)
     assert api(server, run_id)["deleted_at"] is None
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Delete permanently …").click()

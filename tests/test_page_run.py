@@ -92,7 +92,7 @@ def test_min_and_max_count_points_that_were_logged_again_and_the_page_says_so(
     client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 0.5, "step": 1})  # a resumed run repeats a step
     html = page_of(client, run_id)
     assert Page(html).row("loss")[1:] == ["0.5 step 1", "0.1 step 1", "9 step 0"]
-    assert "Min and Max count every finite point, also one that was logged again at the same step." in words(html)
+    assert "Min and Max cover every finite point, including points logged again at the same step." in words(html)
 
 
 def test_a_long_param_unfolds_and_a_short_one_does_not(client: FlaskClient, log_run: LogRun) -> None:

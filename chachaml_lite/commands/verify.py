@@ -33,16 +33,16 @@ Examples:
     "--repair",
     "mends",
     is_flag=True,
-    help="Move damaged lines into a file beside theirs, make summaries anew, finish or sweep what a killed server "
-    "left. No server may run meanwhile.",
+    help="Move damaged lines into a file next to their own, rebuild summaries, and complete or remove what a killed "
+    "server left behind. No server may run meanwhile.",
 )
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> None:
     """Verify that a store is as it was written; exit with 1 when something is wrong.
 
     Every artifact is hashed again, every line is parsed, each model version is traced to its run and its bytes, and
-    what belongs to nothing is found. With RUN only these runs are looked at, and the versions that point to them. A
-    server may go on writing meanwhile.
+    files that nothing refers to are reported. With RUN, only these runs are checked, and the versions that point to
+    them. A server may keep writing meanwhile.
     """
     try:
         if not (data / "runs").is_dir():

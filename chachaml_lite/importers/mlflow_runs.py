@@ -43,7 +43,7 @@ class Names:
         return self.runs.get(old, old)
 
     def model(self, old: str) -> str:
-        """The id of a logged model here, likewise."""
+        """The id of a logged model here; that of one that isn't imported stays."""
         return self.models[old][1] if old in self.models else old
 
 
@@ -122,7 +122,7 @@ def _structure(text: str) -> Any:
 
 
 def _value(text: str) -> Any:
-    """A tag's value, likewise."""
+    """The value of a tag: a boolean, a number or the text."""
     return text == "true" if text in ("true", "false") else vocabulary.value_of(text)
 
 

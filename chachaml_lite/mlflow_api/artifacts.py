@@ -55,7 +55,7 @@ def place_of(path: str) -> Place:
         return Place(model.run_id, model.folder, "/".join(parts[4:]))
     if len(parts) >= 3 and parts[2] == "artifacts":
         return Place(parts[1], "", "/".join(parts[3:]))
-    raise InvalidInput(f"the path {quote_name(path)} is none of an artifact: it is {_SHAPES}")
+    raise InvalidInput(f"the path {quote_name(path)} does not name an artifact; use {_SHAPES}")
 
 
 def _place_in_version(version: Version, name: str) -> Place:
@@ -71,7 +71,7 @@ def store_artifact(path: str) -> Response:
     """Store the body, of any type, as an artifact; one of that name is replaced."""
     place = place_of(path)
     if not place.name or path.split("/")[1] == "versions":
-        raise InvalidInput(f"the path {quote_name(path)} is none of a file to be uploaded: it is {_SHAPES}")
+        raise InvalidInput(f"the path {quote_name(path)} does not name a file to upload; use {_SHAPES}")
     stream, size = request_body.upload()
     artifacts.store_artifact(tracker(), place.run_id, place.whole, stream, size, overwrite=True, even_ended=True)
     return responses.answer()
@@ -107,7 +107,7 @@ def delete_artifacts(path: str) -> Response:
 
 @api.get(_PATHS)
 def list_artifacts() -> Response:
-    """The files and folders of a folder, by the last segment of their names; none of a file, or where nothing is."""
+    """The files and folders of a folder, by the last segment of their names; empty for a file, or where there is nothing."""
     place = place_of(requests.fields().text("path").strip("/"))
     run = tracker().run(place.run_id)
     return responses.answer(files=listing(run, place, as_from=""))

@@ -61,7 +61,7 @@ class Fields:
             return None
         digits = text[1:] if text[:1] in ("-", "+") else text
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
-            raise InvalidInput(f"{name} must be a whole number, and it is {text[:60]!r}")
+            raise InvalidInput(f"{name} must be a whole number of at most 19 digits, and it is {text[:60]!r}")
         return int(text)
 
     def flag(self, name: str) -> bool:

@@ -71,7 +71,7 @@ class _Parser:
         """The first state; the last one has no way on and takes nothing. Raises InvalidInput."""
         whole = self._either()
         if self._at < len(self._text):
-            raise self._fault("a ) too many")
+            raise self._fault("a ) without its (")
         self._join(whole, self._state())
         return whole.start
 
