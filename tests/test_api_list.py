@@ -305,6 +305,11 @@ def test_a_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, d
     assert client.get("/api/runs").headers["X-Total-Count"] == "1002"
 
 
+def test_a_number_of_too_many_digits_is_refused_for_its_length(client: FlaskClient) -> None:
+    answer = client.get("/api/runs?limit=99999999999999999999")
+    assert answer.status_code == 400 and "of at most 19 digits" in answer.get_json()["detail"]
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -107,7 +107,7 @@ def delete_artifacts(path: str) -> Response:
 
 @api.get(_PATHS)
 def list_artifacts() -> Response:
-    """The files and folders of a folder, by the last segment of their names; empty for a file, or where there is nothing."""
+    """The files and folders of a folder, by the last segment of their names; empty for anything but a folder."""
     place = place_of(requests.fields().text("path").strip("/"))
     run = tracker().run(place.run_id)
     return responses.answer(files=listing(run, place, as_from=""))

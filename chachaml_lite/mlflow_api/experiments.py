@@ -229,6 +229,6 @@ def update_experiment() -> Response:
     name = name_of(tracker(), fields.text("experiment_id"))
     if fields.text("new_name") != name:
         raise InvalidInput(
-            f"the experiment {quote_name(name)} can't be renamed: its name is recorded in its runs, and in their copies elsewhere"
+            f"the experiment {quote_name(name)} can't be renamed: its runs and their copies record that name"
         )
     return responses.answer()
