@@ -248,16 +248,56 @@ def test_a_query_that_can_not_be_read_is_shown_with_the_place_marked(client: Fla
     assert re.search(r'role="alert"[\s\S]*<pre>metrics.loss &gt; <mark>&lt;</mark>b&gt;high</pre>', shown.text)
     assert "expected a value for metrics.loss" in shown.text and "(character 16)" in shown.text
     assert ("q", "metrics.loss > <b>high") in shown.forms.with_field("q")["sent"]
-    assert 'aria-invalid="true"' in shown.text and not shown.rows
+    assert 'aria-invalid="true"' in shown.text and "without this query" in shown.text
+    listed = Shown(client, path, 400, q="x >", status="running", order_by="metrics.loss")  # the rest still holds
+    assert listed.names == ["wide", "base"] and "q=" not in listed.link("Started")
     assert "(character 4)" in Shown(client, path, 400, q="id ").text
 
 
-def test_who_types_a_name_is_told_how_names_are_searched(client: FlaskClient) -> None:
-    shown = Shown(client, "/search", 400, q=' wide "x" ')
-    assert Shown(client, shown.link("<code>name ~ &#34;wide \\&#34;x\\&#34;&#34;</code>")).rows == []
-    shown = Shown(client, "/runs", 400, q="wide", status="running")
-    assert Shown(client, shown.link("<code>name ~ &#34;wide&#34;</code>")).names == ["wide"]
-    assert "Did you mean" not in Shown(client, "/runs", 400, q="wide =").text
+@pytest.mark.parametrize(
+    ("text", "query", "names"),
+    [
+        ("wide", 'name ~ "wide"', ["wide"]),
+        (" BASE ", 'name ~ "BASE"', ["base", "baseline"]),
+        ("'wide'", 'name ~ "wide"', ["wide"]),
+        ('wide "x"', 'name ~ "wide \\"x\\""', []),
+        ("v1.2", 'name ~ "v1.2"', []),
+        ("loss", 'name ~ "loss"', []),
+    ],
+)
+@pytest.mark.parametrize("path", ["/runs", "/search", "/experiments/iris"])
+def test_a_bare_word_is_searched_in_names_and_the_page_says_so(
+    client: FlaskClient, path: str, text: str, query: str, names: list[str]
+) -> None:
+    shown = Shown(client, path, q=text)
+    assert shown.names == [name for name in names if path != "/experiments/iris" or name != "base"]
+    assert ("q", query) in shown.forms.with_field("q")["sent"]
+    assert f"taken for <code>{html.escape(query)}".replace("&quot;", "&#34;") in shown.text
+    assert "taken for" not in Shown(client, path, q=query).text
+
+
+@pytest.mark.parametrize("text", ["wide =", "(wide", "wide and", "status", "metrics.loss", "()", "lr in"])
+def test_half_a_comparison_is_no_name(client: FlaskClient, text: str) -> None:
+    assert "taken for" not in Shown(client, "/runs", 400, q=text).text
+
+
+@pytest.mark.parametrize(
+    ("text", "meant", "names"),
+    [
+        ("loss < 0.2", "metrics.loss < 0.2", ["wide"]),
+        ("id = a or loss<0.2", "id = a or metrics.loss<0.2", ["wide", "baseline"]),
+        ("lr > 0.05", "params.lr > 0.05", ["baseline"]),
+    ],
+)
+@pytest.mark.parametrize("path", ["/runs", "/experiments/iris"])
+def test_a_key_without_its_kind_is_offered_with_it(
+    client: FlaskClient, path: str, text: str, meant: str, names: list[str]
+) -> None:
+    shown = Shown(client, path, 400, q=text, limit=25)
+    assert shown.rows
+    link = shown.link(f"<code>{html.escape(meant)}</code>")
+    assert "limit=25" in link and Shown(client, link).names == names
+    assert "Did you mean" not in Shown(client, path, 400, q=text.replace("l", "k")).text
 
 
 TEXTS = st.one_of(

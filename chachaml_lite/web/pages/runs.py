@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import Any
 
 from flask import render_template, url_for
 
 from ...tracking.index.run_parts import STATUSES
-from ...tracking.query import fields, search
+from ...tracking.query import search
 from ...tracking.query.grammar import BadQuery
 from ..context import for_commands, tracker
 from . import runs_table
 from .blueprint import pages
+from .query_text import meant_query
 from .runs_url import PAGE_SIZES, RunView
 
 #: Experiments that a list to choose from holds; with more of them the name is typed.
 _MOST_EXPERIMENTS = 100
-
-#: What a query has and a name hasn't.
-_COMPARES = re.compile(r"[<>=~]|\bin\b")
 
 #: What the page of the search shows beside an empty box.
 EXAMPLES = (
@@ -45,22 +43,25 @@ def search_page() -> tuple[str, int]:
 
 
 def _shown(template: str, view: RunView, is_asked: bool = True) -> tuple[str, int]:
-    """A page of runs; where what was typed can't be read, it says so beside the box."""
+    """A page of runs; where what was typed can't be read, it says so beside the box, above the runs without it."""
     fault: BadQuery | None = None
-    table = None
+    table, meant, listed = None, None, view
+    now_ms = tracker().clock.now_ms()
     try:
-        asked = view.run_query(tracker().clock.now_ms())
-        if is_asked:
-            found, total = search.find_runs(tracker(), asked)
-            table = runs_table.run_table(tracker(), view, found, total)
+        asked = view.run_query(now_ms)
     except BadQuery as error:
-        fault = error
+        fault, listed = error, replace(view, q=None)
+        asked = listed.run_query(now_ms)
+    if is_asked:
+        found, total = search.find_runs(tracker(), asked)
+        table = runs_table.run_table(tracker(), listed, found, total)
+        meant = None if fault is None else meant_query(fault, found)
     page = render_template(
         template,
         view=view,
         table=table,
         fault=fault,
-        meant=None if fault is None else _meant(view, fault),
+        meant=None if meant is None else (meant, view.url(q=meant, offset=0)),
         examples=EXAMPLES,
         statuses=STATUSES,
         sizes=PAGE_SIZES,
@@ -70,14 +71,6 @@ def _shown(template: str, view: RunView, is_asked: bool = True) -> tuple[str, in
         **for_commands(),
     )
     return page, 400 if fault else 200
-
-
-def _meant(view: RunView, fault: BadQuery) -> tuple[str, str] | None:
-    """The query that somebody meant who typed a name, with its URL; None where no name was typed."""
-    if _COMPARES.search(fault.text) or not fault.text.strip():
-        return None
-    query = f"name ~ {fields.quoted(fault.text.strip())}"
-    return query, view.url(q=query, offset=0)
 
 
 def _experiments() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ...tracking.query.fields import Field, FieldType
 from ...tracking.series.summary import number_to_json
 from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 from ..urls import with_query
+from .query_text import name_query
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
@@ -44,6 +45,8 @@ class RunView:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     q: str | None = None
+    #: What was typed where `q` is the query for a name; None where `q` is as typed.
+    typed: str | None = None
     order_by: str | None = None
     #: As the URL names them; none: those that suit the runs.
     columns: tuple[str, ...] = ()
@@ -86,13 +89,16 @@ class RunView:
         spark = asked.text("spark") or None
         if spark is not None:
             names.check_name("spark: metric", spark)
+        q = _query_of(asked)
+        named = None if q is None else name_query(q)
         return cls(
             path,
             within,
             {name: text for name in FILTERS if (text := asked.text(name))},
             tags,
             asked.under("param."),
-            _query_of(asked),
+            named or q,
+            q if named else None,
             asked.text("order_by") or None,
             tuple(dict.fromkeys(name for text in asked.texts("columns") for name in _split(text))),
             spark,

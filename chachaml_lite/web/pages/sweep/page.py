@@ -23,6 +23,7 @@ from ...context import for_commands, tracker
 from ...urls import with_query
 from .. import runs_table
 from ..blueprint import pages
+from ..query_text import meant_query
 from ..rendered import render_text
 from ..runs_url import PAGE_SIZES
 from . import curves
@@ -54,17 +55,17 @@ def experiment_page(name: str) -> tuple[str, int]:
     view = SweepView.from_request(url_for("pages.experiment_page", name=name), name)
     experiment = experiments.get_experiment(tracker(), name)
     fault: BadQuery | None = None
-    table, drawn = None, Drawn([], 0, [], 0)
-    brushes: list[Condition] = []
+    typed = view.runs
+    now_ms = tracker().clock.now_ms()
     try:
-        now_ms = tracker().clock.now_ms()
-        asked = view.runs.run_query(now_ms)
-        brushes = [parse_query(text, now_ms) for text in view.brushes]
-        found, total = search.find_runs(tracker(), replace(asked, where=(*asked.where, *brushes)))
-        drawn = _drawn(view, asked)
-        table = runs_table.run_table(tracker(), view.runs, found, total)
-    except BadQuery as error:
-        fault = error
+        asked, brushes = _conditions(view, now_ms)
+    except BadQuery as error:  # what it shows is as if nothing had been typed
+        fault, view = error, view.without_query()
+        asked, brushes = _conditions(view, now_ms)
+    found, total = search.find_runs(tracker(), replace(asked, where=(*asked.where, *brushes)))
+    drawn = _drawn(view, asked)
+    table = runs_table.run_table(tracker(), view.runs, found, total)
+    meant = None if fault is None else meant_query(fault, found)
     metric = view.metric
     if metric is None:  # of those that are drawn: more runs aren't read
         metric = direction.foremost(Counter(key for run in drawn.runs for key in run.summary))
@@ -77,10 +78,11 @@ def experiment_page(name: str) -> tuple[str, int]:
         description=render_text(text, 2),
         description_key=hashlib.blake2b(text.encode(), digest_size=6).hexdigest(),
         sweep=view,
-        view=view.runs,
-        table=None if table is None else _with_swatches(table, drawn.members if view.part == "curves" else []),
+        view=typed,
+        table=_with_swatches(table, drawn.members if view.part == "curves" else []),
         fault=fault,
-        metrics=_choices(table.metrics if table else [], metric),
+        meant=None if meant is None else (meant, typed.url(q=meant, offset=0)),
+        metrics=_choices(table.metrics, metric),
         metric=metric,
         statuses=STATUSES,
         sizes=PAGE_SIZES,
@@ -94,6 +96,11 @@ def experiment_page(name: str) -> tuple[str, int]:
         **for_commands(),
     )
     return page, 400 if fault else 200
+
+
+def _conditions(view: SweepView, now_ms: int) -> tuple[search.RunQuery, list[Condition]]:
+    """The question to the store, and what is brushed besides. Raises InvalidInput; BadQuery."""
+    return view.runs.run_query(now_ms), [parse_query(text, now_ms) for text in view.brushes]
 
 
 def _judged(view: SweepView) -> list[tuple[str, str]]:

@@ -124,6 +124,11 @@ class SweepView:
         """The page's URL without one of the brushes."""
         return self.url(brush=tuple(each for each in self.brushes if each != brush))
 
+    def without_query(self) -> SweepView:
+        """The view without its query and what is brushed."""
+        more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
+        return replace(self, runs=replace(self.runs, q=None, more=more), brushes=())
+
     def as_query(self) -> str:
         """The page's URL with what is brushed as a part of its query."""
         parts = [*([f"({self.runs.q})"] if self.runs.q else []), *self.brushes]

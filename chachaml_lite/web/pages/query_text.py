@@ -1,0 +1,43 @@
+"""The text of the query box as people type it: a bare name, or a metric's key without its `metrics.`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ...errors import InvalidInput
+from ...tracking.index.run_entry import Run
+from ...tracking.query.fields import METRICS, PARAMS, Field, parse_field, quoted, unquoted
+from ...tracking.query.grammar import MAX_CHARACTERS, BadQuery
+
+#: What a query has and a name hasn't.
+_COMPARES = re.compile(r"[<>=~()]|\b(?:in|and|or|not|lt|le|eq|ne|ge|gt)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
+
+
+def name_query(text: str) -> str | None:
+    """The query for runs of a name, where `text` compares nothing and is no field; None where it is a query."""
+    bare = text.strip()
+    if _QUOTED.fullmatch(bare):
+        bare = unquoted(bare)
+    elif _COMPARES.search(bare) or _is_field(bare):
+        return None
+    query = f"name ~ {quoted(bare)}"
+    return query if bare.strip() and len(query) <= MAX_CHARACTERS else None
+
+
+def _is_field(text: str) -> bool:
+    try:
+        parse_field(text)
+    except InvalidInput:
+        return False
+    return True
+
+
+def meant_query(fault: BadQuery, runs: Sequence[Run]) -> str | None:
+    """The query with `metrics.` or `params.` before the key that it names alone; None where no run has such a key."""
+    key = fault.text[fault.start : fault.stop]
+    for kind, keys in ((METRICS, (run.summary for run in runs)), (PARAMS, (run.params for run in runs))):
+        if any(key in each for each in keys):
+            return f"{fault.text[: fault.start]}{Field(kind, key)}{fault.text[fault.stop :]}"
+    return None
