@@ -27,11 +27,11 @@ from ..charts.svg import color_class, dash_class
 from .chart_url import url
 
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
-MAX_CHARTS = 50
+MAX_CHARTS = 40
 #: In a section that somebody opened so many are drawn at least.
 _OPENED_CHARTS = 24
 #: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
-_PAGE_POINTS, _FEWEST_POINTS = 3200, 80
+_PAGE_POINTS, _FEWEST_POINTS = 3000, 80
 #: Points that a series may have to be drawn whole, however many lines the page has.
 _DRAWN_WHOLE = 240
 #: Lines of one chart, and points of all of them together, about.
