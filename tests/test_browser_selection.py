@@ -93,3 +93,22 @@ def test_head_of_the_table_stays_while_its_rows_scroll(viewer: Viewer, runs: Run
     region.evaluate("region => { region.scrollTop = region.scrollHeight }")
     expect(first).not_to_be_in_viewport()
     assert head.bounding_box() == before
+
+
+def test_children_are_selected_on_their_parents_page(viewer: Viewer, runs: Running) -> None:
+    post(runs, "runs", {"experiment": "sweep", "id": "parent"})
+    for number in range(3):
+        post(runs, "runs", {"experiment": "sweep", "id": f"fold-{number}", "parent_run_id": "parent"})
+        post(runs, f"runs/fold-{number}/metrics", {"loss": number})
+    page = viewer.open(f"{runs.url}/runs/parent")
+    page.get_by_label("Select fold-0", exact=True).click()
+    page.get_by_label("Select fold-2", exact=True).click(modifiers=["Shift"])
+    count(page).to_have_text("3 selected")
+    post(runs, "runs/fold-1/metrics", {"accuracy": 0.5})
+    post(runs, "runs/fold-2/metrics", {"accuracy": 0.6})
+    expect(page.locator("#relatives").get_by_role("link", name="accuracy")).to_be_visible()
+    count(page).to_have_text("3 selected")
+    assert_fits(page)
+    assert_accessible(page)
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare 3 runs")

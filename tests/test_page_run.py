@@ -162,6 +162,43 @@ def test_children_and_data_sets_are_tables(client: FlaskClient, log_run: LogRun)
     assert ["", "train", "12,345", "4", '["a"]', "https://example.com/x", "", ""] in Page(html).rows
 
 
+def test_children_have_their_metrics_the_params_that_differ_and_boxes_to_act_on_them(
+    client: FlaskClient, log_run: LogRun
+) -> None:
+    run_id = log_run()
+    folds = [
+        log_run(
+            name=f"fold {number}",
+            parent_run_id=run_id,
+            params={"fold": number, "lr": 0.1},
+            metrics={"loss": 0.5 + number, **({"only_once": 1} if number == 0 else {})},
+        )
+        for number in range(3)
+    ]
+    html = page_of(client, run_id)
+    table = html[html.index('id="relatives"') :]
+    heads = re.findall(r"<th scope=\"col\"[^>]*>(?:<a [^>]*>)?([^<]+)", table)
+    assert heads[:6] == ["Run", "Status", "Started", "Duration", "loss", "fold"], "neither only_once nor lr"
+    rows = [row for row in Page(html).rows if len(row) == 7]
+    assert [(row[-2], row[-1]) for row in rows[1:]] == [("0.5", "0"), ("1.5", "1"), ("2.5", "2")]
+    assert re.findall(r'name="ids" value="([^"]+)"', table) == folds, "in the order in which they were started"
+    for path in ("/compare", "/runs"):
+        assert f'<button formaction="{path}"' in table
+        assert "fold 2" in client.get(path, query_string={"ids": folds[1:]}).text
+    ordered = re.search(r'<a href="([^"]+)">loss</a>', table)
+    assert ordered is not None
+    found = client.get(ordered[1].replace("&amp;", "&")).text
+    assert re.findall(r'name="ids" value="([^"]+)"', found) == folds[::-1]
+
+
+def test_children_beyond_fifty_are_shown_when_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+    run_id = log_run()
+    for _ in range(51):
+        log_run(parent_run_id=run_id)
+    boxes = [page_of(client, run_id, query).count('type="checkbox" name="ids"') for query in ("", "?all=children")]
+    assert boxes == [50, 51]
+
+
 def test_the_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(artifacts={"plot.png": b"x"})
     note = "# Title\n\n**bold** ![](plot.png) <script>alert(1)</script> [x](javascript:alert(1))"

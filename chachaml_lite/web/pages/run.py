@@ -23,6 +23,7 @@ from ..urls import current_url
 from . import chart_url
 from .blueprint import pages
 from .rendered import render_note
+from .run_children import children_table
 from .run_metrics import MOST_ROWS, metric_part
 from .saved import run_file
 
@@ -84,6 +85,7 @@ def run_page(run_id: str) -> str | Response:
     shown = runs.run_details(tracker(), run, children)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
+    listed = _part("children", children, asked, _as_it_is)
     return render_template(
         "run.html",
         run=shown,
@@ -98,7 +100,8 @@ def run_page(run_id: str) -> str | Response:
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
         folders=list_folders(shown["artifacts"]) if not services().read_only else [],
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
-        children=_part("children", children, asked, runs.run_to_json),
+        children=listed,
+        children_table=children_table(tracker(), run, listed.rows, listed.total) if children else None,
         style=style,
         filter=text,
         all_metrics=len(run.summary),

@@ -1,0 +1,50 @@
+"""The children of a run as the table on its page: their latest metrics, and the params that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import url_for
+
+from ...text.columns import most_telling
+from ...tracking.index.run_entry import Run
+from ...tracking.query import fields
+from ...tracking.query.fields import Field
+from ...tracking.runs import latest_metrics
+from ...tracking.tracker import Tracker
+from .runs_table import RunTable, run_table
+from .runs_url import RunView
+
+#: Metrics and params each that the table shows.
+_MOST_KEYS = 6
+
+
+def children_table(tracker: Tracker, run: Run, children: Sequence[Run], total: int) -> RunTable:
+    """The table of `children`, of `total` in all; its heads lead to the list of runs that has these alone, ordered."""
+    metrics = [{"metrics": latest_metrics(child)} for child in children]
+    params = [{"params": child.params} for child in children]
+    shown = [
+        *(Field(fields.METRICS, key) for key in _of_most(metrics, "metrics")),
+        *(Field(fields.PARAMS, key) for key in _that_differ(params, "params")),
+    ]
+    columns = ("status", "start_time", "duration_ms", *map(str, shown))
+    view = RunView(url_for("pages.run_list"), filters={"parent_run_id": run.id}, order_by="start_time", columns=columns)
+    return run_table(tracker, view, children, total)
+
+
+def _of_most(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
+    """The keys that at least half of the runs have, those that tell most of them apart first chosen, sorted."""
+    telling = most_telling(records, kind)
+    kept = [key for key in telling if 2 * sum(key in record[kind] for record in records) >= len(records)]
+    return sorted(kept[:_MOST_KEYS])
+
+
+def _that_differ(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
+    """The keys whose values aren't the same in all runs that have them, sorted."""
+    values: dict[str, list[Any]] = {}
+    for record in records:
+        for key, value in record[kind].items():
+            values.setdefault(key, []).append(value)
+    telling = most_telling(records, kind)
+    return sorted([key for key in telling if any(value != values[key][0] for value in values[key])][:_MOST_KEYS])
