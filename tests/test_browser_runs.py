@@ -177,13 +177,18 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
     page = viewer.open(f"{server.url}/runs")
     heading = page.locator("table.runs thead").get_by_role("link", name="loss")
     heading.click()
-    expect_names(page, "third", "first", "second")
-    expect(page.get_by_role("columnheader", name="loss")).to_have_attribute("aria-sort", "descending")
-    heading.click()
     expect_names(page, "second", "first", "third")
+    expect(page.get_by_role("columnheader", name="loss")).to_have_attribute("aria-sort", "ascending")
     assert query(page) == {"order_by": ["metrics.loss"]}
+    heading.click()
+    expect_names(page, "third", "first", "second")
+    heading.click()
 
-    page.locator(".filters").get_by_label("Experiment").select_option("iris")
+    experiment = page.locator(".filters").get_by_label("Experiment")
+    experiment.select_option("iris")
+    expect_names(page, "first", "third")  # at once, and whoever chooses by the keyboard goes on there
+    assert query(page)["experiment"] == ["iris"]
+    expect(experiment).to_be_focused()
     page.get_by_label("Query").fill('params.lr < 1 and name ~ "IR"')
     page.get_by_role("button", name="Filter").click()
     expect_names(page, "first", "third")

@@ -164,7 +164,7 @@ def test_a_column_that_is_none_is_400_and_named(client: FlaskClient, columns: st
     [
         ("Run", ["base", "baseline", "wide", "c"], ["wide", "baseline", "base", "c"]),
         ("Experiment", ["base", "c", "wide", "baseline"], ["c", "wide", "baseline", "base"]),
-        ("loss", ["baseline", "wide", "base", "c"], ["wide", "baseline", "base", "c"]),
+        ("loss", ["wide", "baseline", "base", "c"], ["baseline", "wide", "base", "c"]),  # the best first
         ("lr", ["c", "wide", "baseline", "base"], ["baseline", "c", "wide", "base"]),
         ("Artifacts", ["c", "base", "wide", "baseline"], ["base", "wide", "baseline", "c"]),
     ],
@@ -180,6 +180,16 @@ def test_a_heading_orders_by_its_column_and_again_the_other_way_round(
     assert {once.sorted()[heading], twice.sorted()[heading]} == {"ascending", "descending"}
     assert len(once.sorted()) == len(twice.sorted()) == 1
     assert Shown(client, twice.link(heading)).names == first
+
+
+@pytest.mark.parametrize(
+    ("key", "order"),
+    [("val/loss", "metrics.val/loss"), ("accuracy", "metrics.accuracy desc"), ("thing", "metrics.thing desc")],
+)
+def test_a_metrics_heading_orders_the_best_first(make_app: Callable[..., Any], key: str, order: str) -> None:
+    client = make_app().test_client()
+    run_logger(client)(metrics={key: 1})
+    assert dict(parse_qsl(urlsplit(Shown(client, "/runs").link(key)).query)) == {"order_by": order}
 
 
 def test_the_order_as_it_stands_is_that_of_the_start(client: FlaskClient) -> None:

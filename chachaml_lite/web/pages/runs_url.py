@@ -14,6 +14,7 @@ from ...tracking import names
 from ...tracking.index.catalog import Deleted
 from ...tracking.query import conditions, fields, grammar, search
 from ...tracking.query.fields import Field, FieldType
+from ...tracking.series import direction
 from ...tracking.series.summary import number_to_json
 from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 from ..urls import with_query
@@ -143,8 +144,7 @@ class RunView:
     def ordered_by(self, what: Field) -> RunView:
         """The first page of these runs ordered by a field: the other way round if they are already."""
         now, descending = self.order
-        # Of numbers and times the greatest are looked for first, of names the first.
-        descending = not descending if now == what else what.holds not in (FieldType.TEXT, FieldType.ANY)
+        descending = not descending if now == what else _greatest_first(what)
         is_default = what == _BY_DEFAULT and descending
         return replace(self, order_by=None if is_default else f"{what}{' desc' if descending else ''}", offset=0)
 
@@ -222,6 +222,13 @@ class RunView:
                 rest = {each: other for each, other in part.items() if each != key}
                 found.append((f"{prefix} {key} = {text}", self.url(**{f"{prefix}s": rest}, offset=0)))
         return found
+
+
+def _greatest_first(what: Field) -> bool:
+    """Return whether the greatest values are looked for first: not so of names, nor of a metric that is best small."""
+    if what.kind == fields.METRICS and direction.less_is_better(what.name):
+        return False
+    return what.holds not in (FieldType.TEXT, FieldType.ANY)
 
 
 def _query_of(asked: Query) -> str | None:

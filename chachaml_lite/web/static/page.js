@@ -3,5 +3,6 @@ import "./times.js";
 import "./forms.js";
 import "./copy.js";
 import "./keys.js";
+import "./at_once.js";
 import "./live.js";
 import "./selection.js";
