@@ -56,7 +56,7 @@ def test_page_of_a_run_loads_its_run_its_children_and_its_series_once(
 ) -> None:
     calls.clear()
     assert client.get(f"/runs/{run_id}{query}").status_code == 200
-    assert calls == {"run": 1, "children": 1, "of": 1}
+    assert calls == {"run": 1, "children": 1, "of": 1, "parse_order": 1}, "the order is that of the children's table"
 
 
 @pytest.mark.parametrize("form", ["md", "txt"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,8 @@ class RunQuery:
     where: tuple[Condition, ...] = ()
     order_by: str | Order | None = None
     deleted: Deleted = "false"
+    #: Whether runs whose parent matches, too, are left out: a list has them below it.
+    is_folded: bool = False
     #: None: all of them.
     limit: int | None = DEFAULT_LIMIT
     offset: int = 0
@@ -63,7 +66,9 @@ class RunQuery:
         """Whether all runs are asked for, or all of an experiment, newest first."""
         names = (self.status, self.name, self.created_by, self.parent_run_id)
         conditions = (*names, self.order_by)
-        return not (self.tags or self.params or self.where) and all(condition is None for condition in conditions)
+        return not (self.tags or self.params or self.where or self.is_folded) and all(
+            condition is None for condition in conditions
+        )
 
 
 def parse_deleted(text: str) -> Deleted:
@@ -95,10 +100,36 @@ def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     found = tracker.catalog.newest(query.experiment, query.deleted)
     for test in tests:
         found = [run for run in found if test(run)]
+    if query.is_folded:
+        found = _without_children(found)
     if query.order is not None:
         found = _ordered(found, *query.order)
     end = None if query.limit is None else query.offset + query.limit
     return found[query.offset : end], len(found)
+
+
+def _without_children(runs: list[Run]) -> list[Run]:
+    """`runs` without those that have an ancestor at the top among them; runs that are in a circle stay."""
+    ids = {run.id for run in runs}
+    below: dict[str, list[str]] = {}
+    tops = []
+    for run in runs:
+        parent = run.meta.get("parent_run_id")
+        if parent in ids:
+            below.setdefault(parent, []).append(run.id)
+        else:
+            tops.append(run.id)
+    folded: set[str] = set()
+    while tops:
+        children = below.get(tops.pop(), [])
+        folded.update(children)
+        tops.extend(children)
+    return [run for run in runs if run.id not in folded]
+
+
+def count_children(tracker: Tracker) -> Counter[str | None]:
+    """The numbers of children by the ids of their parents; of runs that aren't in the trash."""
+    return Counter(run.meta.get("parent_run_id") for run in tracker.catalog.newest())
 
 
 def _tests(query: RunQuery) -> list[Test]:

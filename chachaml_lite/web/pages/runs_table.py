@@ -18,6 +18,7 @@ from ...tracking.environment import MISSING, flatten
 from ...tracking.index.run_entry import Run
 from ...tracking.query import fields
 from ...tracking.query.fields import Field, FieldType
+from ...tracking.query.search import count_children
 from ...tracking.runs import latest_metrics
 from ...tracking.series.summary import number_to_json
 from ...tracking.tracker import Tracker
@@ -91,6 +92,8 @@ class Row:
     cells: list[Cell]
     #: The classes of the colour of its line in the page's charts; "" where it has none.
     swatch: str = ""
+    #: The number of runs that are folded under it.
+    children: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class RunTable:
     choices: list[Choices]
     #: The metrics that the runs of this page have.
     metrics: list[str]
+    #: Whether children could be folded under their parents, or are.
+    has_children: bool = False
 
     @property
     def newer(self) -> str | None:
@@ -143,15 +148,16 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
     now_ms = tracker.clock.now_ms()
     made = [] if view.spark is None else [_sparks(tracker, view, view.spark, found)]
     made += [_column(view, name, found, now_ms) for name in names if name != "name"]
+    counts = count_children(tracker) if view.folds else {}
     rows = [
-        Row(run.id, run.meta.get("name") or run.id, list(cells))
+        Row(run.id, run.meta.get("name") or run.id, list(cells), children=counts.get(run.id, 0))
         for run, *cells in zip(found, *(cells for _, cells in made), strict=True)
     ]
     name = _heading(view, Field(fields.OWN, "name"), "Run")
     columns = [column for column, _ in made]
-    return RunTable(
-        view, name, columns, rows, total, _choices(keys, [column.field for column in columns]), keys["metrics"]
-    )
+    choices = _choices(keys, [column.field for column in columns])
+    has_children = view.folds or any(run.meta.get("parent_run_id") for run in found)
+    return RunTable(view, name, columns, rows, total, choices, keys["metrics"], has_children)
 
 
 def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:

@@ -22,7 +22,20 @@ from .query_text import name_query
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
-KNOWN = (*FILTERS, "deleted", "tag", "q", *METRIC_CONDITION, "order_by", "columns", "spark", "limit", "offset", "ids")
+KNOWN = (
+    *FILTERS,
+    "deleted",
+    "tag",
+    "q",
+    *METRIC_CONDITION,
+    "order_by",
+    "columns",
+    "spark",
+    "limit",
+    "offset",
+    "ids",
+    "children",
+)
 PREFIXES = ("tag.", "param.")
 REPEATABLE = ("columns", "ids")
 
@@ -57,6 +70,8 @@ class RunView:
     offset: int = 0
     #: Whether the runs are those in the trash.
     deleted: Deleted = "false"
+    #: Whether runs are folded under their parents: a count at the parent instead of rows of their own.
+    is_folded: bool = False
     #: The runs that were chosen from a list, when the page is about these alone.
     ids: tuple[str, ...] = ()
     #: What else the page's URL says, besides the list.
@@ -87,6 +102,9 @@ class RunView:
         limit = asked.integer("limit") if asked.text("limit") else None
         if limit is None:  # of runs that were chosen one by one none is to be overlooked
             limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
+        children = asked.text("children") or ""
+        if children not in ("", "folded"):
+            raise InvalidInput(f"children can be folded, and it is {children[:80]!r}")
         spark = asked.text("spark") or None
         if spark is not None:
             names.check_name("spark: metric", spark)
@@ -106,6 +124,7 @@ class RunView:
             limit,
             (asked.integer("offset") or 0) if asked.text("offset") else 0,
             search.parse_deleted(asked.text("deleted") or "false"),
+            bool(children),
             ids,
             tuple((name, text) for name in more for text in asked.texts(name) if text),
         )
@@ -125,6 +144,7 @@ class RunView:
             where=where,
             order_by=None if self.order_by is None else self.order,
             deleted=self.deleted,
+            is_folded=self.folds,
             limit=self.limit,
             offset=self.offset,
         )
@@ -133,6 +153,11 @@ class RunView:
     def is_filtered(self) -> bool:
         """Whether some runs are left out."""
         return bool(self.filters or self.tags or self.params or self.q or self.ids)
+
+    @property
+    def folds(self) -> bool:
+        """Whether children are left out; never of runs that were chosen one by one, nor in the trash."""
+        return self.is_folded and not self.ids and self.deleted == "false"
 
     # -- order
 
@@ -171,6 +196,7 @@ class RunView:
         yield from (pair for pair in self._filters() if pair[0] not in without)
         shown = {
             "deleted": "" if self.deleted == "false" else self.deleted,
+            "children": "folded" if self.is_folded else "",
             "ids": ",".join(self.ids),
             "order_by": self.order_by or "",
             "columns": ",".join(self.columns),

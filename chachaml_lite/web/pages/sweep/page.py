@@ -111,7 +111,7 @@ def _drawn(view: SweepView, asked: search.RunQuery) -> Drawn:
     """The first of the matching runs, in the order of the table."""
     if view.part == "table":
         return Drawn([], 0, [], 0)
-    runs, total = search.find_runs(tracker(), replace(asked, limit=view.drawn, offset=0))
+    runs, total = search.find_runs(tracker(), replace(asked, limit=view.drawn, offset=0, is_folded=False))
     if view.by is None or view.part != "curves":
         return Drawn(runs, total, run_members(runs, total, view.hidden), 0)
     members, beyond = group_members(runs, view.by, view.hidden)

@@ -1,0 +1,75 @@
+"""Lists of runs with children folded under their parents: `children=folded` in the URL of a page."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+LogRun = Callable[..., str]
+
+
+def rows_of(client: FlaskClient, path: str, **query: str) -> list[str]:
+    """The names in the table's rows."""
+    answer = client.get(path, query_string=query or None)
+    assert answer.status_code == 200, answer.text
+    return re.findall(r'<tr id="run-[^>]*>.*?<a href="[^"]*">([^<]*)</a>', answer.text)
+
+
+@pytest.fixture
+def sweep(client: FlaskClient, log_run: LogRun) -> str:
+    """A sweep with three folds, one of which has a child, between two runs by themselves; its id."""
+    log_run(name="before")
+    run_id = log_run(name="sweep", metrics={"loss": 9})
+    for number in range(3):
+        fold = log_run(name=f"fold {number}", parent_run_id=run_id, metrics={"loss": number})
+    log_run(name="grandchild", parent_run_id=fold)
+    log_run(name="after", parent_run_id="elsewhere")
+    return run_id
+
+
+@pytest.mark.parametrize("path", ["/runs", "/experiments/iris"])
+def test_children_are_a_count_at_their_parent(client: FlaskClient, sweep: str, path: str) -> None:
+    part = {"part": "table"} if path != "/runs" else {}
+    assert len(rows_of(client, path, **part)) == 7, "unless asked for"
+    asked = {**part, "children": "folded"}
+    assert rows_of(client, path, **asked) == ["after", "sweep", "before"]
+    text = client.get(path, query_string=asked).text
+    assert "1 to 3 of 3" in text
+    (link,) = re.findall(r'<a class="quiet" href="([^"]*)">3 children</a>', text)
+    assert rows_of(client, link) == ["fold 2", "fold 1", "fold 0"]
+    assert rows_of(client, path, **asked, limit="2", offset="2") == ["before"]
+
+
+def test_way_there_and_back_is_a_link(client: FlaskClient, sweep: str) -> None:
+    def follow(path: str, label: str) -> str:
+        (found,) = re.findall(rf'<a href="([^"]*)">{label}</a>', client.get(path).text)
+        return html.unescape(found)
+
+    folded = follow("/runs?status=running", "Fold children under their parents")
+    assert rows_of(client, folded) == ["after", "sweep", "before"]
+    assert len(rows_of(client, follow(folded, "Show them as rows"))) == 7
+    client.post("/api/w/runs", json={"experiment": "alone", "id": "one"})
+    assert "Fold children" not in client.get("/runs?experiment=alone").text
+
+
+def test_runs_whose_parent_does_not_match_have_rows_of_their_own(client: FlaskClient, sweep: str) -> None:
+    assert rows_of(client, "/runs", children="folded", q="metrics.loss < 2") == ["fold 1", "fold 0"]
+    client.post("/runs/trash", data={"ids": sweep}, headers={"Origin": "http://localhost"})
+    assert rows_of(client, "/runs", children="folded") == ["after", "fold 2", "fold 1", "fold 0", "before"]
+    assert rows_of(client, "/runs", children="folded", deleted="true") == ["sweep"]
+
+
+def test_runs_that_are_chosen_or_in_a_circle_are_not_folded(client: FlaskClient, sweep: str) -> None:
+    assert len(rows_of(client, "/runs", children="folded", ids=f"{sweep},none")) == 1
+    for one, other in (("a", "b"), ("b", "a"), ("self", "self")):
+        client.post("/api/w/runs", json={"experiment": "circle", "id": one, "name": one, "parent_run_id": other})
+    assert sorted(rows_of(client, "/runs", children="folded", experiment="circle")) == ["a", "b", "self"]
+
+
+def test_another_word_than_folded_is_refused(client: FlaskClient) -> None:
+    answer = client.get("/runs?children=none")
+    assert answer.status_code == 400 and "children can be folded" in answer.text
