@@ -188,7 +188,7 @@ def test_children_have_their_metrics_the_params_that_differ_and_boxes_to_act_on_
     ordered = re.search(r'<a href="([^"]+)">loss</a>', table)
     assert ordered is not None
     found = client.get(ordered[1].replace("&amp;", "&")).text
-    assert re.findall(r'name="ids" value="([^"]+)"', found) == folds[::-1]
+    assert re.findall(r'name="ids" value="([^"]+)"', found) == folds, "the best loss first"
 
 
 def test_children_beyond_fifty_are_shown_when_asked_for(client: FlaskClient, log_run: LogRun) -> None:
@@ -297,6 +297,24 @@ def test_sections_are_made_when_they_are_opened(client: FlaskClient, log_run: Lo
     assert 'title="system/cpu"' in opened
     assert 'aria-label="system/gpu0/power"' in page_of(client, run_id, "?open=system&filter=system")
     assert f'href="/runs/{run_id}?open=system&amp;open=group1"' in opened
+
+
+def test_many_params_are_in_sections_by_prefix(client: FlaskClient, log_run: LogRun) -> None:
+    def sections(run_id: str, query: str = "") -> list[tuple[str, str]]:
+        html = page_of(client, run_id, query)
+        found = re.findall(r'<details class="section" id="params-in-([^"]*)"( open)?>', html)
+        return [(name, "open" if is_open else "closed") for name, is_open in found]
+
+    params = {f"{prefix}{number}": number for prefix in ("model/", "optimizer.", "data.") for number in range(20)}
+    run_id = log_run(params={"seed": 1, **params})
+    assert len(sections(run_id)) == 4
+    assert {state for _, state in sections(run_id)} == {"open", "closed"}
+    rows = [row for row in Page(page_of(client, run_id)).rows if len(row) == 2]
+    assert {key: value for key, value in rows if key in params} == {key: str(number) for key, number in params.items()}
+    assert sections(run_id, "?filter=/5|6|7/") == []
+    assert {state for _, state in sections(run_id, "?filter=/[0-9]/")} == {"open"}
+    assert sections(log_run(params=dict(list(params.items())[:29]))) == []
+    assert sections(log_run(params={f"p{number}": number for number in range(40)})) == []
 
 
 def test_filter_is_of_params_as_well(client: FlaskClient, log_run: LogRun) -> None:

@@ -26,11 +26,14 @@ from .rendered import render_note
 from .run_children import children_table
 from .run_metrics import MOST_ROWS, metric_part
 from .saved import run_file
+from .sections import Section, section_of_param, sections_of
 
 #: Rows of each table on the page, unless all of one are asked for.
 MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
 #: A param's value of more characters is folded; one of structure is as soon as it doesn't fit into a line.
 _LONG, _LONG_STRUCTURE = 160, 48
+#: Params of so many and more are in sections.
+_MANY_PARAMS = 30
 #: Characters of a value that unfolds; the whole of it is in the JSON.
 _MOST_CHARACTERS = 20_000
 
@@ -97,6 +100,7 @@ def run_page(run_id: str) -> str | Response:
         versions=tracker().registry.pinned_to(run_id),
         metrics=metric_part(tracker(), run, summary, frozenset(opened), style, all="metrics" in asked),
         params=_part("params", params, asked, _param_row),
+        param_sections=_param_sections([key for key, _ in params], is_filtered=test is not None),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
         folders=list_folders(shown["artifacts"]) if not services().read_only else [],
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
@@ -129,6 +133,15 @@ def _part(name: str, every: Sequence[Item], asked: Sequence[str], row: Callable[
     """A table of `every`, or of the first of them; each is made a row."""
     shown = every if name in asked else every[: MOST[name]]
     return Part(name, [row(each) for each in shown], len(every))
+
+
+def _param_sections(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:
+    """The sections of many params, open where they are what a filter leaves; none for a few, or for one section."""
+    if len(keys) < _MANY_PARAMS:
+        return []
+    opened = frozenset(map(section_of_param, keys)) if is_filtered else frozenset()
+    sections = sections_of(keys, opened, section_of_param)
+    return sections if len(sections) > 1 else []
 
 
 def _as_it_is(item: Item) -> Item:
