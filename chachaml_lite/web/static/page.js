@@ -1,4 +1,5 @@
 // What every page has.
+import "./remembered.js";
 import "./times.js";
 import "./forms.js";
 import "./copy.js";
