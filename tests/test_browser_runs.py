@@ -156,6 +156,25 @@ def test_the_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, 
     assert "metrics.bbb" in query(page)["columns"] and "metrics.ddd" not in query(page)["columns"]
 
 
+def test_the_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger) -> None:
+    log.run("a", {f"{part}/{number}": number for part in ("grad", "time") for number in range(5)})
+    page = viewer.open(f"{server.url}/runs?columns=status")
+    page.locator("summary", has_text="Columns").click()
+    chooser = page.locator(".chooser")
+    third = chooser.get_by_label("grad/3", exact=True)
+    expect(third).to_be_hidden()
+    chooser.get_by_label("Filter").fill("D/3")
+    expect(chooser.locator("label:visible", has=page.locator("input[name=columns]"))).to_have_count(1)
+    third.check()
+    chooser.get_by_label("Filter").press("Enter")
+    assert query(page) == {"columns": ["status"]}
+    chooser.get_by_label("Filter").fill("")
+    expect(third).to_be_hidden()
+    expect(chooser.get_by_label("Status", exact=True)).to_be_visible()
+    chooser.get_by_role("button", name="Show").click()
+    expect(page.locator("table.runs thead th")).to_have_count(4)
+
+
 def test_too_few_or_too_many_runs_to_compare_are_told_before_the_page_is_left(
     viewer: Viewer, server: Running, log: Logger
 ) -> None:

@@ -151,6 +151,20 @@ def test_columns_are_chosen_by_the_url_and_kept_in_every_link_and_form(client: F
     assert Shown(client, "/runs?columns=&columns=").head == Shown(client, "/runs").head
 
 
+def test_the_chooser_folds_columns_that_begin_alike_and_counts_those_it_leaves_out(
+    make_app: Callable[..., Any],
+) -> None:
+    client = make_app().test_client()
+    metrics = {f"{part}/{number}": number for part in ("grad", "time") for number in range(5)}
+    run_logger(client)(metrics=metrics, params={f"p{number:03}": number for number in range(203)})
+    shown = Shown(client, "/runs", columns="status,metrics.time/3")
+    folded = re.findall(r"<details( open)?><summary>(\w+) <span class=\"quiet\">(\d+)", shown.text)
+    assert folded == [("", "grad", "5"), (" open", "time", "5")]
+    named = re.findall(r'name="columns" value="([^"]*)"', shown.text)
+    assert {f"metrics.{key}" for key in metrics} <= set(named) and "params.p199" in named
+    assert "params.p200" not in named and "and 3 more, by name" in shown.text
+
+
 @pytest.mark.parametrize("columns", ["loss", "metrics.", "tags.", "status,nothing", "metrics.a\x01"])
 def test_a_column_that_is_none_is_400_and_named(client: FlaskClient, columns: str) -> None:
     assert "columns: " in Shown(client, "/runs", 400, columns=columns).text

@@ -24,6 +24,7 @@ from ...tracking.series.summary import number_to_json
 from ...tracking.tracker import Tracker
 from .runs_sparklines import sparklines
 from .runs_url import ALL_TAGS, RunView
+from .sections import section_of, section_of_param, sections_of
 
 #: The columns of a run's own that stand before its metrics and params, and after them, by default; and the others.
 _BEFORE = {
@@ -48,7 +49,7 @@ _FURTHER = {
 _HEADINGS = {**_BEFORE, **_AFTER, **_FURTHER}
 #: Metrics and params each that a table shows unless told, and that can be chosen from.
 _MOST_KEYS = 6
-_MOST_CHOICES = 100
+_MOST_CHOICES = 200
 #: Characters of a value in a cell, and of it whole on hover: a param may be a page of text.
 _CELL_CHARACTERS = 60
 _HOVER_CHARACTERS = 400
@@ -57,8 +58,18 @@ _ALWAYS_SEEN = 20
 _STATUS = Field(fields.OWN, "status")
 #: What of a run can be a column by a key.
 _KINDS = (fields.METRICS, fields.PARAMS, fields.TAGS, fields.ENV)
-#: A group's name, what stands in it (field, heading, whether it is shown), and how many are to be had by name alone.
-Choices = tuple[str, list[tuple[str, str, bool]], int]
+
+
+class ChoiceSection(NamedTuple):
+    """Columns whose names begin alike: `choices` are field, heading, and whether it is shown; "" is never folded."""
+
+    name: str
+    is_open: bool
+    choices: list[tuple[str, str, bool]]
+
+
+#: A group's name, its sections, and how many columns are to be had by name alone.
+Choices = tuple[str, list[ChoiceSection], int]
 
 
 class Cell(NamedTuple):
@@ -168,11 +179,19 @@ def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:
         groups.append(
             ("Environment" if kind == fields.ENV else kind.capitalize(), named, max(0, len(keys[kind]) - len(named)))
         )
-    return [
-        (group, [(text, heading, text in shown) for text, heading in named.items()], unnamed)
-        for group, named, unnamed in groups
-        if named
-    ]
+    return [(group, _sections(group, named, shown), unnamed) for group, named, unnamed in groups if named]
+
+
+def _sections(group: str, named: dict[str, str], shown: Sequence[str]) -> list[ChoiceSection]:
+    """Return a group's columns by the beginnings of their names, folded where none of them is shown."""
+    if group == "Run":
+        return [ChoiceSection("", True, [(text, heading, text in shown) for text, heading in named.items()])]
+    fields_of = {heading: text for text, heading in named.items()}
+    found = []
+    for section in sections_of(fields_of, section=section_of if group == "Metrics" else section_of_param):
+        choices = [(fields_of[key], key, fields_of[key] in shown) for key in section.keys]
+        found.append(ChoiceSection(section.name, any(is_shown for *_, is_shown in choices), choices))
+    return found
 
 
 # -- columns

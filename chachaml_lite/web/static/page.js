@@ -5,5 +5,6 @@ import "./forms.js";
 import "./copy.js";
 import "./keys.js";
 import "./at_once.js";
+import "./chooser.js";
 import "./live.js";
 import "./selection.js";

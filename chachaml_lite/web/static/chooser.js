@@ -1,0 +1,29 @@
+// The filter of the column chooser: names that contain what is typed; sections with some of them are open meanwhile.
+
+function narrow(form, typed) {
+  const text = typed.trim().toLowerCase();
+  for (const group of form.querySelectorAll("fieldset")) {
+    const labels = [...group.querySelectorAll("label:has(> input[type=checkbox])")];
+    for (const label of labels) label.hidden = text !== "" && !label.title.toLowerCase().includes(text);
+    for (const section of group.querySelectorAll("details")) {
+      const some = section.querySelector("label:not([hidden])") !== null;
+      section.hidden = !some;
+      if (text) section.dataset.viewWas ??= String(section.open);
+      if (text) section.open = some;
+      else if (section.dataset.viewWas) {
+        section.open = section.dataset.viewWas === "true";
+        delete section.dataset.viewWas;
+      }
+    }
+    group.hidden = text !== "" && labels.every((label) => label.hidden) && !group.querySelector("input[name=columns][size]");
+  }
+}
+
+document.addEventListener("input", ({ target }) => {
+  if (target.matches(".chooser input[type=search]")) narrow(target.form, target.value);
+});
+
+// Enter ends the typing; it doesn't send the form.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches?.(".chooser input[type=search]")) event.preventDefault();
+});
