@@ -69,7 +69,7 @@ class ParamRow:
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> str | Response:
     """One run; with ?format=html as a file."""
-    query = Query(("all", "filter", "open", "format", *chart_url.OF_PAGES), repeatable=("all", "open"))
+    query = Query(("all", "filter", "open", "format", "trashed", *chart_url.OF_PAGES), repeatable=("all", "open"))
     if is_file(query):
         return run_file(tracker().run(run_id), chart_url.style_of(query))
     asked, style = query.texts("all"), chart_url.style_of(query)
@@ -88,6 +88,7 @@ def run_page(run_id: str) -> str | Response:
     shown = runs.run_details(tracker(), run, children)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
+    trashed = tuple(filter(None, (query.text("trashed") or "").split(",")))
     listed = _part("children", children, asked, _as_it_is)
     return render_template(
         "run.html",
@@ -105,7 +106,9 @@ def run_page(run_id: str) -> str | Response:
         folders=list_folders(shown["artifacts"]) if not services().read_only else [],
         env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
         children=listed,
-        children_table=children_table(tracker(), run, listed.rows, listed.total) if children else None,
+        children_table=children_table(tracker(), run, listed.rows, listed.total, trashed)
+        if children or trashed
+        else None,
         style=style,
         filter=text,
         all_metrics=len(run.summary),

@@ -20,7 +20,9 @@ from .runs_url import RunView
 _MOST_KEYS = 6
 
 
-def children_table(tracker: Tracker, run: Run, children: Sequence[Run], total: int) -> RunTable:
+def children_table(
+    tracker: Tracker, run: Run, children: Sequence[Run], total: int, trashed: tuple[str, ...]
+) -> RunTable:
     """The table of `children`, of `total` in all; its heads lead to the list of runs that has these alone, ordered."""
     metrics = [{"metrics": latest_metrics(child)} for child in children]
     params = [{"params": child.params} for child in children]
@@ -29,7 +31,13 @@ def children_table(tracker: Tracker, run: Run, children: Sequence[Run], total: i
         *(Field(fields.PARAMS, key) for key in _that_differ(params, "params")),
     ]
     columns = ("status", "start_time", "duration_ms", *map(str, shown))
-    view = RunView(url_for("pages.run_list"), filters={"parent_run_id": run.id}, order_by="start_time", columns=columns)
+    view = RunView(
+        url_for("pages.run_list"),
+        filters={"parent_run_id": run.id},
+        order_by="start_time",
+        columns=columns,
+        trashed=trashed,
+    )
     return run_table(tracker, view, children, total)
 
 

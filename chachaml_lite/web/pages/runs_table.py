@@ -122,6 +122,8 @@ class RunTable:
     metrics: list[str]
     #: Whether children could be folded under their parents, or are.
     has_children: bool = False
+    #: Of the runs that were moved to the trash from this page just now, those that are still there.
+    trashed: Sequence[str] = ()
 
     @property
     def newer(self) -> str | None:
@@ -168,7 +170,12 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
     columns = [column for column, _ in made]
     choices = _choices(keys, [column.field for column in columns])
     has_children = view.folds or any(run.meta.get("parent_run_id") for run in found)
-    return RunTable(view, name, columns, rows, total, choices, keys["metrics"], has_children)
+    return RunTable(view, name, columns, rows, total, choices, keys["metrics"], has_children, _in_trash(tracker, view))
+
+
+def _in_trash(tracker: Tracker, view: RunView) -> list[str]:
+    found = [tracker.catalog.run(run_id) for run_id in view.trashed]
+    return [run.id for run in found if run is not None and run.meta.get("deleted_at") is not None]
 
 
 def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:

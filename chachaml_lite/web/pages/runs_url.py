@@ -18,6 +18,7 @@ from ...tracking.series import direction
 from ...tracking.series.summary import number_to_json
 from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
 from ..urls import with_query
+from .login import local_path
 from .query_text import name_query
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
@@ -35,6 +36,8 @@ KNOWN = (
     "offset",
     "ids",
     "children",
+    "back",
+    "trashed",
 )
 PREFIXES = ("tag.", "param.")
 REPEATABLE = ("columns", "ids")
@@ -74,6 +77,10 @@ class RunView:
     is_folded: bool = False
     #: The runs that were chosen from a list, when the page is about these alone.
     ids: tuple[str, ...] = ()
+    #: The page that these runs were chosen on, when it isn't the list of all runs.
+    back: str | None = None
+    #: The runs that were moved to the trash from this page just now; links to other pages don't have them.
+    trashed: tuple[str, ...] = ()
     #: What else the page's URL says, besides the list.
     more: tuple[tuple[str, str], ...] = ()
 
@@ -126,6 +133,8 @@ class RunView:
             search.parse_deleted(asked.text("deleted") or "false"),
             bool(children),
             ids,
+            local_path(back) if (back := asked.text("back")) else None,
+            tuple(filter(None, (asked.text("trashed") or "").split(","))),
             tuple((name, text) for name in more for text in asked.texts(name) if text),
         )
 
@@ -180,6 +189,13 @@ class RunView:
         view = replace(self, **changes)
         return with_query(view.path, view.pairs())
 
+    @property
+    def after_deletion(self) -> str:
+        """The URL that follows when the runs on this page have been moved to the trash: a page that offers Undo."""
+        if self.back is None:
+            return self.url(deleted="true")
+        return f"{self.back}{'&' if '?' in self.back else '?'}trashed={','.join(self.ids)}"
+
     def with_more(self, **changes: str | tuple[str, ...] | None) -> str:
         """The page's URL, with some of its further fields said otherwise: once, several times, or not at all."""
         kept = tuple(pair for pair in self.more if pair[0] not in changes)
@@ -198,6 +214,7 @@ class RunView:
             "deleted": "" if self.deleted == "false" else self.deleted,
             "children": "folded" if self.is_folded else "",
             "ids": ",".join(self.ids),
+            "back": self.back or "",
             "order_by": self.order_by or "",
             "columns": ",".join(self.columns),
             "spark": self.spark or "",
