@@ -321,8 +321,7 @@ def test_it_fits_and_is_accessible_wide_and_narrow_with_everything_open(
         page.set_viewport_size({"width": width, "height": height})
         for path in paths:
             page.goto(server.url + path)
-            for closed in page.locator("details:not([open]) > summary").all():
-                closed.click()
+            page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
             assert_fits(page)
             assert_accessible(page)
             if "spark" in path:  # the names stay in sight while the rest goes by

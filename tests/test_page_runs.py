@@ -493,7 +493,10 @@ def test_without_runs_there_is_what_to_paste(make_app: Callable[..., Any]) -> No
 
 def test_the_search_shows_how_to_ask_and_each_example_can_be_asked(client: FlaskClient) -> None:
     shown = Shown(client, "/search")
-    assert not shown.rows
+    assert shown.names == Shown(client, "/runs").names and 'id="query-help" open' in shown.text
+    assert 'id="query-help"' in Shown(client, "/runs").text
+    assert 'id="query-help" open' not in Shown(client, "/search", q="id = a").text
+    assert "<option selected>failed</option>" in Shown(client, "/search", status="failed").text
     examples = [link for link in shown.page.links if link.startswith("/search?q=")]
     assert len(examples) >= 4
     for link in examples:

@@ -32,32 +32,32 @@ EXAMPLES = (
 @pages.get("/runs")
 def run_list() -> tuple[str, int]:
     """The runs, newest first or as asked for."""
-    return _shown("runs.html", RunView.from_request(url_for("pages.run_list")))
+    return _shown(RunView.from_request(url_for("pages.run_list")))
 
 
 @pages.get("/search")
 def search_page() -> tuple[str, int]:
-    """The runs that a query finds; without one, how to write it."""
+    """The list of runs, beside how to write a query while there is none."""
     view = RunView.from_request(url_for("pages.search_page"))
-    return _shown("search.html", view, is_asked=view.q is not None)
+    return _shown(view, is_search=True)
 
 
-def _shown(template: str, view: RunView, is_asked: bool = True) -> tuple[str, int]:
+def _shown(view: RunView, is_search: bool = False) -> tuple[str, int]:
     """A page of runs; where what was typed can't be read, it says so beside the box, above the runs without it."""
     fault: BadQuery | None = None
-    table, meant, listed = None, None, view
+    listed = view
     now_ms = tracker().clock.now_ms()
     try:
         asked = view.run_query(now_ms)
     except BadQuery as error:
         fault, listed = error, replace(view, q=None)
         asked = listed.run_query(now_ms)
-    if is_asked:
-        found, total = search.find_runs(tracker(), asked)
-        table = runs_table.run_table(tracker(), listed, found, total)
-        meant = None if fault is None else meant_query(fault, found)
+    found, total = search.find_runs(tracker(), asked)
+    table = runs_table.run_table(tracker(), listed, found, total)
+    meant = None if fault is None else meant_query(fault, found)
     page = render_template(
-        template,
+        "runs.html",
+        is_search=is_search,
         view=view,
         table=table,
         fault=fault,
