@@ -61,7 +61,7 @@ def server_pid(job: Job) -> int:
 # -- the run's end
 
 
-def test_a_failing_step_fails_the_run(started: Job) -> None:
+def test_failing_step_fails_the_run(started: Job) -> None:
     started.run("- run: echo training; exit 3\n- run: echo not reached\n" + FINISH)
     assert [step.outcome for step in started.steps] == ["success", "failure", "skipped", "success"]
     assert started.status == "failure"
@@ -70,13 +70,13 @@ def test_a_failing_step_fails_the_run(started: Job) -> None:
     assert "> the job failed" in started.summaries[0]
 
 
-def test_a_cancelled_job_fails_the_run(started: Job) -> None:
+def test_cancelled_job_fails_the_run(started: Job) -> None:
     started.status = "cancelled"
     started.run(FINISH)
     assert (meta(started)["status"], meta(started)["error"]) == ("failed", "the job was cancelled")
 
 
-def test_a_run_that_has_ended_itself_keeps_its_end(started: Job) -> None:
+def test_run_that_has_ended_itself_keeps_its_end(started: Job) -> None:
     post(started, f"runs/{started.env['CHACHAML_RUN_ID']}/end?exit_code=7")
     started.run(FINISH)
     assert started.status == "success"
@@ -108,7 +108,7 @@ def test_checks_that_come_after_the_end_fail_the_job_for_nobody_can_be_asked(sta
     assert "these can't be asked any more" in started.said("error")[0]
 
 
-def test_a_comment_may_stand_behind_a_rule(started: Job) -> None:
+def test_comment_may_stand_behind_a_rule(started: Job) -> None:
     log_metrics(started, **{"loss #2": 0.1, "accuracy": 0.95})
     finish(started, checks="# the gate\naccuracy>=0.9 # of all\nloss #2<=0.2 #\n  #loss<0")
     assert (started.outputs("end")["passed"], started.said("error")) == ("true", [])
@@ -122,7 +122,7 @@ def test_another_run_than_the_action_s_may_be_finished(started: Job) -> None:
     assert meta(started)["status"] == "running"
 
 
-def test_an_unknown_run_fails_the_step(started: Job) -> None:
+def test_unknown_run_fails_the_step(started: Job) -> None:
     finish(started, **{"run-id": "none\n::warning::such"})
     assert started.status == "failure"
     assert started.said("warning") == []
@@ -162,7 +162,7 @@ def test_rules_that_all_pass_pass_the_step(started: Job) -> None:
     assert started.annotations == []
 
 
-def test_a_missing_baseline_is_a_notice_and_the_other_rules_count(started: Job) -> None:
+def test_missing_baseline_is_a_notice_and_the_other_rules_count(started: Job) -> None:
     log_metrics(started, accuracy=0.93)
     finish(started, checks="accuracy>=baseline-0.01\naccuracy>=0.9")
     assert started.steps[-1].outcome == "success"
@@ -173,13 +173,13 @@ def test_a_missing_baseline_is_a_notice_and_the_other_rules_count(started: Job) 
 
 
 @pytest.mark.parametrize("baseline", ["none-such", "production:none-such"])
-def test_a_named_baseline_that_is_missing_is_a_notice_too(started: Job, baseline: str) -> None:
+def test_named_baseline_that_is_missing_is_a_notice_too(started: Job, baseline: str) -> None:
     log_metrics(started, accuracy=0.93)
     finish(started, checks="accuracy>=baseline\naccuracy>=0.95", baseline=baseline)
     assert (len(started.said("notice")), len(started.said("error"))) == (1, 1)
 
 
-def test_a_run_that_was_copied_into_the_store_is_the_baseline(started: Job, github_job: NewJob) -> None:
+def test_run_that_was_copied_into_the_store_is_the_baseline(started: Job, github_job: NewJob) -> None:
     """What a job restores from the last green main: a cache, or a download."""
     main = github_job(variables={"run_id": "1"})
     main.run(START)
@@ -212,7 +212,7 @@ def test_text_of_others_in_rules_and_names_reaches_neither_the_log_nor_the_summa
 # -- what went wrong before
 
 
-def test_a_process_is_found_without_proc_too(started: Job) -> None:
+def test_process_is_found_without_proc_too(started: Job) -> None:
     """As on macOS."""
     pid = server_pid(started)
     assert str(started.home / "ready") in _command_by_ps(pid)
@@ -236,7 +236,7 @@ def test_nothing_installed_is_no_server_either(github_job: NewJob) -> None:
     assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
 
 
-def test_a_server_that_was_killed_is_started_again_on_what_it_has_stored(started: Job) -> None:
+def test_server_that_was_killed_is_started_again_on_what_it_has_stored(started: Job) -> None:
     log_metrics(started, accuracy=0.93)
     requests.get(f"{started.env['CHACHAML_URL']}/api/##[error]a/%0A::error::b", timeout=60)  # stands in the log
     os.kill(server_pid(started), signal.SIGKILL)
@@ -250,7 +250,7 @@ def test_a_server_that_was_killed_is_started_again_on_what_it_has_stored(started
     assert "`accuracy`" in started.summaries[0]
 
 
-def test_a_store_that_can_t_be_opened_again_fails_the_step(started: Job) -> None:
+def test_store_that_can_t_be_opened_again_fails_the_step(started: Job) -> None:
     os.kill(server_pid(started), signal.SIGKILL)
     data = Path(started.outputs("tracker")["data"])
     shutil.rmtree(data)
@@ -270,7 +270,7 @@ def test_without_a_run_of_its_own_the_runs_of_the_job_are_listed(github_job: New
     assert re.findall(r"`(one|two)`", job.summaries[0]) == ["two", "one"]
 
 
-def test_a_job_that_has_logged_nothing_has_no_summary(github_job: NewJob) -> None:
+def test_job_that_has_logged_nothing_has_no_summary(github_job: NewJob) -> None:
     job = github_job()
     job.run("- uses: ./\n" + FINISH)
     assert job.status == "success", job.log
@@ -287,14 +287,14 @@ def test_checks_without_a_run_fail(github_job: NewJob) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "/dev/null/summary"], ids=["none", "no file"])
-def test_a_summary_that_can_t_be_written_is_no_fault_of_the_run(started: Job, name: str) -> None:
+def test_summary_that_can_t_be_written_is_no_fault_of_the_run(started: Job, name: str) -> None:
     started.run([{"id": "end", "uses": "./finish", "env": {"GITHUB_STEP_SUMMARY": name}}])
     assert started.status == "success", started.log
     assert len(started.said("warning")) == (1 if name else 0)
     assert "first" in Path(started.outputs("end")["summary"]).read_text()
 
 
-def test_a_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job) -> None:
+def test_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job) -> None:
     run = started.env["CHACHAML_RUN_ID"]
     post(started, f"runs/{run}/params", json={f"{number:05}" + "é" * 240: number for number in range(4000)})
     log_metrics(started, accuracy=0.93)

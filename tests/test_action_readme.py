@@ -88,7 +88,7 @@ def machine_path(tool: Tool) -> str:
     return os.environ["PATH"]
 
 
-def test_the_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
+def test_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
     github_job: NewJob, github: Path, machine_path: str, data: Path
 ) -> None:
     artifacts = Artifacts(github / "runs" / "1234567890")
@@ -113,7 +113,7 @@ def test_the_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
     }
 
 
-def test_the_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_matrix(
+def test_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_matrix(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
     workflow = example("matrix:\n")["jobs"]["train"]["steps"]
@@ -143,7 +143,7 @@ def test_the_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_mat
     ]
 
 
-def test_the_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
+def test_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
     artifacts = Artifacts(github / "runs" / "5")
@@ -188,7 +188,7 @@ def test_the_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
     assert hostile not in re.sub(r"`[^`]*`", "", comment)
 
 
-def test_the_inputs_and_outputs_in_the_tables_are_those_of_the_actions() -> None:
+def test_inputs_and_outputs_in_the_tables_are_those_of_the_actions() -> None:
     start, finish = (yaml.safe_load((ROOT / path).read_text()) for path in ("action.yml", "finish/action.yml"))
     for head, part in (("input", "inputs"), ("output", "outputs")):
         named = [(name, bool(of)) for row in table(PAGE, head) for name, of in _names(row[0])]
@@ -202,7 +202,7 @@ def _names(cell: str) -> list[tuple[str, str]]:
     return [(name, of) for name in re.findall(r"`([\w-]+)`", cell)]
 
 
-def test_the_run_id_in_the_manual_is_what_the_action_makes(github_job: NewJob) -> None:
+def test_run_id_in_the_manual_is_what_the_action_makes(github_job: NewJob) -> None:
     job = github_job(matrix={"lr": "0.1"})
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- uses: ./finish")
     run = job.outputs("tracker")["run-id"]
@@ -210,7 +210,7 @@ def test_the_run_id_in_the_manual_is_what_the_action_makes(github_job: NewJob) -
     assert json.loads(Path(job.outputs("tracker")["data"], "runs", run, "meta.json").read_text())["id"] == run
 
 
-def test_the_workflow_of_the_readme_passes_and_fails_by_its_check(
+def test_workflow_of_the_readme_passes_and_fails_by_its_check(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
     (code,) = blocks("yaml", "README", "GitHub Actions")

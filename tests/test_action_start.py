@@ -43,7 +43,7 @@ def meta(job: Job, step: str = "tracker") -> dict[str, Any]:
     return found
 
 
-def test_the_action_installs_this_checkout_beside_the_workspace_and_leaves_nothing_in_it(installed_action: Job) -> None:
+def test_action_installs_this_checkout_beside_the_workspace_and_leaves_nothing_in_it(installed_action: Job) -> None:
     assert list(installed_action.workspace.iterdir()) == []
     command = installed_action.home / "venv" / "bin" / "python"
     where = subprocess.run(
@@ -52,13 +52,13 @@ def test_the_action_installs_this_checkout_beside_the_workspace_and_leaves_nothi
     assert where.stdout.startswith(str(installed_action.home / "venv")), where.stderr
 
 
-def test_the_action_leaves_its_own_folder_as_it_was(installed_action: Job) -> None:
+def test_action_leaves_its_own_folder_as_it_was(installed_action: Job) -> None:
     names = files_of(installed_action.root)
     assert "action.yml" in names
     assert not [name for name in names if "__pycache__" in name or not (ROOT / name).exists()]
 
 
-def test_a_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, tool: Callable[[str], str]) -> None:
+def test_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, tool: Callable[[str], str]) -> None:
     tool("curl")
     job = github_job()
     job.run(TRAINED + FINISH)
@@ -104,7 +104,7 @@ def test_without_an_experiment_there_is_a_server_and_no_run(github_job: NewJob) 
     assert requests.get(f"{job.env['CHACHAML_URL']}/api/health", timeout=60).json()["runs"] == 0
 
 
-def test_a_port_and_a_folder_may_be_chosen(github_job: NewJob) -> None:
+def test_port_and_a_folder_may_be_chosen(github_job: NewJob) -> None:
     free = github_job()
     free.run("- uses: ./\n- uses: ./finish")
     port = free.env["CHACHAML_URL"].rpartition(":")[2]
@@ -117,7 +117,7 @@ def test_a_port_and_a_folder_may_be_chosen(github_job: NewJob) -> None:
 
 
 @pytest.mark.parametrize("fault", ["port", "data", "setting"])
-def test_a_server_that_does_not_come_up_fails_the_step_and_shows_why(
+def test_server_that_does_not_come_up_fails_the_step_and_shows_why(
     github_job: NewJob, server: Running, fault: str
 ) -> None:
     job = github_job(shell_variables={"CHACHAML_FSYNC": "sometimes"} if fault == "setting" else {})
@@ -133,7 +133,7 @@ def test_a_server_that_does_not_come_up_fails_the_step_and_shows_why(
     assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
 
 
-def test_a_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Path) -> None:
+def test_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Path) -> None:
     silent = tmp_path / "python"
     silent.write_text("#!/bin/sh\necho still reading\nexec sleep 600\n")
     silent.chmod(0o755)
@@ -153,7 +153,7 @@ def test_a_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Pat
     assert "::error title=chachaml-lite::the server did not answer within 0.5 s" in done.stdout
 
 
-def test_a_second_server_in_a_job_is_refused_until_the_first_is_finished(github_job: NewJob) -> None:
+def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_job: NewJob) -> None:
     job = github_job()
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- {uses: ./, with: {experiment: iris, suffix: b}}")
     assert job.status == "failure"
@@ -195,7 +195,7 @@ def test_with_a_token_every_request_has_to_bear_it_and_the_log_never_shows_it(
     assert not [path for path in job.home.glob("*") if path.is_file() and token in path.read_text()]
 
 
-def test_a_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None:
+def test_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None:
     job = github_job(shell_variables={"CHACHAML_TOKEN": "secret"})
     job.run("- {uses: ./, with: {experiment: iris}}")
     assert requests.get(f"{job.env['CHACHAML_URL']}/api/runs", timeout=60).status_code == 401
@@ -203,7 +203,7 @@ def test_a_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None
     assert job.status == "success", job.log
 
 
-def test_a_token_that_no_header_can_bear_is_refused(github_job: NewJob) -> None:
+def test_token_that_no_header_can_bear_is_refused(github_job: NewJob) -> None:
     job = github_job()
     job.run(r'- {uses: ./, with: {token: "two\nlines"}}')
     assert job.said("error") == ["the token holds a line break or another control character; no header can bear it"]
@@ -237,7 +237,7 @@ def test_text_of_others_is_never_carried_out(github_job: NewJob, tool: Callable[
     assert f"\n{HOSTILE}" not in job.summaries[0], "it stands in a code span"
 
 
-def test_a_name_that_the_server_refuses_fails_the_step_with_its_reason(github_job: NewJob) -> None:
+def test_name_that_the_server_refuses_fails_the_step_with_its_reason(github_job: NewJob) -> None:
     job = github_job()
     job.run('- {id: tracker, uses: ./, with: {experiment: iris, name: "a\\n::warning::b"}}' + FINISH)
     assert [step.outcome for step in job.steps] == ["failure", "success"], job.log
@@ -246,7 +246,7 @@ def test_a_name_that_the_server_refuses_fails_the_step_with_its_reason(github_jo
     assert "control character" in job.said("error")[0]
 
 
-def test_a_variable_of_python_s_changes_nothing(github_job: NewJob) -> None:
+def test_variable_of_python_s_changes_nothing(github_job: NewJob) -> None:
     job = github_job(shell_variables={"PYTHONPATH": "evil", "PYTHONSTARTUP": "evil/flask.py", "PYTHONHOME": "evil"})
     (job.workspace / "evil").mkdir()
     for folder in ("evil", "."):
@@ -256,7 +256,7 @@ def test_a_variable_of_python_s_changes_nothing(github_job: NewJob) -> None:
     assert job.status == "success", job.log
 
 
-def test_a_proxy_that_the_job_has_is_not_for_its_own_server(github_job: NewJob) -> None:
+def test_proxy_that_the_job_has_is_not_for_its_own_server(github_job: NewJob) -> None:
     job = github_job(shell_variables={"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"})
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}" + FINISH)
     assert job.status == "success", job.log
@@ -288,7 +288,7 @@ TWINS: list[tuple[tuple[dict[str, str], str], tuple[dict[str, str], str]]] = [
 ]
 
 
-def test_the_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
+def test_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
     requested = [(variables, suffix) for variables, suffix, _ in IDS] + [each for pair in TWINS for each in pair]
     job = {"GITHUB_RUN_ID": "7", "GITHUB_JOB": "train"}
     found = [run_id_of({**job, **variables}, suffix) for variables, suffix in requested]
@@ -299,7 +299,7 @@ def test_the_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def test_the_jobs_of_a_matrix_have_runs_of_their_own_which_one_store_can_hold(github_job: NewJob, data: Path) -> None:
+def test_jobs_of_a_matrix_have_runs_of_their_own_which_one_store_can_hold(github_job: NewJob, data: Path) -> None:
     runs = data / "runs"
     runs.mkdir(parents=True)
     for value in ("3.10", "3.11"):
@@ -331,7 +331,7 @@ esac
     return program
 
 
-def test_a_version_comes_from_the_package_index(github_job: NewJob, recorder: Path, tmp_path: Path) -> None:
+def test_version_comes_from_the_package_index(github_job: NewJob, recorder: Path, tmp_path: Path) -> None:
     job = github_job(shell_variables={"PATH": f"{recorder.parent}:{os.environ['PATH']}"})
     job.run("- {uses: ./, with: {version: '1.2; touch pwned'}}")
     (install,) = [line for line in (tmp_path / "called").read_text().splitlines() if " pip install " in line]

@@ -202,7 +202,7 @@ def test_ci_s_own_training_logs_to_the_sidecar_and_is_gated_by_the_last_green_ma
     assert status == "completed"
 
 
-def test_a_run_comes_through_github_s_artifacts_as_it_was(data: Path, tmp_path: Path) -> None:
+def test_run_comes_through_github_s_artifacts_as_it_was(data: Path, tmp_path: Path) -> None:
     names = [".env", "a:b?.txt", "CON", "dir/.hidden/file", "trailing.", 'quo"te<|>*', "ünïcode/日本.bin", "empty"]
     contents = {name: name.encode() if name != "empty" else b"" for name in names}
     with opened(data) as app:

@@ -98,7 +98,7 @@ def test_artifacts_are_listed_by_name(client: FlaskClient, log_run: LogRun) -> N
         ("http://x.json?y=/a.html", "text/html"),
     ],
 )
-def test_a_type_is_told_by_the_end_of_the_name(
+def test_type_is_told_by_the_end_of_the_name(
     client: FlaskClient, log_run: LogRun, name: str, content_type: str
 ) -> None:
     name = name.replace("//", "/")
@@ -123,7 +123,7 @@ def test_any_name_can_be_downloaded_and_is_told_to_a_browser(client: FlaskClient
 # -- one winner a name
 
 
-def test_the_same_bytes_again_are_fine_and_change_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_same_bytes_again_are_fine_and_change_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"m": b"one"})
     before = files_of(data)
     for query in ({}, {"overwrite": "true"}, {"overwrite": "false"}):
@@ -168,7 +168,7 @@ def test_what_a_version_was_pinned_to_before_may_be_replaced(client: FlaskClient
     ("first", "second"),
     [("a", "a/b"), ("a/b", "a"), ("a/b", "a/b/c"), ("a/b/c", "a"), ("a/b/c", "a/b"), ("a", "A/b"), ("A/b", "a")],
 )
-def test_a_name_can_t_be_a_file_and_a_folder(client: FlaskClient, log_run: LogRun, first: str, second: str) -> None:
+def test_name_can_t_be_a_file_and_a_folder(client: FlaskClient, log_run: LogRun, first: str, second: str) -> None:
     run_id = log_run(artifacts={first: b"1"})
     for query in ({}, {"overwrite": "true"}):
         answer = upload(client, run_id, second, b"2", **query)
@@ -189,7 +189,7 @@ def test_names_that_differ_in_case_or_normalisation_are_several(client: FlaskCli
 @pytest.mark.parametrize(
     "query", ["", "name", "name=", "nmae=x", "name=a&name=b", "name=a&overwrite=maybe", "name=a&extra=1", "name=%FF"]
 )
-def test_a_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, data: Path, query: str) -> None:
+def test_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, data: Path, query: str) -> None:
     run_id = log_run()
     before = files_of(data)
     answer = client.post(f"/api/w/runs/{run_id}/artifacts?{query}", data=b"x", content_type=OCTETS)
@@ -197,12 +197,12 @@ def test_a_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, da
     assert files_of(data) == before
 
 
-def test_a_missing_name_is_told_how_to_send_it(client: FlaskClient, log_run: LogRun) -> None:
+def test_missing_name_is_told_how_to_send_it(client: FlaskClient, log_run: LogRun) -> None:
     answer = client.post(f"/api/w/runs/{log_run()}/artifacts", data=b"x", content_type=OCTETS)
     assert "?name=model.pkl" in answer.get_json()["detail"]
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_upload_that_breaks_off_leaves_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run()
     before = files_of(data)
     answer = client.post(
@@ -218,7 +218,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(client: FlaskClient, log_run: 
 @pytest.mark.parametrize(
     "name", ["unknown", "M", "m/", "../m", "dir", "dir/../m", "blobs/m", "../meta.json", "%2e%2e/m"]
 )
-def test_an_unknown_artifact_is_404(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_unknown_artifact_is_404(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={"m": b"x", "dir/m": b"y"})
     answer = client.get(f"/api/artifacts/{run_id}/{name}/download")
     assert answer.status_code == 404
@@ -242,7 +242,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield server.url
 
 
-def test_an_upload_in_chunks_needs_no_length(url: str) -> None:
+def test_upload_in_chunks_needs_no_length(url: str) -> None:
     content = bytes(range(256)) * 20_000
 
     def pieces() -> Iterator[bytes]:

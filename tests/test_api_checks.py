@@ -61,7 +61,7 @@ def run_id(log_run: LogRun) -> str:
         ("unknown!=9", False),
     ],
 )
-def test_a_rule_holds_the_latest_value_against_a_number(
+def test_rule_holds_the_latest_value_against_a_number(
     client: FlaskClient, run_id: str, rule: str, passed: bool
 ) -> None:
     answer = check(client, run_id, rule)
@@ -72,7 +72,7 @@ def test_a_rule_holds_the_latest_value_against_a_number(
     assert set(body) == {"passed", "rules"} if passed else {"passed", "rules", "error", "detail"}
 
 
-def test_a_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -> None:
+def test_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -> None:
     answer = check(client, run_id, "accuracy>=0.9", "loss<=0.2", "bad<1", "unknown<1", "worse > 1")
     assert (answer.status_code, answer.mimetype) == (422, "application/json")
     body = answer.get_json()
@@ -109,7 +109,7 @@ def test_a_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -
         ("accuracy>=0.9", 0.9, True),
     ],
 )
-def test_a_rule_may_hold_it_against_the_baselines(
+def test_rule_may_hold_it_against_the_baselines(
     client: FlaskClient, log_run: LogRun, run_id: str, rule: str, threshold: float | None, passed: bool
 ) -> None:
     base = log_run(metrics=[{"accuracy": 0.8, "bad": 1, "step": 1}, {"accuracy": 0.1, "step": 0}])
@@ -120,13 +120,13 @@ def test_a_rule_may_hold_it_against_the_baselines(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_baseline_that_is_not_finite_fails(client: FlaskClient, log_run: LogRun, run_id: str, value: float) -> None:
+def test_baseline_that_is_not_finite_fails(client: FlaskClient, log_run: LogRun, run_id: str, value: float) -> None:
     base = log_run(metrics={"accuracy": value})
     for rule in ("accuracy>=baseline", "accuracy<=baseline", "accuracy!=baseline"):
         assert check(client, run_id, rule, baseline=base).status_code == 422
 
 
-def test_a_threshold_beyond_a_double_fails_and_is_spelled(client: FlaskClient, log_run: LogRun, run_id: str) -> None:
+def test_threshold_beyond_a_double_fails_and_is_spelled(client: FlaskClient, log_run: LogRun, run_id: str) -> None:
     base = log_run(metrics={"accuracy": 1e308})
     answer = check(client, run_id, "accuracy<baseline*1e308", baseline=base)
     assert (answer.status_code, answer.get_json()["rules"][0]["threshold"]) == (422, "Infinity")
@@ -200,12 +200,12 @@ def test_what_cannot_be_checked_is_no_422(
     assert set(answer.get_json()) == {"error", "detail"}
 
 
-def test_a_check_of_an_unknown_run_is_404(client: FlaskClient) -> None:
+def test_check_of_an_unknown_run_is_404(client: FlaskClient) -> None:
     answer = check(client, "unknown", "accuracy>=0.9")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
 
 
-def test_a_run_that_goes_on_can_be_checked_and_checked_again(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_that_goes_on_can_be_checked_and_checked_again(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     for value, status in ((None, 422), (0.5, 422), (0.95, 200)):
         if value is not None:

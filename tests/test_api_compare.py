@@ -41,7 +41,7 @@ def test_values_stand_in_the_order_of_the_ids(client: FlaskClient, log_run: LogR
     assert answer["params"]["differ"] == {"lr": [2, 0, 1]}
 
 
-def test_a_key_that_all_but_one_of_three_have_is_partial(client: FlaskClient, log_run: LogRun) -> None:
+def test_key_that_all_but_one_of_three_have_is_partial(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": 1}), log_run(params={"lr": 1}), log_run()]
     assert compared(client, *ids)["params"] == {"same": {}, "differ": {}, "partial": {"lr": [1, 1, None]}}
 
@@ -78,12 +78,12 @@ def test_runs_that_diverged_alike_are_the_same_and_non_finite_values_are_spelled
     }
 
 
-def test_an_unknown_id_among_known_ones_is_404(client: FlaskClient, log_run: LogRun) -> None:
+def test_unknown_id_among_known_ones_is_404(client: FlaskClient, log_run: LogRun) -> None:
     answer = client.get(f"/api/compare?ids={log_run()},nobody")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
 
 
-def test_a_shells_trailing_comma_and_spaces_are_nothing(client: FlaskClient, log_run: LogRun) -> None:
+def test_shells_trailing_comma_and_spaces_are_nothing(client: FlaskClient, log_run: LogRun) -> None:
     one, other = log_run(), log_run()
     assert compared(client, one, f" {other}", "")["runs"] == [one, other]
 
@@ -104,7 +104,7 @@ def test_one_hundred_runs_can_be_compared_and_neither_one_nor_one_more(client: F
 
 
 @pytest.mark.parametrize("query", ["", "?ids=", "?ids=,", "?id=a,b"])
-def test_a_comparison_that_names_no_runs_is_400(client: FlaskClient, query: str) -> None:
+def test_comparison_that_names_no_runs_is_400(client: FlaskClient, query: str) -> None:
     assert client.get(f"/api/compare{query}").status_code == 400
 
 
@@ -113,7 +113,7 @@ def register(client: FlaskClient, run_id: str, name: str = "iris model") -> None
     assert client.post("/api/w/models", json=body).status_code == 200
 
 
-def test_a_diff_compares_the_runs_behind_two_versions(client: FlaskClient, log_run: LogRun) -> None:
+def test_diff_compares_the_runs_behind_two_versions(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": lr}, artifacts={"m": b"1"}) for lr in (0.1, 0.2, 0.1)]
     for run_id in ids:
         register(client, run_id)
@@ -123,7 +123,7 @@ def test_a_diff_compares_the_runs_behind_two_versions(client: FlaskClient, log_r
     assert client.get("/api/diff/iris%20model/1/3").get_json() == compared(client, ids[0], ids[2])
 
 
-def test_a_diff_takes_stages_for_versions(client: FlaskClient, log_run: LogRun) -> None:
+def test_diff_takes_stages_for_versions(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(artifacts={"m": b"1"}) for _ in range(2)]
     for run_id in ids:
         register(client, run_id)
@@ -132,7 +132,7 @@ def test_a_diff_takes_stages_for_versions(client: FlaskClient, log_run: LogRun) 
 
 
 @pytest.mark.parametrize("path", ["nobody/1/1", "iris%20model/1/9", "iris%20model/staging/1", "iris%20model/1/0"])
-def test_a_diff_of_an_unknown_model_or_version_is_404(client: FlaskClient, log_run: LogRun, path: str) -> None:
+def test_diff_of_an_unknown_model_or_version_is_404(client: FlaskClient, log_run: LogRun, path: str) -> None:
     register(client, log_run(artifacts={"m": b"1"}))
     answer = client.get(f"/api/diff/{path}")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")

@@ -101,7 +101,7 @@ def test_what_has_changed_is_answered_anew(filled: FlaskClient, change: str) -> 
             assert now.data != answer.data, name
 
 
-def test_a_change_by_hand_is_a_change(filled: FlaskClient, data: Path) -> None:
+def test_change_by_hand_is_a_change(filled: FlaskClient, data: Path) -> None:
     etags = {name: filled.get(path).headers["ETag"] for name, path in PATHS.items()}
     path = data / "runs" / "r" / "meta.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "tags": {"a": 1, "by": "hand"}}))
@@ -111,7 +111,7 @@ def test_a_change_by_hand_is_a_change(filled: FlaskClient, data: Path) -> None:
         assert "hand" in answer.text
 
 
-def test_an_etag_is_that_of_one_answer(filled: FlaskClient) -> None:
+def test_etag_is_that_of_one_answer(filled: FlaskClient) -> None:
     paths = [*PATHS.values(), "/api/runs?limit=1", "/api/runs?order_by=id", "/api/runs/r/metrics?key=loss"]
     etags = [filled.get(path).headers["ETag"] for path in paths]
     downloads = {"/api/artifacts/r/m/download", "/api/models/iris/1/download"}
@@ -119,7 +119,7 @@ def test_an_etag_is_that_of_one_answer(filled: FlaskClient) -> None:
     assert {path for path, etag in zip(paths, etags, strict=True) if etags.count(etag) > 1} == downloads
 
 
-def test_an_etag_depends_on_what_is_accepted(filled: FlaskClient) -> None:
+def test_etag_depends_on_what_is_accepted(filled: FlaskClient) -> None:
     plain, page = filled.get("/", headers={"Accept": "*/*"}), filled.get("/runs", headers={"Accept": "text/html"})
     assert "Accept" in plain.headers["Vary"]
     assert plain.headers["ETag"] != page.headers["ETag"]
@@ -145,7 +145,7 @@ def test_an_etag_depends_on_what_is_accepted(filled: FlaskClient) -> None:
         ("/api/none", 404),
     ],
 )
-def test_an_error_has_no_etag_and_is_never_304(filled: FlaskClient, path: str, status: int) -> None:
+def test_error_has_no_etag_and_is_never_304(filled: FlaskClient, path: str, status: int) -> None:
     first = filled.get(path)
     assert first.status_code == status
     assert "ETag" not in first.headers
@@ -158,7 +158,7 @@ def restarts(make_app: Callable[..., Flask]) -> Iterator[Callable[..., FlaskClie
     yield lambda **settings: make_app(**settings).test_client()
 
 
-def test_an_etag_of_before_a_restart_never_hides_a_change(
+def test_etag_of_before_a_restart_never_hides_a_change(
     filled: FlaskClient, restarts: Callable[..., FlaskClient], data: Path
 ) -> None:
     etags = {name: filled.get(path).headers["ETag"] for name, path in PATHS.items()}
@@ -171,7 +171,7 @@ def test_an_etag_of_before_a_restart_never_hides_a_change(
         assert again(client, PATHS[name], etags[name]).status_code == 200, name
 
 
-def test_a_refused_request_is_not_told_that_it_knows(restarts: Callable[..., FlaskClient], filled: FlaskClient) -> None:
+def test_refused_request_is_not_told_that_it_knows(restarts: Callable[..., FlaskClient], filled: FlaskClient) -> None:
     etag = filled.get("/api/runs").headers["ETag"]
     client = restarts(token="s3cret")
     assert again(client, "/api/runs", etag).status_code == 401

@@ -32,7 +32,7 @@ def run(client: FlaskClient, log_run: LogRun, data: Path) -> Path:
     return data / "runs/r"
 
 
-def test_a_manifest_tells_of_all_that_a_copy_needs(client: FlaskClient, run: Path) -> None:
+def test_manifest_tells_of_all_that_a_copy_needs(client: FlaskClient, run: Path) -> None:
     assert upload(client, "r", "a", b"newer", overwrite="true") == 200
     found = client.get("/api/runs/r/manifest").get_json()
     assert found["meta"] == json.loads((run / "meta.json").read_bytes())

@@ -93,7 +93,7 @@ def full_run(client: FlaskClient, **fields: Any) -> str:
 # -- there and back
 
 
-def test_a_run_arrives_byte_for_byte_and_again_is_unchanged(
+def test_run_arrives_byte_for_byte_and_again_is_unchanged(
     client: FlaskClient, other: FlaskClient, data: Path, other_data: Path
 ) -> None:
     run_id = full_run(other, end="failed")
@@ -115,7 +115,7 @@ def test_a_run_arrives_byte_for_byte_and_again_is_unchanged(
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_a_zip_may_hold_several_runs_and_be_compressed_and_all_is_refused_when_one_is(
+def test_zip_may_hold_several_runs_and_be_compressed_and_all_is_refused_when_one_is(
     client: FlaskClient, data: Path
 ) -> None:
     both = run_files("a") | run_files("b", parent_run_id="a")
@@ -147,7 +147,7 @@ def test_what_has_a_dot_in_front_a_folder_and_a_summary_are_passed_over(client: 
 # -- growing
 
 
-def test_a_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_import(
+def test_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_import(
     client: FlaskClient, other: FlaskClient, data: Path, other_data: Path
 ) -> None:
     run_id = full_run(other)
@@ -182,7 +182,7 @@ def test_a_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_im
     assert client.get(f"/api/artifacts/{run_id}/model.pkl/download").data == b"better"
 
 
-def test_a_run_is_logged_to_here_after_its_import(client: FlaskClient) -> None:
+def test_run_is_logged_to_here_after_its_import(client: FlaskClient) -> None:
     running: dict[str, Any] = {"status": "running", "end_time": None}
     assert taken(client, packed(run_files(**running))) == {"imported": ["r"]}
     assert client.post("/api/w/runs/r/metrics", json={"loss": 0.4, "step": 2}).status_code == 200
@@ -253,7 +253,7 @@ CONTRADICTIONS: list[tuple[str, Packed, str]] = [
 
 
 @pytest.mark.parametrize(("changed", "text"), [case[1:] for case in CONTRADICTIONS], ids=[c[0] for c in CONTRADICTIONS])
-def test_a_contradiction_is_409_by_name_and_nothing_is_stored(
+def test_contradiction_is_409_by_name_and_nothing_is_stored(
     client: FlaskClient, data: Path, changed: Packed, text: str
 ) -> None:
     base = run_files()
@@ -305,7 +305,7 @@ def test_bytes_that_a_model_is_pinned_to_are_not_replaced(client: FlaskClient, d
     assert files_of(data) == before
 
 
-def test_a_damaged_run_and_what_is_no_run_are_not_touched(client: FlaskClient, data: Path) -> None:
+def test_damaged_run_and_what_is_no_run_are_not_touched(client: FlaskClient, data: Path) -> None:
     for name in ("damaged", "params"):
         taken(client, packed(run_files(name)))
     (data / "runs" / "damaged" / "meta.json").write_text("{")
@@ -361,7 +361,7 @@ def test_what_is_no_sound_run_is_400(client: FlaskClient, data: Path, changed: P
     assert files_of(data) == before
 
 
-def test_a_torn_last_line_is_taken_as_it_is_and_may_go_on(client: FlaskClient, data: Path) -> None:
+def test_torn_last_line_is_taken_as_it_is_and_may_go_on(client: FlaskClient, data: Path) -> None:
     sent = run_files() | {
         "r/metrics.jsonl": POINT + POINT[:20],
         "r/artifacts.jsonl": upload_line("m", b"bytes") + b'{"na',
@@ -483,7 +483,7 @@ def deep(count: int, depth: int) -> bytes:
 
 
 @pytest.mark.parametrize(("make", "text"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
-def test_a_hostile_zip_is_400_and_leaves_nothing(
+def test_hostile_zip_is_400_and_leaves_nothing(
     client: FlaskClient, data: Path, tmp_path: Path, make: Callable[[], bytes], text: str
 ) -> None:
     before, around = files_of(data), set(os.listdir(tmp_path))
@@ -512,7 +512,7 @@ def test_there_are_limits_for_entries_their_list_and_what_comes_out(
     assert taken(client, good) == {"imported": ["r"]}
 
 
-def test_a_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
+def test_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(max_upload_bytes=5000).test_client()
     body = packed(run_files() | {"r/large": b"x" * 5001})
     assert "'r/large' has 5001 bytes, and 5000 is the most" in refused(client, body, 413)
@@ -520,7 +520,7 @@ def test_a_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[...
     assert os.listdir(data / "runs/.incoming") == []
 
 
-def test_a_list_of_names_that_lies_about_its_length_costs_no_memory(client: FlaskClient) -> None:
+def test_list_of_names_that_lies_about_its_length_costs_no_memory(client: FlaskClient) -> None:
     whole = bytearray(packed(run_files()) + bytes(50_000_000))
     end = packed(run_files())[-22:]
     whole[-22:] = end[:12] + struct.pack("<II", 49_000_000, 1_000_000) + end[20:]

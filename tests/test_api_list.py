@@ -106,7 +106,7 @@ def test_filters_are_exact_and_must_all_hold(five: FlaskClient, query: dict[str,
     assert "".join(ids(five, **query)) == found
 
 
-def test_an_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, log_run: LogRun) -> None:
+def test_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, log_run: LogRun) -> None:
     seeds = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10**300 + 1, 10]
     runs = {seed: log_run(params={"seed": seed}) for seed in seeds}
     for seed, run_id in runs.items():
@@ -115,7 +115,7 @@ def test_an_integer_is_found_by_its_own_digits_however_large(client: FlaskClient
     assert ids(client, **{"param.seed": "1_0"}) == []
 
 
-def test_a_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
+def test_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
     # curl "$HOST/api/runs?experiment=größe" sends the bytes as they were typed.
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "größe"}, timeout=30).raise_for_status()
     for sent, status, count in (("größe".encode(), 200, 1), (b"gr%C3%B6%C3%9Fe", 200, 1), (b"gr\xf6\xdfe", 400, 2)):
@@ -233,19 +233,19 @@ def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descend
         "metrics.a\x00b",
     ],
 )
-def test_an_unknown_order_is_400(shared_client: FlaskClient, order_by: str) -> None:
+def test_unknown_order_is_400(shared_client: FlaskClient, order_by: str) -> None:
     answer = shared_client.get("/api/runs", query_string={"order_by": order_by})
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
 
 
-def test_a_metric_with_spaces_and_dots_in_its_name_can_be_ordered_by(client: FlaskClient, log_run: LogRun) -> None:
+def test_metric_with_spaces_and_dots_in_its_name_can_be_ordered_by(client: FlaskClient, log_run: LogRun) -> None:
     for run_id, value in (("a", 2), ("b", 1), ("c", 3)):
         log_run(id=run_id, metrics={"val.top 5 desc": value})
     assert ids(client, order_by="metrics.val.top 5 desc desc") == ["c", "a", "b"]
     assert ids(client, order_by="metrics.val.top 5 desc asc") == ["b", "a", "c"]
 
 
-def test_a_long_order_is_refused_at_once(client: FlaskClient) -> None:
+def test_long_order_is_refused_at_once(client: FlaskClient) -> None:
     # As long as a URL can be; a pattern that tries every way to share out the spaces takes minutes.
     answer = client.get("/api/runs", query_string={"order_by": "a" + " " * 250_000 + "b"})
     assert answer.status_code == 400
@@ -290,14 +290,14 @@ def test_pages_follow_each_other_to_the_end(client: FlaskClient, log_run: LogRun
         ({"limit": 1, "experiment": "iris"}, "c", True),
     ],
 )
-def test_a_page_is_a_part_of_the_whole(five: FlaskClient, query: dict[str, Any], found: str, has_next: bool) -> None:
+def test_page_is_a_part_of_the_whole(five: FlaskClient, query: dict[str, Any], found: str, has_next: bool) -> None:
     answer = five.get("/api/runs", query_string=query)
     assert "".join(run["id"] for run in answer.get_json()) == found
     assert answer.headers["X-Total-Count"] == ("3" if "experiment" in query else "5")
     assert ("Link" in answer.headers) is has_next
 
 
-def test_a_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, data: Path) -> None:
+def test_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, data: Path) -> None:
     for number in range(1002):
         drop_in(data, f"r{number}", number)
     assert len(client.get("/api/runs").get_json()) == 100
@@ -305,7 +305,7 @@ def test_a_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, d
     assert client.get("/api/runs").headers["X-Total-Count"] == "1002"
 
 
-def test_a_number_of_too_many_digits_is_refused_for_its_length(client: FlaskClient) -> None:
+def test_number_of_too_many_digits_is_refused_for_its_length(client: FlaskClient) -> None:
     answer = client.get("/api/runs?limit=99999999999999999999")
     assert answer.status_code == 400 and "of at most 19 digits" in answer.get_json()["detail"]
 
@@ -337,12 +337,12 @@ def test_a_number_of_too_many_digits_is_refused_for_its_length(client: FlaskClie
         "&".join(f"tag.k{number}=1" for number in range(300)),
     ],
 )
-def test_a_query_of_another_form_is_400(shared_client: FlaskClient, query: str) -> None:
+def test_query_of_another_form_is_400(shared_client: FlaskClient, query: str) -> None:
     answer = shared_client.get(f"/api/runs?{query}")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
 
 
-def test_a_run_in_a_list_is_the_run_itself_without_its_details(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_in_a_list_is_the_run_itself_without_its_details(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(
         tags={"a": 1}, params={"lr": 0.1}, metrics=[{"loss": 1, "step": 1}, {"loss": 2, "step": 0}], end="failed"
     )
@@ -354,7 +354,7 @@ def test_a_run_in_a_list_is_the_run_itself_without_its_details(client: FlaskClie
     assert listed["metrics"] == {"loss": 1}
 
 
-def test_a_run_that_is_silent_stays_running_and_shows_since_when(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_that_is_silent_stays_running_and_shows_since_when(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     started = client.get(f"/api/runs/{run_id}").get_json()["last_write_time"]
     client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1})

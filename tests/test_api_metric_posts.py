@@ -63,7 +63,7 @@ def stored(data: Path, run_id: str) -> list[tuple[str, Any, int]]:
 
 
 @pytest.mark.parametrize(("body", "kind"), BODIES)
-def test_the_short_way_and_flasks_answer_and_store_the_same(
+def test_short_way_and_flasks_answer_and_store_the_same(
     make_app: Callable[..., Flask], data: Path, body: bytes, kind: str
 ) -> None:
     client = make_app(max_json_bytes=2000).test_client()
@@ -75,9 +75,7 @@ def test_the_short_way_and_flasks_answer_and_store_the_same(
 
 
 @pytest.mark.parametrize("make", [lambda run: "none", lambda run: run.upper() + "x", lambda run: "..", lambda run: run])
-def test_a_run_that_takes_no_points_is_refused_in_the_same_words(
-    client: FlaskClient, make: Callable[[str], str]
-) -> None:
+def test_run_that_takes_no_points_is_refused_in_the_same_words(client: FlaskClient, make: Callable[[str], str]) -> None:
     run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
     client.post(f"/api/w/runs/{run}/end")
     short, flasks = both_ways(client, f"/api/w/runs/{make(run)}/metrics", b'{"loss": 1}', JSON)
@@ -97,7 +95,7 @@ def test_a_run_that_takes_no_points_is_refused_in_the_same_words(
         ({"Authorization": "Bearer secret", "Sec-Fetch-Site": "cross-site"}, 403),
     ],
 )
-def test_the_guard_stands_before_both_ways(
+def test_guard_stands_before_both_ways(
     make_app: Callable[..., Flask], data: Path, headers: dict[str, str], status: int
 ) -> None:
     client = make_app(token="secret").test_client()
@@ -109,7 +107,7 @@ def test_the_guard_stands_before_both_ways(
     assert len(stored(data, run)) == (2 if status == 200 else 0)
 
 
-def test_a_full_disk_is_told_by_flask_and_nothing_is_stored(
+def test_full_disk_is_told_by_flask_and_nothing_is_stored(
     client: FlaskClient, data: Path, log_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = log_run()
@@ -143,12 +141,12 @@ def test_plain_points_never_reach_flask_and_others_do(
     assert len(reached) == 2
 
 
-def test_the_answer_counts_the_points() -> None:
+def test_answer_counts_the_points() -> None:
     assert json.loads(metrics_fast_path.answer(metrics.Logged(7, 0))) == {"ok": True, "logged": 7}
     assert json.loads(metrics_fast_path.answer(metrics.Logged(7, 2))) == {"ok": True, "logged": 7, "skipped": 2}
 
 
-def test_a_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(
+def test_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(
     client: FlaskClient, log_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = log_run()

@@ -64,7 +64,7 @@ FORMS: list[tuple[Any, int, dict[str, list[tuple[int, Any]]]]] = [
 
 
 @pytest.mark.parametrize(("body", "logged", "stored"), FORMS, ids=lambda value: str(value)[:50])
-def test_a_body_has_one_of_several_forms(
+def test_body_has_one_of_several_forms(
     client: FlaskClient, log_run: LogRun, body: Any, logged: int, stored: dict[str, Any]
 ) -> None:
     run_id = log_run()
@@ -161,7 +161,7 @@ def test_each_line_of_ndjson_is_one_object(client: FlaskClient, log_run: LogRun,
     assert series(client, run_id) == {}
 
 
-def test_a_batch_of_many_points_is_one_request(client: FlaskClient, log_run: LogRun) -> None:
+def test_batch_of_many_points_is_one_request(client: FlaskClient, log_run: LogRun) -> None:
     batch = [{"loss": 1 / (step + 1), "acc": step, "step": step} for step in range(10_000)]
     run_id = log_run(metrics=batch)
     assert series(client, run_id)["loss"] == [(entry["step"], entry["loss"]) for entry in batch]
@@ -174,7 +174,7 @@ def test_a_batch_of_many_points_is_one_request(client: FlaskClient, log_run: Log
 # -- time
 
 
-def test_a_point_is_stamped_with_its_arrival_unless_it_brings_a_time(client: FlaskClient, log_run: LogRun) -> None:
+def test_point_is_stamped_with_its_arrival_unless_it_brings_a_time(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     before = int(time.time() * 1000)
     post(client, run_id, [{"a": 1}, {"metrics": {"b": 1}}, {"timestamp": 5}])
@@ -213,7 +213,7 @@ def test_every_point_is_kept_by_step_and_then_arrival(client: FlaskClient, log_r
         ([(-3, -2), (-1, -1)], (2, -2, -1, -2, -1, -1, 0)),
     ],
 )
-def test_a_series_adds_up_to_its_summary(
+def test_series_adds_up_to_its_summary(
     client: FlaskClient, log_run: LogRun, points: list[tuple[int, Any]], summary: tuple[Any, ...]
 ) -> None:
     one_by_one, at_once = log_run(), log_run()
@@ -248,12 +248,12 @@ def test_since_step_gives_only_greater_steps_and_the_total_of_all(
 @pytest.mark.parametrize(
     "query", ["max_points=0", "max_points=-1", "max_points=x", "max_points=", "since_step=1.5", "keys=a"]
 )
-def test_a_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
+def test_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
     assert client.get(f"/api/runs/{log_run()}/metrics?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("max_points", [1, 2, 3, 4, 5, 10, 50, 100, 999])
-def test_a_thinned_series_keeps_its_ends_and_extremes(client: FlaskClient, log_run: LogRun, max_points: int) -> None:
+def test_thinned_series_keeps_its_ends_and_extremes(client: FlaskClient, log_run: LogRun, max_points: int) -> None:
     values = [math.sin(step / 50) for step in range(1000)]
     values[333], values[777] = 50.0, -50.0
     run_id = log_run(metrics=[{"m": value, "step": step} for step, value in enumerate(values)])
@@ -266,7 +266,7 @@ def test_a_thinned_series_keeps_its_ends_and_extremes(client: FlaskClient, log_r
         assert {(333, 50.0), (777, -50.0), (0, values[0]), (999, values[999])} <= set(points)
 
 
-def test_a_thinned_series_shows_only_the_last_of_several_at_one_step(client: FlaskClient, log_run: LogRun) -> None:
+def test_thinned_series_shows_only_the_last_of_several_at_one_step(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=[{"m": value, "step": step} for step, value in ((0, 1), (1, 9), (0, 2), (1, 3))])
     assert series(client, run_id, max_points=100) == {"m": [(0, 2), (1, 3)]}
     answer = client.get(f"/api/runs/{run_id}/metrics?max_points=100").get_json()
@@ -274,7 +274,7 @@ def test_a_thinned_series_shows_only_the_last_of_several_at_one_step(client: Fla
     assert len(series(client, run_id)["m"]) == 4
 
 
-def test_a_retried_post_changes_neither_the_latest_value_nor_a_thinned_series(
+def test_retried_post_changes_neither_the_latest_value_nor_a_thinned_series(
     client: FlaskClient, log_run: LogRun
 ) -> None:
     batch = [{"loss": 1 / (step + 1), "step": step} for step in range(5)]
@@ -284,7 +284,7 @@ def test_a_retried_post_changes_neither_the_latest_value_nor_a_thinned_series(
     assert (client.get(f"/api/runs/{run_id}").get_json()["metrics"], series(client, run_id, max_points=10)) == before
 
 
-def test_a_diverged_loss_is_data(client: FlaskClient, log_run: LogRun) -> None:
+def test_diverged_loss_is_data(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=[{"loss": 0.5, "step": 0}, {"loss": math.nan, "step": 1}, {"loss": math.inf, "step": 2}])
     text = client.get(f"/api/runs/{run_id}/metrics").text + client.get(f"/api/runs/{run_id}").text
     for bare in (": NaN", ": Infinity", ": -Infinity", ":NaN"):

@@ -44,7 +44,7 @@ def stages(client: FlaskClient, name: str = "iris") -> dict[int, str]:
     return {version["version"]: version["stage"] for version in versions}
 
 
-def test_a_registered_version_is_answered_whole(client: FlaskClient, run_id: str) -> None:
+def test_registered_version_is_answered_whole(client: FlaskClient, run_id: str) -> None:
     before = int(time.time() * 1000)
     answer = client.post(
         "/api/w/models",
@@ -77,7 +77,7 @@ def test_versions_count_from_one_for_each_model(register: Callable[..., dict[str
     assert (register()["stage"], register()["description"]) == ("none", None)
 
 
-def test_a_refused_version_leaves_no_gap(client: FlaskClient, run_id: str, register: Callable[..., Any]) -> None:
+def test_refused_version_leaves_no_gap(client: FlaskClient, run_id: str, register: Callable[..., Any]) -> None:
     register()
     for body, status in (
         ({"name": "iris", "run_id": run_id, "artifact": "other.pkl"}, 404),
@@ -106,7 +106,7 @@ def test_a_refused_version_leaves_no_gap(client: FlaskClient, run_id: str, regis
         ({"artifact": "../meta.json"}, 404, "no such artifact", "'../meta.json'"),
     ],
 )
-def test_a_version_that_cannot_be_is_refused_and_makes_no_model(
+def test_version_that_cannot_be_is_refused_and_makes_no_model(
     client: FlaskClient, run_id: str, change: dict[str, Any], status: int, error: str, names: str
 ) -> None:
     answer = client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "model.pkl", **change})
@@ -116,7 +116,7 @@ def test_a_version_that_cannot_be_is_refused_and_makes_no_model(
 
 
 @pytest.mark.parametrize("missing", ["name", "run_id", "artifact"])
-def test_a_missing_field_is_named(client: FlaskClient, run_id: str, missing: str) -> None:
+def test_missing_field_is_named(client: FlaskClient, run_id: str, missing: str) -> None:
     body = {"name": "iris", "run_id": run_id, "artifact": "model.pkl"}
     del body[missing]
     answer = client.post("/api/w/models", json=body)
@@ -182,7 +182,7 @@ def test_promoting_again_is_fine_and_changes_nothing(client: FlaskClient, regist
         ({"version": 10**300, "stage": "staging"}, 404, "no such model"),
     ],
 )
-def test_a_promotion_that_cannot_be_changes_nothing(
+def test_promotion_that_cannot_be_changes_nothing(
     client: FlaskClient, register: Callable[..., Any], body: dict[str, Any], status: int, error: str
 ) -> None:
     register(stage="production")
@@ -214,7 +214,7 @@ def test_models_are_listed_by_name(client: FlaskClient, register: Callable[..., 
     }
 
 
-def test_a_model_shows_its_versions_with_todays_stage_and_its_history(
+def test_model_shows_its_versions_with_todays_stage_and_its_history(
     client: FlaskClient, register: Callable[..., Any]
 ) -> None:
     first, second = register(stage="production"), register(description="better")
@@ -230,7 +230,7 @@ def test_a_model_shows_its_versions_with_todays_stage_and_its_history(
     assert events == [("registered", 1, "production"), ("registered", 2, "none"), ("promoted", 2, "production")]
 
 
-def test_a_version_is_downloaded_by_number_and_by_stage(
+def test_version_is_downloaded_by_number_and_by_stage(
     client: FlaskClient, log_run: LogRun, register: Callable[..., Any]
 ) -> None:
     register(stage="staging")
@@ -267,13 +267,13 @@ def test_a_version_is_downloaded_by_number_and_by_stage(
         "/api/models/iris/" + "1" * 5000 + "/download",
     ],
 )
-def test_an_unknown_model_version_or_stage_is_404(client: FlaskClient, register: Callable[..., Any], path: str) -> None:
+def test_unknown_model_version_or_stage_is_404(client: FlaskClient, register: Callable[..., Any], path: str) -> None:
     register()
     answer = client.get(path)
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")
 
 
-def test_a_version_stays_with_the_bytes_that_it_was_registered_with(
+def test_version_stays_with_the_bytes_that_it_was_registered_with(
     client: FlaskClient, log_run: LogRun, register: Callable[..., Any]
 ) -> None:
     running = log_run(artifacts={"m": b"one"})
@@ -296,7 +296,7 @@ def test_models_whose_names_differ_in_case_are_two(client: FlaskClient, register
         assert client.get(f"/api/models/{name}").get_json()["model"]["versions"] == 2
 
 
-def test_a_name_that_could_not_be_told_apart_on_disk_is_400(client: FlaskClient, register: Callable[..., Any]) -> None:
+def test_name_that_could_not_be_told_apart_on_disk_is_400(client: FlaskClient, register: Callable[..., Any]) -> None:
     # On a file system that folds case the two need spellings that differ; the second one's would have 600 bytes.
     run_id = register("é" * 100)["run_id"]
     answer = client.post("/api/w/models", json={"name": "É" * 100, "run_id": run_id, "artifact": "model.pkl"})
@@ -305,7 +305,7 @@ def test_a_name_that_could_not_be_told_apart_on_disk_is_400(client: FlaskClient,
     assert register("é" * 100)["version"] == 2
 
 
-def test_a_file_that_is_in_a_models_way_is_left_alone(
+def test_file_that_is_in_a_models_way_is_left_alone(
     client: FlaskClient, register: Callable[..., Any], data: Path
 ) -> None:
     (data / "models" / "iris").write_text("mine")

@@ -49,7 +49,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
                 yield method, path, item[method]
 
 
-def test_the_document_is_valid_and_of_this_version(document: dict[str, Any]) -> None:
+def test_document_is_valid_and_of_this_version(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["version"] == chachaml_lite.__version__
@@ -319,7 +319,7 @@ def test_real_errors_are_as_described(call: Conformance) -> None:
     call("diffVersions", 404, name="net", one="1", other="staging")
 
 
-def test_a_server_with_a_token_answers_as_described(make_app: Callable[..., Flask], document: dict[str, Any]) -> None:
+def test_server_with_a_token_answers_as_described(make_app: Callable[..., Flask], document: dict[str, Any]) -> None:
     call = Conformance(make_app(token="secret").test_client(), document)
     call("getHealth")
     for name in ("listRuns", "listModels", "getDescription", "exportRuns"):

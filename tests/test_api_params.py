@@ -52,7 +52,7 @@ def test_any_json_value_comes_back_as_it_was_sent(client: FlaskClient, log_run: 
 
 
 @pytest.mark.parametrize("key", VALUES)
-def test_the_same_value_again_is_fine_and_changes_nothing(
+def test_same_value_again_is_fine_and_changes_nothing(
     client: FlaskClient, log_run: LogRun, data: Path, key: str
 ) -> None:
     run_id = log_run(params={"value": VALUES[key]})
@@ -88,7 +88,7 @@ def test_another_value_is_409_in_either_order(client: FlaskClient, log_run: LogR
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 1.0), (100, 1e2), ({"a": 1, "b": 2}, {"b": 2.0, "a": 1})])
-def test_a_number_is_the_same_however_it_is_written(
+def test_number_is_the_same_however_it_is_written(
     client: FlaskClient, log_run: LogRun, first: Any, second: Any
 ) -> None:
     run_id = log_run(params={"value": first})
@@ -114,7 +114,7 @@ def test_params_add_up_in_the_order_of_their_arrival(client: FlaskClient, log_ru
     assert list(client.get(f"/api/runs/{run_id}").get_json()["params"].items()) == [("z", 1), ("a", 2), ("m", 3)]
 
 
-def test_a_value_has_any_length_that_a_body_has(client: FlaskClient, log_run: LogRun) -> None:
+def test_value_has_any_length_that_a_body_has(client: FlaskClient, log_run: LogRun) -> None:
     text = "x" * 1_000_000
     run_id = log_run(params={"prompt": text})
     assert client.get(f"/api/runs/{run_id}").get_json()["params"]["prompt"] == text

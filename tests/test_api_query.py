@@ -49,14 +49,14 @@ def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> str:
         ("id in (a, c)", "ca"),
     ],
 )
-def test_the_runs_that_a_query_finds(client: FlaskClient, q: str, found: str) -> None:
+def test_runs_that_a_query_finds(client: FlaskClient, q: str, found: str) -> None:
     assert ids(client, q=q) == ids(client, "/api/search", q=q) == found
     assert client.get("/api/search", query_string={"q": q}).headers["X-Total-Count"] == str(len(found))
     rows = client.get("/api/export", query_string={"q": q}).text
     assert "".join(row["id"] for row in csv.DictReader(io.StringIO(rows))) == found
 
 
-def test_a_query_narrows_what_else_is_asked_for(client: FlaskClient) -> None:
+def test_query_narrows_what_else_is_asked_for(client: FlaskClient) -> None:
     assert ids(client, q="name ~ base", experiment="iris", **{"param.lr": "0.1"}) == "a"
     assert ids(client, q="name ~ base", order_by="metrics.val/loss", limit=2) == "db"
     assert ids(client, q="name ~ base", order_by="metrics.val/loss", offset=2) == "a"
@@ -67,7 +67,7 @@ def test_a_query_narrows_what_else_is_asked_for(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/runs", "/api/search", "/api/export"])
-def test_a_query_that_can_not_be_read_is_400_and_says_where(client: FlaskClient, path: str) -> None:
+def test_query_that_can_not_be_read_is_400_and_says_where(client: FlaskClient, path: str) -> None:
     answer = client.get(path, query_string={"q": "metrics.val/loss < low"})
     assert answer.status_code == 400
     assert answer.get_json()["error"] == "bad request"

@@ -42,7 +42,7 @@ def charts(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_report_has_what_the_run_has(client: FlaskClient, log_run: LogRun) -> None:
+def test_report_has_what_the_run_has(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(
         name="first",
         experiment="iris",
@@ -79,7 +79,7 @@ def test_a_report_has_what_the_run_has(client: FlaskClient, log_run: LogRun) -> 
     assert chart["line"] == [float(f"{1 / (step + 1):.6g}") for step in range(10)]
 
 
-def test_the_report_for_a_terminal_has_the_same_within_its_width(client: FlaskClient, log_run: LogRun) -> None:
+def test_report_for_a_terminal_has_the_same_within_its_width(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(
         name="first",
         params={"lr": 0.01, "long": "x" * 500},
@@ -100,7 +100,7 @@ def test_the_report_for_a_terminal_has_the_same_within_its_width(client: FlaskCl
     assert text.splitlines()[-1] == f"http://localhost/runs/{run_id}"
 
 
-def test_a_run_of_which_nothing_is_known_has_a_report(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_of_which_nothing_is_known_has_a_report(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     text = report(client, run_id)
     assert text.startswith(f"## ⏳ `{run_id}` running\n")
@@ -108,7 +108,7 @@ def test_a_run_of_which_nothing_is_known_has_a_report(client: FlaskClient, log_r
     assert run_id in report(client, run_id, "txt")
 
 
-def test_an_error_is_shown_as_it_was_sent(client: FlaskClient, log_run: LogRun) -> None:
+def test_error_is_shown_as_it_was_sent(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     error = "Traceback:\n  File x, line 1\n```\n::error::no\nValueError: <b>"
     client.post(f"/api/w/runs/{run_id}/end", json={"status": "failed", "error": error})
@@ -118,7 +118,7 @@ def test_an_error_is_shown_as_it_was_sent(client: FlaskClient, log_run: LogRun) 
     assert shown == "Traceback:\n  File x, line 1\n```\n\\x3a:error::no\nValueError: &lt;b&gt;\n"
 
 
-def test_a_chart_has_fifty_points_at_most_and_the_spike_is_one_of_them(client: FlaskClient, log_run: LogRun) -> None:
+def test_chart_has_fifty_points_at_most_and_the_spike_is_one_of_them(client: FlaskClient, log_run: LogRun) -> None:
     points = [
         {"loss": 1000.0 if step == 617 else -7.5 if step == 333 else step % 3, "step": step} for step in range(2000)
     ]
@@ -159,7 +159,7 @@ def test_less_than_two_finite_points_make_no_chart(client: FlaskClient, log_run:
         [-0.0, 0.0],
     ],
 )
-def test_a_chart_has_a_range_whatever_the_values(client: FlaskClient, log_run: LogRun, values: list[float]) -> None:
+def test_chart_has_a_range_whatever_the_values(client: FlaskClient, log_run: LogRun, values: list[float]) -> None:
     run_id = log_run(metrics=[{"m": value, "step": step} for step, value in enumerate(values)])
     (chart,) = charts(report(client, run_id))
     least, greatest = chart["y"]
@@ -244,7 +244,7 @@ def test_one_run_comes_in_no_form_of_a_list(client: FlaskClient, log_run: LogRun
         ("text/html,*/*;q=0.8", "application/json"),
     ],
 )
-def test_the_accept_header_chooses_the_form_of_one_run(
+def test_accept_header_chooses_the_form_of_one_run(
     client: FlaskClient, log_run: LogRun, accept: str, media_type: str
 ) -> None:
     answer = client.get(f"/api/runs/{log_run()}", headers={"Accept": accept})
@@ -253,6 +253,6 @@ def test_the_accept_header_chooses_the_form_of_one_run(
 
 
 @pytest.mark.parametrize("form", ["md", "txt"])
-def test_a_report_of_no_run_is_404_in_json(client: FlaskClient, form: str) -> None:
+def test_report_of_no_run_is_404_in_json(client: FlaskClient, form: str) -> None:
     answer = client.get(f"/api/runs/nobody?format={form}")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")

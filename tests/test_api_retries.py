@@ -90,7 +90,7 @@ def state(client: FlaskClient, data: Path) -> tuple[dict[str, Any], dict[str, by
 
 
 @pytest.mark.parametrize("kind", WRITES)
-def test_a_write_that_is_repeated_at_once_leaves_the_same_state(stored: FlaskClient, data: Path, kind: str) -> None:
+def test_write_that_is_repeated_at_once_leaves_the_same_state(stored: FlaskClient, data: Path, kind: str) -> None:
     write = WRITES[kind]
     first = write.send(stored)
     after = state(stored, data)
@@ -100,7 +100,7 @@ def test_a_write_that_is_repeated_at_once_leaves_the_same_state(stored: FlaskCli
 
 
 @pytest.mark.parametrize("kind", WRITES)
-def test_a_write_that_is_repeated_after_a_restart_leaves_the_same_state(
+def test_write_that_is_repeated_after_a_restart_leaves_the_same_state(
     stored: FlaskClient, make_app: MakeApp, data: Path, kind: str
 ) -> None:
     write = WRITES[kind]
@@ -134,7 +134,7 @@ def test_writes_that_are_repeated_in_the_order_of_a_script_leave_the_same_state(
     assert state(again, data) == after
 
 
-def test_a_metric_that_is_sent_again_is_kept_twice_and_seen_once(stored: FlaskClient) -> None:
+def test_metric_that_is_sent_again_is_kept_twice_and_seen_once(stored: FlaskClient) -> None:
     """The contract: every point is kept on disk, and a chart shows the last of several at one step."""
     for _ in range(2):
         stored.post(f"{RUN}/metrics", json={"loss": 0.5, "step": 3})

@@ -76,7 +76,7 @@ def test_unzipped_into_another_stores_runs_it_is_that_run(
         store.close()
 
 
-def test_the_zip_holds_the_folder_as_it_is_and_nothing_else(client: FlaskClient, full_run: str, data: Path) -> None:
+def test_zip_holds_the_folder_as_it_is_and_nothing_else(client: FlaskClient, full_run: str, data: Path) -> None:
     folder = data / "runs" / full_run
     (folder / "mine.txt").write_text("kept")
     (folder / "sub" / "deep").mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_unzip_gives_the_files_the_times_that_they_had(
     assert (tmp_path / "out" / run_id / "params.json").stat().st_mtime == 1_700_000_001
 
 
-def test_a_zip_leaves_nothing_behind(client: FlaskClient, full_run: str, data: Path) -> None:
+def test_zip_leaves_nothing_behind(client: FlaskClient, full_run: str, data: Path) -> None:
     downloaded(client, full_run)
     assert client.head(f"/api/runs/{full_run}/download").status_code == 200
     assert os.listdir(data / "runs" / ".incoming") == []
@@ -147,7 +147,7 @@ def test_what_is_no_run_can_not_be_downloaded(client: FlaskClient, run_id: str) 
     assert set(answer.get_json()) == {"error", "detail"}
 
 
-def test_a_run_that_is_written_to_meanwhile_gives_whole_lines_and_the_blobs_that_they_speak_of(
+def test_run_that_is_written_to_meanwhile_gives_whole_lines_and_the_blobs_that_they_speak_of(
     client: FlaskClient, log_run: LogRun
 ) -> None:
     run_id = log_run(artifacts={"model": b"0" * 2_000_000})
@@ -213,7 +213,7 @@ def test_readers_that_read_nothing_keep_nobody_waiting(server: Running) -> None:
             each.close()
 
 
-def test_a_large_run_takes_no_memory(tmp_path: Path) -> None:
+def test_large_run_takes_no_memory(tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch") as server:
         run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "a"}, timeout=PATIENCE_SECONDS).json()[
             "id"

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 LogRun = Callable[..., str]
 
 
-def test_a_logged_run_is_read_back_whole(client: FlaskClient, log_run: LogRun) -> None:
+def test_logged_run_is_read_back_whole(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(
         name="first",
         tags={"author": "maria"},
@@ -46,7 +46,7 @@ def test_a_logged_run_is_read_back_whole(client: FlaskClient, log_run: LogRun) -
 # -- POST /api/w/runs
 
 
-def test_a_new_run_is_answered_as_a_list_shows_it(client: FlaskClient) -> None:
+def test_new_run_is_answered_as_a_list_shows_it(client: FlaskClient) -> None:
     before = int(time.time() * 1000)
     answer = client.post("/api/w/runs", json={"experiment": "iris", "name": "first", "tags": {"author": "maria"}})
     after = int(time.time() * 1000)
@@ -104,7 +104,7 @@ def test_only_the_experiment_is_needed_and_null_is_as_good_as_absent(client: Fla
         (True, "a JSON object"),
     ],
 )
-def test_a_run_of_another_form_is_400_and_the_field_is_named(client: FlaskClient, body: Any, names: str) -> None:
+def test_run_of_another_form_is_400_and_the_field_is_named(client: FlaskClient, body: Any, names: str) -> None:
     answer = client.post("/api/w/runs", json=body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     assert names in answer.get_json()["detail"]
@@ -130,12 +130,12 @@ def test_format_id_answers_the_bare_id(client: FlaskClient) -> None:
     assert (wrong.status_code, wrong.mimetype) == (400, "application/json")
 
 
-def test_a_parent_may_live_in_another_store(client: FlaskClient, log_run: LogRun) -> None:
+def test_parent_may_live_in_another_store(client: FlaskClient, log_run: LogRun) -> None:
     child = log_run(parent_run_id="elsewhere")
     assert client.get(f"/api/runs/{child}").get_json()["parent_run_id"] == "elsewhere"
 
 
-def test_a_run_shows_its_children_as_they_were_started(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_shows_its_children_as_they_were_started(client: FlaskClient, log_run: LogRun) -> None:
     parent = log_run(id="z-parent")
     first = log_run(name="fold 1", parent_run_id=parent, id="second-by-name")
     started = client.get(f"/api/runs/{first}").get_json()["start_time"]
@@ -152,7 +152,7 @@ def test_a_run_shows_its_children_as_they_were_started(client: FlaskClient, log_
 # -- a client's own id
 
 
-def test_the_same_id_with_the_same_body_answers_the_existing_run(client: FlaskClient) -> None:
+def test_same_id_with_the_same_body_answers_the_existing_run(client: FlaskClient) -> None:
     body = {"experiment": "iris", "name": "n", "tags": {"a": 1, "b": "x"}, "id": "ci-17", "created_by": "maria"}
     first = client.post("/api/w/runs", json=body).get_json()
     assert first["id"] == "ci-17"
@@ -182,7 +182,7 @@ def test_the_same_id_with_the_same_body_answers_the_existing_run(client: FlaskCl
         {"created_by": "maria"},
     ],
 )
-def test_the_same_id_with_another_body_is_409_and_changes_nothing(client: FlaskClient, other: dict[str, Any]) -> None:
+def test_same_id_with_another_body_is_409_and_changes_nothing(client: FlaskClient, other: dict[str, Any]) -> None:
     body = {"experiment": "iris", "name": "n", "tags": {"a": 1}, "id": "ci-17"}
     first = client.post("/api/w/runs", json=body).get_json()
     answer = client.post("/api/w/runs", json={**body, **other})
@@ -190,7 +190,7 @@ def test_the_same_id_with_another_body_is_409_and_changes_nothing(client: FlaskC
     assert client.get("/api/runs").get_json() == [first]
 
 
-def test_an_id_that_differs_in_nothing_but_case_is_409(client: FlaskClient) -> None:
+def test_id_that_differs_in_nothing_but_case_is_409(client: FlaskClient) -> None:
     assert client.post("/api/w/runs", json={"experiment": "iris", "id": "Fold-A"}).status_code == 200
     answer = client.post("/api/w/runs", json={"experiment": "iris", "id": "fold-a"})
     assert answer.status_code == 409
@@ -198,14 +198,14 @@ def test_an_id_that_differs_in_nothing_but_case_is_409(client: FlaskClient) -> N
     assert client.get("/api/runs/fold-a").status_code == 404
 
 
-def test_an_id_that_the_server_made_can_be_brought_again_with_the_same_body(client: FlaskClient) -> None:
+def test_id_that_the_server_made_can_be_brought_again_with_the_same_body(client: FlaskClient) -> None:
     run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()
     assert client.post("/api/w/runs", json={"experiment": "iris", "id": run["id"]}).get_json()["id"] == run["id"]
     assert client.post("/api/w/runs", json={"experiment": "digits", "id": run["id"]}).status_code == 409
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_an_id_under_which_something_else_stands_in_the_folder_is_409(
+def test_id_under_which_something_else_stands_in_the_folder_is_409(
     client: FlaskClient, data: Path, tmp_path: Path, kind: str
 ) -> None:
     stray = data / "runs" / "notes.txt"
@@ -219,7 +219,7 @@ def test_an_id_under_which_something_else_stands_in_the_folder_is_409(
     assert list((data / "runs" / ".incoming").iterdir()) == []
 
 
-def test_an_id_is_free_again_when_its_run_is_deleted(client: FlaskClient) -> None:
+def test_id_is_free_again_when_its_run_is_deleted(client: FlaskClient) -> None:
     client.post("/api/w/runs", json={"experiment": "iris", "id": "ci-17"})
     client.post("/api/w/runs/ci-17/params", json={"lr": 0.1})
     assert client.delete("/api/w/runs/ci-17").status_code == 200
@@ -245,7 +245,7 @@ def test_an_id_is_free_again_when_its_run_is_deleted(client: FlaskClient) -> Non
         ("?exit_code=-9", None, "failed", "exit code -9"),
     ],
 )
-def test_a_run_ends_as_it_is_told(
+def test_run_ends_as_it_is_told(
     client: FlaskClient, log_run: LogRun, query: str, body: Any, status: str, error: str | None
 ) -> None:
     run_id = log_run()
@@ -289,7 +289,7 @@ def test_no_body_is_completed_whatever_content_type_it_is_not_of(client: FlaskCl
         ("?exit_code=1&exit_code=1", None),
     ],
 )
-def test_an_end_of_another_form_is_400_and_the_run_goes_on(
+def test_end_of_another_form_is_400_and_the_run_goes_on(
     client: FlaskClient, log_run: LogRun, query: str, body: Any
 ) -> None:
     run_id = log_run()
@@ -301,7 +301,7 @@ def test_an_end_of_another_form_is_400_and_the_run_goes_on(
 
 
 @pytest.mark.parametrize("first", ["completed", "failed"])
-def test_an_end_can_be_repeated_but_not_changed(client: FlaskClient, log_run: LogRun, first: str) -> None:
+def test_end_can_be_repeated_but_not_changed(client: FlaskClient, log_run: LogRun, first: str) -> None:
     run_id = log_run(end=first)
     ended = client.get(f"/api/runs/{run_id}").get_json()
     again = client.post(f"/api/w/runs/{run_id}/end", json={"status": first, "error": "another"})
@@ -338,7 +338,7 @@ def test_after_its_end_a_run_takes_no_params_metrics_or_artifacts(
         assert client.post(path, json=body).status_code == 200
 
 
-def test_an_unknown_run_is_404_no_such_run(client: FlaskClient) -> None:
+def test_unknown_run_is_404_no_such_run(client: FlaskClient) -> None:
     for run_id in ("unknown", "20261123-185749-123-k3f9ta", "..", "%2e%2e", "a%20b", "%00", "x" * 300, "größe"):
         for route, body in (("params", {"lr": 1}), ("metrics", {"loss": 1})):
             answer = client.post(f"/api/w/runs/{run_id}/{route}", json=body)
@@ -351,7 +351,7 @@ def test_an_unknown_run_is_404_no_such_run(client: FlaskClient) -> None:
 # -- DELETE /api/w/runs/:id
 
 
-def test_a_deleted_run_is_gone_with_all_that_is_in_it(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_deleted_run_is_gone_with_all_that_is_in_it(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(params={"lr": 1}, metrics={"loss": 1}, artifacts={"a/b": b"1"})
     kept = log_run()
     answer = client.delete(f"/api/w/runs/{run_id}")
@@ -364,7 +364,7 @@ def test_a_deleted_run_is_gone_with_all_that_is_in_it(client: FlaskClient, log_r
     assert client.delete(f"/api/w/runs/{run_id}").status_code == 404
 
 
-def test_a_run_that_a_model_version_points_to_is_409_to_delete(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_that_a_model_version_points_to_is_409_to_delete(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(artifacts={"m": b"1"}, end="completed")
     for stage in ("production", "archived"):
         client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": stage})
@@ -380,7 +380,7 @@ def test_a_run_that_a_model_version_points_to_is_409_to_delete(client: FlaskClie
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"]
 )
-def test_a_charset_of_json_is_fine(client: FlaskClient, kind: str) -> None:
+def test_charset_of_json_is_fine(client: FlaskClient, kind: str) -> None:
     answer = client.post("/api/w/runs", data='{"experiment": "größe"}'.encode(), content_type=kind)
     assert (answer.status_code, answer.get_json()["experiment"]) == (200, "größe")
 

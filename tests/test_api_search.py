@@ -40,7 +40,7 @@ def test_each_operator_by_sign_and_by_word(
         assert found(client, "loss", op, "0.5") == names
 
 
-def test_the_latest_value_counts_and_no_earlier_one(client: FlaskClient, log_run: LogRun) -> None:
+def test_latest_value_counts_and_no_earlier_one(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="fell", metrics=[{"acc": 0.9, "step": 1}, {"acc": 0.1, "step": 2}, {"acc": 0.95, "step": 0}])
     assert found(client, "acc", "gt", 0.5) == []
     assert found(client, "acc", "lt", 0.5) == ["fell"]
@@ -68,13 +68,13 @@ def test_values_as_numbers_are_written_and_the_three_that_are_none(
     assert found(client, "m", op, value) == names
 
 
-def test_a_plus_that_came_as_a_space_is_a_plus(client: FlaskClient, log_run: LogRun) -> None:
+def test_plus_that_came_as_a_space_is_a_plus(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="large", metrics={"m": 100000})
     for value in ("1e+5", "+1e5", "+100000"):
         assert len(client.get(f"/api/search?metric_key=m&op==&metric_value={value}").get_json()) == 1
 
 
-def test_an_experiment_narrows_the_search(client: FlaskClient, log_run: LogRun) -> None:
+def test_experiment_narrows_the_search(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="mine", experiment="a", metrics={"m": 1})
     log_run(name="other", experiment="b", metrics={"m": 1})
     assert found(client, "m", "ge", 1, experiment="a") == ["mine"]
@@ -127,7 +127,7 @@ def test_all_that_match_are_answered_unless_a_page_is_asked_for(client: FlaskCli
         "?metric_key=m&op=ge&metric_value=" + "9" * 400,
     ],
 )
-def test_a_search_that_can_not_be_understood_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
+def test_search_that_can_not_be_understood_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
     log_run(metrics={"m": 1})
     answer = client.get(f"/api/search{query}")
     assert answer.status_code == 400
@@ -161,5 +161,5 @@ def test_experiments_are_counted_by_status_with_the_newest_first(client: FlaskCl
     ]
 
 
-def test_a_store_without_runs_has_no_experiments(client: FlaskClient) -> None:
+def test_store_without_runs_has_no_experiments(client: FlaskClient) -> None:
     assert client.get("/api/experiments").get_json() == []

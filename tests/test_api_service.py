@@ -46,7 +46,7 @@ def test_health_answers_as_soon_as_the_server_says_that_it_is_ready(server: Runn
 
 
 @pytest.mark.parametrize("accept", ["*/*", None, "", "text/plain", "application/json"])
-def test_a_program_gets_a_quickstart_with_the_host_that_it_has_called(client: FlaskClient, accept: str | None) -> None:
+def test_program_gets_a_quickstart_with_the_host_that_it_has_called(client: FlaskClient, accept: str | None) -> None:
     headers = {"Host": "localhost:4711", **({} if accept is None else {"Accept": accept})}
     answer = client.get("/", headers=headers)
     assert (answer.status_code, answer.mimetype) == (200, "text/plain")
@@ -59,14 +59,14 @@ def test_a_program_gets_a_quickstart_with_the_host_that_it_has_called(client: Fl
 @pytest.mark.parametrize(
     "accept", ["text/html", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html;q=0.5"]
 )
-def test_a_browser_is_led_to_the_runs(client: FlaskClient, accept: str) -> None:
+def test_browser_is_led_to_the_runs(client: FlaskClient, accept: str) -> None:
     answer = client.get("/", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Location"]) == (302, "/runs")
     assert client.get("/runs", headers={"Accept": accept}).mimetype == "text/html"
 
 
 @pytest.mark.parametrize("token", [None, "s3cret"])
-def test_the_quickstart_can_be_pasted_into_a_shell(
+def test_quickstart_can_be_pasted_into_a_shell(
     serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path, token: str | None
 ) -> None:
     server = serve(*(["--token", token] if token else []))
@@ -94,6 +94,6 @@ def test_the_quickstart_can_be_pasted_into_a_shell(
     assert requests.get(f"{server.url}/api/runs/{run['id']}/artifacts", headers=headers, timeout=60).json()
 
 
-def test_the_quickstart_is_for_head_too_and_takes_no_query(client: FlaskClient) -> None:
+def test_quickstart_is_for_head_too_and_takes_no_query(client: FlaskClient) -> None:
     assert client.head("/").status_code == 200
     assert client.post("/").status_code == 405

@@ -36,9 +36,7 @@ def tags_of(client: FlaskClient, run_id: str) -> Any:
 @pytest.mark.parametrize(
     "value", ["text", "", "größe\n大", 5, -1.5, 2**60, 1e308, True, False, "true", "5", "null", "<b>", "x" * 10_000]
 )
-def test_a_tag_is_a_string_a_number_or_a_boolean_and_stays_one(
-    client: FlaskClient, log_run: LogRun, value: Any
-) -> None:
+def test_tag_is_a_string_a_number_or_a_boolean_and_stays_one(client: FlaskClient, log_run: LogRun, value: Any) -> None:
     started_with, set_whole, set_alone = log_run(tags={"t": value}), log_run(), log_run()
     assert client.post(f"/api/w/runs/{set_whole}/tags", json={"t": value}).get_json() == {"ok": True}
     assert client.post(f"/api/tags/{set_alone}", json={"key": "t", "value": value}).get_json() == {"ok": True}
@@ -46,7 +44,7 @@ def test_a_tag_is_a_string_a_number_or_a_boolean_and_stays_one(
         assert repr(tags_of(client, run_id)) == repr({"t": value})
 
 
-def test_a_tag_may_change_and_null_removes_it_and_others_stay(client: FlaskClient, log_run: LogRun) -> None:
+def test_tag_may_change_and_null_removes_it_and_others_stay(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(tags={"a": 1, "b": 2, "c": 3})
     assert client.post(f"/api/w/runs/{run_id}/tags", json={"a": "one", "b": None, "d": True}).status_code == 200
     assert tags_of(client, run_id) == {"a": "one", "c": 3, "d": True}
@@ -58,7 +56,7 @@ def test_a_tag_may_change_and_null_removes_it_and_others_stay(client: FlaskClien
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (True, 1), (1, 1.0), (0, False), ("1", 1)])
-def test_a_change_of_type_alone_is_a_change(client: FlaskClient, log_run: LogRun, before: Any, after: Any) -> None:
+def test_change_of_type_alone_is_a_change(client: FlaskClient, log_run: LogRun, before: Any, after: Any) -> None:
     run_id = log_run(tags={"t": before})
     client.post(f"/api/w/runs/{run_id}/tags", json={"t": after})
     assert repr(tags_of(client, run_id)) == repr({"t": after})
@@ -104,7 +102,7 @@ def test_chachamls_own_spelling_takes_a_key_and_a_value(
 
 
 @pytest.mark.parametrize("path", ["/api/w/runs/{}/note", "/api/note/{}"])
-def test_a_note_is_replaced_whole_in_either_spelling(client: FlaskClient, log_run: LogRun, path: str) -> None:
+def test_note_is_replaced_whole_in_either_spelling(client: FlaskClient, log_run: LogRun, path: str) -> None:
     run_id = log_run()
     assert client.get(f"/api/runs/{run_id}").get_json()["note"] is None
     for note in ("# Überschrift\n\n* a\n* <script>", "x" * 100_000, "short"):
@@ -117,7 +115,7 @@ def test_a_note_is_replaced_whole_in_either_spelling(client: FlaskClient, log_ru
 
 @pytest.mark.parametrize("path", ["/api/w/runs/{}/note", "/api/note/{}"])
 @pytest.mark.parametrize("body", [{}, {"note": None}, {"note": 5}, {"note": ["a"]}, {"note": "x", "format": "md"}, "x"])
-def test_a_note_of_another_form_is_400(client: FlaskClient, log_run: LogRun, path: str, body: Any) -> None:
+def test_note_of_another_form_is_400(client: FlaskClient, log_run: LogRun, path: str, body: Any) -> None:
     run_id = log_run()
     client.post(path.format(run_id), json={"note": "kept"})
     assert client.post(path.format(run_id), json=body).status_code == 400
@@ -152,7 +150,7 @@ WHOLE = {
         {**WHOLE, "name": "iris", "tags": {"kind": "raw"}},
     ],
 )
-def test_a_data_set_is_shown_as_logged(client: FlaskClient, log_run: LogRun, dataset: dict[str, Any]) -> None:
+def test_data_set_is_shown_as_logged(client: FlaskClient, log_run: LogRun, dataset: dict[str, Any]) -> None:
     run_id = log_run()
     answer = client.post(f"/api/w/runs/{run_id}/datasets", json=dataset)
     assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
@@ -204,7 +202,7 @@ def test_tags_of_a_data_set_that_is_sent_again_merge(client: FlaskClient, log_ru
         ([WHOLE], "a JSON object"),
     ],
 )
-def test_a_data_set_of_another_form_is_400(client: FlaskClient, log_run: LogRun, body: Any, names: str) -> None:
+def test_data_set_of_another_form_is_400(client: FlaskClient, log_run: LogRun, body: Any, names: str) -> None:
     run_id = log_run()
     answer = client.post(f"/api/w/runs/{run_id}/datasets", json=body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")

@@ -64,7 +64,7 @@ def test_every_list_comes_in_every_form_by_either_way(client: FlaskClient, lists
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("form", ["xml", "", "JSON", "text/plain", "html"])
-def test_an_unknown_form_is_400_and_names_the_known_ones(
+def test_unknown_form_is_400_and_names_the_known_ones(
     client: FlaskClient, lists: dict[str, str], name: str, form: str
 ) -> None:
     answer = client.get(f"{lists[name]}format={form}")
@@ -93,7 +93,7 @@ def test_an_unknown_form_is_400_and_names_the_known_ones(
         ("application/x-ndjson; q=1.0", "jsonl"),
     ],
 )
-def test_an_accept_header_is_weighed(client: FlaskClient, log_run: LogRun, accept: str | None, form: str) -> None:
+def test_accept_header_is_weighed(client: FlaskClient, log_run: LogRun, accept: str | None, form: str) -> None:
     log_run()
     answer = client.get("/api/runs", headers={} if accept is None else {"Accept": accept})
     assert answer.content_type == TYPES[form]
@@ -105,7 +105,7 @@ def test_format_wins_over_accept(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("form", list(TYPES))
-def test_a_page_tells_of_the_next_one_in_every_form(client: FlaskClient, log_run: LogRun, form: str) -> None:
+def test_page_tells_of_the_next_one_in_every_form(client: FlaskClient, log_run: LogRun, form: str) -> None:
     ids = [log_run() for _ in range(5)]
     answer = client.get(f"/api/runs?limit=2&format={form}")
     seen = []
@@ -182,7 +182,7 @@ def table_of(client: FlaskClient, url: str = "/api/runs", **query: Any) -> list[
     return answer.text.splitlines()
 
 
-def test_the_table_of_runs_reads_well(client: FlaskClient, log_run: LogRun) -> None:
+def test_table_of_runs_reads_well(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="first", metrics={"accuracy": 0.123456789, "loss": 12}, end="completed", id="run-1")
     log_run(name="the second one", metrics={"accuracy": "NaN"}, params={"lr": 0.001}, id="run-2")
     lines = table_of(client)
@@ -208,7 +208,7 @@ def test_numbers_stand_right_and_texts_left(client: FlaskClient, log_run: LogRun
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_the_table_fits_a_terminal_whatever_is_logged(client: FlaskClient, log_run: LogRun, count: int) -> None:
+def test_table_fits_a_terminal_whatever_is_logged(client: FlaskClient, log_run: LogRun, count: int) -> None:
     for number in range(3):
         log_run(
             experiment="an experiment with a rather long name " * 3,
@@ -233,7 +233,7 @@ def test_ids_are_whole_so_that_they_can_be_pasted(client: FlaskClient, log_run: 
         assert client.get(f"/api/runs/{line.split()[0]}").status_code == 200
 
 
-def test_an_artifacts_id_can_be_pasted_into_its_download(client: FlaskClient, log_run: LogRun) -> None:
+def test_artifacts_id_can_be_pasted_into_its_download(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(artifacts={"checkpoints/" + "n" * 150 + ".pt": b"1"})
     line = table_of(client, f"/api/runs/{run_id}/artifacts")[1]
     assert client.get(f"/api/artifacts/{line.split()[0]}/download").data == b"1"
@@ -255,14 +255,14 @@ def test_columns_in_which_runs_differ_come_before_those_in_which_they_are_alike(
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_the_line_below_counts_the_runs(client: FlaskClient, log_run: LogRun, number: int) -> None:
+def test_line_below_counts_the_runs(client: FlaskClient, log_run: LogRun, number: int) -> None:
     for _ in range(number):
         log_run()
     lines = table_of(client)
     assert lines[-1] == {0: "no runs here; curl http://localhost tells how to log one", 1: "1 run", 2: "2 runs"}[number]
 
 
-def test_a_comparison_of_many_runs_goes_on_below(client: FlaskClient, log_run: LogRun) -> None:
+def test_comparison_of_many_runs_goes_on_below(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": number}) for number in range(5)]
     lines = table_of(client, "/api/compare", ids=",".join(ids))
     assert max(map(width, lines)) <= 120
@@ -463,7 +463,7 @@ def test_csv_for_excel_begins_with_a_byte_order_mark(client: FlaskClient, log_ru
     assert client.get("/api/runs?bom=1", headers={"Accept": "text/csv"}).data.startswith("\ufeff".encode())
 
 
-def test_the_export_has_every_run_of_an_experiment(client: FlaskClient, log_run: LogRun) -> None:
+def test_export_has_every_run_of_an_experiment(client: FlaskClient, log_run: LogRun) -> None:
     mine = [log_run(experiment="a", params={f"p{number}": number}) for number in range(3)]
     log_run(experiment="b", params={"other": 1})
     answer = client.get("/api/export?experiment=a")
@@ -475,13 +475,13 @@ def test_the_export_has_every_run_of_an_experiment(client: FlaskClient, log_run:
     assert rows_of(client.get("/api/export?experiment=nobody").text) == []
 
 
-def test_the_export_is_not_cut_where_the_list_is(client: FlaskClient, log_run: LogRun) -> None:
+def test_export_is_not_cut_where_the_list_is(client: FlaskClient, log_run: LogRun) -> None:
     for _ in range(101):
         log_run()
     assert len(rows_of(client.get("/api/export").text)) == 101
 
 
-def test_the_export_is_the_list_as_csv_and_answers_304(client: FlaskClient, log_run: LogRun) -> None:
+def test_export_is_the_list_as_csv_and_answers_304(client: FlaskClient, log_run: LogRun) -> None:
     log_run(params={"a": 1}, metrics={"m": 1}, tags={"t": 1})
     answer = client.get("/api/export")
     assert answer.data == client.get("/api/runs?format=csv").data

@@ -11,7 +11,7 @@ from support.servers import environment
 TESTS = Path(__file__).parent
 
 
-def test_the_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp_path: Path) -> None:
+def test_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp_path: Path) -> None:
     sections = [
         "write",
         "list",

@@ -48,7 +48,7 @@ def log_versions(server: Running) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
-def test_a_promotion_asks_and_then_demotes_the_version_that_was_in_production(
+def test_promotion_asks_and_then_demotes_the_version_that_was_in_production(
     viewer: Viewer, server: Running, javascript: bool
 ) -> None:
     log_versions(server)
@@ -64,7 +64,7 @@ def test_a_promotion_asks_and_then_demotes_the_version_that_was_in_production(
     expect(page.locator(".history li").first).to_contain_text("Version 2 left production and was archived.")
 
 
-def test_a_model_page_keeps_up_and_says_what_the_api_refused(viewer: Viewer, server: Running) -> None:
+def test_model_page_keeps_up_and_says_what_the_api_refused(viewer: Viewer, server: Running) -> None:
     viewer.expected.append("404")
     log_versions(server)
     page = viewer.open(f"{server.url}/models/iris")
@@ -122,7 +122,7 @@ def test_runs_ticked_in_the_list_are_compared_with_what_differs_and_a_baseline(
     assert dots.evaluate_all("all => all.map((e) => getComputedStyle(e).fill)") == headers
 
 
-def test_a_comparison_keeps_up_with_a_run_that_goes_on(viewer: Viewer, server: Running) -> None:
+def test_comparison_keeps_up_with_a_run_that_goes_on(viewer: Viewer, server: Running) -> None:
     log_three(server)
     page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
     page.evaluate("window.sameDocument = true")
@@ -135,7 +135,7 @@ def test_a_comparison_keeps_up_with_a_run_that_goes_on(viewer: Viewer, server: R
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
-def test_an_experiment_is_described_in_place_and_shows_its_best_run(
+def test_experiment_is_described_in_place_and_shows_its_best_run(
     viewer: Viewer, server: Running, javascript: bool
 ) -> None:
     log_three(server)

@@ -65,7 +65,7 @@ def drag(page: Page, chart: Locator, start: float, end: float) -> None:
     page.mouse.up()
 
 
-def test_the_crosshair_tells_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_crosshair_tells_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run_id = log(train__loss=[at / 100 for at in range(101)], val__loss=[5, "NaN", 7])
     page = chart_page(viewer, server, run_id, "train/loss", "val/loss")
     chart, tip = page.locator("svg.chart"), page.locator(".tip")
@@ -131,7 +131,7 @@ def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
         expect(page.get_by_role("button", name="Whole range")).to_have_count(0)
 
 
-def test_the_page_of_a_chart_keeps_its_range_in_the_url_and_takes_it_without_dragging(
+def test_page_of_a_chart_keeps_its_range_in_the_url_and_takes_it_without_dragging(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
@@ -217,7 +217,7 @@ def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running
     expect(chart).to_have_attribute("data-log", "")
 
 
-def test_the_charts_of_a_run_come_with_its_first_points_and_work(
+def test_charts_of_a_run_come_with_its_first_points_and_work(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log()

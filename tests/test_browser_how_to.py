@@ -48,18 +48,18 @@ def assert_shown(page: Page, artifact: str, row: list[str]) -> None:
         expect(page.get_by_text(text, exact=True).first).to_be_visible()
 
 
-def test_the_how_to_with_curl(page: Page, server: Running, shared: Path, working: Path) -> None:
+def test_how_to_with_curl(page: Page, server: Running, shared: Path, working: Path) -> None:
     how_to = (shared / "how-to.txt").read_text()
     run_bash(for_host(between(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working)
     assert_shown(page, "model.pkl", ["from-python", "iris", "completed", "0.94", "0.2", "0.01", "100", "maria"])
 
 
-def test_the_quickstart_as_the_open_page_has_it(page: Page, server: Running, working: Path) -> None:
+def test_quickstart_as_the_open_page_has_it(page: Page, server: Running, working: Path) -> None:
     run_bash(page.locator("pre.command").inner_text(), working)
     assert_shown(page, "notes.txt", ["iris", "completed", "0.94", "0.4", "0.01", "100"])
 
 
-def test_a_runs_own_page_keeps_up_while_it_is_logged(viewer: Viewer, server: Running) -> None:
+def test_runs_own_page_keeps_up_while_it_is_logged(viewer: Viewer, server: Running) -> None:
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     base = f"{server.url}/api/w/runs/{run_id}"
     page = viewer.open(f"{server.url}/runs/{run_id}")

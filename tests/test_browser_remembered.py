@@ -22,7 +22,7 @@ def log_two(server: Running) -> None:
         assert answer.ok, answer.text
 
 
-def test_a_list_is_shown_as_it_was_last_until_it_is_reset(viewer: Viewer, server: Running) -> None:
+def test_list_is_shown_as_it_was_last_until_it_is_reset(viewer: Viewer, server: Running) -> None:
     log_two(server)
     page = viewer.open(f"{server.url}/runs?columns=status,metrics.thing&order_by=metrics.thing")
     page.goto(f"{server.url}/experiments")

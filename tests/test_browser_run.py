@@ -55,7 +55,7 @@ def opened(viewer: Viewer, server: Running, run_id: str, script: bool = True) ->
 
 
 @SCRIPTS
-def test_the_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+def test_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
     page = opened(viewer, server, run_id, script)
     expect(page.locator("#note .rendered strong")).to_have_text("draft")
     page.get_by_text("Edit the note").click()
@@ -114,7 +114,7 @@ def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, 
 
 
 @SCRIPTS
-def test_a_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+def test_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
     page = opened(viewer, server, run_id, script)
     expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
@@ -146,7 +146,7 @@ def test_deleted_run_is_undone_and_removed_after_a_question(
     assert not (data / "runs" / run_id).exists()
 
 
-def test_a_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server: Running, run_id: str) -> None:
     viewer.expected.append("409")
     body = {"name": "iris", "run_id": run_id, "artifact": "table.csv"}
     assert requests.post(f"{server.url}/api/w/models", json=body, timeout=60).status_code == 200
@@ -209,7 +209,7 @@ def test_charts_keep_up_while_their_axes_change_and_new_metrics_come(
     assert page.evaluate("window.loadedOnce")
 
 
-def test_the_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer, server: Running, run_id: str) -> None:
     page = opened(viewer, server, run_id)
     page.get_by_text("End …").click()
     page.get_by_label("Error message (optional)").fill("it blew up")
@@ -218,7 +218,7 @@ def test_the_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer
     assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "it blew up")
 
 
-def test_a_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
+def test_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
     viewer: Viewer, server: Running, run_id: str
 ) -> None:
     page = opened(viewer, server, run_id)
@@ -248,7 +248,7 @@ def test_a_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
     expect(page.locator("#note .rendered")).to_have_text("half a sentence")
 
 
-def test_a_hidden_tab_asks_nothing_until_it_is_seen_again(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_hidden_tab_asks_nothing_until_it_is_seen_again(viewer: Viewer, server: Running, run_id: str) -> None:
     page = viewer.open(f"{server.url}/search")
     page.clock.install()
     page.goto(f"{server.url}/runs/{run_id}")

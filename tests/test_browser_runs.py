@@ -122,7 +122,7 @@ def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, serve
     expect(page.locator("table.runs tbody tr").last).to_contain_text("seen: true")
 
 
-def test_the_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server: Running, log: Logger) -> None:
     for number in range(4):
         log.run(f"run {number}")
     page = viewer.open(f"{server.url}/runs?limit=4")
@@ -142,7 +142,7 @@ def test_the_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server
     log(f"runs/{last}/end")
 
 
-def test_the_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, server: Running, log: Logger) -> None:
     run_id = log.run("one", {"bbb": 1, "ddd": 2})
     page = viewer.open(f"{server.url}/runs")
     page.locator("summary", has_text="Columns").click()
@@ -156,7 +156,7 @@ def test_the_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, 
     assert "metrics.bbb" in query(page)["columns"] and "metrics.ddd" not in query(page)["columns"]
 
 
-def test_the_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger) -> None:
     log.run("a", {f"{part}/{number}": number for part in ("grad", "time") for number in range(5)})
     page = viewer.open(f"{server.url}/runs?columns=status")
     page.locator("summary", has_text="Columns").click()
@@ -229,7 +229,7 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
     expect_names(page, "third", "second", "first")
 
 
-def test_a_query_that_can_not_be_read_is_marked_under_its_box(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_query_that_can_not_be_read_is_marked_under_its_box(viewer: Viewer, server: Running, log: Logger) -> None:
     three(log)
     viewer.expected.append("400")
     page = viewer.open(f"{server.url}/runs")

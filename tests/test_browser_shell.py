@@ -71,7 +71,7 @@ def test_every_page_is_accessible_fits_and_runs_nothing_of_a_users(
         assert_accessible(page)
 
 
-def test_the_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer, server: Running) -> None:
+def test_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer, server: Running) -> None:
     page = viewer.open(f"{server.url}/runs", color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
@@ -84,7 +84,7 @@ def test_the_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer
     assert page.evaluate(ground) == dark
 
 
-def test_a_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Running) -> None:
+def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Running) -> None:
     first = new_run(server, name="first")
     page = viewer.open(f"{server.url}/runs")
     page.evaluate("window.sameDocument = true")
@@ -97,9 +97,7 @@ def test_a_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Vie
     assert page.evaluate("window.sameDocument")
 
 
-def test_a_server_that_went_away_is_said_and_its_return_is_noticed(
-    viewer: Viewer, serve: Callable[..., Running]
-) -> None:
+def test_server_that_went_away_is_said_and_its_return_is_noticed(viewer: Viewer, serve: Callable[..., Running]) -> None:
     server = serve()
     viewer.expected.append("ERR_CONNECTION_REFUSED")
     page = viewer.open(f"{server.url}/runs")
@@ -143,7 +141,7 @@ def test_without_javascript_times_are_in_utc_and_the_page_is_whole(viewer: Viewe
     expect(page.locator("tbody time").first).to_have_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
 
 
-def test_the_keyboard_moves_opens_and_helps(viewer: Viewer, server: Running) -> None:
+def test_keyboard_moves_opens_and_helps(viewer: Viewer, server: Running) -> None:
     older, newer = new_run(server, name="older"), new_run(server, name="newer")
     page = viewer.open(f"{server.url}/runs")
     page.keyboard.press("?")
@@ -162,7 +160,7 @@ def test_the_keyboard_moves_opens_and_helps(viewer: Viewer, server: Running) -> 
     page.wait_for_url(f"**/runs/{older}")
 
 
-def test_the_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Running) -> None:
+def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Running) -> None:
     page = viewer.open(f"{server.url}/runs", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()

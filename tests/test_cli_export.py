@@ -273,7 +273,7 @@ def test_all_pages_of_the_list_are_read_the_oldest_run_first(
 # -- once more
 
 
-def test_a_second_export_sends_nothing(
+def test_second_export_sends_nothing(
     log_run: LogRun, data: Path, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     points = [{"loss": step / 7, "acc": 0.5, "step": step % 300} for step in range(700)]
@@ -293,7 +293,7 @@ def test_a_second_export_sends_nothing(
     assert (shown.stdout, shown.stderr) == ("1 run: 1 unchanged\n", "")
 
 
-def test_a_run_that_has_grown_gets_what_is_new(
+def test_run_that_has_grown_gets_what_is_new(
     client: FlaskClient, log_run: LogRun, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     run_id = log_run(
@@ -382,7 +382,7 @@ def to_end(path: str, body: Any) -> bool:
     [lambda: to_create, lambda: nth_batch(2), lambda: to_artifact, lambda: to_end],
     ids=["create", "points", "artifact", "end"],
 )
-def test_an_export_that_is_killed_is_completed_by_the_next(
+def test_export_that_is_killed_is_completed_by_the_next(
     log_run: LogRun,
     data: Path,
     export: Export,
@@ -407,7 +407,7 @@ def test_an_export_that_is_killed_is_completed_by_the_next(
     assert results(export()) == {run_id: "unchanged"}
 
 
-def test_a_run_is_not_made_twice_when_the_answer_is_lost(
+def test_run_is_not_made_twice_when_the_answer_is_lost(
     log_run: LogRun, data: Path, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     run_id = log_run(experiment=experiment, metrics={"loss": 1}, end="completed")
@@ -418,7 +418,7 @@ def test_a_run_is_not_made_twice_when_the_answer_is_lost(
     assert mlflow.run(experiment).info.status == "FINISHED"
 
 
-def test_an_account_that_was_changed_in_mlflow_is_told(
+def test_account_that_was_changed_in_mlflow_is_told(
     log_run: LogRun, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     log_run(experiment=experiment, metrics={"loss": 1})
@@ -442,7 +442,7 @@ def kill_once_reached(front: Between, data: Path, number: signal.Signals = signa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_signal_ends_it_in_one_line_and_leaves_nothing_temporary(
+def test_signal_ends_it_in_one_line_and_leaves_nothing_temporary(
     log_run: LogRun, data: Path, mlflow: Reader, experiment: str, number: signal.Signals
 ) -> None:
     log_run(experiment=experiment, artifacts={"second": b"bytes"})
@@ -457,7 +457,7 @@ def test_a_signal_ends_it_in_one_line_and_leaves_nothing_temporary(
 # -- what can't be exported
 
 
-def test_a_run_that_can_t_be_exported_is_named_and_the_others_go_on(
+def test_run_that_can_t_be_exported_is_named_and_the_others_go_on(
     log_run: LogRun, data: Path, tmp_path: Path, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     log_run(experiment=experiment, id="same", end="completed")
@@ -509,7 +509,7 @@ def test_two_exports_at_the_same_moment_make_each_run_once(
     assert set(results(export("-e", experiment)).values()) == {"unchanged"}
 
 
-def test_a_run_that_another_export_has_just_made_is_taken_and_ours_is_not_kept(
+def test_run_that_another_export_has_just_made_is_taken_and_ours_is_not_kept(
     log_run: LogRun, export: Export, mlflow: Reader, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = log_run(experiment=experiment, end="completed")
@@ -537,9 +537,7 @@ def test_damaged_runs_are_told_of_and_the_exit_code_is_1(
     assert "1 run: 1 exported" in done.stdout
 
 
-def test_an_older_copy_of_a_run_takes_nothing_back(
-    log_run: LogRun, data: Path, export: Export, experiment: str
-) -> None:
+def test_older_copy_of_a_run_takes_nothing_back(log_run: LogRun, data: Path, export: Export, experiment: str) -> None:
     log_run(experiment=experiment, id="r", metrics=[{"loss": step, "step": step} for step in range(3)])
     export()
     path = data / "runs/r/metrics.jsonl"
@@ -577,7 +575,7 @@ def test_without_mlflow_s_client_it_says_how_to_get_it(client: FlaskClient, data
     assert "no runs here" in cli("runs", env=env).stdout
 
 
-def test_the_client_of_the_extra_is_enough(
+def test_client_of_the_extra_is_enough(
     log_run: LogRun, data: Path, mlflow: Reader, tmp_path: Path, experiment: str
 ) -> None:
     # What the whole of mlflow brings beyond mlflow-skinny.
@@ -605,7 +603,7 @@ def test_nobody_there_is_3_at_once(
     assert done.stderr.startswith("chachaml-lite: no server answers at ")
 
 
-def test_a_server_that_is_not_mlflow_s_is_3(serve: Callable[..., Running]) -> None:
+def test_server_that_is_not_mlflow_s_is_3(serve: Callable[..., Running]) -> None:
     server = serve("--no-mlflow")
     done = cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
     assert done.stdout == ""
@@ -619,7 +617,7 @@ def test_who_is_not_let_in_is_2(client: FlaskClient, data: Path, mlflow: Reader)
     assert re.fullmatch(r"chachaml-lite: .* refuses us: .*MLFLOW_TRACKING_USERNAME .*\n", done.stderr)
 
 
-def test_a_server_that_goes_away_is_3_and_what_was_done_is_told(
+def test_server_that_goes_away_is_3_and_what_was_done_is_told(
     log_run: LogRun, data: Path, mlflow: Reader, experiment: str
 ) -> None:
     for run_id in ("one", "two"):

@@ -94,7 +94,7 @@ def test_every_command_says_what_it_does_and_what_each_option_is_for(name: str) 
     assert f"  {name} " in help_of()
 
 
-def test_the_help_tells_the_exit_codes_and_is_there_by_h_too() -> None:
+def test_help_tells_the_exit_codes_and_is_there_by_h_too() -> None:
     text = help_of()
     assert re.findall(r"^    (\d)  \w+", text, re.MULTILINE) == ["0", "1", "2", "3"]
     assert cli("-h").stdout == text
@@ -102,7 +102,7 @@ def test_the_help_tells_the_exit_codes_and_is_there_by_h_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_the_examples_in_the_help_run(
+def test_examples_in_the_help_run(
     request: pytest.FixtureRequest,
     server: Running,
     team: Running,
@@ -211,7 +211,7 @@ print("trained")
 """
 
 
-def test_the_blocks_of_the_manual_run_one_after_the_other(tmp_path: Path, tool: Callable[[str], str]) -> None:
+def test_blocks_of_the_manual_run_one_after_the_other(tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("bash")
     (tmp_path / "train.py").write_text(TRAINING)
     (tmp_path / "python").symlink_to(sys.executable)
@@ -226,7 +226,7 @@ def test_the_blocks_of_the_manual_run_one_after_the_other(tmp_path: Path, tool: 
     assert log.read_text() == "trained\n"
 
 
-def test_the_blocks_on_moving_runs_move_them(
+def test_blocks_on_moving_runs_move_them(
     server: Running, team: Running, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl", "jq"):
@@ -249,7 +249,7 @@ def test_the_blocks_on_moving_runs_move_them(
         assert client.get(path_of("api", "runs", model.parts[-3]))["metrics"] == {"accuracy": 0.95, "loss": 0.1}
 
 
-def test_the_manual_has_every_command() -> None:
+def test_manual_has_every_command() -> None:
     section = PAGES["cli"].partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `([\w-]+)", section, re.MULTILINE)) == COMMANDS
     assert "_CHACHAML_LITE_COMPLETE=bash_source chachaml-lite" in section
@@ -258,7 +258,7 @@ def test_the_manual_has_every_command() -> None:
 # -- the version
 
 
-def test_the_version_has_one_place(server: Running) -> None:
+def test_version_has_one_place(server: Running) -> None:
     assert cli("--version").stdout == f"chachaml-lite, version {__version__}\n"
     with HttpClient(server.url) as client:
         told: Any = client.get("/api/health")

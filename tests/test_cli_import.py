@@ -51,7 +51,7 @@ def put(folder: Path, name: str, content: bytes) -> str:
     return str(folder / name)
 
 
-def test_a_zip_that_was_downloaded_is_that_run(place: list[str], data: Path, tmp_path: Path) -> None:
+def test_zip_that_was_downloaded_is_that_run(place: list[str], data: Path, tmp_path: Path) -> None:
     with FolderClient(tmp_path / "home", writes=True) as home:
         log(home, "r", **FULL, end={"status": "completed"})
         zipped = put(tmp_path, "run.zip", home.ask("GET", "/api/runs/r/download").content())
@@ -132,7 +132,7 @@ def test_what_contradicts_is_refused_and_overwrite_takes_what_may_be_taken(place
     assert imported(theirs, *place, "--overwrite")["updated"] == ["r"]
 
 
-def test_a_zip_comes_from_standard_input_too(place: list[str], tmp_path: Path) -> None:
+def test_zip_comes_from_standard_input_too(place: list[str], tmp_path: Path) -> None:
     zipped = put(tmp_path, "run.zip", packed(run_files() | {"r/large": os.urandom(3_000_000)}))
     script = 'cat "$0" | "$@"'
     for kind in ("imported", "unchanged"):
@@ -161,14 +161,14 @@ def test_files_that_are_not_there_and_folders_are_2_and_nothing_is_imported(
     assert not (data / "runs/r").exists()
 
 
-def test_a_folder_that_a_server_owns_is_not_written_to(server: Running, tmp_path: Path) -> None:
+def test_folder_that_a_server_owns_is_not_written_to(server: Running, tmp_path: Path) -> None:
     zipped = put(tmp_path, "run.zip", packed(run_files()))
     done = cli("import", zipped, "--data", str(server.data), code=3)
     assert re.fullmatch(r"chachaml-lite: another server owns this store.*\n", done.stderr)
     assert imported(zipped, CHACHAML_URL=server.url, CHACHAML_DATA="/nowhere")["imported"] == ["r"]
 
 
-def test_a_token_that_is_wrong_is_2_and_nobody_is_3(serve: Serve, tmp_path: Path) -> None:
+def test_token_that_is_wrong_is_2_and_nobody_is_3(serve: Serve, tmp_path: Path) -> None:
     server = serve("--token", "geheim", "--max-upload", "100000")
     zipped = put(tmp_path, "run.zip", packed(run_files()))
     large = put(tmp_path, "large.zip", packed({"r/meta.json": json.dumps(META).encode(), "r/x": os.urandom(200_000)}))
@@ -187,7 +187,7 @@ def test_a_token_that_is_wrong_is_2_and_nobody_is_3(serve: Serve, tmp_path: Path
             assert told in cli("import", zipped, "--url", f"http://127.0.0.1:{port}", code=code).stderr
 
 
-def test_a_large_zip_is_never_in_memory(server: Running, tmp_path: Path) -> None:
+def test_large_zip_is_never_in_memory(server: Running, tmp_path: Path) -> None:
     zipped = tmp_path / "run.zip"
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("r/meta.json", json.dumps(META))

@@ -99,7 +99,7 @@ def test_damage_elsewhere_in_the_store_is_no_run_that_is_left_out(filled: Runnin
     assert [(each["id"], each["error"]) for each in found["failed"]] == [("two", "damaged")]
 
 
-def test_the_runs_that_are_meant_are_pushed_and_no_others(filled: Running, server: Running) -> None:
+def test_runs_that_are_meant_are_pushed_and_no_others(filled: Running, server: Running) -> None:
     model = {"name": "best", "run_id": "three", "artifact": "m", "stage": "production"}
     with HttpClient(filled.url) as client:
         client.post("/api/w/models", model)
@@ -168,7 +168,7 @@ def test_more_runs_than_an_answer_has_are_all_pushed(serve: Serve, tmp_path: Pat
 
 
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
-def test_a_push_that_is_killed_halfway_leaves_nothing_false_and_the_next_one_goes_on(
+def test_push_that_is_killed_halfway_leaves_nothing_false_and_the_next_one_goes_on(
     home: Running, server: Running, how: str
 ) -> None:
     contents = {f"{number}": os.urandom(600_000) for number in range(8)}
@@ -196,7 +196,7 @@ def test_a_push_that_is_killed_halfway_leaves_nothing_false_and_the_next_one_goe
     assert cli("verify", "--data", str(server.data)).stdout.endswith(": all good\n")
 
 
-def test_a_server_that_goes_away_is_3_and_said_with_how_far_it_came(filled: Running, server: Running) -> None:
+def test_server_that_goes_away_is_3_and_said_with_how_far_it_came(filled: Running, server: Running) -> None:
     with HttpClient(filled.url) as client:
         log(client, "four", run={}, artifacts={"large": os.urandom(2_000_000)})
     with proxy(server.port, cut_after=1_000_000) as cut:
@@ -214,7 +214,7 @@ def test_a_server_that_goes_away_is_3_and_said_with_how_far_it_came(filled: Runn
 # -- refused
 
 
-def test_a_run_that_contradicts_is_named_and_the_others_are_pushed(filled: Running, server: Running) -> None:
+def test_run_that_contradicts_is_named_and_the_others_are_pushed(filled: Running, server: Running) -> None:
     pushed(server.url, "--url", filled.url, "two")
     for client, note in ((HttpClient(filled.url), "mine"), (HttpClient(server.url), "theirs\x1b[31m")):
         with client:
@@ -241,7 +241,7 @@ def test_what_is_larger_than_the_target_takes_is_refused_and_the_others_are_push
     assert "--max-upload" in found["failed"][0]["detail"]
 
 
-def test_a_full_disk_ends_the_push_with_3_and_leaves_nothing(
+def test_full_disk_ends_the_push_with_3_and_leaves_nothing(
     filled: Running, serve: Serve, tool: Callable[[str], str]
 ) -> None:
     server = serve(wrapper=[tool("prlimit"), "--fsize=1000000"])
@@ -295,7 +295,7 @@ def test_who_does_not_answer_is_3(filled: Running, server: Running, tmp_path: Pa
         (200, b"[1]", 3, "no chachaml-lite server"),
     ],
 )
-def test_a_server_that_takes_no_runs_is_said_so(
+def test_server_that_takes_no_runs_is_said_so(
     filled: Running, status: int, answer: bytes, code: int, told: str
 ) -> None:
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n\r\n"

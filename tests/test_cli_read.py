@@ -56,7 +56,7 @@ def target(request: pytest.FixtureRequest, server: Running) -> list[str]:
 # -- runs
 
 
-def test_the_runs_are_an_aligned_table_newest_first(target: list[str]) -> None:
+def test_runs_are_an_aligned_table_newest_first(target: list[str]) -> None:
     lines = cli("runs", "--experiment", "iris", *target).stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["id", "a3", "a2", "a1"]
     assert lines[0].index("status") - 2 <= lines[1].index("✗ failed") <= lines[0].index("status")
@@ -124,7 +124,7 @@ def test_show_compare_and_report_say_what_the_api_says(target: list[str], server
     assert json.loads(cli("report", "a2", "--format", "json", *target).stdout)["id"] == "a2"
 
 
-def test_an_experiment_is_reported_by_its_runs(target: list[str]) -> None:
+def test_experiment_is_reported_by_its_runs(target: list[str]) -> None:
     text = cli("report", "iris", *target).stdout
     assert text.startswith("## `iris`\n\n| id |")
     assert text.endswith("3 runs\n")
@@ -137,7 +137,7 @@ def test_an_experiment_is_reported_by_its_runs(target: list[str]) -> None:
 # -- check
 
 
-def test_a_check_that_passes_is_0_and_shows_each_rule(target: list[str]) -> None:
+def test_check_that_passes_is_0_and_shows_each_rule(target: list[str]) -> None:
     rules = ["--rule", "accuracy >= 0.9", "--rule", "accuracy>=baseline+0.05"]
     done = cli("check", "latest:iris", *rules, "--baseline", "production:iris-classifier", *target)
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -148,7 +148,7 @@ def test_a_check_that_passes_is_0_and_shows_each_rule(target: list[str]) -> None
     assert json.loads(cli("check", "a2", *rules[:2], "--json", *target).stdout)["passed"] is True
 
 
-def test_a_check_that_fails_is_1_and_shows_each_rule(target: list[str]) -> None:
+def test_check_that_fails_is_1_and_shows_each_rule(target: list[str]) -> None:
     rules = ["--rule", "accuracy>=0.9", "--rule", "accuracy<=0.8", "--rule", "loss<=1"]
     done = cli("check", "a1", *rules, *target, code=1)
     marks = [line.split()[:2] for line in done.stdout.splitlines()[1:4]]
@@ -201,7 +201,7 @@ def test_who_does_not_answer_is_3(server: Running, tmp_path: Path) -> None:
         assert "URL" in cli("runs", "--url", url, code=2).stderr
 
 
-def test_an_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_path: Path) -> None:
+def test_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_path: Path) -> None:
     nowhere = {"CHACHAML_URL": f"http://localhost:{free_port()}", "CHACHAML_DATA": str(tmp_path / "none")}
     assert "a2" in cli("runs", "--url", server.url, env=nowhere).stdout
     assert "a2" in cli("runs", "--data", str(server.data), env=nowhere).stdout
@@ -211,7 +211,7 @@ def test_an_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_
     assert "one of them" in cli("runs", "--url", server.url, "--data", str(server.data), code=2).stderr
 
 
-def test_the_token_is_sent_and_a_wrong_one_is_2(serve: Callable[..., Running]) -> None:
+def test_token_is_sent_and_a_wrong_one_is_2(serve: Callable[..., Running]) -> None:
     server = serve("--token", "geheim ö")
     for given in ([], ["--token", "x"]):
         assert "unauthorized" in cli("runs", "--url", server.url, *given, code=2).stderr
@@ -219,7 +219,7 @@ def test_the_token_is_sent_and_a_wrong_one_is_2(serve: Callable[..., Running]) -
     assert "no runs here" in cli("runs", env={"CHACHAML_URL": server.url, "CHACHAML_TOKEN": "geheim ö"}).stdout
 
 
-def test_a_folder_is_left_as_it_is_and_its_server_undisturbed(server: Running) -> None:
+def test_folder_is_left_as_it_is_and_its_server_undisturbed(server: Running) -> None:
     before = files_of(server.data)
     cli("runs", "--data", str(server.data))
     cli("report", "iris", "--data", str(server.data))
@@ -241,7 +241,7 @@ def test_names_that_would_act_on_a_terminal_are_spelled_out(server: Running) -> 
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", told, re.MULTILINE), told
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(server: Running) -> None:
+def test_reader_that_has_enough_ends_it_quietly(server: Running) -> None:
     # Its standard output is a pipe that nobody reads any more.
     reading, writing = os.pipe()
     os.close(reading)
@@ -292,7 +292,7 @@ def test_what_can_t_be_a_run_s_id_reaches_no_other_route(server: Running, word: 
         ("application/json", b"\x1b]0;PWNED\x07<html>"),
     ],
 )
-def test_an_answer_that_is_none_of_ours_is_3_and_nothing_of_it_is_printed(kind: str, body: bytes) -> None:
+def test_answer_that_is_none_of_ours_is_3_and_nothing_of_it_is_printed(kind: str, body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind.encode(), len(body))
     for command in (["runs"], ["runs", "--json"], ["show", "a1"], ["compare", "a1", "a2"], ["report", "a1"]):
         with stranger(head + body) as port:

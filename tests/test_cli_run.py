@@ -106,7 +106,7 @@ os.write(1, b"first\\n"); os.write(2, b"oops \\xff\\x00\\n"); os.write(1, given)
     assert os.listdir(env["TMPDIR"]) == []
 
 
-def test_the_log_is_in_the_order_in_which_it_was_printed(server: Running, env: dict[str, str]) -> None:
+def test_log_is_in_the_order_in_which_it_was_printed(server: Running, env: dict[str, str]) -> None:
     # Each line is printed once the one before has come through.
     script = "import sys\nfor n in range(6):\n    print(n, file=sys.stderr if n % 2 else sys.stdout)\n    input()"
     with started(env, "-q", "--id", "order", "--", *python(script)) as process:
@@ -119,7 +119,7 @@ def test_the_log_is_in_the_order_in_which_it_was_printed(server: Running, env: d
     assert log_of(server, "order") == b"0\n1\n2\n3\n4\n5\n"
 
 
-def test_a_long_output_costs_no_memory_and_is_whole(server: Running, env: dict[str, str]) -> None:
+def test_long_output_costs_no_memory_and_is_whole(server: Running, env: dict[str, str]) -> None:
     script = "import os\npiece = bytes(range(256)) * 4096\nfor _ in range(100):\n    os.write(1, piece)"
     # Measured by a process that is small itself: what its parent has counts as a process's own.
     measure = """
@@ -145,7 +145,7 @@ def test_what_follows_the_command_is_its_own(server: Running, env: dict[str, str
 # -- the run
 
 
-def test_the_run_is_as_the_options_say_and_the_command_logs_to_it(server: Running, env: dict[str, str]) -> None:
+def test_run_is_as_the_options_say_and_the_command_logs_to_it(server: Running, env: dict[str, str]) -> None:
     script = """
 import json, os, urllib.request
 url, run, token = (os.environ["CHACHAML_" + name] for name in ("URL", "RUN_ID", "TOKEN"))
@@ -176,7 +176,7 @@ print(urllib.request.urlopen(request).status)
     assert run["metrics"] == {"loss": 0.5}
 
 
-def test_a_run_within_a_run_is_its_child_and_the_folder_names_the_experiment(
+def test_run_within_a_run_is_its_child_and_the_folder_names_the_experiment(
     server: Running, env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "my project").mkdir()
@@ -220,7 +220,7 @@ def test_it_ends_as_its_command_does(
     assert (run["status"], run["error"]) == ("failed" if code else "completed", error)
 
 
-def test_a_command_that_can_t_be_run_is_127_or_126_and_its_run_has_failed(
+def test_command_that_can_t_be_run_is_127_or_126_and_its_run_has_failed(
     server: Running, env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "no-program").write_text("#!/bin/sh\n")
@@ -250,7 +250,7 @@ def test_what_the_command_left_running_is_not_waited_for(server: Running, env: d
         os.kill(int(pid), signal.SIGKILL)
 
 
-def test_a_reader_that_has_enough_ends_the_command_as_it_would_without_us(server: Running, env: dict[str, str]) -> None:
+def test_reader_that_has_enough_ends_the_command_as_it_would_without_us(server: Running, env: dict[str, str]) -> None:
     with started(env, "-q", "--id", "pipe", "--", "yes") as process:
         assert process.stdout
         assert process.stdout.read(2) == b"y\n"
@@ -356,7 +356,7 @@ print("count", count, flush=True)
     os.close(seat)
 
 
-def test_a_log_that_can_t_grow_any_more_does_not_end_the_command(server: Running, env: dict[str, str]) -> None:
+def test_log_that_can_t_grow_any_more_does_not_end_the_command(server: Running, env: dict[str, str]) -> None:
     # A limit on files; the command's output is none, and the server is another process.
     script = "i=0; while [ $i -lt 5000 ]; do echo 'a line of twenty b'; i=$((i + 1)); done; exit 6"
     command = [*COMMAND, "run", "-q", "--id", "full", "--", "sh", "-c", script]
@@ -369,7 +369,7 @@ def test_a_log_that_can_t_grow_any_more_does_not_end_the_command(server: Running
     assert run_of(server, "full")["error"] == "exit code 6"
 
 
-def test_a_command_that_closes_its_outputs_is_still_waited_for_and_gets_signals(
+def test_command_that_closes_its_outputs_is_still_waited_for_and_gets_signals(
     server: Running, env: dict[str, str]
 ) -> None:
     script = 'trap "exit 9" TERM; echo ready; exec >&- 2>&-; while :; do read line; done'
@@ -431,7 +431,7 @@ def test_where_nothing_is_named_and_no_server_runs_it_writes_into_artifacts(tmp_
     assert (tmp_path / "elsewhere/runs/two/meta.json").exists()
 
 
-def test_a_folder_that_another_server_owns_is_3_with_what_to_do(server: Running, tmp_path: Path) -> None:
+def test_folder_that_another_server_owns_is_3_with_what_to_do(server: Running, tmp_path: Path) -> None:
     done = cli("run", "--data", str(server.data), "--", "touch", str(tmp_path / "started"), code=3)
     assert re.search(rf"another server owns this store \(process \d+, {server.url}\): .*--url", done.stderr)
     assert not (tmp_path / "started").exists()
@@ -457,7 +457,7 @@ def test_when_the_server_goes_away_the_command_goes_on_and_its_log_is_kept(tmp_p
     assert f"{server.url}/api/w/runs/alone/end?exit_code=5" in told
 
 
-def test_a_command_that_ends_its_run_itself_is_told_where_its_log_is(server: Running, env: dict[str, str]) -> None:
+def test_command_that_ends_its_run_itself_is_told_where_its_log_is(server: Running, env: dict[str, str]) -> None:
     script = 'curl -sf -X POST "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/end" -H "Authorization: Bearer t"; exit $1'
     done = ran(env, "--id", "itself", "--", "sh", "-c", script, "sh", "0")
     assert b"log.txt is not stored" in done.stderr
@@ -466,7 +466,7 @@ def test_a_command_that_ends_its_run_itself_is_told_where_its_log_is(server: Run
     assert len(os.listdir(env["TMPDIR"])) == 2
 
 
-def test_a_signal_during_the_upload_of_the_log_ends_that_and_not_the_run(env: dict[str, str], tmp_path: Path) -> None:
+def test_signal_during_the_upload_of_the_log_ends_that_and_not_the_run(env: dict[str, str], tmp_path: Path) -> None:
     # The server takes the start of the run, and is then stopped: the upload can't get on.
     script = "import os, sys; print(os.getpid(), file=sys.stderr); sys.stdout.write('x' * 30_000_000)"
     with running(tmp_path / "store", tmp_path / "scratch") as server:

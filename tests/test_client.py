@@ -73,7 +73,7 @@ def test_pieces_of_an_unknown_length_are_one_body_and_none_where_they_end_in_a_f
     assert [each["name"] for each in asked.get(path_of("api", "runs", run_id, "artifacts"))] == ["a"]
 
 
-def test_an_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Client) -> None:
+def test_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Client) -> None:
     run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
     path = path_of("api", "w", "runs", run_id, "artifacts")
     asked.ask("POST", path, [("name", "a")], body=bytes(5_000_000), content_type=OCTETS)
@@ -85,7 +85,7 @@ def test_an_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Clie
     assert asked.get(path_of("api", "runs", run_id))["id"] == run_id
 
 
-def test_an_error_carries_what_the_api_said(asked: Client) -> None:
+def test_error_carries_what_the_api_said(asked: Client) -> None:
     with pytest.raises(ApiError) as none:
         asked.get("/api/runs/nosuch")
     assert (none.value.status, none.value.error) == (404, "no such run")
@@ -99,7 +99,7 @@ def test_an_error_carries_what_the_api_said(asked: Client) -> None:
     assert (failed.value.status, failed.value.body["rules"][0]["passed"]) == (422, False)
 
 
-def test_a_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_answer(
+def test_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_answer(
     serve: Callable[..., Running], data: Path, tmp_path: Path
 ) -> None:
     first = serve()
@@ -112,7 +112,7 @@ def test_a_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_ans
         client.get("/api/health")
 
 
-def test_a_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]) -> None:
+def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]) -> None:
     server = serve("--token", TOKEN)
     for token in (None, "x"):
         with HttpClient(server.url, token) as client, pytest.raises(ApiError) as fault:
@@ -138,7 +138,7 @@ def test_what_is_no_server_of_ours_is_told_as_such(answer: bytes, kind: type[Exc
         client.get("/api/runs")
 
 
-def test_a_path_in_front_of_the_api_and_the_token_are_sent() -> None:
+def test_path_in_front_of_the_api_and_the_token_are_sent() -> None:
     heard: list[bytes] = []
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     with stranger(answer, heard) as port, HttpClient(f"http://127.0.0.1:{port}/team/a%20b/", " tö ") as client:
@@ -256,12 +256,12 @@ def test_http_goes_by_no_proxy(server: Running, monkeypatch: pytest.MonkeyPatch)
         assert client.get("/api/runs") == []
 
 
-def test_a_token_that_no_header_carries_is_said_so() -> None:
+def test_token_that_no_header_carries_is_said_so() -> None:
     with pytest.raises(BadTarget, match="token"):
         HttpClient("http://localhost", "a\r\nb")
 
 
-def test_a_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(server: Running, data: Path) -> None:
+def test_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(server: Running, data: Path) -> None:
     with HttpClient(server.url) as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "one"})
         before = files_of(data)
@@ -277,7 +277,7 @@ def test_a_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(ser
         assert files_of(data).keys() >= before.keys()
 
 
-def test_a_folder_without_a_store_is_none_to_read_and_is_made_to_write(tmp_path: Path) -> None:
+def test_folder_without_a_store_is_none_to_read_and_is_made_to_write(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="no store"):
         FolderClient(tmp_path)
     with FolderClient(tmp_path / "new", writes=True) as client:

@@ -128,7 +128,7 @@ def test_all_of_a_run_arrives_as_it_is(source: Client, target: Client, home: Pat
     assert written[0] - written[1] in range(1000)  # a zip knows whole seconds
 
 
-def test_a_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_sent(
+def test_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_sent(
     source: Client, target: Client, home: Path, server: Running
 ) -> None:
     folder = full_run(source, home)
@@ -160,7 +160,7 @@ def test_a_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_se
     assert Push(source, target, overwrite=False).differing(["r", "none"])[2] == ["none"]
 
 
-def test_a_file_of_no_points_is_nothing_that_anybody_lacks(source: Client, target: Client, home: Path) -> None:
+def test_file_of_no_points_is_nothing_that_anybody_lacks(source: Client, target: Client, home: Path) -> None:
     log(source, "r", run={})
     assert push(source, target)[0] == "imported"
     (home / "runs/r/metrics.jsonl").write_bytes(b"")
@@ -262,7 +262,7 @@ def test_overwrite_takes_nothing_away_that_is_only_there(source: Client, target:
 # -- in parts, and while it changes
 
 
-def test_a_large_run_goes_in_parts_each_of_which_is_true(
+def test_large_run_goes_in_parts_each_of_which_is_true(
     source: Client, target: Client, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_module, "PIECE_BYTES", 1000)
@@ -340,7 +340,7 @@ def test_one_that_never_keeps_still_is_given_up(target: Client, home: Path) -> N
     assert target.get("/api/runs") == []
 
 
-def test_a_run_that_is_gone_at_the_other_end_meanwhile_is_sent_whole(
+def test_run_that_is_gone_at_the_other_end_meanwhile_is_sent_whole(
     source: Client, target: Client, home: Path, server: Running
 ) -> None:
     log(source, "r", run={}, artifacts={"a": b"1", "b": b"2"})

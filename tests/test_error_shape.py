@@ -205,7 +205,7 @@ def test_every_route_that_writes_is_in_the_table(stored: Callable[..., FlaskClie
 
 
 @pytest.mark.parametrize("key", WRITES)
-def test_a_write_of_the_table_works_and_stores_something(
+def test_write_of_the_table_works_and_stores_something(
     stored: Callable[..., FlaskClient], data: Path, key: str
 ) -> None:
     client = stored()
@@ -283,7 +283,7 @@ def test_another_method_is_405_with_the_methods_that_there_are(stored: Callable[
     assert files_of(data) == before
 
 
-def test_an_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClient], data: Path) -> None:
+def test_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClient], data: Path) -> None:
     client = stored()
     before = files_of(data)
     seen = set()
@@ -332,7 +332,7 @@ def test_no_such_route_is_404_or_405(refusing: tuple[FlaskClient, Path], path: s
     assert files_of(data) == before
 
 
-def test_an_unknown_or_repeated_query_parameter_is_400(stored: Callable[..., FlaskClient], data: Path) -> None:
+def test_unknown_or_repeated_query_parameter_is_400(stored: Callable[..., FlaskClient], data: Path) -> None:
     client = stored()
     before = files_of(data)
     for method, _, _, call in every_rule(client):
@@ -360,7 +360,7 @@ NOT_OBJECTS = [
 ]
 
 
-def test_a_body_that_is_no_object_is_400_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
+def test_body_that_is_no_object_is_400_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
     client = stored()
     before = files_of(data)
     for key, call in WRITES.items():
@@ -389,7 +389,7 @@ def test_another_content_type_is_400_on_every_write(stored: Callable[..., FlaskC
     assert files_of(data) == before
 
 
-def test_a_body_over_the_limit_is_413_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
+def test_body_over_the_limit_is_413_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
     client = stored(max_json_bytes=1000, max_upload_bytes=2000)
     before = files_of(data)
     for call in WRITES.values():
@@ -536,7 +536,7 @@ def test_what_is_refused_has_one_shape_and_stores_nothing(
     assert files_of(data) == before
 
 
-def test_a_check_that_failed_is_422_with_its_report(stored: Callable[..., FlaskClient], data: Path) -> None:
+def test_check_that_failed_is_422_with_its_report(stored: Callable[..., FlaskClient], data: Path) -> None:
     client = stored()
     before = files_of(data)
     for rule in ("loss<0.1", "acc>=0", "unknown>0", "loss<baseline"):
@@ -576,7 +576,7 @@ def test_every_status_of_the_contracts_table_is_in_a_test_of_this_file() -> None
         ("PUT", "/login", 405),
     ],
 )
-def test_a_page_answers_an_error_with_a_page(
+def test_page_answers_an_error_with_a_page(
     refusing: tuple[FlaskClient, Path], method: str, path: str, status: int
 ) -> None:
     client, data = refusing
@@ -599,7 +599,7 @@ def test_another_host_gets_a_page_too(stored: Callable[..., FlaskClient], data: 
 # -- errors of ours
 
 
-def test_an_error_of_ours_is_logged_whole_and_told_briefly(
+def test_error_of_ours_is_logged_whole_and_told_briefly(
     make_app: Callable[..., Flask], data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()

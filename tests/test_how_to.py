@@ -68,7 +68,7 @@ def page(server: Running, path: str) -> Page:
     return Page(answer.text)
 
 
-def test_the_curl_session_works_as_printed(
+def test_curl_session_works_as_printed(
     server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     run_id, answers = paste(session)
@@ -90,7 +90,7 @@ def test_the_curl_session_works_as_printed(
     assert download.content == MODEL
 
 
-def test_the_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
+def test_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
     server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     run_id, _ = paste(session)
@@ -112,7 +112,7 @@ def test_the_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
     assert requests.get(server.url + link, timeout=60).content == MODEL
 
 
-def test_the_python_script_works_as_printed(server: Running, how_to: str, tmp_path: Path) -> None:
+def test_python_script_works_as_printed(server: Running, how_to: str, tmp_path: Path) -> None:
     script = between(how_to, "2. From Python", "3. (Optional)")
     assert run_python(for_host(script, server.url), tmp_path) == ""
     (listed,) = read(server, "/api/runs?experiment=iris&name=from-python&status=completed&tag.author=maria")
@@ -125,7 +125,7 @@ def test_the_python_script_works_as_printed(server: Running, how_to: str, tmp_pa
     assert [point["value"] for point in series["accuracy"]["points"]] == [0.94]
 
 
-def test_a_model_is_registered_as_printed(
+def test_model_is_registered_as_printed(
     server: Running, session: str, registration: str, paste: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     run_id, answers = paste(session + registration)
@@ -170,7 +170,7 @@ def test_promoting_another_version_to_production_demotes_the_previous_one(
 
 @pytest.mark.parametrize("ended", [False, True], ids=["unknown", "ended"])
 @pytest.mark.parametrize("part", ["params", "metrics"])
-def test_an_unknown_or_ended_run_is_no_such_run(
+def test_unknown_or_ended_run_is_no_such_run(
     client: FlaskClient, log_run: LogRun, how_to: str, part: str, ended: bool
 ) -> None:
     (stated,) = re.findall(r"\{ \"error\": .*? \}", how_to)
@@ -206,7 +206,7 @@ def test_mixed_content_types_are_400_and_the_answer_names_the_header_to_send(
     assert (run["params"], run["metrics"], run["artifacts"]) == ({}, {}, [])
 
 
-def test_a_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run: LogRun, how_to: str) -> None:
+def test_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run: LogRun, how_to: str) -> None:
     (batch,) = re.findall(r"batch metrics into one call: (\{.*?\})", how_to)
     run_id = log_run(metrics=json.loads(batch))
     series = client.get(f"/api/runs/{run_id}/metrics").get_json()
@@ -216,7 +216,7 @@ def test_a_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run
     }
 
 
-def test_the_verbs_and_paths_of_the_how_to_are_routes(client: FlaskClient, how_to: str) -> None:
+def test_verbs_and_paths_of_the_how_to_are_routes(client: FlaskClient, how_to: str) -> None:
     surface = between(how_to, "Verb + path", "Read endpoints")
     stated = {re.sub(r":\w+", ":", path) for path in re.findall(r"^POST (/[\w/:]+)", surface, re.MULTILINE)}
     rules = client.application.url_map.iter_rules()

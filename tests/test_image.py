@@ -72,7 +72,7 @@ def container(tmp_path: Path, server: Running) -> Iterator[Running]:
         process.wait(PATIENCE_SECONDS)
 
 
-def test_the_image_serves_on_all_addresses_and_is_healthy_until_it_is_stopped_by_sigterm(
+def test_image_serves_on_all_addresses_and_is_healthy_until_it_is_stopped_by_sigterm(
     container: Running, health: list[str]
 ) -> None:
     given = environment(CHACHAML_PORT=str(container.port), http_proxy="http://127.0.0.1:9")
@@ -92,7 +92,7 @@ def test_without_a_token_or_leave_to_have_none_the_image_refuses_to_start(tmp_pa
     assert "CHACHAML_NO_TOKEN" in help_text
 
 
-def test_the_image_is_built_from_what_there_is_and_needs_no_rights() -> None:
+def test_image_is_built_from_what_there_is_and_needs_no_rights() -> None:
     assert [each.split()[0] for each in all_of("FROM")] == ["python:3.13-slim"] * 2
     assert "Programming Language :: Python :: 3.13" in (ROOT / "setup.cfg").read_text()
     for copied in all_of("COPY"):

@@ -205,7 +205,7 @@ def test_nothing_is_unpickled_run_or_asked_of_another_server(path: Path) -> None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_a_module_is_short_and_named_after_what_it_owns(path: Path) -> None:
+def test_module_is_short_and_named_after_what_it_owns(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
     assert path.stem not in {"utils", "helpers", "common", "misc"}
 
@@ -234,7 +234,7 @@ def test_rules_and_store_name_no_route_header_or_query_parameter(path: Path) -> 
     assert not [text for text in texts(path) if of_http.search(text)]
 
 
-def test_the_walk_sees_both_import_forms() -> None:
+def test_walk_sees_both_import_forms() -> None:
     seen = set(imported(SOURCE / "store" / "atomic.py")) | set(imported(SOURCE / "store" / "reading.py"))
     assert {"os", "chachaml_lite.store.durability.Durability", "chachaml_lite.strict_json"} <= seen
     assert [own_layer(name) for name in ("chachaml_lite.__version__", "chachaml_lite.web", "os")] == ["", "web", None]

@@ -248,7 +248,7 @@ def fake_python(folder: Path, script: str) -> dict[str, str]:
     ids=["old", "without venv"],
 )
 @pytest.mark.parametrize("target", ["run", "test", "check"])
-def test_an_unfit_python_gets_one_clear_line(clone: Path, tmp_path: Path, script: str, told: str, target: str) -> None:
+def test_unfit_python_gets_one_clear_line(clone: Path, tmp_path: Path, script: str, told: str, target: str) -> None:
     path = fake_python(tmp_path / "bin", script)
     # --help: should it go on, it neither serves nor tests
     done = run("make", target, f"VENV={tmp_path}/venv", "ARGS=--help", cwd=clone, succeeds=False, **path)
@@ -257,7 +257,7 @@ def test_an_unfit_python_gets_one_clear_line(clone: Path, tmp_path: Path, script
     assert not (tmp_path / "venv").exists()
 
 
-def test_a_python_that_is_not_there_gets_one_clear_line(clone: Path, tmp_path: Path) -> None:
+def test_python_that_is_not_there_gets_one_clear_line(clone: Path, tmp_path: Path) -> None:
     done = run("make", "run", f"VENV={tmp_path}/venv", "PYTHON=no-such-python", cwd=clone, succeeds=False)
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
     assert line.startswith("no-such-python was not found; install Python 3.10 or newer")
@@ -285,7 +285,7 @@ def packages(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_source_package_has_what_the_licence_and_a_reader_ask_for(packages: Path) -> None:
+def test_source_package_has_what_the_licence_and_a_reader_ask_for(packages: Path) -> None:
     (sdist,) = packages.glob("chachaml_lite-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -294,7 +294,7 @@ def test_the_source_package_has_what_the_licence_and_a_reader_ask_for(packages: 
     assert not [name for name in names if name.startswith("tests")]
 
 
-def test_the_wheel_has_every_file_of_the_package_and_nothing_else(packages: Path) -> None:
+def test_wheel_has_every_file_of_the_package_and_nothing_else(packages: Path) -> None:
     (wheel,) = packages.glob(f"chachaml_lite-{__version__}-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -316,13 +316,13 @@ def test_only_flask_and_waitress_are_required(packages: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["chachaml-lite"], ["python", "-m", "chachaml_lite"]], ids=" ".join)
-def test_the_installed_command_tells_its_version(packages: Path, tmp_path: Path, command: list[str]) -> None:
+def test_installed_command_tells_its_version(packages: Path, tmp_path: Path, command: list[str]) -> None:
     program = packages / "venv" / "bin" / command[0]
     done = run(str(program), *command[1:], "--version", cwd=tmp_path)
     assert done.stdout == f"chachaml-lite, version {__version__}\n"
 
 
-def test_the_installed_command_serves_its_pages(packages: Path, tmp_path: Path) -> None:
+def test_installed_command_serves_its_pages(packages: Path, tmp_path: Path) -> None:
     options = ["serve", "--port", "0", "--ready-file", str(tmp_path / "ready")]
     program = str(packages / "venv" / "bin" / "chachaml-lite")
     with serving([program, *options], tmp_path, tmp_path, tmp_path / "artifacts") as server:
@@ -331,7 +331,7 @@ def test_the_installed_command_serves_its_pages(packages: Path, tmp_path: Path) 
     assert (tmp_path / "artifacts" / "runs").is_dir()
 
 
-def test_the_installed_command_runs_a_command_and_shows_the_run(packages: Path, tmp_path: Path) -> None:
+def test_installed_command_runs_a_command_and_shows_the_run(packages: Path, tmp_path: Path) -> None:
     program = str(packages / "venv" / "bin" / "chachaml-lite")
     data = str(tmp_path / "artifacts")
     assert run(program, "run", "--data", data, "--id", "one", "--", "echo", "hello", cwd=tmp_path).stdout == "hello\n"

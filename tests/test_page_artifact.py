@@ -29,7 +29,7 @@ def stored(client: FlaskClient, run_id: str, name: str, content: bytes) -> str:
     return f"/runs/{run_id}/artifacts/{quote(name)}"
 
 
-def test_the_page_says_what_the_artifact_is(shared_client: FlaskClient, run_id: str) -> None:
+def test_page_says_what_the_artifact_is(shared_client: FlaskClient, run_id: str) -> None:
     page = shared_client.get(stored(shared_client, run_id, "plots/größe a.txt", b"hello\n")).text
     answer = shared_client.get(f"/api/runs/{run_id}/artifacts").get_json()[0]
     assert answer["sha256"] in page
@@ -72,7 +72,7 @@ def test_what_was_uploaded_is_text_in_a_page_of_ours(
         ("c.svg", SVG, "image/svg+xml", "attachment"),
     ],
 )
-def test_an_image_is_sent_as_what_its_bytes_say_and_can_t_act(
+def test_image_is_sent_as_what_its_bytes_say_and_can_t_act(
     shared_client: FlaskClient, run_id: str, name: str, content: bytes, media_type: str, disposition: str
 ) -> None:
     page = shared_client.get(stored(shared_client, run_id, f"images of/{name}", content)).text
@@ -133,7 +133,7 @@ def test_bytes_that_are_gone_are_404(client: FlaskClient, data: Path) -> None:
         assert (answer.status_code, answer.mimetype) == (404, "text/html")
 
 
-def test_an_artifact_is_registered_from_its_page(make_app: Callable[..., Flask]) -> None:
+def test_artifact_is_registered_from_its_page(make_app: Callable[..., Flask]) -> None:
     client = make_app().test_client()
     run_id = run_logger(client)(artifacts={"a": b"weights"})
     register(client, run_id, "known")
@@ -148,7 +148,7 @@ def test_an_artifact_is_registered_from_its_page(make_app: Callable[..., Flask])
     assert "/models/known" in Page(client.get(f"/runs/{run_id}").text).links
 
 
-def test_a_server_that_only_reads_offers_no_write(make_app: Callable[..., Flask]) -> None:
+def test_server_that_only_reads_offers_no_write(make_app: Callable[..., Flask]) -> None:
     run_id = run_logger(make_app().test_client())(artifacts={"a": b"weights"})
     client = make_app(read_only=True).test_client()
     for path in (f"/runs/{run_id}", f"/runs/{run_id}/artifacts/a"):
@@ -158,7 +158,7 @@ def test_a_server_that_only_reads_offers_no_write(make_app: Callable[..., Flask]
     assert "POST" not in client.get(f"/runs/{run_id}").text
 
 
-def test_an_open_page_of_an_artifact_is_told_of_new_bytes(shared_client: FlaskClient, run_id: str) -> None:
+def test_open_page_of_an_artifact_is_told_of_new_bytes(shared_client: FlaskClient, run_id: str) -> None:
     path = stored(shared_client, run_id, "live.log", b"one\n")
     etag = {"If-None-Match": shared_client.get(path).headers["ETag"]}
     assert shared_client.get(path, headers=etag).status_code == 304

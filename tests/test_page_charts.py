@@ -46,7 +46,7 @@ def svg_of(client: FlaskClient, path: str, **query: Any) -> Drawing:
     return Drawing(answer.text)
 
 
-def test_a_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> None:
+def test_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> None:
     path = f"/runs/{run_id}/charts.svg"
     drawn = svg_of(client, path, key=["train/loss", "val/loss"])
     assert drawn.texts()[0] == "loss" and {"train/loss", "val/loss"} <= set(drawn.texts())
@@ -61,7 +61,7 @@ def test_a_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> Non
     assert drawn.root.findtext("title") == HOSTILE and "NaN at step 1" in (drawn.root.findtext("desc") or "")
 
 
-def test_a_range_is_shown_at_full_detail(client: FlaskClient, run_id: str) -> None:
+def test_range_is_shown_at_full_detail(client: FlaskClient, run_id: str) -> None:
     path = f"/runs/{run_id}/charts.svg"
     drawn = svg_of(client, path, key="train/loss", **{"from": 1000, "to": 1200})
     assert "201 of 2,000 points in this range" in (drawn.root.findtext("desc") or "")
@@ -128,7 +128,7 @@ def page_of(client: FlaskClient, path: str, **query: Any) -> TestResponse:
     return answer
 
 
-def test_the_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: FlaskClient, run_id: str) -> None:
+def test_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: FlaskClient, run_id: str) -> None:
     text = page_of(client, f"/runs/{run_id}/charts", key=["train/loss", "val/loss"]).text
     drawn = Drawing(re.findall(r"<svg class=\"chart\".*?</svg>", text, re.DOTALL)[0])
     assert drawn.width == 960 and len(list(drawn.root.iter("g"))) == 2
@@ -140,7 +140,7 @@ def test_the_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: Fla
     assert re.findall(r"<a href=\"([^\"]*)\">Whole range", answer.text) == [f"/runs/{run_id}/charts?key=train/loss"]
 
 
-def test_a_page_of_many_charts_stays_small_and_names_those_beyond(client: FlaskClient, log_run: LogRun) -> None:
+def test_page_of_many_charts_stays_small_and_names_those_beyond(client: FlaskClient, log_run: LogRun) -> None:
     many = [f"metric {at}" for at in range(70)]
     logged = [{"metrics": dict.fromkeys(many[:20], step * 7919 % 1000 / 7), "step": step} for step in range(1000)]
     run_id = log_run(metrics=logged)
@@ -152,7 +152,7 @@ def test_a_page_of_many_charts_stays_small_and_names_those_beyond(client: FlaskC
     assert f'<a href="/runs/{run_id}/charts?key=metric+59">metric 59</a>' in text
 
 
-def test_a_chart_has_as_many_lines_as_can_be_drawn(client: FlaskClient, log_run: LogRun) -> None:
+def test_chart_has_as_many_lines_as_can_be_drawn(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics={f"m{at}": 1 for at in range(60)})
     keys = [f"m{at}" for at in range(60)]
     ids = ",".join([run_id] * 3)
@@ -168,7 +168,7 @@ def test_hostile_names_are_text_on_every_page(client: FlaskClient, run_id: str, 
         assert "<script>alert" not in text and "{{7*7}}" in text
 
 
-def test_an_answer_is_304_until_the_run_is_written_to(client: FlaskClient, log_run: LogRun) -> None:
+def test_answer_is_304_until_the_run_is_written_to(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=points("loss", [3, 2, 1]))
     for path in (f"/runs/{run_id}/charts.svg?key=loss", f"/compare/charts.svg?ids={run_id}&key=loss"):
         etag = client.get(path).headers["ETag"]

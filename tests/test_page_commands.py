@@ -44,7 +44,7 @@ def visitor(serve: Callable[..., Running], tmp_path: Path, token: str | None, to
 
 
 @tokens
-def test_the_quickstart_for_curl_can_be_pasted_as_it_stands(visitor: Visitor) -> None:
+def test_quickstart_for_curl_can_be_pasted_as_it_stands(visitor: Visitor) -> None:
     printed = visitor.paste(visitor.get("/"))
     assert '"detail"' not in printed  # what each error has
     (run_id,) = re.findall(r"/runs/(\S+)$", printed, re.MULTILINE)
@@ -53,12 +53,12 @@ def test_the_quickstart_for_curl_can_be_pasted_as_it_stands(visitor: Visitor) ->
 
 
 @tokens
-def test_the_page_without_runs_shows_the_same_quickstart(visitor: Visitor) -> None:
+def test_page_without_runs_shows_the_same_quickstart(visitor: Visitor) -> None:
     assert visitor.commands("/runs").strip() == visitor.get("/").strip()
 
 
 @tokens
-def test_the_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) -> None:
+def test_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) -> None:
     start = visitor.get("/").partition('\ncurl "$HOST')[0]
     path = f"/runs/{visitor.paste(start + '; echo $RUN').strip()}"
     assert '"detail"' not in visitor.paste(visitor.commands(path))
@@ -69,7 +69,7 @@ def test_the_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) ->
 
 
 @tokens
-def test_the_commands_of_the_page_without_models_register_one_which_then_downloads(visitor: Visitor) -> None:
+def test_commands_of_the_page_without_models_register_one_which_then_downloads(visitor: Visitor) -> None:
     assert '"detail"' not in visitor.paste(visitor.commands("/models"))
     assert "production" in visitor.get("/models", "text/html")
     assert visitor.paste(visitor.commands("/models/iris-classifier") + "; cat model.pkl") == "any file will do\n"

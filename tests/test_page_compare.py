@@ -86,7 +86,7 @@ def test_what_differs_from_the_baseline_is_marked(client: FlaskClient, three: li
     assert re.findall(r'<td class="([^"]*)"', lr) == [" other", "", " other"]
 
 
-def test_the_boxes_of_a_list_and_a_list_in_one_field_are_the_same(client: FlaskClient, three: list[str]) -> None:
+def test_boxes_of_a_list_and_a_list_in_one_field_are_the_same(client: FlaskClient, three: list[str]) -> None:
     one = Compared(client, "/compare?ids=run-0&ids=run-1")
     other = Compared(client, "/compare?ids=run-0,run-1,run-0,")
     assert one.rows == other.rows
@@ -103,7 +103,7 @@ def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, t
     assert "Remove one" not in page.text, "two are the fewest"
 
 
-def test_a_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
+def test_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1,run-2")
     assert 'aria-label="loss: less is better, reverse"' in page.text
     assert 'value="most:loss"' in page.text
@@ -141,7 +141,7 @@ def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_non
     assert smooth.fields("/compare", "best") == {"ids": "run-0,run-1", "x": "relative", "smoothing": "0.5"}
 
 
-def test_the_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient, three: list[str]) -> None:
+def test_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1,run-2")
     assert "acc by lr" in page.text
     fields = page.fields("/compare#scatter", "param")
@@ -207,7 +207,7 @@ def test_more_rows_than_a_page_takes_are_counted(client: FlaskClient, log_run: L
     assert page.rows["100 more"] == ["all of them as JSON"]
 
 
-def test_a_page_of_many_runs_and_metrics_stays_small(client: FlaskClient, log_run: LogRun) -> None:
+def test_page_of_many_runs_and_metrics_stays_small(client: FlaskClient, log_run: LogRun) -> None:
     points = [{f"m{number}": step * number for number in range(60)} | {"step": step} for step in range(100)]
     ids = [log_run(metrics=points, name=f"run {number}") for number in range(20)]
     text = client.get(f"/compare?ids={','.join(ids)}").text
@@ -250,13 +250,13 @@ def test_one_box_filters_the_rows_and_the_charts(client: FlaskClient, three: lis
     assert client.get("/compare?ids=run-0,run-1&filter=/(/").status_code == 400
 
 
-def test_a_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:
+def test_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(metrics={"loss": loss}) for loss in (0.5, 0.5001, 0.6)]
     text = client.get(f"/compare?ids={','.join(ids)}").text
     assert "+0.0001<" in text and "+0.1 (+20.0 %)" in text
 
 
-def test_a_page_is_made_anew_when_one_of_its_runs_changed(client: FlaskClient, three: list[str]) -> None:
+def test_page_is_made_anew_when_one_of_its_runs_changed(client: FlaskClient, three: list[str]) -> None:
     etag = client.get("/compare?ids=run-0,run-1").headers["ETag"]
     assert client.get("/compare?ids=run-0,run-1", headers={"If-None-Match": etag}).status_code == 304
     client.post("/api/w/runs/run-0/metrics", json={"loss": 0.1, "step": 2})

@@ -85,7 +85,7 @@ def test_files_are_read_as_they_are_now_and_damage_hides_nothing_else(
     assert experiment(client, "iris")["description"] is None
 
 
-def test_a_description_needs_a_name_that_fits(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_description_needs_a_name_that_fits(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run("日" * 100)
     assert "too long" in describe(client, "日" * 100, "x", 400)["detail"]
     log_run("iris")
@@ -93,7 +93,7 @@ def test_a_description_needs_a_name_that_fits(client: FlaskClient, log_run: LogR
     assert not (data / "experiments").exists()
 
 
-def test_the_best_run_is_by_the_metric_and_the_direction_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+def test_best_run_is_by_the_metric_and_the_direction_asked_for(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(metrics={"loss": loss}, name=f"run {loss}") for loss in (0.5, 0.25, 1, 0.25, "NaN")]
     best = experiment(client, "iris", metric="loss")["best"]
     assert best == {
@@ -122,7 +122,7 @@ def test_without_a_choice_the_best_run_is_by_what_runs_are_told_apart_by(client:
     assert ">0.25</span></strong>" in page
 
 
-def test_the_list_has_the_words_of_a_description_without_its_markdown(client: FlaskClient, log_run: LogRun) -> None:
+def test_list_has_the_words_of_a_description_without_its_markdown(client: FlaskClient, log_run: LogRun) -> None:
     log_run()
     describe(client, "iris", "Petals **and** sepals\n\n- <b>a & b</b>")
     page = client.get("/experiments").text
@@ -147,7 +147,7 @@ def test_what_is_not_understood_is_a_page_that_says_so(
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
 
 
-def test_a_read_only_server_shows_the_description_and_no_form(
+def test_read_only_server_shows_the_description_and_no_form(
     client: FlaskClient, log_run: LogRun, make_app: Callable[..., Any]
 ) -> None:
     log_run()

@@ -49,7 +49,7 @@ def test_models_are_listed_with_their_production_version(client: FlaskClient, mo
     assert 'href="/api/models"' in text
 
 
-def test_a_model_shows_its_versions_newest_first(client: FlaskClient, model: list[str]) -> None:
+def test_model_shows_its_versions_newest_first(client: FlaskClient, model: list[str]) -> None:
     page, text = shown(client, "/models/iris")
     assert [row[0] for row in page.rows] == ["Version", "3", "2", "1"]
     assert page.row("2")[1] == "production"
@@ -61,7 +61,7 @@ def test_a_model_shows_its_versions_newest_first(client: FlaskClient, model: lis
     assert 'href="/api/models/iris"' in text
 
 
-def test_the_history_tells_what_each_event_did_newest_first(client: FlaskClient, model: list[str]) -> None:
+def test_history_tells_what_each_event_did_newest_first(client: FlaskClient, model: list[str]) -> None:
     _, text = shown(client, "/models/iris")
     told = re.findall(r"<li>(.*?)</li>", text, re.DOTALL)
     lines = [" ".join(html.unescape(re.sub("<time.*?</time>|<.*?>", "", each)).split()) for each in told]
@@ -73,14 +73,14 @@ def test_the_history_tells_what_each_event_did_newest_first(client: FlaskClient,
     ]
 
 
-def test_a_version_of_a_run_that_is_gone_says_so(client: FlaskClient, model: list[str], data: Any) -> None:
+def test_version_of_a_run_that_is_gone_says_so(client: FlaskClient, model: list[str], data: Any) -> None:
     (data / "runs" / model[0]).rename(data / "gone")
     page, _ = shown(client, "/models/iris")
     assert page.row("1")[3] == f"{model[0]} deleted"
     assert "/api/models/iris/1/download" not in page.links
 
 
-def test_a_promotion_from_the_page_moves_the_version_and_its_refusal_says_why(
+def test_promotion_from_the_page_moves_the_version_and_its_refusal_says_why(
     client: FlaskClient, model: list[str]
 ) -> None:
     _, text = shown(client, "/models/iris")
@@ -134,7 +134,7 @@ def test_aliases_are_set_and_removed_and_versions_deleted_from_the_page(client: 
     shown(client, "/models/iris", 404)
 
 
-def test_a_folder_is_registered_from_the_page_of_an_artifact_in_it(client: FlaskClient, log_run: LogRun) -> None:
+def test_folder_is_registered_from_the_page_of_an_artifact_in_it(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(artifacts={"net/a/m.pkl": b"1", "net/b": b"2"})
     _, text = shown(client, f"/runs/{run_id}/artifacts/net/a/m.pkl")
     assert re.findall(r'<option value="(net.*?)">', text) == ["net/a/m.pkl", "net/a/", "net/"]
@@ -148,7 +148,7 @@ def test_a_folder_is_registered_from_the_page_of_an_artifact_in_it(client: Flask
     assert "iris 1" in text
 
 
-def test_a_model_without_versions_has_a_page(client: FlaskClient) -> None:
+def test_model_without_versions_has_a_page(client: FlaskClient) -> None:
     client.post("/api/w/models/iris", json={})
     _, text = shown(client, "/models/iris")
     assert "No versions yet" in text
@@ -156,7 +156,7 @@ def test_a_model_without_versions_has_a_page(client: FlaskClient) -> None:
     assert page.row("iris")[1:3] == ["no version yet", "0"]
 
 
-def test_a_read_only_server_offers_no_promotion(
+def test_read_only_server_offers_no_promotion(
     client: FlaskClient, model: list[str], make_app: Callable[..., Any]
 ) -> None:
     client = make_app(read_only=True).test_client()
@@ -221,7 +221,7 @@ def test_two_versions_that_were_chosen_are_compared(client: FlaskClient, model: 
     assert (answer.status_code, answer.headers["Location"]) == (303, "/diff/iris/2/production")
 
 
-def test_a_page_is_made_anew_when_a_version_moves_and_only_then(client: FlaskClient, model: list[str]) -> None:
+def test_page_is_made_anew_when_a_version_moves_and_only_then(client: FlaskClient, model: list[str]) -> None:
     etag = client.get("/models/iris").headers["ETag"]
     assert client.get("/models/iris", headers={"If-None-Match": etag}).status_code == 304
     client.post("/api/w/models/iris/promote", json={"version": 3, "stage": "staging"})

@@ -27,7 +27,7 @@ def words(html: str) -> str:
 # -- the header
 
 
-def test_the_header_has_who_when_and_where_it_belongs(client: FlaskClient, log_run: LogRun) -> None:
+def test_header_has_who_when_and_where_it_belongs(client: FlaskClient, log_run: LogRun) -> None:
     parent = log_run(name="sweep")
     before = log_run(name="before", experiment="other")
     run_id = log_run(
@@ -47,7 +47,7 @@ def test_the_header_has_who_when_and_where_it_belongs(client: FlaskClient, log_r
     assert "newer →" in page_of(client, before)
 
 
-def test_a_parent_in_another_store_is_no_link(client: FlaskClient, log_run: LogRun) -> None:
+def test_parent_in_another_store_is_no_link(client: FlaskClient, log_run: LogRun) -> None:
     html = page_of(client, log_run(parent_run_id="elsewhere"))
     assert "Parent elsewhere (not in this store)" in words(html)
     assert '"/runs/elsewhere"' not in html
@@ -60,7 +60,7 @@ def test_tags_and_params_that_are_urls_are_links_and_nothing_else_is(client: Fla
     assert links == ["https://example.com/a?b=c&amp;d"] * 2
 
 
-def test_the_error_of_a_failed_run_is_shown_as_it_was_sent(client: FlaskClient, log_run: LogRun) -> None:
+def test_error_of_a_failed_run_is_shown_as_it_was_sent(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     client.post(f"/api/w/runs/{run_id}/end", json={"status": "failed", "error": "<b>out</b>\n  of memory"})
     assert "&lt;b&gt;out&lt;/b&gt;\n  of memory</pre>" in page_of(client, run_id)
@@ -76,7 +76,7 @@ def test_versions_of_models_are_named_with_their_stage(client: FlaskClient, log_
 # -- metrics and params
 
 
-def test_a_metric_has_its_last_least_and_greatest_value_with_their_steps(client: FlaskClient, log_run: LogRun) -> None:
+def test_metric_has_its_last_least_and_greatest_value_with_their_steps(client: FlaskClient, log_run: LogRun) -> None:
     points = [{"loss": value, "step": step} for step, value in enumerate([0.5, 0.123456789, 2, "NaN", 1])]
     html = page_of(client, log_run(metrics=[*points, {"only": "Infinity"}]))
     rows = Page(html).rows
@@ -95,7 +95,7 @@ def test_min_and_max_count_points_that_were_logged_again_and_the_page_says_so(
     assert "Min and Max cover every finite point, including points logged again at the same step." in words(html)
 
 
-def test_a_long_param_unfolds_and_a_short_one_does_not(client: FlaskClient, log_run: LogRun) -> None:
+def test_long_param_unfolds_and_a_short_one_does_not(client: FlaskClient, log_run: LogRun) -> None:
     params = {
         "lr": 0.1,
         "none": None,
@@ -199,7 +199,7 @@ def test_children_beyond_fifty_are_shown_when_asked_for(client: FlaskClient, log
     assert boxes == [50, 51]
 
 
-def test_the_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run: LogRun) -> None:
+def test_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(artifacts={"plot.png": b"x"})
     note = "# Title\n\n**bold** ![](plot.png) <script>alert(1)</script> [x](javascript:alert(1))"
     client.post(f"/api/w/runs/{run_id}/note", json={"note": note})
@@ -218,21 +218,17 @@ def test_the_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run
     ("query", "says"),
     [("?all=points", "all is one of"), ("?x=time", "x"), ("?smoothing=2", "smoothing"), ("?typo=1", "typo")],
 )
-def test_a_mistake_in_the_url_is_a_page_that_says_so(
-    client: FlaskClient, log_run: LogRun, query: str, says: str
-) -> None:
+def test_mistake_in_the_url_is_a_page_that_says_so(client: FlaskClient, log_run: LogRun, query: str, says: str) -> None:
     assert says in words(page_of(client, log_run(), query, status=400))
 
 
-def test_a_run_that_is_not_there_is_404_and_one_without_anything_is_a_page(
-    client: FlaskClient, log_run: LogRun
-) -> None:
+def test_run_that_is_not_there_is_404_and_one_without_anything_is_a_page(client: FlaskClient, log_run: LogRun) -> None:
     assert "no such run" in page_of(client, "nobody", status=404)
     assert "None yet." in page_of(client, log_run())
     assert "No metrics were logged." in page_of(client, log_run(end="completed"))
 
 
-def test_a_running_run_can_be_ended_and_an_ended_one_not(client: FlaskClient, log_run: LogRun) -> None:
+def test_running_run_can_be_ended_and_an_ended_one_not(client: FlaskClient, log_run: LogRun) -> None:
     running, ended = page_of(client, log_run()), page_of(client, log_run(end="completed"))
     assert '/end"' in running and '/end"' not in ended and 'id="end"' in running and 'id="end"' not in ended
     assert "Log to this run" in running and "Log to this run" not in ended
@@ -240,7 +236,7 @@ def test_a_running_run_can_be_ended_and_an_ended_one_not(client: FlaskClient, lo
     assert "/trash" in running and "/trash" in ended
 
 
-def test_a_server_that_only_reads_offers_no_write(log_run: LogRun, make_app: Callable[..., Any]) -> None:
+def test_server_that_only_reads_offers_no_write(log_run: LogRun, make_app: Callable[..., Any]) -> None:
     run_id = log_run(tags={"a": "b"})
     html = page_of(make_app(read_only=True).test_client(), run_id)
     assert "a: b" in words(html)

@@ -115,7 +115,7 @@ def spread(data: Path, ids: str) -> None:
 # -- columns
 
 
-def test_the_columns_of_this_set_of_runs_and_their_values(client: FlaskClient) -> None:
+def test_columns_of_this_set_of_runs_and_their_values(client: FlaskClient) -> None:
     shown = Shown(client, "/runs")
     own = ["Run", "Experiment", "Status", "Started", "Duration"]
     assert shown.head == [*own, "accuracy", "loss", "lr", "opt", "Tags", "Artifacts", "Last write"]
@@ -151,7 +151,7 @@ def test_columns_are_chosen_by_the_url_and_kept_in_every_link_and_form(client: F
     assert Shown(client, "/runs?columns=&columns=").head == Shown(client, "/runs").head
 
 
-def test_the_chooser_folds_columns_that_begin_alike_and_counts_those_it_leaves_out(
+def test_chooser_folds_columns_that_begin_alike_and_counts_those_it_leaves_out(
     make_app: Callable[..., Any],
 ) -> None:
     client = make_app().test_client()
@@ -166,7 +166,7 @@ def test_the_chooser_folds_columns_that_begin_alike_and_counts_those_it_leaves_o
 
 
 @pytest.mark.parametrize("columns", ["loss", "metrics.", "tags.", "status,nothing", "metrics.a\x01"])
-def test_a_column_that_is_none_is_400_and_named(client: FlaskClient, columns: str) -> None:
+def test_column_that_is_none_is_400_and_named(client: FlaskClient, columns: str) -> None:
     assert "columns: " in Shown(client, "/runs", 400, columns=columns).text
 
 
@@ -183,7 +183,7 @@ def test_a_column_that_is_none_is_400_and_named(client: FlaskClient, columns: st
         ("Artifacts", ["c", "base", "wide", "baseline"], ["base", "wide", "baseline", "c"]),
     ],
 )
-def test_a_heading_orders_by_its_column_and_again_the_other_way_round(
+def test_heading_orders_by_its_column_and_again_the_other_way_round(
     client: FlaskClient, heading: str, first: list[str], second: list[str]
 ) -> None:
     once = Shown(client, Shown(client, "/runs").link(heading))
@@ -200,13 +200,13 @@ def test_a_heading_orders_by_its_column_and_again_the_other_way_round(
     ("key", "order"),
     [("val/loss", "metrics.val/loss"), ("accuracy", "metrics.accuracy desc"), ("thing", "metrics.thing desc")],
 )
-def test_a_metrics_heading_orders_the_best_first(make_app: Callable[..., Any], key: str, order: str) -> None:
+def test_metrics_heading_orders_the_best_first(make_app: Callable[..., Any], key: str, order: str) -> None:
     client = make_app().test_client()
     run_logger(client)(metrics={key: 1})
     assert dict(parse_qsl(urlsplit(Shown(client, "/runs").link(key)).query)) == {"order_by": order}
 
 
-def test_the_order_as_it_stands_is_that_of_the_start(client: FlaskClient) -> None:
+def test_order_as_it_stands_is_that_of_the_start(client: FlaskClient) -> None:
     shown = Shown(client, "/runs")
     assert shown.sorted() == {"Started": "descending"}
     oldest = Shown(client, shown.link("Started"))
@@ -245,7 +245,7 @@ def test_filters_and_the_same_runs_as_json(client: FlaskClient, query: dict[str,
         assert "No run matches" in shown.text
 
 
-def test_the_boxes_hold_what_was_asked_and_what_has_none_is_a_chip(client: FlaskClient) -> None:
+def test_boxes_hold_what_was_asked_and_what_has_none_is_a_chip(client: FlaskClient) -> None:
     shown = Shown(client, "/runs", experiment="iris", status="failed", name="x", q="id = c", **{"tag.os": "mac"})
     form = shown.forms.with_field("status")
     assert {("experiment", "iris"), ("q", "id = c"), ("tag.os", "mac"), ("name", "x")} <= set(form["sent"])
@@ -267,7 +267,7 @@ def test_pages_of_runs(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/runs", "/search"])
-def test_a_query_that_can_not_be_read_is_shown_with_the_place_marked(client: FlaskClient, path: str) -> None:
+def test_query_that_can_not_be_read_is_shown_with_the_place_marked(client: FlaskClient, path: str) -> None:
     shown = Shown(client, path, 400, q="metrics.loss > <b>high")
     assert re.search(r'role="alert"[\s\S]*<pre>metrics.loss &gt; <mark>&lt;</mark>b&gt;high</pre>', shown.text)
     assert "expected a value for metrics.loss" in shown.text and "(character 16)" in shown.text
@@ -290,7 +290,7 @@ def test_a_query_that_can_not_be_read_is_shown_with_the_place_marked(client: Fla
     ],
 )
 @pytest.mark.parametrize("path", ["/runs", "/search", "/experiments/iris"])
-def test_a_bare_word_is_searched_in_names_and_the_page_says_so(
+def test_bare_word_is_searched_in_names_and_the_page_says_so(
     client: FlaskClient, path: str, text: str, query: str, names: list[str]
 ) -> None:
     shown = Shown(client, path, q=text)
@@ -314,7 +314,7 @@ def test_half_a_comparison_is_no_name(client: FlaskClient, text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/runs", "/experiments/iris"])
-def test_a_key_without_its_kind_is_offered_with_it(
+def test_key_without_its_kind_is_offered_with_it(
     client: FlaskClient, path: str, text: str, meant: str, names: list[str]
 ) -> None:
     shown = Shown(client, path, 400, q=text, limit=25)
@@ -409,7 +409,7 @@ def multi(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
 # -- what is seen of a run
 
 
-def test_a_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable[..., Any], data: Path) -> None:
+def test_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable[..., Any], data: Path) -> None:
     client = make_app().test_client()
     log_run = run_logger(client)
     for run_id, minutes, end in (("dead", 61, None), ("thinks", 59, None), ("done", 300, "completed")):
@@ -426,7 +426,7 @@ def test_a_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable
     assert [name for name in shown if "silent for 1 h 1 min" in client.get(f"/runs/{name}").text] == ["dead"]
 
 
-def test_a_line_is_drawn_of_one_metric_of_each_run(client: FlaskClient) -> None:
+def test_line_is_drawn_of_one_metric_of_each_run(client: FlaskClient) -> None:
     shown = Shown(client, "/runs", spark="loss")
     drawn = dict(zip(shown.names, re.findall(r'<td class="sparkline">(.*?)</td>', shown.text), strict=True))
     assert drawn["base"] == "" and drawn["c"] == ""  # without the metric, and with nothing but a NaN of it
@@ -467,7 +467,7 @@ def order_of(link: str) -> str | None:
     return parse_order(text)[0].name if text.startswith("metrics.") else None
 
 
-def test_a_server_that_only_reads_says_so_and_offers_no_write(make_app: Callable[..., Any]) -> None:
+def test_server_that_only_reads_says_so_and_offers_no_write(make_app: Callable[..., Any]) -> None:
     log_run = run_logger(make_app().test_client())
     ids = [log_run(name=name) for name in ("one", "two")]
     client = make_app(read_only=True).test_client()
@@ -491,7 +491,7 @@ def test_without_runs_there_is_what_to_paste(make_app: Callable[..., Any]) -> No
 # -- /search
 
 
-def test_the_search_shows_how_to_ask_and_each_example_can_be_asked(client: FlaskClient) -> None:
+def test_search_shows_how_to_ask_and_each_example_can_be_asked(client: FlaskClient) -> None:
     shown = Shown(client, "/search")
     assert shown.names == Shown(client, "/runs").names and 'id="query-help" open' in shown.text
     assert 'id="query-help"' in Shown(client, "/runs").text

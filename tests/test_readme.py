@@ -90,7 +90,7 @@ def test_readme_is_short() -> None:
     assert len(README.splitlines()) <= 160
 
 
-def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
+def test_curl_blocks_log_a_run_and_put_a_model_into_production(
     server: Running, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl", "jq"):
@@ -125,7 +125,7 @@ def test_the_curl_blocks_log_a_run_and_put_a_model_into_production(
     assert drawn == {"artifacts", "runs", "<run id>", "models", "<model>"} | described | made
 
 
-def test_the_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
+def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
     server: Running, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl"):
@@ -146,7 +146,7 @@ def test_each_make_target_of_the_readme_is_one() -> None:
     assert named <= targets
 
 
-def test_the_commands_of_the_installed_program_are_accepted() -> None:
+def test_commands_of_the_installed_program_are_accepted() -> None:
     """That `pip install .` gives these commands is for test_packaging to show."""
     (block,) = blocks("install")
     install, serve, module = map(shlex.split, block.splitlines())
@@ -170,7 +170,7 @@ def test_every_option_of_serve_is_in_the_table_with_its_variable_and_default() -
     assert written == options
 
 
-def test_the_variable_of_an_option_that_may_be_repeated_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_of_an_option_that_may_be_repeated_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "separated by spaces" in next(row[-1] for row in table("settings", "option") if "--allowed-host" in row[0])
     monkeypatch.setenv("CHACHAML_ALLOWED_HOST", "a.example b.example")
     assert SERVE.make_context("serve", []).params["allowed_host"] == ("a.example", "b.example")

@@ -46,7 +46,7 @@ def run_program(command: list[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
-def test_a_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
+def test_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
     (code,) = blocks(language, "clients", LANGUAGES[language])
     script = for_host(code, server.url)
     if language == "python":
@@ -74,7 +74,7 @@ def test_a_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, 
 
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
-def test_a_client_that_is_refused_says_why_and_fails(
+def test_client_that_is_refused_says_why_and_fails(
     serve: Callable[..., Running], tmp_path: Path, tool: Tool, language: str
 ) -> None:
     server = serve("--token", "secret")
@@ -122,7 +122,7 @@ def test_every_recipe_is_tested() -> None:
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(0, "completed", None), (3, "failed", "exit code 3")])
-def test_a_trap_ends_the_run_with_the_scripts_exit_code(
+def test_trap_ends_the_run_with_the_scripts_exit_code(
     server: Running, tmp_path: Path, tool: Tool, code: int, status: str, error: str | None
 ) -> None:
     train = tmp_path / "train.sh"
@@ -191,7 +191,7 @@ def add_program(folder: Path, name: str, script: str) -> None:
 
 @pytest.mark.parametrize("has_gpu", [False, True], ids=["no GPU", "GPU"])
 @pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="this system has no /proc/loadavg")
-def test_the_machine_s_load_is_logged_until_the_run_has_ended(
+def test_machine_s_load_is_logged_until_the_run_has_ended(
     server: Running, tmp_path: Path, path: Path, tool: Tool, has_gpu: bool
 ) -> None:
     for name in ("bash", "curl", "jq"):

@@ -89,7 +89,7 @@ def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool:
     assert rows == expected | {(ids[2], "loss", "2", str(2**40))}
 
 
-def test_the_store_is_exported(ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]) -> None:
+def test_store_is_exported(ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]) -> None:
     tool("bash")
     (block,) = blocks("bash", *EXPORT)
     install, command = block.splitlines()

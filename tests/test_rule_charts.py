@@ -90,7 +90,7 @@ def test_ticks_are_at_round_numbers(scale: Scale, most: int, expected: list[str]
     assert places == sorted(places) and all(0 <= place <= 1 for place in places)
 
 
-def test_a_tick_is_where_its_label_says() -> None:
+def test_tick_is_where_its_label_says() -> None:
     assert [tick.fraction for tick in number_ticks(Scale(0, 10), 5).ticks] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert [tick.fraction for tick in number_ticks(Scale(1, 1000, True), 5).ticks] == pytest.approx(
         [0, 1 / 3, 2 / 3, 1]
@@ -143,7 +143,7 @@ def test_wall_time_has_the_calendar_s_ticks(low: int, high: int, most: int, expe
 # -- lines
 
 
-def test_a_chart_is_an_image_with_a_name_ticks_and_a_line() -> None:
+def test_chart_is_an_image_with_a_name_ticks_and_a_line() -> None:
     drawn = Drawing(chart_of(series_of([float(at) for at in range(11)])).svg)
     assert (drawn.root.get("role"), drawn.root.get("aria-label")) == ("img", "a title")
     assert "metric 0: 10 at step 10, the last; least 0 at step 0" in (drawn.root.findtext("desc") or "")
@@ -170,7 +170,7 @@ def test_gaps_and_markers_stand_for_what_is_not_finite() -> None:
     assert chart.notes == ("NaN at step 2", "∞ at step 4", "−∞ at step 7")
 
 
-def test_a_thinned_series_has_a_band_from_min_to_max() -> None:
+def test_thinned_series_has_a_band_from_min_to_max() -> None:
     values = [math.sin(at / 500) for at in range(10_000)]
     values[5003] = 9.0
     chart = chart_of(series_of(list(values)))
@@ -182,7 +182,7 @@ def test_a_thinned_series_has_a_band_from_min_to_max() -> None:
     assert not Drawing(chart_of(series_of([float(at) for at in range(300)])).svg).paths("band")
 
 
-def test_a_smoothed_line_has_the_raw_one_behind_it() -> None:
+def test_smoothed_line_has_the_raw_one_behind_it() -> None:
     drawn = Drawing(chart_of(series_of([at % 2 for at in range(100)]), smoothing=0.9).svg)
     (raw,), (line,) = drawn.paths("raw"), drawn.paths("line")
     swings = [max(y for _, y in path[50:]) - min(y for _, y in path[50:]) for path in (raw, line)]
@@ -251,7 +251,7 @@ def test_hostile_names_are_text() -> None:
     Drawing(sparkline([1, 2], label=name))
 
 
-def test_a_chart_by_itself_needs_no_style() -> None:
+def test_chart_by_itself_needs_no_style() -> None:
     svg = chart_of(series_of([1, 2, 3]), series_of([3, 2, 1]), standalone=True).svg
     drawn = Drawing(svg)
     assert svg.startswith("<svg xmlns=")
@@ -354,7 +354,7 @@ def test_scatter_takes_texts_that_read_as_numbers_for_numbers() -> None:
     assert chart.notes == ("1 of 4 runs have no value that can be shown here",)
 
 
-def test_a_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
+def test_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
     drawn = Drawing(sparkline([1, 2, NAN, 3, 4, 5], label="loss"))
     assert [len(stretch) for stretch in drawn.paths("line")] == [2, 3]
     assert drawn.paths("dots")[0][0][0] == pytest.approx(93)
@@ -374,7 +374,7 @@ def test_one_value_has_room_around_it(pair: tuple[float, float]) -> None:
     assert math.isfinite(scale.low) and math.isfinite(scale.high)
 
 
-def test_an_axis_does_not_go_below_zero_for_what_never_does() -> None:
+def test_axis_does_not_go_below_zero_for_what_never_does() -> None:
     assert (roomy(0.0, 10.0).low, roomy(0.01, 10.0).low, roomy(-10.0, 0.0).high) == (0, 0, 0)
     assert roomy(5.0, 10.0).low == pytest.approx(4.8)
 
@@ -454,7 +454,7 @@ def test_as_many_digits_are_told_as_tell_the_values_of_an_axis_apart(low: float,
     assert digits_of(low, high) == digits
 
 
-def test_the_values_at_the_pointer_are_those_that_were_logged() -> None:
+def test_values_at_the_pointer_are_those_that_were_logged() -> None:
     logged: list[Number] = [1_000_000 + step * 1e-6 for step in range(20)]
     assert values_told(logged) == pytest.approx(logged, abs=1e-9)
     assert values_told([0.0, 1_238_567.0]) == [0, 1_238_567]

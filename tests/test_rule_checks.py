@@ -74,7 +74,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "metric", "compare", "threshold"), READ)
-def test_a_rule_says_what_is_compared_with_what(text: str, metric: str, compare: str, threshold: float) -> None:
+def test_rule_says_what_is_compared_with_what(text: str, metric: str, compare: str, threshold: float) -> None:
     rule = parse_rule(text)
     assert (rule.metric, rule.compare, rule.text) == (metric, compare, text)
     assert rule.threshold(10) == pytest.approx(threshold, rel=1e-12)
@@ -87,12 +87,12 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
     assert refused.value.detail.isprintable()
 
 
-def test_a_threshold_without_a_baseline_is_none_and_a_number_needs_none() -> None:
+def test_threshold_without_a_baseline_is_none_and_a_number_needs_none() -> None:
     assert parse_rule("f1>=baseline*2").threshold(None) is None
     assert parse_rule("f1>=0.5").threshold(None) == 0.5
 
 
-def test_the_baseline_itself_is_not_rounded() -> None:
+def test_baseline_itself_is_not_rounded() -> None:
     tokens = 2**53 + 1
     assert parse_rule("tokens<=baseline").threshold(tokens) == tokens
 
@@ -114,7 +114,7 @@ def test_the_baseline_itself_is_not_rounded() -> None:
     ],
     ids=lambda text: text[:14],
 )
-def test_a_long_rule_is_refused_at_once(text: str) -> None:
+def test_long_rule_is_refused_at_once(text: str) -> None:
     # As long as a URL can be. A grammar that tries each way to share out the spaces or digits takes minutes.
     with pytest.raises(InvalidInput):
         parse_rule(text)

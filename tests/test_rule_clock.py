@@ -47,7 +47,7 @@ def test_it_is_the_system_s_time(system: System) -> None:
 
 
 @pytest.mark.parametrize("jump", [-1, -SECOND // 2, -SECOND, -60 * SECOND, -DAY, -50 * 365 * DAY])
-def test_a_clock_that_is_set_back_goes_on(system: System, jump: int) -> None:
+def test_clock_that_is_set_back_goes_on(system: System, jump: int) -> None:
     clock = Clock()
     before, first_id = clock.now_ms(), clock.new_run()
     system.wall_ns += jump
@@ -60,7 +60,7 @@ def test_a_clock_that_is_set_back_goes_on(system: System, jump: int) -> None:
     assert clock.new_run() > first_id
 
 
-def test_a_clock_that_is_set_forward_is_followed(system: System) -> None:
+def test_clock_that_is_set_forward_is_followed(system: System) -> None:
     clock = Clock()
     clock.now_ms()
     system.wall_ns += DAY
@@ -117,7 +117,7 @@ def test_runs_over_http_keep_their_order_and_their_durations(system: System, cli
     assert all(run["last_write_time"] >= run["end_time"] >= run["start_time"] for run in listed)
 
 
-def test_a_run_that_ends_under_a_server_whose_clock_is_behind_lasted_no_less_than_nothing(
+def test_run_that_ends_under_a_server_whose_clock_is_behind_lasted_no_less_than_nothing(
     system: System, client: FlaskClient, make_app: Callable[..., Flask]
 ) -> None:
     run_id = start(client, "one")

@@ -43,9 +43,7 @@ def test_few_points_are_all_shown() -> None:
         (View("relative", start=150, stop=250), 50, [150, 250], [20, 40]),
     ],
 )
-def test_a_curve_is_over_steps_or_time_and_a_range_of_it(
-    view: View, since: int, xs: list[int], ys: list[float]
-) -> None:
+def test_curve_is_over_steps_or_time_and_a_range_of_it(view: View, since: int, xs: list[int], ys: list[float]) -> None:
     curve = curve_of(series_of([10, 20, 30, 40], times=[100, 200, 400, 300]), view, since)
     assert (list(curve.xs), list(curve.ys)) == (xs, ys)
 
@@ -57,7 +55,7 @@ def test_of_several_at_a_step_the_last_counts_on_every_axis() -> None:
         assert (list(curve.ys), curve.total, curve.within) == ([2, 3], 3, 2)
 
 
-def test_a_bucket_shows_its_mean_and_its_extremes_and_the_ends_their_points() -> None:
+def test_bucket_shows_its_mean_and_its_extremes_and_the_ends_their_points() -> None:
     values: list[Number] = [float(at % 10) for at in range(1000)]
     curve = curve_of(series_of(values), View(buckets=10))
     assert len(curve.xs) == 12 and curve.is_thinned
@@ -67,7 +65,7 @@ def test_a_bucket_shows_its_mean_and_its_extremes_and_the_ends_their_points() ->
 
 
 @pytest.mark.parametrize("buckets", [5, 81, 400])
-def test_a_spike_is_in_the_band_and_never_the_line_whatever_the_width(buckets: int) -> None:
+def test_spike_is_in_the_band_and_never_the_line_whatever_the_width(buckets: int) -> None:
     spikes = range(17, 10_000, 401)
     curve = curve_of(series_of([100.0 if at in spikes else 1.0 for at in range(10_000)]), View(buckets=buckets))
     assert max(curve.ys) < 10 and max(curve.highs) == 100
@@ -152,7 +150,7 @@ def test_smoothing_is_tensorboard_s(values: list[float], weight: float, expected
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.floats(0, 0.99))
-def test_a_smoothed_value_lies_among_the_values(values: list[float], weight: float) -> None:
+def test_smoothed_value_lies_among_the_values(values: list[float], weight: float) -> None:
     slack = max(map(abs, values)) * 1e-12
     assert all(min(values) - slack <= value <= max(values) + slack for value in smoothed(values, weight))
 

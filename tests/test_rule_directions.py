@@ -41,7 +41,7 @@ def test_direction_of_metric_is_known_by_its_name_or_not_at_all(key: str, less: 
         ([], [], []),
     ],
 )
-def test_the_best_are_the_extremes_of_what_is_finite(values: list[Any], least: list[int], greatest: list[int]) -> None:
+def test_best_are_the_extremes_of_what_is_finite(values: list[Any], least: list[int], greatest: list[int]) -> None:
     assert direction.best_places(values, less=True) == least
     assert direction.best_places(values, less=False) == greatest
 
@@ -59,7 +59,7 @@ def test_the_best_are_the_extremes_of_what_is_finite(values: list[Any], least: l
         (1.0, 1e-320, (1.0, None)),
     ],
 )
-def test_a_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, found: Any) -> None:
+def test_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, found: Any) -> None:
     assert direction.difference(value, base) == found
 
 

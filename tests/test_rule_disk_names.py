@@ -52,14 +52,14 @@ NAMES = st.lists(SEGMENTS, min_size=1, max_size=3).map("/".join)
 
 
 @pytest.mark.parametrize(("name", "spelled"), TABLE.items())
-def test_a_name_is_spelled_plainly_but_for_what_somebody_refuses(name: str, spelled: str) -> None:
+def test_name_is_spelled_plainly_but_for_what_somebody_refuses(name: str, spelled: str) -> None:
     assert spelling(name) == spelled
     assert decode(spelled) == name
 
 
 @settings(deadline=None, max_examples=300)
 @given(NAMES)
-def test_a_spelling_gives_the_name_back_and_holds_nothing_that_is_refused(name: str) -> None:
+def test_spelling_gives_the_name_back_and_holds_nothing_that_is_refused(name: str) -> None:
     for taken in ((), {fold(spelling(name))}, {fold(spelling(name)), fold(spelling(name, {fold(spelling(name))}))}):
         spelled = spelling(name, taken)
         assert decode(spelled) == name
@@ -97,7 +97,7 @@ def test_no_two_names_share_a_file_where_case_or_normalisation_is_folded(names: 
 
 @settings(deadline=None)
 @given(st.lists(NAMES, unique=True, max_size=8))
-def test_a_name_keeps_its_spelling_when_others_come(names: list[str]) -> None:
+def test_name_keeps_its_spelling_when_others_come(names: list[str]) -> None:
     whole = spellings(names)
     for count in range(len(names)):
         assert spellings(names[:count]) == {name: whole[name] for name in names[:count]}
@@ -117,11 +117,11 @@ def test_a_name_keeps_its_spelling_when_others_come(names: list[str]) -> None:
         ("/".join(["a" * 200] * 4), False),
     ],
 )
-def test_a_segment_has_255_bytes_and_a_path_800(spelled: str, does_fit: bool) -> None:
+def test_segment_has_255_bytes_and_a_path_800(spelled: str, does_fit: bool) -> None:
     assert fits(spelled) is does_fit
 
 
-def test_a_folder_that_we_did_not_name_has_no_name() -> None:
+def test_folder_that_we_did_not_name_has_no_name() -> None:
     with pytest.raises(UnicodeDecodeError):
         decode("%FF")
 

@@ -137,7 +137,7 @@ def test_whatever_json_can_say_survives(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
-def test_a_bare_nan_is_never_written(value: Any) -> None:
+def test_bare_nan_is_never_written(value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         strict_json.dumps(value)
 
@@ -151,7 +151,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
 
 
 @pytest.mark.parametrize("body", NOT_STRICT.values(), ids=NOT_STRICT)
-def test_a_body_that_is_not_json_is_400_and_stores_nothing(client: FlaskClient, log_run: LogRun, body: bytes) -> None:
+def test_body_that_is_not_json_is_400_and_stores_nothing(client: FlaskClient, log_run: LogRun, body: bytes) -> None:
     run_id = log_run()
     for route in ("tags", "end") if body in NONFINITE.values() else ("params", "tags", "end"):
         if route == "end" and not body:
@@ -163,7 +163,7 @@ def test_a_body_that_is_not_json_is_400_and_stores_nothing(client: FlaskClient, 
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
-def test_a_metrics_body_that_is_not_json_is_400_and_stores_nothing(
+def test_metrics_body_that_is_not_json_is_400_and_stores_nothing(
     client: FlaskClient, log_run: LogRun, body: bytes
 ) -> None:
     run_id = log_run()
@@ -211,7 +211,7 @@ def test_a_metrics_body_that_is_not_json_is_400_and_stores_nothing(
     ids=lambda value: str(value)[:20],
 )
 @pytest.mark.parametrize("form", ['{"a": %s}', '[{"a":%s, "b": 1}]', '{"metrics": {"a": %s}}', '{"b":.25,"a":%s}'])
-def test_a_metrics_body_takes_what_is_a_number_to_somebody(
+def test_metrics_body_takes_what_is_a_number_to_somebody(
     client: FlaskClient, log_run: LogRun, form: str, number: str, value: Any
 ) -> None:
     run_id = log_run()
@@ -246,7 +246,7 @@ def test_a_metrics_body_takes_what_is_a_number_to_somebody(
         "nan(ind)",
     ],
 )
-def test_a_metric_beyond_a_double_or_beyond_bc_is_400(client: FlaskClient, log_run: LogRun, value: str) -> None:
+def test_metric_beyond_a_double_or_beyond_bc_is_400(client: FlaskClient, log_run: LogRun, value: str) -> None:
     run_id = log_run()
     for body in (f'{{"a": {value}}}', f'[{{"a": 1}}, {{"a": {value}}}]'):
         answer = client.post(f"/api/w/runs/{run_id}/metrics", data=body, content_type="application/json")
@@ -267,7 +267,7 @@ def test_keys_of_metrics_are_never_taken_for_numbers(client: FlaskClient, log_ru
     }
 
 
-def test_a_body_of_nothing_but_quotes_is_refused_at_once(client: FlaskClient, log_run: LogRun) -> None:
+def test_body_of_nothing_but_quotes_is_refused_at_once(client: FlaskClient, log_run: LogRun) -> None:
     # In a second look for numbers as bc prints them, each of these 1,000,000 quotes could begin a string that never
     # ends; a search that started over at each would not be done today.
     run_id = log_run()
@@ -298,7 +298,7 @@ def test_what_is_let_in_is_there_after_a_restart_however_deep(
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_a_file_is_not_much_larger_than_what_was_sent(log_run: LogRun, client: FlaskClient, shared_data: Path) -> None:
+def test_file_is_not_much_larger_than_what_was_sent(log_run: LogRun, client: FlaskClient, shared_data: Path) -> None:
     # Deep and wide: a line for each value, indented by its depth, would be a hundred times as large.
     run_id = log_run()
     body = json.dumps({"p": json.loads("[" * 90 + ",".join("1" * 10_000) + "]" * 90)}, separators=(",", ":"))

@@ -47,7 +47,7 @@ def summary_of(series: list[tuple[Any, int]]) -> dict[str, Any]:
     }
 
 
-def test_a_summary_is_that_of_all_points_however_they_came(tmp_path: Path) -> None:
+def test_summary_is_that_of_all_points_however_they_came(tmp_path: Path) -> None:
     expected = {}
     with opened(tmp_path / "store") as app:
         client = app.test_client()
@@ -72,7 +72,7 @@ def test_a_summary_is_that_of_all_points_however_they_came(tmp_path: Path) -> No
 
 @a_client_for_all
 @given(POINTS, st.integers(0, 40), st.integers(-4, 4), st.integers(1, 30))
-def test_a_series_is_all_of_its_points_and_a_thinned_one_a_part_of_it(
+def test_series_is_all_of_its_points_and_a_thinned_one_a_part_of_it(
     shared_client: FlaskClient, points: list[tuple[str, Any, int]], cut: int, since: int, max_points: int
 ) -> None:
     client = shared_client
@@ -100,7 +100,7 @@ def test_a_series_is_all_of_its_points_and_a_thinned_one_a_part_of_it(
 @pytest.mark.parametrize(
     ("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (1.5, 1.5), (2**70, 2**70)]
 )
-def test_a_number_that_json_does_not_have_is_spelled_and_read_again(value: float, text: object) -> None:
+def test_number_that_json_does_not_have_is_spelled_and_read_again(value: float, text: object) -> None:
     assert number_to_json(value) == text
     assert json.loads(json.dumps(text, allow_nan=False)) == text
     assert repr(number_from(text)) == repr(value)

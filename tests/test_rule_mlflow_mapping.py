@@ -67,7 +67,7 @@ def test_every_status_has_a_word() -> None:
         ([1, {"a": "größe"}], '[1, {"a": "größe"}]'),
     ],
 )
-def test_a_value_is_text_as_a_person_expects_it(value: Any, text: str) -> None:
+def test_value_is_text_as_a_person_expects_it(value: Any, text: str) -> None:
     assert text_of(value) == text
 
 
@@ -87,11 +87,11 @@ def test_what_is_no_param_nor_metric_is_a_tag(fields: dict[str, Any], tags: dict
     assert of(**fields).changes == []
 
 
-def test_a_run_without_a_name_is_called_by_its_id() -> None:
+def test_run_without_a_name_is_called_by_its_id() -> None:
     assert (of().name, of(name="first").name) == ("r1", "first")
 
 
-def test_a_tag_that_would_mean_something_to_mlflow_is_kept_under_another_name() -> None:
+def test_tag_that_would_mean_something_to_mlflow_is_kept_under_another_name() -> None:
     made = of(tags={"mlflow.parentRunId": "x", "chachaml.points": "9"}, note="n")
     assert set(made.tags.values()) == {"x", "9", "n"}
     assert {"mlflow.parentRunId", "chachaml.points"}.isdisjoint(made.tags)
@@ -101,7 +101,7 @@ def test_a_tag_that_would_mean_something_to_mlflow_is_kept_under_another_name() 
 @pytest.mark.parametrize(
     "name", ["loss", "val/loss", "Größe", "損失", "lr 2", "a:b", "a.b-c_d", "a" * MAX_KEY, ".a", "a..b"]
 )
-def test_a_name_that_mlflow_takes_stays(name: str) -> None:
+def test_name_that_mlflow_takes_stays(name: str) -> None:
     assert key_of(name) == name
 
 
@@ -109,7 +109,7 @@ def test_a_name_that_mlflow_takes_stays(name: str) -> None:
     ("name", "start"),
     [("loss (train)", "loss _train_."), ("acc%", "acc_."), ("a//b", "a/b."), ("/a", "a."), ("../a", "_"), (".", "_.")],
 )
-def test_a_name_that_mlflow_refuses_is_still_read_as_it_was_meant(name: str, start: str) -> None:
+def test_name_that_mlflow_refuses_is_still_read_as_it_was_meant(name: str, start: str) -> None:
     assert key_of(name).startswith(start)
 
 
@@ -168,7 +168,7 @@ def test_what_can_t_stay_as_it_is_is_told(fields: dict[str, Any], told: str) -> 
     assert all(len(value) <= MAX_TAG_VALUE for value in made.tags.values())
 
 
-def test_a_data_set_has_a_name_a_place_and_the_rest_as_its_profile() -> None:
+def test_data_set_has_a_name_a_place_and_the_rest_as_its_profile() -> None:
     described = {"role": "train", "n_rows": 5, "n_cols": 2, "source": "s3://x", "features": ["a"], "hash": "abc"}
     one, other = of(datasets=[described, {"role": "test"}]).datasets
     assert (one.name, json.loads(one.source), one.context) == ("s3://x", {"uri": "s3://x"}, "train")
@@ -177,7 +177,7 @@ def test_a_data_set_has_a_name_a_place_and_the_rest_as_its_profile() -> None:
     assert one.digest != other.digest
 
 
-def test_a_data_set_that_a_client_of_mlflow_described_is_as_it_was() -> None:
+def test_data_set_that_a_client_of_mlflow_described_is_as_it_was() -> None:
     described = {
         "name": "flowers",
         "role": "train",

@@ -97,12 +97,12 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_name_may_be_anything_that_is_text(name: str) -> None:
+def test_name_may_be_anything_that_is_text(name: str) -> None:
     assert check_name("param", name) == name
 
 
 @pytest.mark.parametrize(("name", "reason"), BAD.items())
-def test_a_name_is_short_and_without_control_characters(name: str, reason: str) -> None:
+def test_name_is_short_and_without_control_characters(name: str, reason: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check_name("param", name)
     assert refused.value.detail.startswith("param ")
@@ -115,36 +115,36 @@ GOOD_FOR_MODELS = [name for name in GOOD if not {"/", "\\"} & set(name) and name
 
 
 @pytest.mark.parametrize("name", [*GOOD_FOR_MODELS, "...", "a" * 250, "大" * 85, ":" * 85])
-def test_a_models_name_is_a_name_without_a_slash(name: str) -> None:
+def test_models_name_is_a_name_without_a_slash(name: str) -> None:
     assert check_model_name(name) == name
 
 
 @pytest.mark.parametrize("name", [*BAD, *BAD_FOR_MODELS, "../../etc/passwd"])
-def test_a_models_name_fits_into_a_url_and_a_file_name(name: str) -> None:
+def test_models_name_fits_into_a_url_and_a_file_name(name: str) -> None:
     with pytest.raises(InvalidInput, match="^model name "):
         check_model_name(name)
 
 
 @pytest.mark.parametrize("name", GOOD_ARTIFACTS)
-def test_an_artifacts_name_is_a_relative_path(name: str) -> None:
+def test_artifacts_name_is_a_relative_path(name: str) -> None:
     assert check_artifact_name(name) == name
 
 
 @pytest.mark.parametrize(("name", "reason"), BAD_ARTIFACTS.items())
-def test_an_artifacts_name_never_leads_anywhere_else(name: str, reason: str) -> None:
+def test_artifacts_name_never_leads_anywhere_else(name: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason) as refused:
         check_artifact_name(name)
     assert refused.value.detail.isprintable()
 
 
 @pytest.mark.parametrize("run_id", GOOD_IDS)
-def test_a_run_id_is_plain(run_id: str) -> None:
+def test_run_id_is_plain(run_id: str) -> None:
     assert is_run_id(run_id)
     assert check_run_id("id", run_id) == run_id
 
 
 @pytest.mark.parametrize("run_id", [*BAD_IDS, None, 5])
-def test_a_run_id_is_safe_in_a_url_a_file_name_and_a_shell_word(run_id: Any) -> None:
+def test_run_id_is_safe_in_a_url_a_file_name_and_a_shell_word(run_id: Any) -> None:
     assert not is_run_id(run_id)
     with pytest.raises(InvalidInput, match="^parent_run_id must be 1 to 128 of "):
         check_run_id("parent_run_id", run_id)
@@ -164,7 +164,7 @@ def counts(client: FlaskClient) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_name_is_taken_everywhere_and_comes_back(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_good_name_is_taken_everywhere_and_comes_back(client: FlaskClient, log_run: LogRun, name: str) -> None:
     fields = {"experiment": name, "name": name, "created_by": name, "tags": {name: name}}
     run_id = log_run(**fields, params={name: name}, metrics={"metrics": {name: 1}})
     run = client.get(f"/api/runs/{run_id}").get_json()
@@ -178,7 +178,7 @@ def test_a_good_name_is_taken_everywhere_and_comes_back(client: FlaskClient, log
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={"m": b"1"})
     before = counts(client)
     for body in (
@@ -205,7 +205,7 @@ def test_a_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, lo
 
 
 @pytest.mark.parametrize("name", BAD_FOR_MODELS)
-def test_a_bad_model_name_is_400(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_bad_model_name_is_400(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={"m": b"1"})
     before = counts(client)
     answer = client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "m"})
@@ -214,7 +214,7 @@ def test_a_bad_model_name_is_400(client: FlaskClient, log_run: LogRun, name: str
 
 
 @pytest.mark.parametrize("name", GOOD_ARTIFACTS)
-def test_a_good_artifact_name_is_taken_and_found_again(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_good_artifact_name_is_taken_and_found_again(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={name: name.encode()})
     (artifact,) = client.get(f"/api/runs/{run_id}/artifacts").get_json()
     assert (artifact["name"], artifact["id"]) == (name, f"{run_id}/{name}")
@@ -223,7 +223,7 @@ def test_a_good_artifact_name_is_taken_and_found_again(client: FlaskClient, log_
 
 
 @pytest.mark.parametrize("name", BAD_ARTIFACTS)
-def test_a_bad_artifact_name_is_400(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_bad_artifact_name_is_400(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run()
     answer = client.post(
         f"/api/w/runs/{run_id}/artifacts",
@@ -236,7 +236,7 @@ def test_a_bad_artifact_name_is_400(client: FlaskClient, log_run: LogRun, name: 
 
 
 @pytest.mark.parametrize("run_id", BAD_IDS)
-def test_a_bad_id_is_400_as_an_id_and_as_a_parents(client: FlaskClient, run_id: str) -> None:
+def test_bad_id_is_400_as_an_id_and_as_a_parents(client: FlaskClient, run_id: str) -> None:
     before = counts(client)
     for field in ("id", "parent_run_id"):
         answer = client.post("/api/w/runs", json={"experiment": "iris", field: run_id})
@@ -246,7 +246,7 @@ def test_a_bad_id_is_400_as_an_id_and_as_a_parents(client: FlaskClient, run_id: 
 
 
 @pytest.mark.parametrize("run_id", GOOD_IDS)
-def test_a_good_id_is_taken_as_an_id_and_as_a_parents(client: FlaskClient, run_id: str) -> None:
+def test_good_id_is_taken_as_an_id_and_as_a_parents(client: FlaskClient, run_id: str) -> None:
     run = client.post("/api/w/runs", json={"experiment": "iris", "id": run_id, "parent_run_id": run_id}).get_json()
     assert (run["id"], run["parent_run_id"]) == (run_id, run_id)
     assert client.get(f"/api/runs/{run_id}").status_code == 200

@@ -135,7 +135,7 @@ def test_what_is_understood(source: str, html: str) -> None:
     Strict(made)
 
 
-def test_a_file_is_filled_and_a_note_keeps_its_lines() -> None:
+def test_file_is_filled_and_a_note_keeps_its_lines() -> None:
     assert note_html("a\nb  \nc\\\nd", FILE) == "<p>a\nb<br>\nc<br>\nd</p>\n"
     assert note_html("a\nb  \nc\\\nd", NOTE) == "<p>a<br>\nb<br>\nc<br>\nd</p>\n"
 
@@ -292,7 +292,7 @@ _LONG = 20_000
         *("> ", "- ", "* ", "- - a\n", "> - ", "1. ", "- a\n\n", "#", "=\n", "-\n\n"),
     ],
 )
-def test_the_output_grows_with_the_source_and_no_faster(piece: str) -> None:
+def test_output_grows_with_the_source_and_no_faster(piece: str) -> None:
     source = piece * (_LONG // len(piece))
     for each in (source, "a|b\n-|-\n" + source):
         made = note_html(each, Place(3))
@@ -300,6 +300,6 @@ def test_the_output_grows_with_the_source_and_no_faster(piece: str) -> None:
         Strict(made)
 
 
-def test_a_source_that_is_too_long_is_cut_and_it_is_said() -> None:
+def test_source_that_is_too_long_is_cut_and_it_is_said() -> None:
     made = note_html("a" * (MAX_CHARACTERS + 1), NOTE)
     assert made.endswith("<p><em>The first 100,000 of 100,001 characters.</em></p>\n")

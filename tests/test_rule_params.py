@@ -70,6 +70,6 @@ def test_values_of_another_type_or_content_are_not(one: Any, other: Any) -> None
 
 @settings(deadline=None)
 @given(JSON, JSON)
-def test_a_value_is_the_same_as_itself_and_sameness_has_no_direction(one: Any, other: Any) -> None:
+def test_value_is_the_same_as_itself_and_sameness_has_no_direction(one: Any, other: Any) -> None:
     assert same_json(one, one)
     assert same_json(one, other) == same_json(other, one)

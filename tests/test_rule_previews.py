@@ -72,7 +72,7 @@ def test_what_is_no_image_is_not_sent_as_one() -> None:
     assert image_type("a.svg", b" " * 5000 + b"<svg>") is None
 
 
-def test_a_table_of_separated_values() -> None:
+def test_table_of_separated_values() -> None:
     table = preview("a.csv", b'id;name;score\r\n1;"a; ""b""\n<c>";0.5\r\n2;d\r\n').table
     assert table is not None
     assert table.head == ["id", "name", "score"]
@@ -80,7 +80,7 @@ def test_a_table_of_separated_values() -> None:
     assert table.numbers == [True, False, True]
 
 
-def test_a_table_of_records_has_the_columns_of_all() -> None:
+def test_table_of_records_has_the_columns_of_all() -> None:
     made = preview("a.json", json.dumps([{"a": 1, "b": None}, {"c": [1, "x"]}, {"a": "é"}]).encode()).table
     assert made is not None
     assert made.head == ["a", "b", "c"]
@@ -119,7 +119,7 @@ def test_text_is_as_a_terminal_leaves_it() -> None:
     assert preview("log", log).text == "ok\n100%\nplain\ttab\\u202egnp\\x07"
 
 
-def test_the_end_of_a_file_begins_with_a_whole_character() -> None:
+def test_end_of_a_file_begins_with_a_whole_character() -> None:
     assert preview_of("log", b"\xa9\xa9 end", is_start=False, place=PLACE).text == " end"
     assert preview_of("a.csv", b"1,2\n3,4\n", is_start=False, place=PLACE).kind == "text"
     assert preview_of("a", "ab\u20ac".encode()[:-1], is_end=False, place=PLACE).text == "ab"

@@ -95,7 +95,7 @@ READ: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("text", "expected"), READ, ids=[text for text, _ in READ])
-def test_a_query_is_read_as(text: str, expected: Any) -> None:
+def test_query_is_read_as(text: str, expected: Any) -> None:
     assert spelled(parse_query(text, NOW)) == expected
 
 
@@ -224,7 +224,7 @@ SATISFIED = {
 
 
 @pytest.mark.parametrize(("query", "expected"), SATISFIED.items())
-def test_a_run_satisfies(query: str, expected: bool) -> None:
+def test_run_satisfies(query: str, expected: bool) -> None:
     assert holds(query, **{**PARTS, "params": dict(PARTS["params"])}) is expected
 
 
@@ -289,7 +289,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("marked", "reason"), REFUSED)
-def test_an_error_points_at_what_can_not_be_read(marked: str, reason: str) -> None:
+def test_error_points_at_what_can_not_be_read(marked: str, reason: str) -> None:
     before, _, rest = marked.partition("»")
     wrong, _, after = rest.partition("«")
     with pytest.raises(BadQuery) as raised:
@@ -302,7 +302,7 @@ def test_an_error_points_at_what_can_not_be_read(marked: str, reason: str) -> No
     assert isinstance(error, InvalidInput)
 
 
-def test_the_detail_shows_where_in_one_line_and_only_what_stands_around() -> None:
+def test_detail_shows_where_in_one_line_and_only_what_stands_around() -> None:
     with pytest.raises(BadQuery) as raised:
         parse_query("metrics.acc > high and name ~ base", NOW)
     assert raised.value.detail == (
@@ -320,7 +320,7 @@ def test_the_detail_shows_where_in_one_line_and_only_what_stands_around() -> Non
 # -- bounds
 
 
-def test_a_query_may_be_as_large_as_said_and_no_larger() -> None:
+def test_query_may_be_as_large_as_said_and_no_larger() -> None:
     """Deep is bounded so that reading and asking need no more of the stack than there is, wherever they start."""
     assert holds("(" * MAX_DEPTH + "id = one" + ")" * MAX_DEPTH)
     assert holds("not (" * MAX_DEPTH + "id = one" + ")" * MAX_DEPTH) is (MAX_DEPTH % 2 == 0)
@@ -393,7 +393,7 @@ NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, ma
 @example("a,b")
 @example("«x»")
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-def test_a_field_is_read_as_it_is_written_whatever_its_name(name: str) -> None:
+def test_field_is_read_as_it_is_written_whatever_its_name(name: str) -> None:
     for kind in ("metrics", "params", "tags"):
         field = Field(kind, name)
         assert parse_field(str(field)) == field
@@ -474,7 +474,7 @@ def test_conditions_are_put_together_as_logic_has_it(tree: Any) -> None:
         ("٢٠٢٧", None),
     ],
 )
-def test_a_time(text: str, expected: int | None) -> None:
+def test_time(text: str, expected: int | None) -> None:
     assert time_ms(text, NOW) == expected
 
 
@@ -492,7 +492,7 @@ def test_a_time(text: str, expected: int | None) -> None:
         ("", None),
     ],
 )
-def test_a_length_of_time(text: str, expected: float | None) -> None:
+def test_length_of_time(text: str, expected: float | None) -> None:
     assert length_ms(text) == expected
 
 

@@ -60,16 +60,16 @@ def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> st
         ('{"key":"a","value":1e400,"step":0,"timestamp":1}', [], 1),
     ],
 )
-def test_a_line_is_a_point_or_damage(text: str, points: list[object], damaged: int) -> None:
+def test_line_is_a_point_or_damage(text: str, points: list[object], damaged: int) -> None:
     assert parsed_points(text.encode()) == (points, damaged)
 
 
-def test_a_line_that_is_not_utf_8_costs_no_other() -> None:
+def test_line_that_is_not_utf_8_costs_no_other() -> None:
     good = line("ü", 1).encode()
     assert parsed_points(good + b'\n{"key":"\xff"}\n' + good) == ([("ü", 1, 0, 1)] * 2, 1)
 
 
-def test_a_spike_in_a_million_points_is_shown() -> None:
+def test_spike_in_a_million_points_is_shown() -> None:
     values: list[Number] = [0.5] * 1_000_000
     values[654_321], values[123_456] = 9.0, -9.0
     points = shown(series_of(values), 1000)
@@ -79,7 +79,7 @@ def test_a_spike_in_a_million_points_is_shown() -> None:
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
-def test_a_value_that_is_no_finite_number_is_shown_as_such_and_hides_no_extreme(odd: float) -> None:
+def test_value_that_is_no_finite_number_is_shown_as_such_and_hides_no_extreme(odd: float) -> None:
     values: list[Number] = [float(number % 7) for number in range(10_000)]
     values[5_000], values[7_000] = odd, 99.0
     points = shown(series_of(values), 100)
@@ -89,7 +89,7 @@ def test_a_value_that_is_no_finite_number_is_shown_as_such_and_hides_no_extreme(
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=200), st.integers(1, 50))
-def test_a_thinned_series_is_a_part_of_it_in_order_with_its_extremes(values: list[Number], max_points: int) -> None:
+def test_thinned_series_is_a_part_of_it_in_order_with_its_extremes(values: list[Number], max_points: int) -> None:
     points = shown(series_of(values), max_points)
     assert 0 < len(points) <= max_points
     steps = [point.step for point in points]
@@ -125,7 +125,7 @@ def test_integers_stay_integers(client: FlaskClient, log_run: LogRun) -> None:
     assert [json.dumps(point["value"]) for point in json.loads(answer)["n"]["points"]] == ["5", "2.5", str(2**60 + 1)]
 
 
-def test_a_series_that_grows_is_read_on_and_one_that_was_edited_is_read_anew(
+def test_series_that_grows_is_read_on_and_one_that_was_edited_is_read_anew(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     run_id = log_run(metrics=[{"loss": 1.0, "step": 0}])

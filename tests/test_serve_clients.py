@@ -73,7 +73,7 @@ def test_at_the_limit_the_longest_idle_stranger_makes_room_and_a_known_client_st
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
-def test_a_client_that_hangs_up_in_mid_upload_leaves_nothing(
+def test_client_that_hangs_up_in_mid_upload_leaves_nothing(
     started: Running, data: Path, how: str, framing: str, connect: Connect
 ) -> None:
     connection = connect(started.port)
@@ -87,7 +87,7 @@ def test_a_client_that_hangs_up_in_mid_upload_leaves_nothing(
     assert not (data / "runs/r/blobs").exists()
 
 
-def test_a_client_that_hangs_up_in_mid_download_costs_no_descriptor(started: Running, connect: Connect) -> None:
+def test_client_that_hangs_up_in_mid_download_costs_no_descriptor(started: Running, connect: Connect) -> None:
     url = f"{started.url}/api/w/runs/r/artifacts?name=model"
     assert requests.post(url, data=bytes(20_000_000), headers={"Content-Type": OCTETS}).status_code == 200
     files = f"/proc/{started.process.pid}/fd"
@@ -114,7 +114,7 @@ def pieces() -> Iterator[bytes]:
         yield b"%d " % number * 10_000
 
 
-def test_a_chunked_upload_is_stored_whole(started: Running) -> None:
+def test_chunked_upload_is_stored_whole(started: Running) -> None:
     url = f"{started.url}/api/w/runs/r/artifacts?name=model"
     answer = requests.post(url, data=pieces(), headers={"Content-Type": OCTETS})
     content = b"".join(pieces())
@@ -123,7 +123,7 @@ def test_a_chunked_upload_is_stored_whole(started: Running) -> None:
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\nxx\r\n", b"-5\r\nxx\r\n", b"5\r\nxxxxxxxxxxx\r\n0\r\n\r\n"])
-def test_a_broken_chunk_is_400_and_nothing_is_stored(
+def test_broken_chunk_is_400_and_nothing_is_stored(
     started: Running, data: Path, chunk: bytes, connect: Connect
 ) -> None:
     connection = connect(started.port)
@@ -133,7 +133,7 @@ def test_a_broken_chunk_is_400_and_nothing_is_stored(
     assert requests.get(f"{started.url}/api/runs/r/artifacts").json() == []
 
 
-def test_a_client_that_waits_for_a_word_before_it_sends_gets_it(started: Running, connect: Connect) -> None:
+def test_client_that_waits_for_a_word_before_it_sends_gets_it(started: Running, connect: Connect) -> None:
     connection = connect(started.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Content-Length: 5", "Expect: 100-continue"))
     assert connection.answer(has_body=False).status == 100
@@ -142,7 +142,7 @@ def test_a_client_that_waits_for_a_word_before_it_sends_gets_it(started: Running
     assert requests.get(f"{started.url}/api/artifacts/r/model/download").content == b"bytes"
 
 
-def test_a_client_that_waits_for_a_word_hears_at_once_that_it_is_too_much(
+def test_client_that_waits_for_a_word_hears_at_once_that_it_is_too_much(
     serve: Serve, data: Path, connect: Connect
 ) -> None:
     server = serve("--max-upload", "4")

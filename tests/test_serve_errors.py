@@ -60,7 +60,7 @@ def uploaded(server: Running) -> str:
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0", "bytes=99999999999-"])
-def test_a_range_that_cannot_be_met_is_416(server: Running, uploaded: str, asked: str) -> None:
+def test_range_that_cannot_be_met_is_416(server: Running, uploaded: str, asked: str) -> None:
     answer = requests.get(uploaded, headers={"Range": asked}, timeout=TIMEOUT)
     assert_error(answer, 416, "requested range not satisfiable", server)
     assert answer.headers["Content-Range"] == f"bytes */{SIZE}"
@@ -90,7 +90,7 @@ def test_no_range_of_nothing_can_be_met(server: Running, uploaded: str) -> None:
         (f"bytes={SIZE - 1}-{SIZE * 2}", SIZE - 1, SIZE),
     ],
 )
-def test_a_range_is_that_part(uploaded: str, asked: str, start: int, stop: int) -> None:
+def test_range_is_that_part(uploaded: str, asked: str, start: int, stop: int) -> None:
     answer = requests.get(uploaded, headers={"Range": asked}, timeout=TIMEOUT)
     assert answer.status_code == 206
     assert answer.content == CONTENT[start:stop]
@@ -99,19 +99,19 @@ def test_a_range_is_that_part(uploaded: str, asked: str, start: int, stop: int) 
 
 
 @pytest.mark.parametrize("asked", ["bytes=9-5", "bytes=a-b", "bytes=", "lines=1-2", "bytes=0-1,5-6", "nonsense"])
-def test_a_range_that_says_nothing_or_too_much_is_passed_over(uploaded: str, asked: str) -> None:
+def test_range_that_says_nothing_or_too_much_is_passed_over(uploaded: str, asked: str) -> None:
     answer = requests.get(uploaded, headers={"Range": asked}, timeout=TIMEOUT)
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
-def test_a_range_holds_only_for_the_bytes_that_the_client_has_begun_with(uploaded: str) -> None:
+def test_range_holds_only_for_the_bytes_that_the_client_has_begun_with(uploaded: str) -> None:
     etag = f'"{hashlib.sha256(CONTENT).hexdigest()}"'
     for condition, status in ((etag, 206), ('"another"', 200), ("Mon, 23 Nov 2026 18:00:00 GMT", 200)):
         headers = {"Range": "bytes=5-9", "If-Range": condition}
         assert requests.get(uploaded, headers=headers, timeout=TIMEOUT).status_code == status, condition
 
 
-def test_a_download_can_be_resumed(uploaded: str) -> None:
+def test_download_can_be_resumed(uploaded: str) -> None:
     with requests.get(uploaded, stream=True, timeout=TIMEOUT) as answer:
         begun = answer.raw.read(100_000)
         etag = answer.headers["ETag"]
@@ -129,7 +129,7 @@ def test_head_tells_the_size_and_sends_nothing(uploaded: str) -> None:
 # -- 413
 
 
-def test_a_body_over_the_limit_is_413_by_a_real_server_too(serve: Callable[..., Running]) -> None:
+def test_body_over_the_limit_is_413_by_a_real_server_too(serve: Callable[..., Running]) -> None:
     server = serve("--max-json", "1000", "--max-upload", "5000")
     base = f"{server.url}/api/w/runs"
     requests.post(base, json={"experiment": "x", "id": "r"}, timeout=TIMEOUT).raise_for_status()
@@ -250,7 +250,7 @@ def small_disk(tmp_path: Path, tool: Callable[[str], str]) -> Iterator[Path]:
         subprocess.run([*as_root, tool("umount"), str(place)], check=True)
 
 
-def test_a_full_disk_is_507_and_nothing_is_half_written(small_disk: Path, tmp_path: Path) -> None:
+def test_full_disk_is_507_and_nothing_is_half_written(small_disk: Path, tmp_path: Path) -> None:
     filler = small_disk / "store" / "filler"
 
     def be_full() -> None:
@@ -262,7 +262,7 @@ def test_a_full_disk_is_507_and_nothing_is_half_written(small_disk: Path, tmp_pa
         assert_full_then_free(server, be_full, filler.unlink)
 
 
-def test_a_write_that_the_system_refuses_half_way_is_507_and_nothing_is_half_written(server: Running) -> None:
+def test_write_that_the_system_refuses_half_way_is_507_and_nothing_is_half_written(server: Running) -> None:
     # A limit on the size of files is met in the middle of a write, as a disk's end is, and wants no right to mount.
     _, most = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
 

@@ -138,7 +138,7 @@ def test_points_are_refused_after_an_fsync_failed_behind_an_answer_until_a_new_s
         ("models/iris/history.jsonl", "/api/w/models", {"name": "iris", "run_id": "r", "artifact": "a"}),
     ],
 )
-def test_a_write_whose_fsync_fails_leaves_what_was_there(
+def test_write_whose_fsync_fails_leaves_what_was_there(
     serve: Serve, tool: Callable[[str], str], data: Path, name: str, path: str, body: Any
 ) -> None:
     server = serve()

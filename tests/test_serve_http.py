@@ -115,7 +115,7 @@ NAMES = {
         "/api/models/iris/{}/download", "/static/{}",
     ],
 )  # fmt: skip
-def test_a_name_in_a_path_leads_nowhere_else(filled: FlaskClient, data: Path, path: str, kind: str) -> None:
+def test_name_in_a_path_leads_nowhere_else(filled: FlaskClient, data: Path, path: str, kind: str) -> None:
     (data.parent / "outside").write_text("secret")
     answer = filled.get(path.format(NAMES[kind]))
     assert answer.status_code in (400, 404)
@@ -127,14 +127,14 @@ def test_a_name_in_a_path_leads_nowhere_else(filled: FlaskClient, data: Path, pa
 
 @pytest.mark.parametrize("path", ["/api/w/runs/{}/tags", "/api/w/runs/{}/end", "/api/note/{}"])
 @pytest.mark.parametrize("kind", NAMES)
-def test_a_write_to_such_a_name_stores_nothing(filled: FlaskClient, data: Path, path: str, kind: str) -> None:
+def test_write_to_such_a_name_stores_nothing(filled: FlaskClient, data: Path, path: str, kind: str) -> None:
     before = files_of(data)
     answer = filled.post(path.format(NAMES[kind]), json={"note": "x"} if "note" in path else {"status": "completed"})
     assert answer.status_code in (400, 404)
     assert files_of(data) == before
 
 
-def test_a_name_is_decoded_exactly_once(filled: FlaskClient) -> None:
+def test_name_is_decoded_exactly_once(filled: FlaskClient) -> None:
     assert filled.post("/api/w/runs/bad/artifacts?name=100%2525", data=b"1", content_type=OCTETS).status_code == 200
     assert [each["name"] for each in filled.get("/api/runs/bad/artifacts").get_json()] == ["100%25", "a", "m", "m.gif"]
     assert filled.get("/api/artifacts/bad/100%2525/download").get_data() == b"1"
@@ -142,7 +142,7 @@ def test_a_name_is_decoded_exactly_once(filled: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["meta.json", "artifacts.jsonl", "metrics.jsonl", "summary.json", "blobs/meta.json"])
-def test_an_artifact_called_like_one_of_the_store_s_files_is_none_of_them(
+def test_artifact_called_like_one_of_the_store_s_files_is_none_of_them(
     filled: FlaskClient, data: Path, name: str
 ) -> None:
     before = files_of(data)
@@ -156,7 +156,7 @@ def test_an_artifact_called_like_one_of_the_store_s_files_is_none_of_them(
 
 
 @pytest.mark.parametrize("name", ["../meta.json", "/meta.json", "a/../../meta.json", "..\\meta.json", "./meta.json"])
-def test_an_artifact_s_name_leads_nowhere_else(filled: FlaskClient, data: Path, name: str) -> None:
+def test_artifact_s_name_leads_nowhere_else(filled: FlaskClient, data: Path, name: str) -> None:
     before = files_of(data)
     assert upload(filled, "bad", name, b"mine") == 400
     assert files_of(data) == before
@@ -201,7 +201,7 @@ def test_nesting_of_100_000_is_400_and_the_server_goes_on(started: Running, path
 # -- lengths that lie, and slow readers
 
 
-def test_a_length_that_is_too_small_makes_the_rest_another_request_and_no_write(
+def test_length_that_is_too_small_makes_the_rest_another_request_and_no_write(
     started: Running, connect: Callable[..., Connection], data: Path
 ) -> None:
     connection = connect(started.port)
@@ -213,7 +213,7 @@ def test_a_length_that_is_too_small_makes_the_rest_another_request_and_no_write(
     assert len((data / "runs/r/metrics.jsonl").read_text().splitlines()) == 1
 
 
-def test_a_length_that_is_too_great_stores_nothing(
+def test_length_that_is_too_great_stores_nothing(
     started: Running, connect: Callable[..., Connection], data: Path
 ) -> None:
     before = files_of(data)
@@ -225,7 +225,7 @@ def test_a_length_that_is_too_great_stores_nothing(
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "11, 12", "٣", "", "99999999999999999999999"])
-def test_a_length_that_is_no_number_is_a_client_s_mistake(
+def test_length_that_is_no_number_is_a_client_s_mistake(
     started: Running, connect: Callable[..., Connection], data: Path, length: str
 ) -> None:
     before = files_of(data)

@@ -69,7 +69,7 @@ def killed_at(call: str, number: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("call", "number"), [("fsync", 1), ("fsync", 3), ("fsync", 8), ("rename", 1)])
-def test_a_server_that_is_killed_while_it_imports_has_the_run_whole_or_not_at_all(
+def test_server_that_is_killed_while_it_imports_has_the_run_whole_or_not_at_all(
     serve: Serve, data: Path, call: str, number: int
 ) -> None:
     server = serve(wrapper=killed_at(call, number))
@@ -84,7 +84,7 @@ def test_a_server_that_is_killed_while_it_imports_has_the_run_whole_or_not_at_al
     assert problems(data) == []
 
 
-def test_a_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_next_try_finishes_it(
+def test_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_next_try_finishes_it(
     serve: Serve, data: Path
 ) -> None:
     server = serve()
@@ -141,7 +141,7 @@ def test_of_a_sender_that_hangs_up_nothing_is_left(server: Running, data: Path) 
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
 
 
-def test_a_large_run_is_imported_in_little_memory(server: Running, tmp_path: Path) -> None:
+def test_large_run_is_imported_in_little_memory(server: Running, tmp_path: Path) -> None:
     zipped, content = tmp_path / "run.zip", bytes(range(256)) * 4096
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("r/meta.json", meta())

@@ -29,20 +29,20 @@ def test_each_request_is_one_line_in_the_log_with_the_path_as_it_was_sent(
     assert re.search(f"^{LINE % ('GET', shown, status)}$", server.log, re.MULTILINE), server.log
 
 
-def test_a_refused_request_is_logged_and_bears_the_protecting_headers(server: Running) -> None:
+def test_refused_request_is_logged_and_bears_the_protecting_headers(server: Running) -> None:
     answer = requests.get(f"{server.url}/api/runs", headers={"Host": "evil.example"}, timeout=10)
     assert answer.status_code == 403
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert re.search(LINE % ("GET", "/api/runs", 403), server.log)
 
 
-def test_a_quiet_server_logs_no_requests(serve: Callable[..., Running]) -> None:
+def test_quiet_server_logs_no_requests(serve: Callable[..., Running]) -> None:
     server = serve("--quiet")
     requests.get(f"{server.url}/api/runs", timeout=10)
     assert "/api/runs" not in server.log
 
 
-def test_an_answer_outlives_a_log_that_nobody_takes(
+def test_answer_outlives_a_log_that_nobody_takes(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Gone:
@@ -62,7 +62,7 @@ def test_every_answer_bears_the_protecting_headers_once(make_app: Callable[..., 
     assert len(headers.getlist("Content-Security-Policy")) == 1
 
 
-def test_a_download_keeps_its_own_stricter_policy(make_app: Callable[..., Flask]) -> None:
+def test_download_keeps_its_own_stricter_policy(make_app: Callable[..., Flask]) -> None:
     client = make_app().test_client()
     run_id = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
     client.post(f"/api/w/runs/{run_id}/artifacts?name=a", data=b"x", content_type="application/octet-stream")

@@ -51,7 +51,7 @@ def test_every_read_is_answered_as_ever(logged: str, client: FlaskClient, make_a
     assert read_all(make_app(read_only=True).test_client()) == before
 
 
-def test_a_browser_can_log_in_to_read(logged: str, make_app: Callable[..., Flask]) -> None:
+def test_browser_can_log_in_to_read(logged: str, make_app: Callable[..., Flask]) -> None:
     client = make_app(read_only=True, token="t").test_client()
     assert client.post("/login", data={"token": "t"}).status_code == 303
     assert client.get("/runs").status_code == 200
@@ -63,7 +63,7 @@ def test_without_the_token_nobody_is_told_that_the_server_only_reads(make_app: C
     assert client.post("/api/w/runs", json={"experiment": "x"}).status_code == 401
 
 
-def test_a_summary_is_made_anew_in_memory_alone(
+def test_summary_is_made_anew_in_memory_alone(
     logged: str, client: FlaskClient, make_app: Callable[..., Flask], data: Path
 ) -> None:
     assert client.post(f"/api/w/runs/{logged}/end").status_code == 200
@@ -83,7 +83,7 @@ def test_what_a_killed_server_left_is_not_swept(logged: str, make_app: Callable[
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_to_a_real_server_is_dropped_as_it_arrives(serve: Serve, data: Path, chunked: bool) -> None:
+def test_upload_to_a_real_server_is_dropped_as_it_arrives(serve: Serve, data: Path, chunked: bool) -> None:
     owner = serve()
     made = requests.post(f"{owner.url}/api/w/runs", json={"experiment": "iris", "id": "r"}, timeout=PATIENCE_SECONDS)
     assert made.status_code == 200 and owner.stop() == 0
@@ -123,7 +123,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk.path
 
 
-def test_a_store_on_a_disk_that_can_t_be_written_is_served(tmp_path: Path) -> None:
+def test_store_on_a_disk_that_can_t_be_written_is_served(tmp_path: Path) -> None:
     with read_only_disk(tmp_path) as data, running(data, tmp_path / "reader", "--read-only") as server:
         for path in ("/runs", "/api/runs", "/api/runs/r", "/api/runs/r/metrics", "/api/export", "/api/health"):
             assert requests.get(server.url + path, timeout=PATIENCE_SECONDS).status_code == 200
@@ -143,12 +143,12 @@ def refusal(data: Path) -> str:
     return done.stderr
 
 
-def test_a_folder_that_isn_t_there_is_not_made(data: Path) -> None:
+def test_folder_that_isn_t_there_is_not_made(data: Path) -> None:
     assert "can't be read" in refusal(data)
     assert not data.exists()
 
 
-def test_a_store_that_leads_elsewhere_is_not_served(data: Path, tmp_path: Path) -> None:
+def test_store_that_leads_elsewhere_is_not_served(data: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     data.mkdir()
     (data / "runs").symlink_to(tmp_path / "elsewhere")

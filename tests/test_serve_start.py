@@ -62,7 +62,7 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]"])
-def test_a_host_of_one_family_is_listened_on_alone(serve: Serve, host: str) -> None:
+def test_host_of_one_family_is_listened_on_alone(serve: Serve, host: str) -> None:
     if ":" in host and not has_ipv6():
         unavailable("this machine has no IPv6")
     server = serve("--host", host)
@@ -82,13 +82,13 @@ def test_one_line_says_the_url_the_folder_and_the_number_of_runs(serve: Serve, d
         assert server.stop() == 0
 
 
-def test_the_ready_file_is_written_whole_and_gets_the_url(serve: Serve, tmp_path: Path) -> None:
+def test_ready_file_is_written_whole_and_gets_the_url(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     assert (tmp_path / "server-1/ready").read_text() == server.url + "\n"
     assert sorted(path.name for path in (tmp_path / "server-1").iterdir()) == ["ready", "server.log"]
 
 
-def test_the_folder_is_made_and_is_its_owner_s_alone(serve: Serve, data: Path) -> None:
+def test_folder_is_made_and_is_its_owner_s_alone(serve: Serve, data: Path) -> None:
     serve()
     assert data.stat().st_mode & 0o777 == 0o700
 
@@ -169,7 +169,7 @@ def test_every_option_is_an_environment_variable_too(serve: Serve, data: Path, n
     assert works(serve(**{f"CHACHAML_{name.upper()}": value}))
 
 
-def test_the_other_options_are_environment_variables_too(serve: Serve, tmp_path: Path) -> None:
+def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Path) -> None:
     ready, log_file = tmp_path / "ready", tmp_path / "log"
     variables = {"PORT": "0", "DATA": str(tmp_path / "here"), "READY_FILE": str(ready), "THREADS": "9"}
     # An address of this machine's own, which is none of the names that need no token.
@@ -259,7 +259,7 @@ def test_warning_says_who_can_read_a_token_that_is_an_option(serve: Serve, tmp_p
         (["surplus"], "surplus"),
     ],
 )
-def test_a_wrong_use_is_explained_and_ends_with_2(data: Path, options: list[str], part: str) -> None:
+def test_wrong_use_is_explained_and_ends_with_2(data: Path, options: list[str], part: str) -> None:
     done = command("--data", str(data), *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert part in done.stderr and "Traceback" not in done.stderr
@@ -270,7 +270,7 @@ def test_a_wrong_use_is_explained_and_ends_with_2(data: Path, options: list[str]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_port_in_use_is_one_line(data: Path, address: str) -> None:
+def test_port_in_use_is_one_line(data: Path, address: str) -> None:
     if ":" in address and not has_ipv6():
         unavailable("this machine has no IPv6")
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
@@ -283,7 +283,7 @@ def test_a_port_in_use_is_one_line(data: Path, address: str) -> None:
     assert not data.exists()
 
 
-def test_a_second_server_on_a_store_is_one_line_that_names_the_first(server: Running, data: Path) -> None:
+def test_second_server_on_a_store_is_one_line_that_names_the_first(server: Running, data: Path) -> None:
     done = command("--port", "0", "--data", str(data))
     assert refused(done, "another server", str(server.process.pid), "another folder")
     assert requests.get(f"{server.url}/api/health").json()["ok"] is True
@@ -292,14 +292,14 @@ def test_a_second_server_on_a_store_is_one_line_that_names_the_first(server: Run
     assert refused(command("--port", "0", "--data", str(link)), "another server")
 
 
-def test_a_store_is_free_after_a_stop_and_after_a_kill(serve: Serve) -> None:
+def test_store_is_free_after_a_stop_and_after_a_kill(serve: Serve) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         serve().stop(number)
     assert requests.get(f"{serve().url}/api/health").json()["ok"] is True
 
 
 @pytest.mark.parametrize("inside", ["", "/store", "/runs"])
-def test_a_file_where_the_data_folder_should_be_is_one_line(data: Path, inside: str) -> None:
+def test_file_where_the_data_folder_should_be_is_one_line(data: Path, inside: str) -> None:
     if inside == "/runs":
         data.mkdir()
         (data / "runs").write_text("a file")
@@ -311,7 +311,7 @@ def test_a_file_where_the_data_folder_should_be_is_one_line(data: Path, inside: 
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Path, known: bool) -> None:
+def test_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Path, known: bool) -> None:
     if known:
         assert serve().stop() == 0
     data.mkdir(exist_ok=True)
@@ -327,12 +327,12 @@ def test_a_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Pat
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "256.0.0.1", "a..b", "192.0.2.1", "\u00e4" * 70])
-def test_a_host_that_isn_t_this_machine_s_is_one_line(data: Path, host: str) -> None:
+def test_host_that_isn_t_this_machine_s_is_one_line(data: Path, host: str) -> None:
     started = command("--host", host, "--port", "0", "--data", str(data), CHACHAML_TOKEN="t")
     assert refused(started, "--host")
 
 
-def test_a_ready_file_that_can_t_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
+def test_ready_file_that_can_t_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
     done = command("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "--ready-file" in done.stderr

@@ -40,7 +40,7 @@ def refuses(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_an_upload_that_trickles_in_is_stored_and_answered(
+def test_upload_that_trickles_in_is_stored_and_answered(
     server: Running, run: str, data: Path, number: signal.Signals, connect: Connect
 ) -> None:
     content = b"0123456789" * 100_000
@@ -61,7 +61,7 @@ def test_an_upload_that_trickles_in_is_stored_and_answered(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_slow_reader_gets_the_whole_of_a_large_download(
+def test_slow_reader_gets_the_whole_of_a_large_download(
     server: Running, run: str, number: signal.Signals, connect: Connect
 ) -> None:
     content = b"0123456789" * 800_000
@@ -117,7 +117,7 @@ def test_idle_connections_and_half_sent_heads_don_t_hold_up_the_end(server: Runn
     assert ended(server)
 
 
-def test_a_second_signal_cuts_nothing_off(server: Running, run: str, data: Path, connect: Connect) -> None:
+def test_second_signal_cuts_nothing_off(server: Running, run: str, data: Path, connect: Connect) -> None:
     connection = connect(server.port)
     line = f"POST {run}/artifacts?name=model"
     connection.send(head(line, f"Content-Type: {OCTETS}", "Content-Length: 10") + b"01234")

@@ -35,7 +35,7 @@ TOKEN = "Authorization: Bearer secret\r\n"
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_is_kept_while_it_comes_in_only_if_its_sender_may_write(
+def test_upload_is_kept_while_it_comes_in_only_if_its_sender_may_write(
     serve: Callable[..., Running],
     connect: Callable[..., Connection],
     headers: str,

@@ -9,7 +9,7 @@ from support.servers import Running
 
 
 @pytest.mark.parametrize(("sent", "stays"), [("keep-alive", True), ("", True), ("close", False)])
-def test_a_connection_goes_on_behind_a_304_unless_the_client_ends_it(server: Running, sent: str, stays: bool) -> None:
+def test_connection_goes_on_behind_a_304_unless_the_client_ends_it(server: Running, sent: str, stays: bool) -> None:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     connection.request("GET", "/api/runs")
     first = connection.getresponse()
@@ -26,7 +26,7 @@ def test_a_connection_goes_on_behind_a_304_unless_the_client_ends_it(server: Run
     connection.close()
 
 
-def test_an_http_1_0_client_is_left_behind_a_304(server: Running) -> None:
+def test_http_1_0_client_is_left_behind_a_304(server: Running) -> None:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     connection.request("GET", "/api/runs")
     first = connection.getresponse()

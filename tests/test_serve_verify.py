@@ -107,14 +107,14 @@ def test_damage_is_found_among_what_is_being_written(busy: Running, data: Path) 
     ]
 
 
-def test_an_upload_that_is_on_its_way_is_no_leftover(server: Running, data: Path) -> None:
+def test_upload_that_is_on_its_way_is_no_leftover(server: Running, data: Path) -> None:
     (data / "runs/.incoming/upload~0a").write_bytes(b"half")
     assert problems(data) == []
     server.kill()
     assert problems(data) == [("runs/.incoming/upload~0a", "leftover", True)]
 
 
-def test_an_upload_between_its_line_and_its_rename_is_not_missed(server: Running, data: Path) -> None:
+def test_upload_between_its_line_and_its_rename_is_not_missed(server: Running, data: Path) -> None:
     base = f"{server.url}/api/w/runs"
     requests.post(base, json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     sent = {"data": b"bytes", "headers": {"Content-Type": OCTETS}}
@@ -138,7 +138,7 @@ def test_nothing_is_repaired_beside_a_server(server: Running, data: Path) -> Non
     assert report(data, "--repair")["ok"]
 
 
-def test_a_server_starts_while_a_store_is_being_verified(serve: Callable[..., Running], data: Path) -> None:
+def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Running], data: Path) -> None:
     assert serve().stop() == 0
     stop = threading.Event()
     found: set[tuple[str, str, bool]] = set()

@@ -110,7 +110,7 @@ def path_of(data: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("name", FILES)
-def test_the_rest_is_served_and_the_damage_is_counted_and_named(
+def test_rest_is_served_and_the_damage_is_counted_and_named(
     client: FlaskClient, bad: str, data: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     DAMAGE[kind](path_of(data, name))
@@ -132,7 +132,7 @@ def test_the_rest_is_served_and_the_damage_is_counted_and_named(
 
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("name", FILES)
-def test_a_write_to_a_damaged_run_is_refused_or_kept(
+def test_write_to_a_damaged_run_is_refused_or_kept(
     make_app: Callable[..., Flask], client: FlaskClient, bad: str, data: Path, name: str, kind: str
 ) -> None:
     """Whatever is answered with 200 is read back afterwards: nothing is said to be stored that isn't."""
@@ -175,7 +175,7 @@ def test_damage_to_the_summary_costs_nothing_but_time(
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_mended_file_is_believed_again_at_once(client: FlaskClient, bad: str, data: Path, kind: str) -> None:
+def test_mended_file_is_believed_again_at_once(client: FlaskClient, bad: str, data: Path, kind: str) -> None:
     path = data / "runs/bad/meta.json"
     good = path.read_bytes()
     DAMAGE[kind](path)
@@ -187,7 +187,7 @@ def test_a_mended_file_is_believed_again_at_once(client: FlaskClient, bad: str, 
 
 
 @pytest.mark.parametrize("kind", [*DAMAGE, "gone"])
-def test_a_damaged_blob_is_never_sent_as_the_artifact(client: FlaskClient, bad: str, data: Path, kind: str) -> None:
+def test_damaged_blob_is_never_sent_as_the_artifact(client: FlaskClient, bad: str, data: Path, kind: str) -> None:
     {**DAMAGE, "gone": _of_nothing}[kind](data / "runs/bad/blobs/a")
     assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
     for path in ("/api/artifacts/bad/a/download", "/api/models/iris/1/download"):
@@ -196,7 +196,7 @@ def test_a_damaged_blob_is_never_sent_as_the_artifact(client: FlaskClient, bad: 
     assert client.get("/api/artifacts/good/a/download").data == b"good"
 
 
-def test_a_model_s_bytes_that_were_exchanged_by_an_overwrite_of_hand_are_not_sent(
+def test_model_s_bytes_that_were_exchanged_by_an_overwrite_of_hand_are_not_sent(
     client: FlaskClient, bad: str, data: Path
 ) -> None:
     shutil.copy(data / "runs/good/artifacts.jsonl", data / "runs/bad/artifacts.jsonl")

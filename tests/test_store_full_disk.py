@@ -165,7 +165,7 @@ def test_export_and_zip_need_no_room_on_the_disk_of_the_store(
         assert logged.get(path).data == before.data
 
 
-def test_a_server_starts_on_a_full_disk_and_makes_room_by_deleting(
+def test_server_starts_on_a_full_disk_and_makes_room_by_deleting(
     serve: Callable[..., Running], data: Path, disk: Disk
 ) -> None:
     server = serve()
@@ -183,7 +183,7 @@ def test_a_server_starts_on_a_full_disk_and_makes_room_by_deleting(
     assert server.stop() == 0
 
 
-def test_a_file_of_points_that_was_cut_back_goes_on_where_it_was(
+def test_file_of_points_that_was_cut_back_goes_on_where_it_was(
     logged: FlaskClient, make_app: Callable[..., Flask], data: Path, disk: Disk
 ) -> None:
     for _ in range(5):
@@ -197,7 +197,7 @@ def test_a_file_of_points_that_was_cut_back_goes_on_where_it_was(
 
 @pytest.mark.parametrize("path", [f"{BASE}/artifacts?name=large", "/api/w/import"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
+def test_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
     serve: Callable[..., Running], data: Path, chunked: bool, path: str
 ) -> None:
     server = serve()
@@ -210,7 +210,7 @@ def test_an_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
     assert server.stop() == 0
 
 
-def test_a_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_some(
+def test_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_some(
     serve: Callable[..., Running],
 ) -> None:
     server = serve()

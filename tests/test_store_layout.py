@@ -69,7 +69,7 @@ def how_to(client: FlaskClient, data: Path) -> str:
     return run_id
 
 
-def test_the_how_to_leaves_exactly_the_contract_s_tree(how_to: str, data: Path) -> None:
+def test_how_to_leaves_exactly_the_contract_s_tree(how_to: str, data: Path) -> None:
     run = f"runs/{how_to}"
     assert tree(data) == [
         "models/iris-classifier/history.jsonl",
@@ -82,7 +82,7 @@ def test_the_how_to_leaves_exactly_the_contract_s_tree(how_to: str, data: Path) 
     ]
 
 
-def test_the_files_have_the_contract_s_shapes(how_to: str, client: FlaskClient, data: Path) -> None:
+def test_files_have_the_contract_s_shapes(how_to: str, client: FlaskClient, data: Path) -> None:
     folder = data / "runs" / how_to
     meta = json.loads((folder / "meta.json").read_text())
     shown = client.get(f"/api/runs/{how_to}").get_json()
@@ -124,7 +124,7 @@ def test_the_files_have_the_contract_s_shapes(how_to: str, client: FlaskClient, 
     assert {**promoted, "timestamp": 0} == {"event": "promoted", "version": 1, "stage": "production", "timestamp": 0}
 
 
-def test_a_point_a_line_in_a_fixed_compact_schema(how_to: str, data: Path) -> None:
+def test_point_a_line_in_a_fixed_compact_schema(how_to: str, data: Path) -> None:
     written = (data / "runs" / how_to / "metrics.jsonl").read_text()
     points = [json.loads(line) for line in written.splitlines()]
     assert [list(point) for point in points] == [["key", "value", "step", "timestamp"]] * 4
@@ -137,7 +137,7 @@ def test_a_point_a_line_in_a_fixed_compact_schema(how_to: str, data: Path) -> No
     ]
 
 
-def test_a_value_that_is_no_finite_number_is_strict_json_on_disk(client: FlaskClient, data: Path) -> None:
+def test_value_that_is_no_finite_number_is_strict_json_on_disk(client: FlaskClient, data: Path) -> None:
     run_id = client.post("/api/w/runs", json={"experiment": "e"}).get_json()["id"]
     body = '{"a": NaN, "b": "Infinity", "c": -Infinity, "d": -0.0, "e": 1e300}'
     assert client.post(f"/api/w/runs/{run_id}/metrics", data=body, content_type="application/json").status_code == 200
@@ -238,7 +238,7 @@ def test_unknown_files_and_keys_are_kept(client: FlaskClient, log_run: LogRun, d
 # -- what people do to the folder beside a live server
 
 
-def test_a_copied_a_renamed_and_a_removed_run_show_on_the_next_request(
+def test_copied_a_renamed_and_a_removed_run_show_on_the_next_request(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     first, runs = log_run(params={"lr": 1}, metrics={"loss": 2.0}, artifacts={"a": b"bytes"}), data / "runs"
@@ -258,7 +258,7 @@ def test_a_copied_a_renamed_and_a_removed_run_show_on_the_next_request(
         assert client.get("/api/runs").headers["X-Total-Count"] == "1"
 
 
-def test_a_run_copied_from_another_store_takes_writes(make_app: Callable[..., Flask], data: Path) -> None:
+def test_run_copied_from_another_store_takes_writes(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app().test_client()
     run_id = client.post("/api/w/runs", json={"experiment": "e", "id": "ci-1"}).get_json()["id"]
     shutil.move(data / "runs" / run_id, data.parent / "aside")
@@ -269,9 +269,7 @@ def test_a_run_copied_from_another_store_takes_writes(make_app: Callable[..., Fl
 
 
 @pytest.mark.parametrize("by", ["write", "rename"])
-def test_an_edited_meta_json_shows_on_the_next_request(
-    client: FlaskClient, log_run: LogRun, data: Path, by: str
-) -> None:
+def test_edited_meta_json_shows_on_the_next_request(client: FlaskClient, log_run: LogRun, data: Path, by: str) -> None:
     run_id = log_run(name="before", tags={"n": 1})
     path = data / "runs" / run_id / "meta.json"
     for power in range(
@@ -285,7 +283,7 @@ def test_an_edited_meta_json_shows_on_the_next_request(
 
 
 @pytest.mark.parametrize("by", ["write", "rename"])
-def test_an_edited_params_json_shows_on_the_next_request(
+def test_edited_params_json_shows_on_the_next_request(
     client: FlaskClient, log_run: LogRun, data: Path, by: str
 ) -> None:
     run_id = log_run(params={"lr": 0.01})
@@ -298,7 +296,7 @@ def test_an_edited_params_json_shows_on_the_next_request(
 
 @pytest.mark.parametrize("by", ["append", "write", "rename"])
 @pytest.mark.parametrize("end", [None, "completed"])
-def test_a_point_added_by_hand_shows_on_the_next_request(
+def test_point_added_by_hand_shows_on_the_next_request(
     client: FlaskClient, log_run: LogRun, data: Path, by: str, end: str | None
 ) -> None:
     run_id = log_run(metrics=[{"loss": 1.0, "step": 0}], end=end)
@@ -318,7 +316,7 @@ def test_a_point_added_by_hand_shows_on_the_next_request(
         assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]["loss"]["count"] == 3
 
 
-def test_a_run_that_was_replaced_by_hand_is_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_run_that_was_replaced_by_hand_is_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(name="before")
     folder, saved = data / "runs" / run_id, data.parent / "saved"
     shutil.copytree(folder, saved)
@@ -355,7 +353,7 @@ def test_two_runs_that_changed_places_are_still_watched(client: FlaskClient, log
         assert {run["id"]: run["name"] for run in client.get("/api/runs").get_json()} == named
 
 
-def test_a_history_edited_by_hand_shows_on_the_next_request(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_history_edited_by_hand_shows_on_the_next_request(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"m": b"bytes"})
     client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m"})
     assert client.get("/api/models/iris").get_json()["model"]["production"] is None
@@ -369,7 +367,7 @@ def test_a_history_edited_by_hand_shows_on_the_next_request(client: FlaskClient,
 # -- summary.json
 
 
-def test_a_deleted_summary_costs_nothing_but_time(make_app: Callable[..., Flask], log_run: LogRun, data: Path) -> None:
+def test_deleted_summary_costs_nothing_but_time(make_app: Callable[..., Flask], log_run: LogRun, data: Path) -> None:
     run_id = log_run(metrics=[{"loss": 1.0, "step": 0}, {"loss": "NaN", "step": 1}], end="completed")
     before = make_app().test_client().get(f"/api/runs/{run_id}").get_json()
     (data / "runs" / run_id / "summary.json").unlink()
@@ -391,7 +389,7 @@ def test_summary_of_an_older_version_is_made_anew_with_the_time_of_the_latest_va
 
 
 @pytest.mark.parametrize("field", ["size", "mtime_ns"])
-def test_a_summary_of_another_size_or_mtime_is_not_believed(
+def test_summary_of_another_size_or_mtime_is_not_believed(
     make_app: Callable[..., Flask], log_run: LogRun, data: Path, field: str
 ) -> None:
     run_id = log_run(metrics={"loss": 1.0}, end="completed")
@@ -404,7 +402,7 @@ def test_a_summary_of_another_size_or_mtime_is_not_believed(
     assert make_app().test_client().get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 1.0}
 
 
-def test_a_run_whose_metrics_were_replaced_has_the_new_ones(
+def test_run_whose_metrics_were_replaced_has_the_new_ones(
     make_app: Callable[..., Flask], log_run: LogRun, data: Path
 ) -> None:
     run_id = log_run(metrics={"loss": 1.5}, end="completed")

@@ -51,7 +51,7 @@ def start(app: Flask, **fields: Any) -> str:
     return run_id
 
 
-def test_a_run_is_found_by_everybody_as_soon_as_its_id_was_answered(app: Flask) -> None:
+def test_run_is_found_by_everybody_as_soon_as_its_id_was_answered(app: Flask) -> None:
     def create_and_read(client: FlaskClient, number: int) -> list[int]:
         statuses = []
         for _ in range(8):
@@ -130,7 +130,7 @@ def test_one_artifact_name_of_many_contents_has_one_winner(app: Flask) -> None:
     assert app.test_client().get(f"/api/artifacts/{run_id}/m/download").data == b"%d" % winners[0]
 
 
-def test_an_overwritten_artifact_is_always_one_of_those_sent_whole(app: Flask) -> None:
+def test_overwritten_artifact_is_always_one_of_those_sent_whole(app: Flask) -> None:
     run_id = start(app)
     contents = {b"%d" % number * (number + 1) * 100 for number in range(THREADS)}
 
@@ -185,7 +185,7 @@ def test_versions_count_without_gaps_and_names_that_differ_in_case_get_folders_t
     assert len({folder.name.casefold() for folder in (data / "models").iterdir()}) == len(names)
 
 
-def test_a_run_ends_once(app: Flask) -> None:
+def test_run_ends_once(app: Flask) -> None:
     run_id = start(app)
 
     def end(client: FlaskClient, number: int) -> tuple[int, str]:
@@ -213,7 +213,7 @@ def test_nothing_is_acknowledged_after_the_end(app: Flask, make_app: Callable[..
     assert summary["loss"]["count"] == stored
 
 
-def test_a_deleted_run_is_gone_and_the_rest_stays(app: Flask) -> None:
+def test_deleted_run_is_gone_and_the_rest_stays(app: Flask) -> None:
     def log_and_delete(client: FlaskClient, number: int) -> list[int]:
         statuses = []
         for _ in range(5):

@@ -42,7 +42,7 @@ def test_strays_are_passed_over_and_left_alone(
     assert (runs / "README.txt").read_text() == "a stray file"
 
 
-def test_a_list_tells_how_many_runs_it_can_t_have(client: FlaskClient, bad: str, data: Path) -> None:
+def test_list_tells_how_many_runs_it_can_t_have(client: FlaskClient, bad: str, data: Path) -> None:
     def told() -> str:
         return client.get("/api/runs?limit=1").headers["X-Unreadable-Count"]
 
@@ -60,7 +60,7 @@ def test_a_list_tells_how_many_runs_it_can_t_have(client: FlaskClient, bad: str,
 
 
 @pytest.mark.parametrize("name", ["-dash", "sp ace", "con", "dot.", "a" * 200, "\u00e4", "new\nline", "\x1b[2J"])
-def test_a_folder_that_is_no_run_is_counted(
+def test_folder_that_is_no_run_is_counted(
     client: FlaskClient, bad: str, data: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (data / "runs" / name).mkdir()
@@ -70,7 +70,7 @@ def test_a_folder_that_is_no_run_is_counted(
     assert len(messages) == 1 and messages[0].isprintable()
 
 
-def test_a_folder_without_anything_in_it_is_counted(client: FlaskClient, bad: str, data: Path) -> None:
+def test_folder_without_anything_in_it_is_counted(client: FlaskClient, bad: str, data: Path) -> None:
     (data / "runs/empty").mkdir()
     (data / "models/empty").mkdir()
     assert client.get("/api/health").get_json()["damaged"] == 2
@@ -79,7 +79,7 @@ def test_a_folder_without_anything_in_it_is_counted(client: FlaskClient, bad: st
 
 
 @pytest.mark.parametrize("folder", [b"\xff\xfe", b"%FF", b"a%2Fb", b"%2E%2E", b"new\nline", b"%0A"])
-def test_a_model_s_folder_of_an_impossible_name_is_counted(
+def test_model_s_folder_of_an_impossible_name_is_counted(
     client: FlaskClient, bad: str, data: Path, folder: bytes
 ) -> None:
     shutil.copytree(data / "models/iris", data / "models" / os.fsdecode(folder))
@@ -89,9 +89,7 @@ def test_a_model_s_folder_of_an_impossible_name_is_counted(
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "a//b", "../../up", "a/./b", "c\u0000d", "e\\f", "x" * 300])
-def test_an_artifact_s_line_of_an_impossible_name_is_damage(
-    client: FlaskClient, bad: str, data: Path, name: str
-) -> None:
+def test_artifact_s_line_of_an_impossible_name_is_damage(client: FlaskClient, bad: str, data: Path, name: str) -> None:
     with (data / "runs/bad/artifacts.jsonl").open("a") as file:
         file.write(json.dumps({"name": name, "sha256": "0" * 64, "size": 1, "timestamp": 1}) + "\n")
     assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
@@ -102,7 +100,7 @@ def test_an_artifact_s_line_of_an_impossible_name_is_damage(
 
 
 @pytest.mark.parametrize("stray", ["file", "link"])
-def test_an_id_whose_place_is_taken_by_a_stray_is_a_conflict(client: FlaskClient, data: Path, stray: str) -> None:
+def test_id_whose_place_is_taken_by_a_stray_is_a_conflict(client: FlaskClient, data: Path, stray: str) -> None:
     place = data / "runs/taken"
     place.write_text("a stray") if stray == "file" else place.symlink_to(data.parent)
     assert client.post("/api/w/runs", json={"experiment": "e", "id": "taken"}).status_code == 409
@@ -110,7 +108,7 @@ def test_an_id_whose_place_is_taken_by_a_stray_is_a_conflict(client: FlaskClient
     assert list((data / "runs/.incoming").iterdir()) == []
 
 
-def test_a_model_whose_place_is_taken_by_a_stray_gets_another_one(
+def test_model_whose_place_is_taken_by_a_stray_gets_another_one(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
@@ -125,7 +123,7 @@ def test_a_model_whose_place_is_taken_by_a_stray_gets_another_one(
 
 @pytest.mark.parametrize("name", ["a", "inner/a", "inner/deep/a"])
 @pytest.mark.parametrize("linked", ["blobs", "blobs/inner"])
-def test_a_linked_folder_of_blobs_is_never_followed(
+def test_linked_folder_of_blobs_is_never_followed(
     client: FlaskClient, log_run: LogRun, data: Path, name: str, linked: str
 ) -> None:
     run_id = log_run(artifacts={"inner/deep/kept": b"kept"}, metrics={"loss": 1})
@@ -140,7 +138,7 @@ def test_a_linked_folder_of_blobs_is_never_followed(
     assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 1}
 
 
-def test_an_upload_replaces_a_link_and_not_what_it_leads_to(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_upload_replaces_a_link_and_not_what_it_leads_to(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id, outside = log_run(artifacts={"a": b"bytes"}), data.parent / "outside"
     blob = data / "runs" / run_id / "blobs/a"
     outside.write_bytes(b"not ours")
@@ -171,7 +169,7 @@ def test_something_in_the_way_of_an_upload_is_a_conflict(
     assert upload(client, run_id, "other", b"new") == 200
 
 
-def test_a_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
     by_hand = data / "runs" / run_id / "blobs/b"
     by_hand.write_bytes(b"by hand")

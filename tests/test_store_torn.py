@@ -30,7 +30,7 @@ def bad(client: FlaskClient, log_run: LogRun) -> str:
 @pytest.mark.parametrize(
     "torn", [b'{"key":"loss","va', b"\x00\x00\x00", b"\xc3", b'{"key":"loss","value":0.5,"step":7,"timestamp":1}']
 )
-def test_a_torn_last_metrics_line_is_tolerated_and_nothing_is_glued_onto_it(
+def test_torn_last_metrics_line_is_tolerated_and_nothing_is_glued_onto_it(
     client: FlaskClient, log_run: LogRun, data: Path, torn: bytes
 ) -> None:
     run_id = log_run(metrics={"loss": 1, "step": 1})
@@ -46,7 +46,7 @@ def test_a_torn_last_metrics_line_is_tolerated_and_nothing_is_glued_onto_it(
     assert lines[1] == torn and json.loads(lines[2])["value"] == 3 and lines[3] == b""
 
 
-def test_a_torn_last_artifacts_line_is_tolerated_and_nothing_is_glued_onto_it(
+def test_torn_last_artifacts_line_is_tolerated_and_nothing_is_glued_onto_it(
     make_app: Callable[..., Flask], log_run: LogRun, client: FlaskClient, data: Path
 ) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
@@ -62,7 +62,7 @@ def test_a_torn_last_artifacts_line_is_tolerated_and_nothing_is_glued_onto_it(
     assert len(path.read_bytes().split(b"\n")) == 5
 
 
-def test_a_torn_last_history_line_is_tolerated_and_nothing_is_glued_onto_it(
+def test_torn_last_history_line_is_tolerated_and_nothing_is_glued_onto_it(
     make_app: Callable[..., Flask], client: FlaskClient, bad: str, data: Path
 ) -> None:
     path = data / "models/iris/history.jsonl"
@@ -76,7 +76,7 @@ def test_a_torn_last_history_line_is_tolerated_and_nothing_is_glued_onto_it(
     assert len(path.read_bytes().split(b"\n")) == 6
 
 
-def test_a_history_that_can_t_be_read_is_not_begun_anew(client: FlaskClient, bad: str, data: Path) -> None:
+def test_history_that_can_t_be_read_is_not_begun_anew(client: FlaskClient, bad: str, data: Path) -> None:
     path = data / "models/iris/history.jsonl"
     path.write_bytes(b"\x00" * len(path.read_bytes()))
     before = path.read_bytes()
@@ -176,7 +176,7 @@ def interrupted(data: Path, run_id: str, name: str, content: bytes, *, line: str
 
 
 @pytest.mark.parametrize("name", ["a", "b", "A", "inner/deep/b", "NUL", "\u00e4: ?"])
-def test_an_upload_cut_off_between_its_line_and_its_rename_is_finished_at_the_next_start(
+def test_upload_cut_off_between_its_line_and_its_rename_is_finished_at_the_next_start(
     make_app: Callable[..., Flask], bad: str, data: Path, name: str
 ) -> None:
     waiting = interrupted(data, bad, name, b"other bytes")
@@ -203,7 +203,7 @@ def test_an_upload_cut_off_between_its_line_and_its_rename_is_finished_at_the_ne
         '{"name": "/etc/x", "sha256": "SHA"}\n',
     ],
 )
-def test_an_upload_without_its_line_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, line: str) -> None:
+def test_upload_without_its_line_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, line: str) -> None:
     sha256 = hashlib.sha256(b"other bytes").hexdigest()
     waiting = interrupted(data, bad, "b", b"other bytes", line=line.replace("SHA", sha256))
     client = make_app().test_client()
@@ -213,7 +213,7 @@ def test_an_upload_without_its_line_is_swept(make_app: Callable[..., Flask], bad
 
 
 @pytest.mark.parametrize("name", ["..~00~11", "a~b~c", "no such run~00~11", ".~.~.", "~~"])
-def test_a_leftover_of_any_name_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, name: str) -> None:
+def test_leftover_of_any_name_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, name: str) -> None:
     (data / "runs/.incoming" / name).write_bytes(b"whatever")
     make_app()
     assert list((data / "runs/.incoming").iterdir()) == []
@@ -234,7 +234,7 @@ def test_bytes_that_can_t_be_put_in_their_place_are_kept_for_the_next_start(
 
 @pytest.mark.parametrize("name", ["runs", "runs/.incoming", "models"])
 @pytest.mark.parametrize("kind", ["link", "file"])
-def test_a_store_whose_own_folders_lead_elsewhere_is_not_served_and_nothing_there_is_swept(
+def test_store_whose_own_folders_lead_elsewhere_is_not_served_and_nothing_there_is_swept(
     data: Path, name: str, kind: str
 ) -> None:
     outside = data.parent / "outside"

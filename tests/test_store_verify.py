@@ -215,7 +215,7 @@ FINE: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 
 
-def test_a_store_as_it_was_written_is_fine(stored: Path) -> None:
+def test_store_as_it_was_written_is_fine(stored: Path) -> None:
     found = report(stored)
     assert found == {
         "ok": True,
@@ -272,7 +272,7 @@ def test_what_is_no_damage_is_not_reported(stored: Path, case: str) -> None:
     assert problems(stored) == []
 
 
-def test_a_repaired_store_is_served_without_damage(stored: Path, make_app: Callable[..., Flask]) -> None:
+def test_repaired_store_is_served_without_damage(stored: Path, make_app: Callable[..., Flask]) -> None:
     for name in ("metrics.jsonl", "artifacts.jsonl"):
         appended(b"half a li")(stored / RUN / name)
     appended(b"half a li")(stored / IRIS)
@@ -286,7 +286,7 @@ def test_a_repaired_store_is_served_without_damage(stored: Path, make_app: Calla
     assert problems(stored) == []
 
 
-def test_an_upload_that_was_cut_off_before_its_rename_is_finished(stored: Path) -> None:
+def test_upload_that_was_cut_off_before_its_rename_is_finished(stored: Path) -> None:
     blob = stored / RUN / "blobs/deep/Weights"
     line = json.loads((stored / RUN / "artifacts.jsonl").read_text().splitlines()[-1])
     blob.rename(stored / "runs/.incoming" / f"bad~{line['sha256']}~0a")
@@ -312,7 +312,7 @@ def test_one_run_is_verified_with_the_versions_that_point_to_it(stored: Path) ->
     assert {kind for _, kind, _ in problems(stored, "bad")} == {"broken version", "orphan"}
 
 
-def test_a_report_for_people_names_each_problem_in_a_line(stored: Path) -> None:
+def test_report_for_people_names_each_problem_in_a_line(stored: Path) -> None:
     cut(stored / RUN / "metrics.jsonl")
     gone(stored / RUN / "blobs/a")
     done = verify(stored)
@@ -326,7 +326,7 @@ def test_a_report_for_people_names_each_problem_in_a_line(stored: Path) -> None:
     assert f"repaired  {RUN}/metrics.jsonl: " in mended.stdout and "--repair" not in mended.stdout
 
 
-def test_a_name_of_a_folder_can_t_repaint_a_terminal(stored: Path) -> None:
+def test_name_of_a_folder_can_t_repaint_a_terminal(stored: Path) -> None:
     (stored / "runs" / "\x1b[2Jx\n").mkdir()
     os.mkdir(os.fsencode(stored / "runs") + b"/\xff")
     shown = verify(stored)
@@ -335,7 +335,7 @@ def test_a_name_of_a_folder_can_t_repaint_a_terminal(stored: Path) -> None:
     assert len(report(stored)["problems"]) == 2
 
 
-def test_a_folder_that_holds_no_store_is_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_folder_that_holds_no_store_is_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
     for arguments in ((), ("--repair",)):
         done = verify(tmp_path, *arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -343,7 +343,7 @@ def test_a_folder_that_holds_no_store_is_one_line_and_stays_as_it_is(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_that_can_t_be_repaired_on_its_disk_is_one_line(stored: Path) -> None:
+def test_store_that_can_t_be_repaired_on_its_disk_is_one_line(stored: Path) -> None:
     cut(stored / RUN / "metrics.jsonl")
     (stored / RUN / "metrics.jsonl.damaged").mkdir()  # in the way of what is to be moved aside
     before = (stored / RUN / "metrics.jsonl").read_bytes()

@@ -108,7 +108,7 @@ def test_more_events_than_the_kernel_keeps_lose_none(
     assert ids(client, "?experiment=tulip") == ["a"]
 
 
-def test_a_list_of_ended_runs_never_parses_their_points(
+def test_list_of_ended_runs_never_parses_their_points(
     make_app: Callable[..., Flask], log_run: LogRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -124,7 +124,7 @@ def test_a_list_of_ended_runs_never_parses_their_points(
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_a_list_that_nothing_has_changed_reads_no_file(
+def test_list_that_nothing_has_changed_reads_no_file(
     client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):

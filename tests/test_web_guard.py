@@ -30,7 +30,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
     "host",
     ["localhost", "localhost:8080", "LocalHost:8080", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8080"],
 )
-def test_a_host_of_this_machine_is_answered(client: FlaskClient, host: str) -> None:
+def test_host_of_this_machine_is_answered(client: FlaskClient, host: str) -> None:
     assert client.get("/api/health", headers={"Host": host}).status_code == 200
 
 
@@ -78,7 +78,7 @@ def test_another_host_is_403_on_every_route(client: FlaskClient, host: str) -> N
     assert (page.status_code, page.mimetype) == (403, "text/html")
 
 
-def test_a_request_without_a_host_is_403(server: Running) -> None:
+def test_request_without_a_host_is_403(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /api/health HTTP/1.0\r\n\r\n")
         answer = http.client.HTTPResponse(connection)
@@ -87,7 +87,7 @@ def test_a_request_without_a_host_is_403(server: Running) -> None:
         assert b'"error": "forbidden"' in answer.read()
 
 
-def test_a_host_is_allowed_by_setting_and_by_what_the_server_is_bound_to(make_app: MakeApp) -> None:
+def test_host_is_allowed_by_setting_and_by_what_the_server_is_bound_to(make_app: MakeApp) -> None:
     client = make_app(allowed_hosts=("Runs.Example", "[fe80::1]", "tracker:9000"), host="10.0.0.7").test_client()
     for host, status in [
         ("runs.example", 200),
@@ -126,7 +126,7 @@ WRITE = ("/api/w/runs", {"experiment": "iris"})
         {"Sec-Fetch-Site": "same-origin", "Origin": "https://tracker.example.org"},  # behind a proxy that names us so
     ],
 )
-def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
     answer = client.post(WRITE[0], json=WRITE[1], headers={"Host": "localhost:8080", **headers})
     assert answer.status_code == 200
 
@@ -149,7 +149,7 @@ def test_a_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, h
         {"Sec-Fetch-Site": "none", "Origin": "null"},
     ],
 )
-def test_a_write_of_another_sites_page_is_403_and_stores_nothing(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_write_of_another_sites_page_is_403_and_stores_nothing(client: FlaskClient, headers: dict[str, str]) -> None:
     before = client.get("/api/runs").headers["X-Total-Count"]
     answer = client.post(WRITE[0], json=WRITE[1], headers={"Host": "localhost:8080", **headers})
     assert (answer.status_code, answer.get_json()["error"]) == (403, "forbidden")
@@ -256,7 +256,7 @@ def test_every_route_but_the_open_ones_needs_the_token(make_app: MakeApp) -> Non
         ("Bearer \xff\xfe", 401),
     ],
 )
-def test_the_token_travels_as_bearer(make_app: MakeApp, header: str | None, status: int) -> None:
+def test_token_travels_as_bearer(make_app: MakeApp, header: str | None, status: int) -> None:
     client = make_app(token=TOKEN).test_client()
     answer = client.get("/api/runs", headers={} if header is None else {"Authorization": header})
     assert answer.status_code == status
@@ -266,14 +266,14 @@ def test_the_token_travels_as_bearer(make_app: MakeApp, header: str | None, stat
         assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
-def test_a_token_beyond_ascii_is_taken_as_curl_sends_it(make_app: MakeApp) -> None:
+def test_token_beyond_ascii_is_taken_as_curl_sends_it(make_app: MakeApp) -> None:
     client = make_app(token="geheimnß").test_client()
     as_sent = "Bearer geheimnß".encode().decode("latin-1")  # a server sees the bytes of a header as latin-1
     assert client.get("/api/runs", headers={"Authorization": as_sent}).status_code == 200
     assert client.post("/login", data={"token": "geheimnß"}).status_code == 303
 
 
-def test_a_wrong_token_stores_nothing(make_app: MakeApp) -> None:
+def test_wrong_token_stores_nothing(make_app: MakeApp) -> None:
     client = make_app(token=TOKEN).test_client()
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert client.post(WRITE[0], json=WRITE[1], headers={"Authorization": "Bearer no"}).status_code == 401
@@ -288,7 +288,7 @@ def test_without_a_configured_token_none_is_asked_for(client: FlaskClient) -> No
 # -- a browser logs in
 
 
-def test_a_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
+def test_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
     client = make_app(token=TOKEN).test_client()
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     asked = client.get("/runs?experiment=iris", headers=browser)
@@ -325,7 +325,7 @@ def test_without_a_token_there_is_nothing_to_log_in_to(make_app: MakeApp) -> Non
     assert "/logout" not in client.get("/runs").text
 
 
-def test_a_cookie_of_another_token_is_refused(make_app: MakeApp) -> None:
+def test_cookie_of_another_token_is_refused(make_app: MakeApp) -> None:
     client = make_app(token="the old one").test_client()
     assert client.post("/login", data={"token": "the old one"}).status_code == 303
     cookie = client.get_cookie(cookie_name("the old one"))
@@ -403,7 +403,7 @@ def test_commands_and_reports_have_the_public_url(make_app: MakeApp) -> None:
         "",
     ],
 )
-def test_a_login_never_leads_to_another_site(make_app: MakeApp, elsewhere: str) -> None:
+def test_login_never_leads_to_another_site(make_app: MakeApp, elsewhere: str) -> None:
     client = make_app(token=TOKEN).test_client()
     answer = client.post("/login", data={"token": TOKEN, "next": elsewhere})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/runs")
@@ -411,7 +411,7 @@ def test_a_login_never_leads_to_another_site(make_app: MakeApp, elsewhere: str) 
     assert '<input type="hidden" name="next" value="/runs">' in form.text
 
 
-def test_a_browser_gets_the_login_page_and_a_program_the_error(make_app: MakeApp) -> None:
+def test_browser_gets_the_login_page_and_a_program_the_error(make_app: MakeApp) -> None:
     client = make_app(token=TOKEN).test_client()
     assert client.get("/", headers={"Accept": "text/html"}).status_code == 303
     assert client.get("/", headers={"Accept": "*/*"}).status_code == 401
@@ -435,7 +435,7 @@ def test_every_answer_bears_the_headers_that_protect_a_browser(client: FlaskClie
         assert "unsafe" not in policy
 
 
-def test_an_uploaded_page_is_handed_over_as_a_file_and_runs_nothing(
+def test_uploaded_page_is_handed_over_as_a_file_and_runs_nothing(
     client: FlaskClient, log_run: Callable[..., str]
 ) -> None:
     run_id = log_run(artifacts={"evil.html": b"<script>alert(1)</script>"})
@@ -444,7 +444,7 @@ def test_an_uploaded_page_is_handed_over_as_a_file_and_runs_nothing(
     assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
 
 
-def test_the_servers_name_and_version_are_not_told(server: Running) -> None:
+def test_servers_name_and_version_are_not_told(server: Running) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request("GET", "/api/runs")
     answer = connection.getresponse()
