@@ -348,7 +348,7 @@ def test_run_in_a_list_is_the_run_itself_without_its_details(client: FlaskClient
     )
     (listed,) = client.get("/api/runs").get_json()
     run = client.get(f"/api/runs/{run_id}").get_json()
-    details = {"metric_summary", "artifacts", "datasets", "note", "children"}
+    details = {"metric_summary", "artifacts", "datasets", "note", "children", "env"}
     assert set(run) - set(listed) == details
     assert listed == {key: value for key, value in run.items() if key not in details}
     assert listed["metrics"] == {"loss": 1}
