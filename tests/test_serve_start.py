@@ -173,7 +173,7 @@ def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Pat
     ready, log_file = tmp_path / "ready", tmp_path / "log"
     variables = {"PORT": "0", "DATA": str(tmp_path / "here"), "READY_FILE": str(ready), "THREADS": "9"}
     # An address of this machine's own, which is none of the names that need no token.
-    variables.update(HOST="127.0.0.2", NO_TOKEN="1")
+    variables.update(HOST="127.0.0.2", NO_TOKEN="1", NO_MLFLOW="1")
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "chachaml_lite", "serve"],
@@ -186,11 +186,12 @@ def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Pat
         assert server.url.startswith("http://127.0.0.2:")
         assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e"}).status_code == 200
         assert len(list((tmp_path / "here/runs").iterdir())) == 2
+        assert requests.get(f"{server.url}/api/3.0/mlflow/server-info").status_code == 404
         assert "warning: anybody who reaches 127.0.0.2 can read and write" in server.log
         assert thread_count(server) == thread_count(serve("--threads", "1")) + 8
     finally:
         assert server.stop() == 0
-    tested = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token", "token_file"}
+    tested = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token", "no_mlflow", "token_file"}
     assert tested == {option.name for option in serve_command.params}
 
 
