@@ -557,7 +557,7 @@ def test_older_copy_of_a_run_takes_nothing_back(log_run: LogRun, data: Path, exp
         ("export --to mlflow --tracking-uri http://x/?token=secret", "MLFLOW_TRACKING_USERNAME"),
         ("export --to mlflow --tracking-uri http://x -e iris a", "say one of them"),
         ("export --to mlflow --tracking-uri http://x nosuch", "no such run"),
-        ("export --to mlflow --tracking-uri http://x -q metrics.", "q, character 1"),
+        ("export --to mlflow --tracking-uri http://x -q metrics.", "--query': character 1"),
     ],
 )
 def test_what_is_asked_wrongly_is_2(client: FlaskClient, data: Path, arguments: str, told: str) -> None:
