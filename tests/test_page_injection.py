@@ -22,7 +22,8 @@ from support.strict_html import NotStrict, StrictPage
 
 MakeApp = Callable[..., Flask]
 #: Some words, and one: a name with a space is no target of a link in Markdown.
-HARMLESS = ("plain words", "word")
+#: Words without markup; one is no query, so that the page of a wrong one is among what they make.
+HARMLESS = ("plain words", "word", "word =")
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',
     "'><svg onload=alert(1)>",
