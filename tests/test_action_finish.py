@@ -308,6 +308,7 @@ def test_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job) 
         "### Checks",
         "### Params",
         "### Metrics",
+        "### Environment",
         "### Note",
     ]
     for section in (*sections[:2], *sections[3:]):

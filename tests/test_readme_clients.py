@@ -157,6 +157,8 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
         env=environment(),
         stdin=subprocess.PIPE,
         start_new_session=True,
+        # Under nohup it is ignored, and a shell can't trap what was ignored at its start.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as process:
         ready.read_bytes()  # the training has begun
         number = signal.SIGINT if how == "Ctrl-C" else getattr(signal, f"SIG{how}", None)
