@@ -140,7 +140,9 @@ def test_model_is_registered_as_printed(
         "description": "first cut",
         "created_at": version["created_at"],
     }
-    assert read(server, "/api/models/iris-classifier")["versions"] == [version]
+    assert read(server, "/api/models/iris-classifier")["versions"] == [
+        {**version, "tags": {}, "aliases": [], "files": None}
+    ]
     staged = requests.get(f"{server.url}/api/models/iris-classifier/staging/download", timeout=60)
     assert staged.content == MODEL
 
