@@ -151,6 +151,7 @@ def test_experiment_is_described_in_place_and_shows_its_best_run(
     if not javascript:
         page.locator(".judge button").click()
     expect(page.locator(".best-run")).to_contain_text("lowest loss")
+    page.wait_for_load_state()  # its script listens from then on
     page.get_by_label("Goal").select_option("max")
     if not javascript:
         page.locator(".judge button").click()
