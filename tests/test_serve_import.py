@@ -53,6 +53,8 @@ call, left = sys.argv[1], int(sys.argv[2])
 made = getattr(os, call)
 def counted(*arguments, **named):
     global left
+    if os.path.basename(str(arguments[-1])) == "ready":  # the file that says that it listens
+        return made(*arguments, **named)
     left -= 1
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
