@@ -497,16 +497,36 @@ def test_two_exports_at_the_same_moment_make_each_run_once(
     ids = [log_run(experiment=experiment, metrics={"loss": number}, end="completed") for number in range(4)]
     words = ["export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), "-e", experiment]
     both = [
-        subprocess.Popen([sys.executable, "-m", "chachaml_lite", *words], env=environment(), stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-m", "chachaml_lite", *words],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         for _ in range(2)
     ]
-    for each in both:
-        each.communicate(timeout=PATIENCE_SECONDS)
-        assert each.returncode == 0
+    outputs = [each.communicate(timeout=PATIENCE_SECONDS)[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0], "\n".join(outputs)
     runs = mlflow.runs(experiment)
     assert sorted(run.data.tags["chachaml.run_id"] for run in runs) == sorted(ids)
     assert all(len(mlflow.client.get_metric_history(run.info.run_id, "loss")) == 1 for run in runs)
     assert set(results(export("-e", experiment)).values()) == {"unchanged"}
+
+
+def test_experiment_that_another_export_has_just_made_is_taken(
+    log_run: LogRun, export: Export, mlflow: Reader, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_run(experiment=experiment, end="completed")
+    create = MlflowServer.create_experiment
+
+    def create_late(server: MlflowServer, name: str) -> str:
+        create(server, name)  # the other one's
+        return create(server, name)
+
+    monkeypatch.setattr(MlflowServer, "create_experiment", create_late)
+    assert set(results(export("-e", experiment)).values()) == {"exported"}
+    assert len(mlflow.runs(experiment)) == 1
 
 
 def test_run_that_another_export_has_just_made_is_taken_and_ours_is_not_kept(

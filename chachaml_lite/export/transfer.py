@@ -140,9 +140,19 @@ class Transfer:
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
-            found = self._server.experiment(name)
-            self._experiments[name] = self._server.create_experiment(name) if found is None else found
+            known = self._server.experiment(name)
+            self._experiments[name] = self._create_experiment(name) if known is None else known
         return self._experiments[name]
+
+    def _create_experiment(self, name: str) -> str:
+        """Make an experiment and return its id; or the id of the one that another export has just made."""
+        try:
+            return self._server.create_experiment(name)
+        except Rejected:
+            known = self._server.experiment(name)
+            if known is None:
+                raise
+            return known
 
     def _more_tags(self, wanted: Mapped) -> dict[str, str]:
         """The parent by MLflow's own tag, where it is there; and what was changed."""
