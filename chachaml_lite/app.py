@@ -15,7 +15,8 @@ from .web import auth, context, errors, pages, renderings, urls
 from .web.api import artifacts, compare, experiments, models, runs, service, transfer
 from .web.application import Application
 from .web.context import UNSERVED
-from .web.pages import chart, docs, login, writes
+from .web.pages import docs, login, writes
+from .web.pages.chart import page as chart
 from .web.pages.login import MAX_LOGIN_BYTES
 
 __all__ = ["MAX_LOGIN_BYTES", "UNSERVED", "create_app", "uploads"]

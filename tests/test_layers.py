@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,6 +233,18 @@ def test_rules_and_store_name_no_route_header_or_query_parameter(path: Path) -> 
     """Their errors say in `resolvable_by` what would help; web and the commands word it."""
     of_http = re.compile(r"/api/|(?:GET|POST|DELETE) [/.]|[?&][a-z_]+=|Content-Type|X-[A-Z]")
     assert not [text for text in texts(path) if of_http.search(text)]
+
+
+TOP_LEVEL = {
+    *("chachaml_lite", "tests", "artifacts", "finish", "setup.cfg", "pyproject.toml", "Makefile", "README.md"),
+    *("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Dockerfile", "action.yml", ".ci", ".github", ".gitignore"),
+}
+
+
+@pytest.mark.skipif(not (SOURCE.parent / ".git").exists(), reason="not a clone: nothing tells which files are tracked")
+def test_top_level_has_only_the_names_that_a_tool_demands() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=SOURCE.parent, capture_output=True, text=True, check=True)
+    assert {name.partition("/")[0] for name in listed.stdout.split("\0") if name} == TOP_LEVEL
 
 
 def test_walk_sees_both_import_forms() -> None:

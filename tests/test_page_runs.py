@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.html_tables import Page
 
-from chachaml_lite.web.pages.runs_url import KNOWN
+from chachaml_lite.web.pages.runs.runs_url import KNOWN
 
 LogRun = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\"'&"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chachaml_lite.web.pages.image_series import MOST_SHOWN, image_names, neighbours, series_of
+from chachaml_lite.web.pages.artifact.image_series import MOST_SHOWN, image_names, neighbours, series_of
 
 
 def test_images_are_known_by_their_extensions_and_counted_as_a_person_counts() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chachaml_lite.web.markdown.blocks import Place
 from chachaml_lite.web.markdown.inline import Links
-from chachaml_lite.web.pages.artifact_preview import HEAD_BYTES, MAX_COLUMNS, MAX_ROWS, Preview, image_type, preview_of
+from chachaml_lite.web.pages.artifact.preview import HEAD_BYTES, MAX_COLUMNS, MAX_ROWS, Preview, image_type, preview_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 SVG = b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>'

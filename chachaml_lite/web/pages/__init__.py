@@ -11,11 +11,17 @@ from ...text.format import format_duration, format_number, format_size, format_t
 from ..application import ETAG
 from ..charts import series_class
 from ..context import services
-from . import artifact, compare, experiments, models, run, runs  # noqa: F401  # each adds its routes
+
+# Each of these adds its routes.
+from . import experiments, models  # noqa: F401
+from .artifact import page as artifact_page  # noqa: F401
+from .artifact.image_series import is_image_name
 from .blueprint import pages
-from .compare_url import MAX_RUNS
-from .image_series import is_image_name
-from .sweep import page as experiment  # noqa: F401
+from .compare import page as compare_page  # noqa: F401
+from .compare.compare_url import MAX_RUNS
+from .run import page as run_page  # noqa: F401
+from .runs import page as runs_page  # noqa: F401
+from .sweep import page as experiment_page  # noqa: F401
 
 
 def install(app: Flask) -> None:

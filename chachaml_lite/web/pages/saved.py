@@ -23,11 +23,11 @@ from ...tracking.index.run_entry import Run
 from ..charts import Style
 from ..context import is_served, tracker
 from ..urls import full_url_for
-from . import artifact_preview
-from .compare_table import Comparison
-from .compare_url import ComparisonView
+from .artifact.preview import MAGIC_BYTES, image_type
+from .compare.compare_table import Comparison
+from .compare.compare_url import ComparisonView
 from .rendered import render_note
-from .run_metrics import metric_part
+from .run.metrics import metric_part
 from .sections import sections_of
 from .sweep.curves import SweepSection
 
@@ -93,8 +93,8 @@ def _images(run: Run, listed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, s
         if not 0 < artifact["size"] <= min(_MAX_IMAGE_BYTES, left):
             continue
         name = artifact["name"]
-        _, head = artifacts.read_part(tracker(), run.id, name, artifact_preview.MAGIC_BYTES)
-        media_type = artifact_preview.image_type(name, head)
+        _, head = artifacts.read_part(tracker(), run.id, name, MAGIC_BYTES)
+        media_type = image_type(name, head)
         if media_type is not None:
             _, content = artifacts.read_part(tracker(), run.id, name, _MAX_IMAGE_BYTES)
             left -= len(content)

@@ -12,7 +12,7 @@ from ....tracking.series.curves import Curve, View
 from ....tracking.series.group_curves import group_curve
 from ....tracking.tracker import Tracker
 from ...charts import Chart, Line, Style, line_chart
-from ..chart_figures import axis_of, view_of
+from ..chart.figures import axis_of, view_of
 from ..sections import Section, sections_of
 from .members import Member
 

@@ -13,7 +13,7 @@ from ....tracking.index.run_entry import Run
 from ....tracking.query.conditions import number_in, text_of
 from ....tracking.query.fields import MISSING, OWN, PARAMS, TAGS, Field, reader
 from ...charts.svg import series_class
-from ..chart_figures import label_runs
+from ..chart.figures import label_runs
 
 #: Lines of groups on one chart; groups beyond them are named as left out.
 MAX_GROUPS = 40

@@ -21,11 +21,11 @@ from ....tracking.series import direction
 from ....tracking.series.group_curves import BANDS
 from ...context import for_commands, tracker
 from ...urls import with_query
-from .. import runs_table
 from ..blueprint import pages
 from ..query_text import meant_query
 from ..rendered import render_text
-from ..runs_url import PAGE_SIZES
+from ..runs import runs_table
+from ..runs.runs_url import PAGE_SIZES
 from . import curves
 from .coordinates import draw_coordinates
 from .fields import name_of

@@ -11,8 +11,8 @@ from ....tracking.query.key_filter import KeyTest, parse_key_filter
 from ....tracking.series.group_curves import BANDS
 from ...charts import Style
 from ...query_string import Query, direction_of, metric_of
-from .. import chart_url
-from ..runs_url import RunView
+from ..chart import chart_url
+from ..runs.runs_url import RunView
 
 #: The parts of the page that can stand above the table of runs: one at a time.
 PARTS = ("curves", "scatter", "parallel", "table")

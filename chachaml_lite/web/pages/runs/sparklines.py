@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from ...tracking import metrics
-from ...tracking.index.run_entry import Run
-from ...tracking.index.run_parts import SUMMARY
-from ...tracking.series.curves import View
-from ...tracking.tracker import Tracker
-from ..charts import sparkline
+from ....tracking import metrics
+from ....tracking.index.run_entry import Run
+from ....tracking.index.run_parts import SUMMARY
+from ....tracking.series.curves import View
+from ....tracking.tracker import Tracker
+from ...charts import sparkline
 
 #: Points that a line is drawn of.
 _POINTS = 40

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...text.format import format_number
-from ...text.safe import truncate
-from ...tracking.environment import flatten
-from ...tracking.index.run_entry import Run
-from ...tracking.params import same_json
-from ...tracking.runs import latest_metrics
-from ...tracking.series.direction import best_places, difference, less_is_better
+from ....text.format import format_number
+from ....text.safe import truncate
+from ....tracking.environment import flatten
+from ....tracking.index.run_entry import Run
+from ....tracking.params import same_json
+from ....tracking.runs import latest_metrics
+from ....tracking.series.direction import best_places, difference, less_is_better
 from .compare_url import ComparisonView
 
 #: Rows of metrics and of params each; the answer of the API has all of them.

@@ -17,9 +17,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ... import strict_json
-from ...text.safe import truncate
-from ..markdown.blocks import Place, note_html
+from .... import strict_json
+from ....text.safe import truncate
+from ...markdown.blocks import Place, note_html
 
 #: Of a file, in bytes: its beginning, or its end.
 HEAD_BYTES = 64_000

@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...errors import InvalidInput
-from ...text.columns import most_telling
-from ...text.format import format_duration, format_number
-from ...text.safe import truncate
-from ...tracking.environment import MISSING, flatten
-from ...tracking.index.run_entry import Run
-from ...tracking.query import fields
-from ...tracking.query.fields import Field, FieldType
-from ...tracking.query.search import count_children
-from ...tracking.runs import latest_metrics
-from ...tracking.series.summary import number_to_json
-from ...tracking.tracker import Tracker
-from .runs_sparklines import sparklines
+from ....errors import InvalidInput
+from ....text.columns import most_telling
+from ....text.format import format_duration, format_number
+from ....text.safe import truncate
+from ....tracking.environment import MISSING, flatten
+from ....tracking.index.run_entry import Run
+from ....tracking.query import fields
+from ....tracking.query.fields import Field, FieldType
+from ....tracking.query.search import count_children
+from ....tracking.runs import latest_metrics
+from ....tracking.series.summary import number_to_json
+from ....tracking.tracker import Tracker
+from ..sections import section_of, section_of_param, sections_of
 from .runs_url import ALL_TAGS, RunView
-from .sections import section_of, section_of_param, sections_of
+from .sparklines import sparklines
 
 #: The columns of a run's own that stand before its metrics and params, and after them, by default; and the others.
 _BEFORE = {

@@ -7,14 +7,14 @@ from typing import Any
 
 from flask import url_for
 
-from ...text.columns import most_telling
-from ...tracking.index.run_entry import Run
-from ...tracking.query import fields
-from ...tracking.query.fields import Field
-from ...tracking.runs import latest_metrics
-from ...tracking.tracker import Tracker
-from .runs_table import RunTable, run_table
-from .runs_url import RunView
+from ....text.columns import most_telling
+from ....tracking.index.run_entry import Run
+from ....tracking.query import fields
+from ....tracking.query.fields import Field
+from ....tracking.runs import latest_metrics
+from ....tracking.tracker import Tracker
+from ..runs.runs_table import RunTable, run_table
+from ..runs.runs_url import RunView
 
 #: Metrics and params each that the table shows.
 _MOST_KEYS = 6

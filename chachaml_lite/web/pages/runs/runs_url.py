@@ -9,17 +9,17 @@ from typing import Any
 
 from flask import url_for
 
-from ...errors import InvalidInput
-from ...tracking import names
-from ...tracking.index.catalog import Deleted
-from ...tracking.query import conditions, fields, grammar, search
-from ...tracking.query.fields import Field, FieldType
-from ...tracking.series import direction
-from ...tracking.series.summary import number_to_json
-from ..query_string import METRIC_CONDITION, Query, ids_of, metric_condition
-from ..urls import with_query
-from .login import local_path
-from .query_text import name_query
+from ....errors import InvalidInput
+from ....tracking import names
+from ....tracking.index.catalog import Deleted
+from ....tracking.query import conditions, fields, grammar, search
+from ....tracking.query.fields import Field, FieldType
+from ....tracking.series import direction
+from ....tracking.series.summary import number_to_json
+from ...query_string import METRIC_CONDITION, Query, ids_of, metric_condition
+from ...urls import with_query
+from ..login import local_path
+from ..query_text import name_query
 
 #: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")

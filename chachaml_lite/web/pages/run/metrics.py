@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...tracking.index.run_entry import Run
-from ...tracking.series.summary import SeriesSummary, number_to_json
-from ...tracking.tracker import Tracker
-from ..charts import Style
-from .chart_figures import Figures, run_figures
-from .sections import sections_of
+from ....tracking.index.run_entry import Run
+from ....tracking.series.summary import SeriesSummary, number_to_json
+from ....tracking.tracker import Tracker
+from ...charts import Style
+from ..chart.figures import Figures, run_figures
+from ..sections import sections_of
 
 #: Rows of the table on the page, unless all are asked for.
 MOST_ROWS = 100

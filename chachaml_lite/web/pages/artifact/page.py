@@ -10,18 +10,19 @@ import shlex
 
 from flask import Response, render_template, url_for
 
-from ...errors import InvalidInput
-from ...text.format import format_size
-from ...tracking import artifacts
-from ...tracking.index.model_history import STAGES
-from ...tracking.index.run_parts import ARTIFACTS, META
-from .. import responses
-from ..context import for_commands, services, tracker
-from ..query_string import Query
-from ..urls import current_url
-from . import artifact_preview, image_series
-from .blueprint import pages
-from .rendered import place_of_artifact
+from ....errors import InvalidInput
+from ....text.format import format_size
+from ....tracking import artifacts
+from ....tracking.index.model_history import STAGES
+from ....tracking.index.run_parts import ARTIFACTS, META
+from ... import responses
+from ...context import for_commands, services, tracker
+from ...query_string import Query
+from ...urls import current_url
+from ..blueprint import pages
+from ..rendered import place_of_artifact
+from . import image_series
+from .preview import HEAD_BYTES, MAGIC_BYTES, SVG, image_type, preview_of
 
 #: An image of more bytes is shown when it is asked for by itself, not in the page.
 _MAX_IMAGE_BYTES = 20_000_000
@@ -36,11 +37,9 @@ def artifact_page(run_id: str, name: str) -> str:
     if part not in ("start", "end"):
         raise InvalidInput(f"part must be start or end, and it is {part[:60]!r}")
     run = tracker().run(run_id, (META, ARTIFACTS))
-    artifact, content = artifacts.read_part(
-        tracker(), run_id, name, artifact_preview.HEAD_BYTES, from_end=part == "end"
-    )
+    artifact, content = artifacts.read_part(tracker(), run_id, name, HEAD_BYTES, from_end=part == "end")
     is_whole = len(content) == artifact.size
-    preview = artifact_preview.preview_of(
+    preview = preview_of(
         name,
         content,
         is_start=is_whole or part == "start",
@@ -90,7 +89,7 @@ def image(run_id: str, name: str) -> Response:
     if kept is not None:
         return kept
     artifact, file = artifacts.open_artifact(tracker(), run_id, name)
-    media_type = artifact_preview.image_type(name, file.read(artifact_preview.MAGIC_BYTES))
+    media_type = image_type(name, file.read(MAGIC_BYTES))
     if media_type is None:
         file.close()
         raise InvalidInput("the artifact is no image that is shown here: PNG, JPEG, GIF, WebP, or SVG by its name")
@@ -101,5 +100,5 @@ def image(run_id: str, name: str) -> Response:
         sha256=artifact.sha256,
         content_type=media_type,
         # In an <img> it is an image all the same; as a document of its own it would hold scripts, so it is none.
-        is_inline=media_type != artifact_preview.SVG,
+        is_inline=media_type != SVG,
     )

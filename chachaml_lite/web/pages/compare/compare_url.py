@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...errors import InvalidInput
-from ...tracking.query.key_filter import KeyTest, parse_key_filter
-from ..charts import Style
-from ..query_string import Query, ids_of, is_file
-from ..urls import with_query
-from . import chart_url
+from ....errors import InvalidInput
+from ....tracking.query.key_filter import KeyTest, parse_key_filter
+from ...charts import Style
+from ...query_string import Query, ids_of, is_file
+from ...urls import with_query
+from ..chart import chart_url
 
 #: Runs on one page; /api/compare takes more.
 MAX_RUNS = 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ...errors import InvalidInput
-from ...tracking.series.curves import AXES
-from ..charts import Style
-from ..query_string import Query
-from ..urls import with_query
+from ....errors import InvalidInput
+from ....tracking.series.curves import AXES
+from ...charts import Style
+from ...query_string import Query
+from ...urls import with_query
 
 #: What every page with charts takes, and what a chart by itself takes besides.
 OF_PAGES = ("x", "log_x", "log_y", "smoothing")

@@ -8,19 +8,20 @@ from typing import Any
 
 from flask import Response, render_template, url_for
 
-from ...tracking import model_versions
-from ...tracking.index.run_entry import Run
-from ...tracking.runs import latest_metrics
-from ...tracking.series.direction import is_finite
-from ..charts import Chart, Dot, scatter_chart
-from ..context import tracker
-from . import chart_figures, chart_url, saved
-from .blueprint import pages
+from ....tracking import model_versions
+from ....tracking.index.run_entry import Run
+from ....tracking.runs import latest_metrics
+from ....tracking.series.direction import is_finite
+from ...charts import Chart, Dot, scatter_chart
+from ...context import tracker
+from .. import saved
+from ..blueprint import pages
+from ..chart import chart_url, figures
+from ..sections import sections_of
+from ..sweep import curves
+from ..sweep.members import Member
 from .compare_table import Comparison, comparison
 from .compare_url import ComparisonView
-from .sections import sections_of
-from .sweep import curves
-from .sweep.members import Member
 
 #: Metrics and params each that the scatter offers to choose from.
 _MOST_CHOICES = 200
@@ -31,7 +32,7 @@ def compare_page() -> str | Response:
     """The runs that `ids` names; with ?format=html as a file."""
     view = ComparisonView.from_request(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
-    seen = chart_figures.name_runs(runs)
+    seen = figures.name_runs(runs)
     if view.is_file:
         every = frozenset(section.name for section in sections_of(curves.several_points(runs), frozenset()))
         context = _compared(replace(view, opened=every), runs, [each.label for each in seen])

@@ -9,16 +9,16 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template, url_for
 
-from ...errors import InvalidInput
-from ...tracking.compare import MAX_RUNS
-from ...tracking.index.run_parts import META
-from ...tracking.series.curves import View
-from ..charts import Line, Style
-from ..charts.lines import digits_of, x_in_words
-from ..context import tracker
-from ..query_string import Query, ids_of
-from . import chart_figures, chart_url
-from .chart_figures import Figure, NamedRun
+from ....errors import InvalidInput
+from ....tracking.compare import MAX_RUNS
+from ....tracking.index.run_parts import META
+from ....tracking.series.curves import View
+from ...charts import Line, Style
+from ...charts.lines import digits_of, x_in_words
+from ...context import tracker
+from ...query_string import Query, ids_of
+from . import chart_url, figures
+from .figures import Figure, NamedRun
 
 charts = Blueprint("charts", __name__)
 
@@ -33,7 +33,7 @@ def run_svg(run_id: str) -> Response:
     """Metrics of one run, as a file."""
     query = Query(chart_url.OF_ONE, repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
-    return _svg(chart_figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
+    return _svg(figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
 
 @charts.get("/compare/charts.svg")
@@ -41,7 +41,7 @@ def compare_svg() -> Response:
     """Metrics of several runs, as a file."""
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
-    return _svg(chart_figures.comparison_chart(tracker(), requested_runs(query), keys, style))
+    return _svg(figures.comparison_chart(tracker(), requested_runs(query), keys, style))
 
 
 @charts.get("/runs/<run_id>/charts")
@@ -50,9 +50,9 @@ def run_chart(run_id: str) -> str:
     query = Query(chart_url.OF_ONE, repeatable=("key",))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
-    figure = chart_figures.run_chart(tracker(), run, keys, style)
+    figure = figures.run_chart(tracker(), run, keys, style)
     style = replace(style, x=figure.axis)
-    table = chart_figures.run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
+    table = figures.run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
     up = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
     return _page(figure, table, style, keys, up)
 
@@ -63,9 +63,9 @@ def compare_chart() -> str:
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
     keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = requested_runs(query)
-    figure = chart_figures.comparison_chart(tracker(), runs, keys, style)
+    figure = figures.comparison_chart(tracker(), runs, keys, style)
     style = replace(style, x=figure.axis)
-    table = chart_figures.comparison_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
+    table = figures.comparison_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
     return _page(figure, table, style, keys, [(url_for("pages.compare_page", ids=ids), "Compare")], ids)
 
@@ -78,7 +78,7 @@ def requested_runs(query: Query) -> list[NamedRun]:
     ids = ids_of(query)
     if not 1 <= len(ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
-    return chart_figures.name_runs([tracker().run(run_id, (META,)) for run_id in ids])
+    return figures.name_runs([tracker().run(run_id, (META,)) for run_id in ids])
 
 
 def _svg(figure: Figure) -> Response:
@@ -88,7 +88,7 @@ def _svg(figure: Figure) -> Response:
 def _view_of_table(style: Style, lines: int) -> View:
     """Return a view of as many points as a table has rows, with the values that were logged."""
     buckets = max(10, _ROWS // max(1, lines))
-    return chart_figures.view_of(style, buckets)._replace(smoothing=0, is_sampled=True)
+    return figures.view_of(style, buckets)._replace(smoothing=0, is_sampled=True)
 
 
 def _page(

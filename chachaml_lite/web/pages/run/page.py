@@ -9,24 +9,24 @@ from typing import Any, Generic, TypeVar
 
 from flask import Response, render_template, url_for
 
-from ... import strict_json
-from ...errors import InvalidInput
-from ...text.format import format_duration, format_number
-from ...tracking import runs
-from ...tracking.artifact_folders import list_folders
-from ...tracking.environment import flatten
-from ...tracking.index.run_parts import META
-from ...tracking.query.key_filter import parse_key_filter
-from ..context import for_commands, services, tracker
-from ..query_string import Query, is_file
-from ..urls import current_url
-from . import chart_url
-from .blueprint import pages
-from .rendered import render_note
-from .run_children import children_table
-from .run_metrics import MOST_ROWS, metric_part
-from .saved import run_file
-from .sections import Section, section_of_param, sections_of
+from .... import strict_json
+from ....errors import InvalidInput
+from ....text.format import format_duration, format_number
+from ....tracking import runs
+from ....tracking.artifact_folders import list_folders
+from ....tracking.environment import flatten
+from ....tracking.index.run_parts import META
+from ....tracking.query.key_filter import parse_key_filter
+from ...context import for_commands, services, tracker
+from ...query_string import Query, is_file
+from ...urls import current_url
+from ..blueprint import pages
+from ..chart import chart_url
+from ..rendered import render_note
+from ..saved import run_file
+from ..sections import Section, section_of_param, sections_of
+from .children import children_table
+from .metrics import MOST_ROWS, metric_part
 
 #: Rows of each table on the page, unless all of one are asked for.
 MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}

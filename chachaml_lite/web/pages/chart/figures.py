@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 from flask import url_for
 
-from ...errors import InvalidInput, NotFound
-from ...text import labels
-from ...text.safe import truncate
-from ...tracking import metrics
-from ...tracking.index.run_entry import Run
-from ...tracking.series.curves import BUCKETS, Curve, View
-from ...tracking.tracker import Tracker
-from ..charts import Chart, Group, Line, Style, group_metrics, line_chart
-from ..charts.svg import color_class, dash_class
+from ....errors import InvalidInput, NotFound
+from ....text import labels
+from ....text.safe import truncate
+from ....tracking import metrics
+from ....tracking.index.run_entry import Run
+from ....tracking.series.curves import BUCKETS, Curve, View
+from ....tracking.tracker import Tracker
+from ...charts import Chart, Group, Line, Style, group_metrics, line_chart
+from ...charts.svg import color_class, dash_class
 from .chart_url import url
 
 #: Beyond, a page names the metrics, each a link to its chart: browsers get slow.

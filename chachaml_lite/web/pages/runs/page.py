@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import render_template, url_for
 
-from ...tracking.index.run_parts import STATUSES
-from ...tracking.query import search
-from ...tracking.query.grammar import BadQuery
-from ..context import for_commands, tracker
+from ....tracking.index.run_parts import STATUSES
+from ....tracking.query import search
+from ....tracking.query.grammar import BadQuery
+from ...context import for_commands, tracker
+from ..blueprint import pages
+from ..query_text import meant_query
 from . import runs_table
-from .blueprint import pages
-from .query_text import meant_query
 from .runs_url import PAGE_SIZES, RunView
 
 #: Experiments that a list to choose from holds; with more of them the name is typed.

@@ -1,0 +1,1 @@
+"""The page of one run: its params, metrics, artifacts, note and children."""
