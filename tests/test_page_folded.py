@@ -1,7 +1,8 @@
-"""Lists of runs with children folded under their parents: `children=folded` in the URL of a page."""
+"""Lists of runs with children folded under their parents: `children=folded` in the URL of a page, and of the API."""
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 from collections.abc import Callable
@@ -70,6 +71,58 @@ def test_runs_that_are_chosen_or_in_a_circle_are_not_folded(client: FlaskClient,
     assert sorted(rows_of(client, "/runs", children="folded", experiment="circle")) == ["a", "b", "self"]
 
 
-def test_another_word_than_folded_is_refused(client: FlaskClient) -> None:
-    answer = client.get("/runs?children=none")
+@pytest.mark.parametrize("path", ["/runs", "/search", "/api/runs"])
+def test_another_word_than_folded_is_refused(client: FlaskClient, path: str) -> None:
+    answer = client.get(f"{path}?children=none")
     assert answer.status_code == 400 and "children can be folded" in answer.text
+
+
+def test_api_folds_children(client: FlaskClient, sweep: str) -> None:
+    answer = client.get("/api/runs?children=folded&limit=2")
+    assert [run["name"] for run in answer.json or []] == ["after", "sweep"]
+    assert answer.headers["X-Total-Count"] == "3"
+    assert "children=folded" in answer.headers["Link"]
+    few = client.get("/api/runs?children=folded&q=metrics.loss < 2&order_by=metrics.loss")
+    assert [run["name"] for run in few.json or []] == ["fold 0", "fold 1"]
+    trashed = client.get("/api/runs?children=folded&deleted=true")
+    assert trashed.json == []
+    assert client.get("/api/runs?children=").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "/runs?children=folded",
+        "/runs?children=folded&order_by=name&limit=2&offset=1",
+        "/runs?children=folded&q=metrics.loss+<+2",
+        "/search?children=folded&q=status+%3D+running",
+        "/experiments/iris?children=folded&part=table",
+        "/experiments/iris?children=folded&brush=metrics.loss+>%3D+1&brush=metrics.loss+<%3D+2",
+        "/experiments/iris?children=folded&brush=metrics.loss+>%3D+1&q=name+~+fold",
+    ],
+)
+def test_json_and_csv_of_a_page_have_the_rows_of_its_table(client: FlaskClient, sweep: str, page: str) -> None:
+    rows = rows_of(client, page)
+    found = re.findall(r'href="([^"]*)"[^>]*>(JSON|CSV)</a>', client.get(page).text)
+    links = {label: html.unescape(url) for url, label in found}  # the last ones, beside the pages
+    assert rows and [run["name"] for run in client.get(links["JSON"]).json or []] == rows
+    assert [row["name"] for row in csv.DictReader(client.get(links["CSV"]).text.splitlines())] == rows
+
+
+@pytest.mark.parametrize("part", ["curves", "scatter", "parallel"])
+def test_charts_draw_children_that_the_table_folds(client: FlaskClient, sweep: str, part: str) -> None:
+    for number, run in enumerate(client.get("/api/runs?q=name ~ fold").json or []):
+        client.post(f"/api/w/runs/{run['id']}/metrics", json={"loss": number, "step": 1})
+    folded, unfolded = (
+        client.get("/experiments/iris", query_string={"part": part, **more}).text
+        for more in ({"children": "folded"}, {})
+    )
+
+    def drawn(text: str) -> set[str]:
+        return set(re.findall(r"fold \d", text.partition('id="table"')[0]))
+
+    assert drawn(folded) == drawn(unfolded) == {"fold 0", "fold 1", "fold 2"}
+    assert "the charts draw parents and children alike" in folded
+    assert "the charts draw" not in unfolded
+    table = client.get("/experiments/iris?part=table&children=folded").text
+    assert "Children are folded under their parents." in table

@@ -79,6 +79,13 @@ def parse_deleted(text: str) -> Deleted:
     raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {quote_name(text)}")
 
 
+def parse_folding(text: str | None) -> bool:
+    """Whether children are folded under their parents: "folded", or nothing said. Raises InvalidInput."""
+    if text not in (None, "folded"):
+        raise InvalidInput(f"children can be folded, and it is {quote_name(text)}")
+    return text is not None
+
+
 def parse_order(text: str) -> Order:
     """Parse an order: the field, and whether it descends, as in `metrics.accuracy desc`. Raises InvalidInput."""
     what = text.strip()

@@ -171,9 +171,10 @@ _FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 @api.get("/api/runs")
 def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
-    query = Query(("q", "deleted", "env", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
+    query = Query(("q", "deleted", "children", "env", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
     wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
     wanted["deleted"] = search.parse_deleted(query.text("deleted") or "false")
+    wanted["is_folded"] = search.parse_folding(query.text("children"))
     wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_list.paging(query)}
     return run_list.run_list(query, search.RunQuery(where=run_list.where(query), **wanted))
 

@@ -81,6 +81,8 @@ class RunView:
     back: str | None = None
     #: The runs that were moved to the trash from this page just now; links to other pages don't have them.
     trashed: tuple[str, ...] = ()
+    #: Further queries that the runs satisfy: what the page's own part narrows them by.
+    narrowed_by: tuple[str, ...] = ()
     #: What else the page's URL says, besides the list.
     more: tuple[tuple[str, str], ...] = ()
 
@@ -109,9 +111,6 @@ class RunView:
         limit = asked.integer("limit") if asked.text("limit") else None
         if limit is None:  # of runs that were chosen one by one none is to be overlooked
             limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
-        children = asked.text("children") or ""
-        if children not in ("", "folded"):
-            raise InvalidInput(f"children can be folded, and it is {children[:80]!r}")
         spark = asked.text("spark") or None
         if spark is not None:
             names.check_name("spark: metric", spark)
@@ -131,11 +130,11 @@ class RunView:
             limit,
             (asked.integer("offset") or 0) if asked.text("offset") else 0,
             search.parse_deleted(asked.text("deleted") or "false"),
-            bool(children),
+            search.parse_folding(asked.text("children") or None),
             ids,
             local_path(back) if (back := asked.text("back")) else None,
             tuple(filter(None, (asked.text("trashed") or "").split(","))),
-            tuple((name, text) for name in more for text in asked.texts(name) if text),
+            more=tuple((name, text) for name in more for text in asked.texts(name) if text),
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
@@ -235,15 +234,19 @@ class RunView:
     def api(self) -> str:
         """The URL of the same runs in the API."""
         asked = dict(self._filters())
+        queries = [*([] if self.q is None else [self.q]), *self.narrowed_by]
         if self.within is not None:
             asked["experiment"] = self.within
         if self.ids:
-            chosen = f"id in ({', '.join(map(fields.quoted, self.ids))})"
-            asked["q"] = chosen if self.q is None else f"({self.q}) and {chosen}"
+            queries.append(f"id in ({', '.join(map(fields.quoted, self.ids))})")
+        if queries:
+            asked["q"] = queries[0] if len(queries) == 1 else " and ".join(f"({each})" for each in queries)
         if self.order_by is not None:
             asked["order_by"] = self.order_by
         if self.deleted != "false":
             asked["deleted"] = self.deleted
+        if self.folds:
+            asked["children"] = "folded"
         asked["limit"] = str(self.limit)
         if self.offset:
             asked["offset"] = str(self.offset)

@@ -74,8 +74,9 @@ class SweepView:
         kept = tuple(key for key in dict.fromkeys(hidden) if key and hidden.count(key) % 2)
         rest = tuple(pair for pair in runs.more if pair[0] != "hide")
         filter_text = query.text("filter") or ""
+        brushes = tuple(text for text in query.texts("brush") if text)
         return cls(
-            replace(runs, more=(*rest, *(("hide", key) for key in kept))),
+            replace(runs, more=(*rest, *(("hide", key) for key in kept)), narrowed_by=brushes),
             metric_of(query.text("metric")),
             direction_of(query.text("direction")),
             part,
@@ -93,7 +94,7 @@ class SweepView:
             _one_of(query, "scale_x", SCALES),
             _one_of(query, "scale_y", SCALES),
             tuple(parse_field(text) for text in query.texts("axes") if text),
-            tuple(text for text in query.texts("brush") if text),
+            brushes,
         )
 
     def url(self, **changes: str | tuple[str, ...] | None) -> str:
@@ -127,7 +128,7 @@ class SweepView:
     def without_query(self) -> SweepView:
         """The view without its query and what is brushed."""
         more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
-        return replace(self, runs=replace(self.runs, q=None, more=more), brushes=())
+        return replace(self, runs=replace(self.runs, q=None, more=more, narrowed_by=()), brushes=())
 
     def as_query(self) -> str:
         """The page's URL with what is brushed as a part of its query."""
