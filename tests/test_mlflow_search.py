@@ -264,10 +264,10 @@ def test_filter_out_of_bounds_is_refused(text: str) -> None:
 
 @given(st.text("ab_%\n", max_size=8), st.text("abAB\n_%", max_size=12), st.booleans())
 def test_like_is_what_an_expression_of_it_finds(pattern: str, text: str, ignores_case: bool) -> None:
-    found = filters.like(pattern, ignores_case=ignores_case)(text)
+    found = filters.compile_like(pattern, ignores_case=ignores_case)(text)
     assert found == holds(text, "ILIKE" if ignores_case else "LIKE", pattern)
 
 
 def test_like_of_many_wildcards_is_quick() -> None:
-    matches = filters.like("%a" * 2000 + "b", ignores_case=True)
+    matches = filters.compile_like("%a" * 2000 + "b", ignores_case=True)
     assert not matches("a" * 100_000)

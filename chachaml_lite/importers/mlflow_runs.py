@@ -100,7 +100,7 @@ def read_run(run: Any, experiment: str, names: Names) -> ForeignRun:
         if text is not None and made.is_name("tag", key):
             meta["tags"][key] = _value(text) if is_ours else text
     for key, text in run.data.params.items():
-        made.add_param(key, _structure(text) if is_ours else vocabulary.value_of(text))
+        made.add_param(key, _structure(text) if is_ours else vocabulary.parse_value(text))
     return made
 
 
@@ -118,12 +118,12 @@ def _structure(text: str) -> Any:
             return strict_json.loads(text.encode())
         except strict_json.NotJson:
             return text
-    return vocabulary.value_of(text)
+    return vocabulary.parse_value(text)
 
 
 def _value(text: str) -> Any:
     """The value of a tag: a boolean, a number or the text."""
-    return text == "true" if text in ("true", "false") else vocabulary.value_of(text)
+    return text == "true" if text in ("true", "false") else vocabulary.parse_value(text)
 
 
 def _datasets(inputs: Iterable[Any]) -> list[dict[str, Any]]:

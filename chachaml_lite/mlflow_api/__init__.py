@@ -1,1 +1,1 @@
-"""MLflow's protocol: its clients log into this store and read from it. A translation above `web`, without rules."""
+"""MLflow's protocol, for clients that log to this store and read from it: a translation above `web`, with no rules."""

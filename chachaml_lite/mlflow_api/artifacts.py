@@ -1,7 +1,7 @@
-"""MLflow's artifacts: files of runs and of logged models by the paths that their URIs end with.
+"""MLflow's artifacts: files of runs and of logged models, addressed by the paths at the end of their URIs.
 
-A path is EXPERIMENT/RUN/artifacts/NAME, EXPERIMENT/models/MODEL_ID/artifacts/NAME, or, to be read only,
-EXPERIMENT/versions/MODEL/N/artifacts/NAME. The first segment isn't looked at: a run's id is one of the whole store.
+A path is EXPERIMENT/RUN/artifacts/NAME, EXPERIMENT/models/MODEL_ID/artifacts/NAME, or (read-only)
+EXPERIMENT/versions/MODEL/N/artifacts/NAME. The first segment is ignored: a run's id is unique in the store.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _SHAPES = "EXPERIMENT/RUN/artifacts/NAME, or EXPERIMENT/models/MODEL_ID/artifact
 
 @dataclass(frozen=True)
 class Place:
-    """A place among a run's artifacts: below `folder`, "" for the run's root, by `name`, "" for the folder itself."""
+    """A location in a run's artifacts: `name` within `folder`; "" stands for the folder itself, and for the root."""
 
     run_id: str
     folder: str
     name: str
-    #: The one file that is there; None: all of them are.
+    #: The only file that is visible there; None: all of them.
     only: str | None = None
 
     @property
-    def whole(self) -> str:
-        """The name of the run's artifact, or of its folder."""
+    def path(self) -> str:
+        """The path of the artifact or folder within the run."""
         return "/".join(part for part in (self.folder, self.name) if part)
 
 
-def place_of(path: str) -> Place:
-    """The place that a path names. Raises InvalidInput, NotFound (of a logged model, or a version)."""
+def parse_path(path: str) -> Place:
+    """Parse a path. Raises InvalidInput, NotFound (for an unknown logged model or version)."""
     parts = path.split("/")
     if len(parts) >= 5 and parts[1] == "versions" and parts[4] == "artifacts":
         return _place_in_version(versions.get_version(tracker(), parts[2], parts[3]), "/".join(parts[5:]))
@@ -68,23 +68,23 @@ def _place_in_version(version: Version, name: str) -> Place:
 
 @api.put(f"{_PATHS}/<path:path>")
 def store_artifact(path: str) -> Response:
-    """Store the body, of any type, as an artifact; one of that name is replaced."""
-    place = place_of(path)
+    """Store the body, of any type, as an artifact. An existing artifact of that name is replaced."""
+    place = parse_path(path)
     if not place.name or path.split("/")[1] == "versions":
         raise InvalidInput(f"the path {quote_name(path)} does not name a file to upload; use {_SHAPES}")
     stream, size = request_body.upload()
-    artifacts.store_artifact(tracker(), place.run_id, place.whole, stream, size, overwrite=True, even_ended=True)
+    artifacts.store_artifact(tracker(), place.run_id, place.path, stream, size, overwrite=True, even_ended=True)
     return responses.answer()
 
 
 @api.get(f"{_PATHS}/<path:path>")
 def download_artifact(path: str) -> Response:
     """The bytes of an artifact."""
-    place = place_of(path)
-    kept = web_responses.not_modified(artifacts.get_artifact(tracker(), place.run_id, place.whole).sha256)
-    if kept is not None:
-        return kept
-    artifact, file = artifacts.open_artifact(tracker(), place.run_id, place.whole)
+    place = parse_path(path)
+    unchanged = web_responses.not_modified(artifacts.get_artifact(tracker(), place.run_id, place.path).sha256)
+    if unchanged is not None:
+        return unchanged
+    artifact, file = artifacts.open_artifact(tracker(), place.run_id, place.path)
     return web_responses.file_response(
         file,
         name=artifact.name,
@@ -96,43 +96,43 @@ def download_artifact(path: str) -> Response:
 
 @api.delete(f"{_PATHS}/<path:path>")
 def delete_artifacts(path: str) -> Response:
-    """Delete a file, or all below a folder; of a run something has to be named."""
-    place = place_of(path.rstrip("/"))
-    if not place.whole or path.split("/")[1] == "versions":
-        raise InvalidInput(f"the path {quote_name(path)} names nothing that can be deleted: it is {_SHAPES}")
-    is_file = place.whole in tracker().run(place.run_id).artifacts
-    artifact_deletion.delete_artifacts(tracker(), place.run_id, place.whole if is_file else f"{place.whole}/")
+    """Delete a file, or everything in a folder. A run's root cannot be deleted."""
+    place = parse_path(path.rstrip("/"))
+    if not place.path or path.split("/")[1] == "versions":
+        raise InvalidInput(f"the path {quote_name(path)} cannot be deleted; use {_SHAPES}")
+    is_file = place.path in tracker().run(place.run_id).artifacts
+    artifact_deletion.delete_artifacts(tracker(), place.run_id, place.path if is_file else f"{place.path}/")
     return responses.answer()
 
 
 @api.get(_PATHS)
 def list_artifacts() -> Response:
-    """The files and folders of a folder, by the last segment of their names; empty for anything but a folder."""
-    place = place_of(requests.fields().text("path").strip("/"))
+    """List the files and folders in a folder by the last segment of their names; empty for anything but a folder."""
+    place = parse_path(requests.fields().text("path").strip("/"))
     run = tracker().run(place.run_id)
-    return responses.answer(files=listing(run, place, as_from=""))
+    return responses.answer(files=list_folder(run, place, prefix=""))
 
 
 @api.get("/api/2.0/mlflow/artifacts/list")
 def list_artifacts_of_run() -> Response:
-    """The same of a run, by their names from its root."""
+    """List the files and folders in a folder of a run by their paths from the run's root."""
     fields = requests.fields()
     run = tracker().run(fields.text("run_id"))
     path = (fields.maybe_text("path") or "").rstrip("/")
     return responses.answer(
         root_uri=vocabulary.artifact_uri(run.meta["experiment"], run.id),
-        files=listing(run, Place(run.id, "", path), as_from=f"{path}/" if path else ""),
+        files=list_folder(run, Place(run.id, "", path), prefix=f"{path}/" if path else ""),
     )
 
 
-def listing(run: Run, place: Place, as_from: str) -> list[dict[str, Any]]:
-    """The files and folders of a folder, by name, each behind `as_from`; the folders of logged models are left out.
+def list_folder(run: Run, place: Place, prefix: str) -> list[dict[str, Any]]:
+    """List the files and folders in a folder, sorted, each name prefixed by `prefix`, without those of logged models.
 
-    MLflow's server leaves these out as well: for runs:/RUN/NAME its client asks for run and model, and would show each
-    file twice.
+    MLflow's server omits these as well: for runs:/RUN/NAME its client asks for both the run and the model, and would
+    list each file twice.
     """
     hidden = logged_models.folders_of(tracker(), run) if not place.folder else []
-    start = f"{place.whole}/" if place.whole else ""
+    start = f"{place.path}/" if place.path else ""
     sizes: dict[str, int | None] = {}
     for name, artifact in run.artifacts.items():
         if name.startswith(start) and not _is_within(name, hidden):
@@ -141,7 +141,7 @@ def listing(run: Run, place: Place, as_from: str) -> list[dict[str, Any]]:
                 continue
             sizes[first] = None if slash else artifact.size
     return [
-        responses.without_none(path=as_from + name, is_dir=sizes[name] is None, file_size=sizes[name])
+        responses.without_none(path=prefix + name, is_dir=sizes[name] is None, file_size=sizes[name])
         for name in sorted(sizes)
     ]
 

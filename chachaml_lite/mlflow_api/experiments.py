@@ -1,4 +1,4 @@
-"""MLflow's experiments: ids for the names that runs bear, what a file says of one, and searches among them."""
+"""MLflow's experiments: an id for each of our names, descriptions and tags, and the search for experiments."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .vocabulary import DEFAULT_EXPERIMENT, NOTE, experiment_id, experiment_uri,
 
 api = Blueprint("mlflow_experiments", __name__, url_prefix="/api/2.0/mlflow")
 
-#: What is given and what may be asked for at most on a page.
+#: Experiments per page: by default, and at most.
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 50_000
 _VIEWS = {"1": "ACTIVE_ONLY", "2": "DELETED_ONLY", "3": "ALL"}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as MLflow sees it; times in ms since 1970, None where nothing is known of them."""
+    """An experiment as MLflow sees it. Times are in ms since 1970, or None if unknown."""
 
     name: str
     is_deleted: bool
@@ -42,7 +42,7 @@ class Experiment:
         return experiment_id(self.name)
 
     def to_json(self) -> dict[str, Any]:
-        """The experiment in an answer."""
+        """Return the experiment as it appears in a response."""
         return responses.without_none(
             experiment_id=self.id,
             name=self.name,
@@ -54,10 +54,10 @@ class Experiment:
         )
 
 
-def load_experiment(of: Tracker, name: str, about: About | None = None) -> Experiment:
-    """An experiment by its name, which has to be known; `about`: what its file says, where it was read already."""
-    about = about or of.descriptions.about(name) or About()
-    first, newest = of.catalog.span(name) or (None, None)
+def load_experiment(tracker: Tracker, name: str, about: About | None = None) -> Experiment:
+    """Load an experiment by its name, which must exist; `about` is its description file if that was read already."""
+    about = about or tracker.descriptions.about(name) or About()
+    first, newest = tracker.catalog.span(name) or (None, None)
     updates = [time for time in (about.updated_at, newest) if time is not None]
     tags = {key: text_of(value) for key, value in about.tags.items()}
     if about.description is not None:
@@ -66,42 +66,42 @@ def load_experiment(of: Tracker, name: str, about: About | None = None) -> Exper
     return Experiment(name, about.deleted_at is not None, created_at, max(updates, default=created_at), tags)
 
 
-def known_names(of: Tracker, *, abouts: dict[str, About] | None = None) -> set[str]:
-    """The names of all experiments: those that runs bear, those that were made, and `Default`."""
-    abouts = of.descriptions.all() if abouts is None else abouts
-    described = (name for name, about in abouts.items() if (about.created_at, about.deleted_at) != (None, None))
-    return {DEFAULT_EXPERIMENT, *of.catalog.experiments("all"), *described}
+def list_names(tracker: Tracker, *, abouts: dict[str, About] | None = None) -> set[str]:
+    """Return the names of all experiments: those of runs, those created explicitly, and `Default`."""
+    abouts = tracker.descriptions.all() if abouts is None else abouts
+    described_names = (name for name, about in abouts.items() if (about.created_at, about.deleted_at) != (None, None))
+    return {DEFAULT_EXPERIMENT, *tracker.catalog.experiments("all"), *described_names}
 
 
-def name_of(of: Tracker, wanted: str) -> str:
-    """The name of the experiment with an id. Raises NotFound."""
-    if wanted == experiment_id(DEFAULT_EXPERIMENT):
+def find_name(tracker: Tracker, requested_id: str) -> str:
+    """Return the name of the experiment with an id. Raises NotFound."""
+    if requested_id == experiment_id(DEFAULT_EXPERIMENT):
         return DEFAULT_EXPERIMENT
-    found = next((name for name in known_names(of) if experiment_id(name) == wanted), None)
-    if found is None:
-        raise NotFound("experiment", f"no experiment has the id {quote_name(wanted)}")
-    return found
+    name = next((name for name in list_names(tracker) if experiment_id(name) == requested_id), None)
+    if name is None:
+        raise NotFound("experiment", f"no experiment has the id {quote_name(requested_id)}")
+    return name
 
 
-def names_of(of: Tracker, wanted: Iterable[str]) -> list[str]:
-    """The names of the experiments with these ids, an unknown one being passed over."""
-    ids = set(wanted)
-    return [name for name in sorted(known_names(of)) if experiment_id(name) in ids]
+def find_names(tracker: Tracker, requested_ids: Iterable[str]) -> list[str]:
+    """Return the names of the experiments with these ids; unknown ids are ignored."""
+    ids = set(requested_ids)
+    return [name for name in sorted(list_names(tracker)) if experiment_id(name) in ids]
 
 
-def is_deleted(of: Tracker, name: str) -> bool:
-    """Whether an experiment is deleted."""
-    return of.descriptions.is_deleted(name)
+def is_deleted(tracker: Tracker, name: str) -> bool:
+    """Return whether an experiment is deleted."""
+    return tracker.descriptions.is_deleted(name)
 
 
-def refuse_deleted(of: Tracker, name: str) -> None:
-    """Raise InvalidState for an experiment that is deleted: it takes nothing."""
-    if is_deleted(of, name):
+def refuse_deleted(tracker: Tracker, name: str) -> None:
+    """Raise InvalidState if an experiment is deleted: nothing can be logged to it."""
+    if is_deleted(tracker, name):
         raise responses.InvalidState(f"the experiment {quote_name(name)} is deleted; restore it first")
 
 
-def view_of(fields: Fields, name: str) -> str:
-    """The requested view of active and deleted ones: ACTIVE_ONLY, DELETED_ONLY or ALL. Raises InvalidInput."""
+def parse_view(fields: Fields, name: str) -> str:
+    """Parse the requested view: ACTIVE_ONLY, DELETED_ONLY or ALL. Raises InvalidInput."""
     if name not in fields:
         return "ACTIVE_ONLY"
     value = str(fields.word(name))
@@ -116,7 +116,7 @@ def view_of(fields: Fields, name: str) -> str:
 
 @api.post("/experiments/create")
 def create_experiment() -> Response:
-    """Make an experiment; an artifact_location is passed over, for artifacts are here."""
+    """Create an experiment. An artifact_location is ignored: artifacts are stored here."""
     fields = requests.fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     if name == DEFAULT_EXPERIMENT:
@@ -131,38 +131,38 @@ def create_experiment() -> Response:
 
 @api.get("/experiments/get")
 def get_experiment() -> Response:
-    """An experiment by its id, a deleted one too."""
-    name = name_of(tracker(), requests.fields().text("experiment_id"))
+    """Return an experiment by its id, deleted or not."""
+    name = find_name(tracker(), requests.fields().text("experiment_id"))
     return responses.answer(experiment=load_experiment(tracker(), name).to_json())
 
 
 @api.get("/experiments/get-by-name")
 def get_experiment_by_name() -> Response:
-    """An experiment by its name, a deleted one too; clients make one where this is 404."""
+    """Return an experiment by its name, deleted or not. Clients create one on a 404."""
     name = requests.fields().text("experiment_name")
-    if name not in known_names(tracker()):
+    if name not in list_names(tracker()):
         raise NotFound("experiment", f"no experiment is called {quote_name(name)}")
     return responses.answer(experiment=load_experiment(tracker(), name).to_json())
 
 
 @api.route("/experiments/search", methods=["GET", "POST"])
 def search_experiments() -> Response:
-    """A page of the experiments that match."""
+    """Return a page of the matching experiments."""
     fields = requests.fields()
-    view = view_of(fields, "view_type")
-    matches = filters.tester(filters.parse_filter(fields.maybe_text("filter"), filters.EXPERIMENTS), _reader)
+    view = parse_view(fields, "view_type")
+    is_match = filters.combine(filters.parse_filter(fields.maybe_text("filter"), filters.EXPERIMENTS), _reader)
     orders = filters.parse_orders(fields.texts("order_by"), filters.EXPERIMENTS)
     abouts = tracker().descriptions.all()
-    found = [
+    matches = [
         load_experiment(tracker(), name, abouts.get(name, About()))
-        for name in known_names(tracker(), abouts=abouts)
+        for name in list_names(tracker(), abouts=abouts)
         if view == "ALL" or (abouts.get(name, About()).deleted_at is not None) == (view == "DELETED_ONLY")
     ]
-    found = [each for each in found if matches(each)]
-    found.sort(key=lambda each: (-(each.creation_time or 0), int(each.id)))
-    page, token = responses.page_of(filters.ordered(found, orders, _reader), fields, _DEFAULT_PAGE, _MAX_PAGE)
-    shown_page = [each.to_json() for each in page]
-    return responses.answer(experiments=shown_page, **responses.without_none(next_page_token=token))
+    matches = [each for each in matches if is_match(each)]
+    matches.sort(key=lambda each: (-(each.creation_time or 0), int(each.id)))
+    page, token = responses.page_of(filters.sort_items(matches, orders, _reader), fields, _DEFAULT_PAGE, _MAX_PAGE)
+    experiments = [each.to_json() for each in page]
+    return responses.answer(experiments=experiments, **responses.without_none(next_page_token=token))
 
 
 def _reader(kind: str, key: str) -> Callable[[Experiment], Any]:
@@ -173,9 +173,9 @@ def _reader(kind: str, key: str) -> Callable[[Experiment], Any]:
 
 @api.post("/experiments/set-experiment-tag")
 def set_experiment_tag() -> Response:
-    """Set a tag; that of the note is the description."""
+    """Set a tag. The tag of the note sets the description."""
     fields = requests.fields()
-    name = name_of(tracker(), fields.text("experiment_id"))
+    name = find_name(tracker(), fields.text("experiment_id"))
     key, value = fields.text("key"), fields.text("value", may_be_empty=True)
     refuse_deleted(tracker(), name)
     _change_tag(name, key, value)
@@ -184,9 +184,9 @@ def set_experiment_tag() -> Response:
 
 @api.post("/experiments/delete-experiment-tag")
 def delete_experiment_tag() -> Response:
-    """Remove a tag, which has to be there."""
+    """Remove a tag, which must exist."""
     fields = requests.fields()
-    name, key = name_of(tracker(), fields.text("experiment_id")), fields.text("key")
+    name, key = find_name(tracker(), fields.text("experiment_id")), fields.text("key")
     refuse_deleted(tracker(), name)
     if key not in load_experiment(tracker(), name).tags:
         raise NotFound("tag", f"the experiment has no tag {quote_name(key)}")
@@ -204,29 +204,29 @@ def _change_tag(name: str, key: str, value: str | None) -> None:
 @api.post("/experiments/delete")
 def delete_experiment() -> Response:
     """Move an experiment with its runs to the trash."""
-    _delete(name_of(tracker(), requests.fields().text("experiment_id")), deleted=True)
+    _delete(find_name(tracker(), requests.fields().text("experiment_id")), deleted=True)
     return responses.answer()
 
 
 @api.post("/experiments/restore")
 def restore_experiment() -> Response:
     """Bring an experiment with its runs back."""
-    _delete(name_of(tracker(), requests.fields().text("experiment_id")), deleted=False)
+    _delete(find_name(tracker(), requests.fields().text("experiment_id")), deleted=False)
     return responses.answer()
 
 
 def _delete(name: str, *, deleted: bool) -> None:
     if deleted and tracker().catalog.span(name) is None and tracker().descriptions.about(name) is None:
-        experiments.change_experiment(tracker(), name)  # of Default nothing may be there yet that could be deleted
+        experiments.change_experiment(tracker(), name)  # Default may have no file yet that could record the deletion
     if deleted != is_deleted(tracker(), name):
         experiments.change_experiment(tracker(), name, deleted=deleted)
 
 
 @api.post("/experiments/update")
 def update_experiment() -> Response:
-    """Refuse another name: runs bear it, copies elsewhere too, and no push or import could match them any more."""
+    """Refuse to rename: runs and their copies elsewhere record the name, and a push or import matches them by it."""
     fields = requests.fields()
-    name = name_of(tracker(), fields.text("experiment_id"))
+    name = find_name(tracker(), fields.text("experiment_id"))
     if fields.text("new_name") != name:
         raise InvalidInput(
             f"the experiment {quote_name(name)} can't be renamed: its runs and their copies record that name"

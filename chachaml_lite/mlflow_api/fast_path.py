@@ -1,4 +1,4 @@
-"""A point logged before Flask is asked: the request of MLflow's clients that comes thousands of times."""
+"""The fast path of log-metric, which MLflow's clients send thousands of times: handled before Flask is called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import InvalidInput
 from ..tracking import metrics
 from ..web import metrics_fast_path, request_body
 from ..web.context import Services
-from .points import point_from
+from .points import parse_point
 from .requests import Fields
 
 _PATH = "/api/2.0/mlflow/runs/log-metric"
@@ -18,7 +18,7 @@ _ANSWER = b"{}\n"
 
 
 def answer_fast(environ: dict[str, Any], given: Services) -> bytes | None:
-    """Log the point of a request, and give the body of its answer; None: Flask is to answer."""
+    """Log the point of a request and return the response's body, or None if Flask is to handle the request."""
     if environ["PATH_INFO"] != _PATH:
         return None
 
@@ -30,7 +30,7 @@ def answer_fast(environ: dict[str, Any], given: Services) -> bytes | None:
         if not isinstance(value, dict) or "model_id" in value:
             return None
         fields = Fields(value)
-        metrics.add_points(given.tracker, fields.text("run_id"), [point_from(fields)], even_ended=True)
+        metrics.add_points(given.tracker, fields.text("run_id"), [parse_point(fields)], even_ended=True)
         return _ANSWER
 
     return metrics_fast_path.answer_post(environ, given, _TYPES, log)

@@ -1,12 +1,13 @@
-"""MLflow's filters and orders: `metrics.loss < 0.5 AND params.model LIKE 'resnet%'`, read for each kind of thing.
+"""MLflow's filters and orders, for each kind of entity: `metrics.loss < 0.5 AND params.model LIKE 'resnet%'`.
 
     filter     = comparison ("AND" comparison)*
     comparison = field operator value | field ["NOT"] "IN" "(" text ("," text)* ")" | field "IS" ["NOT"] "NULL"
     field      = [kind "."] key
     operator   = "<" | "<=" | "=" | "!=" | ">=" | ">" | "LIKE" | "ILIKE"
 
-Words may be written in any case. A key that is no word stands in backticks or double quotes. A value is a number, or a
-text in single or double quotes, as it stands there. What lacks the field satisfies only IS NULL, a NaN only `!=`.
+Keywords are case-insensitive. A key that isn't a plain word is put in backticks or double quotes. A value is a number,
+or a text in single or double quotes, without escapes. An item without the field satisfies only IS NULL, a NaN only
+`!=`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from ..errors import InvalidInput
 from ..tracking.names import quote_name
 
 T = TypeVar("T")
-#: A function that gives the value of a field, or None.
+#: A function that returns the value of a field, or None.
 Reader = Callable[[T], Any]
 #: The reader of a kind and a key.
 ReaderOf = Callable[[str, str], Reader[T]]
 
 MAX_CHARACTERS, MAX_COMPARISONS = 100_000, 1000
 METRICS, PARAMS, TAGS, ATTRIBUTES, DATASETS = "metrics", "params", "tags", "attributes", "datasets"
-#: The words for each kind.
+#: The keywords of each kind.
 _WORDS = {
     METRICS: ("metric", "metrics"),
     PARAMS: ("param", "params", "parameter", "parameters"),
@@ -37,7 +38,7 @@ _WORDS = {
     DATASETS: ("dataset", "datasets"),
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words}
-#: The tag of prompts, which clients leave out of every list of models by `!=`: what lacks it satisfies that.
+#: The tag of prompts. Clients exclude them from every list of models by `!=`, which models without the tag satisfy.
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 _NUMBERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -55,25 +56,25 @@ _NULLS = ("IS NULL", "IS NOT NULL")
 
 @dataclass(frozen=True)
 class Subject:
-    """A kind of thing that is searched for: the kinds of its fields, attributes that are texts; `numbers`: numbers."""
+    """A kind of entity to search for: the kinds of its fields, and its attributes: `texts` and `numbers`."""
 
     kinds: frozenset[str]
     texts: frozenset[str]
     numbers: frozenset[str] = frozenset()
-    #: Texts that may be compared with a list.
+    #: Texts that can be compared with a list.
     listable: frozenset[str] = frozenset()
-    #: Other names of attributes.
+    #: Alternative names of attributes.
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def attribute(self, name: str) -> str:
-        """The attribute of a name, which may be an alias. Raises InvalidInput."""
-        known = self.aliases.get(name, name)
-        if known not in self.texts | self.numbers:
+        """Return the attribute with a name, which may be an alias. Raises InvalidInput."""
+        attribute = self.aliases.get(name, name)
+        if attribute not in self.texts | self.numbers:
             raise InvalidInput(
                 f"the attribute {quote_name(name)} is unknown; "
                 f"it is one of {', '.join(sorted(self.texts | self.numbers))}"
             )
-        return known
+        return attribute
 
 
 RUNS = Subject(
@@ -92,43 +93,43 @@ EXPERIMENTS = Subject(
     frozenset({"creation_time", "last_update_time"}),
     frozenset({"experiment_id"}),
 )
-_OF_DATASETS = frozenset({"name", "digest", "context"})
+_DATASET_FIELDS = frozenset({"name", "digest", "context"})
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A field against a value; `op` in capitals, `value` a number, a text, a list of texts, or None with IS NULL."""
+    """A field compared with a value: a number, a text, a list of texts, or None for IS NULL; `op` is in capitals."""
 
     kind: str
     key: str
     op: str
     value: Any
 
-    def holds(self) -> Callable[[Any], bool]:
-        """A function that says whether a field's value satisfies it; of a data set's field any of several values."""
+    def predicate(self) -> Callable[[Any], bool]:
+        """Return a predicate for a field's value; for a field of datasets, which has several values, any may match."""
         if self.op in _NULLS:
-            wanted = self.op == "IS NULL"
-            return lambda value: (value is None) is wanted
+            expects_null = self.op == "IS NULL"
+            return lambda value: (value is None) is expects_null
         compare = self._compare()
         if self.kind == DATASETS:
             return lambda values: any(value is not None and compare(value) for value in values or ())
-        without = self.op == "!=" and (self.kind, self.key) == (TAGS, PROMPT_TAG)
-        return lambda value: without if value is None else compare(value)
+        matches_missing = self.op == "!=" and (self.kind, self.key) == (TAGS, PROMPT_TAG)
+        return lambda value: matches_missing if value is None else compare(value)
 
     def _compare(self) -> Callable[[Any], bool]:
         if self.op in _LISTS:
-            texts, wanted = frozenset(self.value), self.op == "IN"
-            return lambda value: (value in texts) is wanted
+            texts, expected = frozenset(self.value), self.op == "IN"
+            return lambda value: (value in texts) is expected
         if self.op in ("LIKE", "ILIKE"):
-            return like(self.value, ignores_case=self.op == "ILIKE")
+            return compile_like(self.value, ignores_case=self.op == "ILIKE")
         compare, value = _NUMBERS[self.op], self.value
         return lambda other: compare(other, value)
 
 
-def like(pattern: str, *, ignores_case: bool) -> Callable[[str], bool]:
-    """Whether a whole text is as a pattern says, in which % is any text and _ one character.
+def compile_like(pattern: str, *, ignores_case: bool) -> Callable[[str], bool]:
+    """Return a predicate that matches a whole text against a pattern: % is any text, _ is one character.
 
-    Looked for piece by piece, each as early as it can be: one expression of many `.*` might take minutes.
+    The pieces are searched one after another, each as early as possible: one expression of many `.*` can take minutes.
     """
     flags = re.DOTALL | (re.IGNORECASE if ignores_case else 0)
     parts = pattern.split("%")
@@ -149,7 +150,7 @@ def like(pattern: str, *, ignores_case: bool) -> Callable[[str], bool]:
     return matches
 
 
-# -- reading
+# -- parsing
 
 _NAME = r"`[^`]*`|\"[^\"]*\"|[^\s<>=!(),'\"`.][^\s<>=!(),'\"`]*"
 _FIELD = re.compile(rf"\s*(?:(?P<kind>`?[A-Za-z]+`?)\s*\.\s*)?(?P<key>{_NAME})")
@@ -165,17 +166,17 @@ _ORDER = re.compile(r"(?P<field>.*?)(?:\s+(?P<way>asc|desc))?\s*\Z", re.IGNORECA
 
 
 def parse_filter(text: str | None, subject: Subject) -> list[Comparison]:
-    """The comparisons of a filter, all of which have to hold; none of an empty one. Raises InvalidInput."""
+    """Parse a filter into comparisons, all of which must hold; an empty filter has none. Raises InvalidInput."""
     if not text or not text.strip():
         return []
     if len(text) > MAX_CHARACTERS:
         raise InvalidInput(f"the filter has {len(text)} characters; {MAX_CHARACTERS} is the most")
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     at = 0
     while at < len(text):
         comparison, at = _parse_comparison(text, at, subject)
-        found.append(comparison)
-        if len(found) > MAX_COMPARISONS:
+        comparisons.append(comparison)
+        if len(comparisons) > MAX_COMPARISONS:
             raise InvalidInput(f"the filter has more than {MAX_COMPARISONS} comparisons")
         following = _AND.match(text, at)
         if following is None:
@@ -183,11 +184,11 @@ def parse_filter(text: str | None, subject: Subject) -> list[Comparison]:
         at = following.end()
         if following[0].strip() and not text[at:].strip():
             raise _unreadable(text, at, "a comparison behind AND")
-    return found
+    return comparisons
 
 
 def _parse_comparison(text: str, at: int, subject: Subject) -> tuple[Comparison, int]:
-    """The comparison at a place, and the place behind it."""
+    """Parse the comparison at a position; return it and the position behind it."""
     match = _FIELD.match(text, at)
     if match is None:
         raise _unreadable(text, at, "a field, as in metrics.loss or tags.`a key`")
@@ -203,7 +204,7 @@ def _parse_comparison(text: str, at: int, subject: Subject) -> tuple[Comparison,
     if kind == DATASETS or (kind == ATTRIBUTES and key in subject.listable):
         allowed += _LISTS
     if op not in allowed:
-        raise InvalidInput(f"the operator {op} is none that {kind}.{key[:60]} takes: {', '.join(allowed)}")
+        raise InvalidInput(f"the operator {op} can't be used with {kind}.{key[:60]}; use one of {', '.join(allowed)}")
     if op in _NULLS:
         return Comparison(kind, key, op, None), sign.end()
     value, end = _parse_value(text, sign.end(), op, is_number=is_number)
@@ -226,17 +227,19 @@ def _parse_value(text: str, at: int, op: str, *, is_number: bool) -> tuple[Any, 
 
 
 def _field_of(word: str | None, quoted: str, subject: Subject) -> tuple[str, str]:
-    """Kind and key of a field. Raises InvalidInput."""
+    """Return the kind and the key of a field. Raises InvalidInput."""
     key = quoted[1:-1] if quoted[0] in '`"' else quoted
     kind = ATTRIBUTES if word is None else _KINDS.get(word.strip("`").lower())
     if kind not in subject.kinds:
         raise InvalidInput(
-            f"{quote_name(word or '')} is no kind of field here; it is one of {', '.join(sorted(subject.kinds))}"
+            f"{quote_name(word or '')} is not a kind of field here; use one of {', '.join(sorted(subject.kinds))}"
         )
     if kind == ATTRIBUTES:
         return kind, subject.attribute(key)
-    if kind == DATASETS and key not in _OF_DATASETS:
-        raise InvalidInput(f"of a data set {', '.join(sorted(_OF_DATASETS))} can be compared, not {quote_name(key)}")
+    if kind == DATASETS and key not in _DATASET_FIELDS:
+        raise InvalidInput(
+            f"datasets can be compared by {', '.join(sorted(_DATASET_FIELDS))}, not by {quote_name(key)}"
+        )
     if not key:
         raise InvalidInput(f"a key is missing behind {kind}.")
     return kind, key
@@ -249,9 +252,9 @@ def _unreadable(text: str, at: int, expected: str) -> InvalidInput:
     )
 
 
-def tester(comparisons: Iterable[Comparison], reader_of: ReaderOf[T]) -> Callable[[T], bool]:
-    """Whether something satisfies all comparisons."""
-    tests = [(reader_of(each.kind, each.key), each.holds()) for each in comparisons]
+def combine(comparisons: Iterable[Comparison], reader_of: ReaderOf[T]) -> Callable[[T], bool]:
+    """Return a predicate for items that satisfy all comparisons."""
+    tests = [(reader_of(each.kind, each.key), each.predicate()) for each in comparisons]
     return lambda item: all(holds(read(item)) for read, holds in tests)
 
 
@@ -268,27 +271,27 @@ class Order:
 
 
 def parse_orders(texts: Iterable[str], subject: Subject) -> list[Order]:
-    """The orders that some texts are, the most important first: `metrics.loss DESC`. Raises InvalidInput."""
+    """Parse orders such as `metrics.loss DESC`, the most significant first. Raises InvalidInput."""
     orders = []
     for text in texts:
         match = _ORDER.match(text[:MAX_CHARACTERS])
-        named = _FIELD.fullmatch(match["field"].strip()) if match else None
-        if match is None or named is None:
+        field = _FIELD.fullmatch(match["field"].strip()) if match else None
+        if match is None or field is None:
             raise InvalidInput(f"order_by {quote_name(text)} can't be read; try metrics.loss DESC, or start_time")
-        kind, key = _field_of(named["kind"], named["key"], subject)
+        kind, key = _field_of(field["kind"], field["key"], subject)
         if kind == DATASETS:
-            raise InvalidInput("data sets can't be ordered by")
+            raise InvalidInput("runs can't be ordered by a dataset")
         orders.append(Order(kind, key, (match["way"] or "").lower() == "desc"))
     return orders
 
 
-def ordered(items: Iterable[T], orders: Iterable[Order], reader_of: ReaderOf[T]) -> list[T]:
-    """`items` in order; missing and NaN values last either way, ties as they come."""
-    found = list(items)
+def sort_items(items: Iterable[T], orders: Iterable[Order], reader_of: ReaderOf[T]) -> list[T]:
+    """Sort `items`: missing and NaN values come last in both directions, ties keep their order."""
+    result = list(items)
     for order in reversed(list(orders)):
         read = reader_of(order.kind, order.key)
-        valued = [(value, item) for item in found if (value := read(item)) is not None and value == value]
-        last = [item for item in found if (value := read(item)) is None or value != value]
-        valued.sort(key=lambda pair: pair[0], reverse=order.descending)
-        found = [item for _, item in valued] + last
-    return found
+        present = [(value, item) for item in result if (value := read(item)) is not None and value == value]
+        absent = [item for item in result if (value := read(item)) is None or value != value]
+        present.sort(key=lambda pair: pair[0], reverse=order.descending)
+        result = [item for _, item in present] + absent
+    return result

@@ -1,4 +1,4 @@
-"""Inputs and outputs of a run, in MLflow's words: data sets, and logged models as inputs and outputs."""
+"""MLflow's inputs and outputs of a run: datasets as inputs, logged models as either."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ api = Blueprint("mlflow_inputs", __name__, url_prefix="/api/2.0/mlflow")
 
 @api.post("/runs/log-inputs")
 def log_inputs() -> Response:
-    """Add data sets and models that a run uses; a data set of the same name and digest is there once."""
+    """Add datasets and models that a run uses. Datasets with the same name and digest are stored once."""
     fields = requests.fields()
     run_id = fields.text("run_id")
-    described = [dataset_from_mlflow(_dataset_from(each)) for each in fields.objects("datasets")]
+    new_datasets = [dataset_from_mlflow(_parse_dataset(each)) for each in fields.objects("datasets")]
     model_ids = [each.text("model_id") for each in fields.objects("models")]
     with tracker().writable_run(run_id) as run:
-        known = {(each.name, each.digest) for each in map(dataset_to_mlflow, run.meta.get("datasets", []))}
-        for each in described:
-            shown = dataset_to_mlflow(each)
-            if (shown.name, shown.digest) not in known:
-                known.add((shown.name, shown.digest))
+        logged = {(each.name, each.digest) for each in map(dataset_to_mlflow, run.meta.get("datasets", []))}
+        for each in new_datasets:
+            dataset = dataset_to_mlflow(each)
+            if (dataset.name, dataset.digest) not in logged:
+                logged.add((dataset.name, dataset.digest))
                 datasets.log_dataset(tracker(), run_id, each)
         if model_ids:
             logged_models.link_inputs(tracker(), run_id, model_ids)
     return responses.answer()
 
 
-def _dataset_from(fields: Fields) -> Dataset:
-    """The data set that an element of `datasets` describes. Raises InvalidInput."""
+def _parse_dataset(fields: Fields) -> Dataset:
+    """Parse an element of `datasets`. Raises InvalidInput."""
     dataset = fields.object("dataset")
     return Dataset(
         name=dataset.text("name"),
@@ -53,7 +53,7 @@ def _dataset_from(fields: Fields) -> Dataset:
 
 @api.post("/runs/outputs")
 def log_outputs() -> Response:
-    """Add models that a run has made."""
+    """Add models that a run has produced."""
     fields = requests.fields()
     run_id = fields.text("run_id")
     models = [(each.text("model_id"), each.integer("step", 0)) for each in fields.objects("models")]
@@ -67,24 +67,27 @@ def log_outputs() -> Response:
 
 
 def dataset_values(run: Run, key: str) -> list[str | None]:
-    """The name, the digest or the context of each data set of a run."""
+    """Return the name, the digest or the context of each of a run's datasets."""
     return [getattr(dataset_to_mlflow(each), key) for each in run.meta.get("datasets", [])]
 
 
-def used_to_json(of: Tracker, run: Run) -> dict[str, dict[str, Any]]:
-    """The inputs and outputs of a run in an answer, each without what there is none of."""
-    described = [_dataset_to_json(dataset_to_mlflow(each)) for each in run.meta.get("datasets", [])]
-    models = logged_models.of_run(of, run)
-    used = [{"model_id": model_id} for model_id in models.inputs]
-    made = [{"model_id": model_id, "step": step} for model_id, step in models.outputs.items()]
+def links_to_json(tracker: Tracker, run: Run) -> dict[str, dict[str, Any]]:
+    """Return the inputs and outputs of a run as they appear in a response, without empty lists."""
+    datasets = [_dataset_to_json(dataset_to_mlflow(each)) for each in run.meta.get("datasets", [])]
+    models = logged_models.of_run(tracker, run)
+    inputs = [{"model_id": model_id} for model_id in models.inputs]
+    outputs = [{"model_id": model_id, "step": step} for model_id, step in models.outputs.items()]
     return {
-        "inputs": {**({"dataset_inputs": described} if described else {}), **({"model_inputs": used} if used else {})},
-        "outputs": {"model_outputs": made} if made else {},
+        "inputs": {
+            **({"dataset_inputs": datasets} if datasets else {}),
+            **({"model_inputs": inputs} if inputs else {}),
+        },
+        "outputs": {"model_outputs": outputs} if outputs else {},
     }
 
 
 def _dataset_to_json(dataset: Dataset) -> dict[str, Any]:
-    described = responses.without_none(
+    attributes = responses.without_none(
         name=dataset.name,
         digest=dataset.digest,
         source_type=dataset.source_type,
@@ -92,4 +95,4 @@ def _dataset_to_json(dataset: Dataset) -> dict[str, Any]:
         schema=dataset.schema,
         profile=dataset.profile,
     )
-    return {"dataset": described, "tags": responses.pairs_to_json(dataset.tags)}
+    return {"dataset": attributes, "tags": responses.pairs_to_json(dataset.tags)}

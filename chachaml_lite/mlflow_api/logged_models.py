@@ -1,4 +1,4 @@
-"""MLflow's logged models: made by a run or by none, finalized, tagged, searched for."""
+"""MLflow's logged models: creating them with or without a run, finalizing, tagging, searching."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ api = Blueprint("mlflow_logged_models", __name__, url_prefix="/api/2.0/mlflow")
 
 _DEFAULT_PAGE, _MAX_PAGE = 50, 50_000
 _PREFIX = "LOGGED_MODEL_"
-#: MLflow's numbers for its words.
+#: The numbers of MLflow's statuses.
 _STATUS_NUMBERS = {"1": "PENDING", "2": "READY", "3": "UPLOAD_FAILED"}
 _ATTRIBUTES: dict[str, Callable[[LoggedModel], Any]] = {
     "name": lambda model: model.name,
@@ -48,9 +48,9 @@ SUBJECT = Subject(
 
 @api.post("/logged-models")
 def create_logged_model() -> Response:
-    """Add a model to a run; without one a run is made that holds it."""
+    """Add a model to a run. Without a run, one is created to hold it."""
     fields = requests.fields()
-    experiment = experiments.name_of(tracker(), fields.text("experiment_id"))
+    experiment = experiments.find_name(tracker(), fields.text("experiment_id"))
     experiments.refuse_deleted(tracker(), experiment)
     new = logged_models.NewModel(
         fields.maybe_text("name") or f"model-{secrets.token_hex(4)}",
@@ -64,14 +64,14 @@ def create_logged_model() -> Response:
 
 @api.get("/logged-models/<model_id>")
 def get_logged_model(model_id: str) -> Response:
-    """A model by its id."""
+    """Return a model by its id."""
     deleted = requests.fields().flag("allow_deleted")
     return responses.answer(model=to_json(logged_models.get_model(tracker(), model_id, deleted=deleted)))
 
 
 @api.patch("/logged-models/<model_id>")
 def finalize_logged_model(model_id: str) -> Response:
-    """Say that a model's files are there, or could not be uploaded."""
+    """Record that a model's files have been uploaded, or that the upload failed."""
     word = str(requests.fields().word("status"))
     status = _STATUS_NUMBERS.get(word, word.removeprefix(_PREFIX))
     if status not in ("READY", "UPLOAD_FAILED"):
@@ -81,14 +81,14 @@ def finalize_logged_model(model_id: str) -> Response:
 
 @api.delete("/logged-models/<model_id>")
 def delete_logged_model(model_id: str) -> Response:
-    """Hide a model."""
+    """Mark a model as deleted."""
     logged_models.delete_model(tracker(), model_id)
     return responses.answer()
 
 
 @api.post("/logged-models/<model_id>/params")
 def log_params(model_id: str) -> Response:
-    """Add params: by this a client sends those beyond its first hundred."""
+    """Add params: clients send those beyond the first hundred this way."""
     logged_models.add_params(tracker(), model_id, requests.fields().pairs("params"))
     return responses.answer()
 
@@ -102,7 +102,7 @@ def set_tags(model_id: str) -> Response:
 
 @api.delete("/logged-models/<model_id>/tags/<path:key>")
 def delete_tag(model_id: str, key: str) -> Response:
-    """Remove a tag, which has to be there."""
+    """Remove a tag, which must exist."""
     if key not in logged_models.get_model(tracker(), model_id).tags:
         raise NotFound("tag", f"the logged model has no tag {quote_name(key)}")
     logged_models.set_tags(tracker(), model_id, {key: None})
@@ -111,11 +111,11 @@ def delete_tag(model_id: str, key: str) -> Response:
 
 @api.get("/logged-models/<model_id>/artifacts/directories")
 def list_artifacts(model_id: str) -> Response:
-    """The files and folders of a model, by their names from its root."""
+    """List the files and folders of a model by their paths from its root."""
     path = (requests.fields().maybe_text("artifact_directory_path") or "").rstrip("/")
     model = logged_models.get_model(tracker(), model_id)
     run = tracker().run(model.run_id)
-    files = artifacts.listing(run, artifacts.Place(run.id, model.folder, path), as_from=f"{path}/" if path else "")
+    files = artifacts.list_folder(run, artifacts.Place(run.id, model.folder, path), prefix=f"{path}/" if path else "")
     return responses.answer(root_uri=vocabulary.model_uri(run.meta["experiment"], model_id), files=files)
 
 
@@ -124,24 +124,24 @@ def list_artifacts(model_id: str) -> Response:
 
 @api.post("/logged-models/search")
 def search_logged_models() -> Response:
-    """A page of the models of some experiments that match, newest first unless an order is given."""
+    """Return a page of the matching models of some experiments, newest first unless an order is given."""
     fields = requests.fields()
     if not fields.texts("experiment_ids"):
         raise InvalidInput("Missing value for required parameter 'experiment_ids'")
-    comparisons = [_by_plain_status(each) for each in filters.parse_filter(fields.maybe_text("filter"), SUBJECT)]
+    comparisons = [_strip_status_prefix(each) for each in filters.parse_filter(fields.maybe_text("filter"), SUBJECT)]
     datasets = [(each.text("dataset_name"), each.maybe_text("dataset_digest")) for each in fields.objects("datasets")]
-    orders = [_order_from(each) for each in fields.objects("order_by")]
-    names = experiments.names_of(tracker(), fields.texts("experiment_ids"))
+    orders = [_parse_order(each) for each in fields.objects("order_by")]
+    names = experiments.find_names(tracker(), fields.texts("experiment_ids"))
     models = logged_models.list_models(tracker(), names)
-    found = [model for model in models if _matches(model, comparisons, datasets)]
+    matches = [model for model in models if _matches(model, comparisons, datasets)]
     for order, dataset in reversed(orders):
-        found = filters.ordered(found, [order], lambda kind, key, dataset=dataset: _reader(kind, key, dataset))  # type: ignore[misc]
-    page, token = responses.page_of(found, fields, _DEFAULT_PAGE, _MAX_PAGE)
+        matches = filters.sort_items(matches, [order], lambda kind, key, dataset=dataset: _reader(kind, key, dataset))  # type: ignore[misc]
+    page, token = responses.page_of(matches, fields, _DEFAULT_PAGE, _MAX_PAGE)
     return responses.answer(models=[to_json(model) for model in page], **responses.without_none(next_page_token=token))
 
 
-def _by_plain_status(comparison: Comparison) -> Comparison:
-    """A comparison; one of the status by READY, however its value spells that."""
+def _strip_status_prefix(comparison: Comparison) -> Comparison:
+    """Return a comparison whose status, if that is its field, has no prefix: READY, not LOGGED_MODEL_READY."""
     if (comparison.kind, comparison.key) != (ATTRIBUTES, "status") or not isinstance(comparison.value, str):
         return comparison
     return replace(comparison, value=comparison.value.removeprefix(_PREFIX))
@@ -151,14 +151,16 @@ Dataset = tuple[str | None, str | None]
 
 
 def _matches(model: LoggedModel, comparisons: list[Comparison], datasets: list[tuple[str, str | None]]) -> bool:
-    """Whether a model satisfies all comparisons; one of a metric, by any value of it on one of the data sets."""
+    """Return whether a model satisfies all comparisons: those of a metric by any of its values on the datasets."""
     metrics = [
-        each for each in list(model.metrics.values()) if not datasets or any(_is_of(each, one) for one in datasets)
+        each
+        for each in list(model.metrics.values())
+        if not datasets or any(_is_of(each, dataset) for dataset in datasets)
     ]
     if datasets and not metrics:
         return False
     for each in comparisons:
-        holds = each.holds()
+        holds = each.predicate()
         if each.kind == METRICS:
             if not any(metric.key == each.key and holds(metric.value) for metric in metrics):
                 return False
@@ -172,8 +174,8 @@ def _is_of(metric: ModelMetric, dataset: Dataset) -> bool:
     return name in (None, metric.dataset_name) and digest in (None, metric.dataset_digest)
 
 
-def _order_from(fields: Fields) -> tuple[Order, Dataset]:
-    """An order, and the data set that a metric is ordered by. Raises InvalidInput."""
+def _parse_order(fields: Fields) -> tuple[Order, Dataset]:
+    """Parse an order, and the dataset whose metrics are compared. Raises InvalidInput."""
     name = fields.text("field_name")
     dataset = fields.maybe_text("dataset_name"), fields.maybe_text("dataset_digest")
     descending = "ascending" in fields and not fields.flag("ascending")
@@ -197,7 +199,7 @@ def _reader(kind: str, key: str, dataset: Dataset = (None, None)) -> Callable[[L
 
 
 def _latest(model: LoggedModel, key: str, dataset: Dataset) -> Any:
-    """A metric's latest value on a data set, by time and then step, as MLflow orders; None where there is none."""
+    """Return a metric's latest value on a dataset, by time and then step as in MLflow; None if it has none."""
     metrics = [each for each in list(model.metrics.values()) if each.key == key and _is_of(each, dataset)]
     return max(metrics, key=lambda each: (each.timestamp, each.step)).value if metrics else None
 
@@ -205,8 +207,8 @@ def _latest(model: LoggedModel, key: str, dataset: Dataset) -> Any:
 # -- metrics, which runs log
 
 
-def metrics_from(run_id: str, points: list[Fields]) -> list[ModelMetric]:
-    """Those points of a run that are metrics of a model, too. Raises InvalidInput, NotFound (of an unknown model)."""
+def parse_metrics(run_id: str, points: list[Fields]) -> list[ModelMetric]:
+    """Parse the points that are also metrics of a model. Raises InvalidInput, NotFound (for an unknown model)."""
     metrics = [
         ModelMetric(
             each.text("model_id"),
@@ -229,7 +231,7 @@ def metrics_from(run_id: str, points: list[Fields]) -> list[ModelMetric]:
 
 
 def to_json(model: LoggedModel) -> dict[str, Any]:
-    """A model in an answer."""
+    """Return a model as it appears in a response."""
     experiment = tracker().run(model.run_id).meta["experiment"]
     info = responses.without_none(
         model_id=model.id,
@@ -248,7 +250,7 @@ def to_json(model: LoggedModel) -> dict[str, Any]:
 
 
 def _source_run_id(model: LoggedModel) -> str | None:
-    """The run that logged a model; None where one was made to hold it."""
+    """Return the run that logged a model; None if its run was created to hold it."""
     return None if logged_models.holds_model(tracker().run(model.run_id)) else model.run_id
 
 

@@ -1,13 +1,13 @@
-"""The source of a model version: parsed and found in this store, never fetched.
+"""The source of a model version: resolved to files in this store, never fetched from elsewhere.
 
-| source | is |
+| source | meaning |
 |---|---|
 | models:/MODEL_ID | the folder of a logged model |
-| models:/NAME/VERSION, models:/NAME@ALIAS | what that version is |
-| runs:/RUN/PATH | a folder or a file of a run, or the logged model PATH of it |
-| mlflow-artifacts:/ and a path as `artifacts` takes it | likewise |
+| models:/NAME/VERSION, models:/NAME@ALIAS | the files of that version |
+| runs:/RUN/PATH | a folder or a file of a run, or its logged model PATH |
+| mlflow-artifacts:/ and a path as in `artifacts` | likewise |
 
-It may bear this server's address, or be an http URL below /api/2.0/mlflow-artifacts/artifacts.
+The URI may include this server's address, or be an http URL below /api/2.0/mlflow-artifacts/artifacts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
 
 
 class Source(NamedTuple):
-    """The artifact of a run, with a slash at its end a folder, and the logged model that it is, if it is one."""
+    """An artifact of a run (a folder if it ends with a slash), and the id of the logged model that it belongs to."""
 
     run_id: str
     artifact: str
@@ -35,37 +35,37 @@ class Source(NamedTuple):
 
 
 def resolve(text: str, run_id: str | None, model_id: str | None) -> Source:
-    """Return what a source names; `run_id` and `model_id`: those of the request. Raises InvalidInput."""
+    """Resolve a source. `run_id` and `model_id` are those of the request. Raises InvalidInput."""
     try:
-        source = _named_by(text, model_id)
+        source = _parse_source(text, model_id)
     except NotFound as fault:
-        raise _not_here(text, fault.detail) from fault
+        raise _source_error(text, fault.detail) from fault
     if run_id not in (None, source.run_id):
-        raise _not_here(text, f"it is in the run {source.run_id}, and run_id says {quote_name(str(run_id))}")
+        raise _source_error(text, f"it is in the run {source.run_id}, but run_id is {quote_name(str(run_id))}")
     if model_id is not None and source.model_id not in (None, model_id):
-        raise _not_here(text, f"it is the logged model {source.model_id}, and model_id says {quote_name(model_id)}")
+        raise _source_error(text, f"it is the logged model {source.model_id}, but model_id is {quote_name(model_id)}")
     return source._replace(model_id=source.model_id or model_id)
 
 
-def _named_by(text: str, model_id: str | None) -> Source:
+def _parse_source(text: str, model_id: str | None) -> Source:
     scheme, colon, rest = text.partition(":")
     path = rest.lstrip("/")
     if scheme == "models" and colon and path and not rest.startswith("//"):
-        return _of_model(path.rstrip("/"))
+        return _resolve_model(path.rstrip("/"))
     if scheme == "runs" and colon and not rest.startswith("//"):
         run_id, _, artifact = path.partition("/")
-        return _of_run(run_id, artifact)
+        return _resolve_run_path(run_id, artifact)
     if scheme in ("mlflow-artifacts", "http", "https"):
-        return _of_uri(text)
-    raise _not_here(text, "a source is models:/..., runs:/... or mlflow-artifacts:/...")
+        return _resolve_uri(text)
+    raise _source_error(text, "a source is models:/..., runs:/... or mlflow-artifacts:/...")
 
 
-def _of_model(path: str) -> Source:
+def _resolve_model(path: str) -> Source:
     name, at, alias = path.rpartition("@")
     if not at:
         name, slash, alias = path.partition("/")
         if not slash:
-            return _of_logged_model(path, "")
+            return _resolve_logged_model(path, "")
     version = versions.get_version(tracker(), name, alias.lower() if alias.lower() in _WORDS else alias)
     return Source(version.run_id, version.artifact, version.model_id)
 
@@ -73,23 +73,23 @@ def _of_model(path: str) -> Source:
 _WORDS = frozenset({"latest", "none", "staging", "production", "archived"})
 
 
-def _of_logged_model(model_id: str, path: str) -> Source:
+def _resolve_logged_model(model_id: str, path: str) -> Source:
     run_id, folder = logged_models.folder_of(tracker(), model_id)
-    source = _of_run(run_id, f"{folder}/{path}".rstrip("/"))
+    source = _resolve_run_path(run_id, f"{folder}/{path}".rstrip("/"))
     return source._replace(model_id=model_id)
 
 
-def _of_run(run_id: str, path: str) -> Source:
-    """A folder, else a file of a run, else its logged model of that name. Raises NotFound."""
+def _resolve_run_path(run_id: str, path: str) -> Source:
+    """Resolve a path in a run: a folder, else a file, else the logged model of that name. Raises NotFound."""
     run = tracker().run(run_id)
     for candidate in dict.fromkeys((path.rstrip("/"), unquote(path).rstrip("/"))):
-        found = _in_run(run, candidate)
-        if found is not None:
-            return found
+        source = _find_in_run(run, candidate)
+        if source is not None:
+            return source
     raise NotFound("artifact", f"the run {run_id} has no artifact {quote_name(path)}")
 
 
-def _in_run(run: Run, path: str) -> Source | None:
+def _find_in_run(run: Run, path: str) -> Source | None:
     if not path:
         return None
     if any(name.startswith(f"{path}/") for name in run.artifacts):
@@ -101,33 +101,33 @@ def _in_run(run: Run, path: str) -> Source | None:
     return None if model is None else Source(run.id, f"{model.folder}/", model.id)
 
 
-def _of_uri(text: str) -> Source:
+def _resolve_uri(text: str) -> Source:
     parts = urlsplit(text)
     if (parts.netloc or parts.scheme != "mlflow-artifacts") and not _is_ours(parts.netloc):
-        raise _not_here(text, "it is at another server")
+        raise _source_error(text, "it is on another server")
     path = parts.path
     if parts.scheme != "mlflow-artifacts":
         _, proxy, path = path.partition(_PROXY)
         if not proxy:
-            raise _not_here(text, f"a URL has {_PROXY} in its path")
-    # What follows ? or # belongs to the path as well: a client writes names as they are.
+            raise _source_error(text, f"a URL must have {_PROXY} in its path")
+    # A query or a fragment is part of the path: clients don't escape names.
     path += f"?{parts.query}" if parts.query else ""
     segments = path.lstrip("/").removeprefix(_PROXY[1:]).split("/")
     if len(segments) > 3 and segments[1] == "models" and segments[3] == "artifacts":
-        return _of_logged_model(segments[2], "/".join(segments[4:]))
+        return _resolve_logged_model(segments[2], "/".join(segments[4:]))
     if len(segments) > 4 and segments[1] == "versions" and segments[4] == "artifacts":
         version = versions.get_version(tracker(), unquote(segments[2]), segments[3])
         return Source(version.run_id, version.artifact, version.model_id)
     if len(segments) > 3 and segments[2] == "artifacts":
-        return _of_run(segments[1], "/".join(segments[3:]))
-    raise _not_here(text, "its path is none of this server's")
+        return _resolve_run_path(segments[1], "/".join(segments[3:]))
+    raise _source_error(text, "its path is not one of this server's")
 
 
 def _is_ours(address: str) -> bool:
     return address == urlsplit(base_url()).netloc or host_name(address) in services().allowed_hosts
 
 
-def _not_here(text: str, why: str) -> InvalidInput:
+def _source_error(text: str, reason: str) -> InvalidInput:
     return InvalidInput(
-        f"Invalid model version source {quote_name(text)}: {why}; a version is pinned to files that are here"
+        f"Invalid model version source {quote_name(text)}: {reason}; a version is pinned to files in this store"
     )

@@ -1,4 +1,4 @@
-"""MLflow's model versions: made of what is stored here, moved from stage to stage, described, tagged, found."""
+"""MLflow's model versions: creating them from stored files, stages, descriptions, tags and search."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .vocabulary import text_of
 
 api = Blueprint("mlflow_model_versions", __name__, url_prefix="/api/2.0/mlflow")
 
-#: Our stages by MLflow's words, which may come in any case.
+#: MLflow's words for our stages; clients send them in any case.
 STAGES = {stage: stage.capitalize() for stage in ("none", "staging", "production", "archived")}
 _DEFAULT_PAGE, _MAX_PAGE = 10_000, 200_000
 _ATTRIBUTES: dict[str, Callable[[Version], Any]] = {
     "name": lambda version: version.name,
     "run_id": lambda version: _run_id(version),
-    "source_path": lambda version: source_of(version),
+    "source_path": lambda version: format_source(version),
     "version_number": lambda version: version.version,
     "creation_timestamp": lambda version: version.created_at,
     "last_updated_timestamp": lambda version: version.updated_at,
@@ -43,16 +43,16 @@ SUBJECT = Subject(
 )
 
 
-def number_from(fields: Fields) -> int:
-    """The version that a request names. Raises InvalidInput."""
+def parse_number(fields: Fields) -> int:
+    """Parse the number of a version. Raises InvalidInput."""
     number = fields.integer("version")
     if number < 1:
-        raise InvalidInput(f"the parameter version must be 1 or more, and it is {number}")
+        raise InvalidInput(f"the parameter version must be 1 or more, not {number}")
     return number
 
 
-def stage_from(word: str) -> str:
-    """Our stage for MLflow's word. Raises InvalidInput."""
+def parse_stage(word: str) -> str:
+    """Parse MLflow's word for a stage. Raises InvalidInput."""
     if word.lower() not in STAGES:
         raise InvalidInput(
             f"Invalid Model Version stage: {quote_name(word)}; it is one of {', '.join(STAGES.values())}"
@@ -60,9 +60,9 @@ def stage_from(word: str) -> str:
     return word.lower()
 
 
-def _version_from(fields: Fields) -> Version:
-    """The version that a request names. Raises InvalidInput, NotFound."""
-    model, number = models.get_model(tracker(), fields.text("name")), number_from(fields)
+def _requested_version(fields: Fields) -> Version:
+    """Return the requested version. Raises InvalidInput, NotFound."""
+    model, number = models.get_model(tracker(), fields.text("name")), parse_number(fields)
     version = model.versions.get(number)
     if version is None:
         raise models.unknown_version_error(model, str(number))
@@ -71,11 +71,11 @@ def _version_from(fields: Fields) -> Version:
 
 @api.post("/model-versions/create")
 def create_model_version() -> Response:
-    """Make what a source names the next version of a model."""
+    """Register the files of a source as the next version of a model."""
     fields = requests.fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     if tags.get(PROMPT_TAG, "").lower() == "true":
-        raise InvalidInput("prompts are not kept here: the registry of this server holds models alone")
+        raise InvalidInput("prompts are not supported: this server's registry holds models only")
     models.get_model(tracker(), name)
     text = fields.text("source")
     source = model_sources.resolve(text, fields.maybe_text("run_id") or None, fields.maybe_text("model_id") or None)
@@ -95,14 +95,14 @@ def create_model_version() -> Response:
 
 @api.get("/model-versions/get")
 def get_model_version() -> Response:
-    """A version by its number."""
-    return _answer(_version_from(requests.fields()))
+    """Return a version by its number."""
+    return _answer(_requested_version(requests.fields()))
 
 
 @api.get("/model-versions/get-download-uri")
 def get_download_uri() -> Response:
-    """Answer the URI of a version's files: in its folder, or for a single file in one with just that."""
-    version = _version_from(requests.fields())
+    """Return the URI of the folder of a version's files; a single file appears in a folder of its own."""
+    version = _requested_version(requests.fields())
     experiment = tracker().run(version.run_id).meta["experiment"]
     if not version.is_folder:
         root = vocabulary.experiment_uri(experiment)
@@ -116,27 +116,27 @@ def get_download_uri() -> Response:
 
 @api.patch("/model-versions/update")
 def update_model_version() -> Response:
-    """Describe a version."""
+    """Change a version's description."""
     fields = requests.fields()
-    version = _version_from(fields)
+    version = _requested_version(fields)
     description = fields.maybe_text("description")
     return _answer(versions.change_version(tracker(), version.name, version.version, description))
 
 
 @api.post("/model-versions/transition-stage")
 def transition_stage() -> Response:
-    """Move a version to a stage. Production has one version whatever the request says."""
+    """Move a version to a stage. Production holds one version, whatever the request says."""
     fields = requests.fields()
-    version, stage = _version_from(fields), stage_from(fields.text("stage"))
+    version, stage = _requested_version(fields), parse_stage(fields.text("stage"))
     exclusive = fields.flag("archive_existing_versions")
-    moved, _ = versions.promote_version(tracker(), version.name, version.version, stage, exclusive=exclusive)
-    return _answer(moved)
+    changed_version, _ = versions.promote_version(tracker(), version.name, version.version, stage, exclusive=exclusive)
+    return _answer(changed_version)
 
 
 @api.delete("/model-versions/delete")
 def delete_model_version() -> Response:
-    """Delete a version; its number isn't given again."""
-    version = _version_from(requests.fields())
+    """Delete a version. Its number is not reused."""
+    version = _requested_version(requests.fields())
     versions.delete_version(tracker(), version.name, version.version)
     return responses.answer()
 
@@ -145,30 +145,30 @@ def delete_model_version() -> Response:
 def set_tag() -> Response:
     """Set a tag of a version."""
     fields = requests.fields()
-    version, tags = _version_from(fields), {fields.text("key"): fields.maybe_text("value") or ""}
+    version, tags = _requested_version(fields), {fields.text("key"): fields.maybe_text("value") or ""}
     versions.change_version(tracker(), version.name, version.version, tags=dict(tags))
     return responses.answer()
 
 
 @api.delete("/model-versions/delete-tag")
 def delete_tag() -> Response:
-    """Remove a tag of a version; fine where there is none, as MLflow's registry has it."""
+    """Remove a tag of a version. A missing tag is no error, as in MLflow's registry."""
     fields = requests.fields()
-    version, key = _version_from(fields), fields.text("key")
+    version, key = _requested_version(fields), fields.text("key")
     versions.change_version(tracker(), version.name, version.version, tags={key: None})
     return responses.answer()
 
 
 @api.get("/model-versions/search")
 def search_model_versions() -> Response:
-    """A page of the versions that match: those that were changed last first, unless another order is asked for."""
+    """Return a page of the matching versions, most recently changed first unless an order is given."""
     fields = requests.fields()
-    matches = filters.tester(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
+    is_match = filters.combine(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
     orders = filters.parse_orders(fields.texts("order_by"), SUBJECT)
-    every = [version for model in tracker().registry.models() for version in model.versions.values()]
-    every.sort(key=lambda version: (-version.updated_at, version.name, -version.version))
-    found = filters.ordered(filter(matches, every), orders, _reader)
-    page, token = responses.page_of(found, fields, _DEFAULT_PAGE, _MAX_PAGE)
+    all_versions = [version for model in tracker().registry.models() for version in model.versions.values()]
+    all_versions.sort(key=lambda version: (-version.updated_at, version.name, -version.version))
+    matches = filters.sort_items(filter(is_match, all_versions), orders, _reader)
+    page, token = responses.page_of(matches, fields, _DEFAULT_PAGE, _MAX_PAGE)
     return responses.answer(
         model_versions=[to_json(version) for version in page], **responses.without_none(next_page_token=token)
     )
@@ -184,7 +184,7 @@ def _reader(kind: str, key: str) -> Callable[[Version], Any]:
 
 
 def to_json(version: Version) -> dict[str, Any]:
-    """A version in an answer."""
+    """Return a version as it appears in a response."""
     return responses.without_none(
         name=version.name,
         version=str(version.version),
@@ -192,7 +192,7 @@ def to_json(version: Version) -> dict[str, Any]:
         last_updated_timestamp=version.updated_at,
         current_stage=STAGES[version.stage],
         description=version.description,
-        source=source_of(version),
+        source=format_source(version),
         run_id=_run_id(version),
         model_id=version.model_id,
         run_link=version.run_link,
@@ -202,13 +202,13 @@ def to_json(version: Version) -> dict[str, Any]:
     )
 
 
-def source_of(version: Version) -> str:
-    """Return the source of a version: as its client said, else as a path in its run."""
+def format_source(version: Version) -> str:
+    """Return the source of a version: as its client named it, else as a path in its run."""
     return version.source or f"runs:/{version.run_id}/{version.artifact.rstrip('/')}"
 
 
 def _run_id(version: Version) -> str | None:
-    """The run behind a version; None where one was made to hold its model, or is gone."""
+    """Return the run of a version; None if it was created to hold the model, or no longer exists."""
     run = tracker().catalog.run(version.run_id)
     return None if run is None or logged_models.holds_model(run) else version.run_id
 

@@ -1,4 +1,4 @@
-"""Points in MLflow's words."""
+"""Parsing of the points in MLflow's requests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .requests import Fields
 _INT64 = range(-(2**63), 2**63)
 
 
-def point_from(fields: Fields) -> StoredPoint:
-    """The point that some fields describe. Raises InvalidInput."""
+def parse_point(fields: Fields) -> StoredPoint:
+    """Parse a point. Raises InvalidInput."""
     key = check_name("metric", fields.text("key"))
     return key, fields.number("value"), fields.integer("step", 0), fields.integer("timestamp")
 
 
-def points_from(fields: Fields, name: str) -> list[StoredPoint]:
-    """The points of an array. Raises InvalidInput.
+def parse_points(fields: Fields, name: str) -> list[StoredPoint]:
+    """Parse an array of points. Raises InvalidInput.
 
-    One with plain numbers, as nearly all are, is taken as it is: field by field it would cost three times as much.
+    A point with plain numbers, as nearly all are, is used as it is: parsing each field takes three times as long.
     """
     points: list[StoredPoint] = []
     for index, entry in enumerate(fields.dicts(name)):
@@ -31,5 +31,5 @@ def points_from(fields: Fields, name: str) -> list[StoredPoint]:
         if is_whole and type(value) is float and value - value == 0 and entry.get("key"):
             points.append((check_name("metric", entry["key"]), value, step, timestamp))
         else:
-            points.append(point_from(Fields(entry, f"{name}[{index}].")))
+            points.append(parse_point(Fields(entry, f"{name}[{index}].")))
     return points

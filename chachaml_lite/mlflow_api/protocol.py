@@ -1,4 +1,4 @@
-"""The protocol as a whole: its blueprints, and what `web` and the server have to know of its paths, as values."""
+"""The protocol as a whole: its blueprints, and the facts about its paths that `web` and the server need."""
 
 from __future__ import annotations
 

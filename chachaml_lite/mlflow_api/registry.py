@@ -1,4 +1,4 @@
-"""MLflow's registered models: made, renamed, described, tagged, deleted, with aliases, and searched for."""
+"""MLflow's registered models: creating, renaming, describing, tagging, deleting and searching them, and aliases."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUBJECT = Subject(frozenset({TAGS, ATTRIBUTES}), frozenset({"name"}), frozenset(
 
 @api.post("/registered-models/create")
 def create_registered_model() -> Response:
-    """Make a model that has no version yet."""
+    """Create a model without versions."""
     fields = requests.fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     refuse_prompts(tags)
@@ -41,20 +41,20 @@ def create_registered_model() -> Response:
 
 
 def refuse_prompts(tags: dict[str, str]) -> None:
-    """Raise InvalidInput for what is to be a prompt: the registry holds models alone."""
+    """Raise InvalidInput for a prompt: the registry holds models only."""
     if tags.get(PROMPT_TAG, "").lower() == "true":
-        raise InvalidInput("prompts are not kept here: the registry of this server holds models alone")
+        raise InvalidInput("prompts are not supported: this server's registry holds models only")
 
 
 @api.get("/registered-models/get")
 def get_registered_model() -> Response:
-    """A model by its name."""
+    """Return a model by its name."""
     return _answer(models.get_model(tracker(), requests.fields().text("name")))
 
 
 @api.post("/registered-models/rename")
 def rename_registered_model() -> Response:
-    """Give a model another name."""
+    """Rename a model."""
     fields = requests.fields()
     try:
         return _answer(models.rename_model(tracker(), fields.text("name"), fields.text("new_name")))
@@ -64,7 +64,7 @@ def rename_registered_model() -> Response:
 
 @api.patch("/registered-models/update")
 def update_registered_model() -> Response:
-    """Describe a model."""
+    """Change a model's description."""
     fields = requests.fields()
     model = models.get_model(tracker(), fields.text("name"))
     return _answer(models.change_model(tracker(), model.name, fields.maybe_text("description")))
@@ -72,7 +72,7 @@ def update_registered_model() -> Response:
 
 @api.delete("/registered-models/delete")
 def delete_registered_model() -> Response:
-    """Remove a model with its versions."""
+    """Delete a model and its versions."""
     models.delete_model(tracker(), requests.fields().text("name"))
     return responses.answer()
 
@@ -89,7 +89,7 @@ def set_tag() -> Response:
 
 @api.delete("/registered-models/delete-tag")
 def delete_tag() -> Response:
-    """Remove a tag of a model; fine where there is none, as MLflow's registry has it."""
+    """Remove a tag of a model. A missing tag is no error, as in MLflow's registry."""
     fields = requests.fields()
     name, key = fields.text("name"), fields.text("key")
     models.change_model(tracker(), models.get_model(tracker(), name).name, tags={key: None})
@@ -101,15 +101,15 @@ def delete_tag() -> Response:
 
 @api.post("/registered-models/alias")
 def set_alias() -> Response:
-    """Have an alias stand for a version."""
+    """Set an alias of a version."""
     fields = requests.fields()
-    models.set_alias(tracker(), fields.text("name"), fields.text("alias"), model_versions.number_from(fields))
+    models.set_alias(tracker(), fields.text("name"), fields.text("alias"), model_versions.parse_number(fields))
     return responses.answer()
 
 
 @api.delete("/registered-models/alias")
 def delete_alias() -> Response:
-    """Remove an alias; fine where there is none."""
+    """Remove an alias. A missing alias is no error."""
     fields = requests.fields()
     models.set_alias(tracker(), fields.text("name"), fields.text("alias"), None)
     return responses.answer()
@@ -117,7 +117,7 @@ def delete_alias() -> Response:
 
 @api.get("/registered-models/alias")
 def get_version_by_alias() -> Response:
-    """The version that an alias stands for; `latest` is the one with the greatest number."""
+    """Return the version of an alias; `latest` is the version with the highest number."""
     fields = requests.fields()
     alias, model = fields.text("alias"), models.get_model(tracker(), fields.text("name"))
     number = model.aliases.get(alias)
@@ -134,12 +134,12 @@ def get_version_by_alias() -> Response:
 
 @api.get("/registered-models/search")
 def search_registered_models() -> Response:
-    """A page of the models that match, by name unless another order is asked for."""
+    """Return a page of the matching models, by name unless an order is given."""
     fields = requests.fields()
-    matches = filters.tester(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
+    is_match = filters.combine(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
     orders = filters.parse_orders(fields.texts("order_by"), SUBJECT)
-    found = filters.ordered(filter(matches, tracker().registry.models()), orders, _reader)
-    page, token = responses.page_of(found, fields, _DEFAULT_PAGE, _MAX_PAGE)
+    matches = filters.sort_items(filter(is_match, tracker().registry.models()), orders, _reader)
+    page, token = responses.page_of(matches, fields, _DEFAULT_PAGE, _MAX_PAGE)
     return responses.answer(
         registered_models=[to_json(model) for model in page], **responses.without_none(next_page_token=token)
     )
@@ -153,10 +153,10 @@ def _reader(kind: str, key: str) -> Callable[[Model], Any]:
 
 @api.route("/registered-models/get-latest-versions", methods=["GET", "POST"])
 def get_latest_versions() -> Response:
-    """The version with the greatest number of each stage, or of those that are asked for. Java's client GETs it."""
+    """Return the highest version of each stage, or of the requested stages. Java's client sends a GET."""
     fields = requests.fields()
     model = models.get_model(tracker(), fields.text("name"))
-    stages = [model_versions.stage_from(word) for word in fields.texts("stages")]
+    stages = [model_versions.parse_stage(word) for word in fields.texts("stages")]
     return responses.answer(model_versions=_latest(model, stages or list(model_versions.STAGES)))
 
 
@@ -169,7 +169,7 @@ def _latest(model: Model, stages: list[str]) -> list[dict[str, Any]]:
 
 
 def to_json(model: Model) -> dict[str, Any]:
-    """A model in an answer."""
+    """Return a model as it appears in a response."""
     return responses.without_none(
         name=model.name,
         creation_timestamp=model.created_at,

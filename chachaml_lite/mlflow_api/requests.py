@@ -1,7 +1,7 @@
-"""The fields of MLflow's requests: a JSON object, or a query string, read leniently.
+"""The fields of MLflow's requests: a JSON object or a query string, parsed leniently.
 
-Unknown fields are passed over, for newer clients send more. A null is absent. 64-bit integers come as numbers or, from
-Java and R, as strings; `run_uuid` is an older word for `run_id`.
+Unknown fields are ignored, since newer clients send more. A null counts as absent. 64-bit integers arrive as numbers
+or, from Java and R, as strings; `run_uuid` is an older name of `run_id`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EXACT = 2**53
 
 
 class Fields:
-    """The fields of a request, or of an object within one; `where` names that object in errors: "metrics[3]."."""
+    """The fields of a request, or of an object in it; `where` names that object in errors: "metrics[3]."."""
 
     def __init__(self, values: Mapping[str, Any], where: str = "") -> None:
         self._values = {_ALIASES.get(name, name): value for name, value in values.items() if value is not None}
@@ -41,7 +41,7 @@ class Fields:
         return name in self._values
 
     def text(self, name: str, *, may_be_empty: bool = False) -> str:
-        """A text that has to be there. Raises InvalidInput."""
+        """Return a required text. Raises InvalidInput."""
         text = self.maybe_text(name)
         if text is None:
             raise self._missing(name)
@@ -50,14 +50,14 @@ class Fields:
         return text
 
     def maybe_text(self, name: str) -> str | None:
-        """A text; None where it is absent. Raises InvalidInput."""
+        """Return a text, or None if it is absent. Raises InvalidInput."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, str):
             raise InvalidInput(f"the parameter {self._where}{name} must be a string")
         return value
 
     def integer(self, name: str, default: int | None = None, least: int = -(2**63), most: int = 2**63 - 1) -> int:
-        """An integer of 64 bits, which has to be there where there is no default. Raises InvalidInput."""
+        """Return a 64-bit integer, which is required if there is no default. Raises InvalidInput."""
         number = self.maybe_integer(name, least, most)
         if number is not None:
             return number
@@ -66,19 +66,19 @@ class Fields:
         return default
 
     def maybe_integer(self, name: str, least: int = -(2**63), most: int = 2**63 - 1) -> int | None:
-        """An integer of 64 bits; None where it is absent. Raises InvalidInput."""
+        """Return a 64-bit integer, or None if it is absent. Raises InvalidInput."""
         value = self._values.get(name)
         if value is None:
             return None
         number = _integer_of(value)
         if number is None:
-            raise InvalidInput(f"the parameter {self._where}{name} must be an integer of 64 bits")
+            raise InvalidInput(f"the parameter {self._where}{name} must be a 64-bit integer")
         if not least <= number <= most:
-            raise InvalidInput(f"the parameter {self._where}{name} must be {least} to {most}, and it is {number}")
+            raise InvalidInput(f"the parameter {self._where}{name} must be {least} to {most}, not {number}")
         return number
 
     def number(self, name: str) -> int | float:
-        """A number that has to be there, maybe NaN or an infinity. Raises InvalidInput."""
+        """Return a required number, which may be NaN or infinite. Raises InvalidInput."""
         value = self._values.get(name)
         if value is None:
             raise self._missing(name)
@@ -90,7 +90,7 @@ class Fields:
         return number
 
     def flag(self, name: str) -> bool:
-        """A boolean; an absent one is false. Raises InvalidInput."""
+        """Return a boolean, or False if it is absent. Raises InvalidInput."""
         value = self._values.get(name, False)
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
@@ -99,7 +99,7 @@ class Fields:
         return value
 
     def word(self, name: str) -> str | int:
-        """A word of an enumeration, or its number. Raises InvalidInput."""
+        """Return a required word of an enumeration, or its number. Raises InvalidInput."""
         value = self._values.get(name)
         if value is None:
             raise self._missing(name)
@@ -108,7 +108,7 @@ class Fields:
         return value
 
     def texts(self, name: str) -> list[str]:
-        """The texts of an array, or of a field that stands several times in a query string. Raises InvalidInput."""
+        """Return the texts of an array, or of a field repeated in the query string. Raises InvalidInput."""
         values = self._values.get(name, [])
         values = [values] if isinstance(values, str) else values
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -116,14 +116,14 @@ class Fields:
         return values
 
     def dicts(self, name: str) -> list[dict[str, Any]]:
-        """The objects of an array as they came. Raises InvalidInput."""
+        """Return the objects of an array, unparsed. Raises InvalidInput."""
         values = self._values.get(name, [])
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
             raise InvalidInput(f"the parameter {self._where}{name} must be an array of objects")
         return values
 
     def objects(self, name: str, having: str | None = None) -> list[Fields]:
-        """The objects of an array; those that have the field `having`, where one is named. Raises InvalidInput."""
+        """Return the objects of an array, or only those with the field `having`. Raises InvalidInput."""
         numbered = enumerate(self.dicts(name))
         return [
             Fields(value, f"{self._where}{name}[{index}].")
@@ -132,7 +132,7 @@ class Fields:
         ]
 
     def object(self, name: str) -> Fields:
-        """An object that has to be there. Raises InvalidInput."""
+        """Return a required object. Raises InvalidInput."""
         value = self._values.get(name)
         if value is None:
             raise self._missing(name)
@@ -141,12 +141,12 @@ class Fields:
         return Fields(value, f"{self._where}{name}.")
 
     def pairs(self, name: str) -> dict[str, str]:
-        """The texts of an array of {key, value}, by key. Raises InvalidInput, also for one key with two values."""
+        """Return an array of {key, value} as a dictionary. Raises InvalidInput, also for a key with two values."""
         pairs: dict[str, str] = {}
         for each in self.objects(name):
             key, value = each.text("key"), each.maybe_text("value") or ""
             if pairs.setdefault(key, value) != value:
-                raise InvalidInput(f"the key {key[:60]!r} stands in {self._where}{name} with two values")
+                raise InvalidInput(f"the key {key[:60]!r} has two values in {self._where}{name}")
         return pairs
 
     def _missing(self, name: str) -> InvalidInput:
@@ -154,17 +154,17 @@ class Fields:
 
 
 def fields() -> Fields:
-    """The fields of the request: of its query string for a GET, else of its body. Raises InvalidInput, TooLarge."""
+    """Return the fields of the query string for a GET, else of the body. Raises InvalidInput, TooLarge."""
     if request.method == "GET":
-        given = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
-        return Fields(given)
+        args = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
+        return Fields(args)
     if not request.content_length:
         return Fields({})
     return Fields(request_body.json_object(takes_nonfinite=True))
 
 
 def _integer_of(value: object) -> int | None:
-    """The integer that a value is: as a number, also 1.0, or as a text with such a number, "1e+05" too."""
+    """Convert a value to an integer: an integral number such as 1.0, or a text with one, such as "1e+05"; else None."""
     if isinstance(value, str):
         try:
             value = int(value) if _is_digits(value) else float(value) if _is_ascii_number(value) else None
@@ -176,10 +176,10 @@ def _integer_of(value: object) -> int | None:
 
 
 def _number_of(value: object) -> int | float | None:
-    """The number that a value is, a text that is one included; None for what is none, or beyond a double."""
+    """Convert a number or a text to a number; None if it isn't one, or exceeds the range of a double."""
     if isinstance(value, str):
-        if (known := _NONFINITE.get(value.lower())) is not None:
-            return known
+        if (nonfinite := _NONFINITE.get(value.lower())) is not None:
+            return nonfinite
         try:
             value = float(value) if _is_ascii_number(value) else None
         except ValueError:
@@ -195,5 +195,5 @@ def _is_digits(text: str) -> bool:
 
 
 def _is_ascii_number(text: str) -> bool:
-    """Whether a text has nothing but what a number is written with: float() takes spaces, underscores and names too."""
+    """Return whether a text has only the characters of a number: float() also takes spaces, underscores and names."""
     return text.isascii() and len(text) <= 400 and all(letter in "+-.eE0123456789" for letter in text)

@@ -1,4 +1,4 @@
-"""MLflow's answers: errors with their error_code, page tokens, and objects without fields that have no value."""
+"""MLflow's responses: errors with an error_code, page tokens, and objects without empty fields."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class AlreadyExists(errors.InvalidInput):
-    """The name is taken: an experiment's, by a deleted one too, or a registered model's."""
+    """The name is taken by an experiment, possibly a deleted one, or by a registered model."""
 
 
 class InvalidState(errors.InvalidInput):
-    """A request that what is stored forbids: a param has another value, or the run or experiment is deleted."""
+    """A request that the stored state forbids: a param has another value, or the run or experiment is deleted."""
 
 
-#: What has a status or a code that its status alone doesn't tell.
+#: Errors whose status is changed, or whose code doesn't follow from the status.
 _SPECIAL: tuple[tuple[type[Exception], int, str], ...] = (
     (AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
     (errors.RunTrashed, 400, "INVALID_PARAMETER_VALUE"),
@@ -43,41 +43,41 @@ _CODES = {
     507: "RESOURCE_EXHAUSTED",
 }
 _TOKEN = "; set the environment variable MLFLOW_TRACKING_TOKEN to this server's token"
-#: Of a request for a page, where it doesn't say how many it wants, and where more isn't worth an error.
+#: Longer page tokens are cut before they are decoded; none that this server issued is as long.
 _MAX_TOKEN_CHARACTERS = 200
 
 
 def error_body(status: int, detail: str, error: Exception) -> tuple[int, dict[str, str]]:
-    """An error in MLflow's words, by the one table from what was raised, and from its status otherwise."""
+    """Return MLflow's status and body for an error: by its type if that is special, else by its status."""
     special = next(((status, code) for kind, status, code in _SPECIAL if isinstance(error, kind)), None)
     if special is None:
         special = status, _CODES.get(status, "INVALID_PARAMETER_VALUE" if status < 500 else "INTERNAL_ERROR")
     status, code = special
     message = error.detail if isinstance(error, errors.ChachamlError) else detail
     if isinstance(error, HTTPException) and status == 404:
-        message = "this server has no such endpoint; it is not part of what it speaks of MLflow's protocol"
+        message = "no such endpoint: this server implements only a part of MLflow's protocol"
     if status == 401:
         message = f"this server needs its token{_TOKEN}"
     return status, {"error_code": code, "message": message}
 
 
 def answer(**fields: Any) -> Response:
-    """An object of these fields."""
+    """Return a JSON response with these fields."""
     return responses.json_response(fields)
 
 
 def without_none(**fields: Any) -> dict[str, Any]:
-    """An object of those fields that have a value."""
+    """Return a dictionary of the fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def pairs_to_json(pairs: dict[str, str]) -> list[dict[str, str]]:
-    """Params or tags as MLflow lists them."""
+    """Return params or tags as MLflow lists them."""
     return [{"key": key, "value": value} for key, value in pairs.items()]
 
 
 def page_of(items: Sequence[T], fields: Fields, default: int, most: int) -> tuple[Sequence[T], str | None]:
-    """The page of `items` that max_results and page_token ask for, and the token of the next one. InvalidInput."""
+    """Return the page that max_results and page_token request, and the token of the next page. Raises InvalidInput."""
     limit = fields.integer("max_results", default, 1, most)
     start = read_page_token(fields.maybe_text("page_token"))
     end = start + limit
@@ -85,21 +85,21 @@ def page_of(items: Sequence[T], fields: Fields, default: int, most: int) -> tupl
 
 
 def read_page_token(token: str | None) -> int:
-    """The number of items before a page; 0 without a token. Raises InvalidInput."""
+    """Return the number of items before a page; 0 without a token. Raises InvalidInput."""
     if not token:
         return 0
     try:
-        given = strict_json.loads(base64.b64decode(token[:_MAX_TOKEN_CHARACTERS], validate=True))
-        offset = given["offset"]
+        value = strict_json.loads(base64.b64decode(token[:_MAX_TOKEN_CHARACTERS], validate=True))
+        offset = value["offset"]
     except (binascii.Error, ValueError, TypeError, KeyError) as fault:
         raise errors.InvalidInput(
-            "page_token is none that this server gave; leave it out for the first page"
+            "page_token was not issued by this server; leave it out for the first page"
         ) from fault
     if type(offset) is not int or not 0 <= offset < 2**63:
-        raise errors.InvalidInput("page_token is none that this server gave; leave it out for the first page")
+        raise errors.InvalidInput("page_token was not issued by this server; leave it out for the first page")
     return offset
 
 
 def write_page_token(offset: int) -> str:
-    """The token of the page that begins behind so many items."""
+    """Return the token of the page that begins after `offset` items."""
     return base64.b64encode(strict_json.dumps({"offset": offset}).encode()).decode()

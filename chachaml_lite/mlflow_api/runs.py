@@ -1,4 +1,4 @@
-"""MLflow's runs: created, ended, deleted, and what is logged to them, before their end and after it."""
+"""MLflow's runs: creating, ending and deleting them, and logging to them, before and after their end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..tracking.tracker import Tracker
 from ..web import metrics_fast_path
 from ..web.context import tracker
 from . import experiments, inputs, logged_models, requests, responses, vocabulary
-from .points import point_from, points_from
+from .points import parse_point, parse_points
 
 api = Blueprint("mlflow_runs", __name__, url_prefix="/api/2.0/mlflow")
 
-#: The tag in which 2.x keeps what models a run logged.
+#: The tag in which MLflow 2 records the models that a run logged.
 _MODELS_TAG = "mlflow.log-model.history"
 _MAX_PAGE = 25_000_000
-#: What MLflow's client calls a user whom it doesn't know.
+#: The user that MLflow's client sends if it doesn't know one.
 _NOBODY = "unknown"
 
 
@@ -34,7 +34,7 @@ _NOBODY = "unknown"
 def create_run() -> Response:
     """Start a run."""
     fields = requests.fields()
-    name = experiments.name_of(tracker(), fields.maybe_text("experiment_id") or vocabulary.DEFAULT_EXPERIMENT_ID)
+    name = experiments.find_name(tracker(), fields.maybe_text("experiment_id") or vocabulary.DEFAULT_EXPERIMENT_ID)
     experiments.refuse_deleted(tracker(), name)
     tags = _with_name(fields.pairs("tags"), fields.maybe_text("run_name"))
     user = fields.maybe_text("user_id")
@@ -51,7 +51,7 @@ def create_run() -> Response:
 
 
 def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
-    """`tags` with a name, which may stand in both places, but only once. Raises InvalidInput."""
+    """Add the run's name to `tags`. Raises InvalidInput if the tag and run_name differ."""
     if not run_name:
         return tags
     if tags.get(vocabulary.RUN_NAME, run_name) != run_name:
@@ -64,13 +64,13 @@ def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
 
 @api.get("/runs/get")
 def get_run() -> Response:
-    """One run, also one in the trash."""
+    """Return a run, including one in the trash."""
     return responses.answer(run=run_to_json(tracker(), tracker().run(requests.fields().text("run_id"))))
 
 
 @api.post("/runs/update")
 def update_run() -> Response:
-    """Set a run's status, and its name; an end_time counts with a status that ends."""
+    """Set a run's status and name. An end_time is used with a status that ends the run."""
     fields = requests.fields()
     run_id, end_time = fields.text("run_id"), fields.maybe_integer("end_time")
     name = fields.maybe_text("run_name")
@@ -99,18 +99,18 @@ def restore_run() -> Response:
     return responses.answer()
 
 
-# -- what is logged
+# -- logging
 
 
 @api.post("/runs/log-metric")
 def log_metric() -> Response:
-    """Add a point; most come by `fast_path`."""
+    """Add a point. Most requests are handled by `fast_path`."""
     metrics_fast_path.raise_unforeseen(request.environ)
     fields = requests.fields()
     run_id = fields.text("run_id")
-    point, of_models = point_from(fields), logged_models.metrics_from(run_id, [fields])
+    point, model_metrics = parse_point(fields), logged_models.parse_metrics(run_id, [fields])
     metrics.add_points(tracker(), run_id, [point], even_ended=True)
-    tracked_models.log_metrics(tracker(), of_models)
+    tracked_models.log_metrics(tracker(), model_metrics)
     return responses.answer()
 
 
@@ -133,7 +133,7 @@ def set_tag() -> Response:
 
 @api.post("/runs/delete-tag")
 def delete_tag() -> Response:
-    """Remove a tag, which has to be there."""
+    """Remove a tag, which must exist."""
     fields = requests.fields()
     run_id, key = fields.text("run_id"), fields.text("key")
     with tracker().writable_run(run_id) as run:
@@ -146,12 +146,12 @@ def delete_tag() -> Response:
 
 @api.post("/runs/log-batch")
 def log_batch() -> Response:
-    """Add points, params and tags, all or none."""
+    """Add points, params and tags: all or none."""
     fields = requests.fields()
-    run_id, points = fields.text("run_id"), points_from(fields, "metrics")
-    of_models = logged_models.metrics_from(run_id, fields.objects("metrics", having="model_id"))
+    run_id, points = fields.text("run_id"), parse_points(fields, "metrics")
+    model_metrics = logged_models.parse_metrics(run_id, fields.objects("metrics", having="model_id"))
     _log(run_id, points, fields.pairs("params"), fields.pairs("tags"))
-    tracked_models.log_metrics(tracker(), of_models)
+    tracked_models.log_metrics(tracker(), model_metrics)
     return responses.answer()
 
 
@@ -162,7 +162,7 @@ def _log(
     tags: dict[str, str] | None = None,
 ) -> None:
     own, others = vocabulary.tags_from_mlflow(tags or {})
-    values = {key: vocabulary.value_of(text) for key, text in (params or {}).items()}
+    values = {key: vocabulary.parse_value(text) for key, text in (params or {}).items()}
     set_tags: dict[str, TagValue | None] = {**others}
     try:
         batches.log_batch(tracker(), run_id, points or [], values, set_tags, own, is_same=vocabulary.is_same_param)
@@ -172,7 +172,7 @@ def _log(
 
 @api.post("/runs/log-model")
 def log_model() -> Response:
-    """Add what 2.x says of a model to the tag that it keeps such things in."""
+    """Add MLflow 2's description of a model to the tag in which it records them."""
     fields = requests.fields()
     run_id, text = fields.text("run_id"), fields.text("model_json")
     try:
@@ -183,17 +183,19 @@ def log_model() -> Response:
         raise InvalidInput("model_json must be an object with artifact_path and flavors")
     with tracker().writable_run(run_id) as run:
         try:
-            before = strict_json.loads(vocabulary.text_of(run.meta.get("tags", {}).get(_MODELS_TAG, [])).encode())
+            models_before = strict_json.loads(
+                vocabulary.text_of(run.meta.get("tags", {}).get(_MODELS_TAG, [])).encode()
+            )
         except strict_json.NotJson:
-            before = []
-        models = [*(before if isinstance(before, list) else []), model]
+            models_before = []
+        models = [*(models_before if isinstance(models_before, list) else []), model]
         runs.change_run(tracker(), run_id, {_MODELS_TAG: strict_json.dumps(models)})
     return responses.answer()
 
 
 @api.get("/metrics/get-history")
 def get_history() -> Response:
-    """The points of a metric by time, step and arrival."""
+    """Return the points of a metric, sorted by time, step and arrival."""
     fields = requests.fields()
     run_id, key = fields.text("run_id"), fields.text("metric_key")
     selection = metrics.select_series(tracker(), run_id, [key]).get(key)
@@ -213,13 +215,13 @@ def get_history() -> Response:
 # -- answers
 
 
-def run_to_json(of: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:
-    """A run in an answer; its points are not looked at, only what they add up to.
+def run_to_json(tracker: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:
+    """Return a run as it appears in a response. Its points are not read, only their summary.
 
-    `is_deleted`: whether it is in the trash, where that is known.
+    `is_deleted` says whether the run is in the trash, if the caller knows.
     """
     return {
-        "info": _info_to_json(of, run, is_deleted=is_deleted),
+        "info": _info_to_json(tracker, run, is_deleted=is_deleted),
         "data": {
             "metrics": [
                 {
@@ -233,22 +235,22 @@ def run_to_json(of: Tracker, run: Run, *, is_deleted: bool | None = None) -> dic
             "params": [{"key": key, "value": vocabulary.text_of(value)} for key, value in run.params.items()],
             "tags": responses.pairs_to_json(vocabulary.tags_to_mlflow(run.meta)),
         },
-        **inputs.used_to_json(of, run),
+        **inputs.links_to_json(tracker, run),
     }
 
 
-def _info_to_json(of: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:
+def _info_to_json(tracker: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:
     meta = run.meta
-    kept = runs.mlflow_of(meta).get("status")
+    mlflow_status = runs.mlflow_of(meta).get("status")
     if is_deleted is None:
-        is_deleted = of.is_trashed(run)
+        is_deleted = tracker.is_trashed(run)
     return responses.without_none(
         run_id=run.id,
         run_uuid=run.id,
         run_name=meta.get("name") or run.id,
         experiment_id=vocabulary.experiment_id(meta["experiment"]),
         user_id=meta.get("created_by"),
-        status=vocabulary.status_to_mlflow(meta["status"], meta.get("error"), kept),
+        status=vocabulary.status_to_mlflow(meta["status"], meta.get("error"), mlflow_status),
         start_time=meta["start_time"],
         end_time=meta.get("end_time"),
         lifecycle_stage="deleted" if is_deleted else "active",

@@ -1,4 +1,4 @@
-"""MLflow's search for runs: its filters as conditions on our runs, its orders, a page at a time."""
+"""MLflow's search for runs: filters, orders and pages."""
 
 from __future__ import annotations
 
@@ -31,41 +31,45 @@ class MlflowCondition:
     comparison: filters.Comparison
 
     def test(self, texts: Texts) -> Test:
-        """Whether a run satisfies it."""
-        read, holds = reader(self.comparison.kind, self.comparison.key), self.comparison.holds()
+        """Return a predicate for runs that satisfy the comparison."""
+        read, holds = reader_of(self.comparison.kind, self.comparison.key), self.comparison.predicate()
         return lambda run: holds(read(run))
 
 
 @api.post("/runs/search")
 def search_runs() -> Response:
-    """A page of the runs of some experiments that match, newest first or in the order asked for."""
+    """Return a page of the matching runs of some experiments, newest first unless an order is given."""
     fields = requests.fields()
-    view = experiments.view_of(fields, "run_view_type")
+    view = experiments.parse_view(fields, "run_view_type")
     conditions = [MlflowCondition(each) for each in filters.parse_filter(fields.maybe_text("filter"), filters.RUNS)]
     orders = filters.parse_orders(fields.texts("order_by"), filters.RUNS)
-    names = experiments.names_of(tracker(), fields.texts("experiment_ids"))
-    found = _runs_of(tracker(), names, _DELETED[view], conditions)
-    page, token = responses.page_of(filters.ordered(found, orders, reader), fields, _DEFAULT_PAGE, _MAX_PAGE)
-    gone = tracker().descriptions.deleted()
+    names = experiments.find_names(tracker(), fields.texts("experiment_ids"))
+    matches = _find_runs(tracker(), names, _DELETED[view], conditions)
+    page, token = responses.page_of(filters.sort_items(matches, orders, reader_of), fields, _DEFAULT_PAGE, _MAX_PAGE)
+    deleted_experiments = tracker().descriptions.deleted()
 
     def is_deleted(run: Run) -> bool:
-        return run.meta.get("deleted_at") is not None or run.meta["experiment"] in gone
+        return run.meta.get("deleted_at") is not None or run.meta["experiment"] in deleted_experiments
 
-    shown_page = [runs.run_to_json(tracker(), run, is_deleted=is_deleted(run)) for run in page]
-    return responses.answer(runs=shown_page, **responses.without_none(next_page_token=token))
+    items = [runs.run_to_json(tracker(), run, is_deleted=is_deleted(run)) for run in page]
+    return responses.answer(runs=items, **responses.without_none(next_page_token=token))
 
 
-def _runs_of(of: Tracker, names: list[str], deleted: Deleted, conditions: list[MlflowCondition]) -> list[Run]:
-    """The runs of some experiments that satisfy all conditions, newest first; none that only holds a model."""
-    each = [of.catalog.newest(name, deleted) for name in names]
-    found = each[0] if len(each) == 1 else list(merge(*each, key=_age, reverse=True))
+def _find_runs(tracker: Tracker, names: list[str], deleted: Deleted, conditions: list[MlflowCondition]) -> list[Run]:
+    """Find the runs of some experiments that satisfy all conditions, newest first, without holders of a model."""
+    runs_by_experiment = [tracker.catalog.newest(name, deleted) for name in names]
+    candidates = (
+        runs_by_experiment[0]
+        if len(runs_by_experiment) == 1
+        else list(merge(*runs_by_experiment, key=_sort_key, reverse=True))
+    )
     texts = Texts()
     all_conditions: list[Condition] = [*conditions]
     tests = [condition.test(texts) for condition in all_conditions]
-    return [run for run in found if not logged_models.holds_model(run) and all(test(run) for test in tests)]
+    return [run for run in candidates if not logged_models.holds_model(run) and all(test(run) for test in tests)]
 
 
-def _age(run: Run) -> tuple[int, str]:
+def _sort_key(run: Run) -> tuple[int, str]:
     return run.key or (run.meta["start_time"], run.id)
 
 
@@ -82,8 +86,8 @@ _ATTRIBUTES: dict[str, Callable[[Run], Any]] = {
 }
 
 
-def reader(kind: str, key: str) -> Callable[[Run], Any]:
-    """A function that gives a run's value of a field as MLflow compares it; None where it lacks the field."""
+def reader_of(kind: str, key: str) -> Callable[[Run], Any]:
+    """Return a function that returns a run's value of a field as MLflow compares it, or None."""
     if kind == filters.METRICS:
         return lambda run: series.last if (series := run.summary.get(key)) is not None else None
     if kind == filters.PARAMS:

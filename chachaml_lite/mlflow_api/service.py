@@ -1,4 +1,4 @@
-"""The server as MLflow's clients ask for it before they upload."""
+"""The server's capabilities, which MLflow's clients request before an upload."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ api = Blueprint("mlflow_service", __name__)
 
 @api.get("/api/3.0/mlflow/server-info")
 def server_info() -> Response:
-    """The server's capabilities: no workspaces, and files of any size come in one PUT."""
+    """Return the server's capabilities: no workspaces, and a file of any size is uploaded by one PUT."""
     return responses.answer(
         store_type=None,
         workspaces_enabled=False,

@@ -1,6 +1,6 @@
-"""MLflow's words for what is here, and ours for what MLflow has: tables both ways, as pure functions.
+"""Translation between MLflow's vocabulary and ours, in both directions, as pure functions.
 
-Used by the protocol, by `export --to mlflow` and by `import --from mlflow`; nothing here knows of HTTP or of files.
+Used by the protocol, by `export --to mlflow` and by `import --from mlflow`; independent of HTTP and of files.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ _ID_DIGITS = 15  # of the SHA-256 in hexadecimal: 60 bits
 
 @lru_cache(maxsize=4096)
 def experiment_id(name: str) -> str:
-    """The id of an experiment: a function of its name, so that nothing is stored, and two stores agree."""
+    """Return the id of an experiment. It is derived from the name: nothing is stored, and two stores agree."""
     if name == DEFAULT_EXPERIMENT:
         return DEFAULT_EXPERIMENT_ID
     return str(int(hashlib.sha256(name.encode()).hexdigest()[:_ID_DIGITS], 16))
 
 
 def experiment_uri(experiment: str) -> str:
-    """The URI of the artifacts of an experiment's runs, as MLflow's server names it."""
+    """Return the URI of the artifacts of an experiment's runs, in the form that MLflow's server uses."""
     return f"mlflow-artifacts:/{experiment_id(experiment)}"
 
 
 def artifact_uri(experiment: str, run_id: str) -> str:
-    """The URI of a run's artifacts, in the shape that MLflow's server gives: scripts take it apart."""
+    """Return the URI of a run's artifacts, in the form that MLflow's server uses: scripts parse it."""
     return f"{experiment_uri(experiment)}/{run_id}/artifacts"
 
 
 def model_uri(experiment: str, model_id: str) -> str:
-    """The URI of a logged model's files, likewise."""
+    """Return the URI of a logged model's files, likewise."""
     return f"{experiment_uri(experiment)}/models/{model_id}/artifacts"
 
 
@@ -49,9 +49,9 @@ def model_uri(experiment: str, model_id: str) -> str:
 
 STATUSES = {"running": "RUNNING", "completed": "FINISHED", "failed": "FAILED"}
 KILLED, SCHEDULED = "KILLED", "SCHEDULED"
-#: The error of a failed run that MLflow calls killed.
+#: The error of a failed run whose status in MLflow is KILLED.
 KILLED_ERROR = "killed"
-#: MLflow's numbers for its words.
+#: The numbers of MLflow's statuses.
 STATUS_NUMBERS = {1: "RUNNING", 2: SCHEDULED, 3: "FINISHED", 4: "FAILED", 5: KILLED}
 _FROM_STATUS = {
     **{word: (status, None) for status, word in STATUSES.items()},
@@ -61,7 +61,7 @@ _FROM_STATUS = {
 
 
 def status_to_mlflow(status: str, error: str | None, mlflow_status: object = None) -> str:
-    """MLflow's word for a run's status; `mlflow_status`: the one that is kept for want of one of ours."""
+    """Return MLflow's word for a run's status. `mlflow_status` is the stored word that has no equivalent of ours."""
     if status == "failed" and error == KILLED_ERROR:
         return KILLED
     if status == "running" and mlflow_status == SCHEDULED:
@@ -70,13 +70,13 @@ def status_to_mlflow(status: str, error: str | None, mlflow_status: object = Non
 
 
 def status_from_mlflow(word: object) -> tuple[str, str | None, str | None]:
-    """Status, error, and MLflow's own word where it has to be kept, for MLflow's word or number. InvalidInput."""
+    """Translate MLflow's word or number to status, error, and the word to store if we lack one. Raises InvalidInput."""
     number = int(word) if isinstance(word, str) and word.isascii() and word.isdigit() and len(word) < 3 else word
-    known = STATUS_NUMBERS.get(number, "") if type(number) is int else word
-    if not isinstance(known, str) or known not in _FROM_STATUS:
+    name = STATUS_NUMBERS.get(number, "") if type(number) is int else word
+    if not isinstance(name, str) or name not in _FROM_STATUS:
         raise InvalidInput(f"status must be one of {', '.join(STATUS_NUMBERS.values())}")
-    status, error = _FROM_STATUS[known]
-    return status, error, SCHEDULED if known == SCHEDULED else None
+    status, error = _FROM_STATUS[name]
+    return status, error, SCHEDULED if name == SCHEDULED else None
 
 
 # -- params and tags
@@ -86,15 +86,15 @@ _MAX_NUMBER_CHARACTERS = 30
 
 
 def text_of(value: Any) -> str:
-    """A param's or tag's value as text: a string as it stands, anything else as JSON."""
+    """Return a param's or tag's value as text: a string unchanged, anything else as JSON."""
     if type(value) is str:
         return value
-    # As JSON has it, in a tenth of the time: a search may show a hundred thousand of them.
+    # The same as JSON in a tenth of the time: a search may return a hundred thousand of them.
     return repr(value) if type(value) in (int, float) else strict_json.dumps(value)
 
 
-def value_of(text: str) -> str | int | float:
-    """A param's value from its text: the number whose own text it is (0.01, 100, 1e-05), else the text (007, nan)."""
+def parse_value(text: str) -> str | int | float:
+    """Parse a param's value: a number if it is written as Python would (0.01, 100, 1e-05), else a text (007, nan)."""
     if len(text) > _MAX_NUMBER_CHARACTERS or not text.isascii() or not text[-1:].isdigit():
         return text
     with contextlib.suppress(ValueError):
@@ -107,11 +107,11 @@ def value_of(text: str) -> str | int | float:
 
 
 def is_same_param(one: Any, other: Any) -> bool:
-    """Whether two values of a param are the same for MLflow's clients: by their text, by which 1 is not 1.0."""
+    """Return whether MLflow's clients see two values of a param as equal: by their text, so 1 is not 1.0."""
     return text_of(one) == text_of(other)
 
 
-#: The tags that are fields of a run of ours.
+#: MLflow's tags that are fields of our runs.
 FIELD_OF_TAG = {
     "mlflow.runName": "name",
     "mlflow.user": "created_by",
@@ -122,7 +122,7 @@ RUN_NAME, USER, PARENT = tuple(FIELD_OF_TAG)[:3]
 
 
 def tags_to_mlflow(run: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a run as MLflow has them, from its meta.json: its own, and those that are fields of ours."""
+    """Return a run's tags in MLflow, from its meta.json: our tags, and the fields that are tags there."""
     tags = {key: text_of(value) for key, value in run.get("tags", {}).items()}
     for tag, field in FIELD_OF_TAG.items():
         if run.get(field) is not None:
@@ -131,7 +131,7 @@ def tags_to_mlflow(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tag_to_mlflow(run: Mapping[str, Any], key: str) -> str | None:
-    """One of these tags; None where the run hasn't got it."""
+    """Return one tag of a run in MLflow, or None."""
     field = FIELD_OF_TAG.get(key)
     if field is not None and (own := run.get(field)) is not None:
         return str(own)
@@ -140,9 +140,9 @@ def tag_to_mlflow(run: Mapping[str, Any], key: str) -> str | None:
 
 
 def tags_from_mlflow(tags: Mapping[str, str]) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """The fields of a run that some tags are, and the others: what each is to be, None for none.
+    """Split MLflow's tags into our fields and the other tags. None means that the field or tag is removed.
 
-    A value that can't be such a field stays a tag, and the field is none then; so a key is in one of the two places.
+    A value that is invalid for a field stays a tag and the field is removed, so that a key is in one place only.
     """
     fields: dict[str, str | None] = {}
     others: dict[str, str | None] = {}
@@ -150,14 +150,14 @@ def tags_from_mlflow(tags: Mapping[str, str]) -> tuple[dict[str, str | None], di
         field = FIELD_OF_TAG.get(key)
         if field is None:
             others[key] = value
-        elif _can_be(field, value):
+        elif _is_valid_field(field, value):
             fields[field], others[key] = value, None
         else:
             fields[field], others[key] = None, value
     return fields, others
 
 
-def _can_be(field: str, value: str) -> bool:
+def _is_valid_field(field: str, value: str) -> bool:
     try:
         if field == "parent_run_id":
             check_run_id(field, value)

@@ -1,4 +1,4 @@
-"""Data sets in MLflow's words and in ours, as pure functions."""
+"""Translation of datasets between MLflow's fields and ours, as pure functions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from .. import strict_json
 
-#: The input tag in which MLflow keeps what a data set is for: our `role`.
+#: The input tag in which MLflow records the purpose of a dataset: our `role`.
 CONTEXT = "mlflow.data.context"
-#: Of a data set that no MLflow client described.
+#: The source type of a dataset that no MLflow client described.
 SOURCE_TYPE = "chachaml-lite"
-#: What MLflow holds of a digest, in characters; one of ours is made of the whole description.
+#: Characters of a digest: the most that MLflow stores, and those of ours, a hash of the whole description.
 MAX_DIGEST, OWN_DIGEST = 36, 8
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as MLflow describes one; `tags` are those of its use in a run, its context among them."""
+    """A dataset as MLflow describes it; `tags` belong to its use in a run, including its context."""
 
     name: str
     digest: str
@@ -35,39 +35,39 @@ class Dataset:
         return self.tags.get(CONTEXT)
 
 
-def dataset_to_mlflow(described: Mapping[str, Any]) -> Dataset:
-    """A data set of ours; of one that no MLflow client described, what MLflow has no word for stands in its profile."""
-    source, digest, role = (described.get(name) for name in ("source", "hash", "role"))
+def dataset_to_mlflow(dataset: Mapping[str, Any]) -> Dataset:
+    """Translate one of our datasets. If no MLflow client described it, its profile holds the fields MLflow lacks."""
+    source, digest, role = (dataset.get(name) for name in ("source", "hash", "role"))
     tags = {
         key: value if isinstance(value, str) else strict_json.dumps(value)
-        for key, value in (described.get("tags") or {}).items()
+        for key, value in (dataset.get("tags") or {}).items()
     }
     if role is not None:
         tags[CONTEXT] = role
-    name = described.get("name") or source or role or "dataset"
+    name = dataset.get("name") or source or role or "dataset"
     if not digest or len(digest) > MAX_DIGEST:
-        text = strict_json.dumps(sorted(described.items()))
+        text = strict_json.dumps(sorted(dataset.items()))
         digest = hashlib.sha256(text.encode()).hexdigest()[:OWN_DIGEST]
-    profile = described.get("profile")
-    if profile is None and described.get("source_type") is None:
-        profile = strict_json.dumps(profile_of(described))
-    source_type = described.get("source_type") or SOURCE_TYPE
-    if described.get("source_type") is None:
+    profile = dataset.get("profile")
+    if profile is None and dataset.get("source_type") is None:
+        profile = strict_json.dumps(profile_of(dataset))
+    source_type = dataset.get("source_type") or SOURCE_TYPE
+    if dataset.get("source_type") is None:
         source = strict_json.dumps({"uri": source or ""})
-    return Dataset(name, digest, source_type, source or "", described.get("schema"), profile, tags)
+    return Dataset(name, digest, source_type, source or "", dataset.get("schema"), profile, tags)
 
 
-def profile_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the profile of a data set of ours: its rows, columns and features."""
-    counts = {"num_rows": described.get("n_rows"), "num_cols": described.get("n_cols")}
-    rest = {"features": described.get("features"), "hash": described.get("hash")}
+def profile_of(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the profile of one of our datasets: its rows, columns and features."""
+    counts = {"num_rows": dataset.get("n_rows"), "num_cols": dataset.get("n_cols")}
+    rest = {"features": dataset.get("features"), "hash": dataset.get("hash")}
     return {key: value for key, value in {**counts, **rest}.items() if value is not None}
 
 
 def dataset_from_mlflow(dataset: Dataset) -> dict[str, Any]:
-    """The same in our fields: rows are counted by its profile, and features are named by its schema."""
+    """Translate MLflow's dataset to our fields: the rows come from its profile, the features from its schema."""
     tags = {key: value for key, value in dataset.tags.items() if key != CONTEXT}
-    described: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": dataset.name,
         "role": dataset.context,
         "hash": dataset.digest,
@@ -79,7 +79,7 @@ def dataset_from_mlflow(dataset: Dataset) -> dict[str, Any]:
         "features": _columns(_object(dataset.schema)),
         "tags": tags or None,
     }
-    return {key: value for key, value in described.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _object(text: str | None) -> dict[str, Any]:
@@ -102,5 +102,5 @@ def _columns(schema: dict[str, Any]) -> list[str] | None:
     if not isinstance(columns, list):
         return None
     names = [column.get("name") for column in columns if isinstance(column, dict)]
-    named = [name for name in names if isinstance(name, str)]
-    return named if named and len(named) == len(columns) else None
+    texts = [name for name in names if isinstance(name, str)]
+    return texts if texts and len(texts) == len(columns) else None
