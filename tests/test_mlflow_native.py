@@ -350,7 +350,7 @@ def test_history_pages(ask: Callable[..., Any]) -> None:
     ],
 )
 def test_text_becomes_the_number_whose_text_it_is(text: str, value: Any) -> None:
-    found = vocabulary.value_of(text)
+    found = vocabulary.parse_value(text)
     assert (type(found), found) == (type(value), value)
     assert vocabulary.text_of(json.loads(json.dumps(found))) == text
 
