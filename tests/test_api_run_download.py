@@ -6,11 +6,13 @@ import hashlib
 import io
 import json
 import os
+import resource
 import socket
 import subprocess
 import threading
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -115,6 +117,24 @@ def test_more_large_files_than_may_be_open_at_once_are_all_there(client: FlaskCl
         info.filename.rpartition("/")[2]: info.file_size for info in archive.infolist() if "blobs" in info.filename
     }
     assert found == sizes
+    assert archive.testzip() is None
+
+
+def test_download_of_many_files_small_and_large_takes_few_descriptors(
+    client: FlaskClient, log_run: LogRun, data: Path
+) -> None:
+    run_id = log_run()
+    for number in range(80):
+        for name, size in ((f"large-{number}", 1024 * 1024 + 1), (f"small-{number}", number)):
+            with (data / "runs" / run_id / name).open("wb") as file:
+                file.truncate(size)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        free = stack.enter_context(open(os.devnull)).fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 48, limits[1]))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        archive = downloaded(client, run_id)
+    assert len(archive.namelist()) == 1 + 2 * 80
     assert archive.testzip() is None
 
 

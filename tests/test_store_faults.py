@@ -130,6 +130,30 @@ def test_rest_is_served_and_the_damage_is_counted_and_named(
     assert str(data) not in warnings[0]
 
 
+@pytest.mark.parametrize("name", ["runs/bad/params.json", "models/iris/history.jsonl", "experiments/iris.json"])
+def test_damage_is_warned_of_once_until_it_is_mended(
+    client: FlaskClient, bad: str, data: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client.post("/api/w/experiments/iris", json={"description": "good"}).status_code == 200
+    file = data / name
+    good = file.read_bytes()
+
+    def warnings() -> int:
+        assert client.get("/api/health").get_json()["damaged"] == (file.read_bytes() != good)
+        return sum("is damaged" in record.getMessage() for record in caplog.records)
+
+    assert warnings() == 0, "what is sound is not warned of"
+    file.write_bytes(b"{\n")
+    assert warnings() == 1
+    for seconds in (10, 20):  # another stamp, and the same damage
+        os.utime(file, (seconds, seconds))
+        assert warnings() == 1
+    file.write_bytes(good)
+    assert warnings() == 1
+    file.write_bytes(b"{\n")
+    assert warnings() == 2
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("name", FILES)
 def test_write_to_a_damaged_run_is_refused_or_kept(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,8 +18,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS
+from support.servers import eventually
 
-from chachaml_lite.store import scan, watch
+from chachaml_lite.store import point_files, scan, watch
 from chachaml_lite.tracking.index.run_entry import ALL_PARTS, Run
 from chachaml_lite.tracking.index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY
 from chachaml_lite.tracking.tracker import Tracker
@@ -327,3 +329,41 @@ def test_upload_whose_run_is_renamed_between_its_line_and_its_bytes_leaves_no_li
     assert (data / "runs/b/artifacts.jsonl").read_bytes() == lines
     assert (data / "runs/b/blobs/m").read_bytes() == b"first"
     assert list((data / "runs/.incoming").iterdir()) == []
+
+
+# -- the files that points are written to stay open, but not for long and not all of them
+
+
+def open_points(data: Path) -> set[str]:
+    """The ids of the runs whose metrics.jsonl this process has open."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("this system doesn't list a process's descriptors in /proc")
+    found = set()
+    for descriptor in descriptors.iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            target = Path(os.readlink(descriptor))
+            if target.name == "metrics.jsonl" and target.is_relative_to(data):
+                found.add(target.parent.name)
+    return found
+
+
+def test_file_of_points_is_closed_once_no_more_come(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    """It is opened again for the next point, which the file then has once."""
+    run_id = log_run(metrics={"loss": 1})
+    eventually(lambda: open_points(data) == set())
+    assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 2, "step": 1}).status_code == 200
+    assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2
+
+
+def test_no_more_files_of_points_are_open_than_there_may_be(
+    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(point_files, "MAX_OPEN", 3)
+    ids = [log_run() for _ in range(8)]
+    for step in range(2):
+        for run_id in ids:
+            assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1, "step": step}).status_code == 200
+            assert len(open_points(data)) <= 3
+    for run_id in ids:
+        assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2

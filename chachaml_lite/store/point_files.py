@@ -164,7 +164,7 @@ class PointFiles:
                     with contextlib.suppress(OSError):
                         written.append((path, os.dup(opened.descriptor)))
                         opened.dirty = False
-                elif not opened.used and not opened.busy:
+                else:  # `_forget` leaves open what is busy or was used by then
                     idle.append(path)
                 opened.used = False
         for path, descriptor in written:
