@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from conftest import opened
 from flask.testing import FlaskClient
 from support.calls import LogRun, upload
 from support.zips import POINT
+
+from chachaml_lite.store import contents
 
 
 def digest(client: FlaskClient, run_id: str = "r") -> str:
@@ -78,6 +81,27 @@ def test_whatever_changes_changes_the_digest(client: FlaskClient, run: Path, cha
     before = digest(client)
     CHANGES[change](client, run)
     assert digest(client) != before
+
+
+def test_file_is_summed_once_while_it_is_as_it_was(
+    client: FlaskClient, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed = 0
+
+    def counted() -> Any:
+        nonlocal summed
+        summed += 1
+        return hashlib.sha256()
+
+    monkeypatch.setattr(contents, "hashlib", SimpleNamespace(sha256=counted))
+    before = digest(client)
+    first = summed
+    assert first > 0
+    assert digest(client) == before
+    assert summed == first
+    (run / "mine/notes.txt").write_text("MINE")
+    assert digest(client) != before
+    assert summed == first + 1
 
 
 def test_what_means_nothing_does_not(client: FlaskClient, run: Path, data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.html_tables import Page
 from support.servers import running
 from support.zips import packed, run_files
 
-from chachaml_lite.tracking.environment import MAX_BYTES
+from chachaml_lite.tracking.environment import MAX_BYTES, MISSING, flatten, value_at
 
 ZIP = "application/zip"
 
@@ -99,6 +99,26 @@ def test_runs_are_found_and_ordered_by_their_environment(client: FlaskClient, lo
     assert ids(client, order_by="env.cpu_count desc")[:2] == ["b", "a"]
     assert ids(client, order_by="env.git.commit")[:2] == ["a", "b"]
     assert client.get("/api/runs?order_by=env.").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        environment(),
+        {"": {"": {"a": 1}}},
+        {"a": {"": 1}, "b": {"": {}}, "": 2},
+        {"a.b": {"c": 1}, "a": {"b.c.d": 2, "e": {}}},
+        {"none": None, "no": False, "list": [{"a": 1}], "empty": {}},
+    ],
+    ids=["usual", "empty keys", "an empty key at the end", "dots in keys", "values that are nothing"],
+)
+def test_value_at_each_path_is_the_one_that_is_shown_there(env: dict[str, Any]) -> None:
+    leaves = flatten(env)
+    assert {path: value_at(env, path) for path in leaves} == leaves
+    for path in ("", ".", *leaves):
+        for other in (f"{path}.", f".{path}", f"{path}.x"):
+            assert other in leaves or value_at(env, other) is MISSING, other
+    assert value_at(None, "a") is MISSING
 
 
 def test_environments_are_compared_leaf_by_leaf(client: FlaskClient, log_run: LogRun) -> None:

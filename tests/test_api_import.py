@@ -8,6 +8,7 @@ import os
 import stat
 import struct
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -317,6 +318,15 @@ def test_damaged_run_and_what_is_no_run_are_not_touched(client: FlaskClient, dat
         assert files_of(data) == before
 
 
+def test_run_that_is_here_is_given_nothing_where_a_new_one_can_t_be_made(client: FlaskClient, data: Path) -> None:
+    """New ones come first, whatever their ids: they can be taken back."""
+    taken(client, packed(run_files("a")))
+    (data / "runs" / "b").write_text("in its place")
+    before = files_of(data)
+    assert "run b: " in refused(client, packed(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409)
+    assert files_of(data) == before
+
+
 # -- what is no run
 
 
@@ -510,6 +520,42 @@ def test_there_are_limits_for_entries_their_list_and_what_comes_out(
         assert "times its own size" in refused(client, good)
     assert files_of(data) == before
     assert taken(client, good) == {"imported": ["r"]}
+
+
+def test_folders_in_a_zip_may_be_as_many_as_its_entries(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and folders count twice the entries: here six."""
+    monkeypatch.setattr(zip_extract, "MAX_ENTRIES", 3)
+    assert "too many, or too deep" in refused(client, packed({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
+    assert taken(client, packed({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
+
+
+TIME = 1_700_000_001
+#: The extra fields of an entry, and when its file was last written by them; None: they don't say.
+EXTRAS: dict[str, tuple[bytes, int | None]] = {
+    "none": (b"", None),
+    "a time": (struct.pack("<HHBi", 0x5455, 5, 1, TIME), TIME),
+    "two times": (struct.pack("<HHBii", 0x5455, 9, 3, TIME, 5), TIME),
+    "a time before 1970": (struct.pack("<HHBi", 0x5455, 5, 1, -5), 0),
+    "the time of access alone": (struct.pack("<HHBi", 0x5455, 5, 2, TIME), None),
+    "a time that is cut off": (struct.pack("<HHB", 0x5455, 1, 1), None),
+    "another field": (struct.pack("<HHBi", 0x7855, 5, 1, TIME), None),
+    "a time behind another field": (struct.pack("<HHBHHBi", 0x7855, 1, 1, 0x5455, 5, 1, TIME), TIME),
+}
+
+
+@pytest.mark.parametrize("case", EXTRAS)
+def test_files_in_a_zip_have_the_times_that_their_entries_say(client: FlaskClient, data: Path, case: str) -> None:
+    extra, expected = EXTRAS[case]
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("r/meta.json", meta())
+        entry = zipfile.ZipInfo("r/notes.txt")
+        entry.extra = extra
+        archive.writestr(entry, b"mine")
+    begun = int(time.time())
+    assert taken(client, body.getvalue()) == {"imported": ["r"]}
+    written = int((data / "runs/r/notes.txt").stat().st_mtime)
+    assert written >= begun - 1 if expected is None else written == expected
 
 
 def test_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
