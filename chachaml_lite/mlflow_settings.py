@@ -1,4 +1,4 @@
-"""Settings of MLflow's own client, by its variables: quiet, without telemetry, and without retries for minutes."""
+"""Settings of MLflow's own client, by its variables: no output, no telemetry, and no retries for minutes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-#: It would retry for minutes. Whoever isn't there at first is told of at once; later a hiccup is waited out.
+#: By default it retries for minutes. At first an unreachable server is reported at once; later a hiccup is waited out.
 AT_FIRST = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -31,7 +31,7 @@ _MOST_TEXT = 500
 
 
 def silence() -> None:
-    """Have MLflow say nothing on either output; before it is imported."""
+    """Suppress MLflow's output. Must be called before MLflow is imported."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
@@ -39,22 +39,24 @@ def silence() -> None:
 
 
 def wait_out_hiccups() -> None:
-    """Have it retry a little, from now on."""
+    """Let MLflow retry a little from now on."""
     for name, value in _LATER.items():
         os.environ.setdefault(name, value)
 
 
 def allow_folders() -> None:
-    """Have clients from 3.13 on read a folder of files, which they otherwise refuse."""
+    """Let clients from 3.13 on read a folder of files, which they refuse by default."""
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
 
 
 @contextmanager
 def variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[None]:
-    """Within it these variables are set, those of the user only if `always`: MLflow looks at them with each request."""
-    mine = {name: value for name, value in values.items() if always or os.environ.get(name) in (None, _LATER.get(name))}
-    before = {name: os.environ.get(name) for name in mine}
-    os.environ.update(mine)
+    """Set variables within a with block, which MLflow reads with each request; those of the user only if `always`."""
+    changes = {
+        name: value for name, value in values.items() if always or os.environ.get(name) in (None, _LATER.get(name))
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
@@ -66,7 +68,7 @@ def variables(values: Mapping[str, str], *, always: bool = False) -> Iterator[No
 
 
 def one_line(fault: Exception) -> str:
-    """Return what is wrong in one line; for a failed connection, MLflow's own text is a page long."""
+    """Return the text of an error as one line; MLflow's own text for a failed connection is a page long."""
     text = " ".join(str(fault).split()) or type(fault).__name__
     for reason in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
         if reason in text and "API request to" in text:

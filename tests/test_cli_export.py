@@ -634,7 +634,7 @@ def test_who_is_not_let_in_is_2(client: FlaskClient, data: Path, mlflow: Reader)
     with between(mlflow.url, lambda path, body: False, passes_on=True, status=401) as front:
         done = cli("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data), code=2)
     assert done.stdout == ""
-    assert re.fullmatch(r"chachaml-lite: .* refuses us: .*MLFLOW_TRACKING_USERNAME .*\n", done.stderr)
+    assert re.fullmatch(r"chachaml-lite: .* refuses access: .*MLFLOW_TRACKING_USERNAME .*\n", done.stderr)
 
 
 def test_server_that_goes_away_is_3_and_what_was_done_is_told(

@@ -227,7 +227,7 @@ def no_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(older, "another version of MLflow"), (no_database, "no database of MLflow's")]
+    ("change", "told"), [(older, "another version of MLflow"), (no_database, "not an MLflow database")]
 )
 def test_database_of_another_version_is_told_and_left_as_it_is(
     database: Path, tmp_path: Path, change: Callable[[Path], None], told: str
@@ -244,7 +244,7 @@ def test_database_of_another_version_is_told_and_left_as_it_is(
     [
         ("sqlite:///FOLDER/none.db", "there is no file"),
         ("FOLDER/none", "there is no folder"),
-        ("FOLDER", "no folder of MLflow's"),
+        ("FOLDER", "not an MLflow folder"),
         ("FOLDER/file", "is named as sqlite:///"),
         ("postgresql://localhost/mlflow", "none of http://HOST:PORT"),
         ("databricks://profile", "none of http://HOST:PORT"),

@@ -15,10 +15,10 @@ from chachaml_lite.export.mapping import (
     MAX_KEY,
     MAX_PARAM_VALUE,
     MAX_TAG_VALUE,
-    Mapped,
-    artifact_name,
-    key_of,
-    mapped,
+    MlflowRun,
+    map_artifact_name,
+    map_key,
+    map_run,
 )
 from chachaml_lite.mlflow_api.vocabulary import STATUSES, text_of
 from chachaml_lite.tracking.names import check_artifact_name, check_name
@@ -43,8 +43,8 @@ RUN: dict[str, Any] = {
 }
 
 
-def of(**fields: Any) -> Mapped:
-    return mapped({**RUN, **fields})
+def of(**fields: Any) -> MlflowRun:
+    return map_run({**RUN, **fields})
 
 
 def test_every_status_has_a_word() -> None:
@@ -102,7 +102,7 @@ def test_tag_that_would_mean_something_to_mlflow_is_kept_under_another_name() ->
     "name", ["loss", "val/loss", "Größe", "損失", "lr 2", "a:b", "a.b-c_d", "a" * MAX_KEY, ".a", "a..b"]
 )
 def test_name_that_mlflow_takes_stays(name: str) -> None:
-    assert key_of(name) == name
+    assert map_key(name) == name
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_name_that_mlflow_takes_stays(name: str) -> None:
     [("loss (train)", "loss _train_."), ("acc%", "acc_."), ("a//b", "a/b."), ("/a", "a."), ("../a", "_"), (".", "_.")],
 )
 def test_name_that_mlflow_refuses_is_still_read_as_it_was_meant(name: str, start: str) -> None:
-    assert key_of(name).startswith(start)
+    assert map_key(name).startswith(start)
 
 
 def test_names_that_would_become_one_are_kept_apart() -> None:
     names = ["a?", "a!", "a_", "a//b", "a/b", "/a", "a", "./a", "a/", "..", "../", "x" * 249 + "?", "x" * 249 + "!"]
-    assert len({key_of(name) for name in names}) == len(names)
+    assert len({map_key(name) for name in names}) == len(names)
     names = ["a#b.txt", "a?b.txt", "a_b.txt", " a.txt", "_a.txt", "%41", "A", "x/ y", "x/_y"]
-    assert len({artifact_name(name) for name in names}) == len(names)
+    assert len({map_artifact_name(name) for name in names}) == len(names)
 
 
 def is_name(text: str) -> bool:
@@ -131,14 +131,14 @@ def is_name(text: str) -> bool:
 @given(st.one_of(st.text(min_size=1, max_size=250), st.text("./ ~a?", min_size=1, max_size=12)).filter(is_name))
 def test_whatever_a_name_is_mlflow_takes_what_becomes_of_it(name: str) -> None:
     rules = mlflow_module("mlflow.utils.validation")
-    rules._validate_param_name(key_of(name))
+    rules._validate_param_name(map_key(name))
     rules._validate_tag(next(iter(of(tags={name: "x"}).tags)), "x")
-    assert 0 < len(key_of(name)) <= MAX_KEY
+    assert 0 < len(map_key(name)) <= MAX_KEY
 
 
 @pytest.mark.parametrize("name", ["a%20b#?.txt", "größe?" * 20 + ".json", "a/b#" + "." + "x" * 200, "#" * 255, "? .gz"])
 def test_what_an_artifact_is_called_is_a_file_s_name_with_the_same_ending(name: str) -> None:
-    other = artifact_name(name)
+    other = map_artifact_name(name)
     assert check_artifact_name(other) == other
     assert all(len(part.encode()) <= 255 for part in other.split("/"))
     assert other.rpartition(".")[2] == name.rpartition(".")[2] or "." not in name
@@ -147,17 +147,17 @@ def test_what_an_artifact_is_called_is_a_file_s_name_with_the_same_ending(name: 
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"params": {"p": "x" * 6001}}, "param 'p' is cut: 6001 characters, and MLflow takes 6000"),
-        ({"params": {"p": list(range(2000))}}, "param 'p' is cut: "),
-        ({"tags": {"t": "x" * 5001}}, "tag 't' is cut: 5001 characters, and MLflow takes 5000"),
-        ({"note": "x" * 9000}, "the note is cut: 9000 characters, and MLflow takes 5000"),
-        ({"error": "x" * 9000}, "the error is cut: 9000 characters, and MLflow takes 5000"),
-        ({"params": {"p": "a\0b"}}, "param 'p' holds NUL characters, each replaced by \ufffd"),
-        ({"params": {"a?": 1}}, "param 'a?' is called 'a_."),
-        ({"metric_summary": {"a?": {}}}, "metric 'a?' is called 'a_."),
-        ({"artifacts": [{"name": "a?"}]}, "artifact 'a?' is called 'a_."),
-        ({"datasets": [{"features": ["x" * 2_000_000]}]}, "data set 'dataset' is without its features"),
-        ({"datasets": [{"source": "x" * 501}]}, "data set 'xxx"),
+        ({"params": {"p": "x" * 6001}}, "param 'p' is truncated: it has 6001 characters, and MLflow takes 6000"),
+        ({"params": {"p": list(range(2000))}}, "param 'p' is truncated: "),
+        ({"tags": {"t": "x" * 5001}}, "tag 't' is truncated: it has 5001 characters, and MLflow takes 5000"),
+        ({"note": "x" * 9000}, "the note is truncated: it has 9000 characters, and MLflow takes 5000"),
+        ({"error": "x" * 9000}, "the error is truncated: it has 9000 characters, and MLflow takes 5000"),
+        ({"params": {"p": "a\0b"}}, "param 'p' has NUL characters, each replaced by \ufffd"),
+        ({"params": {"a?": 1}}, "param 'a?' is renamed to 'a_."),
+        ({"metric_summary": {"a?": {}}}, "metric 'a?' is renamed to 'a_."),
+        ({"artifacts": [{"name": "a?"}]}, "artifact 'a?' is renamed to 'a_."),
+        ({"datasets": [{"features": ["x" * 2_000_000]}]}, "dataset 'dataset' loses its features"),
+        ({"datasets": [{"source": "x" * 501}]}, "dataset 'xxx"),
     ],
 )
 def test_what_can_t_stay_as_it_is_is_told(fields: dict[str, Any], told: str) -> None:

@@ -1,1 +1,1 @@
-"""Tools for agents, by the Model Context Protocol: the API as a model can use it."""
+"""Tools for agents: the API over the Model Context Protocol."""

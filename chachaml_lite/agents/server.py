@@ -1,4 +1,4 @@
-"""The tools over the Model Context Protocol, on stdin and stdout, by its own Python SDK (the extra `mcp`)."""
+"""The tools' server for the Model Context Protocol, on stdin and stdout, with its Python SDK (the extra `mcp`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Begin with list_experiments, then list_runs with a query. RUN is a run's id, lat
 
 
 class NotInstalled(Exception):
-    """The SDK isn't installed; the text says what to do."""
+    """The SDK isn't installed; the text says how to install it."""
 
 
 def serve_tools(client: Client, *, read_only: bool) -> None:
-    """Answer a model's calls until stdin ends. Raises NotInstalled."""
+    """Handle a model's calls until stdin ends. Raises NotInstalled."""
     try:
         from mcp.server import MCPServer
         from mcp.server.mcpserver.exceptions import ToolError
@@ -31,8 +31,8 @@ def serve_tools(client: Client, *, read_only: bool) -> None:
         ) from fault
     lock = threading.Lock()
 
-    def one_at_a_time(tool: Callable[..., str]) -> Callable[..., str]:
-        """Have a tool use the client alone, which is for one thread, and its failure told to the model."""
+    def serialize(tool: Callable[..., str]) -> Callable[..., str]:
+        """Wrap a tool: calls are serialized, since the client isn't thread-safe, and failures reach the model."""
 
         @functools.wraps(tool)
         def call(*args: Any, **kwargs: Any) -> str:
@@ -48,8 +48,8 @@ def serve_tools(client: Client, *, read_only: bool) -> None:
     tools = [(getattr(ReadTools(client), tool.__name__), True) for tool in READ_TOOLS]
     if not read_only:
         tools += [(getattr(WriteTools(client), tool.__name__), False) for tool in WRITE_TOOLS]
-    for tool, only_reads in tools:
-        # Text is what the answers are: the SDK would wrap each into an object besides, and a model pays for both.
-        annotations = ToolAnnotations(read_only_hint=only_reads, destructive_hint=False, open_world_hint=False)
-        server.add_tool(one_at_a_time(tool), annotations=annotations, structured_output=False)
+    for tool, is_read_only in tools:
+        # Responses are text: with structured output the SDK would add an object with the same text, at a model's cost.
+        annotations = ToolAnnotations(read_only_hint=is_read_only, destructive_hint=False, open_world_hint=False)
+        server.add_tool(serialize(tool), annotations=annotations, structured_output=False)
     server.run("stdio")

@@ -1,7 +1,7 @@
-"""Tools for agents, a method each: short text answers, which fit a model's context. No import of its protocol.
+"""Tools for agents, one method each, with short text responses for a model's context. Independent of the protocol.
 
-Names and docstrings are what the model sees. RUN is an id, latest:EXPERIMENT (its newest completed run) or
-production:MODEL (the run behind it), as on the command line.
+The model sees the names and docstrings. RUN is an id, latest:EXPERIMENT (its newest completed run) or
+production:MODEL (the run of that version), as on the command line.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from ..client.base import ApiError, Client, Unreachable, path_of
 from ..client.run_names import UnknownRun, resolve_run
 
 P = ParamSpec("P")
-#: Characters of an answer; the rest is cut off, and it is said so.
+#: Characters of a response; the rest is cut off, with a notice.
 MAX_CHARACTERS = 12_000
-#: Points of each series that is not asked for in more detail.
+#: Default points of each series.
 DEFAULT_POINTS = 40
 MAX_POINTS = 1000
 
 Value = str | int | float | bool | None
-#: What a metric's value may be: JSON has no NaN, so it and the infinities are spelled.
+#: A metric's value: NaN and the infinities, which JSON lacks, are texts.
 Metric = float | int | str
 
 
 class ToolFailed(Exception):
-    """The tool could not do it; the text says why, and what to do."""
+    """A tool failed; the text says why, and what to do."""
 
 
 def _tool(method: Callable[P, str]) -> Callable[P, str]:
-    """Have a tool's answer cut where it is long, and what goes wrong told as text."""
+    """Wrap a tool: long responses are truncated, and errors become ToolFailed."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> str:
@@ -47,7 +47,7 @@ def _tool(method: Callable[P, str]) -> Callable[P, str]:
 
 
 class ReadTools:
-    """The tools that change nothing, on the server or folder that `client` asks."""
+    """The tools that change nothing, for the server or folder of `client`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -61,10 +61,10 @@ class ReadTools:
     def list_runs(
         self, query: str = "", experiment: str = "", order_by: str = "", limit: int = 20, offset: int = 0
     ) -> str:
-        """List runs, newest first, as a table; offset leaves out so many at the start.
+        """List runs, newest first, as a table; offset skips that many.
 
         query: comparisons joined by and, or, not; fields are metrics.KEY, params.KEY, tags.KEY, status, name, duration,
-        start_time, env.git.commit. order_by: a field, with desc for the greatest first.
+        start_time, env.git.commit. order_by: a field, followed by desc for descending order.
         Example: list_runs(query='metrics.loss < 0.5 and params.lr <= 0.01', experiment='iris', order_by='metrics.loss')
         """
         return self._text("/api/runs", q=query, experiment=experiment, order_by=order_by, limit=limit, offset=offset)
@@ -78,7 +78,7 @@ class ReadTools:
     def get_series(
         self, run: str, keys: list[str], max_points: int = DEFAULT_POINTS, since_step: int | None = None
     ) -> str:
-        """Show the course of metrics of a run, thinned to max_points a metric so that spikes stay visible.
+        """Show the course of a run's metrics, reduced to max_points for each metric such that spikes stay visible.
 
         Example: get_series(run='latest:iris', keys=['loss', 'val/loss'])
         """
@@ -86,19 +86,19 @@ class ReadTools:
         fields.append(("max_points", str(max(1, min(MAX_POINTS, max_points)))))
         if since_step is not None:
             fields.append(("since_step", str(since_step)))
-        found: dict[str, Any] = self._client.get(f"{self._path(run)}/metrics", fields)
+        series_by_key: dict[str, Any] = self._client.get(f"{self._path(run)}/metrics", fields)
         lines = []
-        for key, series in found.items():
+        for key, series in series_by_key.items():
             points = series["points"]
             lines.append(f"{key}: {len(points)} of {series['total']} points, as step=value")
             lines.append(" ".join(f"{point['step']}={point['value']}" for point in points))
-        missing = [key for key in keys if key not in found]
+        missing = [key for key in keys if key not in series_by_key]
         lines += [f"{key}: nothing was logged" for key in missing]
         return "\n".join(lines)
 
     @_tool
     def compare_runs(self, runs: list[str]) -> str:
-        """Compare runs: params and metrics that differ, that some lack, that are the same.
+        """Compare runs: params and metrics that differ, that are missing in some runs, that are equal.
 
         Example: compare_runs(runs=['latest:iris', 'production:iris-classifier'])
         """
@@ -106,7 +106,7 @@ class ReadTools:
 
     @_tool
     def get_best_run(self, experiment: str, metric: str, direction: str = "") -> str:
-        """Show the best run of an experiment by a metric; direction is min or max, by default the metric's name tells.
+        """Show the best run of an experiment by a metric; direction is min or max, by default derived from its name.
 
         Example: get_best_run(experiment='iris', metric='loss', direction='min')
         """
@@ -118,7 +118,7 @@ class ReadTools:
 
     @_tool
     def report_run(self, run: str) -> str:
-        """Report on a run in Markdown, with a chart of each metric, for a pull request or a mail.
+        """Report on a run in Markdown, with a chart of each metric, for a pull request or an email.
 
         Example: report_run(run='latest:iris')
         """
@@ -126,7 +126,7 @@ class ReadTools:
 
     @_tool
     def check_run(self, run: str, rules: list[str], baseline: str = "") -> str:
-        """Check a run by rules, each against a number or against a baseline run.
+        """Check a run against rules, each with a number or a baseline run.
 
         Example: check_run(run='latest:iris', rules=['acc>=0.9', 'loss<=baseline*1.02'], baseline='production:iris')
         """
@@ -156,14 +156,14 @@ class ReadTools:
 
 
 class WriteTools:
-    """The tools that log."""
+    """The tools that write."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     @_tool
     def start_run(self, experiment: str, name: str = "", tags: dict[str, str] | None = None) -> str:
-        """Start a run; the answer is its id. Example: start_run(experiment='iris', name='baseline')"""
+        """Start a run and return its id. Example: start_run(experiment='iris', name='baseline')"""
         body = {"experiment": experiment, "tags": tags or {}} | ({"name": name} if name else {})
         return str(self._client.post("/api/w/runs", body)["id"])
 
@@ -171,7 +171,7 @@ class WriteTools:
     def log(
         self, run: str, metrics: dict[str, Metric] | None = None, step: int = 0, params: dict[str, Value] | None = None
     ) -> str:
-        """Log metrics at a step, params, or both, to a running run. A param can be set once.
+        """Log metrics at a step, params, or both, to a running run. A param can only be set once.
 
         Example: log(run='ID', metrics={'loss': 0.4, 'accuracy': 0.9}, step=12, params={'lr': 0.01})
         """
@@ -190,7 +190,7 @@ class WriteTools:
 
     @_tool
     def annotate_run(self, run: str, note: str = "", tags: dict[str, str] | None = None) -> str:
-        """Give a run a note in Markdown, which replaces the one it has, or tags, also after its end.
+        """Set a run's note in Markdown, replacing the old one, or its tags; also works after its end.
 
         Example: annotate_run(run='latest:iris', note='The learning rate was too high.', tags={'reviewed': 'yes'})
         """
@@ -206,7 +206,7 @@ class WriteTools:
 
 
 def _fields(**fields: object) -> list[tuple[str, str]]:
-    """The fields of a query string that are there."""
+    """Return the fields of a query string without empty ones."""
     texts = {name: value if isinstance(value, str) else strict_json.dumps(value) for name, value in fields.items()}
     return [(name, text) for name, text in texts.items() if text]
 

@@ -1,1 +1,1 @@
-"""Runs taken to another tracking server, for those who have outgrown one machine."""
+"""Export of runs to another tracking server, for users who have outgrown one machine."""

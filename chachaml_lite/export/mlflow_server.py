@@ -1,7 +1,7 @@
-"""An MLflow tracking server, written to by MLflow's own client: the one module that knows it.
+"""An MLflow tracking server, written to by MLflow's own client, which only this module of the package uses.
 
-MLflow is imported when somebody asks for it. What it says by itself, on either output, is switched off by its own
-variables, and so is its telemetry: nobody is asked but the tracking server, and the place of artifacts that it names.
+MLflow is imported only if it is needed. Its output and its telemetry are switched off by its own environment variables:
+the only hosts contacted are the tracking server and the artifact storage that it names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .. import mlflow_settings
 from ..client.base import Unreachable
 from ..mlflow_api.vocabulary_datasets import Dataset
 from ..mlflow_settings import AT_FIRST, one_line, variables
-from .mapping import MADE, RUN_ID
+from .mapping import CREATED_AT, RUN_ID
 
 R = TypeVar("R")
 
@@ -24,16 +24,16 @@ _PER_REQUEST = 100
 
 
 class NotInstalled(Exception):
-    """MLflow's client isn't there; the text says how to get it."""
+    """MLflow's client isn't installed; the text says how to install it."""
 
 
 class Rejected(Exception):
-    """MLflow's server doesn't take it, or not from us; the text says why."""
+    """MLflow's server rejected a request, or refused access; the text says why."""
 
 
 @dataclass
-class Held:
-    """A run as MLflow has it."""
+class RemoteRun:
+    """The current state of a run in MLflow."""
 
     id: str
     is_deleted: bool
@@ -42,7 +42,7 @@ class Held:
     end_time: int | None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    #: The digests of its data sets.
+    #: The digests of its datasets.
     datasets: set[str] = field(default_factory=set)
 
 
@@ -50,7 +50,7 @@ class MlflowServer:
     """The tracking server at a URI."""
 
     def __init__(self, uri: str) -> None:
-        """Look whether it is there. Raises NotInstalled, Unreachable, Rejected."""
+        """Connect to the server. Raises NotInstalled, Unreachable, Rejected."""
         mlflow_settings.silence()
         try:
             from mlflow import entities
@@ -62,83 +62,84 @@ class MlflowServer:
             ) from fault
         self.uri = uri.rstrip("/")
         self._entities = entities
-        self._faults: tuple[type[Exception], ...] = (MlflowException, OSError)
-        self._answered: type[Exception] = RestException
-        set_tracking_uri(self.uri)  # older ones look for the place of artifacts there
+        self._errors: tuple[type[Exception], ...] = (MlflowException, OSError)
+        self._response_error: type[Exception] = RestException
+        set_tracking_uri(self.uri)  # older clients look up the artifact storage there
         self._client = MlflowClient(self.uri)
-        absence = self._absence()
+        absence = self._find_fault()
         if absence is not None:
             raise absence
         mlflow_settings.wait_out_hiccups()
 
     def experiment(self, name: str) -> str | None:
-        """The id of the experiment of that name, if there is one. Raises Rejected (it was deleted), Unreachable."""
-        found = self._ask(lambda: self._client.get_experiment_by_name(name))
-        if found is None:
+        """Return the id of an experiment, or None. Raises Rejected (if it was deleted), Unreachable."""
+        match = self._ask(lambda: self._client.get_experiment_by_name(name))
+        if match is None:
             return None
-        if found.lifecycle_stage == "deleted":
+        if match.lifecycle_stage == "deleted":
             raise Rejected(
                 "the experiment of this name is in MLflow's trash; restore it there "
-                f"(mlflow experiments restore -x {found.experiment_id}), or remove it for good (mlflow gc)"
+                f"(mlflow experiments restore -x {match.experiment_id}), or remove it for good (mlflow gc)"
             )
-        return str(found.experiment_id)
+        return str(match.experiment_id)
 
     def create_experiment(self, name: str) -> str:
-        """Make an experiment; its id. Raises Rejected, Unreachable."""
+        """Create an experiment and return its id. Raises Rejected, Unreachable."""
         return str(self._ask(lambda: self._client.create_experiment(name)))
 
     def run_url(self, experiment: str, run: str) -> str:
         """Return the URL of a run's page in MLflow."""
         return f"{self.uri}/#/experiments/{experiment}/runs/{run}"
 
-    def find(self, experiment: str, run_id: str) -> Held | None:
-        """The run that was exported from ours with this id, if there is one; a deleted one only if there is no other.
+    def find(self, experiment: str, run_id: str) -> RemoteRun | None:
+        """Find the run that was exported from ours with this id; a deleted one only if there is no other.
 
-        Of several the one that was made first.
-
-        Raises Rejected, Unreachable.
+        If there are several, return the first that was created. Raises Rejected, Unreachable.
         """
-        wanted = f"tags.`{RUN_ID}` = '{run_id}'"  # an id holds no quote
-        found = self._ask(
-            lambda: self._client.search_runs([experiment], wanted, self._entities.ViewType.ALL, max_results=10)
+        filter_string = f"tags.`{RUN_ID}` = '{run_id}'"  # an id has no quotes
+        matches = self._ask(
+            lambda: self._client.search_runs([experiment], filter_string, self._entities.ViewType.ALL, max_results=10)
         )
-        runs = sorted(map(self._hold, found), key=_first)
+        runs = sorted(map(self._to_run, matches), key=_sort_key)
         return runs[0] if runs else None
 
-    def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> Held:
+    def create(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> RemoteRun:
         """Start a run. Raises Rejected, Unreachable."""
 
         def create() -> Any:
-            # Sent again after a lost answer, it would make a second one; the next export finds the first.
+            # A retry after a lost response would create a second run; the next export finds the first one.
             with variables({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, always=True):
                 return self._client.create_run(experiment, start_time=start_time, tags=dict(tags), run_name=name)
 
-        return self._hold(self._ask(create))
+        return self._to_run(self._ask(create))
 
     def delete(self, run: str) -> None:
         """Put a run into MLflow's trash. Raises Rejected, Unreachable."""
         self._ask(lambda: self._client.delete_run(run))
 
     def log_points(self, run: str, points: Sequence[tuple[str, float, int, int]], tag: tuple[str, str]) -> None:
-        """Add points (key, value, step, timestamp), up to 999, and set a tag, in one request. Rejected, Unreachable."""
+        """Add up to 999 points (key, value, step, timestamp) and set a tag in one request.
+
+        Raises Rejected, Unreachable.
+        """
         make, tags = self._entities.Metric, [self._entities.RunTag(*tag)]
         metrics = [make(key, value, timestamp, step) for key, value, step, timestamp in points]
         self._log(run, metrics=metrics, tags=tags)
 
     def log_params(self, run: str, params: Mapping[str, str]) -> None:
-        """Add params. Raises Rejected (one has another value there), Unreachable."""
-        made = [self._entities.Param(key, value) for key, value in params.items()]
-        for few in _batches(made):
-            self._log(run, params=few)
+        """Add params. Raises Rejected (if a param has another value there), Unreachable."""
+        entities = [self._entities.Param(key, value) for key, value in params.items()]
+        for batch in _batches(entities):
+            self._log(run, params=batch)
 
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags. Raises Rejected, Unreachable."""
-        made = [self._entities.RunTag(key, value) for key, value in tags.items()]
-        for few in _batches(made):
-            self._log(run, tags=few)
+        entities = [self._entities.RunTag(key, value) for key, value in tags.items()]
+        for batch in _batches(entities):
+            self._log(run, tags=batch)
 
     def log_datasets(self, run: str, datasets: Iterable[Dataset]) -> None:
-        """Add data sets. Raises Rejected, Unreachable."""
+        """Add datasets. Raises Rejected, Unreachable."""
         entities = self._entities
         inputs = [
             entities.DatasetInput(
@@ -150,8 +151,9 @@ class MlflowServer:
         self._ask(lambda: self._client.log_inputs(run, datasets=inputs))
 
     def upload(self, run: str, name: str, pieces: Iterable[bytes]) -> None:
-        """Store an artifact. MLflow's client takes a file, so it goes through a temporary one. Raises Rejected,
-        Unreachable; what `pieces` raises; OSError where the temporary file can't be written.
+        """Store an artifact, through a temporary file as MLflow's client requires.
+
+        Raises Rejected, Unreachable, the exceptions of `pieces`, and OSError if the temporary file can't be written.
         """
         folder, _, last = name.rpartition("/")
         with tempfile.TemporaryDirectory(prefix="chachaml-") as scratch:
@@ -168,8 +170,8 @@ class MlflowServer:
     def _log(self, run: str, **entities: list[Any]) -> None:
         self._ask(lambda: self._client.log_batch(run, **entities))
 
-    def _hold(self, run: Any) -> Held:
-        return Held(
+    def _to_run(self, run: Any) -> RemoteRun:
+        return RemoteRun(
             run.info.run_id,
             run.info.lifecycle_stage == "deleted",
             run.info.status,
@@ -181,39 +183,39 @@ class MlflowServer:
         )
 
     def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """Send a request and return its answer. Raises Rejected; Unreachable, when the server has gone.
+        """Send a request and return its response. Raises Rejected, or Unreachable if the server has gone.
 
-        more_faults: what else it may raise; each place for artifacts has faults of its own.
+        `more_faults` are further exceptions that it may raise: each kind of artifact storage has its own.
         """
         try:
             return request()
-        except (*self._faults, *more_faults) as fault:
-            gone = None if isinstance(fault, self._answered) else self._absence()
-            raise gone or Rejected(one_line(fault)) from fault
+        except (*self._errors, *more_faults) as fault:
+            absence = None if isinstance(fault, self._response_error) else self._find_fault()
+            raise absence or Rejected(one_line(fault)) from fault
 
-    def _absence(self) -> Exception | None:
-        """Return why the server can't be used; None when it answers."""
+    def _find_fault(self) -> Exception | None:
+        """Return the reason why the server can't be used, or None if it responds."""
         with variables(AT_FIRST):
             try:
                 self._client.search_experiments(max_results=1)
-            except self._faults as fault:
+            except self._errors as fault:
                 status = getattr(fault, "get_http_status_code", lambda: 500)()
                 if status in (401, 403):
                     return Rejected(
-                        f"MLflow's server at {self.uri} refuses us: {one_line(fault)}; MLFLOW_TRACKING_USERNAME and "
-                        "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
+                        f"MLflow's server at {self.uri} refuses access: {one_line(fault)}; set "
+                        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
                     )
                 return Unreachable(f"no MLflow server answers at {self.uri} ({one_line(fault)})")
         return None
 
 
-def _first(run: Held) -> tuple[bool, int, str]:
-    """The order in which runs with one id of ours count: those that are not deleted, and were made before."""
-    made = run.tags.get(MADE, "")
-    return run.is_deleted, int(made) if made.isdecimal() else 0, run.id
+def _sort_key(run: RemoteRun) -> tuple[bool, int, str]:
+    """Return a sort key for runs exported from the same run: first those that aren't deleted, then by creation."""
+    created_at = run.tags.get(CREATED_AT, "")
+    return run.is_deleted, int(created_at) if created_at.isdecimal() else 0, run.id
 
 
 def _batches(entities: list[Any]) -> Iterator[list[Any]]:
-    """Divide items into batches that one request takes."""
+    """Divide entities into batches for one request each."""
     for start in range(0, len(entities), _PER_REQUEST):
         yield entities[start : start + _PER_REQUEST]

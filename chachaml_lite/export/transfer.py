@@ -1,8 +1,8 @@
-"""A run brought to MLflow: what is there already stays, what is new is sent, and a second time there is nothing to do.
+"""Export of a run to MLflow: only what MLflow lacks is sent, so that a second export has nothing to do.
 
-The account of what has been sent is kept in tags of MLflow's run. Points go in the order in which they were logged,
-which is only ever added to, and each request with points sets the tag that counts them: whenever an export is killed,
-the next one goes on behind the last point that is there.
+The progress of an export is recorded in tags of MLflow's run. Points are sent in the order in which they were logged,
+which is append-only, and each request with points sets the tag that counts them: if an export is killed, the next one
+continues after the last point that arrived.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ..tracking.series.points import StoredPoint, parsed_points
 from .mapping import (
     ARTIFACTS,
     CHANGED,
-    MADE,
+    CREATED_AT,
     MAX_TAG_VALUE,
     ORIGINAL,
     PARENT,
     POINTS,
     POINTS_CHANGED,
     RUN_ID,
-    Mapped,
-    mapped,
+    MlflowRun,
+    map_run,
 )
-from .mlflow_server import Held, MlflowServer, Rejected
+from .mlflow_server import MlflowServer, Rejected, RemoteRun
 
-#: A request to MLflow: 1,000 points and tags at most, and 1 MB.
+#: MLflow's limits of a request are 1,000 points and tags, and 1 MB.
 _POINTS_AT_ONCE, _BYTES_AT_ONCE = 999, 800_000
 _POINT_BYTES = 150
 _MAX_LINE_BYTES = 1024 * 1024
-#: Artifacts that one tag gives an account of: 17 characters each.
+#: Artifacts recorded in one tag: 17 characters each.
 _MARKS_A_TAG = 250
 _MARK = 8
 
@@ -47,23 +47,23 @@ Progress = Callable[[str], object]
 
 @dataclass
 class Outcome:
-    """The outcome of one run. `result`: exported, updated, unchanged, deleted (in MLflow: left alone), or failed."""
+    """The outcome of one run. `result`: exported, updated, unchanged, deleted (in MLflow, so skipped), or failed."""
 
     id: str
     experiment: str
     result: str = "unchanged"
     mlflow_run_id: str | None = None
     url: str | None = None
-    #: What was sent now.
+    #: Points and artifacts sent by this export.
     points: int = 0
     artifacts: int = 0
-    #: What isn't in MLflow as it is here.
+    #: Descriptions of all differences between MLflow's copy and the run.
     changed: list[str] = field(default_factory=list)
     error: str | None = None
 
 
 class Transfer:
-    """Brings runs from a source to an MLflow server."""
+    """Exports runs from a source to an MLflow server."""
 
     def __init__(self, source: Client, server: MlflowServer, progress: Progress = lambda text: None) -> None:
         self._source = source
@@ -74,229 +74,233 @@ class Transfer:
         self._runs: dict[str, str] = {}
 
     def export(self, run_id: str, experiment: str) -> Outcome:
-        """Bring one run. A fault of its own is told in the outcome. Raises Unreachable."""
+        """Export a run. Its own errors are reported in the outcome. Raises Unreachable."""
         outcome = Outcome(run_id, experiment)
         try:
             self._export(outcome)
-        except (ApiError, Rejected, _Differs) as fault:
+        except (ApiError, Rejected, _CopyDiffers) as fault:
             outcome.result, outcome.error = "failed", str(fault)
         except OSError as fault:
             outcome.result = "failed"
-            outcome.error = f"no room for a temporary file: {fault.strerror}; name a folder in TMPDIR"
+            outcome.error = f"cannot write a temporary file: {fault.strerror}; set TMPDIR to a folder with free space"
         return outcome
 
     def _export(self, outcome: Outcome) -> None:
         run = self._source.get(path_of("api", "runs", outcome.id))
-        wanted = mapped(run)
-        outcome.changed = wanted.changes
+        target = map_run(run)
+        outcome.changed = target.changes
         experiment = self._experiment(run["experiment"])
-        held = self._server.find(experiment, outcome.id)
-        if held is None:
-            held = self._create(experiment, outcome.id, wanted)
+        copy = self._server.find(experiment, outcome.id)
+        if copy is None:
+            copy = self._create(experiment, outcome.id, target)
             outcome.result = "exported"
-        outcome.mlflow_run_id, outcome.url = held.id, self._server.run_url(experiment, held.id)
-        if held.is_deleted:
+        outcome.mlflow_run_id, outcome.url = copy.id, self._server.run_url(experiment, copy.id)
+        if copy.is_deleted:
             outcome.result = "deleted"
             return
-        sent = _count_sent(held)
+        sent = _count_sent(copy)
         total = sum(series["count"] for series in run["metric_summary"].values())
-        _refuse_another(held, wanted, sent, total)
-        self._runs[outcome.id] = held.id
-        if self._send(run, wanted, held, outcome, sent, total) and outcome.result == "unchanged":
+        _check_copy(copy, target, sent, total)
+        self._runs[outcome.id] = copy.id
+        if self._send(run, target, copy, outcome, sent, total) and outcome.result == "unchanged":
             outcome.result = "updated"
 
-    def _create(self, experiment: str, run_id: str, wanted: Mapped) -> Held:
-        """A new run in MLflow; or the one that another export has made at the same moment, if that was earlier."""
-        tags = {RUN_ID: run_id, MADE: str(time.time_ns())}
-        tags |= {key: wanted.tags[key] for key in (USER,) if key in wanted.tags}
-        made = self._server.create(experiment, wanted.name, wanted.start_time, tags)
+    def _create(self, experiment: str, run_id: str, target: MlflowRun) -> RemoteRun:
+        """Create a run in MLflow; return the one that another export created at the same moment if that was earlier."""
+        tags = {RUN_ID: run_id, CREATED_AT: str(time.time_ns())}
+        tags |= {key: target.tags[key] for key in (USER,) if key in target.tags}
+        created = self._server.create(experiment, target.name, target.start_time, tags)
         first = self._server.find(experiment, run_id)
-        if first is None or first.is_deleted or first.id == made.id:
-            return made
-        self._server.delete(made.id)
+        if first is None or first.is_deleted or first.id == created.id:
+            return created
+        self._server.delete(created.id)
         return first
 
-    def _send(self, run: dict[str, Any], wanted: Mapped, held: Held, outcome: Outcome, sent: int, total: int) -> bool:
-        """Send what MLflow lacks of a run; whether there was anything. Its end comes last."""
-        server, before = self._server, (dict(held.tags), outcome.points, outcome.artifacts)
-        params = {key: value for key, value in wanted.params.items() if held.params.get(key) != value}
+    def _send(
+        self, run: dict[str, Any], target: MlflowRun, copy: RemoteRun, outcome: Outcome, sent: int, total: int
+    ) -> bool:
+        """Send what MLflow lacks of a run, its end last; return whether anything was sent."""
+        server, before = self._server, (dict(copy.tags), outcome.points, outcome.artifacts)
+        params = {key: value for key, value in target.params.items() if copy.params.get(key) != value}
         if params:
-            server.log_params(held.id, params)
+            server.log_params(copy.id, params)
         if sent < total:
-            self._send_points(held, wanted, outcome, sent, total)
-        self._send_artifacts(run, wanted, held, outcome)
-        datasets = [each for each in wanted.datasets if each.digest not in held.datasets]
+            self._send_points(copy, target, outcome, sent, total)
+        self._send_artifacts(run, target, copy, outcome)
+        datasets = [each for each in target.datasets if each.digest not in copy.datasets]
         if datasets:
-            server.log_datasets(held.id, datasets)
-        tags = {**wanted.tags, **self._more_tags(wanted)}
-        tags = {key: value for key, value in tags.items() if held.tags.get(key) != value}
+            server.log_datasets(copy.id, datasets)
+        tags = {**target.tags, **self._further_tags(target)}
+        tags = {key: value for key, value in tags.items() if copy.tags.get(key) != value}
         if tags:
-            server.set_tags(held.id, tags)
-        has_ended = wanted.status != "RUNNING" and (held.status, held.end_time) != (wanted.status, wanted.end_time)
+            server.set_tags(copy.id, tags)
+        has_ended = target.status != "RUNNING" and (copy.status, copy.end_time) != (target.status, target.end_time)
         if has_ended:
-            server.end(held.id, wanted.status, wanted.end_time)
-        is_more = (dict(held.tags), outcome.points, outcome.artifacts) != before
-        return bool(params or datasets or tags or has_ended or is_more)
+            server.end(copy.id, target.status, target.end_time)
+        has_sent = (dict(copy.tags), outcome.points, outcome.artifacts) != before
+        return bool(params or datasets or tags or has_ended or has_sent)
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
-            known = self._server.experiment(name)
-            self._experiments[name] = self._create_experiment(name) if known is None else known
+            experiment_id = self._server.experiment(name)
+            self._experiments[name] = self._create_experiment(name) if experiment_id is None else experiment_id
         return self._experiments[name]
 
     def _create_experiment(self, name: str) -> str:
-        """Make an experiment and return its id; or the id of the one that another export has just made."""
+        """Create an experiment and return its id; or return the id of one that another export has just created."""
         try:
             return self._server.create_experiment(name)
         except Rejected:
-            known = self._server.experiment(name)
-            if known is None:
+            experiment_id = self._server.experiment(name)
+            if experiment_id is None:
                 raise
-            return known
+            return experiment_id
 
-    def _more_tags(self, wanted: Mapped) -> dict[str, str]:
-        """The parent by MLflow's own tag, where it is there; and what was changed."""
+    def _further_tags(self, target: MlflowRun) -> dict[str, str]:
+        """Return MLflow's own tag of the parent, if the parent was exported, and the tag that lists the changes."""
         tags = {}
-        parent = wanted.tags.get(PARENT)
-        if parent is not None and (known := self._mlflow_id(parent)) is not None:
-            tags[MLFLOW_PARENT] = known
-        if wanted.changes:
-            told = "\n".join(wanted.changes)
-            tags[CHANGED] = told if len(told) <= MAX_TAG_VALUE else told[: MAX_TAG_VALUE - 1] + "…"
+        parent = target.tags.get(PARENT)
+        if parent is not None and (parent_id := self._mlflow_id(parent)) is not None:
+            tags[MLFLOW_PARENT] = parent_id
+        if target.changes:
+            text = "\n".join(target.changes)
+            tags[CHANGED] = text if len(text) <= MAX_TAG_VALUE else text[: MAX_TAG_VALUE - 1] + "…"
         return tags
 
     def _mlflow_id(self, run_id: str) -> str | None:
-        """The MLflow run of a run that was exported, now or earlier."""
+        """Return the MLflow id of a run that was exported, now or earlier."""
         if run_id not in self._runs:
             try:
                 experiment = self._server.experiment(self._source.get(path_of("api", "runs", run_id))["experiment"])
             except (ApiError, Rejected):
                 return None
-            held = None if experiment is None else self._server.find(experiment, run_id)
-            if held is None or held.is_deleted:
+            copy = None if experiment is None else self._server.find(experiment, run_id)
+            if copy is None or copy.is_deleted:
                 return None
-            self._runs[run_id] = held.id
+            self._runs[run_id] = copy.id
         return self._runs[run_id]
 
     # -- points
 
-    def _send_points(self, held: Held, wanted: Mapped, outcome: Outcome, sent: int, total: int) -> None:
-        """Send the points behind the first `sent`, up to `total`: what is logged meanwhile is for the next export."""
-        costs = {key: len(json.dumps(name)) + _POINT_BYTES for key, name in wanted.metrics.items()}
+    def _send_points(self, copy: RemoteRun, target: MlflowRun, outcome: Outcome, sent: int, total: int) -> None:
+        """Send the points after the first `sent`, up to `total`; points logged meanwhile wait for the next export."""
+        costs = {key: len(json.dumps(name)) + _POINT_BYTES for key, name in target.metrics.items()}
         batch: list[tuple[str, float, int, int]] = []
         cost = early = damaged = 0
 
         def send() -> None:
             nonlocal cost
             outcome.points += len(batch)
-            self._server.log_points(held.id, batch, (POINTS, str(sent + outcome.points)))
+            self._server.log_points(copy.id, batch, (POINTS, str(sent + outcome.points)))
             self._progress(f"{sent + outcome.points:,} of {total:,} points")
             batch.clear()
             cost = 0
 
-        to_skip, left = sent, total - sent
+        to_skip, remaining = sent, total - sent
         for points, bad in self._points(outcome.id):
             damaged += bad
             skipped = min(to_skip, len(points))
             to_skip -= skipped
-            for key, value, step, timestamp in points[skipped : skipped + left]:
+            for key, value, step, timestamp in points[skipped : skipped + remaining]:
                 if key not in costs:
-                    raise _Differs("its points were changed while they were read; export it again")
-                left -= 1
+                    raise _CopyDiffers("its points changed while they were read; export it again")
+                remaining -= 1
                 early += timestamp < 0
-                batch.append((wanted.metrics[key], float(value), step, max(0, timestamp)))
+                batch.append((target.metrics[key], float(value), step, max(0, timestamp)))
                 cost += costs[key]
                 if len(batch) == _POINTS_AT_ONCE or cost > _BYTES_AT_ONCE:
                     send()
-            if not left:
+            if not remaining:
                 break
         if batch:
             send()
-        if left:
-            raise _Differs(f"{left} of its {total} points can't be read; `chachaml-lite verify` tells more")
+        if remaining:
+            raise _CopyDiffers(
+                f"{remaining} of its {total} points can't be read; run `chachaml-lite verify` for details"
+            )
         changes = []
         if early:
-            changes.append(f"{early} of the points have times before 1970, which MLflow doesn't take: it is 0 there")
+            changes.append(f"{early} of the points have times before 1970, which MLflow rejects: they are 0 there")
         if damaged:
             changes.append(f"{damaged} damaged lines of metrics.jsonl are left out")
         if changes:
-            self._server.set_tags(held.id, {POINTS_CHANGED: "\n".join(changes)})
+            self._server.set_tags(copy.id, {POINTS_CHANGED: "\n".join(changes)})
             outcome.changed = [*outcome.changed, *changes]
 
     def _points(self, run_id: str) -> Iterator[tuple[list[StoredPoint], int]]:
-        """The run's points in the order in which they were logged, in pieces, each with the number of damaged lines."""
+        """Read the points in the order of logging, in batches, each with the number of damaged lines."""
         rest = b""
         for piece in self._source.ask("GET", path_of("api", "runs", run_id, "files", "metrics.jsonl")).pieces():
             lines, end, rest = (rest + piece).rpartition(b"\n")
             if end:
                 yield parsed_points(lines)
             rest = rest[:_MAX_LINE_BYTES]
-        points, _ = parsed_points(rest)  # one that is just being written is no damage
+        points, _ = parsed_points(rest)  # a line that is just being written isn't damaged
         yield points, 0
 
     # -- artifacts
 
-    def _send_artifacts(self, run: dict[str, Any], wanted: Mapped, held: Held, outcome: Outcome) -> None:
-        marks = _marks(held.tags)
-        there = dict(marks)
+    def _send_artifacts(self, run: dict[str, Any], target: MlflowRun, copy: RemoteRun, outcome: Outcome) -> None:
+        marks = _marks(copy.tags)
+        digests = dict(marks)
         for number, artifact in enumerate(run["artifacts"], 1):
             name, sha256 = artifact["name"], artifact["sha256"]
-            if there.get(_mark(name)) != sha256[:_MARK]:
+            if digests.get(_mark(name)) != sha256[:_MARK]:
                 self._progress(f"artifact {number} of {len(run['artifacts'])}")
                 path = path_of("api", "artifacts", run["id"], *name.split("/"), "download")
-                pieces = _verified(self._source.ask("GET", path).pieces(), sha256, artifact["size"])
-                self._upload(held, wanted.artifacts[name], pieces, marks, _mark(name), sha256)
+                pieces = _verify_pieces(self._source.ask("GET", path).pieces(), sha256, artifact["size"])
+                self._upload(copy, target.artifacts[name], pieces, marks, _mark(name), sha256)
                 outcome.artifacts += 1
-        if wanted.changes:
+        if target.changes:
             name = ORIGINAL
-            while name in wanted.artifacts:
+            while name in target.artifacts:
                 name = "_" + name
-            content = _original(run, wanted)
+            content = _format_original(run, target)
             sha256 = hashlib.sha256(content).hexdigest()
-            if there.get(_mark(name)) != sha256[:_MARK]:
-                self._upload(held, name, [content], marks, _mark(name), sha256)
+            if digests.get(_mark(name)) != sha256[:_MARK]:
+                self._upload(copy, name, [content], marks, _mark(name), sha256)
 
     def _upload(
-        self, held: Held, name: str, pieces: Iterable[bytes], marks: list[tuple[str, str]], mark: str, sha256: str
+        self, copy: RemoteRun, name: str, pieces: Iterable[bytes], marks: list[tuple[str, str]], mark: str, sha256: str
     ) -> None:
-        """Upload an artifact, and add it to the account."""
-        self._server.upload(held.id, name, pieces)
+        """Upload an artifact and record it."""
+        self._server.upload(copy.id, name, pieces)
         marks.append((mark, sha256[:_MARK]))
         number = (len(marks) - 1) // _MARKS_A_TAG
         text = " ".join(one + other for one, other in marks[number * _MARKS_A_TAG :])
-        held.tags[f"{ARTIFACTS}{number}"] = text
-        self._server.set_tags(held.id, {f"{ARTIFACTS}{number}": text})
+        copy.tags[f"{ARTIFACTS}{number}"] = text
+        self._server.set_tags(copy.id, {f"{ARTIFACTS}{number}": text})
 
 
-class _Differs(Exception):
-    """MLflow's copy of a run is of another run, or has more than is here."""
+class _CopyDiffers(Exception):
+    """MLflow's run is not a copy of this run, or has more than this run."""
 
 
-def _count_sent(held: Held) -> int:
-    """Return the number of points that MLflow has of a run. Raises _Differs where its tags were changed."""
-    counted = held.tags.get(POINTS, "0")
-    if not (counted.isascii() and counted.isdigit()):
-        raise _Differs(
-            f"its tag {POINTS} in MLflow was changed, to {counted[:80]!r}; set it to the number of its points"
+def _count_sent(copy: RemoteRun) -> int:
+    """Return the number of points that MLflow has of a run. Raises _Differs if its tag was changed."""
+    text = copy.tags.get(POINTS, "0")
+    if not (text.isascii() and text.isdigit()):
+        raise _CopyDiffers(
+            f"its tag {POINTS} in MLflow was changed, to {text[:80]!r}; set it to the number of its points"
         )
-    return int(counted)
+    return int(text)
 
 
-def _refuse_another(held: Held, wanted: Mapped, sent: int, total: int) -> None:
-    """Raise _Differs where MLflow's run can't have come from this one as it is now."""
-    if held.start_time != wanted.start_time:
-        raise _Differs("MLflow has another run with this id, of another start: one that came from another store")
-    if sent > total or (wanted.status == "RUNNING" and held.status != "RUNNING"):
-        raise _Differs("MLflow has more of this run than there is here: this is an older copy of it")
+def _check_copy(copy: RemoteRun, target: MlflowRun, sent: int, total: int) -> None:
+    """Raise _Differs if MLflow's run can't be a copy of this run in its current state."""
+    if copy.start_time != target.start_time:
+        raise _CopyDiffers("MLflow has another run with this id, with another start time: it came from another store")
+    if sent > total or (target.status == "RUNNING" and copy.status != "RUNNING"):
+        raise _CopyDiffers("MLflow has more of this run than there is here: this is an older copy of it")
 
 
 def _marks(tags: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The account of artifacts: by name and content, eight digits each; of two for one name the later holds."""
+    """Return the recorded artifacts as digests of name and content, eight digits each; the last of a name counts."""
     words: list[str] = []
     while (text := tags.get(f"{ARTIFACTS}{len(words) // _MARKS_A_TAG}")) is not None:
-        found = text.split()
-        words += found
-        if len(found) < _MARKS_A_TAG:
+        marks = text.split()
+        words += marks
+        if len(marks) < _MARKS_A_TAG:
             break
     return [(word[:_MARK], word[_MARK:]) for word in words]
 
@@ -305,19 +309,21 @@ def _mark(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:_MARK]
 
 
-def _verified(pieces: Iterable[bytes], sha256: str, size: int) -> Iterator[bytes]:
-    """The pieces of an artifact, all of it as it was uploaded. Raises _Differs at the end where it isn't."""
+def _verify_pieces(pieces: Iterable[bytes], sha256: str, size: int) -> Iterator[bytes]:
+    """Yield the pieces of an artifact. Raises _Differs at the end if they aren't the bytes that were uploaded."""
     digest, length = hashlib.sha256(), 0
     for piece in pieces:
         digest.update(piece)
         length += len(piece)
         yield piece
     if (digest.hexdigest(), length) != (sha256, size):
-        raise _Differs("the bytes of an artifact are not those that were uploaded; `chachaml-lite verify` tells more")
+        raise _CopyDiffers(
+            "the bytes of an artifact are not those that were uploaded; run `chachaml-lite verify` for details"
+        )
 
 
-def _original(run: Mapping[str, Any], wanted: Mapped) -> bytes:
-    """The run as it is here, for one of which something had to be changed."""
-    passing = ("children", "duration_ms", "last_write_time")  # by these it would be another one each time
-    kept = {key: value for key, value in run.items() if key not in passing}
-    return (strict_json.indented({"changed": wanted.changes, "run": kept}) + "\n").encode()
+def _format_original(run: Mapping[str, Any], target: MlflowRun) -> bytes:
+    """Return the content of the artifact with the original run."""
+    volatile = ("children", "duration_ms", "last_write_time")  # these would change the artifact each time
+    values = {key: value for key, value in run.items() if key not in volatile}
+    return (strict_json.indented({"changed": target.changes, "run": values}) + "\n").encode()

@@ -1,1 +1,1 @@
-"""Runs that other tools have logged, read and made into runs of ours, a module a tool."""
+"""Importers of runs that other tools have logged: one module for each tool."""

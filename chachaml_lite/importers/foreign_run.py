@@ -1,6 +1,6 @@
-"""A run of another tool as a zip that POST /api/w/import takes: the folder of a run of ours, made piece by piece.
+"""A run of another tool as a zip for POST /api/w/import: the folder of one of our runs, streamed.
 
-The same source gives the same bytes, so that a second import finds the run unchanged, and one that went on is added to.
+The same source gives the same bytes: a second import finds the run unchanged, or appends what was logged since.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PIECE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class ForeignArtifact:
-    """An artifact: its checksum, size in bytes, the time of its upload in ms, and what reads its bytes in pieces."""
+    """An artifact: its checksum, size in bytes, upload time in ms, and a function that reads its bytes in pieces."""
 
     name: str
     sha256: str
@@ -35,44 +35,47 @@ class ForeignArtifact:
 
 @dataclass
 class ForeignRun:
-    """A run as it was read elsewhere, in our terms, and what of it could not be taken, in words."""
+    """A run of another tool in our terms, and a description of each part that could not be imported."""
 
     id: str
-    #: Of meta.json, without id: experiment, name, status, start_time, end_time in ms, error, tags, note.
+    #: The fields of meta.json, without id: experiment, name, status, start_time, end_time in ms, error, tags, note.
     meta: dict[str, Any]
     params: dict[str, Any] = field(default_factory=dict)
     points: list[StoredPoint] = field(default_factory=list)
     artifacts: dict[str, ForeignArtifact] = field(default_factory=dict)
-    #: Of logged models.
+    #: Events of logged models.
     events: list[dict[str, Any]] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    omissions: list[str] = field(default_factory=list)
 
     def add_param(self, key: str, value: Any) -> None:
-        """Add a param, or note that its name can't be one."""
-        if self.is_name("param", key):
+        """Add a param, or record that its name is invalid."""
+        if self.accepts_name("param", key):
             self.params[key] = value
 
     def add_points(self, key: str, points: Sequence[StoredPoint]) -> None:
-        """Add the points of a metric, or note that its name can't be one."""
-        if self.is_name("metric", key):
+        """Add the points of a metric, or record that its name is invalid."""
+        if self.accepts_name("metric", key):
             self.points += points
 
     def add_artifact(self, name: str, content: bytes, timestamp: int) -> None:
-        """Add an artifact whose bytes are at hand, or note that its name can't be one. timestamp: ms."""
+        """Add an artifact with its bytes, or record that its name is invalid. `timestamp` is in ms."""
         try:
             check_artifact_name(name)
         except InvalidInput as fault:
-            self.left_out.append(fault.detail)
+            self.omissions.append(fault.detail)
             return
         digest = hashlib.sha256(content).hexdigest()
         self.artifacts[name] = ForeignArtifact(name, digest, len(content), timestamp, lambda: [content])
 
     def add_file(self, name: str, path: Path, timestamp: int) -> None:
-        """Add an artifact whose bytes are in a file until it is packed, or note that its name can't be one. OSError."""
+        """Add an artifact from a file that is read again by `to_zip`, or record that its name is invalid.
+
+        Raises OSError.
+        """
         try:
             check_artifact_name(name)
         except InvalidInput as fault:
-            self.left_out.append(fault.detail)
+            self.omissions.append(fault.detail)
             return
         digest, size = hashlib.sha256(), 0
         for piece in _pieces(path):
@@ -80,17 +83,17 @@ class ForeignRun:
             size += len(piece)
         self.artifacts[name] = ForeignArtifact(name, digest.hexdigest(), size, timestamp, lambda: _pieces(path))
 
-    def is_name(self, kind: str, name: str) -> bool:
-        """Whether something of that kind can have a name; where not, it is noted."""
+    def accepts_name(self, kind: str, name: str) -> bool:
+        """Return whether a name is valid for a param, metric or tag, and record an invalid one."""
         try:
             check_name(kind, name)
         except InvalidInput as fault:
-            self.left_out.append(fault.detail)
+            self.omissions.append(fault.detail)
             return False
         return True
 
     def to_zip(self) -> Generator[bytes, None, None]:
-        """The zip of the run's folder, in pieces; artifacts are read when their turn comes."""
+        """Stream the zip of the run's folder; artifacts are read as they are added."""
         return packed(self._entries())
 
     def _entries(self) -> Iterator[Entry]:
@@ -98,9 +101,9 @@ class ForeignRun:
         if self.params:
             yield self._entry(layout.PARAMS, readable(layout.PARAMS, self.params))
         if self.points:
-            # By time first: a run that goes on adds to the end of the file, which a merge can take.
-            ordered = sorted(self.points, key=lambda point: (point[3], point[2]))
-            yield self._entry(layout.METRICS, "".join(map(point_line, ordered)).encode())
+            # By time first: a run that continues appends to the file, which a merge accepts.
+            points = sorted(self.points, key=lambda point: (point[3], point[2]))
+            yield self._entry(layout.METRICS, "".join(map(point_line, points)).encode())
         if self.events:
             lines = "".join(strict_json.dumps(event) + "\n" for event in self.events)
             yield self._entry(layout.LOGGED_MODELS, lines.encode())
@@ -111,9 +114,9 @@ class ForeignRun:
                 for each in uploads
             )
             yield self._entry(layout.ARTIFACTS, "".join(strict_json.dumps(each) + "\n" for each in records).encode())
-            spelled = disk_names.spellings(each.name for each in uploads)
+            spellings = disk_names.spellings(each.name for each in uploads)
             for each in uploads:
-                path = f"{self.id}/{layout.BLOBS}/{spelled[each.name]}"
+                path = f"{self.id}/{layout.BLOBS}/{spellings[each.name]}"
                 yield Entry(path, each.size, each.timestamp // 1000, each.read())
 
     def _entry(self, name: str, content: bytes) -> Entry:

@@ -1,6 +1,6 @@
-"""A source of MLflow's runs: a server, a database or a folder, read by MLflow's own client, known only here.
+"""A source of MLflow's runs: a server, a database or a folder, read by MLflow's own client.
 
-MLflow makes what isn't there, and migrates a database that is older than it: both are looked at before it is asked.
+MLflow creates a missing folder or database, and migrates an older database: both are checked before it is called.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ..tracking.series.points import StoredPoint
 R = TypeVar("R")
 
 _SQLITE = "sqlite:///"
-#: Of what is asked for at once.
+#: Items of one request.
 _PAGE = 1000
 
 
 class NotInstalled(Exception):
-    """MLflow isn't installed, or not all of it that is needed; the text says what to do."""
+    """MLflow isn't installed, or only a part of it; the text says what to do."""
 
 
-class NotThere(Exception):
-    """The URI's server, database or folder isn't there or can't be read; the text says why."""
+class SourceMissing(Exception):
+    """The URI's server, database or folder doesn't exist or can't be read; the text says why."""
 
 
-class NoAnswer(Exception):
-    """Nobody answers at the URI, or not any more."""
+class SourceUnreachable(Exception):
+    """The URI's server is unreachable, perhaps since a moment ago."""
 
 
 class Failed(Exception):
@@ -41,11 +41,11 @@ class Failed(Exception):
 
 
 class MlflowSource:
-    """A tracking URI's content: http://HOST:5000, sqlite:///FILE, or a folder `mlruns`."""
+    """The content of a tracking URI: http://HOST:5000, sqlite:///FILE, or a folder `mlruns`."""
 
     def __init__(self, uri: str) -> None:
-        """Look whether it is there. Raises NotInstalled, NotThere, NoAnswer."""
-        self.uri = _checked(uri)
+        """Open the source. Raises NotInstalled, SourceMissing, SourceUnreachable."""
+        self.uri = _check_uri(uri)
         mlflow_settings.silence()
         mlflow_settings.allow_folders()
         try:
@@ -57,76 +57,81 @@ class MlflowSource:
             raise NotInstalled(
                 f"MLflow's client is not installed ({fault}); pip install 'chachaml-lite[mlflow]'"
             ) from fault
-        self._faults: tuple[type[Exception], ...] = (MlflowException, OSError)
-        self._answered: type[Exception] = RestException
-        self._active = entities.ViewType.ACTIVE_ONLY
+        self._errors: tuple[type[Exception], ...] = (MlflowException, OSError)
+        self._response_error: type[Exception] = RestException
+        self._active_only = entities.ViewType.ACTIVE_ONLY
         self._repository = get_artifact_repository
         _refuse_older_database(self.uri)
         set_tracking_uri(self.uri)
         try:
             self._client = MlflowClient(self.uri, self.uri)
-            absence = self._absence()
+            absence = self._find_fault()
         except ImportError as fault:
             raise NotInstalled(
                 f"to read {uri} all of MLflow is needed ({fault}), not its client alone; pip install mlflow"
             ) from fault
-        except self._faults as fault:
-            raise NotThere(f"{uri} can't be read: {one_line(fault)}") from fault
+        except self._errors as fault:
+            raise SourceMissing(f"{uri} can't be read: {one_line(fault)}") from fault
         if absence is not None:
             raise absence
         mlflow_settings.wait_out_hiccups()
 
     def experiments(self, name: str | None) -> list[Any]:
-        """The experiments that are not deleted, or the one of a name. Raises NotThere, NoAnswer, Failed."""
+        """Return all experiments but deleted ones, or one by name. Raises SourceMissing, SourceUnreachable, Failed."""
         if name is None:
-            return self._pages(lambda **page: self._client.search_experiments(view_type=self._active, **page))
-        found = self._ask(lambda: self._client.get_experiment_by_name(name))
-        if found is None or found.lifecycle_stage == "deleted":
-            raise NotThere(f"MLflow has no experiment {name!r}, or it is deleted there")
-        return [found]
+            return self._request_all(
+                lambda **page: self._client.search_experiments(view_type=self._active_only, **page)
+            )
+        experiment = self._ask(lambda: self._client.get_experiment_by_name(name))
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            raise SourceMissing(f"MLflow has no experiment {name!r}, or it is deleted there")
+        return [experiment]
 
     def runs(self, experiment_id: str) -> list[Any]:
-        """The runs of an experiment that are not deleted, the first started first. Raises NoAnswer, Failed."""
+        """Return the runs of an experiment that aren't deleted, oldest first. Raises SourceUnreachable, Failed."""
         order = ["attributes.start_time ASC"]
-        return self._pages(
-            lambda **page: self._client.search_runs([experiment_id], run_view_type=self._active, order_by=order, **page)
+        return self._request_all(
+            lambda **page: self._client.search_runs(
+                [experiment_id], run_view_type=self._active_only, order_by=order, **page
+            )
         )
 
     def run(self, run_id: str) -> Any:
-        """One run as it is now, with its models, which lists leave out. Raises NoAnswer, Failed."""
+        """Return the current state of a run, with its models, which lists omit. Raises SourceUnreachable, Failed."""
         return self._ask(lambda: self._client.get_run(run_id))
 
     def points(self, run_id: str, key: str) -> list[StoredPoint]:
-        """All points of a metric. Raises NoAnswer, Failed."""
+        """Return all points of a metric. Raises SourceUnreachable, Failed."""
         history = self._ask(lambda: self._client.get_metric_history(run_id, key))
         return [(key, point.value, int(point.step), int(point.timestamp)) for point in history]
 
     def logged_models(self, experiment_id: str) -> list[Any]:
-        """The logged models of an experiment, the first one first; MLflow 2.x has none. Raises NoAnswer, Failed."""
+        """Return an experiment's logged models, oldest first; MLflow 2 has none. Raises SourceUnreachable, Failed."""
         if not hasattr(self._client, "search_logged_models"):
             return []
         try:
-            found = self._pages(lambda **page: self._client.search_logged_models([experiment_id], **page))
+            models = self._request_all(lambda **page: self._client.search_logged_models([experiment_id], **page))
         except Failed as fault:
             if "ENDPOINT_NOT_FOUND" in str(fault) or "404" in str(fault):  # a server of 2.x
                 return []
             raise
-        return sorted(found, key=lambda model: (model.creation_timestamp, model.model_id))
+        return sorted(models, key=lambda model: (model.creation_timestamp, model.model_id))
 
     def registered_models(self) -> list[Any]:
-        """The registered models. Raises NoAnswer, Failed."""
-        return self._pages(lambda **page: self._client.search_registered_models(**page), 100)
+        """Return the registered models. Raises SourceUnreachable, Failed."""
+        return self._request_all(lambda **page: self._client.search_registered_models(**page), 100)
 
     def model_versions(self, name: str) -> list[Any]:
-        """The versions of a registered model, the first one first. Raises NoAnswer, Failed."""
+        """Return the versions of a registered model by number. Raises SourceUnreachable, Failed."""
         escaped = name.replace("'", "\\'")
-        found = self._pages(lambda **page: self._client.search_model_versions(f"name='{escaped}'", **page))
-        versions = [self._ask(lambda each=each: self._client.get_model_version(name, each.version)) for each in found]  # type: ignore[misc]
+        summaries = self._request_all(lambda **page: self._client.search_model_versions(f"name='{escaped}'", **page))
+        numbers = [each.version for each in summaries]
+        versions = [self._ask(lambda each=each: self._client.get_model_version(name, each)) for each in numbers]  # type: ignore[misc]
         return sorted(versions, key=lambda version: int(version.version))
 
     @contextlib.contextmanager
     def files(self, uri: str) -> Iterator[dict[str, Path]]:
-        """The files below an artifact URI by their names there, for as long as the block goes on. NoAnswer, Failed."""
+        """Provide the files below an artifact URI by name, in a with block. Raises SourceUnreachable, Failed."""
         parts = urlsplit(uri)
         if parts.scheme in ("", "file"):
             yield _files_in(Path(unquote(parts.path) if parts.scheme else uri))
@@ -137,81 +142,83 @@ class MlflowSource:
                 self._ask(lambda: repository.download_artifacts("", scratch), Exception)
             yield _files_in(Path(scratch))
 
-    def _pages(self, request: Callable[..., Any], size: int = _PAGE) -> list[Any]:
-        found: list[Any] = []
+    def _request_all(self, request: Callable[..., Any], size: int = _PAGE) -> list[Any]:
+        items: list[Any] = []
         token: str | None = None
         while True:
             page = self._ask(lambda token=token: request(max_results=size, page_token=token))  # type: ignore[misc]
-            found += page
+            items += page
             token = page.token or None
             if token is None:
-                return found
+                return items
 
     def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """Send a request and return its answer. Raises Failed; NoAnswer, when the server has gone."""
+        """Send a request and return its response. Raises Failed, or SourceUnreachable if the server has gone."""
         try:
             return request()
-        except (*self._faults, *more_faults) as fault:
-            gone = None if isinstance(fault, self._answered) else self._absence()
-            raise gone or Failed(one_line(fault)) from fault
+        except (*self._errors, *more_faults) as fault:
+            absence = None if isinstance(fault, self._response_error) else self._find_fault()
+            raise absence or Failed(one_line(fault)) from fault
 
-    def _absence(self) -> Exception | None:
-        """Return why the source can't be used; None when it answers."""
+    def _find_fault(self) -> Exception | None:
+        """Return the reason why the source can't be used, or None if it responds."""
         with variables(AT_FIRST):
             try:
                 self._client.search_experiments(max_results=1)
-            except self._faults as fault:
+            except self._errors as fault:
                 status = getattr(fault, "get_http_status_code", lambda: 500)()
                 if status in (401, 403):
-                    return NotThere(
-                        f"MLflow's server at {self.uri} refuses us: {one_line(fault)}; MLFLOW_TRACKING_USERNAME and "
-                        "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
+                    return SourceMissing(
+                        f"MLflow's server at {self.uri} refuses access: {one_line(fault)}; set "
+                        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
                     )
                 if not self.uri.startswith("http"):
-                    return NotThere(f"{self.uri} can't be read: {one_line(fault)}")
-                return NoAnswer(f"no MLflow server answers at {self.uri} ({one_line(fault)})")
+                    return SourceMissing(f"{self.uri} can't be read: {one_line(fault)}")
+                return SourceUnreachable(f"no MLflow server answers at {self.uri} ({one_line(fault)})")
         return None
 
 
 def _files_in(folder: Path) -> dict[str, Path]:
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
-    return {path.relative_to(folder).as_posix(): path for path in found}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def _checked(uri: str) -> str:
-    """A tracking URI that names something which is there. Raises NotThere."""
+def _check_uri(uri: str) -> str:
+    """Return a tracking URI whose file or folder exists. Raises SourceMissing."""
     if uri.startswith(("http://", "https://")):
         return uri.rstrip("/")
     if uri.startswith(_SQLITE):
-        if not Path(_database_of(uri)).is_file():
-            raise NotThere(f"there is no file {_database_of(uri)}")
+        if not Path(_database_path(uri)).is_file():
+            raise SourceMissing(f"there is no file {_database_path(uri)}")
         return uri
     if "://" in uri and not uri.startswith("file://"):
-        raise NotThere(f"{uri} is none of http://HOST:PORT, sqlite:///FILE and a folder mlruns")
+        raise SourceMissing(f"{uri} is not http://HOST:PORT, sqlite:///FILE or a folder mlruns")
     folder = Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
     if folder.is_file():
-        raise NotThere(f"{uri} is a file; a database is named as {_SQLITE}{uri}")
+        raise SourceMissing(f"{uri} is a file; for a database write {_SQLITE}{uri}")
     if not folder.is_dir():
-        raise NotThere(f"there is no folder {uri}")
+        raise SourceMissing(f"there is no folder {uri}")
     if not any(folder.glob("*/meta.yaml")):
-        raise NotThere(f"{uri} is no folder of MLflow's: none in it has a meta.yaml; name the folder mlruns itself")
+        raise SourceMissing(
+            f"{uri} is not an MLflow folder: no folder in it has a meta.yaml; use the folder mlruns itself"
+        )
     return folder.resolve().as_uri()
 
 
-def _database_of(uri: str) -> str:
+def _database_path(uri: str) -> str:
     return uri.removeprefix(_SQLITE).partition("?")[0]
 
 
 def _refuse_older_database(uri: str) -> None:
-    """Raise NotThere for a database of another version of MLflow: its client would migrate it, or refuse it later."""
+    """Raise SourceMissing for a database of another MLflow version: the client would migrate it, or fail later."""
     if not uri.startswith(_SQLITE):
         return
-    file = f"file:{quote(_database_of(uri))}?mode=ro"
+    file = f"file:{quote(_database_path(uri))}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(file, uri=True)) as database:
             row = database.execute("select version_num from alembic_version").fetchone()
     except sqlite3.Error as fault:
-        raise NotThere(f"{_database_of(uri)} is no database of MLflow's ({fault})") from fault
+        raise SourceMissing(f"{_database_path(uri)} is not an MLflow database ({fault})") from fault
     try:
         from mlflow.store.db.utils import _get_latest_schema_revision
     except ImportError as fault:
@@ -220,8 +227,8 @@ def _refuse_older_database(uri: str) -> None:
         ) from fault
     expected = _get_latest_schema_revision()
     if row is None or row[0] != expected:
-        found = None if row is None else row[0]
-        raise NotThere(
-            f"{_database_of(uri)} is of another version of MLflow (its schema is {found}, and that of the MLflow which "
-            f"is installed {expected}); install that one, or migrate a copy by `mlflow db upgrade`"
+        revision = None if row is None else row[0]
+        raise SourceMissing(
+            f"{_database_path(uri)} is from another version of MLflow (its schema is {revision}, but the installed "
+            f"MLflow has {expected}); install that version, or migrate a copy with `mlflow db upgrade`"
         )

@@ -1,14 +1,14 @@
-"""TensorBoard's event files: every folder with some below a log folder is a run, named by its path.
+"""TensorBoard's event files: each folder with event files below a log folder is a run, named by its path.
 
-They are read by TensorBoard's own EventAccumulator (the extra `tensorboard`), all of a folder at once.
+They are read by TensorBoard's own EventAccumulator (the extra `tensorboard`), one folder at a time.
 
 | TensorBoard | here |
 |---|---|
 | scalars | points, with their steps and wall times |
 | hparams | params |
-| texts | artifacts `text/TAG/step_N.md`, to which the note links |
-| images | artifacts `images/TAG/step_N.png`, or what their bytes are; `step_N_2.png` for the second of a step |
-| histograms, audio, graphs, meshes, ... | left out, and named |
+| texts | artifacts `text/TAG/step_N.md`, linked from the note |
+| images | artifacts `images/TAG/step_N.png`, or .jpg, .gif, .webp; `step_N_2.png` for the second image of a step |
+| histograms, audio, graphs, meshes, ... | omitted, and reported |
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 from ..tracking.series.summary import number_to_json
 from .foreign_run import ForeignRun
 
-#: A folder whose last event is younger is taken for a training that goes on: its run is running until a later import.
+#: If the last event of a folder is younger, its training is assumed to be in progress, until a later import.
 STILL_RUNNING_SECONDS = 600
-#: Of a run's id: what of the folder's path is in it. The rest is a checksum.
+#: Characters of the folder's path in a run's id. The rest of the id is a checksum.
 _SLUG_CHARACTERS = 60
 _KINDS = ("histograms", "distributions", "audio", "graph", "meta_graph", "run_metadata")
 _HPARAMS_START, _HPARAMS_END = "_hparams_/session_start_info", "_hparams_/session_end_info"
@@ -35,7 +35,7 @@ class NotInstalled(Exception):
 
 
 def find_folders(log_folder: str) -> list[str]:
-    """The folders with event files, the log folder itself included, by path. Raises NotInstalled."""
+    """Return the folders with event files, including the log folder itself, sorted by path. Raises NotInstalled."""
     _accumulator()
     from tensorboard.backend.event_processing import io_wrapper
 
@@ -43,7 +43,7 @@ def find_folders(log_folder: str) -> list[str]:
 
 
 def read_run(folder: str, path: str, experiment: str, now: float) -> ForeignRun:
-    """The run in a folder; `path`: the folder's, from the log folder on; `now`: s since 1970. Raises NotInstalled."""
+    """Read the run in a folder. `path` is relative to the log folder, `now` is in s since 1970. Raises NotInstalled."""
     events = _load(folder)
     tags = events.Tags()
     first, last = _span(events, tags)
@@ -58,9 +58,9 @@ def read_run(folder: str, path: str, experiment: str, now: float) -> ForeignRun:
         _add_tensors(run, tag, events, texts)
     _add_hparams(run, events)
     for kind in _KINDS:
-        held = tags.get(kind) or []
-        if held and kind != "distributions":  # which are histograms, shown in another way
-            run.left_out.append(f"{kind}: {', '.join(held)}" if isinstance(held, list) else kind)
+        omitted_tags = tags.get(kind) or []
+        if omitted_tags and kind != "distributions":  # distributions are another view of the histograms
+            run.omissions.append(f"{kind}: {', '.join(omitted_tags)}" if isinstance(omitted_tags, list) else kind)
     if texts:
         run.meta["note"] = "".join(f"- [{name}](<text/{name}>)\n" for name in sorted(texts))
     return run
@@ -78,7 +78,7 @@ def _accumulator() -> Any:
 
 def _load(folder: str) -> Any:
     module = _accumulator()
-    # 0: all of them. Of what is left out one is enough to know that it is there.
+    # 0 stands for all events. For the omitted kinds, one is enough to know that they exist.
     sizes = {module.SCALARS: 0, module.IMAGES: 0, module.TENSORS: 0, module.HISTOGRAMS: 1, module.AUDIO: 1}
     sizes[module.COMPRESSED_HISTOGRAMS] = 1
     events = module.EventAccumulator(folder, size_guidance=sizes)
@@ -95,20 +95,20 @@ def _span(events: Any, tags: dict[str, Any]) -> tuple[float, float]:
 
 
 def _run_id(experiment: str, path: str, first: float) -> str:
-    """An id that a second import makes again: from the path, the experiment and the time of the first event."""
+    """Return an id that a second import repeats: it depends on path, experiment and the time of the first event."""
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", path).strip("-")[-_SLUG_CHARACTERS:].strip("-")
     digest = hashlib.sha256(f"{experiment}\n{path}\n{first!r}".encode("utf-8", "surrogateescape")).hexdigest()[:10]
     return f"tb-{slug}-{digest}" if slug else f"tb-{digest}"
 
 
 def _meta(experiment: str, path: str, first: float, last: float, now: float) -> dict[str, Any]:
-    goes_on = now - last < STILL_RUNNING_SECONDS
+    is_running = now - last < STILL_RUNNING_SECONDS
     return {
         "experiment": experiment,
         "name": path,
-        "status": "running" if goes_on else "completed",
+        "status": "running" if is_running else "completed",
         "start_time": _ms(first),
-        "end_time": None if goes_on else _ms(last),
+        "end_time": None if is_running else _ms(last),
         "error": None,
         "tags": {"source": "tensorboard"},
     }
@@ -119,40 +119,40 @@ def _ms(seconds: float) -> int:
 
 
 def _add_scalars(run: ForeignRun, tag: str, events: Iterable[tuple[float, int, float]]) -> None:
-    run.add_points(tag, [(tag, float(value), step, _ms(written)) for written, step, value in events])
+    run.add_points(tag, [(tag, float(value), step, _ms(wall_time)) for wall_time, step, value in events])
 
 
 def _add_images(run: ForeignRun, tag: str, images: Iterable[tuple[float, int, list[bytes]]]) -> None:
-    for written, step, contents in images:
+    for wall_time, step, contents in images:
         for number, content in enumerate(contents, 1):
             suffix = next((suffix for start, suffix in _SUFFIXES if content.startswith(start)), "png")
             nth = "" if number == 1 else f"_{number}"
-            run.add_artifact(f"images/{tag}/step_{step}{nth}.{suffix}", content, _ms(written))
+            run.add_artifact(f"images/{tag}/step_{step}{nth}.{suffix}", content, _ms(wall_time))
 
 
 def _add_tensors(run: ForeignRun, tag: str, events: Any, texts: list[str]) -> None:
-    """Add what TensorFlow 2 writes as tensors: scalars, images, texts, told apart by their plugin's name."""
+    """Add the scalars, images and texts that TensorFlow 2 writes as tensors; the plugin's name tells the kind."""
     from tensorboard.util.tensor_util import make_ndarray
 
     plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
     values = [(each.wall_time, each.step, make_ndarray(each.tensor_proto)) for each in events.Tensors(tag)]
     if plugin == "scalars":
-        _add_scalars(run, tag, ((written, step, value.item()) for written, step, value in values))
+        _add_scalars(run, tag, ((wall_time, step, value.item()) for wall_time, step, value in values))
     elif plugin == "images":
-        # The first two are width and height, as text.
+        # The first two values are width and height, as text.
         _add_images(
-            run, tag, [(written, step, [bytes(each) for each in value.flat[2:]]) for written, step, value in values]
+            run, tag, [(wall_time, step, [bytes(each) for each in value.flat[2:]]) for wall_time, step, value in values]
         )
     elif plugin == "text":
         name = tag.removesuffix("/text_summary")
-        for written, step, value in values:
+        for wall_time, step, value in values:
             content = b"\n\n".join(bytes(each) for each in value.flat)
-            run.add_artifact(f"text/{name}/step_{step}.md", content, _ms(written))
+            run.add_artifact(f"text/{name}/step_{step}.md", content, _ms(wall_time))
         first = f"{name}/step_{values[0][1]}.md" if values else ""
         if f"text/{first}" in run.artifacts:
             texts.append(first)
     else:
-        run.left_out.append(f"{plugin or 'tensor'}: {tag}")
+        run.omissions.append(f"{plugin or 'tensor'}: {tag}")
 
 
 def _add_hparams(run: ForeignRun, events: Any) -> None:
@@ -172,7 +172,7 @@ def _add_hparams(run: ForeignRun, events: Any) -> None:
 
 
 def _param(value: Any) -> Any:
-    """A hyperparameter as JSON has it: a whole number is an integer; one that is not finite is spelled."""
+    """Return a hyperparameter as JSON: an integral number as an integer, NaN and infinities as text."""
     kind = value.WhichOneof("kind")
     if kind == "number_value":
         number = float(value.number_value)

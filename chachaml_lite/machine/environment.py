@@ -1,7 +1,7 @@
-"""The environment of a command: its words, its Python and packages, the git repository and the machine that it runs on.
+"""The environment of a command: its arguments, its Python and packages, its git repository and the machine.
 
-All of it is read within a moment, and what isn't there by then is left out: nothing here fails or delays the command.
-No variable of the process's environment is recorded.
+It is read within a short time, and what isn't available by then is omitted: nothing here fails or delays the command.
+No environment variable is recorded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from . import gpus
 from .queries import Query
 from .secrets import mask_command, strip_user_info
 
-#: For everything together, before the command is started.
+#: Seconds for everything together, before the command is started.
 SECONDS = 2.0
 MAX_DIFF_BYTES = 1_000_000
-#: Of the object as JSON: a little less than the server takes.
+#: Bytes of the object as JSON: a little less than the server accepts.
 _MAX_BYTES = 60_000
 _MAX_WORD_CHARACTERS = 2000
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*\Z")
@@ -42,8 +42,8 @@ _OUR_PYTHON = {
     "implementation": platform.python_implementation(),
     "executable": sys.executable,
 }
-#: The packages as `pip freeze` prints them, by what the interpreter itself knows of them: pip may be missing, and takes
-#: ten times as long.
+#: Prints the packages as `pip freeze` does, from the interpreter's own metadata: pip may be missing, and takes ten
+#: times as long.
 _PACKAGES = """
 import importlib.metadata, json, re, sys
 left_out = {"pip"} | ({"setuptools", "wheel", "distribute"} if sys.version_info < (3, 12) else set())
@@ -72,56 +72,56 @@ print("\\n".join(lines[key] for key in sorted(lines)))
 
 @dataclass(frozen=True)
 class Environment:
-    """The environment as it is recorded: `values` with the run, the others as artifacts, where there is any."""
+    """The recorded environment: `values` are part of the run, the others become artifacts if they aren't None."""
 
     values: dict[str, Any]
     diff: bytes | None
-    #: Still being asked: many packages take their time.
+    #: Still running: many packages take a while.
     packages: Query | None
 
     def requirements(self, deadline: float) -> bytes | None:
-        """The packages of the command's Python, as `pip freeze` prints them; waited for until `deadline`."""
+        """Return the packages of the command's Python as `pip freeze` prints them, waiting until `deadline`."""
         text = None if self.packages is None else self.packages.text(deadline)
         return None if text is None else (strip_user_info(text) + "\n").encode()
 
 
 class EnvironmentReading:
-    """The environment of a command that is about to run in `folder`; of a job without one, where `command` is None."""
+    """Reads the environment of a command about to run in `folder`, or of a job without a command."""
 
     def __init__(self, command: Sequence[str] | None, folder: Path, seconds: float = SECONDS) -> None:
-        """Begin to read it, in the background. The packages of a job are not listed: it installs them later."""
+        """Start reading in the background. A job's packages are not listed: it installs them later."""
         self._deadline = time.monotonic() + seconds
         self._command = command
         self._repository = _Repository(folder)
-        self._program = _python_of(command)
-        self._is_our_python = self._program == sys.executable  # which needn't be asked
+        self._program = _find_python(command)
+        self._is_our_python = self._program == sys.executable  # no need to start it
         self._python: Query | None = None
         if self._program is not None and not self._is_our_python:
             self._python = Query([self._program, "-I", "-c", _ABOUT_PYTHON])
         self._gpus = _InBackground(_read_gpus)
 
     def finish(self) -> Environment:
-        """The environment, after a moment at most."""
+        """Return the environment, at the deadline at the latest."""
         deadline = self._deadline
         values: dict[str, Any] = {} if self._command is None else {"command": mask_command(self._command)}
-        values |= {"host": platform.node() or None, "user": _user(), "platform": platform.platform()}
+        values |= {"host": platform.node() or None, "user": _user_name(), "platform": platform.platform()}
         values["cpu_count"] = os.cpu_count()
         if self._is_our_python:
             values["python"] = _OUR_PYTHON
         elif self._python is not None:
-            values["python"] = _parsed(self._python.text(deadline))
+            values["python"] = _parse_last_line(self._python.text(deadline))
         values |= self._gpus.result(deadline) or {}
         values |= self._repository.values(deadline)
         packages = None
         if self._program is not None and self._command is not None:
-            # Last, beside the command: it takes the longest. Not in its folder: a json.py there would be imported.
+            # Last, while the command runs: it takes the longest. Not in its folder: a json.py there would be imported.
             packages = Query([self._program, "-c", _PACKAGES], Path("/"))
-        there = _utf8({name: value for name, value in values.items() if value is not None})
-        return Environment(_fitting(there), self._repository.diff(deadline), packages)
+        recorded = _to_utf8({name: value for name, value in values.items() if value is not None})
+        return Environment(_truncate_command(recorded), self._repository.diff(deadline), packages)
 
 
 class _Repository:
-    """The git repository around a folder, asked all at once."""
+    """The git repository of a folder, queried by concurrent processes."""
 
     def __init__(self, folder: Path) -> None:
         def git(*arguments: str, max_bytes: int = 1_000_000) -> Query:
@@ -131,7 +131,7 @@ class _Repository:
         self._commit = git("rev-parse", "--verify", "--quiet", "HEAD")
         self._branch = git("symbolic-ref", "--quiet", "--short", "HEAD")
         self._remotes = git("config", "--get-regexp", r"^remote\..*\.url$")
-        # Of files that git doesn't know there may be millions; what they are isn't asked.
+        # There may be millions of untracked files, so they are not listed.
         self._status = git("status", "--porcelain", "--untracked-files=no")
         self._diff = git(
             "diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", ":/", max_bytes=MAX_DIFF_BYTES
@@ -160,14 +160,14 @@ class _Repository:
 
 
 def _origin(remotes: str) -> str | None:
-    """The URL of the remote `origin`, else of the first one, without credentials."""
+    """Return the URL of the remote `origin`, else of the first remote, without credentials."""
     urls = [line.split(" ", 1) for line in remotes.splitlines() if " " in line]
     urls.sort(key=lambda pair: pair[0] != "remote.origin.url")
     return strip_user_info(urls[0][1]) if urls else None
 
 
-def _python_of(command: Sequence[str] | None) -> str | None:
-    """The Python of a command: itself, or that of the virtual environment which it is a script of, or that on PATH."""
+def _find_python(command: Sequence[str] | None) -> str | None:
+    """Find the Python of a command: the command itself, or that of its virtual environment, or the one on PATH."""
     program = shutil.which(command[0]) if command else None
     if program is not None:
         path = Path(program)
@@ -182,18 +182,18 @@ def _read_gpus() -> dict[str, Any]:
     names, driver = [], None
     program = shutil.which("nvidia-smi")
     if program is not None:
-        asked = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        for line in (Query(asked).text(time.monotonic() + SECONDS) or "").splitlines():
+        command = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        for line in (Query(command).text(time.monotonic() + SECONDS) or "").splitlines():
             name, _, driver = (part.strip() for part in line.rpartition(","))
             names.append(name)
     elif gpus.is_installed():
-        found = gpus.Gpus()
-        names, driver = found.names(), found.driver()
+        installed = gpus.Gpus()
+        names, driver = installed.names(), installed.driver()
     return {"gpus": names, "gpu_driver": driver} if names else {}
 
 
 class _InBackground:
-    """A function in a thread of its own: a driver that hangs must not keep the command from starting."""
+    """Runs a function in its own thread: a driver that hangs must not keep the command from starting."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._result: Any = None
@@ -210,33 +210,33 @@ class _InBackground:
         return self._result
 
 
-def _user() -> str | None:
+def _user_name() -> str | None:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a user id that has no name, as in many containers
+    except (OSError, KeyError, ImportError):  # a user id without a name, as in many containers
         return None
 
 
-def _parsed(text: str | None) -> Any:
+def _parse_last_line(text: str | None) -> Any:
     try:
         return None if text is None else json.loads(text.splitlines()[-1])
     except ValueError:
         return None
 
 
-def _utf8(value: Any) -> Any:
-    """A JSON value whose texts are UTF-8: file names and arguments are bytes, and may be others."""
+def _to_utf8(value: Any) -> Any:
+    """Make the texts of a JSON value valid UTF-8: file names and arguments are arbitrary bytes."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if isinstance(value, list):
-        return [_utf8(each) for each in value]
+        return [_to_utf8(each) for each in value]
     if isinstance(value, dict):
-        return {key: _utf8(each) for key, each in value.items()}
+        return {key: _to_utf8(each) for key, each in value.items()}
     return value
 
 
-def _fitting(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with a command that is cut where all together would be too long for a server."""
+def _truncate_command(values: dict[str, Any]) -> dict[str, Any]:
+    """Truncate the command if the values together would be too long for a server."""
     if len(json.dumps(values)) <= _MAX_BYTES or "command" not in values:
         return values
     words: list[str] = []

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs by NVML, its own library, which nvidia-ml-py (the extra `system`) calls."""
+"""NVIDIA's GPUs, read by NVML through nvidia-ml-py (the extra `system`)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MODULE = "pynvml"
 
 
 def is_installed() -> bool:
-    """Whether GPUs can be asked at all."""
+    """Return whether nvidia-ml-py is installed."""
     with contextlib.suppress(ImportError):
         return importlib.util.find_spec(MODULE) is not None
     return False
 
 
 class Gpus:
-    """All GPUs of this machine; none where the library, the driver or its right is missing. For one thread."""
+    """All GPUs of this machine; none if the library, the driver or a permission is missing. Not thread-safe."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
         self._handles: list[Any] = []
-        with contextlib.suppress(Exception):  # a driver that doesn't fit raises whatever it likes
+        with contextlib.suppress(Exception):  # an incompatible driver may raise anything
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an older package of this name announces its successor
                 import pynvml
@@ -34,25 +34,25 @@ class Gpus:
             self._handles = [pynvml.nvmlDeviceGetHandleByIndex(at) for at in range(pynvml.nvmlDeviceGetCount())]
 
     def names(self) -> list[str]:
-        """The models."""
+        """Return the names of the models."""
         names = [_read(self._nvml.nvmlDeviceGetName, each) for each in self._handles]
         return [_text(name) for name in names if name]
 
     def driver(self) -> str | None:
-        """The version of the driver."""
+        """Return the version of the driver."""
         version = _read(self._nvml.nvmlSystemGetDriverVersion) if self._handles else None
         return None if version is None else _text(version)
 
     def readings(self) -> dict[str, float]:
-        """The load of each GPU by the name of its metric. What can't be read is left out."""
+        """Return the load of each GPU by metric name. Values that can't be read are omitted."""
         readings: dict[str, float] = {}
         for number, handle in enumerate(self._handles):
-            for name, value in self._of(handle):
+            for name, value in self._read_gpu(handle):
                 if value is not None:
                     readings[f"system/gpu{number}/{name}"] = round(float(value), 3)
         return readings
 
-    def _of(self, handle: Any) -> Iterator[tuple[str, Any]]:
+    def _read_gpu(self, handle: Any) -> Iterator[tuple[str, Any]]:
         nvml = self._nvml
         rates = _read(nvml.nvmlDeviceGetUtilizationRates, handle)
         memory = _read(nvml.nvmlDeviceGetMemoryInfo, handle)
@@ -63,10 +63,10 @@ class Gpus:
         yield "temperature", _read(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
 
 
-def _read(ask: Any, *arguments: Any) -> Any:
+def _read(query: Any, *arguments: Any) -> Any:
     try:
-        return ask(*arguments)
-    except Exception:  # NVMLError of many kinds: not supported, no right, the GPU has fallen off the bus
+        return query(*arguments)
+    except Exception:  # NVMLError of many kinds: not supported, no permission, the GPU has fallen off the bus
         return None
 
 

@@ -1,4 +1,4 @@
-"""Other programs asked in the background, such as git: bounded in time and bytes, silent about their failures."""
+"""Queries of other programs in the background, such as git: bounded in time and bytes, failures ignored."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Of an answer, unless told: more than any name, status or list of packages has.
+#: Default bytes of an output: more than any name, status or list of packages has.
 _MAX_BYTES = 4 * 1024 * 1024
 
 
 class Query:
-    """A program that runs beside us, and its output. One that can't be run, fails or takes too long has none."""
+    """A program that runs in the background. If it can't be run, fails or takes too long, it has no output."""
 
     def __init__(self, command: Sequence[str], folder: Path | None = None, max_bytes: int = _MAX_BYTES) -> None:
-        """Start it. Of its output `max_bytes` are kept, and `is_cut` says whether there was more."""
+        """Start the program. At most `max_bytes` of its output are kept; `is_cut` says whether there was more."""
         self.is_cut = False
         self._max_bytes = max_bytes
         self._output = b""
         self._process: subprocess.Popen[bytes] | None = None
-        # git's status writes its index anew where it may, under a lock that the user's own git then waits for.
+        # git status rewrites the index if it can, under a lock that the user's own git would then wait for.
         environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
         with contextlib.suppress(OSError, ValueError):
             self._process = subprocess.Popen(
@@ -50,7 +50,7 @@ class Query:
         self._process.wait()
 
     def output(self, deadline: float) -> bytes | None:
-        """Its standard output, waited for until `deadline` on the monotonic clock; then it is killed."""
+        """Return the standard output; at `deadline` on the monotonic clock, kill the program and return None."""
         if self._process is None:
             return None
         self._thread.join(max(0.0, deadline - time.monotonic()))
@@ -60,6 +60,6 @@ class Query:
         return self._output if self.is_cut or self._process.returncode == 0 else None
 
     def text(self, deadline: float) -> str | None:
-        """The same as text without the line's end; None for an empty one, too."""
+        """Return the output as text, stripped; None if it is empty."""
         output = self.output(deadline)
         return None if output is None else output.decode("utf-8", "replace").strip() or None

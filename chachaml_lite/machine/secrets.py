@@ -1,4 +1,4 @@
-"""Secrets taken out of what is recorded: values of options named like one, and the user info of URLs."""
+"""Removal of secrets from recorded commands: values of options with a telling name, and user info in URLs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECRET_WORDS = frozenset(
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]*)\Z")
 _VALUE = r"""(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s'"&;]+)"""
-#: NAME=VALUE, --NAME VALUE and "NAME": VALUE within a text, as in sh -c '...'. A name is no end of a longer one.
+#: NAME=VALUE, --NAME VALUE and "NAME": VALUE in a text, as in sh -c '...'. A name is never the end of a longer one.
 _ASSIGNED = re.compile(rf"(?<![\w.-])(?P<name>-{{0,2}}[A-Za-z][\w.-]{{0,99}})(?P<sign>=){_VALUE}")
 _FOLLOWED = re.compile(rf"(?<![\w.-])--?(?P<name>[A-Za-z][\w.-]{{0,99}})(?P<sign>\s+)(?!--){_VALUE}")
 _IN_JSON = re.compile(rf"""["'](?P<name>[A-Za-z][\w.-]{{0,99}})["'](?P<sign>\s*:\s*){_VALUE}""")
@@ -36,22 +36,22 @@ _USER_INFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]{0,20}://)[^/\s'\"@
 
 
 def mask_command(command: Sequence[str]) -> list[str]:
-    """The words of a command, without secrets: neither `--token=X` nor the X behind `--token` is kept."""
-    masked: list[str] = []
+    """Mask the secrets in a command: the X of `--token=X` and of `--token X`."""
+    words: list[str] = []
     is_value = False
     for word in command:
         option = _OPTION.match(word)
         if is_value and not word.startswith("--"):
-            masked.append(MASK)
+            words.append(MASK)
             is_value = False
             continue
-        masked.append(mask_text(word))
+        words.append(mask_text(word))
         is_value = option is not None and is_secret(option["name"])
-    return masked
+    return words
 
 
 def mask_text(text: str) -> str:
-    """A text without the secrets in it that are named, and without the user info of URLs."""
+    """Mask the values in a text whose names make them secrets, and remove the user info from URLs."""
     for pattern in (_ASSIGNED, _FOLLOWED, _IN_JSON):
         text = pattern.sub(_mask_named, text)
     text = _HEADER.sub(lambda match: f"{match['name']}{match['sign']}{MASK}", text)
@@ -59,12 +59,12 @@ def mask_text(text: str) -> str:
 
 
 def strip_user_info(text: str) -> str:
-    """A text whose URLs have no user and password: https://ana:secret@host/x is https://host/x."""
+    """Remove user and password from the URLs in a text: https://ana:secret@host/x becomes https://host/x."""
     return _USER_INFO.sub(lambda match: match["scheme"], text)
 
 
 def is_secret(name: str) -> bool:
-    """Whether a value of this name is to be masked."""
+    """Return whether values with this name are masked."""
     return any(word.lower() in _SECRET_WORDS for word in _WORD.findall(name))
 
 

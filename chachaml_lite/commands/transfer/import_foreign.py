@@ -65,7 +65,7 @@ def import_tensorboard(
 def import_run(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool) -> None:
     """Import a run, and note what became of it and what of it was left out. Raises ApiError, Unreachable."""
     query = [("overwrite", "true")] if overwrite else []
-    for text in run.left_out:
+    for text in run.omissions:
         moved.leave_out(run.id, text)
     try:
         with of_ours(client):

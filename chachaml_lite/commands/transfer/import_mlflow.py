@@ -52,13 +52,13 @@ def import_mlflow(target: Target, uri: str, experiment: str | None, *, overwrite
 @contextmanager
 def _told() -> Iterator[None]:
     """Within it what is wrong with the source ends the command. Raises CommandError."""
-    from ...importers.mlflow_source import Failed, NoAnswer, NotInstalled, NotThere
+    from ...importers.mlflow_source import Failed, NotInstalled, SourceMissing, SourceUnreachable
 
     try:
         yield
-    except (NotInstalled, NotThere) as fault:
+    except (NotInstalled, SourceMissing) as fault:
         raise CommandError(str(fault), USAGE) from fault
-    except NoAnswer as fault:
+    except SourceUnreachable as fault:
         raise CommandError(str(fault), UNREACHABLE) from fault
     except Failed as fault:
         raise CommandError(f"MLflow doesn't say what there is: {fault}", FAILED) from fault
@@ -131,7 +131,7 @@ class _Import:
         held = self._models.get(run.info.run_id, []) if run else [model]
         try:
             if run is None:
-                made = mlflow_runs.holder_of(model, experiment)
+                made = mlflow_runs.create_holder(model, experiment)
             else:
                 run = self._source.run(run.info.run_id)
                 made = mlflow_runs.read_run(run, experiment, self._names)
@@ -170,7 +170,7 @@ class _Import:
 
     def _import_models(self, *, only_known: bool) -> None:
         """Import the registered models, once the runs behind them are here."""
-        from ...importers.mlflow_registry import is_prompt, wanted_model
+        from ...importers.mlflow_registry import is_prompt, translate_model
         from ...importers.mlflow_source import Failed
 
         try:
@@ -186,7 +186,7 @@ class _Import:
             except Failed as fault:
                 self._moved.fail(f"model {model.name}", _not_read(str(fault)))
                 continue
-            wanted = wanted_model(model, versions, self._names, self._artifacts, only_known=only_known)
+            wanted = translate_model(model, versions, self._names, self._artifacts, only_known=only_known)
             if wanted.versions or not only_known:
                 import_model(self._client, wanted, self._moved)
 

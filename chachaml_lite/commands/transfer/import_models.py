@@ -8,18 +8,18 @@ from ...client.base import ApiError, Client, of_ours, path_of
 from .report import Moved
 
 if TYPE_CHECKING:
-    from ...importers.mlflow_registry import WantedModel, WantedVersion
+    from ...importers.mlflow_registry import ModelPlan, VersionPlan
 
 #: What is wrong with the one model; another may be fine.
 _OF_THE_MODEL = (400, 404, 409)
 
 
-def import_model(client: Client, wanted: WantedModel, moved: Moved) -> None:
+def import_model(client: Client, wanted: ModelPlan, moved: Moved) -> None:
     """Make a model what it is to be; what of it is here already, and the same, stays. Raises ApiError, Unreachable.
 
     Versions keep their numbers: where one was deleted in the other store, its number is given and taken back here.
     """
-    for text in wanted.left_out:
+    for text in wanted.omissions:
         moved.leave_out(f"model {wanted.name}", text)
     try:
         with of_ours(client):
@@ -30,7 +30,7 @@ def import_model(client: Client, wanted: WantedModel, moved: Moved) -> None:
         moved.fail(f"model {wanted.name}", fault)
 
 
-def _import(client: Client, wanted: WantedModel, moved: Moved) -> None:
+def _import(client: Client, wanted: ModelPlan, moved: Moved) -> None:
     said = {"tags": wanted.tags, **({} if wanted.description is None else {"description": wanted.description})}
     client.post(path_of("api", "w", "models", wanted.name), said)
     here = _versions(client, wanted.name)
@@ -67,7 +67,7 @@ def _versions(client: Client, name: str) -> dict[int, dict[str, Any]]:
     return {each["version"]: each for each in client.get(path_of("api", "models", name))["versions"]}
 
 
-def _refuse_taken(version: WantedVersion, here: dict[int, Any]) -> None:
+def _refuse_taken(version: VersionPlan, here: dict[int, Any]) -> None:
     if here and max(here) > version.number:
         raise ApiError(
             409, "conflict", f"version {version.number} can't be made here: there is version {max(here)}", {}
@@ -78,7 +78,7 @@ def _contradicts(detail: str) -> ApiError:
     return ApiError(409, "conflict", detail, {})
 
 
-def _register(client: Client, name: str, version: WantedVersion, here: dict[int, Any]) -> dict[int, Any]:
+def _register(client: Client, name: str, version: VersionPlan, here: dict[int, Any]) -> dict[int, Any]:
     body = {"name": name, "run_id": version.run_id, "artifact": version.artifact}
     while True:
         number = client.post("/api/w/models", body)["version"]
@@ -91,6 +91,6 @@ def _register(client: Client, name: str, version: WantedVersion, here: dict[int,
     return _versions(client, name)
 
 
-def _describe(client: Client, name: str, version: WantedVersion) -> None:
+def _describe(client: Client, name: str, version: VersionPlan) -> None:
     said = {"tags": version.tags, **({} if version.description is None else {"description": version.description})}
     client.post(path_of("api", "w", "models", name, "versions", str(version.number)), said)

@@ -27,7 +27,7 @@ class Moved:
         self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
         self.failed: list[dict[str, str]] = []
         #: What of them was not taken over, in words, by name.
-        self.left_out: dict[str, list[str]] = {}
+        self.omissions: dict[str, list[str]] = {}
         #: How many can't even be named; None where nobody wants to know.
         self.unreadable: int | None = None
         #: The model versions, "NAME N", by what was done to them; None where nobody wants to know.
@@ -45,7 +45,7 @@ class Moved:
 
     def leave_out(self, name: str, what: str) -> None:
         """Note what of a run is not taken over."""
-        self.left_out.setdefault(name, []).append(what)
+        self.omissions.setdefault(name, []).append(what)
 
     def note_model(self, kind: str, version: str) -> None:
         """Note what was done to a model version."""
@@ -58,7 +58,7 @@ class Moved:
             ok = not (self.failed or self.unreadable or is_cut_short)
             shown = {"ok": ok, **self.done, "failed": self.failed}
             shown |= {} if self.models is None else {"models": self.models}
-            shown |= {"left_out": self.left_out} if self.left_out else {}
+            shown |= {"left_out": self.omissions} if self.omissions else {}
             shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
             shown |= {} if self.bytes is None else {"bytes": self.bytes}
             print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
@@ -68,7 +68,7 @@ class Moved:
         for failure in self.failed:
             text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
             click.echo(f"chachaml-lite: {printable(text)}", err=True)
-        for name, texts in self.left_out.items():
+        for name, texts in self.omissions.items():
             click.echo(f"chachaml-lite: {printable(name)}: left out: {printable('; '.join(texts))}", err=True)
         if self.unreadable:
             click.echo(f"chachaml-lite: {unreadable_message(self.unreadable)}", err=True)
