@@ -82,7 +82,7 @@ def test_run_that_has_ended_itself_keeps_its_end(started: Job) -> None:
     assert started.status == "success"
     assert (meta(started)["status"], meta(started)["error"]) == ("failed", "exit code 7")
     assert [text.partition(":")[0] for text in started.said("notice")] == [
-        "the run was ended before, and keeps what it was ended with"
+        "the run had already ended, and its status stays as it is"
     ]
 
 
@@ -95,7 +95,7 @@ def test_finishing_twice_is_finishing_once(started: Job) -> None:
         assert Path(started.outputs("end")["summary"]).read_text() == started.summaries[0]
     assert len(started.summaries) == 1
     assert started.said("error") == ["loss<0.4: loss is 0.5, threshold 0.4"]
-    assert started.said("notice") == ["this job's run has been finished before; nothing was done again"]
+    assert started.said("notice") == ["this job's run has already been finished; nothing to do"]
 
 
 def test_checks_that_come_after_the_end_fail_the_job_for_nobody_can_be_asked(started: Job) -> None:
@@ -105,7 +105,7 @@ def test_checks_that_come_after_the_end_fail_the_job_for_nobody_can_be_asked(sta
     finish(started, checks="accuracy>=0.99")
     assert started.steps[-1].outcome == "failure"
     assert started.outputs("end")["passed"] == "false"
-    assert "these can't be asked any more" in started.said("error")[0]
+    assert "these checks can't run any more" in started.said("error")[0]
 
 
 def test_comment_may_stand_behind_a_rule(started: Job) -> None:
@@ -169,7 +169,7 @@ def test_missing_baseline_is_a_notice_and_the_other_rules_count(started: Job) ->
     assert started.outputs("end")["passed"] == "true"
     (notice,) = started.said("notice")
     assert notice.startswith("accuracy>=baseline-0.01: there is no baseline: ")
-    assert "➖ not asked" in started.summaries[0]
+    assert "➖ skipped" in started.summaries[0]
 
 
 @pytest.mark.parametrize("baseline", ["none-such", "production:none-such"])
@@ -242,8 +242,8 @@ def test_server_that_was_killed_is_started_again_on_what_it_has_stored(started: 
     os.kill(server_pid(started), signal.SIGKILL)
     finish(started, checks="accuracy>=0.9")
     assert started.steps[-1].outcome == "success", started.log
-    assert started.said("warning") == ["the server had ended before; it was started again on what it has stored"]
-    printed = started.log.partition("::group::What the server printed\n")[2].partition("::endgroup::")[0]
+    assert started.said("warning") == ["the server had stopped; it was started again on the same data"]
+    printed = started.log.partition("::group::Output of the server\n")[2].partition("::endgroup::")[0]
     assert "GET /api/" in printed
     assert started.said("error") == []
     assert meta(started)["status"] == "completed"
@@ -283,7 +283,7 @@ def test_checks_without_a_run_fail(github_job: NewJob) -> None:
     job.run("- {id: tracker, uses: ./}")
     finish(job, checks="accuracy>=0.9")
     assert job.steps[-1].outcome == "failure"
-    assert job.said("error") == ["there are checks and no run; give an experiment at the start, or a run-id here"]
+    assert job.said("error") == ["there are checks but no run; set experiment at the start, or run-id here"]
 
 
 @pytest.mark.parametrize("name", ["", "/dev/null/summary"], ids=["none", "no file"])
@@ -313,8 +313,8 @@ def test_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job) 
     ]
     for section in (*sections[:2], *sections[3:]):
         assert section in shown
-    assert re.search(r"\*\*Left out, for GitHub shows no more than 1 MiB: Params \([\d,]+ KiB\)\.\*\*", shown)
-    assert started.said("notice") == ["the report is longer than GitHub shows; the summary says what was left out"]
+    assert re.search(r"\*\*Omitted, because GitHub displays at most 1 MiB: Params \([\d,]+ KiB\)\.\*\*", shown)
+    assert started.said("notice") == ["the report is too long for GitHub's summary, which lists the omitted sections"]
 
 
 def test_of_many_sections_as_many_are_shown_as_fit() -> None:

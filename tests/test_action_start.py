@@ -17,7 +17,7 @@ from support.github_runner import ROOT, Job
 from support.servers import Running
 from support.snapshots import files_of
 
-from chachaml_lite.sidecar.identity import run_id_of
+from chachaml_lite.sidecar.identity import derive_run_id
 
 pytest_plugins = "support.github_runner"
 
@@ -127,7 +127,7 @@ def test_server_that_does_not_come_up_fails_the_step_and_shows_why(
     assert [step.outcome for step in job.steps] == ["failure", "skipped", "success"]
     assert job.env == {}
     why = {"port": f"port {server.port} is in use", "data": "file", "setting": "'sometimes' is not one of"}[fault]
-    group = job.steps[0].log.partition("::group::What the server printed\n")[2].partition("::endgroup::")[0]
+    group = job.steps[0].log.partition("::group::Output of the server\n")[2].partition("::endgroup::")[0]
     assert why in group
     assert any("the server ended with exit code" in text for text in job.said("error"))
     assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
@@ -150,7 +150,7 @@ def test_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Path)
         timeout=60,
     )
     assert "still reading" in done.stdout
-    assert "::error title=chachaml-lite::the server did not answer within 0.5 s" in done.stdout
+    assert "::error title=chachaml-lite::the server was not ready within 0.5 s" in done.stdout
 
 
 def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_job: NewJob) -> None:
@@ -158,7 +158,7 @@ def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_jo
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- {uses: ./, with: {experiment: iris, suffix: b}}")
     assert job.status == "failure"
     assert job.said("error") == [
-        f"this job has a server already, on {job.env['CHACHAML_URL']}; end that one with .../finish first"
+        f"this job already has a server, at {job.env['CHACHAML_URL']}; stop it with .../finish first"
     ]
     job.run(FINISH + "- {if: always(), uses: ./, with: {experiment: iris}}")
     assert "has ended; another use of the action in one job needs another suffix" in job.said("error")[-1]
@@ -206,7 +206,9 @@ def test_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None:
 def test_token_that_no_header_can_bear_is_refused(github_job: NewJob) -> None:
     job = github_job()
     job.run(r'- {uses: ./, with: {token: "two\nlines"}}')
-    assert job.said("error") == ["the token holds a line break or another control character; no header can bear it"]
+    assert job.said("error") == [
+        "the token has a line break or another control character, which no HTTP header can contain"
+    ]
 
 
 # -- text that others chose
@@ -291,7 +293,7 @@ TWINS: list[tuple[tuple[dict[str, str], str], tuple[dict[str, str], str]]] = [
 def test_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
     requested = [(variables, suffix) for variables, suffix, _ in IDS] + [each for pair in TWINS for each in pair]
     job = {"GITHUB_RUN_ID": "7", "GITHUB_JOB": "train"}
-    found = [run_id_of({**job, **variables}, suffix) for variables, suffix in requested]
+    found = [derive_run_id({**job, **variables}, suffix) for variables, suffix in requested]
     assert found[: len(IDS)] == [expected for _, _, expected in IDS]
     assert all(one != other for one, other in zip(found[len(IDS) :: 2], found[len(IDS) + 1 :: 2], strict=True))
     for each in set(found):

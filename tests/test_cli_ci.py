@@ -96,7 +96,7 @@ def test_second_start_is_refused_while_the_first_server_runs(shell: Shell) -> No
     )
     assert done.returncode == 0, done.stderr
     assert "code 1" in done.stdout
-    assert "this job has a server already" in done.stderr
+    assert "this job already has a server" in done.stderr
 
 
 def test_finish_without_a_start_fails_only_where_it_has_rules(shell: Shell) -> None:

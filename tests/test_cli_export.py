@@ -620,7 +620,7 @@ def test_nobody_there_is_3_at_once(
         f"chachaml-lite: no MLflow server answers at {nobody} (Connection refused)\n",
     )
     done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--url", nobody, code=3)
-    assert done.stderr.startswith("chachaml-lite: no server answers at ")
+    assert done.stderr.startswith("chachaml-lite: no server responds at ")
 
 
 def test_server_that_is_not_mlflow_s_is_3(serve: Callable[..., Running]) -> None:

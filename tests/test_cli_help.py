@@ -21,7 +21,7 @@ from tensorboard.summary import Writer
 
 from chachaml_lite import __version__
 from chachaml_lite.cli import main
-from chachaml_lite.client.base import OCTETS, path_of
+from chachaml_lite.client.base import OCTETS, build_path
 from chachaml_lite.client.http import HttpClient
 
 pytest_plugins = "support.mlflow_servers"
@@ -40,15 +40,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(folder / "artifacts", folder / "scratch") as started, HttpClient(started.url) as client:
         for run_id, experiment in (("one", "iris"), ("two", "digits"), ("odd", "$(touch /tmp/x) y")):
             client.post("/api/w/runs", {"experiment": experiment, "id": run_id})
-            client.post(path_of("api", "w", "runs", run_id, "metrics"), {"accuracy": 0.95, "loss": 0.1})
-            path = path_of("api", "w", "runs", run_id, "artifacts")
+            client.post(build_path("api", "w", "runs", run_id, "metrics"), {"accuracy": 0.95, "loss": 0.1})
+            path = build_path("api", "w", "runs", run_id, "artifacts")
             for name in ("model.pkl", "checkpoints/1.pt"):
                 client.ask("POST", path, [("name", name)], body=b"bytes", content_type=OCTETS).json()
-            client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "completed"})
+            client.post(build_path("api", "w", "runs", run_id, "end"), {"status": "completed"})
         model = {"name": "iris-classifier", "run_id": "one", "artifact": "model.pkl", "stage": "production"}
         client.post("/api/w/models", model)
         for name, run_id in (("run.zip", "one"), ("more.zip", "two")):
-            (folder / name).write_bytes(client.ask("GET", path_of("api", "runs", run_id, "download")).content())
+            (folder / name).write_bytes(client.ask("GET", build_path("api", "runs", run_id, "download")).content())
         events = Writer(str(folder / "logs"))
         events.add_scalar("loss", 0.5, 1)
         events.close()
@@ -246,7 +246,7 @@ def test_blocks_on_moving_runs_move_them(
         ("1 imported, 0 updated, 0 unchanged", "0 imported, 0 updated, 1 unchanged")
     )
     with HttpClient(team.url, "secret") as client:
-        assert client.get(path_of("api", "runs", model.parts[-3]))["metrics"] == {"accuracy": 0.95, "loss": 0.1}
+        assert client.get(build_path("api", "runs", model.parts[-3]))["metrics"] == {"accuracy": 0.95, "loss": 0.1}
 
 
 def test_manual_has_every_command() -> None:

@@ -265,4 +265,4 @@ def test_push_without_a_source_takes_artifacts_where_it_is_there_and_says_so(ser
         (tmp_path / "elsewhere").mkdir()
         url = f"http://localhost:{free_port()}"
         done = cli("push", team.url, cwd=tmp_path, code=3, env={"CHACHAML_URL": url})
-        assert f"no server answers at {url}" in done.stderr
+        assert f"no server responds at {url}" in done.stderr

@@ -201,7 +201,7 @@ def test_server_that_goes_away_is_3_and_said_with_how_far_it_came(filled: Runnin
         log(client, "four", run={}, artifacts={"large": os.urandom(2_000_000)})
     with proxy(server.port, cut_after=1_000_000) as cut:
         done = cli("push", cut.url, "--url", filled.url, code=3)
-        assert done.stderr.startswith(f"chachaml-lite: no server answers at {cut.url} (")
+        assert done.stderr.startswith(f"chachaml-lite: no server responds at {cut.url} (")
     assert done.stderr.endswith("; 3 of 4 runs were gone through; the next push goes on from there\n")
     assert done.stdout.splitlines()[1] == "imported  one"
     with proxy(server.port, cut_after=1_000_000) as cut:
@@ -282,7 +282,7 @@ def test_what_can_t_be_done_as_it_was_asked_is_2(filled: Running, serve: Serve, 
 def test_who_does_not_answer_is_3(filled: Running, server: Running, tmp_path: Path) -> None:
     nobody = f"http://localhost:{free_port()}"
     for arguments in ([nobody, "--url", filled.url], [server.url, "--url", nobody]):
-        assert f"no server answers at {nobody}" in cli("push", *arguments, code=3).stderr
+        assert f"no server responds at {nobody}" in cli("push", *arguments, code=3).stderr
     assert "there is no store in" in cli("push", server.url, "--data", str(tmp_path / "none"), code=3).stderr
 
 
@@ -290,9 +290,9 @@ def test_who_does_not_answer_is_3(filled: Running, server: Running, tmp_path: Pa
     ("status", "answer", "code", "told"),
     [
         (404, b'{"error": "not found", "detail": "no such route"}', 2, "older than this command"),
-        (404, b"<html>Not here</html>", 2, "no chachaml-lite server"),
-        (200, b"<html>Here</html>", 3, "no chachaml-lite server"),
-        (200, b"[1]", 3, "no chachaml-lite server"),
+        (404, b"<html>Not here</html>", 2, "not from a chachaml-lite server"),
+        (200, b"<html>Here</html>", 3, "not from a chachaml-lite server"),
+        (200, b"[1]", 3, "not from a chachaml-lite server"),
     ],
 )
 def test_server_that_takes_no_runs_is_said_so(

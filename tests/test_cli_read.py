@@ -16,7 +16,7 @@ from support.servers import PATIENCE_SECONDS, Running, environment, running
 from support.snapshots import files_of
 from test_client import free_port, stranger
 
-from chachaml_lite.client.base import OCTETS, path_of
+from chachaml_lite.client.base import OCTETS, build_path
 from chachaml_lite.client.http import HttpClient
 
 #: As a name may be, and as a tag may be.
@@ -32,14 +32,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             fields = {"experiment": "iris", "id": run_id, "name": f"n-{run_id}", "created_by": "maria"}
             client.post("/api/w/runs", {**fields, "tags": {"os": "linux", "n": run_id}, "parent_run_id": "p"})
             under = ("api", "w", "runs", run_id)
-            client.post(path_of(*under, "params"), {"lr": 0.01 if run_id == "a1" else 0.1, "epochs": 3})
+            client.post(build_path(*under, "params"), {"lr": 0.01 if run_id == "a1" else 0.1, "epochs": 3})
             points = [{"accuracy": accuracy / 2, "step": 0}, {"accuracy": accuracy, "step": 1}]
             client.ask(
-                "POST", path_of(*under, "metrics"), body=json.dumps(points).encode(), content_type="application/json"
+                "POST", build_path(*under, "metrics"), body=json.dumps(points).encode(), content_type="application/json"
             )
-            artifacts = path_of(*under, "artifacts")
+            artifacts = build_path(*under, "artifacts")
             client.ask("POST", artifacts, [("name", "m")], body=run_id.encode(), content_type=OCTETS).json()
-            client.post(path_of(*under, "end"), {"status": status})
+            client.post(build_path(*under, "end"), {"status": status})
         model = {"name": "iris-classifier", "run_id": "a1", "artifact": "m", "stage": "production"}
         client.post("/api/w/models", model)
         client.post("/api/w/models", {"name": "staged", "run_id": "a1", "artifact": "m", "stage": "staging"})
@@ -101,9 +101,9 @@ def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) ->
     with HttpClient(server.url) as client:
         for run_id in ("good", "bad"):
             client.post("/api/w/runs", {"experiment": "iris", "id": run_id, "name": "a name of twenty ch"})
-            path = path_of("api", "w", "runs", run_id)
+            path = build_path("api", "w", "runs", run_id)
             client.post(path + "/params", {f"p{number}": f"{run_id} {number}" for number in range(8)})
-        client.post(path_of("api", "w", "runs", "bad", "end"), {"status": "failed", "error": "out of memory"})
+        client.post(build_path("api", "w", "runs", "bad", "end"), {"status": "failed", "error": "out of memory"})
     assert "out of memory" in cli("runs", "--url", server.url, env={"COLUMNS": "80"}).stdout
     assert "\n1 of 2 runs; the next are at --offset 1\n" in cli("runs", "--limit", "1", "--url", server.url).stdout
 
@@ -196,7 +196,7 @@ def test_who_does_not_answer_is_3(server: Running, tmp_path: Path) -> None:
         for command in (["runs"], ["show", "a"], ["check", "a", "--rule", "a>=1"], ["report", "x"]):
             done = cli(*command, *options, code=3)
             assert done.stdout == ""
-            assert re.fullmatch(r"chachaml-lite: (no server answers at|there is no store in) .*\n", done.stderr)
+            assert re.fullmatch(r"chachaml-lite: (no server responds at|there is no store in) .*\n", done.stderr)
     for url in ("ftp://x", "http://x/?y"):
         assert "URL" in cli("runs", "--url", url, code=2).stderr
 
@@ -205,7 +205,7 @@ def test_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_pat
     nowhere = {"CHACHAML_URL": f"http://localhost:{free_port()}", "CHACHAML_DATA": str(tmp_path / "none")}
     assert "a2" in cli("runs", "--url", server.url, env=nowhere).stdout
     assert "a2" in cli("runs", "--data", str(server.data), env=nowhere).stdout
-    assert "no server answers" in cli("runs", code=3, env=nowhere).stderr
+    assert "no server responds" in cli("runs", code=3, env=nowhere).stderr
     assert "a2" in cli("runs", env={"CHACHAML_URL": server.url, "CHACHAML_DATA": str(tmp_path)}).stdout
     assert "a2" in cli("runs", env={"CHACHAML_DATA": str(server.data)}).stdout
     assert "one of them" in cli("runs", "--url", server.url, "--data", str(server.data), code=2).stderr
@@ -298,7 +298,7 @@ def test_answer_that_is_none_of_ours_is_3_and_nothing_of_it_is_printed(kind: str
         with stranger(head + body) as port:
             done = cli(*command, "--url", f"http://127.0.0.1:{port}", code=3)
         assert done.stdout == ""
-        assert "no chachaml-lite server" in done.stderr
+        assert "not from a chachaml-lite server" in done.stderr
         assert "\x1b" not in done.stderr
 
 

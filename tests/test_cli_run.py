@@ -386,7 +386,7 @@ def test_command_that_closes_its_outputs_is_still_waited_for_and_gets_signals(
 def test_without_a_server_that_was_named_the_command_is_not_started(tmp_path: Path) -> None:
     touch = ["--", "touch", str(tmp_path / "started")]
     done = cli("run", "--url", f"http://localhost:{free_port()}", *touch, code=3)
-    assert "no server answers" in done.stderr
+    assert "no server responds" in done.stderr
     cli("run", *touch, code=3, env={"CHACHAML_URL": f"http://localhost:{free_port()}"})
     cli("run", "--param", "x", *touch, code=2)
     cli("run", "--tag", "x=1", "--tag", "x=2", *touch, code=2)
@@ -452,7 +452,7 @@ def test_when_the_server_goes_away_the_command_goes_on_and_its_log_is_kept(tmp_p
             assert process.wait(PATIENCE_SECONDS) == 5
     (log,) = (tmp_path / "tmp").iterdir()
     assert log.read_text() == "ready\non\n"
-    assert told.count("no server answers") == 1
+    assert told.count("no server responds") == 1
     assert str(log) in told
     assert f"{server.url}/api/w/runs/alone/end?exit_code=5" in told
 

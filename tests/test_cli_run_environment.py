@@ -23,7 +23,7 @@ from support.servers import PATIENCE_SECONDS, environment, running
 from test_cli_help import on_path
 
 from chachaml_lite.machine import environment as module
-from chachaml_lite.sidecar.identity import environment_of
+from chachaml_lite.sidecar.identity import read_environment
 
 GIT = {
     "GIT_AUTHOR_NAME": "a",
@@ -298,7 +298,7 @@ def test_reading_has_no_part_in_a_server(tmp_path: Path) -> None:
 
 
 def test_run_of_a_ci_job_records_the_repository_of_its_workspace(repository: Path) -> None:
-    env = environment_of(
+    env = read_environment(
         {"GITHUB_WORKSPACE": str(repository), "GITHUB_SHA": "f" * 40, "GITHUB_REPOSITORY": "org/other"}
     )
     assert env["git"]["commit"] == git(repository, "rev-parse", "HEAD")

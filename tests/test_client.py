@@ -16,7 +16,7 @@ import pytest
 from support.servers import PATIENCE_SECONDS, Running
 from support.snapshots import files_of
 
-from chachaml_lite.client.base import OCTETS, ApiError, Client, NoServer, Unreachable, path_of
+from chachaml_lite.client.base import OCTETS, ApiError, Client, NoServer, Unreachable, build_path
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import BadTarget, HttpClient
 
@@ -37,29 +37,29 @@ def asked(request: pytest.FixtureRequest, serve: Callable[..., Running], data: P
 def test_what_is_written_is_read_back_and_a_long_body_is_streamed_both_ways(asked: Client, tmp_path: Path) -> None:
     run_id = asked.post("/api/w/runs", {"experiment": "größe & +", "tags": {"a/b": "x"}})["id"]
     under = ("api", "w", "runs", run_id)
-    assert asked.post(path_of(*under, "params"), {"lr": 0.1}) == {"ok": True}
+    assert asked.post(build_path(*under, "params"), {"lr": 0.1}) == {"ok": True}
     content = bytes(range(256)) * 20_000
     (tmp_path / "model").write_bytes(b"not this" + content)
     with (tmp_path / "model").open("rb") as file:
         file.seek(8)
         query = [("name", "a b/ö?.bin")]
-        path = path_of(*under, "artifacts")
+        path = build_path(*under, "artifacts")
         stored = asked.ask("POST", path, query, body=file, length=len(content), content_type=OCTETS).json()
     assert stored["sha256"] == hashlib.sha256(content).hexdigest()
     (run,) = asked.get("/api/runs", [("experiment", "größe & +"), ("tag.a/b", "x")])
     assert (run["id"], run["params"]) == (run_id, {"lr": 0.1})
-    download = path_of("api", "artifacts", run_id, "a b", "ö?.bin", "download")
+    download = build_path("api", "artifacts", run_id, "a b", "ö?.bin", "download")
     pieces = list(asked.ask("GET", download).pieces())
     assert b"".join(pieces) == content
     assert len(pieces) > 1
     part = asked.ask("GET", download, headers={"Range": "bytes=10-19"})
     assert (part.status, part.content()) == (206, content[10:20])
-    assert asked.ask("POST", path_of(*under, "end")).json() == {"ok": True}
+    assert asked.ask("POST", build_path(*under, "end")).json() == {"ok": True}
 
 
 def test_pieces_of_an_unknown_length_are_one_body_and_none_where_they_end_in_a_fault(asked: Client) -> None:
     run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
-    path = path_of("api", "w", "runs", run_id, "artifacts")
+    path = build_path("api", "w", "runs", run_id, "artifacts")
 
     def pieces(fault: Exception | None = None) -> Generator[bytes, None, None]:
         yield from (b"one", b"", b"x" * 700_000, b"end")
@@ -70,19 +70,19 @@ def test_pieces_of_an_unknown_length_are_one_body_and_none_where_they_end_in_a_f
     assert stored["sha256"] == hashlib.sha256(b"".join(pieces())).hexdigest()
     with pytest.raises(LookupError):
         asked.ask("POST", path, [("name", "b")], body=pieces(LookupError()), content_type=OCTETS)
-    assert [each["name"] for each in asked.get(path_of("api", "runs", run_id, "artifacts"))] == ["a"]
+    assert [each["name"] for each in asked.get(build_path("api", "runs", run_id, "artifacts"))] == ["a"]
 
 
 def test_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Client) -> None:
     run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
-    path = path_of("api", "w", "runs", run_id, "artifacts")
+    path = build_path("api", "w", "runs", run_id, "artifacts")
     asked.ask("POST", path, [("name", "a")], body=bytes(5_000_000), content_type=OCTETS)
-    answer = asked.ask("GET", path_of("api", "artifacts", run_id, "a", "download"))
+    answer = asked.ask("GET", build_path("api", "artifacts", run_id, "a", "download"))
     assert next(answer.pieces())
     assert asked.get("/api/health")["ok"]
-    with asked.ask("GET", path_of("api", "artifacts", run_id, "a", "download")):
+    with asked.ask("GET", build_path("api", "artifacts", run_id, "a", "download")):
         pass
-    assert asked.get(path_of("api", "runs", run_id))["id"] == run_id
+    assert asked.get(build_path("api", "runs", run_id))["id"] == run_id
 
 
 def test_error_carries_what_the_api_said(asked: Client) -> None:
@@ -95,7 +95,7 @@ def test_error_carries_what_the_api_said(asked: Client) -> None:
     assert bad.value.status == 400
     run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
     with pytest.raises(ApiError) as failed:
-        asked.get(path_of("api", "runs", run_id, "check"), [("rule", "loss<=1")])
+        asked.get(build_path("api", "runs", run_id, "check"), [("rule", "loss<=1")])
     assert (failed.value.status, failed.value.body["rules"][0]["passed"]) == (422, False)
 
 
@@ -107,7 +107,7 @@ def test_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_answe
         run_id = client.post("/api/w/runs", {"experiment": "iris"})["id"]
         first.stop()
         serve("--port", str(first.port))
-        assert client.get(path_of("api", "runs", run_id))["id"] == run_id
+        assert client.get(build_path("api", "runs", run_id))["id"] == run_id
     with HttpClient(f"http://localhost:{free_port()}") as client, pytest.raises(Unreachable, match="refused"):
         client.get("/api/health")
 
@@ -123,14 +123,18 @@ def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]
 @pytest.mark.parametrize(
     ("answer", "kind", "told"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "no chachaml-lite server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "not from a chachaml-lite server"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", Unreachable, "broke off"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", Unreachable, "broke off"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", Unreachable, "speaks no HTTP"),
-        (b"", Unreachable, "no server answers"),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", ApiError, "HTTP 404: .* no chachaml-lite server"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Unreachable, "not an HTTP server"),
+        (b"", Unreachable, "no server responds"),
+        (
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
+            ApiError,
+            "HTTP 404: .* not from a chachaml-lite server",
+        ),
         (b'HTTP/1.1 500 X\r\nContent-Length: 11\r\n\r\n{"error":1}', ApiError, "HTTP 500"),
-        (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", ApiError, "leads to https://x/"),
+        (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", ApiError, "redirects to https://x/"),
     ],
 )
 def test_what_is_no_server_of_ours_is_told_as_such(answer: bytes, kind: type[Exception], told: str) -> None:

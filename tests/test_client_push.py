@@ -14,7 +14,7 @@ from support.servers import Running, eventually
 from support.snapshots import files_of
 
 from chachaml_lite.client import push as push_module
-from chachaml_lite.client.base import OCTETS, Answer, Client, path_of
+from chachaml_lite.client.base import OCTETS, Answer, Client, build_path
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
 from chachaml_lite.client.push import NotPushed, Push
@@ -47,12 +47,12 @@ def log(client: Client, run_id: str, **parts: Any) -> None:
         client.post("/api/w/runs", {"experiment": "iris", "id": run_id, **parts["run"]})
     for part in ("params", "metrics", "tags", "note", "datasets"):
         if part in parts:
-            client.post(path_of(*under, part), parts[part])
+            client.post(build_path(*under, part), parts[part])
     for name, content in parts.get("artifacts", {}).items():
         query = [("name", name), ("overwrite", "true")]
-        client.ask("POST", path_of(*under, "artifacts"), query, body=content, content_type=OCTETS).json()
+        client.ask("POST", build_path(*under, "artifacts"), query, body=content, content_type=OCTETS).json()
     if "end" in parts:
-        client.post(path_of(*under, "end"), parts["end"])
+        client.post(build_path(*under, "end"), parts["end"])
 
 
 #: All that a run can have.
@@ -98,10 +98,10 @@ def push(source: Client, target: Client, run_id: str = "r", *, overwrite: bool =
 
 
 def everything(client: Client, run_id: str = "r") -> list[Any]:
-    run = public(client.get(path_of("api", "runs", run_id)))
+    run = public(client.get(build_path("api", "runs", run_id)))
     names = [each["name"].split("/") for each in run["artifacts"]]
-    blobs = [client.ask("GET", path_of("api", "artifacts", run_id, *name, "download")).content() for name in names]
-    return [run, client.get(path_of("api", "runs", run_id, "metrics")), blobs]
+    blobs = [client.ask("GET", build_path("api", "artifacts", run_id, *name, "download")).content() for name in names]
+    return [run, client.get(build_path("api", "runs", run_id, "metrics")), blobs]
 
 
 def stored(folder: Path) -> dict[str, bytes | None]:
@@ -151,13 +151,13 @@ def test_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_sent
     ]
     for step in steps:
         step()
-        assert Push(source, target, overwrite=False).differing(["r"]) == (["r"], [], [])
+        assert Push(source, target, overwrite=False).compare(["r"]) == (["r"], [], [])
         zips = sent_zips(server.log)
         done, sent = push(source, target)
         assert (done, sent < large) == ("updated", True)
         assert sent_zips(server.log) == zips + 1
         assert everything(target) == everything(source)
-    assert Push(source, target, overwrite=False).differing(["r", "none"])[2] == ["none"]
+    assert Push(source, target, overwrite=False).compare(["r", "none"])[2] == ["none"]
 
 
 def test_file_of_no_points_is_nothing_that_anybody_lacks(source: Client, target: Client, home: Path) -> None:
@@ -178,14 +178,14 @@ def test_what_the_target_has_besides_is_left_there_and_nothing_is_sent_for_it(
     log(target, "r", params={"theirs": 1}, artifacts={"theirs": b"1", "model.pkl": b"better"}, **more)
     log(target, "r", end={"status": "completed"})
     before, zips = everything(target), sent_zips(server.log)
-    assert Push(source, target, overwrite=False).differing(["r"])[0] == ["r"]
+    assert Push(source, target, overwrite=False).compare(["r"])[0] == ["r"]
     assert push(source, target) == ("unchanged", 0)
     assert (everything(target), sent_zips(server.log)) == (before, zips)
 
 
 def delete(client: Client, *names: str) -> None:
     for name in names:
-        client.ask("DELETE", path_of("api", "w", "runs", "r", "artifacts"), [("name", name)]).json()
+        client.ask("DELETE", build_path("api", "w", "runs", "r", "artifacts"), [("name", name)]).json()
 
 
 def test_deleted_artifacts_are_deleted_in_the_target_and_not_sent_again(source: Client, target: Client) -> None:
@@ -375,7 +375,7 @@ def test_what_is_not_there_after_it_was_sent_is_not_called_pushed(
                 return Answer(200, {}, io.BytesIO(done))
             return answer
 
-    with Losing(server.url) as losing, pytest.raises(NotPushed, match="has something else by now than was sent"):
+    with Losing(server.url) as losing, pytest.raises(NotPushed, match="does not have what was sent"):
         Push(source, losing, overwrite=False).push("r", int)
 
 
@@ -384,7 +384,7 @@ def test_bytes_that_are_damaged_where_they_come_from_are_not_sent(
 ) -> None:
     log(source, "r", run={}, artifacts={"a": b"1" * 1000})
     (home / "runs/r/blobs/a").write_bytes(b"2" * 1000)
-    with pytest.raises(NotPushed, match="damaged: the bytes of artifact 'a' are not those of its sha256"):
+    with pytest.raises(NotPushed, match="damaged: the bytes of artifact 'a' do not match its sha256"):
         Push(source, target, overwrite=False).push("r", int)
     (home / "runs/r/blobs/a").unlink()
     with pytest.raises(NotPushed, match="no such artifact"):

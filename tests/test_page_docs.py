@@ -19,7 +19,7 @@ def read(name: str) -> str:
     return (DOCS / f"{name}.md").read_text()
 
 
-def path_of(name: str) -> str:
+def build_path(name: str) -> str:
     return "/docs" if name == "index" else f"/docs/{name}"
 
 
@@ -32,10 +32,10 @@ def anchors(source: str) -> set[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_page_is_html_for_a_browser_and_markdown_for_curl(shared_client: FlaskClient, name: str) -> None:
     title = read(name).partition("\n")[0].removeprefix("# ")
-    page = shared_client.get(path_of(name), headers=BROWSER)
+    page = shared_client.get(build_path(name), headers=BROWSER)
     assert page.status_code == 200 and page.mimetype == "text/html"
     assert f"<title>{title}" in page.text
-    text = shared_client.get(path_of(name), headers={"Accept": "*/*"})
+    text = shared_client.get(build_path(name), headers={"Accept": "*/*"})
     assert (text.status_code, text.mimetype) == (200, "text/markdown")
     assert text.text.startswith(f"# {title}\n")
     assert shared_client.get(f"/docs/{name}.md").text == text.text
@@ -47,9 +47,9 @@ def test_links_of_a_page_lead_to_pages_and_headings_that_exist(shared_client: Fl
     for page, anchor in re.findall(r"\]\(([a-z-]+)\.md(?:#([\w-]+))?\)", source):
         assert page in NAMES, f"{name} links to {page}"
         assert not anchor or anchor in anchors(read(page)), f"{name} links to {page}#{anchor}"
-        href = f"{path_of(page)}#{anchor}" if anchor else path_of(page)
-        assert f'href="{href}"' in shared_client.get(path_of(name), headers=BROWSER).text
-        assert not anchor or f'id="{anchor}"' in shared_client.get(path_of(page), headers=BROWSER).text
+        href = f"{build_path(page)}#{anchor}" if anchor else build_path(page)
+        assert f'href="{href}"' in shared_client.get(build_path(name), headers=BROWSER).text
+        assert not anchor or f'id="{anchor}"' in shared_client.get(build_path(page), headers=BROWSER).text
 
 
 def test_index_lists_every_page(shared_client: FlaskClient) -> None:

@@ -104,7 +104,7 @@ def bad(client: FlaskClient, log_run: LogRun) -> str:
     return log_good_and_bad(client, log_run)
 
 
-def path_of(data: Path, name: str) -> Path:
+def build_path(data: Path, name: str) -> Path:
     return data / "models/iris" / name if name == "history.jsonl" else data / "runs/bad" / name
 
 
@@ -113,7 +113,7 @@ def path_of(data: Path, name: str) -> Path:
 def test_rest_is_served_and_the_damage_is_counted_and_named(
     client: FlaskClient, bad: str, data: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    DAMAGE[kind](path_of(data, name))
+    DAMAGE[kind](build_path(data, name))
     assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
     listed = [run["id"] for run in client.get("/api/runs").get_json()]
     assert listed == (["good"] if name == "meta.json" else ["bad", "good"])
@@ -160,7 +160,7 @@ def test_write_to_a_damaged_run_is_refused_or_kept(
     make_app: Callable[..., Flask], client: FlaskClient, bad: str, data: Path, name: str, kind: str
 ) -> None:
     """Whatever is answered with 200 is read back afterwards: nothing is said to be stored that isn't."""
-    DAMAGE[kind](path_of(data, name))
+    DAMAGE[kind](build_path(data, name))
     base = f"/api/w/runs/{bad}"
     answers = {
         "metrics": client.post(f"{base}/metrics", json={"after": 5, "step": 9}),

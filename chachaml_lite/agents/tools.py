@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from .. import strict_json
-from ..client.base import ApiError, Client, Unreachable, path_of
+from ..client.base import ApiError, Client, Unreachable, build_path
 from ..client.run_names import UnknownRun, resolve_run
 
 P = ParamSpec("P")
@@ -110,11 +110,11 @@ class ReadTools:
 
         Example: get_best_run(experiment='iris', metric='loss', direction='min')
         """
-        path = path_of("api", "experiments", experiment)
+        path = build_path("api", "experiments", experiment)
         best = self._client.get(path, _fields(metric=metric, direction=direction))["best"]
         if best["run_id"] is None:
             raise ToolFailed(f"no run of {experiment!r} has a finite {metric!r}; list_runs shows what there is")
-        return self._text(path_of("api", "runs", best["run_id"]))
+        return self._text(build_path("api", "runs", best["run_id"]))
 
     @_tool
     def report_run(self, run: str) -> str:
@@ -146,10 +146,10 @@ class ReadTools:
     @_tool
     def list_models(self, name: str = "") -> str:
         """List the models, or the versions of one with their stages. Example: list_models(name='iris-classifier')"""
-        return self._text(path_of("api", "models", name) if name else "/api/models")
+        return self._text(build_path("api", "models", name) if name else "/api/models")
 
     def _path(self, run: str) -> str:
-        return path_of("api", "runs", resolve_run(self._client, run))
+        return build_path("api", "runs", resolve_run(self._client, run))
 
     def _text(self, path: str, *, form: str = "txt", **fields: object) -> str:
         return self._client.ask("GET", path, [*_fields(**fields), ("format", form)]).content().decode()
@@ -202,7 +202,7 @@ class WriteTools:
         return "done"
 
     def _path(self, run: str) -> str:
-        return path_of("api", "w", "runs", resolve_run(self._client, run))
+        return build_path("api", "w", "runs", resolve_run(self._client, run))
 
 
 def _fields(**fields: object) -> list[tuple[str, str]]:

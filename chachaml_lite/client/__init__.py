@@ -1,1 +1,1 @@
-"""Asking a chachaml-lite API: over HTTP, or that of a folder, in this process. The same requests, the same answers."""
+"""Clients of the API, over HTTP or for a folder in this process, with the same requests and responses."""

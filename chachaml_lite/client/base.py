@@ -1,4 +1,4 @@
-"""A client of the API, whoever answers: a request, its answer as a stream, and the errors instead of one."""
+"""The common base of the API's clients: requests, streamed responses, and errors."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from urllib.parse import quote, urlencode
 from .. import strict_json
 
 C = TypeVar("C", bound="Client")
-#: What a request's body may be: bytes, a file, or pieces.
-Sent = bytes | BinaryIO | Generator[bytes, None, None]
+#: A request's body: bytes, a file, or pieces.
+RequestBody = bytes | BinaryIO | Generator[bytes, None, None]
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
-#: Of an answer that is streamed.
+#: The size of the pieces of a streamed response.
 PIECE_BYTES = 256 * 1024
-#: An error's body is a few hundred bytes. What answers with more is no server of ours.
+#: An error's body is a few hundred bytes; a longer one isn't from a chachaml-lite server.
 _MAX_ERROR_BYTES = 1_000_000
 
 
-#: The header by which errors say what would help as data, which the commands word as options of theirs.
+#: Requests that errors name a remedy as data, which the commands translate to their own options.
 PREFER = {"Prefer": "resolvable-by"}
 
 
 class Unreachable(Exception):
-    """Nobody answers: no server there, or it went away; no store in the folder. The text is one line."""
+    """The server is unreachable or broke off, or the folder has no store. The text is one line."""
 
 
 class NoServer(Unreachable):
-    """Nobody listens at the URL, or what does is silent."""
+    """There is no server at the URL, or it doesn't respond."""
 
 
 class ApiError(Exception):
-    """An answer that is an error: `status` is HTTP's, 400 or more; `error` and `detail` are what it said.
+    """An error response: `status` is the HTTP status, 400 or more; `error` and `detail` are its texts.
 
-    `body` is the whole of it as JSON, {} where it was none of ours: a check's has the rules, too. `resolvable_by`:
-    what would help, as data (`PREFER`); `detail` doesn't say it then.
+    `body` is the whole JSON object (that of a check also has the rules), or {} if it isn't from a chachaml-lite server.
+    `resolvable_by` names a remedy (see `PREFER`), which `detail` then doesn't mention.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class ApiError(Exception):
 
 
 class Body(Protocol):
-    """The bytes of an answer as they come."""
+    """The body of a response, as a stream."""
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end. Raises Unreachable."""
+        """Read up to `size` bytes; return b"" at the end. Raises Unreachable."""
 
     def close(self) -> None:
-        """Take no more of it."""
+        """Discard the rest."""
 
 
 class Answer:
-    """An answer that is no error: `status`, `headers` by lower-case name, and a body to be read once."""
+    """A successful response: `status`, `headers` by lower-case name, and a body that can be read once."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: Body) -> None:
         self.status = status
@@ -72,21 +72,21 @@ class Answer:
         self._body = body
 
     def pieces(self) -> Iterator[bytes]:
-        """The body, piece by piece: however long it is, little of it is in memory. Raises Unreachable."""
+        """Iterate over the body, of which only one piece is in memory at a time. Raises Unreachable."""
         with self:
             while piece := self._body.read(PIECE_BYTES):
                 yield piece
 
     def content(self) -> bytes:
-        """The body, whole. Raises Unreachable."""
+        """Return the whole body. Raises Unreachable."""
         return b"".join(self.pieces())
 
     def json(self) -> Any:
-        """The value that the body is. Raises Unreachable where it is no JSON: then no server of ours has answered."""
+        """Parse the body. Raises Unreachable if it isn't JSON, and so not from a chachaml-lite server."""
         try:
             return strict_json.loads(self.content())
         except strict_json.NotJson as fault:
-            raise Unreachable(f"what answers is no chachaml-lite server: {fault}") from fault
+            raise Unreachable(f"the response is not from a chachaml-lite server: {fault}") from fault
 
     def __enter__(self) -> Answer:
         return self
@@ -96,9 +96,9 @@ class Answer:
 
 
 class Client(ABC):
-    """Asks one server, or one folder; for one thread, and one answer at a time: a new request drops the last answer."""
+    """Sends requests to a server or a folder. Not thread-safe; a new request discards the previous response."""
 
-    #: Where the server is, without a slash at the end; of a folder its path.
+    #: The server's URL without a trailing slash, or the folder's path.
     url: str
 
     def ask(
@@ -107,47 +107,48 @@ class Client(ABC):
         path: str,
         query: Sequence[tuple[str, str]] = (),
         *,
-        body: Sent = b"",
+        body: RequestBody = b"",
         length: int | None = None,
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a request; its answer.  path: as `path_of` makes it, "/api/runs"; query: names and values, unquoted.
+        """Send a request and return its response.
 
-        body: bytes; or a file that is read from where it stands, with its `length` in bytes, or pieces of a length that
-        isn't known: these are streamed. What the pieces raise is raised, and the request then never was a whole one.
+        `path` is built by `build_path`, such as "/api/runs"; `query` has unquoted names and values. `body` is bytes, or
+        a file that is read from its current position, with its `length` in bytes, or pieces of unknown total length;
+        the latter two are streamed. An exception of the pieces is propagated, and the request stays incomplete.
         Raises ApiError for a status of 300 or more, Unreachable.
         """
-        sent = {**PREFER, **(headers or {})}
+        all_headers = {**PREFER, **(headers or {})}
         if content_type is not None:
-            sent["Content-Type"] = content_type
+            all_headers["Content-Type"] = content_type
         if isinstance(body, Generator):
-            sent["Transfer-Encoding"] = "chunked"
+            all_headers["Transfer-Encoding"] = "chunked"
         elif method not in ("GET", "HEAD"):
             size = len(body) if isinstance(body, bytes) else length
-            assert size is not None, "a file's length has to be told"
-            sent["Content-Length"] = str(size)
-        answer = self._send(method, f"{path}?{_encode_query(query)}" if query else path, body, sent)
+            assert size is not None, "a file needs a length"
+            all_headers["Content-Length"] = str(size)
+        answer = self._send(method, f"{path}?{_encode_query(query)}" if query else path, body, all_headers)
         if answer.status >= 300:
             raise _parse_error(answer)
         return answer
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
-        """The JSON value that a GET answers. Raises ApiError, Unreachable."""
+        """Send a GET and return the JSON value of its response. Raises ApiError, Unreachable."""
         return self.ask("GET", path, query).json()
 
     def post(self, path: str, value: Any, query: Sequence[tuple[str, str]] = ()) -> Any:
-        """The JSON value that a POST of the JSON `value` answers. Raises ApiError, Unreachable."""
+        """POST a value as JSON and return the JSON value of the response. Raises ApiError, Unreachable."""
         body = strict_json.dumps(value).encode("utf-8", "surrogateescape")
         return self.ask("POST", path, query, body=body, content_type=JSON).json()
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held."""
+        """Release all resources."""
 
     @abstractmethod
-    def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
-        """The answer to a request, an error too. `target`: path and query as in a URL. Raises Unreachable."""
+    def _send(self, method: str, target: str, body: RequestBody, headers: Mapping[str, str]) -> Answer:
+        """Return the response, even if it is an error. `target` is the path and query of a URL. Raises Unreachable."""
 
     def __enter__(self: C) -> C:
         return self
@@ -157,16 +158,16 @@ class Client(ABC):
 
 
 @contextmanager
-def of_ours(client: Client) -> Iterator[None]:
-    """Within it an answer is taken apart; Unreachable, where it isn't made as ours are."""
+def expect_our_api(client: Client) -> Iterator[None]:
+    """Raise Unreachable if a response, unpacked in the with block, doesn't have the structure of our API."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise Unreachable(f"what answers at {client.url} is no chachaml-lite server") from fault
+        raise Unreachable(f"{client.url} is not a chachaml-lite server") from fault
 
 
-def path_of(*segments: str) -> str:
-    """A path of these segments, each quoted: `path_of("api", "runs", id)`."""
+def build_path(*segments: str) -> str:
+    """Build a path from segments, each of which is quoted: `build_path("api", "runs", id)`."""
     return "".join("/" + quote(segment, safe="", errors="surrogateescape") for segment in segments)
 
 
@@ -175,7 +176,7 @@ def _encode_query(query: Sequence[tuple[str, str]]) -> str:
 
 
 def _parse_error(answer: Answer) -> ApiError:
-    """Return the error that an answer is; where it isn't one of ours, the error says so."""
+    """Parse an error response; if it isn't from a chachaml-lite server, the error says so."""
     with answer:
         content = bytearray()
         for piece in answer.pieces():
@@ -191,6 +192,8 @@ def _parse_error(answer: Answer) -> ApiError:
         pass
     if answer.status < 400:
         elsewhere = answer.headers.get("location", "another place")
-        return ApiError(answer.status, f"HTTP {answer.status}", f"it leads to {elsewhere}; name that by --url", {})
-    detail = "what answers is no chachaml-lite server, or stands in front of one"
+        return ApiError(
+            answer.status, f"HTTP {answer.status}", f"the server redirects to {elsewhere}; use that as --url", {}
+        )
+    detail = "the response is not from a chachaml-lite server, but perhaps from a proxy in front of one"
     return ApiError(answer.status, f"HTTP {answer.status}", detail, {})

@@ -1,4 +1,4 @@
-"""A store's folder, asked in this process: the same API as over HTTP, with no server and no port."""
+"""A client for a store's folder, in this process: the same API as over HTTP, without a server."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..config import Config
 from ..errors import StoreUnusable
 from ..store.store import Store
 from ..tracking.tracker import Tracker
-from .base import Answer, Client, Sent, Unreachable
+from .base import Answer, Client, RequestBody, Unreachable
 
 
 class FolderClient(Client):
-    """Asks the store at `data`. Unless it `writes`, another process may own it, and nothing in it is touched."""
+    """A client for the store in `data`. Unless it `writes`, another process may own the store, and nothing changes."""
 
     def __init__(self, data: Path, *, writes: bool = False) -> None:
-        """Open the store; one that is to be written is made where it is missing. Raises Unreachable."""
+        """Open the store; with `writes`, create it if it is missing. Raises Unreachable."""
         config = Config(data=data, read_only=not writes, quiet=True)
         self.url = str(data)
         if not writes and not (data / "runs").is_dir():
-            raise Unreachable(f"there is no store in {data}: it has no folder runs; name one with --data")
+            raise Unreachable(f"there is no store in {data}: it has no folder runs; set --data to a store's folder")
         try:
             self._store = Store(data, config.fsync, read_only=config.read_only)
         except StoreUnusable as fault:
@@ -33,36 +33,36 @@ class FolderClient(Client):
         self._tracker = Tracker.on(self._store, config.series_cache_bytes)
         self._app = create_app(config, self._tracker)
         self._host = f"{config.host}:{config.port}"
-        self._last: _Made | None = None
+        self._last: _AppBody | None = None
 
     def close(self) -> None:
         """Close the store."""
         self._drop_last()
         self._tracker.close()
 
-    def _send(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> Answer:
+    def _send(self, method: str, target: str, body: RequestBody, headers: Mapping[str, str]) -> Answer:
         self._drop_last()
         environ = self._environ(method, target, body, headers)
-        started: list[tuple[str, list[tuple[str, str]]]] = []
+        responses: list[tuple[str, list[tuple[str, str]]]] = []
 
-        def start_response(status: str, sent: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            started[:] = [(status, sent)]
+        def start_response(status: str, response_headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            responses[:] = [(status, response_headers)]
             return lambda piece: None
 
         pieces = self._app(environ, start_response)
         if isinstance(body, Generator) and environ["wsgi.input"].raw.fault is not None:
             raise environ["wsgi.input"].raw.fault
-        status, sent = started[0]
-        by_name = {name.lower(): value for name, value in sent}
-        self._last = _Made(pieces, by_name.get("content-length"))
+        status, response_headers = responses[0]
+        by_name = {name.lower(): value for name, value in response_headers}
+        self._last = _AppBody(pieces, by_name.get("content-length"))
         return Answer(int(status[:3]), by_name, self._last)
 
     def _drop_last(self) -> None:
-        if self._last is not None:  # it may hold a file open
+        if self._last is not None:  # it may have an open file
             self._last.close()
 
-    def _environ(self, method: str, target: str, body: Sent, headers: Mapping[str, str]) -> dict[str, Any]:
-        """The request as a WSGI server hands it over (PEP 3333)."""
+    def _environ(self, method: str, target: str, body: RequestBody, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the environ of a request, as in a WSGI server (PEP 3333)."""
         path, _, query = target.partition("?")
         host, _, port = self._host.partition(":")
         environ: dict[str, Any] = {
@@ -77,7 +77,7 @@ class FolderClient(Client):
             "HTTP_HOST": self._host,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
-            "wsgi.input": _readable(body),
+            "wsgi.input": _open_body(body),
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": False,
             "wsgi.multiprocess": False,
@@ -92,19 +92,19 @@ class FolderClient(Client):
         return environ
 
 
-def _readable(body: Sent) -> Any:
+def _open_body(body: RequestBody) -> Any:
     if isinstance(body, bytes):
         return io.BytesIO(body)
-    return io.BufferedReader(_Pieces(body)) if isinstance(body, Generator) else body
+    return io.BufferedReader(_PieceReader(body)) if isinstance(body, Generator) else body
 
 
-class _Pieces(io.RawIOBase):
-    """Pieces as a file to read."""
+class _PieceReader(io.RawIOBase):
+    """Adapts pieces to a readable file."""
 
     def __init__(self, pieces: Generator[bytes, None, None]) -> None:
         self._pieces = pieces
         self._rest = b""
-        #: What the pieces have raised: it is the asker's, whatever the app has answered to it.
+        #: The exception of the pieces: it is raised to the caller, whatever the app's response is.
         self.fault: Exception | None = None
 
     def readable(self) -> bool:
@@ -120,35 +120,35 @@ class _Pieces(io.RawIOBase):
             if piece is None:
                 return 0
             self._rest = piece
-        taken, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
+        chunk, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
-class _Made:
-    """An answer's body as the app makes it, up to the length that it has told, as waitress sends it."""
+class _AppBody:
+    """A response's body from the app, cut at its Content-Length as waitress does."""
 
     def __init__(self, pieces: Iterable[bytes], length: str | None) -> None:
         self._pieces = pieces
-        self._coming: Iterator[bytes] = iter(pieces)
-        self._left: int | None = None if length is None else int(length)
+        self._iterator: Iterator[bytes] = iter(pieces)
+        self._remaining: int | None = None if length is None else int(length)
         self._rest = b""
 
     def read(self, size: int) -> bytes:
-        while not self._rest and self._left != 0:
+        while not self._rest and self._remaining != 0:
             try:
-                piece = next(self._coming, None)
-            except OSError as fault:  # while it is read, and answered
+                piece = next(self._iterator, None)
+            except OSError as fault:  # while it is read and sent
                 raise Unreachable(f"a file of the store can't be read: {fault.strerror}") from fault
             if piece is None:
                 return b""
-            self._rest = piece if self._left is None else piece[: self._left]
-            if self._left is not None:
-                self._left -= len(self._rest)
+            self._rest = piece if self._remaining is None else piece[: self._remaining]
+            if self._remaining is not None:
+                self._remaining -= len(self._rest)
         piece, self._rest = self._rest[:size], self._rest[size:]
         return piece
 
     def close(self) -> None:
-        self._rest, self._left = b"", 0
+        self._rest, self._remaining = b"", 0
         if hasattr(self._pieces, "close"):
             self._pieces.close()

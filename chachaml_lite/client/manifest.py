@@ -1,8 +1,8 @@
-"""A run in two stores, by their manifests: what of it one lacks (`GET /api/runs/:id/manifest`).
+"""Comparison of a run in two stores by its manifests (`GET /api/runs/:id/manifest`): the parts that one store lacks.
 
-The rules are those by which an import adds to a run (`tracking.merging`): every part of a run only grows, and tags,
-note and files of no meaning to us may change. What contradicts itself is something that the other lacks, too: it is
-for its server to say so.
+The rules are those of an import (`tracking.transfer.merge`): every part of a run only grows, while tags, note and
+unknown files may change. A part that contradicts the other store's counts as lacking, too: its server reports the
+conflict.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from ..tracking.transfer.manifest import event_key, last_uploads
 from ..tracking.transfer.merged_end import END_FIELDS, merged_end
 from ..tracking.transfer.merged_mlflow import MLFLOW, merged_mlflow
 
-#: A file that says no more than none does.
+#: An empty file of points, which is equivalent to none.
 _NO_POINTS = (layout.METRICS, 0)
 
 
 class File(NamedTuple):
-    """A file of a run that is no artifact's."""
+    """A file of a run that isn't an artifact."""
 
     size: int
     sha256: str
 
 
 class Manifest:
-    """The content of a run in one store."""
+    """The manifest of a run in one store."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
-        """From what the API has answered."""
+        """Parse the response of the API."""
         self.id: str = answer["id"]
         self.digest: str = answer["digest"]
-        #: When it was last written to, in s since 1970.
-        self.written: int = answer["last_write_time"] // 1000
+        #: The time of the last write, in s since 1970.
+        self.last_write_s: int = answer["last_write_time"] // 1000
         self.damage: str | None = answer["damage"]
         self.meta: dict[str, Any] = answer["meta"]
         self.params: dict[str, Any] = answer["params"]
@@ -49,25 +49,25 @@ class Manifest:
 
     @property
     def points_bytes(self) -> int:
-        """Bytes of points."""
+        """The size of the points' file in bytes."""
         return self.files[layout.METRICS].size if layout.METRICS in self.files else 0
 
 
 @dataclass(frozen=True)
 class Lack:
-    """The part of a run that a store lacks."""
+    """The parts of a run that a store lacks."""
 
     meta: bool
     params: bool
-    #: What was said of logged models.
+    #: Events of logged models.
     events: bool
-    #: Paths of files that are no artifact's.
+    #: Paths of files that aren't artifacts.
     files: list[str]
-    #: Names of artifacts whose bytes it hasn't.
+    #: Names of artifacts whose bytes are missing.
     artifacts: list[str]
-    #: Names of artifacts that were given other bytes in both stores.
+    #: Names of artifacts that were overwritten in both stores.
     disputed: list[str]
-    #: Names of artifacts that were deleted here alone.
+    #: Names of artifacts that were deleted only here.
     deletions: list[str]
 
     def __bool__(self) -> bool:
@@ -75,27 +75,27 @@ class Lack:
         return self.meta or self.params or self.events or bool(names)
 
     def bytes_of(self, run: Manifest) -> int:
-        """Return the bytes of files and artifacts that this is."""
+        """Return the size in bytes of the missing files and artifacts."""
         files = sum(run.files[path].size for path in self.files)
         return files + sum(run.artifacts[name].size for name in self.artifacts)
 
 
 def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
-    """Return what another store, in which the run is `there`, lacks of it.
+    """Return the parts of a run that another store lacks, where its manifest is `there`.
 
-    Of the points that are there only as many bytes are looked at as the run has here.
+    Only as many bytes of its points are compared as the run has here.
     """
     if there is None:
         return Lack(True, bool(run.params), bool(run.events), list(run.files), list(run.artifacts), [], [])
-    were_here, were_there = _uploads(run), _uploads(there)
+    here_uploads, there_uploads = _uploads(run), _uploads(there)
     artifacts: list[str] = []
     disputed: list[str] = []
     for name, artifact in run.artifacts.items():
-        held = there.artifacts.get(name)
-        if held is None and is_deleted(artifact, there.artifacts, were_there):
+        other = there.artifacts.get(name)
+        if other is None and is_deleted(artifact, there.artifacts, there_uploads):
             continue
-        if held is None or not (_same_bytes(artifact, held) or artifact in were_there):
-            (artifacts if held is None or held in were_here else disputed).append(name)
+        if other is None or not (_same_bytes(artifact, other) or artifact in there_uploads):
+            (artifacts if other is None or other in here_uploads else disputed).append(name)
     return Lack(
         not _has_meta(run.meta, there.meta),
         not _has_all(run.params, there.params),
@@ -103,7 +103,7 @@ def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
         [path for path, file in run.files.items() if there.files.get(path) != file and (path, file.size) != _NO_POINTS],
         artifacts,
         disputed,
-        [name for name, held in there.artifacts.items() if is_deleted(held, run.artifacts, were_here)],
+        [name for name, other in there.artifacts.items() if is_deleted(other, run.artifacts, here_uploads)],
     )
 
 
@@ -121,21 +121,21 @@ def _has_all(values: dict[str, Any], there: dict[str, Any]) -> bool:
 
 def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
     for key, value in meta.items():
-        held = there.get(key)
+        other = there.get(key)
         if key in END_FIELDS or key == "deleted_at":
-            has = True
+            is_present = True
         elif key == MLFLOW:
-            has = merged_mlflow(there, meta) == merged_mlflow(there, there)
+            is_present = merged_mlflow(there, meta) == merged_mlflow(there, there)
         elif key in CHANGEABLE or key == "env":
-            has = value is None or same_json(value, held)
+            is_present = value is None or same_json(value, other)
         elif key == "tags":
-            has = _has_all(value, held or {})
+            is_present = _has_all(value, other or {})
         elif key == "note":
-            has = not value or value == held
+            is_present = not value or value == other
         elif key == "datasets":
-            has = merge_datasets(held or [], value) == (held or [])
+            is_present = merge_datasets(other or [], value) == (other or [])
         else:
-            has = same_json(value, held)
-        if not has:
+            is_present = same_json(value, other)
+        if not is_present:
             return False
     return merged_end(there, meta) == {field: there.get(field) for field in END_FIELDS}

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..client.base import ApiError, Client, path_of
+from ..client.base import ApiError, Client, build_path
 from ..text.safe import escape_json
 from ..text.table import Column, Table, as_text
 from ..tracking.checks import parse_rule
@@ -65,7 +65,7 @@ def check(client: Client, run: str, rules: tuple[str, ...], baseline: str | None
     if baseline is not None:  # the newest run of an experiment is another one where that is checked
         query.append(("baseline", baseline if ":" in baseline else run_id_of(client, baseline)))
     try:
-        report = ask_of_run(client, run, lambda run_id: client.get(path_of("api", "runs", run_id, "check"), query))
+        report = ask_of_run(client, run, lambda run_id: client.get(build_path("api", "runs", run_id, "check"), query))
     except ApiError as fault:
         if fault.status != _NOT_PASSED or "rules" not in fault.body:
             raise

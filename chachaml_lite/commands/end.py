@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..client.base import path_of
+from ..client.base import build_path
 from ..tracking.runs import ENDINGS
 from .completion import run_ids
 from .printing import print_text
@@ -45,7 +45,7 @@ def end(target: Target, run: str, status: str | None, error: str | None, exit_co
         body = {"status": status} if error is None else {"status": status, "error": error}
 
         def end_run(run_id: str) -> str:
-            path = path_of("api", "w", "runs", run_id, "end")
+            path = build_path("api", "w", "runs", run_id, "end")
             if exit_code is not None:
                 client.ask("POST", path, [("exit_code", str(exit_code))]).json()
             else:

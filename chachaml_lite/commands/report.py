@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..client.base import Answer, ApiError, Client, path_of
+from ..client.base import Answer, ApiError, Client, build_path
 from ..text.gfm import code
 from ..text.safe import escape_json, printable
 from .completion import run_ids_and_experiments
@@ -44,7 +44,7 @@ def report(client: Client, name: str, form: str) -> None:
 
     def ask(run_id: str) -> Answer:
         path = ("runs", run_id) if form == "html" else ("api", "runs", run_id)  # the file is the page's
-        return client.ask("GET", path_of(*path), [("format", form)], headers={"Accept": "application/json"})
+        return client.ask("GET", build_path(*path), [("format", form)], headers={"Accept": "application/json"})
 
     answer = None
     if names_a_run(name):

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from .. import strict_json
-from ..client.base import OCTETS, ApiError, Client, Unreachable, path_of
+from ..client.base import OCTETS, ApiError, Client, Unreachable, build_path
 from ..client.http import HttpClient
 from ..config import Config
 from ..errors import StoreUnusable
@@ -233,10 +233,10 @@ def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> 
         )
     if params:
         try:
-            client.post(path_of("api", "w", "runs", run_id, "params"), params)
+            client.post(build_path("api", "w", "runs", run_id, "params"), params)
         except ApiError as fault:
             if fault.status != 409:  # a run that had params before was started by somebody else
-                client.post(path_of("api", "w", "runs", run_id, "end"), {"status": "failed", "error": str(fault)})
+                client.post(build_path("api", "w", "runs", run_id, "end"), {"status": "failed", "error": str(fault)})
             raise
     return run_id
 
@@ -244,17 +244,17 @@ def _started(client: Client, fields: dict[str, Any], params: dict[str, Any]) -> 
 def _resumed(client: Client, run_id: str, fields: dict[str, Any], params: dict[str, Any]) -> str:
     """Have an ended run go on, with tags and params added; its id. Raises ApiError, Unreachable."""
     path = ("api", "w", "runs", run_id)
-    client.ask("POST", path_of(*path, "resume")).json()
+    client.ask("POST", build_path(*path, "resume")).json()
     if fields["tags"]:
-        client.post(path_of(*path, "tags"), fields["tags"])
+        client.post(build_path(*path, "tags"), fields["tags"])
     if params:
-        client.post(path_of(*path, "params"), params)
+        client.post(build_path(*path, "params"), params)
     return run_id
 
 
 def _free_log_name(client: Client, run_id: str) -> str:
     """The name of the next log: log.txt, log-2.txt where that is taken. Raises ApiError, Unreachable."""
-    taken = {artifact["name"] for artifact in client.get(path_of("api", "runs", run_id, "artifacts"))}
+    taken = {artifact["name"] for artifact in client.get(build_path("api", "runs", run_id, "artifacts"))}
     stem, dot, end = LOG_NAME.partition(".")
     names = (LOG_NAME if number == 1 else f"{stem}-{number}{dot}{end}" for number in itertools.count(1))
     return next(name for name in names if name not in taken)
@@ -265,7 +265,7 @@ def _stored(client: Client, run_id: str, log_name: str, capture: Capture, signal
     if capture.fault is not None:
         say(f"the end of the output is missing in {log_name}: {capture.fault.strerror}")
     file, size = capture.rewound()
-    path = path_of("api", "w", "runs", run_id, "artifacts")
+    path = build_path("api", "w", "runs", run_id, "artifacts")
     try:
         with signals.interruptible():
             client.ask("POST", path, [("name", log_name)], body=file, length=size, content_type=OCTETS).json()
@@ -287,7 +287,7 @@ def _where(client: Client, folder: Path | None, run_id: str) -> str:
 
 def _end(client: Client, token: str | None, run_id: str, ended: Ended, error: str | None, where: str | None) -> None:
     """End the run as its command has ended, and say `where` it is."""
-    path = path_of("api", "w", "runs", run_id, "end")
+    path = build_path("api", "w", "runs", run_id, "end")
     status = "failed" if ended.code else "completed"
     try:
         if error is None:

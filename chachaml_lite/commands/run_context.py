@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..client.base import OCTETS, ApiError, Unreachable, path_of
+from ..client.base import OCTETS, ApiError, Unreachable, build_path
 from ..client.http import HttpClient
 from ..machine.environment import EnvironmentReading
 from ..machine.load import LoadMonitor, Readings, is_installed
@@ -50,7 +50,7 @@ class RecordedEnvironment:
         self._is_over = True
 
     def _upload(self, url: str, token: str | None, run_id: str) -> None:
-        path = path_of("api", "w", "runs", run_id, "artifacts")
+        path = build_path("api", "w", "runs", run_id, "artifacts")
         packages_by = time.monotonic() + _PACKAGES_SECONDS
         artifacts: list[tuple[str, Callable[[], bytes | None]]] = [
             (DIFF_NAME, lambda: self._environment.diff),
@@ -81,7 +81,7 @@ def logged_load(
     if not is_wanted:
         yield lambda pid: None
         return
-    path = path_of("api", "w", "runs", run_id, "metrics")
+    path = build_path("api", "w", "runs", run_id, "metrics")
     with HttpClient(url, token, _ANSWER_SECONDS) as client:
 
         def log(readings: Readings, step: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..client.base import Client, of_ours
+from ..client.base import Client, expect_our_api
 from ..text import columns
 from ..text.table import Column, Table, as_text
 from ..tracking.index.run_parts import STATUSES
@@ -78,7 +78,7 @@ def runs(
     if as_json:
         print_answer(answer)
         return
-    with of_ours(client):
+    with expect_our_api(client):
         found, total = answer.json(), int(answer.headers["x-total-count"])
         footer = [_footer(len(found), total, int(fields["offset"] or 0))]
         table = columns.run_table(found, footer) if table_columns is None else Table(table_columns, found, footer)

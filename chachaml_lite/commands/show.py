@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..client.base import Answer, ApiError, Client, path_of
+from ..client.base import Answer, ApiError, Client, build_path
 from .completion import run_ids
 from .printing import print_answer
 from .run_names import ask_of_run, run_id_of
@@ -26,7 +26,7 @@ def show(client: Client, run: str, as_json: bool) -> None:
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
-    print_answer(ask_of_run(client, run, lambda run_id: _ask(client, path_of("api", "runs", run_id), [], as_json)))
+    print_answer(ask_of_run(client, run, lambda run_id: _ask(client, build_path("api", "runs", run_id), [], as_json)))
 
 
 @click.command(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..client.base import ApiError, Client, of_ours, path_of
+from ..client.base import ApiError, Client, build_path, expect_our_api
 from ..text.format import format_size
 from ..text.safe import printable
 from .completion import run_ids
@@ -65,7 +65,7 @@ def delete_artifact(target: Target, run: str, names: tuple[str, ...]) -> None:
     die_at_interrupt()
     count = 0
     with target.opened(writes=True) as client:
-        path = path_of("api", "w", "runs", run_id_of(client, run, whole=True), "artifacts")
+        path = build_path("api", "w", "runs", run_id_of(client, run, whole=True), "artifacts")
 
         def act(name: str) -> None:
             nonlocal count
@@ -147,7 +147,7 @@ def empty(target: Target, yes: bool) -> None:
 
 
 def _post(client: Client, run_id: str, what: str) -> None:
-    client.ask("POST", path_of("api", "w", "runs", run_id, what)).json()
+    client.ask("POST", build_path("api", "w", "runs", run_id, what)).json()
 
 
 def _trashed(client: Client) -> list[str]:
@@ -155,7 +155,7 @@ def _trashed(client: Client) -> list[str]:
     ids: list[str] = []
     while True:
         query = [("deleted", "true"), ("limit", str(_PAGE_RUNS)), ("offset", str(len(ids)))]
-        with of_ours(client):
+        with expect_our_api(client):
             page = [str(run["id"]) for run in client.get("/api/runs", query)]
         ids += page
         if len(page) < _PAGE_RUNS:
@@ -167,7 +167,7 @@ def _remove(client: Client, ids: Sequence[str], kept: Iterable[str]) -> None:
 
     def act(run_id: str) -> None:
         nonlocal freed_bytes
-        with of_ours(client), client.ask("DELETE", path_of("api", "w", "runs", run_id)) as answer:
+        with expect_our_api(client), client.ask("DELETE", build_path("api", "w", "runs", run_id)) as answer:
             freed_bytes += int(answer.headers["x-freed-bytes"])
 
     failed = _done(ids, act)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import strict_json
-from ..client.base import ApiError, Client, path_of
+from ..client.base import ApiError, Client, build_path
 from ..mlflow_api.vocabulary import PARENT as MLFLOW_PARENT
 from ..mlflow_api.vocabulary import USER
 from ..tracking.series.points import StoredPoint, parsed_points
@@ -86,7 +86,7 @@ class Transfer:
         return outcome
 
     def _export(self, outcome: Outcome) -> None:
-        run = self._source.get(path_of("api", "runs", outcome.id))
+        run = self._source.get(build_path("api", "runs", outcome.id))
         target = map_run(run)
         outcome.changed = target.changes
         experiment = self._experiment(run["experiment"])
@@ -171,7 +171,7 @@ class Transfer:
         """Return the MLflow id of a run that was exported, now or earlier."""
         if run_id not in self._runs:
             try:
-                experiment = self._server.experiment(self._source.get(path_of("api", "runs", run_id))["experiment"])
+                experiment = self._server.experiment(self._source.get(build_path("api", "runs", run_id))["experiment"])
             except (ApiError, Rejected):
                 return None
             copy = None if experiment is None else self._server.find(experiment, run_id)
@@ -230,7 +230,7 @@ class Transfer:
     def _points(self, run_id: str) -> Iterator[tuple[list[StoredPoint], int]]:
         """Read the points in the order of logging, in batches, each with the number of damaged lines."""
         rest = b""
-        for piece in self._source.ask("GET", path_of("api", "runs", run_id, "files", "metrics.jsonl")).pieces():
+        for piece in self._source.ask("GET", build_path("api", "runs", run_id, "files", "metrics.jsonl")).pieces():
             lines, end, rest = (rest + piece).rpartition(b"\n")
             if end:
                 yield parsed_points(lines)
@@ -247,7 +247,7 @@ class Transfer:
             name, sha256 = artifact["name"], artifact["sha256"]
             if digests.get(_mark(name)) != sha256[:_MARK]:
                 self._progress(f"artifact {number} of {len(run['artifacts'])}")
-                path = path_of("api", "artifacts", run["id"], *name.split("/"), "download")
+                path = build_path("api", "artifacts", run["id"], *name.split("/"), "download")
                 pieces = _verify_pieces(self._source.ask("GET", path).pieces(), sha256, artifact["size"])
                 self._upload(copy, target.artifacts[name], pieces, marks, _mark(name), sha256)
                 outcome.artifacts += 1

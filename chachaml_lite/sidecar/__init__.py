@@ -1,1 +1,1 @@
-"""A server of a CI job's own: started by its first step, logged to by all, ended with a report and checks."""
+"""A server for a CI job: started by its first step, used by all steps, stopped with a report and checks."""

@@ -1,4 +1,4 @@
-"""The gate: the rules that a run has to pass, each evaluated by the server, which knows what they mean."""
+"""The gate: rules that a run has to pass, each evaluated by the server."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..client.base import ApiError, Client, path_of
+from ..client.base import ApiError, Client, build_path
 
-# A metric's name may hold a #, as in "loss #2".
+# A metric's name may contain a #, as in "loss #2".
 _COMMENT = re.compile(r"(?:^\s*#|\s#(?=\s|$)).*")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one rule. `passed` is None where the rule needs a baseline and there is none."""
+    """The outcome of one rule. `passed` is None if the rule needs a baseline and there is none."""
 
     rule: str
     passed: bool | None
-    #: The value that was found, or what is wrong, for people.
+    #: The value, or the error, for display.
     detail: str
 
 
 def parse_rules(text: str) -> list[str]:
-    """Return the rules of a text, one per line; a # that stands alone, or begins the line, starts a comment."""
+    """Parse rules, one per line. A # at the start of a line, or surrounded by spaces, starts a comment."""
     lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
     return [line for line in lines if line]
 
 
 def evaluate(client: Client, run: str, rules: Iterable[str], baseline: str) -> list[Outcome]:
-    """Return the outcome of each rule for an existing run; `baseline` as the API takes it, or "" for the default.
+    """Evaluate rules for an existing run. `baseline` is as in the API, or "" for the default.
 
-    The default is the newest other completed run of the experiment. A rule that the server does not understand has not
-    passed. Raises ApiError where the run can't be read, Unreachable.
+    The default is the newest other completed run of the experiment. A rule that the server does not understand fails.
+    Raises ApiError if the run can't be read, Unreachable.
     """
-    against = baseline or f"latest:{client.get(path_of('api', 'runs', run))['experiment']}"
+    against = baseline or f"latest:{client.get(build_path('api', 'runs', run))['experiment']}"
     return [_evaluate_rule(client, run, rule, against) for rule in rules]
 
 
@@ -48,14 +48,14 @@ def _evaluate_rule(client: Client, run: str, rule: str, baseline: str) -> Outcom
     try:
         return _check(client, run, rule)
     except ApiError as fault:
-        # The rule was read before the baseline was looked for: what is wrong with it without one is that it needs one.
+        # The server parses a rule before it looks for the baseline, so a 400 without one means that the rule needs it.
         return Outcome(rule, None if fault.status == 400 else False, missing if fault.status == 400 else fault.detail)
 
 
 def _check(client: Client, run: str, rule: str, baseline: str = "") -> Outcome:
     query = [("rule", rule), *([("baseline", baseline)] if baseline else [])]
     try:
-        (result,) = client.get(path_of("api", "runs", run, "check"), query)["rules"]
+        (result,) = client.get(build_path("api", "runs", run, "check"), query)["rules"]
     except ApiError as fault:
         if fault.status != 422:
             raise

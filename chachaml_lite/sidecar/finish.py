@@ -1,4 +1,4 @@
-"""The last step: end the job's run, report and check it, and stop the server."""
+"""The last step of a job: end its run, report and check it, and stop the server."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..client.base import ApiError, Client, Unreachable, path_of
+from ..client.base import ApiError, Client, Unreachable, build_path
 from ..client.http import HttpClient
 from . import checks, summary
 from .job import Job
 from .server import NotStarted, find_server, is_alive, print_log, start_server, stop_server
 
-#: The end of the run, by the job's status; GitLab says failed and canceled.
+#: The end of the run by the job's status; GitLab's words are failed and canceled.
 ENDS = {
     "success": {"status": "completed"},
     "failure": {"status": "failed", "error": "the job failed"},
@@ -20,18 +20,18 @@ ENDS = {
     "cancelled": {"status": "failed", "error": "the job was cancelled"},
     "canceled": {"status": "failed", "error": "the job was cancelled"},
 }
-#: Of the runs that a job logged without naming one.
+#: Runs in the report of a job that started none of its own.
 _MAX_LISTED = "100"
 
 
 @dataclass(frozen=True)
 class FinishOptions:
-    """The options of `ci finish`; empty texts where nothing was given."""
+    """The options of `ci finish`; absent ones are empty texts."""
 
     rules: list[str]
     baseline: str
     run_id: str
-    #: The run of `ci start`, where no other is named.
+    #: The run of `ci start`, used if `run_id` is empty.
     started_run_id: str
     job_status: str
     token: str
@@ -42,42 +42,42 @@ class Result:
     """The result of the step; everything has been reported to the job already."""
 
     passed: bool
-    #: Whether something went wrong that isn't a rule.
+    #: Whether something other than a rule failed.
     failed: bool = False
     report: str = ""
 
 
 def finish(job: Job, options: FinishOptions) -> int:
-    """End, report and check the run and stop the server; the step's exit code. Errors are reported to the job.
+    """End, report and check the run, stop the server, and return the step's exit code. Errors are reported to the job.
 
-    A second use in a job does nothing, and fails where it asks for other checks than the first.
+    A second call in a job does nothing, and fails if its checks differ from those of the first.
     """
-    asked = [options.run_id, options.baseline, *options.rules]
+    request = [options.run_id, options.baseline, *options.rules]
     if _result_file(job).exists():
         stored = json.loads(_result_file(job).read_text())
         result = Result(**stored["result"])
-        if options.rules and stored["asked"] != asked:
+        if options.rules and stored["asked"] != request:
             job.annotate(
                 "error",
-                "this job's run has been finished before, with other checks; these can't be asked any more, for the "
-                "server has ended. Give them all to one use of .../finish",
+                "this job's run has already been finished, with other checks; these checks can't run any more, because "
+                "the server has stopped. Pass all checks to one use of .../finish",
             )
             result.passed = False
         else:
-            job.annotate("notice", "this job's run has been finished before; nothing was done again")
+            job.annotate("notice", "this job's run has already been finished; nothing to do")
     else:
-        result = _finish_once(job, options, asked)
+        result = _finish_once(job, options, request)
     job.set_output("passed", "true" if result.passed else "false")
     job.set_output("summary", str(_report_file(job)) if result.report else "")
     return 0 if result.passed and not result.failed else 1
 
 
 def forget_result(job: Job) -> None:
-    """Let the next `finish` do its work: a server was started anew."""
+    """Forget the result of an earlier `finish`, because a new server was started."""
     _result_file(job).unlink(missing_ok=True)
 
 
-def _finish_once(job: Job, options: FinishOptions, asked: list[str]) -> Result:
+def _finish_once(job: Job, options: FinishOptions, request: list[str]) -> Result:
     server = find_server(job)
     if server is None:
         job.annotate(
@@ -87,7 +87,7 @@ def _finish_once(job: Job, options: FinishOptions, asked: list[str]) -> Result:
         )
         return Result(passed=not options.rules)
     if not is_alive(job, server):
-        job.annotate("warning", "the server had ended before; it was started again on what it has stored")
+        job.annotate("warning", "the server had stopped; it was started again on the same data")
         print_log(job)
         try:
             server = start_server(job, Path(server.data), "0", options.token)
@@ -98,13 +98,13 @@ def _finish_once(job: Job, options: FinishOptions, asked: list[str]) -> Result:
         with HttpClient(server.url, options.token or None) as client:
             result = _conclude(job, client, options)
     except Unreachable as fault:
-        job.annotate("error", f"the server does not answer: {fault}")
+        job.annotate("error", f"the server does not respond: {fault}")
         print_log(job)
         result = Result(passed=not options.rules, failed=True)
     finally:
         stop_server(job, server)
     _publish(job, result.report)
-    _result_file(job).write_text(json.dumps({"result": vars(result), "asked": asked}))
+    _result_file(job).write_text(json.dumps({"result": vars(result), "asked": request}))
     return result
 
 
@@ -114,13 +114,13 @@ def _conclude(job: Job, client: Client, options: FinishOptions) -> Result:
     try:
         if not run:
             if options.rules:
-                job.annotate("error", "there are checks and no run; give an experiment at the start, or a run-id here")
-            listed = _get_text(client, "/api/runs", ("limit", _MAX_LISTED)) if client.get("/api/runs") else ""
-            return Result(passed=not options.rules, report=listed and f"## Runs\n\n{listed}")
+                job.annotate("error", "there are checks but no run; set experiment at the start, or run-id here")
+            run_list = _get_text(client, "/api/runs", ("limit", _MAX_LISTED)) if client.get("/api/runs") else ""
+            return Result(passed=not options.rules, report=run_list and f"## Runs\n\n{run_list}")
         _end_run(job, client, run, options.job_status)
         outcomes = checks.evaluate(client, run, options.rules, options.baseline)
         _report_outcomes(job, outcomes)
-        report = summary.compose(_get_text(client, path_of("api", "runs", run)), outcomes)
+        report = summary.compose(_get_text(client, build_path("api", "runs", run)), outcomes)
     except ApiError as fault:
         job.annotate("error", f"the run {run} could not be finished: {fault.detail}")
         return Result(passed=not options.rules, failed=True)
@@ -128,25 +128,25 @@ def _conclude(job: Job, client: Client, options: FinishOptions) -> Result:
 
 
 def _get_text(client: Client, path: str, *query: tuple[str, str]) -> str:
-    """Return what the API answers as Markdown. Raises ApiError, Unreachable."""
+    """Return a response of the API as Markdown. Raises ApiError, Unreachable."""
     return client.ask("GET", path, [("format", "md"), *query]).content().decode()
 
 
 def _end_run(job: Job, client: Client, run: str, status: str) -> None:
     if status not in ENDS:
-        job.annotate("warning", f"job-status is {status!r}, and not success, failure or cancelled; taken for a failure")
+        job.annotate("warning", f"job-status is {status!r}, not success, failure or cancelled; treated as a failure")
     try:
-        client.post(path_of("api", "w", "runs", run, "end"), ENDS.get(status, ENDS["failure"]))
+        client.post(build_path("api", "w", "runs", run, "end"), ENDS.get(status, ENDS["failure"]))
     except ApiError as fault:
         if fault.status != 409:
             raise
-        job.annotate("notice", f"the run was ended before, and keeps what it was ended with: {fault.detail}")
+        job.annotate("notice", f"the run had already ended, and its status stays as it is: {fault.detail}")
 
 
 def _report_outcomes(job: Job, outcomes: list[checks.Outcome]) -> None:
     for each in outcomes:
         if each.passed is None:
-            job.annotate("notice", each.detail, title="Check not asked")
+            job.annotate("notice", each.detail, title="Check skipped")
         elif not each.passed:
             job.annotate("error", each.detail, title="Check failed")
     if outcomes:
@@ -155,23 +155,23 @@ def _report_outcomes(job: Job, outcomes: list[checks.Outcome]) -> None:
 
 
 def _publish(job: Job, report: str) -> None:
-    """Keep the whole report, and append as much of it to the job's summary as the CI system shows."""
+    """Store the whole report, and append as much of it to the job's summary as the CI system displays."""
     if not report:
         return
     _report_file(job).write_text(report, encoding="utf-8")
-    shown_by = job.summary_file()
-    if shown_by is None:
+    summary_file = job.summary_file()
+    if summary_file is None:
         job.say(f"the report is {_report_file(job)}")
         return
     try:
-        with shown_by.open("a", encoding="utf-8") as file:
+        with summary_file.open("a", encoding="utf-8") as file:
             part = summary.cut(report, summary.MAX_BYTES - file.tell())
             file.write(part)
     except OSError as fault:
-        job.annotate("warning", f"the job's summary can't be written: {fault.strerror}")
+        job.annotate("warning", f"cannot write the job's summary: {fault.strerror}")
         return
     if part != report:
-        job.annotate("notice", "the report is longer than GitHub shows; the summary says what was left out")
+        job.annotate("notice", "the report is too long for GitHub's summary, which lists the omitted sections")
 
 
 def _result_file(job: Job) -> Path:

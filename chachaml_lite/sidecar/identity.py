@@ -1,4 +1,4 @@
-"""The id, the tags and the environment of a job's run, from the variables that GitHub Actions sets."""
+"""The id, tags and environment of a job's run, from the variables that GitHub Actions sets."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 from ..machine.environment import EnvironmentReading
 
-#: The contract's, section 2, "Run ids".
+#: The limit of the API.
 MAX_ID_CHARACTERS = 128
 
 
-def run_id_of(variables: Mapping[str, str], suffix: str) -> str:
-    """Return the id of a job's run, the same each time: gh-<run id>-<attempt>-<job>-<suffix>.
+def derive_run_id(variables: Mapping[str, str], suffix: str) -> str:
+    """Return the deterministic id of a job's run: gh-<run id>-<attempt>-<job>-<suffix>.
 
-    A character that an id can't hold becomes a dash. Where that, the length, or an underscore between two values could
-    make the ids of two jobs alike, a hash of their values is appended.
+    Characters that are invalid in an id become dashes. If this, truncation, or an underscore within a value could make
+    the ids of two jobs equal, a hash of the values is appended.
     """
     parts = [variables.get("GITHUB_JOB", "job"), *_values(suffix)]
     number, attempt = variables.get("GITHUB_RUN_ID", "0"), variables.get("GITHUB_RUN_ATTEMPT", "1")
@@ -32,7 +32,7 @@ def run_id_of(variables: Mapping[str, str], suffix: str) -> str:
 
 
 def _values(suffix: str) -> Sequence[str]:
-    """Return the values of a matrix, which comes as JSON; of another text, the text itself."""
+    """Return the values of a matrix in JSON, or the text itself if it is anything else."""
     try:
         matrix = json.loads(suffix)
     except ValueError:
@@ -42,8 +42,8 @@ def _values(suffix: str) -> Sequence[str]:
     return [suffix] if suffix and matrix is not None else []
 
 
-def tags_of(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return where the run comes from: sha, ref, actor, workflow and url, those that there are."""
+def origin_tags(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return tags for the run's origin: sha, ref, actor, workflow and url, if they are known."""
     tags = {
         "sha": variables.get("GITHUB_SHA"),
         "ref": variables.get("GITHUB_REF"),
@@ -54,8 +54,8 @@ def tags_of(variables: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-def environment_of(variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return the environment of a job: its machine, its Python and its repository, checked out already or not."""
+def read_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the environment of a job: its machine, its Python and its repository, even before the checkout."""
     env = EnvironmentReading(None, Path(variables.get("GITHUB_WORKSPACE", "."))).finish().values
     commit, repository = variables.get("GITHUB_SHA"), variables.get("GITHUB_REPOSITORY")
     if "commit" not in env.get("git", {}) and commit and repository:

@@ -1,8 +1,8 @@
-"""The CI system that a job runs on: where its steps keep their state, and how they report.
+"""The CI system that a job runs on: the state of its steps, and their reports.
 
-On GitHub Actions a step reports by workflow commands and by files that variables name
+On GitHub Actions a step reports through workflow commands and through files named by variables
 (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands). Anywhere else it prints messages to
-stderr, and variables for the following steps to stdout, as `export NAME=value`.
+stderr, and prints variables for the following steps to stdout, as `export NAME=value`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 from ..text.safe import printable
 
-#: The folder of a job's state where the CI system gives it none, in the current one: later steps find it there.
+#: The default folder of a job's state, below the current folder, where later steps find it.
 DEFAULT_STATE = Path(".chachaml-ci")
 
 
 class Job(ABC):
-    """The job of a step. `home`: the folder of its state, which is made."""
+    """The job of a step. `home` is the folder of its state, which is created."""
 
     def __init__(self, home: Path) -> None:
         self.home = home.absolute()
@@ -34,7 +34,7 @@ class Job(ABC):
 
     @abstractmethod
     def say_untrusted(self, title: str, lines: Iterable[str]) -> None:
-        """Print lines that others wrote: nothing in them acts."""
+        """Print lines from other sources without executing anything in them."""
 
     @abstractmethod
     def annotate(self, kind: str, text: str, title: str = "chachaml-lite") -> None:
@@ -42,7 +42,7 @@ class Job(ABC):
 
     @abstractmethod
     def mask(self, secret: str) -> None:
-        """Keep a secret out of the log, where the CI system can do that."""
+        """Keep a secret out of the log, if the CI system can do that."""
 
     @abstractmethod
     def export(self, name: str, value: str) -> None:
@@ -50,11 +50,11 @@ class Job(ABC):
 
     @abstractmethod
     def set_output(self, name: str, value: str) -> None:
-        """Set an output of the step, where the CI system has them."""
+        """Set an output of the step, if the CI system has outputs."""
 
     @abstractmethod
     def summary_file(self) -> Path | None:
-        """Return the file whose Markdown the CI system shows on the job's page; None where it has none."""
+        """Return the file whose Markdown the CI system displays on the job's page, or None."""
 
 
 class GitHubJob(Job):
@@ -65,12 +65,12 @@ class GitHubJob(Job):
         self._variables = variables
 
     def say(self, line: str) -> None:
-        """Print a line to the job's log, which workflow commands may be in."""
+        """Print a line to the job's log; it may be a workflow command."""
         sys.stdout.write(line + "\n")
-        sys.stdout.flush()  # the output of other processes in the same log comes after it
+        sys.stdout.flush()  # other processes write to the same log
 
     def say_untrusted(self, title: str, lines: Iterable[str]) -> None:
-        """Print lines in a group of the log, with workflow commands switched off: they would be carried out."""
+        """Print lines in a group of the log, with workflow commands disabled: they would be executed."""
         self.say(f"::group::{_escape(title)}")
         resume = secrets.token_hex(16)
         self.say(f"::stop-commands::{resume}")
@@ -84,7 +84,7 @@ class GitHubJob(Job):
         self.say(f"::{kind} title={_escape(title).replace(':', '%3A').replace(',', '%2C')}::{_escape(text)}")
 
     def mask(self, secret: str) -> None:
-        """Show *** in the log in place of a secret."""
+        """Replace a secret by *** in the log."""
         self.say(f"::add-mask::{_escape(secret)}")
 
     def export(self, name: str, value: str) -> None:
@@ -101,7 +101,7 @@ class GitHubJob(Job):
         return Path(name) if name else None
 
     def _append(self, variable: str, name: str, value: str) -> None:
-        end = secrets.token_hex(16)  # no value can hold it, and so none can set another name
+        end = secrets.token_hex(16)  # unguessable, so that no value can end early and set another name
         with open(self._variables[variable], "a", encoding="utf-8") as file:
             file.write(f"{name}<<{end}\n{value}\n{end}\n")
 
@@ -110,12 +110,12 @@ class ShellJob(Job):
     """A job of any other CI system, or none: `eval "$(chachaml-lite ci start ...)"` sets what it exports."""
 
     def say(self, line: str) -> None:
-        """Print a line to stderr; stdout is for the shell."""
+        """Print a line to stderr; stdout is read by the shell."""
         sys.stderr.write(printable(line) + "\n")
         sys.stderr.flush()
 
     def say_untrusted(self, title: str, lines: Iterable[str]) -> None:
-        """Print lines in which nothing acts on a terminal."""
+        """Print lines with escaped control characters."""
         for line in [title, *lines]:
             self.say(line)
 
@@ -124,27 +124,27 @@ class ShellJob(Job):
         self.say(f"{title}: {kind}: {text}")
 
     def mask(self, secret: str) -> None:
-        """Do nothing: other systems mask the secrets that are configured there."""
+        """Do nothing: other systems mask their configured secrets."""
 
     def export(self, name: str, value: str) -> None:
         """Print the assignment for the shell."""
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
 
     def set_output(self, name: str, value: str) -> None:
-        """Do nothing: there are no outputs; what matters is exported or printed."""
+        """Do nothing: there are no outputs; everything relevant is exported or printed."""
 
     def summary_file(self) -> Path | None:
-        """Return None: the report is a file of the job's state."""
+        """Return None: the report is a file in the job's state."""
         return None
 
 
 def current_job(state: Path | None) -> Job:
-    """Return the job that this process is a step of; `state` is its folder where it isn't GitHub's."""
+    """Return the job of this process. `state` is its folder outside GitHub Actions."""
     if state is None and os.environ.get("GITHUB_ACTIONS") == "true" and "RUNNER_TEMP" in os.environ:
         return GitHubJob(os.environ)
     return ShellJob(state or DEFAULT_STATE)
 
 
 def _escape(text: str) -> str:
-    """Return `text` as the data of a workflow command."""
+    """Escape a text as the data of a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""The job's server: started so that it outlives its step, found again by later steps, stopped at the end."""
+"""The job's server: a process that outlives its step, is found by later steps, and is stopped at the end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 
 from .job import Job
 
-#: From start to the first answer; with 10,000 runs in the store it is a second.
+#: Seconds until the server must be ready; with 10,000 runs in the store it takes one second.
 START_SECONDS = 60
-#: The server gives requests in flight 30 s.
+#: Seconds to stop; the server itself gives requests in flight 30 s.
 STOP_SECONDS = 40
 _POLL_SECONDS = 0.05
-#: The end of the server's log that is printed where something is wrong.
+#: Bytes at the end of the server's log that are printed after an error.
 _LOG_BYTES = 100_000
 
 
 class NotStarted(Exception):
-    """The server did not start; what it printed has been shown."""
+    """The server did not start; its output has been printed."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server of this job, running or not: its process, its URL, and the folder of its store."""
+    """A server of this job, running or not: its process id, its URL, and the folder of its store."""
 
     pid: int
     url: str
@@ -36,9 +36,9 @@ class Server:
 
 
 def start_server(job: Job, data: Path, port: str, token: str) -> Server:
-    """Start a server, and keep its log and what finds it again in the job's state. Raises NotStarted.
+    """Start a server; its log and its address are stored in the job's state. Raises NotStarted.
 
-    None of the step's streams is handed down: GitHub waits until nobody holds them.
+    It inherits none of the step's streams: GitHub waits until all processes have closed them.
     """
     ready, log_file = _ready_file(job), _log_file(job)
     ready.unlink(missing_ok=True)
@@ -57,18 +57,18 @@ def start_server(job: Job, data: Path, port: str, token: str) -> Server:
         if code is not None or time.monotonic() > deadline:
             process.kill()
             print_log(job)
-            reason = f"did not answer within {START_SECONDS} s" if code is None else f"ended with exit code {code}"
-            raise NotStarted(f"the server {reason}; what it printed is in the step's log")
+            reason = f"was not ready within {START_SECONDS} s" if code is None else f"ended with exit code {code}"
+            raise NotStarted(f"the server {reason}; its output is in the step's log")
         time.sleep(_POLL_SECONDS)
     server = Server(process.pid, ready.read_text().strip(), str(data))
-    prepared = _state_file(job).with_suffix(".new")
-    prepared.write_text(json.dumps(asdict(server)))
-    prepared.replace(_state_file(job))
+    temporary = _state_file(job).with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(server)))
+    temporary.replace(_state_file(job))
     return server
 
 
 def find_server(job: Job) -> Server | None:
-    """Return the server that this job started last, running or not; None where there was none."""
+    """Return the last server that this job started, running or not, or None."""
     try:
         return Server(**json.loads(_state_file(job).read_text()))
     except FileNotFoundError:
@@ -76,12 +76,12 @@ def find_server(job: Job) -> Server | None:
 
 
 def is_alive(job: Job, server: Server) -> bool:
-    """Tell whether the process is there and is this server: an id of a process is given again after its end."""
+    """Return whether the process runs and is this server: process ids are reused."""
     return str(_ready_file(job)) in _command_of(server.pid)
 
 
 def stop_server(job: Job, server: Server) -> None:
-    """End the server; what it has stored stays. A server that doesn't end is killed."""
+    """Stop the server; its data is kept. A server that doesn't stop is killed."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5)):
         if not is_alive(job, server):
             return
@@ -97,7 +97,7 @@ def print_log(job: Job) -> None:
     with _log_file(job).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
         log = file.read().decode(errors="replace")
-    job.say_untrusted("What the server printed", log.splitlines()[-1000:])
+    job.say_untrusted("Output of the server", log.splitlines()[-1000:])
 
 
 def _log_file(job: Job) -> Path:
@@ -113,7 +113,7 @@ def _state_file(job: Job) -> Path:
 
 
 def _command_of(pid: int) -> str:
-    """Return a process's command line; empty for one that has ended, also where nobody asked for its exit code."""
+    """Return a process's command line; empty if it has ended, even if its exit code wasn't collected."""
     if not Path("/proc/self/cmdline").exists():
         return _command_by_ps(pid)
     try:
@@ -123,6 +123,6 @@ def _command_of(pid: int) -> str:
 
 
 def _command_by_ps(pid: int) -> str:
-    """Return the same on macOS, which has no /proc."""
-    done = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-    return done.stdout.strip()
+    """Return a process's command line on macOS, which has no /proc."""
+    result = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
+    return result.stdout.strip()

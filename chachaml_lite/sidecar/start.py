@@ -1,4 +1,4 @@
-"""The first step: start a server for the job and, where an experiment is named, the job's run."""
+"""The first step of a job: start a server and, if there is an experiment, the job's run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..client.base import ApiError, Unreachable
 from ..client.http import HttpClient
 from ..client.proxies import bypass_variables
 from .finish import forget_result
-from .identity import environment_of, run_id_of, tags_of
+from .identity import derive_run_id, origin_tags, read_environment
 from .job import GitHubJob, Job
 from .server import NotStarted, find_server, is_alive, start_server
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """The options of `ci start`; empty texts where nothing was given."""
+    """The options of `ci start`; absent ones are empty texts."""
 
     experiment: str
     name: str
@@ -30,15 +30,20 @@ class StartOptions:
 
 
 def start(job: Job, options: StartOptions) -> int:
-    """Start the server and the run, and export where they are; the step's exit code. Errors are reported to the job."""
+    """Start the server and the run, export their addresses, and return the step's exit code.
+
+    Errors are reported to the job.
+    """
     if not options.token.isprintable():
-        job.annotate("error", "the token holds a line break or another control character; no header can bear it")
+        job.annotate(
+            "error", "the token has a line break or another control character, which no HTTP header can contain"
+        )
         return 1
     if options.token:
         job.mask(options.token)
     before = find_server(job)
     if before is not None and is_alive(job, before):
-        job.annotate("error", f"this job has a server already, on {before.url}; end that one with .../finish first")
+        job.annotate("error", f"this job already has a server, at {before.url}; stop it with .../finish first")
         return 1
     forget_result(job)
     try:
@@ -53,7 +58,7 @@ def start(job: Job, options: StartOptions) -> int:
         job.export(name, value)
     job.set_output("url", server.url)
     job.set_output("data", server.data)
-    job.say(f"chachaml-lite takes requests on {server.url}")
+    job.say(f"chachaml-lite listens on {server.url}")
     if options.experiment:
         try:
             with HttpClient(server.url, options.token or None) as client:
@@ -69,23 +74,23 @@ def start(job: Job, options: StartOptions) -> int:
 
 
 class RunEnded(Exception):
-    """The run that was to be started is in the store, and has ended."""
+    """The run to be started exists and has ended."""
 
 
-def _data_folder(job: Job, chosen: Path | None) -> Path:
-    """Return the store's folder: on GitHub beside the workspace, for a checkout would empty one inside."""
+def _data_folder(job: Job, requested: Path | None) -> Path:
+    """Return the store's folder: on GitHub outside the workspace, since a checkout empties that."""
     if isinstance(job, GitHubJob):
-        return Path(os.environ.get("GITHUB_WORKSPACE", "."), chosen or job.home / "artifacts").absolute()
-    return (chosen or Path("artifacts")).absolute()
+        return Path(os.environ.get("GITHUB_WORKSPACE", "."), requested or job.home / "artifacts").absolute()
+    return (requested or Path("artifacts")).absolute()
 
 
 def _start_run(client: HttpClient, job: Job, options: StartOptions) -> str:
-    """Start the job's run; returns its id. Raises ApiError, Unreachable, RunEnded."""
-    body: dict[str, Any] = {"experiment": options.experiment, "tags": tags_of(os.environ)}
-    body["env"] = environment_of(os.environ)
-    chosen = options.run_id or (run_id_of(os.environ, options.suffix) if isinstance(job, GitHubJob) else "")
-    if chosen:
-        body["id"] = chosen
+    """Start the job's run and return its id. Raises ApiError, Unreachable, RunEnded."""
+    body: dict[str, Any] = {"experiment": options.experiment, "tags": origin_tags(os.environ)}
+    body["env"] = read_environment(os.environ)
+    run_id = options.run_id or (derive_run_id(os.environ, options.suffix) if isinstance(job, GitHubJob) else "")
+    if run_id:
+        body["id"] = run_id
     if options.name:
         body["name"] = options.name
     advice = "another use of the action in one job needs another suffix"
@@ -96,5 +101,5 @@ def _start_run(client: HttpClient, job: Job, options: StartOptions) -> str:
             raise RunEnded(f"{fault.detail}; {advice}") from fault
         raise
     if run["status"] != "running":
-        raise RunEnded(f"the run {run['id']} is in the store already, and has ended; {advice}")
+        raise RunEnded(f"the run {run['id']} already exists and has ended; {advice}")
     return str(run["id"])

@@ -1,4 +1,4 @@
-"""The summary of a job: the report of its run with the outcome of its checks, no longer than GitHub takes."""
+"""The summary of a job: the report of its run with the outcome of its checks, within GitHub's limit."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from collections.abc import Sequence
 
 from .checks import Outcome
 
-#: GitHub takes 1 MiB from a step, and nothing at all of what is longer.
+#: GitHub accepts 1 MiB from a step, and drops a longer summary entirely.
 MAX_BYTES = 900 * 1024
-_MARKS = {True: "✅ passed  ", False: "❌ failed  ", None: "➖ not asked"}
+_MARKS = {True: "✅ passed  ", False: "❌ failed  ", None: "➖ skipped"}
 _SECTION = re.compile(r"^(?=### )", re.MULTILINE)
 
 
 def compose(report: str, outcomes: Sequence[Outcome]) -> str:
-    """Return the report with its checks after the first section, which says what run it is."""
+    """Return the report with its checks after the first section, which identifies the run."""
     first, *others = _SECTION.split(report)
     return "".join([_end(first), *_checks(outcomes), *others])
 
 
 def cut(summary: str, most_bytes: int) -> str:
-    """Return `summary` without the sections that don't fit into so many bytes; then it names them."""
+    """Return `summary` without the sections that exceed `most_bytes`; a note lists the omitted ones."""
     if len(summary.encode()) <= most_bytes:
         return summary
-    kept: list[str] = []
-    left_out: list[str] = []
-    room = most_bytes - 2000  # for what names them
+    parts: list[str] = []
+    omitted: list[str] = []
+    room = most_bytes - 2000  # for the note
     for section in _SECTION.split(summary):
         size = len(section.encode())
         if size <= room:
-            kept.append(_end(section))
+            parts.append(_end(section))
             room -= size + 1
         else:
             title = section.partition("\n")[0].lstrip("# ") if section.startswith("### ") else "its head"
-            left_out.append(f"{title} ({size / 1024:,.0f} KiB)")
-    named = ", ".join(left_out[:20])
+            omitted.append(f"{title} ({size / 1024:,.0f} KiB)")
+    names = ", ".join(omitted[:20])
     return "".join(
-        [*kept, f"\n**Left out, for GitHub shows no more than 1 MiB: {named}.** The run's folder has all.\n"]
+        [*parts, f"\n**Omitted, because GitHub displays at most 1 MiB: {names}.** The run's folder has everything.\n"]
     )
 
 
 def _checks(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the section of the checks: text in a block, in which no text of users acts as Markdown or HTML."""
+    """Return the section of the checks, as a code block in which users' text can't act as Markdown or HTML."""
     if not outcomes:
         return []
     lines = [f"{_MARKS[each.passed]}  {_escape_unprintable(each.detail)}" for each in outcomes]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...client.base import Client, Unreachable, path_of
+from ...client.base import Client, Unreachable, build_path
 from ...text.safe import escape_json, printable
 from ..child import die_of
 from ..completion import experiments, run_ids
@@ -117,7 +117,7 @@ def export(
 def _named(client: Client, words: Sequence[str]) -> list[dict[str, Any]]:
     """The runs that the words name, each once, parents before their children. Ends the process where one is none."""
     ids = dict.fromkeys(run_id_of(client, word) for word in words)
-    return _parents_first([client.get(path_of("api", "runs", run_id)) for run_id in ids])
+    return _parents_first([client.get(build_path("api", "runs", run_id)) for run_id in ids])
 
 
 def _found(client: Client, experiment: str | None, q: str | None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ...client.base import ApiError, Client, Unreachable, of_ours
+from ...client.base import ApiError, Client, Unreachable, expect_our_api
 from ...client.push import ZIP
 from ...importers.foreign_run import ForeignRun
 from ...text.safe import printable
@@ -68,7 +68,7 @@ def import_run(client: Client, run: ForeignRun, moved: Moved, *, overwrite: bool
     for text in run.omissions:
         moved.leave_out(run.id, text)
     try:
-        with of_ours(client):
+        with expect_our_api(client):
             zipped = run.to_zip()
             done = client.ask("POST", "/api/w/import", query, body=zipped, content_type=ZIP).json()
             for kind in KINDS:

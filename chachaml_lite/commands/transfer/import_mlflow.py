@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...client.base import ApiError, Client, Unreachable, of_ours, path_of
+from ...client.base import ApiError, Client, Unreachable, build_path, expect_our_api
 from ...client.push import NotPushed
 from ...machine.secrets import strip_user_info
 from ..errors import FAILED, UNREACHABLE, USAGE, CommandError
@@ -116,7 +116,7 @@ class _Import:
         from ...importers.mlflow_runs import describe_experiment
 
         try:
-            self._client.post(path_of("api", "w", "experiments", experiment.name), describe_experiment(experiment))
+            self._client.post(build_path("api", "w", "experiments", experiment.name), describe_experiment(experiment))
         except ApiError as fault:
             if fault.status != 400:
                 raise
@@ -159,9 +159,9 @@ class _Import:
 
     def _known_events(self, run_id: str) -> list[dict[str, Any]]:
         """Return the events of a run's logged models that are known here."""
-        path = path_of("api", "runs", run_id, "manifest")
+        path = build_path("api", "runs", run_id, "manifest")
         try:
-            with of_ours(self._client):
+            with expect_our_api(self._client):
                 return list(self._client.get(path).get(_LINES, []))
         except ApiError as fault:
             if fault.status != 404:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...client.base import ApiError, Client, of_ours, path_of
+from ...client.base import ApiError, Client, build_path, expect_our_api
 from .report import Moved
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def import_model(client: Client, wanted: ModelPlan, moved: Moved) -> None:
     for text in wanted.omissions:
         moved.leave_out(f"model {wanted.name}", text)
     try:
-        with of_ours(client):
+        with expect_our_api(client):
             _import(client, wanted, moved)
     except ApiError as fault:
         if fault.status not in _OF_THE_MODEL:
@@ -32,7 +32,7 @@ def import_model(client: Client, wanted: ModelPlan, moved: Moved) -> None:
 
 def _import(client: Client, wanted: ModelPlan, moved: Moved) -> None:
     said = {"tags": wanted.tags, **({} if wanted.description is None else {"description": wanted.description})}
-    client.post(path_of("api", "w", "models", wanted.name), said)
+    client.post(build_path("api", "w", "models", wanted.name), said)
     here = _versions(client, wanted.name)
     before = dict(here)
     for version in wanted.versions:
@@ -52,9 +52,9 @@ def _import(client: Client, wanted: ModelPlan, moved: Moved) -> None:
     for version in sorted(wanted.versions, key=lambda version: version.stage == "production"):
         if _versions(client, wanted.name)[version.number]["stage"] != version.stage:
             body = {"version": version.number, "stage": version.stage}
-            client.post(path_of("api", "w", "models", wanted.name, "promote"), body)
+            client.post(build_path("api", "w", "models", wanted.name, "promote"), body)
     for alias, number in wanted.aliases.items():
-        client.post(path_of("api", "w", "models", wanted.name, "aliases"), {"alias": alias, "version": number})
+        client.post(build_path("api", "w", "models", wanted.name, "aliases"), {"alias": alias, "version": number})
     after = _versions(client, wanted.name)
     for version in wanted.versions:
         mine = before.get(version.number)
@@ -64,7 +64,7 @@ def _import(client: Client, wanted: ModelPlan, moved: Moved) -> None:
 
 def _versions(client: Client, name: str) -> dict[int, dict[str, Any]]:
     """The versions of a model that are here, by number."""
-    return {each["version"]: each for each in client.get(path_of("api", "models", name))["versions"]}
+    return {each["version"]: each for each in client.get(build_path("api", "models", name))["versions"]}
 
 
 def _refuse_taken(version: VersionPlan, here: dict[int, Any]) -> None:
@@ -84,13 +84,13 @@ def _register(client: Client, name: str, version: VersionPlan, here: dict[int, A
         number = client.post("/api/w/models", body)["version"]
         if number >= version.number:
             break
-        client.ask("DELETE", path_of("api", "w", "models", name, "versions", str(number))).content()
+        client.ask("DELETE", build_path("api", "w", "models", name, "versions", str(number))).content()
     if number > version.number:
-        client.ask("DELETE", path_of("api", "w", "models", name, "versions", str(number))).content()
+        client.ask("DELETE", build_path("api", "w", "models", name, "versions", str(number))).content()
         raise _contradicts(f"version {version.number} can't be made here: its number was given before")
     return _versions(client, name)
 
 
 def _describe(client: Client, name: str, version: VersionPlan) -> None:
     said = {"tags": version.tags, **({} if version.description is None else {"description": version.description})}
-    client.post(path_of("api", "w", "models", name, "versions", str(version.number)), said)
+    client.post(build_path("api", "w", "models", name, "versions", str(version.number)), said)

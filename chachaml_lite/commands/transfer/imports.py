@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from ...client.base import PIECE_BYTES, ApiError, Client, Unreachable, of_ours
+from ...client.base import PIECE_BYTES, ApiError, Client, Unreachable, expect_our_api
 from ...client.push import ZIP
 from ...text.safe import printable
 from ..errors import UNREACHABLE, USAGE, CommandError, describe
@@ -142,7 +142,7 @@ def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str
             opened.seek(0)
             body = opened
         answer = client.ask("POST", "/api/w/import", query, body=body, length=length, content_type=ZIP)
-        with of_ours(client):
+        with expect_our_api(client):
             done = answer.json()
             return {kind: list(done[kind]) for kind in KINDS}
 

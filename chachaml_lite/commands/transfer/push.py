@@ -97,7 +97,7 @@ def push(
 
 def _push(source: Client, there: Client, ids: list[str], moved: Moved, *, overwrite: bool, named: bool) -> None:
     pushing = Push(source, there, overwrite=overwrite)
-    differing, same, gone = pushing.differing(ids)
+    differing, same, gone = pushing.compare(ids)
     if named and gone:
         raise CommandError(f"there is no run {gone[0]!r}", USAGE)
     moved.done["unchanged"] += same
