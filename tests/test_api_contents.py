@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from support.calls import LogRun, upload
 from support.zips import POINT
 
-from chachaml_lite.store import contents
+from chachaml_lite.store import checksum
 
 
 def digest(client: FlaskClient, run_id: str = "r") -> str:
@@ -93,7 +93,7 @@ def test_file_is_summed_once_while_it_is_as_it_was(
         summed += 1
         return hashlib.sha256()
 
-    monkeypatch.setattr(contents, "hashlib", SimpleNamespace(sha256=counted))
+    monkeypatch.setattr(checksum, "hashlib", SimpleNamespace(sha256=counted))
     before = digest(client)
     first = summed
     assert first > 0

@@ -52,13 +52,13 @@ def test_run_beyond_the_cache_is_parsed_once_for_all_views(
     client = make_app(series_cache_bytes=2000).test_client()
     run_id = run_logger(client)(metrics=points_of(50))
     parsed: list[int] = []
-    parse = points.parsed_points
+    parse = points.parse_points
 
     def count_and_parse(lines: bytes) -> Any:
         parsed.append(len(lines))
         return parse(lines)
 
-    monkeypatch.setattr(points, "parsed_points", count_and_parse)
+    monkeypatch.setattr(points, "parse_points", count_and_parse)
     for path in ("metrics", "metrics?max_points=10", "metrics?key=loss", "metrics?format=txt"):
         assert client.get(f"/api/runs/{run_id}/{path}").status_code == 200
     assert client.get(f"/runs/{run_id}").status_code == 200

@@ -235,6 +235,17 @@ def test_rules_and_store_name_no_route_header_or_query_parameter(path: Path) -> 
     assert not [text for text in texts(path) if of_http.search(text)]
 
 
+def test_line_of_a_point_is_spelled_in_one_module() -> None:
+    spelling = [path for path in MODULES if any('"key":' in text for text in texts(path))]
+    assert spelling == [SOURCE / "tracking" / "series" / "points.py"]
+
+
+def test_checksums_of_bytes_that_come_in_pieces_are_taken_in_one_module() -> None:
+    """Others hash a text that they have whole: a name, a set of settings."""
+    taking = [path for path in MODULES if re.search(r"\bsha256\(\)", path.read_text())]
+    assert taking == [SOURCE / "store" / "checksum.py"]
+
+
 TOP_LEVEL = {
     *("chachaml_lite", "tests", "artifacts", "finish", "setup.cfg", "pyproject.toml", "Makefile", "README.md"),
     *("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Dockerfile", "action.yml", ".ci", ".github", ".gitignore"),

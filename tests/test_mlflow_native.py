@@ -174,7 +174,7 @@ def test_get_run_does_not_read_its_points(
     def refuse(*_: Any) -> Any:
         raise AssertionError("points were parsed")
 
-    monkeypatch.setattr(points, "parsed_points", refuse)
+    monkeypatch.setattr(points, "parse_points", refuse)
     fresh = make_app().test_client()
     assert fresh.get(f"{API}/runs/get", query_string={"run_id": run_id}).get_json() == before
 

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chachaml_lite.tracking.series.points import Point, Series, parsed_points
+from chachaml_lite.tracking.series.points import Point, Series, parse_points
 from chachaml_lite.tracking.series.summary import Number
 
 LogRun = Callable[..., str]
@@ -61,12 +61,12 @@ def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> st
     ],
 )
 def test_line_is_a_point_or_damage(text: str, points: list[object], damaged: int) -> None:
-    assert parsed_points(text.encode()) == (points, damaged)
+    assert parse_points(text.encode()) == (points, damaged)
 
 
 def test_line_that_is_not_utf_8_costs_no_other() -> None:
     good = line("ü", 1).encode()
-    assert parsed_points(good + b'\n{"key":"\xff"}\n' + good) == ([("ü", 1, 0, 1)] * 2, 1)
+    assert parse_points(good + b'\n{"key":"\xff"}\n' + good) == ([("ü", 1, 0, 1)] * 2, 1)
 
 
 def test_spike_in_a_million_points_is_shown() -> None:

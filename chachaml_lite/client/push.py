@@ -8,7 +8,6 @@ running; the parts that have arrived are not sent again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import strict_json
@@ -17,6 +16,7 @@ from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.transfer.manifest import last_uploads
 from .base import ApiError, Client, RequestBody, build_path, expect_our_api
+from .download import WrongBytes, download
 from .manifest import Lack, Manifest, find_lacking
 
 ZIP = "application/zip"
@@ -226,25 +226,15 @@ class Push:
         self, target: str, size: int, sha256: str, subject: str, advance: Callable[[int], object]
     ) -> Iterator[bytes]:
         """Yield the first `size` bytes of a file at the source. Raises _RunChanged if their checksum differs."""
-        digest, remaining = hashlib.sha256(), size
-        if size:
-            try:
-                answer = self._source.ask("GET", target)
-            except ApiError as fault:
-                raise _RunChanged(fault.detail, fault.error) from fault
-            with answer:
-                for piece in answer.pieces():
-                    piece = piece[:remaining]
-                    digest.update(piece)
-                    remaining -= len(piece)
-                    advance(len(piece))
-                    yield piece
-                    if not remaining:
-                        break
-        if remaining or digest.hexdigest() != sha256:
-            raise _RunChanged(
-                f"the bytes of {subject} do not match its sha256: run `chachaml-lite verify` on its store"
-            )
+        try:
+            for piece in download(self._source, target, size, sha256):
+                advance(len(piece))
+                yield piece
+        except ApiError as fault:
+            raise _RunChanged(fault.detail, fault.error) from fault
+        except WrongBytes as fault:
+            text = f"the bytes of {subject} do not match its sha256: run `chachaml-lite verify` on its store"
+            raise _RunChanged(text) from fault
 
 
 def _text_entry(run: Manifest, name: str, content: bytes) -> Entry:

@@ -16,9 +16,10 @@ from typing import Any
 
 from .. import strict_json
 from ..client.base import ApiError, Client, build_path
+from ..client.download import WrongBytes, download
 from ..mlflow_api.vocabulary import PARENT as MLFLOW_PARENT
 from ..mlflow_api.vocabulary import USER
-from ..tracking.series.points import StoredPoint, parsed_points
+from ..tracking.series.points import StoredPoint, parse_points
 from .mapping import (
     ARTIFACTS,
     CHANGED,
@@ -233,9 +234,9 @@ class Transfer:
         for piece in self._source.ask("GET", build_path("api", "runs", run_id, "files", "metrics.jsonl")).pieces():
             lines, end, rest = (rest + piece).rpartition(b"\n")
             if end:
-                yield parsed_points(lines)
+                yield parse_points(lines)
             rest = rest[:_MAX_LINE_BYTES]
-        points, _ = parsed_points(rest)  # a line that is just being written isn't damaged
+        points, _ = parse_points(rest)  # a line that is just being written isn't damaged
         yield points, 0
 
     # -- artifacts
@@ -248,8 +249,12 @@ class Transfer:
             if digests.get(_mark(name)) != sha256[:_MARK]:
                 self._progress(f"artifact {number} of {len(run['artifacts'])}")
                 path = build_path("api", "artifacts", run["id"], *name.split("/"), "download")
-                pieces = _verify_pieces(self._source.ask("GET", path).pieces(), sha256, artifact["size"])
-                self._upload(copy, target.artifacts[name], pieces, marks, _mark(name), sha256)
+                pieces = download(self._source, path, artifact["size"], sha256)
+                try:
+                    self._upload(copy, target.artifacts[name], pieces, marks, _mark(name), sha256)
+                except WrongBytes as fault:
+                    text = "the bytes of an artifact are not those that were uploaded; "
+                    raise _CopyDiffers(text + "run `chachaml-lite verify` for details") from fault
                 outcome.artifacts += 1
         if target.changes:
             name = ORIGINAL
@@ -307,19 +312,6 @@ def _marks(tags: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _mark(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:_MARK]
-
-
-def _verify_pieces(pieces: Iterable[bytes], sha256: str, size: int) -> Iterator[bytes]:
-    """Yield the pieces of an artifact. Raises _Differs at the end if they aren't the bytes that were uploaded."""
-    digest, length = hashlib.sha256(), 0
-    for piece in pieces:
-        digest.update(piece)
-        length += len(piece)
-        yield piece
-    if (digest.hexdigest(), length) != (sha256, size):
-        raise _CopyDiffers(
-            "the bytes of an artifact are not those that were uploaded; run `chachaml-lite verify` for details"
-        )
 
 
 def _format_original(run: Mapping[str, Any], target: MlflowRun) -> bytes:

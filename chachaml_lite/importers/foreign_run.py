@@ -5,7 +5,6 @@ The same source gives the same bytes: a second import finds the run unchanged, o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 from .. import strict_json
 from ..errors import InvalidInput
 from ..store import disk_names, layout
+from ..store.checksum import checksum_of, read_pieces
 from ..store.run_files import readable
 from ..store.zip_stream import Entry, packed
 from ..tracking.names import check_artifact_name, check_name
-from ..tracking.series.points import StoredPoint, point_line
-
-_PIECE_BYTES = 1024 * 1024
+from ..tracking.series.points import StoredPoint, format_points
 
 
 @dataclass(frozen=True)
@@ -59,29 +57,23 @@ class ForeignRun:
 
     def add_artifact(self, name: str, content: bytes, timestamp: int) -> None:
         """Add an artifact with its bytes, or record that its name is invalid. `timestamp` is in ms."""
-        try:
-            check_artifact_name(name)
-        except InvalidInput as fault:
-            self.omissions.append(fault.detail)
-            return
-        digest = hashlib.sha256(content).hexdigest()
-        self.artifacts[name] = ForeignArtifact(name, digest, len(content), timestamp, lambda: [content])
+        self._add(name, timestamp, lambda: [content])
 
     def add_file(self, name: str, path: Path, timestamp: int) -> None:
         """Add an artifact from a file that is read again by `to_zip`, or record that its name is invalid.
 
         Raises OSError.
         """
+        self._add(name, timestamp, lambda: _pieces(path))
+
+    def _add(self, name: str, timestamp: int, read: Callable[[], Iterable[bytes]]) -> None:
         try:
             check_artifact_name(name)
         except InvalidInput as fault:
             self.omissions.append(fault.detail)
             return
-        digest, size = hashlib.sha256(), 0
-        for piece in _pieces(path):
-            digest.update(piece)
-            size += len(piece)
-        self.artifacts[name] = ForeignArtifact(name, digest.hexdigest(), size, timestamp, lambda: _pieces(path))
+        checksum = checksum_of(read())
+        self.artifacts[name] = ForeignArtifact(name, checksum.sha256, checksum.size, timestamp, read)
 
     def accepts_name(self, kind: str, name: str) -> bool:
         """Return whether a name is valid for a param, metric or tag, and record an invalid one."""
@@ -103,7 +95,7 @@ class ForeignRun:
         if self.points:
             # By time first: a run that continues appends to the file, which a merge accepts.
             points = sorted(self.points, key=lambda point: (point[3], point[2]))
-            yield self._entry(layout.METRICS, "".join(map(point_line, points)).encode())
+            yield self._entry(layout.METRICS, format_points(points).encode())
         if self.events:
             lines = "".join(strict_json.dumps(event) + "\n" for event in self.events)
             yield self._entry(layout.LOGGED_MODELS, lines.encode())
@@ -125,5 +117,4 @@ class ForeignRun:
 
 def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
+        yield from read_pieces(file)

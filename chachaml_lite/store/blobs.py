@@ -19,6 +19,7 @@ from .. import strict_json
 from . import beneath, disk_names, layout, reading
 from .atomic import append_lines, appended_lines, write_new
 from .beneath import InTheWay
+from .checksum import PIECE_BYTES
 from .durability import Durability
 from .incoming import Incoming, Upload, free_bytes
 from .layout import Layout
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 
 #: In the name of a file in runs/.incoming: a run's artifacts are being deleted.
 _DELETION = "deletion"
-#: Bytes read, hashed and written at a time: large enough that Python's part doesn't count, small enough for a cache.
-_CHUNK_BYTES = 1024 * 1024
 
 
 class Blobs:
@@ -59,8 +58,8 @@ class Blobs:
             raise OSError(errno.ENOSPC, "no room for the upload")
         incoming = self.incoming()
         try:
-            while incoming.fault is None and (chunk := stream.read(_CHUNK_BYTES)):
-                incoming.append(chunk)
+            while incoming.fault is None and (piece := stream.read(PIECE_BYTES)):
+                incoming.append(piece)
             return incoming.finish(expected_bytes)
         except BaseException:
             incoming.discard()

@@ -6,18 +6,16 @@ long as a file's stamp is the one that it was summed at: a store that nobody wri
 
 from __future__ import annotations
 
-import hashlib
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from . import beneath
+from .checksum import checksum_of, read_pieces
 from .layout import Layout
 from .reading import Damaged, Stamp, stamp_of
+from .stamp_cache import StampCache
 
-_CHUNK_BYTES = 1024 * 1024
 #: Each takes half a kilobyte.
 _MOST_SUMS = 20_000
 
@@ -27,8 +25,7 @@ class Contents:
 
     def __init__(self, places: Layout) -> None:
         self._places = places
-        self._sums: OrderedDict[tuple[str, str], tuple[Stamp, int, str]] = OrderedDict()
-        self._guard = threading.Lock()
+        self._sums: StampCache[tuple[str, str], tuple[Stamp, int], str] = StampCache(_MOST_SUMS)
 
     def files(self, run_id: str) -> dict[str, Stamp]:
         """Every file of a run, in the order of their names. Raises OSError."""
@@ -42,23 +39,14 @@ class Contents:
         """The sha256 of the first `size` bytes of a file. FileNotFoundError; Damaged, where it has fewer; OSError."""
         file, stamp = self.open(run_id, path)
         with file:
-            with self._guard:
-                known = self._sums.get((run_id, path))
-                if known is not None and known[:2] == (stamp, size):
-                    self._sums.move_to_end((run_id, path))
-                    return known[2]
-            digest, left = hashlib.sha256(), size
-            while left > 0:
-                piece = file.read(min(left, _CHUNK_BYTES))
-                if not piece:
-                    raise Damaged(f"{path} has fewer than {size} bytes")
-                digest.update(piece)
-                left -= len(piece)
-        with self._guard:
-            self._sums[run_id, path] = (stamp, size, digest.hexdigest())
-            if len(self._sums) > _MOST_SUMS:
-                self._sums.popitem(last=False)
-        return digest.hexdigest()
+            known = self._sums.get((run_id, path), (stamp, size))
+            if known is not None:
+                return known
+            checksum = checksum_of(read_pieces(file, size))
+        if checksum.size < size:
+            raise Damaged(f"{path} has fewer than {size} bytes")
+        self._sums.put((run_id, path), (stamp, size), checksum.sha256)
+        return checksum.sha256
 
     def open(self, run_id: str, path: str) -> tuple[BinaryIO, Stamp]:
         """A file of a run, open to read, and its stamp. Raises FileNotFoundError; Damaged for what is none; OSError."""

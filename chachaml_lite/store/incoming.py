@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 from typing import NamedTuple
 
 from .atomic import FILE_MODE, write_all
+from .checksum import Checksum
 from .durability import Durability
 
 #: Small pieces are written together: a write and a digest's update cost as much as those of some kB.
@@ -32,7 +32,7 @@ class Incoming:
     def __init__(self, path: str, durability: Durability) -> None:
         self._path = path
         self._durability = durability
-        self._digest = hashlib.sha256()
+        self._checksum = Checksum()
         self._descriptor = -1
         self._taken = False
         self._gathered: list[bytes] = []
@@ -62,7 +62,7 @@ class Incoming:
             self.fault = fault
             self.discard()
             return
-        self._digest.update(piece)
+        self._checksum.add(piece)
 
     def finish(self, expected_bytes: int | None = None) -> Upload:
         """The whole, on disk. OSError for what went wrong on the way; ValueError when bytes are missing."""
@@ -80,7 +80,7 @@ class Incoming:
         self._taken = True
         os.close(self._descriptor)
         self._descriptor = -1
-        return Upload(self._path, self._digest.hexdigest(), self.size)
+        return Upload(self._path, self._checksum.sha256, self.size)
 
     def discard(self) -> None:
         """Remove what was received, unless it was finished: then it is its taker's. Fine when it is gone."""

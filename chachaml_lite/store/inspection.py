@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from . import layout
 from .atomic import open_to_append, replacing, temporary, write_all
+from .checksum import PIECE_BYTES, Checksum, read_pieces
 from .durability import Durability
 from .layout import Layout
 from .reading import MAX_LINE_BYTES, Damaged, Stamp, open_regular, stamp, stamp_of
 
-_CHUNK_BYTES = 1024 * 1024
 #: What a file's damaged lines are moved to, beside it.
 ASIDE = ".damaged"
 
@@ -144,12 +143,11 @@ class Inspection:
 
     def sha256(self, where: str, read: Callable[[int], object]) -> str:
         """The sum of a file's bytes; `read` is told how many were read, time and again. Raises OSError, Damaged."""
-        digest = hashlib.sha256()
+        checksum = Checksum()
         with os.fdopen(open_regular(self._path(where)), "rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                read(len(chunk))
-        return digest.hexdigest()
+            for piece in checksum.pass_on(read_pieces(file)):
+                read(len(piece))
+        return checksum.sha256
 
     def sum_of(self, run_id: str, name: str) -> str | None:
         """The sum of a file of a run; None where there is none. Raises OSError, Damaged."""
@@ -173,7 +171,7 @@ class Inspection:
                 raise Damaged(f"{os.path.basename(where)} has {left} bytes")
             number, start, end = 1, 0, 0
             begun: bytes | None = b""
-            while left > 0 and (piece := file.read(min(left, _CHUNK_BYTES))):
+            while left > 0 and (piece := file.read(min(left, PIECE_BYTES))):
                 left -= len(piece)
                 for part in _split(piece):
                     end += len(part)
@@ -227,6 +225,6 @@ def _split(piece: bytes) -> Iterator[bytes]:
 
 
 def _copy(source: int, start: int, end: int, target: int) -> None:
-    while start < end and (chunk := os.pread(source, min(end - start, _CHUNK_BYTES), start)):
+    while start < end and (chunk := os.pread(source, min(end - start, PIECE_BYTES), start)):
         write_all(target, chunk)
         start += len(chunk)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import os
 import re
@@ -28,6 +27,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from ..errors import TooLarge
 from . import disk_names, layout, reading
 from .atomic import FILE_MODE, FOLDER_MODE, write_all
+from .checksum import Checksum, read_pieces
 from .durability import Durability
 from .incoming import Upload
 
@@ -42,7 +42,6 @@ FREE_BYTES = 64 * 1024 * 1024
 
 #: What a folder takes on most file systems: a zip of nothing but folders is a bomb, too.
 _FOLDER_BYTES = 4096
-_CHUNK_BYTES = 1024 * 1024
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -258,25 +257,24 @@ def _written(
 
 
 def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, allowed: int) -> Upload:
-    digest = hashlib.sha256()
-    size = 0
+    checksum = Checksum()
     descriptor = os.open(path, _CREATE, FILE_MODE)
     try:
         with archive.open(entry) as source:
-            while chunk := source.read(_CHUNK_BYTES):
-                size += len(chunk)
-                _refuse_total(size, allowed)
-                digest.update(chunk)
-                write_all(descriptor, chunk)
-        if size != entry.file_size:
-            raise BadZip(f"{_shown(entry.filename)} has {size} bytes, and its entry speaks of {entry.file_size}")
+            for piece in checksum.pass_on(read_pieces(source)):
+                _refuse_total(checksum.size, allowed)
+                write_all(descriptor, piece)
+        if checksum.size != entry.file_size:
+            raise BadZip(
+                f"{_shown(entry.filename)} has {checksum.size} bytes, and its entry speaks of {entry.file_size}"
+            )
         written = _written_at(entry.extra)
         if written is not None:
             os.utime(descriptor, (written, written))
         durability.sync(descriptor)
     finally:
         os.close(descriptor)
-    return Upload(path, digest.hexdigest(), size)
+    return Upload(path, checksum.sha256, checksum.size)
 
 
 def _written_at(extra: bytes) -> int | None:

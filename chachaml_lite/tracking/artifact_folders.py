@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import NotFound
+from ..store.checksum import checksum_of
 from .index.artifact_lines import Artifact, Artifacts
 from .index.run_entry import Run
 from .names import quote_name
@@ -41,7 +41,4 @@ def get_folder(run: Run, folder: str) -> list[Artifact]:
 
 def folder_sha256(folder: str, files: Sequence[Artifact]) -> str:
     """Return the checksum of a folder: of the output of `sha256sum` for its files, by their paths in it."""
-    digest = hashlib.sha256()
-    for artifact in files:
-        digest.update(f"{artifact.sha256}  {artifact.name[len(folder) :]}\n".encode())
-    return digest.hexdigest()
+    return checksum_of(f"{each.sha256}  {each.name[len(folder) :]}\n".encode() for each in files).sha256

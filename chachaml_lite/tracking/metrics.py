@@ -14,7 +14,7 @@ from .index.run_entry import Run
 from .index.run_parts import META, SUMMARY
 from .names import check_name, quote_name
 from .series.curves import Curve, View
-from .series.points import Point, Series, StoredPoint, point_line
+from .series.points import Point, Series, StoredPoint, format_points
 from .series.summary import PRINTED, Number, added_up
 from .tracker import Tracker
 
@@ -63,7 +63,7 @@ def add_points(tracker: Tracker, run_id: str, points: list[StoredPoint], *, even
 
     Raises NotFound (also: the run has ended, unless `even_ended`).
     """
-    lines = "".join(map(point_line, points))
+    lines = format_points(points)
     with tracker.open_run(run_id, even_ended=even_ended) as run:
         for _ in range(_TRIES if points else 0):
             before = run.part(SUMMARY)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...errors import InvalidInput, StorageFault
@@ -14,8 +13,7 @@ from ...store.experiment_files import ExperimentFiles, decoded
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
 from ..names import check_name, quote_name
-
-log = logging.getLogger(__name__)
+from .file_readings import FileReadings, Reading
 
 #: A description is a paragraph or a page; what is larger is an artifact.
 MAX_CHARACTERS = 100_000
@@ -31,13 +29,11 @@ class About(NamedTuple):
     deleted_at: int | None = None
 
 
-class Kept(NamedTuple):
-    """A file as of its stamp: the experiment that it is of, and what it says; `name` is None where it is no good."""
+class Description(NamedTuple):
+    """A good file: the experiment that it is of, and what it says."""
 
-    stamp: Stamp
-    name: str | None
+    name: str
     about: About
-    damage: str | None
 
 
 class Descriptions:
@@ -50,17 +46,16 @@ class Descriptions:
 
     def __init__(self, store: Store) -> None:
         self._files = store.experiments
-        self._kept: dict[str, Kept] = {}
+        read = partial(read_description, self._files)
+        self._readings = FileReadings("experiments/%r", self._files.stamp, read)
         self._deleted: frozenset[str] = frozenset()
         self._folder_stamp, self._looked = NO_FILE, float("-inf")
         self._listing: object = None
         self._by_name: dict[str, str] = {}
-        self._changes = 0
-        self._born = secrets.token_hex(4)
 
     def all(self) -> dict[str, About]:
         """The descriptions of all experiments that have a file, by name."""
-        return {kept.name: kept.about for kept in self._looked_at().values() if kept.name is not None}
+        return {found.name: found.about for reading in self._look().values() if (found := reading.value) is not None}
 
     def about(self, name: str) -> About | None:
         """The description of one experiment; None where it has no file."""
@@ -69,8 +64,8 @@ class Descriptions:
             self._by_name = {of: file for file in self._files.files() if (of := decoded(file)) is not None}
             self._listing = listing
         file = self._by_name.get(name)
-        kept = None if file is None else self._keep(file)
-        return None if kept is None or kept.name is None else kept.about
+        description = None if file is None else self._readings.get(file).value
+        return None if description is None else description.about
 
     def deleted(self) -> frozenset[str]:
         """The names of the experiments that are deleted, with all of their runs."""
@@ -87,12 +82,12 @@ class Descriptions:
 
     def version(self) -> str:
         """A text that is another one whenever a file has changed: what an ETag is made of."""
-        self._looked_at()
-        return f"{self._born}-{self._changes}"
+        self._look()
+        return self._readings.version()
 
     def damaged(self) -> dict[str, str]:
         """The damage, by file in experiments/."""
-        return {file: kept.damage for file, kept in self._looked_at().items() if kept.damage}
+        return {file: reading.damage for file, reading in self._look().items() if reading.damage}
 
     def change(self, name: str, changed: Callable[[About], About | None]) -> None:
         """Replace what an experiment's file says by what `changed` makes of it; None: it stays as it is.
@@ -121,44 +116,29 @@ class Descriptions:
             raise StorageFault(f"the experiment's file is damaged ({fault}); mend or move that file first") from fault
         self._looked = float("-inf")  # within one tick of the file system's clock the folder's stamp may be the same
 
-    def _looked_at(self) -> dict[str, Kept]:
-        files = self._files.files()
-        for gone in self._kept.keys() - set(files):
-            self._kept.pop(gone, None)
-            self._changes += 1
-        return {file: self._keep(file) for file in files}
-
-    def _keep(self, file: str) -> Kept:
-        kept = self._kept.get(file)
-        stamp = self._files.stamp(file)
-        if kept is not None and kept.stamp == stamp:
-            return kept
-        made = read_description(self._files, file, stamp)
-        if made.damage and not (kept and kept.damage == made.damage):
-            log.warning("experiments/%r is damaged: %s", file, made.damage)
-        self._kept[file] = made
-        self._changes += 1
-        return made
+    def _look(self) -> dict[str, Reading[Description | None]]:
+        return self._readings.get_all(self._files.files())
 
 
-def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Kept:
+def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Reading[Description | None]:
     """A file as it is now; `stamp` is that of the last look at it. Never raises for what it finds."""
     name = decoded(file)
     try:
         check_name("experiment", name)
         content, stamp = files.read(file)
     except InvalidInput:
-        return Kept(stamp, None, About(), "no experiment can have that name")
+        return Reading(stamp, None, "no experiment can have that name")
     except FileNotFoundError:  # removed since
-        return Kept(NO_FILE, None, About(), None)
+        return Reading(NO_FILE, None)
     except Damaged as fault:
-        return Kept(stamp, None, About(), str(fault))
+        return Reading(stamp, None, str(fault))
     except OSError as fault:
-        return Kept(stamp, None, About(), f"it can't be read: {fault.strerror}")
+        return Reading(stamp, None, f"it can't be read: {fault.strerror}")
+    assert name is not None
     if content.get("name", name) != name:
-        return Kept(stamp, None, About(), f"it says that it is of {quote_name(str(content['name']))}")
+        return Reading(stamp, None, f"it says that it is of {quote_name(str(content['name']))}")
     fault_text = fault_of(content)
-    return Kept(stamp, None if fault_text else name, _about(content) if not fault_text else About(), fault_text)
+    return Reading(stamp, None if fault_text else Description(name, _about(content)), fault_text)
 
 
 def fault_of(content: dict[str, Any]) -> str | None:

@@ -19,8 +19,6 @@ events count by their timestamps.
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,9 +26,11 @@ from typing import Any, NamedTuple
 from ...errors import InvalidInput
 from ...store import layout
 from ...store.reading import NO_FILE, Damaged, Stamp
+from ...store.stamp_cache import StampCache
 from ...store.store import Store
 from ..names import check_artifact_name, is_run_id
 from ..series.summary import PRINTED, Number, number_to_json
+from .file_readings import Reading
 from .run_entry import Run
 
 #: Of a model: files are being uploaded, all are there, they could not be uploaded.
@@ -219,13 +219,7 @@ def has_models(meta: Mapping[str, Any]) -> bool:
     return isinstance(of_mlflow, dict) and of_mlflow.get(FLAG) is True
 
 
-class _Kept(NamedTuple):
-    stamp: Stamp
-    value: RunModels
-    damage: str | None
-
-
-_NONE = _Kept(NO_FILE, RunModels(), None)
+_NONE = Reading(NO_FILE, RunModels())
 
 
 class LoggedModels:
@@ -233,8 +227,7 @@ class LoggedModels:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache: StampCache[str, Stamp, Reading[RunModels]] = StampCache(_MOST_KEPT)
 
     def stamp(self, run_id: str) -> Stamp:
         """The stamp of a run's events: another one whenever they have changed."""
@@ -242,50 +235,40 @@ class LoggedModels:
 
     def of(self, run: Run) -> RunModels:
         """Return the sum of a run's events; the file is looked at where the run's meta.json speaks of it."""
-        return self._keep(run.id).value if has_models(run.meta) else _NONE.value
+        return self._look(run.id).value if has_models(run.meta) else _NONE.value
 
     def damage(self, run: Run) -> str | None:
         """Return what is wrong with a run's events; None when nothing is."""
-        return self._keep(run.id).damage
+        return self._look(run.id).damage
 
     def append(self, run: Run, events: list[dict[str, Any]]) -> None:
         """Add events to a run, all or none; the caller holds it. OSError."""
-        before = self._keep(run.id)
+        before = self._look(run.id)
         stamp = self._store.runs.append_records(run.id, layout.LOGGED_MODELS, events)
         value = before.value if before is not _NONE else RunModels()
         value.add(run.id, events)
-        self._put(run.id, _Kept(stamp, value, before.damage))
+        self._cache.put(run.id, stamp, Reading(stamp, value, before.damage))
 
-    def _keep(self, run_id: str) -> _Kept:
+    def _look(self, run_id: str) -> Reading[RunModels]:
         stamp = self.stamp(run_id)
         if stamp == NO_FILE:
             return _NONE
-        with self._lock:
-            kept = self._kept.get(run_id)
-            if kept is not None and kept.stamp == stamp:
-                self._kept.move_to_end(run_id)
-                return kept
-        kept = self._read(run_id, stamp)
-        self._put(run_id, kept)
-        return kept
+        reading = self._cache.get(run_id, stamp)
+        if reading is None:
+            reading = self._read(run_id, stamp)
+            self._cache.put(run_id, reading.stamp, reading)
+        return reading
 
-    def _put(self, run_id: str, kept: _Kept) -> None:
-        with self._lock:
-            self._kept[run_id] = kept
-            self._kept.move_to_end(run_id)
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
-
-    def _read(self, run_id: str, stamp: Stamp) -> _Kept:
+    def _read(self, run_id: str, stamp: Stamp) -> Reading[RunModels]:
         try:
             records, damaged, stamp = self._store.runs.read_records(run_id, layout.LOGGED_MODELS)
         except Damaged as fault:
-            return _Kept(stamp, RunModels(), str(fault))
+            return Reading(stamp, RunModels(), str(fault))
         except OSError as fault:
-            return _Kept(stamp, RunModels(), f"{layout.LOGGED_MODELS} can't be read: {fault.strerror}")
+            return Reading(stamp, RunModels(), f"{layout.LOGGED_MODELS} can't be read: {fault.strerror}")
         good = [record for record in records if is_good_event(run_id, record)]
         damaged += len(records) - len(good)
         value = RunModels()
         value.add(run_id, in_order(good))
         damage = f"{layout.LOGGED_MODELS} has {damaged} damaged line{'' if damaged == 1 else 's'}" if damaged else None
-        return _Kept(stamp, value, damage)
+        return Reading(stamp, value, damage)

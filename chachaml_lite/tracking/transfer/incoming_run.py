@@ -21,7 +21,7 @@ from ..index.logged_models import is_good_event
 from ..index.run_parts import fault_of_meta
 from ..names import check_name, check_run_id, quote_name
 from ..runs import MAX_ERROR_CHARACTERS, NewRun
-from ..series.points import parsed_points
+from ..series.points import parse_points
 
 #: The last millisecond of the year 9999: what a calendar can show.
 _LAST_MS = 253_402_300_799_999
@@ -141,13 +141,13 @@ def _check_points(unpacked: Unpacked, run_id: str) -> None:
     number = 0
     for piece in unpacked.read_lines(run_id, layout.METRICS):
         whole, end, torn = piece.rpartition(b"\n")
-        points, bad = parsed_points(whole)
+        points, bad = parse_points(whole)
         if bad:
             lines = whole.split(b"\n")
-            at = next(at for at, line in enumerate(lines, 1) if line.strip() and parsed_points(line)[1])
+            at = next(at for at, line in enumerate(lines, 1) if line.strip() and parse_points(line)[1])
             raise InvalidInput(_damaged_line(layout.METRICS, number + at, "point"))
         number += whole.count(b"\n") + len(end)
-        points += parsed_points(torn)[0]
+        points += parse_points(torn)[0]
         for key in {point[0] for point in points} - seen:
             check_name("metric", key)
             seen.add(key)

@@ -14,6 +14,7 @@ from ...errors import InvalidInput
 from ...store import layout
 from ...store.model_files import decoded
 from ...store.reading import MAX_RECORDS_BYTES, NO_FILE, Damaged, Stamp, record_of
+from ...store.stamp_cache import StampCache
 from ...store.store import Store
 from ..artifact_folders import folder_sha256, list_files
 from ..index.artifact_lines import Artifacts, line_from
@@ -22,7 +23,7 @@ from ..index.logged_models import is_good_event
 from ..index.model_history import History, Version
 from ..index.run_parts import META, PARAMS, read_part
 from ..names import check_model_name, is_run_id, quote_name
-from ..series.points import parsed_points
+from ..series.points import parse_points
 from ..series.summary import Summary, add_up, from_stored, without_time
 from .problems import Lines, Problem, Remedy, Report
 
@@ -43,8 +44,8 @@ class Verification:
         self._files = store.inspection
         self._only = only
         self._read: Callable[[int], object] = _unheard
-        self._sums: dict[tuple[str, Stamp], str] = {}
-        self._records: dict[str, tuple[Stamp, Artifacts, Lines]] = {}
+        self._sums: StampCache[str, Stamp, str] = StampCache()
+        self._records: StampCache[str, Stamp, tuple[Artifacts, Lines]] = StampCache()
 
     def total_bytes(self) -> int:
         """About how many bytes are to be read."""
@@ -142,7 +143,7 @@ class Verification:
         try:
             if seen != NO_FILE:
                 for piece in self._store.runs.read_lines(run_id, layout.METRICS, 0, seen.size):
-                    points, count = parsed_points(piece)
+                    points, count = parse_points(piece)
                     add_up(summary, points)
                     damaged += count
                     self._read(len(piece))
@@ -153,7 +154,7 @@ class Verification:
         if damaged:
             lines = Lines()
             for line in self._files.lines(where):
-                if line.content is None or parsed_points(line.content)[1]:
+                if line.content is None or parse_points(line.content)[1]:
                     lines.add(line)
             yield from lines.problems(where, "point", run_id)
         yield from self._look_at_summary(run_id, seen, summary)
@@ -226,11 +227,11 @@ class Verification:
         try:
             if stamp == NO_FILE:
                 raise FileNotFoundError
-            found = self._sums.get((where, stamp))
+            found = self._sums.get(where, stamp)
             if found is None:
                 found = self._files.sha256(where, self._read)
                 if self._files.stamp(where) == stamp:
-                    self._sums[where, stamp] = found
+                    self._sums.put(where, stamp, found)
         except FileNotFoundError:
             problem = Problem(where, "missing", f"the bytes of artifact {quote_name(name)} are gone", sha256)
         except Damaged as fault:
@@ -247,9 +248,9 @@ class Verification:
     def _artifacts(self, run_id: str) -> tuple[Artifacts, Lines]:
         where = self._files.run_file(run_id, layout.ARTIFACTS)
         stamp = self._files.stamp(where)
-        known = self._records.get(run_id)
-        if known is not None and known[0] == stamp:
-            return known[1:]
+        known = self._records.get(run_id, stamp)
+        if known is not None:
+            return known
         artifacts = Artifacts()
         lines = Lines()
         for line in self._files.lines(where, MAX_RECORDS_BYTES):
@@ -261,7 +262,7 @@ class Verification:
                 lines.add(line)
             else:
                 artifacts.add(entry)
-        self._records[run_id] = (stamp, artifacts, lines)
+        self._records.put(run_id, stamp, (artifacts, lines))
         return artifacts, lines
 
     # -- experiments
@@ -272,9 +273,9 @@ class Verification:
         for name in files.strays():
             problems.append(Problem(f"experiments/{name}", "stray", "not a file of an experiment; it is passed over"))
         for file in files.files():
-            kept = read_description(files, file, files.stamp(file))
-            if kept.damage:
-                problems.append(Problem(self._files.experiment(file), "damaged file", kept.damage, kept.stamp))
+            reading = read_description(files, file, files.stamp(file))
+            if reading.damage:
+                problems.append(Problem(self._files.experiment(file), "damaged file", reading.damage, reading.stamp))
         if not self._files.is_served():  # a server's own is on its way
             for name in files.temporaries():
                 detail = "left by a server that was killed; the next one removes it at its start"

@@ -1,0 +1,77 @@
+"""What the files of a folder say, each read again only where its stamp is another one than when it was read last."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ...store.reading import Stamp
+from ...store.stamp_cache import StampCache
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Value]):
+    """What a file said when its stamp was this one, and what is wrong with it, if anything is."""
+
+    stamp: Stamp
+    value: Value
+    damage: str | None = None
+
+
+class FileReadings(Generic[Value]):
+    """The readings of some files by name. New damage is logged, once."""
+
+    def __init__(self, title: str, stamp: Callable[[str], Stamp], read: Callable[[str, Stamp], Reading[Value]]) -> None:
+        """`title`: what the log calls a file, with %r for its name. `read`: it is given the stamp, and never raises."""
+        self._title = title
+        self._stamp = stamp
+        self._read = read
+        self._cache: StampCache[str, Stamp, Reading[Value]] = StampCache()
+        self._counting = threading.Lock()
+        self._born = secrets.token_hex(4)
+        #: Another number whenever a reading has changed.
+        self.changes = 0
+
+    def get(self, name: str) -> Reading[Value]:
+        """Return what a file says now."""
+        stamp = self._stamp(name)
+        reading = self._cache.get(name, stamp)
+        if reading is not None:
+            return reading
+        before, reading = self._cache.get_any(name), self._read(name, stamp)
+        if reading.damage and not (before and before.damage == reading.damage):
+            log.warning(f"{self._title} is damaged: %s", name, reading.damage)
+        self.put(name, reading)
+        return reading
+
+    def get_all(self, names: Collection[str]) -> dict[str, Reading[Value]]:
+        """Return what these files say now; all others are forgotten."""
+        for gone in {name for name, _ in self._cache.items()}.difference(names):
+            self._cache.remove(gone)
+            self._count_change()
+        return {name: self.get(name) for name in names}
+
+    def cached(self) -> list[Reading[Value]]:
+        """Return what the files said when they were last looked at."""
+        return [reading for _, reading in self._cache.items()]
+
+    def put(self, name: str, reading: Reading[Value]) -> None:
+        """Keep what was just written to a file, or read from it."""
+        self._cache.put(name, reading.stamp, reading)
+        self._count_change()
+
+    def version(self) -> str:
+        """A text that is another one whenever a reading has changed: what an ETag is made of."""
+        return f"{self._born}-{self.changes}"
+
+    def _count_change(self) -> None:
+        with self._counting:  # two changes counted as one would leave the second without an ETag of its own
+            self.changes += 1
