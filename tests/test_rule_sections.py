@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chachaml_lite.web.pages.sections import section_of_param, sections_of
+from chachaml_lite.web.pages.sections import param_sections, section_of_param, sections_of
 
 FEW = ["loss", "val/loss", "grad/a", "grad/b"]
 
@@ -23,7 +23,7 @@ def named(prefix: str, count: int) -> list[str]:
         ([], []),
         (FEW, [("", 4, True)]),
         ([*FEW, "system/cpu"], [("", 4, True), ("system", 1, False)]),
-        (["system/cpu"], [("system", 1, False)]),
+        (["system/cpu"], [("system", 1, True)]),
         ([*named("grad", 6), "val/loss", "train/loss", "lr"], [("grad", 6, True), ("", 3, True)]),
         (["val/grad/a", "train/grad/a", *named("layer", 7)], [("grad", 2, True), ("layer", 7, True)]),
         ([*named("a", 8), "b/1", "c/1"], [("a", 8, True), ("", 2, True)]),
@@ -38,6 +38,20 @@ def test_sections_by_prefix(keys: list[str], sections: list[tuple[str, int, bool
 def test_section_that_was_opened_is_open() -> None:
     keys = [*named("a", 41), *named("b", 5), *named("system", 3)]
     assert parts_of(keys, frozenset({"b", "system"})) == [("a", 41, True), ("b", 5, True), ("system", 3, True)]
+
+
+def test_section_of_the_machine_is_open_where_a_filter_leaves_it() -> None:
+    keys = [*named("a", 9), *named("system", 3)]
+    assert [section.is_open for section in sections_of(keys, is_filtered=True)] == [True, True]
+    keys = [*named("a", 39), *named("system", 3)]
+    assert [section.is_open for section in sections_of(keys, is_filtered=True)] == [True, False]
+
+
+def test_params_are_in_sections_from_thirty_on() -> None:
+    keys = [*named("model", 15), *(f"data.{number}" for number in range(14))]
+    assert [section.name for section in param_sections(keys)] == [""]
+    assert [section.name for section in param_sections([*keys, "lr"])] == ["model", "data", ""]
+    assert param_sections([]) == []
 
 
 def test_sections_of_a_page_are_bounded() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..charts.groups import measured
 
-#: The machine's load: closed until it is opened.
+#: The machine's load: closed until it is opened, or is all there is.
 SYSTEM = "system"
 #: Up to so many names there are no sections, but for the machine's; a section has so many at least.
 _FEW, _FEWEST = 8, 2
@@ -21,6 +21,8 @@ _FEW, _FEWEST = 8, 2
 _MOST = 20
 #: Sections are open at first while they have no more names together; the first one always is.
 _MOST_OPEN = 40
+#: Params of so many and more are in sections.
+_MANY_PARAMS = 30
 _SEPARATOR = re.compile("[./]")
 
 
@@ -51,9 +53,17 @@ def section_of_param(key: str) -> str:
 
 
 def sections_of(
-    keys: Iterable[str], opened: frozenset[str] = frozenset(), section: Callable[[str], str] = section_of
+    keys: Iterable[str],
+    opened: frozenset[str] = frozenset(),
+    section: Callable[[str], str] = section_of,
+    *,
+    is_filtered: bool = False,
 ) -> list[Section]:
-    """The keys in sections, in the order of their first ones; `opened`: the names of those that were opened."""
+    """The keys in sections, in the order of their first ones.
+
+    `opened`: the names of those that were opened. `is_filtered`: the keys are what a filter leaves, so that the
+    machine's load is wanted as much as anything else.
+    """
     by_name: dict[str, list[str]] = {}
     names = list(dict.fromkeys(keys))
     for key in names:
@@ -69,11 +79,22 @@ def sections_of(
         name = section(key)
         if name != SYSTEM:
             parts.setdefault(name if name in kept else "", []).append(key)
+    if load:
+        parts[SYSTEM] = load
     sections: list[Section] = []
     shown = 0
     for name, mine in parts.items():
         shown += len(mine)
-        sections.append(Section(name, tuple(mine), not sections or shown <= _MOST_OPEN or name in opened))
-    if load:
-        sections.append(Section(SYSTEM, tuple(load), SYSTEM in opened))
+        is_open = not sections or (shown <= _MOST_OPEN and (name != SYSTEM or is_filtered)) or name in opened
+        sections.append(Section(name, tuple(mine), is_open))
     return sections
+
+
+def param_sections(
+    keys: Iterable[str], opened: frozenset[str] = frozenset(), *, is_filtered: bool = False
+) -> list[Section]:
+    """The sections of many params; a few are all in one."""
+    names = list(dict.fromkeys(keys))
+    if len(names) < _MANY_PARAMS:
+        return [Section("", tuple(names), True)] if names else []
+    return sections_of(names, opened, section_of_param, is_filtered=is_filtered)

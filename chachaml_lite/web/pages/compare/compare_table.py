@@ -14,10 +14,14 @@ from ....tracking.index.run_entry import Run
 from ....tracking.params import same_json
 from ....tracking.runs import latest_metrics
 from ....tracking.series.direction import best_places, difference, less_is_better
+from ..sections import Section, param_sections, sections_of
 from .compare_url import ComparisonView
 
-#: Rows of metrics and of params each; the answer of the API has all of them.
-_MOST_ROWS = 500
+#: Cells of the table, rows of one part of it, rows that each part may have in any case, and each section that was
+#: opened; the answer of the API has all of them.
+_MOST_CELLS, _MOST_ROWS, _FEWEST_ROWS, _ROWS_OF_OPENED = 1200, 500, 20, 100
+#: Cells in a file, which is read from a disk.
+_MOST_CELLS_IN_FILE = 100_000
 #: Characters of a value in a cell, and of it on hover: a param may be a page of text.
 _CELL_CHARACTERS, _HOVER_CHARACTERS = 240, 1000
 
@@ -45,14 +49,35 @@ class Row(NamedTuple):
     less: bool | None = None
 
 
-class Part(NamedTuple):
-    """The metrics or the params: the rows shown, and how many there are that aren't."""
+class RowSection(NamedTuple):
+    """Rows whose keys begin alike; none where it is closed. `name` is as the URL has it among those opened."""
 
+    name: str
+    title: str
+    total: int
+    is_open: bool
     rows: list[Row]
+
+    @property
+    def beyond(self) -> int:
+        """The number of rows beyond the bound of a page."""
+        return self.total - len(self.rows) if self.is_open else 0
+
+
+class Part(NamedTuple):
+    """The metrics, the params or the environment, in sections, and how many there are that aren't shown."""
+
+    sections: list[RowSection]
     #: The same in all runs, and left out for that.
     same: int
-    #: Beyond the bound of a page.
-    beyond: int
+    #: Those that the filter lets through, of all.
+    matching: int
+    total: int
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all sections."""
+        return [row for section in self.sections for row in section.rows]
 
 
 @dataclass(frozen=True)
@@ -90,13 +115,27 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
     ]
     metrics = _lines([latest_metrics(run) for run in runs])
     params = _lines([run.params for run in runs])
+    env = _lines([flatten(run.meta.get("env")) for run in runs])
+
+    def metric_row(line: _Line) -> Row:
+        return _metric_row(line, base, view.directions.get(line.key, less_is_better(line.key)))
+
+    def param_row(line: _Line) -> Row:
+        return _param_row(line, base)
+
+    parts = []
+    left = _MOST_CELLS_IN_FILE if view.is_file else _MOST_CELLS
+    for lines, row, in_sections, prefix in (
+        (metrics, metric_row, sections_of, ""),
+        (params, param_row, param_sections, "params:"),
+        (env, param_row, param_sections, "env:"),
+    ):
+        most = left // len(runs) if view.is_file else min(_MOST_ROWS, left // len(runs))
+        parts.append(_part(lines, view, max(most, _FEWEST_ROWS), row, in_sections, prefix))
+        left -= len(parts[-1].rows) * len(runs)
     return Comparison(
         sides,
-        _part(
-            metrics, view, lambda line: _metric_row(line, base, view.directions.get(line.key, less_is_better(line.key)))
-        ),
-        _part(params, view, lambda line: _param_row(line, base)),
-        _part(_lines([flatten(run.meta.get("env")) for run in runs]), view, lambda line: _param_row(line, base)),
+        *parts,
         [line.key for line in metrics],
         [line.key for line in sorted(params, key=lambda line: not line.differs)],
     )
@@ -130,12 +169,28 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other if one is _MISSING or other is _MISSING else same_json(one, other)
 
 
-def _part(lines: list[_Line], view: ComparisonView, row: Callable[[_Line], Row]) -> Part:
-    if view.key_test is not None:
-        lines = [line for line in lines if view.key_test(line.key)]
-    shown = [line for line in lines if view.all or line.differs]
-    rows = [row(line) for line in shown[:_MOST_ROWS]]
-    return Part(rows, len(lines) - len(shown), len(shown) - len(rows))
+def _part(
+    lines: list[_Line],
+    view: ComparisonView,
+    left: int,
+    row: Callable[[_Line], Row],
+    in_sections: Callable[..., list[Section]],
+    prefix: str,
+) -> Part:
+    """The lines of a part in sections, `left` rows at most; in the URL the names of these begin with the prefix."""
+    test = view.key_test
+    matching = lines if test is None else [line for line in lines if test(line.key)]
+    shown = {line.key: line for line in matching if view.all or line.differs}
+    opened = frozenset(name.removeprefix(prefix) for name in view.opened if name.startswith(prefix))
+    sections = []
+    for section in in_sections(shown, opened, is_filtered=test is not None):
+        is_open = section.is_open or view.is_file
+        most = max(left, _ROWS_OF_OPENED) if section.name in opened else left
+        keys = section.keys[:most] if is_open else ()
+        left = max(0, left - len(keys))
+        rows = [row(shown[key]) for key in keys]
+        sections.append(RowSection(f"{prefix}{section.name}", section.title, len(section.keys), is_open, rows))
+    return Part(sections, len(matching) - len(shown), len(matching), len(lines))
 
 
 def _metric_row(line: _Line, base: int, less: bool | None) -> Row:

@@ -75,7 +75,16 @@ def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) 
         "table": table,
         "members": members,
         "keys": len(keys),
-        "sections": curves.draw_sections(tracker(), members, shown, view.opened, view.style, "range", page_of),
+        "sections": curves.draw_sections(
+            tracker(),
+            members,
+            shown,
+            view.opened,
+            view.style,
+            "range",
+            page_of,
+            is_filtered=view.key_test is not None,
+        ),
         "scatter": _scatter(view, table),
     }
 

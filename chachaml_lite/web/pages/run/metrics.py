@@ -60,10 +60,17 @@ class MetricPart:
 
 
 def metric_part(
-    tracker: Tracker, run: Run, summary: Mapping[str, SeriesSummary], opened: frozenset[str], style: Style, *, all: bool
+    tracker: Tracker,
+    run: Run,
+    summary: Mapping[str, SeriesSummary],
+    opened: frozenset[str],
+    style: Style,
+    *,
+    is_filtered: bool = False,
+    all: bool = False,
 ) -> MetricPart:
-    """The sections of some metrics of a run; `all`: with all rows of the open ones."""
-    sections = sections_of(summary, opened)
+    """The sections of some metrics of a run; `is_filtered`: of those by a filter; `all`: with all rows of open ones."""
+    sections = sections_of(summary, opened, is_filtered=is_filtered)
     asked = [(section.keys if section.is_open else (), section.name in opened) for section in sections]
     drawn = run_figures(tracker, run, asked, style)
     left = len(summary) if all else MOST_ROWS

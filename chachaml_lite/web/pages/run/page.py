@@ -24,7 +24,7 @@ from ..blueprint import pages
 from ..chart import chart_url
 from ..rendered import render_note
 from ..saved import run_file
-from ..sections import Section, section_of_param, sections_of
+from ..sections import Section, param_sections, section_of_param
 from .children import children_table
 from .metrics import MOST_ROWS, metric_part
 
@@ -32,8 +32,6 @@ from .metrics import MOST_ROWS, metric_part
 MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
 #: A param's value of more characters is folded; one of structure is as soon as it doesn't fit into a line.
 _LONG, _LONG_STRUCTURE = 160, 48
-#: Params of so many and more are in sections.
-_MANY_PARAMS = 30
 #: Characters of a value that unfolds; the whole of it is in the JSON.
 _MOST_CHARACTERS = 20_000
 
@@ -99,7 +97,9 @@ def run_page(run_id: str) -> str | Response:
         older=older,
         newer=newer,
         versions=tracker().registry.pinned_to(run_id),
-        metrics=metric_part(tracker(), run, summary, frozenset(opened), style, all="metrics" in asked),
+        metrics=metric_part(
+            tracker(), run, summary, frozenset(opened), style, is_filtered=test is not None, all="metrics" in asked
+        ),
         params=_part("params", params, asked, _param_row),
         param_sections=_param_sections([key for key, _ in params], is_filtered=test is not None),
         artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
@@ -140,10 +140,8 @@ def _part(name: str, every: Sequence[Item], asked: Sequence[str], row: Callable[
 
 def _param_sections(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:
     """The sections of many params, open where they are what a filter leaves; none for a few, or for one section."""
-    if len(keys) < _MANY_PARAMS:
-        return []
     opened = frozenset(map(section_of_param, keys)) if is_filtered else frozenset()
-    sections = sections_of(keys, opened, section_of_param)
+    sections = param_sections(keys, opened)
     return sections if len(sections) > 1 else []
 
 

@@ -69,14 +69,19 @@ def draw_sections(
     style: Style,
     band: str,
     page_of: Callable[[str], str],
+    *,
+    is_filtered: bool = False,
 ) -> list[SweepSection]:
-    """The charts of some metrics in sections; lines that are hidden are not drawn. Raises NotFound."""
+    """The charts of some metrics in sections; lines that are hidden are not drawn. Raises NotFound.
+
+    `is_filtered`: the metrics are what a filter leaves.
+    """
     drawn = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
     is_grouped = any(member.is_group for member in members)
     most = (_GROUPED_LINES if is_grouped else _MOST_LINES) // max(1, len(drawn))
     left = max(_FEWEST_CHARTS, min(_MOST_CHARTS, most))
     planned: list[tuple[Section, tuple[str, ...]]] = []
-    for section in sections_of(keys, opened):
+    for section in sections_of(keys, opened, is_filtered=is_filtered):
         most = max(left, _FEWEST_CHARTS) if section.name in opened else left
         mine = section.keys[:most] if section.is_open else ()
         left = max(0, left - len(mine))

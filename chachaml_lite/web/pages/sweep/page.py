@@ -131,7 +131,14 @@ def _part(view: SweepView, drawn: Drawn, metric: str | None, brushes: Sequence[C
         keys = [metric, *(key for key in keys if key != metric)]
     shown = [key for key in keys if view.key_test is None or view.key_test(key)]
     sections = curves.draw_sections(
-        tracker(), drawn.members, shown, view.opened, view.style, view.band, lambda key: _page_of(view, key)
+        tracker(),
+        drawn.members,
+        shown,
+        view.opened,
+        view.style,
+        view.band,
+        lambda key: _page_of(view, key),
+        is_filtered=view.key_test is not None,
     )
     return {"sections": sections, "keys": len(keys), "choices": group_choices(drawn.runs, view.by)}
 
