@@ -250,6 +250,86 @@ def test_one_box_filters_the_rows_and_the_charts(client: FlaskClient, three: lis
     assert client.get("/compare?ids=run-0,run-1&filter=/(/").status_code == 400
 
 
+def test_filter_says_what_it_hides_and_is_kept_by_every_link_and_form(client: FlaskClient, three: list[str]) -> None:
+    page = Compared(client, "/compare?ids=run-0,run-1&filter=ac&all=true")
+    assert "Filtered by “ac”: 1 of 3 metrics, 0 of 4 params." in page.text
+    assert "loss" in Compared(client, page.link("Without the filter")).rows
+    for link in ("Show only differences", "Use two as baseline"):
+        assert "filter=ac" in page.link(link)
+    for form in re.findall(r'<form[^>]* action="/compare.*?</form>', page.text, re.DOTALL):
+        assert 'name="filter" value="ac"' in form, form
+    assert "No metric or param matches “nothing”." in Compared(client, "/compare?ids=run-0,run-1&filter=nothing").text
+
+
+# -- sections of the table
+
+
+class Sections:
+    """The sections of a part of the table: their names, which are open, and the keys that are rows of each."""
+
+    def __init__(self, text: str, part: str) -> None:
+        bodies = re.findall(rf'<tbody id="{part}-in-([^"]*)">(.*?)</tbody>', text, re.DOTALL)
+        self.names = [name for name, _ in bodies]
+        self.open = [name for name, body in bodies if re.search(r"<details [^>]* open>", body)]
+        self.rows = {name: re.findall(r'<th scope="row" class="key" title="([^"]*)"', body) for name, body in bodies}
+        self.links = {name: Page(body).links for name, body in bodies}
+
+
+@pytest.fixture
+def forty(log_run: LogRun) -> str:
+    """Two runs of forty metrics and forty params under prefixes, all of which differ: the query of their comparison."""
+    keys = [f"{part}/{number}" for part in ("grad", "weight", "system") for number in range(12)]
+    keys += ["train/loss", "val/loss", "lr", "tokens"]
+    params = [f"{part}.{number}" for part in ("model", "optimizer") for number in range(18)] + ["seed", "a", "b", "c"]
+    ids = [
+        log_run(metrics=dict.fromkeys(keys, number), params=dict.fromkeys(params, number), id=f"run-{number}")
+        for number in range(2)
+    ]
+    return f"ids={','.join(ids)}"
+
+
+def test_forty_metrics_are_in_sections_of_which_the_machine_is_closed(client: FlaskClient, forty: str) -> None:
+    page = client.get(f"/compare?{forty}").text
+    metrics = Sections(page, "metrics")
+    assert metrics.names == ["", "grad", "weight", "system"]
+    assert metrics.open == ["", "grad", "weight"]
+    assert metrics.rows["grad"] == sorted(f"grad/{number}" for number in range(12))
+    assert metrics.rows[""] == ["lr", "tokens", "train/loss", "val/loss"]
+    assert metrics.rows["system"] == []
+    opened = Sections(client.get(metrics.links["system"][0]).text, "metrics")
+    assert opened.open == opened.names
+    assert len(opened.rows["system"]) == 12
+
+
+def test_many_params_are_in_sections_and_few_are_not(client: FlaskClient, forty: str, log_run: LogRun) -> None:
+    params = Sections(client.get(f"/compare?{forty}").text, "params")
+    assert params.names == params.open == ["params:", "params:model", "params:optimizer"]
+    assert set(params.rows["params:model"]) == {f"model.{number}" for number in range(18)}
+    few = [log_run(params={f"model.{key}": number for key in range(29)}) for number in range(2)]
+    page = client.get(f"/compare?ids={','.join(few)}").text
+    assert Sections(page, "params").names == []
+    assert 'title="model.28"' in page
+
+
+def test_filter_opens_what_it_leaves(client: FlaskClient, forty: str) -> None:
+    page = client.get(f"/compare?{forty}&filter=1").text
+    metrics = Sections(page, "metrics")
+    assert metrics.rows["system"] == ["system/1", "system/10", "system/11"]
+    assert "system" in metrics.open
+    page = client.get(f"/compare?{forty}&filter=loss").text
+    assert Sections(page, "metrics").names == [], "two are no sections"
+    assert 'title="val/loss"' in page
+    assert 'title="system/3"' in client.get(f"/compare?{forty}&filter=system").text, "it is all there is"
+
+
+def test_sections_of_one_name_open_by_themselves(client: FlaskClient, log_run: LogRun) -> None:
+    keys = [f"{part}/{number}" for part in ("a", "b", "c") for number in range(25)]
+    ids = [log_run(metrics=dict.fromkeys(keys, number), params=dict.fromkeys(keys, number)) for number in range(2)]
+    page = client.get(f"/compare?ids={','.join(ids)}&open=params:c").text
+    assert Sections(page, "metrics").open == ["a"]
+    assert Sections(page, "params").open == ["params:a", "params:c"]
+
+
 def test_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(metrics={"loss": loss}) for loss in (0.5, 0.5001, 0.6)]
     text = client.get(f"/compare?ids={','.join(ids)}").text

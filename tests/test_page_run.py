@@ -295,6 +295,19 @@ def test_sections_are_made_when_they_are_opened(client: FlaskClient, log_run: Lo
     assert f'href="/runs/{run_id}?open=system&amp;open=group1"' in opened
 
 
+def test_machine_is_shown_where_it_is_all_there_is_and_where_a_filter_asks_for_it(
+    client: FlaskClient, log_run: LogRun
+) -> None:
+    points = [{"system/cpu": step, "step": step} for step in range(3)]
+    page = page_of(client, log_run(metrics=points))
+    assert 'title="system/cpu"' in page and 'aria-label="system/cpu"' in page
+    run_id = log_run(metrics=[{**point, "cost": 1} for point in points])
+    assert 'title="system/cpu"' not in page_of(client, run_id)
+    for text in ("c", "cpu"):
+        page = page_of(client, run_id, f"?filter={text}")
+        assert 'title="system/cpu"' in page and 'aria-label="system/cpu"' in page
+
+
 def test_many_params_are_in_sections_by_prefix(client: FlaskClient, log_run: LogRun) -> None:
     def sections(run_id: str, query: str = "") -> list[tuple[str, str]]:
         html = page_of(client, run_id, query)

@@ -24,9 +24,9 @@ def named(prefix: str, count: int) -> list[str]:
         (FEW, [("", 4, True)]),
         ([*FEW, "system/cpu"], [("", 4, True), ("system", 1, False)]),
         (["system/cpu"], [("system", 1, True)]),
-        ([*named("grad", 6), "val/loss", "train/loss", "lr"], [("grad", 6, True), ("", 3, True)]),
+        ([*named("grad", 6), "val/loss", "train/loss", "lr"], [("", 3, True), ("grad", 6, True)]),
         (["val/grad/a", "train/grad/a", *named("layer", 7)], [("grad", 2, True), ("layer", 7, True)]),
-        ([*named("a", 8), "b/1", "c/1"], [("a", 8, True), ("", 2, True)]),
+        ([*named("a", 8), "b/1", "c/1"], [("", 2, True), ("a", 8, True)]),
         ([*named("a", 30), *named("b", 30), *named("c", 5)], [("a", 30, True), ("b", 30, False), ("c", 5, False)]),
         (named("a", 500), [("a", 500, True)]),
     ],
@@ -50,7 +50,7 @@ def test_section_of_the_machine_is_open_where_a_filter_leaves_it() -> None:
 def test_params_are_in_sections_from_thirty_on() -> None:
     keys = [*named("model", 15), *(f"data.{number}" for number in range(14))]
     assert [section.name for section in param_sections(keys)] == [""]
-    assert [section.name for section in param_sections([*keys, "lr"])] == ["model", "data", ""]
+    assert [section.name for section in param_sections([*keys, "lr"])] == ["", "model", "data"]
     assert param_sections([]) == []
 
 

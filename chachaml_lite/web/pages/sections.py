@@ -59,7 +59,7 @@ def sections_of(
     *,
     is_filtered: bool = False,
 ) -> list[Section]:
-    """The keys in sections, in the order of their first ones.
+    """The keys in sections: those without a beginning first, the others in the order of their first keys.
 
     `opened`: the names of those that were opened. `is_filtered`: the keys are what a filter leaves, so that the
     machine's load is wanted as much as anything else.
@@ -69,12 +69,12 @@ def sections_of(
     for key in names:
         by_name.setdefault(section(key), []).append(key)
     load = by_name.pop(SYSTEM, [])
+    large = [name for name, mine in by_name.items() if name and len(mine) >= _FEWEST]
     if len(names) - len(load) <= _FEW:
-        kept = set()
-    else:
-        large = [name for name, mine in by_name.items() if name and len(mine) >= _FEWEST]
-        kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
-    parts: dict[str, list[str]] = {}
+        large = []
+    kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
+    # Where it holds what is beyond the bound as well, it comes where its first key does.
+    parts: dict[str, list[str]] = {"": []} if len(large) <= _MOST else {}
     for key in names:
         name = section(key)
         if name != SYSTEM:
@@ -83,7 +83,7 @@ def sections_of(
         parts[SYSTEM] = load
     sections: list[Section] = []
     shown = 0
-    for name, mine in parts.items():
+    for name, mine in ((name, mine) for name, mine in parts.items() if mine):
         shown += len(mine)
         is_open = not sections or (shown <= _MOST_OPEN and (name != SYSTEM or is_filtered)) or name in opened
         sections.append(Section(name, tuple(mine), is_open))

@@ -133,9 +133,12 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
         most = left // len(runs) if view.is_file else min(_MOST_ROWS, left // len(runs))
         parts.append(_part(lines, view, max(most, _FEWEST_ROWS), row, in_sections, prefix))
         left -= len(parts[-1].rows) * len(runs)
+    metric_part, param_part, env_part = parts
     return Comparison(
         sides,
-        *parts,
+        metric_part,
+        param_part,
+        env_part,
         [line.key for line in metrics],
         [line.key for line in sorted(params, key=lambda line: not line.differs)],
     )

@@ -109,6 +109,11 @@ class ComparisonView:
         return self.url(filter="")
 
     @property
+    def chart(self) -> None:
+        """The one metric that is drawn: such a chart has a page of its own."""
+        return None
+
+    @property
     def whole_range(self) -> str | None:
         """The page's URL with all steps; None where it shows these."""
         has_range = self.style.start is not None or self.style.stop is not None

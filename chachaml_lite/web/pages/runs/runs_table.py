@@ -18,11 +18,13 @@ from ....tracking.environment import MISSING, flatten
 from ....tracking.index.run_entry import Run
 from ....tracking.query import fields
 from ....tracking.query.fields import Field, FieldType
+from ....tracking.query.key_filter import KeyTest
 from ....tracking.query.search import count_children
 from ....tracking.runs import latest_metrics
 from ....tracking.series.summary import number_to_json
 from ....tracking.tracker import Tracker
 from ..sections import section_of, section_of_param, sections_of
+from .filtered_columns import FilteredColumns, filter_columns, lets_through
 from .runs_url import ALL_TAGS, RunView
 from .sparklines import sparklines
 
@@ -47,8 +49,8 @@ _FURTHER = {
     "note": "Note",
 }
 _HEADINGS = {**_BEFORE, **_AFTER, **_FURTHER}
-#: Metrics and params each that a table shows unless told, and that can be chosen from.
-_MOST_KEYS = 6
+#: Metrics and params each that a table shows unless told, of those that a filter leaves, and that can be chosen from.
+_MOST_KEYS, _MOST_FILTERED_KEYS = 6, 12
 _MOST_CHOICES = 200
 #: Characters of a value in a cell, and of it whole on hover: a param may be a page of text.
 _CELL_CHARACTERS = 60
@@ -124,6 +126,8 @@ class RunTable:
     has_children: bool = False
     #: Of the runs that were moved to the trash from this page just now, those that are still there.
     trashed: Sequence[str] = ()
+    #: What a filter of names does to the columns; None without one.
+    filtered: FilteredColumns | None = None
 
     @property
     def newer(self) -> str | None:
@@ -137,8 +141,13 @@ class RunTable:
         return self.view.url(offset=following) if following < self.total else None
 
 
-def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int) -> RunTable:
-    """The table of the runs on a page, of `total` in all. Raises InvalidInput where a column's name is none."""
+def run_table(
+    tracker: Tracker, view: RunView, found: Sequence[Run], total: int, key_test: KeyTest | None = None
+) -> RunTable:
+    """The table of the runs on a page, of `total` in all. Raises InvalidInput where a column's name is none.
+
+    `key_test`: the metrics and params that are columns, by their names.
+    """
     records = [
         {
             "params": run.params,
@@ -149,17 +158,15 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
         for run in found
     ]
     keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in _KINDS}
-    names = view.columns or (
+    chosen = view.columns or (
         *(name for name in _BEFORE if not (name == "experiment" and view.within is not None)),
-        *(
-            str(Field(kind, key))
-            for kind in ("metrics", "params")
-            for key in sorted(most_telling(records, kind)[:_MOST_KEYS])
-        ),
+        *(str(Field(kind, key)) for kind in ("metrics", "params") for key in _keys_by_default(records, kind, key_test)),
         *_AFTER,
     )
+    names = [name for name in chosen if lets_through(key_test, name)]
+    spark = view.spark if view.spark is None or key_test is None or key_test(view.spark) else None
     now_ms = tracker.clock.now_ms()
-    made = [] if view.spark is None else [_sparks(tracker, view, view.spark, found)]
+    made = [] if spark is None else [_sparks(tracker, view, spark, found)]
     made += [_column(view, name, found, now_ms) for name in names if name != "name"]
     counts = count_children(tracker) if view.folds else {}
     rows = [
@@ -168,9 +175,19 @@ def run_table(tracker: Tracker, view: RunView, found: Sequence[Run], total: int)
     ]
     name = _heading(view, Field(fields.OWN, "name"), "Run")
     columns = [column for column, _ in made]
-    choices = _choices(keys, [column.field for column in columns])
+    choices = _choices(keys, [name if name == ALL_TAGS else str(fields.parse_field(name)) for name in chosen])
     has_children = view.folds or any(run.meta.get("parent_run_id") for run in found)
-    return RunTable(view, name, columns, rows, total, choices, keys["metrics"], has_children, _in_trash(tracker, view))
+    filtered = None if key_test is None else filter_columns(key_test, keys, view.columns, names)
+    return RunTable(
+        view, name, columns, rows, total, choices, keys["metrics"], has_children, _in_trash(tracker, view), filtered
+    )
+
+
+def _keys_by_default(records: Sequence[dict[str, Any]], kind: str, test: KeyTest | None) -> list[str]:
+    if test is None:
+        return sorted(most_telling(records, kind)[:_MOST_KEYS])
+    matching = [{kind: {key: value for key, value in record[kind].items() if test(key)}} for record in records]
+    return sorted(most_telling(matching, kind)[:_MOST_FILTERED_KEYS])
 
 
 def _in_trash(tracker: Tracker, view: RunView) -> list[str]:

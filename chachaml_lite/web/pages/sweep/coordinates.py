@@ -35,6 +35,8 @@ class Coordinates:
     choices: list[tuple[str, str, bool]]
     coloring: Coloring
     within: int
+    #: Whether the axes are those that the filter of names lets through; where it leaves none, all are drawn.
+    is_filtered: bool
 
 
 def draw_coordinates(
@@ -45,7 +47,9 @@ def draw_coordinates(
     params = [Field(PARAMS, key) for key in sorted({key for run in runs for key in run.params})]
     differing = [field for field in params if varies(values_of(runs, field))]
     aim = None if metric is None else Field(METRICS, metric)
-    axes = list(dict.fromkeys(view.axes[:_MOST] or differing[:_PARAMS]))
+    chosen: Sequence[Field] = view.axes[:_MOST] or differing
+    matching = [axis for axis in chosen if view.key_test is not None and view.key_test(axis.name)]
+    axes = list(dict.fromkeys((matching or chosen)[: _MOST if view.axes else _PARAMS]))
     if aim is not None:
         axes = [*(axis for axis in axes if axis != aim), aim]
     coloring = color_by(aim, values_of(runs, aim) if aim else [NO_VALUE] * len(runs))
@@ -73,7 +77,8 @@ def draw_coordinates(
     offered = list(dict.fromkeys([*differing, *axes, *params, *metrics]))
     choices = [(str(field), f"{field.kind[:-1]} {name_of(field)}", field in axes) for field in offered if field != aim]
     title = f"Params to {metric}" if metric else "Params"
-    return Coordinates(parallel_chart(coordinates, paths, title), axes, choices, coloring, sum(is_within))
+    chart = parallel_chart(coordinates, paths, title)
+    return Coordinates(chart, axes, choices, coloring, sum(is_within), bool(matching))
 
 
 def _told(run: Run, aim: Field | None) -> str:

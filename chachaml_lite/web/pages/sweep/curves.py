@@ -87,7 +87,7 @@ def draw_sections(
         left = max(0, left - len(mine))
         planned.append((section, mine))
     shown = [key for _, mine in planned for key in mine]
-    if len(shown) == 1:  # alone, it is large
+    if len(keys) == 1:  # alone, it is large
         style = replace(style, width=960, height=400)
     figures = dict(zip(shown, _figures(tracker, drawn, shown, style, band, is_grouped, page_of), strict=True))
     sections = []

@@ -64,7 +64,7 @@ def experiment_page(name: str) -> tuple[str, int]:
         asked, brushes = _conditions(view, now_ms)
     found, total = search.find_runs(tracker(), replace(asked, where=(*asked.where, *brushes)))
     drawn = _drawn(view, asked)
-    table = runs_table.run_table(tracker(), view.runs, found, total)
+    table = runs_table.run_table(tracker(), view.runs, found, total, view.key_test)
     meant = None if fault is None else meant_query(fault, found)
     metric = view.metric
     if metric is None:  # of those that are drawn: more runs aren't read
@@ -129,7 +129,7 @@ def _part(view: SweepView, drawn: Drawn, metric: str | None, brushes: Sequence[C
     keys = curves.several_points(drawn.runs)
     if metric in keys:  # that by which runs are judged comes first
         keys = [metric, *(key for key in keys if key != metric)]
-    shown = [key for key in keys if view.key_test is None or view.key_test(key)]
+    shown = [key for key in keys if view.draws(key)]
     sections = curves.draw_sections(
         tracker(),
         drawn.members,
@@ -137,16 +137,10 @@ def _part(view: SweepView, drawn: Drawn, metric: str | None, brushes: Sequence[C
         view.opened,
         view.style,
         view.band,
-        lambda key: _page_of(view, key),
+        lambda key: view.url(chart=key),
         is_filtered=view.key_test is not None,
     )
     return {"sections": sections, "keys": len(keys), "choices": group_choices(drawn.runs, view.by)}
-
-
-def _page_of(view: SweepView, key: str) -> str:
-    """The URL of the page with one chart alone: its filter is for just this key."""
-    escaped = "".join(f"\\{c}" if c in r".*+?{}|()[]^$\/" else c for c in key)
-    return view.url(filter=f"/^{escaped}$/")
 
 
 def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> runs_table.RunTable:

@@ -26,7 +26,7 @@ _SCATTER = ("across", "color", "scale_x", "scale_y")
 _PARALLEL = ("axes", "brush")
 #: The names that the page takes besides those of a list of runs.
 TAKES = (
-    *("metric", "direction", "part", "by", "band", "drawn", "hide", "filter", "open"),
+    *("metric", "direction", "part", "by", "band", "drawn", "hide", "filter", "chart", "open"),
     *_SCATTER,
     *_PARALLEL,
     *chart_url.OF_PAGES,
@@ -54,6 +54,8 @@ class SweepView:
     hidden: frozenset[str]
     filter: str
     key_test: KeyTest | None
+    #: The one metric that is drawn; None: all that the filter lets through.
+    chart: str | None
     #: The sections of charts that were opened, by their names.
     opened: frozenset[str]
     style: Style
@@ -87,6 +89,7 @@ class SweepView:
             frozenset(kept),
             filter_text,
             parse_key_filter(filter_text),
+            query.text("chart") or None,
             frozenset(query.texts("open")),
             chart_url.style_of(query),
             _field(query, "across"),
@@ -108,14 +111,23 @@ class SweepView:
 
     @property
     def unfiltered(self) -> str:
-        """The page's URL with all metrics."""
+        """The page's URL with all metrics and params."""
         return self.url(filter=None)
+
+    @property
+    def every_chart(self) -> str:
+        """The page's URL with the charts of all metrics that the filter lets through."""
+        return self.url(chart=None)
 
     @property
     def whole_range(self) -> str | None:
         """The page's URL with all steps; None where it shows these."""
         has_range = self.style.start is not None or self.style.stop is not None
         return self.url(**{"from": None, "to": None}) if has_range else None
+
+    def draws(self, key: str) -> bool:
+        """Whether the page has the chart of a metric."""
+        return key == self.chart if self.chart else self.key_test is None or self.key_test(key)
 
     def opening(self, section: str) -> str:
         """The page's URL with one more section of charts open."""
