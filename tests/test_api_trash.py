@@ -272,20 +272,23 @@ def test_experiment_deleted_by_hand_takes_its_runs_along(client: FlaskClient, lo
 
 # -- pages
 
+#: The button of a page that is about something in the trash.
+UNDO = '<button class="first">Undo</button>'
+
 
 def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(id="gone", end="completed")
     page = client.get("/runs/gone").text
-    assert all(word in page for word in ("Delete", "Rename", "Resume")) and "Undo" not in page
+    assert all(word in page for word in ("Delete", "Rename", "Resume")) and UNDO not in page
     answer = client.post("/runs/trash", data={"ids": "gone", "then": "/runs/gone"})
     assert answer.status_code == 303
     page = client.get("/runs/gone").text
-    assert "Undo" in page and "Delete permanently" in page and "Rename" not in page and "Write a note" not in page
+    assert UNDO in page and "Delete permanently" in page and "Rename" not in page and "Write a note" not in page
     assert "Trash: 1 run" in client.get("/runs").text
     listed = client.get("/runs?deleted=true").text
     assert "<h1>Trash" in listed and run_id in listed and "Restore or delete" in listed
     chosen = client.get("/runs?deleted=true&ids=gone").text
-    assert "Undo" in chosen and 'action="/runs/delete"' in chosen
+    assert UNDO in chosen and 'action="/runs/delete"' in chosen
     client.post("/runs/restore", data={"ids": "gone", "then": "/runs"})
     assert ids(client) == ["gone"]
     assert "The trash is empty" in client.get("/runs?deleted=true").text
@@ -294,6 +297,6 @@ def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, 
 def test_page_of_deleted_experiment_offers_undo(client: FlaskClient, log_run: LogRun) -> None:
     log_run()
     assert client.post("/experiments/iris", data={"deleted": "true", "then": "/experiments"}).status_code == 303
-    assert "Undo" in client.get("/experiments/iris").text
+    assert UNDO in client.get("/experiments/iris").text
     assert client.post("/experiments/iris", data={"deleted": "false", "then": "/experiments"}).status_code == 303
-    assert "Undo" not in client.get("/experiments/iris").text
+    assert UNDO not in client.get("/experiments/iris").text

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 import requests
 from playwright.sync_api import Page, expect
-from support.browsers import Viewer, assert_accessible, assert_fits
+from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
 from support.servers import Running
 
 pytest_plugins = "support.browsers"
@@ -71,19 +70,12 @@ def test_all_of_a_page_and_those_between_two_are_selected_at_once(viewer: Viewer
     post(runs, "runs", {"experiment": "iris", "id": "new", "name": "the newest"})
     expect(page.get_by_label("Select the newest", exact=True)).not_to_be_checked()
     assert whole.evaluate("box => box.indeterminate"), "one that came meanwhile is not selected"
-    # the bar stays in sight, and what is done ends the selection
+    # the bar stays in sight
     bar = page.locator(".selection-bar").bounding_box()
     assert bar is not None
     assert bar["y"] + bar["height"] <= 901
     assert_fits(page)
     assert_accessible(page)
-    page.get_by_role("button", name="Tag or delete").click()
-    expect(page.get_by_role("button", name="Delete 25")).to_be_visible()
-    expect(page.locator("#runs input[type=checkbox]")).to_have_count(0)
-    page.get_by_role("button", name="Delete 25").click()
-    expect(page).to_have_url(re.compile("deleted=true"))
-    page.goto(f"{runs.url}/runs?limit=25")
-    count(page).to_have_text("Selected:")
 
 
 def test_head_of_the_table_stays_while_its_rows_scroll(viewer: Viewer, runs: Running) -> None:
@@ -113,3 +105,94 @@ def test_children_are_selected_on_their_parents_page(viewer: Viewer, runs: Runni
     assert_accessible(page)
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare 3 runs")
+
+
+def test_bar_tags_those_that_are_selected_on_any_page_and_the_page_stays(viewer: Viewer, runs: Running) -> None:
+    page = viewer.open(f"{runs.url}/runs?limit=25&order_by=name")
+    expect(page.locator("#tag-selected > summary")).to_be_hidden()
+    page.get_by_label("Select name 1", exact=True).check()
+    page.get_by_role("link", name="next").click()
+    page.get_by_label("Select name 9", exact=True).check()
+    count(page).to_have_text("2 selected (1 not on this page)")
+    here = page.url
+    page.locator("#tag-selected > summary").click()
+    expect(page.get_by_label("Key", exact=True)).to_be_focused()
+    page.get_by_label("Key", exact=True).fill("keep")
+    page.get_by_label("Value").fill("yes, & no")
+    assert_accessible(page)
+    page.get_by_role("button", name="Tag 2 runs").click()
+    expect(page.locator(".said")).to_have_text("2 runs tagged")
+    expect(page.locator("#run-run-09 .tag")).to_have_text("keep: yes, & no")
+    expect(page.get_by_label("Key", exact=True)).to_be_hidden()
+    assert page.url == here
+    count(page).to_have_text("2 selected (1 not on this page)")
+    tagged = requests.get(f"{runs.url}/api/runs?tag.keep=yes, %26 no", timeout=60).json()
+    assert sorted(run["id"] for run in tagged) == ["run-01", "run-09"]
+    # what is refused is said beside the field, and nothing is lost
+    assert requests.delete(f"{runs.url}/api/w/runs/run-01", timeout=60).ok
+    viewer.expected.append("404 (NOT FOUND)")
+    page.locator("#tag-selected > summary").click()
+    page.get_by_label("Key", exact=True).fill("keep")
+    page.get_by_label("Value").fill("typed")
+    page.get_by_role("button", name="Tag 2 runs").click()
+    expect(page.locator("#tag-selected").get_by_role("alert")).to_contain_text("no such run")
+    expect(page.get_by_label("Value")).to_have_value("typed")
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("question", ["tag", "delete"])
+def test_questions_of_the_bar_are_within_the_screen(
+    viewer: Viewer, runs: Running, size: tuple[int, int], question: str
+) -> None:
+    page = viewer.open(f"{runs.url}/experiments/iris?part=table", size=size)
+    page.get_by_label("Select all on this page", exact=True).check()
+    page.locator(f"#{question}-selected > summary").click()
+    box = page.locator(f"#{question}-selected .question").bounding_box()
+    assert box is not None
+    assert 0 <= box["x"] and box["x"] + box["width"] <= size[0]
+    assert 0 <= box["y"] and box["y"] + box["height"] <= size[1]
+    assert_fits(page)
+
+
+def test_selection_may_be_of_more_runs_than_a_page_has_up_to_a_limit_that_is_said(
+    viewer: Viewer, runs: Running
+) -> None:
+    page = viewer.open(f"{runs.url}/runs?limit=25")
+    page.get_by_label("Select all on this page", exact=True).check()
+    page.get_by_role("link", name="next").click()
+    expect(page.locator("#run-run-29")).to_have_count(0)  # it is the next page
+    count(page).to_have_text("25 selected (25 not on this page)")
+    page.get_by_label("Select all on this page", exact=True).check()
+    count(page).to_have_text("30 selected (25 not on this page)")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".said")).to_have_text("select 2 to 20 runs; 30 are selected")
+    page.locator("#delete-selected > summary").click()
+    page.get_by_role("button", name="Delete 30 runs").click()
+    expect(page.locator("#undo")).to_contain_text("30 runs moved to the trash.")
+    expect(page.locator("#run-run-04")).to_have_count(0)
+    # more than a form takes
+    many = [f"made-up-{number}" for number in range(1001)]
+    page.evaluate("ids => sessionStorage.setItem('chachaml-selected /runs false', JSON.stringify(ids))", many)
+    page.evaluate("ids => sessionStorage.setItem('chachaml-selected /runs ', JSON.stringify(ids))", many)
+    page.goto(f"{runs.url}/runs")
+    count(page).to_have_text("1,001 selected (1,001 not on this page)")
+    page.locator("#delete-selected > summary").click()
+    page.get_by_role("button", name="Delete 1,001 runs").click()
+    expect(page.get_by_role("alert")).to_have_text("select 1 to 1000 runs; 1001 are selected")
+
+
+def test_trash_restores_and_deletes_what_is_selected_in_it(viewer: Viewer, runs: Running) -> None:
+    for number in range(3):
+        post(runs, f"runs/run-0{number}/trash", {})
+    page = viewer.open(f"{runs.url}/runs?deleted=true")
+    expect(page.get_by_role("button", name="Restore")).to_be_hidden()
+    page.get_by_label("Select name 0", exact=True).check()
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#run-run-00")).to_have_count(0)
+    expect(page.locator(".said")).to_have_text("1 run restored")
+    page.get_by_label("Select all on this page", exact=True).check()
+    page.locator("#remove-selected > summary").click()
+    expect(page.get_by_text("Delete 2 runs with all points and artifacts? This cannot be undone.")).to_be_visible()
+    page.get_by_role("button", name="Delete permanently").click()
+    expect(page.get_by_text("The trash is empty.")).to_be_visible()
+    assert requests.get(f"{runs.url}/api/runs?deleted=all", timeout=60).headers["X-Total-Count"] == "28"

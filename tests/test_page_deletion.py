@@ -14,9 +14,10 @@ LogRun = Callable[..., str]
 
 
 def post(client: FlaskClient, page: str, action: str) -> str:
-    """Send the page's form with this action as a browser does; the page that follows."""
+    """Send the page's form for some runs with this action as a browser without scripts does; the page that follows."""
     text = client.get(page).text
-    (form,) = re.findall(rf'<form [^>]*action="{action}">(.*?)</form>', text, re.DOTALL)
+    forms = re.findall(rf'<form [^>]*action="{action}">(.*?)</form>', text, re.DOTALL)
+    (form,) = (form for form in forms if 'name="ids"' in form)
     sent: dict[str, list[str]] = {}
     for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form):
         sent.setdefault(name, []).append(html.unescape(value))

@@ -22,6 +22,7 @@ from .compare.compare_url import MAX_RUNS
 from .run import page as run_page  # noqa: F401
 from .runs import page as runs_page  # noqa: F401
 from .sweep import page as experiment_page  # noqa: F401
+from .writes import MAX_RUNS as MAX_RUNS_WRITTEN
 
 
 def install(app: Flask) -> None:
@@ -34,7 +35,7 @@ def install(app: Flask) -> None:
     # attribute.
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address, image_name=is_image_name)
-    app.jinja_env.globals.update(most_compared=MAX_RUNS)
+    app.jinja_env.globals.update(most_compared=MAX_RUNS, most_written=MAX_RUNS_WRITTEN)
     app.context_processor(_of_every_page)
 
 

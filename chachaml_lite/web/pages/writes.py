@@ -23,8 +23,9 @@ from .login import local_path
 writes = Blueprint("writes", __name__)
 
 _FORM = "application/x-www-form-urlencoded"
-#: A page of runs has at most 1,000 of them; the rest are the form's own fields.
-_MAX_FIELDS = 1100
+#: Runs that one form writes to, at most; the rest are the form's own fields.
+MAX_RUNS = 1000
+_MAX_FIELDS = MAX_RUNS + 100
 
 
 class _Form(Fields):

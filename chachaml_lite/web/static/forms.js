@@ -13,8 +13,16 @@ async function send(action, fields) {
   throw new Error(detail ? `${error}: ${detail}` : error);
 }
 
+/** Where it is in sight: beside the button, which stands in the bar of a list; null for other forms. */
+function placeInBar(form) {
+  const place = form.id === "chosen" ? document.querySelector(".selection-bar .said") : null;
+  place?.classList.add("warn");
+  place?.setAttribute("role", "alert");
+  return place;
+}
+
 function complain(form, text) {
-  let place = form.querySelector(":scope > .refused");
+  let place = form.querySelector(":scope > .refused") ?? placeInBar(form);
   if (!place) {
     place = document.createElement("p");
     place.className = "refused warn";
@@ -32,11 +40,12 @@ async function submit(form, fields) {
     return;
   }
   saved(form);
+  form.dispatchEvent(new CustomEvent("form:sent", { bubbles: true, detail: fields }));
   const here = location.pathname + location.search;
   const then = fields.get("then");
   if (then !== here) {
     location.assign(then);
-  } else if (isUnsaved()) {
+  } else if (form.matches(".in-place") || isUnsaved()) {
     // Loaded again, the page would lose what is being written elsewhere on it.
     form.reset();
     form.closest("details")?.removeAttribute("open");
@@ -48,7 +57,7 @@ async function submit(form, fields) {
 
 /** Whether as many boxes are ticked as a button of a list takes; if not, it is said. */
 function suffices(form, { least, most }) {
-  const count = form.querySelectorAll("input[name=ids]:is(:checked, [type=hidden])").length;
+  const count = new FormData(form).getAll("ids").length;
   if (count >= Number(least) && !(most && count > Number(most))) return true;
   const ticked = `${count} ${count === 1 ? "is" : "are"} selected`;
   complain(form, most ? `select ${least} to ${most} runs; ${ticked}` : "select at least one run");

@@ -8,3 +8,4 @@ import "./at_once.js";
 import "./chooser.js";
 import "./live.js";
 import "./selection.js";
+import "./selection_acts.js";

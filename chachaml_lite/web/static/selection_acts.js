@@ -1,0 +1,66 @@
+// What the bar of a list does with the selected runs, those of other pages, too: tag, delete, restore. The page stays
+// where it is, and what was deleted can be undone on it for as long as the tab is open, or until it is dismissed.
+import { counted, deselect, selectedIds } from "./selection.js";
+
+const key = `chachaml-trashed ${location.pathname}`;
+const undo = document.getElementById("undo");
+
+function load() {
+  try {
+    return JSON.parse(sessionStorage.getItem(key) ?? "[]");
+  } catch {
+    return []; // storage is switched off: it can be undone as long as the page lasts
+  }
+}
+
+let trashed = load();
+
+function offer(ids) {
+  trashed = ids;
+  try {
+    if (ids.length) sessionStorage.setItem(key, JSON.stringify(ids));
+    else sessionStorage.removeItem(key);
+  } catch {
+    // as above
+  }
+  if (!undo) return;
+  undo.hidden = !ids.length;
+  undo.querySelector("p").textContent = ids.length ? `${counted(ids.length)} moved to the trash.` : "";
+}
+
+function say(text) {
+  const place = document.querySelector(".selection-bar .said");
+  if (!place) return;
+  place.setAttribute("role", "status");
+  place.classList.remove("warn");
+  place.textContent = text;
+}
+
+// The runs go along with the forms, whoever makes a FormData of them.
+document.addEventListener("formdata", ({ target: form, formData }) => {
+  if (!form.matches("form.in-place")) return;
+  formData.set("then", location.pathname + location.search);
+  for (const id of form.closest("#undo") ? trashed : selectedIds()) formData.append("ids", id);
+});
+
+document.addEventListener("form:sent", ({ target: form, detail: fields }) => {
+  if (!form.matches("form.in-place")) return;
+  const ids = fields.getAll("ids");
+  const { done } = form.querySelector("button").dataset;
+  if (form.closest("#undo")) offer([]);
+  else if (done !== "tagged") deselect(ids);
+  say(done ? `${counted(ids.length)} ${done}` : "");
+  if (done) return;
+  offer(ids);
+  undo?.querySelector("button").focus();
+});
+
+// What was said is of the selection as it was.
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("#chosen input[type=checkbox]")) say("");
+});
+
+if (undo) {
+  undo.querySelector("button.plain").addEventListener("click", () => offer([]));
+  addEventListener("pageshow", () => offer(load()));
+}

@@ -1,0 +1,127 @@
+"""Deletion with Undo in a real browser: from each list of runs, from the page of the selected, from a run's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
+from support.servers import Running
+
+pytest_plugins = "support.browsers"
+
+
+@pytest.fixture
+def sweep(server: Running) -> Running:
+    """A server with a parent and its four children, in one experiment."""
+
+    def post(path: str, body: Any) -> None:
+        assert requests.post(f"{server.url}/api/w/{path}", json=body, timeout=60).ok
+
+    post("runs", {"experiment": "sweep", "id": "parent", "name": "parent"})
+    for number in range(4):
+        run = {"experiment": "sweep", "id": f"fold-{number}", "name": f"fold {number}", "parent_run_id": "parent"}
+        post("runs", run)
+        post(f"runs/fold-{number}/metrics", [{"loss": number, "step": step} for step in range(3)])
+    return server
+
+
+def trash(server: Running) -> list[str]:
+    """The ids of the runs in the trash."""
+    runs = requests.get(f"{server.url}/api/runs?deleted=true", timeout=60).json()
+    return sorted(run["id"] for run in runs)
+
+
+def rows(page: Page) -> list[str]:
+    ids: list[str] = page.locator("table.runs tbody tr").evaluate_all("rows => rows.map(row => row.id.slice(4))")
+    return ids
+
+
+LISTS = {
+    "runs": "/runs?order_by=metrics.loss&q=metrics.loss+<+3",
+    "search": "/search?q=metrics.loss+<+3&order_by=metrics.loss",
+    "experiment": "/experiments/sweep?order_by=metrics.loss&q=metrics.loss+<+3&by=name",
+    "experiment's table": "/experiments/sweep?part=table&status=running&order_by=metrics.loss&limit=25",
+    "children": "/runs/parent?x=relative",
+}
+
+
+@pytest.mark.parametrize("path", LISTS.values(), ids=LISTS.keys())
+def test_deletion_stays_on_the_list_and_is_undone_there(viewer: Viewer, sweep: Running, path: str) -> None:
+    page = viewer.open(f"{sweep.url}{path}")
+    before, here = rows(page), page.url
+    page.get_by_label("Select fold 0", exact=True).check()
+    page.get_by_label("Select fold 2", exact=True).check()
+    page.locator("#delete-selected > summary").click()
+    expect(page.get_by_text("Move 2 runs to the trash?")).to_be_visible()
+    assert trash(sweep) == [], "it asks before"
+    page.get_by_role("button", name="Delete 2 runs").click()
+    expect(page.locator("#undo")).to_contain_text("2 runs moved to the trash.")
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    for gone in ("fold-0", "fold-2"):
+        expect(page.locator(f"#run-{gone}")).to_have_count(0)
+    assert trash(sweep) == ["fold-0", "fold-2"]
+    assert page.url == here
+    if path.startswith("/experiments"):
+        expect(page.locator("#table .quiet")).to_have_text(str(len(before) - 2))
+    expect(page.locator(".selected-count")).to_have_text("Selected:")
+    assert_accessible(page)
+    page.reload()  # it is still offered
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#run-fold-2")).to_be_visible()
+    expect(page.locator("#undo")).to_be_hidden()
+    expect(page.locator("#run-fold-0")).to_be_visible()
+    assert (trash(sweep), rows(page), page.url) == ([], before, here)
+
+
+def test_deletion_of_all_children_is_undone_where_their_table_was(viewer: Viewer, sweep: Running) -> None:
+    page = viewer.open(f"{sweep.url}/runs/parent", size=NARROW)
+    page.get_by_label("Select all on this page", exact=True).check()
+    page.locator("#delete-selected > summary").click()
+    assert_fits(page)
+    page.get_by_role("button", name="Delete 4 runs").click()
+    expect(page.get_by_role("heading", name="Children")).to_have_count(0)
+    assert_fits(page)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", name="Children")).to_be_visible()
+    page.get_by_label("Select fold 1", exact=True).check()  # what came anew is at work, too
+    expect(page.locator(".selected-count")).to_have_text("1 selected")
+
+
+def test_undo_is_dismissed_and_then_offered_no_more(viewer: Viewer, sweep: Running) -> None:
+    page = viewer.open(f"{sweep.url}/runs")
+    page.get_by_label("Select fold 3", exact=True).check()
+    page.locator("#delete-selected > summary").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Delete 1 run")).to_be_hidden()
+    page.locator("#delete-selected > summary").click()
+    page.get_by_role("button", name="Delete 1 run").click()
+    expect(page.locator("#undo")).to_contain_text("1 run moved to the trash.")
+    page.get_by_role("button", name="Dismiss").click()
+    page.reload()
+    expect(page.locator("#undo")).to_be_hidden()
+    assert trash(sweep) == ["fold-3"]
+
+
+@pytest.mark.parametrize("back", ["", "&back=/experiments/sweep?part=table"], ids=["", "from an experiment"])
+def test_deletion_from_the_page_of_the_selected_runs_is_undone(viewer: Viewer, sweep: Running, back: str) -> None:
+    page = viewer.open(f"{sweep.url}/runs?ids=fold-0,fold-1{back}")
+    page.get_by_role("button", name="Delete 2").click()
+    expect(page.get_by_text("runs are in the trash.")).to_be_visible()
+    assert trash(sweep) == ["fold-0", "fold-1"]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("runs are in the trash.")).to_have_count(0)
+    expect(page.locator("#run-fold-0")).to_be_visible()
+    assert trash(sweep) == []
+
+
+def test_deletion_from_the_page_of_a_run_is_undone(viewer: Viewer, sweep: Running) -> None:
+    page = viewer.open(f"{sweep.url}/runs/fold-1")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("This run is in the trash")).to_be_visible()
+    assert trash(sweep) == ["fold-1"]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("This run is in the trash")).to_have_count(0)
+    assert trash(sweep) == []
