@@ -149,8 +149,8 @@ def test_questions_of_the_bar_are_within_the_screen(
     page.locator(f"#{question}-selected > summary").click()
     box = page.locator(f"#{question}-selected .question").bounding_box()
     assert box is not None
-    assert 0 <= box["x"] and box["x"] + box["width"] <= size[0]
-    assert 0 <= box["y"] and box["y"] + box["height"] <= size[1]
+    assert box["x"] >= 0 and box["x"] + box["width"] <= size[0]
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size[1]
     assert_fits(page)
 
 
