@@ -187,7 +187,7 @@ def test_more_folders_than_the_kernel_keeps_events_of_are_all_seen(
 def test_writes_without_a_list_never_lose_what_others_changed(
     client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chachaml_lite.tracking.index.catalog._WRITES", 10)
+    monkeypatch.setattr("chachaml_lite.tracking.index.pending_looks._WRITES", 10)
     for run_id in ("a", "b"):
         log_run(id=run_id)
     assert ids(client) == {"a", "b"}

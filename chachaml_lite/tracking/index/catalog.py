@@ -23,14 +23,15 @@ from collections.abc import Callable, Collection, Sequence
 from heapq import merge
 from typing import Any, Literal
 
-from ...store import scan
 from ...store.reading import Stamp
 from ...store.scan import Changes
 from ...store.store import Store
 from ..names import is_run_id
 from . import first_look
 from .order import ALL, TRASH, TRASHED, Key, Order
+from .pending_looks import PendingLooks
 from .run_entry import ALL_PARTS, Run
+from .run_ids import RunIds
 from .run_parts import META
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,6 @@ log = logging.getLogger(__name__)
 #: Which runs a list has: none that are in the trash, these alone, or both.
 Deleted = Literal["false", "true", "all"]
 DELETED: tuple[Deleted, ...] = ("false", "true", "all")
-#: Writes of ours after which the kernel's list is read, should nobody ask for a list: it keeps 16,384 events, and
-#: a write causes five at the most. Once it has lost some, all runs have to be looked at.
-_WRITES = 2000
 
 
 class Catalog:
@@ -52,22 +50,12 @@ class Catalog:
         self._deleted_experiments = deleted_experiments
         self._deleted: frozenset[str] = frozenset()
         self._runs: dict[str, Run] = {}
-        #: The well-formed ids that folders in runs/ have.
-        self._ids: set[str] = set()
-        #: The ids with capital letters, by their lower-case form.
-        self._folded: dict[str, set[str]] = {}
-        self._not_runs: set[str] = set()
+        self._ids = RunIds()
         self._lock = threading.RLock()  # for what is about all runs: which there are, and their order
         self._order = Order()
         self._first_look = first_look.FirstLook(store)
-        self._unseen: set[str] = set()
-        self._unwatched: set[str] = set()
-        #: What the kernel told of, and nobody has looked at yet; `_is_lost`: it told of more than it could keep.
-        self._touched: set[str] = set()
-        self._is_lost = False
-        self._looked = float("-inf")
+        self._pending = PendingLooks(store)
         self._changes = 0
-        self._writes = 0
         self._born = secrets.token_hex(4)
 
     # -- one run
@@ -102,8 +90,7 @@ class Catalog:
             return run_id
         with self._lock:
             self._take(self._store.run_entries.changes())
-            lower = run_id.lower()
-            return lower if lower in self._ids else min(self._folded.get(lower, ()), default=None)
+            return self._ids.find_alike(run_id)
 
     def put(self, run: Run, number: int, value: Any, stamp: Stamp) -> None:
         """Keep what was just written to a part of a run."""
@@ -113,9 +100,7 @@ class Catalog:
         else:
             with self._lock:
                 self._changes += 1
-                self._writes += 1
-                if self._writes >= _WRITES:
-                    self._hear()
+                self._pending.count_write()
 
     # -- all runs
 
@@ -123,7 +108,7 @@ class Catalog:
         """The ids that folders in runs/ have now, whether or not there is a good run inside."""
         with self._lock:
             self._take(self._store.run_entries.changes())
-            return self._ids
+            return self._ids.all
 
     def newest(self, experiment: str | None = None, deleted: Deleted = "false") -> list[Run]:
         """Every good run, or those of an experiment, as they are on disk now, newest first; none of the trash but told.
@@ -194,7 +179,7 @@ class Catalog:
         with self._lock:
             self._refresh()
             runs = [run for run_id, run in self._runs.items() if run_id in self._ids]
-            damage = dict.fromkeys(self._not_runs, "not a run's id")
+            damage = dict.fromkeys(self._ids.strays, "not a run's id")
         deadline = time.monotonic() + within_seconds
         for run in runs:
             text = run.damage()
@@ -248,64 +233,22 @@ class Catalog:
         for name in changes.strays:
             log.warning("runs/%r is passed over: it is no folder of a run", name)
         for name in changes.gone:
-            self._not_runs.discard(name)
-            self._forget(name)
+            run = self._runs.pop(name, None)
+            if run is not None:
+                self._order.place(run, None, ())
+            self._ids.discard(name)
+            self._pending.discard(name)
             self._changes += 1
         for name in changes.new:
-            if is_run_id(name):
-                if name not in self._ids:
-                    self._ids.add(name)
-                    if name != name.lower():
-                        self._folded.setdefault(name.lower(), set()).add(name)
-                    self._changes += 1
-                self._unseen.add(name)
-            elif name not in self._not_runs:
-                log.warning("runs/%r is passed over: it is no folder of a run", name)
-                self._not_runs.add(name)
+            if self._ids.add(name):
                 self._changes += 1
-
-    def _forget(self, run_id: str) -> None:
-        run = self._runs.pop(run_id, None)
-        if run is not None:
-            self._order.place(run, None, ())
-        self._ids.discard(run_id)
-        self._unseen.discard(run_id)
-        self._unwatched.discard(run_id)
-        alike = self._folded.get(run_id.lower())
-        if alike is not None:
-            alike.discard(run_id)
-            if not alike:
-                del self._folded[run_id.lower()]
-
-    def _hear(self) -> None:
-        """Keep what the kernel tells until somebody asks for a list."""
-        self._writes = 0
-        touched = self._store.watch.touched()
-        if touched is None:
-            self._is_lost = True
-        else:
-            self._touched |= touched
+            if name in self._ids:
+                self._pending.add(name)
 
     def _refresh(self) -> None:
         """Look at what changed; the caller holds the lock."""
         self._take(self._store.run_entries.changes())
-        self._hear()
-        touched, self._touched = self._touched, set()
-        changed = {run_id for run_id in touched if run_id in self._runs}
-        unseen, self._unseen = self._unseen | (self._store.watch.lost() & self._ids), set()
-        if self._is_lost:
-            self._is_lost = False
-            changed, unseen = set(self._runs), unseen | self._ids
-        looks = not self._unwatched or time.monotonic() - self._looked >= scan.LOOK_SECONDS
-        if looks:
-            changed |= self._unwatched
-        for run_id in sorted(unseen):  # by id is by start time, mostly, and the order is made in half the time
-            # Watched before it is read: what happens in between is then heard of.
-            if self._store.watch_run(run_id):
-                self._unwatched.discard(run_id)
-            else:
-                self._unwatched.add(run_id)
-        changed |= unseen
+        changed = self._pending.take(self._runs, self._ids.all)
         moved = self._of_changed_experiments()
         runs = [(run_id, self._runs.get(run_id)) for run_id in sorted(changed)]
         new = [run_id for run_id, run in runs if run is None]
@@ -315,8 +258,7 @@ class Catalog:
             self._add(run_id, many=many)
         for run in differing:
             self._note(run, in_order=not many)
-        if looks:
-            self._looked = time.monotonic()  # a look at 100,000 runs takes half a second, and is not made again at once
+        self._pending.finish()
         for run_id in moved:
             self._note(self._runs[run_id], in_order=not many)
         if many:

@@ -1,0 +1,67 @@
+"""The ids of the folders in runs/, whether or not there is a good run inside, found in any case as well."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from ..names import is_run_id
+
+log = logging.getLogger(__name__)
+
+
+class RunIds:
+    """The ids of one store's runs. Not locked: callers take turns."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        #: The ids with capital letters, by their lower-case form.
+        self._by_lower: dict[str, set[str]] = {}
+        #: The names of folders that are no run's id.
+        self._strays: set[str] = set()
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def all(self) -> Collection[str]:
+        """Every id, in a collection that is kept up to date."""
+        return self._ids
+
+    @property
+    def strays(self) -> Collection[str]:
+        """The names of folders that can't be a run's id, in a collection that is kept up to date."""
+        return self._strays
+
+    def add(self, name: str) -> bool:
+        """Take in the name of a folder; whether it is new. One that is no run's id is logged, once."""
+        if not is_run_id(name):
+            is_new = name not in self._strays
+            if is_new:
+                log.warning("runs/%r is passed over: it is no folder of a run", name)
+                self._strays.add(name)
+            return is_new
+        if name in self._ids:
+            return False
+        self._ids.add(name)
+        if name != name.lower():
+            self._by_lower.setdefault(name.lower(), set()).add(name)
+        return True
+
+    def discard(self, name: str) -> None:
+        """Forget the name of a folder, if it is there."""
+        self._strays.discard(name)
+        self._ids.discard(name)
+        alike = self._by_lower.get(name.lower())
+        if alike is not None:
+            alike.discard(name)
+            if not alike:
+                del self._by_lower[name.lower()]
+
+    def find_alike(self, run_id: str) -> str | None:
+        """Return the id that differs from `run_id` in nothing but case, if there is one; of several the first."""
+        lower = run_id.lower()
+        return lower if lower in self._ids else min(self._by_lower.get(lower, ()), default=None)
