@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...store.inspection import Line
+from ...store.inspection import Inspection, Line
+from ...store.reading import MAX_RECORDS_BYTES, record_of
 
 #: Line numbers that a report names.
 _NAMED = 5
@@ -86,3 +87,15 @@ class Lines:
             span = (self.torn.start, self.torn.end)
             text = f"its last {span[1] - span[0]} bytes are a line that was not written to its end"
             yield Problem(where, "torn tail", text, span, Remedy(run_id, (span,)) if can_go else None)
+
+
+def damaged_records(files: Inspection, where: str, accept: Callable[[dict[str, Any]], bool]) -> Lines:
+    """Return the lines of a file that hold no JSON object, or none that is accepted. Raises Damaged, OSError."""
+    lines = Lines()
+    for line in files.lines(where, MAX_RECORDS_BYTES):
+        if line.content is not None and not line.content.strip():
+            continue
+        record = None if line.content is None else record_of(line.content)
+        if record is None or not accept(record):
+            lines.add(line)
+    return lines

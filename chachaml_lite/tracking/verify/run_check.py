@@ -1,0 +1,179 @@
+"""The check of one run: every byte of its files is read, sums compared, lines parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ...store import layout
+from ...store.reading import NO_FILE, Damaged, Stamp
+from ...store.stamp_cache import StampCache
+from ...store.store import Store
+from ..index.artifact_lines import Artifacts, line_from
+from ..index.logged_models import is_good_event
+from ..index.run_parts import META, PARAMS, read_part
+from ..names import quote_name
+from ..series.points import parse_points
+from ..series.summary import Summary, add_up, from_stored, without_time
+from .problems import Lines, Problem, Remedy, Report, damaged_records
+
+
+def ignore_progress(count: int) -> None:
+    """Nobody waits."""
+
+
+class RunCheck:
+    """Checks the runs of one store. What was hashed is not hashed again while its file has the same stamp."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files = store.inspection
+        self._sums: StampCache[str, Stamp, str] = StampCache()
+        self._artifacts: StampCache[str, Stamp, tuple[Artifacts, Lines]] = StampCache()
+        #: Told of bytes as they are read, time and again.
+        self.on_read: Callable[[int], object] = ignore_progress
+
+    def check(self, run_id: str, counted: Report) -> list[Problem]:
+        """Return the problems of a run, and count in `counted` what was looked at."""
+        counted.artifacts = counted.bytes = counted.points = 0
+        problems: list[Problem] = []
+        try:
+            meta = read_part(self._store, run_id, META, self._stamp(run_id, layout.META))
+            params = read_part(self._store, run_id, PARAMS, self._stamp(run_id, layout.PARAMS))
+            if meta.damage:
+                where = self._files.run_file(run_id, layout.META)
+                problems.append(Problem(where, "not a run", meta.damage, meta.stamp))
+            if params.damage:
+                where = self._files.run_file(run_id, layout.PARAMS)
+                problems.append(Problem(where, "damaged file", params.damage, params.stamp))
+            problems += self._check_points(run_id, counted)
+            problems += self._check_artifacts(run_id, counted)
+            problems += self._check_events(run_id)
+        except OSError as fault:
+            where = self._files.run_file(run_id, "")
+            problems.append(Problem(where, "damaged file", f"the run can't be read: {fault.strerror}"))
+        return problems if self._files.has_run(run_id) else []  # removed meanwhile
+
+    def _stamp(self, run_id: str, name: str) -> Stamp:
+        return self._files.stamp(self._files.run_file(run_id, name))
+
+    def _check_points(self, run_id: str, counted: Report) -> Iterator[Problem]:
+        where = self._files.run_file(run_id, layout.METRICS)
+        seen, summary, damaged = self._files.stamp(where), Summary(), 0
+        try:
+            if seen != NO_FILE:
+                for piece in self._store.runs.read_lines(run_id, layout.METRICS, 0, seen.size):
+                    points, count = parse_points(piece)
+                    add_up(summary, points)
+                    damaged += count
+                    self.on_read(len(piece))
+        except (Damaged, FileNotFoundError) as fault:
+            yield Problem(where, "damaged file", str(fault), seen)
+            return
+        counted.points = sum(series.count for series in summary.values())
+        if damaged:
+            lines = Lines()
+            for line in self._files.lines(where):
+                if line.content is None or parse_points(line.content)[1]:
+                    lines.add(line)
+            yield from lines.problems(where, "point", run_id)
+        yield from self._check_summary(run_id, seen, summary)
+
+    def _check_summary(self, run_id: str, points: Stamp, summary: Summary) -> Iterator[Problem]:
+        """Whether summary.json, where it speaks of the points as they are, says what they add up to."""
+        where = self._files.run_file(run_id, layout.SUMMARY)
+        try:
+            stored, stamp = self._store.runs.read_object(run_id, layout.SUMMARY)
+        except FileNotFoundError:
+            return
+        except Damaged as fault:
+            yield Problem(where, "wrong summary", str(fault), self._files.stamp(where), Remedy(run_id))
+            return
+        if (stored.get("size"), stored.get("mtime_ns")) != (points.size, points.mtime_ns):
+            return  # an older one, which nobody believes
+        added_up = {key: series.stored() for key, series in summary.items()}
+        if stored.get("metrics") == {key: without_time(series) for key, series in added_up.items()}:
+            return  # an earlier version's, which is made anew when it is asked for
+        if from_stored(stored.get("metrics")) is None or stored["metrics"] != added_up:
+            yield Problem(where, "wrong summary", "it is not what the points add up to", stamp, Remedy(run_id))
+
+    def _check_events(self, run_id: str) -> Iterator[Problem]:
+        """The problems of the run's logged models, beside their files."""
+        where = self._files.run_file(run_id, layout.LOGGED_MODELS)
+        try:
+            lines = damaged_records(self._files, where, lambda event: is_good_event(run_id, event))
+        except Damaged as fault:
+            yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
+            return
+        yield from lines.problems(where, "event of a logged model", run_id)
+
+    def _check_artifacts(self, run_id: str, counted: Report) -> Iterator[Problem]:
+        where = self._files.run_file(run_id, layout.ARTIFACTS)
+        try:
+            artifacts, lines = self.artifacts(run_id)
+        except Damaged as fault:
+            yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
+            return
+        yield from lines.problems(where, "upload", run_id)
+        found = self._files.found(run_id)
+        spelled = artifacts.spelled()
+        expected = set(spelled.values())
+        gone = {artifacts.spellings.of(name) for name in artifacts.deleted}
+        blobs = self._files.run_file(run_id, layout.BLOBS)
+        for name, artifact in artifacts.items():
+            counted.artifacts += 1
+            counted.bytes += artifact.size
+            yield from self._check_blob(run_id, name, artifact.sha256, artifact.size, f"{blobs}/{spelled[name]}")
+        for path, stamp in found.blobs.items():
+            if path not in expected:
+                text = "its artifact was deleted" if path in gone else f"no line of {layout.ARTIFACTS} speaks of it"
+                yield Problem(f"{blobs}/{path}", "orphan", text, stamp)
+        for path in found.odd:
+            if path not in expected:
+                yield Problem(f"{blobs}/{path}".rstrip("/"), "orphan", "neither a file nor a folder")
+        for name in found.temporaries:
+            where = self._files.run_file(run_id, name)
+            text = "left by a server that was killed before it was put in place"
+            yield Problem(where, "leftover", text, self._files.stamp(where), Remedy(run_id, temporary=name))
+
+    def _check_blob(self, run_id: str, name: str, sha256: str, size: int, where: str) -> Iterator[Problem]:
+        stamp = self._files.stamp(where)
+        try:
+            if stamp == NO_FILE:
+                raise FileNotFoundError
+            found = self._sums.get(where, stamp)
+            if found is None:
+                found = self._files.sha256(where, self.on_read)
+                if self._files.stamp(where) == stamp:
+                    self._sums.put(where, stamp, found)
+        except FileNotFoundError:
+            problem = Problem(where, "missing", f"the bytes of artifact {quote_name(name)} are gone", sha256)
+        except Damaged as fault:
+            problem = Problem(where, "damaged file", str(fault), (sha256, stamp))
+        else:
+            if found == sha256:
+                return
+            text = f"artifact {quote_name(name)} was uploaded as {size} bytes of sha256 {sha256}, "
+            text += f"and has {stamp.size} of {found}"
+            problem = Problem(where, "wrong bytes", text, (sha256, stamp))
+        if not (self._files.is_served() and self._files.is_arriving(run_id, sha256)):
+            yield problem
+
+    def artifacts(self, run_id: str) -> tuple[Artifacts, Lines]:
+        """Return the artifacts by a run's artifacts.jsonl, and the damaged lines in it. Raises Damaged, OSError."""
+        where = self._files.run_file(run_id, layout.ARTIFACTS)
+        stamp = self._files.stamp(where)
+        known = self._artifacts.get(run_id, stamp)
+        if known is not None:
+            return known
+        artifacts = Artifacts()
+
+        def accept(record: dict[str, Any]) -> bool:
+            entry = line_from(record)
+            if entry is not None:
+                artifacts.add(entry)
+            return entry is not None
+
+        lines = damaged_records(self._files, where, accept)
+        self._artifacts.put(run_id, stamp, (artifacts, lines))
+        return artifacts, lines
