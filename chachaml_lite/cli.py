@@ -1,4 +1,4 @@
-"""The command line: the commands, and what is said of all of them."""
+"""The command line: the group of all commands."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .commands.verify import verify
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Exit codes:
-  0  fine
-  1  it failed: the check, the command, the store is damaged or can't be served
-  2  it can't be done as it was asked: usage, no such run, a wrong token
-  3  nobody answers: no server, no store in the folder, or a fault of theirs
+  0  success
+  1  failure: a failed check or command, a damaged store, or one that can't be served
+  2  usage error, unknown run or wrong token
+  3  server unreachable, no store in the folder, or a server error
 \b
 Examples:
   chachaml-lite serve
@@ -39,11 +39,11 @@ Examples:
 def main() -> None:
     """The experiment tracker that you can use with nothing but curl.
 
-    Runs, params, metrics, artifacts and models, logged over HTTP into a folder of plain files.
+    Log runs, params, metrics, artifacts and models over HTTP into a folder of plain files.
 
-    The commands that read ask the server at --url (or CHACHAML_URL), by default the one on this machine; with --data
-    (or CHACHAML_DATA) they read a folder themselves, whether a server runs on it or not. An option beats a variable,
-    and CHACHAML_URL beats CHACHAML_DATA.
+    Commands that read use the server at --url (or CHACHAML_URL), by default the one on this machine; with --data
+    (or CHACHAML_DATA) they read a folder directly, whether a server runs on it or not. An option takes precedence over
+    a variable, and CHACHAML_URL over CHACHAML_DATA.
     """
 
 

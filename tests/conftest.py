@@ -123,13 +123,13 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
         assert answer.status_code == 200, answer.text
         run_id: str = answer.get_json()["id"]
         base = f"/api/w/runs/{run_id}"
-        answers = []
+        is_reachable = []
         if params is not None:
-            answers.append(client.post(f"{base}/params", json=params))
+            is_reachable.append(client.post(f"{base}/params", json=params))
         if metrics is not None:
-            answers.append(client.post(f"{base}/metrics", json=metrics))
+            is_reachable.append(client.post(f"{base}/metrics", json=metrics))
         for name, content in (artifacts or {}).items():
-            answers.append(
+            is_reachable.append(
                 client.post(
                     f"{base}/artifacts",
                     query_string={"name": name},
@@ -138,8 +138,10 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
                 )
             )
         if end is not None:
-            answers.append(client.post(f"{base}/end", json={"status": end}))
-        assert [answer.status_code for answer in answers] == [200] * len(answers), [answer.text for answer in answers]
+            is_reachable.append(client.post(f"{base}/end", json={"status": end}))
+        assert [answer.status_code for answer in is_reachable] == [200] * len(is_reachable), [
+            answer.text for answer in is_reachable
+        ]
         return run_id
 
     return log

@@ -265,7 +265,7 @@ def test_all_pages_of_the_list_are_read_the_oldest_run_first(
     ids = [log_run(id=f"r{number}", parent_run_id="r4" if number == 0 else None) for number in range(5)]
     monkeypatch.setattr(run_names, "_PAGE_RUNS", 2)
     with FolderClient(data) as client:
-        found = [run["id"] for run in command._found(client, None, None)]
+        found = [run["id"] for run in command._match_runs(client, None, None)]
     assert (len(found), set(found)) == (5, set(ids))
     assert found.index("r4") < found.index("r0"), "the parent stands before its child"
 
@@ -449,7 +449,7 @@ def test_signal_ends_it_in_one_line_and_leaves_nothing_temporary(
     with between(mlflow.url, to_artifact, passes_on=False) as front:
         assert kill_once_reached(front, data, number) == (
             "",
-            "chachaml-lite: stopped; the same command goes on from here\n",
+            "chachaml-lite: stopped; the same command continues from here\n",
         )
     assert not list(data.glob("chachaml-*"))
 
@@ -553,7 +553,7 @@ def test_damaged_runs_are_told_of_and_the_exit_code_is_1(
         log_run(experiment=experiment, id=name)
     (data / "runs/bad/meta.json").write_text("{")
     done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
-    assert "1 folder in runs/ holds no run that can be read, and is left out; `chachaml-lite verify`" in done.stderr
+    assert "1 run in runs/ can't be read and is left out; run `chachaml-lite verify`" in done.stderr
     assert "1 run: 1 exported" in done.stdout
 
 
@@ -572,10 +572,10 @@ def test_older_copy_of_a_run_takes_nothing_back(log_run: LogRun, data: Path, exp
         ("export", "--to"),
         ("export --to wandb --tracking-uri http://x", "'mlflow'"),
         ("export --to mlflow", "--tracking-uri"),
-        ("export --to mlflow --tracking-uri sqlite:///x.db", "takes a server, as http://HOST:5000"),
+        ("export --to mlflow --tracking-uri sqlite:///x.db", "takes the URL of a server, such as http://HOST:5000"),
         ("export --to mlflow --tracking-uri http://me:secret@x", "MLFLOW_TRACKING_USERNAME"),
         ("export --to mlflow --tracking-uri http://x/?token=secret", "MLFLOW_TRACKING_USERNAME"),
-        ("export --to mlflow --tracking-uri http://x -e iris a", "say one of them"),
+        ("export --to mlflow --tracking-uri http://x -e iris a", "use either RUN"),
         ("export --to mlflow --tracking-uri http://x nosuch", "no such run"),
         ("export --to mlflow --tracking-uri http://x -q metrics.", "--query': character 1"),
     ],
@@ -653,7 +653,7 @@ def test_server_that_goes_away_is_3_and_what_was_done_is_told(
     assert printed.splitlines()[-1] == "1 run: 1 exported"
     assert re.fullmatch(
         rf"chachaml-lite: no MLflow server answers at {front.url} \(.*\); "
-        "1 of 2 runs are done, the same command goes on from there\n",
+        "1 of 2 runs are done, the same command continues from there\n",
         told,
     )
 

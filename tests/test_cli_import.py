@@ -152,7 +152,7 @@ def test_files_that_are_not_there_and_folders_are_2_and_nothing_is_imported(
     good = put(tmp_path, "good.zip", packed(run_files()))
     for arguments, told in (
         ([good, str(tmp_path / "none.zip")], "none.zip' does not exist"),
-        ([good, str(tmp_path)], "is a folder; a run's folder is copied into runs/"),
+        ([good, str(tmp_path)], "is a folder; to add a run's folder to a store, copy it into runs/"),
         ([], "Missing argument 'FILE...'"),
     ):
         done = cli("import", *arguments, *place, code=2)

@@ -202,7 +202,7 @@ def test_experiment_can_be_named(logs: Path, data: Path) -> None:
 
 def test_folder_without_event_files_is_a_usage_error(tmp_path: Path, data: Path) -> None:
     done = cli("import", "--from", "tensorboard", str(tmp_path), "--data", str(data), code=2)
-    assert "has no event files" in done.stderr
+    assert "has no TensorBoard event files" in done.stderr
     assert not data.exists()
 
 

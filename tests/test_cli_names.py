@@ -104,7 +104,7 @@ def test_what_removes_or_hides_a_run_takes_whole_ids(data: Path) -> None:
     at = ("--data", str(data))
     assert "no such run" in cli("delete", "first", *at, code=1).stderr
     cli("delete", "first-run", *at)
-    assert "isn't in the trash" in cli("trash", "remove", "first", *at, code=1).stderr
+    assert "not in the trash" in cli("trash", "remove", "first", *at, code=1).stderr
     assert (data / "runs/first-run").is_dir()
     assert cli("trash", "restore", "first", *at).stdout == "1 restored\n"
     cli("delete", "first-run", *at)
@@ -215,11 +215,11 @@ def test_message_about_a_refused_note_names_overwrite(server: Running, tmp_path:
         there.post("/api/w/runs/job/tags", {"os": "linux"})
         here.post("/api/w/runs/job/tags", {"os": "macos"})
         done = cli("push", other.url, "job", "--url", server.url, code=1)
-        assert "; add --overwrite to take that" in done.stderr and not OF_HTTP.search(done.stderr)
+        assert "; add --overwrite to replace it" in done.stderr and not OF_HTTP.search(done.stderr)
         zipped = here.ask("GET", "/api/runs/job/download").content()
         (tmp_path / "job.zip").write_bytes(zipped)
         done = cli("import", str(tmp_path / "job.zip"), "--url", other.url, code=1)
-        assert "; add --overwrite to take that" in done.stderr and not OF_HTTP.search(done.stderr)
+        assert "; add --overwrite to replace it" in done.stderr and not OF_HTTP.search(done.stderr)
     # The API has its own words for it.
     assert client_error(server) == "no run has the id 'nosuch'; use one that POST /api/w/runs answered"
 
@@ -259,7 +259,7 @@ def test_push_without_a_source_takes_artifacts_where_it_is_there_and_says_so(ser
         done = cli("push", team.url, cwd=tmp_path)
         assert (
             done.stdout.splitlines()[0]
-            == f"pushing from artifacts (neither --data nor --url names another place) to {team.url}"
+            == f"pushing from artifacts (the default without --data and --url) to {team.url}"
         )
         assert "imported  of-the-folder" in done.stdout
         (tmp_path / "elsewhere").mkdir()

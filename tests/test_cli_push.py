@@ -85,7 +85,7 @@ def test_runs_that_no_list_has_are_told_of_where_all_are_meant(filled: Running, 
     found = pushed(server.url, "--url", filled.url, code=1)
     assert (found["imported"], found["unreadable"]) == (["one", "three"], 1)
     done = cli("push", server.url, "--url", filled.url, code=1)
-    assert "1 folder in runs/ holds no run that can be read, and is left out; `chachaml-lite verify`" in done.stderr
+    assert "1 run in runs/ can't be read and is left out; run `chachaml-lite verify`" in done.stderr
     assert "unreadable" not in pushed(server.url, "one", "--url", filled.url)
 
 
@@ -202,7 +202,7 @@ def test_server_that_goes_away_is_3_and_said_with_how_far_it_came(filled: Runnin
     with proxy(server.port, cut_after=1_000_000) as cut:
         done = cli("push", cut.url, "--url", filled.url, code=3)
         assert done.stderr.startswith(f"chachaml-lite: no server responds at {cut.url} (")
-    assert done.stderr.endswith("; 3 of 4 runs were gone through; the next push goes on from there\n")
+    assert done.stderr.endswith("; 3 of 4 runs are done; the next push continues from there\n")
     assert done.stdout.splitlines()[1] == "imported  one"
     with proxy(server.port, cut_after=1_000_000) as cut:
         found = pushed(cut.url, "--url", filled.url, code=3)
@@ -226,7 +226,7 @@ def test_run_that_contradicts_is_named_and_the_others_are_pushed(filled: Running
     assert done.stdout.splitlines()[1:] == ["0 imported, 0 updated, 2 unchanged, 1 failed; 0 bytes sent"]
     assert done.stderr.startswith("chachaml-lite: two: conflict: run two: the note is")
     assert "\x1b" not in done.stderr
-    assert done.stderr.endswith("; add --overwrite to take that\n")
+    assert done.stderr.endswith("; add --overwrite to replace it\n")
     assert pushed(server.url, "--url", filled.url, "--overwrite")["updated"] == ["two"]
 
 
@@ -249,7 +249,7 @@ def test_full_disk_ends_the_push_with_3_and_leaves_nothing(
         log(client, "large", run={}, artifacts={"m": os.urandom(2_000_000)})
     done = cli("push", server.url, "--url", filled.url, code=3)
     assert f"chachaml-lite: {server.url}: disk full: " in done.stderr
-    assert done.stderr.endswith("; 3 of 4 runs were gone through; the next push goes on from there\n")
+    assert done.stderr.endswith("; 3 of 4 runs are done; the next push continues from there\n")
     assert runs_of(server).keys() == {"one", "two", "three"}
     assert os.listdir(server.data / "runs/.incoming") == []
 

@@ -93,7 +93,7 @@ def test_table_of_runs_takes_the_width_of_the_terminal_and_shows_what_differs(se
     assert {"epochs", "os", "n", "parent"} <= set(head("--wide", COLUMNS="60"))
     assert head("--columns", "metrics.accuracy,params.lr,duration", COLUMNS="20") == ["id", "accuracy", "lr", "took"]
     told = cli("runs", "--url", server.url, "--columns", "params.lr,nosuch", code=2).stderr
-    assert "--columns knows no 'nosuch'" in told
+    assert "--columns: 'nosuch' is unknown" in told
 
 
 def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) -> None:

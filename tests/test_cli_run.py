@@ -460,7 +460,7 @@ def test_when_the_server_goes_away_the_command_goes_on_and_its_log_is_kept(tmp_p
 def test_command_that_ends_its_run_itself_is_told_where_its_log_is(server: Running, env: dict[str, str]) -> None:
     script = 'curl -sf -X POST "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/end" -H "Authorization: Bearer t"; exit $1'
     done = ran(env, "--id", "itself", "--", "sh", "-c", script, "sh", "0")
-    assert b"log.txt is not stored" in done.stderr
+    assert b"log.txt was not stored" in done.stderr
     other = ran(env, "--id", "itself-6", "--", "sh", "-c", script, "sh", "6", code=6)
     assert b"can't be ended as failed" in other.stderr
     assert len(os.listdir(env["TMPDIR"])) == 2
@@ -485,7 +485,7 @@ def test_signal_during_the_upload_of_the_log_ends_that_and_not_the_run(env: dict
             eventually(told)
             line = process.stderr.readline()
             server.process.send_signal(signal.SIGCONT)
-            assert b"for a signal came" in line
+            assert b"because of a signal" in line
             assert process.wait(PATIENCE_SECONDS) == 0
         run = requests.get(f"{server.url}/api/runs/slow", timeout=60).json()
     assert (run["status"], run["artifacts"]) == ("completed", [])

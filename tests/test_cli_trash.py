@@ -29,7 +29,7 @@ def test_runs_are_deleted_restored_removed_and_the_rest_emptied(data: Path) -> N
     assert names(data, "trash", "list") == ["pinned", "b", "a"]
     assert "1 restored" in cli("trash", "restore", *at, "a").stdout
     refused = cli("trash", "remove", *at, "a", code=1)
-    assert "isn't in the trash" in refused.stderr and (data / "runs" / "a").is_dir()
+    assert "not in the trash" in refused.stderr and (data / "runs" / "a").is_dir()
     done = cli("trash", "empty", "--yes", *at, code=1)
     assert "1 removed, 2.0 MB freed" in done.stdout
     assert "pinned" in done.stderr and "iris 1" in done.stderr

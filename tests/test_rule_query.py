@@ -307,7 +307,7 @@ def test_detail_shows_where_in_one_line_and_only_what_stands_around() -> None:
         parse_query("metrics.acc > high and name ~ base", NOW)
     assert raised.value.detail == (
         "q, character 15: metrics.acc is compared with a number without quotes, or NaN, Infinity, -Infinity; "
-        "see »« in: metrics.acc > »high« and name ~ base"
+        "marked »« in: metrics.acc > »high« and name ~ base"
     )
     with pytest.raises(BadQuery) as raised:
         parse_query("id = a or " * 50 + "accuracy > 1" + " or id = a" * 50, NOW)

@@ -187,7 +187,7 @@ def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Pat
         assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e"}).status_code == 200
         assert len(list((tmp_path / "here/runs").iterdir())) == 2
         assert requests.get(f"{server.url}/api/3.0/mlflow/server-info").status_code == 404
-        assert "warning: anybody who reaches 127.0.0.2 can read and write" in server.log
+        assert "warning: anyone who can reach 127.0.0.2 can read and write" in server.log
         assert thread_count(server) == thread_count(serve("--threads", "1")) + 8
     finally:
         assert server.stop() == 0
@@ -236,18 +236,18 @@ def test_warning_says_who_can_read_a_token_that_is_an_option(serve: Serve, tmp_p
         (["--token", " "], "token is empty"),
         (["--token-file", "/dev/null"], "token is empty"),
         (["--token-file", "/no/such/file"], "--token-file"),
-        (["--token-file", "/dev/null", "--token", "x"], "say one of them"),
+        (["--token-file", "/dev/null", "--token", "x"], "use one of them"),
         (["--public-url", "tracker.example.org"], "must be a URL"),
         (["--public-url", "ftp://tracker.example.org"], "must be a URL"),
         (["--public-url", "https://"], "must be a URL"),
         (["--public-url", "https://me@tracker.example.org"], "must be a URL"),
         (["--public-url", "https://tracker.example.org:http"], "--public-url"),
         (["--public-url", "https://tracker.example.org/?a=b"], "must be a URL"),
-        (["--public-url", "https://tracker.example.org/a b"], "must have a path as in /tracker"),
-        (["--public-url", "https://tracker.example.org/a/../b"], "must have a path as in /tracker"),
-        (["--url-prefix", "/tracker?a"], "must have a path as in /tracker"),
-        (["--url-prefix", "/größe"], "must have a path as in /tracker"),
-        (["--url-prefix", "https://tracker.example.org/tracker"], "must have a path as in /tracker"),
+        (["--public-url", "https://tracker.example.org/a b"], "must have a path such as /tracker"),
+        (["--public-url", "https://tracker.example.org/a/../b"], "must have a path such as /tracker"),
+        (["--url-prefix", "/tracker?a"], "must have a path such as /tracker"),
+        (["--url-prefix", "/größe"], "must have a path such as /tracker"),
+        (["--url-prefix", "https://tracker.example.org/tracker"], "must have a path such as /tracker"),
         (["--url-prefix", "/a", "--public-url", "https://tracker.example.org/b"], "the path of --public-url is /b"),
         (
             ["--url-prefix", "/a", "--public-url", "https://tracker.example.org"],

@@ -244,14 +244,14 @@ def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
         while not stop.is_set():
             turn += 1
             run_id = f"r{(number + turn) % 12}"
-            answers: list[Any] = [
+            is_reachable: list[Any] = [
                 mine.post("/api/w/runs", json={"experiment": "e", "id": run_id}),
                 mine.post(f"/api/w/runs/{run_id}/metrics", json={"loss": turn}),
                 mine.get("/api/runs?limit=5&experiment=e"),
                 mine.get("/api/runs?limit=1000"),
                 mine.delete(f"/api/w/runs/{run_id}"),
             ]
-            statuses.update(answer.status_code for answer in answers)
+            statuses.update(answer.status_code for answer in is_reachable)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -1,1 +1,1 @@
-"""The commands of `chachaml-lite`, one a module: options and environment in, text and an exit code out."""
+"""The commands of `chachaml-lite`, one in each module: options and environment in, text and an exit code out."""

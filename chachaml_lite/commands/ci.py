@@ -1,6 +1,6 @@
-"""`chachaml-lite ci start` and `ci finish`: a server for the steps of a CI job, with a report and checks at its end.
+"""`chachaml-lite ci start` and `ci finish`: a server for the steps of a CI job, with a report and checks at the end.
 
-GitHub's actions set INPUT_... variables, which these options read; anywhere else they are options.
+The options also read the INPUT_... variables that GitHub's actions set.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOKEN = click.option(
 
 
 def _input(name: str, variable: str, help: str, **settings: Any) -> Callable[[F], F]:
-    """Return an option that is also an input of the action; an empty one counts as none."""
+    """Return an option that is also an input of the action; an empty value counts as absent."""
     return click.option(name, envvar=f"INPUT_{variable}", default="", help=help, **settings)
 
 
@@ -42,7 +42,7 @@ Examples:
 """
 )
 def ci() -> None:
-    """Give a CI job a server of its own, and a report and checks at its end."""
+    """Run a server for a CI job, with a report and checks at its end."""
 
 
 @ci.command(
@@ -94,8 +94,10 @@ Examples:
 @click.option("--rule", "rules", metavar="RULE", multiple=True, help="A rule that the run must pass; may be repeated.")
 @click.option("--rules", "rule_text", metavar="TEXT", envvar="INPUT_CHECKS", default="", help="Rules, one per line.")
 @_input("--baseline", "BASELINE", "Run to compare with: an id, latest:EXPERIMENT or production:MODEL.", metavar="RUN")
-@_input("--run", "RUN_ID", "Another run than the one that was started.  [default: $CHACHAML_RUN_ID]", metavar="ID")
-@_input("--job-status", "JOB_STATUS", "How the job went: success, failure or cancelled.", metavar="STATUS")
+@_input(
+    "--run", "RUN_ID", "The run to finish, if not the one that was started.  [default: $CHACHAML_RUN_ID]", metavar="ID"
+)
+@_input("--job-status", "JOB_STATUS", "Status of the job: success, failure or cancelled.", metavar="STATUS")
 @_TOKEN
 @_STATE
 @click.option("--started-run", envvar="CHACHAML_RUN_ID", default="", hidden=True)

@@ -1,4 +1,4 @@
-"""`chachaml-lite end`: a run that is marked as running, ended by hand or by a script."""
+"""`chachaml-lite end`: end a run by hand or from a script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..client.base import build_path
 from ..tracking.runs import ENDINGS
 from .completion import run_ids
 from .printing import print_text
-from .run_names import ask_of_run
+from .run_names import request_run
 from .targets import Target, die_at_interrupt, target_options
 
 
@@ -21,24 +21,29 @@ Examples:
 """,
 )
 @target_options
-@click.option("--status", type=click.Choice(ENDINGS), help="How it has ended.  [default: completed]")
-@click.option("--error", metavar="TEXT", help="Why it has failed, which is then its status.")
-@click.option("--exit-code", type=int, metavar="N", help="End it as a shell's command: 0 is completed, another failed.")
+@click.option("--status", type=click.Choice(ENDINGS), help="Final status of the run.  [default: completed]")
+@click.option("--error", metavar="TEXT", help="Mark the run as failed, with this reason.")
+@click.option(
+    "--exit-code",
+    type=int,
+    metavar="N",
+    help="Derive the status from a command's exit code: 0 is completed, anything else failed.",
+)
 @click.argument("run", shell_complete=run_ids)
 def end(target: Target, run: str, status: str | None, error: str | None, exit_code: int | None) -> None:
-    """End a run: as completed, as failed, or by the exit code of its command.
+    """End a run as completed or failed, or by the exit code of its command.
 
-    Ending it again in the same way changes nothing; in another way it is an error. `chachaml-lite run --resume` has a
-    run go on that has ended.
+    Ending it again in the same way changes nothing; in another way it is an error. `chachaml-lite run --resume`
+    continues a run that has ended.
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     if exit_code is not None and (status is not None or error is not None):
-        raise click.UsageError("--exit-code says how the run has ended; leave --status and --error out")
+        raise click.UsageError("--exit-code determines the status; leave out --status and --error")
     if error is not None and status == "completed":
-        raise click.UsageError("--error says why a run has failed, and --status that it hasn't; leave one of them out")
+        raise click.UsageError("--error marks the run as failed, but --status is completed; leave out one of them")
     die_at_interrupt()
-    with target.opened(writes=True) as client:
+    with target.open_client(writes=True) as client:
         if exit_code is not None:
             status = "failed" if exit_code else "completed"
         status = status or ("completed" if error is None else "failed")
@@ -52,5 +57,5 @@ def end(target: Target, run: str, status: str | None, error: str | None, exit_co
                 client.post(path, body)
             return run_id
 
-        run_id = ask_of_run(client, run, end_run)
+        run_id = request_run(client, run, end_run)
     print_text(f"run {run_id} {status}\n")

@@ -1,4 +1,4 @@
-"""The end of a command that can't do what it was asked: one line on stderr, and the exit code that says why."""
+"""Errors of commands: one line on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 #: Exit codes (the group's help explains them).
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
-#: What would help against an error of the API, by its `resolvable_by`, in the words of the command line.
-_WAYS_OUT = {
+#: The command line's remedies for errors of the API, by their `resolvable_by`.
+_REMEDIES = {
     "create_run": "; `chachaml-lite runs` lists them",
-    "download_run": "; the page of a run gives one that has",
+    "download_run": "; download one from the page of a run",
     "list_artifacts": "; `chachaml-lite show ID` lists them",
-    "name_baseline": "; say which with --baseline RUN",
-    "overwrite": "; add --overwrite to take that",
+    "name_baseline": "; set it with --baseline RUN",
+    "overwrite": "; add --overwrite to replace it",
     "restore_run": "; `chachaml-lite trash restore ID` brings it back",
-    "resume_run": "; `chachaml-lite run --resume ID -- COMMAND` has it go on",
-    "send_token": "; give it by --token or CHACHAML_TOKEN",
+    "resume_run": "; `chachaml-lite run --resume ID -- COMMAND` continues it",
+    "send_token": "; set it with --token or CHACHAML_TOKEN",
 }
 
 
 def describe(fault: ApiError | NotPushed) -> str:
-    """An error of the API, and what would help."""
+    """Describe an error of the API, with a remedy."""
     return fault.error + ": " + describe_detail(fault)
 
 
 def describe_detail(fault: ApiError | NotPushed) -> str:
-    """The detail of such an error, and what would help."""
-    return fault.detail + _WAYS_OUT.get(fault.resolvable_by or "", "")
+    """Return the detail of an error of the API, with a remedy."""
+    return fault.detail + _REMEDIES.get(fault.resolvable_by or "", "")
 
 
 class CommandError(click.ClickException):
-    """Ends the command with one line, in which nothing acts on a terminal."""
+    """Ends the command with one line, in which control characters are escaped."""
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click reads it of the instance
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line on stderr."""

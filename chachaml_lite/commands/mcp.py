@@ -1,4 +1,4 @@
-"""`chachaml-lite mcp`: tools for agents, by the Model Context Protocol over stdin and stdout."""
+"""`chachaml-lite mcp`: tools for agents over the Model Context Protocol, on stdin and stdout."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Examples:
 @target_options
 @option("--read-only", is_flag=True, help="Only the tools that change nothing.")
 def mcp(target: Target, read_only: bool) -> None:
-    """Serve tools to an agent, by the Model Context Protocol over stdin and stdout.
+    """Serve tools to an agent over the Model Context Protocol, on stdin and stdout.
 
     An agent's program starts this command and calls its tools: list and search runs, get one with its series, compare,
     find the best, report, check; and start a run, log to it, end and annotate it. It needs the protocol's SDK
-    (pip install 'chachaml-lite[mcp]'), and a server at --url, or a folder at --data on which no server runs.
+    (pip install 'chachaml-lite[mcp]'), and a server at --url, or a folder at --data that no server uses.
     """
-    from ..agents.server import NotInstalled, serve_tools  # the other commands start without
+    from ..agents.server import NotInstalled, serve_tools  # slow to import
 
     die_at_interrupt()
-    with target.opened(writes=not read_only) as client:
+    with target.open_client(writes=not read_only) as client:
         try:
             serve_tools(client, read_only=read_only)
         except NotInstalled as fault:

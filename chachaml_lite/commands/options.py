@@ -1,4 +1,4 @@
-"""Options that are environment variables too."""
+"""Options that are also environment variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def option(name: str, *shorter: str, **settings: Any) -> Callable[[F], F]:
-    """An option that is also an environment variable: --max-upload and CHACHAML_MAX_UPLOAD."""
+    """Return an option that is also an environment variable: --max-upload and CHACHAML_MAX_UPLOAD."""
     variable = "CHACHAML_" + name.removeprefix("--").replace("-", "_").upper()
     return click.option(
         name, *shorter, envvar=variable, show_envvar=True, show_default=settings.get("default") is not None, **settings

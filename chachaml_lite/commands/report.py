@@ -1,4 +1,4 @@
-"""`chachaml-lite report`: a run, or an experiment's runs, to be put into a job's summary, a mail or a terminal."""
+"""`chachaml-lite report`: a run, or an experiment's runs, for a job's summary, an email or a terminal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..text.safe import escape_json, printable
 from .completion import run_ids_and_experiments
 from .errors import USAGE, CommandError
 from .printing import print_answer, print_file, print_json, print_text
-from .run_names import names_a_run, run_id_of
+from .run_names import is_run_name, run_id_of
 from .targets import client_options
 
-#: As many runs as one answer has.
+#: The API's limit for one response.
 _MOST_RUNS = "1000"
 
 
@@ -38,32 +38,34 @@ def report(client: Client, name: str, form: str) -> None:
     """Report a run with its curves, or an experiment with the table of its runs.
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
-    Markdown is what GitHub draws in a job's summary; HTML is a run's page as one file, with charts and images. An id
-    counts before an experiment, and that before a beginning.
+    Markdown is for GitHub's job summaries; HTML is a run's page as a single file, with charts and images. An id takes
+    precedence over an experiment, and an experiment over the beginning of an id.
     """
 
     def ask(run_id: str) -> Answer:
-        path = ("runs", run_id) if form == "html" else ("api", "runs", run_id)  # the file is the page's
+        path = ("runs", run_id) if form == "html" else ("api", "runs", run_id)  # the HTML file comes from the page
         return client.ask("GET", build_path(*path), [("format", form)], headers={"Accept": "application/json"})
 
     answer = None
-    if names_a_run(name):
+    if is_run_name(name):
         try:
             answer = ask(run_id_of(client, name, whole=True))
         except ApiError as fault:
             if fault.error != "no such run":
                 raise
     if answer is None:
-        known = {each["name"]: each for each in client.get("/api/experiments")}
-        if name in known:
+        experiments = {each["name"]: each for each in client.get("/api/experiments")}
+        if name in experiments:
             if form == "html":
-                raise CommandError("an experiment has no report as HTML; name a run, as in latest:EXPERIMENT", USAGE)
-            _print_experiment(client, known[name], form)
+                raise CommandError(
+                    "there is no HTML report of an experiment; use a run, such as latest:EXPERIMENT", USAGE
+                )
+            _print_experiment(client, experiments[name], form)
             return
-        longer = run_id_of(client, name) if names_a_run(name) else name
-        if longer == name:
+        run_id = run_id_of(client, name) if is_run_name(name) else name
+        if run_id == name:
             raise CommandError(f"there is no run and no experiment {name!r}", USAGE)
-        answer = ask(longer)
+        answer = ask(run_id)
     if form == "html":
         print_file(answer)
     else:
@@ -71,13 +73,13 @@ def report(client: Client, name: str, form: str) -> None:
 
 
 def _print_experiment(client: Client, experiment: Mapping[str, Any], form: str) -> None:
-    """Print the report of an experiment, which is as GET /api/experiments has it."""
+    """Print the report of an experiment, given as in GET /api/experiments."""
     name = experiment["name"]
-    wanted = [("experiment", name), ("limit", _MOST_RUNS)]
+    query = [("experiment", name), ("limit", _MOST_RUNS)]
     if form == "json":
-        shown = {"experiment": experiment, "runs": client.get("/api/runs", wanted)}
-        print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
+        value = {"experiment": experiment, "runs": client.get("/api/runs", query)}
+        print_json((escape_json(json.dumps(value, ensure_ascii=False)) + "\n").encode())
         return
-    table = client.ask("GET", "/api/runs", [*wanted, ("format", form)])
+    table = client.ask("GET", "/api/runs", [*query, ("format", form)])
     print_text((f"## {code(name)}" if form == "md" else printable(name)) + "\n\n")
     print_answer(table)

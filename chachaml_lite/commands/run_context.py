@@ -1,4 +1,4 @@
-"""Records of `chachaml-lite run` besides the output: the environment of the command, and the load of the machine."""
+"""The environment and the machine's load, which `chachaml-lite run` records besides the output."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from ..machine.load import LoadMonitor, Readings, is_installed
 from .printing import say
 
 DIFF_NAME, PACKAGES_NAME = "env/git.diff", "env/requirements.txt"
-#: For the packages: of a Python with thousands of them on a network disk.
+#: Seconds for the list of packages: a Python may have thousands of them on a network disk.
 _PACKAGES_SECONDS = 60.0
-#: What a command that is over already waits for its two artifacts.
+#: Seconds to wait for the two artifacts after the command's end.
 _FINISH_SECONDS = 2.0
-#: A server that takes no points for so long has others to worry about.
+#: Seconds for a response to points of the load, which are dropped if the server is slower.
 _ANSWER_SECONDS = 5.0
 
 
 class RecordedEnvironment:
-    """The environment of a command: with the run from its start, and two artifacts while the command runs."""
+    """Records the environment of a command: with the run at its start, and as two artifacts while it runs."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Begin to read it, in the background."""
+        """Start reading it in the background."""
         self._reading = EnvironmentReading(command, Path.cwd())
         self._thread: threading.Thread | None = None
         self._is_over = False
 
     def values(self) -> dict[str, Any]:
-        """The environment itself, after a moment at most."""
+        """Return the environment, within two seconds."""
         self._environment = self._reading.finish()
         return self._environment.values
 
     def start_upload(self, url: str, token: str | None, run_id: str) -> None:
-        """Upload the diff and the list of packages, in a thread: neither may keep the command waiting."""
+        """Upload the diff and the list of packages in a thread, so that the command needn't wait."""
         self._thread = threading.Thread(target=self._upload, args=(url, token, run_id), name="env", daemon=True)
         self._thread.start()
 
     def finish_upload(self) -> None:
-        """Wait for that upload, but not for long."""
+        """Wait for the upload, but not for long."""
         if self._thread is not None:
             self._thread.join(_FINISH_SECONDS)
         self._is_over = True
@@ -64,21 +64,21 @@ class RecordedEnvironment:
                 try:
                     client.ask("POST", path, [("name", name)], body=content, content_type=OCTETS).json()
                 except Unreachable:
-                    return  # the log will say so, or the server is back by then
+                    return  # the upload of the log will report it, unless the server is back by then
                 except ApiError as fault:
                     if not self._is_over:
-                        say(f"{name} is not stored: {fault}")
+                        say(f"{name} was not stored: {fault}")
 
 
 @contextlib.contextmanager
-def logged_load(
-    is_wanted: bool, interval_seconds: float, url: str, token: str | None, run_id: str
+def log_load(
+    is_enabled: bool, interval_seconds: float, url: str, token: str | None, run_id: str
 ) -> Iterator[Callable[[int], None]]:
-    """Within it the load is logged, from when the command's process id is given to what this yields."""
-    if is_wanted and not is_installed():
-        say("system metrics need psutil, which isn't installed: pip install 'chachaml-lite[system]'")
-        is_wanted = False
-    if not is_wanted:
+    """Log the load within a with block, once the yielded function is called with the command's process id."""
+    if is_enabled and not is_installed():
+        say("system metrics need psutil, which is not installed: pip install 'chachaml-lite[system]'")
+        is_enabled = False
+    if not is_enabled:
         yield lambda pid: None
         return
     path = build_path("api", "w", "runs", run_id, "metrics")

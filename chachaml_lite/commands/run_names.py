@@ -1,4 +1,4 @@
-"""The runs that a command line names: one by a word (see `client.run_names`), or many at once."""
+"""The runs named on a command line: one by a word (see `client.run_names`), or many at once."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from ..tracking.names import is_run_id
 from .errors import USAGE, CommandError
 
 T = TypeVar("T")
-#: As many runs as one answer has.
+#: The API's limit for one response.
 _PAGE_RUNS = 1000
 
 
-def names_a_run(word: str) -> bool:
-    """Whether a word may name a run."""
+def is_run_name(word: str) -> bool:
+    """Return whether a word may name a run."""
     return is_run_id(word) or word.partition(":")[0] in SELECTORS
 
 
 def run_id_of(client: Client, word: str, *, whole: bool = False) -> str:
-    """The id of the run that `word` names; `whole`: not by a beginning. Raises CommandError, ApiError, Unreachable."""
+    """Return the id of a run by its name, with `whole` not by a beginning.
+
+    Raises CommandError, ApiError, Unreachable.
+    """
     try:
         return resolve_run(client, word, whole=whole)
     except UnknownRun as fault:
         raise CommandError(str(fault), USAGE) from fault
 
 
-def ask_of_run(client: Client, word: str, ask: Callable[[str], T]) -> T:
-    """The answer to `ask`, which gets the id of the run that `word` names. Raises CommandError, ApiError, Unreachable.
+def request_run(client: Client, word: str, request: Callable[[str], T]) -> T:
+    """Return the result of `request`, called with the id of a run. Raises CommandError, ApiError, Unreachable.
 
-    A whole id costs no further request; whether the word is a beginning is looked up where no run has it for an id.
+    A whole id needs no further request; beginnings are only looked up if no run has the word as its id.
     """
     run_id = run_id_of(client, word, whole=True)
     try:
-        return ask(run_id)
+        return request(run_id)
     except ApiError as fault:
         if fault.error != "no such run":
             raise
-        longer = run_id_of(client, word)
-        if longer == run_id:
+        full_id = run_id_of(client, word)
+        if full_id == run_id:
             raise
-    return ask(longer)
+    return request(full_id)
 
 
 def find_runs(client: Client, experiment: str | None, query: str | None) -> Iterator[dict[str, Any]]:
-    """All runs, or those of an experiment, or that a query finds, as GET /api/runs has them; oldest first.
+    """Yield all runs, those of an experiment, or those matching a query, as in GET /api/runs, oldest first.
 
-    So those that are started meanwhile come behind, and shift none of the pages. Raises ApiError, Unreachable.
+    In this order, runs that are started meanwhile don't shift the pages. Raises ApiError, Unreachable.
     """
-    wanted = {"experiment": experiment, "q": query, "order_by": "start_time", "limit": str(_PAGE_RUNS)}
-    pairs = [(name, value) for name, value in wanted.items() if value is not None]
+    fields = {"experiment": experiment, "q": query, "order_by": "start_time", "limit": str(_PAGE_RUNS)}
+    pairs = [(name, value) for name, value in fields.items() if value is not None]
     offset = 0
     while True:
         page: list[dict[str, Any]] = client.get("/api/runs", [*pairs, ("offset", str(offset))])
@@ -61,14 +64,14 @@ def find_runs(client: Client, experiment: str | None, query: str | None) -> Iter
             return
 
 
-def unreadable_runs(client: Client) -> int:
-    """The number of runs so damaged that no list has them. Raises ApiError, Unreachable."""
+def count_unreadable_runs(client: Client) -> int:
+    """Return the number of runs that are too damaged to be listed. Raises ApiError, Unreachable."""
     with client.ask("GET", "/api/runs", [("limit", "1")]) as answer:
         count = answer.headers.get("x-unreadable-count", "")
     return int(count) if count.isdecimal() else 0
 
 
-def unreadable_message(count: int) -> str:
-    """The line about them where all runs are meant."""
-    holds, left_out = ("1 folder in runs/ holds", "is") if count == 1 else (f"{count} folders in runs/ hold", "are")
-    return f"{holds} no run that can be read, and {left_out} left out; `chachaml-lite verify` names what is wrong"
+def format_unreadable(count: int) -> str:
+    """Return a warning about runs that could not be listed."""
+    subject = "1 run in runs/ can't be read and is" if count == 1 else f"{count} runs in runs/ can't be read and are"
+    return f"{subject} left out; run `chachaml-lite verify` for details"

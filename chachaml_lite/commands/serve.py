@@ -1,4 +1,4 @@
-"""`chachaml-lite serve`: flags and environment to a Config, and a server until it is told to stop."""
+"""`chachaml-lite serve`: build a Config from options and environment, and run a server until a signal stops it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..text.log import LogFormatter
 from .errors import CommandError
 from .options import option
 
-#: Characters that stand in a URL, a cookie's path and a proxy's configuration as they are.
+#: Characters that need no escaping in a URL, a cookie's path or a proxy's configuration.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~@-]+)+\Z")
 
 
@@ -33,40 +33,43 @@ Examples:
 @option("--host", default=Config.host, help="Address to listen on; localhost is 127.0.0.1 and ::1.")
 @option("--port", default=Config.port, type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
 @option(
-    "--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store; made if missing."
+    "--data",
+    default=Path("artifacts"),
+    type=click.Path(path_type=Path),
+    help="Folder of the store; created if missing.",
 )
 @option(
     "--token",
-    help="Demand this token on every request: Authorization: Bearer TOKEN. Other users of the machine see it in the "
-    "list of processes.",
+    help="Require this token in every request: Authorization: Bearer TOKEN. Other users of the machine can see it in "
+    "the list of processes.",
 )
 @option("--token-file", type=click.File(), metavar="FILE", help="Read the token from this file; - is standard input.")
 @option("--no-token", is_flag=True, help="Allow a --host that others can reach without a token. They can then write.")
-@option("--allowed-host", multiple=True, help="Name or address that this server is also reached by; may be repeated.")
+@option("--allowed-host", multiple=True, help="Another name or address of this server; may be repeated.")
 @option(
     "--public-url",
     metavar="URL",
-    help="Where people reach the server when a proxy stands before it, as in https://tracker.example.org or https://example.org/tracker.",
+    help="URL of the server behind a proxy, such as https://tracker.example.org or https://example.org/tracker.",
 )
 @option(
     "--url-prefix",
     metavar="PATH",
-    help="Path that everything is served below, as in /tracker; the path of --public-url says the same.",
+    help="Path below which everything is served, such as /tracker; taken from --public-url by default.",
 )
 @option(
     "--fsync",
     default=Config.fsync,
     type=click.Choice(FSYNC_MODES),
-    help="What outlives a power cut: always, all that was answered; everysec, the same but for a second of metrics; "
-    "no, what the system happened to write.",
+    help="What survives a power failure: always, every acknowledged write; everysec, the same except for one second of "
+    "metrics; no, whatever the system has written by then.",
 )
 @option(
     "--read-only",
     is_flag=True,
-    help="Take no writes, and write nothing: for a store on a disk that can't be written, or a copy to show.",
+    help="Refuse writes and write nothing: for a store on a read-only disk, or a copy for viewing.",
 )
 @option(
-    "--max-upload", type=click.IntRange(0), metavar="BYTES", help="Largest artifact.  [default: what the disk takes]"
+    "--max-upload", type=click.IntRange(0), metavar="BYTES", help="Largest artifact.  [default: limited by the disk]"
 )
 @option("--max-json", default=Config.max_json_bytes, type=click.IntRange(1), metavar="BYTES", help="Largest JSON body.")
 @option(
@@ -74,12 +77,12 @@ Examples:
     default=Config.series_cache_bytes,
     type=click.IntRange(0),
     metavar="BYTES",
-    help="Memory for series that were shown, to show them again at once.",
+    help="Memory for caching series of points.",
 )
-@option("--no-mlflow", is_flag=True, help="Do not answer MLflow's clients, which this server does by default.")
-@option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled at once.")
-@option("--ready-file", type=click.Path(path_type=Path), help="File that gets the URL once requests are taken.")
-@option("--quiet", is_flag=True, help="No log line for each request.")
+@option("--no-mlflow", is_flag=True, help="Don't serve MLflow's protocol.")
+@option("--threads", default=Config.threads, type=click.IntRange(1, 64), help="Requests handled concurrently.")
+@option("--ready-file", type=click.Path(path_type=Path), help="File to write the URL to once the server is ready.")
+@option("--quiet", is_flag=True, help="Don't log requests.")
 def serve(
     host: str,
     port: int,
@@ -102,32 +105,32 @@ def serve(
 ) -> None:
     """Serve a store over HTTP, until SIGTERM or Ctrl-C.
 
-    It prints its URL once it listens, and then a line for each request. Its page /docs/settings explains the options.
+    It prints its URL once it listens, then a line for each request. The page /docs/settings explains the options.
     """
-    from ..server import CannotServe, Server  # which takes Flask and waitress: the other commands start without
+    from ..server import CannotServe, Server  # imports Flask and waitress, which the other commands don't need
 
     host = host.strip("[]")
-    token = _token(token, token_file)
-    prefix = _prefix("--url-prefix", url_prefix or "")
+    token = _read_token(token, token_file)
+    prefix = _parse_prefix("--url-prefix", url_prefix or "")
     if public_url is not None:
-        public_url, path = _origin_and_path(public_url)
+        public_url, path = _split_public_url(public_url)
         if prefix and prefix != path:
             raise click.UsageError(
-                f"--url-prefix is {prefix}, and the path of --public-url is {path or '/'}; "
-                f"people reach the server by the same path: --public-url {public_url}{prefix} says both"
+                f"--url-prefix is {prefix}, but the path of --public-url is {path or '/'}; "
+                f"use one path for both: --public-url {public_url}{prefix}"
             )
         prefix = path
     if host not in LOOPBACK_HOSTS and token is None:
         if not no_token:
             raise click.UsageError(
-                f"--host {host} lets other machines in. Set --token-file (or CHACHAML_TOKEN), "
-                "or say --no-token to let anybody write"
+                f"--host {host} is reachable from other machines. Set --token-file (or CHACHAML_TOKEN), "
+                "or use --no-token to let anyone write"
             )
-        click.echo(f"warning: anybody who reaches {host} can read and write this store (--no-token)", err=True)
+        click.echo(f"warning: anyone who can reach {host} can read and write this store (--no-token)", err=True)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # A queue is what threads are for; waitress warns of each request that waits for one.
+    # Requests waiting for a thread are normal; waitress would warn about each of them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     config = Config(
         data=data,
@@ -153,67 +156,67 @@ def serve(
     except StoreUnusable as fault:
         raise CommandError(fault.detail) from fault
     runs = "1 run" if server.run_count == 1 else f"{server.run_count} runs"
-    reached = server.url if public_url is None else f"{server.url}, for others {public_url}{prefix}"
-    line = f"chachaml-lite {__version__} on {reached}, data in {data} ({runs})"
+    addresses = server.url if public_url is None else f"{server.url}, for others {public_url}{prefix}"
+    line = f"chachaml-lite {__version__} on {addresses}, data in {data} ({runs})"
     try:
-        server.run(ready_file, announce=lambda: click.echo(line))  # which flushes
+        server.run(ready_file, announce=lambda: click.echo(line))  # click.echo flushes
     except CannotServe as fault:
         raise CommandError(str(fault)) from fault
 
 
-def _token(token: str | None, file: TextIO | None) -> str | None:
-    """The token of the server, without the space around it; None for none. Raises click.UsageError.
+def _read_token(token: str | None, file: TextIO | None) -> str | None:
+    """Return the server's token, stripped, or None. Raises click.UsageError.
 
-    What is typed as an option beats a variable: CHACHAML_TOKEN may be there for curl.
+    An option takes precedence over a variable: CHACHAML_TOKEN may be set for curl.
     """
-    typed = {
+    from_command_line = {
         name
         for name in ("token", "token_file")
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    if file is not None and token is not None and typed != {"token"}:
-        if typed != {"token_file"}:
-            raise click.UsageError("the token stands in --token and in --token-file; say one of them")
+    if file is not None and token is not None and from_command_line != {"token"}:
+        if from_command_line != {"token_file"}:
+            raise click.UsageError("--token and --token-file are both set; use one of them")
         token = None
     if token is None and file is not None:
         try:
             token = file.read()
         except (OSError, UnicodeDecodeError) as fault:
-            raise click.UsageError(f"can't read the token in {file.name}: {fault}") from fault
+            raise click.UsageError(f"cannot read the token from {file.name}: {fault}") from fault
         if not token.strip():
-            raise click.UsageError(f"the token is empty: there is none in {file.name}")
+            raise click.UsageError(f"the token is empty: {file.name} has none")
     if token is not None and not token.strip():
-        raise click.UsageError("the token is empty; leave --token out to have none")
-    if "token" in typed:
+        raise click.UsageError("the token is empty; leave out --token to run without one")
+    if "token" in from_command_line:
         click.echo(
-            "warning: every user of this machine can read --token in the list of processes; "
-            "use --token-file FILE, or the variable CHACHAML_TOKEN",
+            "warning: other users of this machine can see --token in the list of processes; "
+            "use --token-file FILE or the variable CHACHAML_TOKEN",
             err=True,
         )
     return None if token is None else token.strip()
 
 
-def _prefix(option_name: str, path: str) -> str:
-    """The path that everything is served below, "/tracker"; "" for none. Raises click.UsageError."""
+def _parse_prefix(option_name: str, path: str) -> str:
+    """Return the path below which everything is served, "/tracker", or "". Raises click.UsageError."""
     prefix = "/" + path.strip().strip("/")
     if prefix == "/":
         return ""
     if not _PREFIX.match(prefix) or {".", ".."} & set(prefix.split("/")):
         raise click.UsageError(
-            f"{option_name} must have a path as in /tracker, of letters, digits and - . _ ~ @, and it is {path!r}"
+            f"{option_name} must have a path such as /tracker, of letters, digits and - . _ ~ @, not {path!r}"
         )
     return prefix
 
 
-def _origin_and_path(url: str) -> tuple[str, str]:
-    """The origin that a --public-url has, as browsers write it, and its path. Raises click.UsageError."""
+def _split_public_url(url: str) -> tuple[str, str]:
+    """Split --public-url into its origin, as browsers write it, and its path. Raises click.UsageError."""
     try:
         split = urlsplit(url.strip())
         host, port = split.hostname or "", split.port
     except ValueError as fault:
         raise click.UsageError(f"--public-url {url}: {fault}") from fault
     if split.scheme not in ("http", "https") or not host or "@" in split.netloc or split.query or split.fragment:
-        raise click.UsageError(f"--public-url must be a URL as in https://tracker.example.org, and it is {url!r}")
+        raise click.UsageError(f"--public-url must be a URL such as https://tracker.example.org, not {url!r}")
     name = f"[{host}]" if ":" in host else host
-    shown_port = "" if port in (None, {"http": 80, "https": 443}[split.scheme]) else f":{port}"
-    return f"{split.scheme}://{name}{shown_port}", _prefix("--public-url", split.path)
+    port_suffix = "" if port in (None, {"http": 80, "https": 443}[split.scheme]) else f":{port}"
+    return f"{split.scheme}://{name}{port_suffix}", _parse_prefix("--public-url", split.path)

@@ -1,4 +1,4 @@
-"""`chachaml-lite show` and `compare`: one run with all that is known of it, and several side by side."""
+"""`chachaml-lite show` and `compare`: one run in detail, and several side by side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from ..client.base import Answer, ApiError, Client, build_path
 from .completion import run_ids
 from .printing import print_answer
-from .run_names import ask_of_run, run_id_of
+from .run_names import request_run, run_id_of
 from .targets import client_options
 
 
@@ -19,14 +19,14 @@ Examples:
 """
 )
 @client_options
-@click.option("--json", "as_json", is_flag=True, help="As GET /api/runs/:id answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as GET /api/runs/:id returns it.")
 @click.argument("run", shell_complete=run_ids)
 def show(client: Client, run: str, as_json: bool) -> None:
     """Show one run: its params, metrics, artifacts and note.
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
-    print_answer(ask_of_run(client, run, lambda run_id: _ask(client, build_path("api", "runs", run_id), [], as_json)))
+    print_answer(request_run(client, run, lambda run_id: _ask(client, build_path("api", "runs", run_id), [], as_json)))
 
 
 @click.command(
@@ -38,10 +38,10 @@ Examples:
 """,
 )
 @client_options
-@click.option("--json", "as_json", is_flag=True, help="As GET /api/compare answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as GET /api/compare returns it.")
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=run_ids)
 def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:
-    """Compare runs: which params and metrics differ, which some lack, and which are the same.
+    """Compare runs: params and metrics that differ, that are missing in some runs, and that are equal.
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
@@ -49,10 +49,10 @@ def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:
     try:
         answer = _ask(client, "/api/compare", [("ids", ",".join(ids))], as_json)
     except ApiError as fault:
-        longer = [run_id_of(client, run_id) for run_id in ids] if fault.error == "no such run" else ids
-        if longer == ids:
+        full_ids = [run_id_of(client, run_id) for run_id in ids] if fault.error == "no such run" else ids
+        if full_ids == ids:
             raise
-        answer = _ask(client, "/api/compare", [("ids", ",".join(longer))], as_json)
+        answer = _ask(client, "/api/compare", [("ids", ",".join(full_ids))], as_json)
     print_answer(answer)
 
 

@@ -1,4 +1,4 @@
-"""`chachaml-lite delete` and `trash`: runs moved out of sight, restored, and removed for good; `delete-artifact`."""
+"""`chachaml-lite delete`, `trash` and `delete-artifact`: move runs to the trash, restore and remove them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .printing import print_answer, print_text
 from .run_names import run_id_of
 from .targets import Target, die_at_interrupt, target_options
 
-#: What is wrong with the one run; the others may be fine.
+#: Statuses of errors that concern a single run.
 _OF_THE_RUN = (404, 409)
-#: As many runs as one answer has.
+#: The API's limit for one response.
 _PAGE_RUNS = 1000
 
 
@@ -33,20 +33,20 @@ Examples:
 @target_options
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=run_ids)
 def delete(target: Target, runs: tuple[str, ...]) -> None:
-    """Move runs to the trash: out of every list, whole, and brought back by `chachaml-lite trash restore`.
+    """Move runs to the trash: they disappear from lists, and `chachaml-lite trash restore` brings them back.
 
-    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). The disk
-    is freed by `chachaml-lite trash remove` and `trash empty` alone. The exit code is 1 where a run can't be moved.
+    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run of that version).
+    Only `chachaml-lite trash remove` and `trash empty` free disk space. The exit code is 1 if a run can't be moved.
     """
     die_at_interrupt()
-    with target.opened(writes=True) as client:
+    with target.open_client(writes=True) as client:
         ids = list(dict.fromkeys(run_id_of(client, word, whole=True) for word in runs))
-        _each(ids, lambda run_id: _post(client, run_id, "trash"), "moved to the trash")
+        _apply_and_report(ids, lambda run_id: _post(client, run_id, "trash"), "moved to the trash")
 
 
 @click.command(
     "delete-artifact",
-    short_help="Delete artifacts of a run for good.",
+    short_help="Permanently delete artifacts of a run.",
     epilog="""\b
 Examples:
   chachaml-lite delete-artifact latest:digits model.pkl
@@ -57,14 +57,14 @@ Examples:
 @click.argument("run", metavar="RUN", shell_complete=run_ids)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def delete_artifact(target: Target, run: str, names: tuple[str, ...]) -> None:
-    """Delete artifacts of a run for good, and free the disk. NAME with a slash at its end is a folder.
+    """Permanently delete artifacts of a run, which frees disk space. A NAME that ends with a slash is a folder.
 
-    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run behind it). What a
-    model version is pinned to is passed over and named, and the exit code is 1.
+    RUN is a whole id, latest:EXPERIMENT (its newest completed run), or production:MODEL (the run of that version).
+    Artifacts to which a model version is pinned are skipped and listed, and the exit code is 1.
     """
     die_at_interrupt()
     count = 0
-    with target.opened(writes=True) as client:
+    with target.open_client(writes=True) as client:
         path = build_path("api", "w", "runs", run_id_of(client, run, whole=True), "artifacts")
 
         def act(name: str) -> None:
@@ -72,12 +72,12 @@ def delete_artifact(target: Target, run: str, names: tuple[str, ...]) -> None:
             answer: dict[str, Any] = client.ask("DELETE", path, [("name", name)]).json()
             count += answer["deleted"]
 
-        failed = _done(list(dict.fromkeys(names)), act)
-        _end(f"{count} artifact{'' if count == 1 else 's'} deleted", failed)
+        failures = _apply(list(dict.fromkeys(names)), act)
+        _end(f"{count} artifact{'' if count == 1 else 's'} deleted", failures)
 
 
 @click.group(
-    short_help="List, restore or remove what was deleted.",
+    short_help="List, restore or remove deleted runs.",
     epilog="""\b
 Examples:
   chachaml-lite trash list
@@ -86,16 +86,16 @@ Examples:
 """,
 )
 def trash() -> None:
-    """The trash: runs that were deleted. They take their room on the disk until they are removed for good."""
+    """Manage deleted runs. They occupy disk space until they are removed permanently."""
 
 
 @trash.command("list", epilog="\b\nExample:\n  chachaml-lite trash list")
 @target_options
-@click.option("--json", "as_json", is_flag=True, help="A JSON array, as GET /api/runs?deleted=true answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, as GET /api/runs?deleted=true returns it.")
 def list_(target: Target, as_json: bool) -> None:
-    """List the runs in the trash, those of deleted experiments too, newest first."""
+    """List the runs in the trash, including those of deleted experiments, newest first."""
     die_at_interrupt()
-    with target.opened() as client:
+    with target.open_client() as client:
         form = "json" if as_json else "txt"
         query = [("deleted", "true"), ("limit", str(_PAGE_RUNS)), ("format", form)]
         print_answer(client.ask("GET", "/api/runs", query))
@@ -105,25 +105,25 @@ def list_(target: Target, as_json: bool) -> None:
 @target_options
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 def restore(target: Target, runs: tuple[str, ...]) -> None:
-    """Bring runs back from the trash. RUN is an id, or a beginning that no other id has."""
+    """Restore runs from the trash. RUN is an id, or a beginning that no other id has."""
     die_at_interrupt()
-    with target.opened(writes=True) as client:
+    with target.open_client(writes=True) as client:
         ids = [run_id_of(client, word) for word in runs]
-        _each(ids, lambda run_id: _post(client, run_id, "restore"), "restored")
+        _apply_and_report(ids, lambda run_id: _post(client, run_id, "restore"), "restored")
 
 
 @trash.command(epilog="\b\nExample:\n  chachaml-lite trash remove 20261123-185749-123-k3f9ta")
 @target_options
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 def remove(target: Target, runs: tuple[str, ...]) -> None:
-    """Remove runs for good, with all points and artifacts, and say how much disk that frees. RUN is a whole id.
+    """Permanently remove runs with all points and artifacts, and print the space freed. RUN is a whole id.
 
-    What isn't in the trash is not removed, nor what a model version is pinned to: it is named, and the exit code is 1.
+    Runs that aren't in the trash, or to which a model version is pinned, are skipped and listed; the exit code is 1.
     """
     die_at_interrupt()
-    with target.opened(writes=True) as client:
+    with target.open_client(writes=True) as client:
         ids = list(dict.fromkeys(run_id_of(client, word, whole=True) for word in runs))
-        in_trash = set(_trashed(client))
+        in_trash = set(_list_trash(client))
         _remove(
             client, [run_id for run_id in ids if run_id in in_trash], [each for each in ids if each not in in_trash]
         )
@@ -131,27 +131,27 @@ def remove(target: Target, runs: tuple[str, ...]) -> None:
 
 @trash.command(epilog="\b\nExample:\n  chachaml-lite trash empty --yes")
 @target_options
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 def empty(target: Target, yes: bool) -> None:
-    """Remove all that is in the trash for good, and say how much disk that frees.
+    """Permanently remove all runs in the trash, and print the space freed.
 
-    What a model version is pinned to is passed over and named, and the exit code is 1.
+    Runs to which a model version is pinned are skipped and listed, and the exit code is 1.
     """
     die_at_interrupt()
-    with target.opened(writes=True) as client:
-        ids = _trashed(client)
+    with target.open_client(writes=True) as client:
+        ids = _list_trash(client)
         if ids and not yes:
-            counted = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
-            click.confirm(f"Remove {counted} for good?", abort=True, err=True)
+            count = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
+            click.confirm(f"Permanently remove {count}?", abort=True, err=True)
         _remove(client, ids, [])
 
 
-def _post(client: Client, run_id: str, what: str) -> None:
-    client.ask("POST", build_path("api", "w", "runs", run_id, what)).json()
+def _post(client: Client, run_id: str, action: str) -> None:
+    client.ask("POST", build_path("api", "w", "runs", run_id, action)).json()
 
 
-def _trashed(client: Client) -> list[str]:
-    """The ids of the runs in the trash. Raises ApiError, Unreachable."""
+def _list_trash(client: Client) -> list[str]:
+    """Return the ids of the runs in the trash. Raises ApiError, Unreachable."""
     ids: list[str] = []
     while True:
         query = [("deleted", "true"), ("limit", str(_PAGE_RUNS)), ("offset", str(len(ids)))]
@@ -162,7 +162,7 @@ def _trashed(client: Client) -> list[str]:
             return ids
 
 
-def _remove(client: Client, ids: Sequence[str], kept: Iterable[str]) -> None:
+def _remove(client: Client, ids: Sequence[str], others: Iterable[str]) -> None:
     freed_bytes = 0
 
     def act(run_id: str) -> None:
@@ -170,33 +170,36 @@ def _remove(client: Client, ids: Sequence[str], kept: Iterable[str]) -> None:
         with expect_our_api(client), client.ask("DELETE", build_path("api", "w", "runs", run_id)) as answer:
             freed_bytes += int(answer.headers["x-freed-bytes"])
 
-    failed = _done(ids, act)
-    failed += [f"{run_id}: it isn't in the trash; `chachaml-lite delete` moves it there" for run_id in kept]
-    count = len(ids) - len([text for text in failed if text.partition(":")[0] in set(ids)])
-    _end(f"{count} removed, {format_size(freed_bytes)} freed", failed)
+    failures = _apply(ids, act)
+    failures += [f"{run_id}: not in the trash; `chachaml-lite delete` moves it there" for run_id in others]
+    count = len(ids) - len([text for text in failures if text.partition(":")[0] in set(ids)])
+    _end(f"{count} removed, {format_size(freed_bytes)} freed", failures)
 
 
-def _each(ids: Sequence[str], act: Callable[[str], None], what: str) -> None:
-    failed = _done(ids, act)
-    _end(f"{len(ids) - len(failed)} {what}", failed)
+def _apply_and_report(ids: Sequence[str], act: Callable[[str], None], action: str) -> None:
+    failures = _apply(ids, act)
+    _end(f"{len(ids) - len(failures)} {action}", failures)
 
 
-def _done(ids: Sequence[str], act: Callable[[str], None]) -> list[str]:
-    """Do it to each run or artifact; a line for each failure. Raises ApiError, Unreachable where it concerns all."""
-    failed = []
+def _apply(ids: Sequence[str], act: Callable[[str], None]) -> list[str]:
+    """Apply `act` to each run or artifact, and return a line for each failure.
+
+    Raises ApiError, Unreachable for errors that concern all of them.
+    """
+    failures = []
     for run_id in ids:
         try:
             act(run_id)
         except ApiError as fault:
             if fault.status not in _OF_THE_RUN or fault.error == "not found":
                 raise
-            failed.append(f"{run_id}: {describe(fault)}")
-    return failed
+            failures.append(f"{run_id}: {describe(fault)}")
+    return failures
 
 
-def _end(text: str, failed: Sequence[str]) -> None:
-    for line in failed:
+def _end(text: str, failures: Sequence[str]) -> None:
+    for line in failures:
         click.echo(f"chachaml-lite: {printable(line)}", err=True)
     print_text(text + "\n")
-    if failed:
+    if failures:
         sys.exit(FAILED)

@@ -1,4 +1,4 @@
-"""Values of options looked at before anything is asked: what is wrong with one is said by the option's name."""
+"""Validation of options before any request: errors name the option."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def check_query(context: click.Context, parameter: click.Parameter, text: str | 
             parse_query(text, int(time.time() * 1000))
         except BadQuery as fault:
             before, wrong, after = fault.marked
-            place = f"character {fault.start + 1}: {fault.reason}; see »« in: {before}»{wrong}«{after}"
-            raise click.BadParameter(printable(place)) from fault
+            message = f"character {fault.start + 1}: {fault.reason}; marked »« in: {before}»{wrong}«{after}"
+            raise click.BadParameter(printable(message)) from fault
     return text
 
 
@@ -35,17 +35,17 @@ def check_order(context: click.Context, parameter: click.Parameter, text: str | 
         try:
             parse_order(text)
         except InvalidInput as fault:
-            unknown = f"{text!r} is unknown; order by {EXPECTED}; then asc or desc"
-            raise click.BadParameter(printable(unknown)) from fault
+            message = f"{text!r} is unknown; order by {EXPECTED}, followed by asc or desc"
+            raise click.BadParameter(printable(message)) from fault
     return text
 
 
 def check_rules(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the rules of a check. Raises click.BadParameter."""
+    """Check rules. Raises click.BadParameter."""
     for text in texts:
         try:
             parse_rule(text)
         except InvalidInput as fault:
-            wanted = "METRIC OP NUMBER or METRIC OP baseline[*+-NUMBER], as in accuracy>=0.9 or loss<=baseline*1.02"
-            raise click.BadParameter(printable(f"{text!r} is not of the form {wanted}")) from fault
+            form = "METRIC OP NUMBER or METRIC OP baseline[*+-NUMBER], as in accuracy>=0.9 or loss<=baseline*1.02"
+            raise click.BadParameter(printable(f"{text!r} is not of the form {form}")) from fault
     return texts

@@ -1,4 +1,4 @@
-"""`chachaml-lite verify`: reads every byte of a store, says what isn't as it was written, and mends what can be."""
+"""`chachaml-lite verify`: read every byte of a store, report damage, and repair it where possible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .printing import progress
 
 
 @click.command(
-    short_help="Check every byte of a store, and mend it.",
+    short_help="Check every byte of a store, and repair it.",
     epilog="""\b
 Examples:
   chachaml-lite verify
@@ -28,40 +28,38 @@ Examples:
 """,
 )
 @option("--data", default=Path("artifacts"), type=click.Path(path_type=Path), help="Folder of the store.")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--repair",
     "mends",
     is_flag=True,
-    help="Move damaged lines into a file next to their own, rebuild summaries, and complete or remove what a killed "
-    "server left behind. No server may run meanwhile.",
+    help="Move damaged lines into a separate file, rebuild summaries, and complete or remove what a killed server left "
+    "behind. No server may run meanwhile.",
 )
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> None:
-    """Verify that a store is as it was written; exit with 1 when something is wrong.
+    """Verify that a store is intact; exit with 1 if it isn't.
 
-    Every artifact is hashed again, every line is parsed, each model version is traced to its run and its bytes, and
-    files that nothing refers to are reported. With RUN, only these runs are checked, and the versions that point to
-    them. A server may keep writing meanwhile.
+    Every artifact is hashed, every line is parsed, each model version is traced to its run and its bytes, and files
+    without references are reported. With RUN, only these runs and their versions are checked. A server may keep
+    writing meanwhile.
     """
     try:
         if not (data / "runs").is_dir():
-            raise CommandError(f"there is no store in {data}: it has no folder runs; name one with --data")
-        report, repairs = _repaired(data, runs) if mends else (_verified(data, runs), [])
+            raise CommandError(f"there is no store in {data}: it has no folder runs; set --data to a store's folder")
+        report, repairs = _repair(data, runs) if mends else (_verify(data, runs), [])
     except StoreUnusable as fault:
         raise CommandError(
-            f"{fault.detail} (verify --repair needs the store to itself)" if mends else fault.detail
+            f"{fault.detail} (verify --repair needs exclusive access)" if mends else fault.detail
         ) from fault
     except OSError as fault:
-        raise CommandError(
-            f"the store in {data} can't be {'repaired' if mends else 'read'}: {fault.strerror}"
-        ) from fault
+        raise CommandError(f"cannot {'repair' if mends else 'read'} the store in {data}: {fault.strerror}") from fault
     click.echo(_json(report, repairs) if as_json else _text(report, repairs))
     if report.problems:
         sys.exit(1)
 
 
-def _verified(data: Path, runs: tuple[str, ...]) -> Report:
+def _verify(data: Path, runs: tuple[str, ...]) -> Report:
     store = Store(data, "no", read_only=True)
     try:
         return _report(Verification(store, runs))
@@ -69,15 +67,15 @@ def _verified(data: Path, runs: tuple[str, ...]) -> Report:
         store.close()
 
 
-def _repaired(data: Path, runs: tuple[str, ...]) -> tuple[Report, list[Repair]]:
-    """The report of what is left, and what was done before."""
+def _repair(data: Path, runs: tuple[str, ...]) -> tuple[Report, list[Repair]]:
+    """Return the report after the repairs, and the repairs."""
     before = Store(data, "no", read_only=True)
-    left = before.inspection.incoming()
+    leftovers = before.inspection.incoming()
     before.close()
-    store = Store(data, "everysec")  # which finishes or sweeps what was left
+    store = Store(data, "everysec")  # opening it finishes or removes what was left
     try:
-        swept = [name for name in left if name not in store.inspection.incoming()]
-        repairs = [Repair(store.inspection.in_incoming(name), "finished or removed") for name in swept]
+        cleaned = [name for name in leftovers if name not in store.inspection.incoming()]
+        repairs = [Repair(store.inspection.in_incoming(name), "finished or removed") for name in cleaned]
         verification = Verification(store, runs)
         repairs += repair(store, _report(verification).problems)
         return verification.report(), repairs
@@ -93,8 +91,8 @@ def _report(verification: Verification) -> Report:
 def _json(report: Report, repairs: list[Repair]) -> str:
     counts = {name: getattr(report, name) for name in ("runs", "models", "artifacts", "bytes", "points")}
     problems = [problem.public() for problem in report.problems]
-    shown = {"ok": not problems, **counts, "problems": problems, "repairs": [each.public() for each in repairs]}
-    return json.dumps(shown, indent=2)  # in ASCII: a name that isn't UTF-8 has no other way to be shown
+    value = {"ok": not problems, **counts, "problems": problems, "repairs": [each.public() for each in repairs]}
+    return json.dumps(value, indent=2)  # in ASCII, which can represent names that aren't UTF-8
 
 
 def _text(report: Report, repairs: list[Repair]) -> str:
@@ -102,10 +100,10 @@ def _text(report: Report, repairs: list[Repair]) -> str:
     lines += [f"{each.kind}  {each.where}: {each.detail}" for each in report.problems]
     if any(problem.remedy for problem in report.problems):
         lines.append("")
-        lines.append("--repair mends some of this, while no server runs.")
-    found = (
+        lines.append("--repair fixes some of this, while no server runs.")
+    verdict = (
         f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}" if report.problems else "all good"
     )
     counts = f"{report.runs} runs, {report.points} points, {report.artifacts} artifacts ({report.bytes} bytes)"
-    lines.append(f"{counts}, {report.models} models: {found}")
+    lines.append(f"{counts}, {report.models} models: {verdict}")
     return "\n".join(printable(line) for line in lines)

@@ -1,1 +1,1 @@
-"""Commands that move runs between stores and from and to other tools: push, import, export."""
+"""Commands that transfer runs between stores, and from and to other tools: push, import, export."""

@@ -1,4 +1,4 @@
-"""`chachaml-lite export`: runs brought to an MLflow tracking server, by those who have outgrown one machine."""
+"""`chachaml-lite export`: runs to an MLflow tracking server, for users who have outgrown one machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..child import die_of
 from ..completion import experiments, run_ids
 from ..errors import FAILED, UNREACHABLE, USAGE, CommandError
 from ..printing import has_progress, print_json, print_text, say
-from ..run_names import find_runs, run_id_of, unreadable_message, unreadable_runs
+from ..run_names import count_unreadable_runs, find_runs, format_unreadable, run_id_of
 from ..targets import Target, target_options
 from ..value_checks import check_query
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Bring runs to an MLflow tracking server.",
+    short_help="Export runs to an MLflow tracking server.",
     epilog="""\b
 Examples:
   chachaml-lite export --to mlflow --tracking-uri http://localhost:5000
@@ -36,14 +36,14 @@ Examples:
 """,
 )
 @target_options
-@click.option("--to", "kind", type=click.Choice(["mlflow"]), required=True, help="What is exported to.")
+@click.option("--to", "kind", type=click.Choice(["mlflow"]), required=True, help="The kind of server to export to.")
 @click.option(
     "--tracking-uri",
     metavar="URI",
     envvar="MLFLOW_TRACKING_URI",
     show_envvar=True,
     required=True,
-    help="The MLflow tracking server, as http://HOST:5000.",
+    help="URL of the MLflow tracking server, such as http://HOST:5000.",
 )
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
 @click.option(
@@ -52,9 +52,9 @@ Examples:
     "q",
     callback=check_query,
     metavar="QUERY",
-    help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
+    help="Only runs that match the query; see the page /docs/api of a server for its grammar.",
 )
-@click.option("--json", "as_json", is_flag=True, help="What was done with each run, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result of each run as JSON.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=run_ids)
 def export(
     target: Target,
@@ -65,36 +65,39 @@ def export(
     as_json: bool,
     runs: tuple[str, ...],
 ) -> None:
-    """Export runs to MLflow: params, metrics with every point, tags, artifacts, data sets, notes.
+    """Export runs to MLflow: params, metrics with every point, tags, artifacts, datasets, notes.
 
-    It needs MLflow's client (pip install 'chachaml-lite[mlflow]'). Without RUN all runs are exported, or those that -e
-    and -q find. Once more, it sends only what is new, and goes on where an export was cut off; what was removed here
-    stays there. What MLflow refuses, as names with ? or values that are too long, is changed, told, and kept as it was
-    in the artifact chachaml-run.json. A run that can't be exported is named, and the exit code is 1.
+    It needs MLflow's client (pip install 'chachaml-lite[mlflow]'). Without RUN, all runs are exported, or those that
+    match -e and -q. A repeated export sends only what is new, and continues after an interruption; what was removed
+    here stays there. Names and values that MLflow rejects, such as names with ? or long values, are changed and
+    reported, and the artifact chachaml-run.json has the originals. A run that can't be exported is reported, and the
+    exit code is 1.
 
     RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
-    from ...export.mlflow_server import MlflowServer, NotInstalled, Rejected  # the other commands start without
+    from ...export.mlflow_server import MlflowServer, NotInstalled, Rejected  # slow to import
     from ...export.transfer import Transfer
 
     if runs and (experiment is not None or q is not None):
-        raise click.UsageError("RUN names runs, and -e and -q find some; say one of them")
+        raise click.UsageError("use either RUN, or -e and -q")
     if not tracking_uri.startswith(("http://", "https://")):
-        raise click.UsageError(f"--tracking-uri takes a server, as http://HOST:5000, and it is {tracking_uri!r}")
-    if set("@?#") & set(tracking_uri):  # what is a secret there would be shown wherever the URI is
         raise click.UsageError(
-            "--tracking-uri takes no user, ? or #; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            f"--tracking-uri takes the URL of a server, such as http://HOST:5000, not {tracking_uri!r}"
+        )
+    if set("@?#") & set(tracking_uri):  # a secret in it would be visible wherever the URI is displayed
+        raise click.UsageError(
+            "--tracking-uri can't have a user, ? or #; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     outcomes: list[Outcome] = []
-    gone: Unreachable | None = None
-    with interruptible(), target.opened() as client:
-        unreadable = unreadable_runs(client) if not runs and experiment is None and q is None else 0
-        found = _named(client, runs) if runs else _found(client, experiment, q)
+    error: Unreachable | None = None
+    with interruptible(), target.open_client() as client:
+        unreadable = count_unreadable_runs(client) if not runs and experiment is None and q is None else 0
+        runs_to_export = _resolve_runs(client, runs) if runs else _match_runs(client, experiment, q)
         try:
             server = MlflowServer(tracking_uri)
-            with _progress(len(found)) as (advance, show):
+            with _progress(len(runs_to_export)) as (advance, show):
                 transfer = Transfer(client, server, show)
-                for run in found:
+                for run in runs_to_export:
                     outcomes.append(transfer.export(run["id"], run["experiment"]))
                     advance(outcomes[-1])
         except (NotInstalled, Rejected) as fault:
@@ -102,58 +105,59 @@ def export(
         except Unreachable as fault:
             if not outcomes:
                 raise CommandError(str(fault), UNREACHABLE) from fault
-            gone = fault
-    _print(tracking_uri, outcomes, unreadable, as_json=as_json, is_cut_short=gone is not None)
-    if gone is not None:
+            error = fault
+    _print(tracking_uri, outcomes, unreadable, as_json=as_json, is_cut_short=error is not None)
+    if error is not None:
         raise CommandError(
-            f"{gone}; {len(outcomes)} of {len(found)} runs are done, the same command goes on from there", UNREACHABLE
+            f"{error}; {len(outcomes)} of {len(runs_to_export)} runs are done, the same command continues from there",
+            UNREACHABLE,
         )
     if unreadable:
-        raise CommandError(unreadable_message(unreadable), FAILED)
+        raise CommandError(format_unreadable(unreadable), FAILED)
     if any(outcome.result == "failed" for outcome in outcomes):
         sys.exit(FAILED)
 
 
-def _named(client: Client, words: Sequence[str]) -> list[dict[str, Any]]:
-    """The runs that the words name, each once, parents before their children. Ends the process where one is none."""
+def _resolve_runs(client: Client, words: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the runs with these names, without duplicates, parents before children. Raises CommandError."""
     ids = dict.fromkeys(run_id_of(client, word) for word in words)
     return _parents_first([client.get(build_path("api", "runs", run_id)) for run_id in ids])
 
 
-def _found(client: Client, experiment: str | None, q: str | None) -> list[dict[str, Any]]:
-    """The runs that are found, parents before their children, otherwise as they were started."""
-    wanted = ("id", "experiment", "parent_run_id")  # of ten thousand runs no more
-    return _parents_first([{key: run[key] for key in wanted} for run in find_runs(client, experiment, q)])
+def _match_runs(client: Client, experiment: str | None, q: str | None) -> list[dict[str, Any]]:
+    """Return the matching runs, parents before children, otherwise in the order of their start."""
+    fields = ("id", "experiment", "parent_run_id")  # there may be ten thousand runs
+    return _parents_first([{key: run[key] for key in fields} for run in find_runs(client, experiment, q)])
 
 
 def _parents_first(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    left = {run["id"]: run for run in runs}
-    ordered = []
+    remaining = {run["id"]: run for run in runs}
+    result = []
     for run in runs:
-        line = []
-        above: dict[str, Any] | None = left.get(run["id"])
+        ancestors = []
+        above: dict[str, Any] | None = remaining.get(run["id"])
         while above is not None:
-            line.append(left.pop(above["id"]))
-            above = left.get(above["parent_run_id"])
-        ordered += reversed(line)
-    return ordered
+            ancestors.append(remaining.pop(above["id"]))
+            above = remaining.get(above["parent_run_id"])
+        result += reversed(ancestors)
+    return result
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM end us in order: nothing temporary is left. Then they end us as they would."""
-    received: list[int] = []
+    """Clean up temporary files on Ctrl-C and SIGTERM within a with block, then let the signal kill the process."""
+    signals: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:
-        received.append(number)
+        signals.append(number)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
-        die_of(signal.Signals(received[0]))
+        say("stopped; the same command continues from here")
+        die_of(signal.Signals(signals[0]))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -161,7 +165,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def _progress(count: int) -> Iterator[tuple[Callable[[Outcome], Any], Callable[[str], Any]]]:
-    """A bar on stderr, where that is a terminal: what goes on when a run is done, and what shows how far it is."""
+    """Show a progress bar on stderr, if that is a terminal; yield functions to advance it and to set its text."""
     if not has_progress():
         yield lambda outcome: None, lambda text: None
         return
@@ -181,25 +185,25 @@ def _print(
 ) -> None:
     if as_json:
         ok = not unreadable and not any(outcome.result == "failed" for outcome in outcomes) and not is_cut_short
-        shown = {"ok": ok, "tracking_uri": tracking_uri, "runs": [asdict(outcome) for outcome in outcomes]}
-        print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode())
+        report = {"ok": ok, "tracking_uri": tracking_uri, "runs": [asdict(outcome) for outcome in outcomes]}
+        print_json((escape_json(json.dumps(report, ensure_ascii=False)) + "\n").encode())
         return
     lines = []
     for outcome in outcomes:
         if outcome.result != "unchanged":
-            lines.append(f"{outcome.result:<9} {outcome.id}: {_told(outcome)}")
+            lines.append(f"{outcome.result:<9} {outcome.id}: {_describe(outcome)}")
             lines += [f"          {change}" for change in outcome.changed]
     counts = Counter(outcome.result for outcome in outcomes)
-    counted = "1 run" if len(outcomes) == 1 else f"{len(outcomes)} runs"
-    lines.append(f"{counted}: {', '.join(f'{number} {result}' for result, number in counts.items())}".rstrip(": "))
+    count = "1 run" if len(outcomes) == 1 else f"{len(outcomes)} runs"
+    lines.append(f"{count}: {', '.join(f'{number} {result}' for result, number in counts.items())}".rstrip(": "))
     print_text("".join(f"{printable(line)}\n" for line in lines))
 
 
-def _told(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
     if outcome.error is not None:
         return outcome.error
     if outcome.result == "deleted":
-        return "it was deleted in MLflow, and is left alone; `mlflow runs restore` brings it back"
+        return "it was deleted in MLflow, and was skipped; `mlflow runs restore` brings it back"
     counts = ((outcome.points, "point"), (outcome.artifacts, "artifact"))
-    counted = " and ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
-    return f"{counted}, {outcome.url}"
+    text = " and ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts)
+    return f"{text}, {outcome.url}"

@@ -1,4 +1,4 @@
-"""`chachaml-lite import`: runs out of zips, into a server's store or into a folder."""
+"""`chachaml-lite import`: runs from zips, to a server or a folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..printing import announce
 from ..targets import Target, die_at_interrupt, target_options
 from .import_foreign import import_tensorboard
 from .import_mlflow import import_mlflow
-from .report import KINDS, Moved
+from .report import KINDS, TransferReport
 
-#: What is wrong with the one zip; another may be fine.
+#: Statuses of errors that concern a single zip.
 _OF_THE_FILE = (400, 409, 413)
 
 
@@ -40,16 +40,16 @@ Examples:
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Where tags and notes differ there, take those of the zip; what is only there stays.",
+    help="Replace tags and notes that differ by those in the zip; further ones are kept.",
 )
-@click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
     "--from",
     "source",
     type=click.Choice(("zip", "tensorboard", "mlflow")),
     default="zip",
     show_default=True,
-    help="What logged the runs; of TensorBoard FILE is the log folder.",
+    help="The format of the runs; for TensorBoard, FILE is the log folder.",
 )
 @click.option(
     "-e",
@@ -64,7 +64,7 @@ Examples:
     show_envvar=True,
     help="With --from mlflow: http://HOST:5000, sqlite:///FILE, or a folder mlruns.",
 )
-# Names, to be opened when their turn comes: there may be more of them than a process may open.
+# Names, opened one after another: there may be more files than a process may open.
 @click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(exists=True, allow_dash=True))
 def import_(
     target: Target,
@@ -75,17 +75,17 @@ def import_(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Import the runs of zips, as GET /api/runs/:id/download and the page of a run give them; - reads one from stdin.
+    """Import runs from zips, as downloaded from GET /api/runs/:id/download or the page of a run; - reads from stdin.
 
-    A zip holds a run's folder, or several; one made by hand (zip -r run.zip RUN, in runs/) will do. Each FILE is
-    imported whole or not at all. A run that is there already is added to; where the two contradict each other the
-    zip is refused. --from mlflow takes no FILE: runs, logged models and registered ones are read by MLflow's client
-    (pip install 'chachaml-lite[mlflow]'; of a database or a folder by all of mlflow).
+    A zip contains the folders of one or more runs, and may be made by hand (zip -r run.zip RUN, in runs/). Each FILE
+    is imported completely or not at all. An existing run is added to; if the two contradict each other, the zip is
+    rejected. --from mlflow takes no FILE: runs, logged models and registered models are read by MLflow's client
+    (pip install 'chachaml-lite[mlflow]'; a database or a folder needs all of mlflow).
 
-    With --data the folder is written to, which is made if missing, while no server runs on it.
+    With --data, runs are written to that folder, which is created if missing; no server may use it meanwhile.
 
-    The exit code is 1 when a zip is refused; the others are imported all the same. It is 2 when there is no such
-    file or the token is wrong, and 3 when nobody answers, or the disk there is full.
+    The exit code is 1 if a zip is rejected; the others are imported anyway. It is 2 if a file is missing or the token
+    is wrong, and 3 if the server is unreachable or its disk is full.
     """
     if source == "mlflow":
         if files or tracking_uri is None:
@@ -102,49 +102,49 @@ def import_(
         import_tensorboard(target, files[0], experiment, overwrite=overwrite, as_json=as_json)
         return
     if experiment is not None:
-        raise click.UsageError("--experiment goes with --from tensorboard; the runs of a zip have theirs")
+        raise click.UsageError("--experiment needs --from tensorboard; the runs in a zip have their own")
     if folders:
         raise click.UsageError(
-            f"{printable(folders[0])} is a folder; a run's folder is copied into runs/ of a store as it is"
+            f"{printable(folders[0])} is a folder; to add a run's folder to a store, copy it into runs/"
         )
-    moved = Moved("file")
-    with target.opened(writes=True) as client:
-        what = f"{len(files)} files" if len(files) > 1 else "stdin" if files[0] == "-" else files[0]
-        announce(f"importing {what} into {client.url}", as_json=as_json)
+    report = TransferReport("file")
+    with target.open_client(writes=True) as client:
+        subject = f"{len(files)} files" if len(files) > 1 else "stdin" if files[0] == "-" else files[0]
+        announce(f"importing {subject} into {client.url}", as_json=as_json)
         for file in files:
             try:
-                done = _import(client, file, overwrite=overwrite)
+                result = _import(client, file, overwrite=overwrite)
             except ApiError as fault:
                 if fault.status not in _OF_THE_FILE:
-                    moved.show(as_json=as_json)
-                    raise CommandError(_told(file, fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
-                moved.fail(file, fault)
+                    report.show(as_json=as_json)
+                    raise CommandError(_describe(file, fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
+                report.add_failure(file, fault)
             except Unreachable:
-                moved.show(as_json=as_json)
+                report.show(as_json=as_json)
                 raise
             else:
-                for kind, run_ids in moved.done.items():
-                    run_ids += done[kind]
-    moved.end(as_json=as_json)
+                for kind, run_ids in report.runs.items():
+                    run_ids += result[kind]
+    report.end(as_json=as_json)
 
 
 def _import(client: Client, file: str, *, overwrite: bool) -> dict[str, list[str]]:
-    """Import a zip; returns what the store has done with its runs. Raises ApiError, Unreachable."""
+    """Import a zip and return its runs by outcome. Raises ApiError, Unreachable."""
     query = [("overwrite", "true")] if overwrite else []
     try:
-        opened: Any = click.open_file(file, "rb")
+        stream: Any = click.open_file(file, "rb")
     except OSError as fault:
         raise click.UsageError(f"{printable(file)} can't be read: {fault.strerror}") from fault
-    with closing(opened):
-        body: Any = _pieces(opened)
-        length = opened.seek(0, io.SEEK_END) if opened.seekable() else None
+    with closing(stream):
+        body: Any = _pieces(stream)
+        length = stream.seek(0, io.SEEK_END) if stream.seekable() else None
         if length is not None:
-            opened.seek(0)
-            body = opened
+            stream.seek(0)
+            body = stream
         answer = client.ask("POST", "/api/w/import", query, body=body, length=length, content_type=ZIP)
         with expect_our_api(client):
-            done = answer.json()
-            return {kind: list(done[kind]) for kind in KINDS}
+            result = answer.json()
+            return {kind: list(result[kind]) for kind in KINDS}
 
 
 def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:
@@ -152,7 +152,7 @@ def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:
         yield piece
 
 
-def _told(name: str, fault: ApiError) -> str:
+def _describe(name: str, fault: ApiError) -> str:
     if fault.error == "not found" or fault.status == 405:
-        return "the server is older than this command, and takes no zips; update it"
+        return "the server is older than this command and can't import zips; update it"
     return f"{name}: {describe(fault)}"

@@ -1,4 +1,4 @@
-"""`chachaml-lite push`: runs of a store copied to a server, what is there already left alone."""
+"""`chachaml-lite push`: copy runs to a server, which only gets the parts that it lacks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..completion import experiments, run_ids
 from ..errors import UNREACHABLE, USAGE, CommandError
 from ..options import option
 from ..printing import announce, has_progress, progress
-from ..run_names import find_runs, run_id_of, unreadable_runs
+from ..run_names import count_unreadable_runs, find_runs, run_id_of
 from ..targets import Target, die_at_interrupt, target_options
 from ..value_checks import check_query
-from .report import Moved
+from .report import TransferReport
 
 
 @click.command(
@@ -30,19 +30,19 @@ Examples:
 """,
 )
 @target_options
-@option("--to-token", metavar="TOKEN", help="The token of the server at URL, where it has one.")
+@option("--to-token", metavar="TOKEN", help="Token of the server at URL, if it has one.")
 @click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
 @click.option(
     "-q",
     "--query",
     callback=check_query,
     metavar="QUERY",
-    help="Only runs that match the query; its grammar is on the page /docs/api of a server.",
+    help="Only runs that match the query; see the page /docs/api of a server for its grammar.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Where tags and notes differ there, take those of here; what is only there stays."
+    "--overwrite", is_flag=True, help="Replace tags and notes that differ there by those here; further ones are kept."
 )
-@click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.argument("to", metavar="URL")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=run_ids)
 def push(
@@ -57,67 +57,69 @@ def push(
 ) -> None:
     """Push runs to the server at URL: params, points, artifacts, tags, notes, with their ids and times.
 
-    They come from the server at --url or the folder at --data; where neither is named, from ./artifacts, and where
-    that isn't there, from the server on this machine. Without RUN all runs are pushed. RUN is an id or a beginning that
-    no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL. Models and the descriptions of
+    They come from the server at --url or the folder at --data; by default from ./artifacts or, if that doesn't
+    exist, from the server on this machine. Without RUN, all runs are pushed. RUN is an id or a beginning that no other
+    id has, latest:EXPERIMENT (its newest completed run), or production:MODEL. Models and the descriptions of
     experiments are not pushed.
 
-    Only what is not there yet is sent, and what arrives is held against its sha256. A push can be stopped at any
-    moment, and the next one goes on; one that is repeated sends nothing. A run that is still running can be pushed
-    again and again; its points are then sent whole. A run of more than 64 MiB of artifacts arrives in parts, and is
-    shown as running until its last.
+    Only missing parts are sent, and each file is verified by its sha256. A push can be interrupted at any time, and the
+    next one continues; a repeated push sends nothing. A run that is still running can be pushed repeatedly; all its
+    points are then sent again. A run with more than 64 MiB of artifacts arrives in parts, and is shown as running
+    until the last one.
 
-    The exit code is 1 when a run can't be pushed, because it contradicts what is there, or is damaged; the others
-    are pushed all the same. It is 2 when there is no such run or a token is wrong, and 3 when nobody answers.
+    The exit code is 1 if a run can't be pushed because it contradicts the target's copy or is damaged; the others are
+    pushed anyway. It is 2 if there is no such run or a token is wrong, and 3 if a server is unreachable.
     """
     if runs and (experiment is not None or query is not None):
-        raise click.UsageError("say either which runs, or by --experiment and --query what they are like")
+        raise click.UsageError("use either RUN, or --experiment and --query")
     die_at_interrupt()
     note = ""
     if target.url is None and target.data is None and (Config.data / "runs").is_dir():
-        target, note = replace(target, data=Config.data), " (neither --data nor --url names another place)"
-    with target.opened() as source, HttpClient(to, to_token) as there:
+        target, note = replace(target, data=Config.data), " (the default without --data and --url)"
+    with target.open_client() as source, HttpClient(to, to_token) as push_target:
         if runs:
             ids = list(dict.fromkeys(run_id_of(source, run) for run in runs))
         else:
             ids = list(dict.fromkeys(str(run["id"]) for run in find_runs(source, experiment, query)))
-        announce(f"pushing from {source.url}{note} to {there.url}", as_json=as_json)
-        moved = Moved("id")
+        announce(f"pushing from {source.url}{note} to {push_target.url}", as_json=as_json)
+        report = TransferReport("id")
         if not runs and experiment is None and query is None:
-            moved.unreadable = unreadable_runs(source)
+            report.unreadable = count_unreadable_runs(source)
         try:
-            _push(source, there, ids, moved, overwrite=overwrite, named=bool(runs))
+            _push(source, push_target, ids, report, overwrite=overwrite, has_names=bool(runs))
         except (Unreachable, Stopped) as fault:
-            moved.show(as_json=as_json)
-            done = f"{moved.count()} of {len(ids)} runs were gone through; the next push goes on from there"
-            is_theirs = isinstance(fault, Unreachable) or fault.status >= 500
-            raise CommandError(f"{fault}; {done}", UNREACHABLE if is_theirs else USAGE) from fault
-    moved.end(as_json=as_json)
+            report.show(as_json=as_json)
+            text = f"{report.count()} of {len(ids)} runs are done; the next push continues from there"
+            is_server_fault = isinstance(fault, Unreachable) or fault.status >= 500
+            raise CommandError(f"{fault}; {text}", UNREACHABLE if is_server_fault else USAGE) from fault
+    report.end(as_json=as_json)
 
 
-def _push(source: Client, there: Client, ids: list[str], moved: Moved, *, overwrite: bool, named: bool) -> None:
-    pushing = Push(source, there, overwrite=overwrite)
-    differing, same, gone = pushing.compare(ids)
-    if named and gone:
-        raise CommandError(f"there is no run {gone[0]!r}", USAGE)
-    moved.done["unchanged"] += same
-    total = sum(_bytes_of(pushing, run_id) for run_id in differing) if has_progress() else 0
-    moved.bytes = 0
+def _push(
+    source: Client, push_target: Client, ids: list[str], report: TransferReport, *, overwrite: bool, has_names: bool
+) -> None:
+    pusher = Push(source, push_target, overwrite=overwrite)
+    differing, unchanged, unknown_ids = pusher.compare(ids)
+    if has_names and unknown_ids:
+        raise CommandError(f"there is no run {unknown_ids[0]!r}", USAGE)
+    report.runs["unchanged"] += unchanged
+    total = sum(_bytes_of(pusher, run_id) for run_id in differing) if has_progress() else 0
+    report.bytes = 0
     with progress("pushing", total) as advance:
 
-        def sent(count: int) -> None:
-            moved.bytes = (moved.bytes or 0) + count
+        def advance_both(count: int) -> None:
+            report.bytes = (report.bytes or 0) + count
             advance(count)
 
         for run_id in differing:
             try:
-                moved.done[pushing.push(run_id, sent)].append(run_id)
+                report.runs[pusher.push(run_id, advance_both)].append(run_id)
             except NotPushed as fault:
-                moved.fail(run_id, fault)
+                report.add_failure(run_id, fault)
 
 
-def _bytes_of(pushing: Push, run_id: str) -> int:
+def _bytes_of(pusher: Push, run_id: str) -> int:
     try:
-        return pushing.bytes_of(run_id)
-    except NotPushed:  # said when its turn comes
+        return pusher.bytes_of(run_id)
+    except NotPushed:  # reported when the run is pushed
         return 0

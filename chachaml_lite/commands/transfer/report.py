@@ -1,4 +1,4 @@
-"""The report of a transfer: what was done to each run, as lines for people or as JSON."""
+"""The report of a transfer: the outcome of each run, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -12,79 +12,79 @@ from ...client.push import NotPushed
 from ...text.safe import escape_json, printable
 from ..errors import FAILED, describe_detail
 from ..printing import print_json, print_text
-from ..run_names import unreadable_message
+from ..run_names import format_unreadable
 
-#: What an import says that it has done with runs.
+#: The outcomes of an import.
 KINDS = ("imported", "updated", "unchanged")
 
 
-class Moved:
-    """The runs by what was done to them, and what failed, with the reason."""
+class TransferReport:
+    """The runs of a transfer by outcome, and the failures with their reasons."""
 
-    def __init__(self, what: str) -> None:
-        """`what`: that which can fail, an "id" or a "file"."""
-        self._what = what
-        self.done: dict[str, list[str]] = {kind: [] for kind in KINDS}
-        self.failed: list[dict[str, str]] = []
-        #: What of them was not taken over, in words, by name.
+    def __init__(self, item: str) -> None:
+        """`item` is the kind of item that can fail: an "id" or a "file"."""
+        self._item = item
+        self.runs: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        self.failures: list[dict[str, str]] = []
+        #: Descriptions of the omitted parts, by name.
         self.omissions: dict[str, list[str]] = {}
-        #: How many can't even be named; None where nobody wants to know.
+        #: The number of runs that are too damaged to be listed; None if it is irrelevant.
         self.unreadable: int | None = None
-        #: The model versions, "NAME N", by what was done to them; None where nobody wants to know.
+        #: The model versions, "NAME N", by outcome; None if there are none.
         self.models: dict[str, list[str]] | None = None
-        #: How many bytes of files were sent; None where nobody wants to know.
+        #: Bytes of files that were sent; None if it is irrelevant.
         self.bytes: int | None = None
 
     def count(self) -> int:
-        """Number of runs with a known outcome."""
-        return sum(map(len, self.done.values())) + len(self.failed)
+        """Return the number of runs with a known outcome."""
+        return sum(map(len, self.runs.values())) + len(self.failures)
 
-    def fail(self, name: str, fault: ApiError | NotPushed) -> None:
-        """Add what can't be moved."""
-        self.failed.append({self._what: name, "error": fault.error, "detail": describe_detail(fault)})
+    def add_failure(self, name: str, fault: ApiError | NotPushed) -> None:
+        """Add a failure."""
+        self.failures.append({self._item: name, "error": fault.error, "detail": describe_detail(fault)})
 
-    def leave_out(self, name: str, what: str) -> None:
-        """Note what of a run is not taken over."""
-        self.omissions.setdefault(name, []).append(what)
+    def add_omission(self, name: str, text: str) -> None:
+        """Add the description of an omitted part."""
+        self.omissions.setdefault(name, []).append(text)
 
-    def note_model(self, kind: str, version: str) -> None:
-        """Note what was done to a model version."""
+    def add_model(self, kind: str, version: str) -> None:
+        """Add the outcome of a model version."""
         self.models = self.models or {kind: [] for kind in KINDS}
         self.models[kind].append(version)
 
     def show(self, *, as_json: bool, is_cut_short: bool = True) -> None:
-        """Print it; what failed, to people, on stderr. `is_cut_short`: a line that says why follows."""
+        """Print the report; failures go to stderr unless it is JSON. With `is_cut_short`, an error message follows."""
         if as_json:
-            ok = not (self.failed or self.unreadable or is_cut_short)
-            shown = {"ok": ok, **self.done, "failed": self.failed}
-            shown |= {} if self.models is None else {"models": self.models}
-            shown |= {"left_out": self.omissions} if self.omissions else {}
-            shown |= {} if self.unreadable is None else {"unreadable": self.unreadable}
-            shown |= {} if self.bytes is None else {"bytes": self.bytes}
-            print_json((escape_json(json.dumps(shown, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
+            ok = not (self.failures or self.unreadable or is_cut_short)
+            value = {"ok": ok, **self.runs, "failed": self.failures}
+            value |= {} if self.models is None else {"models": self.models}
+            value |= {"left_out": self.omissions} if self.omissions else {}
+            value |= {} if self.unreadable is None else {"unreadable": self.unreadable}
+            value |= {} if self.bytes is None else {"bytes": self.bytes}
+            print_json((escape_json(json.dumps(value, ensure_ascii=False)) + "\n").encode("utf-8", "surrogateescape"))
             return
         if is_cut_short and not self.count():
             return
-        for failure in self.failed:
-            text = f"{failure[self._what]}: {failure['error']}: {failure['detail']}"
+        for failure in self.failures:
+            text = f"{failure[self._item]}: {failure['error']}: {failure['detail']}"
             click.echo(f"chachaml-lite: {printable(text)}", err=True)
         for name, texts in self.omissions.items():
             click.echo(f"chachaml-lite: {printable(name)}: left out: {printable('; '.join(texts))}", err=True)
         if self.unreadable:
-            click.echo(f"chachaml-lite: {unreadable_message(self.unreadable)}", err=True)
-        lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.done[kind]]
+            click.echo(f"chachaml-lite: {format_unreadable(self.unreadable)}", err=True)
+        lines = [f"{kind}  {printable(run_id)}" for kind in KINDS if kind != "unchanged" for run_id in self.runs[kind]]
         versions = self.models or {}
         lines += [f"{kind}  model {printable(each)}" for kind in KINDS[:2] for each in versions.get(kind, ())]
-        counts = [f"{len(self.done[kind])} {kind}" for kind in KINDS]
-        failed = [f"{len(self.failed)} failed"] if self.failed else []
-        sent = "" if self.bytes is None else f"; {_size(self.bytes)} sent"
-        lines.append(", ".join([*counts, *failed]) + sent)
+        counts = [f"{len(self.runs[kind])} {kind}" for kind in KINDS]
+        failure_count = [f"{len(self.failures)} failed"] if self.failures else []
+        sent_text = "" if self.bytes is None else f"; {_size(self.bytes)} sent"
+        lines.append(", ".join([*counts, *failure_count]) + sent_text)
         print_text("\n".join(lines) + "\n")
 
     def end(self, *, as_json: bool) -> None:
-        """Print it, and end the process with the exit code that it means."""
+        """Print the report, and end the process with an exit code."""
         self.show(as_json=as_json, is_cut_short=False)
-        if self.failed or self.unreadable:
+        if self.failures or self.unreadable:
             sys.exit(FAILED)
 
 
