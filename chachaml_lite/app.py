@@ -1,4 +1,4 @@
-"""The wiring: the one file that sees every layer."""
+"""The application factory: the only module that imports every layer."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ __all__ = ["MAX_LOGIN_BYTES", "UNSERVED", "create_app", "uploads"]
 
 
 def uploads(config: Config) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """The requests whose bodies are files, by method and path: the server receives them straight into the store."""
+    """Return method and path of the requests whose bodies are files, which the server writes directly to the store."""
     native = (("POST", re.compile(r"/api/w/(?:runs/[^/]+/artifacts|import)\Z")),)
     return native + protocol.UPLOADS if config.mlflow else native
 
 
 def create_app(config: Config, tracker: Tracker) -> Application:
-    """The WSGI application that serves one store."""
+    """Create the WSGI application that serves a store."""
     app = Application(__name__, quiet=config.quiet, template_folder="web/templates", static_folder="web/static")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    named = {auth.host_name(host) or host.lower() for host in config.allowed_hosts}
+    allowed_hosts = {auth.host_name(host) or host.lower() for host in config.allowed_hosts}
     if config.public_url is not None:
-        named.add(auth.host_name(urlsplit(config.public_url).netloc))
-    bound = {config.host.strip("[]").lower()} - {"0.0.0.0", "::"}
+        allowed_hosts.add(auth.host_name(urlsplit(config.public_url).netloc))
+    own_hosts = {config.host.strip("[]").lower()} - {"0.0.0.0", "::"}
     context.provide(
         app,
         context.Services(
             tracker=tracker,
             version=__version__,
-            allowed_hosts=LOOPBACK_HOSTS | bound | named,
+            allowed_hosts=LOOPBACK_HOSTS | own_hosts | allowed_hosts,
             token=config.token,
             public_url=config.public_url,
             read_only=config.read_only,
@@ -54,8 +54,8 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     auth.install(app)
     renderings.install(app)
     errors.install(app)
-    of_runs = (runs.api, artifacts.api, transfer.api, compare.api)
-    apis: tuple[Blueprint, ...] = (*of_runs, models.api, experiments.api)
+    run_apis = (runs.api, artifacts.api, transfer.api, compare.api)
+    apis: tuple[Blueprint, ...] = (*run_apis, models.api, experiments.api)
     if config.mlflow:
         apis += protocol.BLUEPRINTS
     for blueprint in (*apis, chart.charts, docs.docs, service.service, login.login, writes.writes):

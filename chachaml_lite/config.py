@@ -1,4 +1,4 @@
-"""Every setting, with its unit and its reason. Built by `cli`, read by `app` and `server`, passed down as values."""
+"""All settings, with units and reasons. Created by `cli`, read by `app` and `server`, passed down as values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 FSYNC_MODES = ("always", "everysec", "no")
 
-#: Hosts that mean this machine, whatever address the server is bound to.
+#: Names of this machine, whatever address the server is bound to.
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -20,25 +20,25 @@ class Config:
     port: int = 8080
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
-    #: The origin that browsers reach the server by, where that isn't the one it listens on: "https://tracker.example.org".
+    #: The origin that browsers use if it differs from the server's own: "https://tracker.example.org".
     public_url: str | None = None
-    #: The path that everything is served below, "/tracker"; "" for none.
+    #: The path below which everything is served, "/tracker"; "" for none.
     url_prefix: str = ""
-    #: When written bytes are forced to the disk (the contract, section 5).
+    #: When written bytes are synced to disk: always, every second, or never.
     fsync: str = "everysec"
-    #: Take no writes, and need no right to write in the data folder.
+    #: Refuse writes, and need no permission to write to the data folder.
     read_only: bool = False
-    #: Artifact uploads, in bytes; None: as much as the disk takes. A model of 5 GB is normal.
+    #: The largest artifact in bytes; None: limited by the disk. A model of 5 GB is normal.
     max_upload_bytes: int | None = None
-    #: JSON and NDJSON bodies, in bytes. They are parsed in memory, so they have a bound: about 200,000 points.
+    #: The largest JSON or NDJSON body in bytes. Bodies are parsed in memory; this is enough for about 200,000 points.
     max_json_bytes: int = 10_000_000
-    #: Parsed series that are kept to be shown again, in bytes; a point takes 24. Two series of a million points fit.
+    #: The cache of parsed series, in bytes; a point takes 24. Two series of a million points fit.
     series_cache_bytes: int = 64_000_000
-    #: Requests handled at once. Each is short (uploads are received before a thread is taken, downloads
-    #: are sent after it is given back), and more threads only contend for the interpreter's lock: four let
-    #: a slow read of a long series pass while three go on.
+    #: Requests handled concurrently. Each is short (uploads are received before a thread is used, and downloads are
+    #: sent after it is released), and more threads only contend for the interpreter's lock: with four, three go on
+    #: while one reads a long series.
     threads: int = 4
-    #: Whether MLflow's clients are answered, at /api/2.0/mlflow and the paths beside it.
+    #: Whether to serve MLflow's protocol, at /api/2.0/mlflow and related paths.
     mlflow: bool = True
-    #: No line for each request in the log.
+    #: Don't log requests.
     quiet: bool = False

@@ -1,7 +1,7 @@
-"""The errors of the package. Their HTTP statuses are in `web/errors.py`, nowhere else.
+"""The exceptions of the package. Their HTTP statuses are defined in `web/errors.py` only.
 
-`error` is the short, stable text that clients may compare; `detail` says what was wrong and what to do.
-Neither ever holds a path of the server's machine: paths go to the log, through `__cause__`.
+`error` is a short, stable text that clients may compare; `detail` says what was wrong and what to do.
+Neither contains paths of the server's machine: these go to the log, through `__cause__`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 
 class ChachamlError(Exception):
-    """The root of all that this service says no to."""
+    """The base class of all errors that are reported to clients."""
 
     error = "internal error"
 
     def __init__(self, detail: str, *, resolvable_by: str | None = None, **names: str) -> None:
-        """`resolvable_by`: what would help, for `web` and the commands to word; `names`: those that it concerns."""
+        """`resolvable_by` is a remedy, to be worded by `web` and the commands; `names` are the names it concerns."""
         super().__init__(detail)
         self.detail = detail
         self.resolvable_by = resolvable_by
@@ -24,13 +24,13 @@ class ChachamlError(Exception):
 
 
 class InvalidInput(ChachamlError):
-    """The request is not of the form that the endpoint takes, or holds a value that can't be used."""
+    """The request is malformed, or contains an invalid value."""
 
     error = "bad request"
 
 
 class NotFound(ChachamlError):
-    """There is no such run, model or artifact (the contract, section 1, status 404)."""
+    """There is no such run, model or artifact."""
 
     def __init__(self, kind: str, detail: str, *, resolvable_by: str | None = None, **names: str) -> None:
         super().__init__(detail, resolvable_by=resolvable_by, **names)
@@ -38,17 +38,17 @@ class NotFound(ChachamlError):
 
 
 class RunEnded(NotFound):
-    """The run has ended, and what was sent is taken only before that."""
+    """The run has ended, and the request is only allowed before that."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("run", detail, resolvable_by="resume_run")
 
 
 class RunTrashed(NotFound):
-    """The run is in the trash, by itself or with its experiment, and takes no write."""
+    """The run is in the trash, by itself or with its experiment, and can't be written to."""
 
     def __init__(self, detail: str, experiment: str | None = None) -> None:
-        """`experiment`: the deleted one that the run belongs to; None where the run itself was moved there."""
+        """`experiment` is the deleted experiment of the run; None if the run itself was moved to the trash."""
         if experiment is None:
             super().__init__("run", detail, resolvable_by="restore_run")
         else:
@@ -56,31 +56,31 @@ class RunTrashed(NotFound):
 
 
 class Conflict(ChachamlError):
-    """A request that contradicts what is stored."""
+    """The request contradicts the stored state."""
 
     error = "conflict"
 
 
 class TooLarge(ChachamlError):
-    """The body is over the limit."""
+    """The body exceeds the limit."""
 
     error = "body too large"
 
 
 class Unauthorized(ChachamlError):
-    """A token is configured, and the request bears none, or another one."""
+    """A token is configured, but the request has none or a wrong one."""
 
     error = "unauthorized"
 
 
 class Forbidden(ChachamlError):
-    """A Host that isn't ours, or a write that another site's page sent."""
+    """The Host header isn't allowed, or another site's page sent a write."""
 
     error = "forbidden"
 
 
 class CheckFailed(ChachamlError):
-    """The request was fine, the run was not good enough. `report` is the body of the check's answer."""
+    """The request is valid, but the run failed the check. `report` is the body of the response."""
 
     error = "check failed"
 
@@ -90,33 +90,33 @@ class CheckFailed(ChachamlError):
 
 
 class StorageFault(ChachamlError):
-    """The store could not be read or written, and it isn't the client's doing."""
+    """The store could not be read or written, through no fault of the client."""
 
     error = "storage fault"
 
 
 class StorageFull(StorageFault):
-    """No room, or no right, to write: the disk is full, a quota is met, the file system is read-only."""
+    """Writing failed: the disk is full, a quota is exceeded, or the file system is read-only."""
 
     error = "disk full"
 
 
 class StorageGone(ChachamlError):
-    """The data folder was removed while it is served; one that is made anew is served."""
+    """The data folder was removed while it was served. If it is created again, it is served again."""
 
     error = "storage gone"
 
 
 class StorageBusy(StorageFault):
-    """The process is out of file descriptors or memory for now; the same request may pass later."""
+    """The process is temporarily out of file descriptors or memory; the request may succeed later."""
 
     error = "overloaded"
 
 
 class StoreUnusable(ChachamlError):
-    """The data folder can't be served at all (at start): not a folder, not ours to write, owned by a server.
+    """The data folder can't be served: it isn't a folder, isn't writable, or is owned by another server.
 
-    `owner` is what is known of that server, "process 5903, http://localhost:8080"; None where no server is in the way.
+    `owner` describes that server, "process 5903, http://localhost:8080"; None for other reasons.
     """
 
     error = "store unusable"
@@ -130,8 +130,8 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _BUSY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
-def storage_fault(fault: OSError) -> StorageFault:
-    """Return the error for clients that stands for an operating system's; its own text holds paths and stays out."""
+def translate_os_error(fault: OSError) -> StorageFault:
+    """Convert an operating system's error into one for clients, without its text, which may contain paths."""
     if fault.errno == errno.EROFS:
         return StorageFull("the store's file system is read-only; nothing was stored")
     if fault.errno in _NO_ROOM:

@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 has it, where Python's own module is more lenient: used for the files and for HTTP bodies.
+"""Strict JSON (RFC 8259), for files and HTTP bodies; Python's own module is more lenient.
 
-No bare NaN or Infinity, no number beyond a double, no key twice in one object, no lone surrogate, no text that is
-not UTF-8, no nesting that a writer could not put out again.
+It rejects bare NaN and Infinity, numbers beyond a double, duplicate keys, lone surrogates, text that isn't UTF-8, and
+nesting that might not be writable.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-# A surrogate can only get in by an escape; a first look at the bytes spares the second look at every string.
+# A surrogate can only be written as an escape; searching the bytes saves checking every string.
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-#: Containers within containers. Python's own parser and writer stop at depths that differ by version and by how deep
-#: the caller already stands; what is let in has to come out again everywhere.
+#: Nested containers. The limits of Python's own parser and writer depend on the version and on the stack's depth; what
+#: is accepted must be writable everywhere.
 MAX_DEPTH = 100
 
 
 class NotJson(ValueError):
-    """The text is not JSON as we read it; str() says what is wrong with it."""
+    """The text is not strict JSON; str() says why."""
 
 
-def finite(token: str) -> float:
-    """A JSON number with a fraction or an exponent. NotJson when it is beyond a double."""
+def parse_float(token: str) -> float:
+    """Parse a JSON number with a fraction or an exponent. Raises NotJson if it is beyond a double."""
     value = float(token)
     if math.isinf(value):
         raise NotJson(f"the number {token[:40]} is beyond a double")
@@ -35,45 +35,45 @@ def finite(token: str) -> float:
 
 def _integer(token: str) -> int:
     if len(token) > 308:
-        finite(token)
+        parse_float(token)
     return int(token)
 
 
-def _bare_token(token: str) -> float:
-    raise NotJson(f"{token} is not JSON; where a metric value is expected it may be sent, elsewhere not")
+def _reject_bare_token(token: str) -> float:
+    raise NotJson(f"{token} is not JSON; it is only accepted as a metric's value")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise NotJson(f"the key {json.dumps(twice[:60])} stands twice in one object")
-    return made
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys: set[str] = set()
+        duplicate = next(key for key, _ in pairs if key in keys or keys.add(key))  # type: ignore[func-returns-value]
+        raise NotJson(f"the key {json.dumps(duplicate[:60])} occurs twice in one object")
+    return result
 
 
-def decoder(bare_token: Callable[[str], Any] = _bare_token) -> json.JSONDecoder:
-    """A decoder with this module's rules; `bare_token` says what NaN, Infinity and -Infinity are."""
+def decoder(bare_token: Callable[[str], Any] = _reject_bare_token) -> json.JSONDecoder:
+    """Return a decoder with this module's rules; `bare_token` converts NaN, Infinity and -Infinity."""
     return json.JSONDecoder(
-        object_pairs_hook=_object, parse_float=finite, parse_int=_integer, parse_constant=bare_token
+        object_pairs_hook=_object, parse_float=parse_float, parse_int=_integer, parse_constant=bare_token
     )
 
 
 _STRICT = decoder()
 
 
-def text_of(content: bytes) -> str:
-    """`content` as text. NotJson when it is not UTF-8."""
+def decode(content: bytes) -> str:
+    """Decode `content`. Raises NotJson if it isn't UTF-8."""
     try:
         return content.decode()
     except UnicodeDecodeError as fault:
         raise NotJson(f"not UTF-8 at byte {fault.start}") from fault
 
 
-def loads(content: bytes, using: json.JSONDecoder = _STRICT, max_depth: int = MAX_DEPTH) -> Any:
-    """The value in `content`, no deeper than `max_depth` containers within the outermost one. Raises NotJson."""
+def loads(content: bytes, decoder: json.JSONDecoder = _STRICT, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse `content`, with at most `max_depth` containers within the outermost one. Raises NotJson."""
     try:
-        value = using.decode(text_of(content))
+        value = decoder.decode(decode(content))
     except json.JSONDecodeError as fault:
         raise NotJson(f"{fault.msg} at line {fault.lineno} column {fault.colno}") from fault
     except RecursionError as fault:
@@ -84,7 +84,7 @@ def loads(content: bytes, using: json.JSONDecoder = _STRICT, max_depth: int = MA
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as fault:
-            raise NotJson("a lone surrogate, which is no character") from fault
+            raise NotJson("a lone surrogate, which is not a character") from fault
     return value
 
 
@@ -103,10 +103,10 @@ def _refuse_depth(value: Any, max_depth: int) -> None:
 
 
 def dumps(value: Any) -> str:
-    """`value` as strict JSON in one line. ValueError for a bare NaN: its writer has to spell it."""
+    """Return `value` as strict JSON on one line. Raises ValueError for NaN, which callers must convert to text."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def indented(value: Any) -> str:
-    """The same over several lines, for people."""
+def dumps_indented(value: Any) -> str:
+    """Return `value` as indented JSON, for people."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)

@@ -1,12 +1,13 @@
-"""Waitress's connections, changed: uploads go into the store, refused bodies are never read, answers are one packet.
+"""Waitress's connections, modified: uploads go directly to the store, rejected bodies are discarded unparsed, and short
+responses are sent in one packet.
 
-Waitress takes in the whole body before the app is called. As it comes, a large one is written to the system's folder
-for temporary files, which is often memory, and would be copied into the store after that. Here an upload is written
-once, where it is going to stay.
+Waitress receives the whole body before the app is called. By default a large one is written to the system's folder
+for temporary files, which is often in memory, and would then be copied to the store. Here an upload is written only
+once, to its final place.
 
-A body that will not be taken, because its sender may not write or it is too large, is never parsed. The app answers
-from the headers alone, the connection is closed behind that answer, and what still arrives is thrown away as bytes: it
-is neither kept nor taken for another request. The same holds wherever it is in doubt where a body ends.
+A body that is rejected, because its sender may not write or it is too large, is never parsed. The app responds from
+the headers alone, the connection is closed after that response, and all further bytes are discarded: they are neither
+stored nor interpreted as another request. The same applies if the end of a body is ambiguous.
 """
 
 from __future__ import annotations
@@ -29,54 +30,55 @@ from .waitress_chunks import ChunkReceiver
 
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _FOLDED = re.compile(rb"\r\n[ \t]")
-#: Up to here copying the body behind its headers costs less than a second call to the kernel.
+#: Up to this size, copying the body after its headers costs less than a second system call.
 _ONE_PACKET_BYTES = 64 * 1024
-#: A smaller body is received whoever sends it: asking first costs a metric's POST more than the bytes do.
-_UNASKED_BYTES = 8192
-#: Of one recv(2): while headers come, so that a flood of small requests is no quadratic work; of bodies; of uploads,
-#: which arrive 2.5 times as fast as with 8 KiB.
+#: Smaller bodies are received from any sender: checking first costs a metric's POST more than the bytes do.
+_UNCHECKED_BYTES = 8192
+#: Bytes of one recv(2): for headers, so that a flood of small requests takes no quadratic time; for bodies; for
+#: uploads, which arrive 2.5 times as fast as with 8 KiB.
 _HEADER_READ_BYTES, _BODY_READ_BYTES, _UPLOAD_READ_BYTES = 8192, 65536, 262144
-#: After so small a piece of an upload that goes on the next one is waited for so many seconds, and comes with those
-#: behind it: a client that sends eight bytes at a time would wake the loop for each, 20 µs a time.
-_SMALL_READ_BYTES, REST_SECONDS = 4096, 0.01
-#: How long a connection may take to its first headers, and to each later ones once they have begun.
+#: After such a small piece of an upload, reading pauses for so many seconds, to receive several pieces at once: a
+#: client that sends eight bytes at a time would otherwise wake the loop for each, at 20 µs.
+_SMALL_READ_BYTES, PAUSE_SECONDS = 4096, 0.01
+#: Seconds for a connection's first headers, and for later ones once they have begun.
 HEADER_SECONDS = 10
-#: How long what a refused client is still sending is thrown away, so that it can read why: a close would reset it.
+#: Seconds for which the bytes of a rejected client are discarded, so that it can read the reason: a close would reset
+#: the connection.
 LINGER_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class WireRules:
-    """Limits and routes of a server; sizes in bytes."""
+    """Limits and routes of a server. Sizes are in bytes."""
 
-    #: Where uploads go; None: no write is taken.
+    #: The destination of uploads; None: writes are refused.
     blobs: Blobs | None
-    #: The largest body that isn't an upload, and the largest upload; None: what the disk has room for.
+    #: The largest body that isn't an upload, and the largest upload; None: limited by the disk.
     max_body_bytes: int
     max_upload_bytes: int | None
-    #: Whether a request may pass, by its headers as a WSGI environment.
+    #: A predicate for requests that are admitted, by their headers as a WSGI environ.
     admits: Callable[[dict[str, str]], bool]
-    #: The requests that bring uploads: method and path.
+    #: Method and path of uploads.
     uploads: tuple[tuple[str, re.Pattern[str]], ...]
-    #: Requests whose body is smaller than others', by method and path: what everybody may send, token or not.
-    small: Mapping[tuple[str, str], int]
-    #: The path that everything is served below, "/tracker"; "" for none.
+    #: Smaller limits by method and path, for requests that are allowed without a token.
+    body_limits: Mapping[tuple[str, str], int]
+    #: The path below which everything is served, "/tracker"; "" for none.
     url_prefix: str = ""
 
     def app_path(self, path: str) -> str:
-        """The path as the app gets it from waitress: without the prefix, where it has that."""
+        """Return the path as waitress passes it to the app: without the prefix, if it has one."""
         path = "/" + path.lstrip("/")
         if path == self.url_prefix or path.startswith(f"{self.url_prefix}/"):
             return path[len(self.url_prefix) :]
         return path
 
     def is_upload(self, method: str, path: str) -> bool:
-        """Tell whether a request is an upload."""
+        """Return whether a request is an upload."""
         return any(method == each and pattern.match(path) for each, pattern in self.uploads)
 
 
-class _Spool:
-    """An upload, as waitress's receivers fill a buffer."""
+class _UploadBuffer:
+    """Adapts an upload to the buffers that waitress's receivers fill."""
 
     def __init__(self, incoming: Incoming) -> None:
         self.incoming = incoming
@@ -95,64 +97,66 @@ class _Spool:
 
 
 class Parser(HTTPRequestParser):
-    """A request as it comes in."""
+    """The parser of a request."""
 
     rules: WireRules
     read_bytes = _BODY_READ_BYTES
-    #: Whether the body is not taken: then the answer is the connection's last one.
+    #: Whether the body is rejected: then the connection is closed after the response.
     is_refused = False
     _limit: int
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Take in the headers, and decide where the body is to go. Raises ParsingError for what is no request."""
+        """Parse the headers, and choose the body's destination. Raises ParsingError."""
         line, end, rest = header_plus.partition(b"\r\n")
         if _FOLDED.search(rest):
-            raise ParsingError("A header goes on in a second line")  # which readers of HTTP take in different ways
-        # curl sends ?experiment=größe as it was typed, and waitress takes no such thing.
+            raise ParsingError("A header continues on a second line")  # interpreted differently by implementations
+        # curl sends ?experiment=größe unescaped, which waitress rejects.
         line = _BEYOND_ASCII.sub(lambda match: b"%%%02X" % match[0][0], line)
         try:
             super().parse_header(line + end + rest)
         except (ParsingError, TransferEncodingNotImplemented):
             raise
-        except Exception as fault:  # "http://[" as a URL, a length of 5,000 digits: whatever the parser doesn't foresee
+        except (
+            Exception
+        ) as fault:  # unforeseen by waitress's parser, such as "http://[" as a URL or a length of 5,000 digits
             raise ParsingError("The request can not be parsed") from fault
-        self._refuse_doubtful_framing()
+        self._check_framing()
         if self.body_rcv is None:
-            self.expect_continue = False  # there is nothing to go on with; waitress would wait for it
+            self.expect_continue = False  # there is no body, for which waitress would wait
             return
-        self._place_body()
+        self._route_body()
 
-    def _refuse_doubtful_framing(self) -> None:
-        """Raise ParsingError where two readers could disagree on where the body ends (RFC 9112, section 6)."""
+    def _check_framing(self) -> None:
+        """Raise ParsingError if two implementations could disagree on the end of the body (RFC 9112, section 6)."""
         if self.chunked and "CONTENT_LENGTH" in self.headers:
-            raise ParsingError("Content-Length and Transfer-Encoding are both there")
-        if "TRANSFER_ENCODING" in self.headers:  # taken out by waitress where it heeds it: in HTTP/1.1
+            raise ParsingError("Content-Length and Transfer-Encoding are both present")
+        if "TRANSFER_ENCODING" in self.headers:  # waitress removes it where it applies: in HTTP/1.1
             raise ParsingError(f"Transfer-Encoding is HTTP/1.1, and the request is HTTP/{self.version or '0.9'}")
 
-    def _place_body(self) -> None:
-        command: Any = self.command  # text, whatever the stubs say
+    def _route_body(self) -> None:
+        command: Any = self.command  # a text, unlike in the stubs
         receiver: Any = self.body_rcv
         rules = self.rules
-        path = rules.app_path(self.path)  # type: ignore[attr-defined]  # which they don't know at all
+        path = rules.app_path(self.path)  # type: ignore[attr-defined]  # missing in the stubs
         is_upload = rules.is_upload(command, path)
-        self._limit = rules.small.get((command, path), rules.max_body_bytes)
+        self._limit = rules.body_limits.get((command, path), rules.max_body_bytes)
         if is_upload:
             room = rules.blobs.free_bytes() if rules.blobs is not None else 0
             self._limit = room if rules.max_upload_bytes is None else min(room, rules.max_upload_bytes)
-        is_small = not self.chunked and self.content_length <= _UNASKED_BYTES
+        is_small = not self.chunked and self.content_length <= _UNCHECKED_BYTES
         environ = {"REQUEST_METHOD": command, "PATH_INFO": path, **_as_environ(self.headers)}
         if self.content_length > self._limit or not ((is_small and not is_upload) or rules.admits(environ)):
             self._refuse(self.content_length)
             return
         if is_upload and rules.blobs is not None:
             self.read_bytes = _UPLOAD_READ_BYTES
-            receiver.buf = _Spool(rules.blobs.incoming())
+            receiver.buf = _UploadBuffer(rules.blobs.incoming())
         if self.chunked:
             chunks: Any = ChunkReceiver(receiver.getbuf(), self._limit)
             self.body_rcv = chunks
 
     def received(self, data: bytes) -> int:
-        """Take in a piece, and say how much of it belongs to this request; all of it, where it is the last one."""
+        """Process a piece and return how many bytes belong to this request; all of them if it is the last one."""
         consumed: int = super().received(data)
         receiver: Any = self.body_rcv
         if self.chunked and isinstance(receiver, ChunkReceiver) and receiver.is_too_large:
@@ -161,9 +165,9 @@ class Parser(HTTPRequestParser):
         return len(data) if self.is_refused or self.error else consumed
 
     def _refuse(self, size: int) -> None:
-        """Have the app answer from the headers alone, and the connection be closed behind that.
+        """Let the app respond from the headers alone, and close the connection after that.
 
-        The app is told a length, beyond the limit where that is why: so it gives the reason.
+        The app gets a length (beyond the limit if the body is too large) from which it derives the reason.
         """
         self.close()
         self.body_rcv = None
@@ -171,7 +175,7 @@ class Parser(HTTPRequestParser):
         self.expect_continue = False
         headers: Any = self.headers
         headers["CONTENT_LENGTH"] = str(size)
-        headers["CONNECTION"] = "close"  # by which waitress's task knows that its answer is the last one
+        headers["CONNECTION"] = "close"  # tells waitress's task to close the connection
 
 
 def _as_environ(headers: Mapping[str, str]) -> dict[str, str]:
@@ -179,18 +183,18 @@ def _as_environ(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Refusal(ErrorTask):
-    """The answer to what is no request that the app could be given, in the one shape that errors have."""
+    """The response to a request that can't be passed to the app, in the form of all errors."""
 
     def execute(self) -> None:
-        """Say what was wrong, then close the connection."""
+        """Send the error, then close the connection."""
         request: Any = self.request
-        refused = request.error
-        # What waitress says 501 to (another Transfer-Encoding than chunked) is the client's mistake: no 5xx for it.
-        code, reason = (refused.code, refused.reason) if refused.code != 501 else (400, "Bad Request")
+        error = request.error
+        # Waitress responds with 501 to a Transfer-Encoding other than chunked, which is a client's error: no 5xx.
+        code, reason = (error.code, error.reason) if error.code != 501 else (400, "Bad Request")
         channel: Any = self.channel
         channel.lingers = True
         request.headers["CONNECTION"] = "close"  # HTTP/1.0 may have asked to keep it alive
-        content = strict_json.dumps({"error": reason.lower(), "detail": refused.body}).encode() + b"\n"
+        content = strict_json.dumps({"error": reason.lower(), "detail": error.body}).encode() + b"\n"
         self.status = f"{code} {reason}"
         self.response_headers = [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff")]
         self.set_close_on_finish()
@@ -199,12 +203,15 @@ class Refusal(ErrorTask):
 
 
 class Task(WSGITask):
-    """A request being answered; a short answer leaves in one packet, where waitress sends the headers by themselves."""
+    """A request being answered. A short response is sent in one packet, where waitress sends the headers separately."""
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the answer, and before the first one the headers."""
-        whole = self.content_length == len(data) <= _ONE_PACKET_BYTES and self.status[:3] not in ("204", "304")
-        if data and whole and self.complete and not self.wrote_header:
+        """Send a piece of the response, and the headers before the first one."""
+        fits_one_packet = self.content_length == len(data) <= _ONE_PACKET_BYTES and self.status[:3] not in (
+            "204",
+            "304",
+        )
+        if data and fits_one_packet and self.complete and not self.wrote_header:
             head = self.build_response_header()
             self.wrote_header = True
             self.content_bytes_written = len(data)
@@ -213,57 +220,57 @@ class Task(WSGITask):
             super().write(data)
 
     def set_close_on_finish(self) -> None:
-        """End the connection behind this answer; not for want of a Content-Length, where a 304 never has one."""
-        asked: Any = self.request
+        """Close the connection after this response; but not because of a missing Content-Length, as in every 304."""
+        request: Any = self.request
         channel: Any = self.channel
-        channel.lingers = asked.is_refused
-        if self.version == "1.0" or self.has_body or asked.headers.get("CONNECTION", "").lower() == "close":
+        channel.lingers = request.is_refused
+        if self.version == "1.0" or self.has_body or request.headers.get("CONNECTION", "").lower() == "close":
             super().set_close_on_finish()
 
 
 class Channel(HTTPChannel):
-    """A connection: its time to send headers is limited, and its half-received request goes when it goes."""
+    """A connection: the time for its headers is limited, and an incomplete request is discarded at its end."""
 
     error_task_class = Refusal
     task_class = Task
     request: Parser | None
-    #: When the headers that are waited for began to be waited for, in s since 1970; None between two requests.
+    #: The start of waiting for headers, in s since 1970; None between two requests.
     waiting_since: float | None = None
-    #: Whether the client may still be sending when the last answer has been sent; a task says so.
+    #: Whether the client may still be sending after the last response; set by a task.
     lingers = False
-    #: Until when what arrives is thrown away; None: it isn't.
+    #: The end of discarding received bytes, in s since 1970; None: they aren't discarded.
     _lingers_until: float | None = None
-    #: Until when nothing is read here, and on any connection of the server, by the monotonic clock.
-    _rests_until = 0.0
-    one_rests_until = 0.0
+    #: The end of the pause in reading this connection, and any connection of the server, on the monotonic clock.
+    _paused_until = 0.0
+    any_paused_until = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting_since = self.creation_time
 
     def handle_read(self) -> None:
-        """Take in what has arrived: a little while headers come, more of a body."""
+        """Receive bytes: a few for headers, more for a body."""
         request = self.request
         size = _HEADER_READ_BYTES if request is None or not request.headers_finished else request.read_bytes
         try:
-            data = self.recv(size)  # at the end of the stream it closes the connection itself
+            data = self.recv(size)  # closes the connection at the end of the stream
         except OSError:
             self.handle_close()
             return
         if data:
             self.last_activity = time.time()
             self.received(data)
-            goes_on = request is not None and self.request is request and request.read_bytes == _UPLOAD_READ_BYTES
-            if goes_on and len(data) < _SMALL_READ_BYTES:
-                self._rests_until = type(self).one_rests_until = time.monotonic() + REST_SECONDS
+            continues = request is not None and self.request is request and request.read_bytes == _UPLOAD_READ_BYTES
+            if continues and len(data) < _SMALL_READ_BYTES:
+                self._paused_until = type(self).any_paused_until = time.monotonic() + PAUSE_SECONDS
 
     def readable(self) -> bool:
-        """Whether the loop is to wait for what arrives."""
-        is_waited_for: bool = super().readable()
-        return is_waited_for and not (self._rests_until and time.monotonic() < self._rests_until)
+        """Return whether the loop should wait for input."""
+        is_readable: bool = super().readable()
+        return is_readable and not (self._paused_until and time.monotonic() < self._paused_until)
 
     def received(self, data: bytes) -> bool:
-        """Take in a piece, of one request or several; nothing more behind one that is the last."""
+        """Process a piece of one or several requests; nothing after the last one."""
         if self._lingers_until is not None:
             return False
         if self.request is None:
@@ -272,22 +279,22 @@ class Channel(HTTPChannel):
                 return False
             if self.waiting_since is None:
                 self.waiting_since = self.last_activity
-        taken: bool = super().received(data)
+        completed: bool = super().received(data)
         if self.request is None or self.request.headers_finished:
             self.waiting_since = None
-        return taken
+        return completed
 
     def is_overdue(self, now: float) -> bool:
-        """Tell whether the headers, or a refused client's leaving, have taken too long; `now`: seconds since 1970."""
+        """Return whether the headers, or a rejected client's end, took too long. `now` is in s since 1970."""
         if self._lingers_until is not None:
             return now > self._lingers_until
         return self.waiting_since is not None and now - self.waiting_since > HEADER_SECONDS and not self.requests
 
     def handle_write(self) -> None:
-        """Send what is to be sent; behind a refusal the connection is closed for writing first: see LINGER_SECONDS."""
+        """Send pending output; after a rejection, close the connection only for writing: see LINGER_SECONDS."""
         lingers = self.lingers and self.close_when_flushed
         if lingers:
-            self.close_when_flushed = False  # or it would be closed at once
+            self.close_when_flushed = False  # otherwise it would be closed immediately
         super().handle_write()
         if not lingers or self.will_close or not self.connected:
             return
@@ -298,11 +305,11 @@ class Channel(HTTPChannel):
         assert self.socket is not None
         try:
             self.socket.shutdown(socket.SHUT_WR)
-        except OSError:  # it has gone
+        except OSError:  # already disconnected
             self.handle_close()
 
     def handle_close(self) -> None:
-        """The client hung up, or was made to."""
+        """Clean up after the connection was closed by either side."""
         super().handle_close()
         if self.request is not None:
             self.request.close()
@@ -310,5 +317,5 @@ class Channel(HTTPChannel):
 
 
 def channel_class(rules: WireRules) -> type[Channel]:
-    """Connections of a server with these rules."""
+    """Return a class for the connections of a server with these rules."""
     return type("RuledChannel", (Channel,), {"parser_class": type("RuledParser", (Parser,), {"rules": rules})})

@@ -1,7 +1,7 @@
-"""A body in chunks (RFC 9112, section 7.1), received in linear time and within limits.
+"""A receiver for chunked bodies (RFC 9112, section 7.1) in linear time and within limits.
 
-Waitress's own receiver copies the rest of what it was given for each chunk, and bounds neither a chunk's size line nor
-the trailers: 6 MB in chunks of one byte took it 16 s, and a size line without an end all of the memory.
+Waitress's own receiver copies the rest of its input for each chunk, and limits neither a chunk's size line nor the
+trailers: 6 MB in chunks of one byte took 16 s, and an endless size line takes all memory.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from typing import Any
 
 from waitress.utilities import BadRequest
 
-#: Of the line with a chunk's size and extensions, and of all trailers.
+#: Limits of the line with a chunk's size and extensions, and of all trailers.
 MAX_LINE_BYTES, MAX_TRAILER_BYTES = 1024, 8192
-#: Chunks that a body may have however small they are; beyond that they have to hold so many bytes on average.
+#: Chunks that may be of any size; beyond that number, they must have this many bytes on average.
 FREE_CHUNKS, MIN_CHUNK_BYTES = 10_000, 8
-# token and quoted-string of an extension are not taken apart: nothing reads them.
+# Extensions are ignored, so their tokens and quoted strings are not parsed.
 _PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
-#: Chunks of one size in a row that are taken together, if there are so many of them, and none is larger than that; how
-#: often it may turn out for a piece that they aren't alike.
+#: Consecutive chunks of the same size are processed together if there are at least so many, none is larger than that,
+#: and the guess has failed less often than this for a piece.
 _FEWEST_ALIKE, _LARGEST_ALIKE_BYTES, _MOST_MISTAKES = 8, 64, 4
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?\Z")
 
 
 class ChunkReceiver:
-    """Fills `buffer` with the body; `limit_bytes`: its largest size. Has the attributes of waitress's receivers."""
+    """Writes a body of at most `limit_bytes` to `buffer`; has the interface of waitress's receivers."""
 
     def __init__(self, buffer: Any, limit_bytes: int) -> None:
         self.buf = buffer
         self.completed = False
         self.error: BadRequest | None = None
-        #: Whether the body is larger than its limit; then no more of it is taken.
+        #: Whether the body exceeds its limit; then the rest is not received.
         self.is_too_large = False
         self._limit = limit_bytes
         self._size = 0
         self._chunks = 0
-        #: What is left of the chunk that has begun; the line end behind it is still to come where it is -1 or -2.
-        self._left = 0
-        #: A line that has not ended yet.
+        #: The remaining bytes of the current chunk; -1 or -2 if only the line end after it is missing.
+        self._remaining = 0
+        #: The beginning of an incomplete line.
         self._line = b""
         self._in_trailers = False
         self._trailer_bytes = 0
@@ -46,29 +46,29 @@ class ChunkReceiver:
         return self._size
 
     def getfile(self) -> Any:
-        """The body, to be read."""
+        """Return the body as a file."""
         return self.buf.getfile()
 
     def getbuf(self) -> Any:
-        """Return the buffer that the body goes to."""
+        """Return the buffer."""
         return self.buf
 
     def received(self, data: bytes) -> int:
-        """Take in a piece; how many bytes of it belong to the body."""
+        """Process a piece and return how many of its bytes belong to the body."""
         at, pieces = 0, list[bytes]()
         while at < len(data) and not self.completed:
-            if not (self._left or self._line or self._in_trailers):
-                at = self._take_whole_chunks(data, at, pieces)
+            if not (self._remaining or self._line or self._in_trailers):
+                at = self._process_whole_chunks(data, at, pieces)
                 if at == len(data) or self.completed:
                     break
-            if self._left > 0:
-                piece = data[at : at + self._left]
+            if self._remaining > 0:
+                piece = data[at : at + self._remaining]
                 pieces.append(piece)
                 at += len(piece)
-                self._left -= len(piece)
+                self._remaining -= len(piece)
                 self._size += len(piece)
-                if not self._left:
-                    self._left = -2
+                if not self._remaining:
+                    self._remaining = -2
                 continue
             end = data.find(b"\n", at)
             self._line += data[at:] if end < 0 else data[at : end + 1]
@@ -78,17 +78,17 @@ class ChunkReceiver:
                     self._fail("A line of the chunked body is too long")
                 break
             line, self._line = self._line, b""
-            self._take_line(line)
+            self._process_line(line)
         if pieces:
             self.buf.append(b"".join(pieces))
         if self._size > self._limit:
             self.is_too_large = self.completed = True
         return at
 
-    def _take_whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Take the chunks that are whole in `data` from `at` on, of plain form; where the first begins that isn't.
+    def _process_whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Process the complete chunks of plain form in `data` from `at` on; return the position of the first other one.
 
-        A chunk costs a microsecond, one of many of the same small size a tenth of that.
+        A chunk costs a microsecond; one of many of the same small size costs a tenth of that.
         """
         mistakes = 0
         while match := _PLAIN_SIZE_LINE.match(data, at):
@@ -105,7 +105,7 @@ class ChunkReceiver:
                 count = _count_alike(data, at, head, size)
                 mistakes += count == 0
                 if count:
-                    pieces.append(_joined(data, at, len(head), size, count))
+                    pieces.append(_join_chunks(data, at, len(head), size, count))
                     self._chunks += count
                     self._size += count * size
                     at += count * (len(head) + size + 2)
@@ -114,13 +114,13 @@ class ChunkReceiver:
     def _is_too_fine(self) -> bool:
         return self._chunks >= FREE_CHUNKS and self._size < self._chunks * MIN_CHUNK_BYTES
 
-    def _take_line(self, line: bytes) -> None:
+    def _process_line(self, line: bytes) -> None:
         if not line.endswith(b"\r\n"):
             self._fail("A line of the chunked body ends without CR")
-        elif self._left == -2:
+        elif self._remaining == -2:
             if line != b"\r\n":
                 self._fail("Chunk not properly terminated")
-            self._left = 0
+            self._remaining = 0
         elif self._in_trailers:
             self._trailer_bytes += len(line)
             if line == b"\r\n":
@@ -136,9 +136,9 @@ class ChunkReceiver:
             self._fail("Invalid chunk size")
             return
         if self._is_too_fine():
-            self._fail(f"The chunks are too small; send {MIN_CHUNK_BYTES} bytes in each at least, or a Content-Length")
-        self._left = int(match[1], 16)
-        self._in_trailers = self._left == 0
+            self._fail(f"The chunks are too small; send at least {MIN_CHUNK_BYTES} bytes in each, or a Content-Length")
+        self._remaining = int(match[1], 16)
+        self._in_trailers = self._remaining == 0
         self._chunks += 1
 
     def _fail(self, text: str) -> None:
@@ -147,15 +147,15 @@ class ChunkReceiver:
 
 
 def _count_alike(data: bytes, at: int, head: bytes, size: int) -> int:
-    """Return about how many whole chunks of `size` bytes follow each other from `at` on, each behind the line `head`.
+    """Return about how many complete chunks of `size` bytes follow from `at` on, each after the line `head`.
 
-    Never more than there are; 0 where they are few.
+    Never more than there are, and 0 if they are few.
     """
     period = len(head) + size + 2
     count = (len(data) - at) // period
     while count >= _FEWEST_ALIKE:
         end = at + count * period
-        # Each byte that has to be the same in all of them: every so many bytes there is one.
+        # The bytes that must be equal in all chunks, at a distance of `period`.
         frame = ((place, byte) for place, byte in [*enumerate(head), (period - 2, 13), (period - 1, 10)])
         if all(data[at + place : end : period] == bytes([byte]) * count for place, byte in frame):
             return count
@@ -163,8 +163,8 @@ def _count_alike(data: bytes, at: int, head: bytes, size: int) -> int:
     return 0
 
 
-def _joined(data: bytes, at: int, head_bytes: int, size: int, count: int) -> bytes:
-    """Return the content of `count` chunks of one size, without the lines around it."""
+def _join_chunks(data: bytes, at: int, head_bytes: int, size: int, count: int) -> bytes:
+    """Return the joined content of `count` chunks of one size."""
     period = head_bytes + size + 2
     content, end = bytearray(count * size), at + count * period
     for place in range(size):

@@ -68,7 +68,7 @@ def test_report_has_what_the_run_has(client: FlaskClient, log_run: LogRun) -> No
         "| metric | first | last | min | max | points | trend |",
         "| `loss` | 1 | 0.1 | 0.1 | 1 | 10 | █▄▃▂▁▁▁▁▁▁ |",
         f"| `model.pkl` | 5 B | `{artifact['sha256']}` |",
-        "| data set | role | rows | hash | source |",
+        "| dataset | role | rows | hash | source |",
         "| `iris` | `train` | `1500` | `d1` | `s3://x` |",
         "> a *note*",
         "> of two lines",

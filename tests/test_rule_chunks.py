@@ -86,24 +86,24 @@ def test_limits_hold_for_rows_of_chunks() -> None:
 def test_row_of_small_chunks_costs_no_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     body, content = framed([8] * 100_000, random.Random(1))
     steps = 0
-    take = ChunkReceiver._take_line
+    take = ChunkReceiver._process_line
 
     def count(receiver: ChunkReceiver, line: bytes) -> None:
         nonlocal steps
         steps += 1
         take(receiver, line)
 
-    monkeypatch.setattr(ChunkReceiver, "_take_line", count)
+    monkeypatch.setattr(ChunkReceiver, "_process_line", count)
     buffer = Buffer()
     receiver = ChunkReceiver(buffer, 10**9)
     joins: list[int] = []
-    joined = waitress_chunks._joined
+    join_chunks = waitress_chunks._join_chunks
 
-    def count_joined(data: bytes, at: int, head_bytes: int, size: int, chunks: int) -> bytes:
+    def count_join_chunks(data: bytes, at: int, head_bytes: int, size: int, chunks: int) -> bytes:
         joins.append(chunks)
-        return joined(data, at, head_bytes, size, chunks)
+        return join_chunks(data, at, head_bytes, size, chunks)
 
-    monkeypatch.setattr(waitress_chunks, "_joined", count_joined)
+    monkeypatch.setattr(waitress_chunks, "_join_chunks", count_join_chunks)
     for at in range(0, len(body), 262_144):
         receiver.received(body[at : at + 262_144])
     assert b"".join(buffer.pieces) == content

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chachaml_lite.text import format as formats
-from chachaml_lite.text.plot import mermaid, sparkline
+from chachaml_lite.text.plot import render_mermaid, sparkline
 
 LARGEST = int(sys.float_info.max)
 EXTREMES = [LARGEST, -LARGEST, sys.float_info.max, -sys.float_info.max, 5e-324, -5e-324, -0.0, 0, 1, 2**63, -(2**63)]
@@ -27,7 +27,7 @@ FINITE = st.one_of(
 @settings(max_examples=400)
 def test_sparklines_and_mermaid_charts_draw_every_finite_number(values: list[float]) -> None:
     assert re.fullmatch(f"[▁▂▃▄▅▆▇█]{{{len(values)}}}", sparkline(values))
-    text = "\n".join(mermaid("loss", range(len(values)), values))
+    text = "\n".join(render_mermaid("loss", range(len(values)), values))
     low, high = map(float, re.findall(r"y-axis (-?[\d.]+) --> (-?[\d.]+)$", text, re.MULTILINE)[0])
     assert low < high and math.isfinite(low) and math.isfinite(high)
     assert not re.search(r"\d[eE]|nan|inf", text)
@@ -43,7 +43,7 @@ def test_times_durations_and_sizes_are_formatted_in_one_line(value: int | None) 
     for text in (formats.format_time(value), formats.format_duration(value), formats.format_size(abs(value or 0))):
         assert "\n" not in text
     if value is not None:
-        assert "\n" not in formats.iso_time(value)
+        assert "\n" not in formats.format_iso_time(value)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def runs(
 def _columns(text: str) -> list[Column]:
     """Parse --columns. Raises click.UsageError."""
     try:
-        return columns.named_columns([name.strip() for name in text.split(",") if name.strip()])
+        return columns.find_columns([name.strip() for name in text.split(",") if name.strip()])
     except KeyError as fault:
         raise click.UsageError(
             f"--columns: {fault.args[0]!r} is unknown; a column is params.KEY, metrics.KEY, tags.KEY, env.PATH or a "

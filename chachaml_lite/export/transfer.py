@@ -318,4 +318,4 @@ def _format_original(run: Mapping[str, Any], target: MlflowRun) -> bytes:
     """Return the content of the artifact with the original run."""
     volatile = ("children", "duration_ms", "last_write_time")  # these would change the artifact each time
     values = {key: value for key, value in run.items() if key not in volatile}
-    return (strict_json.indented({"changed": target.changes, "run": values}) + "\n").encode()
+    return (strict_json.dumps_indented({"changed": target.changes, "run": values}) + "\n").encode()

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from typing import BinaryIO
 
-from ..errors import StorageFull, storage_fault
+from ..errors import StorageFull, translate_os_error
 from .layout import Layout
 from .run_files import incoming_path
 
@@ -22,7 +22,7 @@ def spool(places: Layout | None, fill: Callable[[BinaryIO], object]) -> BinaryIO
         try:
             return _filled(_unnamed(places), fill)
         except OSError as fault:
-            if not isinstance(storage_fault(fault), StorageFull):
+            if not isinstance(translate_os_error(fault), StorageFull):
                 raise
     return _filled(tempfile.TemporaryFile("w+b"), fill)
 

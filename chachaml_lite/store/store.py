@@ -75,7 +75,7 @@ class Store:
         """Have `watch` tell of what happens in a run's folder; False where it can't."""
         return self.watch.add(run_id, self._places.run(run_id))
 
-    def serves_at(self, url: str) -> None:
+    def record_url(self, url: str) -> None:
         """Tell who else wants the store where it can be asked instead."""
         if self._lock is not None:
             self._lock.tell(f"process {os.getpid()}, {url}")

@@ -1,4 +1,4 @@
-"""The lists of the API as tables: their columns, and which of these are the most useful to people."""
+"""The lists of the API as tables: their columns, ranked by usefulness for people."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .table import WIDTH, Column, Table, as_text
 Record = dict[str, Any]
 
 _MARKS = {"completed": "✓ completed", "failed": "✗ failed", "running": "… running"}
-#: Params, metrics and tags each that people are shown at most, whatever fits; a terminal has room for few.
+#: The most params, metrics and tags to display, each; a terminal has room for few.
 _MOST_KEYS = 12
-#: Columns of a terminal that a metric's name takes in a table of points.
+#: The width of a metric's name in a table of points, in terminal columns.
 _MOST_OF_A_KEY = 40
 
 
@@ -27,7 +27,7 @@ def _field(name: str) -> Callable[[Record], Any]:
     return lambda record: record[name]
 
 
-def _minute(at_ms: int) -> str:
+def _format_minute(at_ms: int) -> str:
     return format_time(at_ms)[:16]
 
 
@@ -39,13 +39,13 @@ def _format_status(status: str) -> str:
 
 
 def run_columns(params: Iterable[str], metrics: Iterable[str], tags: Iterable[str]) -> list[Column]:
-    """Every column that runs with these keys have, for programs."""
+    """Return all columns of runs with these keys, for programs."""
     return [
         Column("id", _field("id"), 0, "id", most=None),
         Column("experiment", _field("experiment"), 2, "experiment", most=16),
         Column("name", _field("name"), 1, "name", most=20),
         Column("status", _field("status"), 0, "status", is_ours=True, show=_format_status),
-        Column("start_time", _field("start_time"), 7, "started (UTC)", show=_minute),
+        Column("start_time", _field("start_time"), 7, "started (UTC)", show=_format_minute),
         Column("end_time", _field("end_time"), None),
         Column("duration_ms", _field("duration_ms"), 6, "took", show=format_duration),
         Column("error", _field("error"), 7, "error", most=30),
@@ -61,7 +61,7 @@ def run_columns(params: Iterable[str], metrics: Iterable[str], tags: Iterable[st
 def _key_column(kind: str, field: str, key: str) -> Column:
     def get(run: Record) -> Any:
         values = run[field]
-        # A param may be null, which isn't nothing.
+        # A param may be null, which differs from a missing one.
         return _value(values[key]) if key in values else None
 
     return Column(f"{kind}.{key}", get, None, key, is_key=True, most=16)
@@ -76,40 +76,40 @@ def _env_column(path: str) -> Column:
 
 
 def _value(value: Any) -> Any:
-    """A number or a string as it is, any other JSON value as its text."""
+    """Return a number or a string unchanged, any other JSON value as text."""
     return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else strict_json.dumps(value)
 
 
-def keys_of(runs: Iterable[Record], field: str) -> list[str]:
-    """The keys that any of the runs has in "params", "metrics" or "tags", sorted."""
+def list_keys(runs: Iterable[Record], field: str) -> list[str]:
+    """Return the keys of all runs in "params", "metrics" or "tags", sorted."""
     return sorted({key for run in runs for key in run[field]})
 
 
 def run_table(runs: Sequence[Record], footer: Sequence[str] = ()) -> Table:
-    """A list of runs. To people a param is the more useful the more runs have it, and not at all alike.
+    """Return a table of runs. A param is more useful the more runs have it, and if its values differ.
 
-    What tells the runs apart comes before what all of them share, and a failed run's error is near its status.
+    Columns with different values come before those that all runs share; a failed run's error is near its status.
     """
-    columns = run_columns(*(keys_of(runs, field) for field in ("params", "metrics", "tags")))
+    columns = run_columns(*(list_keys(runs, field) for field in ("params", "metrics", "tags")))
     ranks = {"experiment": 2 if len({run["experiment"] for run in runs}) > 1 else 60, "error": 2}
     for kind, field, first, step in (("metric", "metrics", 3, 2), ("param", "params", 4, 2), ("tag", "tags", 30, 1)):
-        for place, key in enumerate(most_telling(runs, field)):
+        for place, key in enumerate(rank_keys(runs, field)):
             is_shared = len(runs) > 1 and all(
                 key in run[field] and run[field][key] == runs[0][field][key] for run in runs
             )
             ranks[f"{kind}.{key}"] = first + step * place + (40 if is_shared else 0)
-    return Table([_ranked(column, ranks) for column in columns], runs, footer)
+    return Table([_with_rank(column, ranks) for column in columns], runs, footer)
 
 
-def _ranked(column: Column, ranks: dict[str, int]) -> Column:
+def _with_rank(column: Column, ranks: dict[str, int]) -> Column:
     rank = ranks.get(column.name)
     return column if rank is None else column.with_rank(rank)
 
 
-def named_columns(names: Sequence[str]) -> list[Column]:
-    """The id of runs, and the columns of these names: `params.lr`, `duration`, `env.git.commit`. Raises KeyError.
+def find_columns(names: Sequence[str]) -> list[Column]:
+    """Return the id column and those with the given names: `params.lr`, `duration`, `env.git.commit`. Raises KeyError.
 
-    Those of `env` need the environment in the records, which a list has only where it is asked for.
+    Columns of `env` need records with the environment, which a list has only if it is requested.
     """
     fields = {column.name: column for column in run_columns((), (), ())}
     fields["duration"] = fields["duration_ms"]
@@ -124,24 +124,24 @@ def named_columns(names: Sequence[str]) -> list[Column]:
     return [column.with_rank(0) for column in dict.fromkeys(columns)]
 
 
-def most_telling(runs: Sequence[Record], field: str) -> list[str]:
-    """The keys in "params", "metrics" or "tags" that tell most of the runs apart, best first; a dozen at most."""
+def rank_keys(runs: Sequence[Record], field: str) -> list[str]:
+    """Return up to twelve keys in "params", "metrics" or "tags" that best distinguish the runs, best first."""
     counts: dict[str, int] = {}
     values: dict[str, Any] = {}
-    varied: set[str] = set()
+    differing_keys: set[str] = set()
     for run in runs:
         for key, value in run[field].items():
             counts[key] = counts.get(key, 0) + 1
             if values.setdefault(key, value) != value:
-                varied.add(key)
-    return sorted(counts, key=lambda key: (key not in varied, -counts[key], key))[:_MOST_KEYS]
+                differing_keys.add(key)
+    return sorted(counts, key=lambda key: (key not in differing_keys, -counts[key], key))[:_MOST_KEYS]
 
 
 # -- the other lists
 
 
 def artifact_table(artifacts: Sequence[Record]) -> Table:
-    """The artifacts of a run. The id is what a download's URL takes."""
+    """Return a table of a run's artifacts, with the id that a download's URL needs."""
     return Table(
         [
             Column("id", _field("id"), 0, "id", most=None),
@@ -150,14 +150,14 @@ def artifact_table(artifacts: Sequence[Record]) -> Table:
             Column("size", _field("size"), 0, "size", show=format_size),
             Column("sha256", _field("sha256"), 3, "sha256", most=12),
             Column("content_type", _field("content_type"), 2, "type"),
-            Column("created_at", _field("created_at"), 1, "uploaded (UTC)", show=_minute),
+            Column("created_at", _field("created_at"), 1, "uploaded (UTC)", show=_format_minute),
         ],
         artifacts,
     )
 
 
 def experiment_table(experiments: Sequence[Record]) -> Table:
-    """The experiments."""
+    """Return a table of experiments."""
 
     def count(status: str) -> Callable[[Record], Any]:
         return lambda experiment: experiment["by_status"][status]
@@ -167,7 +167,7 @@ def experiment_table(experiments: Sequence[Record]) -> Table:
             Column("name", _field("name"), 0, "experiment", most=40),
             Column("runs", _field("runs"), 0, "runs"),
             *(Column(status, count(status), 2, status) for status in STATUSES),
-            Column("last_start_time", _field("last_start_time"), 1, "last started (UTC)", show=_minute),
+            Column("last_start_time", _field("last_start_time"), 1, "last started (UTC)", show=_format_minute),
             Column("description", _field("description"), 4, "description", most=40),
         ],
         experiments,
@@ -175,14 +175,14 @@ def experiment_table(experiments: Sequence[Record]) -> Table:
 
 
 def model_table(models: Sequence[Record]) -> Table:
-    """The models."""
+    """Return a table of models."""
     return Table(
         [
             Column("name", _field("name"), 0, "model", most=40),
             Column("versions", _field("versions"), 1, "versions"),
             Column("latest", _field("latest"), 2, "latest"),
             Column("production", _field("production"), 0, "production"),
-            Column("created_at", _field("created_at"), 3, "created (UTC)", show=_minute),
+            Column("created_at", _field("created_at"), 3, "created (UTC)", show=_format_minute),
             Column("description", _field("description"), 4, "description", most=40),
         ],
         models,
@@ -190,13 +190,13 @@ def model_table(models: Sequence[Record]) -> Table:
 
 
 def point_table(series: Mapping[str, Selection]) -> Table:
-    """The points of a run, a row each, as metrics.jsonl has them; its records are made one after the other."""
+    """Return a table of a run's points, as in metrics.jsonl, with lazily created records."""
 
     def points() -> Iterator[Record]:
         for key, selection in series.items():
             for step, value, timestamp in selection.points():
-                shown = value if value - value == 0 else number_to_json(value)  # the call costs as much as the rest
-                yield {"key": key, "step": step, "value": shown, "timestamp": timestamp}
+                number = value if value - value == 0 else number_to_json(value)  # the call would double the cost
+                yield {"key": key, "step": step, "value": number, "timestamp": timestamp}
 
     return Table(
         [
@@ -229,34 +229,34 @@ def _widest_step(series: Mapping[str, Selection]) -> int:
 
 
 def _widest_value(series: Mapping[str, Selection]) -> int:
-    """A float of five digits is -1.2346e-100 at most; an integer is shown in full."""
+    """Return the width of the widest value: at most -1.2346e-100 for a float, all digits for an integer."""
     with_integers = [each.series.values for each in series.values() if isinstance(each.series.values, list)]
     longest = max((len(repr(value)) for values in with_integers for value in values if type(value) is int), default=0)
     return max(12, min(longest, 24))
 
 
 def comparison_table(comparison: Record, headings: Sequence[str], places: range | None = None) -> Table:
-    """A comparison: a row for each metric, param and part of the environment, what differs first; a column a run.
+    """Return a table of a comparison: a row for each metric, param and environment value, a column for each run.
 
-    `headings`: what people are shown above each run; programs get its id.
+    Rows with different values come first. `headings` are the runs' headings for people; programs get the ids.
     """
     runs = comparison["runs"]
     places = range(len(runs)) if places is None else places
     records = [
-        {"kind": kind, "key": key, "group": group, "values": [found] * len(runs) if group == "same" else found}
+        {"kind": kind, "key": key, "group": group, "values": [values] * len(runs) if group == "same" else values}
         for group in ("differ", "partial", "same")
         for kind, parts in (
             ("metric", comparison["metrics"]),
             ("param", comparison["params"]),
             ("env", comparison["env"]),
         )
-        for key, found in parts[group].items()
+        for key, values in parts[group].items()
     ]
 
     def value(place: int) -> Callable[[Record], Any]:
         def get(record: Record) -> Any:
-            found = record["values"][place]
-            return None if found is None and record["group"] == "partial" else _value(found)
+            cell = record["values"][place]
+            return None if cell is None and record["group"] == "partial" else _value(cell)
 
         return get
 
@@ -272,9 +272,9 @@ def comparison_table(comparison: Record, headings: Sequence[str], places: range 
 
 
 def comparison_text(comparison: Record, headings: Sequence[str]) -> str:
-    """A comparison for a terminal, as many runs side by side as fit, the next ones below."""
+    """Return a comparison as text for a terminal, in blocks of as many runs as fit side by side."""
     runs = comparison["runs"]
-    # "metric", a key, "partial", and a gap before each run
-    together = max(1, (WIDTH - 6 - 2 - 24 - 2 - 7) // (2 + max(map(cells, headings))))
-    blocks = [range(len(runs))[start : start + together] for start in range(0, len(runs), together)]
+    # Besides the runs, a block has "metric", a key and "partial", with a gap before each run.
+    runs_per_block = max(1, (WIDTH - 6 - 2 - 24 - 2 - 7) // (2 + max(map(cells, headings))))
+    blocks = [range(len(runs))[start : start + runs_per_block] for start in range(0, len(runs), runs_per_block)]
     return "\n".join(as_text(comparison_table(comparison, headings, places)) for places in blocks)

@@ -1,6 +1,6 @@
-"""Markdown that GitHub renders, with text of users' in it that stays text.
+"""Markdown for GitHub in which users' text stays text.
 
-Such text stands in code spans: in them nothing is emphasis, a link, a mention, an issue's number, HTML or an entity.
+Users' text is put in code spans, in which there is no emphasis, link, mention, issue number, HTML or entity.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ _BACKTICKS = re.compile("`+")
 
 
 def code(text: str) -> str:
-    """`text` as a code span in one line; nothing for nothing."""
+    """Return `text` as a code span on one line; "" for an empty text."""
     text = printable(text)
     if not text:
         return ""
     fence = "`" * (max(map(len, _BACKTICKS.findall(text)), default=0) + 1)
-    # One space at each end is taken for part of the fence: needed beside a backtick, and by a text that has its own.
+    # A space at each end belongs to the fence: it is needed next to a backtick, and if the text has its own spaces.
     pad = " " if text[0] in "` " or text[-1] in "` " else ""
     return f"{fence}{pad}{text}{pad}{fence}" if text.strip() else f"{fence}{text}{fence}"
 
 
-def row_of(cells: Iterable[str]) -> str:
-    """A row of a table. A bar in a cell has to be escaped even in a code span, and is shown as one there."""
+def format_row(cells: Iterable[str]) -> str:
+    """Return a row of a table. Bars in cells are escaped, which GitHub requires even in code spans."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def table(heading: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[int] = ()) -> list[str]:
-    """The lines of a table; `right`: the places of the columns that are aligned there."""
+    """Return the lines of a table; `right` has the indexes of right-aligned columns."""
     heading = list(heading)
     rule = ["---:" if place in set(right) else "---" for place in range(len(heading))]
-    return [row_of(heading), row_of(rule), *map(row_of, rows)]
+    return [format_row(heading), format_row(rule), *map(format_row, rows)]
 
 
-def quoted_text(text: str, most: int) -> list[str]:
-    """Text of several lines, as it stands, in a quoted block; `most` characters of it."""
+def quote_block(text: str, most: int) -> list[str]:
+    """Return the first `most` characters of a text, verbatim, as the lines of a code block in a quote."""
     text = text if len(text) <= most else text[:most] + " …"
     lines = [printable(line) for line in text.replace("\r\n", "\n").split("\n")]
     fence = "`" * (max(map(len, _BACKTICKS.findall(text)), default=0) + 3)

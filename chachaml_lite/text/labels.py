@@ -1,4 +1,4 @@
-"""Labels of runs where several stand side by side: in legends and as headings."""
+"""Labels of several runs, for legends and headings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from .safe import printable, truncate
 
 
 def label_runs(runs: Sequence[tuple[str, str | None]]) -> list[str]:
-    """The names of runs, or their ids; before a name that several have, as much of the id's end as tells them apart.
+    """Return the names of runs, or their ids; a name of several runs is preceded by the distinguishing end of the id.
 
-    `runs`: the id and the name of each. Ids begin with the time, so their heads are alike; and of a label that is cut
-    the beginning is seen.
+    `runs` has the id and the name of each. Ids begin with the time, so their beginnings are alike, and a truncated
+    label keeps its beginning.
     """
     names = [name or run_id for run_id, name in runs]
-    alike: dict[str, set[str]] = {}
+    ids_by_name: dict[str, set[str]] = {}
     for (run_id, _), name in zip(runs, names, strict=True):
-        alike.setdefault(name, set()).add(run_id)
-    sizes = {name: _tail_size(ids) for name, ids in alike.items() if len(ids) > 1}
+        ids_by_name.setdefault(name, set()).add(run_id)
+    sizes = {name: _tail_size(ids) for name, ids in ids_by_name.items() if len(ids) > 1}
     return [
         f"{_tail(run_id, sizes[name])} {name}" if name in sizes else name
         for (run_id, _), name in zip(runs, names, strict=True)
@@ -25,7 +25,7 @@ def label_runs(runs: Sequence[tuple[str, str | None]]) -> list[str]:
 
 
 def head_runs(runs: Sequence[tuple[str, str | None]], width: int) -> list[str]:
-    """The same as headings of a table, names cut to `width` columns; the ids where names that are cut are alike."""
+    """Return the same labels truncated to `width` columns, or the ids if truncation makes labels equal."""
     ids = [run_id for run_id, _ in runs]
     headings = [
         label if label == run_id else truncate(printable(label), width)
@@ -35,7 +35,7 @@ def head_runs(runs: Sequence[tuple[str, str | None]], width: int) -> list[str]:
 
 
 def _tail_size(ids: set[str]) -> int:
-    """The number of characters at their ends that tell some ids apart; four at least."""
+    """Return the number of characters at the end, at least four, that distinguish some ids."""
     longest = max(map(len, ids))
     return next((size for size in range(4, longest) if len({run_id[-size:] for run_id in ids}) == len(ids)), longest)
 

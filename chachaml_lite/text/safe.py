@@ -1,8 +1,8 @@
-"""Text of users on its way to a terminal or a CI log: nothing in it may act there, and its width is known.
+"""Users' text for terminals and CI logs: control sequences are escaped, and its width is known.
 
-A tag may hold any character. Escape sequences would move the cursor or retitle the window, bidirectional overrides
-would show another text than the one that is there, and GitHub Actions takes `::error::x` at the start of a line, or
-`##[error]` anywhere in one, for a command.
+A tag may contain any character. Escape sequences could move the cursor or change the window's title, bidirectional
+overrides could display a different text, and GitHub Actions interprets `::error::x` at the start of a line, or
+`##[error]` anywhere in it, as a command.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ _ACTS_IN_JSON = re.compile(
 
 
 def printable(text: str) -> str:
-    """Return `text` in one line, with what a terminal or CI would act on escaped, as in `\\x1b` or `\\u202e`."""
+    """Return `text` on one line, with control characters and CI commands escaped, as in `\\x1b` or `\\u202e`."""
     if not (text.isascii() and text.isprintable()):
-        text = "".join(map(_escape, text)) if any(map(_acts, text)) else text
+        text = "".join(map(_escape, text)) if any(map(_is_control, text)) else text
     return _COMMAND.sub(lambda found: found[1] + "\\x3a" if found[1] is not None else "#\\x23", text)
 
 
-def _acts(character: str) -> bool:
-    """Tell whether a character is a control, formats its neighbours, ends a line, or isn't known to this Unicode."""
+def _is_control(character: str) -> bool:
+    """Return whether a character is a control, a format character, a line end, or unassigned in this Unicode."""
     kind = unicodedata.category(character)
     return kind[0] == "C" or kind in ("Zl", "Zp")
 
 
 def _escape(character: str) -> str:
-    if not _acts(character):
+    if not _is_control(character):
         return character
     return repr(character)[1:-1] if character < " " else character.encode("unicode_escape").decode()
 
 
 def escape_json(text: str) -> str:
-    """Return the same JSON, with what a terminal or CI would act on escaped in its strings.
+    """Escape control characters and CI commands in the strings of a JSON text.
 
-    JSON itself has C0 controls escaped; beyond ASCII, and in `##[`, the same is done here, where it costs a look.
+    JSON itself escapes C0 controls; this escapes those beyond ASCII, and `##[`, at little cost if there are none.
     """
     if text.isascii() and "#[" not in text and "\x7f" not in text:
         return text
@@ -46,7 +46,7 @@ def escape_json(text: str) -> str:
 
 
 def cells(text: str) -> int:
-    """Return the columns of a terminal that printable text takes: wide characters two, combining ones none."""
+    """Return the width of printable text in terminal columns: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
     return sum(map(_cells_of, text))
@@ -59,20 +59,20 @@ def _cells_of(character: str) -> int:
 
 
 def truncate(text: str, most: int) -> str:
-    """Return `text`, cut with a … where it takes more than `most` columns (1 or more)."""
+    """Truncate `text` to `most` columns (1 or more), with a … at the end."""
     if cells(text) <= most:
         return text
     room = most - 1
-    kept = []
+    characters = []
     for character in text:
         room -= _cells_of(character)
         if room < 0:
             break
-        kept.append(character)
-    return "".join(kept) + "…"
+        characters.append(character)
+    return "".join(characters) + "…"
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Return `text` filled up with spaces to `width` columns, at its end, or at its start if aligned `right`."""
+    """Pad `text` with spaces to `width` columns, on the left if it is aligned `right`."""
     space = " " * (width - cells(text))
     return space + text if right else text + space

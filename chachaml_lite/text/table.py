@@ -1,4 +1,4 @@
-"""A list as a table: its columns, and the text that it is for a terminal, a spreadsheet, a program or a page."""
+"""Tables of records, formatted as aligned text, CSV, NDJSON or Markdown."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .. import strict_json
 from ..tracking.query.conditions import number_of
 from ..tracking.series.summary import SPELLED
 from .format import format_number
-from .gfm import code, row_of
+from .gfm import code, format_row
 from .safe import cells, escape_json, pad, printable, truncate
 
-#: Columns of a terminal that an aligned table takes at most: 80 would leave a run's metrics out, and 120 is more than
-#: half a screen has. Only an id, which is there to be pasted, may make it wider.
+#: The width of an aligned table in terminal columns: 80 would omit a run's metrics, and 120 exceeds half a screen. Only
+#: ids, which users paste, may make it wider.
 WIDTH = 100
 _GAP = "  "
-#: Texts of a column that is streamed whose cells are made once.
+#: The number of texts of a streamed column whose formatted cells are cached.
 _REPEATED = 256
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "::")
-# Behind what some reader takes for the end of a cell, whatever the quotes say to another.
+# After a character that some spreadsheets take for the end of a cell, even within quotes.
 _INNER_FORMULA = re.compile(r"([;|\t\r\n] *)(?=[-=+@＝＋－＠]|::)")  # noqa: RUF001
 _QUOTED = re.compile(r'[",;|\t\r\n]')
 _CONTROL = re.compile(
@@ -33,35 +33,35 @@ _CONTROL = re.compile(
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what a record has there (None: nothing), and how that is shown to people."""
+    """A column: its value in a record (None for an empty cell), and its format for people."""
 
     name: str
     get: Callable[[Any], Any]
-    #: How useful it is to people, 0 the most: then it is always there. None: only programs want it.
+    #: The usefulness for people; 0 is the highest, and such columns are always shown. None: only for programs.
     rank: int | None = 0
-    #: What stands above it for people; `is_key`: that is a user's text.
+    #: The heading for people; with `is_key` it is a user's text.
     heading: str = ""
     is_key: bool = False
-    #: What is there is a word of ours, or of no danger.
+    #: Whether the cells are our own words, or otherwise harmless.
     is_ours: bool = False
     show: Callable[[Any], str] = format_number
-    #: Columns of a terminal at most; None: it is never cut, because people paste it.
+    #: The maximal width in terminal columns; None: never truncated, because users paste it.
     most: int | None = 24
-    #: The heading is never cut either: it is an id.
+    #: Whether the heading is an id, and so never truncated.
     whole_heading: bool = False
-    #: Whether there are numbers alone: a table that is streamed has not seen them when it aligns the first.
+    #: Whether all cells are numbers, which a streamed table must know before it has seen them.
     is_number: bool = False
-    #: How wide its cells get, in a table that is streamed.
+    #: The width of the widest cell, for streamed tables.
     width: int = 0
 
     def with_rank(self, rank: int | None) -> Column:
-        """The same column, more or less useful."""
+        """Return the column with another usefulness."""
         return replace(self, rank=rank)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns over records, each a JSON value; `footer` is for people, a line each."""
+    """Columns and records (JSON values); `footer` has lines for people."""
 
     columns: Sequence[Column]
     records: Iterable[Any]
@@ -69,13 +69,13 @@ class Table:
 
 
 def stream_lines(table: Table) -> Iterator[str]:
-    """NDJSON: a record a line, whole."""
+    """Yield NDJSON: each record as one line."""
     for record in table.records:
         yield escape_json(strict_json.dumps(record)) + "\n"
 
 
 def as_lines(table: Table) -> str:
-    """NDJSON as one text."""
+    """Return NDJSON as one text."""
     return "".join(stream_lines(table))
 
 
@@ -83,7 +83,7 @@ def as_lines(table: Table) -> str:
 
 
 def as_csv(table: Table, mark: str = "") -> Iterator[str]:
-    """CSV (RFC 4180, CRLF), line by line; `mark` stands before it."""
+    """Yield CSV (RFC 4180, CRLF) line by line, preceded by `mark`."""
     yield mark + ",".join(_csv_text(column.name) for column in table.columns) + "\r\n"
     for record in table.records:
         yield ",".join(_csv_cell(column.get(record)) for column in table.columns) + "\r\n"
@@ -98,9 +98,9 @@ def _csv_cell(value: Any) -> str:
 
 
 def _csv_text(text: str) -> str:
-    """A text cell: never a formula, whatever separator the spreadsheet believes in, and nothing a terminal acts on.
+    """Format a text cell such that it is no formula, whatever the spreadsheet's separator is, with controls escaped.
 
-    A text that reads as a number is one and stays as it is, a negative one and "-Infinity" too.
+    A text that is a number stays unchanged, including negative ones and "-Infinity".
     """
     if number_of(text) is None:
         if text.startswith(_FORMULA):
@@ -114,26 +114,26 @@ def _csv_text(text: str) -> str:
 
 
 def stream_markdown(table: Table) -> Iterator[str]:
-    """The same for a table whose columns are all always there, row by row."""
+    """Yield the rows of a Markdown table with all columns."""
     columns = [column for column in table.columns if column.rank is not None]
-    yield row_of(column.heading for column in columns) + "\n"
-    yield row_of("---:" if column.is_number else "---" for column in columns) + "\n"
+    yield format_row(column.heading for column in columns) + "\n"
+    yield format_row("---:" if column.is_number else "---" for column in columns) + "\n"
     for record in table.records:
-        yield row_of(_markdown_cell(column, column.get(record)) for column in columns) + "\n"
+        yield format_row(_markdown_cell(column, column.get(record)) for column in columns) + "\n"
 
 
 def as_markdown(table: Table) -> str:
-    """A table that GitHub renders, and which no text in it can leave."""
+    """Return a Markdown table for GitHub, with text that can't break out of its cells."""
     columns = [column for column in table.columns if column.rank is not None]
     records = list(table.records)
     values = [[column.get(record) for record in records] for column in columns]
-    kept = [at for at, column in enumerate(columns) if column.rank == 0 or any(v is not None for v in values[at])]
+    places = [at for at, column in enumerate(columns) if column.rank == 0 or any(v is not None for v in values[at])]
     lines = [
-        row_of(code(columns[at].heading) if columns[at].is_key else columns[at].heading for at in kept),
-        row_of("---:" if _all_numbers(values[at]) else "---" for at in kept),
+        format_row(code(columns[at].heading) if columns[at].is_key else columns[at].heading for at in places),
+        format_row("---:" if _all_numbers(values[at]) else "---" for at in places),
     ]
     for number in range(len(records)):
-        lines.append(row_of(_markdown_cell(columns[at], values[at][number]) for at in kept))
+        lines.append(format_row(_markdown_cell(columns[at], values[at][number]) for at in places))
     if table.footer:
         lines += ["", *map(printable, table.footer)]
     return "\n".join(lines) + "\n"
@@ -150,7 +150,7 @@ def _markdown_cell(column: Column, value: Any) -> str:
 
 
 def as_text(table: Table, width: int = WIDTH) -> str:
-    """A table that is aligned in a terminal, within `width` where the ids let it: the most useful columns that fit."""
+    """Return an aligned table of the most useful columns that fit into `width`, which ids may exceed."""
     records = list(table.records)
     if not records:
         return "".join(f"{line}\n" for line in table.footer or ["nothing here"])
@@ -158,54 +158,54 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     for column in sorted((c for c in table.columns if c.rank is not None), key=lambda c: c.rank or 0):
         values = [column.get(record) for record in records]
         if column.rank == 0 or any(value is not None for value in values):
-            candidates.append(_Laid.out(column, values))
-    kept: list[_Laid] = []
-    for laid in candidates:
-        if laid.column.rank == 0 or sum(other.width + len(_GAP) for other in kept) + laid.width <= width:
-            kept.append(laid)
+            candidates.append(_ColumnLayout.from_values(column, values))
+    chosen: list[_ColumnLayout] = []
+    for layout in candidates:
+        if layout.column.rank == 0 or sum(other.width + len(_GAP) for other in chosen) + layout.width <= width:
+            chosen.append(layout)
     order = {id(column): at for at, column in enumerate(table.columns)}
-    kept.sort(key=lambda laid: order[id(laid.column)])
-    lines = [_GAP.join(laid.line(number) for laid in kept).rstrip() for number in range(-1, len(records))]
-    left_out = [laid.column.name for laid in candidates if laid not in kept]
+    chosen.sort(key=lambda layout: order[id(layout.column)])
+    lines = [_GAP.join(layout.line(number) for layout in chosen).rstrip() for number in range(-1, len(records))]
+    omitted = [layout.column.name for layout in candidates if layout not in chosen]
     notes = [*table.footer]
-    if left_out:
-        notes.append(f"not shown: {', '.join(map(printable, left_out))}")
+    if omitted:
+        notes.append(f"not shown: {', '.join(map(printable, omitted))}")
     if notes:
         lines += ["", *(truncate(note, width) for note in notes)]
     return "\n".join(lines) + "\n"
 
 
 def stream_text(table: Table) -> Iterator[str]:
-    """A table that is aligned in a terminal, row by row, all columns of it; each says how wide it gets."""
+    """Yield the rows of an aligned table with all columns, whose widths are given."""
     columns = [column for column in table.columns if column.rank is not None]
     headings = [printable(column.heading) for column in columns]
     widths = [max(cells(heading), column.width) for heading, column in zip(headings, columns, strict=True)]
-    laid = zip(headings, widths, columns, strict=True)
-    yield _GAP.join([pad(text, width, right=column.is_number) for text, width, column in laid]).rstrip() + "\n"
-    makers = [_padded_cell(column, width) for column, width in zip(columns, widths, strict=True)]
+    parts = zip(headings, widths, columns, strict=True)
+    yield _GAP.join([pad(text, width, right=column.is_number) for text, width, column in parts]).rstrip() + "\n"
+    makers = [_cell_padder(column, width) for column, width in zip(columns, widths, strict=True)]
     for record in table.records:
         yield _GAP.join([make(record) for make in makers]).rstrip() + "\n"
 
 
-def _padded_cell(column: Column, width: int) -> Callable[[Any], str]:
-    """Return a function that makes a column's cell of a record, filled up to `width`."""
-    cell, right = _text_cell(column), column.is_number
-    if column.is_ours:  # ASCII, of which each character takes one column of a terminal
+def _cell_padder(column: Column, width: int) -> Callable[[Any], str]:
+    """Return a function that formats a column's cell of a record, padded to `width`."""
+    cell, right = _cell_formatter(column), column.is_number
+    if column.is_ours:  # ASCII: one terminal column for each character
         return (lambda record: cell(record).rjust(width)) if right else (lambda record: cell(record).ljust(width))
     fill = lru_cache(maxsize=_REPEATED)(lambda text: pad(text, width, right=right))
     return lambda record: fill(cell(record))
 
 
-def _text_cell(column: Column) -> Callable[[Any], str]:
-    """Return a function that makes a column's cell of a record, cut to the column's width."""
+def _cell_formatter(column: Column) -> Callable[[Any], str]:
+    """Return a function that formats a column's cell of a record, truncated to the column's width."""
     get, show, most = column.get, column.show, column.most
 
-    def harmless(text: str) -> str:
+    def escape(text: str) -> str:
         return printable(text) if most is None else truncate(printable(text), most)
 
     if not column.is_ours:
-        # A metric's name stands in a million rows.
-        harmless = lru_cache(maxsize=_REPEATED)(harmless)
+        # A metric's name may occur in a million rows.
+        escape = lru_cache(maxsize=_REPEATED)(escape)
 
     def make(record: Any) -> str:
         value = get(record)
@@ -214,14 +214,14 @@ def _text_cell(column: Column) -> Callable[[Any], str]:
         text = show(value)
         if column.is_ours and (most is None or len(text) <= most):
             return text
-        return harmless(text)
+        return escape(text)
 
     return make
 
 
 @dataclass(frozen=True, eq=False)
-class _Laid:
-    """A column as it is laid out: what each row shows in it, and how wide that is."""
+class _ColumnLayout:
+    """The layout of a column: its formatted cells, and its width."""
 
     column: Column
     heading: str
@@ -230,7 +230,7 @@ class _Laid:
     right: bool
 
     @classmethod
-    def out(cls, column: Column, values: list[Any]) -> _Laid:
+    def from_values(cls, column: Column, values: list[Any]) -> _ColumnLayout:
         most = column.most
         texts = ["" if value is None else printable(column.show(value)) for value in values]
         heading = printable(column.heading)
@@ -241,13 +241,13 @@ class _Laid:
         return cls(column, heading, texts, width, _all_numbers(values))
 
     def line(self, number: int) -> str:
-        """The cell of a row; -1 is the heading."""
+        """Return the padded cell of a row; -1 is the heading."""
         return pad(self.heading if number < 0 else self.texts[number], self.width, right=self.right)
 
 
 def _all_numbers(values: Iterable[Any]) -> bool:
-    there = [value for value in values if value is not None]
-    return bool(there) and all(map(_is_number, there))
+    present = [value for value in values if value is not None]
+    return bool(present) and all(map(_is_number, present))
 
 
 def _is_number(value: Any) -> bool:

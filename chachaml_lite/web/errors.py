@@ -100,7 +100,7 @@ def _way_out(error: errors.ChachamlError) -> str:
 
 
 def _from_the_system(error: OSError) -> Response:
-    fault = errors.storage_fault(error)
+    fault = errors.translate_os_error(error)
     fault.__cause__ = error
     return _ours(fault)
 

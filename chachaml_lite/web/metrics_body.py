@@ -50,7 +50,7 @@ def place_of(body: bytes, kind: str, index: int) -> str:
 def _metrics_json(body: bytes) -> Any:
     """The value of a body as `strict_json` reads it, but for NaN, infinities, and numbers as bc prints them."""
     try:
-        value = _FAST.decode(strict_json.text_of(body))
+        value = _FAST.decode(strict_json.decode(body))
     except (ValueError, RecursionError):
         return strict_json.loads(_LENIENT_TOKEN.sub(_as_json, body), _LENIENT)
     return (

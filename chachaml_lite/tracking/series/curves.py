@@ -219,16 +219,20 @@ def _add_bucket(
     *,
     is_sampled: bool,
 ) -> None:
-    finite = [at for at in range(start, end) if values[at] - values[at] == 0] if has_odd else range(start, end)
+    parse_float = [at for at in range(start, end) if values[at] - values[at] == 0] if has_odd else range(start, end)
     # A slice, where it is one: the builtins run over it without a step of ours.
-    numbers = [values[at] for at in finite] if has_odd else values[start:end]
+    numbers = [values[at] for at in parse_float] if has_odd else values[start:end]
     if numbers:
         low, high = float(min(numbers)), float(max(numbers))
-        at, y = (finite[-1], float(numbers[-1])) if is_sampled else (finite[len(finite) // 2], mean_of(numbers))
+        at, y = (
+            (parse_float[-1], float(numbers[-1]))
+            if is_sampled
+            else (parse_float[len(parse_float) // 2], mean_of(numbers))
+        )
         made.add(xs[at] - offset, y, min(low, y), max(high, y))
     else:
         made.add(xs[end - 1] - offset, math.nan, math.nan, math.nan)
-    if len(finite) < end - start:
+    if len(parse_float) < end - start:
         kinds: dict[str, tuple[int, float]] = {}
         for at in range(start, end):
             value = values[at]

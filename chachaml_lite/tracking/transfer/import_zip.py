@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from ...errors import Conflict, InvalidInput, storage_fault
+from ...errors import Conflict, InvalidInput, translate_os_error
 from ...store.incoming import Incoming
 from ...store.zip_extract import BadZip
 from ..names import quote_name
@@ -94,7 +94,7 @@ def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) ->
             tracker.store.runs.remove(run_id)
             tracker.catalog.known(run_id)  # it takes notice that the run is gone
         if isinstance(fault, OSError) and any(kind == "updated" for kind, _, _ in acts):
-            why = storage_fault(fault)
+            why = translate_os_error(fault)
             text = f"{why.detail.partition(';')[0]}; a part of what the zip adds may be stored: send it again"
             raise type(why)(text) from fault
         raise

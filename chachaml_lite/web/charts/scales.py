@@ -77,8 +77,8 @@ _DECADES = 100
 
 def suits_log(values: Iterable[Number | None]) -> bool:
     """Whether values are better seen on a log axis: all are greater than 0, and they span two decades or more."""
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    return bool(finite) and min(finite) > 0 and max(finite) / _DECADES >= min(finite)
+    parse_float = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(parse_float) and min(parse_float) > 0 and max(parse_float) / _DECADES >= min(parse_float)
 
 
 #: Steps of the scale of colours, by which values between the least and the greatest are told apart.

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, request
 
 from ... import strict_json
-from ...text.format import format_duration, format_number, format_size, format_time, is_web_address, iso_time
+from ...text.format import format_duration, format_iso_time, format_number, format_size, format_time, is_web_address
 from ..application import ETAG
 from ..charts import series_class
 from ..context import services
@@ -29,7 +29,7 @@ def install(app: Flask) -> None:
     """Add the pages to `app`, and how they show numbers and times."""
     app.register_blueprint(pages)
     app.jinja_env.filters.update(
-        number=format_number, time=format_time, iso_time=iso_time, duration=format_duration, size=format_size
+        number=format_number, time=format_time, iso_time=format_iso_time, duration=format_duration, size=format_size
     )
     # Text, to be escaped as any other: what Flask's `tojson` gives is taken for markup, and its quotes would end an
     # attribute.

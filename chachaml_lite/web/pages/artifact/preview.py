@@ -166,7 +166,7 @@ def _json(text: str, is_end: bool) -> Preview | None:
         return _records(value, is_end)
     if isinstance(value, dict) and not any(isinstance(each, (dict, list)) for each in value.values()):
         return _table(["key", "value"], [[key, _cell(each)] for key, each in value.items()], is_end)
-    return Preview("text", _readable(strict_json.indented(value)))
+    return Preview("text", _readable(strict_json.dumps_indented(value)))
 
 
 def _json_lines(text: str, is_end: bool) -> Preview | None:

@@ -68,7 +68,7 @@ def _smoothing(text: str | None) -> float:
     return value
 
 
-def keys_of(query: Query) -> list[str]:
+def list_keys(query: Query) -> list[str]:
     """The metrics that are asked for, none twice. Raises InvalidInput for none."""
     keys = list(dict.fromkeys(query.texts("key")))
     if not keys:

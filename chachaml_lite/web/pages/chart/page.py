@@ -32,7 +32,7 @@ _ROWS = 100
 def run_svg(run_id: str) -> Response:
     """Metrics of one run, as a file."""
     query = Query(chart_url.OF_ONE, repeatable=("key",))
-    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
+    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
 
@@ -40,7 +40,7 @@ def run_svg(run_id: str) -> Response:
 def compare_svg() -> Response:
     """Metrics of several runs, as a file."""
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
-    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
+    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.comparison_chart(tracker(), requested_runs(query), keys, style))
 
 
@@ -48,7 +48,7 @@ def compare_svg() -> Response:
 def run_chart(run_id: str) -> str:
     """Metrics of one run, large."""
     query = Query(chart_url.OF_ONE, repeatable=("key",))
-    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
+    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
     figure = figures.run_chart(tracker(), run, keys, style)
     style = replace(style, x=figure.axis)
@@ -61,7 +61,7 @@ def run_chart(run_id: str) -> str:
 def compare_chart() -> str:
     """Metrics of several runs, large."""
     query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
-    keys, style = chart_url.keys_of(query), chart_url.style_of(query, *_PAGE_SIZE)
+    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = requested_runs(query)
     figure = figures.comparison_chart(tracker(), runs, keys, style)
     style = replace(style, x=figure.axis)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import url_for
 
-from ....text.columns import most_telling
+from ....text.columns import rank_keys
 from ....tracking.index.run_entry import Run
 from ....tracking.query import fields
 from ....tracking.query.fields import Field
@@ -43,7 +43,7 @@ def children_table(
 
 def _of_most(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     """The keys that at least half of the runs have, those that tell most of them apart first chosen, sorted."""
-    telling = most_telling(records, kind)
+    telling = rank_keys(records, kind)
     kept = [key for key in telling if 2 * sum(key in record[kind] for record in records) >= len(records)]
     return sorted(kept[:_MOST_KEYS])
 
@@ -54,5 +54,5 @@ def _that_differ(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     for record in records:
         for key, value in record[kind].items():
             values.setdefault(key, []).append(value)
-    telling = most_telling(records, kind)
+    telling = rank_keys(records, kind)
     return sorted([key for key in telling if any(value != values[key][0] for value in values[key])][:_MOST_KEYS])

@@ -155,5 +155,5 @@ def _param_row(item: tuple[str, Any]) -> ParamRow:
     is_structure = isinstance(value, (dict, list))
     if len(text) <= (_LONG_STRUCTURE if is_structure else _LONG) and "\n" not in text:
         return ParamRow(key, value, text)
-    whole = strict_json.indented(value) if is_structure else text
+    whole = strict_json.dumps_indented(value) if is_structure else text
     return ParamRow(key, value, text[:_LONG_STRUCTURE], whole[:_MOST_CHARACTERS], max(0, len(whole) - _MOST_CHARACTERS))

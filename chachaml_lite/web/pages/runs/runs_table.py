@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ....errors import InvalidInput
-from ....text.columns import most_telling
+from ....text.columns import rank_keys
 from ....text.format import format_duration, format_number
 from ....text.safe import truncate
 from ....tracking.environment import MISSING, flatten
@@ -185,9 +185,9 @@ def run_table(
 
 def _keys_by_default(records: Sequence[dict[str, Any]], kind: str, test: KeyTest | None) -> list[str]:
     if test is None:
-        return sorted(most_telling(records, kind)[:_MOST_KEYS])
+        return sorted(rank_keys(records, kind)[:_MOST_KEYS])
     matching = [{kind: {key: value for key, value in record[kind].items() if test(key)}} for record in records]
-    return sorted(most_telling(matching, kind)[:_MOST_FILTERED_KEYS])
+    return sorted(rank_keys(matching, kind)[:_MOST_FILTERED_KEYS])
 
 
 def _in_trash(tracker: Tracker, view: RunView) -> list[str]:

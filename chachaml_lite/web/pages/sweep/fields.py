@@ -70,7 +70,7 @@ def in_words(field: Field, value: Any) -> str:
     return format_duration(value) if field.holds is FieldType.DURATION else format_number(value)
 
 
-def finite(value: Any) -> float | None:
+def parse_float(value: Any) -> float | None:
     """The finite number that a value is; None for any other."""
     number = None if value is MISSING else number_in(value)
     try:
@@ -97,7 +97,7 @@ def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
     if field is None:
         return Coloring([None] * len(values), [0] * len(values), None, [])
     there = [value for value in values if value is not MISSING]
-    numbers = [finite(value) for value in values]
+    numbers = [parse_float(value) for value in values]
     good = [number for number in numbers if number is not None]
     if good and all(number_in(value) is not None for value in there):
         low, high = min(good), max(good)

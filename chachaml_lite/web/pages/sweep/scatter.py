@@ -12,7 +12,7 @@ from ....tracking.index.run_entry import Run
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, FieldType
 from ...charts import Chart, Dot, scatter_chart
 from ...charts.scales import suits_log
-from .fields import Coloring, color_by, field_choices, finite, in_words, name_of, values_of, varies
+from .fields import Coloring, color_by, field_choices, in_words, name_of, parse_float, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
@@ -80,7 +80,7 @@ def _value(value: Any) -> Any:
 def _is_log(asked: str, values: Sequence[Any], field: Field) -> bool:
     if asked != "auto":
         return asked == "log"
-    return field.holds is not FieldType.TIME and suits_log(map(finite, values))
+    return field.holds is not FieldType.TIME and suits_log(map(parse_float, values))
 
 
 def _telling(runs: Sequence[Run]) -> Field | None:
@@ -90,7 +90,7 @@ def _telling(runs: Sequence[Run]) -> Field | None:
         field = Field(PARAMS, key)
         values = values_of(runs, field)
         if varies(values):
-            if all(value is MISSING or finite(value) is not None for value in values):
+            if all(value is MISSING or parse_float(value) is not None for value in values):
                 return field
             differing.append(field)
     return differing[0] if differing else None
