@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import io
 import json
@@ -255,3 +256,20 @@ def peak_bytes(process_id: int) -> int:
         pytest.skip("this system doesn't tell a process's peak memory in /proc")
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+@pytest.mark.parametrize("year", [2108, 2500, 9999])
+def test_file_written_after_a_zip_s_last_year_is_given_that_year(
+    client: FlaskClient, log_run: LogRun, data: Path, year: int
+) -> None:
+    """A clock that was wrong once made the run's zip, and that of a version in a folder, an internal error."""
+    run_id = log_run(artifacts={"model/a": b"bytes"})
+    seconds = calendar.timegm((year, 1, 2, 0, 0, 0))
+    assert client.post("/api/w/models", json={"name": "m", "run_id": run_id, "artifact": "model/"}).status_code == 200
+    lines = data / "runs" / run_id / "artifacts.jsonl"
+    lines.write_text(json.dumps(json.loads(lines.read_text()) | {"timestamp": seconds * 1000}) + "\n")
+    os.utime(data / "runs" / run_id / "meta.json", (seconds, seconds))
+    times = {entry.filename: entry.date_time for entry in downloaded(client, run_id).infolist()}
+    assert times[f"{run_id}/meta.json"][0] == 2107
+    version = client.get("/api/models/m/1/download")
+    assert (version.status_code, zipfile.ZipFile(io.BytesIO(version.data)).read("a")) == (200, b"bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -251,3 +252,23 @@ def test_holes_of_a_gigabyte_cost_no_memory_and_hide_nothing(serve: Callable[...
     assert requests.get(f"{server.url}/api/health").json()["damaged"] == 2
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
     assert peak is not None and int(peak[1]) < 300_000
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [5, {"hash": 5}, {"schema": 5}, {"profile": [1]}, {"name": 5}, {"source": {}}, {"tags": "x"}],
+    ids=["number", "hash", "schema", "profile", "name", "source", "tags"],
+)
+def test_data_set_that_is_none_makes_a_damaged_run_and_breaks_no_list(
+    client: FlaskClient, bad: str, data: Path, dataset: object
+) -> None:
+    """One such run made every search of MLflow's clients an internal error, and its own page."""
+    path = data / "runs" / bad / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"datasets": [dataset]}))
+    assert [run["id"] for run in client.get("/api/runs").get_json()] == ["good"]
+    assert client.get("/api/health").get_json()["damaged"] == 1
+    experiment = client.get("/api/2.0/mlflow/experiments/get-by-name?experiment_name=iris").get_json()["experiment"]
+    asked = {"experiment_ids": [experiment["experiment_id"]]}
+    answer = client.post("/api/2.0/mlflow/runs/search", json=asked)
+    assert [run["info"]["run_id"] for run in answer.get_json()["runs"]] == ["good"]
+    assert {status for status in read_all(client).values() if status >= 500} == set()

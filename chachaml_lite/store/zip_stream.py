@@ -11,6 +11,7 @@ from typing import NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 _FIRST_YEAR = (1980, 1, 1, 0, 0, 0)  # of a zip's own times
+_LAST_WRITTEN = 4_354_819_199  # the end of its last year, 2107, in seconds since 1970
 
 
 class Entry(NamedTuple):
@@ -55,9 +56,10 @@ def packed(entries: Iterable[Entry]) -> Generator[bytes, None, None]:
 
 def entry_of(path: str, size: int, written: int) -> ZipInfo:
     """A plain file's entry in a zip."""
-    entry = ZipInfo(path, max(time.gmtime(max(written, 0))[:6], _FIRST_YEAR))
+    written = min(max(written, 0), _LAST_WRITTEN)
+    entry = ZipInfo(path, max(time.gmtime(written)[:6], _FIRST_YEAR))
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     entry.file_size = size  # tells zipfile whether the entry needs 64 bits
     if written < 2**31:  # Info-ZIP's own field for the time in UTC: a zip's is in nobody knows which zone
-        entry.extra = struct.pack("<HHBl", 0x5455, 5, 1, max(written, 0))
+        entry.extra = struct.pack("<HHBl", 0x5455, 5, 1, written)
     return entry

@@ -33,8 +33,7 @@ def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
     field of the wrong type, or none at all), NotFound.
     """
     described = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
-    for field, value in described.items():
-        _check(field, value)
+    check_dataset(described)
     if not any(field != "tags" or merged_tags({}, value) for field, value in described.items()):
         raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
     with tracker.writable_run(run_id) as run:
@@ -42,6 +41,13 @@ def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
         after = merge_datasets(before, [described], overwrite=True)
         if not same_json(after, before):
             tracker.write_meta(run, datasets=after)
+
+
+def check_dataset(described: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for a field of the wrong type; one without a value has none, and an unknown one any."""
+    for field in FIELDS:
+        if described.get(field) is not None:
+            _check(field, described[field])
 
 
 def _check(field: str, value: object) -> None:

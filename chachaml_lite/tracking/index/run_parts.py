@@ -143,6 +143,11 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "resumed_at": (int, _NONE),
     "deleted_at": (int, _NONE),
 }
+#: The same of a data set, for the fields that texts are made of; the others may be anything.
+_DATASET_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("name", "role", "hash", "source", "source_type", "schema", "profile"), (str, _NONE)),
+    "tags": (dict, _NONE),
+}
 _META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
 #: The keys of all metas are these strings: each of its own would take 700 bytes a run.
 _META_KEYS = {key: key for key in (*_META_TYPES, "id", "status", "request_sha256", "env")}
@@ -155,4 +160,10 @@ def fault_of_meta(meta: dict[str, Any]) -> str | None:
             return f"{layout.META} has no good {field}"
     if meta.get("status") not in STATUSES:
         return f"{layout.META} has no good status"
+    if not all(map(_is_dataset, meta.get("datasets", []))):
+        return f"{layout.META} has no good datasets"
     return None
+
+
+def _is_dataset(value: object) -> bool:
+    return isinstance(value, dict) and all(type(value.get(field)) in types for field, types in _DATASET_TYPES.items())

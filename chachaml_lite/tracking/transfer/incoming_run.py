@@ -16,6 +16,7 @@ from ...store.incoming import Upload
 from ...store.reading import Damaged, record_of
 from ...store.zip_extract import Unpacked
 from ..artifacts import refuse_overlaps
+from ..datasets import check_dataset
 from ..index.artifact_lines import Artifact, Artifacts, Line, line_from
 from ..index.logged_models import is_good_event
 from ..index.run_parts import fault_of_meta
@@ -124,8 +125,8 @@ def _check_meta(meta: dict[str, Any]) -> None:
     NewRun(**named, tags=meta.get("tags", {}), env=meta.get("env"))
     if any(value is None for value in meta.get("tags", {}).values()):
         raise InvalidInput(f"{layout.META} has a tag without a value")
-    if not all(isinstance(dataset, dict) for dataset in meta.get("datasets", [])):
-        raise InvalidInput(f"{layout.META} has a data set that is no object")
+    for dataset in meta.get("datasets", []):
+        check_dataset(dataset)
     for field in ("start_time", "end_time", "resumed_at", "deleted_at"):
         if not 0 <= (meta.get(field) or 0) <= _LAST_MS:
             raise InvalidInput(f"{layout.META} has no good {field}")
