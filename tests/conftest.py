@@ -6,6 +6,7 @@ their module in `pytest_plugins`.
 
 from __future__ import annotations
 
+import compileall
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from support.tools import find_tool
 from support.wire import Connection
 from werkzeug.test import TestResponse
 
+import chachaml_lite
 from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
 from chachaml_lite.store.store import Store
@@ -30,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Know the setting of pytest-timeout without it: the tests of a rule run with pytest, flask and waitress alone."""
     if not pluginmanager.hasplugin("timeout"):
         parser.addini("timeout", "limit of each test, in seconds; needs pytest-timeout")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the package once: with PYTHONDONTWRITEBYTECODE, as in many containers, each of 3,000 processes would."""
+    if not hasattr(session.config, "workerinput"):
+        compileall.compile_dir(Path(chachaml_lite.__file__).parent, quiet=2)
 
 
 def pytest_configure() -> None:

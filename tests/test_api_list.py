@@ -117,9 +117,9 @@ def test_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, l
 
 def test_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
     # curl "$HOST/api/runs?experiment=größe" sends the bytes as they were typed.
-    requests.post(f"{server.url}/api/w/runs", json={"experiment": "größe"}, timeout=30).raise_for_status()
+    requests.post(f"{server.url}/api/w/runs", json={"experiment": "größe"}, timeout=60).raise_for_status()
     for sent, status, count in (("größe".encode(), 200, 1), (b"gr%C3%B6%C3%9Fe", 200, 1), (b"gr\xf6\xdfe", 400, 2)):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
             connection.sendall(b"GET /api/runs?experiment=" + sent + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = http.client.HTTPResponse(connection)
             answer.begin()

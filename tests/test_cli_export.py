@@ -18,8 +18,7 @@ from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
 from support.commands import COMMAND, cli
 from support.mlflow_servers import Between, Reader, between
-from support.servers import PATIENCE_SECONDS, Running, environment
-from test_client import free_port
+from support.servers import PATIENCE_SECONDS, Running, environment, free_port
 
 from chachaml_lite.cli import main
 from chachaml_lite.client.folder import FolderClient

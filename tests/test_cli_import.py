@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from support.commands import COMMAND, cli
-from support.servers import PATIENCE_SECONDS, Running, environment
+from support.servers import PATIENCE_SECONDS, Running, environment, free_port
 from support.snapshots import files_of
 from support.zips import META, packed, run_files
 from test_api_run_download import peak_bytes
-from test_client import free_port, stranger
+from test_client import stranger
 from test_client_push import FULL, log
 
 from chachaml_lite.client.folder import FolderClient

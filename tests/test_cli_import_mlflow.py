@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import requests
-from benchmarks.peer_services import MLflow
 from conftest import opened
 from flask.testing import FlaskClient
 from support.commands import cli
+from support.mlflow_servers import MLflowServer
 from support.readme import blocks
 from support.servers import Running, environment, running
 from support.snapshots import files_of
@@ -62,7 +62,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     elif request.param == "folder":
         yield Source(str(scratch / "mlruns"), (scratch / "mlruns").as_uri(), scratch)
     else:
-        service = MLflow(Path(sys.executable), scratch / "server")
+        service = MLflowServer(scratch / "server")
         try:
             service.start()
             yield Source(service.url, service.url, scratch)
@@ -311,7 +311,7 @@ def test_exported_run_comes_back_as_it_was(tmp_path: Path, server: Running) -> N
         ("end", {"status": "failed", "error": "exit code 3"}),
     ):
         assert requests.post(f"{base}/{path}", json=value, timeout=60).status_code == 200, path
-    service = MLflow(Path(sys.executable), tmp_path / "mlflow")
+    service = MLflowServer(tmp_path / "mlflow")
     try:
         service.start()
         cli("export", "--url", url, "--to", "mlflow", "--tracking-uri", service.url, env=QUIET)

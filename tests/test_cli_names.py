@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import cli
-from support.servers import Running, running
-from test_client import free_port
+from support.servers import Running, free_port, running
 
 from chachaml_lite.client.base import OCTETS
 from chachaml_lite.client.folder import FolderClient

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from support.commands import COMMAND, cli
 from support.proxies import proxy, public, sent_zips
-from support.servers import PATIENCE_SECONDS, Running, environment, running
+from support.servers import PATIENCE_SECONDS, Running, environment, free_port, running
 from support.zips import META
-from test_client import free_port, stranger
+from test_client import stranger
 from test_client_push import log
 
 from chachaml_lite.client.http import HttpClient

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import COMMAND, cli
-from support.servers import PATIENCE_SECONDS, Running, environment, running
+from support.servers import PATIENCE_SECONDS, Running, environment, free_port, running
 from support.snapshots import files_of
-from test_client import free_port, stranger
+from test_client import stranger
 
 from chachaml_lite.client.base import OCTETS, build_path
 from chachaml_lite.client.http import HttpClient

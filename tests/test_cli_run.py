@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 import requests
 from support.commands import COMMAND, cli
-from support.servers import PATIENCE_SECONDS, Running, environment, eventually, running
-from test_client import free_port
+from support.servers import PATIENCE_SECONDS, Running, environment, eventually, free_port, running
 
 
 @pytest.fixture(scope="module")

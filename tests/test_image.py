@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.servers import PATIENCE_SECONDS, Running, await_ready, environment, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,11 +53,10 @@ def entry() -> list[str]:
 
 
 @pytest.fixture
-def container(tmp_path: Path, server: Running) -> Iterator[Running]:
+def container(tmp_path: Path) -> Iterator[Running]:
     """The image's command with what the image sets, but on a free port, a folder of this test's, and with a token."""
-    server.stop()  # its port is free now
     ready, log_file = tmp_path / "ready", tmp_path / "log"
-    given = {**variables(), "CHACHAML_PORT": str(server.port), "CHACHAML_DATA": str(tmp_path / "data")}
+    given = {**variables(), "CHACHAML_PORT": str(free_port()), "CHACHAML_DATA": str(tmp_path / "data")}
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             entry(),

@@ -19,7 +19,7 @@ import requests
 from benchmarks.gauges import peak_bytes, reset_peak, resident_bytes
 from support.mlflow2 import find_python
 from support.mlflow_tracking import CLIENT_SETTINGS, Tracking
-from support.servers import PATIENCE_SECONDS, Running, environment, start
+from support.servers import PATIENCE_SECONDS, Running, environment, free_port, start
 from support.tools import unavailable
 
 Serve = Callable[..., Running]
@@ -112,7 +112,7 @@ def test_eight_processes_on_one_run(tracking: Tracking) -> None:
 
 
 def test_server_killed_in_mid_run_keeps_what_it_answered(data: Path, tmp_path: Path) -> None:
-    server = start(data, tmp_path / "first")
+    server = start(data, tmp_path / "first", port=free_port())
     try:
         tracking = Tracking(server.url, data)
         client = tracking.client

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 from flask import Flask
-from support.servers import Running
+from support.servers import PATIENCE_SECONDS, Running
 
 LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
 
@@ -25,12 +25,12 @@ LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
 def test_each_request_is_one_line_in_the_log_with_the_path_as_it_was_sent(
     server: Running, path: str, shown: str, status: int
 ) -> None:
-    assert requests.get(server.url + path, timeout=10).status_code == status
+    assert requests.get(server.url + path, timeout=PATIENCE_SECONDS).status_code == status
     assert re.search(f"^{LINE % ('GET', shown, status)}$", server.log, re.MULTILINE), server.log
 
 
 def test_refused_request_is_logged_and_bears_the_protecting_headers(server: Running) -> None:
-    answer = requests.get(f"{server.url}/api/runs", headers={"Host": "evil.example"}, timeout=10)
+    answer = requests.get(f"{server.url}/api/runs", headers={"Host": "evil.example"}, timeout=PATIENCE_SECONDS)
     assert answer.status_code == 403
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert re.search(LINE % ("GET", "/api/runs", 403), server.log)
@@ -38,7 +38,7 @@ def test_refused_request_is_logged_and_bears_the_protecting_headers(server: Runn
 
 def test_quiet_server_logs_no_requests(serve: Callable[..., Running]) -> None:
     server = serve("--quiet")
-    requests.get(f"{server.url}/api/runs", timeout=10)
+    requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS)
     assert "/api/runs" not in server.log
 
 

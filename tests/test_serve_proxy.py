@@ -15,7 +15,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 from support.browsers import Viewer
-from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.servers import PATIENCE_SECONDS, Running, eventually, free_port
 
 pytest_plugins = "support.browsers"
 
@@ -32,12 +32,6 @@ class Site:
     prefix: str
     server: Running
     curl: Callable[..., bytes]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def is_listening(port: int) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.servers import PATIENCE_SECONDS, Running, eventually, free_port
 from support.tools import unavailable
 from support.wire import Answer, Connection, head
 
@@ -150,12 +150,6 @@ frontend everybody
 backend tracker
     server tracker 127.0.0.1:{back} maxconn 4
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -185,16 +185,16 @@ def test_form_to_log_in_has_4_kb_at_most(serve: Serve, connect: Connect) -> None
         assert connection.at_end()
 
 
-@pytest.mark.parametrize("begun", [b"", b"\r\n", b"GET /api/health HTTP/1.1\r\nHost: loc"])
-def test_connection_without_headers_is_closed_after_ten_seconds(
-    server: Running, connect: Connect, begun: bytes
-) -> None:
+def test_connection_without_headers_is_closed_after_ten_seconds(server: Running, connect: Connect) -> None:
     known = connect(server.port)
     known.request("GET /api/health")
     assert known.answer().status == 200
-    stranger, started = connect(server.port), time.monotonic()
-    stranger.send(begun)
-    assert stranger.at_end()  # waits for the server to close it
-    assert 9 < time.monotonic() - started < 30
+    started = time.monotonic()
+    strangers = [connect(server.port) for _ in range(3)]
+    for stranger, begun in zip(strangers, (b"", b"\r\n", b"GET /api/health HTTP/1.1\r\nHost: loc"), strict=True):
+        stranger.send(begun)
+    for stranger in strangers:
+        assert stranger.at_end()  # waits for the server to close it
+        assert time.monotonic() - started > 9
     known.request("GET /api/health")  # idle for as long, between two requests
     assert known.answer().status == 200

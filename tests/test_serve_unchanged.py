@@ -5,12 +5,12 @@ from __future__ import annotations
 from http.client import HTTPConnection
 
 import pytest
-from support.servers import Running
+from support.servers import PATIENCE_SECONDS, Running
 
 
 @pytest.mark.parametrize(("sent", "stays"), [("keep-alive", True), ("", True), ("close", False)])
 def test_connection_goes_on_behind_a_304_unless_the_client_ends_it(server: Running, sent: str, stays: bool) -> None:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/api/runs")
     first = connection.getresponse()
     first.read()
@@ -27,7 +27,7 @@ def test_connection_goes_on_behind_a_304_unless_the_client_ends_it(server: Runni
 
 
 def test_http_1_0_client_is_left_behind_a_304(server: Running) -> None:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/api/runs")
     first = connection.getresponse()
     first.read()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from support.servers import environment
+from support.servers import environment, free_port
 
 from . import mlflow_protocol, wire
 from .gauges import resident_bytes
 
-_START_SECONDS = 90
+_START_SECONDS = 240
 _PARAMS = {f"param_{number:02}": str(number) for number in range(20)}
 _METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "lr")
 _POINTS = 100
@@ -41,9 +40,7 @@ class Service(ABC):
         self.python = python
         self.folder = folder
         self.folder.mkdir(parents=True)
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

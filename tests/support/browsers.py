@@ -35,8 +35,25 @@ _OPTIONS = (
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 #: For an answer that a loaded machine of two cores takes its time for; a wait ends on an event, this ends a hang.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
+#: A page shows nothing before its scripts listen: a click or a choice waits until an element is visible, and one that
+#: came earlier, right behind a link, would be a form's or nobody's.
+_SHOW_WHEN_READY = """
+if (document.readyState === "loading") {
+  const observer = new MutationObserver(() => {
+    if (!document.documentElement) return;
+    observer.disconnect();
+    document.documentElement.style.visibility = "hidden";
+  });
+  observer.observe(document, { childList: true });
+  document.addEventListener("DOMContentLoaded", () => {
+    observer.disconnect();
+    document.documentElement.style.removeProperty("visibility");
+    if (!document.documentElement.style.length) document.documentElement.removeAttribute("style");
+  });
+}
+"""
 WIDE = (1280, 900)
 NARROW = (360, 740)
 
@@ -72,6 +89,7 @@ class Viewer:
         context = self.browser.new_context(viewport={"width": width, "height": height}, **settings)
         self.contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(_SHOW_WHEN_READY)
         page = context.new_page()
         self.watch(page, url)
         page.goto(url)

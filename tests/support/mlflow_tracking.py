@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.peer_services import MLflow
 
 from support.mlflow_servers import mlflow_module
 from support.servers import running
+
+pytest_plugins = "support.mlflow_servers"
 
 #: One more try is enough to find a 5xx; seven take minutes.
 CLIENT_SETTINGS = {
@@ -59,14 +59,9 @@ class Tracking:
 @pytest.fixture(scope="module", params=["ours", "mlflow"])
 def tracking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
     """Each of the two servers in turn: what a test says of both is known to be MLflow's behaviour."""
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "ours":
-        with running(folder / "store", folder / "scratch", "--quiet") as server:
-            yield Tracking(server.url, server.data)
+    if request.param == "mlflow":
+        yield Tracking(request.getfixturevalue("mlflow").url, None)
         return
-    service = MLflow(Path(sys.executable), folder / "server")
-    try:
-        service.start()
-        yield Tracking(service.url, None)
-    finally:
-        service.stop()
+    folder = tmp_path_factory.mktemp("ours")
+    with running(folder / "store", folder / "scratch", "--quiet") as server:
+        yield Tracking(server.url, server.data)

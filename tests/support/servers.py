@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +14,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Well beyond any honest wait on a loaded machine of two cores. A wait ends on an event; this ends a hang.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.01
+#: Below what any system gives to a socket that asks for a free port, and above what needs rights.
+_OWN_PORTS = range(20_000, 32_768)
+_claims: list[socket.socket] = []
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on, and that no other process gets while this one lasts.
+
+    For a server that is started later, or that isn't there: the kernel gives a port that was free a moment ago to the
+    next one that asks. The claim on it is a UDP socket of the same number, which is in no TCP server's way.
+    """
+    for port in _OWN_PORTS:
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("", port))
+        except OSError:
+            claim.close()
+        else:
+            _claims.append(claim)
+            return port
+    raise AssertionError(f"no port of {_OWN_PORTS} is free")
 
 
 @dataclass
