@@ -35,7 +35,7 @@ run: $(VENV)/ready-to-run
 	@exec $(BIN)/chachaml-lite serve $(ARGS)
 
 test: $(VENV)/ready-to-test $(MLFLOW2)/ready
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import compileall
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support.servers import Running, running
+from support.servers import Running, alive, running
 from support.tools import find_tool
 from support.wire import Connection
 from werkzeug.test import TestResponse
@@ -26,6 +27,50 @@ from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
 from chachaml_lite.store.store import Store
 from chachaml_lite.tracking.tracker import Tracker
+
+with suppress(ModuleNotFoundError):  # the tests of a rule run without it
+    from hypothesis import HealthCheck, settings
+
+    # No example is drawn by lot or judged by the clock; `--hypothesis-profile=explore` looks for new ones.
+    settings.register_profile(
+        "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.register_profile("explore", deadline=None, max_examples=1000)
+    settings.load_profile("same")
+
+_SHOWN_CHARACTERS = 5000
+#: Files that wait for processes, by how their names begin, the longest first: begun last, one would keep one of the
+#: workers busy alone at the end.
+_SLOW = (
+    *("packaging", "bench", "mlflow_autolog", "cli_import_mlflow", "action", "cli_export", "cli_run", "store_kill"),
+    *("browser", "serve_proxy", "serve_import", "cli", "mlflow_processes", "readme", "mlflow", "serve", "store"),
+    *("api_openapi", "suite", "training", "client", "image"),
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the slow files first where tests run in several processes."""
+    if hasattr(config, "workerinput"):
+        starts = tuple(f"test_{start}" for start in _SLOW)
+        items.sort(
+            key=lambda item: next(
+                (at for at, start in enumerate(starts) if item.path.name.startswith(start)), len(starts)
+            )
+        )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show with a failure what the processes behind it have printed."""
+    if call.excinfo is not None:
+        fault = call.excinfo.value
+        if isinstance(fault, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+            for name, printed in (("stdout", fault.stdout), ("stderr", fault.stderr)):
+                text = printed.decode(errors="replace") if isinstance(printed, bytes) else printed
+                item.add_report_section(call.when, f"{name} of the process", (text or "")[-_SHOWN_CHARACTERS:])
+        for server in alive:
+            item.add_report_section(call.when, f"log of {server.url}", server.log[-_SHOWN_CHARACTERS:])
+    yield
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

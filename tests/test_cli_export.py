@@ -436,7 +436,7 @@ def kill_once_reached(front: Between, data: Path, number: signal.Signals = signa
         assert front.reached.wait(PATIENCE_SECONDS)
         process.send_signal(number)
         told = process.communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == -number
+        assert process.returncode == -number, told
     return told
 
 
@@ -648,7 +648,7 @@ def test_server_that_goes_away_is_3_and_what_was_done_is_told(
         )
         assert front.reached.wait(PATIENCE_SECONDS)
     printed, told = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 3
+    assert process.returncode == 3, printed + told
     assert printed.splitlines()[-1] == "1 run: 1 exported"
     assert re.fullmatch(
         rf"chachaml-lite: no MLflow server answers at {front.url} \(.*\); "

@@ -325,6 +325,6 @@ def test_on_a_terminal_there_is_a_bar(filled: Running, server: Running) -> None:
     finally:
         os.close(mine)
         os.close(theirs)
-    assert process.returncode == 0
+    assert process.returncode == 0, (out, drawn)
     assert b"4 imported, 0 updated, 0 unchanged; 3.0 MB sent\n" in out
     assert "pushing" in drawn and "100%" in drawn

@@ -232,7 +232,7 @@ def test_server_that_goes_away_changes_neither_the_command_nor_its_exit_code(tmp
             assert process.stdout is not None and process.stdout.readline() == "up\n"
             server.kill()
             _, told = process.communicate("\n", timeout=PATIENCE_SECONDS)
-    assert process.returncode == 7
+    assert process.returncode == 7, told
     assert "Traceback" not in told and "system" not in told
 
 

@@ -77,7 +77,8 @@ def test_image_serves_on_all_addresses_and_is_healthy_until_it_is_stopped_by_sig
     given = environment(CHACHAML_PORT=str(container.port), http_proxy="http://127.0.0.1:9")
     assert variables()["CHACHAML_HOST"] == "0.0.0.0"
     assert requests.get(f"http://127.0.0.1:{container.port}/api/runs", timeout=60).status_code == 401
-    assert subprocess.run(health, env=given, timeout=60).returncode == 0
+    done = subprocess.run(health, env=given, capture_output=True, timeout=60)
+    assert done.returncode == 0, (done.stderr, container.log)
     assert container.stop(signal.SIGTERM) == 0
     assert subprocess.run(health, env=given, stderr=subprocess.DEVNULL, timeout=60).returncode == 1
 
@@ -85,7 +86,7 @@ def test_image_serves_on_all_addresses_and_is_healthy_until_it_is_stopped_by_sig
 def test_without_a_token_or_leave_to_have_none_the_image_refuses_to_start(tmp_path: Path) -> None:
     given = environment(**{**variables(), "CHACHAML_DATA": str(tmp_path / "data")})
     done = subprocess.run(entry(), env=given, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
+    assert done.returncode == 2, done
     assert "Set --token-file (or CHACHAML_TOKEN)" in done.stderr
     help_text = subprocess.run([*entry(), "--help"], env=given, capture_output=True, text=True, timeout=60).stdout
     assert "CHACHAML_NO_TOKEN" in help_text

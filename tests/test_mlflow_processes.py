@@ -42,9 +42,14 @@ def test_program_of_each_series_logs_and_reads(server: Running, tmp_path: Path, 
     folder = tmp_path / "files"
     folder.mkdir()
     done = subprocess.run(
-        [python, str(LOGGING), server.url, str(folder)], capture_output=True, text=True, env=environment(), check=False
+        [python, str(LOGGING), server.url, str(folder)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout, done.stderr[-3000:])
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["version"].startswith(series)
     assert found["status"] == "FINISHED"

@@ -122,7 +122,7 @@ def test_release_of_another_version_than_the_tag_is_refused_before_anything_is_b
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == 1, done
     assert f"the tag is v0.0.0 and the package {__version__}" in done.stderr
     assert not (clone / "dist").exists()
 
@@ -207,7 +207,7 @@ def test_make_says_in_one_line_that_the_package_index_can_not_be_reached(clone: 
         text=True,
         timeout=INSTALL_SECONDS,
     )
-    assert done.returncode == 2
+    assert done.returncode == 2, done
     line, made = done.stderr.splitlines()
     assert line.startswith("the package index can't be reached: ") and made.startswith("make: ***")
     assert "connection broken by" in (tmp_path / "venv" / "pip.log").read_text()
@@ -327,7 +327,7 @@ def test_installed_command_serves_its_pages(packages: Path, tmp_path: Path) -> N
     program = str(packages / "venv" / "bin" / "chachaml-lite")
     with serving([program, *options], tmp_path, tmp_path, tmp_path / "artifacts") as server:
         assert shows_its_page(server)
-    assert server.process.returncode == 0
+    assert server.process.returncode == 0, server.log
     assert (tmp_path / "artifacts" / "runs").is_dir()
 
 

@@ -18,7 +18,7 @@ import requests
 from support.commands import cli
 from support.readme import blocks
 from support.scripts import for_host, run_bash, run_python
-from support.servers import Running, environment
+from support.servers import PATIENCE_SECONDS, Running, environment
 
 Tool = Callable[[str], str]
 
@@ -150,7 +150,7 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
     train.write_text("#!/bin/sh\necho > ready\nread line\n")
     train.chmod(0o755)
     (tmp_path / "nightly.sh").write_text(for_host(recipe("trap"), server.url))
-    wrapper = ["timeout", "2"] if how == "timeout" else []
+    wrapper = ["timeout", "600"] if how == "timeout" else []
     with subprocess.Popen(
         [*wrapper, tool(shell), "nightly.sh"],
         cwd=tmp_path,
@@ -164,11 +164,13 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
         number = signal.SIGINT if how == "Ctrl-C" else getattr(signal, f"SIG{how}", None)
         if how == "Ctrl-C":
             os.killpg(process.pid, signal.SIGINT)
-        elif number is not None:
+        elif number is None:
+            process.send_signal(signal.SIGALRM)  # what its clock sends to `timeout` when the time is up
+        else:
             process.send_signal(number)
             assert process.stdin
             process.stdin.close()  # a shell heeds a signal once the command before it has ended
-        code = process.wait(60)
+        code = process.wait(PATIENCE_SECONDS)
     expected = 124 if how == "timeout" else 128 + (number or 0)
     assert code == expected
     (run,) = read(server, "/api/runs?experiment=nightly")

@@ -49,7 +49,15 @@ CONTENT = bytes(range(256)) * 5000
 SIZE = len(CONTENT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server for the tests that change nothing of it."""
+    folder = tmp_path_factory.mktemp("errors")
+    with running(folder / "store", folder / "scratch") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def uploaded(server: Running) -> str:
     """The URL of a download."""
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "x", "id": "r"}, timeout=TIMEOUT).raise_for_status()
@@ -262,7 +270,10 @@ def test_full_disk_is_507_and_nothing_is_half_written(small_disk: Path, tmp_path
         assert_full_then_free(server, be_full, filler.unlink)
 
 
-def test_write_that_the_system_refuses_half_way_is_507_and_nothing_is_half_written(server: Running) -> None:
+def test_write_that_the_system_refuses_half_way_is_507_and_nothing_is_half_written(
+    serve: Callable[..., Running],
+) -> None:
+    server = serve()
     # A limit on the size of files is met in the middle of a write, as a disk's end is, and wants no right to mount.
     _, most = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
 

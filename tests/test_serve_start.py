@@ -98,7 +98,7 @@ def test_folder_is_made_and_is_its_owner_s_alone(serve: Serve, data: Path) -> No
 
 def test_help_names_every_option_with_its_variable_and_default() -> None:
     done = command("--help")
-    assert done.returncode == 0
+    assert done.returncode == 0, done
     text = " ".join(done.stdout.split())
     for option in serve_command.params:
         assert option.opts[0] in text and (option.name == "help" or f"CHACHAML_{(option.name or '').upper()}" in text)
@@ -335,6 +335,6 @@ def test_host_that_isn_t_this_machine_s_is_one_line(data: Path, host: str) -> No
 
 def test_ready_file_that_can_t_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
     done = command("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
-    assert done.returncode == 1
+    assert done.returncode == 1, done
     assert done.stderr.count("\n") == 1 and "--ready-file" in done.stderr
     assert (data / ".lock").read_bytes() == b""  # given back

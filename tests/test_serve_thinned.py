@@ -126,7 +126,7 @@ def test_thinned_file_is_no_part_of_a_run_elsewhere_and_no_problem_to_verify(
     with zipfile.ZipFile(BytesIO(requests.get(f"{server.url}/api/runs/a/download").content)) as archive:
         assert not [name for name in archive.namelist() if "thinned" in name]
     push = [sys.executable, "-m", "chachaml_lite", "push", other.url, "--data", str(data)]
-    assert subprocess.run(push, capture_output=True, text=True).returncode == 0
+    subprocess.run(push, capture_output=True, text=True, check=True)
     assert (tmp_path / "other/runs/a/metrics.jsonl").exists()
     assert not (tmp_path / "other/runs/a/.thinned").exists()
     server.stop()

@@ -37,8 +37,8 @@ class Service(ABC):
 
     def __init__(self, python: Path, folder: Path) -> None:
         """`python`: the interpreter that the service is installed for."""
-        self.python = python
-        self.folder = folder
+        self.python = python.absolute()
+        self.folder = folder.absolute()
         self.folder.mkdir(parents=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -54,7 +54,12 @@ class Service(ABC):
         began = time.perf_counter()
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, env=environment(**self.variables()), start_new_session=True
+                self.command(),
+                cwd=self.folder,  # where MLflow would put a database that nobody asked for
+                stdout=log,
+                stderr=log,
+                env=environment(**self.variables()),
+                start_new_session=True,
             )
         while time.perf_counter() - began < _START_SECONDS and self._process.poll() is None:
             with contextlib.suppress(OSError, wire.ApiError), wire.Connection(self.url) as connection:

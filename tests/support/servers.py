@@ -19,6 +19,10 @@ _POLL_SECONDS = 0.01
 #: Below what any system gives to a socket that asks for a free port, and above what needs rights.
 _OWN_PORTS = range(20_000, 32_768)
 _claims: list[socket.socket] = []
+#: The servers of this process that have not been stopped, whose logs are shown with a test that fails.
+alive: list[Running] = []
+#: What MLflow's client sets for the processes that its own will start, in any test of this process.
+_OF_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 def free_port() -> int:
@@ -72,8 +76,10 @@ class Running:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without what would configure a server, and with `variables`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHACHAML_")}
+    """This process's environment without what would configure a server or an export, and with `variables`."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("CHACHAML_") and name not in _OF_MLFLOW
+    }
     return {**kept, **variables}
 
 
@@ -93,7 +99,9 @@ def start(
         process = subprocess.Popen(
             [*command, "--ready-file", str(ready), *options], stdout=log, stderr=log, env=environment(**variables)
         )
-    return Running(await_ready(process, ready, log_file), data, process, log_file)
+    server = Running(await_ready(process, ready, log_file), data, process, log_file)
+    alive.append(server)
+    return server
 
 
 def await_ready(
@@ -129,3 +137,4 @@ def running(
         yield server
     finally:
         server.stop()
+        alive.remove(server)
