@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from support.app_parts import share_templates, share_url_builders
 from support.servers import Running, alive, running
 from support.tools import find_tool
 from support.wire import Connection
@@ -95,6 +96,7 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
+share_url_builders()
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -112,6 +114,7 @@ def opened(data: Path, **settings: Any) -> Iterator[Flask]:
     try:
         app = create_app(config, tracker)
         app.test_client_class = Client
+        share_templates(app)
         yield app
     finally:
         tracker.close()
