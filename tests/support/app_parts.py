@@ -45,7 +45,7 @@ def _find_builder(rule: Any, append_unknown: bool = True) -> Any:
 def share_url_builders() -> None:
     """Let all apps of this process share the functions that build URLs."""
     if _compile_builder is not None:
-        Rule._compile_builder = _find_builder  # type: ignore[method-assign]
+        Rule._compile_builder = _find_builder  # type: ignore[assignment,method-assign]
 
 
 def share_templates(app: Flask) -> None:
