@@ -375,6 +375,10 @@ def to_end(path: str, body: Any) -> bool:
     return path.endswith("runs/update")
 
 
+#: More than one request to MLflow takes.
+POINTS = 1100
+
+
 @pytest.mark.parametrize("passes_on", [True, False], ids=["arrived", "lost"])
 @pytest.mark.parametrize(
     "stops",
@@ -390,7 +394,7 @@ def test_export_that_is_killed_is_completed_by_the_next(
     stops: Callable[[], Callable[[str, Any], bool]],
     passes_on: bool,
 ) -> None:
-    points = [{"metrics": {"loss": step / 7}, "step": step // 2, "timestamp": step} for step in range(2500)]
+    points = [{"metrics": {"loss": step / 7}, "step": step // 2, "timestamp": step} for step in range(POINTS)]
     files = {"first": b"1", "second": b"2", "third": b"3"}
     run_id = log_run(experiment=experiment, params={"lr": 1}, metrics=points, artifacts=files, end="completed")
     with between(mlflow.url, stops(), passes_on=passes_on) as front:
@@ -400,7 +404,7 @@ def test_export_that_is_killed_is_completed_by_the_next(
     assert before == [("FINISHED" if stops() is to_end and passes_on else "RUNNING")] * is_there
     assert results(export())[run_id] in ("updated" if is_there else "exported", "unchanged")
     theirs = mlflow.run(experiment)
-    assert mlflow.points(theirs, "loss") == [(step // 2, step / 7, step) for step in range(2500)]
+    assert mlflow.points(theirs, "loss") == [(step // 2, step / 7, step) for step in range(POINTS)]
     assert mlflow.artifacts(theirs) == files
     assert (theirs.info.status, theirs.data.params) == ("FINISHED", {"lr": "1"})
     assert results(export()) == {run_id: "unchanged"}

@@ -39,6 +39,11 @@ def run(*command: str, cwd: Path, succeeds: bool = True, **variables: str) -> su
     return done
 
 
+def pip_for(python: str) -> list[str]:
+    """Return the command of this environment's pip for another one: to install a pip there takes seconds."""
+    return [sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check"]
+
+
 def plain_environment(**variables: str) -> dict[str, str]:
     """What a new shell has: nothing that the make or the virtual environment around this test has set."""
     ours = re.compile(r"MAKE|MFLAGS|VIRTUAL_ENV|PYTHON|ARGS$|VENV$")
@@ -104,8 +109,8 @@ def shows_its_page(server: Running) -> bool:
 
 def test_tests_of_a_rule_run_with_pytest_flask_and_waitress_alone(clone: Path, tmp_path: Path) -> None:
     python = str(tmp_path / "venv" / "bin" / "python")
-    run(sys.executable, "-m", "venv", str(tmp_path / "venv"), cwd=tmp_path)
-    run(python, "-m", "pip", "install", "--quiet", "pytest", "flask", "waitress", cwd=tmp_path)
+    run(sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv"), cwd=tmp_path)
+    run(*pip_for(python), "install", "pytest", "flask", "waitress", cwd=tmp_path)
     printed = run(python, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_rule_names.py", cwd=clone).stdout
     assert re.search(r"^=+ \d+ passed in", printed, re.M), printed
 
@@ -272,9 +277,9 @@ def packages(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     source = folder / "source"
     run("git", "clone", "--quiet", str(clone), str(source), cwd=folder)
-    run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"), cwd=folder)
     python = str(folder / "venv" / "bin" / "python")
-    pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    pip = pip_for(python)
     run(*pip, "install", "setuptools >= 70.1", cwd=folder)  # the first that makes wheels by itself
     build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
     run(python, "-c", build, str(folder), cwd=source)

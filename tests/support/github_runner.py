@@ -7,8 +7,10 @@ a test hands in. A step ends when nobody holds its output any more, so one that 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -315,9 +317,25 @@ def _pairs(file: Path) -> Outputs:
 
 @pytest.fixture(scope="session")
 def installed_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A job in which this repository's action was run once, as it stands: it has installed what it needs."""
+    """A job in which this repository's action was run once, as it stands: it has installed what it needs.
+
+    Once for all processes that run these tests: to install it takes as long as twenty of them.
+    """
     if shutil.which("bash") is None:
         unavailable("bash is not installed")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "action.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        installed = shared / "installed-action.pickle"
+        if not installed.exists():
+            installed.write_bytes(pickle.dumps(_install_action(tmp_path_factory)))
+        job: Job = pickle.loads(installed.read_bytes())
+    return job
+
+
+def _install_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
     root = tmp_path_factory.mktemp("actions") / "chachaml-lite"  # a copy, as GitHub makes one
     for name in ("action.yml", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
         root.mkdir(exist_ok=True)
