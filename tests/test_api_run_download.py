@@ -131,8 +131,10 @@ def test_download_of_many_files_small_and_large_takes_few_descriptors(
                 file.truncate(size)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
-        free = stack.enter_context(open(os.devnull)).fileno()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 48, limits[1]))
+        free = [os.open(os.devnull, os.O_RDONLY) for _ in range(48)]  # which need not follow each other
+        for each in free:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, limits[1]))
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         archive = downloaded(client, run_id)
     assert len(archive.namelist()) == 1 + 2 * 80
