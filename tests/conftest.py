@@ -70,7 +70,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
                 text = printed.decode(errors="replace") if isinstance(printed, bytes) else printed
                 item.add_report_section(call.when, f"{name} of the process", (text or "")[-_SHOWN_CHARACTERS:])
         for server in alive:
-            item.add_report_section(call.when, f"log of {server.url}", server.log[-_SHOWN_CHARACTERS:])
+            with suppress(OSError):
+                item.add_report_section(call.when, f"log of {server.url}", server.log[-_SHOWN_CHARACTERS:])
     yield
 
 
