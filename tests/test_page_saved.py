@@ -71,6 +71,19 @@ def test_comparison_as_a_file_is_whole_and_asks_for_nothing(client: FlaskClient,
     assert "★" in answer.text
 
 
+def test_comparison_as_a_file_has_every_section_whole(client: FlaskClient, log_run: LogRun) -> None:
+    keys = [f"{part}/{number}" for part in ("grad", "weight", "system") for number in range(300)]
+    ids = [log_run(metrics=dict.fromkeys(keys, number), params=dict.fromkeys(keys, number)) for number in range(2)]
+    text = client.get(f"/compare?ids={','.join(ids)}&format=html").text
+    rows = re.findall(r'<th scope="row" class="key">([^<]*)</th>', text)
+    assert sorted(key for key in rows if key in keys) == sorted(2 * keys)
+    sections = re.findall(r"<details( open)?><summary>(\w+) <small>300", text)
+    assert (
+        sections == [(is_open, part) for part, is_open in (("grad", " open"), ("weight", " open"), ("system", ""))] * 2
+    )
+    assert "left out of this file" not in text
+
+
 @pytest.mark.parametrize("path", ["/runs/RUN", "/compare?ids=RUN,RUN2"])
 def test_other_formats_of_a_page_are_400(client: FlaskClient, log_run: LogRun, path: str) -> None:
     log_run(id="RUN")

@@ -17,11 +17,13 @@ from ....tracking.series.direction import best_places, difference, less_is_bette
 from ..sections import Section, param_sections, sections_of
 from .compare_url import ComparisonView
 
-#: Cells of the table, rows of one part of it, rows that each part may have in any case, and each section that was
-#: opened; the answer of the API has all of them.
-_MOST_CELLS, _MOST_ROWS, _FEWEST_ROWS, _ROWS_OF_OPENED = 1200, 500, 20, 100
+#: Cells of the table, rows that each part may have in any case, and rows of each section that was opened; the answer of
+#: the API has all of them.
+_MOST_CELLS, _FEWEST_ROWS, _ROWS_OF_OPENED = 900, 20, 100
 #: Cells in a file, which is read from a disk.
 _MOST_CELLS_IN_FILE = 100_000
+#: A row's name weighs as much as so many cells.
+_CELLS_OF_NAME = 2
 #: Characters of a value in a cell, and of it on hover: a param may be a page of text.
 _CELL_CHARACTERS, _HOVER_CHARACTERS = 240, 1000
 
@@ -125,14 +127,14 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
 
     parts = []
     left = _MOST_CELLS_IN_FILE if view.is_file else _MOST_CELLS
+    width = len(runs) + _CELLS_OF_NAME
     for lines, row, in_sections, prefix in (
         (metrics, metric_row, sections_of, ""),
         (params, param_row, param_sections, "params:"),
         (env, param_row, param_sections, "env:"),
     ):
-        most = left // len(runs) if view.is_file else min(_MOST_ROWS, left // len(runs))
-        parts.append(_part(lines, view, max(most, _FEWEST_ROWS), row, in_sections, prefix))
-        left -= len(parts[-1].rows) * len(runs)
+        parts.append(_part(lines, view, max(left // width, _FEWEST_ROWS), row, in_sections, prefix))
+        left -= len(parts[-1].rows) * width
     metric_part, param_part, env_part = parts
     return Comparison(
         sides,
