@@ -72,3 +72,80 @@ def test_which_way_a_metric_is_good_is_remembered_from_one_comparison_to_another
     page.goto(f"{server.url}/compare?ids=run-1,run-0")
     expect(page).to_have_url(re.compile("best=least%3Athing"))
     expect(page.get_by_role("button", name="thing: less is better")).to_be_visible()
+
+
+def log_lines(server: Running) -> None:
+    """Two runs of one experiment with a line each, and one of another."""
+    for number, experiment in enumerate(("iris", "iris", "digits")):
+        run = {"id": f"run-{number}", "name": f"name {number}", "experiment": experiment}
+        assert requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).ok
+        assert requests.post(f"{server.url}/api/w/runs/run-{number}/params", json={"lr": number}, timeout=60).ok
+        points = [{"thing": number + 1, "step": step} for step in range(1, 4)]
+        assert requests.post(f"{server.url}/api/w/runs/run-{number}/metrics", json=points, timeout=60).ok
+
+
+def test_how_charts_are_drawn_is_remembered_from_page_to_page_of_an_experiment(viewer: Viewer, server: Running) -> None:
+    log_lines(server)
+    page = viewer.open(f"{server.url}/runs/run-0")
+    page.get_by_label("log values").check()
+    page.get_by_label("Over").select_option("relative")
+    expect(page).to_have_url(re.compile("x=relative"))
+    for path in ("/runs/run-1", "/compare?ids=run-0,run-1", "/experiments/iris"):
+        page.goto(f"{server.url}{path}")
+        expect(page).to_have_url(re.compile("(?=.*x=relative)(?=.*log_y=true)"))
+        expect(page.get_by_label("log values")).to_be_checked()
+        expect(page.get_by_label("Over")).to_have_value("relative")
+    for path in ("/runs/run-2", "/compare?ids=run-0,run-2"):  # of another, or of several
+        page.goto(f"{server.url}{path}")
+        expect(page.get_by_label("log values")).not_to_be_checked()
+        assert page.url == f"{server.url}{path}"
+    page.goto(f"{server.url}/runs/run-0?smoothing=0.5")  # the URL wins, and is remembered
+    expect(page.get_by_label("log values")).not_to_be_checked()
+    page.goto(f"{server.url}/compare?ids=run-1,run-0")
+    expect(page).to_have_url(re.compile("ids=run-1(,|%2C)run-0&smoothing=0.5$"))
+    page.get_by_label("Smoothing").fill("0")
+    expect(page).not_to_have_url(re.compile("smoothing"))
+    page.goto(f"{server.url}/runs/run-1")
+    expect(page.get_by_label("Smoothing")).to_have_value("0")
+    assert page.url == f"{server.url}/runs/run-1"
+
+
+def test_groups_of_an_experiment_are_remembered_beside_its_columns(viewer: Viewer, server: Running) -> None:
+    log_lines(server)
+    page = viewer.open(f"{server.url}/experiments/iris?columns=status")
+    page.get_by_label("Group by").select_option("params.lr")
+    page.get_by_label("Shaded").select_option("deviation")
+    expect(page).to_have_url(re.compile("band=deviation"))
+    page.goto(f"{server.url}/experiments/iris?part=table")
+    expect(page).to_have_url(f"{server.url}/experiments/iris?part=table&columns=status")
+    page.goto(f"{server.url}/experiments/iris")
+    expect(page).to_have_url(re.compile(r"\?columns=status&by=params.lr&band=deviation$"))
+    expect(page.get_by_label("Group by")).to_have_value("params.lr")
+    page.goto(f"{server.url}/experiments/digits")
+    expect(page.get_by_label("Group by")).to_have_value("")
+    page.goto(f"{server.url}/experiments/iris?by=name")  # the URL wins
+    expect(page.get_by_label("Group by")).to_have_value("name")
+    expect(page).to_have_url(re.compile("by=name&columns=status$"))
+    page.get_by_label("Group by").select_option("")
+    expect(page).not_to_have_url(re.compile("by=name"))
+    page.goto(f"{server.url}/experiments/iris")
+    expect(page).to_have_url(f"{server.url}/experiments/iris?columns=status")
+    expect(page.get_by_label("Group by")).to_have_value("")
+
+
+def test_what_the_server_takes_no_longer_is_forgotten(viewer: Viewer, server: Running) -> None:
+    log_lines(server)
+    page = viewer.open(f"{server.url}/experiments/iris?columns=status")
+    viewer.expected.append("400 (BAD REQUEST)")
+    page.evaluate("localStorage.setItem('chachaml-charts iris', 'x=sundial')")
+    page.evaluate("localStorage.setItem('chachaml-groups /experiments/iris ', 'by=nothing+such')")
+    for said in ("by=nothing", "x=sundial"):
+        page.goto(f"{server.url}/experiments/iris")
+        expect(page).to_have_url(re.compile(said))
+        expect(page.get_by_role("alert")).to_be_visible()
+        if "by" in said:
+            page.goto(f"{server.url}/experiments/iris?by=name")
+            page.evaluate("localStorage.removeItem('chachaml-groups /experiments/iris ')")
+            page.evaluate("localStorage.setItem('chachaml-charts iris', 'x=sundial')")
+    page.goto(f"{server.url}/experiments/iris")
+    expect(page.get_by_label("Over")).to_have_value("step")

@@ -91,7 +91,8 @@ function redrawSoon() {
 
 function agree(form) {
   for (const button of form.querySelectorAll("[data-without-script]")) button.hidden = true;
-  if (!form.elements.x) return;
+  for (const part of form.querySelectorAll("[data-with]")) part.hidden = !form.elements[part.dataset.with].value;
+  if (!form.querySelector("select[name=x]")) return; // in the filter's form it is hidden
   form.elements.log_x.disabled = form.elements.x.value === "wall"; // the calendar has no log axis
   form.querySelector("output").value = form.elements.smoothing.value;
 }

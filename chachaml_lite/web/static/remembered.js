@@ -1,8 +1,32 @@
-// How a list was last looked at (columns, order, sparkline, how curves are drawn) is remembered in this browser, for each
-// experiment; and of a metric whether less of it is better, as chosen in a comparison. A page whose URL says nothing of it
-// goes on to the URL that does: the URL is what is shown, always wins, and is what is shared.
-const fields = ["columns", "order_by", "spark", "x", "log_x", "log_y", "smoothing"];
+// How a page was last looked at is remembered in this browser: of each list its columns, order and sparkline, and of an
+// experiment what its curves are grouped by; for each experiment how charts are drawn, on all of its pages; and of a metric
+// whether less of it is better, as chosen in a comparison. A page whose URL says nothing of one of these goes on to the URL
+// that does: the URL is what is shown, always wins, and is what is shared.
 const bestKey = "chachaml-best";
+const charts = () => document.querySelector("form.chart-controls[data-experiment]");
+
+function listKey(name, url) {
+  return `${name} ${url.pathname} ${url.searchParams.get("experiment") ?? ""}`;
+}
+
+/** What is remembered together: `key` is where, `isHere` whether this page shows it. */
+const views = [
+  {
+    fields: ["columns", "order_by", "spark"],
+    key: (url) => listKey("chachaml-view", url),
+    isHere: () => document.querySelector("details.chooser#columns") !== null,
+  },
+  {
+    fields: ["by", "band"],
+    key: (url) => listKey("chachaml-groups", url),
+    isHere: () => charts()?.elements.by !== undefined,
+  },
+  {
+    fields: ["x", "log_x", "log_y", "smoothing"],
+    key: () => (charts() ? `chachaml-charts ${charts().dataset.experiment}` : ""),
+    isHere: () => charts() !== null,
+  },
+];
 
 function read(key) {
   try {
@@ -21,53 +45,70 @@ function write(key, text) {
   }
 }
 
-// -- lists
+const says = (url, { fields }) => fields.some((name) => url.searchParams.has(name));
 
-const keyOf = (url) => `chachaml-view ${url.pathname} ${url.searchParams.get("experiment") ?? ""}`;
-const says = (url) => fields.some((name) => url.searchParams.has(name));
-
-function viewOf(url) {
+function saidBy(url, { fields }) {
   return new URLSearchParams([...url.searchParams].filter(([name, text]) => fields.includes(name) && text)).toString();
 }
 
-function rememberList() {
-  const began = new URL(location.href);
-  if (began.searchParams.has("ids")) return;
-  const key = keyOf(began);
-  const kept = read(key);
-  if (!document.querySelector("details.chooser")) {
-    if (kept && viewOf(began) === kept) write(key, ""); // the server takes it no more
-    return;
+// -- an error page
+
+/** The server takes no longer what was remembered: it is forgotten, so that the page can be opened again. */
+function forgetRefused(url) {
+  const keys = views.slice(0, 2).map((view) => view.key(url));
+  try {
+    keys.push(...Object.keys(localStorage).filter((key) => key.startsWith("chachaml-charts ")));
+  } catch {
+    return; // as above
   }
-  if (!says(began) && kept) {
-    for (const [name, text] of new URLSearchParams(kept)) began.searchParams.append(name, text);
-    location.replace(began);
-    return;
+  for (const key of keys) {
+    const kept = read(key);
+    if (kept && views.some((view) => saidBy(url, view) === kept)) write(key, "");
   }
-  let changed = says(began);
+}
+
+// -- lists and charts
+
+/** Add to `url` what it says nothing of and is remembered. */
+function restoreViews(url) {
+  for (const view of views) {
+    if (!view.isHere() || says(url, view)) continue;
+    for (const [name, text] of new URLSearchParams(read(view.key(url)) ?? "")) url.searchParams.append(name, text);
+  }
+}
+
+function rememberView(view) {
+  let changed = false;
   const remember = () => {
     const url = new URL(location.href);
-    changed ||= says(url); // the form of the charts changes the URL without another page
-    if (changed) write(keyOf(url), viewOf(url));
+    changed ||= says(url, view); // the form of the charts changes the URL without another page
+    if (changed && view.isHere()) write(view.key(url), saidBy(url, view));
   };
   remember();
   addEventListener("pagehide", remember);
+  return () => removeEventListener("pagehide", remember);
+}
+
+function rememberViews() {
+  const [forgetList] = views.map((view) => (view.isHere() ? rememberView(view) : () => {}));
+  const [list] = views;
+  if (!list.isHere()) return;
   // A link of the page to itself as it is by default (Reset columns, a head) is a choice, too.
   document.getElementById("main").addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     const url = new URL(link.href);
-    if (url.origin !== location.origin || url.pathname !== location.pathname || says(url)) return;
+    if (url.origin !== location.origin || url.pathname !== location.pathname || says(url, list)) return;
     if (url.searchParams.has("ids") || url.hash) return;
-    removeEventListener("pagehide", remember);
-    write(keyOf(url), "");
+    forgetList();
+    write(list.key(url), "");
   });
 }
 
 // -- comparisons
 
-function rememberBest() {
-  const url = new URL(location.href);
+/** Remember which way metrics are good where the URL says so; else add to `url` what is remembered. */
+function restoreBest(url) {
   const chosen = new Map(JSON.parse(read(bestKey) ?? "[]"));
   const said = url.searchParams.getAll("best").filter((text) => /^(least|most):./s.test(text));
   if (said.length) {
@@ -80,8 +121,15 @@ function rememberBest() {
     const now = { "↓": "least", "↑": "most" }[button.textContent.trim()];
     if (chosen.has(key) && chosen.get(key) !== now) url.searchParams.append("best", `${chosen.get(key)}:${key}`);
   }
-  if (url.searchParams.has("best")) location.replace(url);
 }
 
-rememberList();
-if (document.querySelector("button.way[name=best]")) rememberBest();
+const url = new URL(location.href);
+if (document.querySelector("#main > p[role=alert]")) {
+  forgetRefused(url);
+} else {
+  const isOfChosen = url.searchParams.has("ids") && !charts(); // they are looked at once
+  if (!isOfChosen) restoreViews(url);
+  restoreBest(url);
+  if (url.href !== location.href) location.replace(url);
+  else if (!isOfChosen) rememberViews();
+}
