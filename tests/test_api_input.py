@@ -116,7 +116,7 @@ def test_timestamp_that_is_no_time_of_these_years_in_any_unit_is_taken(
         ('\n{"loss": 1}\n\n{"loss": "much"}\n{"loss": 2}', NDJSON, "line 4: metric"),
         ('{"loss": 1}\r\n{"loss": 1, "step": 1.5}\r\n', NDJSON, "line 2: step"),
         ('{"loss": 1}\n \n{"loss": }', NDJSON, "line 3: the body is not JSON"),
-        ('{"loss": 1}\n7', NDJSON, "line 2: it must be"),
+        ('{"loss": 1}\n7', NDJSON, "line 2: must be"),
         ('{"loss": 1}\n{}', NDJSON, "line 2: no metric"),
         ('\ufeff{"loss": 1}\n{}', NDJSON, "line 2: no metric"),
         ('[{"loss": 1}, {"loss": 2}, {"loss": true}]', JSON, "index 2: metric"),
@@ -160,7 +160,7 @@ def test_glued_and_stacked_lines_are_told_what_to_do(client: FlaskClient, log_ru
     run_id = log_run()
     for kind in (JSON, NDJSON):
         assert "--data-binary @FILE" in refused(post(client, run_id, '{"a":1}{"a":2}', kind))
-    assert f"sent as Content-Type {NDJSON}" in refused(post(client, run_id, '{"a":1}\n{"a":2}\n', JSON))
+    assert f"lines as Content-Type {NDJSON}" in refused(post(client, run_id, '{"a":1}\n{"a":2}\n', JSON))
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,8 @@ def test_plain_points_never_reach_flask_and_others_do(
 
 
 def test_answer_counts_the_points() -> None:
-    assert json.loads(metrics_fast_path.answer(metrics.Logged(7, 0))) == {"ok": True, "logged": 7}
-    assert json.loads(metrics_fast_path.answer(metrics.Logged(7, 2))) == {"ok": True, "logged": 7, "skipped": 2}
+    assert json.loads(metrics_fast_path.format_result(metrics.Logged(7, 0))) == {"ok": True, "logged": 7}
+    assert json.loads(metrics_fast_path.format_result(metrics.Logged(7, 2))) == {"ok": True, "logged": 7, "skipped": 2}
 
 
 def test_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(

@@ -419,6 +419,6 @@ def test_another_content_type_is_400_and_the_detail_names_the_header_to_send(
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     detail = answer.get_json()["detail"]
     assert f"-H 'Content-Type: {wanted}'" in detail
-    assert (sent or "came without one").partition(";")[0] in detail
+    assert (sent or "and the request has none").partition(";")[0] in detail
     assert client.get(f"/api/runs/{run_id}").get_json() == before
     assert client.get("/api/runs").headers["X-Total-Count"] == "1"

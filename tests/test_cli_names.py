@@ -220,7 +220,7 @@ def test_message_about_a_refused_note_names_overwrite(server: Running, tmp_path:
         done = cli("import", str(tmp_path / "job.zip"), "--url", other.url, code=1)
         assert "; add --overwrite to replace it" in done.stderr and not OF_HTTP.search(done.stderr)
     # The API has its own words for it.
-    assert client_error(server) == "no run has the id 'nosuch'; use one that POST /api/w/runs answered"
+    assert client_error(server) == "no run has the id 'nosuch'; use an id that POST /api/w/runs returned"
 
 
 def client_error(server: Running) -> str:

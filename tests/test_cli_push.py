@@ -276,7 +276,7 @@ def test_what_can_t_be_done_as_it_was_asked_is_2(filled: Running, serve: Serve, 
     assert sent_zips(server.log) == 0
     with running(server.data, tmp_path / "reads", "--read-only") as reader:
         done = cli("push", reader.url, "--url", filled.url, code=2)
-        assert "forbidden: this server only reads" in done.stderr
+        assert "forbidden: this server is read-only" in done.stderr
 
 
 def test_who_does_not_answer_is_3(filled: Running, server: Running, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.servers import Running
 
-from chachaml_lite.web.auth import cookie_for, cookie_name
+from chachaml_lite.web.auth import cookie_name, cookie_value
 
 TOKEN = "s3cret and long"
 MakeApp = Callable[..., Flask]
@@ -368,7 +368,7 @@ def test_cookie_is_secure_where_the_public_url_is_https(
         cookie = client.post(path, data={"token": TOKEN}).headers["Set-Cookie"]
         assert ("; Secure" in cookie) == is_secure
         client = client.application.test_client()
-        client.set_cookie(cookie_name(TOKEN), cookie_for(TOKEN))
+        client.set_cookie(cookie_name(TOKEN), cookie_value(TOKEN))
 
 
 def test_commands_and_reports_have_the_public_url(make_app: MakeApp) -> None:

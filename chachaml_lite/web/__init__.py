@@ -1,1 +1,1 @@
-"""HTTP: parses requests, calls `tracking` and renders responses."""
+"""The HTTP layer: parses requests, calls `tracking` and renders responses."""

@@ -1,4 +1,4 @@
-"""Error handling: the table from exceptions to HTTP; JSON for /api, a dialect's on its paths, a page for people."""
+"""Error handling: exceptions to HTTP statuses, as JSON for /api, in a dialect's form on its paths, else as a page."""
 
 from __future__ import annotations
 
@@ -29,54 +29,56 @@ STATUS_OF: tuple[tuple[type[errors.ChachamlError], int], ...] = (
     (errors.StorageFault, 500),
 )
 
-#: What werkzeug raises, in our words; the details of the rest are its own.
+#: Our texts for werkzeug's exceptions; other ones keep theirs.
 _HTTP: dict[int, tuple[str, str]] = {
     404: ("not found", "no such route; GET /docs/api and GET /api/openapi.json list them"),
-    405: ("method not allowed", "the Allow header of this answer names the methods that this route takes"),
+    405: ("method not allowed", "see the Allow header for the methods of this route"),
 }
-#: What resolves an error of the rules, by its `resolvable_by`: a request, or the endpoint that lists the names.
-_WAYS_OUT = {
-    "create_run": "; use one that POST /api/w/runs answered",
-    "download_run": "; send one as GET /api/runs/:id/download gives it",
+#: The API's remedies for errors, by their `resolvable_by`: a request, or the endpoint that lists the names.
+_REMEDIES = {
+    "create_run": "; use an id that POST /api/w/runs returned",
+    "download_run": "; send one from GET /api/runs/:id/download",
     "name_baseline": "; add &baseline=RUN_ID",
-    "overwrite": "; add ?overwrite=true to take that",
+    "overwrite": "; add ?overwrite=true to replace it",
     "replace_artifact": "; use another name, or add &overwrite=true to replace it",
     "restore_run": " (POST /api/w/runs/:id/restore)",
     "send_token": "; send the header Authorization: Bearer TOKEN",
-    "resume_run": "; POST /api/w/runs/:id/resume has it go on",
+    "resume_run": "; POST /api/w/runs/:id/resume continues it",
 }
-_LISTED_BY = {
+_LISTING_ENDPOINTS = {
     "list_artifacts": "artifacts.list_artifacts",
     "list_experiments": "experiments.list_experiments",
     "list_files": "transfer.get_manifest",
     "list_models": "models.list_models",
 }
-_INTERNAL = "internal server error; see the server's log. Nothing was half-written"
+_INTERNAL = "internal server error; see the server's log. Nothing was partially written"
 
 
 def install(app: Flask) -> None:
-    """Answer every error of `app` by this table."""
-    app.register_error_handler(errors.ChachamlError, _ours)
-    app.register_error_handler(OSError, _from_the_system)
-    app.register_error_handler(HTTPException, _from_werkzeug)
-    app.register_error_handler(Exception, _unforeseen)
+    """Handle every error of `app`."""
+    app.register_error_handler(errors.ChachamlError, _handle_own)
+    app.register_error_handler(OSError, _handle_os_error)
+    app.register_error_handler(HTTPException, _handle_http_exception)
+    app.register_error_handler(Exception, _handle_unforeseen)
 
 
 def wants_json() -> bool:
-    """Whether an error is answered as JSON: always to the API, and to a script of a page that asks for it."""
+    """Return whether an error response should be JSON: for the API, and for scripts that accept it."""
     if request.path == "/api" or request.path.startswith("/api/"):
         return True
     return request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json"
 
 
-def _ours(error: errors.ChachamlError) -> Response:
+def _handle_own(error: errors.ChachamlError) -> Response:
     status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
     if status >= 500:
         log.error("%s %s: %s", request.method, ascii(request.path), error.detail, exc_info=error)
     preference = f"resolvable-by={error.resolvable_by}"
-    preferred = request.headers.get("Prefer")
-    is_worded_by_client = preferred == preference or (preferred == "resolvable-by" and error.resolvable_by is not None)
-    body = {"error": error.error, "detail": error.detail + ("" if is_worded_by_client else _way_out(error))}
+    prefer_header = request.headers.get("Prefer")
+    is_worded_by_client = prefer_header == preference or (
+        prefer_header == "resolvable-by" and error.resolvable_by is not None
+    )
+    body = {"error": error.error, "detail": error.detail + ("" if is_worded_by_client else _format_remedy(error))}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}
     answer = _answer(status, body, error)
@@ -89,23 +91,23 @@ def _ours(error: errors.ChachamlError) -> Response:
     return answer
 
 
-def _way_out(error: errors.ChachamlError) -> str:
-    """Word what would resolve an error as a request to the API."""
-    if error.resolvable_by in _LISTED_BY:
-        return f"; GET {url_for(_LISTED_BY[error.resolvable_by], **error.names)} lists them"  # type: ignore[arg-type]
+def _format_remedy(error: errors.ChachamlError) -> str:
+    """Return the remedy of an error as a request to the API."""
+    if error.resolvable_by in _LISTING_ENDPOINTS:
+        return f"; GET {url_for(_LISTING_ENDPOINTS[error.resolvable_by], **error.names)} lists them"  # type: ignore[arg-type]
     if error.resolvable_by == "restore_experiment":
         url = url_for("experiments.change_experiment", name=error.names["name"])
         return f' (POST {url} with {{"deleted": false}})'
-    return _WAYS_OUT.get(error.resolvable_by or "", "")
+    return _REMEDIES.get(error.resolvable_by or "", "")
 
 
-def _from_the_system(error: OSError) -> Response:
+def _handle_os_error(error: OSError) -> Response:
     fault = errors.translate_os_error(error)
     fault.__cause__ = error
-    return _ours(fault)
+    return _handle_own(fault)
 
 
-def _from_werkzeug(error: HTTPException) -> Response:
+def _handle_http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     name, detail = _HTTP.get(status, (error.name.lower(), error.description or error.name))
     answer = _answer(status, {"error": name, "detail": detail}, error)
@@ -115,7 +117,7 @@ def _from_werkzeug(error: HTTPException) -> Response:
     return answer
 
 
-def _unforeseen(error: Exception) -> Response:
+def _handle_unforeseen(error: Exception) -> Response:
     log.error("%s %s: unforeseen", request.method, ascii(request.path), exc_info=error)
     return _answer(500, {"error": "internal error", "detail": _INTERNAL}, error)
 

@@ -1,8 +1,8 @@
-"""Conditional requests: ETags and 304 for every GET (RFC 9110, section 13), computed before anything is read.
+"""Conditional requests: ETags and 304 for GETs (RFC 9110, section 13), computed before anything is read.
 
-An answer is a function of the request and of what is stored. So its ETag is made of the parts of the request that
-routes look at, and of the stamps of the run's files, or of the count of changes that the catalog keeps for all of them:
-a client that has the answer is told so for the price of a look, and nothing is parsed or rendered.
+A response is a function of the request and the stored state. So its ETag is derived from the relevant parts of the
+request, and from the stamps of the run's files, or the catalog's count of changes to all of them: a 304 costs a few
+system calls, and nothing is parsed or rendered.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..tracking.query.times import GRAIN_MS
 from .application import ETAG
 from .context import services
 
-#: What has one of its own (the sha256 of the bytes), must not be kept (a probe, a page with a form), or tells of files
-#: whose stamps nobody keeps.
-_WITHOUT = frozenset(
+#: Endpoints with an ETag of their own (a file's sha256), whose responses must not be cached (a health check, a form),
+#: or that depend on files without stamps.
+_NO_ETAG = frozenset(
     {
         "artifacts.download",
         "transfer.download_file",
@@ -32,7 +32,7 @@ _WITHOUT = frozenset(
         "static",
     }
 )
-#: Routes whose answer depends on the one run in their path alone.
+#: Endpoints that only depend on the run in their path.
 _OF_ONE_RUN = frozenset(
     {
         "artifacts.list_artifacts",
@@ -44,10 +44,10 @@ _OF_ONE_RUN = frozenset(
     }
 )
 
-#: Routes whose answer tells of a run's logged models, besides.
+#: Endpoints that also depend on a run's logged models.
 _OF_LOGGED_MODELS = frozenset({"pages.run_page", "runs.get_run"})
 
-#: Routes whose answer tells of experiments' descriptions, besides runs.
+#: Endpoints that also depend on the descriptions of experiments.
 _OF_EXPERIMENTS = frozenset(
     {
         "experiments.get_experiment",
@@ -57,30 +57,38 @@ _OF_EXPERIMENTS = frozenset(
     }
 )
 
-#: Routes whose answer changes with the version of the program alone.
+#: Endpoints that only depend on the program's version.
 _OF_THE_VERSION = frozenset({"docs.doc_page", "service.description", "service.summary_for_models"})
 
-#: For so long a page is believed to say what the clock has it say.
+#: Seconds for which the parts of a page that depend on the clock stay valid.
 _PAGE_SECONDS = 600
 
 
 def answer_unchanged() -> Response | None:
-    """The 304 to a conditional GET or HEAD whose client has the answer; the ETag is then in the environment.
+    """Return a 304 for a conditional GET or HEAD with the current ETag, which is stored in the environ.
 
-    To be asked behind the guard, for a 304 tells something too.
+    Must be called after the access control: a 304 reveals something, too.
     """
-    if request.endpoint is None or request.endpoint in _WITHOUT:
+    if request.endpoint is None or request.endpoint in _NO_ETAG:
         return None
     dialect = services().dialect
-    if dialect is not None and dialect.covers(request.path):  # its clients ask for no 304
+    if dialect is not None and dialect.covers(request.path):  # its clients send no conditional requests
         return None
-    stored = _stored()
-    if stored is None:
+    state = _state_version()
+    if state is None:
         return None
-    asked = (_age(), request.full_path, request.headers.get("Accept", ""), request.host, services().version)
-    etag = hashlib.blake2b("\n".join((*asked, stored)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    request_parts = (
+        _clock_part(),
+        request.full_path,
+        request.headers.get("Accept", ""),
+        request.host,
+        services().version,
+    )
+    etag = hashlib.blake2b(
+        "\n".join((*request_parts, state)).encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()
     request.environ[ETAG] = etag
-    # Not for "*", which any ETag satisfies: whether there is anything to be known has not been looked at yet.
+    # Not for "*", which any ETag satisfies: whether the resource exists isn't known yet.
     if request.if_none_match.star_tag or not request.if_none_match.contains_weak(etag):
         return None
     answer = Response(status=304)
@@ -88,12 +96,12 @@ def answer_unchanged() -> Response | None:
     return answer
 
 
-def _age() -> str:
-    """Return the part of a page's ETag that the clock changes: "silent for an hour" is rendered anew now and then."""
+def _clock_part() -> str:
+    """Return the part of a page's ETag that changes with time: "silent for an hour" must be updated now and then."""
     return str(int(time.time() // _PAGE_SECONDS)) if request.blueprint == "pages" else ""
 
 
-def _stored() -> str | None:
+def _state_version() -> str | None:
     if request.endpoint in _OF_THE_VERSION:
         return ""
     tracker = services().tracker
@@ -105,6 +113,6 @@ def _stored() -> str | None:
         stored += f" {tracker.logged_models.stamp(run_id)}"
     if request.endpoint in _OF_EXPERIMENTS:
         stored += f" {tracker.descriptions.version()}"
-    if request.query_string and "q" in request.args:  # what it finds may depend on the time: start_time > -24h
+    if request.query_string and "q" in request.args:  # a query may depend on the time: start_time > -24h
         stored += f" {tracker.clock.now_ms() // GRAIN_MS}"
     return stored

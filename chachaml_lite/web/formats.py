@@ -18,44 +18,44 @@ from .query_string import Query
 
 
 class Format(NamedTuple):
-    """A form of an answer: its name in ?format=, and its media type."""
+    """A format of responses: its name in ?format=, and its media type."""
 
     name: str
     media_type: str
-    #: What stands before its text.
+    #: The text's prefix.
     mark: str = ""
 
 
 JSON = Format("json", "application/json")
 TEXT = Format("txt", "text/plain")
 CSV = Format("csv", "text/csv")
-#: CSV that Excel takes for UTF-8: with a byte order mark.
+#: CSV that Excel recognizes as UTF-8, by its byte order mark.
 CSV_WITH_MARK = Format("csv", "text/csv", "\ufeff")
 LINES = Format("jsonl", "application/x-ndjson")
 MARKDOWN = Format("md", "text/markdown")
 
-#: What a query string says of the form of a list.
+#: The query parameters of a list's format.
 FIELDS = ("format", "bom")
-#: What a list can be had as. JSON comes first: it is what `Accept: */*` gets.
-OF_A_LIST = (JSON, TEXT, CSV, LINES, MARKDOWN)
-#: What one thing can be had as.
-OF_ONE = (JSON, TEXT, MARKDOWN)
+#: The formats of lists. JSON is first, so that it matches `Accept: */*`.
+LIST_FORMATS = (JSON, TEXT, CSV, LINES, MARKDOWN)
+#: The formats of single items.
+ITEM_FORMATS = (JSON, TEXT, MARKDOWN)
 
 
-def negotiate(query: Query, offered: tuple[Format, ...] = OF_A_LIST) -> Format:
-    """The form that the request wants, of those offered; the first where it names none.
+def negotiate(query: Query, offered: tuple[Format, ...] = LIST_FORMATS) -> Format:
+    """Return the requested format, or the first one offered by default.
 
-    Raises InvalidInput for another ?format=.
+    Raises InvalidInput for an unknown ?format=.
     """
-    form = _named(query, offered)
+    form = _find_format(query, offered)
     if not query.flag("bom"):
         return form
     if form is not CSV:
-        raise InvalidInput("bom=1 is for CSV, as Excel reads it; send format=csv as well")
+        raise InvalidInput("bom=1 is for CSV in Excel; add format=csv")
     return CSV_WITH_MARK
 
 
-def _named(query: Query, offered: tuple[Format, ...]) -> Format:
+def _find_format(query: Query, offered: tuple[Format, ...]) -> Format:
     name = query.text("format")
     if name is None:
         best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=offered[0].media_type)
@@ -63,13 +63,13 @@ def _named(query: Query, offered: tuple[Format, ...]) -> Format:
     for form in offered:
         if form.name == name:
             return form
-    raise InvalidInput(f"format {name[:60]!r} is unknown here; it is one of {', '.join(form.name for form in offered)}")
+    raise InvalidInput(f"format {name[:60]!r} is unknown here; use one of {', '.join(form.name for form in offered)}")
 
 
 def list_response(
     form: Format, value: Any, table: Callable[[], Table], as_text: Callable[[], str] | None = None
 ) -> Response:
-    """A list in a form: `value` as JSON, else `table` (or, for a terminal, `as_text` where it isn't that)."""
+    """Return a list in a format: `value` as JSON, else `table`, or as text `as_text`, if given."""
     if form is JSON:
         answer = responses.json_response(value)
     elif form is TEXT:
@@ -86,9 +86,9 @@ def list_response(
 def streamed_response(
     tracker: Tracker, form: Format, pieces: Callable[[], Iterator[str]], table: Callable[[], Table], name: str
 ) -> Response:
-    """A list that is too long to be held: made piece by piece in a file, from which the server sends it.
+    """Return a list that is too long for memory, written to a file from which the server sends it.
 
-    `pieces`: the JSON; `table`: with records that are made one after the other. OSError.
+    `pieces` yields the JSON; `table` has lazily created records. Raises OSError.
     """
     streams: dict[str, Callable[[], Iterator[str]]] = {
         JSON.name: lambda: map(escape_json, pieces()),
@@ -102,5 +102,5 @@ def streamed_response(
 
 
 def text_response(form: Format, content: str) -> Response:
-    """An answer in a form other than JSON, which is text in UTF-8."""
+    """Return a response in a format other than JSON, as UTF-8 text."""
     return Response(content, mimetype=form.media_type)

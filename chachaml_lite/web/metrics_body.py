@@ -1,4 +1,4 @@
-"""Bodies of metrics: the one kind that is read leniently, and fast."""
+"""Bodies with metrics, the only ones that are parsed leniently, and fast."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import InvalidInput
-from .request_body import NDJSON, NONFINITE, STRING, as_string, why_not_json
+from .request_body import NDJSON, NONFINITE, STRING, as_string, describe_json_error
 
-# NaN and the infinities come out as the strings that they may also be sent as.
+# Converts NaN and the infinities to the texts that clients may also send.
 _LENIENT = strict_json.decoder(bare_token=str)
-# Without hooks for each object and number; what they would find is looked for afterwards, in the whole.
+# Without hooks for objects and numbers; the whole body is checked afterwards instead.
 _FAST = json.JSONDecoder(parse_constant=str)
-# A number as bc prints it, .500 or -.5, or one that is none, as programs print it: nan, -inf.
+# A number as bc prints it, .500 or -.5, or a non-finite one as programs print it: nan, -inf.
 _LENIENT_TOKEN = re.compile(
     rb"%b|(?<![0-9.])(?P<minus>-?)(?P<fraction>\.[0-9])|%b" % (STRING, NONFINITE), re.IGNORECASE
 )
 
 
-def entries_of(body: bytes, kind: str) -> list[dict[str, Any]]:
-    """The objects of a body of metrics, which is of type `kind`: one, an array, or one a line. Raises InvalidInput."""
+def parse_entries(body: bytes, kind: str) -> list[dict[str, Any]]:
+    """Parse a body of type `kind`: an object of metrics, an array, or one object per line. Raises InvalidInput."""
     body = body.removeprefix(codecs.BOM_UTF8)
     if kind == NDJSON:
         return _lines(body)
     try:
         value = _metrics_json(body)
     except strict_json.NotJson as fault:
-        raise InvalidInput(why_not_json(body, fault) + _advice(fault)) from fault
+        raise InvalidInput(describe_json_error(body, fault) + _hint(fault)) from fault
     entries = value if isinstance(value, list) else [value]
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
@@ -38,8 +38,8 @@ def entries_of(body: bytes, kind: str) -> list[dict[str, Any]]:
     return entries
 
 
-def place_of(body: bytes, kind: str, index: int) -> str:
-    """The words for the place of an entry in a body that was read: its line, or its index; "" where it is alone."""
+def describe_position(body: bytes, kind: str, index: int) -> str:
+    """Describe the position of an entry in a parsed body: its line or index, or "" for a single entry."""
     body = body.removeprefix(codecs.BOM_UTF8)
     if kind == NDJSON:
         numbers = [number for number, line in enumerate(body.split(b"\n"), 1) if _is_entry(line)]
@@ -48,7 +48,7 @@ def place_of(body: bytes, kind: str, index: int) -> str:
 
 
 def _metrics_json(body: bytes) -> Any:
-    """The value of a body as `strict_json` reads it, but for NaN, infinities, and numbers as bc prints them."""
+    """Parse a body like `strict_json`, but accept NaN, infinities, and numbers as bc prints them."""
     try:
         value = _FAST.decode(strict_json.decode(body))
     except (ValueError, RecursionError):
@@ -59,10 +59,10 @@ def _metrics_json(body: bytes) -> Any:
 
 
 def _is_plain(body: bytes, entries: list[Any]) -> bool:
-    """Whether all is flat objects with plain keys and numbers, a key never twice in one.
+    """Return whether a body only has flat objects with plain keys and numbers, without duplicate keys.
 
-    Then there are as many braces as two an object has, and as many quotes as two a key: a key that stands twice leaves
-    quotes over, a string or an object for a value does too. An escape is left to the strict reader.
+    Then it has exactly two braces for each object and two quotes for each key: duplicate keys, strings and objects as
+    values have more. Bodies with escapes are left to the strict parser.
     """
     if b"\\" in body or body.count(b"{") != len(entries) or not all(isinstance(entry, dict) for entry in entries):
         return False
@@ -82,8 +82,8 @@ def _lines(body: bytes) -> list[dict[str, Any]]:
     lines = [line for line in body.split(b"\n") if line and not line.isspace()]
     if not lines:
         return []
-    # All lines at once, as one array. Where each begins with a brace and there are no more braces than lines, none can
-    # hold two objects, nor pass for a line only together with its neighbour.
+    # Parse all lines together, as an array. If each begins with a brace and there are no more braces than lines, no
+    # line can have two objects, and no object can span two lines.
     joined = b"[" + b",".join(lines) + b"]"
     entries: list[dict[str, Any]]
     try:
@@ -99,18 +99,18 @@ def _lines(body: bytes) -> list[dict[str, Any]]:
         try:
             entry = _metrics_json(line)
         except strict_json.NotJson as fault:
-            raise InvalidInput(f"line {number}: {why_not_json(line, fault)}{_advice(fault)}") from fault
+            raise InvalidInput(f"line {number}: {describe_json_error(line, fault)}{_hint(fault)}") from fault
         if not isinstance(entry, dict):
-            raise InvalidInput(f"line {number}: it must be a JSON object of metrics")
+            raise InvalidInput(f"line {number}: must be a JSON object of metrics")
         entries.append(entry)
     return entries
 
 
-def _advice(fault: strict_json.NotJson) -> str:
-    """A hint for objects that stand behind one another, where one was expected."""
+def _hint(fault: strict_json.NotJson) -> str:
+    """Return a hint for several objects where one was expected."""
     cause = fault.__cause__
     if not isinstance(cause, json.JSONDecodeError) or cause.msg != "Extra data" or cause.doc[cause.pos] not in "{[":
         return ""
     if cause.lineno > 1:
-        return f"; objects that stand a line each are sent as Content-Type {NDJSON}"
-    return f"; lines are glued together, as curl's -d @FILE does: send --data-binary @FILE as Content-Type {NDJSON}"
+        return f"; send objects on separate lines as Content-Type {NDJSON}"
+    return f"; the lines are joined, as by curl's -d @FILE: send --data-binary @FILE as Content-Type {NDJSON}"

@@ -1,10 +1,9 @@
-"""The fast path of a metric's POST, which comes thousands of times a second: points are logged without Flask.
+"""The fast path of a metric's POST, of which there are thousands a second: points are logged without Flask.
 
-Of the time that the app takes for a metric's POST, Flask's part (contexts, routing, request and answer objects) is
-more than the half. So a POST that has nothing out of the ordinary is recognized by its WSGI environment, held against
-the same guard, read by the same reader and logged by the same rule as in `api_runs.log_metrics`. Whatever is out of the
-ordinary, and everything that is refused, goes on to Flask, which tells the client why: what is refused has stored
-nothing, so it can be tried again.
+Flask (contexts, routing, request and response objects) takes more than half of the app's time for a metric's POST. So
+an ordinary POST is recognized by its WSGI environ, and uses the same access control, parser and rules as
+`api.runs.log_metrics`. All other requests, and those that are rejected, are passed to Flask, which reports the error:
+a rejected request has stored nothing, so it can be handled again.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from .context import Services
 
 _PATH = re.compile(r"/api/w/runs/([A-Za-z0-9._-]+)/metrics\Z")
 _UNFORESEEN = "chachaml_lite.unforeseen"
-#: How .NET, Java and Go send JSON.
+#: The Content-Type of .NET, Java and Go.
 _WITH_CHARSET = re.compile(r'([a-z]+/[a-z.+-]+) *; *charset="?utf-8"?\Z', re.IGNORECASE)
 _TYPES = frozenset({request_body.JSON, request_body.NDJSON})
 
 
 def log_metrics(environ: dict[str, Any], services: Services) -> bytes | None:
-    """Log the points of a request, and give the body of its answer. None: it is not answered yet, and Flask is to."""
+    """Log the points of a request and return the response's body, or None if Flask is to handle it."""
     path = _PATH.match(environ["PATH_INFO"])
     if path is None:
         return None
 
     def log(body: bytes, kind: str) -> bytes:
-        return answer(metrics.log_points(services.tracker, path[1], metrics_body.entries_of(body, kind)))
+        return format_result(metrics.log_points(services.tracker, path[1], metrics_body.parse_entries(body, kind)))
 
     return answer_post(environ, services, _TYPES, log)
 
@@ -42,9 +41,9 @@ def log_metrics(environ: dict[str, Any], services: Services) -> bytes | None:
 def answer_post(
     environ: dict[str, Any], services: Services, types: Collection[str], log: Callable[[bytes, str], bytes | None]
 ) -> bytes | None:
-    """Answer a POST by what `log` makes of its body and type, one of `types`, where the guard lets it pass.
+    """Handle a POST with one of `types` by calling `log` with its body and type, if it is allowed.
 
-    None: it is not answered yet, and Flask is to; what `log` raises, or gives None for, has stored nothing.
+    Returns None if Flask is to handle it; `log` has stored nothing if it raises, or returns None.
     """
     if environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
         return None
@@ -60,11 +59,11 @@ def answer_post(
         return None
     body = environ["wsgi.input"].read(int(length))
     try:
-        if (answer := log(body, kind)) is not None:
-            return answer
+        if (format_result := log(body, kind)) is not None:
+            return format_result
     except (ChachamlError, OSError):
         pass
-    except Exception as unforeseen:  # whether something is stored isn't known, so it is not tried again
+    except Exception as unforeseen:  # something may have been stored, so it isn't tried again
         environ[_UNFORESEEN] = unforeseen
         return None
     environ["wsgi.input"] = io.BytesIO(body)
@@ -72,20 +71,20 @@ def answer_post(
 
 
 @lru_cache(maxsize=16)
-def _media_type(sent: str) -> str:
-    """The media type of a Content-Type that has no parameter besides the charset UTF-8; any other as it is."""
-    match = _WITH_CHARSET.match(sent)
-    return match[1].lower() if match else sent
+def _media_type(content_type: str) -> str:
+    """Return the media type of a Content-Type whose only parameter is the charset UTF-8; any other unchanged."""
+    match = _WITH_CHARSET.match(content_type)
+    return match[1].lower() if match else content_type
 
 
 def raise_unforeseen(environ: dict[str, Any]) -> None:
-    """Raise the mistake of ours that ended the logging of this request, if one did: answering it is Flask's part."""
+    """Raise the unforeseen exception of this request's fast path, if there was one."""
     if _UNFORESEEN in environ:
         raise environ[_UNFORESEEN]
 
 
-def answer(logged: metrics.Logged) -> bytes:
-    """The body of the answer to what was logged; nothing is said of skipped values where there are none."""
+def format_result(logged: metrics.Logged) -> bytes:
+    """Return the response's body; it has no count of skipped values if there are none."""
     if logged.skipped:
         return b'{"ok": true, "logged": %d, "skipped": %d}\n' % logged
     return b'{"ok": true, "logged": %d}\n' % logged.points

@@ -1,4 +1,4 @@
-"""Query strings: decoded once, strictly; an unknown or repeated name is a 400, for a typo must not pass silently."""
+"""Strict parsing of query strings: an unknown or repeated name is a 400, so that typos don't go unnoticed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import InvalidInput
 from ..tracking.names import check_name
 from ..tracking.query.conditions import Comparison, parse_condition
 
-#: More than any request of ours has; each costs a little.
+#: More than any valid request has; each field costs a little.
 MAX_FIELDS = 200
 DIRECTIONS = ("min", "max")
-#: The fields that put one condition on a metric, all three or none.
+#: The fields of a condition on a metric: all three or none.
 METRIC_CONDITION = ("metric_key", "op", "metric_value")
-ASK_BY = (
+CONDITION_HINT = (
     "send q, as in ?q=metrics.accuracy > 0.9, or metric_key, op and metric_value, "
     "as in ?metric_key=accuracy&op=ge&metric_value=0.9"
 )
@@ -24,9 +24,9 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
 class Fields:
-    """Names and values as text, those of a query string or of a form."""
+    """The fields of a query string or a form, as text."""
 
-    #: What messages call one.
+    #: The word for a field in messages.
     _KIND = "field"
 
     def __init__(
@@ -36,7 +36,7 @@ class Fields:
         prefixes: tuple[str, ...] = (),
         repeatable: Collection[str] = (),
     ) -> None:
-        """Take the pairs of known names. `prefixes`: kinds of names, as in `tag.KEY`. Raises InvalidInput."""
+        """Store pairs whose names are known or have one of `prefixes`, as in `tag.KEY`. Raises InvalidInput."""
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             if name not in known and not (name.startswith(prefixes) if prefixes else False):
@@ -44,39 +44,39 @@ class Fields:
                 raise InvalidInput(f"unknown {self._KIND} {name[:60]!r}; this endpoint takes {takes}")
             self._values.setdefault(name, []).append(value)
             if len(self._values[name]) > 1 and name not in repeatable:
-                raise InvalidInput(f"the {self._KIND} {name[:60]!r} stands twice; which one did you mean?")
+                raise InvalidInput(f"the {self._KIND} {name[:60]!r} is repeated; send it once")
 
     def text(self, name: str) -> str | None:
-        """The value of a field; None where it is absent."""
+        """Return the value of a field, or None."""
         return self._values[name][0] if name in self._values else None
 
     def texts(self, name: str) -> list[str]:
-        """The values of a field that may be repeated."""
+        """Return the values of a field that may be repeated."""
         return self._values.get(name, [])
 
     def integer(self, name: str) -> int | None:
-        """The value of a field as an integer; None where it is absent. Raises InvalidInput."""
+        """Return the value of a field as an integer, or None. Raises InvalidInput."""
         text = self.text(name)
         if text is None:
             return None
         digits = text[1:] if text[:1] in ("-", "+") else text
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
-            raise InvalidInput(f"{name} must be a whole number of at most 19 digits, and it is {text[:60]!r}")
+            raise InvalidInput(f"{name} must be an integer of at most 19 digits, not {text[:60]!r}")
         return int(text)
 
     def flag(self, name: str) -> bool:
-        """Whether a field says true; absent is false. Raises InvalidInput."""
+        """Return the value of a boolean field, or False. Raises InvalidInput."""
         text = (self.text(name) or "").lower()
         if text not in _TRUE + _FALSE:
-            raise InvalidInput(f"{name} must be true or false, and it is {text[:60]!r}")
+            raise InvalidInput(f"{name} must be true or false, not {text[:60]!r}")
         return text in _TRUE
 
     def under(self, prefix: str) -> dict[str, str]:
-        """The fields of a kind, by the rest of their names: `tag.os=linux` is {"os": "linux"} under "tag."."""
-        found = {name[len(prefix) :]: values[0] for name, values in self._values.items() if name.startswith(prefix)}
-        if "" in found:
-            raise InvalidInput(f"{prefix!r} needs a key, as in {prefix}author=maria")
-        return found
+        """Return the fields with a prefix by the rest of their names: `tag.os=linux` is {"os": "linux"} for "tag."."""
+        fields = {name[len(prefix) :]: values[0] for name, values in self._values.items() if name.startswith(prefix)}
+        if "" in fields:
+            raise InvalidInput(f"{prefix!r} needs a key, such as {prefix}author=maria")
+        return fields
 
 
 class Query(Fields):
@@ -87,7 +87,7 @@ class Query(Fields):
     def __init__(
         self, known: Collection[str], prefixes: tuple[str, ...] = (), repeatable: Collection[str] = ()
     ) -> None:
-        """Read the query string of the request. Raises InvalidInput."""
+        """Parse the query string of the request. Raises InvalidInput."""
         pairs: list[tuple[str, str]] = []
         if request.query_string:
             try:
@@ -100,36 +100,36 @@ class Query(Fields):
         super().__init__(pairs, known, prefixes, repeatable)
 
 
-def ids_of(query: Query) -> list[str]:
-    """The runs that `ids` names: several in one field, separated by commas, or a field each."""
+def parse_ids(query: Query) -> list[str]:
+    """Return the ids in `ids`: several in one field, separated by commas, or one in each field."""
     return [run_id for text in query.texts("ids") for part in text.split(",") if (run_id := part.strip())]
 
 
-def metric_condition(query: Query) -> Comparison | None:
-    """The condition of the fields METRIC_CONDITION; None where all are absent or empty. Raises InvalidInput."""
+def parse_metric_condition(query: Query) -> Comparison | None:
+    """Parse the fields METRIC_CONDITION; return None if all are absent or empty. Raises InvalidInput."""
     key, op, value = (query.text(name) or None for name in METRIC_CONDITION)
     if key is not None and op is not None and value is not None:
         return parse_condition(key, op, value)
     if (key, op, value) != (None, None, None):
-        raise InvalidInput(ASK_BY)
+        raise InvalidInput(CONDITION_HINT)
     return None
 
 
-def metric_of(text: str | None) -> str | None:
-    """The metric that `metric` of a query string names; an empty one is none. Raises InvalidInput."""
+def parse_metric(text: str | None) -> str | None:
+    """Parse `metric`; an empty one is None. Raises InvalidInput."""
     return check_name("metric", text) if text else None
 
 
-def direction_of(text: str | None) -> bool | None:
-    """Whether `direction` of a query string says that less is better; None: the metric's name tells. InvalidInput."""
+def parse_direction(text: str | None) -> bool | None:
+    """Parse `direction`: whether less is better, or None for the default by the metric's name. Raises InvalidInput."""
     if text and text not in DIRECTIONS:
-        raise InvalidInput(f"direction is min or max, and it is {text[:60]!r}; without it the metric's name tells")
+        raise InvalidInput(f"direction must be min or max, not {text[:60]!r}; the default depends on the metric's name")
     return text == "min" if text else None
 
 
 def is_file(query: Query) -> bool:
-    """Tell whether a query string asks for the file. Raises InvalidInput for another ?format=."""
+    """Return whether the page is requested as a file. Raises InvalidInput for another ?format=."""
     form = query.text("format")
     if form not in (None, "html"):
-        raise InvalidInput(f"a page comes as format=html alone, not {form[:60]!r}; the API has it in other formats")
+        raise InvalidInput(f"a page is only available as format=html, not {form[:60]!r}; the API has other formats")
     return form is not None

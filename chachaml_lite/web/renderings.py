@@ -1,13 +1,14 @@
-"""Shared renderings of pages: a hundred open tabs cost a training no more than a few do.
+"""Shared renderings of pages: a hundred open tabs slow a training down no more than a few.
 
-An open page asks for itself every two seconds, with `If-None-Match` and `Cache-Control: max-age=N`: an answer that is N
-seconds old will do (RFC 9111, section 5.2.1.1). Under a training that logs twenty times a second each of them would be
-a new state, to be rendered anew, by the threads and under the lock that its POSTs need. So those who only keep up
+An open page requests itself every two seconds, with `If-None-Match` and `Cache-Control: max-age=N`: it accepts a
+response that is N seconds old (RFC 9111, section 5.2.1.1). During a training that logs twenty times a second, each of
+them would be a new rendering, with the threads and the lock that the training's POSTs need. So these requests
 
-- get the last rendering of their page while it is young, measured by what it cost;
-- have one thread at most, and a share of its time over all pages: else the last rendering, or 503 and when to retry.
+- get the last rendering of their page while it is young, relative to its cost;
+- use at most one thread, and a share of its time for all pages: else they get the last rendering, or 503 with
+  Retry-After.
 
-Everybody else gets the page as it is now, from here where nothing has changed since it was rendered.
+All other requests get the current state, from the cache if nothing has changed since it was rendered.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from flask import Flask, Response, request
 from . import compression, etags
 from .application import ETAG
 
-#: The blueprints whose answers are rendered, for seconds where those of others take milliseconds.
+#: The blueprints with expensive responses, of seconds instead of milliseconds.
 _BLUEPRINTS = ("pages", "charts")
-#: The part of one processor that goes to those who keep up: of each page, and of all of them together.
+#: The share of one processor for polling requests: of each page, and of all pages together.
 _SHARE_OF_A_PAGE, _SHARE = 1 / 20, 1 / 4
 _MAX_BYTES = 32 * 1024 * 1024
 _STATE = "chachaml_lite.rendering"
@@ -35,7 +36,7 @@ _STATE = "chachaml_lite.rendering"
 
 @dataclass(frozen=True)
 class Rendering:
-    """An answer: `etag` of the state it shows, when it was begun, by the clock of `Renderings`, and its cost in CPU."""
+    """A response: the `etag` of its state, its start on the clock of `Renderings`, and its cost in CPU seconds."""
 
     etag: str
     body: bytes
@@ -44,69 +45,69 @@ class Rendering:
     cost_seconds: float
 
     @cached_property
-    def _gzipped(self) -> bytes:
-        return compression.gzipped(self.body)
+    def _compressed_body(self) -> bytes:
+        return compression.compress(self.body)
 
-    def gzipped(self) -> bytes:
-        """The body as gzip, made once."""
-        return self._gzipped
+    def compressed(self) -> bytes:
+        """Return the compressed body, which is cached."""
+        return self._compressed_body
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes, compressed as well."""
+        """The approximate size in bytes, including the compressed body."""
         return len(self.body) * 5 // 4
 
 
 class Renderings:
-    """The last rendering of each page, within a bound in bytes, and whose turn it is to make another."""
+    """The last rendering of each page, within a limit in bytes, and the turns to render."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._by_page: OrderedDict[str, Rendering] = OrderedDict()
         self._bytes = 0
-        self._is_taken = False
+        self._is_busy = False
         self._free_at = 0.0
 
     def now(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Return the time of a monotonic clock in seconds."""
         return self._clock()
 
     def last(self, page: str) -> Rendering | None:
-        """The last rendering of a page, if it is still there."""
+        """Return the cached rendering of a page, or None."""
         with self._lock:
             if page in self._by_page:
                 self._by_page.move_to_end(page)
             return self._by_page.get(page)
 
     def is_young(self, rendering: Rendering, max_age: float) -> bool:
-        """Whether it will do for those who keep up, content with one that is `max_age` seconds old."""
+        """Return whether a rendering is acceptable for polling requests with `max_age`, in seconds."""
         return self._clock() - rendering.began < min(max_age, rendering.cost_seconds / _SHARE_OF_A_PAGE)
 
     def keep(self, page: str, rendering: Rendering) -> None:
-        """Keep a rendering, unless a newer one is here."""
+        """Cache a rendering, unless there is a newer one."""
         with self._lock:
-            before = self._by_page.get(page)
-            if before is not None and before.began > rendering.began:
+            previous = self._by_page.get(page)
+            if previous is not None and previous.began > rendering.began:
                 return
-            self._bytes += rendering.size - (before.size if before else 0)
+            self._bytes += rendering.size - (previous.size if previous else 0)
             self._by_page[page] = rendering
             self._by_page.move_to_end(page)
             while self._bytes > _MAX_BYTES:
                 self._bytes -= self._by_page.popitem(last=False)[1].size
 
     def take_turn(self) -> bool:
-        """Whether one who keeps up may render now; then `end_turn` gives the turn back."""
+        """Return whether a polling request may render now; it must then call `end_turn`."""
         with self._lock:
-            if self._is_taken or self._clock() < self._free_at:
+            if self._is_busy or self._clock() < self._free_at:
                 return False
-            self._is_taken = True
+            self._is_busy = True
             return True
 
     def end_turn(self, cost_seconds: float) -> None:
-        """Let the next one in when the share of time that all have allows for what this one cost."""
+        """Release the turn, until which the next one waits according to the share and the cost of this one."""
         with self._lock:
-            self._is_taken = False
+            self._is_busy = False
             self._free_at = self._clock() + cost_seconds * (1 / _SHARE - 1)
 
     def retry_after(self) -> int:
@@ -116,8 +117,8 @@ class Renderings:
 
 
 @dataclass
-class _Asked:
-    """A request for a page: what it asks for, and since when it is being rendered."""
+class _RenderingTask:
+    """A request that renders a page, with its start."""
 
     page: str
     began: float
@@ -126,16 +127,20 @@ class _Asked:
 
 
 def install(app: Flask) -> None:
-    """Share the pages of `app`, and answer conditional requests: an ETag is what tells one state from another."""
+    """Share the renderings of `app`, and handle conditional requests."""
     shared = Renderings()
 
     def answer_known() -> Response | None:
-        """One hook for three steps: a write passes it in a microsecond."""
+        """Combine three steps in one hook, which takes a write a microsecond."""
         if request.method not in ("GET", "HEAD"):
             return None
-        for answer in (answer_young, etags.answer_unchanged, answer_same):  # for a young one nothing is looked up
-            if (known := answer()) is not None:
-                return known
+        for answer in (
+            answer_young,
+            etags.answer_unchanged,
+            answer_same,
+        ):  # a young rendering needs no look at the store
+            if (response := answer()) is not None:
+                return response
         return None
 
     def answer_young() -> Response | None:
@@ -145,36 +150,36 @@ def install(app: Flask) -> None:
 
     def answer_same() -> Response | None:
         etag = request.environ.get(ETAG)
-        # A page as a file has headers of its own, and is rarely asked for.
+        # A page as a file has other headers, and is rarely requested.
         if etag is None or request.method != "GET" or request.blueprint not in _BLUEPRINTS or "format" in request.args:
             return None
-        asked = _Asked(_page(), shared.now(), time.thread_time())
-        last = shared.last(asked.page)
+        task = _RenderingTask(_page(), shared.now(), time.thread_time())
+        last = shared.last(task.page)
         if last is not None and last.etag == etag:
             return _answer(last)
         if _max_age():
-            asked.has_turn = shared.take_turn()
-            if not asked.has_turn:
+            task.has_turn = shared.take_turn()
+            if not task.has_turn:
                 return _busy(shared) if last is None else _answer(last)
-        request.environ[_STATE] = asked
+        request.environ[_STATE] = task
         return None
 
     def keep(answer: Response) -> Response:
-        asked = request.environ.get(_STATE)
-        if asked is not None and answer.status_code == 200 and not answer.is_streamed:
-            cost = time.thread_time() - asked.began_cpu
+        task = request.environ.get(_STATE)
+        if task is not None and answer.status_code == 200 and not answer.is_streamed:
+            cost = time.thread_time() - task.began_cpu
             content_type = answer.headers["Content-Type"]
-            rendering = Rendering(request.environ[ETAG], answer.get_data(), content_type, asked.began, cost)
-            shared.keep(asked.page, rendering)
-            request.environ[compression.KEPT] = rendering.gzipped
+            rendering = Rendering(request.environ[ETAG], answer.get_data(), content_type, task.began, cost)
+            shared.keep(task.page, rendering)
+            request.environ[compression.CACHED_GZIP] = rendering.compressed
         return answer
 
     def end_turn(_: BaseException | None) -> None:
-        asked = request.environ.pop(_STATE, None)
-        if asked is not None and asked.has_turn:
-            shared.end_turn(time.thread_time() - asked.began_cpu)
+        task = request.environ.pop(_STATE, None)
+        if task is not None and task.has_turn:
+            shared.end_turn(time.thread_time() - task.began_cpu)
 
-    compression.install(app)  # last of what is done to an answer: such hooks are called in reverse
+    compression.install(app)  # runs last: these hooks are called in reverse order
     app.before_request(answer_known)
     app.after_request(keep)
     app.teardown_request(end_turn)
@@ -185,7 +190,7 @@ def _page() -> str:
 
 
 def _max_age() -> int:
-    """Return the age that a client which polls a page accepts, in seconds; 0 for every other request."""
+    """Return the age in seconds that a polling request accepts; 0 for every other request."""
     is_page = request.method == "GET" and request.blueprint in _BLUEPRINTS
     return (request.cache_control.max_age or 0) if is_page and "If-None-Match" in request.headers else 0
 
@@ -196,11 +201,11 @@ def _answer(rendering: Rendering) -> Response:
         answer = Response(status=304)
         del answer.headers["Content-Type"]
         return answer
-    request.environ[compression.KEPT] = rendering.gzipped
+    request.environ[compression.CACHED_GZIP] = rendering.compressed
     return Response(rendering.body, content_type=rendering.content_type)
 
 
 def _busy(shared: Renderings) -> Response:
     request.environ.pop(ETAG, None)
-    text = "the server is busy; the page asks again by itself\n"
+    text = "the server is busy; the page will retry automatically\n"
     return Response(text, 503, {"Retry-After": str(shared.retry_after())}, mimetype="text/plain")

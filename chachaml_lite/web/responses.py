@@ -1,4 +1,4 @@
-"""Responses: JSON, and files that waitress sends by itself."""
+"""Responses: JSON, and files that waitress sends without a thread."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from werkzeug.wsgi import wrap_file
 from .. import strict_json
 from ..text.safe import escape_json
 
-#: What a page of ours may load: nothing but our own files. No inline script or style anywhere.
+#: The policy of our pages: they only load our own files, and there are no inline scripts or styles.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: For files that somebody uploaded: should a browser show one after all, it gets no origin and runs nothing.
+#: The policy of uploaded files: if a browser displays one, it has no origin and can't run scripts.
 FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
 
-# One range of bytes. Several, and what is none, are passed over, as they may be (RFC 9110, section 14.2).
+# A single range of bytes. Several ranges, and invalid ones, are ignored, as RFC 9110, section 14.2 allows.
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z", re.IGNORECASE)
 
 _OK = '{"ok": true}\n'
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """`value` as strict JSON, with a line end for people who read it in a terminal."""
+    """Return `value` as strict JSON, with a line end for terminals."""
     return Response(escape_json(strict_json.dumps(value)) + "\n", status, mimetype="application/json")
 
 
@@ -39,8 +39,8 @@ def ok() -> Response:
 
 
 def not_modified(sha256: str, *, is_weak: bool = False) -> Response | None:
-    """304 when the client says that it has these bytes. `is_weak`: an answer that may be compressed."""
-    if not request.if_none_match.contains_weak(sha256):  # a proxy that compresses makes it a weak one
+    """Return a 304 if the client has these bytes, else None. `is_weak` is for responses that may be compressed."""
+    if not request.if_none_match.contains_weak(sha256):  # proxies that compress make it weak
         return None
     answer = Response(status=304)
     answer.set_etag(sha256, weak=is_weak)
@@ -49,50 +49,50 @@ def not_modified(sha256: str, *, is_weak: bool = False) -> Response | None:
     return answer
 
 
-def by_content(answer: Response) -> Response:
-    """`answer` with an ETag made of its bytes, or 304 where the client has them: for what no counter tells of."""
+def with_content_etag(answer: Response) -> Response:
+    """Return `answer` with an ETag derived from its bytes, or a 304: for content without stamps."""
     etag = hashlib.blake2b(answer.get_data(), digest_size=16).hexdigest()
-    kept = not_modified(etag, is_weak=True)
+    unchanged = not_modified(etag, is_weak=True)
     answer.set_etag(etag, weak=True)
     answer.headers["Cache-Control"] = "no-cache"
-    return answer if kept is None else kept
+    return answer if unchanged is None else unchanged
 
 
 def file_response(
     file: BinaryIO, *, name: str, size: int, sha256: str, content_type: str, is_inline: bool = False
 ) -> Response:
-    """A file as an attachment, whole or the one range that was asked for (RFC 9110, section 14).
+    """Return a file as an attachment, completely or the requested range (RFC 9110, section 14).
 
-    `is_inline`: a browser may show it, which is for what can't act when it is believed to be of its type.
+    With `is_inline`, a browser may display it: for types that can't run scripts.
 
-    It is handed over to waitress, which sends it without holding a thread, however slowly the client reads, from
-    where the file stands to where Content-Length says. Raises RequestedRangeNotSatisfiable.
+    Waitress sends Content-Length bytes from the file's position, without occupying a thread, however slowly the client
+    reads. Raises RequestedRangeNotSatisfiable.
     """
     try:
-        part = _asked_part(size, sha256)
+        byte_range = _requested_range(size, sha256)
     except RequestedRangeNotSatisfiable:
         file.close()
         raise
-    start, stop = part or (0, size)
+    start, stop = byte_range or (0, size)
     file.seek(start)
     answer = _attachment(file, name.rpartition("/")[2], content_type, stop - start, is_inline=is_inline)
     answer.set_etag(sha256)
     answer.headers["Accept-Ranges"] = "bytes"
-    if part is not None:
+    if byte_range is not None:
         answer.status_code = 206
         answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     return answer
 
 
 def generated_file_response(file: BinaryIO, *, name: str, content_type: str, is_inline: bool = False) -> Response:
-    """A file that was made for this answer, from its start, likewise handed over."""
+    """Return a file that was generated for this response, sent likewise."""
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
     return _attachment(file, name, content_type, length, is_inline=is_inline)
 
 
 def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is_inline: bool = False) -> Response:
-    """`length` bytes of `file`, from where it stands."""
+    """Return `length` bytes of `file` from its current position."""
     answer = send_file(
         file, mimetype=content_type, as_attachment=not is_inline, download_name=name, conditional=False, etag=False
     )
@@ -106,7 +106,7 @@ def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is
     return answer
 
 
-def _asked_part(size: int, sha256: str) -> tuple[int, int] | None:
+def _requested_range(size: int, sha256: str) -> tuple[int, int] | None:
     """Return the start and end of the requested range; None for the whole file. Raises RequestedRangeNotSatisfiable."""
     match = _RANGE.match(request.headers.get("Range", ""))
     if match is None or not _range_applies(sha256):

@@ -16,7 +16,7 @@ from ...tracking.query import search
 from ...tracking.transfer import archive
 from .. import formats, query_string, responses
 from ..context import tracker
-from ..query_string import Query, ids_of
+from ..query_string import Query, parse_ids
 from . import run_list
 
 #: Columns of a terminal that the name of a run takes above its values.
@@ -30,7 +30,7 @@ def compare_runs() -> Response:
     """Runs side by side."""
     query = Query(("ids", *formats.FIELDS), repeatable=("ids",))
     form = formats.negotiate(query)
-    return _comparison(form, compare.compare_runs(tracker(), ids_of(query)))
+    return _comparison(form, compare.compare_runs(tracker(), parse_ids(query)))
 
 
 @api.get("/api/diff/<name>/<one>/<other>")
@@ -58,10 +58,10 @@ def _headings(found: dict[str, Any]) -> list[str]:
 def search_runs() -> Response:
     """The runs that a query finds, or a condition on a metric, or both, newest first: all, or the page asked for."""
     query = Query(("q", *query_string.METRIC_CONDITION, "experiment", *run_list.PAGING))
-    condition = query_string.metric_condition(query)
+    condition = query_string.parse_metric_condition(query)
     where = run_list.where(query) + (() if condition is None else (condition,))
     if not where:
-        raise InvalidInput(query_string.ASK_BY)
+        raise InvalidInput(query_string.CONDITION_HINT)
     page = {"limit": None, **run_list.paging(query)}
     return run_list.run_list(query, search.RunQuery(experiment=query.text("experiment"), where=where, **page))
 

@@ -9,7 +9,7 @@ from ...tracking import experiments
 from ...tracking.query.search import parse_deleted
 from .. import formats, request_body, responses
 from ..context import tracker
-from ..query_string import Query, direction_of, metric_of
+from ..query_string import Query, parse_direction, parse_metric
 
 api = Blueprint("experiments", __name__)
 
@@ -27,7 +27,7 @@ def list_experiments() -> Response:
 def get_experiment(name: str) -> Response:
     """One experiment, with its best run by a metric where one is named."""
     query = Query(("metric", "direction"))
-    metric, less = metric_of(query.text("metric")), direction_of(query.text("direction"))
+    metric, less = parse_metric(query.text("metric")), parse_direction(query.text("direction"))
     return responses.json_response(experiments.get_experiment(tracker(), name, metric, less=less))
 
 

@@ -59,10 +59,10 @@ def log_metrics(run_id: str) -> Response:
     kind = request_body.require_type(request_body.JSON, request_body.NDJSON)
     body = request_body.content()
     try:
-        logged = metrics.log_points(tracker(), run_id, metrics_body.entries_of(body, kind))
+        logged = metrics.log_points(tracker(), run_id, metrics_body.parse_entries(body, kind))
     except metrics.InvalidEntry as fault:
-        raise InvalidInput(metrics_body.place_of(body, kind, fault.index) + fault.detail) from fault
-    return Response(metrics_fast_path.answer(logged), content_type="application/json")
+        raise InvalidInput(metrics_body.describe_position(body, kind, fault.index) + fault.detail) from fault
+    return Response(metrics_fast_path.format_result(logged), content_type="application/json")
 
 
 @api.post("/api/w/runs/<run_id>/end")
@@ -119,9 +119,9 @@ def remove_run(run_id: str) -> Response:
     """Remove a run for good."""
     Query(())
     freed_bytes = trash.remove_run(tracker(), run_id)
-    answer = responses.ok()
-    answer.headers["X-Freed-Bytes"] = str(freed_bytes)
-    return answer
+    format_result = responses.ok()
+    format_result.headers["X-Freed-Bytes"] = str(freed_bytes)
+    return format_result
 
 
 @api.post("/api/w/runs/<run_id>/tags")
@@ -182,7 +182,7 @@ def list_runs() -> Response:
 @api.get("/api/runs/<run_id>")
 def get_run(run_id: str) -> Response:
     """One run with everything but its points; as a report, with its series drawn."""
-    form = formats.negotiate(Query(("format",)), formats.OF_ONE)
+    form = formats.negotiate(Query(("format",)), formats.ITEM_FORMATS)
     run = tracker().run(run_id)
     detailed = runs.run_details(tracker(), run)
     if form is formats.JSON:

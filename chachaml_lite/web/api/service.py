@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from ... import strict_json
 from ...errors import StorageGone
 from .. import responses
-from ..context import for_commands, services, tracker
+from ..context import command_context, services, tracker
 from ..query_string import Query
 
 #: Damage is found by reading everything once. A probe doesn't wait for that in a large store that was just opened: what
@@ -58,7 +58,7 @@ def _described(version: str) -> dict[str, Any]:
 def summary_for_models() -> Response:
     """The API on one page, for a model that has curl alone (llmstxt.org)."""
     Query(())
-    return Response(render_template("llms.txt", **for_commands()) + "\n", mimetype="text/plain")
+    return Response(render_template("llms.txt", **command_context()) + "\n", mimetype="text/plain")
 
 
 @service.get("/")
@@ -66,4 +66,4 @@ def front() -> BaseResponse:
     """Redirect a browser to the runs; give curl a quickstart that can be pasted."""
     if "text/html" in request.headers.get("Accept", ""):
         return redirect(url_for("pages.run_list"))
-    return Response(render_template("quickstart.txt", **for_commands()) + "\n", mimetype="text/plain")
+    return Response(render_template("quickstart.txt", **command_context()) + "\n", mimetype="text/plain")

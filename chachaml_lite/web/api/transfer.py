@@ -8,7 +8,7 @@ from ...errors import InvalidInput
 from ...tracking.transfer import import_zip, manifest
 from .. import request_body, responses
 from ..context import services, tracker
-from ..query_string import Query, ids_of
+from ..query_string import Query, parse_ids
 
 api = Blueprint("transfer", __name__)
 
@@ -35,10 +35,10 @@ def import_runs() -> Response:
 @api.get("/api/digests")
 def get_digests() -> Response:
     """A digest for each of the runs named that is here: two copies of a run with one digest are the same."""
-    run_ids = ids_of(Query(("ids",), repeatable=("ids",)))
+    run_ids = parse_ids(Query(("ids",), repeatable=("ids",)))
     if not 1 <= len(run_ids) <= MAX_RUNS:
         raise InvalidInput(f"send ids, as in ?ids=a,b, of 1 to {MAX_RUNS} runs")
-    return responses.by_content(responses.json_response(manifest.digests(tracker(), run_ids)))
+    return responses.with_content_etag(responses.json_response(manifest.digests(tracker(), run_ids)))
 
 
 @api.get("/api/runs/<run_id>/manifest")
@@ -47,7 +47,7 @@ def get_manifest(run_id: str) -> Response:
     points_bytes = Query(("points_bytes",)).integer("points_bytes")
     if points_bytes is not None and points_bytes < 0:
         raise InvalidInput("points_bytes must be 0 or more")
-    return responses.by_content(responses.json_response(manifest.manifest(tracker(), run_id, points_bytes)))
+    return responses.with_content_etag(responses.json_response(manifest.manifest(tracker(), run_id, points_bytes)))
 
 
 @api.get("/api/runs/<run_id>/files/<path:path>")

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, render_template
 
 from ...errors import NotFound
 from .. import formats
-from ..context import for_commands
+from ..context import command_context
 from ..query_string import Query
 from .rendered import render_manual
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 def doc_page(name: str) -> str | Response:
     """A page of the manual: HTML for a browser, Markdown for curl or with ?format=md. Raises NotFound."""
     form = formats.negotiate(Query(("format",)), (formats.MARKDOWN, _HTML))
-    source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, for_commands()["host"])
+    source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, command_context()["host"])
     if form is formats.MARKDOWN:
         answer = formats.text_response(form, source)
     else:

@@ -8,7 +8,7 @@ from flask import render_template, url_for
 
 from ...tracking import experiments
 from ...tracking.index.run_parts import STATUSES
-from ..context import for_commands, tracker
+from ..context import command_context, tracker
 from ..query_string import Query
 from .blueprint import pages
 from .paging import Paging
@@ -30,7 +30,7 @@ def experiment_list() -> str:
         part=part,
         statuses=STATUSES,
         api=url_for("experiments.list_experiments"),
-        **for_commands(),
+        **command_context(),
     )
 
 

@@ -9,7 +9,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ...errors import TooLarge, Unauthorized
-from ..auth import cookie_for, cookie_name, same
+from ..auth import cookie_name, cookie_value, is_same_secret
 from ..context import services
 
 login = Blueprint("login", __name__)
@@ -44,11 +44,11 @@ def log_in() -> tuple[str, int] | BaseResponse:
         raise TooLarge(f"the form has {request.content_length} bytes, and {MAX_LOGIN_BYTES} is the most here")
     token = services().token
     wanted = local_path(request.form.get("next", ""))
-    if token is not None and not same(request.form.get("token", "").strip(), token):
+    if token is not None and not is_same_secret(request.form.get("token", "").strip(), token):
         return render_template("login.html", next=wanted, wrong=True), 401
     answer = redirect(wanted, 303)
     if token is not None:
-        answer.set_cookie(cookie_name(token), cookie_for(token), max_age=_STAY, **_cookie_settings())
+        answer.set_cookie(cookie_name(token), cookie_value(token), max_age=_STAY, **_cookie_settings())
     return answer
 
 

@@ -12,7 +12,7 @@ from ...errors import InvalidInput
 from ...tracking import models
 from ...tracking.index.model_history import PRODUCTION, STAGES, Model, Version
 from ...tracking.index.run_parts import META
-from ..context import for_commands, tracker
+from ..context import command_context, tracker
 from ..query_string import Query
 from .blueprint import pages
 from .paging import Paging
@@ -33,7 +33,7 @@ def model_list() -> str:
         models=[models.model_to_json(model) for model in part.part(found)],
         part=part,
         api=url_for("models.list_models"),
-        **for_commands(),
+        **command_context(),
     )
 
 
@@ -61,7 +61,7 @@ def model_page(name: str) -> str:
         earlier=max(0, len(history) - _MOST_EVENTS),
         choices=[version.version for version in versions[:_MOST_CHOICES]],
         download=_download(model),
-        **for_commands(),
+        **command_context(),
     )
 
 

@@ -16,7 +16,7 @@ from ....tracking import artifacts
 from ....tracking.index.model_history import STAGES
 from ....tracking.index.run_parts import ARTIFACTS, META
 from ... import responses
-from ...context import for_commands, services, tracker
+from ...context import command_context, services, tracker
 from ...query_string import Query
 from ...urls import current_url
 from ..blueprint import pages
@@ -77,7 +77,7 @@ def artifact_page(run_id: str, name: str) -> str:
         path=url_for("pages.artifact_page", run_id=run_id, name=name),
         back=current_url(),
         api=url_for("artifacts.list_artifacts", run_id=run_id),
-        **for_commands(),
+        **command_context(),
     )
 
 

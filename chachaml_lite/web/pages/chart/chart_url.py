@@ -13,7 +13,7 @@ from ...urls import with_query
 
 #: What every page with charts takes, and what a chart by itself takes besides.
 OF_PAGES = ("x", "log_x", "log_y", "smoothing")
-OF_ONE = (*OF_PAGES, "key", "from", "to", "width", "height")
+ITEM_FORMATS = (*OF_PAGES, "key", "from", "to", "width", "height")
 MAX_SMOOTHING = 0.99
 #: In CSS pixels. More points than pixels can't be seen, so this bounds an answer too.
 _WIDTHS, _HEIGHTS = range(200, 2001), range(120, 1501)

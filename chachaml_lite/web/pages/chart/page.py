@@ -16,7 +16,7 @@ from ....tracking.series.curves import View
 from ...charts import Line, Style
 from ...charts.lines import digits_of, x_in_words
 from ...context import tracker
-from ...query_string import Query, ids_of
+from ...query_string import Query, parse_ids
 from . import chart_url, figures
 from .figures import Figure, NamedRun
 
@@ -31,7 +31,7 @@ _ROWS = 100
 @charts.get("/runs/<run_id>/charts.svg")
 def run_svg(run_id: str) -> Response:
     """Metrics of one run, as a file."""
-    query = Query(chart_url.OF_ONE, repeatable=("key",))
+    query = Query(chart_url.ITEM_FORMATS, repeatable=("key",))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
@@ -39,7 +39,7 @@ def run_svg(run_id: str) -> Response:
 @charts.get("/compare/charts.svg")
 def compare_svg() -> Response:
     """Metrics of several runs, as a file."""
-    query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
+    query = Query(("ids", *chart_url.ITEM_FORMATS), repeatable=("ids", "key"))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.comparison_chart(tracker(), requested_runs(query), keys, style))
 
@@ -47,7 +47,7 @@ def compare_svg() -> Response:
 @charts.get("/runs/<run_id>/charts")
 def run_chart(run_id: str) -> str:
     """Metrics of one run, large."""
-    query = Query(chart_url.OF_ONE, repeatable=("key",))
+    query = Query(chart_url.ITEM_FORMATS, repeatable=("key",))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
     figure = figures.run_chart(tracker(), run, keys, style)
@@ -60,7 +60,7 @@ def run_chart(run_id: str) -> str:
 @charts.get("/compare/charts")
 def compare_chart() -> str:
     """Metrics of several runs, large."""
-    query = Query(("ids", *chart_url.OF_ONE), repeatable=("ids", "key"))
+    query = Query(("ids", *chart_url.ITEM_FORMATS), repeatable=("ids", "key"))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = requested_runs(query)
     figure = figures.comparison_chart(tracker(), runs, keys, style)
@@ -75,7 +75,7 @@ def requested_runs(query: Query) -> list[NamedRun]:
 
     Raises InvalidInput, NotFound.
     """
-    ids = ids_of(query)
+    ids = parse_ids(query)
     if not 1 <= len(ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
     return figures.name_runs([tracker().run(run_id, (META,)) for run_id in ids])

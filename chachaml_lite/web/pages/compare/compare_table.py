@@ -71,7 +71,7 @@ class Part(NamedTuple):
 
     sections: list[RowSection]
     #: The same in all runs, and left out for that.
-    same: int
+    is_same_secret: int
     #: Those that the filter lets through, of all.
     matching: int
     total: int

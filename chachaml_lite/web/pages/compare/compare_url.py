@@ -9,7 +9,7 @@ from typing import Any
 from ....errors import InvalidInput
 from ....tracking.query.key_filter import KeyTest, parse_key_filter
 from ...charts import Style
-from ...query_string import Query, ids_of, is_file
+from ...query_string import Query, is_file, parse_ids
 from ...urls import with_query
 from ..chart import chart_url
 
@@ -52,7 +52,7 @@ class ComparisonView:
         """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
         known = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
         query = Query(known, repeatable=_REPEATABLE)
-        ids = tuple(dict.fromkeys(ids_of(query)))
+        ids = tuple(dict.fromkeys(parse_ids(query)))
         if with_ids and not 2 <= len(ids) <= MAX_RUNS:
             raise InvalidInput(
                 f"a comparison is of 2 to {MAX_RUNS} runs, and ids names {len(ids)}: "

@@ -17,7 +17,7 @@ from ....tracking.artifact_folders import list_folders
 from ....tracking.environment import flatten
 from ....tracking.index.run_parts import META
 from ....tracking.query.key_filter import parse_key_filter
-from ...context import for_commands, services, tracker
+from ...context import command_context, services, tracker
 from ...query_string import Query, is_file
 from ...urls import current_url
 from ..blueprint import pages
@@ -122,7 +122,7 @@ def run_page(run_id: str) -> str | Response:
         back=current_url(),
         api=url_for("runs.get_run", run_id=run_id),
         more=lambda name: chart_url.url(path, style, [*fields, ("all", name)]),
-        **for_commands(),
+        **command_context(),
     )
 
 

@@ -10,7 +10,7 @@ from flask import render_template, url_for
 from ....tracking.index.run_parts import STATUSES
 from ....tracking.query import search
 from ....tracking.query.grammar import BadQuery
-from ...context import for_commands, tracker
+from ...context import command_context, tracker
 from ..blueprint import pages
 from ..query_text import meant_query
 from . import runs_table
@@ -68,7 +68,7 @@ def _shown(view: RunView, is_search: bool = False) -> tuple[str, int]:
         trash=tracker().catalog.trash_count(),
         api=view.api,
         **_experiments(),
-        **for_commands(),
+        **command_context(),
     )
     return page, 400 if fault else 200
 

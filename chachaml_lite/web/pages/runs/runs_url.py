@@ -16,7 +16,7 @@ from ....tracking.query import conditions, fields, grammar, search
 from ....tracking.query.fields import Field, FieldType
 from ....tracking.series import direction
 from ....tracking.series.summary import number_to_json
-from ...query_string import METRIC_CONDITION, Query, ids_of, metric_condition
+from ...query_string import METRIC_CONDITION, Query, parse_ids, parse_metric_condition
 from ...urls import with_query
 from ..login import local_path
 from ..query_text import name_query
@@ -107,7 +107,7 @@ class RunView:
             if not (sign and key.strip()):
                 raise InvalidInput(f"tag must be a key and a value, as in author=maria, and it is {tag[:80]!r}")
             tags[key.strip()] = value.strip()
-        ids = tuple(dict.fromkeys(ids_of(asked)))
+        ids = tuple(dict.fromkeys(parse_ids(asked)))
         limit = asked.integer("limit") if asked.text("limit") else None
         if limit is None:  # of runs that were chosen one by one none is to be overlooked
             limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
@@ -279,7 +279,7 @@ def _greatest_first(what: Field) -> bool:
 
 def _query_of(asked: Query) -> str | None:
     """Return `q` and the condition on a metric as one query, which the page shows for editing."""
-    text, condition = asked.text("q") or None, metric_condition(asked)
+    text, condition = asked.text("q") or None, parse_metric_condition(asked)
     if condition is None:
         return text
     (value,) = condition.values

@@ -19,7 +19,7 @@ from ....tracking.query.fields import METRICS, Field
 from ....tracking.query.grammar import BadQuery, parse_query
 from ....tracking.series import direction
 from ....tracking.series.group_curves import BANDS
-from ...context import for_commands, tracker
+from ...context import command_context, tracker
 from ...urls import with_query
 from ..blueprint import pages
 from ..query_text import meant_query
@@ -93,7 +93,7 @@ def experiment_page(name: str) -> tuple[str, int]:
         **_part(view, drawn, metric, brushes),
         runs_order=_ordered_by(view, experiment["best"]) if experiment.get("best") else None,
         api=with_query(url_for("experiments.get_experiment", name=name), _judged(view)),
-        **for_commands(),
+        **command_context(),
     )
     return page, 400 if fault else 200
 

@@ -10,7 +10,7 @@ from ....tracking.query.fields import Field, parse_field
 from ....tracking.query.key_filter import KeyTest, parse_key_filter
 from ....tracking.series.group_curves import BANDS
 from ...charts import Style
-from ...query_string import Query, direction_of, metric_of
+from ...query_string import Query, parse_direction, parse_metric
 from ..chart import chart_url
 from ..runs.runs_url import RunView
 
@@ -79,8 +79,8 @@ class SweepView:
         brushes = tuple(text for text in query.texts("brush") if text)
         return cls(
             replace(runs, more=(*rest, *(("hide", key) for key in kept)), narrowed_by=brushes),
-            metric_of(query.text("metric")),
-            direction_of(query.text("direction")),
+            parse_metric(query.text("metric")),
+            parse_direction(query.text("direction")),
             part,
             by,
             _one_of(query, "band", BANDS),
