@@ -180,13 +180,13 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
         assert answer.status_code == 200, answer.text
         run_id: str = answer.get_json()["id"]
         base = f"/api/w/runs/{run_id}"
-        is_reachable = []
+        answers = []
         if params is not None:
-            is_reachable.append(client.post(f"{base}/params", json=params))
+            answers.append(client.post(f"{base}/params", json=params))
         if metrics is not None:
-            is_reachable.append(client.post(f"{base}/metrics", json=metrics))
+            answers.append(client.post(f"{base}/metrics", json=metrics))
         for name, content in (artifacts or {}).items():
-            is_reachable.append(
+            answers.append(
                 client.post(
                     f"{base}/artifacts",
                     query_string={"name": name},
@@ -195,10 +195,8 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
                 )
             )
         if end is not None:
-            is_reachable.append(client.post(f"{base}/end", json={"status": end}))
-        assert [answer.status_code for answer in is_reachable] == [200] * len(is_reachable), [
-            answer.text for answer in is_reachable
-        ]
+            answers.append(client.post(f"{base}/end", json={"status": end}))
+        assert [answer.status_code for answer in answers] == [200] * len(answers), [answer.text for answer in answers]
         return run_id
 
     return log

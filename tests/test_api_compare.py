@@ -144,9 +144,7 @@ def test_ids_are_read_by_one_parser_everywhere(client: FlaskClient, log_run: Log
         log_run(id=run_id, metrics=[{"loss": 2, "step": 0}, {"loss": 1, "step": 1}])
     for path in ("/api/compare", "/api/digests", "/compare", "/compare/charts", "/compare/charts.svg", "/runs"):
         key = "&key=loss" if "charts" in path else ""
-        is_reachable = [
-            client.get(f"{path}?{ids}{key}") for ids in ("ids=a,b,c", "ids=a&ids=b&ids=c", "ids=a,%20b&ids=,c,")
-        ]
-        assert [answer.status_code for answer in is_reachable] == [200] * 3, path
+        answers = [client.get(f"{path}?{ids}{key}") for ids in ("ids=a,b,c", "ids=a&ids=b&ids=c", "ids=a,%20b&ids=,c,")]
+        assert [answer.status_code for answer in answers] == [200] * 3, path
         if path.startswith("/api") or path.endswith(".svg"):
-            assert len({answer.text for answer in is_reachable}) == 1, path
+            assert len({answer.text for answer in answers}) == 1, path

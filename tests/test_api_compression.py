@@ -69,10 +69,10 @@ def test_large_answer_is_compressed_for_who_accepts_it(filled: FlaskClient, path
 def test_one_state_is_304_whether_it_was_compressed_or_not(filled: FlaskClient, path: str) -> None:
     etag = get(filled, path).headers["ETag"]
     for accepted in ("gzip", None):
-        is_same_secret = get(filled, path, accepted, If_None_Match=etag)
-        assert (is_same_secret.status_code, is_same_secret.data) == (304, b"")
-        assert "Content-Encoding" not in is_same_secret.headers
-        assert "Accept-Encoding" in is_same_secret.vary and is_same_secret.headers["ETag"] == etag
+        same = get(filled, path, accepted, If_None_Match=etag)
+        assert (same.status_code, same.data) == (304, b"")
+        assert "Content-Encoding" not in same.headers
+        assert "Accept-Encoding" in same.vary and same.headers["ETag"] == etag
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ BODIES = [
 
 def both_ways(client: FlaskClient, path: str, body: bytes, kind: str, **headers: str) -> list[tuple[int, Any, Any]]:
     """Status, headers and body of the answers to a POST in the plainest form, and in one that Flask gets."""
-    is_reachable = [client.post(path, data=body, content_type=kind + more, headers=headers) for more in ("", ORDINARY)]
-    return [(answer.status_code, sorted(answer.headers), answer.data) for answer in is_reachable]
+    answers = [client.post(path, data=body, content_type=kind + more, headers=headers) for more in ("", ORDINARY)]
+    return [(answer.status_code, sorted(answer.headers), answer.data) for answer in answers]
 
 
 def stored(data: Path, run_id: str) -> list[tuple[str, Any, int]]:

@@ -181,7 +181,7 @@ def test_run_that_is_written_to_meanwhile_gives_whole_lines_and_the_blobs_that_t
         number = 0
         while not done.is_set():
             number += 1
-            is_reachable = [
+            answers = [
                 send.post(f"/api/w/runs/{run_id}/metrics", json={"loss": number, "acc": number, "step": number}),
                 send.post(
                     f"/api/w/runs/{run_id}/artifacts?name=model&overwrite=true",
@@ -189,7 +189,7 @@ def test_run_that_is_written_to_meanwhile_gives_whole_lines_and_the_blobs_that_t
                     content_type="application/octet-stream",
                 ),
             ]
-            faults.extend(answer.text for answer in is_reachable if answer.status_code != 200)
+            faults.extend(answer.text for answer in answers if answer.status_code != 200)
 
     writer = threading.Thread(target=write, args=(client.application.test_client(),))
     writer.start()

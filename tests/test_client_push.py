@@ -290,7 +290,7 @@ def test_large_run_goes_in_parts_each_of_which_is_true(
         Push(source, watching, overwrite=False).push("r", int)
     assert seen == [("running", 2), ("running", 4), ("running", 5), ("completed", 6)]
     assert everything(target) == everything(source)
-    monkeypatch.setattr(push_module, "_MOST_ARTIFACTS", 2)
+    monkeypatch.setattr(push_module, "_MAX_ARTIFACTS", 2)
     log(source, "many", run={}, artifacts={f"{number}": b"1" for number in range(5)})
     zips = sent_zips(server.log)
     push(source, target, "many")

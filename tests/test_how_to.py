@@ -71,10 +71,10 @@ def page(server: Running, path: str) -> Page:
 def test_curl_session_works_as_printed(
     server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, is_reachable = paste(session)
+    run_id, answers = paste(session)
     logged = {"ok": True, "logged": 1}
     uploaded = {"ok": True, "name": "model.pkl", "sha256": hashlib.sha256(MODEL).hexdigest(), "size": len(MODEL)}
-    assert is_reachable == [{"ok": True}, logged, *[logged] * 5, uploaded, {"ok": True}]
+    assert answers == [{"ok": True}, logged, *[logged] * 5, uploaded, {"ok": True}]
 
     run = read(server, f"/api/runs/{run_id}")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "from-python", "completed")
@@ -128,8 +128,8 @@ def test_python_script_works_as_printed(server: Running, how_to: str, tmp_path: 
 def test_model_is_registered_as_printed(
     server: Running, session: str, registration: str, paste: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, is_reachable = paste(session + registration)
-    version = is_reachable[-1]
+    run_id, answers = paste(session + registration)
+    version = answers[-1]
     assert version == {
         "name": "iris-classifier",
         "version": 1,
@@ -152,8 +152,8 @@ def test_promoting_another_version_to_production_demotes_the_previous_one(
 ) -> None:
     demoted = {}
     for number in (1, 2):
-        _, is_reachable = paste(session + registration)
-        assert is_reachable[-1]["version"] == number
+        _, answers = paste(session + registration)
+        assert answers[-1]["version"] == number
         promoted = requests.post(
             f"{server.url}/api/w/models/iris-classifier/promote",
             json={"version": number, "stage": "production"},

@@ -80,24 +80,24 @@ def test_open_pages_render_one_at_a_time_and_others_as_they_come(
     monkeypatch.setattr(Renderings, "is_young", lambda *_: False)
     before = run.get(PAGE)
     run.post("/api/w/runs/r/metrics", json={"loss": 1})
-    is_reachable: dict[str, TestResponse] = {}
+    answers: dict[str, TestResponse] = {}
     other = run.application.test_client()
 
     def meanwhile() -> None:
-        is_reachable["known"] = keep_up(other, before.headers["ETag"])
-        is_reachable["older"] = keep_up(other, '"older"')
-        is_reachable["nothing there"] = keep_up(other, '"older"', "/experiments")
-        is_reachable["opened"] = other.get("/experiments")
+        answers["known"] = keep_up(other, before.headers["ETag"])
+        answers["older"] = keep_up(other, '"older"')
+        answers["nothing there"] = keep_up(other, '"older"', "/experiments")
+        answers["opened"] = other.get("/experiments")
 
     with renderings(run, meanwhile) as names:
         now = keep_up(run, '"older"')
     assert names == ["run.html", "experiments.html"]
     assert now.status_code == 200 and now.headers["ETag"] != before.headers["ETag"]
-    assert is_reachable["known"].status_code == 304
-    assert (is_reachable["older"].status_code, is_reachable["older"].text) == (200, before.text)
-    busy = is_reachable["nothing there"]
+    assert answers["known"].status_code == 304
+    assert (answers["older"].status_code, answers["older"].text) == (200, before.text)
+    busy = answers["nothing there"]
     assert (busy.status_code, "ETag" in busy.headers) == (503, False) and int(busy.headers["Retry-After"]) >= 2
-    assert is_reachable["opened"].status_code == 200
+    assert answers["opened"].status_code == 200
 
 
 class Clock:

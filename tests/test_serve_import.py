@@ -113,9 +113,9 @@ def test_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_nex
     assert send(server, packed(AFTER)).json()["unchanged"] == ["r"]
     held = {f"r/{path}": content for path, content in files_of(data / "runs/r").items() if content is not None}
     held.pop("r/summary.json", None)
-    is_same_secret = {"r/params.json", "r/metrics.jsonl", "r/mine.txt", "r/blobs/m", "r/blobs/n", "r/blobs/o"}
+    same = {"r/params.json", "r/metrics.jsonl", "r/mine.txt", "r/blobs/m", "r/blobs/n", "r/blobs/o"}
     assert held.keys() == AFTER.keys()
-    assert {path: held[path] for path in is_same_secret} == {path: AFTER[path] for path in is_same_secret}
+    assert {path: held[path] for path in same} == {path: AFTER[path] for path in same}
     assert requests.get(f"{server.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["status"] == "completed"
 
 

@@ -163,14 +163,14 @@ def proxy(server: Running, tmp_path: Path) -> Iterator[int]:
     with (tmp_path / "haproxy.log").open("wb") as log:
         process = subprocess.Popen([program, "-db", "-f", str(config)], stdout=log, stderr=log)
     try:
-        eventually(lambda: is_reachable(front))
+        eventually(lambda: answers(front))
         yield front
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
 
 
-def is_reachable(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except OSError:

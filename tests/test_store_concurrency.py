@@ -92,11 +92,11 @@ def test_of_16_clients_that_contradict_each_other_one_wins(server: Running, call
         ]
         return tuple(mine.post(path, body).status_code for path, body in bodies)
 
-    is_reachable = all_at_once(server, contradict)
+    answers = all_at_once(server, contradict)
     winners = []
     for kind in range(3):
-        assert Counter(each[kind] for each in is_reachable) == {200: 1, 409: CLIENTS - 1}
-        winners.append(next(number for number, each in enumerate(is_reachable) if each[kind] == 200))
+        assert Counter(each[kind] for each in answers) == {200: 1, 409: CLIENTS - 1}
+        winners.append(next(number for number, each in enumerate(answers) if each[kind] == 200))
     assert caller.get("/api/runs/r")["params"] == {"lr": winners[0]}
     content = requests.get(f"{server.url}/api/artifacts/r/m/download").content
     assert content == b"%d" % winners[1] * 50_000
@@ -120,16 +120,16 @@ def test_versions_have_no_gaps_and_at_no_moment_are_two_in_production(server: Ru
             seen.append(in_production)
 
     def promote(mine: Caller) -> list[tuple[int, list[int]]]:
-        is_reachable = []
+        answers = []
         for _ in range(4):
             answer = mine.post("/api/w/models/iris/promote", {"version": mine.number + 1, "stage": "production"})
             assert answer.status_code == 200
-            is_reachable.append((answer.json()["version"], answer.json()["demoted"]))
-        return is_reachable
+            answers.append((answer.json()["version"], answer.json()["demoted"]))
+        return answers
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch)
-        is_reachable = [answer for each in all_at_once(server, promote) for answer in each]
+        answers = [answer for each in all_at_once(server, promote) for answer in each]
         promoted.set()
         watching.result(PATIENCE_SECONDS)
     assert all(len(each) <= 1 for each in seen)
@@ -139,7 +139,7 @@ def test_versions_have_no_gaps_and_at_no_moment_are_two_in_production(server: Ru
     # Each promotion that took place demoted the one before it: a chain, in the order of the history.
     chain = [event["version"] for event in shown["history"] if event["event"] == "promoted"]
     assert chain[-1] == shown["model"]["production"]
-    demoted = [number for _, numbers in is_reachable for number in numbers]
+    demoted = [number for _, numbers in answers for number in numbers]
     assert sorted(demoted) == sorted(chain[:-1])
 
 
@@ -173,10 +173,10 @@ def test_clients_in_processes_of_their_own_are_served_as_well(server: Running, c
         for number in range(4)
     ]
     printed = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
-    is_reachable: list[dict[str, Any]] = [json.loads(each) for each in printed]
-    assert [each["created"] for each in is_reachable] == [200] * 4
-    assert Counter(each["param"] for each in is_reachable) == {200: 1, 409: 3}
-    assert all(each["points"] == [200] * 30 and each["models"] == [200] * 4 for each in is_reachable)
+    answers: list[dict[str, Any]] = [json.loads(each) for each in printed]
+    assert [each["created"] for each in answers] == [200] * 4
+    assert Counter(each["param"] for each in answers) == {200: 1, 409: 3}
+    assert all(each["points"] == [200] * 30 and each["models"] == [200] * 4 for each in answers)
     assert caller.get("/api/runs/shared")["metric_summary"]["loss"]["count"] == 120
     versions = caller.get("/api/models/iris")["versions"]
     assert [each["version"] for each in versions] == list(range(16, 0, -1))

@@ -163,14 +163,14 @@ def test_write_to_a_damaged_run_is_refused_or_kept(
     """Whatever is answered with 200 is read back afterwards: nothing is said to be stored that isn't."""
     DAMAGE[kind](build_path(data, name))
     base = f"/api/w/runs/{bad}"
-    is_reachable = {
+    answers = {
         "metrics": client.post(f"{base}/metrics", json={"after": 5, "step": 9}),
         "params": client.post(f"{base}/params", json={"after": 5}),
         "artifact": client.post(f"{base}/artifacts?name=after", data=b"5", content_type=OCTETS),
         "model": client.post("/api/w/models", json={"name": "iris", "run_id": "good", "artifact": "a"}),
         "end": client.post(f"{base}/end"),
     }
-    stored = {what for what, answer in is_reachable.items() if answer.status_code == 200}
+    stored = {what for what, answer in answers.items() if answer.status_code == 200}
     client = make_app().test_client()  # knows only what is on the disk
     run = client.get(f"/api/runs/{bad}").get_json()
     kept = {
@@ -178,7 +178,7 @@ def test_write_to_a_damaged_run_is_refused_or_kept(
         "params": lambda: run["params"]["after"] == 5,
         "artifact": lambda: client.get(f"/api/artifacts/{bad}/after/download").data == b"5",
         "model": lambda: (
-            client.get("/api/models/iris").get_json()["model"]["latest"] == is_reachable["model"].get_json()["version"]
+            client.get("/api/models/iris").get_json()["model"]["latest"] == answers["model"].get_json()["version"]
         ),
         "end": lambda: run["status"] == "completed",
     }

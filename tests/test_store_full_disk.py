@@ -220,15 +220,15 @@ def test_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_some(
     used = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(n for n in range(1000) if n not in used), limits[1]))
-    is_reachable = [
+    answers = [
         session.post(f"{server.url}{BASE}/params", json={"a": 1}),
         session.post(f"{server.url}{BASE}/metrics", json={"a": 1}),
         session.post(f"{server.url}{BASE}/artifacts?name=a", data=b"b", headers={"Content-Type": OCTETS}),
         session.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "other"}),
         session.post(f"{server.url}{BASE}/end"),
     ]
-    assert [(answer.status_code, answer.json()["error"]) for answer in is_reachable] == [(503, "overloaded")] * 5
-    assert all(answer.headers["Retry-After"] for answer in is_reachable)
+    assert [(answer.status_code, answer.json()["error"]) for answer in answers] == [(503, "overloaded")] * 5
+    assert all(answer.headers["Retry-After"] for answer in answers)
     assert session.get(f"{server.url}/api/runs").status_code in (200, 503)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     assert session.post(f"{server.url}{BASE}/params", json={"a": 1}).status_code == 200

@@ -33,11 +33,11 @@ DEADLINE = 60
 def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders that were listed, as it goes on."""
     made: list[str] = []
-    list_folder = scan.list_folder
+    listing = scan.list_folder
 
     def listed(path: str) -> scan.Folders:
         made.append(Path(path).name)
-        return list_folder(path)
+        return listing(path)
 
     monkeypatch.setattr(scan, "list_folder", listed)
     return made
@@ -244,14 +244,14 @@ def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
         while not stop.is_set():
             turn += 1
             run_id = f"r{(number + turn) % 12}"
-            is_reachable: list[Any] = [
+            answers: list[Any] = [
                 mine.post("/api/w/runs", json={"experiment": "e", "id": run_id}),
                 mine.post(f"/api/w/runs/{run_id}/metrics", json={"loss": turn}),
                 mine.get("/api/runs?limit=5&experiment=e"),
                 mine.get("/api/runs?limit=1000"),
                 mine.delete(f"/api/w/runs/{run_id}"),
             ]
-            statuses.update(answer.status_code for answer in is_reachable)
+            statuses.update(answer.status_code for answer in answers)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -57,15 +57,15 @@ def how_to(client: FlaskClient, data: Path) -> str:
         "/api/w/runs", json={"experiment": "iris", "name": "from-python", "tags": {"author": "maria"}}
     ).get_json()["id"]
     base = f"/api/w/runs/{run_id}"
-    is_reachable = [client.post(f"{base}/params", json={"lr": 0.01, "epochs": 100})]
-    is_reachable += [client.post(f"{base}/metrics", json={"accuracy": 0.94})]
-    is_reachable += [client.post(f"{base}/metrics", json={"loss": 1.0 / (step + 1), "step": step}) for step in range(3)]
+    answers = [client.post(f"{base}/params", json={"lr": 0.01, "epochs": 100})]
+    answers += [client.post(f"{base}/metrics", json={"accuracy": 0.94})]
+    answers += [client.post(f"{base}/metrics", json={"loss": 1.0 / (step + 1), "step": step}) for step in range(3)]
     assert upload(client, run_id, "model.pkl") == 200
-    is_reachable += [client.post(f"{base}/end", json={"status": "completed"})]
+    answers += [client.post(f"{base}/end", json={"status": "completed"})]
     model = {"name": "iris-classifier", "run_id": run_id, "artifact": "model.pkl", "stage": "staging"}
-    is_reachable += [client.post("/api/w/models", json={**model, "description": "first cut"})]
-    is_reachable += [client.post("/api/w/models/iris-classifier/promote", json={"version": 1, "stage": "production"})]
-    assert [answer.status_code for answer in is_reachable] == [200] * len(is_reachable)
+    answers += [client.post("/api/w/models", json={**model, "description": "first cut"})]
+    answers += [client.post("/api/w/models/iris-classifier/promote", json={"version": 1, "stage": "production"})]
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
     return run_id
 
 

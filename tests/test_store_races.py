@@ -111,9 +111,9 @@ def test_one_param_of_many_values_has_one_winner(app: Flask) -> None:
     def set_value(client: FlaskClient, number: int) -> tuple[int, int]:
         return client.post(f"/api/w/runs/{run_id}/params", json={"lr": number}).status_code, number
 
-    is_reachable = at_once(app, set_value)
-    winners = [number for status, number in is_reachable if status == 200]
-    assert sorted(status for status, _ in is_reachable) == [200] + [409] * (THREADS - 1)
+    answers = at_once(app, set_value)
+    winners = [number for status, number in answers if status == 200]
+    assert sorted(status for status, _ in answers) == [200] + [409] * (THREADS - 1)
     assert app.test_client().get(f"/api/runs/{run_id}").get_json()["params"] == {"lr": winners[0]}
 
 
@@ -124,9 +124,9 @@ def test_one_artifact_name_of_many_contents_has_one_winner(app: Flask) -> None:
         answer = client.post(f"/api/w/runs/{run_id}/artifacts?name=m", data=b"%d" % number, content_type=OCTETS)
         return answer.status_code, number
 
-    is_reachable = at_once(app, send)
-    winners = [number for status, number in is_reachable if status == 200]
-    assert sorted(status for status, _ in is_reachable) == [200] + [409] * (THREADS - 1)
+    answers = at_once(app, send)
+    winners = [number for status, number in answers if status == 200]
+    assert sorted(status for status, _ in answers) == [200] + [409] * (THREADS - 1)
     assert app.test_client().get(f"/api/artifacts/{run_id}/m/download").data == b"%d" % winners[0]
 
 
@@ -192,9 +192,9 @@ def test_run_ends_once(app: Flask) -> None:
         status = ("completed", "failed")[number % 2]
         return client.post(f"/api/w/runs/{run_id}/end", json={"status": status}).status_code, status
 
-    is_reachable = at_once(app, end)
+    answers = at_once(app, end)
     ended = app.test_client().get(f"/api/runs/{run_id}").get_json()["status"]
-    assert set(is_reachable) == {(200, ended), (409, {"completed": "failed", "failed": "completed"}[ended])}
+    assert set(answers) == {(200, ended), (409, {"completed": "failed", "failed": "completed"}[ended])}
 
 
 def test_nothing_is_acknowledged_after_the_end(app: Flask, make_app: Callable[..., Flask]) -> None:

@@ -28,7 +28,7 @@ class HttpClient(Client):
         self._answer_seconds = answer_seconds
         secure, host, port, self._prefix = _split_url(url)
         self.url = url.rstrip("/") if "://" in url else "http://" + url.rstrip("/")
-        self._create_connection = _create_connection(secure, host, port)
+        self._connection = _create_connection(secure, host, port)
         self._last: http.client.HTTPResponse | None = None
         if token is not None and not token.strip().isprintable():
             raise BadTarget("the token has characters that no HTTP header can contain")
@@ -37,50 +37,50 @@ class HttpClient(Client):
 
     def close(self) -> None:
         """Close the connection."""
-        self._create_connection.close()
+        self._connection.close()
 
     def _send(self, method: str, target: str, body: RequestBody, headers: Mapping[str, str]) -> Answer:
         try:
             self._connect()
             self._request(method, target, body, headers)
-            self._last = response = self._create_connection.getresponse()
+            self._last = response = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as fault:
-            self._create_connection.close()
+            self._connection.close()
             raise NoServer(f"no server responds at {self.url} ({_describe(fault)})") from fault
         except BaseException:  # from a signal: half a request may have been sent
-            self._create_connection.close()
+            self._connection.close()
             raise
         return Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},
-            _HttpBody(self._create_connection, response, self.url),
+            _HttpBody(self._connection, response, self.url),
         )
 
     def _connect(self) -> None:
         """Connect, unless the previous connection is idle and the server hasn't closed it."""
-        socket = self._create_connection.sock
+        socket = self._connection.sock
         is_idle = self._last is None or self._last.isclosed()
         if socket is not None and is_idle and not select.select([socket], [], [], 0)[0]:  # readable means closed
             return
-        self._create_connection.close()
-        self._create_connection.connect()
-        self._create_connection.sock.settimeout(self._answer_seconds)
+        self._connection.close()
+        self._connection.connect()
+        self._connection.sock.settimeout(self._answer_seconds)
 
     def _request(self, method: str, target: str, body: RequestBody, headers: Mapping[str, str]) -> None:
-        self._create_connection.putrequest(method, self._prefix + target, skip_accept_encoding=True)
+        self._connection.putrequest(method, self._prefix + target, skip_accept_encoding=True)
         for name, value in headers.items():
-            self._create_connection.putheader(name, value)
+            self._connection.putheader(name, value)
         if self._token is not None:
-            self._create_connection.putheader("Authorization", self._token)
-        self._create_connection.endheaders()
+            self._connection.putheader("Authorization", self._token)
+        self._connection.endheaders()
         try:
             if isinstance(body, Generator):
                 for piece in body:
                     if piece:  # an empty chunk would be the end (RFC 9112, section 7.1)
-                        self._create_connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-                self._create_connection.send(b"0\r\n\r\n")
+                        self._connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                self._connection.send(b"0\r\n\r\n")
             elif body:
-                self._create_connection.send(body)
+                self._connection.send(body)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server may have sent the reason before it closed the connection: read its response
 
@@ -89,7 +89,7 @@ class _HttpBody:
     """The body of a response on a connection."""
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str) -> None:
-        self._create_connection, self._response, self._url = connection, response, url
+        self._connection, self._response, self._url = connection, response, url
 
     def read(self, size: int) -> bytes:
         try:
@@ -102,7 +102,7 @@ class _HttpBody:
 
     def close(self) -> None:
         if not self._response.isclosed():  # the rest would precede the next response
-            self._create_connection.close()
+            self._connection.close()
         self._response.close()
 
 

@@ -59,8 +59,8 @@ def answer_post(
         return None
     body = environ["wsgi.input"].read(int(length))
     try:
-        if (format_result := log(body, kind)) is not None:
-            return format_result
+        if (response := log(body, kind)) is not None:
+            return response
     except (ChachamlError, OSError):
         pass
     except Exception as unforeseen:  # something may have been stored, so it isn't tried again

@@ -91,8 +91,8 @@ class _Evaluation:
         for operator in ("==", "!="):
             if self._takes(operator):
                 other = self._not()
-                is_same_secret = as_text(value).lower() == as_text(other).lower()
-                return is_same_secret if operator == "==" else not is_same_secret
+                same = as_text(value).lower() == as_text(other).lower()
+                return same if operator == "==" else not same
         return value
 
     def _not(self) -> Any:

@@ -219,20 +219,20 @@ def _add_bucket(
     *,
     is_sampled: bool,
 ) -> None:
-    parse_float = [at for at in range(start, end) if values[at] - values[at] == 0] if has_odd else range(start, end)
+    finite_places = [at for at in range(start, end) if values[at] - values[at] == 0] if has_odd else range(start, end)
     # A slice, where it is one: the builtins run over it without a step of ours.
-    numbers = [values[at] for at in parse_float] if has_odd else values[start:end]
+    numbers = [values[at] for at in finite_places] if has_odd else values[start:end]
     if numbers:
         low, high = float(min(numbers)), float(max(numbers))
         at, y = (
-            (parse_float[-1], float(numbers[-1]))
+            (finite_places[-1], float(numbers[-1]))
             if is_sampled
-            else (parse_float[len(parse_float) // 2], mean_of(numbers))
+            else (finite_places[len(finite_places) // 2], mean_of(numbers))
         )
         made.add(xs[at] - offset, y, min(low, y), max(high, y))
     else:
         made.add(xs[end - 1] - offset, math.nan, math.nan, math.nan)
-    if len(parse_float) < end - start:
+    if len(finite_places) < end - start:
         kinds: dict[str, tuple[int, float]] = {}
         for at in range(start, end):
             value = values[at]

@@ -64,11 +64,11 @@ def _says_less(words: set[str]) -> bool:
 
 def best_places(values: Sequence[Any], *, less: bool) -> list[int]:
     """Return the places of the best values; none where fewer than two are finite numbers, or all of these are equal."""
-    parse_float = [(at, value) for at, value in enumerate(values) if is_finite(value)]
-    if len({value for _, value in parse_float}) < 2:
+    finite_values = [(at, value) for at, value in enumerate(values) if is_finite(value)]
+    if len({value for _, value in finite_values}) < 2:
         return []
-    best = (min if less else max)(value for _, value in parse_float)
-    return [at for at, value in parse_float if value == best]
+    best = (min if less else max)(value for _, value in finite_values)
+    return [at for at, value in finite_values if value == best]
 
 
 def is_finite(value: Any) -> bool:

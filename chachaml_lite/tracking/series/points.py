@@ -199,10 +199,12 @@ class Series:
             least, greatest = stretch.index(min(stretch)) + start, stretch.index(max(stretch)) + start
             return list(dict.fromkeys((least, greatest, places[-1], places[0])))
         values = self.values
-        parse_float = [at for at in places if values[at] - values[at] == 0]
+        finite_places = [at for at in places if values[at] - values[at] == 0]
         odd = [at for at in places if values[at] - values[at] != 0][:1]
         extremes = (
-            [min(parse_float, key=values.__getitem__), max(parse_float, key=values.__getitem__)] if parse_float else []
+            [min(finite_places, key=values.__getitem__), max(finite_places, key=values.__getitem__)]
+            if finite_places
+            else []
         )
         return list(dict.fromkeys([*extremes, *odd, places[-1], places[0]]))
 

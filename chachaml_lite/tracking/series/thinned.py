@@ -39,7 +39,7 @@ class Buckets:
     #: For each bucket: where its kept points end; how many points it stands for, and how many of them are finite.
     ends: array[int]
     counts: array[int]
-    parse_float: array[int]
+    finite_counts: array[int]
     #: The mean of the finite ones (NaN of none), and the step and the time of the middle one.
     means: array[float]
     steps: array[int]
@@ -143,11 +143,11 @@ def _cut(
     kept: list[int] = []
     start = 0
     for stop in _bounds(len(steps), axes):
-        places, parse_float, mean, middle = _sum_up(values, start, stop, has_nonfinite=has_nonfinite)
+        places, finite_count, mean, middle = _sum_up(values, start, stop, has_nonfinite=has_nonfinite)
         kept += places
         ends.append(len(kept))
         counts.append(stop - start)
-        finite_counts.append(parse_float)
+        finite_counts.append(finite_count)
         means.append(mean)
         middle_steps.append(steps[middle])
         middle_times.append(times[middle])
@@ -231,11 +231,11 @@ def _add(
             x, y = kept_xs[at[-1]], float(numbers[-1])
         else:
             xs = buckets.steps if view.x == "step" else buckets.times
-            x, y = xs[(start + end) // 2], _weighted(buckets.means, buckets.parse_float, start, end)
+            x, y = xs[(start + end) // 2], _weighted(buckets.means, buckets.finite_counts, start, end)
             y = min(max(y, low), high)
         columns.add(x - offset, y, min(low, y), max(high, y))
     if smooth is not None:
-        columns.smooth.append(_weighted(smooth, buckets.parse_float, start, end))
+        columns.smooth.append(_weighted(smooth, buckets.finite_counts, start, end))
 
 
 def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: int) -> float:
@@ -257,7 +257,7 @@ def _smoothed(buckets: Buckets, weight: float) -> list[float]:
 
 def _smooth_steps(buckets: Buckets, weight: float) -> Iterator[float]:
     average, counted = math.nan, 0.0
-    for mean, count in zip(buckets.means, buckets.parse_float, strict=True):
+    for mean, count in zip(buckets.means, buckets.finite_counts, strict=True):
         if not count:
             yield math.nan
             continue

@@ -131,8 +131,8 @@ class _Columns:
     def buckets(self, entry: Mapping[str, Any]) -> Buckets:
         """Buckets with their points."""
         kept = self.points(entry)
-        ends, counts, parse_float, steps, times = (self._take("q", entry["buckets"]) for _ in range(5))
-        return Buckets(kept, ends, counts, parse_float, self._take("d", entry["buckets"]), steps, times)
+        ends, counts, finite_counts, steps, times = (self._take("q", entry["buckets"]) for _ in range(5))
+        return Buckets(kept, ends, counts, finite_counts, self._take("d", entry["buckets"]), steps, times)
 
 
 def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> Iterable[bytes]:
@@ -161,7 +161,7 @@ def _packed(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
         entry[name] = None
         if buckets is not None:
             entry[name] = {**_about(buckets.kept), "buckets": len(buckets.ends)}
-            columns = [buckets.ends, buckets.counts, buckets.parse_float, buckets.steps, buckets.times]
+            columns = [buckets.ends, buckets.counts, buckets.finite_counts, buckets.steps, buckets.times]
             block += _packed_points(buckets.kept)
             block += b"".join(map(_bytes_of, columns)) + _bytes_of(buckets.means)
     return block, {**entry, "count": thinned.total, "is_at_one_step": thinned.is_at_one_step}

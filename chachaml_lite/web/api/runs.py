@@ -119,9 +119,9 @@ def remove_run(run_id: str) -> Response:
     """Remove a run for good."""
     Query(())
     freed_bytes = trash.remove_run(tracker(), run_id)
-    format_result = responses.ok()
-    format_result.headers["X-Freed-Bytes"] = str(freed_bytes)
-    return format_result
+    response = responses.ok()
+    response.headers["X-Freed-Bytes"] = str(freed_bytes)
+    return response
 
 
 @api.post("/api/w/runs/<run_id>/tags")

@@ -97,9 +97,9 @@ def _place(axis: Coordinate, bottom: float) -> _Placed:
 
 def _numeric(axis: Coordinate, bottom: float) -> _Placed:
     numbers = [None if value is MISSING else _finite(value) for value in axis.values]
-    parse_float = [number for number in numbers if number is not None]
-    is_log = suits_log(parse_float)
-    scale = roomy(min(parse_float), max(parse_float), is_log=is_log) if parse_float else Scale(0, 1)
+    finite_values = [number for number in numbers if number is not None]
+    is_log = suits_log(finite_values)
+    scale = roomy(min(finite_values), max(finite_values), is_log=is_log) if finite_values else Scale(0, 1)
 
     def up(value: float) -> float:
         return bottom - scale.fraction(value) * (bottom - _TOP)

@@ -77,8 +77,8 @@ _DECADES = 100
 
 def suits_log(values: Iterable[Number | None]) -> bool:
     """Whether values are better seen on a log axis: all are greater than 0, and they span two decades or more."""
-    parse_float = [value for value in values if value is not None and math.isfinite(value)]
-    return bool(parse_float) and min(parse_float) > 0 and max(parse_float) / _DECADES >= min(parse_float)
+    finite_values = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(finite_values) and min(finite_values) > 0 and max(finite_values) / _DECADES >= min(finite_values)
 
 
 #: Steps of the scale of colours, by which values between the least and the greatest are told apart.

@@ -20,10 +20,10 @@ def sparkline(values: Sequence[Number], color: int = 0, label: str = "") -> Mark
     Nothing for no finite value. `label`: what it is called to those who don't see it; without one it is passed over.
     """
     floats = [float(value) for value in values]
-    parse_float = [value for value in floats if math.isfinite(value)]
-    if not parse_float:
+    finite_values = [value for value in floats if math.isfinite(value)]
+    if not finite_values:
         return Markup("")
-    scale = roomy(min(parse_float), max(parse_float))
+    scale = roomy(min(finite_values), max(finite_values))
     across = (_WIDTH - 2 * _EDGE) / max(1, len(floats) - 1)
     stretches: list[list[tuple[float, float]]] = [[]]
     last = (0.0, 0.0)

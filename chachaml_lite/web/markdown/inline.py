@@ -139,16 +139,16 @@ class _Text:
 
     def _code(self, token: re.Match[str]) -> int:
         """A code span: from these backticks to the next as many."""
-        is_same_secret = self.ticks.get(len(token[0]), [])  # none: it is the rest of a longer run, after an escaped one
-        after = bisect_left(is_same_secret, token.end())
-        if after == len(is_same_secret):
+        fences = self.ticks.get(len(token[0]), [])  # none: it is the rest of a longer run, after an escaped one
+        after = bisect_left(fences, token.end())
+        if after == len(fences):
             self._literal(token[0])
             return token.end()
-        content = self.text[token.end() : is_same_secret[after]].replace("\n", " ")
+        content = self.text[token.end() : fences[after]].replace("\n", " ")
         if content[:1] == content[-1:] == " " and content.strip():
             content = content[1:-1]
         self.parts.append(f"<code>{escape(content)}</code>")
-        return is_same_secret[after] + len(token[0])
+        return fences[after] + len(token[0])
 
     def _address(self, token: re.Match[str]) -> int:
         """A URL that stands for itself."""

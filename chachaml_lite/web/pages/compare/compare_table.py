@@ -71,7 +71,7 @@ class Part(NamedTuple):
 
     sections: list[RowSection]
     #: The same in all runs, and left out for that.
-    is_same_secret: int
+    same: int
     #: Those that the filter lets through, of all.
     matching: int
     total: int
