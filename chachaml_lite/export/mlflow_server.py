@@ -1,30 +1,21 @@
-"""An MLflow tracking server, written to by MLflow's own client, which only this module of the package uses.
-
-MLflow is imported only if it is needed. Its output and its telemetry are switched off by its own environment variables:
-the only hosts contacted are the tracking server and the artifact storage that it names.
-"""
+"""An MLflow tracking server, written to by MLflow's own client."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from .. import mlflow_settings
 from ..client.base import Unreachable
 from ..mlflow_api.vocabulary_datasets import Dataset
-from ..mlflow_settings import AT_FIRST, one_line, variables
+from ..mlflow_client import Errors, MlflowClient
+from ..mlflow_client import NotInstalled as NotInstalled
+from ..mlflow_settings import variables
 from .mapping import CREATED_AT, RUN_ID
 
-R = TypeVar("R")
-
 _PER_REQUEST = 100
-
-
-class NotInstalled(Exception):
-    """MLflow's client isn't installed; the text says how to install it."""
 
 
 class Rejected(Exception):
@@ -51,25 +42,12 @@ class MlflowServer:
 
     def __init__(self, uri: str) -> None:
         """Connect to the server. Raises NotInstalled, Unreachable, Rejected."""
-        mlflow_settings.silence()
-        try:
-            from mlflow import entities
-            from mlflow.exceptions import MlflowException, RestException
-            from mlflow.tracking import MlflowClient, set_tracking_uri
-        except ImportError as fault:
-            raise NotInstalled(
-                f"MLflow's client is not installed ({fault}); pip install 'chachaml-lite[mlflow]'"
-            ) from fault
-        self.uri = uri.rstrip("/")
-        self._entities = entities
-        self._errors: tuple[type[Exception], ...] = (MlflowException, OSError)
-        self._response_error: type[Exception] = RestException
-        set_tracking_uri(self.uri)  # older clients look up the artifact storage there
-        self._client = MlflowClient(self.uri)
-        absence = self._find_fault()
-        if absence is not None:
-            raise absence
-        mlflow_settings.wait_out_hiccups()
+        client = MlflowClient(uri.rstrip("/"), Errors(rejected=Rejected, refused=Rejected, unreachable=Unreachable))
+        client.connect()
+        self.uri = client.uri
+        self._entities = client.entities
+        self._client = client.requests
+        self._ask = client.ask
 
     def experiment(self, name: str) -> str | None:
         """Return the id of an experiment, or None. Raises Rejected (if it was deleted), Unreachable."""
@@ -181,32 +159,6 @@ class MlflowServer:
             dict(run.data.tags),
             {each.dataset.digest for each in (run.inputs.dataset_inputs if run.inputs else [])},
         )
-
-    def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """Send a request and return its response. Raises Rejected, or Unreachable if the server has gone.
-
-        `more_faults` are further exceptions that it may raise: each kind of artifact storage has its own.
-        """
-        try:
-            return request()
-        except (*self._errors, *more_faults) as fault:
-            absence = None if isinstance(fault, self._response_error) else self._find_fault()
-            raise absence or Rejected(one_line(fault)) from fault
-
-    def _find_fault(self) -> Exception | None:
-        """Return the reason why the server can't be used, or None if it responds."""
-        with variables(AT_FIRST):
-            try:
-                self._client.search_experiments(max_results=1)
-            except self._errors as fault:
-                status = getattr(fault, "get_http_status_code", lambda: 500)()
-                if status in (401, 403):
-                    return Rejected(
-                        f"MLflow's server at {self.uri} refuses access: {one_line(fault)}; set "
-                        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-                    )
-                return Unreachable(f"no MLflow server answers at {self.uri} ({one_line(fault)})")
-        return None
 
 
 def _sort_key(run: RemoteRun) -> tuple[bool, int, str]:

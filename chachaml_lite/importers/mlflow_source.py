@@ -10,22 +10,18 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from .. import mlflow_settings
-from ..mlflow_settings import AT_FIRST, one_line, variables
+from ..mlflow_client import Errors, MlflowClient
+from ..mlflow_client import NotInstalled as NotInstalled
+from ..mlflow_settings import one_line
 from ..tracking.series.points import StoredPoint
-
-R = TypeVar("R")
 
 _SQLITE = "sqlite:///"
 #: Items of one request.
 _PAGE = 1000
-
-
-class NotInstalled(Exception):
-    """MLflow isn't installed, or only a part of it; the text says what to do."""
 
 
 class SourceMissing(Exception):
@@ -46,35 +42,23 @@ class MlflowSource:
     def __init__(self, uri: str) -> None:
         """Open the source. Raises NotInstalled, SourceMissing, SourceUnreachable."""
         self.uri = _check_uri(uri)
-        mlflow_settings.silence()
         mlflow_settings.allow_folders()
-        try:
-            from mlflow import entities
-            from mlflow.exceptions import MlflowException, RestException
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-            from mlflow.tracking import MlflowClient, set_tracking_uri
-        except ImportError as fault:
-            raise NotInstalled(
-                f"MLflow's client is not installed ({fault}); pip install 'chachaml-lite[mlflow]'"
-            ) from fault
-        self._errors: tuple[type[Exception], ...] = (MlflowException, OSError)
-        self._response_error: type[Exception] = RestException
-        self._active_only = entities.ViewType.ACTIVE_ONLY
-        self._repository = get_artifact_repository
+        client = MlflowClient(self.uri, Errors(rejected=Failed, refused=SourceMissing, unreachable=SourceUnreachable))
         _refuse_older_database(self.uri)
-        set_tracking_uri(self.uri)
         try:
-            self._client = MlflowClient(self.uri, self.uri)
-            absence = self._find_fault()
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            client.connect()
         except ImportError as fault:
             raise NotInstalled(
                 f"to read {uri} all of MLflow is needed ({fault}), not its client alone; pip install mlflow"
             ) from fault
-        except self._errors as fault:
+        except client.failures as fault:
             raise SourceMissing(f"{uri} can't be read: {one_line(fault)}") from fault
-        if absence is not None:
-            raise absence
-        mlflow_settings.wait_out_hiccups()
+        self._active_only = client.entities.ViewType.ACTIVE_ONLY
+        self._client = client.requests
+        self._ask = client.ask
+        self._repository = get_artifact_repository
 
     def experiments(self, name: str | None) -> list[Any]:
         """Return all experiments but deleted ones, or one by name. Raises SourceMissing, SourceUnreachable, Failed."""
@@ -151,31 +135,6 @@ class MlflowSource:
             token = page.token or None
             if token is None:
                 return items
-
-    def _ask(self, request: Callable[[], R], *more_faults: type[Exception]) -> R:
-        """Send a request and return its response. Raises Failed, or SourceUnreachable if the server has gone."""
-        try:
-            return request()
-        except (*self._errors, *more_faults) as fault:
-            absence = None if isinstance(fault, self._response_error) else self._find_fault()
-            raise absence or Failed(one_line(fault)) from fault
-
-    def _find_fault(self) -> Exception | None:
-        """Return the reason why the source can't be used, or None if it responds."""
-        with variables(AT_FIRST):
-            try:
-                self._client.search_experiments(max_results=1)
-            except self._errors as fault:
-                status = getattr(fault, "get_http_status_code", lambda: 500)()
-                if status in (401, 403):
-                    return SourceMissing(
-                        f"MLflow's server at {self.uri} refuses access: {one_line(fault)}; set "
-                        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-                    )
-                if not self.uri.startswith("http"):
-                    return SourceMissing(f"{self.uri} can't be read: {one_line(fault)}")
-                return SourceUnreachable(f"no MLflow server answers at {self.uri} ({one_line(fault)})")
-        return None
 
 
 def _files_in(folder: Path) -> dict[str, Path]:
