@@ -194,10 +194,7 @@ def test_nothing_is_unpickled_run_or_asked_of_another_server(path: Path) -> None
     looked_up = {f"urllib.request.{each}" for each in ("getproxies", "proxy_bypass")}
     allowed = looked_up if path.relative_to(SOURCE).as_posix() == ASKS else set()
     assert not [name for name in names - allowed if name.startswith(("urllib.request", "multiprocessing"))]
-    if path.relative_to(SOURCE).as_posix() not in (
-        CLIENT,
-        IMPORTS,
-    ):  # an importer reads artifacts and databases as well
+    if path.relative_to(SOURCE).as_posix() not in (CLIENT, IMPORTS):  # which reads artifacts and databases as well
         assert not [name for name in names if name.partition(".")[0] == "mlflow"]
     if path.relative_to(SOURCE).as_posix() not in (EXPORTS, IMPORTS):
         assert not [name for name in names if name.startswith(f"{PACKAGE}.mlflow_client")]
