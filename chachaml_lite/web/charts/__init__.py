@@ -22,7 +22,8 @@ data-label, data-at (the first x, then distances), data-values, and data-smooth 
 """
 
 from .groups import Group, group_metrics
-from .lines import Chart, Line, Style, line_chart
+from .line_style import Chart, Line, Style
+from .lines import line_chart
 from .parallel import Coordinate, Path, parallel_chart
 from .scatter import Dot, scatter_chart
 from .sparks import sparkline

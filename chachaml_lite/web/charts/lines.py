@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from markupsafe import Markup
-
-from ...text.format import format_duration, format_number
 from ...tracking.series.curves import Curve
 from . import svg
 from .frame import Axis, Frame, heading, legend, whole_chart
+from .line_style import Chart, Line, Style
+from .line_words import notes_of, reason_for_emptiness, summary_of
 from .scales import Scale, roomy, whole
 from .sketch import sketch
 from .svg import Look
-from .ticks import MINUS, Ticks, number_ticks
-from .times import calendar_ticks, duration, duration_ticks, moment
+from .ticks import Ticks, number_ticks
+from .times import calendar_ticks, duration_ticks
 
 #: Lines of so few points get a dot at each.
 _FEW = 15
@@ -24,57 +22,6 @@ _FEW = 15
 _WHOLE = 1e12
 #: Units between two markers of the same kind at least.
 _MARKERS_APART = 4
-
-
-@dataclass(frozen=True)
-class Line:
-    """One series of a chart: its name, its points, its place among the colours, and among the dashes, from 0.
-
-    `key`: what the lines of one run or group have in common in all charts of a page, its place in the legend; "" where
-    a chart has a legend of its own.
-    """
-
-    label: str
-    curve: Curve
-    color: int = 0
-    dash: int = 0
-    key: str = ""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart as SVG, and what has to be said below it: what isn't shown, and why."""
-
-    svg: Markup
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Style:
-    """The way lines are drawn. `x` is one of `curves.AXES`; sizes in CSS pixels.
-
-    `smoothing`: what a view of the series is to ask for (`curves.View`); a curve that has a smooth line shows it.
-    """
-
-    x: str = "step"
-    log_x: bool = False
-    log_y: bool = False
-    smoothing: float = 0
-    width: int = 480
-    height: int = 260
-    #: For a README or a report: with its title and legend, its colours in attributes.
-    standalone: bool = False
-    #: The ends of x, both included, where a range was asked for; None: those of the points.
-    start: int | None = None
-    stop: int | None = None
-    #: Whether thinned lines have bands: of many lines they would cover each other.
-    has_bands: bool = True
-    #: Lines alone, in a third of the bytes: a page's script reads their values off them, to a pixel (`sketch`).
-    is_sketch: bool = False
-
-    def shows_band(self, curve: Curve) -> bool:
-        """Whether a line has its band."""
-        return self.has_bands and not self.is_sketch and curve.has_band
 
 
 def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) -> Chart:
@@ -93,10 +40,10 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
         drawn = [sketch([(line.key, line.curve, line.color, line.dash) for line in lines], frame)]
     else:
         drawn = [_Drawing(line, frame, look, style).whole() for line in lines]
-    notes = _notes(lines, style)
+    notes = notes_of(lines, style)
     if not any(_points(line.curve, x_scale, y_scale) for line in lines):
         middle = frame.across(0.5), (frame.top + frame.bottom) / 2
-        drawn.append(svg.text(*middle, _why_empty(lines, style), look.of("label"), "middle"))
+        drawn.append(svg.text(*middle, reason_for_emptiness(lines, style), look.of("label"), "middle"))
     plot = " ".join(map(svg.number, (frame.left, frame.top, frame.right, frame.bottom)))
     data = (
         f' data-axis="{style.x}" data-plot="{plot}"'
@@ -104,7 +51,7 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
         f' data-log="{"x" * style.log_x}{"y" * style.log_y}" data-digits="{digits_of(y_scale.low, y_scale.high)}"'
     )
     body = top + frame.axes(look) + "".join(drawn)
-    summary = _summary(lines, style)
+    summary = summary_of(lines, style)
     return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, data=data), notes)
 
 
@@ -252,7 +199,6 @@ def _triangle_down(x: float, frame: Frame) -> str:
 
 
 _MARKS: dict[str, Callable[[float, Frame], str]] = {"nan": _cross, "inf": _triangle_up, "-inf": _triangle_down}
-_SPELLED = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 
 
 def digits_of(low: float, high: float) -> int:
@@ -268,81 +214,3 @@ def _short(value: float, digits: int) -> str:
         return str(int(value))
     text = f"{value:.{digits}g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-# -- in words
-
-
-def _notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
-    curves = [line.curve for line in lines]
-    shown, total = sum(len(curve.xs) for curve in curves), sum(curve.total for curve in curves)
-    notes = []
-    is_thinned = any(curve.is_thinned for curve in curves)
-    if shown < total:
-        if style.start is not None or style.stop is not None:
-            counted = f"{sum(curve.within for curve in curves):,} of {total:,} points in this range"
-        elif is_thinned:
-            counted = f"{total:,} points"
-        else:
-            counted = f"{shown:,} of {total:,} points, the last at each step"
-        shaded = ", min to max shaded" if any(map(style.shows_band, curves)) else ""
-        notes.append(f"{counted}, drawn as {shown:,}: means{shaded}" if is_thinned else counted)
-    stepless = [line.label for line in lines if line.curve.is_stepless]
-    if stepless and style.x == "step":
-        notes.append(f"logged without steps, and a line over time only: {', '.join(stepless[:5])}")
-    elif stepless and len(stepless) == len(lines):
-        notes.append("logged without steps, so drawn over time")
-    odd = [(kind, x) for curve in curves for x, value in curve.odd for kind in [_SPELLED[str(value)]]]
-    for kind in dict.fromkeys(kind for kind, _ in odd):
-        places = [x for other, x in odd if other == kind]
-        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        notes.append(f"{kind} at {x_in_words(places[0], style.x)}{more}")
-    if style.log_y and any(low <= 0 for curve in curves for low in curve.lows):
-        notes.append("values of 0 and less aren't on the log axis")
-    if style.log_x and any(curve.xs and min(curve.xs) <= 0 for curve in curves):
-        notes.append(f"{'steps' if style.x == 'step' else 'times'} of 0 and less aren't on the log axis")
-    return tuple(notes)
-
-
-def _why_empty(lines: Sequence[Line], style: Style) -> str:
-    """The reason why a chart has no line."""
-    curves = [line.curve for line in lines if any(map(math.isfinite, line.curve.ys))]
-    if curves and style.log_y and all(high <= 0 for curve in curves for high in curve.highs if math.isfinite(high)):
-        return "all values are 0 or less: a log axis has no place for them"
-    if curves and style.log_x and all(x <= 0 for curve in curves for x in curve.xs):
-        return f"all {'steps' if style.x == 'step' else 'times'} are 0 or less: a log axis has no place for them"
-    return "no finite value here"
-
-
-def x_in_words(x: int, axis: str) -> str:
-    """A step or a time as text."""
-    if axis == "step":
-        return f"step {x:,}"
-    if axis == "relative":
-        return duration(x) if abs(x) < 60_000 else f"{MINUS * (x < 0)}{format_duration(abs(x))}"
-    try:
-        return f"{moment(x):%Y-%m-%d %H:%M:%S} UTC"
-    except OverflowError:
-        return f"{x} ms"
-
-
-def _summary(lines: Sequence[Line], style: Style) -> str:
-    """Return the text for readers who don't see the picture."""
-    told = []
-    for line in lines[: 5 if style.is_sketch else 20]:
-        curve = line.curve
-        ends = [at for at, y in enumerate(curve.ys) if math.isfinite(y)]
-        if not ends:
-            told.append(f"{line.label}: no finite value.")
-            continue
-        low, high = min(ends, key=curve.lows.__getitem__), max(ends, key=curve.highs.__getitem__)
-        last, least, greatest = (
-            f"{format_number(value)} {preposition} {x_in_words(curve.xs[at], style.x)}"
-            for value, at, preposition in (
-                (curve.ys[ends[-1]], ends[-1], "at"),
-                (curve.lows[low], low, "at" if curve.lows[low] == curve.ys[low] else "near"),
-                (curve.highs[high], high, "at" if curve.highs[high] == curve.ys[high] else "near"),
-            )
-        )
-        told.append(f"{line.label}: {last}, the last; least {least}, greatest {greatest}.")
-    return " ".join([*told, *(f"{note}." for note in _notes(lines, style))])

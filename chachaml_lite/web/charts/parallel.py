@@ -11,7 +11,7 @@ from ... import strict_json
 from ...text.safe import truncate
 from ...tracking.query.conditions import number_in, text_of
 from . import svg
-from .lines import Chart
+from .line_style import Chart
 from .scales import Scale, roomy, suits_log
 from .svg import Look
 from .ticks import number_ticks

@@ -12,7 +12,7 @@ from ...text.safe import truncate
 from ...tracking.query.conditions import number_in
 from . import svg
 from .frame import Axis, Frame, heading, whole_chart
-from .lines import Chart
+from .line_style import Chart
 from .scales import Scale, roomy
 from .svg import Look
 from .ticks import Tick, Ticks, number_ticks
