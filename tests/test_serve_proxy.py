@@ -39,21 +39,28 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def documented_block(language: str, *replacements: tuple[str, str]) -> str:
+    """The manual's block of that language, with what it documents replaced by what is this test's."""
+    match = re.search(rf"```{language}\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    assert match is not None
+    block = match[1]
+    for documented, ours in replacements:
+        assert documented in block
+        block = block.replace(documented, ours)
+    return block
+
+
 def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     """The manual's block, with the ports and files of this test, in what makes it a whole configuration."""
-    block = re.search(r"```nginx\n(.*?)```", MANUAL.read_text(), re.DOTALL)
-    assert block is not None
-    server = block[1]
-    for documented, ours in (
+    server = documented_block(
+        "nginx",
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("/etc/ssl/certs/tracker.pem", f"{folder}/tracker.pem"),
         ("/etc/ssl/private/tracker.key", f"{folder}/tracker.key"),
         ("tracker.example.org", NAME),
         ("http://127.0.0.1:8080;", f"http://127.0.0.1:{upstream};"),
         ("location / {", f"location {prefix}/ {{"),
-    ):
-        assert documented in server
-        server = server.replace(documented, ours)
+    )
     temporary = "".join(
         f"{each}_temp_path {folder}/{each};\n" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -65,15 +72,11 @@ def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
 
 def caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     """The manual's block likewise. The certificate is this test's: Caddy would fetch one."""
-    block = re.search(r"```caddy\n(.*?)```", MANUAL.read_text(), re.DOTALL)
-    assert block is not None
-    server = block[1]
-    for documented, ours in (
+    server = documented_block(
+        "caddy",
         ("tracker.example.org {", f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls tracker.pem tracker.key"),
         ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
-    ):
-        assert documented in server
-        server = server.replace(documented, ours)
+    )
     if prefix:
         assert "`handle /tracker/* { ... }`" in MANUAL.read_text()
         server = server.replace("reverse_proxy", f"handle {prefix}/* {{\n        reverse_proxy")

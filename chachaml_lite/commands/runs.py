@@ -8,10 +8,11 @@ from ..client.base import Client, expect_our_api
 from ..text import columns
 from ..text.table import Column, Table, as_text
 from ..tracking.index.run_parts import STATUSES
-from .completion import experiments, orders, run_ids
+from .completion import orders, run_ids
 from .printing import print_answer, print_text, text_width
+from .run_filters import experiment_option, query_option
 from .targets import client_options
-from .value_checks import LIMIT, OFFSET, check_order, check_query
+from .value_checks import LIMIT, OFFSET, check_order
 
 #: The width with --wide: for scrolling, or a pager.
 _NO_LIMIT = 1_000_000
@@ -27,21 +28,14 @@ Examples:
 """
 )
 @client_options
-@click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
+@experiment_option
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
 @click.option("--name", metavar="NAME", help="Only runs with this name.")
 @click.option("--created-by", metavar="WHO", help="Only runs created by WHO.")
 @click.option("--parent", "parent_run_id", metavar="ID", shell_complete=run_ids, help="Only children of this run.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only runs with this tag; may be repeated.")
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Only runs with this param; likewise.")
-@click.option(
-    "-q",
-    "--query",
-    "q",
-    callback=check_query,
-    metavar="QUERY",
-    help="Only runs that match the query; see the page /docs/api of a server for its grammar.",
-)
+@query_option
 @click.option(
     "--order-by",
     callback=check_order,

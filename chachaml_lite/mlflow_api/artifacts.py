@@ -19,7 +19,7 @@ from ..tracking.index.model_history import Version
 from ..tracking.index.run_entry import Run
 from ..tracking.names import quote_name
 from ..web import request_body
-from ..web import responses as web_responses
+from ..web.artifact_bytes import send_artifact
 from ..web.context import tracker
 from . import requests, responses, vocabulary
 
@@ -81,17 +81,7 @@ def store_artifact(path: str) -> Response:
 def download_artifact(path: str) -> Response:
     """The bytes of an artifact."""
     place = parse_path(path)
-    unchanged = web_responses.not_modified(artifacts.get_artifact(tracker(), place.run_id, place.path).sha256)
-    if unchanged is not None:
-        return unchanged
-    artifact, file = artifacts.open_artifact(tracker(), place.run_id, place.path)
-    return web_responses.file_response(
-        file,
-        name=artifact.name,
-        size=artifact.size,
-        sha256=artifact.sha256,
-        content_type=artifacts.content_type(artifact.name),
-    )
+    return send_artifact(place.run_id, place.path)
 
 
 @api.delete(f"{_PATHS}/<path:path>")

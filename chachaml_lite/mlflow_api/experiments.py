@@ -17,6 +17,7 @@ from ..tracking.tracker import Tracker
 from ..web.context import tracker
 from . import filters, requests, responses
 from .requests import Fields
+from .search_pages import search
 from .vocabulary import DEFAULT_EXPERIMENT, NOTE, experiment_id, experiment_uri, text_of
 
 api = Blueprint("mlflow_experiments", __name__, url_prefix="/api/2.0/mlflow")
@@ -150,19 +151,15 @@ def search_experiments() -> Response:
     """Return a page of the matching experiments."""
     fields = requests.fields()
     view = parse_view(fields, "view_type")
-    is_match = filters.combine(filters.parse_filter(fields.maybe_text("filter"), filters.EXPERIMENTS), _reader)
-    orders = filters.parse_orders(fields.texts("order_by"), filters.EXPERIMENTS)
     abouts = tracker().descriptions.all()
-    matches = [
+    found = [
         load_experiment(tracker(), name, abouts.get(name, About()))
         for name in list_names(tracker(), abouts=abouts)
         if view == "ALL" or (abouts.get(name, About()).deleted_at is not None) == (view == "DELETED_ONLY")
     ]
-    matches = [each for each in matches if is_match(each)]
-    matches.sort(key=lambda each: (-(each.creation_time or 0), int(each.id)))
-    page, token = responses.page_of(filters.sort_items(matches, orders, _reader), fields, _DEFAULT_PAGE, _MAX_PAGE)
-    experiments = [each.to_json() for each in page]
-    return responses.answer(experiments=experiments, **responses.without_none(next_page_token=token))
+    found.sort(key=lambda each: (-(each.creation_time or 0), int(each.id)))
+    page, token = search(fields, found, filters.EXPERIMENTS, _reader, _DEFAULT_PAGE, _MAX_PAGE)
+    return responses.answer(experiments=[each.to_json() for each in page], **token)
 
 
 def _reader(kind: str, key: str) -> Callable[[Experiment], Any]:

@@ -13,9 +13,10 @@ from ..tracking import model_versions as versions
 from ..tracking.index.model_history import Version
 from ..tracking.names import quote_name
 from ..web.context import tracker
-from . import filters, model_sources, requests, responses, vocabulary
+from . import model_sources, requests, responses, vocabulary
 from .filters import ATTRIBUTES, PROMPT_TAG, TAGS, Subject
 from .requests import Fields
+from .search_pages import search
 from .vocabulary import text_of
 
 api = Blueprint("mlflow_model_versions", __name__, url_prefix="/api/2.0/mlflow")
@@ -163,15 +164,10 @@ def delete_tag() -> Response:
 def search_model_versions() -> Response:
     """Return a page of the matching versions, most recently changed first unless an order is given."""
     fields = requests.fields()
-    is_match = filters.combine(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
-    orders = filters.parse_orders(fields.texts("order_by"), SUBJECT)
     all_versions = [version for model in tracker().registry.models() for version in model.versions.values()]
     all_versions.sort(key=lambda version: (-version.updated_at, version.name, -version.version))
-    matches = filters.sort_items(filter(is_match, all_versions), orders, _reader)
-    page, token = responses.page_of(matches, fields, _DEFAULT_PAGE, _MAX_PAGE)
-    return responses.answer(
-        model_versions=[to_json(version) for version in page], **responses.without_none(next_page_token=token)
-    )
+    page, token = search(fields, all_versions, SUBJECT, _reader, _DEFAULT_PAGE, _MAX_PAGE)
+    return responses.answer(model_versions=[to_json(version) for version in page], **token)
 
 
 def _reader(kind: str, key: str) -> Callable[[Version], Any]:

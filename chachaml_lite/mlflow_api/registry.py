@@ -12,8 +12,9 @@ from ..tracking import models
 from ..tracking.index.model_history import LATEST, Model
 from ..tracking.names import quote_name
 from ..web.context import tracker
-from . import filters, model_versions, requests, responses
+from . import model_versions, requests, responses
 from .filters import ATTRIBUTES, PROMPT_TAG, TAGS, Subject
+from .search_pages import search
 from .vocabulary import text_of
 
 api = Blueprint("mlflow_registry", __name__, url_prefix="/api/2.0/mlflow")
@@ -136,13 +137,8 @@ def get_version_by_alias() -> Response:
 def search_registered_models() -> Response:
     """Return a page of the matching models, by name unless an order is given."""
     fields = requests.fields()
-    is_match = filters.combine(filters.parse_filter(fields.maybe_text("filter"), SUBJECT), _reader)
-    orders = filters.parse_orders(fields.texts("order_by"), SUBJECT)
-    matches = filters.sort_items(filter(is_match, tracker().registry.models()), orders, _reader)
-    page, token = responses.page_of(matches, fields, _DEFAULT_PAGE, _MAX_PAGE)
-    return responses.answer(
-        registered_models=[to_json(model) for model in page], **responses.without_none(next_page_token=token)
-    )
+    page, token = search(fields, tracker().registry.models(), SUBJECT, _reader, _DEFAULT_PAGE, _MAX_PAGE)
+    return responses.answer(registered_models=[to_json(model) for model in page], **token)
 
 
 def _reader(kind: str, key: str) -> Callable[[Model], Any]:

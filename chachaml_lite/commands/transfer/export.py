@@ -16,12 +16,12 @@ import click
 from ...client.base import Client, Unreachable, build_path
 from ...text.safe import escape_json, printable
 from ..child import die_of
-from ..completion import experiments, run_ids
+from ..completion import run_ids
 from ..errors import FAILED, UNREACHABLE, USAGE, CommandError
 from ..printing import has_progress, print_json, print_text, say
+from ..run_filters import experiment_option, query_option
 from ..run_names import count_unreadable_runs, find_runs, format_unreadable, run_id_of
 from ..targets import Target, target_options
-from ..value_checks import check_query
 
 if TYPE_CHECKING:
     from ...export.transfer import Outcome
@@ -45,15 +45,8 @@ Examples:
     required=True,
     help="URL of the MLflow tracking server, such as http://HOST:5000.",
 )
-@click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
-@click.option(
-    "-q",
-    "--query",
-    "q",
-    callback=check_query,
-    metavar="QUERY",
-    help="Only runs that match the query; see the page /docs/api of a server for its grammar.",
-)
+@experiment_option
+@query_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result of each run as JSON.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=run_ids)
 def export(

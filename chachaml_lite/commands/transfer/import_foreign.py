@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from ...client.base import ApiError, Client, Unreachable, expect_our_api
+from ...client.base import ApiError, Client, expect_our_api
 from ...client.push import ZIP
 from ...importers.foreign_run import ForeignRun
 from ...text.safe import printable
-from ..errors import UNREACHABLE, USAGE, CommandError, describe
+from ..errors import USAGE, CommandError
 from ..printing import announce, has_progress
 from ..targets import Target
 from .report import KINDS, TransferReport
@@ -49,16 +49,12 @@ def import_tensorboard(
     report = TransferReport("id")
     with target.open_client(writes=True) as client:
         announce(f"importing {log_folder} into {client.url}", as_json=as_json)
-        try:
-            with progress(len(folders), runs(), lambda run: str(run.meta["name"])) as items:
-                for run in items:
-                    import_run(client, run, report, overwrite=overwrite)
-        except ApiError as fault:
-            report.show(as_json=as_json)
-            raise CommandError(describe(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
-        except Unreachable:
-            report.show(as_json=as_json)
-            raise
+        with (
+            report.shown_before_errors(as_json=as_json),
+            progress(len(folders), runs(), lambda run: str(run.meta["name"])) as items,
+        ):
+            for run in items:
+                import_run(client, run, report, overwrite=overwrite)
     report.end(as_json=as_json)
 
 

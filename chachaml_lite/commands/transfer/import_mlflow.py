@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...client.base import ApiError, Client, Unreachable, build_path, expect_our_api
+from ...client.base import ApiError, Client, build_path, expect_our_api
 from ...client.push import NotPushed
 from ...machine.secrets import strip_user_info
 from ..errors import FAILED, UNREACHABLE, USAGE, CommandError
@@ -34,18 +34,8 @@ def import_mlflow(target: Target, uri: str, experiment: str | None, *, overwrite
         source = _open(uri)  # before the target, whose folder would be created
         with target.open_client(writes=True) as client:
             announce(f"importing {strip_user_info(uri)} into {client.url}", as_json=as_json)
-            try:
-                with _report_source_errors():
-                    _Import(source, client, report, overwrite=overwrite).run(experiment)
-            except CommandError:
-                report.show(as_json=as_json)
-                raise
-            except ApiError as fault:
-                report.show(as_json=as_json)
-                raise CommandError(str(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
-            except Unreachable:
-                report.show(as_json=as_json)
-                raise
+            with report.shown_before_errors(as_json=as_json), _report_source_errors():
+                _Import(source, client, report, overwrite=overwrite).run(experiment)
     report.end(as_json=as_json)
 
 

@@ -10,13 +10,13 @@ from ...client.base import Client, Unreachable
 from ...client.http import HttpClient
 from ...client.push import NotPushed, Push, Stopped
 from ...config import Config
-from ..completion import experiments, run_ids
+from ..completion import run_ids
 from ..errors import UNREACHABLE, USAGE, CommandError
 from ..options import option
 from ..printing import announce, has_progress, progress
+from ..run_filters import experiment_option, query_option
 from ..run_names import count_unreadable_runs, find_runs, run_id_of
 from ..targets import Target, die_at_interrupt, target_options
-from ..value_checks import check_query
 from .report import TransferReport
 
 
@@ -31,14 +31,8 @@ Examples:
 )
 @target_options
 @option("--to-token", metavar="TOKEN", help="Token of the server at URL, if it has one.")
-@click.option("-e", "--experiment", metavar="NAME", shell_complete=experiments, help="Only runs of this experiment.")
-@click.option(
-    "-q",
-    "--query",
-    callback=check_query,
-    metavar="QUERY",
-    help="Only runs that match the query; see the page /docs/api of a server for its grammar.",
-)
+@experiment_option
+@query_option
 @click.option(
     "--overwrite", is_flag=True, help="Replace tags and notes that differ there by those here; further ones are kept."
 )
@@ -49,7 +43,7 @@ def push(
     target: Target,
     to_token: str | None,
     experiment: str | None,
-    query: str | None,
+    q: str | None,
     overwrite: bool,
     as_json: bool,
     to: str,
@@ -70,7 +64,7 @@ def push(
     The exit code is 1 if a run can't be pushed because it contradicts the target's copy or is damaged; the others are
     pushed anyway. It is 2 if there is no such run or a token is wrong, and 3 if a server is unreachable.
     """
-    if runs and (experiment is not None or query is not None):
+    if runs and (experiment is not None or q is not None):
         raise click.UsageError("use either RUN, or --experiment and --query")
     die_at_interrupt()
     note = ""
@@ -80,10 +74,10 @@ def push(
         if runs:
             ids = list(dict.fromkeys(run_id_of(source, run) for run in runs))
         else:
-            ids = list(dict.fromkeys(str(run["id"]) for run in find_runs(source, experiment, query)))
+            ids = list(dict.fromkeys(str(run["id"]) for run in find_runs(source, experiment, q)))
         announce(f"pushing from {source.url}{note} to {push_target.url}", as_json=as_json)
         report = TransferReport("id")
-        if not runs and experiment is None and query is None:
+        if not runs and experiment is None and q is None:
             report.unreadable = count_unreadable_runs(source)
         try:
             _push(source, push_target, ids, report, overwrite=overwrite, has_names=bool(runs))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
-from ...client.base import ApiError
+from ...client.base import ApiError, Unreachable
 from ...client.push import NotPushed
 from ...text.safe import escape_json, printable
-from ..errors import FAILED, describe_detail
+from ..errors import FAILED, UNREACHABLE, USAGE, CommandError, describe, describe_detail
 from ..printing import print_json, print_text
 from ..run_names import format_unreadable
 
@@ -80,6 +82,21 @@ class TransferReport:
         sent_text = "" if self.bytes is None else f"; {_size(self.bytes)} sent"
         lines.append(", ".join([*counts, *failure_count]) + sent_text)
         print_text("\n".join(lines) + "\n")
+
+    @contextmanager
+    def shown_before_errors(self, *, as_json: bool) -> Iterator[None]:
+        """Print the report before an error in a with block ends the command. An ApiError becomes a CommandError.
+
+        Raises CommandError, Unreachable.
+        """
+        try:
+            yield
+        except ApiError as fault:
+            self.show(as_json=as_json)
+            raise CommandError(describe(fault), USAGE if fault.status < 500 else UNREACHABLE) from fault
+        except (CommandError, Unreachable):
+            self.show(as_json=as_json)
+            raise
 
     def end(self, *, as_json: bool) -> None:
         """Print the report, and end the process with an exit code."""

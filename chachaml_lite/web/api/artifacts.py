@@ -8,6 +8,7 @@ from ...errors import InvalidInput
 from ...text import columns
 from ...tracking import artifact_deletion, artifacts
 from .. import formats, request_body, responses
+from ..artifact_bytes import send_artifact
 from ..context import tracker
 from ..query_string import Query
 
@@ -49,14 +50,4 @@ def list_artifacts(run_id: str) -> Response:
 def download(run_id: str, name: str) -> Response:
     """The bytes of an artifact; its id is the part of the path between the two words."""
     Query(())
-    kept = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
-    if kept is not None:
-        return kept
-    artifact, file = artifacts.open_artifact(tracker(), run_id, name)
-    return responses.file_response(
-        file,
-        name=artifact.name,
-        size=artifact.size,
-        sha256=artifact.sha256,
-        content_type=artifacts.content_type(artifact.name),
-    )
+    return send_artifact(run_id, name)

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from ...errors import ChachamlError, InvalidInput
 from ...tracking import artifact_deletion, experiments, model_versions, models, runs, tags, trash
+from ...tracking.tracker import Tracker
 from .. import request_body
 from ..context import tracker
 from ..query_string import Fields
@@ -82,6 +83,13 @@ def _do_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:
             raise
 
 
+def _change_each(change: Callable[[Tracker, str], Any]) -> Response:
+    """Change the selected runs, and lead on."""
+    form = _Form("ids")
+    _do_each(form.ids(), lambda run_id: change(tracker(), run_id))
+    return _redirect(form)
+
+
 # -- runs
 
 
@@ -97,25 +105,19 @@ def tag_runs() -> Response:
 @writes.post("/runs/trash")
 def trash_runs() -> Response:
     """Move runs to the trash."""
-    form = _Form("ids")
-    _do_each(form.ids(), lambda run_id: trash.trash_run(tracker(), run_id))
-    return _redirect(form)
+    return _change_each(trash.trash_run)
 
 
 @writes.post("/runs/restore")
 def restore_runs() -> Response:
     """Bring runs back from the trash."""
-    form = _Form("ids")
-    _do_each(form.ids(), lambda run_id: trash.restore_run(tracker(), run_id))
-    return _redirect(form)
+    return _change_each(trash.restore_run)
 
 
 @writes.post("/runs/delete")
 def delete_runs() -> Response:
     """Remove runs for good."""
-    form = _Form("ids")
-    _do_each(form.ids(), lambda run_id: trash.remove_run(tracker(), run_id))
-    return _redirect(form)
+    return _change_each(trash.remove_run)
 
 
 @writes.post("/runs/<run_id>/note")

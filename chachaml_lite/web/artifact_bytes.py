@@ -1,0 +1,24 @@
+"""The bytes of an artifact as a response, of whichever protocol."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from ..tracking import artifacts
+from . import responses
+from .context import tracker
+
+
+def send_artifact(run_id: str, name: str) -> Response:
+    """Return an artifact as an attachment, whole or in part, or 304 where the client has it. Raises NotFound."""
+    unchanged = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if unchanged is not None:
+        return unchanged
+    artifact, file = artifacts.open_artifact(tracker(), run_id, name)
+    return responses.file_response(
+        file,
+        name=artifact.name,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        content_type=artifacts.content_type(artifact.name),
+    )
