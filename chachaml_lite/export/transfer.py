@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ from ..client.download import WrongBytes, download
 from ..mlflow_api.vocabulary import PARENT as MLFLOW_PARENT
 from ..mlflow_api.vocabulary import USER
 from ..tracking.series.points import StoredPoint, parse_points
+from .artifact_ledger import ArtifactLedger
 from .mapping import (
-    ARTIFACTS,
     CHANGED,
     CREATED_AT,
     MAX_TAG_VALUE,
@@ -39,9 +39,6 @@ from .mlflow_server import MlflowServer, Rejected, RemoteRun
 _POINTS_AT_ONCE, _BYTES_AT_ONCE = 999, 800_000
 _POINT_BYTES = 150
 _MAX_LINE_BYTES = 1024 * 1024
-#: Artifacts recorded in one tag: 17 characters each.
-_MARKS_A_TAG = 250
-_MARK = 8
 
 Progress = Callable[[str], object]
 
@@ -242,19 +239,19 @@ class Transfer:
     # -- artifacts
 
     def _send_artifacts(self, run: dict[str, Any], target: MlflowRun, copy: RemoteRun, outcome: Outcome) -> None:
-        marks = _marks(copy.tags)
-        digests = dict(marks)
+        ledger = ArtifactLedger(copy.tags)
         for number, artifact in enumerate(run["artifacts"], 1):
             name, sha256 = artifact["name"], artifact["sha256"]
-            if digests.get(_mark(name)) != sha256[:_MARK]:
+            if not ledger.has(name, sha256):
                 self._progress(f"artifact {number} of {len(run['artifacts'])}")
                 path = build_path("api", "artifacts", run["id"], *name.split("/"), "download")
                 pieces = download(self._source, path, artifact["size"], sha256)
                 try:
-                    self._upload(copy, target.artifacts[name], pieces, marks, _mark(name), sha256)
+                    self._server.upload(copy.id, target.artifacts[name], pieces)
                 except WrongBytes as fault:
                     text = "the bytes of an artifact are not those that were uploaded; "
                     raise _CopyDiffers(text + "run `chachaml-lite verify` for details") from fault
+                self._record(copy, ledger.add(name, sha256))
                 outcome.artifacts += 1
         if target.changes:
             name = ORIGINAL
@@ -262,19 +259,13 @@ class Transfer:
                 name = "_" + name
             content = _format_original(run, target)
             sha256 = hashlib.sha256(content).hexdigest()
-            if digests.get(_mark(name)) != sha256[:_MARK]:
-                self._upload(copy, name, [content], marks, _mark(name), sha256)
+            if not ledger.has(name, sha256):
+                self._server.upload(copy.id, name, [content])
+                self._record(copy, ledger.add(name, sha256))
 
-    def _upload(
-        self, copy: RemoteRun, name: str, pieces: Iterable[bytes], marks: list[tuple[str, str]], mark: str, sha256: str
-    ) -> None:
-        """Upload an artifact and record it."""
-        self._server.upload(copy.id, name, pieces)
-        marks.append((mark, sha256[:_MARK]))
-        number = (len(marks) - 1) // _MARKS_A_TAG
-        text = " ".join(one + other for one, other in marks[number * _MARKS_A_TAG :])
-        copy.tags[f"{ARTIFACTS}{number}"] = text
-        self._server.set_tags(copy.id, {f"{ARTIFACTS}{number}": text})
+    def _record(self, copy: RemoteRun, tag: tuple[str, str]) -> None:
+        copy.tags[tag[0]] = tag[1]
+        self._server.set_tags(copy.id, dict([tag]))
 
 
 class _CopyDiffers(Exception):
@@ -297,21 +288,6 @@ def _check_copy(copy: RemoteRun, target: MlflowRun, sent: int, total: int) -> No
         raise _CopyDiffers("MLflow has another run with this id, with another start time: it came from another store")
     if sent > total or (target.status == "RUNNING" and copy.status != "RUNNING"):
         raise _CopyDiffers("MLflow has more of this run than there is here: this is an older copy of it")
-
-
-def _marks(tags: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the recorded artifacts as digests of name and content, eight digits each; the last of a name counts."""
-    words: list[str] = []
-    while (text := tags.get(f"{ARTIFACTS}{len(words) // _MARKS_A_TAG}")) is not None:
-        marks = text.split()
-        words += marks
-        if len(marks) < _MARKS_A_TAG:
-            break
-    return [(word[:_MARK], word[_MARK:]) for word in words]
-
-
-def _mark(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:_MARK]
 
 
 def _format_original(run: Mapping[str, Any], target: MlflowRun) -> bytes:
