@@ -46,7 +46,7 @@ Examples:
 @click.option("--limit", type=LIMIT, metavar="N", help="The most runs to list, 1 to 1000.  [default: 100]")
 @click.option("--offset", type=OFFSET, metavar="N", help="The number of runs to skip.")
 @click.option(
-    "--columns", "chosen", metavar="NAME,...", help='Columns to show, such as "params.lr,metrics.loss,duration".'
+    "--columns", "column_names", metavar="NAME,...", help='Columns to show, such as "params.lr,metrics.loss,duration".'
 )
 @click.option("--wide", is_flag=True, help="Show all columns, even if they exceed the terminal's width.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, as GET /api/runs returns it.")
