@@ -53,6 +53,8 @@ def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> st
         (line("a", 1, 1.0), [], 1),
         (line("a", 1, True), [], 1),
         (line("a", 1, 2**63), [], 1),
+        (line("a", 1, 2**63, 2**63), [], 1),
+        (line("a", 1, -(2**63) - 1, -(2**63) - 1), [], 1),
         (line("a", 1, -(2**63)), [("a", 1, -(2**63), 1)], 0),
         (line("a", 1, 0, None), [], 1),
         ('{"key":7,"value":1,"step":0,"timestamp":1}', [], 1),

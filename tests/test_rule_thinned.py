@@ -113,6 +113,18 @@ def test_thinned_curve_shows_what_the_curve_of_all_points_does(name: str, view: 
         assert max(abs(a - b) for a, b in zip(curve.smooth[20:], exact.smooth[20:], strict=False)) < 0.05
 
 
+@pytest.mark.parametrize("view", [View(buckets=10), View("wall", buckets=10), View(buckets=10, smoothing=0.9)])
+def test_points_that_are_no_numbers_count_for_nothing_beside_those_that_are(view: View) -> None:
+    """A thousand in a row are several buckets of the thinned form, and a quarter of one of the curve."""
+    curves = opened(file_of(series_of(lambda at: math.nan if 15_000 <= at < 16_000 else 1.5))).curves(
+        None, view, START_MS
+    )
+    assert curves is not None
+    curve = curves["loss"]
+    assert set(curve.ys) == {1.5}
+    assert {round(value, 9) for value in curve.smooth or [1.5]} == {1.5}
+
+
 @pytest.mark.parametrize("name", SERIES)
 def test_thinned_form_has_a_bounded_size(name: str) -> None:
     assert len(FILES[name]) < 24 * COUNT
