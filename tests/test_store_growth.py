@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support.calls import OCTETS
+from support.calls import OCTETS, register
 from support.servers import eventually
 
 from chachaml_lite.store import point_files, scan, watch
+from chachaml_lite.store.model_files import ModelFiles
 from chachaml_lite.tracking.index.run_entry import ALL_PARTS, Run
 from chachaml_lite.tracking.index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY
 from chachaml_lite.tracking.tracker import Tracker
@@ -326,6 +327,25 @@ def test_upload_whose_run_is_renamed_between_its_line_and_its_bytes_leaves_no_li
     assert (data / "runs/b/artifacts.jsonl").read_bytes() == lines
     assert (data / "runs/b/blobs/m").read_bytes() == b"first"
     assert list((data / "runs/.incoming").iterdir()) == []
+
+
+def test_history_is_not_read_again_for_what_this_server_adds_to_it(
+    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = log_run(artifacts={"a": b"bytes"})
+    register(client, run_id)
+    assert client.get("/api/models/iris").status_code == 200
+    read: list[str] = []
+    events = ModelFiles.events
+    monkeypatch.setattr(ModelFiles, "events", lambda files, folder: read.append(folder) or events(files, folder))  # type: ignore[func-returns-value]
+    for number in (2, 3):
+        assert register(client, run_id)["version"] == number
+        assert len(client.get("/api/models/iris").get_json()["versions"]) == number
+    assert read == []
+    with (data / "models/iris/history.jsonl").open("a") as file:
+        file.write("\n")
+    assert register(client, run_id)["version"] == 4
+    assert read == ["iris"]
 
 
 # -- the files that points are written to stay open, but not for long and not all of them
