@@ -51,6 +51,14 @@ def test_manifest_tells_of_all_that_a_copy_needs(client: FlaskClient, run: Path)
     assert found["last_write_time"] == client.get("/api/runs/r").get_json()["last_write_time"]
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 1024 * 1024, 1024 * 1024 + 1])
+def test_sum_is_of_all_bytes(client: FlaskClient, run: Path, size: int) -> None:
+    content = bytes(number % 251 for number in range(size))
+    (run / "mine/notes.txt").write_bytes(content)
+    listed = {each["path"]: each for each in client.get("/api/runs/r/manifest").get_json()["files"]}
+    assert listed["mine/notes.txt"]["sha256"] == hashlib.sha256(content).hexdigest()
+
+
 def append(path: Path, content: bytes) -> int:
     return path.write_bytes(path.read_bytes() + content)
 

@@ -250,6 +250,11 @@ CONTRADICTIONS: list[tuple[str, Packed, str]] = [
         {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n/m", b"x"), "r/blobs/n/m": b"x"},
         "artifact 'n/m' can't exist beside 'n'",
     ),
+    (
+        "file that is no artifact",
+        {"r/blobs/stray": b"theirs"},
+        "'blobs/stray' has other bytes here, and is no artifact",
+    ),
 ]
 
 
@@ -260,6 +265,7 @@ def test_contradiction_is_409_by_name_and_nothing_is_stored(
     base = run_files()
     base["r/artifacts.jsonl"] += upload_line("n", b"n")
     base["r/blobs/n"] = b"n"
+    base["r/blobs/stray"] = b"ours"
     taken(client, packed(base))
     before = files_of(data)
     sent = packed(run_files("new") | run_files() | changed)

@@ -23,7 +23,7 @@ from chachaml_lite.tracking import logged_models, trash
 from chachaml_lite.tracking.index.logged_models import LoggedModel, ModelMetric
 from chachaml_lite.tracking.logged_models import NewModel
 from chachaml_lite.tracking.model_listing import latest_metrics
-from chachaml_lite.tracking.runs import NewRun, create_run, finish_run
+from chachaml_lite.tracking.runs import NewRun, create_run, finish_run, run_details
 from chachaml_lite.tracking.tracker import Tracker
 
 FILE = "logged_models.jsonl"
@@ -88,6 +88,19 @@ def test_numbers_and_folders_are_given_once(tracker: Tracker, run_id: str) -> No
     ]
     run = tracker.run(run_id)
     assert logged_models.folders_of(tracker, run) == [first.folder, *(each.folder for each in made)]
+
+
+def test_run_shows_the_models_that_it_logged_without_the_deleted_ones(tracker: Tracker, run_id: str) -> None:
+    def shown() -> list[str]:
+        details = run_details(tracker, tracker.run(run_id))
+        return [each["id"] for each in details.get("logged_models", [])]
+
+    ids = [logged_models.create_model(tracker, run_id, NewModel(name)).id for name in ("iris", "other")]
+    assert shown() == ids
+    logged_models.delete_model(tracker, ids[0])
+    assert shown() == ids[1:]
+    logged_models.delete_model(tracker, ids[1])
+    assert shown() == []
 
 
 def test_models_logged_at_once_get_numbers_of_their_own(tracker: Tracker, run_id: str, data: Path) -> None:
