@@ -37,20 +37,19 @@ _OPTIONS = (
 #: For an answer that a loaded machine of two cores takes its time for; a wait ends on an event, this ends a hang.
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
-#: A page shows nothing before its scripts listen: a click or a choice waits until an element is visible, and one that
-#: came earlier, right behind a link, would be a form's or nobody's.
-_SHOW_WHEN_READY = """
+#: The controls of a page are disabled, to Playwright, until its scripts listen: a click or a choice waits for that, and
+#: one that came earlier, right behind a link, would be a form's or nobody's.
+_ENABLE_WHEN_READY = """
 if (document.readyState === "loading") {
   const observer = new MutationObserver(() => {
     if (!document.documentElement) return;
     observer.disconnect();
-    document.documentElement.style.visibility = "hidden";
+    document.documentElement.setAttribute("aria-disabled", "true");
   });
   observer.observe(document, { childList: true });
   document.addEventListener("DOMContentLoaded", () => {
     observer.disconnect();
-    document.documentElement.style.removeProperty("visibility");
-    if (!document.documentElement.style.length) document.documentElement.removeAttribute("style");
+    document.documentElement.removeAttribute("aria-disabled");
   });
 }
 """
@@ -89,7 +88,7 @@ class Viewer:
         context = self.browser.new_context(viewport={"width": width, "height": height}, **settings)
         self.contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
-        context.add_init_script(_SHOW_WHEN_READY)
+        context.add_init_script(_ENABLE_WHEN_READY)
         page = context.new_page()
         self.watch(page, url)
         page.goto(url)
