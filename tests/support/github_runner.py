@@ -26,13 +26,15 @@ import pytest
 import yaml
 
 from support.github_expressions import holds, interpolated
-from support.servers import PATIENCE_SECONDS, environment
+from support.servers import environment
 from support.tools import NO_PACKAGE_INDEX, unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the documentation calls this repository's actions.
 _OURS = re.compile(r"(?:\./|OWNER/chachaml-lite/?)(?P<path>[\w/]*)(?:@\S+)?\Z")
 _SUMMARY_BYTES = 1024 * 1024
+#: For a step that installs packages on a loaded machine.
+_STEP_SECONDS = 500
 Outputs = dict[str, str]
 #: Stands for somebody else's action: gets its inputs, gives its outputs.
 Stand = Callable[[Mapping[str, str]], Outputs]
@@ -238,7 +240,7 @@ class Job:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE_SECONDS,
+            timeout=_STEP_SECONDS,
         )
         log = done.stdout.decode(errors="replace")
         found = Step(name, "success" if done.returncode == 0 else "failure", log, _pairs(files["output"]))
