@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.github_artifacts import Artifacts
 from support.github_runner import Job
 
 from chachaml_lite.sidecar.server import _command_by_ps
@@ -224,7 +225,7 @@ def test_without_a_server_a_gate_fails_and_an_end_is_a_notice(github_job: NewJob
     job = github_job()
     finish(job, checks=checks)
     assert job.status == ("failure" if checks else "success")
-    assert job.outputs("end") == {"passed": "false" if checks else "true", "summary": ""}
+    assert job.outputs("end") == {"passed": "false" if checks else "true", "summary": "", "html": ""}
     assert [each.kind for each in job.annotations] == ["error" if checks else "notice"]
 
 
@@ -275,7 +276,7 @@ def test_job_that_has_logged_nothing_has_no_summary(github_job: NewJob) -> None:
     job.run("- uses: ./\n" + FINISH)
     assert job.status == "success", job.log
     assert job.summaries == []
-    assert job.outputs("end") == {"passed": "true", "summary": ""}
+    assert job.outputs("end") == {"passed": "true", "summary": "", "html": ""}
 
 
 def test_checks_without_a_run_fail(github_job: NewJob) -> None:
@@ -315,6 +316,34 @@ def test_report_beyond_what_github_shows_is_cut_at_whole_sections(started: Job) 
         assert section in shown
     assert re.search(r"\*\*Omitted, because GitHub displays at most 1 MiB: Params \([\d,]+ KiB\)\.\*\*", shown)
     assert started.said("notice") == ["the report is too long for GitHub's summary, which lists the omitted sections"]
+
+
+@pytest.mark.parametrize("checks", ["", "accuracy>=0.99"], ids=["no checks", "a check fails"])
+def test_run_is_uploaded_as_one_html_file_where_asked(started: Job, tmp_path: Path, checks: str) -> None:
+    artifacts = Artifacts(tmp_path / "uploaded")
+    started.uses = {"actions/upload-artifact": artifacts.upload}
+    log_metrics(started, accuracy=0.93)
+    finish(started, html="${{ steps.tracker.outputs.run-id }}.html", checks=checks)
+    assert started.steps[-1].outcome == ("failure" if checks else "success"), started.log
+    run_id = started.outputs("tracker")["run-id"]
+    assert artifacts.names() == [f"{run_id}.html"]
+    artifacts.unzip(f"{run_id}.html", tmp_path / "unzipped")
+    (file,) = (tmp_path / "unzipped").iterdir()
+    text = file.read_text()
+    assert file.name == "report.html"
+    assert "first" in text and "0.93" in text and "completed" in text
+    assert "localhost" not in text, "the server has stopped"
+    finish(started, html="again")  # nothing is done again
+    assert (artifacts.names(), started.outputs("end")["html"]) == ([f"{run_id}.html"], "")
+
+
+def test_no_html_file_is_uploaded_unless_asked_or_where_there_is_no_run(github_job: NewJob) -> None:
+    job = github_job()
+    job.run("- {id: tracker, uses: ./}")
+    finish(job, html="report.html")  # it would fail here if it uploaded anything
+    assert job.status == "success", job.log
+    assert job.outputs("end")["html"] == ""
+    assert "no run was logged" in job.said("notice")[0]
 
 
 def test_of_many_sections_as_many_are_shown_as_fit() -> None:

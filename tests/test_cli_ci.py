@@ -115,6 +115,34 @@ def test_exported_values_are_quoted_for_the_shell(shell: Shell) -> None:
     assert not (shell.folder / "pwned").exists()
 
 
+START_RUN = """
+curl -fsS "$CHACHAML_URL/api/w/runs" -H 'Content-Type: application/json' -d '{"experiment":"iris","name":"run %d"}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("runs", "title"),
+    [(1, "run 0"), (2, "Comparison of 2 runs"), (22, "Comparison of 20 runs")],
+    ids=["one", "two", "many"],
+)
+def test_html_file_is_of_one_run_or_a_comparison(shell: Shell, runs: int, title: str) -> None:
+    logged = "".join(START_RUN % number for number in range(runs))
+    done = shell.run(f'eval "$(chachaml-lite ci start)"{logged}chachaml-lite ci finish --html out/report.html')
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (shell.folder / "out" / "report.html").read_text()
+    assert title in text.partition("</h1>")[0]
+    assert "<script" not in text and "localhost" not in text
+    assert ("compares the newest 20 of 22 runs" in done.stderr) == (runs == 22)
+
+
+def test_html_file_that_cannot_be_written_is_a_warning(shell: Shell) -> None:
+    done = shell.run(
+        f'eval "$(chachaml-lite ci start --experiment iris)"{LOG}chachaml-lite ci finish --html /dev/null/report.html'
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warning: cannot write /dev/null/report.html" in done.stderr
+
+
 def test_block_of_the_manual_runs(shell: Shell) -> None:
     (block,) = blocks("bash", "github-actions", "Other CI systems")
     (shell.folder / "train.sh").write_text("#!/bin/sh\n" + LOG)

@@ -89,6 +89,7 @@ def start(
 Examples:
   chachaml-lite ci finish --rule 'accuracy>=0.9'
   chachaml-lite ci finish --job-status "$CI_JOB_STATUS" --rule 'loss<=baseline*1.02'
+  chachaml-lite ci finish --html report.html
 """
 )
 @click.option("--rule", "rules", metavar="RULE", multiple=True, help="A rule that the run must pass; may be repeated.")
@@ -98,6 +99,7 @@ Examples:
     "--run", "RUN_ID", "The run to finish, if not the one that was started.  [default: $CHACHAML_RUN_ID]", metavar="ID"
 )
 @_input("--job-status", "JOB_STATUS", "Status of the job: success, failure or cancelled.", metavar="STATUS")
+@_input("--html", "HTML", "Write the run's page as one HTML file; of several runs, their comparison.", metavar="FILE")
 @_TOKEN
 @_STATE
 @click.option("--started-run", envvar="CHACHAML_RUN_ID", default="", hidden=True)
@@ -107,6 +109,7 @@ def finish(
     baseline: str,
     run: str,
     job_status: str,
+    html: str,
     token: str,
     state: Path | None,
     started_run: str,
@@ -128,5 +131,6 @@ def finish(
         started_run.strip(),
         job_status.strip() or "success",
         token.strip(),
+        Path(html.strip()) if html.strip() else None,
     )
     sys.exit(finish_step(current_job(state), options))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..client.base import ApiError, Client, Unreachable, build_path
 from ..client.http import HttpClient
 from . import checks, summary
+from .html_file import write_html
 from .job import Job
 from .server import NotStarted, find_server, is_alive, print_log, start_server, stop_server
 
@@ -35,6 +36,8 @@ class FinishOptions:
     started_run_id: str
     job_status: str
     token: str
+    #: The HTML file to write; None for none.
+    html: Path | None = None
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Result:
     #: Whether something other than a rule failed.
     failed: bool = False
     report: str = ""
+    #: The runs that the report is about.
+    run_ids: list[str] = field(default_factory=list)
 
 
 def finish(job: Job, options: FinishOptions) -> int:
@@ -53,6 +58,7 @@ def finish(job: Job, options: FinishOptions) -> int:
     A second call in a job does nothing, and fails if its checks differ from those of the first.
     """
     request = [options.run_id, options.baseline, *options.rules]
+    html = False
     if _result_file(job).exists():
         stored = json.loads(_result_file(job).read_text())
         result = Result(**stored["result"])
@@ -66,9 +72,12 @@ def finish(job: Job, options: FinishOptions) -> int:
         else:
             job.annotate("notice", "this job's run has already been finished; nothing to do")
     else:
-        result = _finish_once(job, options, request)
+        result, data = _finish_once(job, options, request)
+        if options.html is not None and data is not None and not result.failed:
+            html = write_html(job, data, result.run_ids, options.html)
     job.set_output("passed", "true" if result.passed else "false")
     job.set_output("summary", str(_report_file(job)) if result.report else "")
+    job.set_output("html", str(options.html) if html else "")
     return 0 if result.passed and not result.failed else 1
 
 
@@ -77,7 +86,8 @@ def forget_result(job: Job) -> None:
     _result_file(job).unlink(missing_ok=True)
 
 
-def _finish_once(job: Job, options: FinishOptions, request: list[str]) -> Result:
+def _finish_once(job: Job, options: FinishOptions, request: list[str]) -> tuple[Result, Path | None]:
+    """Return the result, and the folder of the store; None if there is no server."""
     server = find_server(job)
     if server is None:
         job.annotate(
@@ -85,7 +95,7 @@ def _finish_once(job: Job, options: FinishOptions, request: list[str]) -> Result
             "no server was started in this job, so there is nothing to finish"
             + (" and to check" if options.rules else ""),
         )
-        return Result(passed=not options.rules)
+        return Result(passed=not options.rules), None
     if not is_alive(job, server):
         job.annotate("warning", "the server had stopped; it was started again on the same data")
         print_log(job)
@@ -93,7 +103,7 @@ def _finish_once(job: Job, options: FinishOptions, request: list[str]) -> Result
             server = start_server(job, Path(server.data), "0", options.token)
         except NotStarted as fault:
             job.annotate("error", str(fault))
-            return Result(passed=not options.rules, failed=True)
+            return Result(passed=not options.rules, failed=True), None
     try:
         with HttpClient(server.url, options.token or None) as client:
             result = _conclude(job, client, options)
@@ -105,7 +115,7 @@ def _finish_once(job: Job, options: FinishOptions, request: list[str]) -> Result
         stop_server(job, server)
     _publish(job, result.report)
     _result_file(job).write_text(json.dumps({"result": vars(result), "asked": request}))
-    return result
+    return result, Path(server.data)
 
 
 def _conclude(job: Job, client: Client, options: FinishOptions) -> Result:
@@ -115,8 +125,9 @@ def _conclude(job: Job, client: Client, options: FinishOptions) -> Result:
         if not run:
             if options.rules:
                 job.annotate("error", "there are checks but no run; set experiment at the start, or run-id here")
-            run_list = _get_text(client, "/api/runs", ("limit", _MAX_LISTED)) if client.get("/api/runs") else ""
-            return Result(passed=not options.rules, report=run_list and f"## Runs\n\n{run_list}")
+            run_ids = [listed["id"] for listed in client.get("/api/runs", [("limit", _MAX_LISTED)])]
+            run_list = _get_text(client, "/api/runs", ("limit", _MAX_LISTED)) if run_ids else ""
+            return Result(not options.rules, report=run_list and f"## Runs\n\n{run_list}", run_ids=run_ids)
         _end_run(job, client, run, options.job_status)
         outcomes = checks.evaluate(client, run, options.rules, options.baseline)
         _report_outcomes(job, outcomes)
@@ -124,7 +135,7 @@ def _conclude(job: Job, client: Client, options: FinishOptions) -> Result:
     except ApiError as fault:
         job.annotate("error", f"the run {run} could not be finished: {fault.detail}")
         return Result(passed=not options.rules, failed=True)
-    return Result(passed=all(each.passed is not False for each in outcomes), report=report)
+    return Result(all(each.passed is not False for each in outcomes), report=report, run_ids=[run])
 
 
 def _get_text(client: Client, path: str, *query: tuple[str, str]) -> str:

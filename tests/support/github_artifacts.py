@@ -26,6 +26,8 @@ class Artifacts:
         fixed = [part for part in pattern.parts if "*" not in part]
         root = Path(*fixed)
         found = list(root.glob(pattern.name)) if len(fixed) < len(pattern.parts) else [root]
+        if root.is_file():
+            root = root.parent
         files = [file for each in found for file in ([each] if each.is_file() else each.rglob("*")) if file.is_file()]
         assert files, f"there is nothing at {pattern}"
         with zipfile.ZipFile(self._folder / f"{name}.zip", "x") as archive:  # a name can be used once
