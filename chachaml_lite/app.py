@@ -52,6 +52,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     )
     urls.install(app)
     auth.install(app)
+    app.before_request(urls.check_path)
     renderings.install(app)
     errors.install(app)
     run_apis = (runs.api, artifacts.api, transfer.api, compare.api)

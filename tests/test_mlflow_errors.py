@@ -355,6 +355,15 @@ def test_good_call_is_answered_with_unknown_fields_too(stored: Callable[..., Fla
     assert "null" not in answer.text or endpoint == "mlflow_service.server_info"
 
 
+@pytest.mark.parametrize("endpoint", [endpoint for endpoint, call in CALLS.items() if call.method == "GET"])
+def test_head_is_answered_as_get_is(stored: Callable[..., FlaskClient], endpoint: str) -> None:
+    client, call = stored(), CALLS[endpoint]
+    whole = client.get(call.path, query_string=call.fields)
+    head = client.head(call.path, query_string=call.fields)
+    assert (head.status_code, head.data) == (OK, b"")
+    assert head.headers["Content-Length"] == whole.headers["Content-Length"]
+
+
 @pytest.mark.parametrize("endpoint", CALLS)
 def test_bad_call_is_4xx_and_stores_nothing(stored: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
     client, call = stored(), CALLS[endpoint]

@@ -67,7 +67,9 @@ def uploaded(server: Running) -> str:
     return f"{server.url}/api/artifacts/r/m/download"
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0", "bytes=99999999999-"])
+@pytest.mark.parametrize(
+    "asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0", "bytes=99999999999-", f"bytes={'9' * 30}-"]
+)
 def test_range_that_cannot_be_met_is_416(server: Running, uploaded: str, asked: str) -> None:
     answer = requests.get(uploaded, headers={"Range": asked}, timeout=TIMEOUT)
     assert_error(answer, 416, "requested range not satisfiable", server)
@@ -96,6 +98,7 @@ def test_no_range_of_nothing_can_be_met(server: Running, uploaded: str) -> None:
         ("bytes=-7", SIZE - 7, SIZE),
         (f"bytes=-{SIZE * 2}", 0, SIZE),
         (f"bytes={SIZE - 1}-{SIZE * 2}", SIZE - 1, SIZE),
+        (f"bytes=5-{'9' * 30}", 5, SIZE),
     ],
 )
 def test_range_is_that_part(uploaded: str, asked: str, start: int, stop: int) -> None:
@@ -310,3 +313,26 @@ def test_what_is_no_request_is_answered_in_the_same_shape(server: Running, reque
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Server"] is None
     assert requests.get(f"{server.url}/api/health", timeout=TIMEOUT).status_code == 200
+
+
+# -- a path that is no text
+
+
+def test_path_that_is_not_utf_8_is_400(uploaded: str, server: Running) -> None:
+    """Each such byte was read as U+FFFD: files of two names became one, without a word."""
+    before = files_of(server.data)
+    for method, path in (
+        ("POST", "/api/w/models/{}"),
+        ("POST", "/api/w/experiments/{}"),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/r/artifacts/{}"),
+        ("GET", "/api/models/{}"),
+        ("GET", "/api/artifacts/r/{}/download"),
+        ("GET", "/models/{}"),
+        ("GET", "/none/{}"),
+    ):
+        for sent in ("%FF", "a%C3", "%ED%A0%80", "%C0%AF", "%F5%80%80%80"):
+            url = server.url + path.format(sent)
+            answer = requests.request(method, url, data=b"{}", headers={"Content-Type": "application/json"}, timeout=60)
+            assert answer.status_code == 400, (method, url, answer.text)
+            assert "the path is not percent-encoded UTF-8" in answer.text
+    assert files_of(server.data) == before

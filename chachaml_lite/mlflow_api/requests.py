@@ -154,8 +154,8 @@ class Fields:
 
 
 def fields() -> Fields:
-    """Return the fields of the query string for a GET, else of the body. Raises InvalidInput, TooLarge."""
-    if request.method == "GET":
+    """Return the fields of the query string for a GET or HEAD, else of the body. Raises InvalidInput, TooLarge."""
+    if request.method in ("GET", "HEAD"):
         args = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
         return Fields(args)
     if not request.content_length:

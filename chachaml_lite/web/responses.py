@@ -23,7 +23,7 @@ PAGE_POLICY = (
 FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
 
 # A single range of bytes. Several ranges, and invalid ones, are ignored, as RFC 9110, section 14.2 allows.
-_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=([0-9]{0,99})-([0-9]{0,99})\Z", re.IGNORECASE)
 
 _OK = '{"ok": true}\n'
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from flask import Flask, request, url_for
 from werkzeug.routing import PathConverter
 
+from ..errors import InvalidInput
 from .context import origin
 
 
@@ -34,6 +35,18 @@ def install(app: Flask) -> None:
     app.url_map.merge_slashes = False
     app.url_map.converters["path"] = _NameConverter
     app.jinja_env.globals.update(full_url_for=full_url_for)
+
+
+def check_path() -> None:
+    """Raise InvalidInput unless the request's path is UTF-8.
+
+    Werkzeug reads other bytes as U+FFFD, so that two names would be one.
+    """
+    path: str = request.environ["PATH_INFO"]  # one character for each byte
+    try:
+        _ = path.isascii() or path.encode("latin-1").decode()
+    except UnicodeDecodeError as fault:
+        raise InvalidInput("the path is not percent-encoded UTF-8") from fault
 
 
 def with_query(path: str, fields: Iterable[tuple[str, str]]) -> str:
