@@ -137,6 +137,34 @@ def test_on_a_full_disk_nothing_is_half_written(logged: FlaskClient, data: Path,
     assert files(data) != before
 
 
+@pytest.mark.parametrize(
+    ("points", "tag"), [(1000, "a"), (1, "a" * 20_000)], ids=["points without room", "tag without room"]
+)
+def test_batch_of_mlflow_s_is_all_or_nothing_on_a_disk_with_room_for_a_part_of_it(
+    logged: FlaskClient, data: Path, disk: Disk, points: int, tag: str
+) -> None:
+    """Its params came first, and stayed, beneath an answer that said that nothing was stored."""
+    batch = {
+        "run_id": "r",
+        "params": [{"key": "new", "value": "1"}],
+        "metrics": [{"key": "new", "value": 1, "timestamp": 1, "step": step} for step in range(points)],
+        "tags": [{"key": "new", "value": tag}],
+    }
+    disk.fill()
+    os.truncate(disk.path / "filler", (disk.path / "filler").stat().st_size - 4 * 4096)
+    before, shown = files(data), run_of(logged)
+    for _ in range(2):
+        answer = logged.post("/api/2.0/mlflow/runs/log-batch", json=batch)
+        assert (answer.status_code, answer.get_json()["error_code"]) == (507, "RESOURCE_EXHAUSTED"), answer.text
+        assert files(data) == before
+    assert run_of(logged) == shown
+    disk.free()
+    assert logged.post("/api/2.0/mlflow/runs/log-batch", json=batch).status_code == 200
+    run = run_of(logged)
+    assert (run["params"]["new"], run["metrics"]["new"], run["tags"]["new"]) == (1, 1, tag)
+    assert run["metric_summary"]["new"]["count"] == points
+
+
 @pytest.mark.parametrize("what", WRITES)
 def test_on_a_disk_that_turned_read_only_writes_are_refused_and_reads_are_served(
     logged: FlaskClient, make_app: Callable[..., Flask], data: Path, what: str

@@ -13,7 +13,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import TooLarge
 from . import beneath, layout, reading
-from .atomic import FOLDER_MODE, append_lines, replace_file, write_new
+from .atomic import FOLDER_MODE, Replacement, append_lines, replace_file, replacing, write_all, write_new
 from .beneath import InTheWay
 from .durability import Durability
 from .layout import Layout
@@ -133,7 +133,20 @@ class RunFiles:
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
         """Write one of a run's JSON files anew. Raises OSError, TooLarge; then the old content stands."""
-        return replace_file(self._places.run_file(run_id, name), readable(name, value), self._durability)
+        with self.replacing(run_id, name, value) as replacement:
+            pass
+        return replacement.stamp
+
+    @contextlib.contextmanager
+    def replacing(self, run_id: str, name: str, value: dict[str, Any]) -> Iterator[Replacement]:
+        """Write one of a run's JSON files anew, and put it in place when the block has succeeded.
+
+        The block begins once its bytes have found room. Raises OSError, TooLarge; then the old content stands.
+        """
+        content = readable(name, value)
+        with replacing(self._places.run_file(run_id, name), self._durability) as replacement:
+            write_all(replacement.descriptor, content)
+            yield replacement
 
     @property
     def is_read_only(self) -> bool:

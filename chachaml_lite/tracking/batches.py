@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from . import metrics, params, runs
-from .index.run_parts import PARAMS, SUMMARY
+from . import metrics, runs
+from .index.run_parts import META, PARAMS, SUMMARY
+from .names import check_name
+from .params import merge_params
 from .series.points import StoredPoint
 from .tags import TagValue
 from .tracker import Tracker
@@ -25,14 +28,20 @@ def log_batch(
     """Add points, params and tags to a run, also after its end, and change `fields` of its own (see `runs.change_run`).
 
     `points` are checked; `is_same`: see `params.set_params`. Raises InvalidInput, NotFound, Conflict (a param has
-    another value); then nothing is stored.
+    another value), OSError; then nothing is stored.
     """
     runs.check_changes(tags, fields)
-    with tracker.open_run(run_id, PARAMS, SUMMARY, even_ended=True):
-        # What can be refused comes first; repeated after a full disk, it is what is there already.
+    for key in new_params:
+        check_name("param", key)
+    with tracker.open_run(run_id, PARAMS, SUMMARY, even_ended=True) as run, ExitStack() as prepared:
+        # What can be refused comes first, then what needs room: a file that is replaced takes its place last, and the
+        # points, which are added in between, are taken back by themselves.
         if new_params:
-            params.set_params(tracker, run_id, new_params, even_ended=True, is_same=is_same)
+            after = merge_params(run, new_params, is_same)
+            if len(after) > len(run.params):
+                prepared.enter_context(tracker.replacing(run, PARAMS, after))
+        changed = runs.fields_to_change(run, tags, fields)
+        if changed:
+            prepared.enter_context(tracker.replacing(run, META, {**run.meta, **changed}))
         if points:
             metrics.add_points(tracker, run_id, points, even_ended=True)
-        if tags or fields:
-            runs.change_run(tracker, run_id, tags, **fields)

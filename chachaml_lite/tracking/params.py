@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import Conflict
-from ..store import layout
+from .index.run_entry import Run
 from .index.run_parts import PARAMS
 from .names import check_name, quote_name
 from .tracker import Tracker
@@ -29,18 +29,25 @@ def set_params(
     for key in params:
         check_name("param", key)
     with tracker.open_run(run_id, PARAMS, even_ended=even_ended) as run:
-        before = run.params
-        run.refuse_damaged(PARAMS)
-        for key, value in params.items():
-            if key in before and not (is_same or same_json)(before[key], value):
-                raise Conflict(
-                    f"param {quote_name(key)} was logged before with another value; params don't change: "
-                    "log it under another name, or as a tag or metric"
-                )
-        after = {**before, **{key: params[key] for key in params if key not in before}}
-        if len(after) > len(before):
-            stamp = tracker.store.runs.replace(run_id, layout.PARAMS, after)
-            tracker.catalog.put(run, PARAMS, after, stamp)
+        after = merge_params(run, params, is_same)
+        if len(after) > len(run.params):
+            with tracker.replacing(run, PARAMS, after):
+                pass
+
+
+def merge_params(
+    run: Run, params: Mapping[str, Any], is_same: Callable[[Any, Any], bool] | None = None
+) -> dict[str, Any]:
+    """Return a run's params with these, whose names are checked. Raises Conflict, StorageFault (they are damaged)."""
+    before = run.params
+    run.refuse_damaged(PARAMS)
+    for key, value in params.items():
+        if key in before and not (is_same or same_json)(before[key], value):
+            raise Conflict(
+                f"param {quote_name(key)} was logged before with another value; params don't change: "
+                "log it under another name, or as a tag or metric"
+            )
+    return {**before, **{key: params[key] for key in params if key not in before}}
 
 
 def same_json(one: Any, other: Any) -> bool:

@@ -233,13 +233,21 @@ def change_run(
     """Change a run's name, created_by, parent_run_id, note and tags in one; None for none. InvalidInput, NotFound."""
     check_changes(tags or {}, changes)
     with tracker.writable_run(run_id) as run:
-        changed: dict[str, Any] = {key: value for key, value in changes.items() if run.meta.get(key) != value}
-        before = run.meta.get("tags", {})
-        after = merged_tags(before, tags or {})
-        if not same_json(after, before):
-            changed["tags"] = after
+        changed = fields_to_change(run, tags or {}, changes)
         if changed:
             tracker.write_meta(run, **changed)
+
+
+def fields_to_change(
+    run: Run, tags: Mapping[str, TagValue | None], changes: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the fields of meta.json that these tags and changes, which are checked, give another value."""
+    changed: dict[str, Any] = {key: value for key, value in changes.items() if run.meta.get(key) != value}
+    before = run.meta.get("tags", {})
+    after = merged_tags(before, tags)
+    if not same_json(after, before):
+        changed["tags"] = after
+    return changed
 
 
 def check_changes(tags: Mapping[str, TagValue | None], changes: Mapping[str, str | None]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import NotFound, RunEnded, RunTrashed
-from ..store import layout
 from ..store.reading import Stamp
 from ..store.store import Store
 from .clock import Clock
@@ -17,7 +16,7 @@ from .index.descriptions import Descriptions
 from .index.logged_models import LoggedModels
 from .index.registry import Registry
 from .index.run_entry import ALL_PARTS, Run
-from .index.run_parts import META
+from .index.run_parts import FILES, META
 from .index.series_cache import SeriesCache
 from .names import quote_name
 
@@ -125,5 +124,12 @@ class Tracker:
 
     def write_meta(self, run: Run, **changes: Any) -> None:
         """Replace fields of a run's meta.json, and leave the others as they are; the caller holds the run. OSError."""
-        meta = {**run.meta, **changes}
-        self.catalog.put(run, META, meta, self.store.runs.replace(run.id, layout.META, meta))
+        with self.replacing(run, META, {**run.meta, **changes}):
+            pass
+
+    @contextmanager
+    def replacing(self, run: Run, part: int, value: dict[str, Any]) -> Iterator[None]:
+        """Replace meta.json or params.json of a run that the caller holds, when the block has succeeded. OSError."""
+        with self.store.runs.replacing(run.id, FILES[part], value) as replacement:
+            yield
+        self.catalog.put(run, part, value, replacement.stamp)
