@@ -25,7 +25,8 @@ from .config import Config
 from .store.atomic import replace_file
 from .store.store import Store
 from .tracking.tracker import Tracker
-from .waitress_channel import PAUSE_SECONDS, Channel, WireRules, channel_class
+from .waitress_channel import PAUSE_SECONDS, Channel, channel_class
+from .waitress_parser import WireRules
 
 log = logging.getLogger(__name__)
 
