@@ -308,6 +308,22 @@ def test_tags_beyond_a_line_are_413(client: FlaskClient, run_id: str) -> None:
 # -- deleted
 
 
+def test_unknown_version_is_404_and_told_which_there_are(client: FlaskClient, run_id: str) -> None:
+    def told() -> str:
+        detail: str = download(client, 9, 404).get_json()["detail"]
+        return detail
+
+    register(client)
+    assert "it has version 1" in told()
+    for _ in range(2):
+        register(client)
+    assert "its versions are 1 to 3" in told()
+    assert client.delete("/api/w/models/iris/versions/2").status_code == 200
+    assert "it has 2 versions up to 3" in told()
+    assert client.delete("/api/w/models/iris/versions/1").status_code == 200
+    assert "it has version 3" in told()
+
+
 def test_deleted_version_leaves_a_gap(client: FlaskClient, run_id: str) -> None:
     for _ in range(3):
         register(client)

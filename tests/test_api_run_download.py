@@ -12,8 +12,8 @@ import socket
 import subprocess
 import threading
 import zipfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +25,9 @@ from support.servers import PATIENCE_SECONDS, Running, running
 
 from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
+from chachaml_lite.store.layout import Layout
 from chachaml_lite.store.store import Store
+from chachaml_lite.store.zip_run import zip_run
 from chachaml_lite.tracking.tracker import Tracker
 
 LogRun = Callable[..., str]
@@ -138,6 +140,40 @@ def test_download_of_many_files_small_and_large_takes_few_descriptors(
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         archive = downloaded(client, run_id)
     assert len(archive.namelist()) == 1 + 2 * 80
+    assert archive.testzip() is None
+
+
+def test_run_is_free_for_writers_while_its_large_files_are_copied(log_run: LogRun, data: Path) -> None:
+    """Small ones are copied before that: they would take a descriptor each."""
+    run_id = log_run(params={"lr": 1}, artifacts={"large": b"x" * 3_000_000, "small": b"y" * 900_000})
+    is_held = False
+    pieces: dict[bool, bytes] = {True: b"", False: b""}
+
+    @contextmanager
+    def held() -> Iterator[None]:
+        nonlocal is_held
+        is_held = True
+        yield
+        is_held = False
+
+    class Sink(io.BytesIO):
+        def write(self, piece: Any) -> int:
+            pieces[is_held] += bytes(piece)
+            return super().write(piece)
+
+    zip_run(Layout(str(data)), run_id, held, Sink())
+    assert b"y" * 900_000 in pieces[True]
+    assert b"x" * 3_000_000 in pieces[False]
+
+
+@pytest.mark.parametrize("written", [-1, 0, 10, 2**31 - 1, 2**31, 2**32 + 5])
+def test_run_whose_files_have_any_time_can_be_downloaded(
+    client: FlaskClient, log_run: LogRun, data: Path, written: int
+) -> None:
+    run_id = log_run(params={"lr": 1})
+    os.utime(data / "runs" / run_id / "params.json", (written, written))
+    archive = downloaded(client, run_id)
+    assert archive.read(f"{run_id}/params.json") == (data / "runs" / run_id / "params.json").read_bytes()
     assert archive.testzip() is None
 
 

@@ -260,6 +260,19 @@ def test_chart_by_itself_needs_no_style() -> None:
     assert drawn.root.findtext("title") == "a title"
 
 
+@pytest.mark.parametrize(
+    "values", [[0, 1], [123_000, 123_999], [1e-5, 1.00001e-5], [-2_500_000, 7], [0.123456, 0.1235]]
+)
+def test_labels_of_the_axis_have_room_beside_the_plot(values: list[Number]) -> None:
+    drawn = Drawing(chart_of(series_of(values)).svg)
+    plot_left = float(drawn.root.attrib["data-plot"].split()[0])
+    labels = [each for each in drawn.root.iter("text") if each.get("text-anchor") == "end"]
+    beside = {each.text or "": float(each.attrib["x"]) for each in labels if float(each.attrib["x"]) < plot_left}
+    assert beside
+    for label, end in beside.items():
+        assert end - 6 * len(label) >= 0, label
+
+
 #: The greatest integer that a metric can be, for it must fit into a double.
 LARGEST = int(sys.float_info.max)
 POINTS = st.lists(

@@ -72,6 +72,13 @@ def test_spike_is_in_the_band_and_never_the_line_whatever_the_width(buckets: int
     assert sum(high == 100 for high in curve.highs) == min(len(spikes), buckets)
 
 
+def test_buckets_are_as_wide_on_both_sides_of_zero() -> None:
+    steps = list(range(-500, 500))
+    curve = curve_of(series_of([1.0] * 1000, steps), View(buckets=10))
+    assert len(curve.xs) == 12
+    assert all(80 <= after - before <= 120 for before, after in zip(curve.xs[1:-2], curve.xs[2:-1], strict=True))
+
+
 def test_mean_of_values_that_no_sum_holds_lies_among_them() -> None:
     for value in (1.7e308, 17 * 10**307, -1.7e308):
         curve = curve_of(series_of([value] * 1000), View(buckets=10))

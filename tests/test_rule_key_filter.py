@@ -61,6 +61,7 @@ def test_filter_lets_through(text: str, keys: list[str]) -> None:
         ("/a{101}/", "100 times"),
         ("/((a{99}){99}){99}/", "too large"),
         ("/" + "(" * 60 + "/", "too many ("),
+        ("/" + "(a)" * 20 + "(" * 51 + "a" + ")" * 51 + "/", "too many ("),
         ("x" * 301, "300 is the most"),
     ],
 )

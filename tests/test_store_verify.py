@@ -17,6 +17,9 @@ from support.servers import PATIENCE_SECONDS, environment
 from support.snapshots import files_of
 from support.verifying import COMMAND, problems, report, verify
 
+from chachaml_lite.store.reading import Damaged
+from chachaml_lite.store.store import Store
+
 POINT = b'{"key":"loss","value":0.5,"step":9,"timestamp":1763884800123}\n'
 
 
@@ -351,6 +354,17 @@ def test_store_that_can_t_be_repaired_on_its_disk_is_one_line(stored: Path) -> N
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "cannot repair the store" in done.stderr
     assert (stored / RUN / "metrics.jsonl").read_bytes() == before
+
+
+def test_file_of_lines_may_be_as_large_as_its_reader_allows(data: Path) -> None:
+    store = Store(data, "no")
+    try:
+        (data / "file").write_bytes(b"one\ntwo")
+        assert [line.content for line in store.inspection.lines("file", 7)] == [b"one", b"two"]
+        with pytest.raises(Damaged, match="file has 7 bytes"):
+            list(store.inspection.lines("file", 6))
+    finally:
+        store.close()
 
 
 def test_large_files_take_no_memory(stored: Path, tool: Callable[[str], str]) -> None:
