@@ -13,7 +13,7 @@ from support.calls import LogRun
 from support.commands import cli
 from support.html_tables import Page
 from support.servers import running
-from support.zips import packed, run_files
+from support.zips import run_files, stream_zip
 
 from chachaml_lite.tracking.environment import MAX_BYTES, MISSING, flatten, value_at
 
@@ -169,7 +169,7 @@ def test_push_carries_the_environment_and_sends_it_once(
 
 def test_import_keeps_an_environment_that_the_zip_lacks_and_refuses_another(client: FlaskClient) -> None:
     def sent(query: str = "", **changes: Any) -> Any:
-        return client.post(f"/api/w/import{query}", data=packed(run_files(**changes)), content_type=ZIP)
+        return client.post(f"/api/w/import{query}", data=stream_zip(run_files(**changes)), content_type=ZIP)
 
     assert sent(env=environment("a")).status_code == 200
     without: list[dict[str, Any]] = [{}, {"env": None}]

@@ -22,7 +22,7 @@ from flask.testing import FlaskClient
 from support.calls import LogRun, register, upload
 from support.servers import PATIENCE_SECONDS
 from support.snapshots import files_of
-from support.zips import POINT, meta, packed, run_files, upload_line
+from support.zips import POINT, meta, run_files, stream_zip, upload_line
 from werkzeug.test import TestResponse
 
 from chachaml_lite.store import zip_extract
@@ -121,13 +121,13 @@ def test_zip_may_hold_several_runs_and_be_compressed_and_all_is_refused_when_one
 ) -> None:
     both = run_files("a") | run_files("b", parent_run_id="a")
     before = files_of(data)
-    assert "run b" in refused(client, packed(both | {"b/params.json": b"{"}))
+    assert "run b" in refused(client, stream_zip(both | {"b/params.json": b"{"}))
     assert files_of(data) == before
-    assert taken(client, packed(both)) == {"imported": ["a", "b"]}
+    assert taken(client, stream_zip(both)) == {"imported": ["a", "b"]}
     assert [child["id"] for child in client.get("/api/runs/a").get_json()["children"]] == ["b"]
     one_more = run_files("c") | run_files("a", experiment="other")
     before = files_of(data)
-    assert "run a: experiment is" in refused(client, packed(one_more), 409)
+    assert "run a: experiment is" in refused(client, stream_zip(one_more), 409)
     assert files_of(data) == before
 
 
@@ -140,7 +140,7 @@ def test_what_has_a_dot_in_front_a_folder_and_a_summary_are_passed_over(client: 
         "r/.meta.json.tmp": b"x",
         "r/summary.json": b'{"size": 62, "mtime_ns": 1, "metrics": {}}',
     }
-    assert taken(client, packed(more | run_files())) == {"imported": ["r"]}
+    assert taken(client, stream_zip(more | run_files())) == {"imported": ["r"]}
     assert set(stored(data, "r")) == {path.partition("/")[2] for path in run_files()}
     assert client.get("/api/runs/r").get_json()["metrics"] == {"loss": 0.5}
 
@@ -185,48 +185,48 @@ def test_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_impo
 
 def test_run_is_logged_to_here_after_its_import(client: FlaskClient) -> None:
     running: dict[str, Any] = {"status": "running", "end_time": None}
-    assert taken(client, packed(run_files(**running))) == {"imported": ["r"]}
+    assert taken(client, stream_zip(run_files(**running))) == {"imported": ["r"]}
     assert client.post("/api/w/runs/r/metrics", json={"loss": 0.4, "step": 2}).status_code == 200
     assert upload(client, "r", "n", b"new") == 200
     longer = run_files(**running) | {"r/metrics.jsonl": POINT * 3}
-    assert "line 2 of metrics.jsonl" in refused(client, packed(longer), 409)
-    assert taken(client, packed(run_files(**running))) == {"unchanged": ["r"]}
+    assert "line 2 of metrics.jsonl" in refused(client, stream_zip(longer), 409)
+    assert taken(client, stream_zip(run_files(**running))) == {"unchanged": ["r"]}
     assert client.post("/api/w/runs/r/end").status_code == 200
-    assert "status is" in refused(client, packed(run_files(status="failed")), 409)
+    assert "status is" in refused(client, stream_zip(run_files(status="failed")), 409)
 
 
 def test_bytes_that_are_here_may_be_left_out(client: FlaskClient) -> None:
     thin = run_files()
     del thin["r/blobs/m"]
-    assert "artifact 'm'" in refused(client, packed(thin))
-    assert taken(client, packed(run_files())) == {"imported": ["r"]}
-    assert taken(client, packed(thin)) == {"unchanged": ["r"]}
+    assert "artifact 'm'" in refused(client, stream_zip(thin))
+    assert taken(client, stream_zip(run_files())) == {"imported": ["r"]}
+    assert taken(client, stream_zip(thin)) == {"unchanged": ["r"]}
     thin["r/artifacts.jsonl"] += upload_line("n", b"new")
-    assert "artifact 'n'" in refused(client, packed(thin))
+    assert "artifact 'n'" in refused(client, stream_zip(thin))
     thin["r/blobs/n"] = b"new"
-    assert taken(client, packed(thin)) == {"updated": ["r"]}
+    assert taken(client, stream_zip(thin)) == {"updated": ["r"]}
     only = {"r/meta.json": thin["r/meta.json"]}
-    assert taken(client, packed(only)) == {"unchanged": ["r"]}
+    assert taken(client, stream_zip(only)) == {"unchanged": ["r"]}
 
 
 def test_what_is_added_here_stays(client: FlaskClient) -> None:
     sent = run_files(tags={"a": 1})
-    taken(client, packed(sent))
+    taken(client, stream_zip(sent))
     client.post("/api/w/runs/r/tags", json={"b": 2})
     client.post("/api/w/runs/r/note", json={"note": "ours"})
     client.post("/api/w/runs/r/datasets", json={"role": "train"})
-    assert taken(client, packed(sent)) == {"unchanged": ["r"]}
+    assert taken(client, stream_zip(sent)) == {"unchanged": ["r"]}
     sent["r/meta.json"] = meta(tags={"a": 1, "c": 3}, datasets=[{"role": "test"}])
-    assert taken(client, packed(sent)) == {"updated": ["r"]}
+    assert taken(client, stream_zip(sent)) == {"updated": ["r"]}
     run = client.get("/api/runs/r").get_json()
     assert (run["tags"], run["note"]) == ({"a": 1, "b": 2, "c": 3}, "ours")
     assert run["datasets"] == [{"role": "train"}, {"role": "test"}]
 
 
 def test_tags_of_a_data_set_merge_and_those_that_are_here_stay(client: FlaskClient) -> None:
-    taken(client, packed(run_files()))
+    taken(client, stream_zip(run_files()))
     client.post("/api/w/runs/r/datasets", json={"name": "iris", "tags": {"a": 1, "b": 2}})
-    sent = packed({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
+    sent = stream_zip({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
     assert taken(client, sent) == {"updated": ["r"]}
     assert client.get("/api/datasets/r").get_json() == [{"name": "iris", "tags": {"a": 1, "b": 2, "c": 3}}]
     assert taken(client, sent) == {"unchanged": ["r"]}
@@ -266,9 +266,9 @@ def test_contradiction_is_409_by_name_and_nothing_is_stored(
     base["r/artifacts.jsonl"] += upload_line("n", b"n")
     base["r/blobs/n"] = b"n"
     base["r/blobs/stray"] = b"ours"
-    taken(client, packed(base))
+    taken(client, stream_zip(base))
     before = files_of(data)
-    sent = packed(run_files("new") | run_files() | changed)
+    sent = stream_zip(run_files("new") | run_files() | changed)
     for query in ({}, {"overwrite": "true"}):
         assert text in refused(client, sent, 409, **query)
         assert files_of(data) == before
@@ -287,12 +287,12 @@ def test_what_may_change_is_replaced_only_when_asked_for(
     client: FlaskClient, data: Path, changed: Packed, text: str
 ) -> None:
     first = run_files(tags={"a": 1}, note="ours", mine="ours") | {"r/mine.txt": b"ours"}
-    taken(client, packed(first))
+    taken(client, stream_zip(first))
     before = files_of(data)
-    detail = refused(client, packed(first | changed), 409)
+    detail = refused(client, stream_zip(first | changed), 409)
     assert text in detail and "overwrite=true" in detail
     assert files_of(data) == before
-    assert taken(client, packed(first | changed), overwrite="true") == {"updated": ["r"]}
+    assert taken(client, stream_zip(first | changed), overwrite="true") == {"updated": ["r"]}
     ((path, content),) = changed.items()
     if path != "r/meta.json":
         assert (data / "runs" / path).read_bytes() == content
@@ -304,32 +304,32 @@ def test_what_may_change_is_replaced_only_when_asked_for(
 def test_bytes_that_a_model_is_pinned_to_are_not_replaced(client: FlaskClient, data: Path) -> None:
     sent = {path: content.replace(b'"m"', b'"a"') for path, content in run_files().items() if "blobs" not in path}
     sent["r/blobs/a"] = b"bytes"
-    taken(client, packed(sent))
+    taken(client, stream_zip(sent))
     register(client, "r")
     before = files_of(data)
     sent["r/artifacts.jsonl"] += upload_line("a", b"better", 2)
-    assert "version 1 of the model 'iris'" in refused(client, packed(sent | {"r/blobs/a": b"better"}), 409)
+    assert "version 1 of the model 'iris'" in refused(client, stream_zip(sent | {"r/blobs/a": b"better"}), 409)
     assert files_of(data) == before
 
 
 def test_damaged_run_and_what_is_no_run_are_not_touched(client: FlaskClient, data: Path) -> None:
     for name in ("damaged", "params"):
-        taken(client, packed(run_files(name)))
+        taken(client, stream_zip(run_files(name)))
     (data / "runs" / "damaged" / "meta.json").write_text("{")
     (data / "runs" / "params" / "params.json").write_text("{")
     (data / "runs" / "file").write_text("")
     before = files_of(data)
     for name in ("damaged", "params", "file", "DAMAGED"):
-        refused(client, packed(run_files("new") | run_files(name)), 409)
+        refused(client, stream_zip(run_files("new") | run_files(name)), 409)
         assert files_of(data) == before
 
 
 def test_run_that_is_here_is_given_nothing_where_a_new_one_can_t_be_made(client: FlaskClient, data: Path) -> None:
     """New ones come first, whatever their ids: they can be taken back."""
-    taken(client, packed(run_files("a")))
+    taken(client, stream_zip(run_files("a")))
     (data / "runs" / "b").write_text("in its place")
     before = files_of(data)
-    assert "run b: " in refused(client, packed(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409)
+    assert "run b: " in refused(client, stream_zip(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409)
     assert files_of(data) == before
 
 
@@ -376,7 +376,7 @@ BROKEN: list[tuple[str, Packed, str]] = [
 def test_what_is_no_sound_run_is_400(client: FlaskClient, data: Path, changed: Packed, text: str) -> None:
     before = files_of(data)
     sent = changed if text == "no meta.json" else run_files() | changed
-    assert text in refused(client, packed(sent))
+    assert text in refused(client, stream_zip(sent))
     assert files_of(data) == before
 
 
@@ -385,12 +385,12 @@ def test_torn_last_line_is_taken_as_it_is_and_may_go_on(client: FlaskClient, dat
         "r/metrics.jsonl": POINT + POINT[:20],
         "r/artifacts.jsonl": upload_line("m", b"bytes") + b'{"na',
     }
-    assert taken(client, packed(sent)) == {"imported": ["r"]}
+    assert taken(client, stream_zip(sent)) == {"imported": ["r"]}
     assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT[:20]
     longer = run_files() | {"r/metrics.jsonl": POINT + POINT}
-    assert "artifacts.jsonl has 1 damaged line" in refused(client, packed(longer), 409)
+    assert "artifacts.jsonl has 1 damaged line" in refused(client, stream_zip(longer), 409)
     (data / "runs/r/artifacts.jsonl").write_bytes(upload_line("m", b"bytes"))
-    assert taken(client, packed(longer)) == {"updated": ["r"]}
+    assert taken(client, stream_zip(longer)) == {"updated": ["r"]}
     assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT
 
 
@@ -399,7 +399,7 @@ def test_torn_last_line_is_taken_as_it_is_and_may_go_on(client: FlaskClient, dat
 
 def entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
     """A good run's zip with one entry more."""
-    made = io.BytesIO(packed(run_files()))
+    made = io.BytesIO(stream_zip(run_files()))
     with zipfile.ZipFile(made, "a") as archive:
         info = zipfile.ZipInfo("placeholder")
         info.filename = info.orig_filename = name
@@ -410,7 +410,7 @@ def entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, f
 
 
 def twice() -> bytes:
-    made = io.BytesIO(packed(run_files()))
+    made = io.BytesIO(stream_zip(run_files()))
     with zipfile.ZipFile(made, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("r/meta.json", meta(experiment="two"))
     return made.getvalue()
@@ -418,14 +418,14 @@ def twice() -> bytes:
 
 def patched(old: bytes, new: bytes) -> bytes:
     """A good run's zip, not compressed, with these bytes of it replaced by others of the same length, everywhere."""
-    whole = packed(run_files(), zipfile.ZIP_STORED)
+    whole = stream_zip(run_files(), zipfile.ZIP_STORED)
     assert whole.count(old) and len(old) == len(new)
     return whole.replace(old, new)
 
 
 def speaks_of(size: int) -> bytes:
     """A zip whose central directory tells another size of the last file."""
-    whole = bytearray(packed(run_files(), zipfile.ZIP_STORED))
+    whole = bytearray(stream_zip(run_files(), zipfile.ZIP_STORED))
     at = whole.rindex(b"PK\x01\x02")
     whole[at + 24 : at + 28] = struct.pack("<I", size)
     return bytes(whole)
@@ -449,9 +449,9 @@ def overlapping(count: int) -> bytes:
 HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("nothing", lambda: b"", "no zip"),
     ("text", lambda: b"x" * 5000, "no zip"),
-    ("an empty zip", lambda: packed({}), "no run"),
-    ("the first half", lambda: packed(run_files())[:500], "no zip"),
-    ("the second half", lambda: packed(run_files())[500:], "no zip|damaged"),
+    ("an empty zip", lambda: stream_zip({}), "no run"),
+    ("the first half", lambda: stream_zip(run_files())[:500], "no zip"),
+    ("the second half", lambda: stream_zip(run_files())[500:], "no zip|damaged"),
     ("up", lambda: entry("r/../../x"), "segment"),
     ("up at the start", lambda: entry("../x"), "segment"),
     ("up and hidden", lambda: entry("r/.x/../../y"), "segment"),
@@ -475,12 +475,12 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("a device", lambda: entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
     ("a socket", lambda: entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
     ("encrypted", lambda: entry("r/x", flags=1), "encrypted"),
-    ("another compression", lambda: packed(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
-    ("and another", lambda: packed(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
+    ("another compression", lambda: stream_zip(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
+    ("and another", lambda: stream_zip(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
     ("a name twice", twice, "twice"),
     ("names that differ in case", lambda: entry("r/Blobs/x"), "nothing but case"),
     ("ids that differ in case", lambda: entry("R/meta.json"), "nothing but case"),
-    ("names that differ in normalisation", lambda: packed(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
+    ("names that differ in normalisation", lambda: stream_zip(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
     ("a file that is a folder", lambda: entry("r/meta.json/x"), "is a file in it"),
     ("a run that is a file", lambda: entry("r"), "in no folder"),
     ("a bit that fell over", lambda: patched(b'"iris"', b'"irix"'), "damaged"),
@@ -488,8 +488,8 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("fewer bytes than told", lambda: speaks_of(500), "damaged|bytes"),
     ("more bytes than told", lambda: speaks_of(2), "damaged|bytes"),
     ("gigabytes, as told", lambda: speaks_of(0xFFFFFFF0), "200 times"),
-    ("a bomb", lambda: packed(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
-    ("a folder without a run", lambda: packed(run_files() | {"s/x": b""}), "'s' has no meta.json"),
+    ("a bomb", lambda: stream_zip(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
+    ("a folder without a run", lambda: stream_zip(run_files() | {"s/x": b""}), "'s' has no meta.json"),
     ("folders by the thousand", lambda: deep(1000, 390), "folders are too many, or too deep"),
     ("folders of a megabyte", lambda: deep(50, 390), "200 times"),
     ("entries that share their bytes", lambda: overlapping(20), "200 times|verlap"),
@@ -498,7 +498,7 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
 
 def deep(count: int, depth: int) -> bytes:
     """A run with so many empty files, each at the end of folders of its own."""
-    return packed(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
+    return stream_zip(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
 
 
 @pytest.mark.parametrize(("make", "text"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
@@ -516,7 +516,7 @@ def test_there_are_limits_for_entries_their_list_and_what_comes_out(
     client: FlaskClient, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_of(data)
-    good = packed(run_files())
+    good = stream_zip(run_files())
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "MAX_ENTRIES", 4)
         assert "5 entries; 4 is the most" in refused(client, good)
@@ -534,8 +534,8 @@ def test_there_are_limits_for_entries_their_list_and_what_comes_out(
 def test_folders_in_a_zip_may_be_as_many_as_its_entries(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files and folders count twice the entries: here six."""
     monkeypatch.setattr(zip_extract, "MAX_ENTRIES", 3)
-    assert "too many, or too deep" in refused(client, packed({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
-    assert taken(client, packed({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
+    assert "too many, or too deep" in refused(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
+    assert taken(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
 
 
 TIME = 1_700_000_001
@@ -569,22 +569,22 @@ def test_files_in_a_zip_have_the_times_that_their_entries_say(client: FlaskClien
 
 def test_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(max_upload_bytes=5000).test_client()
-    body = packed(run_files() | {"r/large": b"x" * 5001})
+    body = stream_zip(run_files() | {"r/large": b"x" * 5001})
     assert "'r/large' has 5001 bytes, and 5000 is the most" in refused(client, body, 413)
-    assert taken(client, packed(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
+    assert taken(client, stream_zip(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
     assert os.listdir(data / "runs/.incoming") == []
 
 
 def test_list_of_names_that_lies_about_its_length_costs_no_memory(client: FlaskClient) -> None:
-    whole = bytearray(packed(run_files()) + bytes(50_000_000))
-    end = packed(run_files())[-22:]
+    whole = bytearray(stream_zip(run_files()) + bytes(50_000_000))
+    end = stream_zip(run_files())[-22:]
     whole[-22:] = end[:12] + struct.pack("<II", 49_000_000, 1_000_000) + end[20:]
     assert "list of names has" in refused(client, bytes(whole))
 
 
 def test_zips_that_were_bent_at_any_byte_are_taken_or_refused(client: FlaskClient, data: Path, log_run: LogRun) -> None:
     """No 5xx, nothing left behind, and whatever is taken is a sound run."""
-    good = packed({path: content for path, content in run_files().items() if "params" not in path})
+    good = stream_zip({path: content for path, content in run_files().items() if "params" not in path})
     for at in range(len(good)):
         bent = bytearray(good)
         bent[at] ^= 0x41
@@ -600,7 +600,7 @@ def test_runs_are_created_while_files_are_added_to_one_that_is_here(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
-    assert taken(app.test_client(), packed(run_files())) == {"imported": ["r"]}
+    assert taken(app.test_client(), stream_zip(run_files())) == {"imported": ["r"]}
     begun, may_go_on, take = threading.Event(), threading.Event(), RunFiles.take
 
     def slow_take(files: RunFiles, run_id: str, name: str, path: str) -> None:
@@ -610,7 +610,7 @@ def test_runs_are_created_while_files_are_added_to_one_that_is_here(
 
     monkeypatch.setattr(RunFiles, "take", slow_take)
     with ThreadPoolExecutor() as pool:
-        more = packed(run_files() | {"r/notes.txt": b"more"})
+        more = stream_zip(run_files() | {"r/notes.txt": b"more"})
         imports = [pool.submit(send, app.test_client(), more) for _ in range(2)]
         try:
             assert begun.wait(PATIENCE_SECONDS)

@@ -17,7 +17,7 @@ import pytest
 from support.commands import COMMAND, cli
 from support.servers import PATIENCE_SECONDS, Running, environment, free_port
 from support.snapshots import files_of
-from support.zips import META, packed, run_files
+from support.zips import META, run_files, stream_zip
 from test_api_run_download import peak_bytes
 from test_client import stranger
 from test_client_push import FULL, log
@@ -85,7 +85,7 @@ def test_zips_made_by_hand_and_by_github_are_taken(
 
 def link() -> bytes:
     """A zip in which there is a symbolic link."""
-    made = io.BytesIO(packed(run_files()))
+    made = io.BytesIO(stream_zip(run_files()))
     with zipfile.ZipFile(made, "a") as archive:
         entry = zipfile.ZipInfo("r/link")
         entry.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -94,19 +94,19 @@ def link() -> bytes:
 
 
 BAD: dict[str, tuple[bytes, str]] = {
-    "slip.zip": (packed(run_files() | {"r/../../evil": b"x"}), r"\.\. segment"),
-    "bomb.zip": (packed(run_files() | {"r/zeros": bytes(70_000_000)}), "200 times its own size"),
+    "slip.zip": (stream_zip(run_files() | {"r/../../evil": b"x"}), r"\.\. segment"),
+    "bomb.zip": (stream_zip(run_files() | {"r/zeros": bytes(70_000_000)}), "200 times its own size"),
     "link.zip": (link(), "is a link"),
     "text.zip": (b"no zip at all", "no zip file"),
-    "empty.zip": (packed({}), "holds no run"),
-    "name-\x1b[31m.zip": (packed(run_files(start_time="never")), "no good start_time"),
+    "empty.zip": (stream_zip({}), "holds no run"),
+    "name-\x1b[31m.zip": (stream_zip(run_files(start_time="never")), "no good start_time"),
 }
 
 
 def test_what_is_bent_is_refused_by_name_and_the_others_are_imported(
     place: list[str], data: Path, tmp_path: Path
 ) -> None:
-    good = [put(tmp_path, f"{name}.zip", packed(run_files(name))) for name in ("a", "b")]
+    good = [put(tmp_path, f"{name}.zip", stream_zip(run_files(name))) for name in ("a", "b")]
     bad = [put(tmp_path, name, content) for name, (content, _) in BAD.items()]
     found = imported(good[0], *bad, good[1], *place, code=1)
     assert found["imported"] == ["a", "b"]
@@ -124,8 +124,8 @@ def test_what_is_bent_is_refused_by_name_and_the_others_are_imported(
 
 
 def test_what_contradicts_is_refused_and_overwrite_takes_what_may_be_taken(place: list[str], tmp_path: Path) -> None:
-    mine = put(tmp_path, "mine.zip", packed(run_files(tags={"a": 1})))
-    theirs = put(tmp_path, "theirs.zip", packed(run_files(tags={"a": 2})))
+    mine = put(tmp_path, "mine.zip", stream_zip(run_files(tags={"a": 1})))
+    theirs = put(tmp_path, "theirs.zip", stream_zip(run_files(tags={"a": 2})))
     assert imported(mine, *place)["imported"] == ["r"]
     found = imported(theirs, *place, code=1)
     assert found["failed"][0]["error"] == "conflict"
@@ -133,7 +133,7 @@ def test_what_contradicts_is_refused_and_overwrite_takes_what_may_be_taken(place
 
 
 def test_zip_comes_from_standard_input_too(place: list[str], tmp_path: Path) -> None:
-    zipped = put(tmp_path, "run.zip", packed(run_files() | {"r/large": os.urandom(3_000_000)}))
+    zipped = put(tmp_path, "run.zip", stream_zip(run_files() | {"r/large": os.urandom(3_000_000)}))
     script = 'cat "$0" | "$@"'
     for kind in ("imported", "unchanged"):
         command = ["sh", "-c", script, zipped, *COMMAND, "import", "-", "--json", *place]
@@ -149,7 +149,7 @@ def test_zip_comes_from_standard_input_too(place: list[str], tmp_path: Path) -> 
 def test_files_that_are_not_there_and_folders_are_2_and_nothing_is_imported(
     place: list[str], data: Path, tmp_path: Path
 ) -> None:
-    good = put(tmp_path, "good.zip", packed(run_files()))
+    good = put(tmp_path, "good.zip", stream_zip(run_files()))
     for arguments, told in (
         ([good, str(tmp_path / "none.zip")], "none.zip' does not exist"),
         ([good, str(tmp_path)], "is a folder; to add a run's folder to a store, copy it into runs/"),
@@ -162,7 +162,7 @@ def test_files_that_are_not_there_and_folders_are_2_and_nothing_is_imported(
 
 
 def test_folder_that_a_server_owns_is_not_written_to(server: Running, tmp_path: Path) -> None:
-    zipped = put(tmp_path, "run.zip", packed(run_files()))
+    zipped = put(tmp_path, "run.zip", stream_zip(run_files()))
     done = cli("import", zipped, "--data", str(server.data), code=3)
     assert re.fullmatch(r"chachaml-lite: another server owns this store.*\n", done.stderr)
     assert imported(zipped, CHACHAML_URL=server.url, CHACHAML_DATA="/nowhere")["imported"] == ["r"]
@@ -170,8 +170,10 @@ def test_folder_that_a_server_owns_is_not_written_to(server: Running, tmp_path: 
 
 def test_token_that_is_wrong_is_2_and_nobody_is_3(serve: Serve, tmp_path: Path) -> None:
     server = serve("--token", "geheim", "--max-upload", "100000")
-    zipped = put(tmp_path, "run.zip", packed(run_files()))
-    large = put(tmp_path, "large.zip", packed({"r/meta.json": json.dumps(META).encode(), "r/x": os.urandom(200_000)}))
+    zipped = put(tmp_path, "run.zip", stream_zip(run_files()))
+    large = put(
+        tmp_path, "large.zip", stream_zip({"r/meta.json": json.dumps(META).encode(), "r/x": os.urandom(200_000)})
+    )
     for token in ([], ["--token", "x"]):
         assert "unauthorized" in cli("import", zipped, "--url", server.url, *token, code=2).stderr
     found = imported(large, zipped, "--url", server.url, code=1, CHACHAML_TOKEN="geheim")

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.routes import native_rules
 from support.snapshots import files_of
-from support.zips import packed, run_files
+from support.zips import run_files, stream_zip
 from werkzeug.test import TestResponse
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ WRITES = {
     "POST /api/w/runs/<run_id>/note": Call("/api/w/runs/{run_id}/note", body={"note": "new"}),
     "POST /api/note/<run_id>": Call("/api/note/{run_id}", body={"note": "new"}),
     "POST /api/w/runs/<run_id>/datasets": Call("/api/w/runs/{run_id}/datasets", body={"role": "new"}),
-    "POST /api/w/import": Call("/api/w/import", "overwrite=true", packed(run_files()), ZIP),
+    "POST /api/w/import": Call("/api/w/import", "overwrite=true", stream_zip(run_files()), ZIP),
     "POST /api/w/runs/<run_id>/name": Call("/api/w/runs/{run_id}/name", body={"name": "new"}),
     "POST /api/w/runs/<run_id>/resume": Call("/api/w/runs/{run_id}/resume"),
     "POST /api/w/runs/<run_id>/trash": Call("/api/w/runs/{run_id}/trash"),
@@ -494,11 +494,11 @@ REFUSED: list[tuple[int, str, str, Any]] = [
     (400, "POST", "/api/w/models/iris/promote", {"version": "1", "stage": "staging"}),
     (404, "POST", "/api/w/models/iris/promote", {"version": 3, "stage": "staging"}),
     (400, "POST", "/api/w/import", b"no zip"),
-    (400, "POST", "/api/w/import", packed({})),
-    (400, "POST", "/api/w/import", packed({"../r/meta.json": b"{}"})),
-    (400, "POST", "/api/w/import?overwrite=maybe", packed(run_files())),
-    (409, "POST", "/api/w/import", packed(run_files("open"))),
-    (409, "POST", "/api/w/import", packed(run_files("new") | run_files("OPEN"))),
+    (400, "POST", "/api/w/import", stream_zip({})),
+    (400, "POST", "/api/w/import", stream_zip({"../r/meta.json": b"{}"})),
+    (400, "POST", "/api/w/import?overwrite=maybe", stream_zip(run_files())),
+    (409, "POST", "/api/w/import", stream_zip(run_files("open"))),
+    (409, "POST", "/api/w/import", stream_zip(run_files("new") | run_files("OPEN"))),
     (400, "GET", "/api/runs?limit=0", None),
     (400, "GET", "/api/runs?limit=1001", None),
     (400, "GET", "/api/runs?offset=-1", None),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chachaml_lite.tracking.series.curves import View, curve_of, smoothed
+from chachaml_lite.tracking.series.curves import View, curve_of, smooth_values
 from chachaml_lite.tracking.series.points import Series
 from chachaml_lite.tracking.series.summary import Number
 from chachaml_lite.web.charts.groups import group_metrics
@@ -153,13 +153,13 @@ def test_no_extreme_is_lost(points: list[tuple[float, int]], log_x: bool) -> Non
     ],
 )
 def test_smoothing_is_tensorboard_s(values: list[float], weight: float, expected: list[float]) -> None:
-    assert smoothed(values, weight) == pytest.approx(expected, nan_ok=True)
+    assert smooth_values(values, weight) == pytest.approx(expected, nan_ok=True)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.floats(0, 0.99))
 def test_smoothed_value_lies_among_the_values(values: list[float], weight: float) -> None:
     slack = max(map(abs, values)) * 1e-12
-    assert all(min(values) - slack <= value <= max(values) + slack for value in smoothed(values, weight))
+    assert all(min(values) - slack <= value <= max(values) + slack for value in smooth_values(values, weight))
 
 
 GROUPS = [

@@ -13,7 +13,7 @@ from conftest import opened, run_logger
 from flask import Flask
 from support.calls import upload
 from support.verifying import problems, report
-from support.zips import packed, run_files
+from support.zips import run_files, stream_zip
 
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.push import Push
@@ -236,7 +236,7 @@ def test_torn_tail_is_mended(data: Path) -> None:
 
 
 def imported(client: Any, content: bytes, **meta: Any) -> Any:
-    body = packed({**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content})
+    body = stream_zip({**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content})
     return client.post("/api/w/import", data=body, content_type="application/zip")
 
 
@@ -263,10 +263,10 @@ def test_copies_are_merged_by_the_union_of_their_events(client: Any, data: Path)
 
 
 def test_events_come_to_a_run_that_had_none(client: Any, data: Path) -> None:
-    client.post("/api/w/import", data=packed(run_files()), content_type="application/zip")
+    client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
     assert imported(client, lines(CREATED)).get_json()["updated"] == ["r"]
     assert reread(data, "m-r-1").name == "iris"
-    client.post("/api/w/import", data=packed(run_files()), content_type="application/zip")
+    client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
     assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == {"models": True}
 
 
@@ -322,6 +322,6 @@ def test_object_mlflow_of_two_copies_has_the_flags_of_both(
     client: Any, data: Path, here: dict[str, Any], there: dict[str, Any], merged: dict[str, Any]
 ) -> None:
     for each in (here, there):
-        answer = client.post("/api/w/import", data=packed(run_files(mlflow=each)), content_type="application/zip")
+        answer = client.post("/api/w/import", data=stream_zip(run_files(mlflow=each)), content_type="application/zip")
         assert answer.status_code == 200, answer.text
     assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == merged

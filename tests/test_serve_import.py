@@ -15,7 +15,7 @@ import requests
 from support.servers import PATIENCE_SECONDS, Running, eventually, running
 from support.snapshots import files_of
 from support.verifying import problems
-from support.zips import POINT, meta, packed, run_files, upload_line
+from support.zips import POINT, meta, run_files, stream_zip, upload_line
 from test_api_run_download import peak_bytes
 
 Serve = Callable[..., Running]
@@ -76,13 +76,13 @@ def test_server_that_is_killed_while_it_imports_has_the_run_whole_or_not_at_all(
 ) -> None:
     server = serve(wrapper=killed_at(call, number))
     with pytest.raises(requests.ConnectionError):
-        send(server, packed(AFTER))
+        send(server, stream_zip(AFTER))
     eventually(lambda: server.process.poll() is not None)
     assert not (data / "runs/r").exists()
     server = serve()
     assert left_in_incoming(data) == []
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
-    assert send(server, packed(AFTER)).json()["imported"] == ["r"]
+    assert send(server, stream_zip(AFTER)).json()["imported"] == ["r"]
     assert problems(data) == []
 
 
@@ -90,14 +90,14 @@ def test_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_nex
     serve: Serve, data: Path
 ) -> None:
     server = serve()
-    assert send(server, packed(BEFORE)).json()["imported"] == ["r"]
+    assert send(server, stream_zip(BEFORE)).json()["imported"] == ["r"]
     assert server.stop() == 0
     seen, number = set(), 0
     while True:
         number += 1
         server = serve(wrapper=killed_at("rename", number))
         try:
-            done = send(server, packed(AFTER)).json()
+            done = send(server, stream_zip(AFTER)).json()
         except requests.ConnectionError:
             eventually(lambda: server.process.poll() is not None)  # noqa: B023
             server = serve()
@@ -110,7 +110,7 @@ def test_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_nex
         break
     assert done["updated"] == ["r"] or done["unchanged"] == ["r"]
     assert len(seen) > 2  # it was killed between things that can be told apart
-    assert send(server, packed(AFTER)).json()["unchanged"] == ["r"]
+    assert send(server, stream_zip(AFTER)).json()["unchanged"] == ["r"]
     held = {f"r/{path}": content for path, content in files_of(data / "runs/r").items() if content is not None}
     held.pop("r/summary.json", None)
     same = {"r/params.json", "r/metrics.jsonl", "r/mine.txt", "r/blobs/m", "r/blobs/n", "r/blobs/o"}
@@ -120,21 +120,21 @@ def test_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_nex
 
 
 def test_no_byte_is_kept_of_who_may_not_write_and_none_beyond_the_limit(tmp_path: Path) -> None:
-    body = packed(run_files() | {"r/large": os.urandom(200_000)})
+    body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
     with running(tmp_path / "store", tmp_path / "scratch", "--token", "t", "--max-upload", "100000") as server:
         incoming = tmp_path / "store/runs/.incoming"
         before = incoming.stat().st_mtime_ns
         assert send(server, body).status_code == 401
         assert send(server, body, Authorization="Bearer t").status_code == 413
         assert incoming.stat().st_mtime_ns == before  # nothing was made in it, not for a moment
-        answer = send(server, packed(run_files()), Authorization="Bearer t")
+        answer = send(server, stream_zip(run_files()), Authorization="Bearer t")
         assert (answer.status_code, answer.json()["imported"]) == (200, ["r"])
-        refused = send(server, packed(run_files()), Authorization="Bearer t", Origin="http://evil.example")
+        refused = send(server, stream_zip(run_files()), Authorization="Bearer t", Origin="http://evil.example")
         assert refused.status_code == 403
 
 
 def test_of_a_sender_that_hangs_up_nothing_is_left(server: Running, data: Path) -> None:
-    body = packed(run_files() | {"r/large": os.urandom(200_000)})
+    body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS) as sender:
         head = "POST /api/w/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
         sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100_000])

@@ -16,7 +16,7 @@ from support.calls import OCTETS, LogRun
 from support.disks import Disk, mounted, read_only
 from support.servers import Running
 from support.tools import unavailable
-from support.zips import packed, run_files
+from support.zips import run_files, stream_zip
 from werkzeug.test import TestResponse
 
 Write = Callable[[FlaskClient], TestResponse]
@@ -58,7 +58,7 @@ WRITES: dict[str, Write] = {
     "alias": posting("/api/w/models/crowded/aliases", {"alias": "a" * 200, "version": 1}),
     "promotion": posting("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
     "import": lambda client: client.post(
-        "/api/w/import", data=packed(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
+        "/api/w/import", data=stream_zip(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
     ),
     "end": posting(f"{BASE}/end", {"status": "completed"}),
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from .. import strict_json
 from ..store import layout
 from ..store.run_files import readable
-from ..store.zip_stream import Entry, packed
+from ..store.zip_stream import Entry, stream_zip
 from ..tracking.transfer.manifest import last_uploads
 from .base import ApiError, Client, RequestBody, build_path, expect_our_api
 from .download import WrongBytes, download
@@ -125,7 +125,7 @@ class Push:
         for number, names in enumerate(groups):
             later = {name for group in groups[number + 1 :] for name in group}
             entries = self._entries(run, lack, names, later, advance, is_first=number == 0)
-            actions |= self._import(packed(entries))
+            actions |= self._import(stream_zip(entries))
         if find_lacking(run, self._target_manifest(run)):
             raise _RunChanged(f"{self._target.url} does not have what was sent", "not as sent")
 

@@ -15,7 +15,7 @@ from ..errors import InvalidInput
 from ..store import disk_names, layout
 from ..store.checksum import checksum_of, read_pieces
 from ..store.run_files import readable
-from ..store.zip_stream import Entry, packed
+from ..store.zip_stream import Entry, stream_zip
 from ..tracking.names import check_artifact_name, check_name
 from ..tracking.series.points import StoredPoint, format_points
 
@@ -86,7 +86,7 @@ class ForeignRun:
 
     def to_zip(self) -> Generator[bytes, None, None]:
         """Stream the zip of the run's folder; artifacts are read as they are added."""
-        return packed(self._entries())
+        return stream_zip(self._entries())
 
     def _entries(self) -> Iterator[Entry]:
         yield self._entry(layout.META, readable(layout.META, {"id": self.id, **self.meta}))

@@ -97,7 +97,7 @@ def _find_in_run(run: Run, path: str) -> Source | None:
         return Source(run.id, f"{path}/", None if model is None else model.id)
     if path in run.artifacts:
         return Source(run.id, path)
-    model = logged_models.model_named(tracker(), run, path)
+    model = logged_models.find_model(tracker(), run, path)
     return None if model is None else Source(run.id, f"{model.folder}/", model.id)
 
 

@@ -40,12 +40,12 @@ def _create_temporary(path: str) -> tuple[str, int]:
     What is there was left by a killed server, or put there by hand. It is removed and never opened: a pipe would be
     waited for, and through a hard link another file would be overwritten.
     """
-    prepared = temporary(path)
+    temporary_path = temporary(path)
     try:
-        return prepared, os.open(prepared, _CREATE, FILE_MODE)
+        return temporary_path, os.open(temporary_path, _CREATE, FILE_MODE)
     except FileExistsError:
-        os.unlink(prepared)
-        return prepared, os.open(prepared, _CREATE, FILE_MODE)
+        os.unlink(temporary_path)
+        return temporary_path, os.open(temporary_path, _CREATE, FILE_MODE)
 
 
 class Replacement:
@@ -65,20 +65,20 @@ def replacing(path: str, durability: Durability | None) -> Iterator[Replacement]
     `durability` None: nothing is forced to the disk, for what can be made anew. Raises OSError. Where that or the block
     fails, the old content stands and no temporary is left.
     """
-    prepared, descriptor = _create_temporary(path)
+    temporary_path, descriptor = _create_temporary(path)
     try:
         try:
             replacement = Replacement(descriptor)
             yield replacement
             if durability:
                 durability.sync(descriptor)
-            os.rename(prepared, path)
+            os.rename(temporary_path, path)
             replacement.stamp = stamp_of(os.fstat(descriptor))  # after the rename, which changes the ctime
         finally:
             os.close(descriptor)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(prepared)
+            os.unlink(temporary_path)
         raise
     if durability:
         durability.sync_folder(os.path.dirname(path))
@@ -153,8 +153,8 @@ def appended_lines(path: str, lines: bytes, durability: Durability) -> Iterator[
     try:
         size = os.fstat(descriptor).st_size
         try:
-            torn = ends_torn(descriptor, size)
-            write_lines(descriptor, size, b"\n" + lines if torn else lines, durability.sync)
+            is_torn = ends_torn(descriptor, size)
+            write_lines(descriptor, size, b"\n" + lines if is_torn else lines, durability.sync)
             if is_new:
                 durability.sync_folder(os.path.dirname(path))
         except OSError:

@@ -24,22 +24,22 @@ class InTheWay(Exception):
 def made(folder: str, path: str, durability: Durability) -> str:
     """Make the folders of `path`, relative and with /, below `folder`; returns its path. Raises InTheWay, OSError."""
     *inner, name = path.split("/")
-    here = folder
+    descriptor = folder
     for each in inner:
-        above, here = here, f"{here}/{each}"
+        above, descriptor = descriptor, f"{descriptor}/{each}"
         is_new = False
         with contextlib.suppress(FileExistsError):
-            os.mkdir(here, FOLDER_MODE)
+            os.mkdir(descriptor, FOLDER_MODE)
             is_new = True
         try:
-            os.close(os.open(here, FOLDER))
+            os.close(os.open(descriptor, FOLDER))
         except OSError as fault:
             if fault.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise InTheWay("/".join(inner)) from fault
             raise
         if is_new:
             durability.sync_folder(above)
-    return f"{here}/{name}"
+    return f"{descriptor}/{name}"
 
 
 def remove(folder: str, path: str, keep: str) -> None:
@@ -74,19 +74,19 @@ def opened(folder: str, path: str) -> BinaryIO:
     reached, whatever was put there and whenever.
     """
     *above, name = path.split("/")
-    here = os.open(folder, FOLDER)
+    folder_descriptor = os.open(folder, FOLDER)
     try:
         for each in above:
-            inner = os.open(each, FOLDER, dir_fd=here)
-            os.close(here)
-            here = inner
-        descriptor = os.open(name, _FILE, dir_fd=here)
+            inner = os.open(each, FOLDER, dir_fd=folder_descriptor)
+            os.close(folder_descriptor)
+            folder_descriptor = inner
+        descriptor = os.open(name, _FILE, dir_fd=folder_descriptor)
     except FileNotFoundError:
         raise
     except OSError as fault:
         raise Damaged(f"{path} is not a file of this run") from fault
     finally:
-        os.close(here)
+        os.close(folder_descriptor)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise Damaged(f"{path} is not a file of this run")

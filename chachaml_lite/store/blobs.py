@@ -71,17 +71,17 @@ class Blobs:
             os.unlink(upload.path)
 
     def place(
-        self, run_id: str, spelled: str, upload: Upload, line: dict[str, Any], *, replaces: bool = False
+        self, run_id: str, spelling: str, upload: Upload, line: dict[str, Any], *, replaces: bool = False
     ) -> Stamp:
         """Make the upload the run's blob `spelled`, and add `line` to artifacts.jsonl. Returns that file's stamp.
 
         `replaces`: a file that is there may go. Raises InTheWay or OSError; then artifacts.jsonl and the blob are what
         they were.
         """
-        blob = self._writable_path(run_id, spelled)
+        blob = self._writable_path(run_id, spelling)
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(os.lstat(blob).st_mode) or not replaces:
-                raise InTheWay(f"{layout.BLOBS}/{spelled}")
+                raise InTheWay(f"{layout.BLOBS}/{spelling}")
         ready = incoming_path(self._places, f"{run_id}~{upload.sha256}")
         try:
             os.rename(upload.path, ready)
@@ -95,7 +95,7 @@ class Blobs:
         self._durability.sync_folder(os.path.dirname(blob))
         return stamp
 
-    def delete(self, run_id: str, spelled: Sequence[str], lines: Iterable[dict[str, Any]]) -> Stamp:
+    def delete(self, run_id: str, spellings: Sequence[str], lines: Iterable[dict[str, Any]]) -> Stamp:
         """Add `lines`, which say that these blobs are deleted, to artifacts.jsonl, then remove them.
 
         Returns that file's stamp. Should the server be killed in between, `finish_interrupted` removes them at the next
@@ -112,16 +112,16 @@ class Blobs:
             self._forget(mark)
             if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            self._remove(run_id, spelled)  # which makes room for the lines
+            self._remove(run_id, spellings)  # which makes room for the lines
             return append_lines(records, content, self._durability)
-        if self._remove(run_id, spelled):
+        if self._remove(run_id, spellings):
             self._forget(mark)
         return stamp
 
-    def _remove(self, run_id: str, spelled: Iterable[str]) -> bool:
+    def _remove(self, run_id: str, spellings: Iterable[str]) -> bool:
         """Remove blobs, and folders that are empty then; whether all are gone."""
         are_gone = True
-        for each in spelled:
+        for each in spellings:
             try:
                 beneath.remove(self._places.run(run_id), f"{layout.BLOBS}/{each}", keep=layout.BLOBS)
             except OSError:
@@ -133,17 +133,17 @@ class Blobs:
         with contextlib.suppress(OSError):
             os.unlink(mark)
 
-    def open(self, run_id: str, spelled: str, size: int) -> BinaryIO:
+    def open(self, run_id: str, spelling: str, size: int) -> BinaryIO:
         """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file."""
-        file = beneath.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelled}")
+        file = beneath.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelling}")
         if os.fstat(file.fileno()).st_size != size:
             file.close()
-            raise Damaged(f"{layout.BLOBS}/{spelled} is not a file of {size} bytes")
+            raise Damaged(f"{layout.BLOBS}/{spelling} is not a file of {size} bytes")
         return file
 
-    def _writable_path(self, run_id: str, spelled: str) -> str:
+    def _writable_path(self, run_id: str, spelling: str) -> str:
         """The path for a blob, its folders made. Raises InTheWay where one of them is a link or a file, OSError."""
-        return beneath.made(self._places.run(run_id), f"{layout.BLOBS}/{spelled}", self._durability)
+        return beneath.made(self._places.run(run_id), f"{layout.BLOBS}/{spelling}", self._durability)
 
     def finish_interrupted(self, name: str) -> bool:
         """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.
@@ -158,16 +158,16 @@ class Blobs:
         except (OSError, Damaged, ValueError):
             return False
         names = [line.get("name") for line in lines]
-        spelled = disk_names.spellings(each for each in names if isinstance(each, str) and all(each.split("/")))
-        what = rest.partition("~")[0]
-        if what == _DELETION:
+        spellings = disk_names.spellings(each for each in names if isinstance(each, str) and all(each.split("/")))
+        action = rest.partition("~")[0]
+        if action == _DELETION:
             last = dict(zip(names, lines, strict=True))
             deleted = [name for name, line in last.items() if line.get("deleted") is True and "timestamp" in line]
-            if not self._remove(run_id, [spelled[name] for name in deleted if name in spelled]):
+            if not self._remove(run_id, [spellings[name] for name in deleted if name in spellings]):
                 raise OSError(errno.EACCES, "what is deleted could not be removed")
             self._forget(f"{self._places.incoming}/{name}")
             return True
-        if not lines or lines[-1].get("sha256") != what or names[-1] not in spelled:
+        if not lines or lines[-1].get("sha256") != action or names[-1] not in spellings:
             return False
-        os.rename(f"{self._places.incoming}/{name}", self._writable_path(run_id, spelled[names[-1]]))
+        os.rename(f"{self._places.incoming}/{name}", self._writable_path(run_id, spellings[names[-1]]))
         return True

@@ -38,13 +38,13 @@ class Checksum:
 
 def read_pieces(file: IO[bytes], size: int | None = None) -> Iterator[bytes]:
     """Yield the bytes of a file from where it stands, at most `size` of them, in pieces. Raises OSError."""
-    left = size
-    while left is None or left > 0:
-        piece = file.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES))
+    remaining = size
+    while remaining is None or remaining > 0:
+        piece = file.read(PIECE_BYTES if remaining is None else min(remaining, PIECE_BYTES))
         if not piece:
             return
-        if left is not None:
-            left -= len(piece)
+        if remaining is not None:
+            remaining -= len(piece)
         yield piece
 
 

@@ -39,9 +39,9 @@ class Contents:
         """The sha256 of the first `size` bytes of a file. FileNotFoundError; Damaged, where it has fewer; OSError."""
         file, stamp = self.open(run_id, path)
         with file:
-            known = self._sums.get((run_id, path), (stamp, size))
-            if known is not None:
-                return known
+            entry = self._sums.get((run_id, path), (stamp, size))
+            if entry is not None:
+                return entry
             checksum = checksum_of(read_pieces(file, size))
         if checksum.size < size:
             raise Damaged(f"{path} has fewer than {size} bytes")
@@ -54,15 +54,15 @@ class Contents:
         return file, stamp_of(os.fstat(file.fileno()))
 
 
-def _files(folder: str, under: str) -> Iterator[tuple[str, Stamp]]:
+def _files(folder: str, prefix: str) -> Iterator[tuple[str, Stamp]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or not _is_text(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path, f"{under}{entry.name}/")
+                yield from _files(entry.path, f"{prefix}{entry.name}/")
             elif entry.is_file(follow_symlinks=False):
-                yield under + entry.name, stamp_of(entry.stat(follow_symlinks=False))
+                yield prefix + entry.name, stamp_of(entry.stat(follow_symlinks=False))
 
 
 def _is_text(name: str) -> bool:

@@ -34,12 +34,12 @@ def _encode(character: str) -> str:
 
 
 def _spell_segment(segment: str, also: Container[str]) -> str:
-    spelled = [_encode(c) if c in _REFUSED or c in also or ord(c) < 32 else c for c in segment]
+    characters = [_encode(c) if c in _REFUSED or c in also or ord(c) < 32 else c for c in segment]
     if segment[0] == "." or is_device_name(segment):
-        spelled[0] = _encode(segment[0])
+        characters[0] = _encode(segment[0])
     if segment[-1] in ". ":
-        spelled[-1] = _encode(segment[-1])
-    return "".join(spelled)
+        characters[-1] = _encode(segment[-1])
+    return "".join(characters)
 
 
 class _Fold(Container[str]):
@@ -75,29 +75,29 @@ def segment_spelling(name: str, taken: Container[str] = ()) -> str:
 
 
 def _first_free(spell: Callable[[Container[str]], str], taken: Container[str]) -> str:
-    spelled = ""
+    candidate = ""
     for also in ((), _Fold(), _Everything()):
-        spelled = spell(also)
-        if fold(spelled) not in taken:
+        candidate = spell(also)
+        if fold(candidate) not in taken:
             break
-    return spelled
+    return candidate
 
 
-def fits(spelled: str) -> bool:
+def fits(name: str) -> bool:
     """Whether a spelling can be a path on every file system that we know of."""
-    encoded = spelled.encode()
+    encoded = name.encode()
     return len(encoded) <= MAX_PATH_BYTES and all(len(part) <= MAX_SEGMENT_BYTES for part in encoded.split(b"/"))
 
 
-def is_portable(spelled: str) -> bool:
+def is_portable(path: str) -> bool:
     """Whether a path holds nothing that NTFS or GitHub's artifact upload refuses."""
-    parts = spelled.split("/")
+    parts = path.split("/")
     return not any(_UNPORTABLE & set(part) or part[-1:] in ". " or is_device_name(part) for part in parts)
 
 
-def decode(spelled: str) -> str:
+def decode(text: str) -> str:
     """The name behind a spelling. UnicodeDecodeError where the folder was not named by us."""
-    return unquote(spelled, errors="strict")
+    return unquote(text, errors="strict")
 
 
 class Spellings:
@@ -108,8 +108,8 @@ class Spellings:
 
     def __init__(self, names: Iterable[str] = (), living: Container[str] | None = None) -> None:
         """`living`: those that have a file, and so are in the way of others; None: all of them."""
-        self._spelled: dict[str, str] = {}
-        self._taken: set[str] = set()
+        self._spellings: dict[str, str] = {}
+        self._used: set[str] = set()
         #: Names that have a file, by their fold, and the number of those below each folder, by that folder's.
         self._names: dict[str, tuple[str, ...]] = {}
         self._folders: dict[str, int] = {}
@@ -118,44 +118,44 @@ class Spellings:
 
     def add(self, name: str, *, is_living: bool = True) -> None:
         """Add a name; nothing, if it is there."""
-        if name not in self._spelled:
-            spelled = self._spelled[name] = self.of(name)
-            self._taken.add(fold(spelled))
-        folded = fold(name)
-        alike = self._names.get(folded, ())
+        if name not in self._spellings:
+            spelled_name = self._spellings[name] = self.of(name)
+            self._used.add(fold(spelled_name))
+        folded_name = fold(name)
+        alike = self._names.get(folded_name, ())
         if is_living and name not in alike:
-            self._names[folded] = (*alike, name)
-            for folder in _folders(folded):
+            self._names[folded_name] = (*alike, name)
+            for folder in _folders(folded_name):
                 self._folders[folder] = self._folders.get(folder, 0) + 1
 
     def remove(self, name: str) -> None:
         """Take notice that a name has no file any more. It keeps its spelling, and others theirs."""
-        folded = fold(name)
-        alike = self._names.get(folded, ())
+        folded_name = fold(name)
+        alike = self._names.get(folded_name, ())
         if name not in alike:
             return
-        self._names[folded] = tuple(other for other in alike if other != name)
-        if not self._names[folded]:
-            del self._names[folded]
-        for folder in _folders(folded):
+        self._names[folded_name] = tuple(other for other in alike if other != name)
+        if not self._names[folded_name]:
+            del self._names[folded_name]
+        for folder in _folders(folded_name):
             self._folders[folder] -= 1
             if not self._folders[folder]:
                 del self._folders[folder]
 
     def of(self, name: str) -> str:
         """The spelling that a name has, or would get as the next one."""
-        return self._spelled.get(name) or spelling(name, self._taken)
+        return self._spellings.get(name) or spelling(name, self._used)
 
     def overlap(self, name: str) -> str | None:
         """A name that can't be beside this one, because one of them would have to be a folder of the other."""
-        folded = fold(name)
-        if folded in self._folders:
-            return next(names[0] for other, names in self._names.items() if other.startswith(f"{folded}/"))
-        return next((self._names[folder][0] for folder in _folders(folded) if folder in self._names), None)
+        folded_name = fold(name)
+        if folded_name in self._folders:
+            return next(names[0] for other, names in self._names.items() if other.startswith(f"{folded_name}/"))
+        return next((self._names[folder][0] for folder in _folders(folded_name) if folder in self._names), None)
 
     def as_dict(self) -> dict[str, str]:
         """The spelling of each name."""
-        return dict(self._spelled)
+        return dict(self._spellings)
 
 
 def _folders(path: str) -> Iterator[str]:

@@ -44,8 +44,8 @@ class ExperimentFiles:
 
     def strays(self) -> list[str]:
         """The names of everything else in experiments/."""
-        found = self._entries()
-        return sorted(found.folders | {name for name in found.strays if not name.endswith(JSON_END)})
+        entries = self._entries()
+        return sorted(entries.folders | {name for name in entries.strays if not name.endswith(JSON_END)})
 
     def _entries(self) -> Folders:
         """The entries of experiments/; none where a link has taken its place since the start."""
@@ -66,8 +66,8 @@ class ExperimentFiles:
         """The file of the experiment `name`: the one that it has, or the one that it would get."""
         files = self.files()
         has = next((file for file in files if decoded(file) == name), None)
-        taken = {disk_names.fold(file.removesuffix(JSON_END)) for file in files}
-        return has or disk_names.segment_spelling(name, taken) + JSON_END
+        used_names = {disk_names.fold(file.removesuffix(JSON_END)) for file in files}
+        return has or disk_names.segment_spelling(name, used_names) + JSON_END
 
     def fits(self, file: str) -> bool:
         """Whether a file can have this name everywhere, while it is being written, too."""
@@ -97,11 +97,11 @@ class ExperimentFiles:
     def temporaries(self) -> list[str]:
         """The names of what a killed server was about to put in place."""
         try:
-            found = sorted(os.listdir(self._places.experiments))
+            names = sorted(os.listdir(self._places.experiments))
         except OSError:
             return []
         start, end = temporary("/x").removeprefix("/").split("x")
-        return [name for name in found if name.startswith(start) and name.endswith(JSON_END + end)]
+        return [name for name in names if name.startswith(start) and name.endswith(JSON_END + end)]
 
     def sweep(self) -> None:
         """Remove these; no server may be writing."""

@@ -34,8 +34,8 @@ class Incoming:
         self._durability = durability
         self._checksum = Checksum()
         self._descriptor = -1
-        self._taken = False
-        self._gathered: list[bytes] = []
+        self._is_final = False
+        self._pieces: list[bytes] = []
         self._gathered_bytes = 0
         self.size = 0
         self.fault: OSError | None = None
@@ -47,15 +47,15 @@ class Incoming:
     def append(self, piece: bytes) -> None:
         """Add bytes at the end; after a fault they are dropped."""
         if self.fault is None:
-            self._gathered.append(piece)
+            self._pieces.append(piece)
             self._gathered_bytes += len(piece)
             self.size += len(piece)
             if self._gathered_bytes >= _WRITE_BYTES:
                 self._write()
 
     def _write(self) -> None:
-        piece = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
-        self._gathered, self._gathered_bytes = [], 0
+        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces, self._gathered_bytes = [], 0
         try:
             write_all(self._descriptor, piece)
         except OSError as fault:
@@ -67,7 +67,7 @@ class Incoming:
     def finish(self, expected_bytes: int | None = None) -> Upload:
         """The whole, on disk. OSError for what went wrong on the way; ValueError when bytes are missing."""
         try:
-            if self._gathered:
+            if self._pieces:
                 self._write()
             if self.fault is not None:
                 raise self.fault
@@ -77,7 +77,7 @@ class Incoming:
         except BaseException:
             self.discard()
             raise
-        self._taken = True
+        self._is_final = True
         os.close(self._descriptor)
         self._descriptor = -1
         return Upload(self._path, self._checksum.sha256, self.size)
@@ -87,7 +87,7 @@ class Incoming:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-        if not self._taken:
+        if not self._is_final:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 

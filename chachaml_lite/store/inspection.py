@@ -40,7 +40,7 @@ class Found(NamedTuple):
     #: The files in blobs/, by their path there.
     blobs: dict[str, Stamp]
     #: Paths in blobs/ of what is neither a file nor a folder.
-    odd: list[str]
+    irregular: list[str]
     #: Names of what a killed server was about to put in place.
     temporaries: list[str]
 
@@ -58,17 +58,17 @@ class Inspection:
 
     def run_file(self, run_id: str, name: str) -> str:
         """The name of a run's file in reports; `name` is one of `layout`'s, or "" for the folder."""
-        return self._shown(self._places.run_file(run_id, name)).rstrip("/")
+        return self._relative_path(self._places.run_file(run_id, name)).rstrip("/")
 
     def history(self, folder: str) -> str:
         """The name of a model's history in reports."""
-        return self._shown(self._places.history(folder))
+        return self._relative_path(self._places.history(folder))
 
     def experiment(self, file: str) -> str:
         """The name of an experiment's file in reports."""
-        return self._shown(self._places.experiment(file))
+        return self._relative_path(self._places.experiment(file))
 
-    def _shown(self, path: str) -> str:
+    def _relative_path(self, path: str) -> str:
         return path[len(self._places.root) + 1 :]
 
     def _path(self, where: str) -> str:
@@ -106,7 +106,7 @@ class Inspection:
 
     def in_incoming(self, name: str) -> str:
         """The name of an entry of runs/.incoming in reports."""
-        return self._shown(f"{self._places.incoming}/{name}")
+        return self._relative_path(f"{self._places.incoming}/{name}")
 
     def is_arriving(self, run_id: str, sha256: str) -> bool:
         """Whether bytes of that sum are received, and about to get their name in the run."""
@@ -120,12 +120,12 @@ class Inspection:
         """List a run's folder. Links are not followed. Raises OSError."""
         folder = self._places.run(run_id)
         names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED, layout.METRICS, layout.ARTIFACTS)
-        hidden = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
-        there = Found({}, [], [name for name in hidden if os.path.lexists(f"{folder}/{name}")])
+        temporaries = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
+        result = Found({}, [], [name for name in temporaries if os.path.lexists(f"{folder}/{name}")])
         blobs = self._places.run_file(run_id, layout.BLOBS)
         if os.path.lexists(blobs) and (os.path.islink(blobs) or not os.path.isdir(blobs)):
-            there.odd.append("")
-            return there
+            result.irregular.append("")
+            return result
         waiting = [blobs]
         while waiting:
             inner = waiting.pop()
@@ -136,10 +136,10 @@ class Inspection:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
-                        there.blobs[entry.path[len(blobs) + 1 :]] = stamp(entry.path)
+                        result.blobs[entry.path[len(blobs) + 1 :]] = stamp(entry.path)
                     else:
-                        there.odd.append(entry.path[len(blobs) + 1 :])
-        return there
+                        result.irregular.append(entry.path[len(blobs) + 1 :])
+        return result
 
     def sha256(self, where: str, read: Callable[[int], object]) -> str:
         """The sum of a file's bytes; `read` is told how many were read, time and again. Raises OSError, Damaged."""
@@ -166,13 +166,13 @@ class Inspection:
         except FileNotFoundError:
             return
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            left = stamp_of(os.fstat(descriptor)).size
-            if max_bytes is not None and left > max_bytes:
-                raise Damaged(f"{os.path.basename(where)} has {left} bytes")
+            remaining = stamp_of(os.fstat(descriptor)).size
+            if max_bytes is not None and remaining > max_bytes:
+                raise Damaged(f"{os.path.basename(where)} has {remaining} bytes")
             number, start, end = 1, 0, 0
             begun: bytes | None = b""
-            while left > 0 and (piece := file.read(min(left, PIECE_BYTES))):
-                left -= len(piece)
+            while remaining > 0 and (piece := file.read(min(remaining, PIECE_BYTES))):
+                remaining -= len(piece)
                 for part in _split(piece):
                     end += len(part)
                     is_whole = part.endswith(b"\n")
@@ -218,8 +218,8 @@ class Inspection:
 
 def _split(piece: bytes) -> Iterator[bytes]:
     """The lines of a piece with their ends; not by `splitlines`, which takes a carriage return for an end, too."""
-    *whole, rest = piece.split(b"\n")
-    yield from (line + b"\n" for line in whole)
+    *lines, rest = piece.split(b"\n")
+    yield from (line + b"\n" for line in lines)
     if rest:
         yield rest
 

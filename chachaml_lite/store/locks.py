@@ -78,9 +78,9 @@ class StoreLock:
             raise StoreUnusable(
                 f"another server owns this store ({owner}); stop it, or serve another folder", owner
             ) from fault
-        left = os.fstat(self._descriptor)
+        status = os.fstat(self._descriptor)
         #: When the last owner began, in ns since 1970, where it was killed; None after a clean stop.
-        self.killed_since_ns = left.st_mtime_ns if left.st_size else None
+        self.killed_since_ns = status.st_mtime_ns if status.st_size else None
         self.tell(f"process {os.getpid()}")
 
     def tell(self, owner: str) -> None:

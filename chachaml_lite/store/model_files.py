@@ -43,10 +43,10 @@ class ModelFiles:
 
     def folder_of(self, name: str) -> str:
         """The folder of the model `name`: the one that it has, or the one that its first event would make."""
-        found = self.folders()
-        has = next((folder for folder in found.folders if decoded(folder) == name), None)
-        taken = {disk_names.fold(each) for each in found.folders | found.strays}
-        return has or disk_names.spelling(name, taken)
+        folders = self.folders()
+        has = next((folder for folder in folders.folders if decoded(folder) == name), None)
+        used_names = {disk_names.fold(each) for each in folders.folders | folders.strays}
+        return has or disk_names.spelling(name, used_names)
 
     def append(self, name: str, events: Sequence[dict[str, Any]]) -> tuple[Stamp, int] | None:
         """Add events to the history of the model `name`, all or none; the first ones make the folder, whole. OSError.
@@ -82,14 +82,14 @@ class ModelFiles:
         shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
 
     def _make(self, folder: str, lines: bytes) -> None:
-        prepared = incoming_path(self._places, "model")
-        os.mkdir(prepared, FOLDER_MODE)
+        temporary_path = incoming_path(self._places, "model")
+        os.mkdir(temporary_path, FOLDER_MODE)
         try:
-            write_new(f"{prepared}/{layout.HISTORY}", lines, self._durability)
-            self._durability.sync_folder(prepared)
-            os.rename(prepared, self._places.model(folder))
+            write_new(f"{temporary_path}/{layout.HISTORY}", lines, self._durability)
+            self._durability.sync_folder(temporary_path)
+            os.rename(temporary_path, self._places.model(folder))
         except OSError:
-            shutil.rmtree(prepared, ignore_errors=True)
+            shutil.rmtree(temporary_path, ignore_errors=True)
             raise
         self._durability.sync_folder(self._places.models)
 

@@ -63,27 +63,27 @@ class PointFiles:
         """
         if (path, expected.inode) in self._failed:
             raise OSError(errno.EIO, "an earlier fsync of this file failed", path)
-        opened = self._take(path)
+        file = self._take(path)
         try:
-            if opened is not None and stamp_of(os.fstat(opened.descriptor)) != expected:
+            if file is not None and stamp_of(os.fstat(file.descriptor)) != expected:
                 self.forget(path)
-                opened = None
-            if opened is None:
-                opened = self._opened(path, expected)
-                if opened is None:
+                file = None
+            if file is None:
+                file = self._open_file(path, expected)
+                if file is None:
                     return None
             size = expected.size
-            if opened.stamp != expected and ends_torn(opened.descriptor, size):
+            if file.stamp != expected and ends_torn(file.descriptor, size):
                 lines = b"\n" + lines
-            write_lines(opened.descriptor, size, lines, self._durability.sync_points)
-            stamp = stamp_of(os.fstat(opened.descriptor))
+            write_lines(file.descriptor, size, lines, self._durability.sync_points)
+            stamp = stamp_of(os.fstat(file.descriptor))
         except OSError:
             self.forget(path)
             if expected == NO_FILE:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             raise
-        self._give_back(path, opened, stamp)
+        self._give_back(path, file, stamp)
         return stamp
 
     def forget(self, path: str) -> None:
@@ -99,20 +99,20 @@ class PointFiles:
 
     def _take(self, path: str) -> _Open | None:
         with self._lock:
-            opened = self._open.get(path)
-            if opened is not None:
-                opened.busy = True
-        return opened
+            file = self._open.get(path)
+            if file is not None:
+                file.busy = True
+        return file
 
-    def _opened(self, path: str, expected: Stamp) -> _Open | None:
+    def _open_file(self, path: str, expected: Stamp) -> _Open | None:
         """The file, opened and held, if it is as expected, or made where none is expected."""
         descriptor, is_new = open_to_append(path)
         if is_new != (expected == NO_FILE) or not (is_new or stamp_of(os.fstat(descriptor)) == expected):
             os.close(descriptor)
             return None
-        opened = _Open(descriptor)
+        file = _Open(descriptor)
         with self._lock:
-            self._open[path] = opened
+            self._open[path] = file
             crowded = len(self._open) > MAX_OPEN
             oldest = next((other for other, each in self._open.items() if not each.busy), None) if crowded else None
             if oldest is not None:
@@ -121,24 +121,24 @@ class PointFiles:
             self._forget(oldest, only_idle=True)
         if is_new:
             self._durability.sync_folder(os.path.dirname(path))
-        return opened
+        return file
 
-    def _give_back(self, path: str, opened: _Open, stamp: Stamp) -> None:
+    def _give_back(self, path: str, file: _Open, stamp: Stamp) -> None:
         with self._lock:
-            opened.stamp = stamp
-            opened.dirty = opened.used = True
-            opened.busy = False
+            file.stamp = stamp
+            file.dirty = file.used = True
+            file.busy = False
             self._open.move_to_end(path)
 
     def _forget(self, path: str, *, only_idle: bool) -> None:
         with self._lock:
-            opened = self._open.get(path)
-            if opened is None or (only_idle and (opened.busy or opened.used)):
+            file = self._open.get(path)
+            if file is None or (only_idle and (file.busy or file.used)):
                 return
             del self._open[path]
-        if opened.dirty:
-            self._sync(path, opened.descriptor)
-        os.close(opened.descriptor)
+        if file.dirty:
+            self._sync(path, file.descriptor)
+        os.close(file.descriptor)
 
     def _sync(self, path: str, descriptor: int) -> None:
         if self._durability.mode == "everysec":
@@ -154,20 +154,20 @@ class PointFiles:
 
     def _round(self) -> None:
         """Sync what was written since the last round, and close what was not used since."""
-        written: list[tuple[str, int]] = []
+        batches: list[tuple[str, int]] = []
         idle: list[str] = []
         with self._lock:
-            for path, opened in self._open.items():
-                if opened.dirty:
+            for path, file in self._open.items():
+                if file.dirty:
                     # A second descriptor of the same opening: it may be synced while the first one is written to or
                     # closed, and is told of the same errors, which one from another open(2) would not be.
                     with contextlib.suppress(OSError):
-                        written.append((path, os.dup(opened.descriptor)))
-                        opened.dirty = False
+                        batches.append((path, os.dup(file.descriptor)))
+                        file.dirty = False
                 else:  # `_forget` leaves open what is busy or was used by then
                     idle.append(path)
-                opened.used = False
-        for path, descriptor in written:
+                file.used = False
+        for path, descriptor in batches:
             self._sync(path, descriptor)
             os.close(descriptor)
         for path in idle:

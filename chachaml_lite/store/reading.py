@@ -90,27 +90,27 @@ def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
     """The content of a file and the stamp that goes with it. Raises FileNotFoundError, Damaged."""
     descriptor = open_regular(path)
     try:
-        seen = stamp_of(os.fstat(descriptor))
-        if max_bytes is not None and seen.size > max_bytes:
-            raise Damaged(f"{os.path.basename(path)} has {seen.size} bytes")
-        content = os.read(descriptor, seen.size + 1)
-        while len(content) < seen.size and (more := os.read(descriptor, seen.size - len(content))):
+        stamp = stamp_of(os.fstat(descriptor))
+        if max_bytes is not None and stamp.size > max_bytes:
+            raise Damaged(f"{os.path.basename(path)} has {stamp.size} bytes")
+        content = os.read(descriptor, stamp.size + 1)
+        while len(content) < stamp.size and (more := os.read(descriptor, stamp.size - len(content))):
             content += more  # read(2) gives 2 GiB at the most
-        return content, seen
+        return content, stamp
     finally:
         os.close(descriptor)
 
 
 def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
     """The JSON object in a file. Raises FileNotFoundError; Damaged for anything but one JSON object in UTF-8."""
-    content, seen = read_whole(path, MAX_JSON_BYTES)
+    content, stamp = read_whole(path, MAX_JSON_BYTES)
     try:
         value = strict_json.loads(content, max_depth=_MAX_DEPTH)
     except ValueError as fault:
         raise Damaged(f"{os.path.basename(path)} is not JSON: {fault}") from fault
     if not isinstance(value, dict):
         raise Damaged(f"{os.path.basename(path)} holds no JSON object")
-    return value, seen
+    return value, stamp
 
 
 def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
@@ -121,15 +121,15 @@ def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         file.seek(start)
-        left, begun = end - start, b""
-        while left > 0:
-            piece = file.read(min(_PIECE_BYTES, left))
+        remaining, begun = end - start, b""
+        while remaining > 0:
+            piece = file.read(min(_PIECE_BYTES, remaining))
             if not piece:
                 break
-            left -= len(piece)
-            whole, line_end, rest = piece.rpartition(b"\n")
+            remaining -= len(piece)
+            complete, line_end, rest = piece.rpartition(b"\n")
             if line_end:
-                yield begun + whole + line_end
+                yield begun + complete + line_end
                 begun = rest
             elif len(begun) <= MAX_LINE_BYTES:
                 begun += piece
@@ -145,7 +145,7 @@ def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
     A torn last line is one of these; one that is whole but for its line end is a record. No file: no records.
     """
     try:
-        content, seen = read_whole(path, MAX_RECORDS_BYTES)
+        content, stamp = read_whole(path, MAX_RECORDS_BYTES)
     except FileNotFoundError:
         return [], 0, NO_FILE
     records = []
@@ -158,7 +158,7 @@ def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
             damaged += 1
         else:
             records.append(record)
-    return records, damaged, seen
+    return records, damaged, stamp
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:

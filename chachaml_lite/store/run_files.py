@@ -43,14 +43,14 @@ class RunFiles:
         Raises FileExistsError, OSError, TooLarge.
         """
         content = readable(layout.META, meta)
-        prepared = incoming_path(self._places, "run")
-        os.mkdir(prepared, FOLDER_MODE)
+        temporary_path = incoming_path(self._places, "run")
+        os.mkdir(temporary_path, FOLDER_MODE)
         try:
-            write_new(f"{prepared}/{layout.META}", content, self._durability)
-            self._durability.sync_folder(prepared)
-            self.adopt(run_id, prepared)
+            write_new(f"{temporary_path}/{layout.META}", content, self._durability)
+            self._durability.sync_folder(temporary_path)
+            self.adopt(run_id, temporary_path)
         except OSError:
-            shutil.rmtree(prepared, ignore_errors=True)
+            shutil.rmtree(temporary_path, ignore_errors=True)
             raise
 
     def adopt(self, run_id: str, folder: str) -> None:
@@ -89,13 +89,13 @@ class RunFiles:
             descriptor = reading.open_regular(self._places.run_file(run_id, name))
         except FileNotFoundError:
             return 0, 0, 0
-        with os.fdopen(descriptor, "rb", buffering=0) as mine, open(path, "rb") as other:
+        with os.fdopen(descriptor, "rb", buffering=0) as file, open(path, "rb") as other:
             size, common, lines = os.fstat(descriptor).st_size, 0, 0
-            while (one := mine.read(_CHUNK_BYTES)) and (two := other.read(len(one))):
-                same = len(two) if one.startswith(two) else len(os.path.commonprefix([one, two]))
-                common += same
-                lines += one[:same].count(b"\n")
-                if same < len(one):
+            while (one := file.read(_CHUNK_BYTES)) and (two := other.read(len(one))):
+                common_bytes = len(two) if one.startswith(two) else len(os.path.commonprefix([one, two]))
+                common += common_bytes
+                lines += one[:common_bytes].count(b"\n")
+                if common_bytes < len(one):
                     break
             return common, lines, size
 
@@ -163,15 +163,15 @@ class RunFiles:
             replace_file(self._places.run_file(run_id, name), pieces, None)
 
     @contextlib.contextmanager
-    def opened(self, run_id: str, name: str) -> Iterator[Callable[[int, int], bytes]]:
+    def open_file(self, run_id: str, name: str) -> Iterator[Callable[[int, int], bytes]]:
         """A file of the run to be read in parts: a function of where a part begins and of its size in bytes.
 
         Raises FileNotFoundError, Damaged, OSError.
         """
         descriptor = reading.open_regular(self._places.run_file(run_id, name))
         try:
-            whole = os.fstat(descriptor).st_size
-            yield lambda start, size: os.pread(descriptor, min(size, whole), start)
+            file_size = os.fstat(descriptor).st_size
+            yield lambda start, size: os.pread(descriptor, min(size, file_size), start)
         finally:
             os.close(descriptor)
 

@@ -41,27 +41,27 @@ class FolderScan:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._seen: tuple[Stamp, Folders] = (NO_FILE, Folders(frozenset(), frozenset()))
+        self._last_listing: tuple[Stamp, Folders] = (NO_FILE, Folders(frozenset(), frozenset()))
         #: The last stamp that was not believed yet, and when it was first seen, on a clock that nobody sets.
         self._fresh: tuple[Stamp, int] = (NO_FILE, 0)
 
     def folders(self) -> Folders:
         """The entries now, the same object while nothing changed; none where the folder is gone. Raises OSError."""
-        listed = self.listed_anew()
-        return self._seen[1] if listed is None else listed
+        current = self.list_again()
+        return self._last_listing[1] if current is None else current
 
-    def listed_anew(self) -> Folders | None:
+    def list_again(self) -> Folders | None:
         """The entries, where they may have changed since they were last listed; None where they have not. OSError."""
         stamp = reading.stamp(self._path)
-        known, found = self._seen
-        if stamp == known:
+        known_stamp, folders = self._last_listing
+        if stamp == known_stamp:
             return None
-        settled = self._is_settled(stamp)
-        listed = list_folder(self._path)
-        if listed == found:
-            listed = found
-        self._seen = (stamp if settled else NO_FILE, listed)
-        return listed
+        is_settled = self._is_settled(stamp)
+        current = list_folder(self._path)
+        if current == folders:
+            current = folders
+        self._last_listing = (stamp if is_settled else NO_FILE, current)
+        return current
 
     def _is_settled(self, stamp: Stamp) -> bool:
         """Whether no change can follow within the tick of `stamp`; called before the entries are listed.
@@ -97,7 +97,7 @@ class Changes(NamedTuple):
 
     #: Folders that weren't there, or may have been put in place of others.
     new: Iterable[str] = ()
-    gone: Iterable[str] = ()
+    removed: Iterable[str] = ()
     #: New entries that are no folders.
     strays: Iterable[str] = ()
 
@@ -137,40 +137,40 @@ class RunFolders:
                 # Another folder than the one that is watched: the data folder was moved, or removed and made anew.
                 self._identity = identity
                 self._watch.start()  # before it is listed: what happens in between is then heard of
-                return self._differing(list_folder(self._path))
+                return self._compare(list_folder(self._path))
             if self._watch.is_on:
                 names = self._watch.changed()
-                return self._differing(list_folder(self._path)) if names is None else self._looked_at(names)
+                return self._compare(list_folder(self._path)) if names is None else self._recheck(names)
             now = time.monotonic()
             if now - self._looked < LOOK_SECONDS:
                 return _NOTHING
-            listed = self._scan.listed_anew()
+            current = self._scan.list_again()
             self._looked = now
-            return _NOTHING if listed is None else self._differing(listed)
+            return _NOTHING if current is None else self._compare(current)
 
     def changes_of(self, name: str) -> Changes:
         """The change of one entry that was seen to have come or gone. Raises OSError."""
         with self._lock:
             if self._folds_case:  # only a listing has the name as it is spelled
-                return self._differing(list_folder(self._path))
-            return self._looked_at((name,))
+                return self._compare(list_folder(self._path))
+            return self._recheck((name,))
 
     def close(self) -> None:
         """Give the watch back."""
         self._watch.close()
 
-    def _differing(self, listed: Folders) -> Changes:
+    def _compare(self, current: Folders) -> Changes:
         """Believe a listing. It was made under the lock, so it has whatever was looked at before."""
         self._looked = time.monotonic()
         changes = Changes(
-            listed.folders - self._names, self._names - listed.folders, listed.strays.difference(self._strays)
+            current.folders - self._names, self._names - current.folders, current.strays.difference(self._strays)
         )
-        self._names, self._strays = set(listed.folders), set(listed.strays)
+        self._names, self._strays = set(current.folders), set(current.strays)
         return changes
 
-    def _looked_at(self, names: Iterable[str]) -> Changes:
+    def _recheck(self, names: Iterable[str]) -> Changes:
         """Believe what is there now, whatever the order of the events was."""
-        new, gone, strays = [], [], []
+        new, removed, strays = [], [], []
         for name in names:
             if name.startswith("."):
                 continue
@@ -181,13 +181,13 @@ class RunFolders:
                 continue
             if name in self._names:
                 self._names.remove(name)
-                gone.append(name)
+                removed.append(name)
             if not os.path.lexists(f"{self._path}/{name}"):
                 self._strays.discard(name)
             elif name not in self._strays:
                 self._strays.add(name)
                 strays.append(name)
-        return Changes(new, gone, strays)
+        return Changes(new, removed, strays)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

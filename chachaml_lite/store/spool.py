@@ -20,21 +20,21 @@ def spool(places: Layout | None, fill: Callable[[BinaryIO], object]) -> BinaryIO
     """
     if places is not None:
         try:
-            return _filled(_unnamed(places), fill)
+            return _fill(_create_unnamed(places), fill)
         except OSError as fault:
             if not isinstance(translate_os_error(fault), StorageFull):
                 raise
-    return _filled(tempfile.TemporaryFile("w+b"), fill)
+    return _fill(tempfile.TemporaryFile("w+b"), fill)
 
 
-def _unnamed(places: Layout) -> BinaryIO:
+def _create_unnamed(places: Layout) -> BinaryIO:
     path = incoming_path(places, "scratch")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.unlink(path)
     return os.fdopen(descriptor, "w+b")
 
 
-def _filled(file: BinaryIO, fill: Callable[[BinaryIO], object]) -> BinaryIO:
+def _fill(file: BinaryIO, fill: Callable[[BinaryIO], object]) -> BinaryIO:
     try:
         fill(file)
         file.seek(0)

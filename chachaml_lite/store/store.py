@@ -112,15 +112,15 @@ class Store:
         """Hold a model, likewise; taken after a run's lock where both are needed."""
         return self._model_locks.held(name)
 
-    def zip_run(self, run_id: str, held: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
+    def zip_run(self, run_id: str, hold: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
         """A run's folder as a zip file, open to read; see `zip_run`. Raises OSError."""
-        return self.spool(lambda file: zip_run.zip_run(self._places, run_id, held, file))
+        return self.spool(lambda file: zip_run.zip_run(self._places, run_id, hold, file))
 
     def zip_blobs(self, run_id: str, members: Sequence[Member]) -> BinaryIO:
         """Artifacts of a run as a zip file, open to read; see `zip_blobs`. FileNotFoundError; Damaged; OSError."""
 
-        def open_blob(spelled: str, size: int) -> BinaryIO:
-            return self.blobs.open(run_id, spelled, size)
+        def open_blob(spelling: str, size: int) -> BinaryIO:
+            return self.blobs.open(run_id, spelling, size)
 
         return self.spool(lambda file: zip_run.zip_blobs(open_blob, members, file))
 
@@ -148,8 +148,8 @@ class Store:
         (`killed_since_ns`): of 100,000 runs that takes 0.5 s, and 2 s to try to remove from each what it hasn't got.
         """
         with os.scandir(self._places.incoming) as entries:
-            left = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for name, is_folder in left:
+            leftovers = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_folder in leftovers:
             path = f"{self._places.incoming}/{name}"
             if is_folder:
                 shutil.rmtree(path, ignore_errors=True)

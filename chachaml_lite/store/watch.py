@@ -41,7 +41,7 @@ class Watch:
         self._names: dict[int, str] = {}
         self._lost: set[str] = set()
         self._room = 0
-        self._descriptor = _opened(root)
+        self._descriptor = _open_folder(root)
         if self._descriptor < 0:
             return
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -59,26 +59,26 @@ class Watch:
         self._names[number] = name
         return True
 
-    def touched(self) -> set[str] | None:
+    def take_touched(self) -> set[str] | None:
         """The names of the folders in which something happened since this was last asked. None: possibly in all."""
-        touched: set[str] = set()
+        run_ids: set[str] = set()
         overflow = False
         for number, mask, _ in _events(self._descriptor):
             overflow = overflow or bool(mask & _OVERFLOW)
             name = self._names.get(number)
             if name is not None:
-                touched.add(name)
+                run_ids.add(name)
                 if mask & (_DELETE_SELF | _MOVE_SELF):
                     # A watch is on a folder, not on its name: another one may have that by now.
                     self._libc.inotify_rm_watch(self._descriptor, number)
                     del self._names[number]
                     self._lost.add(name)
-        return None if overflow else touched
+        return None if overflow else run_ids
 
-    def lost(self) -> set[str]:
+    def take_lost(self) -> set[str]:
         """The names whose folders were removed or renamed since this was last asked: they have to be added again."""
-        lost, self._lost = self._lost, set()
-        return lost
+        run_ids, self._lost = self._lost, set()
+        return run_ids
 
     def close(self) -> None:
         """Give the watches back."""
@@ -102,7 +102,7 @@ class EntryWatch:
         """Watch the folder that is at the path now, where that can be done."""
         self.close()
         self.is_lost = False
-        self._descriptor = _opened(self._path)
+        self._descriptor = _open_folder(self._path)
         if self._descriptor < 0:
             return
         libc = ctypes.CDLL(None, use_errno=True)
@@ -130,7 +130,7 @@ class EntryWatch:
             self._descriptor = -1
 
 
-def _opened(path: str) -> int:
+def _open_folder(path: str) -> int:
     """An inotify descriptor, where the disk below `path` is one whose every change goes through this kernel; or -1."""
     if sys.platform == "linux" and _file_system(path) in _LOCAL:
         with contextlib.suppress(OSError, AttributeError):

@@ -89,11 +89,11 @@ def unpack(
         size = os.fstat(file.fileno()).st_size
         os.mkdir(folder, FOLDER_MODE)
         try:
-            with _opened(_Guarded(file)) as archive:
+            with _open_archive(_Guarded(file)) as archive:
                 entries, folders = _entries(archive)
                 allowed = max(FREE_BYTES, MAX_RATIO * size) - folders * _FOLDER_BYTES
                 _refuse_sizes(entries, allowed, room_bytes(), max_file_bytes)
-                return Unpacked(folder, _written(archive, entries, folder, durability, allowed))
+                return Unpacked(folder, _write_file(archive, entries, folder, durability, allowed))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -124,7 +124,7 @@ class _Guarded(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _opened(file: _Guarded) -> Iterator[ZipFile]:
+def _open_archive(file: _Guarded) -> Iterator[ZipFile]:
     """The archive in a file; BadZip for whatever is wrong with it, now or while it is read."""
     try:
         with ZipFile(file) as archive:
@@ -140,15 +140,15 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
 
     Every name, and that of each folder above it, is held against the others.
     """
-    found = archive.infolist()
-    if len(found) > MAX_ENTRIES:
-        raise BadZip(f"it has {len(found)} entries; {MAX_ENTRIES} is the most: copy the run's folder by hand")
+    infos = archive.infolist()
+    if len(infos) > MAX_ENTRIES:
+        raise BadZip(f"it has {len(infos)} entries; {MAX_ENTRIES} is the most: copy the run's folder by hand")
     entries: dict[str, ZipInfo] = {}
     # Each path and each folder above one; and the same by what a file system may take it for.
-    known: set[str] = set()
-    spelled: dict[str, str] = {}
-    told = 0
-    for entry in found:
+    folded_names: set[str] = set()
+    spellings: dict[str, str] = {}
+    declared_bytes = 0
+    for entry in infos:
         name = entry.orig_filename
         parts = name.rstrip("/").split("/")
         _refuse_name(name, parts)
@@ -158,58 +158,60 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
         if name.endswith("/"):
             continue
         if len(parts) == 1:
-            raise BadZip(f"{_shown(name)} is in no folder; a run is a folder of its own, as its download packs it")
+            raise BadZip(
+                f"{_format_name(name)} is in no folder; a run is a folder of its own, as its download packs it"
+            )
         if parts[1:] == [layout.SUMMARY]:
             continue
         if name in entries:
-            raise BadZip(f"{_shown(name)} is in it twice")
+            raise BadZip(f"{_format_name(name)} is in it twice")
         entries[name] = entry
         path = name
-        while path and path not in known:
-            known.add(path)
-            told += len(path)
-            if len(known) > 2 * MAX_ENTRIES or told > MAX_DIRECTORY_BYTES:
+        while path and path not in folded_names:
+            folded_names.add(path)
+            declared_bytes += len(path)
+            if len(folded_names) > 2 * MAX_ENTRIES or declared_bytes > MAX_DIRECTORY_BYTES:
                 raise BadZip("its folders are too many, or too deep; copy the run's folder by hand")
-            other = spelled.setdefault(disk_names.fold(path), path)
+            other = spellings.setdefault(disk_names.fold(path), path)
             if other != path:
-                raise BadZip(f"{_shown(other)} and {_shown(path)} differ in nothing but case")
+                raise BadZip(f"{_format_name(other)} and {_format_name(path)} differ in nothing but case")
             path = path.rpartition("/")[0]
-    for path in known:
+    for path in folded_names:
         above = path.rpartition("/")[0]
         if above in entries:
-            raise BadZip(f"{_shown(above)} is a file in it, and a folder of {_shown(path)}")
+            raise BadZip(f"{_format_name(above)} is a file in it, and a folder of {_format_name(path)}")
         if not above and f"{path}/{layout.META}" not in entries:
-            raise BadZip(f"{_shown(path)} has no {layout.META}; send a run as its download gives it")
-    return entries, len(known) - len(entries)
+            raise BadZip(f"{_format_name(path)} has no {layout.META}; send a run as its download gives it")
+    return entries, len(folded_names) - len(entries)
 
 
 def _refuse_name(name: str, parts: list[str]) -> None:
     """Raise BadZip for a name that leads elsewhere, or that can't be a file's. Those with a dot in front, too."""
     if "\\" in name:
-        raise BadZip(f"the name {_shown(name)} holds a backslash; the separator in a zip is /")
+        raise BadZip(f"the name {_format_name(name)} holds a backslash; the separator in a zip is /")
     if name.startswith("/") or _DRIVE.match(name):
-        raise BadZip(f"the name {_shown(name)} is not relative")
+        raise BadZip(f"the name {_format_name(name)} is not relative")
     if any(part in ("", ".", "..") for part in parts):
-        raise BadZip(f"the name {_shown(name)} has an empty, . or .. segment")
+        raise BadZip(f"the name {_format_name(name)} has an empty, . or .. segment")
     if _CONTROL.search(name):
-        raise BadZip(f"the name {_shown(name)} holds a control character")
+        raise BadZip(f"the name {_format_name(name)} holds a control character")
     try:
         fits = disk_names.fits(name)
     except UnicodeEncodeError as fault:
-        raise BadZip(f"the name {_shown(name)} is no text") from fault
+        raise BadZip(f"the name {_format_name(name)} is no text") from fault
     if not fits:
-        raise BadZip(f"the name {_shown(name)} is too long; a segment may have 255 bytes, all of it 800")
+        raise BadZip(f"the name {_format_name(name)} is too long; a segment may have 255 bytes, all of it 800")
 
 
 def _refuse_kind(entry: ZipInfo, name: str) -> None:
     """Raise BadZip for what is neither a plain file nor a folder, or can't be read."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadZip(f"{_shown(name)} is a link or another special file; only files and folders are taken")
+        raise BadZip(f"{_format_name(name)} is a link or another special file; only files and folders are taken")
     if entry.flag_bits & 0x41:  # as of the zip specification, "encrypted" and "strongly encrypted"
-        raise BadZip(f"{_shown(name)} is encrypted; send a zip without a password")
+        raise BadZip(f"{_format_name(name)} is encrypted; send a zip without a password")
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise BadZip(f"{_shown(name)} is compressed in a way that isn't read here; use deflate, as zip does")
+        raise BadZip(f"{_format_name(name)} is compressed in a way that isn't read here; use deflate, as zip does")
 
 
 def _refuse_sizes(entries: dict[str, ZipInfo], allowed: int, room: int, max_file_bytes: int | None) -> None:
@@ -220,7 +222,7 @@ def _refuse_sizes(entries: dict[str, ZipInfo], allowed: int, room: int, max_file
         for name, entry in entries.items():
             if entry.file_size > max_file_bytes:
                 raise TooLarge(
-                    f"{_shown(name)} has {entry.file_size} bytes, and {max_file_bytes} is the most here "
+                    f"{_format_name(name)} has {entry.file_size} bytes, and {max_file_bytes} is the most here "
                     "(--max-upload, CHACHAML_MAX_UPLOAD)"
                 )
     if total > room:
@@ -235,7 +237,7 @@ def _refuse_total(total: int, allowed: int) -> None:
         )
 
 
-def _written(
+def _write_file(
     archive: ZipFile, entries: dict[str, ZipInfo], folder: str, durability: Durability, allowed: int
 ) -> dict[str, dict[str, Upload]]:
     """Write each entry below `folder`, and sum it on the way. Raises BadZip, OSError."""
@@ -266,11 +268,11 @@ def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, 
                 write_all(descriptor, piece)
         if checksum.size != entry.file_size:
             raise BadZip(
-                f"{_shown(entry.filename)} has {checksum.size} bytes, and its entry speaks of {entry.file_size}"
+                f"{_format_name(entry.filename)} has {checksum.size} bytes, and its entry speaks of {entry.file_size}"
             )
-        written = _written_at(entry.extra)
-        if written is not None:
-            os.utime(descriptor, (written, written))
+        mtime = _written_at(entry.extra)
+        if mtime is not None:
+            os.utime(descriptor, (mtime, mtime))
         durability.sync(descriptor)
     finally:
         os.close(descriptor)
@@ -283,11 +285,11 @@ def _written_at(extra: bytes) -> int | None:
         kind, length = struct.unpack("<HH", extra[:4])
         field, extra = extra[4 : 4 + length], extra[4 + length :]
         if kind == 0x5455 and len(field) >= 5 and field[0] & 1:
-            (written,) = struct.unpack("<i", field[1:5])
-            return max(0, min(int(written), int(time.time())))
+            (mtime,) = struct.unpack("<i", field[1:5])
+            return max(0, min(int(mtime), int(time.time())))
     return None
 
 
-def _shown(name: str) -> str:
+def _format_name(name: str) -> str:
     """A name for an error text: quoted, nothing unprintable in it, cut where it is long."""
     return ascii(name) if not name.isprintable() else repr(name if len(name) <= 80 else name[:79] + "…")

@@ -41,7 +41,7 @@ class Member(NamedTuple):
     """An artifact to be put into a zip: its path there, its blob, its size in bytes, when it came in ms since 1970."""
 
     path: str
-    spelled: str
+    spelling: str
     size: int
     timestamp: int
 
@@ -53,32 +53,32 @@ def zip_blobs(open_blob: Callable[[str, int], BinaryIO], members: Iterable[Membe
     """
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for member in members:
-            with open_blob(member.spelled, member.size) as blob:
+            with open_blob(member.spelling, member.size) as blob:
                 entry = entry_of(member.path, member.size, member.timestamp // 1000)
                 with archive.open(entry, "w") as target:
                     shutil.copyfileobj(blob, target, _CHUNK_BYTES)
 
 
-def zip_run(places: Layout, run_id: str, held: Callable[[], AbstractContextManager[object]], sink: BinaryIO) -> None:
+def zip_run(places: Layout, run_id: str, hold: Callable[[], AbstractContextManager[object]], sink: BinaryIO) -> None:
     """Write the run's folder as it is at one moment to `sink`, as a zip file. Raises OSError.
 
     While `held()` is entered nobody may write to the run. That is enough for a consistent copy: files of ours are
     replaced by a rename or appended to, so what was opened then, up to the size that it had, stays what it was.
     Left out are names with a dot in front, links, and all that is no file.
     """
-    opened: list[_Opened] = []
+    members: list[_Opened] = []
     try:
         with ZipFile(sink, "w", ZIP_STORED) as archive:
-            with held():
-                for found in _files(places.run(run_id), run_id):
-                    opened.append(found)
-                    if found.entry.file_size <= _SMALL_BYTES or len(opened) > _MOST_OPENED:
-                        _copy(archive, opened.pop())
-            while opened:
-                _copy(archive, opened.pop())
+            with hold():
+                for member in _files(places.run(run_id), run_id):
+                    members.append(member)
+                    if member.entry.file_size <= _SMALL_BYTES or len(members) > _MOST_OPENED:
+                        _copy(archive, members.pop())
+            while members:
+                _copy(archive, members.pop())
     finally:
-        for left in opened:
-            os.close(left.descriptor)
+        for unfinished in members:
+            os.close(unfinished.descriptor)
 
 
 def _files(folder: str, run_id: str) -> Iterator[_Opened]:
@@ -87,7 +87,7 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
     def refuse(fault: OSError) -> None:
         raise fault
 
-    for path, folders, names, here in os.fwalk(folder, onerror=refuse):
+    for path, folders, names, folder_descriptor in os.fwalk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = run_id + path[len(folder) :]
         for name in sorted(names):
@@ -95,7 +95,7 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
                 continue
             try:
                 name.encode()
-                descriptor = os.open(name, _READ, dir_fd=here)
+                descriptor = os.open(name, _READ, dir_fd=folder_descriptor)
             except (
                 UnicodeEncodeError,
                 OSError,
@@ -109,12 +109,12 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
                 os.close(descriptor)
 
 
-def _copy(archive: ZipFile, found: _Opened) -> None:
-    left = found.entry.file_size
+def _copy(archive: ZipFile, member: _Opened) -> None:
+    remaining = member.entry.file_size
     try:
-        with archive.open(found.entry, "w") as target:
-            while left > 0 and (chunk := os.read(found.descriptor, min(left, _CHUNK_BYTES))):
+        with archive.open(member.entry, "w") as target:
+            while remaining > 0 and (chunk := os.read(member.descriptor, min(remaining, _CHUNK_BYTES))):
                 target.write(chunk)
-                left -= len(chunk)
+                remaining -= len(chunk)
     finally:
-        os.close(found.descriptor)
+        os.close(member.descriptor)

@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
     path: str
     size: int
-    written: int
+    modified_s: int
     pieces: Iterable[bytes]
 
 
@@ -27,39 +27,39 @@ class _Sink(io.RawIOBase):
     """Takes what the archive writes, and gives it away. It can't be rewound, so the archive doesn't try to."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, piece: bytes) -> int:  # type: ignore[override]
-        self._held += piece
+        self._buffer += piece
         return len(piece)
 
-    def taken(self) -> bytes:
-        held = bytes(self._held)
-        self._held.clear()
+    def take(self) -> bytes:
+        held = bytes(self._buffer)
+        self._buffer.clear()
         return held
 
 
-def packed(entries: Iterable[Entry]) -> Generator[bytes, None, None]:
+def stream_zip(entries: Iterable[Entry]) -> Generator[bytes, None, None]:
     """The zip of these files, piece by piece. An entry is asked for when its turn comes; what it raises is raised."""
     sink = _Sink()
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for entry in entries:
-            with archive.open(entry_of(entry.path, entry.size, entry.written), "w") as file:
+            with archive.open(entry_of(entry.path, entry.size, entry.modified_s), "w") as file:
                 for piece in entry.pieces:
                     file.write(piece)
-                    yield sink.taken()
-    yield sink.taken()
+                    yield sink.take()
+    yield sink.take()
 
 
-def entry_of(path: str, size: int, written: int) -> ZipInfo:
+def entry_of(path: str, size: int, modified_s: int) -> ZipInfo:
     """A plain file's entry in a zip."""
-    written = min(max(written, 0), _LAST_WRITTEN)
-    entry = ZipInfo(path, max(time.gmtime(written)[:6], _FIRST_YEAR))
+    modified_s = min(max(modified_s, 0), _LAST_WRITTEN)
+    entry = ZipInfo(path, max(time.gmtime(modified_s)[:6], _FIRST_YEAR))
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     entry.file_size = size  # tells zipfile whether the entry needs 64 bits
-    if written < 2**31:  # Info-ZIP's own field for the time in UTC: a zip's is in nobody knows which zone
-        entry.extra = struct.pack("<HHBl", 0x5455, 5, 1, written)
+    if modified_s < 2**31:  # Info-ZIP's own field for the time in UTC: a zip's is in nobody knows which zone
+        entry.extra = struct.pack("<HHBl", 0x5455, 5, 1, modified_s)
     return entry

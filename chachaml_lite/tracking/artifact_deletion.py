@@ -30,7 +30,7 @@ def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
         artifacts, now_ms = run.artifacts, tracker.clock.now_ms()
         # A later line counts in a merge, so that a clock that was set back must not bring an artifact back.
         deletions = [Deletion(each.name, max(now_ms, each.timestamp)) for each in doomed]
-        spelled = [artifacts.spellings.of(each.name) for each in doomed]
-        stamp = tracker.store.blobs.delete(run_id, spelled, [each.to_json() for each in deletions])
+        spellings = [artifacts.spellings.of(each.name) for each in doomed]
+        stamp = tracker.store.blobs.delete(run_id, spellings, [each.to_json() for each in deletions])
         tracker.catalog.put(run, ARTIFACTS, artifacts.without(deletions), stamp)
     return len(doomed)

@@ -65,8 +65,8 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
             return existing
         if existing.sha256 != upload.sha256:
             _refuse_replacing(tracker, run.id, existing, overwrite=overwrite)
-    spelled = artifacts.spellings.of(name)
-    if not disk_names.fits(spelled):
+    spelling = artifacts.spellings.of(name)
+    if not disk_names.fits(spelling):
         raise InvalidInput(
             f"artifact name {quote_name(name)} differs from another one in nothing but case, "
             "and is too long to be told apart on disk"
@@ -75,7 +75,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
     try:
         # What was deleted may still be there, where a file system that is mounted anew had refused to remove it.
         replaces = overwrite or existing is not None or name in artifacts.deleted
-        stamp = tracker.store.blobs.place(run.id, spelled, upload, artifact._asdict(), replaces=replaces)
+        stamp = tracker.store.blobs.place(run.id, spelling, upload, artifact._asdict(), replaces=replaces)
     except InTheWay as fault:
         raise Conflict(
             f"{quote_name(str(fault))} in the run's folder is something that nobody uploaded, a file, link or folder "
@@ -104,12 +104,12 @@ def _refuse_overlap(artifacts: Artifacts, name: str) -> None:
 
 def refuse_overlaps(names: Iterable[str]) -> None:
     """The same for all of `names` beside each other."""
-    folded = {disk_names.fold(name): name for name in names}
-    for fold, name in folded.items():
+    names_by_fold = {disk_names.fold(name): name for name in names}
+    for fold, name in names_by_fold.items():
         while "/" in fold:
             fold = fold.rpartition("/")[0]
-            if fold in folded:
-                _refuse_beside(name, folded[fold])
+            if fold in names_by_fold:
+                _refuse_beside(name, names_by_fold[fold])
 
 
 def _refuse_beside(name: str, other: str) -> NoReturn:
@@ -166,9 +166,9 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
     """An artifact and its bytes, as they belong together, open to read. Raises NotFound."""
     with tracker.locked_run(run_id, ARTIFACTS) as run:
         artifact = get_artifact(tracker, run_id, name)
-        spelled = run.artifacts.spellings.of(name)
+        spelling = run.artifacts.spellings.of(name)
         try:
-            return artifact, tracker.store.blobs.open(run_id, spelled, artifact.size)
+            return artifact, tracker.store.blobs.open(run_id, spelling, artifact.size)
         except (FileNotFoundError, Damaged) as fault:
             raise NotFound(
                 "artifact",

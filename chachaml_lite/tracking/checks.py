@@ -50,14 +50,14 @@ class Rule:
     metric: str
     compare: str
     number: float | None
-    how: str = "+"
+    operator: str = "+"
     by: Number = 0
 
     def threshold(self, baseline: Number | None) -> Number | None:
         """The threshold for the value; None where the baseline lacks it."""
         if self.number is not None:
             return self.number
-        return None if baseline is None else _ARITHMETIC[self.how](baseline, self.by)
+        return None if baseline is None else _ARITHMETIC[self.operator](baseline, self.by)
 
 
 def parse_rule(text: str) -> Rule:
@@ -100,29 +100,29 @@ def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str
     """
     if not rules:
         raise InvalidInput("no rule; send at least one, as in rule=accuracy>=0.9")
-    parsed = [parse_rule(text) for text in rules]
+    parsed_rules = [parse_rule(text) for text in rules]
     values = tracker.run(run_id).summary
     against: Summary = {}
     if baseline is not None:
         against = tracker.run(find_baseline(tracker, run_id, baseline)).summary
-    elif any(rule.number is None for rule in parsed):
+    elif any(rule.number is None for rule in parsed_rules):
         raise InvalidInput(
             "a rule speaks of the baseline, and none is named: a run's id, production:MODEL or latest:EXPERIMENT",
             resolvable_by="name_baseline",
         )
-    judged = []
+    results = []
     failures = []
-    for rule in parsed:
+    for rule in parsed_rules:
         value = values[rule.metric].last if rule.metric in values else None
         threshold = rule.threshold(against[rule.metric].last if rule.metric in against else None)
         comparable = value is not None and threshold is not None and math.isfinite(value) and math.isfinite(threshold)
         passed = comparable and COMPARE[rule.compare](value, threshold)  # type: ignore[arg-type]
         shown_value, shown_threshold = (None if x is None else number_to_json(x) for x in (value, threshold))
-        judged.append({"rule": rule.text, "value": shown_value, "threshold": shown_threshold, "passed": passed})
+        results.append({"rule": rule.text, "value": shown_value, "threshold": shown_threshold, "passed": passed})
         if not passed:
             missing = "missing" if value is None else f"is {shown_value}"
             failures.append(f"{rule.text}: {rule.metric} {missing}, threshold {shown_threshold}")
-    report = {"passed": not failures, "rules": judged}
+    report = {"passed": not failures, "rules": results}
     if failures:
         raise CheckFailed("; ".join(failures), report)
     return report

@@ -34,9 +34,9 @@ def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
 def _comparison(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "runs": [run.id for run in runs],
-        "params": _sorted_out([run.params for run in runs]),
-        "metrics": _sorted_out([latest_metrics(run) for run in runs]),
-        "env": _sorted_out([flatten(run.meta.get("env")) for run in runs]),
+        "params": _group_keys([run.params for run in runs]),
+        "metrics": _group_keys([latest_metrics(run) for run in runs]),
+        "env": _group_keys([flatten(run.meta.get("env")) for run in runs]),
     }
 
 
@@ -46,8 +46,8 @@ def diff_versions(tracker: Tracker, name: str, one: str, other: str) -> dict[str
     return _comparison([tracker.run(version.run_id) for version in versions])
 
 
-def _sorted_out(sides: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    same: dict[str, Any] = {}
+def _group_keys(sides: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    equal: dict[str, Any] = {}
     differ: dict[str, list[Any]] = {}
     partial: dict[str, list[Any]] = {}
     for key in dict.fromkeys(key for side in sides for key in side):
@@ -56,7 +56,7 @@ def _sorted_out(sides: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             partial[key] = values
         # Metrics come spelled, so that two that diverged to NaN are the same: their text is.
         elif all(same_json(values[0], value) for value in values[1:]):
-            same[key] = values[0]
+            equal[key] = values[0]
         else:
             differ[key] = values
-    return {"same": same, "differ": differ, "partial": partial}
+    return {"same": equal, "differ": differ, "partial": partial}

@@ -32,13 +32,13 @@ def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
     It is there when it is the same in all but its tags, which merge then; null removes one. Raises InvalidInput (a
     field of the wrong type, or none at all), NotFound.
     """
-    described = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
-    check_dataset(described)
-    if not any(field != "tags" or merged_tags({}, value) for field, value in described.items()):
+    fields = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
+    check_dataset(fields)
+    if not any(field != "tags" or merged_tags({}, value) for field, value in fields.items()):
         raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
     with tracker.writable_run(run_id) as run:
         before = run.meta.get("datasets", [])
-        after = merge_datasets(before, [described], overwrite=True)
+        after = merge_datasets(before, [fields], overwrite=True)
         if not same_json(after, before):
             tracker.write_meta(run, datasets=after)
 
@@ -73,19 +73,19 @@ def merge_datasets(
 
     If both have a tag, the one of `here` stays, unless `overwrite` is set.
     """
-    merged = [dict(each) for each in here]
+    result = [dict(each) for each in here]
     for dataset in there:
-        same = next((each for each in merged if _untagged(each) == _untagged(dataset)), None)
-        if same is None:
-            same = _untagged(dataset)
-            merged.append(same)
-        held, sent = _tags(same), _tags(dataset)
-        tags = merged_tags(held, sent) if overwrite else merged_tags(sent, held)
+        match = next((each for each in result if _untagged(each) == _untagged(dataset)), None)
+        if match is None:
+            match = _untagged(dataset)
+            result.append(match)
+        old_tags, new_tags = _tags(match), _tags(dataset)
+        tags = merged_tags(old_tags, new_tags) if overwrite else merged_tags(new_tags, old_tags)
         if tags:
-            same["tags"] = tags
+            match["tags"] = tags
         else:
-            same.pop("tags", None)
-    return merged
+            match.pop("tags", None)
+    return result
 
 
 def _untagged(dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,5 +99,5 @@ def _tags(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 def get_datasets(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
     """The data sets of a run, as logged. Raises NotFound."""
-    logged: list[dict[str, Any]] = tracker.run(run_id, (META,)).meta.get("datasets", [])
-    return logged
+    records: list[dict[str, Any]] = tracker.run(run_id, (META,)).meta.get("datasets", [])
+    return records

@@ -18,24 +18,26 @@ from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
 
-def listed_experiments(tracker: Tracker, deleted: Deleted = "false") -> list[dict[str, Any]]:
+def list_experiments(tracker: Tracker, deleted: Deleted = "false") -> list[dict[str, Any]]:
     """Every experiment: the one with the newest run first, those without runs by when they were made; ties by name.
 
     Of a deleted one all runs count, of another one those that aren't in the trash.
     """
     abouts = tracker.descriptions.all()
-    gone = {name for name, about in abouts.items() if about.deleted_at is not None}
+    deleted_names = {name for name, about in abouts.items() if about.deleted_at is not None}
     grouped: dict[str, list[Run]] = {}
-    for run in tracker.catalog.newest(deleted="all") if gone and deleted != "false" else tracker.catalog.newest():
+    for run in (
+        tracker.catalog.newest(deleted="all") if deleted_names and deleted != "false" else tracker.catalog.newest()
+    ):
         name = run.meta["experiment"]
-        if name in gone or run.meta.get("deleted_at") is None:
+        if name in deleted_names or run.meta.get("deleted_at") is None:
             grouped.setdefault(name, []).append(run)
     for name, about in abouts.items():
         if about.created_at is not None:
             grouped.setdefault(name, [])
-    wanted = (name for name in grouped if deleted == "all" or (name in gone) == (deleted == "true"))
-    found = [_listed(name, grouped[name], abouts.get(name, About())) for name in wanted]
-    return sorted(found, key=lambda each: (-(each["last_start_time"] or each["created_at"] or 0), each["name"]))
+    names = (name for name in grouped if deleted == "all" or (name in deleted_names) == (deleted == "true"))
+    items = [_experiment_to_json(name, grouped[name], abouts.get(name, About())) for name in names]
+    return sorted(items, key=lambda each: (-(each["last_start_time"] or each["created_at"] or 0), each["name"]))
 
 
 def get_experiment(
@@ -45,9 +47,9 @@ def get_experiment(
 
     `less`: whether less is better, None: a guess. Only then all of its runs' metrics are looked at. Raises NotFound.
     """
-    runs, about = _known(tracker, name)
-    found = _listed(name, runs, about)
-    return {**found, "best": None if metric is None else best_run(runs, metric, less=less)}
+    runs, about = _load_known(tracker, name)
+    item = _experiment_to_json(name, runs, about)
+    return {**item, "best": None if metric is None else best_run(runs, metric, less=less)}
 
 
 def change_experiment(
@@ -67,7 +69,7 @@ def change_experiment(
     if description is not None and len(description) > MAX_CHARACTERS:
         raise InvalidInput(f"description has {len(description)} characters; {MAX_CHARACTERS} is the most")
     if deleted is not None:
-        _known(tracker, name)
+        _load_known(tracker, name)
     is_new = not tracker.catalog.newest(name, "all")
     now_ms = tracker.clock.now_ms()
 
@@ -107,7 +109,7 @@ def create_experiment(
     tracker.descriptions.change(name, created)
 
 
-def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
+def _load_known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
     """The runs of an experiment, newest first, and what is said of it. Raises NotFound."""
     about = tracker.descriptions.about(name) or About()
     runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
@@ -119,7 +121,7 @@ def _known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
     return runs, about
 
 
-def _listed(name: str, runs: Sequence[Run], about: About) -> dict[str, Any]:
+def _experiment_to_json(name: str, runs: Sequence[Run], about: About) -> dict[str, Any]:
     counts = dict.fromkeys(STATUSES, 0)
     for run in runs:
         counts[run.meta["status"]] += 1
@@ -145,14 +147,14 @@ def best_run(runs: Sequence[Run], metric: str, *, less: bool | None = None) -> d
     """
     less = bool(less_is_better(metric)) if less is None else less
     sign = 1 if less else -1
-    found = [
+    candidates = [
         (sign * series.last, run) for run in runs if (series := run.summary.get(metric)) and math.isfinite(series.last)
     ]
-    best = min(found, key=lambda pair: (pair[0], pair[1].key or ()), default=None)
+    best = min(candidates, key=lambda pair: (pair[0], pair[1].key or ()), default=None)
     return {
         "metric": metric,
         "direction": "min" if less else "max",
-        "runs": len(found),
+        "runs": len(candidates),
         "run_id": best[1].id if best else None,
         "name": best[1].meta.get("name") if best else None,
         "value": number_to_json(best[1].summary[metric].last) if best else None,

@@ -90,10 +90,10 @@ def holds_model(run: Run) -> bool:
 
 def _free_folder(run: Run, models: Iterable[LoggedModel], name: str) -> str:
     """`models/NAME`, or with -2, -3, ... behind it, where neither a model nor an artifact has a place yet."""
-    taken = {disk_names.fold(model.folder) for model in models}
-    taken |= {disk_names.fold("/".join(each.split("/")[:2])) for each in run.artifacts}
+    used_names = {disk_names.fold(model.folder) for model in models}
+    used_names |= {disk_names.fold("/".join(each.split("/")[:2])) for each in run.artifacts}
     number, folder = 1, f"{FOLDER}/{name}"
-    while disk_names.fold(folder) in taken:
+    while disk_names.fold(folder) in used_names:
         number += 1
         folder = f"{FOLDER}/{name}-{number}"
     return folder
@@ -145,11 +145,11 @@ def model_in(tracker: Tracker, run_id: str, folder: str) -> LoggedModel | None:
     return next((model for model in list(models) if model.folder == folder), None)
 
 
-def model_named(tracker: Tracker, run: Run, name: str) -> LoggedModel | None:
+def find_model(tracker: Tracker, run: Run, name: str) -> LoggedModel | None:
     """The last model of that name that a run logged; None where there is none."""
     models = tracker.logged_models.of(run).models.values()
-    found = [model for model in list(models) if model.name == name and not model.is_deleted]
-    return max(found, key=lambda model: model.number, default=None)
+    matches = [model for model in list(models) if model.name == name and not model.is_deleted]
+    return max(matches, key=lambda model: model.number, default=None)
 
 
 def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedModel]:
@@ -221,17 +221,17 @@ def log_metrics(tracker: Tracker, metrics: Sequence[ModelMetric]) -> None:
 
 def link_inputs(tracker: Tracker, run_id: str, model_ids: Iterable[str]) -> None:
     """Note that a run used models, of this store or another one; again is fine. Raises InvalidInput, NotFound."""
-    wanted = [check_name("model_id", model_id) for model_id in dict.fromkeys(model_ids)]
+    requested = [check_name("model_id", model_id) for model_id in dict.fromkeys(model_ids)]
     with tracker.writable_run(run_id) as run:
-        known = tracker.logged_models.of(run).inputs
-        _append(tracker, run, [{"event": "input", "model_id": each} for each in wanted if each not in known])
+        linked = tracker.logged_models.of(run).inputs
+        _append(tracker, run, [{"event": "input", "model_id": each} for each in requested if each not in linked])
 
 
 def link_outputs(tracker: Tracker, run_id: str, models: Iterable[tuple[str, int]]) -> None:
     """Note that a run made models, each at a step; again is fine. Raises InvalidInput, NotFound."""
-    wanted = {check_name("model_id", model_id): step for model_id, step in models}
+    requested = {check_name("model_id", model_id): step for model_id, step in models}
     with tracker.writable_run(run_id) as run:
-        known = tracker.logged_models.of(run).outputs
-        new = {model_id: step for model_id, step in wanted.items() if model_id not in known}
+        linked = tracker.logged_models.of(run).outputs
+        new = {model_id: step for model_id, step in requested.items() if model_id not in linked}
         events = [{"event": "output", "model_id": each, "step": step} for each, step in new.items()]
         _append(tracker, run, events)

@@ -53,9 +53,9 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]],
     "step": 3, "timestamp": 1763884800123}`). A null is no value, and stores no point.
     `even_ended`: also to a run that has ended. Raises InvalidEntry, NotFound (also: the run has ended).
     """
-    points, skipped = _points(entries, tracker.clock.now_ms())
+    points, skipped_count = _points(entries, tracker.clock.now_ms())
     add_points(tracker, run_id, points, even_ended=even_ended)
-    return Logged(len(points), skipped)
+    return Logged(len(points), skipped_count)
 
 
 def add_points(tracker: Tracker, run_id: str, points: list[StoredPoint], *, even_ended: bool = False) -> None:
@@ -113,14 +113,14 @@ def select_series(
         if thinned is not None:
             return {key: Selection(*selected) for key, selected in thinned.items()}
     try:
-        held = cache.of(run)
+        entry = cache.of(run)
     except (Damaged, FileNotFoundError):
         return {}  # the catalog has named the damage
     selections = {}
-    for name, series in held.series.by_key.items():
+    for name, series in entry.series.by_key.items():
         if keys is None or name in keys:
             places = series.between(since_step, until_step)
-            selected = places if max_points is None else cache.thinned(held, name, series, places, max_points)
+            selected = places if max_points is None else cache.thinned(entry, name, series, places, max_points)
             selections[name] = Selection(series, selected, len(series))
     return selections
 
@@ -171,19 +171,19 @@ def get_curves(tracker: Tracker, run: Run | str, keys: Collection[str] | None, v
     if curves is not None:
         return curves
     try:
-        held = tracker.series.of(run)
+        entry = tracker.series.of(run)
     except (Damaged, FileNotFoundError):
         return {}  # the catalog has named the damage
-    every = held.series.by_key
-    found = {key: every[key] for key in (every if keys is None else keys) if key in every}
-    since_ms = min([start_ms, *(series.timestamps[0] for series in found.values())])
-    return {key: tracker.series.curve(held, key, series, view, since_ms) for key, series in found.items()}
+    every = entry.series.by_key
+    result = {key: every[key] for key in (every if keys is None else keys) if key in every}
+    since_ms = min([start_ms, *(series.timestamps[0] for series in result.values())])
+    return {key: tracker.series.curve(entry, key, series, view, since_ms) for key, series in result.items()}
 
 
 def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> tuple[list[StoredPoint], int]:
     """The points of the entries, and how many values were null. Raises InvalidEntry."""
     points: list[StoredPoint] = []
-    skipped = 0
+    skipped_count = 0
     for index, entry in enumerate(entries):
         try:
             values, step, timestamp = _parts(entry, now_ms)
@@ -192,12 +192,12 @@ def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> tuple[list[Stored
                     continue
                 name, number = check_name("metric", key), _value(key, value)
                 if number is None:
-                    skipped += 1
+                    skipped_count += 1
                 else:
                     points.append((name, number, step, timestamp))
         except InvalidInput as fault:
             raise InvalidEntry(fault.detail, index) from fault
-    return points, skipped
+    return points, skipped_count
 
 
 def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int]:

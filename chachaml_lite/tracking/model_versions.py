@@ -58,7 +58,7 @@ def register_version(
     check_tags(tags or {})
     # The run is held so that its artifact is not replaced, and the run not deleted, between the look and the pin.
     with tracker.locked_run(run_id, ARTIFACTS) as run, tracker.store.locked_model(name):
-        pinned = _pin(tracker, run, artifact)
+        pin = _pin(tracker, run, artifact)
         refuse_unstorable(tracker, name)
         model = tracker.registry.model(name)
         number = model.next_number if model else 1
@@ -68,7 +68,7 @@ def register_version(
             "version": number,
             "run_id": run_id,
             "artifact": artifact,
-            **pinned,
+            **pin,
             "stage": stage,
             "description": description,
             "timestamp": tracker.clock.now_ms(),
@@ -76,8 +76,8 @@ def register_version(
         others = {"source": source, "model_id": model_id, "run_link": run_link}
         event |= {field: value for field, value in others.items() if value is not None}
         set_tags = merged_tags({}, tags or {})
-        tagged = {"event": "tagged", "version": number, "tags": set_tags, "timestamp": event["timestamp"]}
-        return tracker.registry.append(name, event, *([tagged] if set_tags else [])).versions[number]
+        tag_event = {"event": "tagged", "version": number, "tags": set_tags, "timestamp": event["timestamp"]}
+        return tracker.registry.append(name, event, *([tag_event] if set_tags else [])).versions[number]
 
 
 def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:

@@ -125,8 +125,10 @@ def set_alias(tracker: Tracker, name: str, alias: str, number: int | None) -> Mo
         at = tracker.clock.now_ms()
         if alias != PRODUCTION:
             return tracker.registry.append(name, {"event": "alias", "alias": alias, "version": number, "timestamp": at})
-        moved, stage = (current, "none") if number is None else (number, PRODUCTION)
-        return tracker.registry.append(name, {"event": "promoted", "version": moved, "stage": stage, "timestamp": at})
+        new_number, stage = (current, "none") if number is None else (number, PRODUCTION)
+        return tracker.registry.append(
+            name, {"event": "promoted", "version": new_number, "stage": stage, "timestamp": at}
+        )
 
 
 def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
@@ -169,18 +171,18 @@ def unknown_version_error(model: Model, selector: str) -> NotFound:
     """Return the error for a selector that matches no version of a model."""
     numbers = sorted(model.versions)
     if not numbers:
-        there = "it has no version yet"
+        versions = "it has no version yet"
     elif len(numbers) == numbers[-1] - numbers[0] + 1:
-        there = (
+        versions = (
             f"its versions are {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"it has version {numbers[0]}"
         )
     else:
-        there = f"it has {len(numbers)} versions up to {numbers[-1]}"
+        versions = f"it has {len(numbers)} versions up to {numbers[-1]}"
     aliases = list(model.aliases)
-    named = f", its aliases {', '.join(aliases[:10])}{' ...' if len(aliases) > 10 else ''}" if aliases else ""
+    aliases_text = f", its aliases {', '.join(aliases[:10])}{' ...' if len(aliases) > 10 else ''}" if aliases else ""
     return NotFound(
         "model",
-        f"the model {quote_name(model.name)} has no version or stage {quote_name(selector)}; {there}{named}",
+        f"the model {quote_name(model.name)} has no version or stage {quote_name(selector)}; {versions}{aliases_text}",
     )
 
 

@@ -110,7 +110,7 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
 
 def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | None:
     """The run that has the id already, shown. Raises Conflict where it is another one, or its id differs in case."""
-    existing = tracker.catalog.spelled_alike(run_id)
+    existing = tracker.catalog.find_alike(run_id)
     if existing is None:
         return None
     _refuse_another(tracker, existing, new)

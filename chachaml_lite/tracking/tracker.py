@@ -60,15 +60,15 @@ class Tracker:
     @contextmanager
     def locked_run(self, run_id: str, *parts: int) -> Iterator[Run]:
         """A run, while nobody else writes to it; `parts`: what is to be looked at besides its meta. Raises NotFound."""
-        if not self.catalog.was_known(run_id):  # no lock is made for each id that somebody guesses
+        if not self.catalog.had(run_id):  # no lock is made for each id that somebody guesses
             self.run(run_id)
         with self.store.locked_run(run_id):
             run = self.run(run_id, (META, *parts))
-            seen = run.part(META).stamp
+            stamp = run.part(META).stamp
             try:
                 yield run
             except FileNotFoundError as fault:
-                self._refuse_gone(run, seen, fault)
+                self._refuse_gone(run, stamp, fault)
                 raise
 
     @contextmanager
@@ -84,7 +84,7 @@ class Tracker:
 
         Raises NotFound, RunEnded, RunTrashed.
         """
-        if not self.catalog.was_known(run_id):
+        if not self.catalog.had(run_id):
             self.run(run_id)
         with self.store.locked_run(run_id):
             run = self.run(run_id, (META, *parts))
@@ -95,17 +95,17 @@ class Tracker:
                     f"the run has ended ({status}), and takes no more params, metrics or artifacts; "
                     "tags, note and datasets can still be written"
                 )
-            seen = run.part(META).stamp
+            stamp = run.part(META).stamp
             try:
                 yield run
             except FileNotFoundError as fault:
-                self._refuse_gone(run, seen, fault)
+                self._refuse_gone(run, stamp, fault)
                 raise
 
-    def _refuse_gone(self, run: Run, seen: Stamp, fault: FileNotFoundError) -> None:
+    def _refuse_gone(self, run: Run, stamp: Stamp, fault: FileNotFoundError) -> None:
         """Raise NotFound where a file is missing since the run's folder was removed, renamed or replaced meanwhile."""
         now = self.catalog.run(run.id, (META,))
-        if now is not run or now.part(META).stamp != seen:
+        if now is not run or now.part(META).stamp != stamp:
             raise NotFound("run", "the run's folder was removed or renamed while it was written to") from fault
 
     def is_trashed(self, run: Run) -> bool:

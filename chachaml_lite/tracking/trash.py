@@ -32,8 +32,8 @@ def remove_run(tracker: Tracker, run_id: str) -> int:
     with tracker.locked_run(run_id):
         versions = tracker.registry.pinned_to(run_id)
         if versions:
-            named = ", ".join(f"{version.name} {version.version}" for version in versions[:5])
-            raise Conflict(f"model versions point to this run ({named}); it is needed for as long as they are")
+            version_names = ", ".join(f"{version.name} {version.version}" for version in versions[:5])
+            raise Conflict(f"model versions point to this run ({version_names}); it is needed for as long as they are")
         freed_bytes = tracker.store.contents.size(run_id)
         tracker.store.runs.remove(run_id)
         tracker.catalog.known(run_id)  # it takes notice that the run is gone

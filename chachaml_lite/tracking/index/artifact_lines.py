@@ -98,7 +98,7 @@ class Artifacts(dict[str, Artifact]):
             self._spellings = disk_names.Spellings(self.all_names, living=self)
         return self._spellings
 
-    def spelled(self) -> dict[str, str]:
+    def spell_all(self) -> dict[str, str]:
         """The spelling of each artifact, by its name."""
         return {name: self.spellings.of(name) for name in self}
 

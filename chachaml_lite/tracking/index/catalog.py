@@ -80,11 +80,11 @@ class Catalog:
                 self._take(self._store.run_entries.changes_of(run_id))
         return is_there and run_id in self._ids
 
-    def was_known(self, run_id: str) -> bool:
+    def had(self, run_id: str) -> bool:
         """Whether a run of that id was there at the last look, or is there now."""
         return run_id in self._runs or self.known(run_id)
 
-    def spelled_alike(self, run_id: str) -> str | None:
+    def find_alike(self, run_id: str) -> str | None:
         """The id that exists and is `run_id`, or else one that differs from it in nothing but case."""
         if self.known(run_id):
             return run_id
@@ -136,17 +136,17 @@ class Catalog:
 
     def _has_meta(self, run: Run) -> bool:
         """Whether there is a good meta.json, which is read and kept where it wasn't yet."""
-        kept = run.part(META)
-        if kept.stamp != run.placed_by:  # it was changed since it was looked at
+        part = run.part(META)
+        if part.stamp != run.placed_by:  # it was changed since it was looked at
             self._note(run)
-        return kept.value is not None
+        return part.value is not None
 
     def _keys(self, experiment: str | None, deleted: Deleted) -> Sequence[Key]:
         live = self._order.keys(ALL if experiment is None else ("experiment", experiment))
         if deleted == "false":
             return live
-        trashed = self._order.keys(TRASH if experiment is None else (TRASHED, experiment))
-        return trashed if deleted == "true" else list(merge(live, trashed))
+        keys = self._order.keys(TRASH if experiment is None else (TRASHED, experiment))
+        return keys if deleted == "true" else list(merge(live, keys))
 
     def trash_count(self) -> int:
         """The number of runs in the trash."""
@@ -165,8 +165,10 @@ class Catalog:
         """Return the starts of the first and the newest run of an experiment, those in the trash included; ms."""
         with self._lock:
             self._refresh()
-            found = [keys for deleted in ("false", "true") if (keys := self._keys(experiment, deleted))]
-            return (min(keys[0][0] for keys in found), max(keys[-1][0] for keys in found)) if found else None
+            key_lists = [keys for deleted in ("false", "true") if (keys := self._keys(experiment, deleted))]
+            return (
+                (min(keys[0][0] for keys in key_lists), max(keys[-1][0] for keys in key_lists)) if key_lists else None
+            )
 
     def version(self) -> str:
         """A text that is another one whenever anything of any run has changed: what an ETag of a list is made of."""
@@ -232,7 +234,7 @@ class Catalog:
         """Take notice of folders that came and went; the caller holds the lock."""
         for name in changes.strays:
             log.warning("runs/%r is passed over: it is no folder of a run", name)
-        for name in changes.gone:
+        for name in changes.removed:
             run = self._runs.pop(name, None)
             if run is not None:
                 self._order.place(run, None, ())
@@ -249,7 +251,7 @@ class Catalog:
         """Look at what changed; the caller holds the lock."""
         self._take(self._store.run_entries.changes())
         changed = self._pending.take(self._runs, self._ids.all)
-        moved = self._of_changed_experiments()
+        changed_runs = self._take_changed_experiments()
         runs = [(run_id, self._runs.get(run_id)) for run_id in sorted(changed)]
         new = [run_id for run_id, run in runs if run is None]
         differing = [run for run_id, run in runs if run is not None and run_id in self._ids and run.look_again()]
@@ -259,7 +261,7 @@ class Catalog:
         for run in differing:
             self._note(run, in_order=not many)
         self._pending.finish()
-        for run_id in moved:
+        for run_id in changed_runs:
             self._note(self._runs[run_id], in_order=not many)
         if many:
             self._order.place_all(self._runs.values())
@@ -271,7 +273,7 @@ class Catalog:
         if self._runs.setdefault(run_id, run) is not run or run.placed_by is None:
             self._note(self._runs[run_id], in_order=not many)
 
-    def _of_changed_experiments(self) -> list[str]:
+    def _take_changed_experiments(self) -> list[str]:
         """The ids of the runs that came to the trash, or out of it, with their experiment."""
         before, self._deleted = self._deleted, self._deleted_experiments()
         names = before ^ self._deleted
@@ -280,12 +282,12 @@ class Catalog:
     def _note(self, run: Run, *, in_order: bool = True) -> None:
         """Take notice of a run that changed."""
         with self._lock:
-            kept = run.part(META)  # under the lock: who read an older one must not be the last to note it
+            part = run.part(META)  # under the lock: who read an older one must not be the last to note it
             self._changes += 1
             if self._runs.get(run.id) is not run:
                 return  # removed meanwhile: it has no place among the others any more
-            run.placed_by = kept.stamp
-            key, groups = self._first_look.key_and_groups(run.id, kept.value, self._deleted)
+            run.placed_by = part.stamp
+            key, groups = self._first_look.key_and_groups(run.id, part.value, self._deleted)
             if in_order:
                 self._order.place(run, key, groups)
             else:

@@ -55,7 +55,11 @@ class Descriptions:
 
     def all(self) -> dict[str, About]:
         """The descriptions of all experiments that have a file, by name."""
-        return {found.name: found.about for reading in self._look().values() if (found := reading.value) is not None}
+        return {
+            description.name: description.about
+            for reading in self._look().values()
+            if (description := reading.value) is not None
+        }
 
     def about(self, name: str) -> About | None:
         """The description of one experiment; None where it has no file."""

@@ -54,8 +54,8 @@ class FileReadings(Generic[Value]):
 
     def get_all(self, names: Collection[str]) -> dict[str, Reading[Value]]:
         """Return what these files say now; all others are forgotten."""
-        for gone in {name for name, _ in self._cache.items()}.difference(names):
-            self._cache.remove(gone)
+        for removed in {name for name, _ in self._cache.items()}.difference(names):
+            self._cache.remove(removed)
             self._count_change()
         return {name: self.get(name) for name in names}
 

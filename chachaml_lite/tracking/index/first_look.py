@@ -46,10 +46,10 @@ class FirstLook:
                 groups = self._groups.of(place, is_trashed=place.experiment in deleted)
                 run.place(stamp, (place.start_time, run_id), groups)
                 return run
-        kept = read_part(self._store, run_id, META, None)
-        key, groups = self.key_and_groups(run_id, kept.value, deleted)
+        part = read_part(self._store, run_id, META, None)
+        key, groups = self.key_and_groups(run_id, part.value, deleted)
         if key is not None:
-            run.place(kept.stamp, key, groups)
+            run.place(part.stamp, key, groups)
         return run
 
     def key_and_groups(

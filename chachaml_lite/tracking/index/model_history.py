@@ -69,8 +69,8 @@ class Version:
     def as_registered(self) -> dict[str, Any]:
         """The same without what a version gets after it was registered."""
         names = ("name", "version", "run_id", "artifact", "sha256", "stage", "description", "created_at")
-        of_folder = {"files": self.files} if self.is_folder else {}
-        return {**{name: getattr(self, name) for name in names}, **of_folder}
+        folder_fields = {"files": self.files} if self.is_folder else {}
+        return {**{name: getattr(self, name) for name in names}, **folder_fields}
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class History:
         description, tags = event.get("description"), event.get("tags", {})
         if self._events or not _is_text(description) or not isinstance(tags, dict):
             return False
-        self._description, self._tags = description, _merged({}, tags)
+        self._description, self._tags = description, _merge_tags({}, tags)
         return True
 
     def _registered(self, event: dict[str, Any], at: int) -> bool:
@@ -193,7 +193,7 @@ class History:
                     self._versions[other.version] = replace(other, stage="archived", updated_at=at)
         self._versions[version.version] = replace(version, stage=stage, updated_at=at)
 
-    def _described(self, event: dict[str, Any], at: int) -> bool:
+    def _describe(self, event: dict[str, Any], at: int) -> bool:
         description, version = event.get("description"), self._version_of(event)
         if not _is_text(description) or (version is None and not self._is_of_model(event)):
             return False
@@ -203,14 +203,14 @@ class History:
             self._versions[version.version] = replace(version, description=description, updated_at=at)
         return True
 
-    def _tagged(self, event: dict[str, Any], at: int) -> bool:
+    def _tag(self, event: dict[str, Any], at: int) -> bool:
         tags, version = event.get("tags"), self._version_of(event)
         if not isinstance(tags, dict) or (version is None and not self._is_of_model(event)):
             return False
         if version is None:
-            self._tags = _merged(self._tags, tags)
+            self._tags = _merge_tags(self._tags, tags)
         else:
-            self._versions[version.version] = replace(version, tags=_merged(version.tags, tags), updated_at=at)
+            self._versions[version.version] = replace(version, tags=_merge_tags(version.tags, tags), updated_at=at)
         return True
 
     def _alias(self, event: dict[str, Any], at: int) -> bool:
@@ -219,8 +219,8 @@ class History:
             return False
         for other in list(self._versions.values()):
             if alias in other.aliases:
-                left = tuple(each for each in other.aliases if each != alias)
-                self._versions[other.version] = replace(other, aliases=left, updated_at=at)
+                remaining = tuple(each for each in other.aliases if each != alias)
+                self._versions[other.version] = replace(other, aliases=remaining, updated_at=at)
         if version is not None:
             version = self._versions[version.version]
             self._versions[version.version] = replace(version, aliases=(*version.aliases, alias), updated_at=at)  # type: ignore[arg-type]
@@ -247,7 +247,7 @@ def _is_text(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _merged(before: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
+def _merge_tags(before: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**before, **tags}.items() if value is not None}
 
 
@@ -255,8 +255,8 @@ _EVENTS: dict[str, Callable[[History, dict[str, Any], int], bool]] = {
     "created": History._created,
     "registered": History._registered,
     "promoted": History._promoted,
-    "described": History._described,
-    "tagged": History._tagged,
+    "described": History._describe,
+    "tagged": History._tag,
     "alias": History._alias,
     "deleted": History._deleted,
 }

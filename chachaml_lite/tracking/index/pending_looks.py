@@ -47,24 +47,24 @@ class PendingLooks:
     def _hear(self) -> None:
         """Keep what the kernel tells until somebody asks for a list."""
         self._writes = 0
-        touched = self._store.watch.touched()
-        if touched is None:
+        run_ids = self._store.watch.take_touched()
+        if run_ids is None:
             self._is_lost = True
         else:
-            self._touched |= touched
+            self._touched |= run_ids
 
-    def take(self, known: Collection[str], ids: Collection[str]) -> set[str]:
+    def take(self, known_ids: Collection[str], ids: Collection[str]) -> set[str]:
         """Return the ids of the runs to be looked at now, and watch the new ones; `finish` tells of the end of it.
 
         `known`: the runs that were looked at before; `ids`: all that there are.
         """
         self._hear()
-        touched, self._touched = self._touched, set()
-        changed = {run_id for run_id in touched if run_id in known}
-        new, self._new = self._new | self._store.watch.lost().intersection(ids), set()
+        run_ids, self._touched = self._touched, set()
+        changed = {run_id for run_id in run_ids if run_id in known_ids}
+        new, self._new = self._new | self._store.watch.take_lost().intersection(ids), set()
         if self._is_lost:
             self._is_lost = False
-            changed, new = set(known), new.union(ids)
+            changed, new = set(known_ids), new.union(ids)
         self._includes_unwatched = not self._unwatched or time.monotonic() - self._looked >= scan.LOOK_SECONDS
         if self._includes_unwatched:
             changed |= self._unwatched

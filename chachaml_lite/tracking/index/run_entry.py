@@ -31,14 +31,14 @@ _NONE_READ: list[Kept | None] = [None] * 4
 class Run:
     """One run, as of the last look at it. A part is read when it is asked for; a value never changes in place."""
 
-    __slots__ = ("_good_meta", "_kept", "_stamps", "_store", "epoch", "groups", "id", "key", "placed_by")
+    __slots__ = ("_good_meta", "_parts", "_stamps", "_store", "epoch", "groups", "id", "key", "placed_by")
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.id = run_id
         #: By part; None for a file that was never looked at, which waits until its part is asked for.
         self._stamps: list[Stamp | None] = [None] * 4
-        self._kept = _NONE_READ
+        self._parts = _NONE_READ
         self._good_meta: dict[str, Any] | None = None
         #: Another number whenever metrics.jsonl was changed by anybody but us: within one, it has only grown.
         self.epoch = 0
@@ -81,13 +81,13 @@ class Run:
     @property
     def last_write_time(self) -> int:
         """The same as the API shows it: not before the end, though a file system's clock ticks behind ours."""
-        ended: int = self.meta.get("end_time") or self.meta["start_time"]
-        return max(self.last_write_ms, ended)
+        end_time: int = self.meta.get("end_time") or self.meta["start_time"]
+        return max(self.last_write_ms, end_time)
 
     def silent_ms(self, now_ms: int) -> int | None:
         """For how long a run that is "running" has written nothing; None while that isn't long, and after its end."""
-        silent = now_ms - self.last_write_time if self.meta["status"] == "running" else 0
-        return silent if silent >= SILENT_AFTER_MS else None
+        silence_ms = now_ms - self.last_write_time if self.meta["status"] == "running" else 0
+        return silence_ms if silence_ms >= SILENT_AFTER_MS else None
 
     @property
     def is_at_rest(self) -> bool:
@@ -114,33 +114,37 @@ class Run:
 
     def part(self, number: int) -> Kept:
         """A part with its stamp and its damage."""
-        kept = self._kept[number]
-        if kept is not None and kept.stamp == self._stamps[number]:
-            return kept
+        cached_part = self._parts[number]
+        if cached_part is not None and cached_part.stamp == self._stamps[number]:
+            return cached_part
         if number != SUMMARY:
             return self._read(number)
         # Points may be many: whoever is just adding some has them added up already when the lock is free.
         with self._store.locked_run(self.id):
             self.look((SUMMARY,))
-            kept = self._kept[SUMMARY]
-            return kept if kept is not None and kept.stamp == self._stamps[SUMMARY] else self._read(SUMMARY)
+            cached_part = self._parts[SUMMARY]
+            return (
+                cached_part
+                if cached_part is not None and cached_part.stamp == self._stamps[SUMMARY]
+                else self._read(SUMMARY)
+            )
 
     def _read(self, number: int) -> Kept:
-        before = self._kept[number]
+        before = self._parts[number]
         if number == SUMMARY:
             self.epoch += 1
-        kept = read_part(self._store, self.id, number, self._stamps[number])
-        if kept.damage and not (before and before.damage == kept.damage):
-            log.warning("run %r is damaged: %s", self.id, kept.damage)
+        part = read_part(self._store, self.id, number, self._stamps[number])
+        if part.damage and not (before and before.damage == part.damage):
+            log.warning("run %r is damaged: %s", self.id, part.damage)
         with _keeping:
             # Not where something was put here meanwhile: a writer's next step would build on what is old by now.
-            if self._kept[number] is before:
+            if self._parts[number] is before:
                 # Should the file have changed since it was looked at, what was read is the newer.
-                self._stamps[number] = kept.stamp
-                self._keep(number, kept)
-        if number == SUMMARY and not kept.is_stored and self.part(META).value and self.is_at_rest:
-            keep_summary(self._store, self.id, kept)
-        return kept
+                self._stamps[number] = part.stamp
+                self._keep(number, part)
+        if number == SUMMARY and not part.is_stored and self.part(META).value and self.is_at_rest:
+            keep_summary(self._store, self.id, part)
+        return part
 
     def look_again(self) -> bool:
         """Look at the files that were looked at before, for nothing was ever told of the others; see `look`."""
@@ -167,16 +171,16 @@ class Run:
     def put(self, number: int, value: Any, stamp: Stamp) -> None:
         """Keep what was just written to a part's file."""
         with _keeping:
-            kept = self._kept[number]
+            part = self._parts[number]
             self._stamps[number] = stamp
-            self._keep(number, Kept(stamp, value, kept.damage if kept else None))
+            self._keep(number, Kept(stamp, value, part.damage if part else None))
 
-    def _keep(self, number: int, kept: Kept) -> None:
-        if self._kept is _NONE_READ:
-            self._kept = [None] * 4
-        self._kept[number] = kept
-        if number == META and kept.value is not None:
-            self._good_meta = kept.value
+    def _keep(self, number: int, part: Kept) -> None:
+        if self._parts is _NONE_READ:
+            self._parts = [None] * 4
+        self._parts[number] = part
+        if number == META and part.value is not None:
+            self._good_meta = part.value
 
     def place(self, stamp: Stamp, key: tuple[int, str], groups: tuple[tuple[str, str], ...]) -> None:
         """Give a run that nobody knows yet the place that its meta.json of this stamp gives it."""

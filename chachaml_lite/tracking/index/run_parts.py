@@ -73,36 +73,36 @@ def _read_params(store: Store, run_id: str, _: Stamp) -> Kept:
     return Kept(stamp, params)
 
 
-def _read_summary(store: Store, run_id: str, found: Stamp) -> Kept:
+def _read_summary(store: Store, run_id: str, stamp: Stamp) -> Kept:
     """From summary.json while it matches metrics.jsonl, which is then not parsed; else from all of the points."""
     try:
-        stored, _ = store.runs.read_object(run_id, layout.SUMMARY)
-        if (stored.get("size"), stored.get("mtime_ns")) == (found.size, found.mtime_ns):
-            summary, damage = from_stored(stored.get("metrics")), stored.get("damage")
+        content, _ = store.runs.read_object(run_id, layout.SUMMARY)
+        if (content.get("size"), content.get("mtime_ns")) == (stamp.size, stamp.mtime_ns):
+            summary, damage = from_stored(content.get("metrics")), content.get("damage")
             if summary is not None and (damage is None or isinstance(damage, str)):
-                return Kept(found, summary, damage, is_stored=True)
+                return Kept(stamp, summary, damage, is_stored=True)
     except (OSError, Damaged):
         pass
-    summary, damaged = points.summarized(store, run_id, found.size)
-    return Kept(found, summary, _damaged_lines(layout.METRICS, damaged))
+    summary, damaged = points.summarize(store, run_id, stamp.size)
+    return Kept(stamp, summary, _damaged_lines(layout.METRICS, damaged))
 
 
-def keep_summary(store: Store, run_id: str, kept: Kept) -> None:
+def keep_summary(store: Store, run_id: str, part: Kept) -> None:
     """Write what the points of a run add up to beside them, so that a list need not read them all again.
 
     It is believed only while it names the size and mtime of metrics.jsonl. That it can't be written is no fault: it is
     made anew from the points when it is missing. The caller holds the run.
     """
-    if kept.stamp == NO_FILE:
+    if part.stamp == NO_FILE:
         return
-    stored = {
-        "size": kept.stamp.size,
-        "mtime_ns": kept.stamp.mtime_ns,
-        "damage": kept.damage,
-        "metrics": {key: summary.stored() for key, summary in kept.value.items()},
+    content = {
+        "size": part.stamp.size,
+        "mtime_ns": part.stamp.mtime_ns,
+        "damage": part.damage,
+        "metrics": {key: summary.to_stored() for key, summary in part.value.items()},
     }
     try:
-        store.runs.keep_rebuildable(run_id, layout.SUMMARY, stored)
+        store.runs.keep_rebuildable(run_id, layout.SUMMARY, content)
     except OSError as fault:
         log.info("no %s for run %r: %s", layout.SUMMARY, run_id, fault)
 

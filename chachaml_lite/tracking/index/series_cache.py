@@ -69,34 +69,34 @@ class SeriesCache:
             run.look((SUMMARY,))
             stamp, epoch = run.part(SUMMARY).stamp, run.epoch
         with self._lock:
-            held = self._held.get(run.id)
-            if held is None or held.epoch != epoch:
-                self._count(run.id, held, 0)
-                held = self._held[run.id] = _Held(epoch)
+            entry = self._held.get(run.id)
+            if entry is None or entry.epoch != epoch:
+                self._count(run.id, entry, 0)
+                entry = self._held[run.id] = _Held(epoch)
             self._held.move_to_end(run.id)
-        with held.lock:
-            if held.series.read_bytes < stamp.size:
-                held.series.read_on(self._store, run.id, stamp.size)
-            held_bytes = held.series.held_bytes
-            thinned = self._made_thinned(run, held, stamp)
+        with entry.lock:
+            if entry.series.read_bytes < stamp.size:
+                entry.series.read_on(self._store, run.id, stamp.size)
+            held_bytes = entry.series.held_bytes
+            thinned = self._write_thinned(run, entry, stamp)
         if thinned is not None:
             self._keep_thinned(run, thinned)
         with self._lock:
-            self._count(run.id, held, held_bytes)
+            self._count(run.id, entry, held_bytes)
             # The run that was asked for last stays, unless it is huge: it is in memory anyway, and who looks at a page
             # of a long run would otherwise wait for all of its points at each click (6.6 s for 2,670,000).
-            spared = 1 if held_bytes <= _SPARED_TIMES * self._max_bytes else 0
-            while self._counted_bytes > self._max_bytes and len(self._held) > spared:
+            exempt = 1 if held_bytes <= _SPARED_TIMES * self._max_bytes else 0
+            while self._counted_bytes > self._max_bytes and len(self._held) > exempt:
                 oldest = next(iter(self._held))
                 self._count(oldest, self._held[oldest], 0)
                 del self._held[oldest]
-        return held
+        return entry
 
-    def _count(self, run_id: str, held: _Held | None, held_bytes: int) -> None:
+    def _count(self, run_id: str, entry: _Held | None, held_bytes: int) -> None:
         """Take notice of what one takes now, unless it was dropped or replaced meanwhile; the caller holds the lock."""
-        if held is not None and self._held.get(run_id) is held:
-            self._counted_bytes += held_bytes - held.counted_bytes
-            held.counted_bytes = held_bytes
+        if entry is not None and self._held.get(run_id) is entry:
+            self._counted_bytes += held_bytes - entry.counted_bytes
+            entry.counted_bytes = held_bytes
 
     # -- the thinned form
 
@@ -110,14 +110,14 @@ class SeriesCache:
         if stamp.size < THINNED_FROM_BYTES:
             return None
         with self._lock:
-            held = self._held.get(run.id)
-            if held is not None and held.epoch == run.epoch and held.series.read_bytes == stamp.size:
+            entry = self._held.get(run.id)
+            if entry is not None and entry.epoch == run.epoch and entry.series.read_bytes == stamp.size:
                 return None
         return self._read_thinned(run, stamp, ask)
 
     def _read_thinned(self, run: Run, stamp: Stamp, ask: Callable[[ThinnedRun], Answer | None]) -> Answer | None:
         try:
-            with self._store.runs.opened(run.id, layout.THINNED) as read:
+            with self._store.runs.open_file(run.id, layout.THINNED) as read:
                 return ask(ThinnedRun(read, stamp))
         except FileNotFoundError:
             return None
@@ -125,18 +125,18 @@ class SeriesCache:
             log.info("run %r: %s is not used: %s", run.id, layout.THINNED, fault)
             return None
 
-    def _made_thinned(self, run: Run, held: _Held, stamp: Stamp) -> Iterable[bytes] | None:
+    def _write_thinned(self, run: Run, entry: _Held, stamp: Stamp) -> Iterable[bytes] | None:
         """The thinned form of a long run that nobody writes to any more, once for each state of it; else None.
 
         The caller holds `held`.
         """
-        is_whole = held.series.read_bytes == stamp.size >= THINNED_FROM_BYTES
-        if self._store.runs.is_read_only or held.kept == stamp or not is_whole or not run.is_at_rest:
+        is_whole = entry.series.read_bytes == stamp.size >= THINNED_FROM_BYTES
+        if self._store.runs.is_read_only or entry.kept == stamp or not is_whole or not run.is_at_rest:
             return None
-        held.kept = stamp
+        entry.kept = stamp
         if self._read_thinned(run, stamp, lambda file: file.check()):
             return None
-        return thinned_file(held.series.by_key, stamp, run.meta["start_time"])
+        return thinned_file(entry.series.by_key, stamp, run.meta["start_time"])
 
     def _keep_thinned(self, run: Run, content: Iterable[bytes]) -> None:
         try:
@@ -147,32 +147,32 @@ class SeriesCache:
 
     # -- what charts are made of
 
-    def thinned(self, held: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
+    def thinned(self, entry: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
         """Those of some places of `series` that a chart of `max_points` shows."""
-        asked = (key, len(series), places, max_points)
-        with held.lock:
-            found = held.thinned.get(asked)
-            if found is None:
-                found = held.thinned[asked] = series.thinned(places, max_points)
-                if len(held.thinned) > _MAX_THINNED:
-                    held.thinned.popitem(last=False)
-        return found
+        cache_key = (key, len(series), places, max_points)
+        with entry.lock:
+            cached_places = entry.thinned.get(cache_key)
+            if cached_places is None:
+                cached_places = entry.thinned[cache_key] = series.thinned(places, max_points)
+                if len(entry.thinned) > _MAX_THINNED:
+                    entry.thinned.popitem(last=False)
+        return cached_places
 
-    def curve(self, held: _Held, key: str, series: Series, view: View, since_ms: int) -> Curve:
+    def curve(self, entry: _Held, key: str, series: Series, view: View, since_ms: int) -> Curve:
         """The curve of `series`; see `curves.curve_of`."""
-        with held.lock:
+        with entry.lock:
             if len(series) < _LONG:
                 return curve_of(series, view, since_ms)
-            asked = (key, len(series), view, since_ms if view.x == "relative" else 0)
-            found = held.curves.get(asked)
-            if found is None:
-                found = held.curves[asked] = curve_of(series, view, since_ms)
-                if len(held.curves) > _MAX_CURVES:
-                    held.curves.popitem(last=False)
-        return found
+            cache_key = (key, len(series), view, since_ms if view.x == "relative" else 0)
+            cached_curve = entry.curves.get(cache_key)
+            if cached_curve is None:
+                cached_curve = entry.curves[cache_key] = curve_of(series, view, since_ms)
+                if len(entry.curves) > _MAX_CURVES:
+                    entry.curves.popitem(last=False)
+        return cached_curve
 
     @property
     def held_bytes(self) -> int:
         """About how much memory all of this takes."""
         with self._lock:
-            return sum(held.series.held_bytes for held in self._held.values())
+            return sum(entry.series.held_bytes for entry in self._held.values())

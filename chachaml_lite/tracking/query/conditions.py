@@ -47,7 +47,7 @@ class Texts:
         """A function that gives a field's value as text."""
         return self._plain.setdefault(field, _remembering_last(text_of))
 
-    def folded(self, field: Field) -> Callable[[Any], str]:
+    def fold_of(self, field: Field) -> Callable[[Any], str]:
         """The same without case."""
         plain = self.plain(field)
         return self._folded.setdefault(field, _remembering_last(lambda value: plain(value).casefold()))
@@ -93,12 +93,12 @@ class Comparison:
         """Whether a run's value compares so."""
         read = reader(self.field)
         if self.op in ("in", "not in"):
-            wanted = self.op == "in"
+            expected = self.op == "in"
             alike = [_holds(self.field, "=", value, texts) for value in self.values]
 
             def among(run: Run) -> bool:
                 value = read(run)
-                return value is not MISSING and any(same(value) for same in alike) is wanted
+                return value is not MISSING and any(same(value) for same in alike) is expected
 
             return among
         holds = _holds(self.field, self.op, self.values[0], texts)
@@ -146,24 +146,24 @@ class Not:
         return lambda run: not test(run)
 
 
-def _holds(field: Field, op: str, wanted: Literal, texts: Texts) -> Callable[[Any], bool]:
+def _holds(field: Field, op: str, literal: Literal, texts: Texts) -> Callable[[Any], bool]:
     """Whether a value compares so; for a value that is there."""
     kind = field.holds
     if op in CONTAINS:
-        text, contained, folded = wanted.text.casefold(), op == "~", texts.folded(field)
-        return lambda value: (text in folded(value)) is contained
+        text, contained, fold = literal.text.casefold(), op == "~", texts.fold_of(field)
+        return lambda value: (text in fold(value)) is contained
     compare: Callable[[Any, Any], bool] = COMPARE[op]
     if kind is FieldType.ANY:
         if op in ("=", "==", "!="):
-            same, equal = matcher(wanted.text, texts.plain(field)), op != "!="
-            return lambda value: same(value) is equal
-        if wanted.number is not None:
-            number = wanted.number
+            matches, equal = matcher(literal.text, texts.plain(field)), op != "!="
+            return lambda value: matches(value) is equal
+        if literal.number is not None:
+            number = literal.number
             return lambda value: (read := number_in(value)) is not None and compare(read, number)
     if kind in (FieldType.ANY, FieldType.TEXT):
-        text = wanted.text
+        text = literal.text
         return lambda value: isinstance(value, str) and compare(value, text)
-    threshold = wanted.number
+    threshold = literal.number
     return lambda value: compare(value, threshold)
 
 
@@ -220,9 +220,9 @@ def parse_condition(key: str, op: str, value: str) -> Comparison:
     op = op.strip()
     op = SPELLED_OUT.get(op.lower(), op)
     if op not in COMPARE:
-        known = ", ".join(dict.fromkeys([*COMPARE, *SPELLED_OUT]))
+        operators = ", ".join(dict.fromkeys([*COMPARE, *SPELLED_OUT]))
         raise InvalidInput(
-            f"op {quote_name(op)} is unknown; it is one of {known} (in a URL, < > = are sent as %3C %3E %3D)"
+            f"op {quote_name(op)} is unknown; it is one of {operators} (in a URL, < > = are sent as %3C %3E %3D)"
         )
     # A space where a sign may stand is what is left of a + that was not sent as %2B: 1e 5, or " 3".
     number = number_of(re.sub(r"(?<=[eE]) (?=\d)", "+", value).strip())

@@ -87,19 +87,19 @@ def parse_query(text: str, now_ms: int) -> Condition:
     """The condition that a query puts; times like -24h are taken from `now_ms`. Raises BadQuery."""
     if len(text) > MAX_CHARACTERS:
         raise BadQuery(text, MAX_CHARACTERS, len(text), f"a query has {MAX_CHARACTERS} characters at most")
-    return _Parser(text, now_ms).whole()
+    return _Parser(text, now_ms).parse_all()
 
 
 def _tokens(text: str) -> list[_Token]:
-    found = []
+    tokens = []
     at = _end_of_space(text, 0)
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
             raise BadQuery(text, at, at + 1, _why_unreadable(text[at]))
-        found.append(_Token(str(match.lastgroup), match[0], at, match.end()))
+        tokens.append(_Token(str(match.lastgroup), match[0], at, match.end()))
         at = _end_of_space(text, match.end())
-    return [*found, _Token("end", "", len(text), len(text))]
+    return [*tokens, _Token("end", "", len(text), len(text))]
 
 
 def _end_of_space(text: str, at: int) -> int:
@@ -150,7 +150,7 @@ class _Parser:
 
     # -- the grammar, top down
 
-    def whole(self) -> Condition:
+    def parse_all(self) -> Condition:
         if self._next.kind == "end":
             raise self._wrong(self._next, "the query is empty; try metrics.accuracy > 0.9")
         condition = self._any_of()
@@ -160,12 +160,12 @@ class _Parser:
         return condition
 
     def _any_of(self) -> Condition:
-        return self._joined("or", self._all_of, Either)
+        return self._parse_joined("or", self._all_of, Either)
 
     def _all_of(self) -> Condition:
-        return self._joined("and", self._negated, All)
+        return self._parse_joined("and", self._negated, All)
 
-    def _joined(
+    def _parse_joined(
         self, word: str, part: Callable[[], Condition], join: Callable[[tuple[Condition, ...]], Condition]
     ) -> Condition:
         parts = [part()]
@@ -237,8 +237,8 @@ class _Parser:
             return "in"
         if token.is_word("not") and self._took_word("in"):
             return "not in"
-        known = " ".join(dict.fromkeys((*COMPARE, *CONTAINS)))
-        raise self._wrong(token, f"expected an operator after {field}: {known} in")
+        operators = " ".join(dict.fromkeys((*COMPARE, *CONTAINS)))
+        raise self._wrong(token, f"expected an operator after {field}: {operators} in")
 
     def _value(self, field: Field, op: str) -> Literal:
         token = self._take()

@@ -69,11 +69,11 @@ class _Parser:
 
     def parse(self) -> _State:
         """The first state; the last one has no way on and takes nothing. Raises InvalidInput."""
-        whole = self._either()
+        result = self._either()
         if self._at < len(self._text):
             raise self._fault("a ) without its (")
-        self._join(whole, self._state())
-        return whole.start
+        self._join(result, self._state())
+        return result.start
 
     def _fault(self, reason: str) -> InvalidInput:
         return InvalidInput(f"filter: {reason}, at character {self._at + 1} of /{self._text}/")
@@ -145,7 +145,7 @@ class _Parser:
         end = self._at
         start = self._state()
         row = _Fragment(start, [start])
-        skipped: list[_State] = []
+        bypassed: list[_State] = []
         for number in range(max(low, 1) if high is None else high):
             if number:
                 self._at = begin
@@ -153,7 +153,7 @@ class _Parser:
             if number >= low:
                 fork = self._state()
                 self._join(row, fork)
-                skipped.append(fork)
+                bypassed.append(fork)
                 row = _Fragment(row.start, [fork])
             self._join(row, part.start)
             last, row = part, _Fragment(row.start, part.open)
@@ -163,7 +163,7 @@ class _Parser:
             loop.to.append(last.start)
             row = _Fragment(row.start, [loop])
         self._at = end
-        return _Fragment(row.start, row.open + skipped)
+        return _Fragment(row.start, row.open + bypassed)
 
     def _atom(self) -> _Fragment:
         sign = self._next()
@@ -184,7 +184,7 @@ class _Parser:
         elif sign == "\\":
             takes = self._escaped()
         else:
-            takes = _same(sign)
+            takes = _equals(sign)
         state = self._state(takes)
         return _Fragment(state, [state])
 
@@ -213,7 +213,7 @@ class _Parser:
         if sign.isalnum():
             self._at -= 1
             raise self._fault(f"\\{sign} isn't known here")
-        return _same(sign)
+        return _equals(sign)
 
     def _set(self) -> Callable[[str], bool]:
         is_inverted = self._next() == "^"
@@ -234,7 +234,7 @@ class _Parser:
                     raise self._fault("a range in [ ] goes from a lesser character to a greater one")
                 tests.append(_between(low, high))
             else:
-                tests.append(_same(low))
+                tests.append(_equals(low))
         self._at += 1
         among = _among(tests)
         return _inverted(among) if is_inverted else among
@@ -244,7 +244,7 @@ def _any(_: str) -> bool:
     return True
 
 
-def _same(character: str) -> Callable[[str], bool]:
+def _equals(character: str) -> Callable[[str], bool]:
     either = {character, character.lower(), character.upper()}
     return lambda c: c in either
 
@@ -272,7 +272,7 @@ class _Machine:
 
     def is_in(self, key: str) -> bool:
         """Whether the expression is found in a name."""
-        states, is_found = self._closed([self._start], is_first=True, is_last=not key)
+        states, is_found = self._close([self._start], is_first=True, is_last=not key)
         for at, character in enumerate(key):
             if is_found:
                 return True
@@ -284,26 +284,26 @@ class _Machine:
                 after = [
                     to for state in self._sets[states] if state.takes and state.takes(character) for to in state.to
                 ]
-                self._steps[step] = self._closed([*after, self._start], is_first=False, is_last=is_last)
+                self._steps[step] = self._close([*after, self._start], is_first=False, is_last=is_last)
             states, is_found = self._steps[step]
         return is_found
 
-    def _closed(self, begin: list[_State], *, is_first: bool, is_last: bool) -> tuple[frozenset[int], bool]:
+    def _close(self, begin: list[_State], *, is_first: bool, is_last: bool) -> tuple[frozenset[int], bool]:
         """The states that are reached without a character, and whether the end of the expression is among them."""
-        reached: dict[int, _State] = {}
+        states: dict[int, _State] = {}
         waiting = list(begin)
         is_found = False
         while waiting:
             state = waiting.pop()
-            if state.number in reached:
+            if state.number in states:
                 continue
-            reached[state.number] = state
+            states[state.number] = state
             if state.takes is not None:
                 continue
             if state.only_at and not (is_first if state.only_at == "^" else is_last):
                 continue
             is_found = is_found or not state.to
             waiting += state.to
-        numbers = frozenset(number for number, state in reached.items() if state.takes is not None)
-        self._sets.setdefault(numbers, [state for state in reached.values() if state.takes is not None])
+        numbers = frozenset(number for number, state in states.items() if state.takes is not None)
+        self._sets.setdefault(numbers, [state for state in states.values() if state.takes is not None])
         return numbers, is_found

@@ -73,9 +73,9 @@ class RunQuery:
 
 def parse_deleted(text: str) -> Deleted:
     """Whether runs in the trash are meant: "false", "true" for these alone, or "all". Raises InvalidInput."""
-    for known in DELETED:
-        if text == known:
-            return known
+    for choice in DELETED:
+        if text == choice:
+            return choice
     raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {quote_name(text)}")
 
 
@@ -88,13 +88,13 @@ def parse_folding(text: str | None) -> bool:
 
 def parse_order(text: str) -> Order:
     """Parse an order: the field, and whether it descends, as in `metrics.accuracy desc`. Raises InvalidInput."""
-    what = text.strip()
-    if not what:
+    name = text.strip()
+    if not name:
         raise InvalidInput("order_by is empty; try order_by=start_time desc, or metrics.accuracy desc")
-    parts = what.rsplit(None, 1)
+    parts = name.rsplit(None, 1)
     way = parts[-1].lower() if len(parts) == 2 else ""
     try:
-        return parse_field(parts[0] if way in ("asc", "desc") else what), way == "desc"
+        return parse_field(parts[0] if way in ("asc", "desc") else name), way == "desc"
     except InvalidInput as fault:
         raise InvalidInput(f"order_by {quote_name(text)} is unknown; order by {EXPECTED}") from fault
 
@@ -104,15 +104,15 @@ def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
     if query.is_plain and query.limit is not None:
         return tracker.catalog.page(query.offset, query.limit, query.experiment, query.deleted)
     tests = _tests(query)
-    found = tracker.catalog.newest(query.experiment, query.deleted)
+    runs = tracker.catalog.newest(query.experiment, query.deleted)
     for test in tests:
-        found = [run for run in found if test(run)]
+        runs = [run for run in runs if test(run)]
     if query.is_folded:
-        found = _without_children(found)
+        runs = _without_children(runs)
     if query.order is not None:
-        found = _ordered(found, *query.order)
+        runs = _sort_runs(runs, *query.order)
     end = None if query.limit is None else query.offset + query.limit
-    return found[query.offset : end], len(found)
+    return runs[query.offset : end], len(runs)
 
 
 def _without_children(runs: list[Run]) -> list[Run]:
@@ -126,12 +126,12 @@ def _without_children(runs: list[Run]) -> list[Run]:
             below.setdefault(parent, []).append(run.id)
         else:
             tops.append(run.id)
-    folded: set[str] = set()
+    folded_ids: set[str] = set()
     while tops:
         children = below.get(tops.pop(), [])
-        folded.update(children)
+        folded_ids.update(children)
         tops.extend(children)
-    return [run for run in runs if run.id not in folded]
+    return [run for run in runs if run.id not in folded_ids]
 
 
 def count_children(tracker: Tracker) -> Counter[str | None]:
@@ -142,9 +142,9 @@ def count_children(tracker: Tracker) -> Counter[str | None]:
 def _tests(query: RunQuery) -> list[Test]:
     """The tests that a run has to pass, in turn; those of meta.json, which is read already, come first."""
     tests = [
-        _meta_is(name, wanted)
+        _meta_is(name, value)
         for name in ("status", "name", "created_by", "parent_run_id")
-        if (wanted := getattr(query, name)) is not None
+        if (value := getattr(query, name)) is not None
     ]
     if query.tags:
         tests.append(_all_match(lambda run: run.meta.get("tags", {}), query.tags))
@@ -154,33 +154,33 @@ def _tests(query: RunQuery) -> list[Test]:
     return tests + [condition.test(texts) for condition in query.where]
 
 
-def _meta_is(name: str, wanted: str) -> Test:
-    return lambda run: run.meta.get(name) == wanted
+def _meta_is(name: str, expected: str) -> Test:
+    return lambda run: run.meta.get(name) == expected
 
 
-def _all_match(part: Callable[[Run], Mapping[str, Any]], wanted: Mapping[str, str]) -> Test:
-    matchers = [(key, matcher(text)) for key, text in wanted.items()]
+def _all_match(part: Callable[[Run], Mapping[str, Any]], expected: Mapping[str, str]) -> Test:
+    matchers = [(key, matcher(text)) for key, text in expected.items()]
 
     def test(run: Run) -> bool:
-        logged = part(run)
-        return all(key in logged and matches(logged[key]) for key, matches in matchers)
+        values = part(run)
+        return all(key in values and matches(values[key]) for key, matches in matchers)
 
     return test
 
 
-def _ordered(runs: list[Run], field: Field, descending: bool) -> list[Run]:
+def _sort_runs(runs: list[Run], field: Field, descending: bool) -> list[Run]:
     """`runs` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
     read = reader(field)
-    keyed = []
+    keys_and_runs = []
     last = []
     for run in sorted(runs, key=lambda run: run.id, reverse=True):
         key = _order_key(read(run), field.holds)
         if key is None:
             last.append(run)
         else:
-            keyed.append((key, run))
-    keyed.sort(key=lambda pair: pair[0], reverse=descending)  # stable, also in reverse: ties keep their order
-    return [run for _, run in keyed] + last
+            keys_and_runs.append((key, run))
+    keys_and_runs.sort(key=lambda pair: pair[0], reverse=descending)  # stable, also in reverse: ties keep their order
+    return [run for _, run in keys_and_runs] + last
 
 
 def _order_key(value: Any, holds: FieldType) -> tuple[int, Any] | None:

@@ -104,25 +104,25 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
     stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
     within = max(0, stop - first)
     # All of it, not what is shown: a narrow chart and a part of it are to have the line that a wide one has.
-    smooth = smoothed(values, view.smoothing) if view.smoothing else None
-    made = Columns()
+    smooth = smooth_values(values, view.smoothing) if view.smoothing else None
+    columns = Columns()
     if within <= max(view.buckets, view.whole):
         for at in range(first, stop):
             value = float(values[at])
             y = value if math.isfinite(value) else math.nan
-            made.add(xs[at] - offset, y, y, y)
+            columns.add(xs[at] - offset, y, y, y)
             if not math.isfinite(value):
-                made.odd.append((xs[at] - offset, value))
-        made.smooth.extend(smooth[first:stop] if smooth is not None else ())
+                columns.odd.append((xs[at] - offset, value))
+        columns.smooth.extend(smooth[first:stop] if smooth is not None else ())
     else:
         for start, end in bucket_ranges(xs, first, stop, view, offset):
-            _add_bucket(made, xs, values, start, end, offset, series.has_nonfinite, is_sampled=view.is_sampled)
+            _add_bucket(columns, xs, values, start, end, offset, series.has_nonfinite, is_sampled=view.is_sampled)
             if smooth is not None:
-                made.smooth.append(mean_of([value for value in smooth[start:end] if math.isfinite(value)]))
-    shown_smooth = None if smooth is None else made.smooth
+                columns.smooth.append(mean_of([value for value in smooth[start:end] if math.isfinite(value)]))
+    shown_smooth = None if smooth is None else columns.smooth
     is_at_one_step = _is_at_one_step(series)
     return Curve(
-        *(made.xs, made.ys, made.lows, made.highs, made.odd, len(series), within, shown_smooth),
+        *(columns.xs, columns.ys, columns.lows, columns.highs, columns.odd, len(series), within, shown_smooth),
         is_at_one_step=is_at_one_step,
         is_stepless=is_stepless(len(series), is_at_one_step=is_at_one_step),
     )
@@ -137,7 +137,7 @@ def is_stepless(count: int, *, is_at_one_step: bool) -> bool:
     return count >= _MANY and is_at_one_step
 
 
-def shown_by_step(series: Series) -> tuple[Sequence[int], Sequence[Number], Sequence[int]]:
+def is_drawn_by_step(series: Series) -> tuple[Sequence[int], Sequence[Number], Sequence[int]]:
     """The steps, values and times of the points that may be shown, one a step: the last of several."""
     steps, values, timestamps = series.steps, series.values, series.timestamps
     if series.one_a_step:
@@ -146,23 +146,23 @@ def shown_by_step(series: Series) -> tuple[Sequence[int], Sequence[Number], Sequ
     places = [at for at in range(len(series)) if at == last or steps[at] != steps[at + 1]]
     columns = (array("q", [column[at] for at in places]) for column in (steps, timestamps))
     steps, timestamps = columns
-    shown = [values[at] for at in places]
-    return steps, array("d", shown) if isinstance(values, array) else shown, timestamps
+    step_values = [values[at] for at in places]
+    return steps, array("d", step_values) if isinstance(values, array) else step_values, timestamps
 
 
 def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
     """The x and the value of each point that may be shown, by x."""
-    shown: Sequence[Number] = series.values
+    x_values: Sequence[Number] = series.values
     steps: Sequence[int] = series.steps
     xs: Sequence[int] = series.timestamps
     if x == "step" or not is_stepless(len(series), is_at_one_step=_is_at_one_step(series)):
-        steps, shown, xs = shown_by_step(series)
+        steps, x_values, xs = is_drawn_by_step(series)
     if x == "step":
-        return steps, shown
+        return steps, x_values
     if not all(map(le, xs, xs[1:])):  # clients' own timestamps, or a clock that was set back
         order = sorted(range(len(xs)), key=xs.__getitem__)
-        return array("q", map(xs.__getitem__, order)), [shown[at] for at in order]
-    return xs, shown
+        return array("q", map(xs.__getitem__, order)), [x_values[at] for at in order]
+    return xs, x_values
 
 
 def bucket_ranges(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
@@ -209,7 +209,7 @@ def bucket_edges(low: int, high: int, count: int, *, is_log: bool = False) -> It
 
 
 def _add_bucket(
-    made: Columns,
+    columns: Columns,
     xs: Sequence[int],
     values: Sequence[Number],
     start: int,
@@ -229,16 +229,16 @@ def _add_bucket(
             if is_sampled
             else (finite_places[len(finite_places) // 2], mean_of(numbers))
         )
-        made.add(xs[at] - offset, y, min(low, y), max(high, y))
+        columns.add(xs[at] - offset, y, min(low, y), max(high, y))
     else:
-        made.add(xs[end - 1] - offset, math.nan, math.nan, math.nan)
+        columns.add(xs[end - 1] - offset, math.nan, math.nan, math.nan)
     if len(finite_places) < end - start:
         kinds: dict[str, tuple[int, float]] = {}
         for at in range(start, end):
             value = values[at]
             if value - value != 0:
                 kinds.setdefault(str(value), (xs[at] - offset, float(value)))
-        made.odd.extend(kinds.values())
+        columns.odd.extend(kinds.values())
 
 
 def mean_of(numbers: Sequence[Number]) -> float:
@@ -255,21 +255,21 @@ def mean_of(numbers: Sequence[Number]) -> float:
     return min(max(mean, float(min(numbers))), float(max(numbers)))
 
 
-def smoothed(values: Sequence[float], weight: float) -> list[float]:
+def smooth_values(values: Sequence[float], weight: float) -> list[float]:
     """An exponential moving average: each value counts (1 - weight), what went before weight (0 to less than 1).
 
     Corrected for the bias towards zero at the start, as Adam's averages are and TensorBoard's curves. What isn't finite
     stays as it is, and does not count.
     """
-    made: list[float] = []
-    average, counted = 0.0, 0.0
+    result: list[float] = []
+    average, weight_sum = 0.0, 0.0
     for value in values:
         if not math.isfinite(value):
-            made.append(value)
+            result.append(value)
             continue
-        counted = counted * weight + (1 - weight)
+        weight_sum = weight_sum * weight + (1 - weight)
         # As a step towards the value it never leaves the range of the values; their difference could be too large.
-        share = (1 - weight) / counted
+        share = (1 - weight) / weight_sum
         average = average * (1 - share) + value * share
-        made.append(average)
-    return made
+        result.append(average)
+    return result

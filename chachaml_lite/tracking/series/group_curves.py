@@ -83,9 +83,9 @@ def _on_grid(xs: Sequence[int], ys: Sequence[float], grid: Sequence[int]) -> lis
         elif x == xs[at]:
             values.append(ys[at] if math.isfinite(ys[at]) else None)
         else:
-            left, right = ys[at], ys[at + 1]
+            before_y, after_y = ys[at], ys[at + 1]
             share = (x - xs[at]) / (xs[at + 1] - xs[at])
-            value = left * (1 - share) + right * share
+            value = before_y * (1 - share) + after_y * share
             values.append(value if math.isfinite(value) else None)
     return values
 

@@ -91,9 +91,9 @@ def parse_points(lines: bytes) -> tuple[list[StoredPoint], int]:
                     return points, 0
     except (ValueError, RecursionError, TypeError, KeyError, OverflowError):
         pass
-    found = [_parsed_point(line) for line in text.split(b"\n") if line.strip()]
-    good = [point for point in found if point is not None]
-    return good, len(found) - len(good)
+    parsed_lines = [_parsed_point(line) for line in text.split(b"\n") if line.strip()]
+    good = [point for point in parsed_lines if point is not None]
+    return good, len(parsed_lines) - len(good)
 
 
 def _parsed_point(line: bytes) -> StoredPoint | None:
@@ -107,7 +107,7 @@ def _parsed_point(line: bytes) -> StoredPoint | None:
     return (key, number, step, timestamp) if step in _INT64 and timestamp in _INT64 else None
 
 
-def summarized(store: Store, run_id: str, end: int) -> tuple[Summary, int]:
+def summarize(store: Store, run_id: str, end: int) -> tuple[Summary, int]:
     """The summary of the points in the first `end` bytes of metrics.jsonl, and the number of damaged lines.
 
     In memory that does not grow with their number. Raises Damaged, OSError.
@@ -175,21 +175,21 @@ class Series:
         Of several at one step the last logged is shown. The rest are cut into stretches of equal length, and of each
         the first, the least, the greatest and the last are kept, and one that is no finite number, if there is any.
         """
-        shown = places
+        selection = places
         if not self.one_a_step:
             last = len(self) - 1
-            shown = [at for at in places if at == last or self.steps[at] != self.steps[at + 1]]
-        if len(shown) <= max_points:
-            return list(shown)
+            selection = [at for at in places if at == last or self.steps[at] != self.steps[at + 1]]
+        if len(selection) <= max_points:
+            return list(selection)
         each = 5 if self.has_nonfinite else 4
         stretches = max_points // each
         if not stretches:
-            return sorted(self.marks(shown)[:max_points])
-        kept: list[int] = []
+            return sorted(self.marks(selection)[:max_points])
+        result: list[int] = []
         for number in range(stretches):
-            stretch = shown[number * len(shown) // stretches : (number + 1) * len(shown) // stretches]
-            kept.extend(sorted(self.marks(stretch)))
-        return kept
+            stretch = selection[number * len(selection) // stretches : (number + 1) * len(selection) // stretches]
+            result.extend(sorted(self.marks(stretch)))
+        return result
 
     def marks(self, places: Sequence[int]) -> list[int]:
         """The places that must stay visible, most important first, none twice."""
@@ -200,13 +200,13 @@ class Series:
             return list(dict.fromkeys((least, greatest, places[-1], places[0])))
         values = self.values
         finite_places = [at for at in places if values[at] - values[at] == 0]
-        odd = [at for at in places if values[at] - values[at] != 0][:1]
+        nonfinite_places = [at for at in places if values[at] - values[at] != 0][:1]
         extremes = (
             [min(finite_places, key=values.__getitem__), max(finite_places, key=values.__getitem__)]
             if finite_places
             else []
         )
-        return list(dict.fromkeys([*extremes, *odd, places[-1], places[0]]))
+        return list(dict.fromkeys([*extremes, *nonfinite_places, places[-1], places[0]]))
 
 
 class RunSeries:
@@ -237,5 +237,12 @@ def _by_key(points: list[StoredPoint]) -> Iterator[tuple[str, tuple[list[Number]
     grouped: dict[str, list[StoredPoint]] = {}  # in the order of first appearance
     for point in points:
         grouped.setdefault(point[0], []).append(point)
-    for key, mine in grouped.items():
-        yield key, ([point[1] for point in mine], [point[2] for point in mine], [point[3] for point in mine])
+    for key, key_points in grouped.items():
+        yield (
+            key,
+            (
+                [point[1] for point in key_points],
+                [point[2] for point in key_points],
+                [point[3] for point in key_points],
+            ),
+        )

@@ -86,13 +86,13 @@ class SeriesSummary:
 
     def copy(self) -> SeriesSummary:
         """Another one of the same content."""
-        made = SeriesSummary.__new__(SeriesSummary)
-        made.count, made.nonfinite = self.count, self.nonfinite
-        made.first, made.first_step = self.first, self.first_step
-        made.last, made.last_step, made.last_time = self.last, self.last_step, self.last_time
-        made.min, made.min_step = self.min, self.min_step
-        made.max, made.max_step = self.max, self.max_step
-        return made
+        result = SeriesSummary.__new__(SeriesSummary)
+        result.count, result.nonfinite = self.count, self.nonfinite
+        result.first, result.first_step = self.first, self.first_step
+        result.last, result.last_step, result.last_time = self.last, self.last_step, self.last_time
+        result.min, result.min_step = self.min, self.min_step
+        result.max, result.max_step = self.max, self.max_step
+        return result
 
     def public(self) -> dict[str, Any]:
         """Return the fields of the API (the contract, section 3, `metric_summary`)."""
@@ -106,7 +106,7 @@ class SeriesSummary:
             "nonfinite": self.nonfinite,
         }
 
-    def stored(self) -> dict[str, Any]:
+    def to_stored(self) -> dict[str, Any]:
         """Return the fields of summary.json."""
         steps = {"first_step": self.first_step, "min_step": self.min_step, "max_step": self.max_step}
         return {**self.public(), **steps, "last_time": self.last_time}
@@ -124,8 +124,8 @@ Summary = dict[str, SeriesSummary]
 
 def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Summary:
     """`summary` carried forward by points of (key, value, step, timestamp); the given one stays as it is."""
-    touched = {point[0] for point in points}
-    summary = {key: series.copy() if key in touched else series for key, series in summary.items()}
+    keys = {point[0] for point in points}
+    summary = {key: series.copy() if key in keys else series for key, series in summary.items()}
     add_up(summary, points)
     return summary
 
@@ -146,12 +146,12 @@ def from_stored(stored: object) -> Summary | None:
         return None
     summary: Summary = {}
     for key, fields in stored.items():
-        made = SeriesSummary.__new__(SeriesSummary)
+        series = SeriesSummary.__new__(SeriesSummary)
         for field in SeriesSummary.__slots__:
             value = fields.get(field) if isinstance(fields, dict) else None
             number = number_from(value)
             if number is None and not (field in ("min", "max") and value is None):
                 return None
-            setattr(made, field, number)
-        summary[key] = made
+            setattr(series, field, number)
+        summary[key] = series
     return summary

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import le
 
-from .curves import Columns, Curve, View, bucket_edges, bucket_ranges, is_stepless, mean_of, shown_by_step
+from .curves import Columns, Curve, View, bucket_edges, bucket_ranges, is_drawn_by_step, is_stepless, mean_of
 from .points import Series
 from .summary import Number
 
@@ -73,7 +73,7 @@ class Thinned:
         if not is_whole and stop - first < min(view.buckets, within):
             return None
         columns = Columns()
-        smooth = _smoothed(buckets, view.smoothing) if view.smoothing else None
+        smooth = _smooth_buckets(buckets, view.smoothing) if view.smoothing else None
         few = stop - first <= (max(view.buckets, view.whole) if within == stop - first else view.buckets)
         ranges = zip(range(first, stop), range(first + 1, stop + 1), strict=True)
         for start, end in ranges if few else bucket_ranges(xs, first, stop, view, offset):
@@ -90,22 +90,22 @@ class Thinned:
 
         None where so many are asked for that the points have to be looked at.
         """
-        kept, ends, counts = self.by_step.kept, self.by_step.ends, self.by_step.counts
-        shown = sum(counts)
-        if shown == len(kept) <= max_points:
-            return list(range(shown))
-        stretches = max_points // (5 if kept.has_nonfinite else 4)
-        if shown <= max_points or stretches > _STRETCHES // 2:
+        points, ends, counts = self.by_step.kept, self.by_step.ends, self.by_step.counts
+        total = sum(counts)
+        if total == len(points) <= max_points:
+            return list(range(total))
+        stretches = max_points // (5 if points.has_nonfinite else 4)
+        if total <= max_points or stretches > _STRETCHES // 2:
             return None
         if not stretches:
-            return sorted(kept.marks(range(len(kept)))[:max_points])
+            return sorted(points.marks(range(len(points)))[:max_points])
         until = list(accumulate(counts))
         places: list[int] = []
         start = 0
         for number in range(1, stretches + 1):
-            end = bisect.bisect_left(until, number * shown // stretches) + 1
+            end = bisect.bisect_left(until, number * total // stretches) + 1
             if end > start:
-                places += sorted(kept.marks(range(_start_of(ends, start), ends[end - 1])))
+                places += sorted(points.marks(range(_start_of(ends, start), ends[end - 1])))
             start = end
         return places
 
@@ -113,7 +113,7 @@ class Thinned:
 def thin(series: Series, start_ms: int) -> Thinned:
     """A series in buckets. `start_ms`: where relative time begins, about."""
     is_at_one_step = series.steps[0] == series.steps[-1]
-    steps, values, times = shown_by_step(series)
+    steps, values, times = is_drawn_by_step(series)
     has_nonfinite = series.has_nonfinite
     is_in_order = all(map(le, times, times[1:])) and not (is_at_one_step and len(series) > len(times))
     axes = [(steps, 0), *([(times, start_ms)] if is_in_order else [])]
@@ -140,12 +140,12 @@ def _cut(
     """Columns of points cut into buckets. `axes`: those they are in the order of, each with where it begins."""
     ends, counts, finite_counts = array("q"), array("q"), array("q")
     means, middle_steps, middle_times = array("d"), array("q"), array("q")
-    kept: list[int] = []
+    chosen: list[int] = []
     start = 0
     for stop in _bounds(len(steps), axes):
         places, finite_count, mean, middle = _sum_up(values, start, stop, has_nonfinite=has_nonfinite)
-        kept += places
-        ends.append(len(kept))
+        chosen += places
+        ends.append(len(chosen))
         counts.append(stop - start)
         finite_counts.append(finite_count)
         means.append(mean)
@@ -153,8 +153,8 @@ def _cut(
         middle_times.append(times[middle])
         start = stop
     points = Series()
-    points.steps, points.timestamps = (array("q", [column[at] for at in kept]) for column in (steps, times))
-    numbers = [values[at] for at in kept]
+    points.steps, points.timestamps = (array("q", [column[at] for at in chosen]) for column in (steps, times))
+    numbers = [values[at] for at in chosen]
     points.values = array("d", numbers) if isinstance(values, array) else numbers
     points.has_nonfinite = has_nonfinite
     return Buckets(points, ends, counts, finite_counts, means, middle_steps, middle_times)
@@ -179,14 +179,14 @@ def _sum_up(
     """Sum up points from `start` to `stop`: those that are kept, how many are finite, their mean, the middle one."""
     piece = values[start:stop]
     at: Sequence[int] = range(start, stop)
-    odd: dict[str, int] = {}
+    nonfinite: dict[str, int] = {}
     if has_nonfinite and not all(map(math.isfinite, piece)):
         for place in range(start, stop):
             if values[place] - values[place] != 0:
-                odd.setdefault(str(values[place]), place)
+                nonfinite.setdefault(str(values[place]), place)
         at = [place for place in at if values[place] - values[place] == 0]
         piece = [values[place] for place in at]
-    ends = {start, stop - 1, *odd.values()}
+    ends = {start, stop - 1, *nonfinite.values()}
     if not piece:
         return sorted(ends), 0, math.nan, stop - 1
     least, greatest = piece.index(min(piece)), piece.index(max(piece))
@@ -209,20 +209,20 @@ def _add(
     smooth: Sequence[float] | None,
 ) -> None:
     """Add the buckets from `start` to `end` to a curve, as one of its own."""
-    kept = buckets.kept
+    points = buckets.kept
     first, stop = _start_of(buckets.ends, start), buckets.ends[end - 1]
-    kept_xs = kept.steps if view.x == "step" else kept.timestamps
-    numbers: Sequence[Number] = kept.values[first:stop]
+    kept_xs = points.steps if view.x == "step" else points.timestamps
+    numbers: Sequence[Number] = points.values[first:stop]
     at: Sequence[int] = range(first, stop)
-    if kept.has_nonfinite and not all(map(math.isfinite, numbers)):
-        at = [place for place in at if kept.values[place] - kept.values[place] == 0]
-        numbers = [kept.values[place] for place in at]
-        odd: dict[str, tuple[int, float]] = {}
+    if points.has_nonfinite and not all(map(math.isfinite, numbers)):
+        at = [place for place in at if points.values[place] - points.values[place] == 0]
+        numbers = [points.values[place] for place in at]
+        nonfinite: dict[str, tuple[int, float]] = {}
         for place in range(first, stop):
-            value = kept.values[place]
+            value = points.values[place]
             if value - value != 0:
-                odd.setdefault(str(value), (kept_xs[place] - offset, float(value)))
-        columns.odd.extend(odd.values())
+                nonfinite.setdefault(str(value), (kept_xs[place] - offset, float(value)))
+        columns.odd.extend(nonfinite.values())
     if not numbers:
         columns.add(kept_xs[stop - 1] - offset, math.nan, math.nan, math.nan)
     else:
@@ -250,23 +250,28 @@ def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: 
     return mean if math.isfinite(mean) else math.fsum(value * (weight / total) for value, weight in pairs)
 
 
-def _smoothed(buckets: Buckets, weight: float) -> list[float]:
+def _smooth_buckets(buckets: Buckets, weight: float) -> list[float]:
     """The mean over each bucket of `curves.smoothed`, as if all points of the bucket had their mean's value."""
     return list(_smooth_steps(buckets, weight))
 
 
 def _smooth_steps(buckets: Buckets, weight: float) -> Iterator[float]:
-    average, counted = math.nan, 0.0
+    average, weight_sum = math.nan, 0.0
     for mean, count in zip(buckets.means, buckets.finite_counts, strict=True):
         if not count:
             yield math.nan
             continue
-        kept = weight**count
+        decay = weight**count
         before = mean if math.isnan(average) else average
         # The share that what was before has in the average over this bucket: that of weight, weight², ...
-        share = weight * (1 - kept) / (count * (1 - weight)) * (counted / (counted * kept + 1 - kept) if counted else 0)
+        share = (
+            weight
+            * (1 - decay)
+            / (count * (1 - weight))
+            * (weight_sum / (weight_sum * decay + 1 - decay) if weight_sum else 0)
+        )
         share = min(1.0, share)
         yield before * share + mean * (1 - share)
-        carried = counted * kept
-        counted = carried + (1 - kept)
-        average = mean if not carried else before * (carried / counted) + mean * ((1 - kept) / counted)
+        carried = weight_sum * decay
+        weight_sum = carried + (1 - decay)
+        average = mean if not carried else before * (carried / weight_sum) + mean * ((1 - decay) / weight_sum)

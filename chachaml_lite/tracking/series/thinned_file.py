@@ -51,10 +51,10 @@ class ThinnedRun:
     def curves(self, keys: Collection[str] | None, view: View, start_ms: int) -> dict[str, Curve] | None:
         """The curves of some series (None: of all), as `metrics.get_curves` gives them; None where it needs points."""
         entries = self._entries
-        wanted = [key for key in (entries if keys is None else keys) if key in entries]
-        since_ms = min([start_ms, *(entries[key]["first_time"] for key in wanted)])
+        requested = [key for key in (entries if keys is None else keys) if key in entries]
+        since_ms = min([start_ms, *(entries[key]["first_time"] for key in requested)])
         curves = {}
-        for key in wanted:
+        for key in requested:
             series = self._load(key)
             curve = curve_of(series, view, since_ms) if isinstance(series, Series) else series.curve(view, since_ms)
             if curve is None:
@@ -130,9 +130,9 @@ class _Columns:
 
     def buckets(self, entry: Mapping[str, Any]) -> Buckets:
         """Buckets with their points."""
-        kept = self.points(entry)
+        points = self.points(entry)
         ends, counts, finite_counts, steps, times = (self._take("q", entry["buckets"]) for _ in range(5))
-        return Buckets(kept, ends, counts, finite_counts, self._take("d", entry["buckets"]), steps, times)
+        return Buckets(points, ends, counts, finite_counts, self._take("d", entry["buckets"]), steps, times)
 
 
 def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> Iterable[bytes]:
@@ -141,7 +141,7 @@ def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> 
     blocks: list[bytes] = []
     at = 0
     for key, series in by_key.items():
-        block, entry = _packed(series, start_ms)
+        block, entry = _pack(series, start_ms)
         entries[key] = {**entry, "at": at, "bytes": len(block), "crc32": zlib.crc32(block)}
         at += len(block)
         blocks.append(block)
@@ -150,11 +150,11 @@ def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> 
     return [line.ljust(_LINE_BYTES - 1) + b"\n", header, *blocks]
 
 
-def _packed(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
+def _pack(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
     """The columns of a series, and what the header says of it."""
     entry: dict[str, Any] = {"first_time": series.timestamps[0], "is_rounded": _is_rounded(series.values)}
     if len(series) <= EXACT_POINTS:
-        return _packed_points(series), {**entry, **_about(series), "one_a_step": series.one_a_step}
+        return _pack_points(series), {**entry, **_about(series), "one_a_step": series.one_a_step}
     thinned = thin(series, start_ms)
     block = b""
     for name, buckets in (("by_step", thinned.by_step), ("by_time", thinned.by_time)):
@@ -162,7 +162,7 @@ def _packed(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
         if buckets is not None:
             entry[name] = {**_about(buckets.kept), "buckets": len(buckets.ends)}
             columns = [buckets.ends, buckets.counts, buckets.finite_counts, buckets.steps, buckets.times]
-            block += _packed_points(buckets.kept)
+            block += _pack_points(buckets.kept)
             block += b"".join(map(_bytes_of, columns)) + _bytes_of(buckets.means)
     return block, {**entry, "count": thinned.total, "is_at_one_step": thinned.is_at_one_step}
 
@@ -172,10 +172,10 @@ def _about(series: Series) -> dict[str, Any]:
     return {"points": len(series), "has_nonfinite": series.has_nonfinite, "has_integers": has_integers}
 
 
-def _packed_points(series: Series) -> bytes:
+def _pack_points(series: Series) -> bytes:
     values = series.values
-    packed = _bytes_of(series.steps) + _bytes_of(series.timestamps) + _bytes_of(array("d", values))
-    return packed if isinstance(values, array) else packed + bytes(type(value) is int for value in values)
+    content = _bytes_of(series.steps) + _bytes_of(series.timestamps) + _bytes_of(array("d", values))
+    return content if isinstance(values, array) else content + bytes(type(value) is int for value in values)
 
 
 def _is_rounded(values: Sequence[Number]) -> bool:

@@ -15,7 +15,7 @@ from ...store.incoming import Incoming
 from ...store.zip_extract import BadZip
 from ..names import quote_name
 from ..tracker import Tracker
-from .incoming_run import IncomingRun, sound_run
+from .incoming_run import IncomingRun, load_run
 from .merge import Merge
 
 
@@ -38,40 +38,40 @@ def import_runs(
     except ValueError as fault:
         raise InvalidInput(f"the upload broke off: {fault}") from fault
     try:
-        unpacked = tracker.store.unpack(upload, max_file_bytes)
+        archive = tracker.store.unpack(upload, max_file_bytes)
     except BadZip as fault:
         raise InvalidInput(f"the zip is not imported: {fault}") from fault
     finally:
         blobs.discard(upload)
     try:
-        if not unpacked.runs:
+        if not archive.runs:
             raise InvalidInput("the zip holds no run", resolvable_by="download_run")
-        return _land(tracker, [sound_run(unpacked, run_id) for run_id in sorted(unpacked.runs)], overwrite=overwrite)
+        return _land(tracker, [load_run(archive, run_id) for run_id in sorted(archive.runs)], overwrite=overwrite)
     finally:
-        unpacked.discard()
+        archive.discard()
 
 
-def _land(tracker: Tracker, sent: list[IncomingRun], *, overwrite: bool) -> dict[str, list[str]]:
+def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> dict[str, list[str]]:
     done: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
     acts: list[tuple[str, str, Callable[[], object]]] = []
-    with ExitStack() as held:
+    with ExitStack() as stack:
         # As in `create_run`, and in one order, so that two imports don't wait for each other.
-        for lower in sorted({run.id.lower() for run in sent}):
-            held.enter_context(tracker.store.locked_id(lower))
-        for run in sent:
-            held.enter_context(tracker.store.locked_run(run.id))
-        for run in sent:
-            existing = tracker.catalog.spelled_alike(run.id)
+        for lower in sorted({run.id.lower() for run in incoming}):
+            stack.enter_context(tracker.store.locked_id(lower))
+        for run in incoming:
+            stack.enter_context(tracker.store.locked_run(run.id))
+        for run in incoming:
+            existing = tracker.catalog.find_alike(run.id)
             if existing is None:
                 _refuse_incomplete(run)
                 acts.append(("imported", run.id, lambda run=run: _adopt(tracker, run)))  # type: ignore[misc]
                 continue
             if existing != run.id:
                 raise Conflict(f"run {run.id}: its id differs from that of the run {existing} in nothing but case")
-            stored = tracker.catalog.run(run.id)
-            if stored is None:
+            existing_run = tracker.catalog.run(run.id)
+            if existing_run is None:
                 raise Conflict(f"run {run.id}: a damaged run has this id; mend or remove that one first")
-            merge = Merge(tracker, stored, run, overwrite=overwrite)
+            merge = Merge(tracker, existing_run, run, overwrite=overwrite)
             acts.append(("updated" if merge.changes else "unchanged", run.id, merge.apply))
         acts.sort(key=lambda act: act[0])  # new ones first: they can be taken back
         _act(tracker, acts)

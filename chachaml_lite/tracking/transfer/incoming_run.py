@@ -58,47 +58,47 @@ class IncomingRun:
     others: dict[str, Upload]
 
 
-def sound_run(unpacked: Unpacked, folder: str) -> IncomingRun:
+def load_run(archive: Unpacked, folder: str) -> IncomingRun:
     """The run in a folder of the zip. Raises InvalidInput, with a text that names it."""
     try:
         check_run_id("a run's folder", folder)
     except InvalidInput as fault:
         raise InvalidInput(f"{quote_name(folder)} can't be a run's id: {fault.detail}") from fault
     try:
-        return _read(unpacked, folder)
+        return _read(archive, folder)
     except (InvalidInput, Damaged) as fault:
         raise InvalidInput(f"run {folder}: {fault}") from fault
 
 
-def _read(unpacked: Unpacked, run_id: str) -> IncomingRun:
-    files = dict(unpacked.runs[run_id])
+def _read(archive: Unpacked, run_id: str) -> IncomingRun:
+    files = dict(archive.runs[run_id])
     if files.pop(layout.META, None) is None:
         raise InvalidInput(f"it has no {layout.META}; send a zip as the download of a run gives it")
-    meta = unpacked.read_object(run_id, layout.META)
+    meta = archive.read_object(run_id, layout.META)
     _check_meta(meta)
-    params = unpacked.read_object(run_id, layout.PARAMS) if files.pop(layout.PARAMS, None) else {}
+    params = archive.read_object(run_id, layout.PARAMS) if files.pop(layout.PARAMS, None) else {}
     for key in params:
         check_name("param", key)
-    _check_points(unpacked, run_id)
+    _check_points(archive, run_id)
     points = files.pop(layout.METRICS, None)
-    lines = list(_lines(unpacked, run_id))
+    lines = list(_lines(archive, run_id))
     artifacts = Artifacts(lines)
     files.pop(layout.ARTIFACTS, None)
-    events = list(_events(unpacked, run_id))
+    events = list(_events(archive, run_id))
     files.pop(layout.LOGGED_MODELS, None)
     try:
         refuse_overlaps(artifacts)
     except Conflict as fault:
         raise InvalidInput(fault.detail) from fault
     blobs = {}
-    for name, spelled in artifacts.spelled().items():
-        blob = files.pop(f"{layout.BLOBS}/{spelled}", None)
+    for name, spelling in artifacts.spell_all().items():
+        blob = files.pop(f"{layout.BLOBS}/{spelling}", None)
         if blob is not None:
-            told = artifacts[name]
-            if (blob.sha256, blob.size) != (told.sha256, told.size):
+            recorded = artifacts[name]
+            if (blob.sha256, blob.size) != (recorded.sha256, recorded.size):
                 raise InvalidInput(
                     f"artifact {quote_name(name)} has {blob.size} bytes of sha256 {blob.sha256}, and "
-                    f"{layout.ARTIFACTS} speaks of {told.size} of {told.sha256}"
+                    f"{layout.ARTIFACTS} speaks of {recorded.size} of {recorded.sha256}"
                 )
             blobs[name] = blob
     for path in files:
@@ -112,7 +112,7 @@ def _read(unpacked: Unpacked, run_id: str) -> IncomingRun:
             raise InvalidInput(f"the file {quote_name(path)} differs from one of a run's own in nothing but case")
     uploads = {line for line in lines if isinstance(line, Artifact)}
     return IncomingRun(
-        run_id, unpacked.folder_of(run_id), meta, params, points, uploads, artifacts, blobs, events, files
+        run_id, archive.folder_of(run_id), meta, params, points, uploads, artifacts, blobs, events, files
     )
 
 
@@ -121,8 +121,8 @@ def _check_meta(meta: dict[str, Any]) -> None:
     fault = fault_of_meta(meta)
     if fault is not None:
         raise InvalidInput(fault)
-    named: dict[str, Any] = {field: meta.get(field) for field in ("experiment", "name", "parent_run_id", "created_by")}
-    NewRun(**named, tags=meta.get("tags", {}), env=meta.get("env"))
+    names: dict[str, Any] = {field: meta.get(field) for field in ("experiment", "name", "parent_run_id", "created_by")}
+    NewRun(**names, tags=meta.get("tags", {}), env=meta.get("env"))
     if any(value is None for value in meta.get("tags", {}).values()):
         raise InvalidInput(f"{layout.META} has a tag without a value")
     for dataset in meta.get("datasets", []):
@@ -136,51 +136,51 @@ def _check_meta(meta: dict[str, Any]) -> None:
         raise InvalidInput(f"{layout.META} has an error of more than {MAX_ERROR_CHARACTERS} characters")
 
 
-def _check_points(unpacked: Unpacked, run_id: str) -> None:
+def _check_points(archive: Unpacked, run_id: str) -> None:
     """Raise InvalidInput where a line of metrics.jsonl is no point; a torn last one is passed over, as ever."""
-    seen: set[str] = set()
+    keys: set[str] = set()
     number = 0
-    for piece in unpacked.read_lines(run_id, layout.METRICS):
-        whole, end, torn = piece.rpartition(b"\n")
-        points, bad = parse_points(whole)
+    for piece in archive.read_lines(run_id, layout.METRICS):
+        complete, end, rest = piece.rpartition(b"\n")
+        points, bad = parse_points(complete)
         if bad:
-            lines = whole.split(b"\n")
+            lines = complete.split(b"\n")
             at = next(at for at, line in enumerate(lines, 1) if line.strip() and parse_points(line)[1])
             raise InvalidInput(_damaged_line(layout.METRICS, number + at, "point"))
-        number += whole.count(b"\n") + len(end)
-        points += parse_points(torn)[0]
-        for key in {point[0] for point in points} - seen:
+        number += complete.count(b"\n") + len(end)
+        points += parse_points(rest)[0]
+        for key in {point[0] for point in points} - keys:
             check_name("metric", key)
-            seen.add(key)
+            keys.add(key)
 
 
-def _lines(unpacked: Unpacked, run_id: str) -> Iterator[Line]:
+def _lines(archive: Unpacked, run_id: str) -> Iterator[Line]:
     """The artifacts in the lines of artifacts.jsonl. Raises InvalidInput, likewise."""
-    for number, record in _records(unpacked, run_id, layout.ARTIFACTS):
+    for number, record in _records(archive, run_id, layout.ARTIFACTS):
         line = None if record is None else line_from(record)
         if line is None or (isinstance(line, Artifact) and (not _SHA256.match(line.sha256) or line.size < 0)):
             raise InvalidInput(_damaged_line(layout.ARTIFACTS, number, "upload"))
         yield line
 
 
-def _events(unpacked: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
+def _events(archive: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
     """The events of logged models. Raises InvalidInput, likewise."""
-    for number, record in _records(unpacked, run_id, layout.LOGGED_MODELS):
+    for number, record in _records(archive, run_id, layout.LOGGED_MODELS):
         if record is None or not is_good_event(run_id, record):
             raise InvalidInput(_damaged_line(layout.LOGGED_MODELS, number, "event of a logged model of this run"))
         yield record
 
 
-def _records(unpacked: Unpacked, run_id: str, file: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def _records(archive: Unpacked, run_id: str, file: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """The JSON object in each line of a file, None where it is none, with the line's number; not of a torn last one."""
     number = 0
-    for piece in unpacked.read_lines(run_id, file):
-        *whole, torn = piece.split(b"\n")
-        for at, line in enumerate([*whole, torn]):
-            number += at < len(whole)
+    for piece in archive.read_lines(run_id, file):
+        *lines, rest = piece.split(b"\n")
+        for at, line in enumerate([*lines, rest]):
+            number += at < len(lines)
             if line.strip():
                 record = record_of(line)
-                if record is None and at == len(whole):
+                if record is None and at == len(lines):
                     return
                 yield number, record
 

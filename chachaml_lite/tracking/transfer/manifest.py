@@ -63,7 +63,7 @@ def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> 
 
 def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
     """The digest of each of these runs that is here, by its id."""
-    found = {}
+    result = {}
     for run_id in run_ids:
         try:
             with tracker.locked_run(
@@ -72,8 +72,8 @@ def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
                 parts = _parts(tracker, run)
         except NotFound:
             continue
-        found[run_id] = _digest(parts, _summed(tracker, run_id, parts))
-    return found
+        result[run_id] = _digest(parts, _summed(tracker, run_id, parts))
+    return result
 
 
 def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
@@ -107,14 +107,14 @@ def _parts(tracker: Tracker, run: Run) -> _Parts:
     uploads come behind the files, for the line of each is written before its bytes get their name.
     """
     meta, params, uploads = run.meta, run.params, []
-    found = tracker.store.contents.files(run.id)
+    files = tracker.store.contents.files(run.id)
     if run.part(ARTIFACTS).damage is None:
         uploads = tracker.store.runs.read_records(run.id, layout.ARTIFACTS)[0]
     events = []
-    if layout.LOGGED_MODELS in found and tracker.logged_models.damage(run) is None:
+    if layout.LOGGED_MODELS in files and tracker.logged_models.damage(run) is None:
         events = tracker.store.runs.read_records(run.id, layout.LOGGED_MODELS)[0]
-    blobs = {f"{layout.BLOBS}/{spelled}" for spelled in last_uploads(uploads).spelled().values()}
-    sizes = {path: stamp.size for path, stamp in found.items() if path not in _PARTS and path not in blobs}
+    blobs = {f"{layout.BLOBS}/{spelling}" for spelling in last_uploads(uploads).spell_all().values()}
+    sizes = {path: stamp.size for path, stamp in files.items() if path not in _PARTS and path not in blobs}
     return _Parts(meta, params, uploads, events, sizes)
 
 

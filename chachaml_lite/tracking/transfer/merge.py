@@ -41,24 +41,24 @@ _MERGED = ("id", "tags", "note", "datasets", "env", "deleted_at", MLFLOW, *_IDEN
 class Merge:
     """The merge of an imported run into the stored one. The caller holds the run from before it until `apply`."""
 
-    def __init__(self, tracker: Tracker, stored: Run, sent: IncomingRun, *, overwrite: bool) -> None:
+    def __init__(self, tracker: Tracker, stored: Run, incoming: IncomingRun, *, overwrite: bool) -> None:
         """Compare the two. Raises Conflict, InvalidInput."""
         self._tracker = tracker
         self._stored = stored
-        self._sent = sent
+        self._incoming = incoming
         self._overwrite = overwrite
         #: In the order in which a client would have sent it: should the server be killed in between, what is here is
         #: the run as it may have been at an earlier moment, and the rest comes with the next try.
         self.changes: list[Callable[[], object]] = []
         self._refuse_damage()
-        meta = self._merged_meta()
+        meta = self._merge_meta()
         self._add_artifacts()
         self._add_others()
         self._add_events()
         self._add_params()
         self._add_points()
         if not same_json(meta, stored.meta):
-            self.changes.append(lambda: self._write(META, layout.META, meta, sent.meta))
+            self.changes.append(lambda: self._write(META, layout.META, meta, incoming.meta))
 
     def apply(self) -> None:
         """Store what is new. Raises OSError."""
@@ -74,146 +74,154 @@ class Merge:
             if damage is not None:
                 self._refuse(f"the one that is here is damaged ({damage}); mend or remove it first")
 
-    def _write(self, part: int, name: str, value: dict[str, Any], sent: dict[str, Any]) -> None:
+    def _write(self, part: int, name: str, value: dict[str, Any], incoming: dict[str, Any]) -> None:
         """Give a JSON file its new content; where that is what was sent, byte for byte."""
-        if same_json(value, sent):
-            self._tracker.store.runs.take(self._stored.id, name, f"{self._sent.folder}/{name}")
+        if same_json(value, incoming):
+            self._tracker.store.runs.take(self._stored.id, name, f"{self._incoming.folder}/{name}")
             return
         stamp = self._tracker.store.runs.replace(self._stored.id, name, value)
         self._tracker.catalog.put(self._stored, part, value, stamp)
 
-    def _differs(self, what: str, here: object, there: object) -> NoReturn:
-        self._refuse(f"{what} is {_quoted(here)} here and {_quoted(there)} in the zip")
+    def _differs(self, subject: str, ours: object, theirs: object) -> NoReturn:
+        self._refuse(f"{subject} is {_quote(ours)} here and {_quote(theirs)} in the zip")
 
     # -- meta.json
 
-    def _merged_meta(self) -> dict[str, Any]:
-        here, there = self._stored.meta, self._sent.meta
+    def _merge_meta(self) -> dict[str, Any]:
+        ours, theirs = self._stored.meta, self._incoming.meta
         for field in _IDENTITY:
-            if not same_json(here.get(field), there.get(field)):
-                self._differs(field, here.get(field), there.get(field))
-        merged = {**there, **{key: here[key] for key in here if key not in there}}
-        end = merged_end(here, there)
+            if not same_json(ours.get(field), theirs.get(field)):
+                self._differs(field, ours.get(field), theirs.get(field))
+        result = {**theirs, **{key: ours[key] for key in ours if key not in theirs}}
+        end = merged_end(ours, theirs)
         if end is None:
-            field = next(field for field in END_FIELDS if not same_json(here.get(field), there.get(field)))
-            self._differs(field, here.get(field), there.get(field))
-        merged |= {field: value for field, value in end.items() if value is not None or field in merged}
+            field = next(field for field in END_FIELDS if not same_json(ours.get(field), theirs.get(field)))
+            self._differs(field, ours.get(field), theirs.get(field))
+        result |= {field: value for field, value in end.items() if value is not None or field in result}
         for field in (*CHANGEABLE, "env"):
-            mine, sent = here.get(field), there.get(field)
-            if not self._overwrite and None not in (mine, sent) and not same_json(mine, sent):
-                self._refuse_changeable(field, mine, sent)
-            merged[field] = mine if sent is None else sent
+            our_value, their_value = ours.get(field), theirs.get(field)
+            if not self._overwrite and None not in (our_value, their_value) and not same_json(our_value, their_value):
+                self._refuse_changeable(field, our_value, their_value)
+            result[field] = our_value if their_value is None else their_value
         # Where a run is in the trash is each store's own affair.
-        merged.pop("deleted_at", None)
-        merged |= {"deleted_at": here["deleted_at"]} if "deleted_at" in here else {}
-        tags, sent_tags = here.get("tags", {}), there.get("tags", {})
+        result.pop("deleted_at", None)
+        result |= {"deleted_at": ours["deleted_at"]} if "deleted_at" in ours else {}
+        tags, sent_tags = ours.get("tags", {}), theirs.get("tags", {})
         if not self._overwrite:
             for key in tags.keys() & sent_tags.keys():
                 if not same_json(tags[key], sent_tags[key]):
                     self._refuse_changeable(f"tag {quote_name(key)}", tags[key], sent_tags[key])
-            if here.get("note") and there.get("note") and here["note"] != there["note"]:
-                self._refuse_changeable("the note", here["note"], there["note"])
+            if ours.get("note") and theirs.get("note") and ours["note"] != theirs["note"]:
+                self._refuse_changeable("the note", ours["note"], theirs["note"])
         # Where they differ the sent ones count, if at all; what is only here stays in any case.
-        merged |= {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
-        merged |= {"note": there.get("note") or here["note"]} if here.get("note") else {}
-        if here.get("datasets"):
-            sent_datasets = there.get("datasets", [])
-            merged["datasets"] = merge_datasets(here["datasets"], sent_datasets, overwrite=self._overwrite)
-        merged.pop(MLFLOW, None)
-        of_mlflow = merged_mlflow(here, there)
-        merged |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in here else {}
-        for key in there.keys() & here.keys() - set(_MERGED):
-            if not self._overwrite and not same_json(here[key], there[key]):
-                self._refuse_changeable(f"{quote_name(key)} in {layout.META}", here[key], there[key])
+        result |= {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
+        result |= {"note": theirs.get("note") or ours["note"]} if ours.get("note") else {}
+        if ours.get("datasets"):
+            sent_datasets = theirs.get("datasets", [])
+            result["datasets"] = merge_datasets(ours["datasets"], sent_datasets, overwrite=self._overwrite)
+        result.pop(MLFLOW, None)
+        of_mlflow = merged_mlflow(ours, theirs)
+        result |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in ours else {}
+        for key in theirs.keys() & ours.keys() - set(_MERGED):
+            if not self._overwrite and not same_json(ours[key], theirs[key]):
+                self._refuse_changeable(f"{quote_name(key)} in {layout.META}", ours[key], theirs[key])
         # A field that neither has is no null: else a copy that was made by hand would be another one after its import.
-        return {key: value for key, value in merged.items() if value is not None or key in here or key in there}
+        return {key: value for key, value in result.items() if value is not None or key in ours or key in theirs}
 
-    def _refuse_changeable(self, what: str, here: object, there: object) -> NoReturn:
-        self._refuse(f"{what} is {_quoted(here)} here and {_quoted(there)} in the zip", "overwrite")
+    def _refuse_changeable(self, subject: str, ours: object, theirs: object) -> NoReturn:
+        self._refuse(f"{subject} is {_quote(ours)} here and {_quote(theirs)} in the zip", "overwrite")
 
     # -- params, points
 
     def _add_params(self) -> None:
-        here, there = self._stored.params, self._sent.params
-        for key in here.keys() & there.keys():
-            if not same_json(here[key], there[key]):
-                self._differs(f"param {quote_name(key)}", here[key], there[key])
-        if there.keys() - here.keys():
-            merged = {**there, **{key: here[key] for key in here if key not in there}}
-            self.changes.append(lambda: self._write(PARAMS, layout.PARAMS, merged, there))
+        ours, theirs = self._stored.params, self._incoming.params
+        for key in ours.keys() & theirs.keys():
+            if not same_json(ours[key], theirs[key]):
+                self._differs(f"param {quote_name(key)}", ours[key], theirs[key])
+        if theirs.keys() - ours.keys():
+            result = {**theirs, **{key: ours[key] for key in ours if key not in theirs}}
+            self.changes.append(lambda: self._write(PARAMS, layout.PARAMS, result, theirs))
 
     def _add_points(self) -> None:
-        sent, run_id = self._sent.points, self._stored.id
-        if sent is None:
+        incoming, run_id = self._incoming.points, self._stored.id
+        if incoming is None:
             return
         runs = self._tracker.store.runs
-        common, lines, size = runs.same_start(run_id, layout.METRICS, sent.path)
-        if common < min(size, sent.size):
+        common, lines, size = runs.same_start(run_id, layout.METRICS, incoming.path)
+        if common < min(size, incoming.size):
             self._refuse(
                 f"its points differ from line {lines + 1} of {layout.METRICS} on: it was logged to in both places"
             )
-        if size < sent.size:
-            self.changes.append(lambda: runs.take(run_id, layout.METRICS, sent.path))
+        if size < incoming.size:
+            self.changes.append(lambda: runs.take(run_id, layout.METRICS, incoming.path))
 
     # -- artifacts, other files
 
     def _add_artifacts(self) -> None:
-        here, sent, once_there, once_here = self._stored.artifacts, self._sent.artifacts, *self._once()
-        gone = [mine for mine in here.values() if is_deleted(mine, sent, once_there)]
-        for mine in gone:
-            self._refuse_unpinning(mine, "deleted")
+        ours, theirs, their_uploads, our_uploads = (
+            self._stored.artifacts,
+            self._incoming.artifacts,
+            *self._all_uploads(),
+        )
+        removed = [old_artifact for old_artifact in ours.values() if is_deleted(old_artifact, theirs, their_uploads)]
+        for old_artifact in removed:
+            self._refuse_unpinning(old_artifact, "deleted")
         new = [
             artifact
-            for artifact in sent.values()
-            if not is_deleted(artifact, here, once_here)
-            and self._is_new(artifact, here.get(artifact.name), once_there, once_here)
+            for artifact in theirs.values()
+            if not is_deleted(artifact, ours, our_uploads)
+            and self._is_new(artifact, ours.get(artifact.name), their_uploads, our_uploads)
         ]
-        left = here.keys() - {mine.name for mine in gone}
+        remaining = ours.keys() - {old_artifact.name for old_artifact in removed}
         try:
-            refuse_overlaps([*left, *(artifact.name for artifact in new)])
+            refuse_overlaps([*remaining, *(artifact.name for artifact in new)])
         except Conflict as fault:
             self._refuse(fault.detail)
-        spelled = disk_names.spellings([*here.all_names, *(artifact.name for artifact in new)])
-        if gone:
-            lines = [Deletion(mine.name, sent.deleted[mine.name]).to_json() for mine in gone]
-            blobs = [spelled[mine.name] for mine in gone]
+        spellings = disk_names.spellings([*ours.all_names, *(artifact.name for artifact in new)])
+        if removed:
+            lines = [
+                Deletion(old_artifact.name, theirs.deleted[old_artifact.name]).to_json() for old_artifact in removed
+            ]
+            blobs = [spellings[old_artifact.name] for old_artifact in removed]
             self.changes.append(lambda: self._tracker.store.blobs.delete(self._stored.id, blobs, lines))
         for artifact in new:
-            blob = self._sent.blobs.get(artifact.name)
+            blob = self._incoming.blobs.get(artifact.name)
             if blob is None:
                 raise InvalidInput(
                     f"run {self._stored.id}: the bytes of artifact {quote_name(artifact.name)} are neither in the zip "
                     "nor in the run that is here"
                 )
-            if not disk_names.fits(spelled[artifact.name]):
+            if not disk_names.fits(spellings[artifact.name]):
                 self._refuse(f"artifact {quote_name(artifact.name)} differs from another one in nothing but case")
-            self.changes.append(self._placing(spelled[artifact.name], blob, artifact))
+            self.changes.append(self._placing(spellings[artifact.name], blob, artifact))
 
-    def _is_new(self, sent: Artifact, mine: Artifact | None, there: set[Artifact], here: set[Artifact]) -> bool:
+    def _is_new(
+        self, artifact: Artifact, existing: Artifact | None, their_uploads: set[Artifact], our_uploads: set[Artifact]
+    ) -> bool:
         """Whether an artifact is to be taken; `there`, `here`: all that was ever uploaded to the two.
 
         Raises Conflict, where both sides replaced it, or a model needs mine.
         """
-        if mine is None:
-            pin = self._tracker.registry.folder_pin(self._stored.id, sent.name)
+        if existing is None:
+            pin = self._tracker.registry.folder_pin(self._stored.id, artifact.name)
             if pin is not None:
                 self._refuse(
-                    f"artifact {quote_name(sent.name)} was added where it comes from, in the folder "
+                    f"artifact {quote_name(artifact.name)} was added where it comes from, in the folder "
                     f"{quote_name(pin.artifact)} that version {pin.version} of the model "
                     f"{quote_name(pin.name)} is pinned to here"
                 )
             return True
-        if (mine.sha256, mine.size) == (sent.sha256, sent.size) or sent in here:
+        if (existing.sha256, existing.size) == (artifact.sha256, artifact.size) or artifact in our_uploads:
             return False
-        if mine not in there:
-            self._refuse(f"artifact {quote_name(sent.name)} was given other bytes in both places")
-        self._refuse_unpinning(mine, "replaced")
+        if existing not in their_uploads:
+            self._refuse(f"artifact {quote_name(artifact.name)} was given other bytes in both places")
+        self._refuse_unpinning(existing, "replaced")
         return True
 
-    def _placing(self, spelled: str, upload: Upload, artifact: Artifact) -> Callable[[], object]:
+    def _placing(self, spelling: str, upload: Upload, artifact: Artifact) -> Callable[[], object]:
         def place() -> None:
             try:
-                self._tracker.store.blobs.place(self._stored.id, spelled, upload, artifact._asdict(), replaces=True)
+                self._tracker.store.blobs.place(self._stored.id, spelling, upload, artifact._asdict(), replaces=True)
             except InTheWay as fault:
                 self._refuse(
                     f"{quote_name(str(fault))} in its folder is something that nobody uploaded; remove it first"
@@ -221,39 +229,39 @@ class Merge:
 
         return place
 
-    def _once(self) -> tuple[set[Artifact], set[Artifact]]:
+    def _all_uploads(self) -> tuple[set[Artifact], set[Artifact]]:
         """Whatever was uploaded to the sent run, and to the stored one."""
         records, _, _ = self._tracker.store.runs.read_records(self._stored.id, layout.ARTIFACTS)
-        return self._sent.uploads, {line for line in map(line_from, records) if isinstance(line, Artifact)}
+        return self._incoming.uploads, {line for line in map(line_from, records) if isinstance(line, Artifact)}
 
-    def _refuse_unpinning(self, mine: Artifact, what: str) -> None:
+    def _refuse_unpinning(self, artifact: Artifact, change: str) -> None:
         for version in self._tracker.registry.pinned_to(self._stored.id):
-            if version.pins(mine.name, mine.sha256):
+            if version.pins(artifact.name, artifact.sha256):
                 self._refuse(
-                    f"artifact {quote_name(mine.name)} was {what} where it comes from, and is what version "
+                    f"artifact {quote_name(artifact.name)} was {change} where it comes from, and is what version "
                     f"{version.version} of the model {quote_name(version.name)} is pinned to here"
                 )
 
     def _add_events(self) -> None:
         """The events of logged models that are there, and not here. The events' times tell which model comes first."""
-        sent, stored = self._sent.events, self._stored
-        if not sent:
+        incoming, stored = self._incoming.events, self._stored
+        if not incoming:
             return
-        here = self._tracker.store.runs.read_records(stored.id, layout.LOGGED_MODELS)[0]
-        created = {each["model_id"]: each for each in here if each["event"] == "created"}
-        for event in sent:
-            mine = created.get(event["model_id"]) if event["event"] == "created" else None
-            if mine is not None and not same_json(mine, event):
+        our_events = self._tracker.store.runs.read_records(stored.id, layout.LOGGED_MODELS)[0]
+        created = {each["model_id"]: each for each in our_events if each["event"] == "created"}
+        for event in incoming:
+            existing = created.get(event["model_id"]) if event["event"] == "created" else None
+            if existing is not None and not same_json(existing, event):
                 self._refuse(f"the logged model {event['model_id']} is another one here: both places logged one")
-        known = set(map(event_key, here))
-        new = [event for event in sent if event_key(event) not in known]
+        known_keys = set(map(event_key, our_events))
+        new = [event for event in incoming if event_key(event) not in known_keys]
         if new:
             runs = self._tracker.store.runs
             self.changes.append(lambda: runs.append_records(stored.id, layout.LOGGED_MODELS, new))
 
     def _add_others(self) -> None:
         run_id, runs = self._stored.id, self._tracker.store.runs
-        for path, file in self._sent.others.items():
+        for path, file in self._incoming.others.items():
             sha256 = self._tracker.store.inspection.sum_of(run_id, path)
             if sha256 == file.sha256:
                 continue
@@ -271,7 +279,7 @@ class Merge:
             self.changes.append(take)
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     text = text if len(text) <= 80 else text[:79] + "…"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -10,9 +10,15 @@ MLFLOW = "mlflow"
 FLAGS = ("models", "holds_model")
 
 
-def merged_mlflow(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+def merged_mlflow(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """The object of both copies: a flag that either has, and of the rest what both have; the copies' meta.json."""
-    mine, sent = here.get(MLFLOW), there.get(MLFLOW)
-    mine, sent = (mine if isinstance(mine, dict) else {}), (sent if isinstance(sent, dict) else {})
-    common = {key: value for key, value in mine.items() if key in sent and sent[key] == value}
-    return {**common, **{flag: True for flag in FLAGS if mine.get(flag) is True or sent.get(flag) is True}}
+    our_values, their_values = ours.get(MLFLOW), theirs.get(MLFLOW)
+    our_values, their_values = (
+        (our_values if isinstance(our_values, dict) else {}),
+        (their_values if isinstance(their_values, dict) else {}),
+    )
+    common = {key: value for key, value in our_values.items() if key in their_values and their_values[key] == value}
+    return {
+        **common,
+        **{flag: True for flag in FLAGS if our_values.get(flag) is True or their_values.get(flag) is True},
+    }

@@ -27,7 +27,7 @@ def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
     """Mend what can be mended, and say what was done. The caller owns the store. Raises OSError."""
     done: list[Repair] = []
     spans: dict[str, list[tuple[int, int]]] = {}
-    stale: dict[str, str] = {}
+    stale_summaries: dict[str, str] = {}
     for problem in problems:
         remedy = problem.remedy
         if remedy is None:
@@ -38,19 +38,19 @@ def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
         elif remedy.spans:
             spans.setdefault(problem.where, []).extend(remedy.spans)
             if remedy.run_id is not None and problem.where.endswith(f"/{layout.METRICS}"):
-                stale[remedy.run_id] = "made anew from the points that are left"
+                stale_summaries[remedy.run_id] = "made anew from the points that are left"
         elif remedy.run_id is not None:
-            stale.setdefault(remedy.run_id, "made anew from the points")
+            stale_summaries.setdefault(remedy.run_id, "made anew from the points")
     for where, parts in spans.items():
         store.inspection.set_aside(where, sorted(parts))
         count = sum(end - start for start, end in parts)
         aside = where.rpartition("/")[2] + ASIDE
         done.append(Repair(where, f"{count} damaged bytes moved to the end of {aside} beside it"))
-    for run_id, detail in stale.items():
+    for run_id, detail in stale_summaries.items():
         store.inspection.remove(run_id, layout.SUMMARY)
-        kept = read_part(
+        part = read_part(
             store, run_id, SUMMARY, store.inspection.stamp(store.inspection.run_file(run_id, FILES[SUMMARY]))
         )
-        keep_summary(store, run_id, kept)
+        keep_summary(store, run_id, part)
         done.append(Repair(store.inspection.run_file(run_id, layout.SUMMARY), detail))
     return done

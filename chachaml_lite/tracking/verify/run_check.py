@@ -33,9 +33,9 @@ class RunCheck:
         #: Told of bytes as they are read, time and again.
         self.on_read: Callable[[int], object] = ignore_progress
 
-    def check(self, run_id: str, counted: Report) -> list[Problem]:
+    def check(self, run_id: str, totals: Report) -> list[Problem]:
         """Return the problems of a run, and count in `counted` what was looked at."""
-        counted.artifacts = counted.bytes = counted.points = 0
+        totals.artifacts = totals.bytes = totals.points = 0
         problems: list[Problem] = []
         try:
             meta = read_part(self._store, run_id, META, self._stamp(run_id, layout.META))
@@ -46,8 +46,8 @@ class RunCheck:
             if params.damage:
                 where = self._files.run_file(run_id, layout.PARAMS)
                 problems.append(Problem(where, "damaged file", params.damage, params.stamp))
-            problems += self._check_points(run_id, counted)
-            problems += self._check_artifacts(run_id, counted)
+            problems += self._check_points(run_id, totals)
+            problems += self._check_artifacts(run_id, totals)
             problems += self._check_events(run_id)
         except OSError as fault:
             where = self._files.run_file(run_id, "")
@@ -57,44 +57,44 @@ class RunCheck:
     def _stamp(self, run_id: str, name: str) -> Stamp:
         return self._files.stamp(self._files.run_file(run_id, name))
 
-    def _check_points(self, run_id: str, counted: Report) -> Iterator[Problem]:
+    def _check_points(self, run_id: str, totals: Report) -> Iterator[Problem]:
         where = self._files.run_file(run_id, layout.METRICS)
-        seen, summary, damaged = self._files.stamp(where), Summary(), 0
+        stamp, summary, damaged = self._files.stamp(where), Summary(), 0
         try:
-            if seen != NO_FILE:
-                for piece in self._store.runs.read_lines(run_id, layout.METRICS, 0, seen.size):
+            if stamp != NO_FILE:
+                for piece in self._store.runs.read_lines(run_id, layout.METRICS, 0, stamp.size):
                     points, count = parse_points(piece)
                     add_up(summary, points)
                     damaged += count
                     self.on_read(len(piece))
         except (Damaged, FileNotFoundError) as fault:
-            yield Problem(where, "damaged file", str(fault), seen)
+            yield Problem(where, "damaged file", str(fault), stamp)
             return
-        counted.points = sum(series.count for series in summary.values())
+        totals.points = sum(series.count for series in summary.values())
         if damaged:
             lines = Lines()
             for line in self._files.lines(where):
                 if line.content is None or parse_points(line.content)[1]:
                     lines.add(line)
             yield from lines.problems(where, "point", run_id)
-        yield from self._check_summary(run_id, seen, summary)
+        yield from self._check_summary(run_id, stamp, summary)
 
     def _check_summary(self, run_id: str, points: Stamp, summary: Summary) -> Iterator[Problem]:
         """Whether summary.json, where it speaks of the points as they are, says what they add up to."""
         where = self._files.run_file(run_id, layout.SUMMARY)
         try:
-            stored, stamp = self._store.runs.read_object(run_id, layout.SUMMARY)
+            content, stamp = self._store.runs.read_object(run_id, layout.SUMMARY)
         except FileNotFoundError:
             return
         except Damaged as fault:
             yield Problem(where, "wrong summary", str(fault), self._files.stamp(where), Remedy(run_id))
             return
-        if (stored.get("size"), stored.get("mtime_ns")) != (points.size, points.mtime_ns):
+        if (content.get("size"), content.get("mtime_ns")) != (points.size, points.mtime_ns):
             return  # an older one, which nobody believes
-        added_up = {key: series.stored() for key, series in summary.items()}
-        if stored.get("metrics") == {key: without_time(series) for key, series in added_up.items()}:
+        added_up = {key: series.to_stored() for key, series in summary.items()}
+        if content.get("metrics") == {key: without_time(series) for key, series in added_up.items()}:
             return  # an earlier version's, which is made anew when it is asked for
-        if from_stored(stored.get("metrics")) is None or stored["metrics"] != added_up:
+        if from_stored(content.get("metrics")) is None or content["metrics"] != added_up:
             yield Problem(where, "wrong summary", "it is not what the points add up to", stamp, Remedy(run_id))
 
     def _check_events(self, run_id: str) -> Iterator[Problem]:
@@ -107,7 +107,7 @@ class RunCheck:
             return
         yield from lines.problems(where, "event of a logged model", run_id)
 
-    def _check_artifacts(self, run_id: str, counted: Report) -> Iterator[Problem]:
+    def _check_artifacts(self, run_id: str, totals: Report) -> Iterator[Problem]:
         where = self._files.run_file(run_id, layout.ARTIFACTS)
         try:
             artifacts, lines = self.artifacts(run_id)
@@ -115,23 +115,27 @@ class RunCheck:
             yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
             return
         yield from lines.problems(where, "upload", run_id)
-        found = self._files.found(run_id)
-        spelled = artifacts.spelled()
-        expected = set(spelled.values())
-        gone = {artifacts.spellings.of(name) for name in artifacts.deleted}
+        files = self._files.found(run_id)
+        spellings = artifacts.spell_all()
+        expected = set(spellings.values())
+        deleted_spellings = {artifacts.spellings.of(name) for name in artifacts.deleted}
         blobs = self._files.run_file(run_id, layout.BLOBS)
         for name, artifact in artifacts.items():
-            counted.artifacts += 1
-            counted.bytes += artifact.size
-            yield from self._check_blob(run_id, name, artifact.sha256, artifact.size, f"{blobs}/{spelled[name]}")
-        for path, stamp in found.blobs.items():
+            totals.artifacts += 1
+            totals.bytes += artifact.size
+            yield from self._check_blob(run_id, name, artifact.sha256, artifact.size, f"{blobs}/{spellings[name]}")
+        for path, stamp in files.blobs.items():
             if path not in expected:
-                text = "its artifact was deleted" if path in gone else f"no line of {layout.ARTIFACTS} speaks of it"
+                text = (
+                    "its artifact was deleted"
+                    if path in deleted_spellings
+                    else f"no line of {layout.ARTIFACTS} speaks of it"
+                )
                 yield Problem(f"{blobs}/{path}", "orphan", text, stamp)
-        for path in found.odd:
+        for path in files.irregular:
             if path not in expected:
                 yield Problem(f"{blobs}/{path}".rstrip("/"), "orphan", "neither a file nor a folder")
-        for name in found.temporaries:
+        for name in files.temporaries:
             where = self._files.run_file(run_id, name)
             text = "left by a server that was killed before it was put in place"
             yield Problem(where, "leftover", text, self._files.stamp(where), Remedy(run_id, temporary=name))
@@ -141,20 +145,20 @@ class RunCheck:
         try:
             if stamp == NO_FILE:
                 raise FileNotFoundError
-            found = self._sums.get(where, stamp)
-            if found is None:
-                found = self._files.sha256(where, self.on_read)
+            checksum = self._sums.get(where, stamp)
+            if checksum is None:
+                checksum = self._files.sha256(where, self.on_read)
                 if self._files.stamp(where) == stamp:
-                    self._sums.put(where, stamp, found)
+                    self._sums.put(where, stamp, checksum)
         except FileNotFoundError:
             problem = Problem(where, "missing", f"the bytes of artifact {quote_name(name)} are gone", sha256)
         except Damaged as fault:
             problem = Problem(where, "damaged file", str(fault), (sha256, stamp))
         else:
-            if found == sha256:
+            if checksum == sha256:
                 return
             text = f"artifact {quote_name(name)} was uploaded as {size} bytes of sha256 {sha256}, "
-            text += f"and has {stamp.size} of {found}"
+            text += f"and has {stamp.size} of {checksum}"
             problem = Problem(where, "wrong bytes", text, (sha256, stamp))
         if not (self._files.is_served() and self._files.is_arriving(run_id, sha256)):
             yield problem
@@ -163,9 +167,9 @@ class RunCheck:
         """Return the artifacts by a run's artifacts.jsonl, and the damaged lines in it. Raises Damaged, OSError."""
         where = self._files.run_file(run_id, layout.ARTIFACTS)
         stamp = self._files.stamp(where)
-        known = self._artifacts.get(run_id, stamp)
-        if known is not None:
-            return known
+        cached = self._artifacts.get(run_id, stamp)
+        if cached is not None:
+            return cached
         artifacts = Artifacts()
 
         def accept(record: dict[str, Any]) -> bool:

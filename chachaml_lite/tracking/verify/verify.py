@@ -51,29 +51,29 @@ class Verification:
         self._run_check.on_read = read
         report = Report()
         if not self._only:
-            report.problems += self._confirmed(self._strays)
+            report.problems += self._confirm(self._strays)
         for run_id in self._only:
             if not (is_run_id(run_id) and self._files.has_run(run_id)):
                 report.problems.append(Problem(f"runs/{run_id}", "no such run", "there is no run of this id"))
         for run_id in self._run_ids():
-            counted = Report()
-            report.problems += self._confirmed(partial(self._run_check.check, run_id, counted))
+            totals = Report()
+            report.problems += self._confirm(partial(self._run_check.check, run_id, totals))
             report.runs += 1
-            report.artifacts += counted.artifacts
-            report.bytes += counted.bytes
-            report.points += counted.points
+            report.artifacts += totals.artifacts
+            report.bytes += totals.bytes
+            report.points += totals.points
         for folder in sorted(self._store.models.folders().folders):
-            report.problems += self._confirmed(lambda folder=folder: list(self._look_at_model(folder)))  # type: ignore[misc]
+            report.problems += self._confirm(lambda folder=folder: list(self._look_at_model(folder)))  # type: ignore[misc]
             report.models += 1
         if not self._only:
-            report.problems += self._confirmed(self._look_at_experiments)
+            report.problems += self._confirm(self._look_at_experiments)
         return report
 
     def _run_ids(self) -> list[str]:
         folders = self._store.run_folders().folders
         return sorted(name for name in folders if is_run_id(name) and (not self._only or name in self._only))
 
-    def _confirmed(self, look: Callable[[], list[Problem]]) -> list[Problem]:
+    def _confirm(self, look: Callable[[], list[Problem]]) -> list[Problem]:
         """The problems that a look finds; where somebody else may be writing, those that two looks in a row find."""
         problems = look()
         if not problems or not self._files.is_served():
@@ -81,11 +81,11 @@ class Verification:
         for pause in _PAUSES:
             time.sleep(pause)
             again = look()
-            same = [problem for problem in again if problem in problems]
-            if len(same) == len(again):
-                return same
+            persistent = [problem for problem in again if problem in problems]
+            if len(persistent) == len(again):
+                return persistent
             problems = again
-        return same
+        return persistent
 
     def _strays(self) -> list[Problem]:
         problems = []
@@ -93,12 +93,12 @@ class Verification:
         for name in sorted(runs.folders):
             if not is_run_id(name):
                 problems.append(Problem(f"runs/{name}", "not a run", "the folder's name can't be a run's id"))
-        for parent, found in (("runs", runs), ("models", models)):
-            for name in sorted(found.strays):
+        for parent, folders in (("runs", runs), ("models", models)):
+            for name in sorted(folders.strays):
                 problems.append(Problem(f"{parent}/{name}", "stray", "a file or link among folders; it is passed over"))
-        left = self._files.incoming()
-        if left and not self._files.is_served():  # a server's own are on their way
-            for name in left:
+        leftovers = self._files.incoming()
+        if leftovers and not self._files.is_served():  # a server's own are on their way
+            for name in leftovers:
                 detail = "left by a server that was killed; a server finishes or removes it at its start"
                 problems.append(Problem(self._files.in_incoming(name), "leftover", detail, None, Remedy()))
         return problems

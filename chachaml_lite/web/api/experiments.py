@@ -19,7 +19,7 @@ def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
     query = Query(("deleted", *formats.FIELDS))
     form = formats.negotiate(query)
-    found = experiments.listed_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
+    found = experiments.list_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
     return formats.list_response(form, found, lambda: columns.experiment_table(found))
 
 

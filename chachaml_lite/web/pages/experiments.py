@@ -22,7 +22,7 @@ _MOST_CHARACTERS = 400
 def experiment_list() -> str:
     """Every experiment, the one with the newest run first."""
     query = Query(("offset",))
-    found = experiments.listed_experiments(tracker())
+    found = experiments.list_experiments(tracker())
     part = Paging.from_request(query, url_for("pages.experiment_list"), len(found))
     return render_template(
         "experiments.html",
