@@ -251,7 +251,7 @@ def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: 
 
 
 def _smooth_buckets(buckets: Buckets, weight: float) -> list[float]:
-    """The mean over each bucket of `curves.smoothed`, as if all points of the bucket had their mean's value."""
+    """The mean over each bucket of `curves.smooth_values`, as if all points of the bucket had their mean's value."""
     return list(_smooth_steps(buckets, weight))
 
 
