@@ -245,9 +245,9 @@ def test_database_of_another_version_is_told_and_left_as_it_is(
         ("sqlite:///FOLDER/none.db", "there is no file"),
         ("FOLDER/none", "there is no folder"),
         ("FOLDER", "not an MLflow folder"),
-        ("FOLDER/file", "is named as sqlite:///"),
-        ("postgresql://localhost/mlflow", "none of http://HOST:PORT"),
-        ("databricks://profile", "none of http://HOST:PORT"),
+        ("FOLDER/file", "for a database write sqlite:///"),
+        ("postgresql://localhost/mlflow", "is not http://HOST:PORT"),
+        ("databricks://profile", "is not http://HOST:PORT"),
     ],
 )
 def test_what_is_not_there_is_a_usage_error_and_nothing_is_made(tmp_path: Path, uri: str, told: str) -> None:

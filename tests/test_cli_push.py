@@ -260,7 +260,7 @@ def test_what_can_t_be_done_as_it_was_asked_is_2(filled: Running, serve: Serve, 
     told = {
         "there is no run 'nosuch'": [*there, "one", "nosuch"],
         "no completed run": [*there, "latest:nosuch"],
-        "say either": [*there, "one", "-e", "iris"],
+        "use either": [*there, "one", "-e", "iris"],
         "no URL": ["ftp://x"],
         "--to-token gives": [server.url],
         "which --to-token gives": [server.url, "--to-token", "x"],

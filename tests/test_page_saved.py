@@ -100,4 +100,4 @@ def test_report_command_writes_the_file(server: Running, tmp_path: Path) -> None
         assert done.stdout.startswith("<!doctype html>")
         assert ("Saved from" in done.stdout) == ("--url" in where)
     refused = cli("report", "iris", "--format", "html", "--url", server.url, code=2)
-    assert "name a run" in refused.stderr
+    assert "use a run" in refused.stderr

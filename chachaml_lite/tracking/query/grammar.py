@@ -57,7 +57,9 @@ class BadQuery(InvalidInput):
     def __init__(self, text: str, start: int, stop: int, reason: str) -> None:
         self.text, self.start, self.stop, self.reason = text, start, stop, reason
         before, wrong, after = self.marked
-        super().__init__(f"q, character {start + 1}: {reason}; marked \u00bb\u00ab in: {before}\u00bb{wrong}\u00ab{after}")
+        super().__init__(
+            f"q, character {start + 1}: {reason}; marked \u00bb\u00ab in: {before}\u00bb{wrong}\u00ab{after}"
+        )
 
     @property
     def marked(self) -> tuple[str, str, str]:
