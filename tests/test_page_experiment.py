@@ -245,8 +245,12 @@ def test_filter_hides_columns_that_were_chosen_and_says_so(client: FlaskClient, 
     )
     assert columns_of(client.get(link).text) == ["acc", "loss", "acc", "lr"], "without the filter they are back"
     assert re.search(r'value="params.lr" checked', page), "the chooser has them still"
-    page = page_of(client, columns="metrics.acc", filter="l")
-    assert columns_of(page) == []
+    assert columns_of(page_of(client, columns="metrics.acc", filter="l")) == ["loss", "lr"], (
+        "none of the chosen matches"
+    )
+    page = page_of(client, columns="metrics.acc,params.lr", filter="l")
+    assert columns_of(page) == ["lr"]
+    assert "2 of 4 metrics and params, 1 of them shown. 1 of your columns is hidden." in page
     link = next(link for link in Page(page).links if link.endswith("/experiments/iris?filter=l"))
     assert columns_of(client.get(link).text) == ["loss", "lr"]
 

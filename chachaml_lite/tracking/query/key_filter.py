@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import cache
 
 from ...errors import InvalidInput
 
@@ -37,7 +38,8 @@ def parse_key_filter(text: str) -> KeyTest | None:
     if len(text) > MAX_FILTER_CHARACTERS:
         raise InvalidInput(f"filter has {len(text)} characters; {MAX_FILTER_CHARACTERS} is the most")
     if len(text) > 2 and text[0] == text[-1] == "/":
-        return _Machine(_Parser(text[1:-1]).parse()).is_in
+        # A page asks of the same names for its charts, its rows and its columns.
+        return cache(_Machine(_Parser(text[1:-1]).parse()).is_in)
     part = text.casefold()
     return lambda key: part in key.casefold()
 

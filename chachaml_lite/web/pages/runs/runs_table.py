@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ....errors import InvalidInput
-from ....text.columns import rank_keys
 from ....text.format import format_duration, format_number
 from ....text.safe import truncate
 from ....tracking.environment import MISSING, flatten
@@ -24,7 +23,7 @@ from ....tracking.runs import latest_metrics
 from ....tracking.series.summary import number_to_json
 from ....tracking.tracker import Tracker
 from ..sections import section_of, section_of_param, sections_of
-from .filtered_columns import FilteredColumns, filter_columns, lets_through
+from .key_columns import KINDS, FilteredColumns, default_keys, filter_columns, is_by_key, lets_through
 from .runs_url import ALL_TAGS, RunView
 from .sparklines import sparklines
 
@@ -49,8 +48,7 @@ _FURTHER = {
     "note": "Note",
 }
 _HEADINGS = {**_BEFORE, **_AFTER, **_FURTHER}
-#: Metrics and params each that a table shows unless told, of those that a filter leaves, and that can be chosen from.
-_MOST_KEYS, _MOST_FILTERED_KEYS = 6, 12
+#: Metrics and params each that can be chosen from.
 _MOST_CHOICES = 200
 #: Characters of a value in a cell, and of it whole on hover: a param may be a page of text.
 _CELL_CHARACTERS = 60
@@ -158,12 +156,15 @@ def run_table(
         for run in found
     ]
     keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in _KINDS}
+    by_default = [str(Field(kind, key)) for kind in KINDS for key in default_keys(records, kind, keys[kind], key_test)]
     chosen = view.columns or (
         *(name for name in _BEFORE if not (name == "experiment" and view.within is not None)),
-        *(str(Field(kind, key)) for kind in ("metrics", "params") for key in _keys_by_default(records, kind, key_test)),
+        *by_default,
         *_AFTER,
     )
     names = [name for name in chosen if lets_through(key_test, name)]
+    if key_test is not None and view.columns and not any(map(is_by_key, names)):
+        names += by_default  # none of those that were chosen matches
     spark = view.spark if view.spark is None or key_test is None or key_test(view.spark) else None
     now_ms = tracker.clock.now_ms()
     made = [] if spark is None else [_sparks(tracker, view, spark, found)]
@@ -181,13 +182,6 @@ def run_table(
     return RunTable(
         view, name, columns, rows, total, choices, keys["metrics"], has_children, _in_trash(tracker, view), filtered
     )
-
-
-def _keys_by_default(records: Sequence[dict[str, Any]], kind: str, test: KeyTest | None) -> list[str]:
-    if test is None:
-        return sorted(rank_keys(records, kind)[:_MOST_KEYS])
-    matching = [{kind: {key: value for key, value in record[kind].items() if test(key)}} for record in records]
-    return sorted(rank_keys(matching, kind)[:_MOST_FILTERED_KEYS])
 
 
 def _in_trash(tracker: Tracker, view: RunView) -> list[str]:
