@@ -146,6 +146,25 @@ def test_what_changed_in_place_is_kept_by_links_and_forms(viewer: Viewer, forty:
     expect(charts(page)).to_have_count(2)
 
 
+@pytest.mark.parametrize("path", ["compare?ids=one,two&", "experiments/llm?"], ids=["comparison", "experiment"])
+def test_filter_and_settings_of_charts_leave_each_others_fields(viewer: Viewer, forty: Running, path: str) -> None:
+    page = viewer.open(f"{forty.url}/{path}x=relative&smoothing=0.5&from=0&to=3600000")
+    box = page.get_by_label("Metrics and params", exact=True)
+    box.fill("loss")
+    expect(charts(page)).to_have_count(2)
+    expect(page).to_have_url(
+        re.compile(r"(?=.*x=relative)(?=.*smoothing=0\.5)(?=.*from=0)(?=.*to=3600000)(?=.*filter=loss)")
+    )
+    page.locator("select[name=x]").select_option("step")  # a range of time is none of steps
+    expect(charts(page).first.locator("svg.chart")).to_have_attribute("data-axis", "step")
+    assert not re.search("[?&](x|from|to)=", page.url)
+    box.fill("val/loss")
+    expect(charts(page)).to_have_count(1)
+    assert not re.search("[?&](x|from|to)=", page.url)
+    expect(charts(page).locator("svg.chart")).to_have_attribute("data-axis", "step")
+    expect(page).to_have_url(re.compile("smoothing=0.5"))
+
+
 def test_one_chart_alone_is_left_by_typing_in_the_box(viewer: Viewer, forty: Running) -> None:
     page = viewer.open(f"{forty.url}/experiments/llm")
     page.get_by_role("link", name="val/loss", exact=True).click()

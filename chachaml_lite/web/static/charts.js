@@ -9,6 +9,8 @@ import * as sections from "./sections.js";
 import * as zoom from "./zoom.js";
 
 const controls = "form.chart-controls";
+/** The two fields of a form that say the range of steps; not those that it merely keeps of the page's URL. */
+const ofRange = "input[data-range]";
 const usual = { x: "step", smoothing: "0" };
 
 function furnish(figure) {
@@ -31,7 +33,7 @@ function furnishAll() {
 function keep(form) {
   const url = new URL(location.href);
   const chosen = new FormData(form);
-  const ranges = form.querySelectorAll("input[name=from], input[name=to]");
+  const ranges = form.querySelectorAll(ofRange);
   const fields = [...form.elements].filter((field) => field.name && field.type !== "hidden");
   for (const name of new Set([...fields, ...ranges].map((field) => field.name))) {
     let value = chosen.get(name);
@@ -92,8 +94,9 @@ function redrawSoon() {
 function agree(form) {
   for (const button of form.querySelectorAll("[data-without-script]")) button.hidden = true;
   for (const part of form.querySelectorAll("[data-with]")) part.hidden = !form.elements[part.dataset.with].value;
-  if (!form.querySelector("select[name=x]")) return; // in the filter's form it is hidden
-  form.elements.log_x.disabled = form.elements.x.value === "wall"; // the calendar has no log axis
+  const axis = form.querySelector("select[name=x]");
+  if (!axis) return;
+  form.elements.log_x.disabled = axis.value === "wall"; // the calendar has no log axis
   form.querySelector("output").value = form.elements.smoothing.value;
 }
 
@@ -101,8 +104,8 @@ function agree(form) {
 document.addEventListener("input", (event) => {
   const form = event.target.closest(controls);
   if (!form) return;
-  if (event.target.name === "x" && form.elements.from) {
-    form.elements.from.value = form.elements.to.value = ""; // they were on the other axis
+  if (event.target.name === "x") {
+    for (const field of form.querySelectorAll(ofRange)) field.value = ""; // they were on the other axis
   }
   agree(form);
   keep(form);
@@ -119,7 +122,7 @@ window.addEventListener("popstate", () => {
     for (const field of form.elements) {
       if (!field.name || field.type === "submit") continue;
       if (field.type === "checkbox") field.checked = said.get(field.name) === field.value;
-      else if (field.type !== "hidden" || ["from", "to"].includes(field.name)) {
+      else if (field.type !== "hidden" || field.matches(ofRange)) {
         field.value = said.get(field.name) ?? usual[field.name] ?? "";
       }
     }

@@ -10,18 +10,18 @@ let drag = null;
 const ranges = new Map();
 
 /** A page of one chart has fields for the range, which its URL keeps: the form draws. */
-const rangeForm = () => [...document.querySelectorAll("form.chart-controls")].find((form) => form.elements.from);
+const rangeFields = () => [...document.querySelectorAll("form.chart-controls input[data-range]")];
 
-function fill(form, range) {
+function fill([from, to], range) {
   history.pushState(history.state, "", location.href); // the browser's Back leads to what was shown before
-  [form.elements.from.value, form.elements.to.value] = range ?? ["", ""];
-  form.dispatchEvent(new Event("input", { bubbles: true }));
+  [from.value, to.value] = range ?? ["", ""];
+  from.form.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 /** Ask the server for a chart in a range, or for all of it, and put it in place of the one that is shown. */
 async function draw(figure, range) {
-  const form = rangeForm();
-  if (form) return fill(form, range);
+  const fields = rangeFields();
+  if (fields.length) return fill(fields, range);
   const svg = figure.querySelector("svg.chart");
   const url = new URL(figure.dataset.page, location.href);
   const { width, height } = svg.viewBox.baseVal;
@@ -70,7 +70,7 @@ function mark(figure, range) {
 }
 
 export function reset(figure) {
-  if (figure.hasAttribute("data-kept") || rangeForm()?.elements.from.value) return draw(figure, null);
+  if (figure.hasAttribute("data-kept") || rangeFields()[0]?.value) return draw(figure, null);
 }
 
 /** Let the page replace all charts, which are about to be drawn in another way; gives what `restore` takes. */
