@@ -208,9 +208,9 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_prox
     page.get_by_role("link", name="iris").click()
     page.get_by_role("link", name="behind it").first.click()
     page.get_by_role("button", name="Delete").click()
-    expect(page.locator(".trashed")).to_be_visible()
+    expect(page.get_by_text("This run is in the trash")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(".trashed")).to_be_hidden()
+    expect(page.get_by_text("This run is in the trash")).to_be_hidden()
     page.goto(f"{site.url}/")
     expect(page).to_have_url(f"{site.url}/runs")
 

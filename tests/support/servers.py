@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 #: Well beyond any honest wait on a loaded machine of two cores. A wait ends on an event; this ends a hang.
 PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.01
 #: Below what any system gives to a socket that asks for a free port, and above what needs rights.
 _OWN_PORTS = range(20_000, 32_768)
-_claims: list[socket.socket] = []
+_claims: list[IO[str]] = []
 #: The servers of this process that have not been stopped, whose logs are shown with a test that fails.
 alive: list[Running] = []
 #: What MLflow's client sets for the processes that its own will start, in any test of this process.
@@ -29,12 +32,14 @@ def free_port() -> int:
     """Return a port of loopback that nobody listens on, and that no other process gets while this one lasts.
 
     For a server that is started later, or that isn't there: the kernel gives a port that was free a moment ago to the
-    next one that asks. The claim on it is a UDP socket of the same number, which is in no TCP server's way.
+    next one that asks. The claim on it is a locked file.
     """
+    folder = Path(tempfile.gettempdir(), f"chachaml-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
     for port in _OWN_PORTS:
-        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        claim = (folder / str(port)).open("w")
         try:
-            claim.bind(("127.0.0.1", port))
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("", port))
