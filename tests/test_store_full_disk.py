@@ -19,6 +19,9 @@ from support.tools import unavailable
 from support.zips import run_files, stream_zip
 from werkzeug.test import TestResponse
 
+from chachaml_lite.errors import StoreUnusable
+from chachaml_lite.store.store import Store
+
 Write = Callable[[FlaskClient], TestResponse]
 BASE = "/api/w/runs/r"
 LONG = "x" * 5000  # more than what is left of the page that a small file has
@@ -286,3 +289,13 @@ def test_deletion_of_an_artifact_is_refused_on_a_disk_that_turned_read_only(
         assert is_refused(client.delete(f"{BASE}/artifacts?name=b"), data)
         assert files(data) == before
     assert client.delete(f"{BASE}/artifacts?name=b").status_code == 200
+
+
+def test_store_on_a_read_only_disk_can_be_looked_at_where_there_is_one(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    (disk / "there").mkdir(parents=True)
+    with read_only(disk):
+        for name in ("there", "not there"):
+            with pytest.raises(StoreUnusable) as fault:
+                Store(disk / name, "no")
+            assert ("--read-only" in str(fault.value)) == (name == "there")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -137,3 +137,29 @@ def test_list_that_nothing_has_changed_reads_no_file(
     assert (again.data, opened) == (first.data, [])
     assert client.get("/api/runs", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
     assert opened == []
+
+
+@pytest.mark.parametrize("kernel", ["watched"], indirect=True)
+def test_file_that_was_read_is_not_looked_at_again(
+    client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = log_run(params={"lr": 1}, metrics={"loss": 1.0}, artifacts={"a": b"bytes"}, end="completed")
+    looked: list[str] = []
+    stamp, stamps = RunFiles.stamp, RunFiles.stamps
+
+    def counted_stamp(files: RunFiles, run_id: str, name: str) -> reading.Stamp:
+        looked.append(name)
+        return stamp(files, run_id, name)
+
+    def counted_stamps(files: RunFiles, run_id: str, names: Iterable[str]) -> list[reading.Stamp]:
+        looked.extend(names)
+        return stamps(files, run_id, names)
+
+    monkeypatch.setattr(RunFiles, "stamp", counted_stamp)
+    monkeypatch.setattr(RunFiles, "stamps", counted_stamps)
+    client.get("/api/runs")
+    for path in (f"runs/{run_id}", f"runs/{run_id}/metrics", f"runs/{run_id}/download"):
+        assert client.get(f"/api/{path}").status_code == 200
+    looked.clear()
+    assert [run["id"] for run in client.get("/api/runs").get_json()] == [run_id]
+    assert looked == []
