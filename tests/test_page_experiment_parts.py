@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from support.html_tables import Page
 
-from chachaml_lite.web.charts.scales import Scale, suits_log, tone_of
+from chachaml_lite.web.charts.scales import Scale, should_use_log, tone_of
 
 LogRun = Callable[..., str]
 HOSTILE = '"><script>alert(1)</script>'
@@ -152,7 +152,7 @@ def test_parts_are_there_for_runs_of_any_kind(client: FlaskClient, log_run: LogR
     ],
 )
 def test_log_axis_by_itself(values: list[float | None], is_log: bool) -> None:
-    assert suits_log(values) is is_log
+    assert should_use_log(values) is is_log
 
 
 def test_tones_are_ten_from_the_least_to_the_greatest() -> None:

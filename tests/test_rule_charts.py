@@ -18,7 +18,7 @@ from chachaml_lite.tracking.series.summary import Number
 from chachaml_lite.web import charts
 from chachaml_lite.web.charts import Chart, Dot, Line, Style, line_chart, scatter_chart, sparkline
 from chachaml_lite.web.charts.lines import digits_of
-from chachaml_lite.web.charts.scales import Scale, roomy, whole
+from chachaml_lite.web.charts.scales import Scale, padded_scale, whole
 from chachaml_lite.web.charts.svg import STANDALONE_COLORS
 from chachaml_lite.web.charts.ticks import Ticks, number_ticks
 from chachaml_lite.web.charts.times import calendar_ticks, duration_ticks
@@ -382,14 +382,14 @@ def test_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
     "pair", [(0.0, 0.0), (5.0, 5.0), (-3.0, -3.0), (1e308, 1e308), (1.7e308, 1.7976931348623157e308)]
 )
 def test_one_value_has_room_around_it(pair: tuple[float, float]) -> None:
-    scale = roomy(*pair)
+    scale = padded_scale(*pair)
     assert scale.low <= pair[0] <= pair[1] <= scale.high and scale.low < scale.high
     assert math.isfinite(scale.low) and math.isfinite(scale.high)
 
 
 def test_axis_does_not_go_below_zero_for_what_never_does() -> None:
-    assert (roomy(0.0, 10.0).low, roomy(0.01, 10.0).low, roomy(-10.0, 0.0).high) == (0, 0, 0)
-    assert roomy(5.0, 10.0).low == pytest.approx(4.8)
+    assert (padded_scale(0.0, 10.0).low, padded_scale(0.01, 10.0).low, padded_scale(-10.0, 0.0).high) == (0, 0, 0)
+    assert padded_scale(5.0, 10.0).low == pytest.approx(4.8)
 
 
 # -- colours

@@ -108,11 +108,11 @@ def _state_version() -> str | None:
     if request.endpoint in _OF_ONE_RUN:
         run = tracker.catalog.run((request.view_args or {})["run_id"])
         return None if run is None else repr(run.stamps)
-    stored = f"{tracker.catalog.version()} {tracker.registry.version()}"
+    version = f"{tracker.catalog.version()} {tracker.registry.version()}"
     if request.endpoint in _OF_LOGGED_MODELS and tracker.catalog.known(run_id := (request.view_args or {})["run_id"]):
-        stored += f" {tracker.logged_models.stamp(run_id)}"
+        version += f" {tracker.logged_models.stamp(run_id)}"
     if request.endpoint in _OF_EXPERIMENTS:
-        stored += f" {tracker.descriptions.version()}"
+        version += f" {tracker.descriptions.version()}"
     if request.query_string and "q" in request.args:  # a query may depend on the time: start_time > -24h
-        stored += f" {tracker.clock.now_ms() // GRAIN_MS}"
-    return stored
+        version += f" {tracker.clock.now_ms() // GRAIN_MS}"
+    return version

@@ -42,12 +42,12 @@ LIST_FORMATS = (JSON, TEXT, CSV, LINES, MARKDOWN)
 ITEM_FORMATS = (JSON, TEXT, MARKDOWN)
 
 
-def negotiate(query: Query, offered: tuple[Format, ...] = LIST_FORMATS) -> Format:
+def negotiate(query: Query, formats: tuple[Format, ...] = LIST_FORMATS) -> Format:
     """Return the requested format, or the first one offered by default.
 
     Raises InvalidInput for an unknown ?format=.
     """
-    form = _find_format(query, offered)
+    form = _find_format(query, formats)
     if not query.flag("bom"):
         return form
     if form is not CSV:
@@ -55,15 +55,15 @@ def negotiate(query: Query, offered: tuple[Format, ...] = LIST_FORMATS) -> Forma
     return CSV_WITH_MARK
 
 
-def _find_format(query: Query, offered: tuple[Format, ...]) -> Format:
+def _find_format(query: Query, formats: tuple[Format, ...]) -> Format:
     name = query.text("format")
     if name is None:
-        best = request.accept_mimetypes.best_match([form.media_type for form in offered], default=offered[0].media_type)
-        return next(form for form in offered if form.media_type == best)
-    for form in offered:
+        best = request.accept_mimetypes.best_match([form.media_type for form in formats], default=formats[0].media_type)
+        return next(form for form in formats if form.media_type == best)
+    for form in formats:
         if form.name == name:
             return form
-    raise InvalidInput(f"format {name[:60]!r} is unknown here; use one of {', '.join(form.name for form in offered)}")
+    raise InvalidInput(f"format {name[:60]!r} is unknown here; use one of {', '.join(form.name for form in formats)}")
 
 
 def list_response(

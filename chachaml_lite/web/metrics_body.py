@@ -84,11 +84,11 @@ def _lines(body: bytes) -> list[dict[str, Any]]:
         return []
     # Parse all lines together, as an array. If each begins with a brace and there are no more braces than lines, no
     # line can have two objects, and no object can span two lines.
-    joined = b"[" + b",".join(lines) + b"]"
+    array_text = b"[" + b",".join(lines) + b"]"
     entries: list[dict[str, Any]]
     try:
-        entries = _FAST.decode(joined.decode())
-        if len(entries) == len(lines) and all(line[0] == 0x7B for line in lines) and _is_plain(joined, entries):
+        entries = _FAST.decode(array_text.decode())
+        if len(entries) == len(lines) and all(line[0] == 0x7B for line in lines) and _is_plain(array_text, entries):
             return entries
     except (ValueError, RecursionError):
         pass

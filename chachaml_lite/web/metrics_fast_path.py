@@ -83,8 +83,8 @@ def raise_unforeseen(environ: dict[str, Any]) -> None:
         raise environ[_UNFORESEEN]
 
 
-def format_result(logged: metrics.Logged) -> bytes:
+def format_result(result: metrics.Logged) -> bytes:
     """Return the response's body; it has no count of skipped values if there are none."""
-    if logged.skipped:
-        return b'{"ok": true, "logged": %d, "skipped": %d}\n' % logged
-    return b'{"ok": true, "logged": %d}\n' % logged.points
+    if result.skipped:
+        return b'{"ok": true, "logged": %d, "skipped": %d}\n' % result
+    return b'{"ok": true, "logged": %d}\n' % result.points

@@ -32,15 +32,15 @@ class Fields:
     def __init__(
         self,
         pairs: Iterable[tuple[str, str]],
-        known: Collection[str],
+        field_names: Collection[str],
         prefixes: tuple[str, ...] = (),
         repeatable: Collection[str] = (),
     ) -> None:
         """Store pairs whose names are known or have one of `prefixes`, as in `tag.KEY`. Raises InvalidInput."""
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
-            if name not in known and not (name.startswith(prefixes) if prefixes else False):
-                takes = ", ".join([*known, *(f"{prefix}KEY" for prefix in prefixes)]) or "none"
+            if name not in field_names and not (name.startswith(prefixes) if prefixes else False):
+                takes = ", ".join([*field_names, *(f"{prefix}KEY" for prefix in prefixes)]) or "none"
                 raise InvalidInput(f"unknown {self._KIND} {name[:60]!r}; this endpoint takes {takes}")
             self._values.setdefault(name, []).append(value)
             if len(self._values[name]) > 1 and name not in repeatable:
@@ -71,7 +71,7 @@ class Fields:
             raise InvalidInput(f"{name} must be true or false, not {text[:60]!r}")
         return text in _TRUE
 
-    def under(self, prefix: str) -> dict[str, str]:
+    def with_prefix(self, prefix: str) -> dict[str, str]:
         """Return the fields with a prefix by the rest of their names: `tag.os=linux` is {"os": "linux"} for "tag."."""
         fields = {name[len(prefix) :]: values[0] for name, values in self._values.items() if name.startswith(prefix)}
         if "" in fields:
@@ -85,7 +85,7 @@ class Query(Fields):
     _KIND = "query parameter"
 
     def __init__(
-        self, known: Collection[str], prefixes: tuple[str, ...] = (), repeatable: Collection[str] = ()
+        self, field_names: Collection[str], prefixes: tuple[str, ...] = (), repeatable: Collection[str] = ()
     ) -> None:
         """Parse the query string of the request. Raises InvalidInput."""
         pairs: list[tuple[str, str]] = []
@@ -97,7 +97,7 @@ class Query(Fields):
                 raise InvalidInput("the query string is not percent-encoded UTF-8") from fault
             except ValueError as fault:
                 raise InvalidInput(f"the query string has more than {MAX_FIELDS} fields") from fault
-        super().__init__(pairs, known, prefixes, repeatable)
+        super().__init__(pairs, field_names, prefixes, repeatable)
 
 
 def parse_ids(query: Query) -> list[str]:

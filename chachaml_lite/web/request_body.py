@@ -157,11 +157,11 @@ def fields(
     return values
 
 
-def refuse_unknown(body: Mapping[str, Any], known: Collection[str]) -> None:
+def refuse_unknown(body: Mapping[str, Any], field_names: Collection[str]) -> None:
     """Raise InvalidInput for an unknown field, so that typos don't go unnoticed."""
     for name in body:
-        if name not in known:
-            raise InvalidInput(f"unknown field {name[:60]!r}; this endpoint takes {', '.join(known)}")
+        if name not in field_names:
+            raise InvalidInput(f"unknown field {name[:60]!r}; this endpoint takes {', '.join(field_names)}")
 
 
 _KINDS: dict[type, str] = {

@@ -24,8 +24,10 @@ def store_artifact(run_id: str) -> Response:
     if not name:
         raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
     stream, size = request_body.upload()
-    stored = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
-    return responses.json_response({"ok": True, "name": stored.name, "sha256": stored.sha256, "size": stored.size})
+    artifact = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
+    return responses.json_response(
+        {"ok": True, "name": artifact.name, "sha256": artifact.sha256, "size": artifact.size}
+    )
 
 
 @api.delete("/api/w/runs/<run_id>/artifacts")
@@ -42,8 +44,8 @@ def delete_artifacts(run_id: str) -> Response:
 def list_artifacts(run_id: str) -> Response:
     """The artifacts of a run."""
     form = formats.negotiate(Query(formats.FIELDS))
-    found = artifacts.listed_artifacts(tracker().run(run_id))
-    return formats.list_response(form, found, lambda: columns.artifact_table(found))
+    items = artifacts.listed_artifacts(tracker().run(run_id))
+    return formats.list_response(form, items, lambda: columns.artifact_table(items))
 
 
 @api.get("/api/artifacts/<run_id>/<path:name>/download")

@@ -40,17 +40,17 @@ def diff_versions(name: str, one: str, other: str) -> Response:
     return _comparison(form, compare.diff_versions(tracker(), name, one, other))
 
 
-def _comparison(form: formats.Format, found: dict[str, Any]) -> Response:
+def _comparison(form: formats.Format, comparison: dict[str, Any]) -> Response:
     return formats.list_response(
         form,
-        found,
-        lambda: columns.comparison_table(found, _headings(found)),
-        lambda: columns.comparison_text(found, _headings(found)),
+        comparison,
+        lambda: columns.comparison_table(comparison, _headings(comparison)),
+        lambda: columns.comparison_text(comparison, _headings(comparison)),
     )
 
 
-def _headings(found: dict[str, Any]) -> list[str]:
-    runs = [tracker().run(run_id, (META,)) for run_id in found["runs"]]
+def _headings(comparison: dict[str, Any]) -> list[str]:
+    runs = [tracker().run(run_id, (META,)) for run_id in comparison["runs"]]
     return head_runs([(run.id, run.meta.get("name")) for run in runs], _HEADING_WIDTH)
 
 
@@ -70,13 +70,13 @@ def search_runs() -> Response:
 def export_runs() -> Response:
     """Every run as a row of CSV, newest first; those of an experiment, or that a query finds, where one is given."""
     query = Query(("experiment", "q", "bom"))
-    asked = search.RunQuery(experiment=query.text("experiment"), where=run_list.where(query), limit=None)
-    found, _ = search.find_runs(tracker(), asked)
+    run_query = search.RunQuery(experiment=query.text("experiment"), where=run_list.where(query), limit=None)
+    matches, _ = search.find_runs(tracker(), run_query)
     keys: tuple[set[str], set[str], set[str]] = (set(), set(), set())
-    for run in found:
-        for seen, logged in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):
-            seen.update(logged)
+    for run in matches:
+        for kind_keys, names in zip(keys, (run.params, run.summary, run.meta.get("tags", {})), strict=True):
+            kind_keys.update(names)
     mark = formats.CSV_WITH_MARK.mark if query.flag("bom") else ""
     titles = columns.run_columns(*map(sorted, keys))
-    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.run_to_json, found)), mark))
+    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.run_to_json, matches)), mark))
     return responses.generated_file_response(file, name="runs.csv", content_type="text/csv")

@@ -19,8 +19,8 @@ def list_experiments() -> Response:
     """Every experiment, the one with the newest run first."""
     query = Query(("deleted", *formats.FIELDS))
     form = formats.negotiate(query)
-    found = experiments.list_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
-    return formats.list_response(form, found, lambda: columns.experiment_table(found))
+    items = experiments.list_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
+    return formats.list_response(form, items, lambda: columns.experiment_table(items))
 
 
 @api.get("/api/experiments/<path:name>")

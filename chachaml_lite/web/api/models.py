@@ -55,9 +55,9 @@ def promote_version(name: str) -> Response:
 def set_alias(name: str) -> Response:
     """Have an alias stand for a version, or remove it."""
     Query(())
-    sent = request_body.json_object()
-    body = request_body.fields(sent, {"alias": str}, {"version": int})
-    if "version" not in sent:
+    raw_body = request_body.json_object()
+    body = request_body.fields(raw_body, {"alias": str}, {"version": int})
+    if "version" not in raw_body:
         raise InvalidInput("the field 'version' is missing; null removes the alias")
     models.set_alias(tracker(), name, body["alias"], body.get("version"))
     return responses.ok()
@@ -91,8 +91,8 @@ def _number(name: str, version: str) -> int:
 def list_models() -> Response:
     """Every model, by name."""
     form = formats.negotiate(Query(formats.FIELDS))
-    shown = [models.model_to_json(model) for model in tracker().registry.models()]
-    return formats.list_response(form, shown, lambda: columns.model_table(shown))
+    items = [models.model_to_json(model) for model in tracker().registry.models()]
+    return formats.list_response(form, items, lambda: columns.model_table(items))
 
 
 @api.get("/api/models/<name>")
@@ -106,14 +106,14 @@ def get_model(name: str) -> Response:
 def download(name: str, selector: str) -> Response:
     """The bytes of a version, a folder's as a zip, by its number, `latest`, an alias or its stage."""
     Query(())
-    kept = responses.not_modified(model_versions.get_version(tracker(), name, selector).sha256)
-    if kept is not None:
-        return kept
-    opened = model_versions.open_version(tracker(), name, selector)
+    unchanged = responses.not_modified(model_versions.get_version(tracker(), name, selector).sha256)
+    if unchanged is not None:
+        return unchanged
+    content = model_versions.open_version(tracker(), name, selector)
     return responses.file_response(
-        opened.file,
-        name=opened.file_name,
-        size=opened.size,
-        sha256=opened.version.sha256,
-        content_type=opened.content_type,
+        content.file,
+        name=content.file_name,
+        size=content.size,
+        sha256=content.version.sha256,
+        content_type=content.content_type,
     )

@@ -28,41 +28,41 @@ def where(query: Query) -> tuple[Condition, ...]:
 
 def paging(query: Query) -> dict[str, Any]:
     """The order and the page that a query string asks for, where it does. Raises InvalidInput."""
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "order_by": query.text("order_by"),
         "limit": query.integer("limit"),
         "offset": query.integer("offset"),
     }
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in requested.items() if value is not None}
 
 
-def run_list(query: Query, asked: search.RunQuery) -> Response:
+def run_list(query: Query, run_query: search.RunQuery) -> Response:
     """The runs on the page that is asked for, in the form that is asked for."""
     form = formats.negotiate(query)
-    found, total = search.find_runs(tracker(), asked)
-    shown = [runs.run_to_json(run) for run in found]
+    matches, total = search.find_runs(tracker(), run_query)
+    items = [runs.run_to_json(run) for run in matches]
     if query.flag("env"):  # of up to 64 kB: no list has it unless asked
-        shown = [{**each, "env": run.meta.get("env")} for each, run in zip(shown, found, strict=True)]
-    following = asked.offset + len(found)
-    more = bool(found) and following < total
+        items = [{**each, "env": run.meta.get("env")} for each, run in zip(items, matches, strict=True)]
+    next_offset = run_query.offset + len(matches)
+    more = bool(matches) and next_offset < total
     answer = formats.list_response(
-        form, shown, lambda: columns.run_table(shown, _footer(len(found), total, more, following))
+        form, items, lambda: columns.run_table(items, _footer(len(matches), total, more, next_offset))
     )
     answer.headers["X-Total-Count"] = str(total)
     answer.headers["X-Unreadable-Count"] = str(tracker().catalog.unreadable())
     if more:
-        answer.headers["Link"] = f'<{_same_with_offset(following)}>; rel="next"'
+        answer.headers["Link"] = f'<{_same_with_offset(next_offset)}>; rel="next"'
     return answer
 
 
-def _footer(count: int, total: int, more: bool, following: int) -> list[str]:
+def _footer(count: int, total: int, more: bool, next_offset: int) -> list[str]:
     """Return the lines below a table of runs."""
     if not count:
         if total:
             return [f"no runs here, of {total}"]
         return [f"no runs here; curl {base_url()} tells how to log one" if is_served() else "no runs here"]
-    counted = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
-    return [f"{counted}; the next are at offset={following}" if more else counted]
+    count_text = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
+    return [f"{count_text}; the next are at offset={next_offset}" if more else count_text]
 
 
 def _same_with_offset(offset: int) -> str:

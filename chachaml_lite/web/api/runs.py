@@ -59,10 +59,10 @@ def log_metrics(run_id: str) -> Response:
     kind = request_body.require_type(request_body.JSON, request_body.NDJSON)
     body = request_body.content()
     try:
-        logged = metrics.log_points(tracker(), run_id, metrics_body.parse_entries(body, kind))
+        result = metrics.log_points(tracker(), run_id, metrics_body.parse_entries(body, kind))
     except metrics.InvalidEntry as fault:
         raise InvalidInput(metrics_body.describe_position(body, kind, fault.index) + fault.detail) from fault
-    return Response(metrics_fast_path.format_result(logged), content_type="application/json")
+    return Response(metrics_fast_path.format_result(result), content_type="application/json")
 
 
 @api.post("/api/w/runs/<run_id>/end")
@@ -137,10 +137,10 @@ def set_tag(run_id: str) -> Response:
     """Set one tag, in chachaml's own spelling."""
     Query(())
     body = request_body.json_object()
-    taken = request_body.fields(body, {"key": str}, {"value": (str, int, float, bool)})
+    values = request_body.fields(body, {"key": str}, {"value": (str, int, float, bool)})
     if "value" not in body:
         raise InvalidInput("the field 'value' is missing")
-    tags.set_tags(tracker(), run_id, {taken["key"]: body["value"]})
+    tags.set_tags(tracker(), run_id, {values["key"]: body["value"]})
     return responses.ok()
 
 
@@ -172,11 +172,11 @@ _FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 def list_runs() -> Response:
     """The runs that match, newest first or in the order asked for, a page of them."""
     query = Query(("q", "deleted", "children", "env", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
-    wanted: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
-    wanted["deleted"] = search.parse_deleted(query.text("deleted") or "false")
-    wanted["is_folded"] = search.parse_folding(query.text("children"))
-    wanted |= {"tags": query.under("tag."), "params": query.under("param."), **run_list.paging(query)}
-    return run_list.run_list(query, search.RunQuery(where=run_list.where(query), **wanted))
+    requested: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
+    requested["deleted"] = search.parse_deleted(query.text("deleted") or "false")
+    requested["is_folded"] = search.parse_folding(query.text("children"))
+    requested |= {"tags": query.with_prefix("tag."), "params": query.with_prefix("param."), **run_list.paging(query)}
+    return run_list.run_list(query, search.RunQuery(where=run_list.where(query), **requested))
 
 
 @api.get("/api/runs/<run_id>")
@@ -184,18 +184,18 @@ def get_run(run_id: str) -> Response:
     """One run with everything but its points; as a report, with its series drawn."""
     form = formats.negotiate(Query(("format",)), formats.ITEM_FORMATS)
     run = tracker().run(run_id)
-    detailed = runs.run_details(tracker(), run)
+    details = runs.run_details(tracker(), run)
     if form is formats.JSON:
-        return responses.json_response(detailed)
+        return responses.json_response(details)
     series = metrics.select_series(tracker(), run, max_points=report.CHART_POINTS)
     sparks = {key: selection.thinned(report.SPARK_POINTS) for key, selection in series.items()}
-    made = report.Report(
-        detailed,
+    run_report = report.Report(
+        details,
         charts=metrics.series_to_json(series),
         sparks=metrics.series_to_json(sparks),
         url=full_url_for("pages.run_page", run_id=run_id) if is_served() else None,
     )
-    text = report.as_markdown(made) if form is formats.MARKDOWN else report.as_plain_text(made)
+    text = report.as_markdown(run_report) if form is formats.MARKDOWN else report.as_plain_text(run_report)
     return formats.text_response(form, text)
 
 
@@ -210,15 +210,15 @@ def get_metrics(run_id: str) -> Response:
     steps = query.integer("since_step"), query.integer("until_step")
     if request.method == "HEAD" and metrics.count_points(tracker(), run_id) > _MOST_HELD_POINTS:
         return Response(iter(()), mimetype=form.media_type)  # its length is not known before it is made
-    found = metrics.select_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
+    selections = metrics.select_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
 
     def table() -> Table:
-        return columns.point_table(found)
+        return columns.point_table(selections)
 
-    if sum(len(selection.places) for selection in found.values()) > _MOST_HELD_POINTS:
+    if sum(len(selection.places) for selection in selections.values()) > _MOST_HELD_POINTS:
         name = f"{run_id}.{form.name}"
-        return formats.streamed_response(tracker(), form, lambda: metrics.series_to_lines(found), table, name)
-    return formats.list_response(form, metrics.series_to_json(found), table)
+        return formats.streamed_response(tracker(), form, lambda: metrics.series_to_lines(selections), table, name)
+    return formats.list_response(form, metrics.series_to_json(selections), table)
 
 
 @api.get("/api/runs/<run_id>/check")

@@ -40,11 +40,11 @@ def health() -> Response:
 def description() -> Response:
     """The API in OpenAPI 3.1."""
     Query(())
-    return responses.json_response(_described(services().version))
+    return responses.json_response(_load_description(services().version))
 
 
 @cache
-def _described(version: str) -> dict[str, Any]:
+def _load_description(version: str) -> dict[str, Any]:
     """The document that lies beside this module, as that of a server of this version."""
     content = pkgutil.get_data(__package__, "openapi.json")
     if content is None:

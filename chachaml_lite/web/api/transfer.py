@@ -22,14 +22,14 @@ def import_runs() -> Response:
     query = Query(("overwrite",))
     request_body.require_type(request_body.ZIP, request_body.OCTETS)
     stream, size = request_body.upload()
-    done = import_zip.import_runs(
+    result = import_zip.import_runs(
         tracker(),
         stream,
         size,
         overwrite=query.flag("overwrite"),
         max_file_bytes=services().max_upload_bytes,
     )
-    return responses.json_response({"ok": True, **done})
+    return responses.json_response({"ok": True, **result})
 
 
 @api.get("/api/digests")
@@ -55,10 +55,10 @@ def download_file(run_id: str, path: str) -> Response:
     """A file of a run as it is on the disk."""
     Query(())
     file, version = manifest.open_file(tracker(), run_id, path)
-    kept = responses.not_modified(version)
-    if kept is not None:
+    unchanged = responses.not_modified(version)
+    if unchanged is not None:
         file.close()
-        return kept
+        return unchanged
     answer = responses.generated_file_response(
         file, name=path.rpartition("/")[2], content_type="application/octet-stream"
     )

@@ -46,26 +46,26 @@ class Frame:
         self.top = above + (20.0 if y.caption else 8.0)
         self.bottom = height - (36.0 if x.caption else 22.0)
 
-    def across(self, fraction: float) -> float:
+    def to_x(self, fraction: float) -> float:
         """Return the x coordinate of a fraction of the x axis."""
         return self.left + fraction * (self.right - self.left)
 
-    def up(self, fraction: float) -> float:
+    def to_y(self, fraction: float) -> float:
         """Return the y coordinate of a fraction of the y axis."""
         return self.bottom - fraction * (self.bottom - self.top)
 
     def axes(self, look: Look) -> str:
         """The grid, the axis below and the labels."""
-        left, right = svg.number(self.left), svg.number(self.right)
+        left_edge, right_edge = svg.number(self.left), svg.number(self.right)
         grid, labels = [], []
         for tick in self.y.ticks.ticks:
-            y = self.up(tick.fraction)
-            grid.append(f"M{left},{svg.number(y)}H{right}")
+            y = self.to_y(tick.fraction)
+            grid.append(f"M{left_edge},{svg.number(y)}H{right_edge}")
             labels.append(svg.text(self.left - 6, y + 3.8, tick.label, look.of("label"), "end"))
         ends = []
         free = 0.0  # up to where labels stand already
         for tick in self.x.ticks.ticks:
-            x = self.across(tick.fraction)
+            x = self.to_x(tick.fraction)
             half = cells(tick.label) * _CHARACTER / 2
             middle = min(max(x, half), self.width - half)
             ends.append(f"M{svg.number(x)},{svg.number(self.bottom)}v4")
@@ -76,7 +76,7 @@ class Frame:
             labels.append(svg.text(self.right, self.bottom + 31, self.x.caption, look.of("label"), "end"))
         if self.y.caption:
             labels.append(svg.text(4, self.top - 9, self.y.caption, look.of("label")))
-        base = f"M{left},{svg.number(self.bottom)}H{right}"
+        base = f"M{left_edge},{svg.number(self.bottom)}H{right_edge}"
         return (
             svg.path("".join(grid), look.of("grid")) + svg.path(base + "".join(ends), look.of("axis")) + "".join(labels)
         )
@@ -91,27 +91,27 @@ def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top:
     """A legend of labels and colours from `top` on, in as many rows as it takes, and how high it is."""
     parts, x, y = [], 10.0, top + 10
     for name, color, dash in entries:
-        shown = truncate(name, _LONGEST_LABEL)
-        taken = 22 + cells(shown) * _CHARACTER + 14
-        if x > 10 and x + taken > width:
+        label = truncate(name, _LONGEST_LABEL)
+        entry_width = 22 + cells(label) * _CHARACTER + 14
+        if x > 10 and x + entry_width > width:
             x, y = 10.0, y + 17
         stroke = svg.path(f"M{svg.number(x)},{svg.number(y - 4)}h16", look.of("line", svg.dash_class(color, dash)))
-        parts.append(f"<g {look.series(color)}>{stroke}</g>{svg.text(x + 22, y, shown, look.of('label'))}")
-        x += taken
+        parts.append(f"<g {look.series(color)}>{stroke}</g>{svg.text(x + 22, y, label, look.of('label'))}")
+        x += entry_width
     return "".join(parts), y - top + 8 if entries else 0.0
 
 
-def whole_chart(
+def wrap_chart(
     frame: Frame, look: Look, *, title: str, summary: str, body: str, data: str = "", role: str = "img"
 ) -> Markup:
     """The svg element, with a name and a description. `data`: attributes for the page's scripts. `role`: "group" where
     there are links in it, which an image can't have.
     """
     size = f'viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" height="{frame.height}"'
-    name, described = svg.escaped(title), f"<desc>{svg.escaped(summary)}</desc>"
+    name, description = svg.escaped(title), f"<desc>{svg.escaped(summary)}</desc>"
     if look.standalone:
         font = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Helvetica, Arial, sans-serif"'
         opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" {font}><title>{name}</title>'
     else:  # a title element would cover the chart with a tooltip
         opening = f'<svg class="chart" {size} role="{role}" aria-label="{name}"{data}>'
-    return Markup(opening + described + body + "</svg>")  # all text in it went through svg.escaped
+    return Markup(opening + description + body + "</svg>")  # all text in it went through svg.escaped

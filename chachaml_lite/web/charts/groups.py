@@ -26,13 +26,13 @@ def group_metrics(keys: Iterable[str]) -> list[Group]:
     `train/loss`, `val/loss` and `loss` are one chart; so are `val_acc` and `train_acc`, and `loss/train` and
     `loss/test`. Whatever else differs is another chart: `layer1/grad` and `layer2/grad`, `lr`, `gpu0`.
     """
-    found: dict[str, list[str]] = {}
+    keys_by_label: dict[str, list[str]] = {}
     for key in keys:
-        found.setdefault(measured(key), []).append(key)
-    return [Group(what if len(names) > 1 else names[0], tuple(names)) for what, names in found.items()]
+        keys_by_label.setdefault(strip_prefix(key), []).append(key)
+    return [Group(label if len(names) > 1 else names[0], tuple(names)) for label, names in keys_by_label.items()]
 
 
-def measured(key: str) -> str:
+def strip_prefix(key: str) -> str:
     """Return the quantity that a metric measures: its name without the split."""
     separators = list(_SEPARATOR.finditer(key))
     if separators:

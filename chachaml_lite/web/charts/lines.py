@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ...tracking.series.curves import Curve
 from . import svg
-from .frame import Axis, Frame, heading, legend, whole_chart
+from .frame import Axis, Frame, heading, legend, wrap_chart
 from .line_style import Chart, Line, Style
 from .line_words import notes_of, reason_for_emptiness, summary_of
-from .scales import Scale, roomy, whole
+from .scales import Scale, padded_scale, whole
 from .sketch import sketch
 from .svg import Look
 from .ticks import Ticks, number_ticks
@@ -37,22 +37,22 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     y_axis = Axis(y_scale, number_ticks(y_scale, max(2, int((style.height - above) / 42))))
     frame = Frame(style.width, style.height, x_axis, y_axis, above=above)
     if style.is_sketch:
-        drawn = [sketch([(line.key, line.curve, line.color, line.dash) for line in lines], frame)]
+        parts = [sketch([(line.key, line.curve, line.color, line.dash) for line in lines], frame)]
     else:
-        drawn = [_Drawing(line, frame, look, style).whole() for line in lines]
+        parts = [_Drawing(line, frame, look, style).whole() for line in lines]
     notes = notes_of(lines, style)
     if not any(_points(line.curve, x_scale, y_scale) for line in lines):
-        middle = frame.across(0.5), (frame.top + frame.bottom) / 2
-        drawn.append(svg.text(*middle, reason_for_emptiness(lines, style), look.of("label"), "middle"))
+        middle = frame.to_x(0.5), (frame.top + frame.bottom) / 2
+        parts.append(svg.text(*middle, reason_for_emptiness(lines, style), look.of("label"), "middle"))
     plot = " ".join(map(svg.number, (frame.left, frame.top, frame.right, frame.bottom)))
     data = (
         f' data-axis="{style.x}" data-plot="{plot}"'
         f' data-x="{x_scale.low} {x_scale.high}" data-y="{float(y_scale.low)!r} {float(y_scale.high)!r}"'
         f' data-log="{"x" * style.log_x}{"y" * style.log_y}" data-digits="{digits_of(y_scale.low, y_scale.high)}"'
     )
-    body = top + frame.axes(look) + "".join(drawn)
+    body = top + frame.axes(look) + "".join(parts)
     summary = summary_of(lines, style)
-    return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, data=data), notes)
+    return Chart(wrap_chart(frame, look, title=title, summary=summary, body=body, data=data), notes)
 
 
 _NAMES = {"step": "step", "relative": "since the start", "wall": "time"}
@@ -69,8 +69,8 @@ def _x_ticks(scale: Scale, style: Style) -> Ticks:
 
 def _scale_of_x(lines: Sequence[Line], style: Style) -> Scale:
     is_log = style.log_x and style.x != "wall"
-    shown = [x for line in lines for x in (*line.curve.xs, *(x for x, _ in line.curve.odd)) if x > 0 or not is_log]
-    low, high = (min(shown), max(shown)) if shown else (1, 1)
+    values = [x for line in lines for x in (*line.curve.xs, *(x for x, _ in line.curve.odd)) if x > 0 or not is_log]
+    low, high = (min(values), max(values)) if values else (1, 1)
     low = low if style.start is None else style.start
     high = high if style.stop is None else style.stop
     if is_log:
@@ -79,15 +79,15 @@ def _scale_of_x(lines: Sequence[Line], style: Style) -> Scale:
 
 
 def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
-    shown = [
+    values = [
         value
         for line in lines
         for column in _drawn_columns(line.curve, style)
         for value in column
         if math.isfinite(value) and (value > 0 or not style.log_y)
     ]
-    low, high = (min(shown), max(shown)) if shown else (1.0, 1.0)
-    return roomy(low, high, is_log=style.log_y)
+    low, high = (min(values), max(values)) if values else (1.0, 1.0)
+    return padded_scale(low, high, is_log=style.log_y)
 
 
 def _drawn_columns(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
@@ -119,9 +119,9 @@ class _Drawing:
         if smooth is not None:
             parts.append(svg.path(self._path(list(self._stretches(smooth)), smooth), line))
         few = len(curve.xs) <= _FEW
-        alone = [place for stretch in stretches for place in stretch if few or len(stretch) == 1]
-        dots = "".join(f"M{svg.number(x)},{svg.number(y)}h0" for x, y in self._places(alone, curve.ys))
-        parts += [svg.path(dots, look.of("dots")), svg.path(self._odd(), look.of("odd"))]
+        isolated = [place for stretch in stretches for place in stretch if few or len(stretch) == 1]
+        dots = "".join(f"M{svg.number(x)},{svg.number(y)}h0" for x, y in self._places(isolated, curve.ys))
+        parts += [svg.path(dots, look.of("dots")), svg.path(self._draw_nonfinite(), look.of("odd"))]
         return f"<g {look.series(self._line.color)}{self._data(smooth)}>{''.join(parts)}</g>"
 
     def _stretches(self, ys: Sequence[float]) -> Iterator[range]:
@@ -140,7 +140,7 @@ class _Drawing:
     def _places(self, places: Sequence[int], ys: Sequence[float]) -> Iterator[tuple[float, float]]:
         frame, xs = self._frame, self._line.curve.xs
         for at in places:
-            yield frame.across(frame.x.scale.fraction(xs[at])), frame.up(frame.y.scale.fraction(ys[at]))
+            yield frame.to_x(frame.x.scale.fraction(xs[at])), frame.to_y(frame.y.scale.fraction(ys[at]))
 
     def _path(self, stretches: list[range], ys: Sequence[float]) -> str:
         return "".join(svg.polyline(self._places(stretch, ys)) for stretch in stretches if len(stretch) > 1)
@@ -155,12 +155,12 @@ class _Drawing:
                 outlines.append(svg.polyline([*upper, *reversed(lower)]) + "z")
         return svg.path("".join(outlines), self._look.of("band"))
 
-    def _odd(self) -> str:
+    def _draw_nonfinite(self) -> str:
         """A cross at the bottom for NaN, a triangle at the top or at the bottom for an infinity."""
         frame, last = self._frame, dict[str, float]()
         marks = []
         for at, value in self._line.curve.odd:
-            x = frame.across(frame.x.scale.fraction(at))
+            x = frame.to_x(frame.x.scale.fraction(at))
             kind = str(value)
             if frame.x.scale.holds(at) and abs(x - last.get(kind, -math.inf)) >= _MARKERS_APART:
                 last[kind] = x
@@ -173,16 +173,18 @@ class _Drawing:
             return ""
         xs = self._line.curve.xs
         distances = (str(x - before) for before, x in zip(xs, xs[1:], strict=False))
-        told = f' data-key="{svg.escaped(self._line.key)}"' if self._line.key else ""
-        told += f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
-        told += f' data-values="{self._told(self._line.curve.ys)}"'
+        attribute = f' data-key="{svg.escaped(self._line.key)}"' if self._line.key else ""
+        attribute += (
+            f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
+        )
+        attribute += f' data-values="{self._describe_values(self._line.curve.ys)}"'
         if self._line.curve.is_thinned:
-            told += ' data-means=""'
+            attribute += ' data-means=""'
         if self._line.curve.counts:
-            told += f' data-counts="{" ".join(map(str, self._line.curve.counts))}"'
-        return told if smooth is None else f'{told} data-smooth="{self._told(smooth)}"'
+            attribute += f' data-counts="{" ".join(map(str, self._line.curve.counts))}"'
+        return attribute if smooth is None else f'{attribute} data-smooth="{self._describe_values(smooth)}"'
 
-    def _told(self, values: Sequence[float]) -> str:
+    def _describe_values(self, values: Sequence[float]) -> str:
         return " ".join(_short(value, self._digits) for value in values)
 
 

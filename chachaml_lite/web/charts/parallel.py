@@ -12,7 +12,7 @@ from ...text.safe import truncate
 from ...tracking.query.conditions import number_in, text_of
 from . import svg
 from .line_style import Chart
-from .scales import Scale, roomy, suits_log
+from .scales import Scale, padded_scale, should_use_log
 from .svg import Look
 from .ticks import number_ticks
 
@@ -49,13 +49,13 @@ class Path:
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _Placement:
     """An axis where it stands: the place of each run on it, its ticks, and what the page's script has to know of it."""
 
     ticks: list[tuple[float, str]]
     places: list[float]
     data: str
-    brushed: tuple[float, float] | None
+    brush_range: tuple[float, float] | None
 
 
 def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str, height: int = 380) -> Chart:
@@ -67,67 +67,67 @@ def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str
     look = Look(standalone=False)
     width = max(_WIDTH, 60 + _LEAST_WIDTH * len(axes))
     bottom = height - _BELOW
-    placed = [_place(axis, bottom) for axis in axes]
-    left, right = 80.0, width - 70.0
-    apart = (right - left) / max(1, len(axes) - 1)
-    xs = [left + apart * number for number in range(len(axes))]
+    placements = [_place(axis, bottom) for axis in axes]
+    left_edge, right_edge = 80.0, width - 70.0
+    distance = (right_edge - left_edge) / max(1, len(axes) - 1)
+    xs = [left_edge + distance * number for number in range(len(axes))]
     lines = [
-        _line(path, [(x, axis.places[number]) for x, axis in zip(xs, placed, strict=True)])
+        _line(path, [(x, axis.places[number]) for x, axis in zip(xs, placements, strict=True)])
         for number, path in sorted(enumerate(paths), key=lambda pair: not pair[1].is_out)
     ]
-    drawn = [_axis(axis, at, x, bottom, look, apart) for axis, at, x in zip(axes, placed, xs, strict=True)]
+    parts = [_axis(axis, at, x, bottom, look, distance) for axis, at, x in zip(axes, placements, xs, strict=True)]
     name = svg.escaped(title)
     summary = svg.escaped(f"{len(paths)} runs on {len(axes)} axes: {', '.join(axis.name for axis in axes)}.")
     return Chart(
         svg.markup(
             f'<svg class="chart parallel" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
             f'role="group" aria-label="{name}" data-ends="{_TOP:g} {bottom:g}"><desc>{summary}</desc>'
-            f"{''.join(lines)}{''.join(drawn)}</svg>"
+            f"{''.join(lines)}{''.join(parts)}</svg>"
         )
     )
 
 
-def _place(axis: Coordinate, bottom: float) -> _Placed:
-    there = [value for value in axis.values if value is not MISSING]
-    numbers = [number_in(value) for value in there]
-    if there and all(number is not None for number in numbers):
+def _place(axis: Coordinate, bottom: float) -> _Placement:
+    present = [value for value in axis.values if value is not MISSING]
+    numbers = [number_in(value) for value in present]
+    if present and all(number is not None for number in numbers):
         return _numeric(axis, bottom)
     return _words(axis, bottom)
 
 
-def _numeric(axis: Coordinate, bottom: float) -> _Placed:
-    numbers = [None if value is MISSING else _finite(value) for value in axis.values]
+def _numeric(axis: Coordinate, bottom: float) -> _Placement:
+    numbers = [None if value is MISSING else _to_finite(value) for value in axis.values]
     finite_values = [number for number in numbers if number is not None]
-    is_log = suits_log(finite_values)
-    scale = roomy(min(finite_values), max(finite_values), is_log=is_log) if finite_values else Scale(0, 1)
+    is_log = should_use_log(finite_values)
+    scale = padded_scale(min(finite_values), max(finite_values), is_log=is_log) if finite_values else Scale(0, 1)
 
-    def up(value: float) -> float:
+    def to_y(value: float) -> float:
         return bottom - scale.fraction(value) * (bottom - _TOP)
 
     ticks = number_ticks(scale, 6)
     labels = [(bottom - tick.fraction * (bottom - _TOP), tick.label) for tick in ticks.ticks]
     if ticks.caption and labels:
         labels[-1] = (labels[-1][0], f"{ticks.caption} {labels[-1][1]}")
-    places = [bottom + _NONE if number is None else up(number) for number in numbers]
+    places = [bottom + _NONE if number is None else to_y(number) for number in numbers]
     data = f'data-low="{float(scale.low)!r}" data-high="{float(scale.high)!r}"{" data-log" if is_log else ""}'
-    brushed = (up(axis.brush[1]), up(axis.brush[0])) if isinstance(axis.brush, tuple) else None
-    return _Placed(labels, places, data, brushed)
+    brush_range = (to_y(axis.brush[1]), to_y(axis.brush[0])) if isinstance(axis.brush, tuple) else None
+    return _Placement(labels, places, data, brush_range)
 
 
-def _words(axis: Coordinate, bottom: float) -> _Placed:
+def _words(axis: Coordinate, bottom: float) -> _Placement:
     texts = [None if value is MISSING else text_of(value) for value in axis.values]
     words = sorted({text for text in texts if text is not None})
     step = (bottom - _TOP) / max(1, len(words))
     at = {word: _TOP + step * (number + 0.5) for number, word in enumerate(words)}
     labels = [(at[word], truncate(word, 14)) for word in words] if len(words) <= _MOST_WORDS else []
     data = f'data-words="{svg.escaped(strict_json.dumps(words))}"'
-    brushed = None
-    if isinstance(axis.brush, frozenset) and (chosen := [at[word] for word in axis.brush if word in at]):
-        brushed = (min(chosen) - step / 2, max(chosen) + step / 2)
-    return _Placed(labels, [bottom + _NONE if text is None else at[text] for text in texts], data, brushed)
+    brush_range = None
+    if isinstance(axis.brush, frozenset) and (positions := [at[word] for word in axis.brush if word in at]):
+        brush_range = (min(positions) - step / 2, max(positions) + step / 2)
+    return _Placement(labels, [bottom + _NONE if text is None else at[text] for text in texts], data, brush_range)
 
 
-def _finite(value: Any) -> float | None:
+def _to_finite(value: Any) -> float | None:
     number = number_in(value)
     try:
         return float(number) if number is not None and math.isfinite(number) else None
@@ -136,28 +136,28 @@ def _finite(value: Any) -> float | None:
 
 
 def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:
-    told = svg.escaped(path.label)
+    label = svg.escaped(path.label)
     tone = "t0" if path.tone is None else f"t{path.tone + 1}"
-    out = " out" if path.is_out else ""
+    out_class = " out" if path.is_out else ""
     return (
-        f'<a href="{svg.escaped(path.href)}" class="path {tone}{out}" aria-label="{told}">'
-        f'<path class="line" d="{svg.polyline(points)}"/><title>{told}</title></a>'
+        f'<a href="{svg.escaped(path.href)}" class="path {tone}{out_class}" aria-label="{label}">'
+        f'<path class="line" d="{svg.polyline(points)}"/><title>{label}</title></a>'
     )
 
 
-def _axis(axis: Coordinate, placed: _Placed, x: float, bottom: float, look: Look, apart: float) -> str:
-    most = max(6, min(_LONGEST_NAME, int(apart / _CHARACTER) - 1))
+def _axis(axis: Coordinate, placement: _Placement, x: float, bottom: float, look: Look, distance: float) -> str:
+    most = max(6, min(_LONGEST_NAME, int(distance / _CHARACTER) - 1))
     parts = [svg.path(f"M{svg.number(x)},{_TOP:g}V{bottom:g}", look.of("axis"))]
     parts.append(svg.text(x, _TOP - 18, truncate(axis.name, most), look.of("label", "name"), "middle"))
-    parts += [svg.text(x - 5, y + 3.8, label, look.of("label"), "end") for y, label in placed.ticks]
-    if any(place > bottom for place in placed.places):
+    parts += [svg.text(x - 5, y + 3.8, label, look.of("label"), "end") for y, label in placement.ticks]
+    if any(place > bottom for place in placement.places):
         parts.append(svg.text(x - 5, bottom + _NONE + 3.8, "none", look.of("label"), "end"))
-    if placed.brushed is not None:
-        top, end = placed.brushed
+    if placement.brush_range is not None:
+        top, end = placement.brush_range
         place = f'x="{svg.number(x - 8)}" y="{svg.number(top)}"'
         parts.append(f'<rect class="selection" {place} width="16" height="{svg.number(end - top)}"/>')
     hit = f'<rect class="hit" x="{svg.number(x - 14)}" y="{_TOP - 6:g}" width="28" height="{bottom - _TOP + 12:g}"/>'
     return (
-        f'<g class="coordinate" data-field="{svg.escaped(axis.field)}" {placed.data}>'
+        f'<g class="coordinate" data-field="{svg.escaped(axis.field)}" {placement.data}>'
         f"<title>{svg.escaped(axis.name)}: drag along it to choose runs</title>{''.join(parts)}{hit}</g>"
     )

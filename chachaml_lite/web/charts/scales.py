@@ -52,7 +52,7 @@ def whole(low: int, high: int, *, is_log: bool = False) -> Scale:
     return Scale(low, high, is_log)
 
 
-def roomy(low: float, high: float, *, is_log: bool = False) -> Scale:
+def padded_scale(low: float, high: float, *, is_log: bool = False) -> Scale:
     """The axis of values from `low` to `high`, finite, with a little room at both ends."""
     if is_log:
         room = _log_ratio(high, low) * 0.04 or 0.05
@@ -75,7 +75,7 @@ def roomy(low: float, high: float, *, is_log: bool = False) -> Scale:
 _DECADES = 100
 
 
-def suits_log(values: Iterable[Number | None]) -> bool:
+def should_use_log(values: Iterable[Number | None]) -> bool:
     """Whether values are better seen on a log axis: all are greater than 0, and they span two decades or more."""
     finite_values = [value for value in values if value is not None and math.isfinite(value)]
     return bool(finite_values) and min(finite_values) > 0 and max(finite_values) / _DECADES >= min(finite_values)

@@ -11,9 +11,9 @@ from ... import strict_json
 from ...text.safe import truncate
 from ...tracking.query.conditions import number_in
 from . import svg
-from .frame import Axis, Frame, heading, whole_chart
+from .frame import Axis, Frame, heading, wrap_chart
 from .line_style import Chart
-from .scales import Scale, roomy
+from .scales import Scale, padded_scale
 from .svg import Look
 from .ticks import Tick, Ticks, number_ticks
 from .times import calendar_ticks, duration_ticks
@@ -59,33 +59,33 @@ def scatter_chart(
     Those that can't be shown (no number, not finite, on a log axis 0 or less) are counted in the notes.
     """
     look = Look(standalone=standalone)
-    ys = [_finite(dot.y) for dot in dots]
-    xs = [_finite(dot.x) for dot in dots]
+    ys = [_to_finite(dot.y) for dot in dots]
+    xs = [_to_finite(dot.x) for dot in dots]
     by_name = any(x is None and dot.x is not None and not _is_odd(dot.x) for x, dot in zip(xs, dots, strict=True))
     if by_name:
         x_axis, places = _categories(dots, x_name)
     else:
         good = [x for x in xs if x is not None and (x > 0 or not log_x)]
-        scale = roomy(min(good), max(good), is_log=log_x) if good else roomy(1, 1, is_log=log_x)
+        scale = padded_scale(min(good), max(good), is_log=log_x) if good else padded_scale(1, 1, is_log=log_x)
         x_axis = Axis(*_x_ticks(scale, good, max(2, width // 90), x_holds), x_name)
         scale = x_axis.scale
         places = [scale.fraction(x) if x is not None and scale.holds(x) else None for x in xs]
     good = [y for y in ys if y is not None and (y > 0 or not log_y)]
-    y_scale = roomy(min(good), max(good), is_log=log_y) if good else roomy(1, 1, is_log=log_y)
+    y_scale = padded_scale(min(good), max(good), is_log=log_y) if good else padded_scale(1, 1, is_log=log_y)
     y_axis = Axis(y_scale, number_ticks(y_scale, max(2, height // 42)), y_name)
     above = 28.0 if standalone else 0.0
     frame = Frame(width, height, x_axis, y_axis, above=above)
-    drawn = []
-    for dot, across, y in zip(dots, places, ys, strict=True):
-        if across is not None and y is not None and y_scale.holds(y):
-            drawn.append(_circle(dot, frame.across(across), frame.up(y_scale.fraction(y)), look))
-    missing = len(dots) - len(drawn)
+    parts = []
+    for dot, x_position, y in zip(dots, places, ys, strict=True):
+        if x_position is not None and y is not None and y_scale.holds(y):
+            parts.append(_circle(dot, frame.to_x(x_position), frame.to_y(y_scale.fraction(y)), look))
+    missing = len(dots) - len(parts)
     notes = (f"{missing} of {len(dots)} runs have no value that can be shown here",) if missing else ()
     top = heading(title, look, width) if standalone else ""
-    body = top + frame.axes(look) + "".join(drawn)
-    summary = f"{y_name} against {x_name} of {len(drawn)} runs."
+    body = top + frame.axes(look) + "".join(parts)
+    summary = f"{y_name} against {x_name} of {len(parts)} runs."
     role = "group" if any(dot.href for dot in dots) else "img"
-    return Chart(whole_chart(frame, look, title=title, summary=summary, body=body, role=role), notes)
+    return Chart(wrap_chart(frame, look, title=title, summary=summary, body=body, role=role), notes)
 
 
 def _x_ticks(scale: Scale, values: Sequence[float], most: int, holds: str) -> tuple[Scale, Ticks]:
@@ -99,10 +99,10 @@ def _x_ticks(scale: Scale, values: Sequence[float], most: int, holds: str) -> tu
     return in_ms, duration_ticks(in_ms, most)
 
 
-def _finite(value: Any) -> float | None:
-    found = number_in(value)
+def _to_finite(value: Any) -> float | None:
+    number = number_in(value)
     try:
-        return float(found) if found is not None and math.isfinite(found) else None
+        return float(number) if number is not None and math.isfinite(number) else None
     except OverflowError:
         return None
 
@@ -114,19 +114,19 @@ def _is_odd(value: Any) -> bool:
 
 def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None]]:
     names = [None if dot.x is None else dot.x if isinstance(dot.x, str) else strict_json.dumps(dot.x) for dot in dots]
-    known = list(dict.fromkeys(name for name in names if name is not None))
-    places = {name: (number + 0.5) / len(known) for number, name in enumerate(known)}
-    shown = known if len(known) <= _MOST_CATEGORIES else []
-    ticks = Ticks([Tick(places[name], truncate(name, _LONGEST_CATEGORY)) for name in shown])
+    unique_names = list(dict.fromkeys(name for name in names if name is not None))
+    places = {name: (number + 0.5) / len(unique_names) for number, name in enumerate(unique_names)}
+    category_names = unique_names if len(unique_names) <= _MOST_CATEGORIES else []
+    ticks = Ticks([Tick(places[name], truncate(name, _LONGEST_CATEGORY)) for name in category_names])
     return Axis(Scale(0, 1), ticks, name), [None if name is None else places[name] for name in names]
 
 
 def _circle(dot: Dot, x: float, y: float, look: Look) -> str:
-    told = svg.escaped(f"{dot.label}: {dot.told or f'{dot.x}, {dot.y}'}")
+    label = svg.escaped(f"{dot.label}: {dot.told or f'{dot.x}, {dot.y}'}")
     paint = 'fill="currentColor" fill-opacity=".75" stroke="currentColor"' if look.standalone else 'class="dot"'
-    circle = f'<circle cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5" {paint}><title>{told}</title></circle>'
+    circle = f'<circle cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5" {paint}><title>{label}</title></circle>'
     series = look.series(dot.color) if dot.tone is None else f'class="series t{dot.tone + 1}"'
-    drawn = f"<g {series}>{circle}</g>"
+    content = f"<g {series}>{circle}</g>"
     if dot.href and not look.standalone:
-        return f'<a href="{svg.escaped(dot.href)}" aria-label="{told}">{drawn}</a>'
-    return drawn
+        return f'<a href="{svg.escaped(dot.href)}" aria-label="{label}">{content}</a>'
+    return content

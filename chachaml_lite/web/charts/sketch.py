@@ -19,21 +19,21 @@ PARTS = 4
 
 def sketch(lines: Sequence[tuple[str, Curve, int, int]], frame: Frame) -> str:
     """The lines, each a key by which the page's legend names it, its curve, and its places among colours and dashes."""
-    drawn = []
+    parts = []
     for key, curve, color, dash in lines:
         ys = curve.ys if curve.smooth is None else curve.smooth
-        across = _places(frame.x.scale, curve.xs, frame.left, frame.right)
-        up = _places(frame.y.scale, ys, frame.bottom, frame.top)
+        x_positions = _places(frame.x.scale, curve.xs, frame.left, frame.right)
+        y_positions = _places(frame.y.scale, ys, frame.bottom, frame.top)
         dashes = svg.dash_class(color, dash)
         kind = "line" if dashes == "dash0" else f"line {dashes}"
-        path = "".join(_path(across, up))
-        odd = "".join(_marks(curve, frame))
-        marks = f'<path class="odd" d="{odd}"/>' if odd else ""
-        drawn.append(
+        path = "".join(_path(x_positions, y_positions))
+        mark_path = "".join(_marks(curve, frame))
+        marks = f'<path class="odd" d="{mark_path}"/>' if mark_path else ""
+        parts.append(
             f'<g class="series {svg.color_class(color)}" data-key="{svg.escaped(key)}">'
             f'<path class="{kind}" d="{path}"/>{marks}</g>'
         )
-    return f'<g class="sketch" transform="scale({1 / PARTS:g})">{"".join(drawn)}</g>'
+    return f'<g class="sketch" transform="scale({1 / PARTS:g})">{"".join(parts)}</g>'
 
 
 def _places(scale: Scale, values: Sequence[float], start: float, end: float) -> list[int | None]:
@@ -49,36 +49,36 @@ def _places(scale: Scale, values: Sequence[float], start: float, end: float) -> 
     ]
 
 
-def _path(across: Sequence[int | None], up: Sequence[int | None]) -> Iterator[str]:
+def _path(x_positions: Sequence[int | None], y_positions: Sequence[int | None]) -> Iterator[str]:
     """The stretches of a line, in distances from point to point; a point alone is a dot."""
-    drawn = 0
+    count = 0
     last_x = last_y = 0
-    for x, y in zip(across, up, strict=True):
+    for x, y in zip(x_positions, y_positions, strict=True):
         if x is None or y is None:
-            if drawn == 1:
+            if count == 1:
                 yield "h0"
-            drawn = 0
-        elif drawn:
+            count = 0
+        elif count:
             down = y - last_y
-            start = "l" if drawn == 1 else ""
+            start = "l" if count == 1 else ""
             yield f"{start}{x - last_x}{down} " if down < 0 else f"{start}{x - last_x},{down} "
-            drawn, last_x, last_y = 2, x, y
+            count, last_x, last_y = 2, x, y
         else:
             yield f"M{x},{y}"
-            drawn, last_x, last_y = 1, x, y
-    if drawn == 1:
+            count, last_x, last_y = 1, x, y
+    if count == 1:
         yield "h0"
 
 
 def _marks(curve: Curve, frame: Frame) -> Iterator[str]:
     """A cross at the bottom where a run's value is NaN, a triangle where it is infinite; the first of each kind."""
-    seen = set()
+    marked = set()
     for at, value in curve.odd:
         kind = str(value)
-        if kind in seen or not frame.x.scale.holds(at):
+        if kind in marked or not frame.x.scale.holds(at):
             continue
-        seen.add(kind)
-        x = round(frame.across(frame.x.scale.fraction(at)) * PARTS)
+        marked.add(kind)
+        x = round(frame.to_x(frame.x.scale.fraction(at)) * PARTS)
         if kind == "nan":
             yield f"M{x - 12},{round(frame.bottom * PARTS) - 32}l24,24m0-24l-24,24"
         elif kind == "inf":

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ...tracking.series.summary import Number
 from . import svg
-from .scales import roomy
+from .scales import padded_scale
 
 _WIDTH, _HEIGHT, _EDGE = 96, 22, 3
 
@@ -23,20 +23,20 @@ def sparkline(values: Sequence[Number], color: int = 0, label: str = "") -> Mark
     finite_values = [value for value in floats if math.isfinite(value)]
     if not finite_values:
         return Markup("")
-    scale = roomy(min(finite_values), max(finite_values))
-    across = (_WIDTH - 2 * _EDGE) / max(1, len(floats) - 1)
+    scale = padded_scale(min(finite_values), max(finite_values))
+    step = (_WIDTH - 2 * _EDGE) / max(1, len(floats) - 1)
     stretches: list[list[tuple[float, float]]] = [[]]
     last = (0.0, 0.0)
     for place, value in enumerate(floats):
         if math.isfinite(value):
-            last = (_EDGE + place * across, _HEIGHT - _EDGE - scale.fraction(value) * (_HEIGHT - 2 * _EDGE))
+            last = (_EDGE + place * step, _HEIGHT - _EDGE - scale.fraction(value) * (_HEIGHT - 2 * _EDGE))
             stretches[-1].append(last)
         else:
             stretches.append([])
     line = svg.path("".join(svg.polyline(s) for s in stretches if len(s) > 1), 'class="line"')
     dot = svg.path(f"M{svg.number(last[0])},{svg.number(last[1])}h0", 'class="dots"')
-    named = f'role="img" aria-label="{svg.escaped(label)}"' if label else 'aria-hidden="true"'
+    attributes = f'role="img" aria-label="{svg.escaped(label)}"' if label else 'aria-hidden="true"'
     return Markup(
         f'<svg class="spark {svg.color_class(color)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'height="{_HEIGHT}" {named}>{line}{dot}</svg>'
+        f'height="{_HEIGHT}" {attributes}>{line}{dot}</svg>'
     )

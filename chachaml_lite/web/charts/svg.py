@@ -96,13 +96,13 @@ def polyline(points: Iterable[tuple[float, float]]) -> str:
     parts: list[str] = []
     last: tuple[int, int] | None = None
     for x, y in points:
-        here = (round(x * 10), round(y * 10))
+        point = (round(x * 10), round(y * 10))
         if last is None:
-            parts.append(f"M{_tenths(here[0])},{_tenths(here[1])}l")
+            parts.append(f"M{_tenths(point[0])},{_tenths(point[1])}l")
         else:
-            across, down = _tenths(here[0] - last[0]), _tenths(here[1] - last[1])
-            parts.append(f"{across}{down} " if down.startswith("-") else f"{across},{down} ")
-        last = here
+            dx, dy = _tenths(point[0] - last[0]), _tenths(point[1] - last[1])
+            parts.append(f"{dx}{dy} " if dy.startswith("-") else f"{dx},{dy} ")
+        last = point
     return "".join(parts).rstrip(" l")
 
 

@@ -95,8 +95,8 @@ def _linear(scale: Scale, most: int, *, is_whole: bool) -> Ticks:
     first, last = math.ceil(low / step - _DUST), math.floor(high / step + _DUST)
     numbers = [number * mantissa for number in range(first, last + 1)]
     base = _base(numbers, exponent)
-    written = [number - (base or 0) for number in numbers]
-    write = _notation(max(map(abs, written), default=0), exponent)
+    offsets = [number - (base or 0) for number in numbers]
+    write = _notation(max(map(abs, offsets), default=0), exponent)
     ticks = []
     for number in numbers:
         value = number * power(exponent)
@@ -164,8 +164,8 @@ def _power_notation(first: int, last: int) -> Callable[[int], str]:
 
 def _write_plain(number: int, exponent: int) -> str:
     """Return a number as 0.25 or 1,500."""
-    kept, exponent = _without_zeros(number, exponent)
-    return (MINUS if number < 0 else "") + f"{Decimal(kept).scaleb(exponent):,f}"
+    significant, exponent = _without_zeros(number, exponent)
+    return (MINUS if number < 0 else "") + f"{Decimal(significant).scaleb(exponent):,f}"
 
 
 def _write_whole(number: int, exponent: int) -> str:
@@ -182,16 +182,16 @@ def _write_power(number: int, exponent: int) -> str:
     """Return a number as 2e−5."""
     if not number:
         return "0"
-    kept, _ = _without_zeros(number, exponent)
-    mantissa = kept[0] + (f".{kept[1:]}" if kept[1:] else "")
+    significant, _ = _without_zeros(number, exponent)
+    mantissa = significant[0] + (f".{significant[1:]}" if significant[1:] else "")
     return f"{MINUS if number < 0 else ''}{mantissa}e{_size(number, exponent)}".replace("e-", f"e{MINUS}")
 
 
 def _without_zeros(number: int, exponent: int) -> tuple[str, int]:
     """Return the digits without the zeros at their end, and the exponent that belongs to them."""
     digits = str(abs(number))
-    kept = digits.rstrip("0") or "0"
-    return kept, exponent + len(digits) - len(kept) if number else 0
+    significant = digits.rstrip("0") or "0"
+    return significant, exponent + len(digits) - len(significant) if number else 0
 
 
 def _size(number: int, exponent: int) -> int:

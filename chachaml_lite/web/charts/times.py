@@ -90,44 +90,44 @@ def moment(ms: int) -> datetime:
 
 
 def _clock_ticks(scale: Scale, low: int, high: int, step: int) -> Ticks:
-    one_day = low // _DAY == high // _DAY
+    is_one_day = low // _DAY == high // _DAY
     ticks = []
     for at in range(-(-low // step) * step, high + 1, step):
-        then = moment(at)
-        text = f"{then:%H:%M}" if step >= _MINUTE else f"{then:%H:%M:%S}"
+        time = moment(at)
+        text = f"{time:%H:%M}" if step >= _MINUTE else f"{time:%H:%M:%S}"
         if step < _SECOND:
             text += f".{at % _SECOND:03}".rstrip("0") if at % _SECOND else ""
-        if at % _DAY == 0 and not one_day:
-            text = f"{then:%b} {then.day}"
+        if at % _DAY == 0 and not is_one_day:
+            text = f"{time:%b} {time.day}"
         ticks.append(Tick(scale.fraction(at), text))
     first, last = moment(low), moment(high)
-    days = f"{first:%Y-%m-%d}" if one_day else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    days = f"{first:%Y-%m-%d}" if is_one_day else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
     return Ticks(ticks, f"{days}, UTC")
 
 
 def _day_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
     """Every day, or the 1st, 3rd, 5th ..., the 1st, 6th ... of each month, never two of them close together."""
-    found = []
+    tick_list = []
     for day in range(-(-low // _DAY), high // _DAY + 1):
-        then = moment(day * _DAY)
-        if (then.day - 1) % each == 0 and (each == 1 or then.day + each // 2 <= 31):
-            found.append(Tick(scale.fraction(day * _DAY), f"{then:%b} {then.day}"))
-    return Ticks(found, _years(low, high))
+        time = moment(day * _DAY)
+        if (time.day - 1) % each == 0 and (each == 1 or time.day + each // 2 <= 31):
+            tick_list.append(Tick(scale.fraction(day * _DAY), f"{time:%b} {time.day}"))
+    return Ticks(tick_list, _years(low, high))
 
 
 def _month_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
     first, last = moment(low), moment(high)
-    found = []
+    tick_list = []
     start, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
     for month in range(-(-start // each) * each, end + 1, each):
         if not 12 <= month < 12 * 10_000:
             continue
-        then = datetime(month // 12, month % 12 + 1, 1, tzinfo=timezone.utc)
-        at = int((then - _EPOCH) / timedelta(milliseconds=1))
+        time = datetime(month // 12, month % 12 + 1, 1, tzinfo=timezone.utc)
+        at = int((time - _EPOCH) / timedelta(milliseconds=1))
         if low <= at <= high:
-            text = str(then.year) if each >= 12 or then.month == 1 else f"{then:%b}"
-            found.append(Tick(scale.fraction(at), text))
-    return Ticks(found, _years(low, high))
+            text = str(time.year) if each >= 12 or time.month == 1 else f"{time:%b}"
+            tick_list.append(Tick(scale.fraction(at), text))
+    return Ticks(tick_list, _years(low, high))
 
 
 def _years(low: int, high: int) -> str:

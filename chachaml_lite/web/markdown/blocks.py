@@ -97,7 +97,7 @@ class _Blocks:
                 self._at += 1
                 yield "<hr>\n"
             elif depth < MAX_DEPTH and _QUOTE.match(line):
-                yield f"<blockquote>\n{self._inner(self._quoted(), depth)}</blockquote>\n"
+                yield f"<blockquote>\n{self._inner(self._take_quote(), depth)}</blockquote>\n"
             elif depth < MAX_DEPTH and (item := _ITEM.match(line)):
                 yield self._list(item, depth)
             elif table := self._table():
@@ -127,7 +127,7 @@ class _Blocks:
         self._at += 1
         return f'<pre tabindex="0"><code>{escape(content)}</code></pre>\n'
 
-    def _quoted(self) -> list[str]:
+    def _take_quote(self) -> list[str]:
         """The lines of a quote, without their marks; a line of text that follows belongs to its last paragraph."""
         lines: list[str] = []
         while self._at < len(self._lines):
@@ -158,18 +158,18 @@ class _Blocks:
             if item and (bool(item[3]), item[2]) != (bool(first[3]), first[2]):
                 item = None  # another list
             is_loose = is_loose or any(not each.strip() for each in items[-1]) or bool(item and self._at > blank)
-        shown = []
+        list_items = []
         for lines in items:
             task = _TASK.match(lines[0])
             if task:
                 lines[0] = ("☐ " if task[1] == " " else "☑ ") + lines[0][task.end() :]
             inner = self._inner(lines, depth, tight=not is_loose).rstrip("\n")
             kind = ' class="task"' if task else ""
-            shown.append(f"<li{kind}>{inner}</li>\n")
+            list_items.append(f"<li{kind}>{inner}</li>\n")
         if first[3] is None:
-            return f"<ul>\n{''.join(shown)}</ul>\n"
+            return f"<ul>\n{''.join(list_items)}</ul>\n"
         start = "" if int(first[3]) == 1 else f' start="{int(first[3])}"'
-        return f"<ol{start}>\n{''.join(shown)}</ol>\n"
+        return f"<ol{start}>\n{''.join(list_items)}</ol>\n"
 
     def _item(self, mark: re.Match[str]) -> list[str]:
         """The lines of an item: the one with the mark, those that are as far in, and text that follows at once."""
@@ -215,8 +215,8 @@ class _Blocks:
 
     def _row(self, tag: str, cells: list[str], classes: list[str]) -> str:
         texts = (self._line(cell.strip().replace("\\|", "|")) for cell in cells)
-        shown = "".join(f"<{tag}{kind}>{text}</{tag}>" for text, kind in zip(texts, classes, strict=False))
-        return f"<tr>{shown}</tr>\n"
+        row_cells = "".join(f"<{tag}{kind}>{text}</{tag}>" for text, kind in zip(texts, classes, strict=False))
+        return f"<tr>{row_cells}</tr>\n"
 
     def _paragraph(self, depth: int, *, tight: bool) -> str:
         lines = [self._lines[self._at]]

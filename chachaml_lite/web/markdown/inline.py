@@ -119,7 +119,7 @@ class _Text:
 
     def _token(self, token: re.Match[str]) -> int:
         """Take in what was found; where to go on."""
-        kind, found = token.lastgroup, token[0]
+        kind, text = token.lastgroup, token[0]
         if kind == "escaped":
             self._literal(token["escaped"])
         elif kind == "ticks":
@@ -127,11 +127,11 @@ class _Text:
         elif kind == "mark":
             self._mark(token)
         elif kind in ("open", "image"):
-            self._wait(found, token.start())
+            self._wait(text, token.start())
         elif kind == "close":
             return self._close_bracket(token)
         elif kind == "line":
-            hard = self.links.keeps_lines or len(found) > 1
+            hard = self.links.keeps_lines or len(text) > 1
             self.parts.append("<br>\n" if hard else "\n")
         else:
             return self._address(token)
@@ -155,10 +155,10 @@ class _Text:
         url, end = token["angle"] or token["bare"], token.end()
         if token["bare"]:
             url = url.rstrip(_AFTER_ADDRESS)
-            unopened = url.count(")") - url.count("(")
-            while unopened > 0 and url.endswith(")"):
+            surplus = url.count(")") - url.count("(")
+            while surplus > 0 and url.endswith(")"):
                 url = url[:-1].rstrip(_AFTER_ADDRESS)
-                unopened -= 1
+                surplus -= 1
             end = token.start() + len(url)
         href = None if self._is_in_link() else self.links.href(url)
         if href is None:
@@ -173,22 +173,22 @@ class _Text:
     # -- emphasis
 
     def _mark(self, token: re.Match[str]) -> None:
-        found = token[0]
-        kinds = [found] if found in _TAGS else [found[:2], found[0]] if len(found) == 3 and found[0] != "~" else []
+        mark = token[0]
+        kinds = [mark] if mark in _TAGS else [mark[:2], mark[0]] if len(mark) == 3 and mark[0] != "~" else []
         before = self.text[token.start() - 1] if token.start() else " "
         after = self.text[token.end()] if token.end() < len(self.text) else " "
-        within_word = found[0] == "_" and before.isalnum() and after.isalnum()
+        within_word = mark[0] == "_" and before.isalnum() and after.isalnum()
         can_close = bool(kinds) and not before.isspace() and not within_word
         if can_close and all(self.counts.get(kind) for kind in kinds):
-            for kind in reversed(kinds) if self._opened_last() == kinds[-1] else kinds:
+            for kind in reversed(kinds) if self._last_opening() == kinds[-1] else kinds:
                 self._close(kind)
         elif kinds and not after.isspace() and not within_word:
             for kind in kinds:
                 self._wait(kind, token.start())
         else:
-            self._literal(found)
+            self._literal(mark)
 
-    def _opened_last(self) -> str | None:
+    def _last_opening(self) -> str | None:
         return self.waiting[-1].kind if self.waiting else None
 
     def _wait(self, kind: str, at: int) -> None:
@@ -197,17 +197,17 @@ class _Text:
         self.parts.append(kind)
 
     def _pop(self) -> _Open:
-        opened = self.waiting.pop()
-        self.counts[opened.kind] -= 1
+        opening = self.waiting.pop()
+        self.counts[opening.kind] -= 1
         self.barrier = min(self.barrier, len(self.waiting))
-        return opened
+        return opening
 
     def _close(self, kind: str) -> None:
         """Close a mark that waits, if it still does; those that were opened within it are text."""
         while self.counts.get(kind):
-            opened = self._pop()
-            if opened.kind == kind:
-                self.parts[opened.part] = f"<{_TAGS[kind]}>"
+            opening = self._pop()
+            if opening.kind == kind:
+                self.parts[opening.part] = f"<{_TAGS[kind]}>"
                 self.parts.append(f"</{_TAGS[kind]}>")
                 return
 
@@ -218,30 +218,30 @@ class _Text:
             self._literal("]")
             return token.end()
         barrier = self.barrier
-        while (opened := self._pop()).kind not in ("[", "!["):
+        while (opening := self._pop()).kind not in ("[", "!["):
             pass  # emphasis that was opened within the brackets, and is not closed there, is text
         target = _TARGET.match(self.text, token.end())
-        written = "" if target is None else target[2] if target[1] is None else target[1]
-        if target is not None and opened.kind == "![" and (shown := self._image(opened, token.start(), written)):
-            del self.parts[opened.part :]
-            self.parts.append(shown)
+        target_text = "" if target is None else target[2] if target[1] is None else target[1]
+        if target is not None and opening.kind == "![" and (image := self._image(opening, token.start(), target_text)):
+            del self.parts[opening.part :]
+            self.parts.append(image)
             return target.end()
-        href = self.links.href(written) if target is not None and opened.kind == "[" else None
+        href = self.links.href(target_text) if target is not None and opening.kind == "[" else None
         if target is None or href is None or len(self.waiting) < barrier:
             self._literal("]")
             return token.end()
-        self.parts[opened.part] = _anchor(href)
+        self.parts[opening.part] = _anchor(href)
         self.parts.append("</a>")
         self.barrier = len(self.waiting)
         return target.end()
 
-    def _image(self, opened: _Open, end: int, written: str) -> str | None:
+    def _image(self, opening: _Open, end: int, target_text: str) -> str | None:
         """An image; a link to it, where it isn't this server's and no link is around it; None: it is text."""
-        alt = escape(self.text[opened.at + 2 : end])
-        src = self.links.src(written)
+        alt = escape(self.text[opening.at + 2 : end])
+        src = self.links.src(target_text)
         if src is not None:
             return f'<img src="{escape(src)}" alt="{alt}" loading="lazy">'
-        href = None if self._is_in_link() else self.links.href(written)
+        href = None if self._is_in_link() else self.links.href(target_text)
         return None if href is None else f"{_anchor(href)}{alt}</a>"
 
 

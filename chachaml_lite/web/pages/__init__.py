@@ -36,15 +36,15 @@ def install(app: Flask) -> None:
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address, image_name=is_image_name)
     app.jinja_env.globals.update(most_compared=MAX_RUNS, most_written=MAX_RUNS_WRITTEN)
-    app.context_processor(_of_every_page)
+    app.context_processor(_page_context)
 
 
-def _of_every_page() -> dict[str, Any]:
+def _page_context() -> dict[str, Any]:
     """Return the context of all pages: the current path, the ETag for the script that polls, and what is allowed."""
-    given = services()
+    current_services = services()
     return {
         "here": request.script_root + request.path,
         "etag": request.environ.get(ETAG),
-        "read_only": given.read_only,
-        "has_token": given.token is not None,
+        "read_only": current_services.read_only,
+        "has_token": current_services.token is not None,
     }

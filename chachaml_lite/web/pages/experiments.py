@@ -22,11 +22,11 @@ _MOST_CHARACTERS = 400
 def experiment_list() -> str:
     """Every experiment, the one with the newest run first."""
     query = Query(("offset",))
-    found = experiments.list_experiments(tracker())
-    part = Paging.from_request(query, url_for("pages.experiment_list"), len(found))
+    items = experiments.list_experiments(tracker())
+    part = Paging.from_request(query, url_for("pages.experiment_list"), len(items))
     return render_template(
         "experiments.html",
-        experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(found)],
+        experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(items)],
         part=part,
         statuses=STATUSES,
         api=url_for("experiments.list_experiments"),

@@ -31,10 +31,10 @@ def local_path(path: str) -> str:
 @login.get("/login")
 def form() -> str | BaseResponse:
     """The page that asks for the token; where none is needed, the way on."""
-    wanted = local_path(request.args.get("next", ""))
+    next_path = local_path(request.args.get("next", ""))
     if services().token is None:
-        return redirect(wanted, 303)
-    return render_template("login.html", next=wanted, wrong=False)
+        return redirect(next_path, 303)
+    return render_template("login.html", next=next_path, wrong=False)
 
 
 @login.post("/login")
@@ -43,10 +43,10 @@ def log_in() -> tuple[str, int] | BaseResponse:
     if (request.content_length or 0) > MAX_LOGIN_BYTES:
         raise TooLarge(f"the form has {request.content_length} bytes, and {MAX_LOGIN_BYTES} is the most here")
     token = services().token
-    wanted = local_path(request.form.get("next", ""))
+    next_path = local_path(request.form.get("next", ""))
     if token is not None and not is_same_secret(request.form.get("token", "").strip(), token):
-        return render_template("login.html", next=wanted, wrong=True), 401
-    answer = redirect(wanted, 303)
+        return render_template("login.html", next=next_path, wrong=True), 401
+    answer = redirect(next_path, 303)
     if token is not None:
         answer.set_cookie(cookie_name(token), cookie_value(token), max_age=_STAY, **_cookie_settings())
     return answer

@@ -26,11 +26,11 @@ _MOST_CHOICES = 500
 @pages.get("/models")
 def model_list() -> str:
     """Every model, by name."""
-    found = tracker().registry.models()
-    part = Paging.from_request(Query(("offset",)), url_for("pages.model_list"), len(found))
+    all_models = tracker().registry.models()
+    part = Paging.from_request(Query(("offset",)), url_for("pages.model_list"), len(all_models))
     return render_template(
         "models.html",
-        models=[models.model_to_json(model) for model in part.part(found)],
+        models=[models.model_to_json(model) for model in part.part(all_models)],
         part=part,
         api=url_for("models.list_models"),
         **command_context(),
@@ -52,7 +52,7 @@ def model_page(name: str) -> str:
         model=models.model_to_json(model),
         path=path,
         api=url_for("models.get_model", name=name),
-        versions=[_shown(version) for version in part.part(versions)],
+        versions=[_version_row(version) for version in part.part(versions)],
         part=part,
         stages=STAGES,
         aliases=aliases,
@@ -75,7 +75,7 @@ def chosen_diff(name: str) -> BaseResponse:
     return redirect(url_for("pages.diff_page", name=name, one=one, other=other), 303)
 
 
-def _shown(version: Version) -> dict[str, Any]:
+def _version_row(version: Version) -> dict[str, Any]:
     """A version with what its run is called now; None where the run is gone."""
     run = tracker().catalog.run(version.run_id, (META,))
     label = None if run is None else run.meta.get("name") or run.id

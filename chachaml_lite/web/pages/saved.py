@@ -42,8 +42,8 @@ def run_file(run: Run, style: Style) -> Response:
     """Return a run as a file: what its page shows, whole but for the points. Raises NotFound."""
     details = runs.run_details(tracker(), run)
     images = dict(_images(run, details["artifacts"]))
-    opened = frozenset(section.name for section in sections_of(run.summary, frozenset()))
-    sections = metric_part(tracker(), run, run.summary, opened, style, all=True).sections
+    open_sections = frozenset(section.name for section in sections_of(run.summary, frozenset()))
+    sections = metric_part(tracker(), run, run.summary, open_sections, style, all=True).sections
     return _file(
         "saved_run.html",
         f"{run.id}.html",
@@ -86,26 +86,26 @@ def _style() -> Markup:
     return Markup((content or b"").decode())
 
 
-def _images(run: Run, listed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _images(run: Run, image_records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield the names of small images among the artifacts, and their bytes as data URLs."""
-    left = _MAX_IMAGES_BYTES
-    for artifact in listed:
-        if not 0 < artifact["size"] <= min(_MAX_IMAGE_BYTES, left):
+    remaining_bytes = _MAX_IMAGES_BYTES
+    for artifact in image_records:
+        if not 0 < artifact["size"] <= min(_MAX_IMAGE_BYTES, remaining_bytes):
             continue
         name = artifact["name"]
         _, head = artifacts.read_part(tracker(), run.id, name, MAGIC_BYTES)
         media_type = image_type(name, head)
         if media_type is not None:
             _, content = artifacts.read_part(tracker(), run.id, name, _MAX_IMAGE_BYTES)
-            left -= len(content)
+            remaining_bytes -= len(content)
             yield name, f"data:{media_type};base64,{b64encode(content).decode()}"
 
 
 def _with_images(note: Markup, below: str, images: dict[str, str]) -> Markup:
     """Return a note with the run's images within it; an image that isn't in the file has its alternative text alone."""
 
-    def source(found: re.Match[str]) -> str:
-        path = str(Markup(found[1]).unescape()).partition("?")[0]
+    def source(match: re.Match[str]) -> str:
+        path = str(Markup(match[1]).unescape()).partition("?")[0]
         name = unquote(path[len(below) :]) if path.startswith(below) else ""
         return f'<img src="{escape(images.get(name, ""))}"'
 

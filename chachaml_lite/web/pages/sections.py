@@ -1,8 +1,8 @@
 """Metrics and params in sections by the beginnings of their names, of which a page shows a few at first.
 
-`grad/norm` and `grad/max` are in the section grad. What says where a metric was measured makes no section: `train/loss`
-and `val/loss` are with those that have no beginning, `train/grad/norm` is in grad. Of params a dot separates, too:
-`model.layers` is in model. Sections that are closed are made when they are opened.
+`grad/norm` and `grad/max` are in the section grad. Prefixes for the place of a measurement make no section:
+`train/loss` and `val/loss` are with the metrics without a prefix, `train/grad/norm` is in grad. In params a dot is a
+separator, too: `model.layers` is in model. Closed sections are rendered when they are opened.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..charts.groups import measured
+from ..charts.groups import strip_prefix
 
 #: The machine's load: closed until it is opened, or is all there is.
 SYSTEM = "system"
@@ -42,7 +42,7 @@ class Section:
 
 def section_of(key: str) -> str:
     """The section that a metric's name belongs to; "" for none."""
-    prefix, slash, _ = measured(key).partition("/")
+    prefix, slash, _ = strip_prefix(key).partition("/")
     return prefix if slash else ""
 
 
@@ -54,7 +54,7 @@ def section_of_param(key: str) -> str:
 
 def sections_of(
     keys: Iterable[str],
-    opened: frozenset[str] = frozenset(),
+    open_names: frozenset[str] = frozenset(),
     section: Callable[[str], str] = section_of,
     *,
     is_filtered: bool = False,
@@ -69,32 +69,32 @@ def sections_of(
     for key in names:
         by_name.setdefault(section(key), []).append(key)
     load = by_name.pop(SYSTEM, [])
-    large = [name for name, mine in by_name.items() if name and len(mine) >= _FEWEST]
+    large = [name for name, section_keys in by_name.items() if name and len(section_keys) >= _FEWEST]
     if len(names) - len(load) <= _FEW:
         large = []
-    kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
+    names_kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
     # Where it holds what is beyond the bound as well, it comes where its first key does.
     parts: dict[str, list[str]] = {"": []} if len(large) <= _MOST else {}
     for key in names:
         name = section(key)
         if name != SYSTEM:
-            parts.setdefault(name if name in kept else "", []).append(key)
+            parts.setdefault(name if name in names_kept else "", []).append(key)
     if load:
         parts[SYSTEM] = load
     sections: list[Section] = []
-    shown = 0
-    for name, mine in ((name, mine) for name, mine in parts.items() if mine):
-        shown += len(mine)
-        is_open = not sections or (shown <= _MOST_OPEN and (name != SYSTEM or is_filtered)) or name in opened
-        sections.append(Section(name, tuple(mine), is_open))
+    open_count = 0
+    for name, section_keys in ((name, section_keys) for name, section_keys in parts.items() if section_keys):
+        open_count += len(section_keys)
+        is_open = not sections or (open_count <= _MOST_OPEN and (name != SYSTEM or is_filtered)) or name in open_names
+        sections.append(Section(name, tuple(section_keys), is_open))
     return sections
 
 
 def param_sections(
-    keys: Iterable[str], opened: frozenset[str] = frozenset(), *, is_filtered: bool = False
+    keys: Iterable[str], open_names: frozenset[str] = frozenset(), *, is_filtered: bool = False
 ) -> list[Section]:
     """The sections of many params; a few are all in one."""
     names = list(dict.fromkeys(keys))
     if len(names) < _MANY_PARAMS:
         return [Section("", tuple(names), True)] if names else []
-    return sections_of(names, opened, section_of_param, is_filtered=is_filtered)
+    return sections_of(names, open_names, section_of_param, is_filtered=is_filtered)

@@ -32,7 +32,7 @@ _MAX_FIELDS = MAX_RUNS + 100
 class _Form(Fields):
     """The fields of a form that was posted."""
 
-    def __init__(self, *known: str) -> None:
+    def __init__(self, *field_names: str) -> None:
         """Read the body of the request. Raises InvalidInput, TooLarge."""
         request_body.require_type(_FORM)
         try:
@@ -48,10 +48,10 @@ class _Form(Fields):
             ) from fault
         # Browsers send a text's line ends as CR LF.
         super().__init__(
-            [(name, value.replace("\r\n", "\n")) for name, value in pairs], (*known, "then"), repeatable=("ids",)
+            [(name, value.replace("\r\n", "\n")) for name, value in pairs], (*field_names, "then"), repeatable=("ids",)
         )
         #: Where the browser goes afterwards, and back to from an error.
-        self.then = g.back = local_path(self.text("then") or "")
+        self.next_path = g.back = local_path(self.text("then") or "")
 
     def required(self, name: str) -> str:
         """The value of a field. Raises InvalidInput where it is absent."""
@@ -69,7 +69,7 @@ class _Form(Fields):
 
 
 def _redirect(form: _Form) -> Response:
-    return redirect(form.then, 303)
+    return redirect(form.next_path, 303)
 
 
 def _do_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:

@@ -53,8 +53,8 @@ def series_of(images: Iterable[str], name: str) -> list[Step]:
             steps.append(Step(split[1], other))
     steps.sort()
     if len(steps) > MOST_SHOWN:
-        shown = {round(place * (len(steps) - 1) / (MOST_SHOWN - 2)) for place in range(MOST_SHOWN - 1)}
-        steps = [step for place, step in enumerate(steps) if place in shown or step.name == name]
+        places = {round(place * (len(steps) - 1) / (MOST_SHOWN - 2)) for place in range(MOST_SHOWN - 1)}
+        steps = [step for place, step in enumerate(steps) if place in places or step.name == name]
     return steps if len(steps) > 1 else []
 
 
@@ -64,8 +64,8 @@ def _split(name: str) -> tuple[str, int, str] | None:
     numbers = list(_NUMBER.finditer(stem))
     if not numbers or len(numbers[-1][0]) > 18:
         return None
-    found = numbers[-1]
-    return stem[: found.start()], int(found[0]), name[found.end() :]
+    last_number = numbers[-1]
+    return stem[: last_number.start()], int(last_number[0]), name[last_number.end() :]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

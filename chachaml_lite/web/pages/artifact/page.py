@@ -47,8 +47,8 @@ def artifact_page(run_id: str, name: str) -> str:
         place=place_of_artifact(run_id, name),
     )
     images = image_series.image_names(run.artifacts) if preview.kind == "image" else []
-    previous, following = image_series.neighbours(images, name)
-    pinned = [version for version in tracker().registry.pinned_to(run_id) if version.holds(name)]
+    previous, next_name = image_series.neighbours(images, name)
+    versions = [version for version in tracker().registry.pinned_to(run_id) if version.holds(name)]
     parts = name.split("/")
     return render_template(
         "artifact.html",
@@ -64,12 +64,12 @@ def artifact_page(run_id: str, name: str) -> str:
         is_shown=artifact.size <= _MAX_IMAGE_BYTES,
         image=url_for("pages.image", run_id=run_id, name=name, v=artifact.sha256[:12]),
         file=shlex.quote(name.rpartition("/")[2]),
-        versions=pinned,
+        versions=versions,
         folders=["/".join(parts[:end]) + "/" for end in range(len(parts) - 1, 0, -1)],
         models=[] if services().read_only else [model.name for model in tracker().registry.models()[:_MOST_MODELS]],
         stages=STAGES,
         previous=previous,
-        following=following,
+        following=next_name,
         steps=[
             (step, url_for("pages.image", run_id=run_id, name=step.name, v=run.artifacts[step.name].sha256[:12]))
             for step in image_series.series_of(images, name)
@@ -85,9 +85,9 @@ def artifact_page(run_id: str, name: str) -> str:
 def image(run_id: str, name: str) -> Response:
     """The bytes of an artifact that is an image, to be shown in a page; `v` is for that page, which names its bytes."""
     Query(("v",))
-    kept = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
-    if kept is not None:
-        return kept
+    unchanged = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if unchanged is not None:
+        return unchanged
     artifact, file = artifacts.open_artifact(tracker(), run_id, name)
     media_type = image_type(name, file.read(MAGIC_BYTES))
     if media_type is None:

@@ -94,20 +94,20 @@ def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool
     text = _text_of(content, is_start=is_start, is_end=is_end)
     if text is None:
         return Preview("binary", _hex(content[:_HEX_BYTES]))
-    ending = name.rpartition(".")[2].lower()
-    if is_start and ending in ("md", "markdown"):
+    extension = name.rpartition(".")[2].lower()
+    if is_start and extension in ("md", "markdown"):
         return Preview("markdown", html=note_html(text, place))
-    tabled = _TABLED.get(ending)
-    made = tabled(text, is_end) if tabled and is_start else None
-    return made or Preview("text", _readable(text))
+    read_table = _TABLED.get(extension)
+    table = read_table(text, is_end) if read_table and is_start else None
+    return table or Preview("text", _escape_lines(text))
 
 
 def _text_of(content: bytes, *, is_start: bool, is_end: bool) -> str | None:
     """`content` as text; None where it is none. A character that is cut at either end is left out."""
     encoding = "utf-8"
-    for bom, named in _BOMS if is_start else ():
+    for bom, bom_encoding in _BOMS if is_start else ():
         if content.startswith(bom):
-            content, encoding = content[len(bom) :], named
+            content, encoding = content[len(bom) :], bom_encoding
     if not is_start:
         content = content.lstrip(bytes(range(0x80, 0xC0)))
     if encoding == "utf-8" and b"\x00" in content:
@@ -116,14 +116,14 @@ def _text_of(content: bytes, *, is_start: bool, is_end: bool) -> str | None:
         return codecs.getincrementaldecoder(encoding)().decode(content, final=is_end)
     except UnicodeDecodeError:
         # Text of another age, or no text: then one byte in a hundred at least is a control character.
-        odd = len(_CONTROL_BYTES.findall(content))
-        return content.decode("latin-1") if encoding == "utf-8" and odd * 100 < len(content) else None
+        control_count = len(_CONTROL_BYTES.findall(content))
+        return content.decode("latin-1") if encoding == "utf-8" and control_count * 100 < len(content) else None
 
 
-def _readable(text: str) -> str:
+def _escape_lines(text: str) -> str:
     """Text as a terminal would have left it: without its colours, the last state of lines that were written over."""
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in _TERMINAL.sub("", text).split("\n"))
-    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), "\n".join(lines))
+    return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
 def _hex(content: bytes) -> str:
@@ -131,8 +131,8 @@ def _hex(content: bytes) -> str:
     lines = []
     for at in range(0, len(content), _HEX_LINE):
         line = content[at : at + _HEX_LINE]
-        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)
-        lines.append(f"{at:08x}  {line.hex(' '):<{3 * _HEX_LINE}} {shown}")
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)
+        lines.append(f"{at:08x}  {line.hex(' '):<{3 * _HEX_LINE}} {text}")
     return "\n".join(lines)
 
 
@@ -166,7 +166,7 @@ def _json(text: str, is_end: bool) -> Preview | None:
         return _records(value, is_end)
     if isinstance(value, dict) and not any(isinstance(each, (dict, list)) for each in value.values()):
         return _table(["key", "value"], [[key, _cell(each)] for key, each in value.items()], is_end)
-    return Preview("text", _readable(strict_json.dumps_indented(value)))
+    return Preview("text", _escape_lines(strict_json.dumps_indented(value)))
 
 
 def _json_lines(text: str, is_end: bool) -> Preview | None:
@@ -191,8 +191,8 @@ def _loaded(text: str) -> Any:
 
 def _records(records: Sequence[dict[str, Any]], is_end: bool) -> Preview:
     head = list(dict.fromkeys(key for record in records[: MAX_ROWS + 1] for key in record))
-    shown = head[:MAX_COLUMNS]
-    rows = [[_cell(record[key]) if key in record else "" for key in shown] for record in records]
+    columns = head[:MAX_COLUMNS]
+    rows = [[_cell(record[key]) if key in record else "" for key in columns] for record in records]
     return _table(head, rows, is_end)
 
 
@@ -202,23 +202,23 @@ def _cell(value: Any) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> Preview:
     """A table of the first rows and columns."""
-    shown = [[_cell_text(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
-    wide = min(MAX_COLUMNS, max(map(len, [head, *rows])))
+    texts = [[_cell_text(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
+    width = min(MAX_COLUMNS, max(map(len, [head, *rows])))
     notes = []
     if len(rows) > MAX_ROWS or not is_end:
-        notes.append(f"the first {len(shown):,} rows")
+        notes.append(f"the first {len(texts):,} rows")
     if len(head) > MAX_COLUMNS:
         notes.append(f"the first {MAX_COLUMNS} of {len(head):,} columns")
     names = [_cell_text(cell) for cell in head[:MAX_COLUMNS]]
-    numbers = [_all_numbers(row[place] for row in shown if place < len(row)) for place in range(wide)]
-    filled = [row + [""] * (wide - len(row)) for row in shown]
-    return Preview("table", table=Table(names + [""] * (wide - len(names)), filled, numbers), notes=tuple(notes))
+    numbers = [_all_numbers(row[place] for row in texts if place < len(row)) for place in range(width)]
+    padded_rows = [row + [""] * (width - len(row)) for row in texts]
+    return Preview("table", table=Table(names + [""] * (width - len(names)), padded_rows, numbers), notes=tuple(notes))
 
 
 def _cell_text(cell: str) -> str:
-    return truncate(_readable(cell), _MAX_CELL)
+    return truncate(_escape_lines(cell), _MAX_CELL)
 
 
 def _all_numbers(cells: Iterable[str]) -> bool:
-    there = [cell.strip() for cell in cells if cell.strip()]
-    return bool(there) and all(map(_NUMBER.match, there))
+    present = [cell.strip() for cell in cells if cell.strip()]
+    return bool(present) and all(map(_NUMBER.match, present))

@@ -51,11 +51,11 @@ def _end(query: Query, name: str) -> int | None:
     return end
 
 
-def _size(query: Query, name: str, usual: int, sizes: range) -> int:
-    asked = query.integer(name)
-    if asked is not None and asked not in sizes:
-        raise InvalidInput(f"{name} is {sizes[0]} to {sizes[-1]} pixels, and it is {asked}")
-    return usual if asked is None else asked
+def _size(query: Query, name: str, default: int, sizes: range) -> int:
+    requested = query.integer(name)
+    if requested is not None and requested not in sizes:
+        raise InvalidInput(f"{name} is {sizes[0]} to {sizes[-1]} pixels, and it is {requested}")
+    return default if requested is None else requested
 
 
 def _smoothing(text: str | None) -> float:
@@ -76,19 +76,21 @@ def list_keys(query: Query) -> list[str]:
     return keys
 
 
-def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> str:
+def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, with_range: bool = False) -> str:
     """A URL with what a style has that is unusual; `ranged`: its range as well."""
-    return with_query(path, fields_of(style, fields, ranged=ranged))
+    return with_query(path, fields_of(style, fields, with_range=with_range))
 
 
-def fields_of(style: Style, fields: Iterable[tuple[str, str]] = (), *, ranged: bool = False) -> list[tuple[str, str]]:
+def fields_of(
+    style: Style, fields: Iterable[tuple[str, str]] = (), *, with_range: bool = False
+) -> list[tuple[str, str]]:
     """The fields of that URL's query string."""
-    said: list[tuple[str, str]] = [*fields]
+    pairs: list[tuple[str, str]] = [*fields]
     if style.x != "step":
-        said.append(("x", style.x))
-    said += [(name, "true") for name, on in (("log_x", style.log_x), ("log_y", style.log_y)) if on]
+        pairs.append(("x", style.x))
+    pairs += [(name, "true") for name, on in (("log_x", style.log_x), ("log_y", style.log_y)) if on]
     if style.smoothing:
-        said.append(("smoothing", f"{style.smoothing:g}"))
-    if ranged:
-        said += [(name, str(end)) for name, end in (("from", style.start), ("to", style.stop)) if end is not None]
-    return said
+        pairs.append(("smoothing", f"{style.smoothing:g}"))
+    if with_range:
+        pairs += [(name, str(end)) for name, end in (("from", style.start), ("to", style.stop)) if end is not None]
+    return pairs

@@ -103,31 +103,33 @@ def run_figures(
 
     Each section is its metrics, and whether somebody opened it: then some of it are drawn, whatever else is.
     """
-    left = MAX_CHARTS
-    planned = []
+    remaining = MAX_CHARTS
+    plans = []
     for keys, is_opened in sections:
         groups = group_metrics(keys)
-        most = max(left, _OPENED_CHARTS) if is_opened else left
-        planned.append((groups[:most], groups[most:]))
-        left = max(0, left - len(planned[-1][0]))
-    wanted = [key for shown, _ in planned for group in shown for key in group.keys]
-    curves = metrics.get_curves(tracker, run, wanted, _view_of_page(style, len(wanted))) if wanted else {}
+        most = max(remaining, _OPENED_CHARTS) if is_opened else remaining
+        plans.append((groups[:most], groups[most:]))
+        remaining = max(0, remaining - len(plans[-1][0]))
+    keys_to_load = [key for shown_groups, _ in plans for group in shown_groups for key in group.keys]
+    curves = (
+        metrics.get_curves(tracker, run, keys_to_load, _view_of_page(style, len(keys_to_load))) if keys_to_load else {}
+    )
 
     def figure(group: Group) -> Figure:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
         over = _axis_of(lines, style)
         if over != style:
-            timed = metrics.get_curves(tracker, run, group.keys, _view_of_page(over, len(wanted)))
-            lines = [replace(line, curve=timed[line.label]) for line in lines]
+            time_curves = metrics.get_curves(tracker, run, group.keys, _view_of_page(over, len(keys_to_load)))
+            lines = [replace(line, curve=time_curves[line.label]) for line in lines]
         return _figure(_links_of_run(run.id, group.keys), group.title, lines, style)
 
     return [
         Figures(
-            [figure(group) for group in shown],
+            [figure(group) for group in shown_groups],
             [(group.title, _page_of_run(run.id, group.keys, style)) for group in rest[:_MOST_NAMED]],
             max(0, len(rest) - _MOST_NAMED),
         )
-        for shown, rest in planned
+        for shown_groups, rest in plans
     ]
 
 
@@ -209,8 +211,8 @@ def _lines_of_runs(runs: Sequence[NamedRun], curves: Sequence[dict[str, Curve]],
     ]
 
 
-def _refuse_unknown(keys: Sequence[str], known: dict[str, Curve] | set[str], where: str) -> None:
-    missing = next((key for key in keys if key not in known), None)
+def _refuse_unknown(keys: Sequence[str], existing: dict[str, Curve] | set[str], where: str) -> None:
+    missing = next((key for key in keys if key not in existing), None)
     if missing is not None:
         raise NotFound("metric", f"nothing was logged as {missing[:250]!r} here; GET {where} names what was")
 
@@ -251,16 +253,16 @@ def _links_of_runs(runs: Sequence[NamedRun], keys: Sequence[str]) -> _Links:
 
 
 def _figure(links: _Links, title: str, lines: list[Line], style: Style) -> Figure:
-    known = hashlib.blake2b("\n".join(value for _, value in links.fields).encode("utf-8", "replace"), digest_size=6)
-    drawn = _axis_of(lines, style)
+    digest = hashlib.blake2b("\n".join(value for _, value in links.fields).encode("utf-8", "replace"), digest_size=6)
+    axis = _axis_of(lines, style)
     legend = [Entry(line.label, f"{color_class(line.color)} {dash_class(line.color, line.dash)}") for line in lines]
     return Figure(
-        f"chart-{known.hexdigest()}",
+        f"chart-{digest.hexdigest()}",
         title,
-        line_chart(lines, title, drawn),
+        line_chart(lines, title, axis),
         tuple(legend),
-        url(links.page, style, links.fields, ranged=True),
-        url(links.svg, style, links.fields, ranged=True),
+        url(links.page, style, links.fields, with_range=True),
+        url(links.svg, style, links.fields, with_range=True),
         links.json,
-        drawn.x,
+        axis.x,
     )

@@ -54,8 +54,8 @@ def run_chart(run_id: str) -> str:
     figure = figures.run_chart(tracker(), run, keys, style)
     style = replace(style, x=figure.axis)
     table = figures.run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
-    up = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
-    return _page(figure, table, style, keys, up)
+    breadcrumbs = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
+    return _page(figure, table, style, keys, breadcrumbs)
 
 
 @charts.get("/compare/charts")
@@ -93,15 +93,20 @@ def _view_of_table(style: Style, lines: int) -> View:
 
 
 def _page(
-    figure: Figure, table: Sequence[Line], style: Style, keys: list[str], up: list[tuple[str, str]], ids: str = ""
+    figure: Figure,
+    table: Sequence[Line],
+    style: Style,
+    keys: list[str],
+    breadcrumbs: list[tuple[str, str]],
+    ids: str = "",
 ) -> str:
     fields = [*([("ids", ids)] if ids else []), *(("key", key) for key in keys)]
     context: dict[str, Any] = {
         "figure": figure,
         "style": style,
-        "up": up,
+        "up": breadcrumbs,
         "fields": fields,
-        "whole": figure.page if style.start is style.stop is None else _whole(figure, style, fields),
+        "whole": figure.page if style.start is style.stop is None else _full_range_url(figure, style, fields),
         "labels": [line.label for line in table],
         "rows": _rows(table, style.x),
         "digits": _digits(table),
@@ -110,7 +115,7 @@ def _page(
     return render_template("chart.html", **context)
 
 
-def _whole(figure: Figure, style: Style, fields: list[tuple[str, str]]) -> str:
+def _full_range_url(figure: Figure, style: Style, fields: list[tuple[str, str]]) -> str:
     return chart_url.url(figure.page.partition("?")[0], replace(style, start=None, stop=None), fields)
 
 

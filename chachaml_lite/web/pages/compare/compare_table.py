@@ -126,15 +126,15 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
         return _param_row(line, base)
 
     parts = []
-    left = _MOST_CELLS_IN_FILE if view.is_file else _MOST_CELLS
+    remaining = _MOST_CELLS_IN_FILE if view.is_file else _MOST_CELLS
     width = len(runs) + _CELLS_OF_NAME
     for lines, row, in_sections, prefix in (
         (metrics, metric_row, sections_of, ""),
         (params, param_row, param_sections, "params:"),
         (env, param_row, param_sections, "env:"),
     ):
-        parts.append(_part(lines, view, max(left // width, _FEWEST_ROWS), row, in_sections, prefix))
-        left -= len(parts[-1].rows) * width
+        parts.append(_part(lines, view, max(remaining // width, _FEWEST_ROWS), row, in_sections, prefix))
+        remaining -= len(parts[-1].rows) * width
     metric_part, param_part, env_part = parts
     return Comparison(
         sides,
@@ -163,11 +163,11 @@ class _Line(NamedTuple):
 
 def _lines(sides: Sequence[Mapping[str, Any]]) -> list[_Line]:
     """Every key that one of the sides has, in the order of their first appearance."""
-    found = []
+    lines = []
     for key in dict.fromkeys(key for side in sides for key in side):
         values = [side.get(key, _MISSING) for side in sides]
-        found.append(_Line(key, values, not all(_is_same(values[0], value) for value in values[1:])))
-    return found
+        lines.append(_Line(key, values, not all(_is_same(values[0], value) for value in values[1:])))
+    return lines
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -177,7 +177,7 @@ def _is_same(one: Any, other: Any) -> bool:
 def _part(
     lines: list[_Line],
     view: ComparisonView,
-    left: int,
+    remaining: int,
     row: Callable[[_Line], Row],
     in_sections: Callable[..., list[Section]],
     prefix: str,
@@ -185,38 +185,40 @@ def _part(
     """The lines of a part in sections, `left` rows at most; in the URL the names of these begin with the prefix."""
     test = view.key_test
     matching = lines if test is None else [line for line in lines if test(line.key)]
-    shown = {line.key: line for line in matching if view.all or line.differs}
-    opened = frozenset(name.removeprefix(prefix) for name in view.opened if name.startswith(prefix))
+    lines_by_key = {line.key: line for line in matching if view.all or line.differs}
+    opened_sections = frozenset(name.removeprefix(prefix) for name in view.opened if name.startswith(prefix))
     sections = []
-    for section in in_sections(shown, opened, is_filtered=test is not None):
+    for section in in_sections(lines_by_key, opened_sections, is_filtered=test is not None):
         is_open = section.is_open or view.is_file
-        most = max(left, _ROWS_OF_OPENED) if section.name in opened else left
+        most = max(remaining, _ROWS_OF_OPENED) if section.name in opened_sections else remaining
         keys = section.keys[:most] if is_open else ()
-        left = max(0, left - len(keys))
-        rows = [row(shown[key]) for key in keys]
+        remaining = max(0, remaining - len(keys))
+        rows = [row(lines_by_key[key]) for key in keys]
         sections.append(RowSection(f"{prefix}{section.name}", section.title, len(section.keys), is_open, rows))
-    return Part(sections, len(matching) - len(shown), len(matching), len(lines))
+    return Part(sections, len(matching) - len(lines_by_key), len(matching), len(lines))
 
 
 def _metric_row(line: _Line, base: int, less: bool | None) -> Row:
     best = [] if less is None else best_places(line.values, less=less)
     cells = []
     for place, value in enumerate(line.values):
-        apart = difference(value, line.values[base]) if place != base else None
-        delta, turn = ("", "") if apart is None else _shown_difference(apart, less)
+        distance = difference(value, line.values[base]) if place != base else None
+        delta, turn = ("", "") if distance is None else _format_difference(distance, less)
         cells.append(_cell(value)._replace(is_best=place in best, delta=delta, turn=turn))
     return Row(line.key, line.differs, cells, True, less)
 
 
 def _param_row(line: _Line, base: int) -> Row:
-    mine = line.values[base]
+    base_value = line.values[base]
     return Row(
-        line.key, line.differs, [_cell(value)._replace(is_other=not _is_same(value, mine)) for value in line.values]
+        line.key,
+        line.differs,
+        [_cell(value)._replace(is_other=not _is_same(value, base_value)) for value in line.values],
     )
 
 
-def _shown_difference(apart: tuple[float, float | None], less: bool | None) -> tuple[str, str]:
-    absolute, percent = apart
+def _format_difference(delta: tuple[float, float | None], less: bool | None) -> tuple[str, str]:
+    absolute, percent = delta
     if not absolute:
         return "±0", ""
     text = f"{absolute:+.4g}"
@@ -230,6 +232,6 @@ def _shown_difference(apart: tuple[float, float | None], less: bool | None) -> t
 def _cell(value: Any) -> Cell:
     if value is _MISSING:
         return Cell(is_missing=True)
-    whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    full_text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = truncate(format_number(value), _CELL_CHARACTERS)
-    return Cell(text, truncate(whole, _HOVER_CHARACTERS) if text != whole else "")
+    return Cell(text, truncate(full_text, _HOVER_CHARACTERS) if text != full_text else "")

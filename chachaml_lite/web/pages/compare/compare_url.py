@@ -50,8 +50,8 @@ class ComparisonView:
     @classmethod
     def from_request(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
         """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
-        known = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
-        query = Query(known, repeatable=_REPEATABLE)
+        field_names = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
+        query = Query(field_names, repeatable=_REPEATABLE)
         ids = tuple(dict.fromkeys(parse_ids(query)))
         if with_ids and not 2 <= len(ids) <= MAX_RUNS:
             raise InvalidInput(
@@ -79,7 +79,7 @@ class ComparisonView:
 
     def pairs(self, *without: str) -> list[tuple[str, str]]:
         """The fields of the page's query string, but for some and for those of the charts."""
-        said = {
+        fields = {
             "ids": ",".join(self.ids),
             "all": "true" if self.all else "",
             "baseline": self.baseline or "",
@@ -89,14 +89,14 @@ class ComparisonView:
             "log_metric": "true" if self.log_metric else "",
             "filter": self.filter,
         }
-        chosen = [f"{'least' if less else 'most'}:{key}" for key, less in self.directions.items()]
-        several = {"best": chosen, "hide": sorted(self.hidden), "open": sorted(self.opened)}
-        pairs = [(name, text) for name, text in said.items() if text and name not in without]
-        return pairs + [(name, key) for name, keys in several.items() if name not in without for key in keys]
+        best = [f"{'least' if less else 'most'}:{key}" for key, less in self.directions.items()]
+        repeated = {"best": best, "hide": sorted(self.hidden), "open": sorted(self.opened)}
+        pairs = [(name, text) for name, text in fields.items() if text and name not in without]
+        return pairs + [(name, key) for name, keys in repeated.items() if name not in without for key in keys]
 
     def form_pairs(self, *without: str) -> list[tuple[str, str]]:
         """The same with those of the charts, for the hidden fields of a form."""
-        return chart_url.fields_of(self.style, self.pairs(*without), ranged=True)
+        return chart_url.fields_of(self.style, self.pairs(*without), with_range=True)
 
     def url(self, **changes: Any) -> str:
         """The page's URL, with some of its parts changed."""

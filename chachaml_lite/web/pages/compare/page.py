@@ -32,13 +32,13 @@ def compare_page() -> str | Response:
     """The runs that `ids` names; with ?format=html as a file."""
     view = ComparisonView.from_request(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
-    seen = figures.name_runs(runs)
+    named_runs = figures.name_runs(runs)
     if view.is_file:
         every = frozenset(section.name for section in sections_of(curves.several_points(runs), frozenset()))
-        context = _compared(replace(view, opened=every), runs, [each.label for each in seen])
+        context = _compared(replace(view, opened=every), runs, [each.label for each in named_runs])
         return saved.comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
-    return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in seen]))
+    return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in named_runs]))
 
 
 @pages.get("/diff/<name>/<one>/<other>")
@@ -58,9 +58,9 @@ def diff_page(name: str, one: str, other: str) -> str:
 def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """Return the context of the macros in `_comparison.html`."""
     table = comparison(view, runs, labels)
-    several = set(curves.several_points(runs))
-    keys = [key for key in table.metric_keys if key in several]
-    shown = [key for key in keys if view.key_test is None or view.key_test(key)]
+    with_curves = set(curves.several_points(runs))
+    keys = [key for key in table.metric_keys if key in with_curves]
+    keys_shown = [key for key in keys if view.key_test is None or view.key_test(key)]
     members = [
         Member(side.run.id, side.label, (side.run,), side.color, side.run.id in view.hidden, False)
         for side in table.sides
@@ -68,7 +68,7 @@ def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) 
 
     def page_of(key: str) -> str:
         ids = ",".join(side.run.id for side in table.sides)
-        return chart_url.url(url_for("charts.compare_chart"), view.style, [("ids", ids), ("key", key)], ranged=True)
+        return chart_url.url(url_for("charts.compare_chart"), view.style, [("ids", ids), ("key", key)], with_range=True)
 
     return {
         "view": view,
@@ -78,7 +78,7 @@ def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) 
         "sections": curves.draw_sections(
             tracker(),
             members,
-            shown,
+            keys_shown,
             view.opened,
             view.style,
             "range",
@@ -127,9 +127,9 @@ def _first_numeric(table: Comparison) -> str | None:
     return None
 
 
-def _choices(keys: list[str], chosen: str) -> list[str]:
+def _choices(keys: list[str], current: str) -> list[str]:
     few = keys[:_MOST_CHOICES]
-    return few if chosen in few else [chosen, *few]
+    return few if current in few else [current, *few]
 
 
 def _page(template: str, **context: Any) -> str:

@@ -21,38 +21,38 @@ _MOST_KEYS = 6
 
 
 def children_table(
-    tracker: Tracker, run: Run, children: Sequence[Run], total: int, trashed: tuple[str, ...]
+    tracker: Tracker, run: Run, children: Sequence[Run], total: int, trashed_ids: tuple[str, ...]
 ) -> RunTable:
     """The table of `children`, of `total` in all; its heads lead to the list of runs that has these alone, ordered."""
     metrics = [{"metrics": latest_metrics(child)} for child in children]
     params = [{"params": child.params} for child in children]
-    shown = [
-        *(Field(fields.METRICS, key) for key in _of_most(metrics, "metrics")),
-        *(Field(fields.PARAMS, key) for key in _that_differ(params, "params")),
+    child_columns = [
+        *(Field(fields.METRICS, key) for key in _frequent_keys(metrics, "metrics")),
+        *(Field(fields.PARAMS, key) for key in _differing_keys(params, "params")),
     ]
-    columns = ("status", "start_time", "duration_ms", *map(str, shown))
+    columns = ("status", "start_time", "duration_ms", *map(str, child_columns))
     view = RunView(
         url_for("pages.run_list"),
         filters={"parent_run_id": run.id},
         order_by="start_time",
         columns=columns,
-        trashed=trashed,
+        trashed=trashed_ids,
     )
     return run_table(tracker, view, children, total)
 
 
-def _of_most(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
+def _frequent_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     """The keys that at least half of the runs have, those that tell most of them apart first chosen, sorted."""
-    telling = rank_keys(records, kind)
-    kept = [key for key in telling if 2 * sum(key in record[kind] for record in records) >= len(records)]
-    return sorted(kept[:_MOST_KEYS])
+    ranked = rank_keys(records, kind)
+    frequent = [key for key in ranked if 2 * sum(key in record[kind] for record in records) >= len(records)]
+    return sorted(frequent[:_MOST_KEYS])
 
 
-def _that_differ(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
+def _differing_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     """The keys whose values aren't the same in all runs that have them, sorted."""
     values: dict[str, list[Any]] = {}
     for record in records:
         for key, value in record[kind].items():
             values.setdefault(key, []).append(value)
-    telling = rank_keys(records, kind)
-    return sorted([key for key in telling if any(value != values[key][0] for value in values[key])][:_MOST_KEYS])
+    ranked = rank_keys(records, kind)
+    return sorted([key for key in ranked if any(value != values[key][0] for value in values[key])][:_MOST_KEYS])

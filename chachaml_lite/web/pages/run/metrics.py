@@ -71,15 +71,15 @@ def metric_part(
 ) -> MetricPart:
     """The sections of some metrics of a run; `is_filtered`: of those by a filter; `all`: with all rows of open ones."""
     sections = sections_of(summary, opened, is_filtered=is_filtered)
-    asked = [(section.keys if section.is_open else (), section.name in opened) for section in sections]
-    drawn = run_figures(tracker, run, asked, style)
-    left = len(summary) if all else MOST_ROWS
+    requests = [(section.keys if section.is_open else (), section.name in opened) for section in sections]
+    figure_groups = run_figures(tracker, run, requests, style)
+    remaining = len(summary) if all else MOST_ROWS
     parts = []
-    for section, figures in zip(sections, drawn, strict=True):
-        most = max(left, MOST_ROWS) if section.name in opened else left
-        mine = section.keys[:most] if section.is_open else ()
-        left = max(0, left - len(mine))
-        rows = [_row(key, summary[key]) for key in mine]
+    for section, figures in zip(sections, figure_groups, strict=True):
+        most = max(remaining, MOST_ROWS) if section.name in opened else remaining
+        section_keys = section.keys[:most] if section.is_open else ()
+        remaining = max(0, remaining - len(section_keys))
+        rows = [_row(key, summary[key]) for key in section_keys]
         parts.append(MetricSection(section.name, section.title, len(section.keys), section.is_open, rows, figures))
     return MetricPart("metrics", parts, len(summary), sum(len(part.rows) for part in parts))
 

@@ -70,54 +70,60 @@ def run_page(run_id: str) -> str | Response:
     query = Query(("all", "filter", "open", "format", "trashed", *chart_url.OF_PAGES), repeatable=("all", "open"))
     if is_file(query):
         return run_file(tracker().run(run_id), chart_url.style_of(query))
-    asked, style = query.texts("all"), chart_url.style_of(query)
-    for name in asked:
+    full_parts, style = query.texts("all"), chart_url.style_of(query)
+    for name in full_parts:
         if name not in MOST:
             raise InvalidInput(f"all is one of {', '.join(MOST)}, and it is {name[:60]!r}")
-    text, opened = query.text("filter") or "", query.texts("open")
+    text, open_sections = query.text("filter") or "", query.texts("open")
     test = parse_key_filter(text)
-    kept = [*(("all", name) for name in asked), *(("open", name) for name in dict.fromkeys(opened))]
-    fields = [*([("filter", text)] if text else []), *kept]
+    kept_fields = [*(("all", name) for name in full_parts), *(("open", name) for name in dict.fromkeys(open_sections))]
+    fields = [*([("filter", text)] if text else []), *kept_fields]
     path = url_for("pages.run_page", run_id=run_id)
     run = tracker().run(run_id)
     summary = {key: series for key, series in run.summary.items() if test is None or test(key)}
     params = [(key, value) for key, value in run.params.items() if test is None or test(key)]
     children = tracker().catalog.children(run_id)
-    shown = runs.run_details(tracker(), run, children)
+    details = runs.run_details(tracker(), run, children)
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
-    trashed = tuple(filter(None, (query.text("trashed") or "").split(",")))
-    listed = _part("children", children, asked, _as_it_is)
+    trashed_ids = tuple(filter(None, (query.text("trashed") or "").split(",")))
+    children_part = _part("children", children, full_parts, _identity)
     return render_template(
         "run.html",
-        run=shown,
-        is_writable=shown["deleted_at"] is None and not services().read_only,
+        run=details,
+        is_writable=details["deleted_at"] is None and not services().read_only,
         silent=None if silent_ms is None else format_duration(silent_ms),
-        parent=_label(shown["parent_run_id"]),
+        parent=_label(details["parent_run_id"]),
         older=older,
         newer=newer,
         versions=tracker().registry.pinned_to(run_id),
         metrics=metric_part(
-            tracker(), run, summary, frozenset(opened), style, is_filtered=test is not None, all="metrics" in asked
+            tracker(),
+            run,
+            summary,
+            frozenset(open_sections),
+            style,
+            is_filtered=test is not None,
+            all="metrics" in full_parts,
         ),
-        params=_part("params", params, asked, _param_row),
+        params=_part("params", params, full_parts, _param_row),
         param_sections=_param_sections([key for key, _ in params], is_filtered=test is not None),
-        artifacts=_part("artifacts", shown["artifacts"], asked, _as_it_is),
-        folders=list_folders(shown["artifacts"]) if not services().read_only else [],
-        env=_part("env", list(flatten(shown["env"]).items()), asked, _param_row),
-        children=listed,
-        children_table=children_table(tracker(), run, listed.rows, listed.total, trashed)
-        if children or trashed
+        artifacts=_part("artifacts", details["artifacts"], full_parts, _identity),
+        folders=list_folders(details["artifacts"]) if not services().read_only else [],
+        env=_part("env", list(flatten(details["env"]).items()), full_parts, _param_row),
+        children=children_part,
+        children_table=children_table(tracker(), run, children_part.rows, children_part.total, trashed_ids)
+        if children or trashed_ids
         else None,
         style=style,
         filter=text,
         all_metrics=len(run.summary),
         all_params=len(run.params),
-        unfiltered=chart_url.url(path, style, kept),
-        kept=kept,
+        unfiltered=chart_url.url(path, style, kept_fields),
+        kept=kept_fields,
         opening=lambda name: chart_url.url(path, style, [*fields, ("open", name)]),
-        note=render_note(shown["note"] or "", run_id),
-        note_key=hashlib.blake2b((shown["note"] or "").encode(), digest_size=6).hexdigest(),
+        note=render_note(details["note"] or "", run_id),
+        note_key=hashlib.blake2b((details["note"] or "").encode(), digest_size=6).hexdigest(),
         path=path,
         back=current_url(),
         api=url_for("runs.get_run", run_id=run_id),
@@ -132,20 +138,20 @@ def _label(run_id: str | None) -> str | None:
     return None if run is None else run.meta.get("name") or run.id
 
 
-def _part(name: str, every: Sequence[Item], asked: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
+def _part(name: str, every: Sequence[Item], full_parts: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
     """A table of `every`, or of the first of them; each is made a row."""
-    shown = every if name in asked else every[: MOST[name]]
-    return Part(name, [row(each) for each in shown], len(every))
+    items = every if name in full_parts else every[: MOST[name]]
+    return Part(name, [row(each) for each in items], len(every))
 
 
 def _param_sections(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:
     """The sections of many params, open where they are what a filter leaves; none for a few, or for one section."""
-    opened = frozenset(map(section_of_param, keys)) if is_filtered else frozenset()
-    sections = param_sections(keys, opened)
+    open_sections = frozenset(map(section_of_param, keys)) if is_filtered else frozenset()
+    sections = param_sections(keys, open_sections)
     return sections if len(sections) > 1 else []
 
 
-def _as_it_is(item: Item) -> Item:
+def _identity(item: Item) -> Item:
     return item
 
 
@@ -155,5 +161,7 @@ def _param_row(item: tuple[str, Any]) -> ParamRow:
     is_structure = isinstance(value, (dict, list))
     if len(text) <= (_LONG_STRUCTURE if is_structure else _LONG) and "\n" not in text:
         return ParamRow(key, value, text)
-    whole = strict_json.dumps_indented(value) if is_structure else text
-    return ParamRow(key, value, text[:_LONG_STRUCTURE], whole[:_MOST_CHARACTERS], max(0, len(whole) - _MOST_CHARACTERS))
+    full_text = strict_json.dumps_indented(value) if is_structure else text
+    return ParamRow(
+        key, value, text[:_LONG_STRUCTURE], full_text[:_MOST_CHARACTERS], max(0, len(full_text) - _MOST_CHARACTERS)
+    )

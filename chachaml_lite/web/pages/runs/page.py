@@ -32,36 +32,36 @@ EXAMPLES = (
 @pages.get("/runs")
 def run_list() -> tuple[str, int]:
     """The runs, newest first or as asked for."""
-    return _shown(RunView.from_request(url_for("pages.run_list")))
+    return _render_list(RunView.from_request(url_for("pages.run_list")))
 
 
 @pages.get("/search")
 def search_page() -> tuple[str, int]:
     """The list of runs, beside how to write a query while there is none."""
     view = RunView.from_request(url_for("pages.search_page"))
-    return _shown(view, is_search=True)
+    return _render_list(view, is_search=True)
 
 
-def _shown(view: RunView, is_search: bool = False) -> tuple[str, int]:
+def _render_list(view: RunView, is_search: bool = False) -> tuple[str, int]:
     """A page of runs; where what was typed can't be read, it says so beside the box, above the runs without it."""
     fault: BadQuery | None = None
-    listed = view
+    list_view = view
     now_ms = tracker().clock.now_ms()
     try:
-        asked = view.run_query(now_ms)
+        run_query = view.run_query(now_ms)
     except BadQuery as error:
-        fault, listed = error, replace(view, q=None)
-        asked = listed.run_query(now_ms)
-    found, total = search.find_runs(tracker(), asked)
-    table = runs_table.run_table(tracker(), listed, found, total)
-    meant = None if fault is None else meant_query(fault, found)
+        fault, list_view = error, replace(view, q=None)
+        run_query = list_view.run_query(now_ms)
+    matches, total = search.find_runs(tracker(), run_query)
+    table = runs_table.run_table(tracker(), list_view, matches, total)
+    suggestion = None if fault is None else meant_query(fault, matches)
     page = render_template(
         "runs.html",
         is_search=is_search,
         view=view,
         table=table,
         fault=fault,
-        meant=None if meant is None else (meant, view.url(q=meant, offset=0)),
+        meant=None if suggestion is None else (suggestion, view.url(q=suggestion, offset=0)),
         examples=EXAMPLES,
         statuses=STATUSES,
         sizes=PAGE_SIZES,

@@ -135,12 +135,12 @@ class RunTable:
     @property
     def older(self) -> str | None:
         """The URL of the page after this one."""
-        following = self.view.offset + self.view.limit
-        return self.view.url(offset=following) if following < self.total else None
+        next_offset = self.view.offset + self.view.limit
+        return self.view.url(offset=next_offset) if next_offset < self.total else None
 
 
 def run_table(
-    tracker: Tracker, view: RunView, found: Sequence[Run], total: int, key_test: KeyTest | None = None
+    tracker: Tracker, view: RunView, page_runs: Sequence[Run], total: int, key_test: KeyTest | None = None
 ) -> RunTable:
     """The table of the runs on a page, of `total` in all. Raises InvalidInput where a column's name is none.
 
@@ -153,63 +153,74 @@ def run_table(
             "tags": run.meta.get("tags", {}),
             "env": flatten(run.meta.get("env")),
         }
-        for run in found
+        for run in page_runs
     ]
     keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in _KINDS}
     by_default = [str(Field(kind, key)) for kind in KINDS for key in default_keys(records, kind, keys[kind], key_test)]
-    chosen = view.columns or (
+    names_before_filter = view.columns or (
         *(name for name in _BEFORE if not (name == "experiment" and view.within is not None)),
         *by_default,
         *_AFTER,
     )
-    names = [name for name in chosen if lets_through(key_test, name)]
+    names = [name for name in names_before_filter if lets_through(key_test, name)]
     if key_test is not None and view.columns and not any(map(is_by_key, names)):
         names += by_default  # none of those that were chosen matches
     spark = view.spark if view.spark is None or key_test is None or key_test(view.spark) else None
     now_ms = tracker.clock.now_ms()
-    made = [] if spark is None else [_sparks(tracker, view, spark, found)]
-    made += [_column(view, name, found, now_ms) for name in names if name != "name"]
+    made_columns = [] if spark is None else [_sparks(tracker, view, spark, page_runs)]
+    made_columns += [_column(view, name, page_runs, now_ms) for name in names if name != "name"]
     counts = count_children(tracker) if view.folds else {}
     rows = [
         Row(run.id, run.meta.get("name") or run.id, list(cells), children=counts.get(run.id, 0))
-        for run, *cells in zip(found, *(cells for _, cells in made), strict=True)
+        for run, *cells in zip(page_runs, *(cells for _, cells in made_columns), strict=True)
     ]
     name = _heading(view, Field(fields.OWN, "name"), "Run")
-    columns = [column for column, _ in made]
-    choices = _choices(keys, [name if name == ALL_TAGS else str(fields.parse_field(name)) for name in chosen])
-    has_children = view.folds or any(run.meta.get("parent_run_id") for run in found)
-    filtered = None if key_test is None else filter_columns(key_test, keys, view.columns, names)
+    columns = [column for column, _ in made_columns]
+    choices = _choices(
+        keys, [name if name == ALL_TAGS else str(fields.parse_field(name)) for name in names_before_filter]
+    )
+    has_children = view.folds or any(run.meta.get("parent_run_id") for run in page_runs)
+    filtered_columns = None if key_test is None else filter_columns(key_test, keys, view.columns, names)
     return RunTable(
-        view, name, columns, rows, total, choices, keys["metrics"], has_children, _in_trash(tracker, view), filtered
+        view,
+        name,
+        columns,
+        rows,
+        total,
+        choices,
+        keys["metrics"],
+        has_children,
+        _in_trash(tracker, view),
+        filtered_columns,
     )
 
 
 def _in_trash(tracker: Tracker, view: RunView) -> list[str]:
-    found = [tracker.catalog.run(run_id) for run_id in view.trashed]
-    return [run.id for run in found if run is not None and run.meta.get("deleted_at") is not None]
+    trashed_runs = [tracker.catalog.run(run_id) for run_id in view.trashed]
+    return [run.id for run in trashed_runs if run is not None and run.meta.get("deleted_at") is not None]
 
 
-def _choices(keys: dict[str, list[str]], shown: Sequence[str]) -> list[Choices]:
+def _choices(keys: dict[str, list[str]], shown_names: Sequence[str]) -> list[Choices]:
     groups = [("Run", dict(_HEADINGS), 0)]
     for kind in _KINDS:
-        named = {str(Field(kind, key)): key for key in keys[kind][:_MOST_CHOICES]}
-        named.update({text: fields.parse_field(text).name for text in shown if text.startswith(f"{kind}.")})
+        labels = {str(Field(kind, key)): key for key in keys[kind][:_MOST_CHOICES]}
+        labels.update({text: fields.parse_field(text).name for text in shown_names if text.startswith(f"{kind}.")})
         groups.append(
-            ("Environment" if kind == fields.ENV else kind.capitalize(), named, max(0, len(keys[kind]) - len(named)))
+            ("Environment" if kind == fields.ENV else kind.capitalize(), labels, max(0, len(keys[kind]) - len(labels)))
         )
-    return [(group, _sections(group, named, shown), unnamed) for group, named, unnamed in groups if named]
+    return [(group, _sections(group, labels, shown_names), unnamed) for group, labels, unnamed in groups if labels]
 
 
-def _sections(group: str, named: dict[str, str], shown: Sequence[str]) -> list[ChoiceSection]:
+def _sections(group: str, labels: dict[str, str], shown_names: Sequence[str]) -> list[ChoiceSection]:
     """Return a group's columns by the beginnings of their names, folded where none of them is shown."""
     if group == "Run":
-        return [ChoiceSection("", True, [(text, heading, text in shown) for text, heading in named.items()])]
-    fields_of = {heading: text for text, heading in named.items()}
-    found = []
+        return [ChoiceSection("", True, [(text, heading, text in shown_names) for text, heading in labels.items()])]
+    fields_of = {heading: text for text, heading in labels.items()}
+    sections = []
     for section in sections_of(fields_of, section=section_of if group == "Metrics" else section_of_param):
-        choices = [(fields_of[key], key, fields_of[key] in shown) for key in section.keys]
-        found.append(ChoiceSection(section.name, any(is_shown for *_, is_shown in choices), choices))
-    return found
+        choices = [(fields_of[key], key, fields_of[key] in shown_names) for key in section.keys]
+        sections.append(ChoiceSection(section.name, any(is_shown for *_, is_shown in choices), choices))
+    return sections
 
 
 # -- columns
@@ -227,31 +238,33 @@ def _heading(view: RunView, field: Field, heading: str, is_number: bool = False)
     )
 
 
-def _column(view: RunView, name: str, found: Sequence[Run], now_ms: int) -> tuple[Column, list[Cell]]:
+def _column(view: RunView, name: str, page_runs: Sequence[Run], now_ms: int) -> tuple[Column, list[Cell]]:
     if name == ALL_TAGS:
-        return Column(ALL_TAGS, "Tags"), [Cell("tags", value=_tags(run)) for run in found]
+        return Column(ALL_TAGS, "Tags"), [Cell("tags", value=_tags(run)) for run in page_runs]
     try:
         field = fields.parse_field(name)
     except InvalidInput as fault:
         raise InvalidInput(f"columns: {fault.detail}; or {ALL_TAGS}, for all of them") from fault
     heading = _HEADINGS.get(field.name, field.name) if field.kind == fields.OWN else field.name
     if field == _STATUS:
-        return _heading(view, field, heading), [_status(run, now_ms) for run in found]
+        return _heading(view, field, heading), [_status(run, now_ms) for run in page_runs]
     if field.holds is FieldType.DURATION:
-        return _heading(view, field, heading, is_number=True), [_duration(run) for run in found]
+        return _heading(view, field, heading, is_number=True), [_duration(run) for run in page_runs]
     read = fields.reader(field)
-    values = [read(run) for run in found]
+    values = [read(run) for run in page_runs]
     if field.holds is FieldType.TIME:
         return _heading(view, field, heading), [_time(value) for value in values]
-    there = [value for value in values if value is not MISSING]
-    is_number = bool(there) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there)
+    present = [value for value in values if value is not MISSING]
+    is_number = bool(present) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in present
+    )
     return _heading(view, field, heading, is_number), [_value(value) for value in values]
 
 
-def _sparks(tracker: Tracker, view: RunView, key: str, found: Sequence[Run]) -> tuple[Column, list[Cell]]:
+def _sparks(tracker: Tracker, view: RunView, key: str, page_runs: Sequence[Run]) -> tuple[Column, list[Cell]]:
     metric = Field(fields.METRICS, key)
     return Column("", key, view.ordered_by(metric).url(), part="metric"), [
-        Cell("spark", value=line) for line in sparklines(tracker, found, key)
+        Cell("spark", value=line) for line in sparklines(tracker, page_runs, key)
     ]
 
 
@@ -277,10 +290,10 @@ def _value(value: Any) -> Cell:
         return Cell("value")
     if isinstance(value, float):
         value = number_to_json(value)
-    whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    full_text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = truncate(format_number(value), _CELL_CHARACTERS)
     return Cell(
-        "value", text, truncate(whole, _HOVER_CHARACTERS) if text != whole or len(text) > _ALWAYS_SEEN else None
+        "value", text, truncate(full_text, _HOVER_CHARACTERS) if text != full_text or len(text) > _ALWAYS_SEEN else None
     )
 
 

@@ -94,47 +94,47 @@ class RunView:
     @staticmethod
     def query(within: str | None = None, more: tuple[str, ...] = (), repeatable: tuple[str, ...] = ()) -> Query:
         """The request's query string, on a page that takes `more` besides. Raises InvalidInput."""
-        known = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
-        return Query((*known, *more), PREFIXES, (*REPEATABLE, *repeatable))
+        field_names = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
+        return Query((*field_names, *more), PREFIXES, (*REPEATABLE, *repeatable))
 
     @classmethod
-    def of(cls, asked: Query, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
+    def of(cls, request_query: Query, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
         """The view that a query string asks for. `more`: what the page makes of it besides. Raises InvalidInput."""
-        tags = asked.under("tag.")
-        tag = asked.text("tag")
+        tags = request_query.with_prefix("tag.")
+        tag = request_query.text("tag")
         if tag:
             key, sign, value = tag.partition("=")
             if not (sign and key.strip()):
                 raise InvalidInput(f"tag must be a key and a value, as in author=maria, and it is {tag[:80]!r}")
             tags[key.strip()] = value.strip()
-        ids = tuple(dict.fromkeys(parse_ids(asked)))
-        limit = asked.integer("limit") if asked.text("limit") else None
+        ids = tuple(dict.fromkeys(parse_ids(request_query)))
+        limit = request_query.integer("limit") if request_query.text("limit") else None
         if limit is None:  # of runs that were chosen one by one none is to be overlooked
             limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
-        spark = asked.text("spark") or None
+        spark = request_query.text("spark") or None
         if spark is not None:
             names.check_name("spark: metric", spark)
-        q = _query_of(asked)
-        named = None if q is None else name_query(q)
+        q = _query_of(request_query)
+        named_query = None if q is None else name_query(q)
         return cls(
             path,
             within,
-            {name: text for name in FILTERS if (text := asked.text(name))},
+            {name: text for name in FILTERS if (text := request_query.text(name))},
             tags,
-            asked.under("param."),
-            named or q,
-            q if named else None,
-            asked.text("order_by") or None,
-            tuple(dict.fromkeys(name for text in asked.texts("columns") for name in _split(text))),
+            request_query.with_prefix("param."),
+            named_query or q,
+            q if named_query else None,
+            request_query.text("order_by") or None,
+            tuple(dict.fromkeys(name for text in request_query.texts("columns") for name in _split(text))),
             spark,
             limit,
-            (asked.integer("offset") or 0) if asked.text("offset") else 0,
-            search.parse_deleted(asked.text("deleted") or "false"),
-            search.parse_folding(asked.text("children") or None),
+            (request_query.integer("offset") or 0) if request_query.text("offset") else 0,
+            search.parse_deleted(request_query.text("deleted") or "false"),
+            search.parse_folding(request_query.text("children") or None),
             ids,
-            local_path(back) if (back := asked.text("back")) else None,
-            tuple(filter(None, (asked.text("trashed") or "").split(","))),
-            more=tuple((name, text) for name in more for text in asked.texts(name) if text),
+            local_path(back) if (back := request_query.text("back")) else None,
+            tuple(filter(None, (request_query.text("trashed") or "").split(","))),
+            more=tuple((name, text) for name in more for text in request_query.texts(name) if text),
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
@@ -143,8 +143,8 @@ class RunView:
         if self.q is not None:
             where += (grammar.parse_query(self.q, now_ms),)
         if self.ids:
-            chosen = tuple(conditions.Literal(run_id, None) for run_id in self.ids)
-            where += (conditions.Comparison(Field(fields.OWN, "id"), "in", chosen),)
+            literals = tuple(conditions.Literal(run_id, None) for run_id in self.ids)
+            where += (conditions.Comparison(Field(fields.OWN, "id"), "in", literals),)
         return search.RunQuery(
             **{**self.filters, **({} if self.within is None else {"experiment": self.within})},
             tags=self.tags,
@@ -174,12 +174,12 @@ class RunView:
         """The field that the runs are ordered by, and whether descending. Raises InvalidInput."""
         return (_BY_DEFAULT, True) if self.order_by is None else search.parse_order(self.order_by)
 
-    def ordered_by(self, what: Field) -> RunView:
+    def ordered_by(self, field: Field) -> RunView:
         """The first page of these runs ordered by a field: the other way round if they are already."""
         now, descending = self.order
-        descending = not descending if now == what else _greatest_first(what)
-        is_default = what == _BY_DEFAULT and descending
-        return replace(self, order_by=None if is_default else f"{what}{' desc' if descending else ''}", offset=0)
+        descending = not descending if now == field else _greatest_first(field)
+        is_default = field == _BY_DEFAULT and descending
+        return replace(self, order_by=None if is_default else f"{field}{' desc' if descending else ''}", offset=0)
 
     # -- URLs
 
@@ -197,19 +197,19 @@ class RunView:
 
     def with_more(self, **changes: str | tuple[str, ...] | None) -> str:
         """The page's URL, with some of its further fields said otherwise: once, several times, or not at all."""
-        kept = tuple(pair for pair in self.more if pair[0] not in changes)
-        said = (
+        remaining = tuple(pair for pair in self.more if pair[0] not in changes)
+        changed = (
             (name, text)
             for name, texts in changes.items()
             for text in ([texts] if isinstance(texts, str) else texts or ())
             if text
         )
-        return self.url(more=(*kept, *said))
+        return self.url(more=(*remaining, *changed))
 
     def pairs(self, *without: str) -> Iterator[tuple[str, str]]:
         """The fields of the query string, but for some; what is as by default is left out."""
         yield from (pair for pair in self._filters() if pair[0] not in without)
-        shown = {
+        fields = {
             "deleted": "" if self.deleted == "false" else self.deleted,
             "children": "folded" if self.is_folded else "",
             "ids": ",".join(self.ids),
@@ -220,7 +220,7 @@ class RunView:
             "limit": str(self.limit) if self.limit != PAGE_RUNS else "",
             "offset": str(self.offset) if self.offset else "",
         }
-        yield from ((name, text) for name, text in shown.items() if text and name not in without)
+        yield from ((name, text) for name, text in fields.items() if text and name not in without)
         yield from (pair for pair in self.more if pair[0] not in without)
 
     def _filters(self) -> Iterator[tuple[str, str]]:
@@ -233,29 +233,31 @@ class RunView:
     @property
     def api(self) -> str:
         """The URL of the same runs in the API."""
-        asked = dict(self._filters())
+        api_fields = dict(self._filters())
         queries = [*([] if self.q is None else [self.q]), *self.narrowed_by]
         if self.within is not None:
-            asked["experiment"] = self.within
+            api_fields["experiment"] = self.within
         if self.ids:
             queries.append(f"id in ({', '.join(map(fields.quoted, self.ids))})")
         if queries:
-            asked["q"] = queries[0] if len(queries) == 1 else " and ".join(f"({each})" for each in queries)
+            api_fields["q"] = queries[0] if len(queries) == 1 else " and ".join(f"({each})" for each in queries)
         if self.order_by is not None:
-            asked["order_by"] = self.order_by
+            api_fields["order_by"] = self.order_by
         if self.deleted != "false":
-            asked["deleted"] = self.deleted
+            api_fields["deleted"] = self.deleted
         if self.folds:
-            asked["children"] = "folded"
-        asked["limit"] = str(self.limit)
+            api_fields["children"] = "folded"
+        api_fields["limit"] = str(self.limit)
         if self.offset:
-            asked["offset"] = str(self.offset)
-        is_search = self.path == url_for("pages.search_page") and "q" in asked and asked.keys() <= _SEARCH_TAKES
-        return with_query(url_for("compare.search_runs" if is_search else "runs.list_runs"), asked.items())
+            api_fields["offset"] = str(self.offset)
+        is_search = (
+            self.path == url_for("pages.search_page") and "q" in api_fields and api_fields.keys() <= _SEARCH_TAKES
+        )
+        return with_query(url_for("compare.search_runs" if is_search else "runs.list_runs"), api_fields.items())
 
     def chips(self) -> list[tuple[str, str]]:
         """The filters that no box of the page shows, each with the URL without it."""
-        found = [
+        items = [
             (
                 f"{name} = {text}",
                 self.url(filters={key: each for key, each in self.filters.items() if key != name}, offset=0),
@@ -266,26 +268,26 @@ class RunView:
         for prefix, part in (("tag", self.tags), ("param", self.params)):
             for key, text in part.items():
                 rest = {each: other for each, other in part.items() if each != key}
-                found.append((f"{prefix} {key} = {text}", self.url(**{f"{prefix}s": rest}, offset=0)))
-        return found
+                items.append((f"{prefix} {key} = {text}", self.url(**{f"{prefix}s": rest}, offset=0)))
+        return items
 
 
-def _greatest_first(what: Field) -> bool:
+def _greatest_first(field: Field) -> bool:
     """Return whether the greatest values are looked for first: not so of names, nor of a metric that is best small."""
-    if what.kind == fields.METRICS and direction.less_is_better(what.name):
+    if field.kind == fields.METRICS and direction.less_is_better(field.name):
         return False
-    return what.holds not in (FieldType.TEXT, FieldType.ANY)
+    return field.holds not in (FieldType.TEXT, FieldType.ANY)
 
 
-def _query_of(asked: Query) -> str | None:
+def _query_of(request_query: Query) -> str | None:
     """Return `q` and the condition on a metric as one query, which the page shows for editing."""
-    text, condition = asked.text("q") or None, parse_metric_condition(asked)
+    text, condition = request_query.text("q") or None, parse_metric_condition(request_query)
     if condition is None:
         return text
     (value,) = condition.values
     number = None if value.number is None else number_to_json(value.number)
-    of_metric = f"{condition.field} {condition.op} {number}"
-    return of_metric if text is None else f"({text}) and {of_metric}"
+    metric_query = f"{condition.field} {condition.op} {number}"
+    return metric_query if text is None else f"({text}) and {metric_query}"
 
 
 def _split(text: str) -> Iterator[str]:

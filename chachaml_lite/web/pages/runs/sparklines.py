@@ -21,13 +21,13 @@ _MOST_BYTES = 32_000_000
 
 def sparklines(tracker: Tracker, runs: Sequence[Run], key: str) -> Iterator[Markup | None]:
     """The lines of a page's runs, in their order: "" where there is no such metric, None where it is too much."""
-    left = _MOST_BYTES
+    remaining_bytes = _MOST_BYTES
     for run in runs:
         if key not in run.summary:
             yield Markup("")
             continue
-        left -= run.stamps[SUMMARY].size
-        yield _line_of(tracker, run, key) if left >= 0 else None
+        remaining_bytes -= run.stamps[SUMMARY].size
+        yield _line_of(tracker, run, key) if remaining_bytes >= 0 else None
 
 
 def _line_of(tracker: Tracker, run: Run, key: str) -> Markup:

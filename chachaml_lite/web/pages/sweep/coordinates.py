@@ -18,7 +18,7 @@ from ....tracking.query.fields import METRICS, PARAMS, Field
 from ....tracking.query.fields import MISSING as NO_VALUE
 from ...charts import Chart, Coordinate, Path, parallel_chart
 from ...charts.parallel import MISSING
-from .fields import Coloring, color_by, in_words, name_of, values_of, varies
+from .fields import Coloring, color_by, format_field, name_of, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
@@ -46,18 +46,18 @@ def draw_coordinates(
     runs = [run for member in members for run in member.runs]
     params = [Field(PARAMS, key) for key in sorted({key for run in runs for key in run.params})]
     differing = [field for field in params if varies(values_of(runs, field))]
-    aim = None if metric is None else Field(METRICS, metric)
-    chosen: Sequence[Field] = view.axes[:_MOST] or differing
-    matching = [axis for axis in chosen if view.key_test is not None and view.key_test(axis.name)]
-    axes = list(dict.fromkeys((matching or chosen)[: _MOST if view.axes else _PARAMS]))
-    if aim is not None:
-        axes = [*(axis for axis in axes if axis != aim), aim]
-    coloring = color_by(aim, values_of(runs, aim) if aim else [NO_VALUE] * len(runs))
+    metric_field = None if metric is None else Field(METRICS, metric)
+    axis_fields: Sequence[Field] = view.axes[:_MOST] or differing
+    matching = [axis for axis in axis_fields if view.key_test is not None and view.key_test(axis.name)]
+    axes = list(dict.fromkeys((matching or axis_fields)[: _MOST if view.axes else _PARAMS]))
+    if metric_field is not None:
+        axes = [*(axis for axis in axes if axis != metric_field), metric_field]
+    coloring = color_by(metric_field, values_of(runs, metric_field) if metric_field else [NO_VALUE] * len(runs))
     tests = [brush.test(Texts()) for brush in brushes]
     is_within = [all(test(run) for test in tests) for run in runs]
     paths = [
         Path(
-            f"{member.label}{_told(run, aim)}",
+            f"{member.label}{_describe_run(run, metric_field)}",
             url_for("pages.run_page", run_id=run.id),
             coloring.tones[place],
             not is_within[place],
@@ -69,23 +69,29 @@ def draw_coordinates(
             str(axis),
             name_of(axis),
             [MISSING if value is NO_VALUE else value for value in values_of(runs, axis)],
-            next((found for brush in brushes if (found := _brushed(brush, axis)) is not None), None),
+            next((brush_range for brush in brushes if (brush_range := _brush_range(brush, axis)) is not None), None),
         )
         for axis in axes
     ]
     metrics = [Field(METRICS, key) for key in sorted({key for run in runs for key in run.summary})]
-    offered = list(dict.fromkeys([*differing, *axes, *params, *metrics]))
-    choices = [(str(field), f"{field.kind[:-1]} {name_of(field)}", field in axes) for field in offered if field != aim]
+    options = list(dict.fromkeys([*differing, *axes, *params, *metrics]))
+    choices = [
+        (str(field), f"{field.kind[:-1]} {name_of(field)}", field in axes) for field in options if field != metric_field
+    ]
     title = f"Params to {metric}" if metric else "Params"
     chart = parallel_chart(coordinates, paths, title)
     return Coordinates(chart, axes, choices, coloring, sum(is_within), bool(matching))
 
 
-def _told(run: Run, aim: Field | None) -> str:
-    return "" if aim is None else f": {aim.name} {in_words(aim, values_of([run], aim)[0])}"
+def _describe_run(run: Run, metric_field: Field | None) -> str:
+    return (
+        ""
+        if metric_field is None
+        else f": {metric_field.name} {format_field(metric_field, values_of([run], metric_field)[0])}"
+    )
 
 
-def _brushed(brush: Condition, axis: Field) -> tuple[float, float] | frozenset[str] | None:
+def _brush_range(brush: Condition, axis: Field) -> tuple[float, float] | frozenset[str] | None:
     """The part of an axis that a brush is of; None where it is of another axis, or no brush of the page's."""
     comparisons = brush.conditions if isinstance(brush, All) else (brush,)
     if not all(isinstance(each, Comparison) and each.field == axis for each in comparisons):

@@ -65,7 +65,7 @@ def draw_sections(
     tracker: Tracker,
     members: Sequence[Member],
     keys: Sequence[str],
-    opened: frozenset[str],
+    open_names: frozenset[str],
     style: Style,
     band: str,
     page_of: Callable[[str], str],
@@ -76,33 +76,37 @@ def draw_sections(
 
     `is_filtered`: the metrics are what a filter leaves.
     """
-    drawn = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
+    visible = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
     is_grouped = any(member.is_group for member in members)
-    most = (_GROUPED_LINES if is_grouped else _MOST_LINES) // max(1, len(drawn))
-    left = max(_FEWEST_CHARTS, min(_MOST_CHARTS, most))
-    planned: list[tuple[Section, tuple[str, ...]]] = []
-    for section in sections_of(keys, opened, is_filtered=is_filtered):
-        most = max(left, _FEWEST_CHARTS) if section.name in opened else left
-        mine = section.keys[:most] if section.is_open else ()
-        left = max(0, left - len(mine))
-        planned.append((section, mine))
-    shown = [key for _, mine in planned for key in mine]
+    most = (_GROUPED_LINES if is_grouped else _MOST_LINES) // max(1, len(visible))
+    remaining = max(_FEWEST_CHARTS, min(_MOST_CHARTS, most))
+    plans: list[tuple[Section, tuple[str, ...]]] = []
+    for section in sections_of(keys, open_names, is_filtered=is_filtered):
+        most = max(remaining, _FEWEST_CHARTS) if section.name in open_names else remaining
+        section_keys = section.keys[:most] if section.is_open else ()
+        remaining = max(0, remaining - len(section_keys))
+        plans.append((section, section_keys))
+    keys_to_draw = [key for _, section_keys in plans for key in section_keys]
     if len(keys) == 1:  # alone, it is large
         style = replace(style, width=960, height=400)
-    figures = dict(zip(shown, _figures(tracker, drawn, shown, style, band, is_grouped, page_of), strict=True))
+    figures = dict(
+        zip(keys_to_draw, _figures(tracker, visible, keys_to_draw, style, band, is_grouped, page_of), strict=True)
+    )
     sections = []
-    for section, mine in planned:
-        unseen = [(key, page_of(key)) for key in section.keys[len(mine) :][:_MOST_NAMED]] if section.is_open else []
-        unnamed = len(section.keys) - len(mine) - len(unseen) if section.is_open else 0
+    for section, section_keys in plans:
+        further = (
+            [(key, page_of(key)) for key in section.keys[len(section_keys) :][:_MOST_NAMED]] if section.is_open else []
+        )
+        unnamed_count = len(section.keys) - len(section_keys) - len(further) if section.is_open else 0
         sections.append(
             SweepSection(
                 section.name,
                 section.title,
                 len(section.keys),
                 section.is_open,
-                [figures[key] for key in mine],
-                unseen,
-                unnamed,
+                [figures[key] for key in section_keys],
+                further,
+                unnamed_count,
             )
         )
     return sections
@@ -127,18 +131,18 @@ def _figures(
     total, least, most = _SKETCHED if style.is_sketch else _GROUPED if is_grouped else _WITH_VALUES
     points = max(least, min(most, total // max(1, lines)))
     # What becomes a part of a mean takes no room: to cut it would cost more than to take it as it is.
-    whole = 2 * points if is_grouped else points
-    view = view_of(style, points, whole)
+    point_limit = 2 * points if is_grouped else points
+    view = view_of(style, points, point_limit)
     curves = {run.id: metrics.get_curves(tracker, run.id, keys, view) for run in runs}
     figures = []
     for key in keys:
         over = axis_of([curves[run.id][key] for run in runs if key in curves[run.id]], style)
         if over.x != style.x:
-            view_over_time = view_of(over, points, whole)
+            view_over_time = view_of(over, points, point_limit)
             for run in runs:
                 curves[run.id].update(metrics.get_curves(tracker, run.id, [key], view_over_time))
-        mine = {run_id: each[key] for run_id, each in curves.items() if key in each}
-        chart = line_chart(_lines(members, mine, view, band), key, over)
+        run_curves = {run_id: each[key] for run_id, each in curves.items() if key in each}
+        chart = line_chart(_lines(members, run_curves, view, band), key, over)
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=6).hexdigest()
         figures.append(SweepFigure(f"chart-{digest}", key, chart, page_of(key), not over.is_sketch))
     return figures
@@ -148,8 +152,12 @@ def _lines(members: Sequence[tuple[int, Member]], curves: dict[str, Curve], view
     """A line a member that has the metric."""
     lines = []
     for place, member in members:
-        mine = [curves[run.id] for run in member.runs if run.id in curves]
-        if mine:
-            curve = group_curve(mine, band, view.buckets, log_x=view.log_x) if member.is_group else mine[0]
+        member_curves = [curves[run.id] for run in member.runs if run.id in curves]
+        if member_curves:
+            curve = (
+                group_curve(member_curves, band, view.buckets, log_x=view.log_x)
+                if member.is_group
+                else member_curves[0]
+            )
             lines.append(Line(member.label, curve, member.color, key=str(place)))
     return lines

@@ -11,7 +11,7 @@ from ....text.format import format_duration, format_number, format_time
 from ....tracking.index.run_entry import Run
 from ....tracking.query.conditions import number_in, text_of
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, FieldType, reader
-from ...charts.scales import Scale, roomy, suits_log, tone_of
+from ...charts.scales import Scale, padded_scale, should_use_log, tone_of
 
 #: The fields of a run's own that can be chosen, and their names.
 OWN_NAMES = {
@@ -43,8 +43,8 @@ def field_choices(runs: Sequence[Run], *chosen: Field | None) -> list[tuple[str,
         if field is not None and field.kind in keys:
             keys[field.kind][field.name] = None
     groups = [
-        (f"{_KINDS[kind]}s".capitalize(), [(str(Field(kind, key)), key) for key in sorted(mine)])
-        for kind, mine in keys.items()
+        (f"{_KINDS[kind]}s".capitalize(), [(str(Field(kind, key)), key) for key in sorted(kind_keys)])
+        for kind, kind_keys in keys.items()
     ]
     groups.append(("Run", list(OWN_NAMES.items())))
     return [group for group in groups if group[1]]
@@ -61,7 +61,7 @@ def varies(values: Sequence[Any]) -> bool:
     return len({text_of(value) for value in values if value is not MISSING}) > 1
 
 
-def in_words(field: Field, value: Any) -> str:
+def format_field(field: Field, value: Any) -> str:
     """A value of a field as people read it."""
     if value is MISSING:
         return "none"
@@ -96,16 +96,16 @@ def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
     """The colours of runs by their values of a field."""
     if field is None:
         return Coloring([None] * len(values), [0] * len(values), None, [])
-    there = [value for value in values if value is not MISSING]
+    present = [value for value in values if value is not MISSING]
     numbers = [parse_float(value) for value in values]
     good = [number for number in numbers if number is not None]
-    if good and all(number_in(value) is not None for value in there):
+    if good and all(number_in(value) is not None for value in present):
         low, high = min(good), max(good)
-        is_log = suits_log(good)
-        scale = Scale(low, high, is_log) if low < high else roomy(low, high, is_log=is_log)
+        is_log = should_use_log(good)
+        scale = Scale(low, high, is_log) if low < high else padded_scale(low, high, is_log=is_log)
         tones = [None if number is None else tone_of(scale, number) for number in numbers]
-        whole = field.holds in (FieldType.TIME, FieldType.DURATION)
-        ends = [in_words(field, int(end) if whole else end) for end in (low, high)]
+        is_whole = field.holds in (FieldType.TIME, FieldType.DURATION)
+        ends = [format_field(field, int(end) if is_whole else end) for end in (low, high)]
         return Coloring(tones, [0] * len(values), (ends[0], ends[1]), [])
     texts = ["none" if value is MISSING else text_of(value) for value in values]
     words = {word: place for place, word in enumerate(sorted(set(texts))[:_MOST_WORDS])}

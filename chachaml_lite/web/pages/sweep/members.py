@@ -65,14 +65,14 @@ def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tup
     for run in runs:
         value = read(run)
         groups.setdefault(f"= {text_of(value)}" if value is not MISSING else "", (value, []))[1].append(run)
-    kept = sorted(groups.values(), key=lambda group: -len(group[1]))[:MAX_GROUPS]
+    largest = sorted(groups.values(), key=lambda group: -len(group[1]))[:MAX_GROUPS]
     members = []
-    for place, (value, mine) in enumerate(sorted(kept, key=lambda group: _order(group[0]))):
+    for place, (value, group_runs) in enumerate(sorted(largest, key=lambda group: _order(group[0]))):
         text = "none" if value is MISSING else text_of(value)
         key = text if len(text) <= _LONGEST_KEY else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         label = text if value is MISSING else truncate(format_number(value), _LONGEST_LABEL)
-        members.append(Member(key, label, tuple(mine), place, key in hidden, True))
-    return members, len(groups) - len(kept)
+        members.append(Member(key, label, tuple(group_runs), place, key in hidden, True))
+    return members, len(groups) - len(largest)
 
 
 def _order(value: Any) -> tuple[int, float, str]:
@@ -85,7 +85,7 @@ def _order(value: Any) -> tuple[int, float, str]:
     return 0, float(number), ""
 
 
-def group_choices(runs: Sequence[Run], chosen: Field | None) -> list[tuple[str, str]]:
+def group_choices(runs: Sequence[Run], current: Field | None) -> list[tuple[str, str]]:
     """Return the fields to group runs by, those with a few different values: as in the URL, and as people read it."""
     values: dict[Field, set[str]] = {}
     for run in runs:
@@ -99,6 +99,6 @@ def group_choices(runs: Sequence[Run], chosen: Field | None) -> list[tuple[str, 
     fields = [field for field, texts in values.items() if 2 <= len(texts) <= _MOST_VALUES]
     fields.sort(key=lambda field: ((PARAMS, TAGS, OWN).index(field.kind), field.name))
     fields = fields[:_MOST_CHOICES]
-    if chosen is not None and chosen not in fields:
-        fields.insert(0, chosen)
+    if current is not None and current not in fields:
+        fields.insert(0, current)
     return [(str(field), field.name if field.kind == OWN else f"{field.kind[:-1]} {field.name}") for field in fields]

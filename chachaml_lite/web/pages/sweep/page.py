@@ -55,20 +55,20 @@ def experiment_page(name: str) -> tuple[str, int]:
     view = SweepView.from_request(url_for("pages.experiment_page", name=name), name)
     experiment = experiments.get_experiment(tracker(), name)
     fault: BadQuery | None = None
-    typed = view.runs
+    typed_view = view.runs
     now_ms = tracker().clock.now_ms()
     try:
-        asked, brushes = _conditions(view, now_ms)
+        run_query, brushes = _conditions(view, now_ms)
     except BadQuery as error:  # what it shows is as if nothing had been typed
         fault, view = error, view.without_query()
-        asked, brushes = _conditions(view, now_ms)
-    found, total = search.find_runs(tracker(), replace(asked, where=(*asked.where, *brushes)))
-    drawn = _drawn(view, asked)
-    table = runs_table.run_table(tracker(), view.runs, found, total, view.key_test)
-    meant = None if fault is None else meant_query(fault, found)
+        run_query, brushes = _conditions(view, now_ms)
+    matches, total = search.find_runs(tracker(), replace(run_query, where=(*run_query.where, *brushes)))
+    drawing = _choose_drawing(view, run_query)
+    table = runs_table.run_table(tracker(), view.runs, matches, total, view.key_test)
+    suggestion = None if fault is None else meant_query(fault, matches)
     metric = view.metric
     if metric is None:  # of those that are drawn: more runs aren't read
-        metric = direction.foremost(Counter(key for run in drawn.runs for key in run.summary))
+        metric = direction.foremost(Counter(key for run in drawing.runs for key in run.summary))
     if view.metric is not None or metric is not None and experiment["runs"] <= _MOST_JUDGED:
         experiment = experiments.get_experiment(tracker(), name, metric, less=view.less)
     text = experiment["description"] or ""
@@ -78,10 +78,10 @@ def experiment_page(name: str) -> tuple[str, int]:
         description=render_text(text, 2),
         description_key=hashlib.blake2b(text.encode(), digest_size=6).hexdigest(),
         sweep=view,
-        view=typed,
-        table=_with_swatches(table, drawn.members if view.part == "curves" else []),
+        view=typed_view,
+        table=_with_swatches(table, drawing.members if view.part == "curves" else []),
         fault=fault,
-        meant=None if meant is None else (meant, typed.url(q=meant, offset=0)),
+        meant=None if suggestion is None else (suggestion, typed_view.url(q=suggestion, offset=0)),
         metrics=_choices(table.metrics, metric),
         metric=metric,
         statuses=STATUSES,
@@ -89,10 +89,10 @@ def experiment_page(name: str) -> tuple[str, int]:
         drawn_sizes=DRAWN_SIZES,
         bands=BANDS,
         field_name=name_of,
-        drawn=drawn,
-        **_part(view, drawn, metric, brushes),
+        drawn=drawing,
+        **_part(view, drawing, metric, brushes),
         runs_order=_ordered_by(view, experiment["best"]) if experiment.get("best") else None,
-        api=with_query(url_for("experiments.get_experiment", name=name), _judged(view)),
+        api=with_query(url_for("experiments.get_experiment", name=name), _metric_choices(view)),
         **command_context(),
     )
     return page, 400 if fault else 200
@@ -103,44 +103,44 @@ def _conditions(view: SweepView, now_ms: int) -> tuple[search.RunQuery, list[Con
     return view.runs.run_query(now_ms), [parse_query(text, now_ms) for text in view.brushes]
 
 
-def _judged(view: SweepView) -> list[tuple[str, str]]:
+def _metric_choices(view: SweepView) -> list[tuple[str, str]]:
     return [(name, text) for name, text in view.runs.more if name in ("metric", "direction")]
 
 
-def _drawn(view: SweepView, asked: search.RunQuery) -> Drawn:
+def _choose_drawing(view: SweepView, run_query: search.RunQuery) -> Drawn:
     """The first of the matching runs, in the order of the table."""
     if view.part == "table":
         return Drawn([], 0, [], 0)
-    runs, total = search.find_runs(tracker(), replace(asked, limit=view.drawn, offset=0, is_folded=False))
+    runs, total = search.find_runs(tracker(), replace(run_query, limit=view.drawn, offset=0, is_folded=False))
     if view.by is None or view.part != "curves":
         return Drawn(runs, total, run_members(runs, total, view.hidden), 0)
-    members, beyond = group_members(runs, view.by, view.hidden)
-    return Drawn(runs, total, members, beyond)
+    members, groups_beyond = group_members(runs, view.by, view.hidden)
+    return Drawn(runs, total, members, groups_beyond)
 
 
-def _part(view: SweepView, drawn: Drawn, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
+def _part(view: SweepView, drawing: Drawn, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
     """Return the context of the parts above the table of runs."""
     if view.part == "scatter":
-        return {"scatter": None if metric is None else draw_scatter(view, drawn.members, metric)}
+        return {"scatter": None if metric is None else draw_scatter(view, drawing.members, metric)}
     if view.part == "parallel":
-        return {"coordinates": draw_coordinates(view, drawn.members, metric, brushes) if drawn.runs else None}
+        return {"coordinates": draw_coordinates(view, drawing.members, metric, brushes) if drawing.runs else None}
     if view.part == "table":
         return {}
-    keys = curves.several_points(drawn.runs)
+    keys = curves.several_points(drawing.runs)
     if metric in keys:  # that by which runs are judged comes first
         keys = [metric, *(key for key in keys if key != metric)]
-    shown = [key for key in keys if view.draws(key)]
+    drawn_keys = [key for key in keys if view.draws(key)]
     sections = curves.draw_sections(
         tracker(),
-        drawn.members,
-        shown,
+        drawing.members,
+        drawn_keys,
         view.opened,
         view.style,
         view.band,
         lambda key: view.url(chart=key),
         is_filtered=view.key_test is not None,
     )
-    return {"sections": sections, "keys": len(keys), "choices": group_choices(drawn.runs, view.by)}
+    return {"sections": sections, "keys": len(keys), "choices": group_choices(drawing.runs, view.by)}
 
 
 def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> runs_table.RunTable:
@@ -149,9 +149,9 @@ def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> run
     return replace(table, rows=[replace(row, swatch=classes.get(row.id, "")) for row in table.rows])
 
 
-def _choices(keys: Sequence[str], chosen: str | None) -> list[str]:
+def _choices(keys: Sequence[str], current: str | None) -> list[str]:
     few = list(keys[:_MOST_CHOICES])
-    return few if chosen is None or chosen in few else [chosen, *few]
+    return few if current is None or current in few else [current, *few]
 
 
 def _ordered_by(view: SweepView, best: dict[str, Any]) -> str:

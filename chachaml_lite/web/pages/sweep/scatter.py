@@ -11,8 +11,8 @@ from flask import url_for
 from ....tracking.index.run_entry import Run
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, FieldType
 from ...charts import Chart, Dot, scatter_chart
-from ...charts.scales import suits_log
-from .fields import Coloring, color_by, field_choices, in_words, name_of, parse_float, values_of, varies
+from ...charts.scales import should_use_log
+from .fields import Coloring, color_by, field_choices, format_field, name_of, parse_float, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
@@ -36,17 +36,17 @@ class Scatter:
 def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Scatter:
     """The scatter that the URL asks for; `metric` stands on the upright axis."""
     runs = [run for member in members for run in member.runs]
-    across = view.across or _telling(runs) or Field(OWN, "start_time")
-    aim = Field(METRICS, metric)
-    xs, ys = values_of(runs, across), values_of(runs, aim)
+    across = view.across or _find_telling_param(runs) or Field(OWN, "start_time")
+    metric_field = Field(METRICS, metric)
+    xs, ys = values_of(runs, across), values_of(runs, metric_field)
     tints = values_of(runs, view.color) if view.color else [MISSING] * len(runs)
     coloring = color_by(view.color, tints)
-    log_x, log_y = _is_log(view.scale_x, xs, across), _is_log(view.scale_y, ys, aim)
+    log_x, log_y = _is_log(view.scale_x, xs, across), _is_log(view.scale_y, ys, metric_field)
     dots = []
     for place, member in enumerate(members):
-        told = f"{name_of(across)} {in_words(across, xs[place])}, {metric} {in_words(aim, ys[place])}"
+        label = f"{name_of(across)} {format_field(across, xs[place])}, {metric} {format_field(metric_field, ys[place])}"
         if view.color:
-            told += f", {name_of(view.color)} {in_words(view.color, tints[place])}"
+            label += f", {name_of(view.color)} {format_field(view.color, tints[place])}"
         dots.append(
             Dot(
                 member.label,
@@ -55,7 +55,7 @@ def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Sca
                 coloring.colors[place],
                 url_for("pages.run_page", run_id=member.key),
                 coloring.tones[place],
-                told,
+                label,
             )
         )
     chart = scatter_chart(
@@ -77,13 +77,13 @@ def _value(value: Any) -> Any:
     return None if value is MISSING else value
 
 
-def _is_log(asked: str, values: Sequence[Any], field: Field) -> bool:
-    if asked != "auto":
-        return asked == "log"
-    return field.holds is not FieldType.TIME and suits_log(map(parse_float, values))
+def _is_log(requested: str, values: Sequence[Any], field: Field) -> bool:
+    if requested != "auto":
+        return requested == "log"
+    return field.holds is not FieldType.TIME and should_use_log(map(parse_float, values))
 
 
-def _telling(runs: Sequence[Run]) -> Field | None:
+def _find_telling_param(runs: Sequence[Run]) -> Field | None:
     """The first param that is a number and not the same everywhere; else the first that is not the same."""
     differing = []
     for key in sorted({key for run in runs for key in run.params}):

@@ -71,22 +71,22 @@ class SweepView:
         """The view that the request's query string asks for, of the experiment `name`. Raises InvalidInput."""
         query = RunView.query(name, TAKES, REPEATABLE)
         runs = RunView.of(query, path, name, TAKES)
-        by, part, drawn = _field(query, "by"), _one_of(query, "part", PARTS), _drawn(query)
-        hidden = query.texts("hide")  # a button of the page adds one more: hidden twice is shown
-        kept = tuple(key for key in dict.fromkeys(hidden) if key and hidden.count(key) % 2)
+        by, part, drawn_count = _field(query, "by"), _one_of(query, "part", PARTS), _parse_drawn(query)
+        hide_keys = query.texts("hide")  # a button of the page adds one more: hidden twice is shown
+        hidden_keys = tuple(key for key in dict.fromkeys(hide_keys) if key and hide_keys.count(key) % 2)
         rest = tuple(pair for pair in runs.more if pair[0] != "hide")
         filter_text = query.text("filter") or ""
         brushes = tuple(text for text in query.texts("brush") if text)
         return cls(
-            replace(runs, more=(*rest, *(("hide", key) for key in kept)), narrowed_by=brushes),
+            replace(runs, more=(*rest, *(("hide", key) for key in hidden_keys)), narrowed_by=brushes),
             parse_metric(query.text("metric")),
             parse_direction(query.text("direction")),
             part,
             by,
             _one_of(query, "band", BANDS),
-            _usual(part, by) if drawn is None else drawn,
-            drawn,
-            frozenset(kept),
+            _default_drawn(part, by) if drawn_count is None else drawn_count,
+            drawn_count,
+            frozenset(hidden_keys),
             filter_text,
             parse_key_filter(filter_text),
             query.text("chart") or None,
@@ -153,11 +153,11 @@ class SweepView:
         return list(self.runs.pairs(*without))
 
 
-def _one_of(query: Query, name: str, known: Sequence[str]) -> str:
+def _one_of(query: Query, name: str, choices: Sequence[str]) -> str:
     """A field with a few possible values, of which the first is the usual one. Raises InvalidInput."""
-    text = query.text(name) or known[0]
-    if text not in known:
-        raise InvalidInput(f"{name} is one of {', '.join(known)}, and it is {text[:60]!r}")
+    text = query.text(name) or choices[0]
+    if text not in choices:
+        raise InvalidInput(f"{name} is one of {', '.join(choices)}, and it is {text[:60]!r}")
     return text
 
 
@@ -169,13 +169,13 @@ def _field(query: Query, name: str) -> Field | None:
         raise InvalidInput(f"{name}: {fault.detail}") from fault
 
 
-def _usual(part: str, by: Field | None) -> int:
+def _default_drawn(part: str, by: Field | None) -> int:
     if part != "curves":
         return DRAWN_AS_ONE
     return DRAWN if by is None else DRAWN_IN_GROUPS
 
 
-def _drawn(query: Query) -> int | None:
+def _parse_drawn(query: Query) -> int | None:
     count = query.integer("drawn") if query.text("drawn") else None
     if count is not None and not 1 <= count <= MAX_DRAWN:
         raise InvalidInput(f"drawn is the number of runs that are drawn, 1 to {MAX_DRAWN}, and it is {count}")
