@@ -103,7 +103,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Where the store of this test is."""
+    """The folder of this test's store."""
     return tmp_path / "store"
 
 
@@ -135,7 +135,7 @@ def make_app(data: Path) -> Iterator[Callable[..., Flask]]:
 
 @pytest.fixture(scope="module")
 def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the store of `shared_client` is."""
+    """The folder of `shared_client`'s store."""
     return tmp_path_factory.mktemp("shared") / "store"
 
 
@@ -166,7 +166,7 @@ def log_run(client: FlaskClient) -> Callable[..., str]:
 
 
 def run_logger(client: FlaskClient) -> Callable[..., str]:
-    """What `log_run` is, for a client that isn't the test's."""
+    """Like `log_run`, for a client other than the test's."""
 
     def log(
         experiment: str = "iris",

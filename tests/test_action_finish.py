@@ -181,7 +181,7 @@ def test_named_baseline_that_is_missing_is_a_notice_too(started: Job, baseline: 
 
 
 def test_run_that_was_copied_into_the_store_is_the_baseline(started: Job, github_job: NewJob) -> None:
-    """What a job restores from the last green main: a cache, or a download."""
+    """The baseline that a job restores from the last green main: a cache, or a download."""
     main = github_job(variables={"run_id": "1"})
     main.run(START)
     log_metrics(main, accuracy=0.95)

@@ -1,4 +1,4 @@
-"""What the manual says of the actions: its examples run as they stand, and its tables say what there is."""
+"""The manual's page on the actions: its examples run verbatim, and its tables are complete."""
 
 from __future__ import annotations
 

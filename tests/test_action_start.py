@@ -37,7 +37,7 @@ FINISH = """
 
 
 def meta(job: Job, step: str = "tracker") -> dict[str, Any]:
-    """What the run that a step has started has on the disk."""
+    """Return the meta.json of the run that a step has started."""
     outputs = job.outputs(step)
     found: dict[str, Any] = json.loads(Path(outputs["data"], "runs", outputs["run-id"], "meta.json").read_text())
     return found

@@ -135,7 +135,7 @@ def nothing(inputs: Mapping[str, str]) -> dict[str, str]:
 
 
 class Cache:
-    """What actions/cache keeps of the folder "baseline" of one job for the next."""
+    """The files of the folder "baseline" that actions/cache keeps for the next job."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

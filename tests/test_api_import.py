@@ -36,7 +36,7 @@ def send(client: FlaskClient, body: bytes, **query: str) -> TestResponse:
 
 
 def taken(client: FlaskClient, body: bytes, **query: str) -> dict[str, list[str]]:
-    """What an import did, by kind, kinds without a run left out."""
+    """Return the runs of an import by outcome, without empty outcomes."""
     answer = send(client, body, **query)
     assert answer.status_code == 200, answer.text
     done: dict[str, Any] = answer.get_json()

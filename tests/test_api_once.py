@@ -17,7 +17,7 @@ from chachaml_lite.tracking.tracker import Tracker
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each of some functions was called since the test cleared it."""
+    """Count the calls of some functions since the test cleared the counts."""
     counts: Counter[str] = Counter()
 
     def count(owner: Any, name: str) -> None:

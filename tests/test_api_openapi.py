@@ -171,7 +171,7 @@ class Conformance:
         return json.loads(text)
 
     def unseen(self) -> set[tuple[str, int, str]]:
-        """What the document says of success, and no answer has shown."""
+        """The documented successes that no response has shown."""
         promised = set()
         for _, _, operation in operations(self.document):
             for status, response in operation["responses"].items():

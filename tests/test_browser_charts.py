@@ -43,7 +43,7 @@ def chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **how: 
 
 
 def pointed_at(chart: Locator, share: float) -> dict[str, float]:
-    """Where a share of the way along the x axis is, in the page."""
+    """Return the page's position of a fraction of the x axis."""
     found: dict[str, float] = chart.evaluate(
         """(svg, share) => {
           const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);

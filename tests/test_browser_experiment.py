@@ -58,7 +58,7 @@ def button(page: Page, label: str) -> Locator:
 
 
 def place(svg: Locator, share: float, height: float = 0.5) -> dict[str, float]:
-    """Where shares of the way along the axes are, in the page."""
+    """Return the page's position of fractions of the axes."""
     found: dict[str, float] = svg.evaluate(
         """(svg, [share, height]) => {
           const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);

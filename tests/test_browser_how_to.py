@@ -36,7 +36,7 @@ def page(viewer: Viewer, server: Running) -> Page:
 
 
 def assert_shown(page: Page, artifact: str, row: list[str]) -> None:
-    """That the one run is there, on the page that was open all the while, and on its own."""
+    """Assert that the one run is on the page that was open all the time, and has its own page."""
     shown = page.locator("tbody tr")
     expect(shown).to_have_count(1)
     for text in row:

@@ -1,4 +1,4 @@
-"""What every page has, in a real browser: theme, keyboard, live update, forms; accessible, and asking nobody else."""
+"""Features of every page in a real browser: theme, keyboard, live update, forms, accessibility, no third parties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command says of itself: help whose examples run, completion in a shell, one version."""
+"""The command's help, whose examples run, completion in a shell, and one version."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def serves(script: str, folder: Path, variables: dict[str, str]) -> None:
 
 
 def completed(shell: str, *words: str, **variables: str) -> list[str]:
-    """What a shell is offered for the last of the words, by click's protocol."""
+    """Return a shell's completions of the last word, by click's protocol."""
     given = {"COMP_WORDS": " ".join(("chachaml-lite", *words)), "COMP_CWORD": str(len(words))}
     env = environment(_CHACHAML_LITE_COMPLETE=f"{shell}_complete", **given, **variables)
     done = subprocess.run(

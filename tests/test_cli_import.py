@@ -30,12 +30,12 @@ Serve = Callable[..., Running]
 
 @pytest.fixture(params=["--url", "--data"])
 def place(request: pytest.FixtureRequest, serve: Serve, data: Path) -> list[str]:
-    """Where to import to: a server's store, or the same folder without a server."""
+    """The target of an import: a server's store, or the same folder without a server."""
     return ["--url", serve().url] if request.param == "--url" else ["--data", str(data)]
 
 
 def imported(*arguments: str, code: int = 0, **variables: str) -> Any:
-    """What an import says that it did, as JSON."""
+    """Return the JSON output of an import."""
     found = json.loads(cli("import", *arguments, "--json", code=code, env=variables).stdout)
     assert found.keys() == {"ok", "imported", "updated", "unchanged", "failed"}
     assert found["ok"] == (code == 0)

@@ -30,7 +30,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 
 
 
 def written(uri: str, scratch: Path, *arguments: str) -> dict[str, Any]:
-    """What the script has logged at a tracking URI."""
+    """Run the script that logs to a tracking URI, and return its output."""
     done = subprocess.run(
         [sys.executable, WRITING, uri, *arguments],
         cwd=scratch,
@@ -71,7 +71,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def imported(source: Source | str, data: Path, *options: str, code: int = 0) -> Any:
-    """What the command has printed, as JSON."""
+    """Return the command's JSON output."""
     uri = source if isinstance(source, str) else source.uri
     command = ("import", "--from", "mlflow", "--tracking-uri", uri, "--data", str(data), "--json", *options)
     done = cli(*command, code=code, env=QUIET)

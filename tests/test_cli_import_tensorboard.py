@@ -88,12 +88,12 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["--url", "--data"])
 def place(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> list[str]:
-    """Where to import to: a server's store, or the same folder without a server."""
+    """The target of an import: a server's store, or the same folder without a server."""
     return ["--url", serve().url] if request.param == "--url" else ["--data", str(data)]
 
 
 def imported(logs: Path, *options: str, code: int = 0) -> Any:
-    """What an import says that it did, as JSON."""
+    """Return the JSON output of an import."""
     return json.loads(cli("import", "--from", "tensorboard", str(logs), *options, "--json", code=code).stdout)
 
 

@@ -24,7 +24,7 @@ WRITES = {"start_run", "log", "end_run", "annotate_run"}
 
 
 def run_apart(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What a coroutine returns, run in a thread of its own: a browser that is open keeps a loop running in this one."""
+    """Run a coroutine in its own thread and return its result: an open browser keeps a loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(ask())).result()
 

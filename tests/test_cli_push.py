@@ -51,7 +51,7 @@ def filled(home: Running) -> Running:
 
 
 def pushed(*arguments: str, code: int = 0, **variables: str) -> Any:
-    """What a push says that it did, as JSON."""
+    """Return the JSON output of a push."""
     found = json.loads(cli("push", *arguments, "--json", code=code, env=variables).stdout)
     assert found.keys() - {"unreadable"} == {"ok", "imported", "updated", "unchanged", "failed", "bytes"}
     assert found["ok"] == (code == 0)

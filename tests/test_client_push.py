@@ -24,7 +24,7 @@ Serve = Callable[..., Running]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Where the store is that runs come from."""
+    """The folder of the store that runs come from."""
     return tmp_path / "home"
 
 
@@ -89,7 +89,7 @@ def full_run(source: Client, home: Path) -> Path:
 
 
 def push(source: Client, target: Client, run_id: str = "r", *, overwrite: bool = False) -> tuple[str, int]:
-    """What a push did with a run, and how many bytes of files it sent; then all is there."""
+    """Push a run and return the outcome and the bytes of files sent; then the target is complete."""
     counts: list[int] = []
     pushed = Push(source, target, overwrite=overwrite)
     done = pushed.push(run_id, counts.append)

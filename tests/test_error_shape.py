@@ -169,7 +169,7 @@ def call_of(method: str, rule: str) -> Call:
 def assert_error(
     answer: TestResponse, status: int, error: str | None, data: Path, more: frozenset[str] = frozenset()
 ) -> None:
-    """That an answer is an error of the one shape, and tells nothing of the machine."""
+    """Assert that a response is an error in the common form, which reveals nothing of the machine."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == JSON
     body = answer.get_json()

@@ -30,7 +30,7 @@ def all_of(name: str) -> list[str]:
 
 
 def variables() -> dict[str, str]:
-    """What the image sets, but for PATH."""
+    """The image's environment variables, without PATH."""
     return dict(pair.split("=", 1) for text in all_of("ENV") for pair in text.split() if not pair.startswith("PATH="))
 
 

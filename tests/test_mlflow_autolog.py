@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 
 
 def run_script(python: str, server: Running, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
-    """What a script prints that is run by a Python which has MLflow."""
+    """Run a script with a Python that has MLflow and return its output."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
     done = subprocess.run(
         [python, SCRIPTS / name, *arguments],

@@ -245,7 +245,7 @@ def stored(filled: Path, data: Path, make_app: Callable[..., Flask]) -> Callable
 
 
 def assert_refused(answer: TestResponse, status: int, code: str) -> str:
-    """That an answer is an error in MLflow's one shape; its message."""
+    """Assert that a response is an error in MLflow's form, and return its message."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
     body = answer.get_json()

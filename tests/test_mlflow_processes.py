@@ -255,7 +255,7 @@ def test_run_logged_with_curl_is_found_by_mlflow(
 
 
 def test_calls_of_lightnings_logger(tracking: Tracking, tmp_path: Path) -> None:
-    """What Lightning's MLFlowLogger asks of the client, in its order."""
+    """Call the client as Lightning's MLFlowLogger does, in the same order."""
     client, entities = tracking.client, tracking.mlflow.entities
     from mlflow.tracking.context.registry import resolve_tags
 

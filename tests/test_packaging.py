@@ -45,7 +45,7 @@ def pip_for(python: str) -> list[str]:
 
 
 def plain_environment(**variables: str) -> dict[str, str]:
-    """What a new shell has: nothing that the make or the virtual environment around this test has set."""
+    """The environment of a new shell, without the variables of the make or virtual environment around this test."""
     ours = re.compile(r"MAKE|MFLAGS|VIRTUAL_ENV|PYTHON|ARGS$|VENV$")
     return {**{name: value for name, value in environment().items() if not ours.match(name)}, **variables}
 

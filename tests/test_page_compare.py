@@ -27,7 +27,7 @@ class Compared:
         self.rows = {row[0]: row[1:] for row in page.rows if row}
 
     def link(self, text: str) -> str:
-        """Where the first link with this text, or this name for screen readers, leads."""
+        """Return the target of the first link with this text, or this name for screen readers."""
         for attributes, content in re.findall(r"<a ([^>]*)>(.*?)</a>", self.text, re.DOTALL):
             if text in (html.unescape(content), *re.findall(r'aria-label="([^"]*)"', html.unescape(attributes))):
                 (href,) = re.findall(r'href="([^"]*)"', attributes)

@@ -40,7 +40,7 @@ def lines_of(page: str, metric: str = "loss") -> dict[str, str]:
 
 
 def legend_of(page: str) -> dict[str, tuple[str, str]]:
-    """What the legend says: by key whether a line is shown, and its words."""
+    """Return the legend: by key, whether a line is shown, and its text."""
     found = re.findall(r'<button name="hide" value="([^"]*)"[^>]*aria-pressed="(\w+)".*?</i>(.*?)</button>', page)
     return {key: (pressed, re.sub(r"<[^>]*>", "", words)) for key, pressed, words in found}
 

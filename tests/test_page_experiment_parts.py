@@ -36,7 +36,7 @@ def page_of(client: FlaskClient, part: str, status: int = 200, /, **query: Any) 
 
 
 def dots_of(page: str) -> dict[str, str]:
-    """What each dot of the scatter says, by the run that it leads to."""
+    """Return the text of each dot of the scatter plot, by the run that it links to."""
     return {
         run_id: unescape(told) for run_id, told in re.findall(r'<a href="/runs/([^"]*)" aria-label="([^"]*)"><g', page)
     }

@@ -1,4 +1,4 @@
-"""What pages' forms post: the rules and words of the API, then the page that follows; an error is a page, or JSON."""
+"""The POSTs of pages' forms: the API's rules and messages, then the next page; errors are a page, or JSON."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def pages(name: str, value: str) -> list[str]:
 
 
 def parts_of(client: FlaskClient, name: str, value: str) -> set[tuple[str, str]]:
-    """What the tags and attributes of all pages are; each is parsed strictly, and leads nowhere odd."""
+    """Return the tags and attributes of all pages; each is parsed strictly, and has no unexpected links."""
     parts = set()
     for path in pages(name, value):
         answer = client.get(path, headers={"Accept": "text/html"})
@@ -189,7 +189,7 @@ def parts_of(client: FlaskClient, name: str, value: str) -> set[tuple[str, str]]
 
 @pytest.fixture(scope="module")
 def harmless_parts(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    """What pages have when all that clients have sent is plain words."""
+    """The tags and attributes of pages if clients have sent only plain words."""
     parts: set[tuple[str, str]] = set()
     for value in HARMLESS:
         with opened(tmp_path_factory.mktemp("harmless") / "store") as app:

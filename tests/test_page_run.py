@@ -20,7 +20,7 @@ def page_of(client: FlaskClient, run_id: str, query: str = "", status: int = 200
 
 
 def words(html: str) -> str:
-    """What a reader sees of a page, on one line."""
+    """Return the visible text of a page, on one line."""
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 

@@ -75,7 +75,7 @@ class Shown:
         self.forms = Forms(answer.text)
 
     def link(self, label: str) -> str:
-        """Where the one link with this text leads."""
+        """Return the target of the only link with this text."""
         (found,) = re.findall(rf'<a [^>]*href="([^"]*)"[^>]*>{re.escape(label)}</a>', self.text)
         return html.unescape(found)
 

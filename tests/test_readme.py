@@ -147,7 +147,7 @@ def test_each_make_target_of_the_readme_is_one() -> None:
 
 
 def test_commands_of_the_installed_program_are_accepted() -> None:
-    """That `pip install .` gives these commands is for test_packaging to show."""
+    """test_packaging checks that `pip install .` provides these commands."""
     (block,) = blocks("install")
     install, serve, module = map(shlex.split, block.splitlines())
     assert install == ["pip", "install", "."]

@@ -396,7 +396,7 @@ def test_axis_does_not_go_below_zero_for_what_never_does() -> None:
 
 
 def linear(color: str) -> list[float]:
-    """How much red, green and blue light a colour like #1f6fb5 is."""
+    """Return the linear red, green and blue of a color such as #1f6fb5."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
 

@@ -16,7 +16,7 @@ from chachaml_lite.waitress_chunks import ChunkReceiver
 
 
 class Buffer:
-    """What is filled."""
+    """A buffer to be filled."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []

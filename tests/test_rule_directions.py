@@ -1,4 +1,4 @@
-"""Which way a metric is good, the best of several values, and how far apart two are."""
+"""The direction of a metric, the best of several values, and the difference of two."""
 
 from __future__ import annotations
 

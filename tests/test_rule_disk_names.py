@@ -1,4 +1,4 @@
-"""How names are spelled on disk: back again without loss, apart from each other, and fit for every file system."""
+"""The spelling of names on disk: lossless, distinct, and valid on every file system."""
 
 from __future__ import annotations
 

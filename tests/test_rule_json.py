@@ -1,4 +1,4 @@
-"""What is JSON and what isn't: read strictly everywhere, and with the few liberties of a metrics body only there."""
+"""The JSON parser: strict everywhere, except for the few liberties of bodies with metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What points add up to, for any points in any order: held against a few lines that say it plainly."""
+"""Summaries of points in any order, compared with a plain implementation of a few lines."""
 
 from __future__ import annotations
 

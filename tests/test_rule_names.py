@@ -1,4 +1,4 @@
-"""Which names, ids and keys can be used: a table for the rule, and the same over HTTP wherever one is taken."""
+"""Valid names, ids and keys: a table for the rule, and the same over HTTP wherever one is accepted."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
 
 
 def counts(client: FlaskClient) -> tuple[str, int]:
-    """How many runs and models there are."""
+    """Return the number of runs and models."""
     return client.get("/api/runs?limit=1").headers["X-Total-Count"], len(client.get("/api/models").get_json())
 
 

@@ -1,4 +1,4 @@
-"""When two values of a param are the same."""
+"""Equality of two values of a param."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MINUTE = 1_800_000_000_000
 
 
 def run(**parts: Any) -> Run:
-    """What a condition may ask of a run, without a store."""
+    """A run for conditions, without a store."""
     metrics = {key: SimpleNamespace(last=value) for key, value in parts.pop("metrics", {}).items()}
     start, end = parts.get("start_time", 0), parts.get("end_time")
     stand_in = SimpleNamespace(

@@ -199,7 +199,7 @@ def writes(url: str, mark: str) -> dict[str, Callable[[], Response]]:
 
 
 def fill(url: str) -> None:
-    """What the writes above are made on."""
+    """The store that the writes above need."""
     for run_id in ("open", "pinned", "ending-full", "ending-after", "doomed"):
         run = {"experiment": "iris", "id": run_id}
         requests.post(f"{url}/api/w/runs", json=run, timeout=TIMEOUT).raise_for_status()
@@ -222,7 +222,7 @@ def shown(url: str) -> Any:
 
 
 def assert_full_then_free(server: Running, be_full: Callable[[], None], be_free: Callable[[], None]) -> None:
-    """That each write is refused whole while the disk is full, and taken when it isn't any more."""
+    """Assert that each write is rejected completely while the disk is full, and accepted afterwards."""
     fill(server.url)
     before, seen = files_of(server.data), shown(server.url)
     be_full()

@@ -1,4 +1,4 @@
-"""What is forced to the disk, and when: the system calls of a real server, counted and made to fail by strace."""
+"""Syncing to disk: the system calls of a real server, counted and made to fail by strace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where one request ends and the next begins: nothing that a client sends as a body is taken for a request."""
+"""The boundary between requests: nothing that a client sends as a body is interpreted as a request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def served(server: Running) -> int:
-    """How many requests the server has logged."""
+    """Return the number of requests in the server's log."""
     return server.log.count(" INFO ")
 
 

@@ -1,4 +1,4 @@
-"""What somebody who may not write sends is not kept for a moment: an upload's headers are judged before its body."""
+"""Uploads without permission are never stored: the headers are checked before the body is received."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def memory_bytes(server: Running) -> int:
 
 
 def temporary_files(server: Running) -> list[str]:
-    """What the server has open below the system's folder for temporary files."""
+    """Return the server's open files in the system's folder for temporary files."""
     opened = []
     for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
         with contextlib.suppress(OSError):

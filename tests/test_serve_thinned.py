@@ -54,7 +54,7 @@ CHARTS = [
 
 
 def drawn(url: str, path: str) -> int:
-    """How many points the lines of a page's charts have, by its paths."""
+    """Return the number of points in the lines of a page's charts, by their paths."""
     answer = requests.get(url + path)
     assert answer.status_code == 200, answer.text
     return answer.text.count("L") + answer.text.count(",")

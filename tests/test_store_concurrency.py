@@ -41,7 +41,7 @@ class Caller:
 
 
 def all_at_once(server: Running, act: Callable[[Caller], T]) -> list[T]:
-    """What `act` gives for each of 16 clients that begin together."""
+    """Return the results of `act` for 16 clients that start simultaneously."""
     barrier = threading.Barrier(CLIENTS)
 
     def run(number: int) -> T:

@@ -33,7 +33,7 @@ def _folder(path: Path) -> None:
 
 
 def _link_out(path: Path) -> None:
-    """What the link leads to is just what should be here: it is not followed all the same."""
+    """A link whose target has the expected content isn't followed either."""
     outside = path.parents[3] / "outside"
     path.replace(outside)
     path.symlink_to(outside)

@@ -23,7 +23,7 @@ WRITERS = 4
 
 @dataclass
 class Ledger:
-    """What one writer was told is stored."""
+    """The acknowledged writes of one writer."""
 
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     params: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -210,7 +210,7 @@ def _quoted(name: str) -> str:
 
 
 def _portable(paths: list[str]) -> int:
-    """How many paths there are, when none is refused by NTFS and no two are one where case folds."""
+    """Return the number of paths; none is invalid on NTFS, and no two differ only by case."""
     devices = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
     for path in paths:
         for part in path.split("/"):

@@ -38,7 +38,7 @@ def write_run(data: Path, count: int) -> None:
 
 
 def operations(do: Callable[[], object]) -> int:
-    """How many functions are called, of Python's and ours: as good as time, and the same on every machine."""
+    """Count the calls of functions, Python's and ours: as good a measure as time, and the same on every machine."""
     count = 0
 
     def called(_: Any, event: str, __: Any) -> None:

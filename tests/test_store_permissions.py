@@ -1,4 +1,4 @@
-"""Who may read and write the files: their owner, and at most others read, whatever the umask of the shell was."""
+"""Permissions of files: the owner may read and write, others at most read, whatever the shell's umask is."""
 
 from __future__ import annotations
 

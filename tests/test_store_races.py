@@ -34,7 +34,7 @@ def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
 
 
 def at_once(app: Flask, *acts: Act, threads: int = THREADS) -> list[Any]:
-    """What each act gives on each of so many threads, which begin together; each has a client and its own number."""
+    """Return the results of each act in so many threads that start together, each with a client and a number."""
     barrier = threading.Barrier(threads)
 
     def run(number: int) -> list[Any]:

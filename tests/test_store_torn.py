@@ -165,7 +165,7 @@ def test_leftovers_are_no_part_of_a_live_store(client: FlaskClient, bad: str, da
 
 
 def interrupted(data: Path, run_id: str, name: str, content: bytes, *, line: str | None = None) -> Path:
-    """What is there when a server is killed between an upload's line and its rename; where the bytes wait."""
+    """Create the state of a server killed between an upload's line and its rename; return the path of the bytes."""
     sha256 = hashlib.sha256(content).hexdigest()
     waiting = data / "runs/.incoming" / f"{run_id}~{sha256}~0123456789abcdef"
     waiting.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What is done behind the server's back is seen on the next request, with the kernel's help and without."""
+"""Changes behind the server's back are noticed at the next request, with inotify and without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in: Host, Origin and Sec-Fetch-Site, the token, a browser's login; and the headers of every answer."""
+"""Access control: Host, Origin and Sec-Fetch-Site, the token, a browser's login; and the headers of every response."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the service costs, as ratios to floors measured in the same run: `make bench`. Prints, never asserts."""
+"""The cost of the service, as ratios to floors measured in the same run: `make bench`. Prints, never asserts."""

@@ -48,7 +48,7 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     help="Where the stores are made: on the kind of disk that a store is on, not in RAM. They are removed at the end.",
 )
 def main(sections: tuple[str, ...], quick: bool, large: bool, scratch: Path) -> None:
-    """What the service costs, as ratios to floors measured in the same run. All sections, unless some are named."""
+    """The cost of the service, as ratios to floors measured in the same run. All sections, unless some are named."""
     sizes = QUICK if quick else Sizes()
     if large:
         sizes = replace(

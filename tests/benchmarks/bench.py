@@ -1,4 +1,4 @@
-"""What the sections of a run share: sizes, a scratch folder, servers, stores that were made, memory that was seen."""
+"""The state shared by the sections of a run: sizes, a scratch folder, servers, stores, and measured memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done. The defaults take about five minutes on two cores."""
+    """The amount of work. The defaults take about five minutes on two cores."""
 
     post_blocks: int = 60
     posts_a_block: int = 100

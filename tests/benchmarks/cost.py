@@ -1,4 +1,4 @@
-"""How the cost of lists and searches grows with the number of runs, as the small table that the README shows."""
+"""The growth of the cost of lists and searches with the number of runs, as the small table in the README."""
 
 from __future__ import annotations
 

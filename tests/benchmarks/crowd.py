@@ -43,7 +43,7 @@ def section(bench: Bench) -> None:
 
 
 def _measure(url: str, ids: list[str], seconds: float, path: str | None) -> tuple[list[float], list[float]]:
-    """How long each POST took, shortest first, and each page."""
+    """Return the duration of each POST, shortest first, and of each page."""
     context = multiprocessing.get_context()
     barrier, stop, results = context.Barrier(_PROCESSES + 1), context.Event(), context.Queue()
     shares = [ids[place::_PROCESSES] for place in range(_PROCESSES)]

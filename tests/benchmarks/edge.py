@@ -30,7 +30,7 @@ def _length(size: int) -> str:
 
 
 def _floods(size: int) -> Iterator[tuple[str, bytes, bytes]]:
-    """What strangers send: a name, how it begins, and what then comes again and again for `size` bytes."""
+    """An attack of a stranger: its name, its beginning, and a piece that is repeated up to `size` bytes."""
     yield "chunks of one byte", _JSON, b"1\r\nx\r\n"
     yield "a chunk's size without an end", _JSON, b"0"
     yield "a trailer without an end", _JSON + b"0\r\nX: ", b"y"

@@ -1,4 +1,4 @@
-"""What a process holds of the machine's memory, as the kernel tells (Linux; elsewhere as ps tells)."""
+"""The memory of a process, as reported by the kernel (Linux; elsewhere as ps tells)."""
 
 from __future__ import annotations
 

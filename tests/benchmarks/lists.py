@@ -43,7 +43,7 @@ class Cold:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a store of so many runs cost; memory in bytes."""
+    """The cost of a store of so many runs, with memory in bytes."""
 
     without_summaries: Cold
     kept: int

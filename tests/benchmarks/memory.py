@@ -1,4 +1,4 @@
-"""What the server holds: idle, and after what the other sections did to it."""
+"""The memory of the server: idle, and after the other sections."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def load_runs(connection: wire.Connection, count: int, most_seconds: float) -> t
 
 
 def client_times(python: Path, url: str) -> list[float]:
-    """How long each log_metric of MLflow's own client took, in seconds. RuntimeError where it fails."""
+    """Return the duration of each log_metric of MLflow's own client, in seconds. Raises RuntimeError if it fails."""
     settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     command = [str(python), "-c", _CLIENT, url, str(_SECONDS)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, check=False)

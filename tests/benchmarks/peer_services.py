@@ -46,7 +46,7 @@ class Service(ABC):
 
     @property
     def log_file(self) -> Path:
-        """What the server prints."""
+        """The file of the server's output."""
         return self.folder / "server.log"
 
     def start(self) -> float:
@@ -76,16 +76,16 @@ class Service(ABC):
             self._process.wait()
 
     def memory(self) -> float:
-        """What the server and its workers hold, in bytes."""
+        """Return the memory of the server and its workers, in bytes."""
         assert self._process is not None
         return sum(resident_bytes(pid) for pid in _with_children(self._process.pid))
 
     @abstractmethod
     def command(self) -> list[str]:
-        """How it is started."""
+        """Return the command that starts it."""
 
     def variables(self) -> dict[str, str]:
-        """What it is told by its environment."""
+        """Return its environment variables."""
         return {}
 
     @abstractmethod

@@ -112,7 +112,7 @@ class MadeStore:
         return cls(path, runs, templates)
 
     def summaries(self) -> int:
-        """How many of the runs have a summary.json."""
+        """Return the number of runs with a summary.json."""
         return sum(1 for _ in self.path.glob("runs/*/summary.json"))
 
     def add_summaries(self) -> bool:

@@ -70,7 +70,7 @@ def _log(ours: wire.Connection, number: int, keys: list[str], points: int) -> No
 
 
 def _timed(ours: wire.Connection, query: str) -> tuple[float, int]:
-    """How long a page takes, and its size in bytes."""
+    """Return the duration of a page, and its size in bytes."""
     began = time.perf_counter()
     size = len(ours.ask(wire.get(f"/experiments/sweep?{query}", {"Accept": "text/html"})))
     return time.perf_counter() - began, size

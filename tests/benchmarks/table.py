@@ -19,7 +19,7 @@ _WIDTHS = (62, 16, 16, 8, 12)
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure is to be: at most, or at least, `bound`; `shown` is how the table says it."""
+    """The goal of a figure: at most, or at least, `bound`; `shown` is its text in the table."""
 
     bound: float
     shown: str
@@ -86,12 +86,12 @@ def median(values: Sequence[float]) -> float:
 
 
 def load() -> str:
-    """How busy the machine is already: figures of a busy one mean little, their ratios to a floor more."""
+    """Describe the machine's load: figures of a busy machine mean little, their ratios to a floor more."""
     return f"load average before: {os.getloadavg()[0]:.1f}"
 
 
 def machine(folder: Path) -> str:
-    """What the figures were measured on: processors, memory, file system and versions."""
+    """Describe the machine: processors, memory, file system and versions."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

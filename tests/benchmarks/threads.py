@@ -1,4 +1,4 @@
-"""How many threads waitress should have: small requests at 1 to 8 of them, and a small request beside slow ones."""
+"""The number of waitress's threads: small requests with 1 to 8 of them, and a small request beside slow ones."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def upload_head(target: str, size: int, method: str = "POST") -> bytes:
 
 
 def times(connection: Connection, requests: Iterable[bytes]) -> list[float]:
-    """How long each of the requests took, in seconds."""
+    """Return the duration of each request, in seconds."""
     clock = time.perf_counter
     found = []
     for each in requests:

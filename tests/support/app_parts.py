@@ -1,4 +1,4 @@
-"""What each app would compile anew, compiled once a process: templates, and the functions that build URLs.
+"""Templates and URL builders, compiled once for each process instead of once for each app.
 
 Thousands of tests have an app of their own. It takes 50 ms to compile its rules, and 100 ms each kind of page.
 """

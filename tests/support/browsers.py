@@ -117,7 +117,7 @@ class Viewer:
 
 
 def assert_accessible(page: Page) -> None:
-    """That axe-core finds nothing serious or critical on a page as it is now, contrast included."""
+    """Assert that axe-core finds nothing serious or critical on a page in its current state, including contrast."""
     found = Axe().run(page).response["violations"]
     serious = [
         (each["id"], each["help"], [node["html"][:150] for node in each["nodes"][:3]])
@@ -128,7 +128,7 @@ def assert_accessible(page: Page) -> None:
 
 
 def assert_fits(page: Page) -> None:
-    """That a page doesn't scroll sideways as a whole; tables and code scroll by themselves."""
+    """Assert that a page doesn't scroll sideways as a whole; tables and code scroll separately."""
     too_wide = page.evaluate(
         """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
         [...document.querySelectorAll("body *")]

@@ -41,7 +41,7 @@ class Drawing:
         return found
 
     def every_point(self) -> list[tuple[float, float]]:
-        """Where anything is drawn."""
+        """Return the points of everything that is drawn."""
         points = [point for e in self.root.iter("path") for stretch in stretches(e.attrib["d"]) for point in stretch]
         points += [(float(e.attrib["x"]), float(e.attrib["y"])) for e in self.root.iter("text")]
         return points + [(float(e.attrib["cx"]), float(e.attrib["cy"])) for e in self.root.iter("circle")]

@@ -1,4 +1,4 @@
-"""What actions/upload-artifact does with a folder: what it leaves out, what it refuses, and what the zip holds."""
+"""A model of actions/upload-artifact: the files that it omits and refuses, and the content of the zip."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ class Artifacts:
         return sorted(path.stem for path in self._folder.iterdir())
 
     def unzip(self, name: str, into: Path) -> None:
-        """What a person does with the zip, or `gh run download -n NAME -D FOLDER` for them."""
+        """Unpack the zip as a person would, or `gh run download -n NAME -D FOLDER`."""
         with zipfile.ZipFile(self._folder / f"{name}.zip") as archive:
             archive.extractall(into)

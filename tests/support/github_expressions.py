@@ -33,7 +33,7 @@ def holds(condition: str, contexts: Mapping[str, Any], status: str) -> bool:
 
 
 def evaluate(source: str, contexts: Mapping[str, Any], status: str = "success") -> Any:
-    """What an expression comes to, as JSON. AssertionError for what this does not know, so that no test guesses."""
+    """Evaluate an expression to JSON. Raises AssertionError for unknown ones, so that no test guesses."""
     return _Evaluation(source, contexts, status).result()
 
 

@@ -42,7 +42,7 @@ Stand = Callable[[Mapping[str, str]], Outputs]
 
 @dataclass
 class Step:
-    """What became of a step."""
+    """The outcome of a step."""
 
     name: str
     outcome: str
@@ -114,7 +114,7 @@ class Job:
 
     @property
     def home(self) -> Path:
-        """Where this repository's action keeps what it has made."""
+        """The folder in which this repository's action stores its results."""
         return self.temp / "chachaml-lite"
 
     def end_server(self) -> None:
@@ -128,7 +128,7 @@ class Job:
             os.kill(pid, signal.SIGKILL)
 
     def outputs(self, step_id: str) -> Outputs:
-        """What a step of the workflow has set."""
+        """The outputs of a step of the workflow."""
         return self._by_id[step_id].outputs
 
     @property

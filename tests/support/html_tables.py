@@ -1,4 +1,4 @@
-"""What a reader of a page sees in its tables, and where its links lead."""
+"""The tables of a page as its readers see them, and the targets of its links."""
 
 from __future__ import annotations
 

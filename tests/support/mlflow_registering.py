@@ -69,7 +69,7 @@ def versions() -> list[list[Any]]:
 
 
 def promoted() -> dict[str, Any]:
-    """What is in production is loaded by alias and by stage, and is another one after a transition."""
+    """Load the version in production by alias and by stage, then move another one there."""
     client = mlflow.MlflowClient()
     before = client.get_model_version_by_alias("iris", "production").version
     loaded = [predicts(uri) for uri in ("models:/iris@production", "models:/iris/Production")]

@@ -47,7 +47,7 @@ class MLflowServer(MLflow):
 
 
 class Reader:
-    """What MLflow's own client reads from a server."""
+    """A reader of a server, by MLflow's own client."""
 
     def __init__(self, url: str, log_file: Path) -> None:
         self.url = url

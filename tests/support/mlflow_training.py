@@ -42,7 +42,7 @@ def with_lightgbm() -> None:
 
 
 def seen(run_id: str) -> dict[str, Any]:
-    """What MLflow's client finds of a run afterwards."""
+    """Read a run afterwards with MLflow's client."""
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     uri = f"runs:/{run_id}/model"

@@ -86,7 +86,7 @@ def write(client: Any, folder: Path) -> dict[str, Any]:
 
 
 def go_on(client: Any, folder: Path) -> dict[str, Any]:
-    """What happens after the first import."""
+    """Log to the source again, after the first import."""
     experiment = client.get_experiment_by_name(NAME).experiment_id
     (going,) = client.search_runs([experiment], "attributes.run_name = 'going on'")
     run = going.info.run_id

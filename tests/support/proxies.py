@@ -82,7 +82,7 @@ def proxy(
 
 
 def sent_zips(log: str) -> int:
-    """How many zips a server was sent, by its log."""
+    """Return the number of zips sent to a server, by its log."""
     return log.count("POST /api/w/import")
 
 

@@ -66,7 +66,7 @@ class Running:
 
     @property
     def log(self) -> str:
-        """What the server has printed so far, on both streams."""
+        """The server's output so far, on both streams."""
         return self.log_file.read_text(errors="replace")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

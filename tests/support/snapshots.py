@@ -1,4 +1,4 @@
-"""What a store's folder holds, to be compared with what it held before."""
+"""Snapshots of a store's folder, to compare it with its earlier state."""
 
 from __future__ import annotations
 

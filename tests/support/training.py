@@ -23,7 +23,7 @@ PARAMS = {"hidden_layer_sizes": [32], "learning_rate_init": 0.01, "random_state"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training has come to, to be compared with what was tracked of it."""
+    """The result of a training, to compare it with the tracked run."""
 
     losses: list[float]
     #: Of the images that the training did not see.

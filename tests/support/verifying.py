@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-m", "chachaml_lite", "verify"]
 
 @dataclass
 class Done:
-    """How the command ended."""
+    """The outcome of the command."""
 
     returncode: int
     stdout: str
@@ -49,6 +49,6 @@ def report(data: Path, *arguments: str) -> dict[str, Any]:
 
 
 def problems(data: Path, *arguments: str) -> list[tuple[str, str, bool]]:
-    """Where there are problems, of what kind, and whether they can be mended."""
+    """Return the place and kind of each problem, and whether it can be repaired."""
     found = report(data, *arguments)["problems"]
     return sorted((each["where"], each["kind"], each["repairable"]) for each in found)

@@ -1,4 +1,4 @@
-"""What the files of a folder say, each read again only where its stamp is another one than when it was read last."""
+"""The parsed files of a folder, each of which is read again only if its stamp has changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Reading(Generic[Value]):
-    """What a file said when its stamp was this one, and what is wrong with it, if anything is."""
+    """The content of a file at this stamp, and its damage, if any."""
 
     stamp: Stamp
     value: Value

@@ -14,7 +14,7 @@ _WRITES = 2000
 
 
 class PendingLooks:
-    """What is to be looked at in one store. Not locked: callers take turns."""
+    """The runs of one store to be checked. Not locked: callers take turns."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

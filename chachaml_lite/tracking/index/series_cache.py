@@ -148,7 +148,7 @@ class SeriesCache:
     # -- what charts are made of
 
     def thinned(self, entry: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
-        """Those of some places of `series` that a chart of `max_points` shows."""
+        """Return the places of `series` that a chart of `max_points` shows, out of some places."""
         cache_key = (key, len(series), places, max_points)
         with entry.lock:
             cached_places = entry.thinned.get(cache_key)

@@ -1,4 +1,4 @@
-"""What a chart of lines says in words: its notes, its summary for readers who don't see it, its steps and times."""
+"""The texts of a line chart: its notes, its summary for screen readers, its steps and times."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Paging:
         return cls(path, offset, total, kept)
 
     def part(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Those of the items that are shown."""
+        """Return the items that are shown."""
         return items[self.offset : self.offset + PAGE_ITEMS]
 
     @property
