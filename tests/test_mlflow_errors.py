@@ -44,6 +44,10 @@ class Call(NamedTuple):
 
 RUN, POINT = {"run_id": "open"}, {"key": "loss", "value": 0.5, "timestamp": 1000, "step": 1}
 DATASET = {"dataset": {"name": "iris", "digest": "d", "source_type": "local", "source": "{}"}, "tags": []}
+BAD_DATASET = {
+    "dataset": {"name": "iris", "digest": "other", "source_type": "local", "source": "{}"},
+    "tags": [{"key": "a\n", "value": "1"}],
+}
 MODEL = {"artifact_path": "model", "flavors": {}}
 VERSION = {"name": "iris", "version": "1"}
 TAG = {"key": "a", "value": "1"}
@@ -439,6 +443,14 @@ REFUSED: list[tuple[int, str, str, dict[str, Any]]] = [
     (400, "runs/log-model", "INVALID_PARAMETER_VALUE", {**RUN, "model_json": "{}"}),
     (400, "runs/log-inputs", "INVALID_PARAMETER_VALUE", {**RUN, "datasets": [{"dataset": {"name": "x"}}]}),
     (400, "runs/log-inputs", "INVALID_PARAMETER_VALUE", {**RUN, "datasets": [{}]}),
+    (400, "runs/log-inputs", "INVALID_PARAMETER_VALUE", {**RUN, "datasets": [DATASET, BAD_DATASET]}),
+    (
+        400,
+        "runs/log-inputs",
+        "INVALID_PARAMETER_VALUE",
+        {**RUN, "datasets": [DATASET], "models": [{"model_id": "a\n"}]},
+    ),
+    (400, "runs/outputs", "INVALID_PARAMETER_VALUE", {**RUN, "models": [{"model_id": "a"}, {"model_id": "a\n"}]}),
     (400, "runs/search", "INVALID_PARAMETER_VALUE", {"experiment_ids": "0", "filter": "x"}),
     (400, "runs/search", "INVALID_PARAMETER_VALUE", {"experiment_ids": ["0"], "run_view_type": "SOME"}),
     (400, "runs/search", "INVALID_PARAMETER_VALUE", {"experiment_ids": ["0"], "order_by": "metrics.a down"}),

@@ -24,14 +24,16 @@ def log_inputs() -> Response:
     fields = requests.fields()
     run_id = fields.text("run_id")
     new_datasets = [dataset_from_mlflow(_parse_dataset(each)) for each in fields.objects("datasets")]
-    model_ids = [each.text("model_id") for each in fields.objects("models")]
+    model_ids = logged_models.check_links(each.text("model_id") for each in fields.objects("models"))
     with tracker().writable_run(run_id) as run:
         logged = {(each.name, each.digest) for each in map(dataset_to_mlflow, run.meta.get("datasets", []))}
+        missing = []
         for each in new_datasets:
             dataset = dataset_to_mlflow(each)
             if (dataset.name, dataset.digest) not in logged:
                 logged.add((dataset.name, dataset.digest))
-                datasets.log_dataset(tracker(), run_id, each)
+                missing.append(each)
+        datasets.log_datasets(tracker(), run_id, missing)
         if model_ids:
             logged_models.link_inputs(tracker(), run_id, model_ids)
     return responses.answer()

@@ -26,21 +26,27 @@ FIELDS = (
 )
 
 
-def log_dataset(tracker: Tracker, run_id: str, dataset: dict[str, Any]) -> None:
-    """Add a data set to a run, also after its end; one that is there already is not added again.
+def log_datasets(tracker: Tracker, run_id: str, new_datasets: Sequence[Mapping[str, Any]]) -> None:
+    """Add data sets to a run, all or none, also after its end; one that is there already is not added again.
 
     It is there when it is the same in all but its tags, which merge then; null removes one. Raises InvalidInput (a
     field of the wrong type, or none at all), NotFound.
     """
+    checked = [_fields_of(dataset) for dataset in new_datasets]
+    with tracker.writable_run(run_id) as run:
+        before = run.meta.get("datasets", [])
+        after = merge_datasets(before, checked, overwrite=True)
+        if not same_json(after, before):
+            tracker.write_meta(run, datasets=after)
+
+
+def _fields_of(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a data set that have a value. Raises InvalidInput."""
     fields = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
     check_dataset(fields)
     if not any(field != "tags" or merged_tags({}, value) for field, value in fields.items()):
         raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
-    with tracker.writable_run(run_id) as run:
-        before = run.meta.get("datasets", [])
-        after = merge_datasets(before, [fields], overwrite=True)
-        if not same_json(after, before):
-            tracker.write_meta(run, datasets=after)
+    return fields
 
 
 def check_dataset(described: Mapping[str, Any]) -> None:

@@ -219,9 +219,14 @@ def log_metrics(tracker: Tracker, metrics: Sequence[ModelMetric]) -> None:
             _append(tracker, run, events)
 
 
+def check_links(model_ids: Iterable[str]) -> list[str]:
+    """Return the ids of models, of this store or another one, each once. Raises InvalidInput."""
+    return [check_name("model_id", model_id) for model_id in dict.fromkeys(model_ids)]
+
+
 def link_inputs(tracker: Tracker, run_id: str, model_ids: Iterable[str]) -> None:
     """Note that a run used models, of this store or another one; again is fine. Raises InvalidInput, NotFound."""
-    requested = [check_name("model_id", model_id) for model_id in dict.fromkeys(model_ids)]
+    requested = check_links(model_ids)
     with tracker.writable_run(run_id) as run:
         linked = tracker.logged_models.of(run).inputs
         _append(tracker, run, [{"event": "input", "model_id": each} for each in requested if each not in linked])

@@ -159,7 +159,7 @@ def log_dataset(run_id: str) -> Response:
     Query(())
     body = request_body.json_object()
     request_body.refuse_unknown(body, datasets.FIELDS)
-    datasets.log_dataset(tracker(), run_id, body)
+    datasets.log_datasets(tracker(), run_id, [body])
     return responses.ok()
 
 
