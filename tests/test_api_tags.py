@@ -1,4 +1,4 @@
-"""Tags, notes and data sets over HTTP, in both spellings: facts that may still be written after a run's end."""
+"""Tags, notes and datasets over HTTP, in both spellings: facts that may still be written after a run's end."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_note_of_another_form_is_400(client: FlaskClient, log_run: LogRun, path:
     assert client.get(f"/api/runs/{run_id}").get_json()["note"] == "kept"
 
 
-# -- data sets
+# -- datasets
 
 WHOLE = {
     "role": "train",

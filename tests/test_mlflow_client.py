@@ -263,7 +263,7 @@ def test_fluent_nested_runs_and_resume(tracking: Tracking, tmp_path: Path) -> No
     assert found["tags.mlflow.note.content"][0] == "of two"
 
 
-# -- data sets
+# -- datasets
 
 
 def test_data_set_logged_once(tracking: Tracking) -> None:

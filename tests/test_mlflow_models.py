@@ -274,7 +274,7 @@ def test_model_of_a_deleted_run_or_experiment_takes_nothing(client: FlaskClient)
 
 @pytest.fixture
 def models(client: FlaskClient) -> list[str]:
-    """The ids of four models: of two runs, of types, with params, tags and metrics of two data sets."""
+    """The ids of four models: of two runs, of types, with params, tags and metrics of two datasets."""
     first, second = new_run(client), new_run(client)
     ids = []
     for number, run_id in enumerate((first, first, second, second)):

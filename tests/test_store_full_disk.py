@@ -46,7 +46,7 @@ WRITES: dict[str, Write] = {
     "first params": posting("/api/w/runs/empty/params", {"new": 1}),
     "tags": posting(f"{BASE}/tags", {"new": 1}),
     "note": posting(f"{BASE}/note", {"note": "new"}),
-    "data set": posting(f"{BASE}/datasets", {"role": "train"}),
+    "dataset": posting(f"{BASE}/datasets", {"role": "train"}),
     "artifact": upload("new", LONG.encode()),
     "small artifact": upload("new", b"1"),
     "artifact in a folder": upload("new/folder", b"1"),

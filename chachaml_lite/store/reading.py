@@ -20,7 +20,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 #: for the sake of one run.
 MAX_JSON_BYTES = 64 * 1024 * 1024
 
-# What a body may hold, and what our own files put around it (meta.json: a list of data sets, in an object).
+# What a body may hold, and what our own files put around it (meta.json: a list of datasets, in an object).
 _MAX_DEPTH = strict_json.MAX_DEPTH + 8
 
 

@@ -1,4 +1,4 @@
-"""Data sets: what a run was trained and tested on, as its client describes them."""
+"""Datasets: what a run was trained and tested on, as its client describes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIELDS = (
 
 
 def log_datasets(tracker: Tracker, run_id: str, new_datasets: Sequence[Mapping[str, Any]]) -> None:
-    """Add data sets to a run, all or none, also after its end; one that is there already is not added again.
+    """Add datasets to a run, all or none, also after its end; one that is there already is not added again.
 
     It is there when it is the same in all but its tags, which merge then; null removes one. Raises InvalidInput (a
     field of the wrong type, or none at all), NotFound.
@@ -41,11 +41,11 @@ def log_datasets(tracker: Tracker, run_id: str, new_datasets: Sequence[Mapping[s
 
 
 def _fields_of(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a data set that have a value. Raises InvalidInput."""
+    """Return the fields of a dataset that have a value. Raises InvalidInput."""
     fields = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
     check_dataset(fields)
     if not any(field != "tags" or merged_tags({}, value) for field, value in fields.items()):
-        raise InvalidInput(f"describe the data set with at least one of {', '.join(FIELDS)}")
+        raise InvalidInput(f"describe the dataset with at least one of {', '.join(FIELDS)}")
     return fields
 
 
@@ -75,7 +75,7 @@ def _check(field: str, value: object) -> None:
 def merge_datasets(
     here: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], *, overwrite: bool = False
 ) -> list[dict[str, Any]]:
-    """Merge two lists of data sets; those that differ in nothing but their tags are one.
+    """Merge two lists of datasets; those that differ in nothing but their tags are one.
 
     If both have a tag, the one of `here` stays, unless `overwrite` is set.
     """
@@ -104,6 +104,6 @@ def _tags(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def get_datasets(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
-    """The data sets of a run, as logged. Raises NotFound."""
+    """The datasets of a run, as logged. Raises NotFound."""
     records: list[dict[str, Any]] = tracker.run(run_id, (META,)).meta.get("datasets", [])
     return records

@@ -39,7 +39,7 @@ def unseen() -> tuple[Any, Any]:
 
 
 def train(url: str, run_id: str, epochs: int = EPOCHS, **changed: Any) -> Trained:
-    """Train, and log to a run of the server at `url`: params, a data set, metrics of each epoch, the model.
+    """Train, and log to a run of the server at `url`: params, a dataset, metrics of each epoch, the model.
 
     `changed`: params of the network that are to be others.
     """

@@ -143,7 +143,7 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "resumed_at": (int, _NONE),
     "deleted_at": (int, _NONE),
 }
-#: The same of a data set, for the fields that texts are made of; the others may be anything.
+#: The same of a dataset, for the fields that texts are made of; the others may be anything.
 _DATASET_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("name", "role", "hash", "source", "source_type", "schema", "profile"), (str, _NONE)),
     "tags": (dict, _NONE),

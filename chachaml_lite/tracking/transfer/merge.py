@@ -6,7 +6,7 @@ in different ways it is a conflict, named, and nothing is stored. So a run can b
 is still being logged where it comes from, and an older copy never takes anything away.
 
 Name, tags, note and files of no meaning to us may change in any way, and nothing tells which of two is the newer. What
-is here stays, unless the client says `overwrite`; data sets are added.
+is here stays, unless the client says `overwrite`; datasets are added.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def set_note(run_id: str) -> Response:
 
 @api.post("/api/w/runs/<run_id>/datasets")
 def log_dataset(run_id: str) -> Response:
-    """Add a data set."""
+    """Add a dataset."""
     Query(())
     body = request_body.json_object()
     request_body.refuse_unknown(body, datasets.FIELDS)
@@ -247,6 +247,6 @@ def get_tags(run_id: str) -> Response:
 
 @api.get("/api/datasets/<run_id>")
 def get_datasets(run_id: str) -> Response:
-    """The data sets of a run."""
+    """The datasets of a run."""
     Query(())
     return responses.json_response(datasets.get_datasets(tracker(), run_id))

@@ -18,7 +18,7 @@ _MOST, _MOST_FILTERED = 6, 12
 
 @dataclass(frozen=True)
 class FilteredColumns:
-    """What a filter does to a table.
+    """The effect of a filter on a table.
 
     `matching`: the metrics and params of its runs that match, of `total`; `shown`: the columns of these; `hidden`: the
     columns that were chosen and are left out.
