@@ -26,10 +26,10 @@ class NotJson(ValueError):
 
 
 def parse_float(token: str) -> float:
-    """Parse a JSON number with a fraction or an exponent. Raises NotJson if it is beyond a double."""
+    """Parse a JSON number with a fraction or an exponent. Raises NotJson if it exceeds the range of a double."""
     value = float(token)
     if math.isinf(value):
-        raise NotJson(f"the number {token[:40]} is beyond a double")
+        raise NotJson(f"the number {token[:40]} exceeds the range of a double")
     return value
 
 

@@ -363,7 +363,7 @@ BROKEN: list[tuple[str, Packed, str]] = [
     ("other bytes", {"r/blobs/m": b"bytez"}, "artifact 'm' has 5 bytes of sha256"),
     ("bytes missing", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n", b"")}, "artifact 'n'"),
     ("overlap", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("m/n", b"")}, "a folder of the other"),
-    ("a name of ours in capitals", {"r/Params.JSON": b"{"}, "nothing but case"),
+    ("a name of ours in capitals", {"r/Params.JSON": b"{"}, "only in case"),
     ("a stray with a colon", {"r/blobs/in/a:b": b""}, "'blobs/in/a:b' is no artifact"),
     ("a stray with a name of a device", {"r/blobs/con.txt": b""}, "'blobs/con.txt' is no artifact"),
     ("a stray with a dot behind", {"r/blobs/a./b": b""}, "'blobs/a./b' is no artifact"),
@@ -519,7 +519,7 @@ def test_there_are_limits_for_entries_their_list_and_what_comes_out(
     good = stream_zip(run_files())
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "MAX_ENTRIES", 4)
-        assert "5 entries; 4 is the most" in refused(client, good)
+        assert "5 entries; the limit is 4" in refused(client, good)
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "MAX_DIRECTORY_BYTES", 100)
         assert "list of names" in refused(client, good)

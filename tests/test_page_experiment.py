@@ -198,7 +198,7 @@ def test_hostile_names_are_text(client: FlaskClient, log_run: LogRun) -> None:
         ({"band": "wide"}, "band is one of range, deviation"),
         ({"drawn": 101}, "1 to 100"),
         ({"by": "nothing"}, "by: "),
-        ({"smoothing": 2}, "smoothing is a number"),
+        ({"smoothing": 2}, "smoothing must be a number"),
         ({"hidden": 1}, "unknown query parameter"),
     ],
 )

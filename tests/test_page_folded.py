@@ -74,7 +74,7 @@ def test_runs_that_are_chosen_or_in_a_circle_are_not_folded(client: FlaskClient,
 @pytest.mark.parametrize("path", ["/runs", "/search", "/api/runs"])
 def test_another_word_than_folded_is_refused(client: FlaskClient, path: str) -> None:
     answer = client.get(f"{path}?children=none")
-    assert answer.status_code == 400 and "children can be folded" in answer.text
+    assert answer.status_code == 400 and "children must be folded" in answer.text
 
 
 def test_api_folds_children(client: FlaskClient, sweep: str) -> None:

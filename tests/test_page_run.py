@@ -216,7 +216,7 @@ def test_note_is_markdown_in_which_nothing_acts(client: FlaskClient, log_run: Lo
 
 @pytest.mark.parametrize(
     ("query", "says"),
-    [("?all=points", "all is one of"), ("?x=time", "x"), ("?smoothing=2", "smoothing"), ("?typo=1", "typo")],
+    [("?all=points", "all must be one of"), ("?x=time", "x"), ("?smoothing=2", "smoothing"), ("?typo=1", "typo")],
 )
 def test_mistake_in_the_url_is_a_page_that_says_so(client: FlaskClient, log_run: LogRun, query: str, says: str) -> None:
     assert says in words(page_of(client, log_run(), query, status=400))

@@ -39,15 +39,15 @@ GOOD = [
 #: A name, and what the error says of it.
 BAD = {
     "": "is empty",
-    "a" * 251: "has 251 characters; 250 is the most",
+    "a" * 251: "has 251 characters; the limit is 250",
     "大" * 1000: "has 1000 characters",
-    "a\nb": "holds a control character",
-    "a\tb": "holds a control character",
-    "\x00": "holds a control character",
-    "\x1b[31mred": "holds a control character",
-    "a\x7f": "holds a control character",
-    "a\x85b": "holds a control character",
-    "a\x9b": "holds a control character",
+    "a\nb": "contains a control character",
+    "a\tb": "contains a control character",
+    "\x00": "contains a control character",
+    "\x1b[31mred": "contains a control character",
+    "a\x7f": "contains a control character",
+    "a\x85b": "contains a control character",
+    "a\x9b": "contains a control character",
 }
 #: Beyond those of `BAD`.
 BAD_FOR_MODELS = ["a/b", "/", "a\\b", ".", "..", "大" * 86, ":" * 86]

@@ -170,7 +170,7 @@ def parse_filter(text: str | None, subject: Subject) -> list[Comparison]:
     if not text or not text.strip():
         return []
     if len(text) > MAX_CHARACTERS:
-        raise InvalidInput(f"the filter has {len(text)} characters; {MAX_CHARACTERS} is the most")
+        raise InvalidInput(f"the filter has {len(text)} characters; the limit is {MAX_CHARACTERS}")
     comparisons: list[Comparison] = []
     at = 0
     while at < len(text):

@@ -107,7 +107,7 @@ class _Guarded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if size > MAX_DIRECTORY_BYTES:
-            raise BadZip(f"its list of names has {size} bytes; {MAX_DIRECTORY_BYTES} is the most")
+            raise BadZip(f"its list of names has {size} bytes; the limit is {MAX_DIRECTORY_BYTES}")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -142,7 +142,7 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
     """
     infos = archive.infolist()
     if len(infos) > MAX_ENTRIES:
-        raise BadZip(f"it has {len(infos)} entries; {MAX_ENTRIES} is the most: copy the run's folder by hand")
+        raise BadZip(f"it has {len(infos)} entries; the limit is {MAX_ENTRIES}: copy the run's folder by hand")
     entries: dict[str, ZipInfo] = {}
     # Each path and each folder above one; and the same by what a file system may take it for.
     folded_names: set[str] = set()
@@ -174,7 +174,7 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
                 raise BadZip("its folders are too many, or too deep; copy the run's folder by hand")
             other = spellings.setdefault(disk_names.fold(path), path)
             if other != path:
-                raise BadZip(f"{_format_name(other)} and {_format_name(path)} differ in nothing but case")
+                raise BadZip(f"{_format_name(other)} and {_format_name(path)} differ only in case")
             path = path.rpartition("/")[0]
     for path in folded_names:
         above = path.rpartition("/")[0]
@@ -194,7 +194,7 @@ def _refuse_name(name: str, parts: list[str]) -> None:
     if any(part in ("", ".", "..") for part in parts):
         raise BadZip(f"the name {_format_name(name)} has an empty, . or .. segment")
     if _CONTROL.search(name):
-        raise BadZip(f"the name {_format_name(name)} holds a control character")
+        raise BadZip(f"the name {_format_name(name)} contains a control character")
     try:
         fits = disk_names.fits(name)
     except UnicodeEncodeError as fault:

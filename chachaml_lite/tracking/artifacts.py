@@ -68,7 +68,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
     spelling = artifacts.spellings.of(name)
     if not disk_names.fits(spelling):
         raise InvalidInput(
-            f"artifact name {quote_name(name)} differs from another one in nothing but case, "
+            f"artifact name {quote_name(name)} differs from another one only in case, "
             "and is too long to be told apart on disk"
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())

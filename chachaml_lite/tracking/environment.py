@@ -20,7 +20,7 @@ def check_environment(env: Mapping[str, Any]) -> None:
     size = len(strict_json.dumps(env).encode())
     if size > MAX_BYTES:
         raise InvalidInput(
-            f"env has {size} bytes as JSON; {MAX_BYTES} is the most: upload what is longer as an artifact"
+            f"env has {size} bytes as JSON; the limit is {MAX_BYTES}: upload what is longer as an artifact"
         )
 
 

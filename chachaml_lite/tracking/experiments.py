@@ -67,7 +67,7 @@ def change_experiment(
     check_name("experiment", name)
     check_tags(tags or {})
     if description is not None and len(description) > MAX_CHARACTERS:
-        raise InvalidInput(f"description has {len(description)} characters; {MAX_CHARACTERS} is the most")
+        raise InvalidInput(f"description has {len(description)} characters; the limit is {MAX_CHARACTERS}")
     if deleted is not None:
         _load_known(tracker, name)
     is_new = not tracker.catalog.newest(name, "all")
@@ -95,7 +95,7 @@ def create_experiment(
     check_name("experiment", name)
     check_tags(tags or {})
     if description is not None and len(description) > MAX_CHARACTERS:
-        raise InvalidInput(f"description has {len(description)} characters; {MAX_CHARACTERS} is the most")
+        raise InvalidInput(f"description has {len(description)} characters; the limit is {MAX_CHARACTERS}")
     has_runs = tracker.catalog.span(name) is not None
     now_ms = tracker.clock.now_ms()
 
@@ -115,9 +115,7 @@ def _load_known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
     runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
     is_described = about.created_at is not None or about.deleted_at is not None
     if not runs and not is_described and tracker.catalog.span(name) is None:
-        raise NotFound(
-            "experiment", f"no run bears the experiment {quote_name(name)}", resolvable_by="list_experiments"
-        )
+        raise NotFound("experiment", f"no run has the experiment {quote_name(name)}", resolvable_by="list_experiments")
     return runs, about
 
 

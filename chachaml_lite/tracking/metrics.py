@@ -217,7 +217,7 @@ def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int
         raise InvalidInput('"metrics" is null; it is an object of metrics, as in {"metrics": {"loss": 0.5}, "step": 3}')
     step = entry.get("step", 0)
     if type(step) is not int or step not in _INT64:
-        step = 0 if step is None else _integer(step, "step must be an integer of 64 bits")
+        step = 0 if step is None else _integer(step, "step must be a 64-bit integer")
     if len(values) == (values is entry and "step" in entry):
         raise InvalidInput('no metric in the body; send at least one, as in {"loss": 0.5, "step": 3}')
     return values, step, timestamp
@@ -252,11 +252,11 @@ def _value(key: str, value: Any) -> Number | None:
         if value - value == 0:
             return float(value)
         # The parser spells NaN and the infinities, bare or quoted: a float that is none of the finite came from 1e400.
-        raise InvalidInput(f"metric {quote_name(key)} is beyond a double")
+        raise InvalidInput(f"metric {quote_name(key)} exceeds the range of a double")
     if kind is int:
         if -_LARGEST <= value <= _LARGEST:
             return int(value)
-        raise InvalidInput(f"metric {quote_name(key)} is beyond a double")
+        raise InvalidInput(f"metric {quote_name(key)} exceeds the range of a double")
     if value is None:
         return None
     if kind is str and (number := PRINTED.get(value.lower())) is not None:

@@ -36,7 +36,7 @@ def refuse_unstorable(tracker: Tracker, name: str) -> None:
     """Raise InvalidInput for a new model's name that can't be told apart from another one on disk."""
     if not disk_names.fits(tracker.store.models.folder_of(name)):
         raise InvalidInput(
-            f"model name {quote_name(name)} differs from another one in nothing but case, "
+            f"model name {quote_name(name)} differs from another one only in case, "
             "and is too long to be told apart on disk"
         )
 

@@ -28,9 +28,9 @@ def check_name(kind: str, name: object) -> str:
     if not name:
         raise InvalidInput(f"{kind} is empty")
     if len(name) > MAX_NAME_CHARACTERS:
-        raise InvalidInput(f"{kind} {quote_name(name)} has {len(name)} characters; {MAX_NAME_CHARACTERS} is the most")
+        raise InvalidInput(f"{kind} {quote_name(name)} has {len(name)} characters; the limit is {MAX_NAME_CHARACTERS}")
     if _holds_control(name):
-        raise InvalidInput(f"{kind} {quote_name(name)} holds a control character")
+        raise InvalidInput(f"{kind} {quote_name(name)} contains a control character")
     return name
 
 
@@ -74,7 +74,7 @@ def check_artifact_name(name: str) -> str:
     if not name:
         raise InvalidInput("artifact name is empty")
     if _CONTROL.search(name) or "\\" in name:
-        raise InvalidInput(f"artifact name {quote_name(name)} holds a control character or a backslash")
+        raise InvalidInput(f"artifact name {quote_name(name)} contains a control character or a backslash")
     if any(segment in ("", ".", "..") for segment in name.split("/")):
         raise InvalidInput(f"artifact name {quote_name(name)} must be relative, with no empty, . or .. segment")
     if not disk_names.fits(disk_names.spelling(name)):

@@ -69,7 +69,7 @@ def _set(tags: dict[str, TagValue | None]) -> dict[str, TagValue]:
 def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
     """Start a run, and show it; or show the existing one when its id was brought before with the same body.
 
-    Raises Conflict when the id is another run's, or differs from one in nothing but case.
+    Raises Conflict when the id is another run's, or differs from one only in case.
     """
     made_id, start_time = tracker.clock.new_run()
     run_id = new.id or made_id
@@ -119,10 +119,10 @@ def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | No
 
 def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
     if existing != new.id:
-        raise Conflict(f"the id differs from that of the run {existing} in nothing but case; choose another id")
+        raise Conflict(f"the id differs from that of the run {existing} only in case; choose another id")
     run = tracker.catalog.run(existing)
     if run is None:
-        raise Conflict("a damaged run has this id; choose another id, or mend that run first")
+        raise Conflict("a damaged run has this id; choose another id, or repair that run first")
     if tracker.is_trashed(run):
         raise Conflict("the run of this id is in the trash; restore it, or choose another id")
     if run.meta.get("request_sha256", _as_it_stands(run.meta)) != new.fingerprint():
@@ -202,7 +202,7 @@ def check_end(status: str, error: str | None) -> None:
         raise InvalidInput('status must be "completed" or "failed"')
     if error is not None and len(error) > MAX_ERROR_CHARACTERS:
         raise InvalidInput(
-            f"error has {len(error)} characters; {MAX_ERROR_CHARACTERS} is the most: upload a log instead"
+            f"error has {len(error)} characters; the limit is {MAX_ERROR_CHARACTERS}: upload a log instead"
         )
 
 

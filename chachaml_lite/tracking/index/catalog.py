@@ -85,7 +85,7 @@ class Catalog:
         return run_id in self._runs or self.known(run_id)
 
     def find_alike(self, run_id: str) -> str | None:
-        """The id that exists and is `run_id`, or else one that differs from it in nothing but case."""
+        """The id that exists and is `run_id`, or else one that differs from it only in case."""
         if self.known(run_id):
             return run_id
         with self._lock:

@@ -62,6 +62,6 @@ class RunIds:
                 del self._by_lower[name.lower()]
 
     def find_alike(self, run_id: str) -> str | None:
-        """Return the id that differs from `run_id` in nothing but case, if there is one; of several the first."""
+        """Return the id that differs from `run_id` only in case, if there is one; of several the first."""
         lower = run_id.lower()
         return lower if lower in self._ids else min(self._by_lower.get(lower, ()), default=None)

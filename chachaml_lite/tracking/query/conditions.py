@@ -185,7 +185,7 @@ def number_in(value: Any) -> Number | None:
 def number_of(text: str) -> Number | None:
     """The number that a text is: as people write them, or NaN, Infinity, -Infinity. None for another.
 
-    An integer is not rounded, for seeds have 64 bits. What is beyond a double is no number.
+    An integer is not rounded, for seeds have 64 bits. A number beyond a double counts as none.
     """
     if text in SPELLED:
         return SPELLED[text]
@@ -227,5 +227,5 @@ def parse_condition(key: str, op: str, value: str) -> Comparison:
     # A space where a sign may stand is what is left of a + that was not sent as %2B: 1e 5, or " 3".
     number = number_of(re.sub(r"(?<=[eE]) (?=\d)", "+", value).strip())
     if number is None:
-        raise InvalidInput(f"metric_value must be a number, NaN, Infinity or -Infinity, and it is {quote_name(value)}")
+        raise InvalidInput(f"metric_value must be a number, NaN, Infinity or -Infinity, not {quote_name(value)}")
     return Comparison(Field(METRICS, key), op, (Literal(value, number),))

@@ -97,7 +97,7 @@ def parse_field(text: str) -> Field:
         return Field(_KINDS[kind], check_name(_KINDS[kind].removesuffix("s"), name))
     if _ALIASES.get(text, text) in _OWN:
         return Field(OWN, _ALIASES.get(text, text))
-    raise InvalidInput(f"{quote_name(text)} is no field of a run; it takes {EXPECTED}")
+    raise InvalidInput(f"{quote_name(text)} is not a field of a run; use {EXPECTED}")
 
 
 def reader(field: Field) -> Callable[[Run], Any]:

@@ -36,7 +36,7 @@ def parse_key_filter(text: str) -> KeyTest | None:
     if not text:
         return None
     if len(text) > MAX_FILTER_CHARACTERS:
-        raise InvalidInput(f"filter has {len(text)} characters; {MAX_FILTER_CHARACTERS} is the most")
+        raise InvalidInput(f"filter has {len(text)} characters; the limit is {MAX_FILTER_CHARACTERS}")
     if len(text) > 2 and text[0] == text[-1] == "/":
         # A page asks of the same names for its charts, its rows and its columns.
         return cache(_Machine(_Parser(text[1:-1]).parse()).is_in)

@@ -76,13 +76,13 @@ def parse_deleted(text: str) -> Deleted:
     for choice in DELETED:
         if text == choice:
             return choice
-    raise InvalidInput(f"deleted is one of {', '.join(DELETED)}, and it is {quote_name(text)}")
+    raise InvalidInput(f"deleted must be one of {', '.join(DELETED)}, not {quote_name(text)}")
 
 
 def parse_folding(text: str | None) -> bool:
     """Whether children are folded under their parents: "folded", or nothing said. Raises InvalidInput."""
     if text not in (None, "folded"):
-        raise InvalidInput(f"children can be folded, and it is {quote_name(text)}")
+        raise InvalidInput(f"children must be folded, not {quote_name(text)}")
     return text is not None
 
 

@@ -67,7 +67,7 @@ def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> 
                 acts.append(("imported", run.id, lambda run=run: _adopt(tracker, run)))  # type: ignore[misc]
                 continue
             if existing != run.id:
-                raise Conflict(f"run {run.id}: its id differs from that of the run {existing} in nothing but case")
+                raise Conflict(f"run {run.id}: its id differs from that of the run {existing} only in case")
             existing_run = tracker.catalog.run(run.id)
             if existing_run is None:
                 raise Conflict(f"run {run.id}: a damaged run has this id; mend or remove that one first")

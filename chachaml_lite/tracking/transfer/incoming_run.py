@@ -109,7 +109,7 @@ def _read(archive: Unpacked, run_id: str) -> IncomingRun:
                 "rename or remove it where the run comes from"
             )
         if first not in _OURS and disk_names.fold(first) in _OURS:
-            raise InvalidInput(f"the file {quote_name(path)} differs from one of a run's own in nothing but case")
+            raise InvalidInput(f"the file {quote_name(path)} differs from one of a run's own only in case")
     uploads = {line for line in lines if isinstance(line, Artifact)}
     return IncomingRun(
         run_id, archive.folder_of(run_id), meta, params, points, uploads, artifacts, blobs, events, files

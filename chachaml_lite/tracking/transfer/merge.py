@@ -192,7 +192,7 @@ class Merge:
                     "nor in the run that is here"
                 )
             if not disk_names.fits(spellings[artifact.name]):
-                self._refuse(f"artifact {quote_name(artifact.name)} differs from another one in nothing but case")
+                self._refuse(f"artifact {quote_name(artifact.name)} differs from another one only in case")
             self.changes.append(self._placing(spellings[artifact.name], blob, artifact))
 
     def _is_new(

@@ -35,7 +35,7 @@ def artifact_page(run_id: str, name: str) -> str:
     """An artifact with a preview, of its beginning, or of its end."""
     part = Query(("part",)).text("part") or "start"
     if part not in ("start", "end"):
-        raise InvalidInput(f"part must be start or end, and it is {part[:60]!r}")
+        raise InvalidInput(f"part must be start or end, not {part[:60]!r}")
     run = tracker().run(run_id, (META, ARTIFACTS))
     artifact, content = artifacts.read_part(tracker(), run_id, name, HEAD_BYTES, from_end=part == "end")
     is_whole = len(content) == artifact.size

@@ -24,7 +24,7 @@ def style_of(query: Query, width: int = Style.width, height: int = Style.height,
     """The style that a query string asks for, where it does. Raises InvalidInput."""
     x = query.text("x") or "step"
     if x not in AXES:
-        raise InvalidInput(f"x is one of {', '.join(AXES)}, and it is {x[:60]!r}")
+        raise InvalidInput(f"x must be one of {', '.join(AXES)}, not {x[:60]!r}")
     start, stop = _end(query, "from"), _end(query, "to")
     if start is not None and stop is not None and start > stop:
         raise InvalidInput(f"from is greater than to ({start} > {stop}); there is nothing between them")
@@ -47,14 +47,14 @@ def style_of(query: Query, width: int = Style.width, height: int = Style.height,
 def _end(query: Query, name: str) -> int | None:
     end = query.integer(name) if query.text(name) else None  # a form sends its empty fields as well
     if end is not None and end not in _INT64:
-        raise InvalidInput(f"{name} must be an integer of 64 bits: a step, or milliseconds")
+        raise InvalidInput(f"{name} must be a 64-bit integer: a step, or milliseconds")
     return end
 
 
 def _size(query: Query, name: str, default: int, sizes: range) -> int:
     requested = query.integer(name)
     if requested is not None and requested not in sizes:
-        raise InvalidInput(f"{name} is {sizes[0]} to {sizes[-1]} pixels, and it is {requested}")
+        raise InvalidInput(f"{name} must be {sizes[0]} to {sizes[-1]} pixels, not {requested}")
     return default if requested is None else requested
 
 
@@ -64,7 +64,7 @@ def _smoothing(text: str | None) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= MAX_SMOOTHING:
-        raise InvalidInput(f"smoothing is a number from 0 (none) to {MAX_SMOOTHING}, and it is {(text or '')[:60]!r}")
+        raise InvalidInput(f"smoothing must be a number from 0 (none) to {MAX_SMOOTHING}, not {(text or '')[:60]!r}")
     return value
 
 

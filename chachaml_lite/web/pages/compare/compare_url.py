@@ -135,6 +135,6 @@ def _parse_directions(texts: Sequence[str]) -> dict[str, bool]:
     for text in filter(None, texts):
         word, colon, key = text.partition(":")
         if word not in ("least", "most") or not key:
-            raise InvalidInput(f"best is least:KEY or most:KEY, and it is {text[:60]!r}")
+            raise InvalidInput(f"best must be least:KEY or most:KEY, not {text[:60]!r}")
         directions[key] = word == "least"
     return directions

@@ -73,7 +73,7 @@ def run_page(run_id: str) -> str | Response:
     full_parts, style = query.texts("all"), chart_url.style_of(query)
     for name in full_parts:
         if name not in MOST:
-            raise InvalidInput(f"all is one of {', '.join(MOST)}, and it is {name[:60]!r}")
+            raise InvalidInput(f"all must be one of {', '.join(MOST)}, not {name[:60]!r}")
     text, open_sections = query.text("filter") or "", query.texts("open")
     test = parse_key_filter(text)
     kept_fields = [*(("all", name) for name in full_parts), *(("open", name) for name in dict.fromkeys(open_sections))]

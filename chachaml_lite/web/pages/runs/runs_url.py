@@ -105,7 +105,7 @@ class RunView:
         if tag:
             key, sign, value = tag.partition("=")
             if not (sign and key.strip()):
-                raise InvalidInput(f"tag must be a key and a value, as in author=maria, and it is {tag[:80]!r}")
+                raise InvalidInput(f"tag must be a key and a value, as in author=maria, not {tag[:80]!r}")
             tags[key.strip()] = value.strip()
         ids = tuple(dict.fromkeys(parse_ids(request_query)))
         limit = request_query.integer("limit") if request_query.text("limit") else None

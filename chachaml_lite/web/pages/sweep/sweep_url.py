@@ -157,7 +157,7 @@ def _one_of(query: Query, name: str, choices: Sequence[str]) -> str:
     """A field with a few possible values, of which the first is the usual one. Raises InvalidInput."""
     text = query.text(name) or choices[0]
     if text not in choices:
-        raise InvalidInput(f"{name} is one of {', '.join(choices)}, and it is {text[:60]!r}")
+        raise InvalidInput(f"{name} must be one of {', '.join(choices)}, not {text[:60]!r}")
     return text
 
 
@@ -178,5 +178,5 @@ def _default_drawn(part: str, by: Field | None) -> int:
 def _parse_drawn(query: Query) -> int | None:
     count = query.integer("drawn") if query.text("drawn") else None
     if count is not None and not 1 <= count <= MAX_DRAWN:
-        raise InvalidInput(f"drawn is the number of runs that are drawn, 1 to {MAX_DRAWN}, and it is {count}")
+        raise InvalidInput(f"drawn must be a number of runs, 1 to {MAX_DRAWN}, not {count}")
     return count
