@@ -17,6 +17,8 @@ from .reading import NO_FILE, Stamp, stamp_of
 #: The most that a file and a folder of a store allow, whatever the umask: nobody but the owner writes.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+#: The longest name of a file on ext4, xfs, APFS and NTFS.
+_MAX_NAME_BYTES = 255
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -29,8 +31,13 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def temporary(path: str) -> str:
-    """The path for the next content of `path`: always the same, for whoever writes `path` holds its lock."""
+    """The path for the next content of `path`: always the same, for whoever writes `path` holds its lock.
+
+    A name that leaves no room for the additions gives only its end: two such names must not be written at once.
+    """
     folder, _, name = path.rpartition("/")
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES - len("..tmp"):
+        name = name[-50:]  # characters, of four bytes at most
     return f"{folder}/.{name}.tmp"
 
 

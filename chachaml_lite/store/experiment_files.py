@@ -17,9 +17,6 @@ from .layout import JSON_END, Layout
 from .reading import Stamp
 from .scan import Folders, FolderScan
 
-#: A name that `temporary` makes longer is to fit, too.
-_MAX_FILE_BYTES = disk_names.MAX_SEGMENT_BYTES - len("..tmp")
-
 
 class ExperimentFiles:
     """The files of one store's experiments. experiments/ is made with the first of them."""
@@ -70,8 +67,8 @@ class ExperimentFiles:
         return has or disk_names.segment_spelling(name, used_names) + JSON_END
 
     def fits(self, file: str) -> bool:
-        """Whether a file can have this name everywhere, while it is being written, too."""
-        return len(file.encode()) <= _MAX_FILE_BYTES
+        """Whether a file can have this name everywhere."""
+        return len(file.encode()) <= disk_names.MAX_SEGMENT_BYTES
 
     def change(self, name: str, changed: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
         """Replace what the experiment's file holds by what `changed` makes of it; None: it stays as it is.

@@ -100,7 +100,7 @@ class Descriptions:
         """
         if not self._files.fits(self._files.file_of(name)):
             raise InvalidInput(
-                f"nothing can be kept of experiment {quote_name(name)}: its name is too long for a file's (245 bytes)"
+                f"nothing can be kept of experiment {quote_name(name)}: its name is too long for a file's (250 bytes)"
             )
 
         def content(before: dict[str, Any]) -> dict[str, Any] | None:
