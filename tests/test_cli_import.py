@@ -182,7 +182,7 @@ def test_token_that_is_wrong_is_2_and_nobody_is_3(serve: Serve, tmp_path: Path) 
     assert done.stderr.startswith("chachaml-lite: no server responds at")
     for status, answer, code, told in (
         (404, b'{"error": "not found", "detail": "no such route"}', 2, "older than this"),
-        (200, b'{"imported": 1}', 3, "not from a chachaml-lite server"),
+        (200, b'{"imported": 1}', 3, "a chachaml-lite server"),
     ):
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n\r\n"
         with stranger(head.encode() + answer) as port:

@@ -290,9 +290,9 @@ def test_who_does_not_answer_is_3(filled: Running, server: Running, tmp_path: Pa
     ("status", "answer", "code", "told"),
     [
         (404, b'{"error": "not found", "detail": "no such route"}', 2, "older than this command"),
-        (404, b"<html>Not here</html>", 2, "not from a chachaml-lite server"),
-        (200, b"<html>Here</html>", 3, "not from a chachaml-lite server"),
-        (200, b"[1]", 3, "not from a chachaml-lite server"),
+        (404, b"<html>Not here</html>", 2, "a chachaml-lite server"),
+        (200, b"<html>Here</html>", 3, "a chachaml-lite server"),
+        (200, b"[1]", 3, "a chachaml-lite server"),
     ],
 )
 def test_server_that_takes_no_runs_is_said_so(

@@ -125,7 +125,7 @@ def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]
 @pytest.mark.parametrize(
     ("answer", "kind", "told"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "not from a chachaml-lite server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "a chachaml-lite server"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", Unreachable, "broke off"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", Unreachable, "broke off"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", Unreachable, "not an HTTP server"),
@@ -133,7 +133,7 @@ def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]
         (
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
             ApiError,
-            "HTTP 404: .* not from a chachaml-lite server",
+            "HTTP 404: .* a chachaml-lite server",
         ),
         (b'HTTP/1.1 500 X\r\nContent-Length: 11\r\n\r\n{"error":1}', ApiError, "HTTP 500"),
         (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", ApiError, "redirects to https://x/"),
