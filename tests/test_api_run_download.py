@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import errno
 import hashlib
 import io
 import json
@@ -141,6 +142,25 @@ def test_download_of_many_files_small_and_large_takes_few_descriptors(
         archive = downloaded(client, run_id)
     assert len(archive.namelist()) == 1 + 2 * 80
     assert archive.testzip() is None
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.EMFILE, 503), (errno.ENOMEM, 503), (errno.EIO, 500), (errno.EACCES, 500)]
+)
+def test_file_that_can_not_be_opened_fails_the_download_and_is_not_left_out(
+    client: FlaskClient, full_run: str, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    open_file = os.open
+
+    def fail(path: Any, *given: Any, **named: Any) -> int:
+        if path == "metrics.jsonl" and "dir_fd" in named:
+            raise OSError(number, os.strerror(number))
+        return open_file(path, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        assert client.get(f"/api/runs/{full_run}/download").status_code == status
+    assert "metrics.jsonl" in " ".join(downloaded(client, full_run).namelist())
 
 
 def test_run_is_free_for_writers_while_its_large_files_are_copied(log_run: LogRun, data: Path) -> None:

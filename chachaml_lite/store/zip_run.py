@@ -8,6 +8,7 @@ Content-Length, and a fault on the way is an error with a status, not a zip that
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -27,6 +28,8 @@ _CHUNK_BYTES = 1024 * 1024
 _SMALL_BYTES = 1024 * 1024
 #: Larger ones are only opened meanwhile, as far as descriptors go (a process has 1,024 of them, mostly).
 _MOST_OPENED = 32
+#: What opening says of a link, of a socket or a device, and of a file that is gone again: none that we put there.
+_NOT_OURS = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENOENT}
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -96,10 +99,9 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
             try:
                 name.encode()
                 descriptor = os.open(name, _READ, dir_fd=folder_descriptor)
-            except (
-                UnicodeEncodeError,
-                OSError,
-            ) as fault:  # not of our making: a link, a socket, a name that isn't UTF-8
+            except (UnicodeEncodeError, OSError) as fault:
+                if isinstance(fault, OSError) and fault.errno not in _NOT_OURS:
+                    raise  # no descriptors, a failing disk: a zip without the file would be taken for the whole run
                 log.warning("run %r: %r is left out of the zip: %s", run_id, name, fault)
                 continue
             status = os.fstat(descriptor)
