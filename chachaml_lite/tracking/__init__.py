@@ -1,1 +1,1 @@
-"""The rules, a file per noun: what a run, a param, a metric, an artifact, a model may be. No flask, no paths."""
+"""The tracking rules, one module per noun: runs, params, metrics, artifacts, models. No Flask and no file paths."""

@@ -1,4 +1,4 @@
-"""Deletion of artifacts: of one, or of a folder (the contract, section 2, "Deleted artifacts")."""
+"""Deletion of single artifacts and of folders (the contract, section 2, "Deleted artifacts")."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from .tracker import Tracker
 
 
 def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
-    """Delete an artifact, or a folder if `name` ends with a slash, also after the run's end; returns their number.
+    """Delete an artifact, or a folder if `name` ends with a slash; return the number of artifacts deleted.
 
-    Raises NotFound, and Conflict if a model version is pinned to one of them; then nothing is deleted.
+    The run may have ended. Raises NotFound, Conflict (a model version is pinned to one of the artifacts), RunTrashed.
+    Nothing is deleted if it raises.
     """
     with tracker.writable_run(run_id, ARTIFACTS) as run:
         doomed = get_folder(run, name) if name.endswith("/") else [get_artifact(tracker, run_id, name)]
@@ -28,7 +29,8 @@ def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
                         "delete that version first"
                     )
         artifacts, now_ms = run.artifacts, tracker.clock.now_ms()
-        # A later line counts in a merge, so that a clock that was set back must not bring an artifact back.
+        # In a merge the later line wins. Never date a deletion before its upload, or a clock that was set back would
+        # bring the artifact back.
         deletions = [Deletion(each.name, max(now_ms, each.timestamp)) for each in doomed]
         spellings = [artifacts.spellings.of(each.name) for each in doomed]
         stamp = tracker.store.blobs.delete(run_id, spellings, [each.to_json() for each in deletions])

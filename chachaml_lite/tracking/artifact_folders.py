@@ -1,4 +1,4 @@
-"""Folders of artifacts, named by a prefix that ends with a slash (the contract, section 2)."""
+"""Folders of artifacts: name prefixes that end with a slash (the contract, section 2)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .names import quote_name
 
 
 def list_files(artifacts: Artifacts, folder: str) -> list[Artifact]:
-    """List the artifacts in `folder`, which ends with a slash, in the byte order of their names."""
+    """Return the artifacts in `folder`, which ends with a slash, in the byte order of their names."""
     files = [artifact for name, artifact in artifacts.items() if name.startswith(folder)]
     return sorted(files, key=lambda artifact: artifact.name.encode())
 
 
 def list_folders(artifacts: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
-    """List the folders of artifacts, which are as the API shows them: name, number of files, and size in bytes."""
+    """Return (name, number of files, size in bytes) of each folder of `artifacts`, which are in the API's form."""
     folders: dict[str, list[int]] = {}
     for artifact in artifacts:
         folder = artifact["name"]
@@ -32,7 +32,7 @@ def list_folders(artifacts: Iterable[Mapping[str, Any]]) -> list[tuple[str, int,
 
 
 def get_folder(run: Run, folder: str) -> list[Artifact]:
-    """List the artifacts in a folder of a run. Raises NotFound if there are none."""
+    """Return the artifacts in a folder of a run. Raises NotFound if there are none."""
     files = list_files(run.artifacts, folder)
     if not files:
         raise NotFound("artifact", f"the run has no artifacts in {quote_name(folder)}")
@@ -40,5 +40,5 @@ def get_folder(run: Run, folder: str) -> list[Artifact]:
 
 
 def folder_sha256(folder: str, files: Sequence[Artifact]) -> str:
-    """Return the checksum of a folder: of the output of `sha256sum` for its files, by their paths in it."""
+    """Return the checksum of a folder: that of the output of `sha256sum` for its files, run inside the folder."""
     return checksum_of(f"{each.sha256}  {each.name[len(folder) :]}\n".encode() for each in files).sha256

@@ -1,4 +1,4 @@
-"""Artifacts: files of a run. One winner a name, unless its client says `overwrite` (the contract, section 2)."""
+"""Artifacts: files of a run. The first upload of a name wins unless `overwrite` is set (the contract, section 2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .index.run_parts import ARTIFACTS, META
 from .names import check_artifact_name, quote_name
 from .tracker import Tracker
 
-# Python's own table alone: what the machine's /etc/mime.types adds would make answers differ by machine.
+# Use Python's own table only: /etc/mime.types would make answers differ between machines.
 mimetypes.init(files=[])
 
 
@@ -32,11 +32,11 @@ def store_artifact(
     overwrite: bool = False,
     even_ended: bool = False,
 ) -> Artifact:
-    """Read `stream` to its end and keep it as the run's artifact `name`. The same bytes again are fine.
+    """Read `stream` to its end and store it as the run's artifact `name`. Sending the same bytes again is fine.
 
-    `even_ended`: also of a run that has ended. Raises InvalidInput, NotFound (also: the run has ended), Conflict (the
-    name has other bytes, is a folder of another artifact's name or below one, or a model version is pinned to what
-    would be replaced). Then nothing is stored.
+    `even_ended` also allows a run that has ended. Raises InvalidInput, NotFound (or RunEnded), RunTrashed, and Conflict
+    if the name has other bytes, if it is a folder of another artifact's name or lies below another artifact, or if a
+    model version is pinned to the artifact that would be replaced. Nothing is stored if it raises.
     """
     check_artifact_name(name)
     with tracker.open_run(run_id, ARTIFACTS, even_ended=even_ended) as run:
@@ -73,7 +73,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
     try:
-        # What was deleted may still be there, where a file system that is mounted anew had refused to remove it.
+        # A deleted artifact's file may still exist, if a file system that was mounted anew had refused to remove it.
         replaces = overwrite or existing is not None or name in artifacts.deleted
         stamp = tracker.store.blobs.place(run.id, spelling, upload, artifact._asdict(), replaces=replaces)
     except InTheWay as fault:
@@ -87,7 +87,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
 
 
 def _is_there(tracker: Tracker, run_id: str, artifact: Artifact) -> bool:
-    """Whether an artifact's blob can be opened: bytes sent again mend one that was removed by hand."""
+    """Return whether an artifact's blob can be opened; a second upload restores one removed by hand."""
     try:
         open_artifact(tracker, run_id, artifact.name)[1].close()
     except NotFound:
@@ -96,14 +96,14 @@ def _is_there(tracker: Tracker, run_id: str, artifact: Artifact) -> bool:
 
 
 def _refuse_overlap(artifacts: Artifacts, name: str) -> None:
-    """Raise Conflict where `name` would need a folder that is another artifact's file, or the other way round."""
+    """Raise Conflict if `name` would need an existing artifact to be a folder, or is itself a folder of artifacts."""
     other = artifacts.spellings.overlap(name)
     if other is not None:
         _refuse_beside(name, other)
 
 
 def refuse_overlaps(names: Iterable[str]) -> None:
-    """The same for all of `names` beside each other."""
+    """Raise Conflict if one of `names` would be a folder of another one."""
     names_by_fold = {disk_names.fold(name): name for name in names}
     for fold, name in names_by_fold.items():
         while "/" in fold:
@@ -128,14 +128,14 @@ def _refuse_replacing(tracker: Tracker, run_id: str, existing: Artifact, *, over
 
 
 def refuse_pinned(tracker: Tracker, run_id: str, artifact: Artifact, advice: str) -> None:
-    """Raise Conflict where a model version is pinned to an artifact, or to a folder that it is in."""
+    """Raise Conflict if a model version is pinned to an artifact or to a folder that contains it."""
     for version in tracker.registry.pinned_to(run_id):
         if version.pins(artifact.name, artifact.sha256):
             raise Conflict(f"artifact {quote_name(artifact.name)} is {describe_pin(version)} is pinned to; {advice}")
 
 
 def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
-    """Raise Conflict where a model version is pinned to a folder that `name` would be added to."""
+    """Raise Conflict if a model version is pinned to a folder that `name` would be added to."""
     version = tracker.registry.folder_pin(run_id, name)
     if version is not None:
         raise Conflict(
@@ -144,13 +144,13 @@ def _refuse_adding(tracker: Tracker, run_id: str, name: str) -> None:
 
 
 def describe_pin(version: Version) -> str:
-    """Return how an error speaks of what a version is pinned to: "what version 1 of the model 'iris'" is."""
+    """Return an error's words for a version's pinned artifact, such as "what version 1 of the model 'iris'"."""
     of = f"version {version.version} of the model {quote_name(version.name)}"
     return f"in the folder {quote_name(version.artifact)}, which {of}" if version.is_folder else f"what {of}"
 
 
 def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
-    """An artifact by its name. Raises NotFound, for the run or the artifact."""
+    """Return an artifact by its name. Raises NotFound if the run or the artifact is unknown."""
     artifact = tracker.run(run_id, (META, ARTIFACTS)).artifacts.get(name)
     if artifact is None:
         raise NotFound(
@@ -163,7 +163,7 @@ def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
 
 
 def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, BinaryIO]:
-    """An artifact and its bytes, as they belong together, open to read. Raises NotFound."""
+    """Return an artifact and its bytes, open for reading; the two always match. Raises NotFound."""
     with tracker.locked_run(run_id, ARTIFACTS) as run:
         artifact = get_artifact(tracker, run_id, name)
         spelling = run.artifacts.spellings.of(name)
@@ -179,7 +179,7 @@ def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, B
 def read_part(
     tracker: Tracker, run_id: str, name: str, most_bytes: int, *, from_end: bool = False
 ) -> tuple[Artifact, bytes]:
-    """An artifact and its first bytes, or its last ones; no more of it is read. Raises NotFound."""
+    """Return an artifact and at most `most_bytes` of its first (or last) bytes, reading no more. Raises NotFound."""
     artifact, file = open_artifact(tracker, run_id, name)
     with file:
         if from_end:
@@ -188,13 +188,13 @@ def read_part(
 
 
 def listed_artifacts(run: Run) -> list[dict[str, Any]]:
-    """The artifacts of a run as the API lists them, by name."""
+    """Return the artifacts of a run in the API's form, sorted by name."""
     artifacts = run.artifacts
     return [artifact_to_json(run.id, artifacts[name]) for name in sorted(artifacts)]
 
 
 def artifact_to_json(run_id: str, artifact: Artifact) -> dict[str, Any]:
-    """One artifact as the API shows it. Its id is what the download's URL takes."""
+    """Return an artifact in the API's form. Its id is the one that the download URL takes."""
     return {
         "id": f"{run_id}/{artifact.name}",
         "run_id": run_id,
@@ -207,6 +207,6 @@ def artifact_to_json(run_id: str, artifact: Artifact) -> dict[str, Any]:
 
 
 def content_type(name: str) -> str:
-    """The media type that a name's ending stands for; of compressed ones, bytes without a meaning."""
+    """Return the media type for a file name; for a compressed file, application/octet-stream."""
     guessed, encoding = mimetypes.guess_type(f"/{name}", strict=True)
     return guessed if guessed and not encoding else "application/octet-stream"

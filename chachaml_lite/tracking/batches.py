@@ -1,4 +1,4 @@
-"""Params, points, tags and fields of a run that come together: all or none."""
+"""Batches of params, points, tags and fields for a run, stored all or none."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def log_batch(
     *,
     is_same: Callable[[Any, Any], bool] | None = None,
 ) -> None:
-    """Add points, params and tags to a run, also after its end, and change `fields` of its own (see `runs.change_run`).
+    """Add points, params and tags to a run, even after its end, and change its `fields` (see `runs.change_run`).
 
-    `points` are checked; `is_same`: see `params.set_params`. Raises InvalidInput, NotFound, Conflict (a param has
-    another value), OSError; then nothing is stored.
+    `points` must have been checked. For `is_same`, see `params.set_params`. Raises InvalidInput, NotFound, RunTrashed,
+    Conflict (a param has another value), OSError. Nothing is stored if it raises.
     """
     runs.check_changes(tags, fields)
     for key in new_params:
         check_name("param", key)
     with tracker.open_run(run_id, PARAMS, SUMMARY, even_ended=True) as run, ExitStack() as prepared:
-        # What can be refused comes first, then what needs room: a file that is replaced takes its place last, and the
-        # points, which are added in between, are taken back by themselves.
+        # First everything that can be refused, then everything that needs disk space: the replacements are renamed into
+        # place last, and the append of points in between undoes itself if it fails.
         if new_params:
             after = merge_params(run, new_params, is_same)
             if len(after) > len(run.params):

@@ -1,4 +1,4 @@
-"""Checks: is a run good enough, by a threshold or against another run (the contract, section 3, /check)."""
+"""Checks of a run's metrics against thresholds or against another run (the contract, section 3, /check)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ COMPARE: dict[str, Callable[[Number, Number], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-#: The same for a query string, where `<` and `>` want quoting in a shell and these don't.
+#: Operators for a query string, where `<` and `>` would have to be quoted in a shell.
 SPELLED_OUT = {"lt": "<", "le": "<=", "eq": "=", "ne": "!=", "ge": ">=", "gt": ">"}
 _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
     "*": operator.mul,
     "-": operator.sub,
     "+": operator.add,
 }
-#: A number as people write it. One way to read any text, for trying all ways takes minutes where the text is long.
+#: A decimal number. Any text matches in one way only, since backtracking would take minutes on a long text.
 NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-# A metric may hold an operator (recall@iou>0.5) but not end in one: accuracy=>0.9 is a slip, not a metric "accuracy=".
-# A space before the last number is what is left of a + that was not sent as %2B.
+# A metric's name may contain an operator (recall@iou>0.5) but not end in one: accuracy=>0.9 is a typing error, not a
+# metric "accuracy=". A space before the last number is a + that was not encoded as %2B.
 _RULE = re.compile(
     rf"(?P<metric>.*?[^<>=!\s])\s*(?P<compare><=|>=|==|!=|=|<|>)\s*"
     rf"(?:(?P<number>{NUMBER})|baseline(?:\s*(?P<how>[*+-])\s*(?P<by>{NUMBER})|\s+(?P<added>{NUMBER}))?)\Z",
@@ -44,7 +44,7 @@ _RULE = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: the latest value of a metric against a number, or against the baseline's latest value of it."""
+    """A rule that compares a metric's latest value with a number or with the baseline's latest value."""
 
     text: str
     metric: str
@@ -54,14 +54,14 @@ class Rule:
     by: Number = 0
 
     def threshold(self, baseline: Number | None) -> Number | None:
-        """The threshold for the value; None where the baseline lacks it."""
+        """Return the threshold, or None if it depends on the baseline and the baseline lacks the metric."""
         if self.number is not None:
             return self.number
         return None if baseline is None else _ARITHMETIC[self.operator](baseline, self.by)
 
 
 def parse_rule(text: str) -> Rule:
-    """A rule such as `accuracy>=0.9`, `loss<=baseline*1.02` or `f1>=baseline-0.01`. Raises InvalidInput."""
+    """Parse a rule such as `accuracy>=0.9`, `loss<=baseline*1.02` or `f1>=baseline-0.01`. Raises InvalidInput."""
     match = _RULE.match(text.strip())
     if match is None:
         raise InvalidInput(
@@ -78,7 +78,10 @@ def parse_rule(text: str) -> Rule:
 
 
 def find_baseline(tracker: Tracker, run_id: str, baseline: str) -> str:
-    """The id of the run that a baseline means: an id, `production:MODEL`, or `latest:EXPERIMENT`. Raises NotFound."""
+    """Return the run id for a baseline: a run id, `production:MODEL` or `latest:EXPERIMENT`.
+
+    Raises InvalidInput, NotFound.
+    """
     kind, colon, name = baseline.partition(":")
     if not colon:
         tracker.run(baseline)
@@ -94,7 +97,7 @@ def find_baseline(tracker: Tracker, run_id: str, baseline: str) -> str:
 
 
 def check_run(tracker: Tracker, run_id: str, rules: Sequence[str], baseline: str | None = None) -> dict[str, Any]:
-    """The report of a check that passed. A metric that is missing or not finite fails, on either side.
+    """Return the report of a check that passed. A metric that is missing or not finite, in either run, fails its rule.
 
     Raises CheckFailed (with the same report), InvalidInput, NotFound.
     """

@@ -1,4 +1,4 @@
-"""The time that is written down: milliseconds since the Unix epoch, UTC, and never backwards within one server."""
+"""The clock for stored times: milliseconds since the Unix epoch, UTC, never going back while the server runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _LITTLE_NS = 1_000_000_000
 
 
 class Clock:
-    """A clock that follows the system's, and goes on at its own pace when that is set back.
+    """A clock that follows the system's clock, and keeps running at its own pace when that one is set back.
 
-    A run that is started later is then never listed as the older one, and no duration is negative or shrinks.
+    A later run is therefore never listed as the older one, and no duration is negative or shrinks.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Clock:
         self._last_id = (0, 0)
 
     def now_ms(self) -> int:
-        """The time in milliseconds since 1970, UTC."""
+        """Return the time in milliseconds since 1970, UTC."""
         with self._lock:
             return self._now_ms()
 
@@ -32,16 +32,17 @@ class Clock:
         wall_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         elapsed_ns = monotonic_ns - self._last_monotonic_ns
         ahead_ns = self._last_ns + elapsed_ns - wall_ns
-        # The system's clock was corrected by a little: it is waited for at half the pace, not left behind for ever.
+        # After a small correction of the system's clock, run at half the pace until it catches up.
         pace = 2 if 0 < ahead_ns < _LITTLE_NS else 1
         self._last_ns = max(wall_ns, self._last_ns + elapsed_ns // pace)
         self._last_monotonic_ns = monotonic_ns
         return self._last_ns // 1_000_000
 
     def new_run(self) -> tuple[str, int]:
-        """An id and the time that it was made at, in ms. Ids sort by time, and within a millisecond by order of making.
+        """Return a new run's id and its creation time in ms. Ids sort by time and, within a millisecond, by creation.
 
-        Like `20261123-185749-123-k3f9ta`: readable in a folder listing, safe in a URL, a file name and a shell word.
+        An id such as `20261123-185749-123-k3f9ta` is readable in a folder listing, and safe in a URL, a file name and a
+        shell command.
         """
         with self._lock:
             now_ms = self._now_ms()

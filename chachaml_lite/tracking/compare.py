@@ -1,4 +1,4 @@
-"""Runs side by side: what they have in common and where they differ (the contract, section 3, /compare and /diff)."""
+"""Comparison of runs: what they have in common and where they differ (the contract, section 3, /compare and /diff)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from .params import same_json
 from .runs import latest_metrics
 from .tracker import Tracker
 
-#: Beyond this nobody looks at runs side by side; /api/export has them all.
+#: More runs than anyone reads side by side; /api/export returns them all.
 MAX_RUNS = 100
 
 
 def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
-    """Params, latest metrics and environments of 2 to 100 runs, in the order of `run_ids`, sorted into three by key.
+    """Compare the params, latest metrics and environments of 2 to 100 runs, in the order of `run_ids`.
 
-    `same`: all have it, with one value. `differ`: all have it, and not with one value. `partial`: some lack it, and
-    have None there. Keys stand in the order of their first appearance. Raises InvalidInput, NotFound.
+    The keys of each are grouped into `same` (all runs have it, with one value), `differ` (all have it, with different
+    values) and `partial` (some runs lack it, and have None there), in the order of their first appearance. Raises
+    InvalidInput, NotFound, RunTrashed.
     """
     if not 2 <= len(run_ids) <= MAX_RUNS:
         raise InvalidInput(f"ids must name 2 to {MAX_RUNS} runs, separated by commas, and it names {len(run_ids)}")
@@ -41,7 +42,7 @@ def _comparison(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def diff_versions(tracker: Tracker, name: str, one: str, other: str) -> dict[str, Any]:
-    """The comparison of the runs behind two versions of a model, each by its number or stage. Raises NotFound."""
+    """Compare the runs of two versions of a model, each given by number, alias or stage. Raises NotFound."""
     versions = [get_version(tracker, name, selector) for selector in (one, other)]
     return _comparison([tracker.run(version.run_id) for version in versions])
 
@@ -54,7 +55,7 @@ def _group_keys(sides: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         values = [side.get(key) for side in sides]
         if any(key not in side for side in sides):
             partial[key] = values
-        # Metrics come spelled, so that two that diverged to NaN are the same: their text is.
+        # Non-finite metrics are spelled as text here, so that two NaN values count as the same.
         elif all(same_json(values[0], value) for value in values[1:]):
             equal[key] = values[0]
         else:

@@ -1,4 +1,4 @@
-"""Datasets: what a run was trained and tested on, as its client describes them."""
+"""Datasets: what a run was trained and tested on, as described by its client."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ FIELDS = (
 
 
 def log_datasets(tracker: Tracker, run_id: str, new_datasets: Sequence[Mapping[str, Any]]) -> None:
-    """Add datasets to a run, all or none, also after its end; one that is there already is not added again.
+    """Add datasets to a run, all or none, even after its end; a dataset that the run already has is not added again.
 
-    It is there when it is the same in all but its tags, which merge then; null removes one. Raises InvalidInput (a
-    field of the wrong type, or none at all), NotFound.
+    Two datasets are the same if they differ in nothing but their tags; these are merged, and null removes a tag. Raises
+    InvalidInput (a field of the wrong type, or no field at all), NotFound, RunTrashed.
     """
     checked = [_fields_of(dataset) for dataset in new_datasets]
     with tracker.writable_run(run_id) as run:
@@ -50,7 +50,7 @@ def _fields_of(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_dataset(described: Mapping[str, Any]) -> None:
-    """Raise InvalidInput for a field of the wrong type; one without a value has none, and an unknown one any."""
+    """Raise InvalidInput for a field of the wrong type. Null is allowed, and unknown fields are ignored."""
     for field in FIELDS:
         if described.get(field) is not None:
             _check(field, described[field])
@@ -75,9 +75,9 @@ def _check(field: str, value: object) -> None:
 def merge_datasets(
     here: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], *, overwrite: bool = False
 ) -> list[dict[str, Any]]:
-    """Merge two lists of datasets; those that differ in nothing but their tags are one.
+    """Merge two lists of datasets; datasets that differ in nothing but their tags become one.
 
-    If both have a tag, the one of `here` stays, unless `overwrite` is set.
+    A tag that both have keeps its value from `here`, unless `overwrite` is set.
     """
     result = [dict(each) for each in here]
     for dataset in there:
@@ -104,6 +104,6 @@ def _tags(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def get_datasets(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
-    """The datasets of a run, as logged. Raises NotFound."""
+    """Return the datasets of a run, as logged. Raises NotFound."""
     records: list[dict[str, Any]] = tracker.run(run_id, (META,)).meta.get("datasets", [])
     return records

@@ -1,4 +1,4 @@
-"""The environment of a run: the command, code and machine behind it, one JSON object that its client sends."""
+"""The environment of a run: its command, code and machine, as one JSON object sent by the client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from .. import strict_json
 from ..errors import InvalidInput
 
-#: Of the object as JSON in UTF-8. A diff or a list of packages belongs into an artifact.
+#: The limit for the object as JSON in UTF-8. A diff or a list of packages belongs in an artifact.
 MAX_BYTES = 64 * 1024
 
-#: Returned by `value_at` for a path that leads nowhere. A value may be null.
+#: Returned by `value_at` for an unknown path, since a value may be null.
 MISSING: Any = object()
 
 
 def check_environment(env: Mapping[str, Any]) -> None:
-    """Raise InvalidInput where an object is too long for an environment."""
+    """Raise InvalidInput if an environment is too large."""
     size = len(strict_json.dumps(env).encode())
     if size > MAX_BYTES:
         raise InvalidInput(
@@ -25,7 +25,10 @@ def check_environment(env: Mapping[str, Any]) -> None:
 
 
 def flatten(env: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The values of an environment by path: {"git": {"commit": "c0"}} has "git.commit". A list is one value."""
+    """Return the values of an environment by path, such as "git.commit" for {"git": {"commit": "c0"}}.
+
+    A list is one value.
+    """
     return dict(_leaves(env or {}, ""))
 
 
@@ -38,7 +41,7 @@ def _leaves(part: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 
 def value_at(env: Mapping[str, Any] | None, path: str) -> Any:
-    """The value that `flatten` has at a path, or MISSING. A key may hold dots."""
+    """Return the value that `flatten` has at a path, or MISSING. A key may contain dots."""
     part = env or {}
     if path in part and not (isinstance(part[path], dict) and part[path]):
         return part[path]

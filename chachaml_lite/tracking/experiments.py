@@ -1,4 +1,4 @@
-"""Experiments: names on runs, each as large as the runs that bear it, and what somebody has said of one in its file."""
+"""Experiments: groups of runs by name, with a description and tags in a file of their own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .tracker import Tracker
 
 
 def list_experiments(tracker: Tracker, deleted: Deleted = "false") -> list[dict[str, Any]]:
-    """Every experiment: the one with the newest run first, those without runs by when they were made; ties by name.
+    """Return the experiments, the one with the newest run first, then those without runs, newest first; ties by name.
 
-    Of a deleted one all runs count, of another one those that aren't in the trash.
+    A deleted experiment includes all of its runs; any other one excludes runs in the trash.
     """
     abouts = tracker.descriptions.all()
     deleted_names = {name for name, about in abouts.items() if about.deleted_at is not None}
@@ -43,9 +43,10 @@ def list_experiments(tracker: Tracker, deleted: Deleted = "false") -> list[dict[
 def get_experiment(
     tracker: Tracker, name: str, metric: str | None = None, *, less: bool | None = None
 ) -> dict[str, Any]:
-    """One experiment, a deleted one too, with its best run by a metric where one is named.
+    """Return an experiment, deleted or not, with its best run if a metric is given.
 
-    `less`: whether less is better, None: a guess. Only then all of its runs' metrics are looked at. Raises NotFound.
+    `less` says whether less is better; None guesses it from the metric's name. The runs' metrics are read only if a
+    metric is given. Raises NotFound.
     """
     runs, about = _load_known(tracker, name)
     item = _experiment_to_json(name, runs, about)
@@ -59,10 +60,11 @@ def change_experiment(
     tags: Mapping[str, TagValue | None] | None = None,
     deleted: bool | None = None,
 ) -> None:
-    """Say something of an experiment, which is made where there is none yet: with no more than that, too.
+    """Change an experiment's description, tags or deletion; create the experiment if it doesn't exist.
 
-    `description` is Markdown, "" for none; `tags` merge, None removes one. `deleted`: its runs go to the trash with it,
-    or come back. What is None stays. Raises InvalidInput, NotFound (an unknown one is to be restored, or deleted).
+    `description` is Markdown, "" removes it; `tags` are merged, and None removes one; `deleted` moves the experiment to
+    the trash together with its runs, or restores it. An argument of None changes nothing, and a new experiment may have
+    neither description nor tags. Raises InvalidInput, NotFound (an unknown experiment can't be deleted or restored).
     """
     check_name("experiment", name)
     check_tags(tags or {})
@@ -91,7 +93,7 @@ def change_experiment(
 def create_experiment(
     tracker: Tracker, name: str, description: str | None = None, tags: Mapping[str, TagValue] | None = None
 ) -> None:
-    """Make an experiment that isn't there yet. Raises InvalidInput, Conflict (it is there, maybe in the trash)."""
+    """Create an experiment. Raises InvalidInput, Conflict (it exists, perhaps in the trash)."""
     check_name("experiment", name)
     check_tags(tags or {})
     if description is not None and len(description) > MAX_CHARACTERS:
@@ -110,7 +112,7 @@ def create_experiment(
 
 
 def _load_known(tracker: Tracker, name: str) -> tuple[list[Run], About]:
-    """The runs of an experiment, newest first, and what is said of it. Raises NotFound."""
+    """Return the runs of an experiment, newest first, and its description. Raises NotFound."""
     about = tracker.descriptions.about(name) or About()
     runs = tracker.catalog.newest(name, "true" if about.deleted_at is not None else "false")
     is_described = about.created_at is not None or about.deleted_at is not None
@@ -137,11 +139,11 @@ def _experiment_to_json(name: str, runs: Sequence[Run], about: About) -> dict[st
 
 
 def best_run(runs: Sequence[Run], metric: str, *, less: bool | None = None) -> dict[str, Any]:
-    """Return the run with the best latest value of a metric, and of several the one that was started first.
+    """Return the run with the best latest value of a metric; of several, the one that was started first.
 
-    `less`: whether less is better; by default the metric's name says so, and where it doesn't, more is.
+    `less` says whether less is better; by default the metric's name decides, and if it doesn't, more is better.
 
-    `run_id` and `value` are None where none has a finite one; `runs` counts those that have.
+    `run_id` and `value` are None if no run has a finite value; `runs` counts the runs that have one.
     """
     less = bool(less_is_better(metric)) if less is None else less
     sign = 1 if less else -1

@@ -1,8 +1,8 @@
 """Logged models: folders of a run's artifacts with a name, a type, params, metrics and tags of their own.
 
-A model `iris` has its files in the artifacts `models/iris/...` of its run; what is known of it besides is in the run's
-logged_models.jsonl (see `index.logged_models`). It may be written to after the run's end, for that is when it is used.
-One without a run has a run made for it, which holds it.
+The files of a model `iris` are the artifacts `models/iris/...` of its run; everything else about it is in the run's
+logged_models.jsonl (see `index.logged_models`). A model may be changed after its run's end, since it is used then.
+For a model without a run, a run is created to hold it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .names import check_artifact_name, check_name, quote_name
 from .runs import NewRun, create_run, mlflow_of
 from .tracker import Tracker
 
-#: The folder of a run's artifacts in which each logged model has its own.
+#: The folder of a run's artifacts that contains a folder for each logged model.
 FOLDER = "models"
 _REFUSED = re.compile(r"""[/:.%"'\\]""")
 
 
 @dataclass(frozen=True)
 class NewModel:
-    """A model that a client logs. Checked when made: raises InvalidInput."""
+    """A model to be logged, checked on construction. Raises InvalidInput."""
 
     name: str
     model_type: str | None = None
@@ -47,13 +47,13 @@ class NewModel:
 
 
 def check_keys(kind: str, values: Mapping[str, str | None]) -> None:
-    """Raise InvalidInput where a key can't be the name of a param or tag."""
+    """Raise InvalidInput for a key that can't be the name of a param or tag."""
     for key in values:
         check_name(kind, key)
 
 
 def create_model(tracker: Tracker, run_id: str, new: NewModel) -> LoggedModel:
-    """Add a model to a run, also after its end: its files are still to come. Raises NotFound."""
+    """Add a model to a run, even after its end; its files are uploaded later. Raises NotFound, RunTrashed."""
     with tracker.writable_run(run_id, ARTIFACTS) as run:
         models = tracker.logged_models.of(run).models
         number = max((model.number for model in models.values()), default=0) + 1
@@ -71,7 +71,7 @@ def create_model(tracker: Tracker, run_id: str, new: NewModel) -> LoggedModel:
 
 
 def create_holder(tracker: Tracker, experiment: str, name: str) -> str:
-    """The id of a new run, completed, that is to hold a model which no run has logged.
+    """Create a completed run to hold a model that no run logged, and return its id.
 
     Raises InvalidInput, Conflict (the experiment is deleted).
     """
@@ -84,12 +84,12 @@ def create_holder(tracker: Tracker, experiment: str, name: str) -> str:
 
 
 def holds_model(run: Run) -> bool:
-    """Whether a run was made to hold a model, and for nothing else."""
+    """Return whether a run was created for the sole purpose of holding a model."""
     return mlflow_of(run.meta).get("holds_model") is True
 
 
 def _free_folder(run: Run, models: Iterable[LoggedModel], name: str) -> str:
-    """`models/NAME`, or with -2, -3, ... behind it, where neither a model nor an artifact has a place yet."""
+    """Return a folder that no model and no artifact uses: `models/NAME`, or `models/NAME-2`, `models/NAME-3`, ..."""
     used_names = {disk_names.fold(model.folder) for model in models}
     used_names |= {disk_names.fold("/".join(each.split("/")[:2])) for each in run.artifacts}
     number, folder = 1, f"{FOLDER}/{name}"
@@ -100,12 +100,12 @@ def _free_folder(run: Run, models: Iterable[LoggedModel], name: str) -> str:
 
 
 def _append(tracker: Tracker, run: Run, events: list[dict[str, Any]]) -> None:
-    """Add events to a run, which the caller holds. Those of metrics have a time already."""
+    """Add events to a run, whose lock the caller holds. Events of metrics have a time already."""
     if not events:
         return
     if mlflow_of(run.meta).get(FLAG) is not True:
         tracker.write_meta(run, mlflow={**mlflow_of(run.meta), FLAG: True})
-    # Not before the last one, which may be of a clock ahead of ours: events count by their times.
+    # Never earlier than the last event, which may come from a clock ahead of ours: events are ordered by time.
     now_ms = max(tracker.clock.now_ms(), tracker.logged_models.of(run).last_timestamp)
     tracker.logged_models.append(run, [{"timestamp": now_ms, **event} for event in events])
 
@@ -114,17 +114,17 @@ def _append(tracker: Tracker, run: Run, events: list[dict[str, Any]]) -> None:
 
 
 def of_run(tracker: Tracker, run: Run) -> RunModels:
-    """The models that a run logged, and those that it used and made."""
+    """Return the models that a run logged, and its links to input and output models."""
     return tracker.logged_models.of(run)
 
 
 def folders_of(tracker: Tracker, run: Run) -> list[str]:
-    """The folders of the run's artifacts that are a logged model's, a deleted one's too."""
+    """Return the folders of the run's artifacts that belong to logged models, including deleted ones."""
     return [model.folder for model in list(tracker.logged_models.of(run).models.values())]
 
 
 def get_model(tracker: Tracker, model_id: str, *, deleted: bool = False) -> LoggedModel:
-    """A model by its id; `deleted`: one that was deleted, too. Raises NotFound."""
+    """Return a model by its id; with `deleted`, also a deleted one. Raises NotFound."""
     parts = parse_model_id(model_id)
     run = None if parts is None else tracker.catalog.run(parts[0], (META,))
     model = None if run is None else tracker.logged_models.of(run).models.get(model_id)
@@ -134,26 +134,29 @@ def get_model(tracker: Tracker, model_id: str, *, deleted: bool = False) -> Logg
 
 
 def folder_of(tracker: Tracker, model_id: str) -> tuple[str, str]:
-    """The run of a model, and the folder of its files there; of a deleted one too: versions may need it. NotFound."""
+    """Return a model's run id and the folder of its files; also for a deleted model, since versions may need its files.
+
+    Raises NotFound.
+    """
     model = get_model(tracker, model_id, deleted=True)
     return model.run_id, model.folder
 
 
 def model_in(tracker: Tracker, run_id: str, folder: str) -> LoggedModel | None:
-    """The model whose files are in a folder of a run, a deleted one too; None where it is no model's. NotFound."""
+    """Return the model whose files are in a folder of a run, deleted or not; None if there is none. Raises NotFound."""
     models = tracker.logged_models.of(tracker.run(run_id)).models.values()
     return next((model for model in list(models) if model.folder == folder), None)
 
 
 def find_model(tracker: Tracker, run: Run, name: str) -> LoggedModel | None:
-    """The last model of that name that a run logged; None where there is none."""
+    """Return the last model of a name that a run logged, or None."""
     models = tracker.logged_models.of(run).models.values()
     matches = [model for model in list(models) if model.name == name and not model.is_deleted]
     return max(matches, key=lambda model: model.number, default=None)
 
 
 def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedModel]:
-    """The models of the runs of some experiments, newest first; neither deleted ones, nor those of trashed runs."""
+    """Return the models of some experiments' runs, newest first, without deleted models and those of trashed runs."""
     models = [
         model
         for experiment in experiments
@@ -168,19 +171,22 @@ def list_models(tracker: Tracker, experiments: Iterable[str]) -> list[LoggedMode
 
 
 def add_params(tracker: Tracker, model_id: str, params: Mapping[str, str]) -> None:
-    """Add params to a model. Raises InvalidInput, NotFound."""
+    """Add params to a model. Raises InvalidInput, NotFound, RunTrashed."""
     check_keys("param", params)
     _change(tracker, model_id, {"event": "params", "params": dict(params)} if params else None)
 
 
 def set_tags(tracker: Tracker, model_id: str, tags: Mapping[str, str | None]) -> None:
-    """Set tags of a model; None removes one. Raises InvalidInput, NotFound."""
+    """Set tags of a model; None removes one. Raises InvalidInput, NotFound, RunTrashed."""
     check_keys("tag", tags)
     _change(tracker, model_id, {"event": "tags", "tags": dict(tags)} if tags else None)
 
 
 def finalize(tracker: Tracker, model_id: str, status: str) -> LoggedModel:
-    """Say that a model's files are all there, or could not be uploaded. Raises InvalidInput, NotFound."""
+    """Record that a model's files are complete, or that their upload failed.
+
+    Raises InvalidInput, NotFound, RunTrashed.
+    """
     if status not in STATUSES:
         raise InvalidInput(f"status must be one of {', '.join(STATUSES)}")
     _change(tracker, model_id, {"event": "finalized", "status": status})
@@ -188,7 +194,7 @@ def finalize(tracker: Tracker, model_id: str, status: str) -> LoggedModel:
 
 
 def delete_model(tracker: Tracker, model_id: str) -> None:
-    """Hide a model; its files stay artifacts of its run. Raises NotFound."""
+    """Hide a model; its files stay artifacts of its run. Raises NotFound, RunTrashed."""
     _change(tracker, model_id, {"event": "deleted"})
 
 
@@ -199,16 +205,16 @@ def _change(tracker: Tracker, model_id: str, event: dict[str, Any] | None) -> No
 
 
 def check_model_ids(tracker: Tracker, model_ids: Iterable[str]) -> None:
-    """Raise NotFound for the first id that is no model's; RunTrashed where its run takes no write."""
+    """Raise NotFound for the first unknown model id, RunTrashed for a model whose run is in the trash."""
     for model_id in dict.fromkeys(model_ids):
         model = get_model(tracker, model_id)
         tracker.refuse_trashed(tracker.run(model.run_id, (META,)))
 
 
 def log_metrics(tracker: Tracker, metrics: Sequence[ModelMetric]) -> None:
-    """Add metrics to models; they are points of the runs that logged them as well. Raises NotFound.
+    """Add metrics to models. They are also points of the runs that logged them. Raises NotFound, RunTrashed.
 
-    By model, each with one append: of several models' metrics a server that is killed may keep only the first one's.
+    There is one append per run, so a server that is killed in between may keep only the first run's metrics.
     """
     by_run: dict[str, list[dict[str, Any]]] = {}
     for metric in metrics:
@@ -220,12 +226,15 @@ def log_metrics(tracker: Tracker, metrics: Sequence[ModelMetric]) -> None:
 
 
 def check_links(model_ids: Iterable[str]) -> list[str]:
-    """Return the ids of models, of this store or another one, each once. Raises InvalidInput."""
+    """Return the distinct ids among `model_ids`, whose models may be in another store. Raises InvalidInput."""
     return [check_name("model_id", model_id) for model_id in dict.fromkeys(model_ids)]
 
 
 def link_inputs(tracker: Tracker, run_id: str, model_ids: Iterable[str]) -> None:
-    """Note that a run used models, of this store or another one; again is fine. Raises InvalidInput, NotFound."""
+    """Record that a run used models, which may be in another store. Repeating this changes nothing.
+
+    Raises InvalidInput, NotFound, RunTrashed.
+    """
     requested = check_links(model_ids)
     with tracker.writable_run(run_id) as run:
         linked = tracker.logged_models.of(run).inputs
@@ -233,7 +242,10 @@ def link_inputs(tracker: Tracker, run_id: str, model_ids: Iterable[str]) -> None
 
 
 def link_outputs(tracker: Tracker, run_id: str, models: Iterable[tuple[str, int]]) -> None:
-    """Note that a run made models, each at a step; again is fine. Raises InvalidInput, NotFound."""
+    """Record that a run produced models, each at a step. Repeating this changes nothing.
+
+    Raises InvalidInput, NotFound, RunTrashed.
+    """
     requested = {check_name("model_id", model_id): step for model_id, step in models}
     with tracker.writable_run(run_id) as run:
         linked = tracker.logged_models.of(run).outputs

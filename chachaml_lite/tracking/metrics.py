@@ -18,28 +18,28 @@ from .series.points import Point, Series, StoredPoint, format_points
 from .series.summary import PRINTED, Number, added_up
 from .tracker import Tracker
 
-#: Of a long answer, made at a time.
+#: The number of points that a long answer formats at a time.
 _PIECE_POINTS = 5000
 _INT64 = range(-(2**63), 2**63)
-#: How often points are appended to a file that proves to have been changed meanwhile.
+#: The number of attempts to append points to a file that another program keeps changing.
 _TRIES = 5
 _LARGEST = int(sys.float_info.max)
-#: Up to here a float tells every integer from the next one.
+#: Up to this value a float represents every integer exactly.
 _EXACT = 2**53
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
-#: Units in which other programs count time: how many ms each is.
+#: Milliseconds in each unit that other programs use for times.
 _UNITS_MS = {"seconds": 1000.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
 
 
 class Logged(NamedTuple):
-    """The points that were stored, and the values that were passed over, because they were null."""
+    """The number of points stored, and the number of values skipped because they were null."""
 
     points: int
     skipped: int
 
 
 class InvalidEntry(InvalidInput):
-    """An entry that can't be logged; `index` is its place among those that came with it."""
+    """An entry that can't be logged; `index` is its position in the request."""
 
     def __init__(self, detail: str, index: int) -> None:
         super().__init__(detail)
@@ -50,8 +50,8 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]],
     """Add the points of the entries to a run, all or none, in their order.
 
     An entry is one object of a request's body, flat (`{"loss": 0.5, "step": 3}`) or nested (`{"metrics": {"loss": 0.5},
-    "step": 3, "timestamp": 1763884800123}`). A null is no value, and stores no point.
-    `even_ended`: also to a run that has ended. Raises InvalidEntry, NotFound (also: the run has ended).
+    "step": 3, "timestamp": 1763884800123}`). A null is no value, and stores no point. `even_ended` also allows a run
+    that has ended. Raises InvalidEntry, NotFound (or RunEnded), RunTrashed.
     """
     points, skipped_count = _points(entries, tracker.clock.now_ms())
     add_points(tracker, run_id, points, even_ended=even_ended)
@@ -59,9 +59,9 @@ def log_points(tracker: Tracker, run_id: str, entries: Iterable[dict[str, Any]],
 
 
 def add_points(tracker: Tracker, run_id: str, points: list[StoredPoint], *, even_ended: bool = False) -> None:
-    """Add points to a run, all or none, in their order; steps and times have 64 bits, and keys are checked.
+    """Add points to a run, all or none, in their order. Keys must have been checked; steps and times have 64 bits.
 
-    Raises NotFound (also: the run has ended, unless `even_ended`).
+    `even_ended` also allows a run that has ended. Raises NotFound (or RunEnded), RunTrashed, StorageBusy.
     """
     lines = format_points(points)
     with tracker.open_run(run_id, even_ended=even_ended) as run:
@@ -71,25 +71,25 @@ def add_points(tracker: Tracker, run_id: str, points: list[StoredPoint], *, even
             if stamp is not None:
                 tracker.catalog.put(run, SUMMARY, added_up(before.value, points), stamp)
                 break
-            run.look((SUMMARY,))  # somebody else has changed the file: what it adds up to has to be read first
+            run.look((SUMMARY,))  # another program has changed the file, so its summary must be read first
         else:
             if points:
                 raise StorageBusy("another program keeps changing this run's metrics.jsonl; retry when it is done")
 
 
 class Selection(NamedTuple):
-    """Some points of a series, by step and then arrival; `total` counts all of the series."""
+    """Points selected from a series, by step and then by arrival; `total` is the length of the whole series."""
 
     series: Series
     places: Sequence[int]
     total: int
 
     def thinned(self, max_points: int) -> Selection:
-        """At most so many of these points, one a step, with their extremes."""
+        """Return at most `max_points` of these points, one per step, keeping the extremes."""
         return self._replace(places=self.series.thinned(self.places, max_points))
 
     def points(self) -> Iterator[Point]:
-        """The points, made one after the other: a million of them at once would take 500 MB."""
+        """Yield the points in batches: a million of them at once would take 500 MB."""
         for start in range(0, len(self.places), _PIECE_POINTS):
             yield from self.series.points(self.places[start : start + _PIECE_POINTS])
 
@@ -102,10 +102,10 @@ def select_series(
     since_step: int | None = None,
     until_step: int | None = None,
 ) -> dict[str, Selection]:
-    """The series of a run by key, or those named; a key that the run hasn't is left out.
+    """Return the series of a run by key, or only those in `keys`; a key that the run lacks is left out.
 
-    `run`: as it was just loaded, or by its id. `since_step`: only greater steps; `until_step`: no greater ones.
-    `max_points`: thinned, one point a step. Raises NotFound.
+    `run` is a run that was just loaded, or an id. `since_step` selects greater steps only, `until_step` no greater
+    ones. `max_points` thins each series, to one point per step. Raises NotFound.
     """
     cache, run = tracker.series, _loaded(tracker, run)
     if max_points is not None and since_step is None and until_step is None:
@@ -115,7 +115,7 @@ def select_series(
     try:
         entry = cache.of(run)
     except (Damaged, FileNotFoundError):
-        return {}  # the catalog has named the damage
+        return {}  # the catalog has reported the damage
     selections = {}
     for name, series in entry.series.by_key.items():
         if keys is None or name in keys:
@@ -130,12 +130,12 @@ def _loaded(tracker: Tracker, run: Run | str) -> Run:
 
 
 def count_points(tracker: Tracker, run_id: str) -> int:
-    """The number of points of a run, without a look at them. Raises NotFound."""
+    """Return the number of points of a run, without reading them. Raises NotFound."""
     return sum(series.count for series in tracker.run(run_id).summary.values())
 
 
 def series_to_json(selections: Mapping[str, Selection]) -> dict[str, Any]:
-    """Series as the API shows them, whole in memory."""
+    """Return series in the API's form, all of it in memory."""
     return {
         key: {"total": selection.total, "points": [point.public() for point in selection.points()]}
         for key, selection in selections.items()
@@ -143,7 +143,7 @@ def series_to_json(selections: Mapping[str, Selection]) -> dict[str, Any]:
 
 
 def series_to_lines(selections: Mapping[str, Selection]) -> Iterator[str]:
-    """The same JSON in pieces of some thousand points: in memory there is one."""
+    """Yield the JSON of `series_to_json` in pieces of some thousand points, with one piece in memory at a time."""
     for number, (key, selection) in enumerate(selections.items()):
         yield f'{", " if number else "{"}{strict_json.dumps(key)}: {{"total": {selection.total}, "points": ['
         points = selection.points()
@@ -157,13 +157,12 @@ def series_to_lines(selections: Mapping[str, Selection]) -> Iterator[str]:
 
 
 def get_curves(tracker: Tracker, run: Run | str, keys: Collection[str] | None, view: View) -> dict[str, Curve]:
-    """The curves of a run by key, in the order of `keys` (None: all, as logged first); keys it hasn't are left out.
+    """Return the curves of a run by key, in the order of `keys` (None: all, in order of first logging).
 
-    `run`: as it was just loaded, or by its id. Of a long run that is at rest they are made of its thinned form (see
-    `series.thinned`), which takes a few ms however many points it has, unless the points are in memory or the view
-    shows too small a part of them.
-    Relative time begins with the run, or with the first of its shown points where that has an earlier time.
-    Raises NotFound.
+    A key that the run lacks is left out. `run` is a run that was just loaded, or an id. The curves of a long run that
+    is at rest come from its thinned form (see `series.thinned`), which takes a few ms however many points there are,
+    unless the points are in memory or the view covers too small a part of them.
+    Relative time begins with the run, or with the first of the points shown if that one is earlier. Raises NotFound.
     """
     run = _loaded(tracker, run)
     start_ms = run.meta["start_time"]
@@ -173,7 +172,7 @@ def get_curves(tracker: Tracker, run: Run | str, keys: Collection[str] | None, v
     try:
         entry = tracker.series.of(run)
     except (Damaged, FileNotFoundError):
-        return {}  # the catalog has named the damage
+        return {}  # the catalog has reported the damage
     every = entry.series.by_key
     result = {key: every[key] for key in (every if keys is None else keys) if key in every}
     since_ms = min([start_ms, *(series.timestamps[0] for series in result.values())])
@@ -181,7 +180,7 @@ def get_curves(tracker: Tracker, run: Run | str, keys: Collection[str] | None, v
 
 
 def _points(entries: Iterable[dict[str, Any]], now_ms: int) -> tuple[list[StoredPoint], int]:
-    """The points of the entries, and how many values were null. Raises InvalidEntry."""
+    """Return the points of the entries, and the number of null values. Raises InvalidEntry."""
     points: list[StoredPoint] = []
     skipped_count = 0
     for index, entry in enumerate(entries):
@@ -224,7 +223,7 @@ def _parts(entry: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int
 
 
 def _integer(value: Any, otherwise: str) -> int:
-    """The integer of 64 bits that a value is, also as a float that is whole. Raises InvalidInput with `otherwise`."""
+    """Return `value` as a 64-bit integer; a whole float is allowed. Raises InvalidInput(otherwise)."""
     if type(value) is float and value.is_integer() and abs(value) <= _EXACT:
         return int(value)
     if type(value) is not int or value not in _INT64:
@@ -233,7 +232,7 @@ def _integer(value: Any, otherwise: str) -> int:
 
 
 def _timestamp(value: Any, now_ms: int) -> int:
-    """A client's time in ms since 1970. Raises InvalidInput for what is a time of these years in another unit."""
+    """Return a client's time in ms since 1970. Raises InvalidInput if it looks like a present time in another unit."""
     timestamp = _integer(value, "timestamp must be an integer: milliseconds since 1970, UTC")
     if abs(timestamp - now_ms) > _TEN_YEARS_MS:
         for unit, in_ms in _UNITS_MS.items():
@@ -246,12 +245,12 @@ def _timestamp(value: Any, now_ms: int) -> int:
 
 
 def _value(key: str, value: Any) -> Number | None:
-    """The number that a metric's value is; None for null."""
+    """Return a metric's value as a number, or None for null. Raises InvalidInput."""
     kind = type(value)
     if kind is float:
         if value - value == 0:
             return float(value)
-        # The parser spells NaN and the infinities, bare or quoted: a float that is none of the finite came from 1e400.
+        # The parser returns NaN and the infinities as text, so a non-finite float here comes from a number like 1e400.
         raise InvalidInput(f"metric {quote_name(key)} exceeds the range of a double")
     if kind is int:
         if -_LARGEST <= value <= _LARGEST:

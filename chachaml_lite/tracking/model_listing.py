@@ -1,4 +1,4 @@
-"""The logged models of a run as the API and the run's page show them."""
+"""The logged models of a run in the form that the API and the run's page use."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .tracker import Tracker
 
 
 def list_models_of(tracker: Tracker, run: Run) -> list[dict[str, Any]]:
-    """The models that a run logged, in the order in which it did; deleted ones are left out."""
+    """Return the models that a run logged, in order of logging, without deleted ones."""
     models = sorted(tracker.logged_models.of(run).models.values(), key=lambda model: model.number)
     return [model_to_json(model) for model in models if not model.is_deleted]
 
 
 def model_to_json(model: LoggedModel) -> dict[str, Any]:
-    """One logged model. Its files are the run's artifacts below `folder`."""
+    """Return a logged model in the API's form. Its files are the run's artifacts below `folder`."""
     return {
         "id": model.id,
         "name": model.name,
@@ -32,7 +32,7 @@ def model_to_json(model: LoggedModel) -> dict[str, Any]:
 
 
 def latest_metrics(model: LoggedModel) -> dict[str, Any]:
-    """The latest value of each metric of a model, by step and then time, non-finite ones number_to_json out."""
+    """Return the latest value of each metric of a model, by step and then time, with non-finite values as text."""
     by_time = sorted(model.metrics.values(), key=lambda each: (each.step, each.timestamp))
     latest = {each.key: each for each in by_time}
     return {key: number_to_json(each.value) for key, each in latest.items()}

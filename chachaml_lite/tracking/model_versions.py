@@ -28,7 +28,7 @@ from .tracker import Tracker
 
 
 def check_stage(stage: str) -> str:
-    """`stage`, when it is one. Raises InvalidInput."""
+    """Return `stage` if it is a known stage. Raises InvalidInput."""
     if stage not in STAGES:
         raise InvalidInput(f"stage {quote_name(stage)} is unknown; it is one of {', '.join(STAGES)}")
     return stage
@@ -50,13 +50,13 @@ def register_version(
     """Register an artifact of a run as the next version of a model, pinned to its current bytes.
 
     An `artifact` that ends with a slash is a folder, which is pinned with everything in it. `source`, `model_id` and
-    `run_link` are kept as they are. Raises InvalidInput, NotFound (the run or the artifact).
+    `run_link` are stored unchecked. Raises InvalidInput, NotFound (the run or the artifact).
     """
     check_model_name(name)
     check_stage(stage)
     check_description(description)
     check_tags(tags or {})
-    # The run is held so that its artifact is not replaced, and the run not deleted, between the look and the pin.
+    # Hold the run's lock so that neither the run is deleted nor its artifact replaced between lookup and pin.
     with tracker.locked_run(run_id, ARTIFACTS) as run, tracker.store.locked_model(name):
         pin = _pin(tracker, run, artifact)
         refuse_unstorable(tracker, name)
@@ -81,7 +81,7 @@ def register_version(
 
 
 def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:
-    """Return the checksum to pin a version to, and of a folder the number of files. Raises NotFound."""
+    """Return the checksum to pin a version to and, for a folder, the number of files. Raises NotFound."""
     if not artifact.endswith("/"):
         return {"sha256": get_artifact(tracker, run.id, artifact).sha256}
     files = get_folder(run, artifact)
@@ -91,11 +91,10 @@ def _pin(tracker: Tracker, run: Run, artifact: str) -> dict[str, Any]:
 def promote_version(
     tracker: Tracker, name: str, number: int, stage: str, *, exclusive: bool = False
 ) -> tuple[Version, list[int]]:
-    """Move a version to a stage; returns the version, and the numbers of those that had to leave the stage.
+    """Move a version to a stage; return the version, and the numbers of the versions that had to leave the stage.
 
     Any other version in production is archived, and with `exclusive` so is any other in staging. Repeating this changes
-    nothing.
-    Raises InvalidInput, NotFound.
+    nothing. Raises InvalidInput, NotFound.
     """
     check_stage(stage)
     with tracker.store.locked_model(name):
@@ -139,7 +138,7 @@ def change_version(
 
 
 def delete_version(tracker: Tracker, name: str, number: int) -> None:
-    """Delete a version with its aliases; its run stays, and its number is never reused.
+    """Delete a version with its aliases. Its run is kept, and its number is never reused.
 
     Raises NotFound, Conflict (it is in production).
     """
@@ -154,9 +153,9 @@ def delete_version(tracker: Tracker, name: str, number: int) -> None:
 
 
 def get_version(tracker: Tracker, name: str, selector: str) -> Version:
-    """Select a version by number, `latest`, alias or stage, in this order. Raises NotFound.
+    """Return the version for a selector: a number, `latest`, an alias or a stage, in this order. Raises NotFound.
 
-    Of several versions in a stage the one with the greatest number is selected.
+    Of several versions in a stage, the one with the greatest number is returned.
     """
     model = get_model(tracker, name)
     if is_number(selector):
@@ -172,12 +171,12 @@ def get_version(tracker: Tracker, name: str, selector: str) -> Version:
 
 
 def is_number(selector: str) -> bool:
-    """Whether a selector is a version's number."""
+    """Return whether a selector is a version number."""
     return selector.isascii() and selector.isdigit() and len(selector) < 10
 
 
 class OpenVersion(NamedTuple):
-    """A version's bytes, open to read: its artifact, or its folder as a zip."""
+    """A version's bytes, open for reading: the artifact itself, or its folder as a zip."""
 
     version: Version
     file: BinaryIO
@@ -187,7 +186,7 @@ class OpenVersion(NamedTuple):
 
 
 def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
-    """Open a version's bytes to read. Raises NotFound."""
+    """Open a version's bytes for reading. Raises NotFound."""
     version = get_version(tracker, name, selector)
     if version.is_folder:
         return _open_folder(tracker, version)
@@ -200,7 +199,7 @@ def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
 
 
 def _open_folder(tracker: Tracker, version: Version) -> OpenVersion:
-    """Open the folder of a version as a zip, with the same bytes each time."""
+    """Open the folder of a version as a zip, whose bytes are always the same. Raises NotFound."""
     folder, store = version.artifact, tracker.store
     with tracker.locked_run(version.run_id, ARTIFACTS) as run:
         files = list_files(run.artifacts, folder)

@@ -12,7 +12,7 @@ from .names import check_model_name, quote_name
 from .tags import TagValue, check_tags, find_tag_changes
 from .tracker import Tracker
 
-#: A description is a sentence or a page; what is larger is an artifact.
+#: A description is a sentence or a page; anything larger belongs in an artifact.
 MAX_DESCRIPTION_CHARACTERS = 100_000
 
 
@@ -23,7 +23,7 @@ def check_description(description: str | None) -> None:
 
 
 def check_alias(alias: str) -> str:
-    """`alias`, when it can be one. Raises InvalidInput."""
+    """Return `alias` if it is a valid alias. Raises InvalidInput."""
     if not is_alias(alias):
         raise InvalidInput(
             f"alias {quote_name(alias)} can't be used: it has 1 to 250 of A-Z a-z 0-9 _ -, "
@@ -33,7 +33,7 @@ def check_alias(alias: str) -> str:
 
 
 def refuse_unstorable(tracker: Tracker, name: str) -> None:
-    """Raise InvalidInput for a new model's name that can't be told apart from another one on disk."""
+    """Raise InvalidInput for a new model's name that can't be distinguished from another one on disk."""
     if not disk_names.fits(tracker.store.models.folder_of(name)):
         raise InvalidInput(
             f"model name {quote_name(name)} differs from another one only in case, "
@@ -42,7 +42,7 @@ def refuse_unstorable(tracker: Tracker, name: str) -> None:
 
 
 def get_model(tracker: Tracker, name: str) -> Model:
-    """A model by its name. Raises NotFound."""
+    """Return a model by its name. Raises NotFound."""
     model = tracker.registry.model(name)
     if model is None:
         raise NotFound("model", f"no model is called {quote_name(name)}", resolvable_by="list_models")
@@ -52,7 +52,7 @@ def get_model(tracker: Tracker, name: str) -> Model:
 def create_model(
     tracker: Tracker, name: str, description: str | None = None, tags: Mapping[str, TagValue | None] | None = None
 ) -> Model:
-    """Create a model without a version. Raises InvalidInput, Conflict (there is one of this name)."""
+    """Create a model without a version. Raises InvalidInput, Conflict (the name is taken)."""
     check_model_name(name)
     check_description(description)
     check_tags(tags or {})
@@ -79,7 +79,7 @@ def change_model(
     description: str | None = None,
     tags: Mapping[str, TagValue | None] | None = None,
 ) -> Model:
-    """Change a model's description and tags; creates the model if there is none.
+    """Change a model's description and tags; create the model if it doesn't exist.
 
     `description` is Markdown, "" removes it; `tags` are merged, and None removes one. Raises InvalidInput.
     """
@@ -97,7 +97,7 @@ def change_model(
 def list_changes(
     tracker: Tracker, of: Model | Version, description: str | None, tags: Mapping[str, TagValue | None] | None
 ) -> list[dict[str, Any]]:
-    """Return the events that give a model or version this description and these tags, without what it has already."""
+    """Return the events that set a description and tags of a model or version, without those that change nothing."""
     at = tracker.clock.now_ms()
     about = {"version": of.version} if isinstance(of, Version) else {}
     events: list[dict[str, Any]] = []
@@ -110,7 +110,7 @@ def list_changes(
 
 
 def set_alias(tracker: Tracker, name: str, alias: str, number: int | None) -> Model:
-    """Point an alias at a version, or remove it with None. Repeating this changes nothing.
+    """Point an alias at a version, or remove the alias if `number` is None. Repeating this changes nothing.
 
     The alias `production` is the stage of that name. Raises InvalidInput, NotFound.
     """
@@ -132,7 +132,7 @@ def set_alias(tracker: Tracker, name: str, alias: str, number: int | None) -> Mo
 
 
 def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
-    """Give a model another name; its versions and its history stay. Raises InvalidInput, NotFound, Conflict (taken)."""
+    """Rename a model, keeping its versions and history. Raises InvalidInput, NotFound, Conflict (the name is taken)."""
     check_model_name(new_name)
     first, second = sorted((name, new_name))
     with tracker.store.locked_model(first), tracker.store.locked_model(second):
@@ -148,9 +148,9 @@ def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
 
 
 def delete_model(tracker: Tracker, name: str) -> None:
-    """Delete a model with its versions and its history, which frees its name and numbers; the runs stay.
+    """Delete a model with its versions and history, which frees its name and numbers; the runs are kept.
 
-    Raises NotFound, Conflict (one is in production).
+    Raises NotFound, Conflict (a version is in production).
     """
     with tracker.store.locked_model(name):
         holder = get_model(tracker, name).in_stage(PRODUCTION)
@@ -187,7 +187,7 @@ def unknown_version_error(model: Model, selector: str) -> NotFound:
 
 
 def model_to_json(model: Model) -> dict[str, Any]:
-    """A model as lists show it; one without a description has that of the newest version with one."""
+    """Return a model in the form of lists; the description defaults to that of the newest version with one."""
     newest_first = [model.versions[number] for number in sorted(model.versions, reverse=True)]
     production = model.in_stage(PRODUCTION)
     descriptions = (model.description, *(version.description for version in newest_first))
@@ -203,7 +203,7 @@ def model_to_json(model: Model) -> dict[str, Any]:
 
 
 def model_details(model: Model) -> dict[str, Any]:
-    """A model with its versions, newest first, and its history as it happened."""
+    """Return a model with its versions, newest first, and its history, oldest event first."""
     return {
         "model": model_to_json(model),
         "versions": [model.versions[number].public() for number in sorted(model.versions, reverse=True)],
@@ -212,17 +212,17 @@ def model_details(model: Model) -> dict[str, Any]:
 
 
 class Move(NamedTuple):
-    """An event of a history with what it did: the stage that its version left, and the version that had to make way."""
+    """An event of a history with its effect: the stage that its version left, and the version that was archived."""
 
     event: dict[str, Any]
-    #: None where the version was registered, or no stage is spoken of.
+    #: None if the version was just registered, or the event concerns no stage.
     left: str | None = None
-    #: What was in production until then, where the event brought another version there.
+    #: The version that was in production, if the event moved another version there.
     demoted: int | None = None
 
 
 def list_moves(model: Model) -> list[Move]:
-    """The history of a model, newest event first."""
+    """Return the history of a model, newest event first."""
     stages: dict[int, str] = {}
     in_production: int | None = None
     moves = []

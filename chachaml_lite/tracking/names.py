@@ -1,4 +1,4 @@
-"""Legal spelling and length of every id, key and name (the contract, section 1, "Names", and section 2, "Run ids")."""
+"""Valid spelling and length of every id, key and name (the contract, section 1, "Names", and section 2, "Run ids")."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
-@lru_cache(maxsize=4096)  # of short strings: a training loop sends the same few keys over and over
+@lru_cache(maxsize=4096)  # short strings; a training loop sends the same few keys over and over
 def _holds_control(name: str) -> bool:
     return _CONTROL.search(name) is not None
 
 
 def check_name(kind: str, name: object) -> str:
-    """`name`, when it can be a name of that kind ("experiment", "param", ...): 1 to 250 characters, none a control.
+    """Return `name` if it is a valid name: a string of 1 to 250 characters without control characters.
 
-    Raises InvalidInput, with a text that begins with the kind.
+    Raises InvalidInput, whose text begins with `kind` ("experiment", "param", ...).
     """
     if not isinstance(name, str):
         raise InvalidInput(f"{kind} must be a string")
@@ -35,12 +35,12 @@ def check_name(kind: str, name: object) -> str:
 
 
 def quote_name(name: str) -> str:
-    """`name` for an error text: quoted, control characters escaped, cut where it is long."""
+    """Return `name` for an error text: quoted, with control characters escaped, and truncated if it is long."""
     return repr(name if len(name) <= 80 else name[:79] + "…")
 
 
 def is_run_id(value: object) -> bool:
-    """Whether `value` is well-formed as a run's id."""
+    """Return whether `value` is a well-formed run id."""
     return (
         isinstance(value, str)
         and _RUN_ID.match(value) is not None
@@ -50,7 +50,7 @@ def is_run_id(value: object) -> bool:
 
 
 def check_run_id(field: str, value: object) -> str:
-    """`value`, when it is well-formed as a run's id. Raises InvalidInput."""
+    """Return `value` if it is a well-formed run id. Raises InvalidInput."""
     if not isinstance(value, str) or not is_run_id(value):
         raise InvalidInput(
             f"{field} must be 1 to 128 of A-Z a-z 0-9 . _ -, start with a letter or digit, not end with a dot, "
@@ -60,7 +60,10 @@ def check_run_id(field: str, value: object) -> str:
 
 
 def check_model_name(name: object) -> str:
-    """`name`, when it can be a model's: a name without a slash, for it is part of URLs and names a folder."""
+    """Return `name` if it is a valid model name, which has no slash because it is part of URLs and names a folder.
+
+    Raises InvalidInput.
+    """
     name = check_name("model name", name)
     if "/" in name or "\\" in name or name in (".", ".."):
         raise InvalidInput(f"model name {quote_name(name)} must not hold / or \\, nor be . or ..")
@@ -70,7 +73,7 @@ def check_model_name(name: object) -> str:
 
 
 def check_artifact_name(name: str) -> str:
-    """`name`, when it can be an artifact's: a relative path with / between segments. Raises InvalidInput."""
+    """Return `name` if it is a valid artifact name: a relative path with / between segments. Raises InvalidInput."""
     if not name:
         raise InvalidInput("artifact name is empty")
     if _CONTROL.search(name) or "\\" in name:

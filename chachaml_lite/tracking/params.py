@@ -20,11 +20,10 @@ def set_params(
     even_ended: bool = False,
     is_same: Callable[[Any, Any], bool] | None = None,
 ) -> None:
-    """Set params of a run, all or none; a value is any JSON value. The same value again is fine.
+    """Set params of a run, all or none, to any JSON values. Setting the same value again is fine.
 
-    `even_ended`: also of a run that has ended. `is_same`: whether two values are the same; None: `same_json`.
-
-    Raises InvalidInput, NotFound (also: it has ended), Conflict (a param has another value).
+    `even_ended` also allows a run that has ended. `is_same` decides whether two values are equal; the default is
+    `same_json`. Raises InvalidInput, NotFound (or RunEnded), RunTrashed, Conflict (a param has another value).
     """
     for key in params:
         check_name("param", key)
@@ -38,7 +37,10 @@ def set_params(
 def merge_params(
     run: Run, params: Mapping[str, Any], is_same: Callable[[Any, Any], bool] | None = None
 ) -> dict[str, Any]:
-    """Return a run's params with these, whose names are checked. Raises Conflict, StorageFault (they are damaged)."""
+    """Return a run's params with `params` added, whose names must have been checked.
+
+    Raises Conflict (a param has another value), StorageFault (the run's params are damaged).
+    """
     before = run.params
     run.refuse_damaged(PARAMS)
     for key, value in params.items():
@@ -51,7 +53,7 @@ def merge_params(
 
 
 def same_json(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same: 1 is 1.0, and true is not 1."""
+    """Return whether two JSON values are equal: 1 equals 1.0, but true doesn't equal 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

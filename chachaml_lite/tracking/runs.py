@@ -1,4 +1,4 @@
-"""A run: created, ended, resumed, renamed, and how it is shown (the contract, sections 2 and 3)."""
+"""Runs: create, end, resume and change them, and convert them to JSON (the contract, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .tags import TagValue, check_tags, merged_tags
 from .tracker import Tracker
 
 ENDINGS = ("completed", "failed")
-#: What a run says of itself and may say otherwise later.
+#: Fields that the client sets and may change later.
 CHANGEABLE = ("name", "created_by", "parent_run_id")
-#: A traceback is welcome; a log belongs into an artifact.
+#: Enough for a traceback; a log belongs in an artifact.
 MAX_ERROR_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True)
 class NewRun:
-    """The fields that a client gives a new run. Checked when made: raises InvalidInput."""
+    """The fields of a new run as sent by a client, checked on construction. Raises InvalidInput."""
 
     experiment: str
     name: str | None = None
@@ -37,7 +37,7 @@ class NewRun:
     parent_run_id: str | None = None
     created_by: str | None = None
     id: str | None = None
-    #: In ms since 1970; None: now. No part of the fingerprint, as the note isn't.
+    #: In ms since 1970; None means now. Like the note, it is not part of the fingerprint.
     start_time: int | None = None
     note: str | None = None
     env: dict[str, Any] | None = None
@@ -57,7 +57,7 @@ class NewRun:
             check_environment(self.env)
 
     def fingerprint(self) -> str:
-        """A hash that a retried POST shares with the first one. The environment, which may change, is no part of it."""
+        """Return a hash that a retried POST shares with the first. It leaves out the environment, which may change."""
         body = [self.experiment, self.name, sorted(_set(self.tags).items()), self.parent_run_id, self.created_by]
         return hashlib.sha256(strict_json.dumps(body).encode()).hexdigest()
 
@@ -67,13 +67,13 @@ def _set(tags: dict[str, TagValue | None]) -> dict[str, TagValue]:
 
 
 def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
-    """Start a run, and show it; or show the existing one when its id was brought before with the same body.
+    """Start a run and return it in the API's form; return the existing run for a repeated id with the same body.
 
-    Raises Conflict when the id is another run's, or differs from one only in case.
+    Raises Conflict if the id is another run's or differs from one only in case, or the experiment is deleted.
     """
     made_id, start_time = tracker.clock.new_run()
     run_id = new.id or made_id
-    # One at a time for an id in all its spellings: whether it is free is a question about ids that differ in case, too.
+    # Lock the id in all its spellings, since ids that differ only in case compete for the same name.
     with tracker.store.locked_id(run_id):
         if (existing := _existing(tracker, run_id, new)) is not None:
             return existing
@@ -109,7 +109,7 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
 
 
 def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | None:
-    """The run that has the id already, shown. Raises Conflict where it is another one, or its id differs in case."""
+    """Return the run that has the id already, or None. Raises Conflict if it differs in anything, or the id in case."""
     existing = tracker.catalog.find_alike(run_id)
     if existing is None:
         return None
@@ -132,7 +132,7 @@ def _refuse_another(tracker: Tracker, existing: str, new: NewRun) -> None:
 
 
 def _as_it_stands(meta: dict[str, Any]) -> str:
-    """The fingerprint of a run whose first request isn't known: one that the server named, or an older store's."""
+    """Return the fingerprint of a run without a stored one: the server chose its id, or an older version created it."""
     fields: dict[str, Any] = {name: meta.get(name) for name in ("experiment", "name", "parent_run_id", "created_by")}
     try:
         return NewRun(**fields, tags=meta.get("tags", {})).fingerprint()
@@ -141,7 +141,10 @@ def _as_it_stands(meta: dict[str, Any]) -> str:
 
 
 def finish_run(tracker: Tracker, run_id: str, status: str, error: str | None = None) -> None:
-    """End a run. Again with the same status is fine. Raises InvalidInput, NotFound, Conflict (another status)."""
+    """End a run. Repeating this with the same status changes nothing.
+
+    Raises InvalidInput, NotFound, RunTrashed, Conflict (it ended with another status).
+    """
     check_end(status, error)
     with tracker.writable_run(run_id, SUMMARY) as run:
         ended_as = run.meta["status"]
@@ -161,10 +164,10 @@ def set_status(
     *,
     mlflow_status: str | None = None,
 ) -> None:
-    """Set a run's status, whatever it was: an end after another one counts as resumed in between.
+    """Set a run's status, whatever it was; a second end counts as a resumption followed by an end.
 
-    `end_time`, in ms since 1970, counts where the status ends the run. `mlflow_status`: MLflow's own word, kept until
-    the next status, where ours has none. Raises InvalidInput, NotFound.
+    `end_time`, in ms since 1970, is used if the status ends the run. `mlflow_status` is MLflow's own status if ours has
+    no equivalent, and is kept until the next change of status. Raises InvalidInput, NotFound, RunTrashed.
     """
     if status != "running":
         check_end(status, error)
@@ -191,13 +194,13 @@ def _set_status(tracker: Tracker, run: Run, status: str, error: str | None, end_
 
 
 def mlflow_of(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The object `mlflow` of a run's meta.json: what MLflow's clients said, and this store has no field for."""
+    """Return the object `mlflow` of a run's meta.json: data of MLflow's clients for which this store has no field."""
     value = meta.get("mlflow")
     return value if isinstance(value, dict) else {}
 
 
 def check_end(status: str, error: str | None) -> None:
-    """Raise InvalidInput where a run can't end so."""
+    """Raise InvalidInput if a run can't end with this status and error."""
     if status not in ENDINGS:
         raise InvalidInput('status must be "completed" or "failed"')
     if error is not None and len(error) > MAX_ERROR_CHARACTERS:
@@ -214,7 +217,7 @@ def _end(tracker: Tracker, run: Run, status: str, error: str | None, end_time: i
 
 
 def resume_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
-    """Have an ended run go on under its id, and show it; a running one stays as it is. Raises NotFound."""
+    """Resume an ended run under its id, and return it; a running one is left unchanged. Raises NotFound, RunTrashed."""
     with tracker.writable_run(run_id) as run:
         if run.meta["status"] != "running":
             _resume(tracker, run)
@@ -222,7 +225,7 @@ def resume_run(tracker: Tracker, run_id: str) -> dict[str, Any]:
 
 
 def _resume(tracker: Tracker, run: Run) -> None:
-    # Later than the end that it undoes, so that a copy which has that end can't bring it back.
+    # Later than the end that it undoes, so that merging a copy with that end can't bring the end back.
     resumed_at = max(tracker.clock.now_ms(), (run.meta.get("end_time") or 0) + 1)
     tracker.write_meta(run, status="running", end_time=None, error=None, resumed_at=resumed_at)
 
@@ -230,7 +233,10 @@ def _resume(tracker: Tracker, run: Run) -> None:
 def change_run(
     tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None] | None = None, **changes: str | None
 ) -> None:
-    """Change a run's name, created_by, parent_run_id, note and tags in one; None for none. InvalidInput, NotFound."""
+    """Change a run's name, created_by, parent_run_id, note and tags in one write; None removes a value.
+
+    Raises InvalidInput, NotFound, RunTrashed.
+    """
     check_changes(tags or {}, changes)
     with tracker.writable_run(run_id) as run:
         changed = fields_to_change(run, tags or {}, changes)
@@ -241,7 +247,7 @@ def change_run(
 def fields_to_change(
     run: Run, tags: Mapping[str, TagValue | None], changes: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """Return the fields of meta.json that these tags and changes, which are checked, give another value."""
+    """Return the fields of meta.json that get a new value from these tags and changes, already checked."""
     changed: dict[str, Any] = {key: value for key, value in changes.items() if run.meta.get(key) != value}
     before = run.meta.get("tags", {})
     after = merged_tags(before, tags)
@@ -251,7 +257,7 @@ def fields_to_change(
 
 
 def check_changes(tags: Mapping[str, TagValue | None], changes: Mapping[str, str | None]) -> None:
-    """Raise InvalidInput where `change_run` can't take these."""
+    """Raise InvalidInput for tags or changes that `change_run` can't store."""
     check_tags(tags)
     for key, value in changes.items():
         if key not in (*CHANGEABLE, "note"):
@@ -261,14 +267,14 @@ def check_changes(tags: Mapping[str, TagValue | None], changes: Mapping[str, str
 
 
 def set_note(tracker: Tracker, run_id: str, note: str) -> None:
-    """Replace a run's note, which is Markdown; "" for none. Raises NotFound."""
+    """Replace a run's note, which is Markdown; "" removes it. Raises NotFound, RunTrashed."""
     with tracker.writable_run(run_id) as run:
         if run.meta.get("note") != (note or None):
             tracker.write_meta(run, note=note or None)
 
 
 def run_to_json(run: Run) -> dict[str, Any]:
-    """A run as lists show it (the contract, section 3)."""
+    """Return a run in the form of the API's lists (the contract, section 3)."""
     meta = run.meta
     return {
         "id": run.id,
@@ -291,12 +297,12 @@ def run_to_json(run: Run) -> dict[str, Any]:
 
 
 def latest_metrics(run: Run) -> dict[str, Any]:
-    """The latest value of each metric, non-finite ones spelled out."""
+    """Return the latest value of each metric, with non-finite values as text."""
     return {key: number_to_json(series.last) for key, series in run.summary.items()}
 
 
 def run_details(tracker: Tracker, run: Run, children: Sequence[Run] | None = None) -> dict[str, Any]:
-    """A run with everything but its points. `children`: those of the catalog, where they are at hand."""
+    """Return a run with everything but its points. Pass `children` if they are loaded already."""
     children = tracker.catalog.children(run.id) if children is None else children
     about = tracker.descriptions.about(run.meta["experiment"])
     models = model_listing.list_models_of(tracker, run)

@@ -1,4 +1,4 @@
-"""Tags: short facts about a run that may change, also after its end."""
+"""Tags: short facts about a run that may change, even after its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TagValue = str | int | float | bool
 
 
 def check_tags(tags: Mapping[str, object]) -> None:
-    """Raise InvalidInput where a key is no name, or a value no string, number, boolean or null."""
+    """Raise InvalidInput for a key that is not a name, or a value that is no string, number, boolean or null."""
     for key, value in tags.items():
         check_name("tag", key)
         if value is not None and not isinstance(value, (str, int, float, bool)):
@@ -21,7 +21,10 @@ def check_tags(tags: Mapping[str, object]) -> None:
 
 
 def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None]) -> None:
-    """Set a run's tags, all or none; None removes one. Other tags stay. Raises InvalidInput, NotFound."""
+    """Set tags of a run, all or none, and keep its other tags; None removes one.
+
+    Raises InvalidInput, NotFound, RunTrashed.
+    """
     check_tags(tags)
     with tracker.writable_run(run_id) as run:
         before = run.meta.get("tags", {})
@@ -31,12 +34,12 @@ def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None])
 
 
 def merged_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue]:
-    """`before` with other tags set or, where they are None, removed."""
+    """Return `before` updated with `tags`; a tag whose value is None is removed."""
     return {key: value for key, value in {**before, **tags}.items() if value is not None}
 
 
 def find_tag_changes(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue | None]:
-    """Return those of `tags` that change something: another value or type, or a tag to be removed."""
+    """Return those of `tags` that change something: a new value or type, or the removal of an existing tag."""
     return {
         key: value
         for key, value in tags.items()
@@ -45,6 +48,6 @@ def find_tag_changes(before: Mapping[str, TagValue], tags: Mapping[str, TagValue
 
 
 def get_tags(tracker: Tracker, run_id: str) -> dict[str, TagValue]:
-    """The tags of a run. Raises NotFound."""
+    """Return the tags of a run. Raises NotFound."""
     tags: dict[str, TagValue] = tracker.run(run_id, (META,)).meta.get("tags", {})
     return tags

@@ -23,7 +23,7 @@ from .names import quote_name
 
 @dataclass(frozen=True)
 class Tracker:
-    """One store's runs and models, ready to be asked and added to."""
+    """The runs and models of one store, ready for reading and writing."""
 
     store: Store
     catalog: Catalog
@@ -35,21 +35,21 @@ class Tracker:
 
     @classmethod
     def on(cls, store: Store, series_cache_bytes: int) -> Tracker:
-        """The tracker of an opened store, which keeps at most so many bytes of parsed series."""
+        """Return the tracker of an open store, which caches at most `series_cache_bytes` of parsed series."""
         descriptions = Descriptions(store)
         catalog = Catalog(store, descriptions.deleted)
         series = SeriesCache(store, series_cache_bytes)
         return cls(store, catalog, Registry(store), descriptions, LoggedModels(store), series, Clock())
 
     def close(self) -> None:
-        """Save what the next start need not read again, and give the store back."""
+        """Save the index, which spares the next start from reading the runs again, and close the store."""
         try:
             self.catalog.save_index()
         finally:
             self.store.close()
 
     def run(self, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
-        """A run as it is on disk now; `parts`: those that will be asked of it. Raises NotFound."""
+        """Return a run in its current state on disk; `parts` are those that the caller will use. Raises NotFound."""
         run = self.catalog.run(run_id, parts)
         if run is None:
             if self.catalog.known(run_id):
@@ -59,8 +59,8 @@ class Tracker:
 
     @contextmanager
     def locked_run(self, run_id: str, *parts: int) -> Iterator[Run]:
-        """A run, while nobody else writes to it; `parts`: what is to be looked at besides its meta. Raises NotFound."""
-        if not self.catalog.had(run_id):  # no lock is made for each id that somebody guesses
+        """Lock a run against other writers and yield it; `parts` are those needed besides its meta. Raises NotFound."""
+        if not self.catalog.had(run_id):  # don't create a lock for every id that a client guesses
             self.run(run_id)
         with self.store.locked_run(run_id):
             run = self.run(run_id, (META, *parts))
@@ -73,16 +73,16 @@ class Tracker:
 
     @contextmanager
     def writable_run(self, run_id: str, *parts: int) -> Iterator[Run]:
-        """The same for a write: a run in the trash takes none. Raises NotFound, RunTrashed."""
+        """Lock a run for writing and yield it. Raises NotFound, RunTrashed (a run in the trash is read-only)."""
         with self.locked_run(run_id, *parts) as run:
             self.refuse_trashed(run)
             yield run
 
     @contextmanager
     def open_run(self, run_id: str, *parts: int, even_ended: bool = False) -> Iterator[Run]:
-        """The same for what a run takes only before its end (the contract, section 2), unless `even_ended`.
+        """Lock a run for writes that are allowed only before its end (the contract, section 2), and yield it.
 
-        Raises NotFound, RunEnded, RunTrashed.
+        `even_ended` also allows a run that has ended. Raises NotFound, RunEnded, RunTrashed.
         """
         if not self.catalog.had(run_id):
             self.run(run_id)
@@ -103,13 +103,13 @@ class Tracker:
                 raise
 
     def _refuse_gone(self, run: Run, stamp: Stamp, fault: FileNotFoundError) -> None:
-        """Raise NotFound where a file is missing since the run's folder was removed, renamed or replaced meanwhile."""
+        """Raise NotFound if a file is missing because the run's folder was removed, renamed or replaced meanwhile."""
         now = self.catalog.run(run.id, (META,))
         if now is not run or now.part(META).stamp != stamp:
             raise NotFound("run", "the run's folder was removed or renamed while it was written to") from fault
 
     def is_trashed(self, run: Run) -> bool:
-        """Whether a run is in the trash, by itself or with its experiment."""
+        """Return whether a run is in the trash, by itself or with its experiment."""
         meta = run.meta
         return meta.get("deleted_at") is not None or self.descriptions.is_deleted(meta["experiment"])
 
@@ -123,13 +123,13 @@ class Tracker:
             raise RunTrashed(f"the run's experiment {quote_name(name)} is deleted; restore that first", name)
 
     def write_meta(self, run: Run, **changes: Any) -> None:
-        """Replace fields of a run's meta.json, and leave the others as they are; the caller holds the run. OSError."""
+        """Replace fields of a run's meta.json and keep the others. The caller holds the run's lock. Raises OSError."""
         with self.replacing(run, META, {**run.meta, **changes}):
             pass
 
     @contextmanager
     def replacing(self, run: Run, part: int, value: dict[str, Any]) -> Iterator[None]:
-        """Replace meta.json or params.json of a run that the caller holds, when the block has succeeded. OSError."""
+        """Replace a run's meta.json or params.json if the block succeeds. The caller holds its lock. Raises OSError."""
         with self.store.runs.replacing(run.id, FILES[part], value) as replacement:
             yield
         self.catalog.put(run, part, value, replacement.stamp)

@@ -1,4 +1,4 @@
-"""The trash: runs out of sight, to be restored, or to be removed for good (the contract, section 2, "Trash")."""
+"""The trash: hidden runs that can be restored or permanently removed (the contract, section 2, "Trash")."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from .tracker import Tracker
 
 
 def trash_run(tracker: Tracker, run_id: str) -> None:
-    """Move a run to the trash; it stays whole, and what points to it goes on working. Again is fine. NotFound."""
+    """Move a run to the trash, complete and still referenced by others. Repeating this changes nothing.
+
+    Raises NotFound.
+    """
     with tracker.locked_run(run_id) as run:
         if run.meta.get("deleted_at") is None:
             tracker.write_meta(run, deleted_at=tracker.clock.now_ms())
 
 
 def restore_run(tracker: Tracker, run_id: str) -> None:
-    """Bring a run back from the trash. Again is fine.
+    """Restore a run from the trash. Repeating this changes nothing.
 
-    Raises NotFound, Conflict (its experiment is deleted: it would stay out of sight).
+    Raises NotFound, Conflict (its experiment is deleted, so it would stay hidden).
     """
     with tracker.locked_run(run_id) as run:
         name = run.meta["experiment"]
@@ -28,7 +31,10 @@ def restore_run(tracker: Tracker, run_id: str) -> None:
 
 
 def remove_run(tracker: Tracker, run_id: str) -> int:
-    """Remove a run with all that is in it, for good; the bytes that this frees. NotFound, Conflict (it is pinned)."""
+    """Remove a run and all its contents permanently; return the number of bytes freed.
+
+    Raises NotFound, Conflict (a model version is pinned to it).
+    """
     with tracker.locked_run(run_id):
         versions = tracker.registry.pinned_to(run_id)
         if versions:
@@ -36,5 +42,5 @@ def remove_run(tracker: Tracker, run_id: str) -> int:
             raise Conflict(f"model versions point to this run ({version_names}); it is needed for as long as they are")
         freed_bytes = tracker.store.contents.size(run_id)
         tracker.store.runs.remove(run_id)
-        tracker.catalog.known(run_id)  # it takes notice that the run is gone
+        tracker.catalog.known(run_id)  # makes the catalog notice that the run is gone
         return freed_bytes
