@@ -1,1 +1,4 @@
-"""The files: the only package that opens one. Bytes and plain JSON values; it has not heard of a run's rules."""
+"""File storage: the only package that opens files.
+
+It handles bytes and plain JSON, and knows nothing of a run's rules.
+"""

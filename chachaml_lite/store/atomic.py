@@ -1,6 +1,7 @@
-"""The two ways in which bytes get into a store: a file replaced whole, and whole lines appended.
+"""Atomic writes: the two ways to write to a store, replacing a whole file and appending whole lines.
 
-Both leave the old content, and nothing else, when they fail: that is what a full disk is answered with.
+Both restore the old content and leave nothing else behind when they fail, so that a full disk can be answered with an
+error.
 """
 
 from __future__ import annotations
@@ -14,26 +15,27 @@ from collections.abc import Callable, Iterable, Iterator
 from .durability import Durability
 from .reading import NO_FILE, Stamp, stamp_of
 
-#: The most that a file and a folder of a store allow, whatever the umask: nobody but the owner writes.
+#: Permissions of a store's files and folders, at most and whatever the umask: only the owner may write.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
-#: The longest name of a file on ext4, xfs, APFS and NTFS.
+#: The longest file name, in bytes, on ext4, xfs, APFS and NTFS.
 _MAX_NAME_BYTES = 255
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write `content` whole; a short write is followed by another, which then says what is wrong."""
+    """Write all of `content`. After a short write the rest is tried again, which raises the error. Raises OSError."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def temporary(path: str) -> str:
-    """The path for the next content of `path`: always the same, for whoever writes `path` holds its lock.
+    """Return the path of the temporary file for the next content of `path`.
 
-    A name that leaves no room for the additions gives only its end: two such names must not be written at once.
+    It is always the same one, because whoever writes to `path` holds its lock. Of a name too long for the prefix and
+    suffix only the end is used: two such names must not be written at the same time.
     """
     folder, _, name = path.rpartition("/")
     if len(os.fsencode(name)) > _MAX_NAME_BYTES - len("..tmp"):
@@ -42,10 +44,10 @@ def temporary(path: str) -> str:
 
 
 def _create_temporary(path: str) -> tuple[str, int]:
-    """Create `temporary(path)`, and open it to be written. Raises OSError.
+    """Create `temporary(path)`; return its path and a descriptor open for writing. Raises OSError.
 
-    What is there was left by a killed server, or put there by hand. It is removed and never opened: a pipe would be
-    waited for, and through a hard link another file would be overwritten.
+    A file that already exists was left by a killed server or put there by hand. It is removed and never opened: opening
+    a pipe would block, and writing through a hard link would overwrite another file.
     """
     temporary_path = temporary(path)
     try:
@@ -56,7 +58,7 @@ def _create_temporary(path: str) -> tuple[str, int]:
 
 
 class Replacement:
-    """The next content of a file, open to be written; the stamp of the file once it is in place."""
+    """The next content of a file, open for writing, and the file's stamp once it is in place."""
 
     __slots__ = ("descriptor", "stamp")
 
@@ -67,10 +69,11 @@ class Replacement:
 
 @contextlib.contextmanager
 def replacing(path: str, durability: Durability | None) -> Iterator[Replacement]:
-    """Give `path` what the block writes, in one rename at its end: a reader sees the old or the new, never a part.
+    """Replace the file at `path` with what the block writes, in one rename at its end.
 
-    `durability` None: nothing is forced to the disk, for what can be made anew. Raises OSError. Where that or the block
-    fails, the old content stands and no temporary is left.
+    Readers see the old or the new content, never a part. With `durability` None nothing is synced to disk, which suits
+    files that can be rebuilt. Raises OSError. If that or the block fails, the old content remains and no temporary file
+    is left.
     """
     temporary_path, descriptor = _create_temporary(path)
     try:
@@ -92,7 +95,10 @@ def replacing(path: str, durability: Durability | None) -> Iterator[Replacement]
 
 
 def replace_file(path: str, content: bytes | Iterable[bytes], durability: Durability | None) -> Stamp:
-    """Give `path` this content, whole or in pieces, as `replacing` does. Returns its stamp. Raises OSError."""
+    """Replace the file at `path` with `content`, given whole or in pieces; return its stamp.
+
+    See `replacing`. Raises OSError.
+    """
     with replacing(path, durability) as replacement:
         for piece in [content] if isinstance(content, bytes) else content:
             write_all(replacement.descriptor, piece)
@@ -100,7 +106,7 @@ def replace_file(path: str, content: bytes | Iterable[bytes], durability: Durabi
 
 
 def write_new(path: str, content: bytes, durability: Durability) -> None:
-    """Make the file at `path`, of these bytes, in a folder that nobody looks at yet. Raises OSError."""
+    """Create the file at `path` with this content, in a folder that is not visible to readers yet. Raises OSError."""
     descriptor = os.open(path, _CREATE, FILE_MODE)
     try:
         write_all(descriptor, content)
@@ -110,28 +116,32 @@ def write_new(path: str, content: bytes, durability: Durability) -> None:
 
 
 def open_to_append(path: str) -> tuple[int, bool]:
-    """A descriptor to append to the regular file at `path`, and whether it had to be made. Raises OSError."""
+    """Open the regular file at `path` for appending; return a descriptor, and whether the file is new.
+
+    Raises OSError.
+    """
     is_new = False
     try:
         descriptor = os.open(path, _APPEND & ~os.O_CREAT)
     except FileNotFoundError:
         descriptor = os.open(path, _APPEND, FILE_MODE)
         is_new = True
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe would swallow the lines, and call that a success
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe would swallow the lines and report success
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", path)
     return descriptor, is_new
 
 
 def ends_torn(descriptor: int, size: int) -> bool:
-    """Whether the last line of an open file of `size` bytes has no end."""
+    """Return whether the last line of an open file of `size` bytes lacks its line end."""
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def write_lines(descriptor: int, size: int, lines: bytes, sync: Callable[[int], None]) -> None:
-    """Append `lines` to an open file of `size` bytes with one write(2), and `sync` it.
+    """Append `lines` to an open file of `size` bytes with one write(2), then call `sync` on it.
 
-    Raises OSError; then the file has its old length again. On a full disk write(2) comes back short, without an error.
+    Raises OSError, after truncating the file to its old length. On a full disk write(2) returns a short count, not an
+    error.
     """
     try:
         if os.write(descriptor, lines) != len(lines):
@@ -143,18 +153,18 @@ def write_lines(descriptor: int, size: int, lines: bytes, sync: Callable[[int], 
 
 
 def append_lines(path: str, lines: bytes, durability: Durability) -> Stamp:
-    """Append whole lines to the file at `path`, as `appended_lines` does. Returns its stamp. Raises OSError."""
+    """Append whole lines to the file at `path`, as `appended_lines` does; return its stamp. Raises OSError."""
     with appended_lines(path, lines, durability) as stamp:
         return stamp
 
 
 @contextlib.contextmanager
 def appended_lines(path: str, lines: bytes, durability: Durability) -> Iterator[Stamp]:
-    """Append whole lines to the file at `path`, made when it is not there, and take them back if the block fails.
+    """Append whole lines to the file at `path`, created if it is missing, and remove them again if the block fails.
 
-    A last line that was left without its end gets one first, in the same write, so that no record is glued onto a torn
-    one. Gives the stamp after. Raises OSError; then the file is what it was. That it is taken back through the open
-    file holds where its folder was renamed meanwhile.
+    Yields the file's stamp after the write. If the last line lacks its line end, one is added first in the same write,
+    so that no record is glued onto a torn one. Raises OSError, after restoring the file. Truncating through the open
+    descriptor also works if the folder was renamed in the meantime.
     """
     descriptor, is_new = open_to_append(path)
     try:

@@ -1,4 +1,4 @@
-"""The way to a file inside a run's folder, folders made where there are none, and never through a link put there."""
+"""Access to files inside a run's folder, creating folders as needed and never following a link."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from .atomic import FOLDER_MODE
 from .durability import Durability
 from .reading import Damaged
 
-#: How a folder is opened that has to be one itself, not a link to one.
+#: Flags for opening a folder that must not be a link.
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class InTheWay(Exception):
-    """Something that nobody uploaded is in the place of a file or of one of its folders. The text names it."""
+    """Something that was not uploaded occupies the place of a file or of one of its folders. The message names it."""
 
 
 def made(folder: str, path: str, durability: Durability) -> str:
-    """Make the folders of `path`, relative and with /, below `folder`; returns its path. Raises InTheWay, OSError."""
+    """Create the folders of `path` (relative, with /) below `folder`; return the full path.
+
+    Raises InTheWay, OSError.
+    """
     *inner, name = path.split("/")
     descriptor = folder
     for each in inner:
@@ -43,9 +46,10 @@ def made(folder: str, path: str, durability: Durability) -> str:
 
 
 def remove(folder: str, path: str, keep: str) -> None:
-    """Remove the file at `path`, relative and with /, below `folder`, and the folders on the way that are empty then.
+    """Remove the file at `path` (relative, with /) below `folder`, and each folder above it that is then empty.
 
-    `keep`: the one among them that stays. Fine where nothing is there. Never through a link. Raises OSError.
+    `keep` is the folder above it that is never removed. A missing file is no error. Never follows a link. Raises
+    OSError.
     """
     *above, name = path.split("/")
     descriptors = [os.open(folder, FOLDER)]
@@ -60,7 +64,7 @@ def remove(folder: str, path: str, keep: str) -> None:
             os.close(descriptors.pop())
             try:
                 os.rmdir(above.pop(), dir_fd=descriptors[-1])
-            except OSError:  # it isn't empty
+            except OSError:  # the folder isn't empty
                 break
     finally:
         for descriptor in descriptors:
@@ -68,10 +72,10 @@ def remove(folder: str, path: str, keep: str) -> None:
 
 
 def opened(folder: str, path: str) -> BinaryIO:
-    """The file at `path`, relative and with /, below `folder`, to read. FileNotFoundError; Damaged for what is no file.
+    """Open the file at `path` (relative, with /) below `folder` for reading.
 
-    Each folder on the way is opened by itself and never through a link, so nothing outside of `folder` can be
-    reached, whatever was put there and whenever.
+    Each folder on the way is opened separately and never through a link, so nothing outside `folder` can be reached,
+    whatever was put there and whenever. Raises FileNotFoundError, OSError; Damaged for anything but a regular file.
     """
     *above, name = path.split("/")
     folder_descriptor = os.open(folder, FOLDER)

@@ -1,8 +1,8 @@
-"""The artifacts' bytes: received beside the runs, given their name in one step, read back inside their run only.
+"""Artifacts' bytes: received outside the run, moved into it by one rename, and read only from inside that run.
 
-An upload that replaces a blob has two files to change, artifacts.jsonl and the blob. The line is written first, while
-the bytes wait in runs/.incoming under a name that tells run and sha256; then they get their name in one rename.
-A server killed in between leaves both, and `finish_interrupted` does the rename at the next start.
+An upload that replaces a blob changes two files, artifacts.jsonl and the blob. The line is written first, while the
+bytes wait in runs/.incoming under a name made of the run and the sha256; then one rename puts them in place. A server
+killed in between leaves both, and `finish_interrupted` completes the rename at the next start.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from .run_files import incoming_path
 
 log = logging.getLogger(__name__)
 
-#: In the name of a file in runs/.incoming: a run's artifacts are being deleted.
+#: Part of the name of a file in runs/.incoming that marks a deletion of a run's artifacts in progress.
 _DELETION = "deletion"
 
 
 class Blobs:
-    """The blobs of one store's runs. Callers hold the run's lock from `place` on, not while they `receive`."""
+    """The blobs of one store's runs. Callers hold the run's lock from `place` on, but not during `receive`."""
 
     def __init__(self, places: Layout, durability: Durability) -> None:
         self._places = places
         self._durability = durability
 
     def incoming(self) -> Incoming:
-        """A new body in runs/.incoming, to be added to as it arrives."""
+        """Return a new body in runs/.incoming, to be appended to as its bytes arrive."""
         return Incoming(incoming_path(self._places, "upload"), self._durability)
 
     def free_bytes(self) -> int:
-        """The room for blobs, in bytes."""
+        """Return the free space for blobs, in bytes."""
         return free_bytes(self._places.incoming)
 
     def receive(self, stream: BinaryIO | Incoming, expected_bytes: int | None = None) -> Upload:
-        """A body that has come in, or `stream` copied to its end, in constant memory. OSError; then nothing is left.
+        """Return a body that has already arrived, or copy `stream` to its end in constant memory.
 
-        Raises ValueError when it is not of `expected_bytes`.
+        Raises OSError; ValueError if the size is not `expected_bytes`. Nothing is left behind then.
         """
         if isinstance(stream, Incoming):
             return stream.finish(expected_bytes)
-        if (expected_bytes or 0) > self.free_bytes():  # the server has not taken such a body, so it isn't read, either
+        if (expected_bytes or 0) > self.free_bytes():  # the server did not accept such a body, so don't read it either
             raise OSError(errno.ENOSPC, "no room for the upload")
         incoming = self.incoming()
         try:
@@ -66,17 +66,17 @@ class Blobs:
             raise
 
     def discard(self, upload: Upload) -> None:
-        """Remove what was received, when it isn't wanted after all. Fine when it is gone."""
+        """Remove a received upload that turns out not to be needed. An upload that is already gone is no error."""
         with contextlib.suppress(OSError):
             os.unlink(upload.path)
 
     def place(
         self, run_id: str, spelling: str, upload: Upload, line: dict[str, Any], *, replaces: bool = False
     ) -> Stamp:
-        """Make the upload the run's blob `spelled`, and add `line` to artifacts.jsonl. Returns that file's stamp.
+        """Make the upload the run's blob `spelling`, and append `line` to artifacts.jsonl; return that file's stamp.
 
-        `replaces`: a file that is there may go. Raises InTheWay or OSError; then artifacts.jsonl and the blob are what
-        they were.
+        `replaces`: an existing file may be replaced. Raises InTheWay, OSError; artifacts.jsonl and the blob are
+        unchanged then.
         """
         blob = self._writable_path(run_id, spelling)
         with contextlib.suppress(FileNotFoundError):
@@ -96,10 +96,11 @@ class Blobs:
         return stamp
 
     def delete(self, run_id: str, spellings: Sequence[str], lines: Iterable[dict[str, Any]]) -> Stamp:
-        """Add `lines`, which say that these blobs are deleted, to artifacts.jsonl, then remove them.
+        """Append `lines`, which record the deletion of these blobs, to artifacts.jsonl, then remove the blobs.
 
-        Returns that file's stamp. Should the server be killed in between, `finish_interrupted` removes them at the next
-        start, as a file in runs/.incoming tells it. Raises OSError; then nothing is deleted, unless on a full disk.
+        Returns that file's stamp. If the server is killed in between, `finish_interrupted` removes them at the next
+        start, prompted by a marker file in runs/.incoming. Raises OSError; nothing is deleted then, except on a full
+        disk.
         """
         mark = incoming_path(self._places, f"{run_id}~{_DELETION}")
         records = self._places.run_file(run_id, layout.ARTIFACTS)
@@ -119,7 +120,7 @@ class Blobs:
         return stamp
 
     def _remove(self, run_id: str, spellings: Iterable[str]) -> bool:
-        """Remove blobs, and folders that are empty then; whether all are gone."""
+        """Remove blobs, and each folder that is then empty; return whether all are gone."""
         are_gone = True
         for each in spellings:
             try:
@@ -134,7 +135,10 @@ class Blobs:
             os.unlink(mark)
 
     def open(self, run_id: str, spelling: str, size: int) -> BinaryIO:
-        """A blob of `size` bytes, open to read. FileNotFoundError; Damaged when it has another size, or is no file."""
+        """Open a blob of `size` bytes for reading.
+
+        Raises FileNotFoundError, OSError; Damaged for another size, or for anything but a regular file.
+        """
         file = beneath.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelling}")
         if os.fstat(file.fileno()).st_size != size:
             file.close()
@@ -142,15 +146,19 @@ class Blobs:
         return file
 
     def _writable_path(self, run_id: str, spelling: str) -> str:
-        """The path for a blob, its folders made. Raises InTheWay where one of them is a link or a file, OSError."""
+        """Create the folders of a blob; return its path.
+
+        Raises OSError; InTheWay if one of them is a link or a file.
+        """
         return beneath.made(self._places.run(run_id), f"{layout.BLOBS}/{spelling}", self._durability)
 
     def finish_interrupted(self, name: str) -> bool:
-        """At start: give the bytes in `runs/.incoming/NAME` the place that their line speaks of. False: there is none.
+        """Finish, at start, the upload or deletion that left the file `runs/.incoming/NAME`.
 
-        Where NAME is the mark of a deletion, the bytes whose lines say so are removed. Raises InTheWay, OSError: there
-        is a line, and they can't be put there, or removed.
-        The line of an upload that was cut off in `place` is its run's last one, for a run's uploads take turns.
+        An upload is moved to the place that its line in artifacts.jsonl names. That line is the run's last one if the
+        upload was interrupted in `place`, because a run's uploads take turns. If NAME marks a deletion, the blobs that
+        are recorded as deleted are removed. Returns False if artifacts.jsonl has no such line. Raises InTheWay, OSError
+        if it has one and the bytes can't be moved or removed.
         """
         run_id, _, rest = name.partition("~")
         try:

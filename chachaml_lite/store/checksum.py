@@ -1,4 +1,4 @@
-"""The checksum of bytes, taken while they are read, received, sent or packed: nothing is read twice for it."""
+"""Checksums computed while bytes are read, received, sent or packed, so that nothing is read twice for them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-#: Read, hashed and written at a time: large enough that Python's part doesn't count, small enough for a cache.
+#: Bytes per read, hash update and write: large enough that Python's overhead doesn't matter, small enough for a CPU
+#: cache.
 PIECE_BYTES = 1024 * 1024
 
 
 class Checksum:
-    """The number of bytes so far, and their sha256."""
+    """The sha256 and the number of the bytes added so far."""
 
     __slots__ = ("_digest", "size")
 
@@ -20,24 +21,24 @@ class Checksum:
         self.size = 0
 
     def add(self, piece: bytes) -> None:
-        """Take in the bytes that come next."""
+        """Add the next bytes."""
         self._digest.update(piece)
         self.size += len(piece)
 
     def pass_on(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield these pieces, each of them taken in before."""
+        """Yield these pieces, each of them after adding it."""
         for piece in pieces:
             self.add(piece)
             yield piece
 
     @property
     def sha256(self) -> str:
-        """The sha256 of the bytes so far, in lower-case hexadecimal digits."""
+        """The sha256 of the bytes added so far, in lower-case hexadecimal."""
         return self._digest.hexdigest()
 
 
 def read_pieces(file: IO[bytes], size: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of a file from where it stands, at most `size` of them, in pieces. Raises OSError."""
+    """Yield the rest of a file from its current position in pieces, at most `size` bytes in all. Raises OSError."""
     remaining = size
     while remaining is None or remaining > 0:
         piece = file.read(PIECE_BYTES if remaining is None else min(remaining, PIECE_BYTES))
@@ -49,7 +50,7 @@ def read_pieces(file: IO[bytes], size: int | None = None) -> Iterator[bytes]:
 
 
 def checksum_of(pieces: Iterable[bytes]) -> Checksum:
-    """Return the checksum of the bytes in all of these pieces."""
+    """Return the checksum of the bytes in all these pieces."""
     checksum = Checksum()
     for piece in pieces:
         checksum.add(piece)

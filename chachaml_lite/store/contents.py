@@ -1,7 +1,7 @@
-"""The files of a run's folder, listed, hashed and opened, to be compared with those of another store.
+"""The files of a run's folder: listed, hashed and opened, for comparison with those of another store.
 
-As in the zip of a run, names with a dot in front, links, and all that is no file are passed over. Sums are kept for as
-long as a file's stamp is the one that it was summed at: a store that nobody writes to is summed once.
+As in a run's zip, names that begin with a dot, links and anything but regular files are skipped. A checksum is cached
+while the file's stamp is unchanged, so a store that nobody writes to is hashed once.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from .layout import Layout
 from .reading import Damaged, Stamp, stamp_of
 from .stamp_cache import StampCache
 
-#: Each takes half a kilobyte.
+#: Cached checksums; each takes half a kilobyte.
 _MOST_SUMS = 20_000
 
 
 class Contents:
-    """The files of one store's runs, by their path in the run's folder."""
+    """The files of one store's runs, by their path inside the run's folder."""
 
     def __init__(self, places: Layout) -> None:
         self._places = places
         self._sums: StampCache[tuple[str, str], tuple[Stamp, int], str] = StampCache(_MOST_SUMS)
 
     def files(self, run_id: str) -> dict[str, Stamp]:
-        """Every file of a run, in the order of their names. Raises OSError."""
+        """Return the stamps of all of a run's files by path, sorted. Raises OSError."""
         return dict(sorted(_files(self._places.run(run_id), "")))
 
     def size(self, run_id: str) -> int:
-        """The size of a run's files together, in bytes. Raises OSError."""
+        """Return the total size of a run's files, in bytes. Raises OSError."""
         return sum(stamp.size for stamp in self.files(run_id).values())
 
     def sum_of(self, run_id: str, path: str, size: int) -> str:
-        """The sha256 of the first `size` bytes of a file. FileNotFoundError; Damaged, where it has fewer; OSError."""
+        """Return the sha256 of the first `size` bytes of a file.
+
+        Raises FileNotFoundError, OSError; Damaged if it is shorter.
+        """
         file, stamp = self.open(run_id, path)
         with file:
             entry = self._sums.get((run_id, path), (stamp, size))
@@ -49,7 +52,7 @@ class Contents:
         return checksum.sha256
 
     def open(self, run_id: str, path: str) -> tuple[BinaryIO, Stamp]:
-        """A file of a run, open to read, and its stamp. Raises FileNotFoundError; Damaged for what is none; OSError."""
+        """Open a run's file for reading; return it and its stamp. Raises FileNotFoundError, Damaged, OSError."""
         file = beneath.opened(self._places.run(run_id), path)
         return file, stamp_of(os.fstat(file.fileno()))
 

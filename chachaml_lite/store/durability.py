@@ -1,11 +1,11 @@
-"""Moments at which bytes are forced to the disk: the contract's section 5, in the terms of Redis' appendfsync.
+"""Fsync modes: when bytes are forced to disk (contract, section 5), named as in Redis' appendfsync.
 
-`always`: before the answer. `everysec`: points within a second (see `point_files`), everything else before the answer.
-`no`: when the system likes. Whatever the mode, written bytes are the kernel's before the answer, so they outlive the
-process.
+`always`: before the response. `everysec`: points within a second (see `point_files`), everything else before the
+response. `no`: whenever the operating system decides. In every mode the kernel has the written bytes before the
+response, so they survive the process.
 
-An fsync that failed is never tried again and called fine: the kernel may have dropped the pages and call the second
-try a success. What was to be answered is an error then.
+A failed fsync is never retried and reported as a success: the kernel may have dropped the pages and report success the
+second time. The request fails instead.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ class Durability:
         self.mode = mode
 
     def sync(self, descriptor: int) -> None:
-        """Force a file or a folder to the disk before the answer, in every mode but `no`. OSError when that fails."""
+        """Force a file or a folder to disk before the response, in every mode but `no`. Raises OSError."""
         if self.mode != "no":
             os.fsync(descriptor)
 
     def sync_points(self, descriptor: int) -> None:
-        """Force points to the disk before the answer, where the mode says so. OSError when that fails."""
+        """Force points to disk before the response, in mode `always` only. Raises OSError."""
         if self.mode == "always":
             os.fsync(descriptor)
 
     def sync_folder(self, path: str) -> None:
-        """Make the names in a folder durable: a new file is only as safe as its entry."""
+        """Make a folder's entries durable: a new file is only as safe as its entry. Raises OSError."""
         if self.mode != "no":
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

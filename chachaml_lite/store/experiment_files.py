@@ -1,4 +1,4 @@
-"""The files of experiments: a JSON file each for those that have something of their own to tell, a description."""
+"""Experiments' files: one JSON file for each experiment that has data of its own, such as a description."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .scan import Folders, FolderScan
 
 
 class ExperimentFiles:
-    """The files of one store's experiments. experiments/ is made with the first of them."""
+    """The files of one store's experiments. The folder experiments/ is created with the first file."""
 
     def __init__(self, places: Layout, durability: Durability) -> None:
         self._places = places
@@ -28,54 +28,58 @@ class ExperimentFiles:
         self._writing = threading.Lock()
 
     def listing(self) -> Folders:
-        """The entries of experiments/ now, the same object while no name came or went."""
+        """Return the current entries of experiments/, the same object while they are unchanged."""
         return self._scan.folders()
 
     def folder_stamp(self) -> Stamp:
-        """The stamp of experiments/ itself."""
+        """Return the stamp of the folder experiments/."""
         return reading.stamp(self._places.experiments)
 
     def files(self) -> list[str]:
-        """The names of the files, sorted; what doesn't end in .json, and folders, are no files of ours."""
+        """Return the names of the experiments' files, sorted.
+
+        Folders, and names that don't end in .json, are left out.
+        """
         return sorted(name for name in self._entries().strays if name.endswith(JSON_END))
 
     def strays(self) -> list[str]:
-        """The names of everything else in experiments/."""
+        """Return the names of all other entries of experiments/, sorted."""
         entries = self._entries()
         return sorted(entries.folders | {name for name in entries.strays if not name.endswith(JSON_END)})
 
     def _entries(self) -> Folders:
-        """The entries of experiments/; none where a link has taken its place since the start."""
+        """Return the entries of experiments/, or none if the folder has been replaced by a link since the start."""
         return Folders(frozenset(), frozenset()) if self._is_linked() else self._scan.folders()
 
     def _is_linked(self) -> bool:
         return os.path.islink(self._places.experiments)
 
     def stamp(self, file: str) -> Stamp:
-        """The stamp of a file."""
+        """Return the stamp of a file."""
         return reading.stamp(self._places.experiment(file))
 
     def read(self, file: str) -> tuple[dict[str, Any], Stamp]:
-        """The content of a file, and its stamp. Raises FileNotFoundError, Damaged, OSError."""
+        """Return a file's JSON object and its stamp. Raises FileNotFoundError, Damaged, OSError."""
         return reading.read_object(self._places.experiment(file))
 
     def file_of(self, name: str) -> str:
-        """The file of the experiment `name`: the one that it has, or the one that it would get."""
+        """Return the name of the experiment's file, or the one it would get."""
         files = self.files()
         has = next((file for file in files if decoded(file) == name), None)
         used_names = {disk_names.fold(file.removesuffix(JSON_END)) for file in files}
         return has or disk_names.segment_spelling(name, used_names) + JSON_END
 
     def fits(self, file: str) -> bool:
-        """Whether a file can have this name everywhere."""
+        """Return whether a file name is short enough for every file system."""
         return len(file.encode()) <= disk_names.MAX_SEGMENT_BYTES
 
     def change(self, name: str, changed: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-        """Replace what the experiment's file holds by what `changed` makes of it; None: it stays as it is.
+        """Replace the JSON object in the experiment's file with the result of `changed`; None leaves it unchanged.
 
-        No file is an empty object. Damaged where there is one that can't be read; OSError, then the old content stands.
+        A missing file counts as an empty object. Raises Damaged if the file can't be read; OSError, and the old content
+        remains then.
         """
-        with self._writing:  # a name's spelling depends on the others, and so do two changes of one file
+        with self._writing:  # a name's spelling depends on the others, and two changes of one file must take turns
             path = self._places.experiment(self.file_of(name))
             try:
                 before, _ = reading.read_object(path)
@@ -92,7 +96,7 @@ class ExperimentFiles:
             replace_file(path, (strict_json.dumps(after) + "\n").encode(), self._durability)
 
     def temporaries(self) -> list[str]:
-        """The names of what a killed server was about to put in place."""
+        """Return the names of temporary files left by a killed server, sorted."""
         try:
             names = sorted(os.listdir(self._places.experiments))
         except OSError:
@@ -101,15 +105,15 @@ class ExperimentFiles:
         return [name for name in names if name.startswith(start) and name.endswith(JSON_END + end)]
 
     def sweep(self) -> None:
-        """Remove these; no server may be writing."""
+        """Remove the files that `temporaries` returns. No server may be writing to the store."""
         for name in self.temporaries():
             with contextlib.suppress(OSError):
                 os.unlink(f"{self._places.experiments}/{name}")
 
 
 def decoded(file: str) -> str | None:
-    """The name of the experiment whose file this is; None where the file was not named by us."""
+    """Return the name of the experiment in this file, or None if the store did not create the file's name."""
     with contextlib.suppress(UnicodeError):
-        file.encode()  # not where the file's own name is no UTF-8
+        file.encode()  # raises if the file name is not valid UTF-8
         return disk_names.decode(file.removesuffix(JSON_END))
     return None

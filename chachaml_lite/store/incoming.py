@@ -1,4 +1,4 @@
-"""A body on its way in: written below runs/ as it arrives, hashed on the way, and gone again unless it is taken."""
+"""Incoming bodies: written below runs/ and hashed as they arrive, and removed again unless they are used."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .atomic import FILE_MODE, write_all
 from .checksum import Checksum
 from .durability import Durability
 
-#: Small pieces are written together: a write and a digest's update cost as much as those of some kB.
+#: Small pieces are written together, because a write and a hash update cost as much as those of several kB.
 _WRITE_BYTES = 65_536
 
 
 class Upload(NamedTuple):
-    """Bytes that are on disk, and not yet anybody's."""
+    """A received file that does not belong to a run yet: its path, its sha256 and its size in bytes."""
 
     path: str
     sha256: str
@@ -24,9 +24,12 @@ class Upload(NamedTuple):
 
 
 class Incoming:
-    """A new file at `path` that takes pieces. Made and added to by one thread, finished by another one after that.
+    """A new file at `path` that is written in pieces.
 
-    That the disk fills up is kept until `finish`, for who adds the pieces (the server's loop) has nobody to tell.
+    One thread creates and appends to it; later another one finishes it.
+
+    An error such as a full disk is kept until `finish`, because the thread that appends (the server's loop) has no way
+    to report it.
     """
 
     def __init__(self, path: str, durability: Durability) -> None:
@@ -45,7 +48,7 @@ class Incoming:
             self.fault = fault
 
     def append(self, piece: bytes) -> None:
-        """Add bytes at the end; after a fault they are dropped."""
+        """Append bytes. They are dropped once a write has failed."""
         if self.fault is None:
             self._pieces.append(piece)
             self._gathered_bytes += len(piece)
@@ -65,7 +68,10 @@ class Incoming:
         self._checksum.add(piece)
 
     def finish(self, expected_bytes: int | None = None) -> Upload:
-        """The whole, on disk. OSError for what went wrong on the way; ValueError when bytes are missing."""
+        """Sync and close the file; return it as an upload.
+
+        Raises OSError for an earlier error; ValueError if bytes are missing.
+        """
         try:
             if self._pieces:
                 self._write()
@@ -83,7 +89,10 @@ class Incoming:
         return Upload(self._path, self._checksum.sha256, self.size)
 
     def discard(self) -> None:
-        """Remove what was received, unless it was finished: then it is its taker's. Fine when it is gone."""
+        """Remove the file, unless it was finished and belongs to the caller.
+
+        A file that is already gone is no error.
+        """
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -92,12 +101,12 @@ class Incoming:
                 os.unlink(self._path)
 
     def __del__(self) -> None:
-        """A body whose sender hung up has nobody who would remove it."""
+        """Remove the body of a sender that hung up: nobody else would."""
         self.discard()
 
 
 def free_bytes(path: str) -> int:
-    """The room that is left on the disk of `path`, in bytes; plenty, where the system doesn't say."""
+    """Return the free space on the disk of `path`, in bytes; a very large number if the system doesn't say."""
     try:
         return shutil.disk_usage(path).free
     except OSError:

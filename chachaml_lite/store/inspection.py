@@ -1,6 +1,6 @@
-"""A store looked at from outside, file by file, while its server may be writing: nothing is believed, nothing is held.
+"""Inspection of a store from outside, file by file, while its server may be writing: without locks, and without trust.
 
-A file is named by its path below the data folder ("runs/RUN/metrics.jsonl"), as reports show it.
+A file is named by its path below the data folder ("runs/RUN/metrics.jsonl"), as in reports.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from .durability import Durability
 from .layout import Layout
 from .reading import MAX_LINE_BYTES, Damaged, Stamp, open_regular, stamp, stamp_of
 
-#: What a file's damaged lines are moved to, beside it.
+#: Suffix of the file next to it that a file's damaged lines are moved to.
 ASIDE = ".damaged"
 
 
 class Line(NamedTuple):
-    """A line of a file: its number from 1, where it begins and ends (its line end included), and what it holds."""
+    """A line of a file: its number from 1, its start and end offsets in bytes (line end included), and its content."""
 
     number: int
     start: int
     end: int
-    #: Without its line end; None for one that is longer than any of ours.
+    #: Without its line end; None if the line is longer than any that the store writes.
     content: bytes | None
-    #: Whether it has its line end.
+    #: Whether the line has its line end.
     is_whole: bool
 
 
 class Found(NamedTuple):
-    """The entries of a run's folder besides its own files, which have names."""
+    """The entries of a run's folder other than its own named files."""
 
-    #: The files in blobs/, by their path there.
+    #: The stamps of the files in blobs/, by their path there.
     blobs: dict[str, Stamp]
-    #: Paths in blobs/ of what is neither a file nor a folder.
+    #: Paths in blobs/ of anything that is neither a file nor a folder.
     irregular: list[str]
-    #: Names of what a killed server was about to put in place.
+    #: Names of temporary files left by a killed server.
     temporaries: list[str]
 
 
@@ -49,7 +49,7 @@ class Inspection:
     """The files of one store, for `verify`."""
 
     def __init__(self, places: Layout, durability: Durability, *, is_ours: bool) -> None:
-        """`is_ours`: this process owns the store, so that nobody else writes to it."""
+        """Inspect the store at `places`. `is_ours`: this process owns the store, so nobody else writes to it."""
         self._places = places
         self._durability = durability
         self._is_ours = is_ours
@@ -57,15 +57,15 @@ class Inspection:
     # -- names
 
     def run_file(self, run_id: str, name: str) -> str:
-        """The name of a run's file in reports; `name` is one of `layout`'s, or "" for the folder."""
+        """Return the path of a run's file for reports; `name` is one of `layout`'s constants, or "" for the folder."""
         return self._relative_path(self._places.run_file(run_id, name)).rstrip("/")
 
     def history(self, folder: str) -> str:
-        """The name of a model's history in reports."""
+        """Return the path of a model's history for reports."""
         return self._relative_path(self._places.history(folder))
 
     def experiment(self, file: str) -> str:
-        """The name of an experiment's file in reports."""
+        """Return the path of an experiment's file for reports."""
         return self._relative_path(self._places.experiment(file))
 
     def _relative_path(self, path: str) -> str:
@@ -74,10 +74,13 @@ class Inspection:
     def _path(self, where: str) -> str:
         return f"{self._places.root}/{where}"
 
-    # -- looking
+    # -- reading
 
     def is_served(self) -> bool:
-        """Whether another process owns the store now: its lock is asked for as one that is shared, and given back."""
+        """Return whether another process owns the store now.
+
+        This takes the store's lock as a shared one, if it can, and releases it at once.
+        """
         if self._is_ours:
             return False
         try:
@@ -93,31 +96,31 @@ class Inspection:
         return False
 
     def has_run(self, run_id: str) -> bool:
-        """Whether the run's folder is there, and is one."""
+        """Return whether the run's folder exists and is a real folder, not a link."""
         path = self._places.run(run_id)
         return os.path.isdir(path) and not os.path.islink(path)
 
     def incoming(self) -> list[str]:
-        """The names of what is not whole yet, or never was made so, in runs/.incoming."""
+        """Return the names of the unfinished files and folders in runs/.incoming, sorted."""
         try:
             return sorted(os.listdir(self._places.incoming))
         except OSError:
             return []
 
     def in_incoming(self, name: str) -> str:
-        """The name of an entry of runs/.incoming in reports."""
+        """Return the path of an entry of runs/.incoming for reports."""
         return self._relative_path(f"{self._places.incoming}/{name}")
 
     def is_arriving(self, run_id: str, sha256: str) -> bool:
-        """Whether bytes of that sum are received, and about to get their name in the run."""
+        """Return whether bytes with this checksum have been received and are about to be moved into the run."""
         return any(name.startswith(f"{run_id}~{sha256}~") for name in self.incoming())
 
     def stamp(self, where: str) -> Stamp:
-        """The stamp of what is there now."""
+        """Return the current stamp of a file."""
         return stamp(self._path(where))
 
     def found(self, run_id: str) -> Found:
-        """List a run's folder. Links are not followed. Raises OSError."""
+        """List a run's folder, without following links. Raises OSError."""
         folder = self._places.run(run_id)
         names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED, layout.METRICS, layout.ARTIFACTS)
         temporaries = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
@@ -142,7 +145,10 @@ class Inspection:
         return result
 
     def sha256(self, where: str, read: Callable[[int], object]) -> str:
-        """The sum of a file's bytes; `read` is told how many were read, time and again. Raises OSError, Damaged."""
+        """Return the sha256 of a file. `read` is called with the size of each piece read, in bytes.
+
+        Raises OSError, Damaged.
+        """
         checksum = Checksum()
         with os.fdopen(open_regular(self._path(where)), "rb", buffering=0) as file:
             for piece in checksum.pass_on(read_pieces(file)):
@@ -150,16 +156,17 @@ class Inspection:
         return checksum.sha256
 
     def sum_of(self, run_id: str, name: str) -> str | None:
-        """The sum of a file of a run; None where there is none. Raises OSError, Damaged."""
+        """Return the sha256 of a run's file, or None if there is no such file. Raises OSError, Damaged."""
         try:
             return self.sha256(self.run_file(run_id, name), lambda _: None)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def lines(self, where: str, max_bytes: int | None = None) -> Iterator[Line]:
-        """The lines of a file up to where it ended when it was opened; none, where there is no file. OSError; Damaged.
+        """Yield the lines of a file up to its end when it was opened; nothing if there is no such file.
 
-        However long a line is, it takes no more memory than one of ours may.
+        However long a line is, it takes no more memory than the longest one that the store writes. Raises OSError;
+        Damaged for a link or anything but a regular file, or for more than `max_bytes` bytes.
         """
         try:
             descriptor = open_regular(self._path(where))
@@ -186,9 +193,11 @@ class Inspection:
     # -- repairing; the caller owns the store
 
     def set_aside(self, where: str, spans: list[tuple[int, int]]) -> None:
-        """Move parts of a file, given by where they begin and end, to the end of another one beside it. Raises OSError.
+        """Move parts of a file, given as start and end offsets in bytes, to the end of another file next to it.
 
-        They are in the other one, on the disk, before the file gets its new content, in one rename.
+        Raises OSError.
+
+        They are in the other file, synced to disk, before the file's new content is put in place by one rename.
         """
         path = self._path(where)
         with os.fdopen(open_regular(path), "rb", buffering=0) as source:
@@ -208,16 +217,16 @@ class Inspection:
                     at = end
 
     def remove(self, run_id: str, name: str) -> None:
-        """Remove what can be made anew, or was never put in place: summary.json, or one of `Found.temporaries`.
+        """Remove a file that can be rebuilt or never was in place: summary.json, or one of `Found.temporaries`.
 
-        Fine when it is gone. Raises OSError.
+        A file that is already gone is no error. Raises OSError.
         """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._places.run_file(run_id, name))
 
 
 def _split(piece: bytes) -> Iterator[bytes]:
-    """The lines of a piece with their ends; not by `splitlines`, which takes a carriage return for an end, too."""
+    """Yield the lines of a piece with their ends. Unlike `splitlines`, a carriage return does not end a line."""
     *lines, rest = piece.split(b"\n")
     yield from (line + b"\n" for line in lines)
     if rest:

@@ -1,30 +1,30 @@
-"""Every file name on disk. Nothing else in the program joins a path below the data folder.
+"""Every file name on disk. No other module joins a path below the data folder.
 
     DATA/
-      .lock                        who owns the store; empty after a clean stop
+      .lock                        names the owner of the store; empty after a clean stop
       .index                       what a start need not read again (see `run_index`); rebuildable
       runs/
-        .incoming/                 what is not whole yet: uploads, new runs, removed runs on their way out
+        .incoming/                 anything unfinished: uploads, new runs, removed runs being deleted
           upload~TOKEN             an upload that is being received
-          RUN~SHA256~TOKEN         one that is received, and about to get its name in RUN
-          RUN~deletion~TOKEN       artifacts of RUN are being deleted: empty
+          RUN~SHA256~TOKEN         an upload that is complete and about to be moved into RUN
+          RUN~deletion~TOKEN       artifacts of RUN are being deleted: an empty file
           import~TOKEN/RUN/...     a run that is being unpacked and checked
         RUN/
           meta.json                identity, status, tags, note, datasets
           params.json
-          metrics.jsonl            one point a line
-          artifacts.jsonl          one upload or deletion a line
-          logged_models.jsonl      one event of a logged model a line; only in runs that have any
+          metrics.jsonl            one point per line
+          artifacts.jsonl          one upload or deletion per line
+          logged_models.jsonl      one event of a logged model per line; only in runs that have any
           blobs/NAME               the artifacts' bytes, under the names that `disk_names` gives them
-          summary.json             what metrics.jsonl adds up to; rebuildable
-          .thinned                 of a long metrics.jsonl: what charts of it need; rebuildable
+          summary.json             the summary of metrics.jsonl; rebuildable
+          .thinned                 the chart data of a long metrics.jsonl; rebuildable
       models/
         MODEL/
-          history.jsonl            one event a line
+          history.jsonl            one event per line
       experiments/
-        EXPERIMENT.json            its name and description; only for those that have one
+        EXPERIMENT.json            its name and description; only for experiments that have one
 
-A name with a dot in front is scaffolding: readers pass it over, and it may be removed while no server runs.
+Names that begin with a dot are internal: readers skip them, and they may be removed while no server runs.
 `.incoming` is below runs/ so that a rename into a run never crosses file systems.
 """
 
@@ -40,24 +40,27 @@ ARTIFACTS = "artifacts.jsonl"
 LOGGED_MODELS = "logged_models.jsonl"
 BLOBS = "blobs"
 SUMMARY = "summary.json"
-#: With a dot in front: no part of a zip, a manifest or a digest.
+#: Begins with a dot: not part of a zip, a manifest or a digest.
 THINNED = ".thinned"
 HISTORY = "history.jsonl"
 JSON_END = ".json"
 
-# The last wall: whatever a rule above let through, a folder's name is one plain segment.
+# The last line of defence: whatever an earlier check let through, a folder's name is a single plain segment.
 _SEGMENT = re.compile(r"[^/\\\x00]{1,255}\Z")
 
 
 def _segment(name: str) -> str:
-    """`name`, or ValueError where it would leave the folder that it is to be in."""
+    """Return `name`. Raises ValueError if it would lead out of its folder."""
     if not _SEGMENT.match(name) or name.startswith("."):
         raise ValueError(f"not a name for a folder of the store: {name!r}")
     return name
 
 
 class Layout:
-    """Paths of one store, as strings. `root` is resolved once, so that later checks compare like with like."""
+    """The paths of one store, as strings.
+
+    `root` is resolved once, so that later comparisons of paths are consistent.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
@@ -69,21 +72,21 @@ class Layout:
         self.experiments = f"{self.root}/experiments"
 
     def run(self, run_id: str) -> str:
-        """The folder of a run. ValueError for what is not one plain segment."""
+        """Return the folder of a run. Raises ValueError for anything but a single plain segment."""
         return f"{self.runs}/{_segment(run_id)}"
 
     def run_file(self, run_id: str, name: str) -> str:
-        """One of the files of a run; `name` is one of this module's constants."""
+        """Return the path of one of a run's files; `name` is one of this module's constants. Raises ValueError."""
         return f"{self.runs}/{_segment(run_id)}/{name}"
 
     def model(self, folder: str) -> str:
-        """The folder of a model; `folder` is its name as `disk_names` stores it."""
+        """Return the folder of a model; `folder` is its name as spelled by `disk_names`. Raises ValueError."""
         return f"{self.models}/{_segment(folder)}"
 
     def history(self, folder: str) -> str:
-        """A model's history file."""
+        """Return the path of a model's history. Raises ValueError."""
         return f"{self.models}/{_segment(folder)}/{HISTORY}"
 
     def experiment(self, file: str) -> str:
-        """The file of an experiment, by its name there."""
+        """Return the path of an experiment's file, given its name. Raises ValueError."""
         return f"{self.experiments}/{_segment(file)}"

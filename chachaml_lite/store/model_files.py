@@ -1,4 +1,4 @@
-"""The files of models: a folder each, in it a history of events that is only ever appended to."""
+"""Models' files: a folder for each model with a history of events that is only ever appended to."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ class ModelFiles:
         self._naming = threading.Lock()
 
     def folders(self) -> Folders:
-        """The models' folders, as they are now."""
+        """Return the current entries of models/."""
         return self._scan.folders()
 
     def stamp(self, folder: str) -> Stamp:
-        """The stamp of a model's history."""
+        """Return the stamp of a model's history."""
         return reading.stamp(self._places.history(folder))
 
     def events(self, folder: str) -> tuple[list[dict[str, Any]], int, Stamp]:
-        """The events in the order they happened, the number of damaged lines, the stamp. Damaged; OSError."""
+        """Return the events in order, the number of damaged lines, and the history's stamp. Raises Damaged, OSError."""
         return reading.read_records(self._places.history(folder))
 
     def folder_of(self, name: str) -> str:
-        """The folder of the model `name`: the one that it has, or the one that its first event would make."""
+        """Return the folder of the model `name`, or the one that its first event would create."""
         folders = self.folders()
         has = next((folder for folder in folders.folders if decoded(folder) == name), None)
         used_names = {disk_names.fold(each) for each in folders.folders | folders.strays}
         return has or disk_names.spelling(name, used_names)
 
     def append(self, name: str, events: Sequence[dict[str, Any]]) -> tuple[Stamp, int] | None:
-        """Add events to the history of the model `name`, all or none; the first ones make the folder, whole. OSError.
+        """Append events to the history of the model `name`, all or none; the first ones create its folder.
 
-        Returns the stamp of the history after that, and by how many bytes it grew; None of a new one. Raises TooLarge
-        for an event that no reader would take for one.
+        A new folder appears in one rename. Returns the history's new stamp and by how many bytes it grew, or None for a
+        new model. Raises OSError; TooLarge for an event that is longer than readers accept.
         """
         encoded = [(strict_json.dumps(event) + "\n").encode() for event in events]
         if max(map(len, encoded)) > reading.MAX_LINE_BYTES:
@@ -61,12 +61,12 @@ class ModelFiles:
         folder = self.folder_of(name)
         if folder in self.folders().folders:
             return append_lines(self._places.history(folder), lines, self._durability), len(lines)
-        with self._naming:  # a name's spelling depends on the others, and two that differ in case may come at once
+        with self._naming:  # a name's spelling depends on the others, and two that differ in case may arrive at once
             self._make(self.folder_of(name), lines)
         return None
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give the model `name`, which is there, another name: one rename. FileExistsError; OSError."""
+        """Rename the existing model `name`, in one rename on disk. Raises FileExistsError, OSError."""
         with self._naming:
             target = self._places.model(self.folder_of(new_name))
             if os.path.lexists(target):  # rename(2) would replace an empty folder
@@ -75,11 +75,11 @@ class ModelFiles:
         self._durability.sync_folder(self._places.models)
 
     def remove(self, name: str) -> None:
-        """Take the model `name` out of the store, in one rename; its files are deleted after that. OSError."""
+        """Remove the model `name` from the store in one rename, then delete its files. Raises OSError."""
         doomed = incoming_path(self._places, "removed")
         os.rename(self._places.model(self.folder_of(name)), doomed)
         self._durability.sync_folder(self._places.models)
-        shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
+        shutil.rmtree(doomed, ignore_errors=True)  # leftovers are removed at the next start
 
     def _make(self, folder: str, lines: bytes) -> None:
         temporary_path = incoming_path(self._places, "model")
@@ -95,8 +95,8 @@ class ModelFiles:
 
 
 def decoded(folder: str) -> str | None:
-    """The name of the model in `folder`; None where the folder was not named by us."""
+    """Return the name of the model in `folder`, or None if the store did not create the folder's name."""
     with contextlib.suppress(UnicodeError):
-        folder.encode()  # not where the folder's own bytes are no UTF-8
+        folder.encode()  # raises if the folder's name is not valid UTF-8
         return disk_names.decode(folder)
     return None

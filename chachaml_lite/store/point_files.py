@@ -1,8 +1,8 @@
-"""The metrics files that are being written to: kept open for as long as points come, and synced behind the answers.
+"""Metrics files that are being written to: kept open while points arrive, and synced after the responses.
 
-A training loop sends a point every few milliseconds. Opening the file for each of them, finding out whether its last
-line is whole, and closing it again costs as much as the rest of the request; an open file whose stamp is the one that
-our last write left needs none of that: nobody else has touched it.
+A training loop sends a point every few milliseconds. Opening the file for each, checking whether its last line is
+whole, and closing it again costs as much as the rest of the request. An open file whose stamp is the one that our last
+write left needs none of that: nobody else has changed it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .reading import NO_FILE, Stamp, stamp_of
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two rounds of the thread that syncs: points that are answered right after one wait for the next, and
-#: its fsync has the other half of the second.
+#: Seconds between two rounds of the syncing thread: a point written right after one round waits for the next, whose
+#: fsync has the other half of the second.
 INTERVAL_SECONDS = 0.5
-#: Files open at once; a quarter of the descriptors that a process usually may have.
+#: The most files open at once: a quarter of the descriptors that a process usually may have.
 MAX_OPEN = 256
 
 
@@ -32,7 +32,7 @@ class _Open:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        #: What our last write left, whole lines to the end; None before it.
+        #: The stamp after our last write, which ended with whole lines; None before it.
         self.stamp: Stamp | None = None
         self.busy = True
         self.dirty = False
@@ -40,12 +40,15 @@ class _Open:
 
 
 class PointFiles:
-    """The open metrics files of one store, by path, those used last at the end. Callers hold the run of a path."""
+    """The open metrics files of one store by path, least recently used first.
+
+    Callers hold the lock of the path's run.
+    """
 
     def __init__(self, durability: Durability) -> None:
         self._durability = durability
         self._open: OrderedDict[str, _Open] = OrderedDict()
-        # By path and inode: a run may be deleted and made anew, or its file be mended by putting another one in place.
+        # By path and inode: a run may be deleted and created again, or its file be repaired by replacing it.
         self._failed: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -53,13 +56,13 @@ class PointFiles:
         self._thread.start()
 
     def append(self, path: str, lines: bytes, expected: Stamp) -> Stamp | None:
-        """Append whole lines with one write(2) to the file at `path`, if it is as `expected`; returns its stamp then.
+        """Append whole lines with one write(2) to the file at `path` if its stamp is `expected`; return its new stamp.
 
-        None: it is not as expected, and nothing was written. A last line that was left without its end gets one first,
-        in the same write. Raises OSError; then the file has its old length again.
+        Returns None if the stamp differs; nothing is written then. If the last line lacks its line end, one is added
+        first in the same write. Raises OSError, after restoring the file's old length.
 
-        After a failed fsync behind an answer, a file takes no more points until the server has been started anew, and
-        has read what is really there.
+        After a failed fsync behind a response, a file accepts no more points until the server is restarted and has read
+        what is really there.
         """
         if (path, expected.inode) in self._failed:
             raise OSError(errno.EIO, "an earlier fsync of this file failed", path)
@@ -87,11 +90,11 @@ class PointFiles:
         return stamp
 
     def forget(self, path: str) -> None:
-        """Close the file, when it is open: its run is removed, or it isn't the file of that name any more."""
+        """Close the file if it is open, because its run is removed or another file has taken its place."""
         self._forget(path, only_idle=False)
 
     def close(self) -> None:
-        """A last round, and all files closed."""
+        """Run a last round and close all files."""
         self._stop.set()
         self._thread.join()
         for path in list(self._open):
@@ -105,7 +108,10 @@ class PointFiles:
         return file
 
     def _open_file(self, path: str, expected: Stamp) -> _Open | None:
-        """The file, opened and held, if it is as expected, or made where none is expected."""
+        """Open the file and mark it as busy, if its stamp is as expected; create it if none is expected.
+
+        Else return None.
+        """
         descriptor, is_new = open_to_append(path)
         if is_new != (expected == NO_FILE) or not (is_new or stamp_of(os.fstat(descriptor)) == expected):
             os.close(descriptor)
@@ -153,18 +159,18 @@ class PointFiles:
             self._round()
 
     def _round(self) -> None:
-        """Sync what was written since the last round, and close what was not used since."""
+        """Sync the files written to since the last round, and close those not used since."""
         batches: list[tuple[str, int]] = []
         idle: list[str] = []
         with self._lock:
             for path, file in self._open.items():
                 if file.dirty:
-                    # A second descriptor of the same opening: it may be synced while the first one is written to or
-                    # closed, and is told of the same errors, which one from another open(2) would not be.
+                    # A duplicate of the descriptor: it can be synced while the first one is written to or closed, and
+                    # reports the same errors, which a descriptor from another open(2) would not.
                     with contextlib.suppress(OSError):
                         batches.append((path, os.dup(file.descriptor)))
                         file.dirty = False
-                else:  # `_forget` leaves open what is busy or was used by then
+                else:  # `_forget` leaves a file open that is busy or has been used by then
                     idle.append(path)
                 file.used = False
         for path, descriptor in batches:

@@ -1,7 +1,7 @@
-"""Reading forgives: whatever was done to a file by hand, it is read or named as damaged, and never followed outside.
+"""Tolerant reading: whatever was done to a file by hand, it is read or reported as damaged, and links are not followed.
 
-A file is read when it is a regular one, not behind a link in its last segment (the folders above are vouched for by
-`scan`, which takes no linked folder for a run), and not larger than its kind can be.
+A file is read if it is a regular file, is not itself a link (the folders above it are checked by `scan`, which doesn't
+accept a linked folder as a run), and is no larger than its kind can be.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from .. import strict_json
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-#: A JSON file that is replaced whole is neither read nor written beyond this; parsing 1 GB would take the server down
+#: The most bytes of a JSON file that is replaced whole, both read and written; parsing 1 GB would take the server down
 #: for the sake of one run.
 MAX_JSON_BYTES = 64 * 1024 * 1024
 
-# What a body may hold, and what our own files put around it (meta.json: a list of datasets, in an object).
+# The nesting that a body may have, plus what our own files put around it (meta.json: a list of datasets, in an object).
 _MAX_DEPTH = strict_json.MAX_DEPTH + 8
 
 
-#: Enough lines at once that a piece costs next to nothing, few enough that they cost no memory to speak of.
+#: Enough lines at once that the cost per piece is negligible, and few enough that the memory is, too.
 _PIECE_BYTES = 1024 * 1024
 
 
-#: A file of records: a million uploads to one run, or events of one model.
+#: The most bytes of a file of records: a million uploads to one run, or events of one model.
 MAX_RECORDS_BYTES = 256 * 1024 * 1024
 
-#: A point's line has a key of 250 characters and two numbers; what is longer is damage, a hole in a file say.
+#: A point's line has a key of 250 characters and two numbers; a longer line is damage, such as a hole in a file.
 MAX_LINE_BYTES = 1024 * 1024
-_CUT = b"\x00"  # nowhere in JSON
+_CUT = b"\x00"  # never occurs in JSON
 
 
 class Stamp(NamedTuple):
-    """The state of a file by which a change is noticed. All zero: there is no file.
+    """The state of a file, by which changes are detected. All zeros if there is no file.
 
-    `changed_ns` (ctime) catches a tool that sets the old mtime back; two writes of one length within one tick of the
-    file system's clock (4 ms on ext4) can't be told apart by anybody.
+    `changed_ns` (ctime) detects a tool that restores the old mtime. Two writes of the same length within one tick of
+    the file system's clock (4 ms on ext4) can't be told apart.
     """
 
     inode: int
@@ -53,16 +53,16 @@ NO_FILE = Stamp(0, 0, 0, 0)
 
 
 class Damaged(Exception):
-    """A file of the store can't be believed. The text names the file and what is wrong, without its folder."""
+    """A file of the store can't be trusted. The message names the file, without its folder, and what is wrong."""
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """The stamp in a stat result."""
+    """Return the stamp for a stat result."""
     return Stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def stamp(path: str) -> Stamp:
-    """The stamp of what is at `path`, a link itself included; `NO_FILE` where nothing is."""
+    """Return the stamp of the file at `path`, of a link itself if it is one; `NO_FILE` if there is nothing."""
     try:
         return stamp_of(os.lstat(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -70,7 +70,10 @@ def stamp(path: str) -> Stamp:
 
 
 def open_regular(path: str) -> int:
-    """A descriptor of the regular file at `path`. FileNotFoundError, or Damaged for a folder, link, pipe or device."""
+    """Open the regular file at `path` for reading; return a descriptor.
+
+    Raises FileNotFoundError, OSError; Damaged for a folder, link, pipe or device.
+    """
     name = os.path.basename(path)
     try:
         descriptor = os.open(path, _READ)
@@ -87,7 +90,7 @@ def open_regular(path: str) -> int:
 
 
 def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
-    """The content of a file and the stamp that goes with it. Raises FileNotFoundError, Damaged."""
+    """Return the content of a file and its stamp. Raises FileNotFoundError, Damaged, OSError."""
     descriptor = open_regular(path)
     try:
         stamp = stamp_of(os.fstat(descriptor))
@@ -95,14 +98,17 @@ def read_whole(path: str, max_bytes: int | None = None) -> tuple[bytes, Stamp]:
             raise Damaged(f"{os.path.basename(path)} has {stamp.size} bytes")
         content = os.read(descriptor, stamp.size + 1)
         while len(content) < stamp.size and (more := os.read(descriptor, stamp.size - len(content))):
-            content += more  # read(2) gives 2 GiB at the most
+            content += more  # read(2) returns 2 GiB at most
         return content, stamp
     finally:
         os.close(descriptor)
 
 
 def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
-    """The JSON object in a file. Raises FileNotFoundError; Damaged for anything but one JSON object in UTF-8."""
+    """Return the JSON object in a file, and the file's stamp.
+
+    Raises FileNotFoundError, OSError; Damaged for anything but one JSON object in UTF-8.
+    """
     content, stamp = read_whole(path, MAX_JSON_BYTES)
     try:
         value = strict_json.loads(content, max_depth=_MAX_DEPTH)
@@ -114,10 +120,10 @@ def read_object(path: str) -> tuple[dict[str, Any], Stamp]:
 
 
 def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
-    """The bytes from `start` to `end` of a file, in pieces that end with a line, but for the last, which may be torn.
+    """Yield the bytes from `start` to `end` of a file, in pieces that end with a line; the last line may be torn.
 
-    A line that no writer of ours can have written comes cut, so that it is no JSON, and its length costs nothing.
-    Raises FileNotFoundError, Damaged, OSError.
+    A line too long to be one of ours is truncated in a way that makes it invalid JSON, so that its length costs
+    nothing. Raises FileNotFoundError, Damaged, OSError.
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         file.seek(start)
@@ -140,9 +146,10 @@ def read_lines(path: str, start: int, end: int) -> Iterator[bytes]:
 
 
 def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
-    """The JSON objects in the lines of a file, the number of lines that are none, and the file's stamp.
+    """Return the JSON objects in the lines of a file, the number of damaged lines, and the file's stamp.
 
-    A torn last line is one of these; one that is whole but for its line end is a record. No file: no records.
+    A torn last line counts as damaged; one that lacks only its line end is a record. Without a file there are no
+    records. Raises Damaged, OSError.
     """
     try:
         content, stamp = read_whole(path, MAX_RECORDS_BYTES)
@@ -162,7 +169,7 @@ def read_records(path: str) -> tuple[list[dict[str, Any]], int, Stamp]:
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in a line; None where it is none."""
+    """Return the JSON object in a line, or None if there is none."""
     with contextlib.suppress(ValueError):
         record = strict_json.loads(line, max_depth=_MAX_DEPTH)
         if isinstance(record, dict):

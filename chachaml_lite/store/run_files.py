@@ -1,4 +1,4 @@
-"""The files of runs: created whole, replaced whole, appended to, removed whole."""
+"""Runs' files: creating, replacing, appending to and removing them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 def incoming_path(places: Layout, kind: str) -> str:
-    """A new path in runs/.incoming for something that isn't whole yet."""
+    """Return a new path in runs/.incoming for something unfinished."""
     return f"{places.incoming}/{kind}~{secrets.token_hex(8)}"
 
 
@@ -38,7 +38,7 @@ class RunFiles:
         self._points = PointFiles(durability)
 
     def create(self, run_id: str, meta: dict[str, Any]) -> None:
-        """A new run's folder, visible in one rename with its meta.json inside.
+        """Create a run's folder, which becomes visible in one rename, with its meta.json inside.
 
         Raises FileExistsError, OSError, TooLarge.
         """
@@ -54,22 +54,25 @@ class RunFiles:
             raise
 
     def adopt(self, run_id: str, folder: str) -> None:
-        """Make a folder of runs/.incoming, whole and on the disk, the run's: one rename. FileExistsError; OSError."""
+        """Make a complete, synced folder of runs/.incoming the run's folder, in one rename.
+
+        Raises FileExistsError, OSError.
+        """
         target = self._places.run(run_id)
         if os.path.lexists(target):  # rename(2) would replace an empty folder
             raise FileExistsError(target)
         try:
             os.rename(folder, target)
         except OSError as fault:
-            if fault.errno in (errno.ENOTEMPTY, errno.ENOTDIR):  # somebody else put something there just now
+            if fault.errno in (errno.ENOTEMPTY, errno.ENOTDIR):  # somebody else has just put something there
                 raise FileExistsError(target) from fault
             raise
         self._durability.sync_folder(self._places.runs)
 
     def take(self, run_id: str, name: str, path: str) -> None:
-        """Make a file of runs/.incoming, whole and on the disk, the run's file `name`, which may be inside of folders.
+        """Make a complete, synced file of runs/.incoming the run's file `name`, which may be inside folders.
 
-        In one rename, in place of the one that is there. Raises InTheWay, OSError.
+        One rename replaces an existing file. Raises InTheWay, OSError.
         """
         target = beneath.made(self._places.run(run_id), name, self._durability)
         if os.path.isdir(target) and not os.path.islink(target):
@@ -80,10 +83,10 @@ class RunFiles:
         self._durability.sync_folder(os.path.dirname(target))
 
     def same_start(self, run_id: str, name: str, path: str) -> tuple[int, int, int]:
-        """Compare the beginning of a file of the run with the one at `path`.
+        """Compare the beginning of a run's file with the file at `path`.
 
-        Returns how many bytes they have in common, in how many whole lines, and how many the run's has.
-        Raises Damaged, OSError.
+        Returns how many bytes they have in common, how many whole lines that is, and the size of the run's file in
+        bytes. Raises Damaged, OSError.
         """
         try:
             descriptor = reading.open_regular(self._places.run_file(run_id, name))
@@ -100,48 +103,51 @@ class RunFiles:
             return common, lines, size
 
     def remove(self, run_id: str) -> None:
-        """Take a run out of the store, in one rename; its files are deleted after that. FileNotFoundError; OSError."""
+        """Remove a run from the store in one rename, then delete its files. Raises FileNotFoundError, OSError."""
         doomed = incoming_path(self._places, "removed")
         os.rename(self._places.run(run_id), doomed)
         self._points.forget(self._places.run_file(run_id, layout.METRICS))
         self._durability.sync_folder(self._places.runs)
-        shutil.rmtree(doomed, ignore_errors=True)  # what is left of it is swept at the next start
+        shutil.rmtree(doomed, ignore_errors=True)  # leftovers are removed at the next start
 
     def stamp(self, run_id: str, name: str) -> Stamp:
-        """The stamp of one of a run's files."""
+        """Return the stamp of one of a run's files."""
         return reading.stamp(self._places.run_file(run_id, name))
 
     def stamps(self, run_id: str, names: Iterable[str]) -> list[Stamp]:
-        """The stamps of some of a run's files (`layout.META`, ...)."""
+        """Return the stamps of some of a run's files (`layout.META`, ...), in the order of `names`."""
         folder = self._places.run(run_id)
         return [reading.stamp(f"{folder}/{name}") for name in names]
 
     def read_object(self, run_id: str, name: str) -> tuple[dict[str, Any], Stamp]:
-        """A file that holds one JSON object. Raises FileNotFoundError, Damaged, OSError."""
+        """Return the JSON object in a file, and the file's stamp. Raises FileNotFoundError, Damaged, OSError."""
         return reading.read_object(self._places.run_file(run_id, name))
 
     def read_records(self, run_id: str, name: str) -> tuple[list[dict[str, Any]], int, Stamp]:
-        """A file of JSON lines: the records, the number of damaged lines, the stamp. Raises Damaged, OSError."""
+        """Return a JSON Lines file's records, the number of damaged lines, and the stamp. Raises Damaged, OSError."""
         return reading.read_records(self._places.run_file(run_id, name))
 
     def read_lines(self, run_id: str, name: str, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from `start` to `end` of a file of lines, in pieces of whole lines; the last may be torn.
+        """Return the bytes from `start` to `end` of a file of lines, in pieces of whole lines.
 
-        Raises FileNotFoundError, Damaged, OSError.
+        The last line may be torn. Raises FileNotFoundError, Damaged, OSError.
         """
         return reading.read_lines(self._places.run_file(run_id, name), start, end)
 
     def replace(self, run_id: str, name: str, value: dict[str, Any]) -> Stamp:
-        """Write one of a run's JSON files anew. Raises OSError, TooLarge; then the old content stands."""
+        """Replace one of a run's JSON files; return its stamp.
+
+        Raises OSError, TooLarge; the old content remains then.
+        """
         with self.replacing(run_id, name, value) as replacement:
             pass
         return replacement.stamp
 
     @contextlib.contextmanager
     def replacing(self, run_id: str, name: str, value: dict[str, Any]) -> Iterator[Replacement]:
-        """Write one of a run's JSON files anew, and put it in place when the block has succeeded.
+        """Write the next content of one of a run's JSON files, and put it in place once the block has succeeded.
 
-        The block begins once its bytes have found room. Raises OSError, TooLarge; then the old content stands.
+        The block begins when the bytes have been written. Raises OSError, TooLarge; the old content remains then.
         """
         content = readable(name, value)
         with replacing(self._places.run_file(run_id, name), self._durability) as replacement:
@@ -150,13 +156,13 @@ class RunFiles:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the store is only read: then nothing that can be made anew is kept, either."""
+        """Whether the store is opened for reading only, so that rebuildable files aren't written, either."""
         return self._read_only
 
     def keep_rebuildable(self, run_id: str, name: str, content: dict[str, Any] | Iterable[bytes]) -> None:
-        """Write a file that can be made anew from the others, in one rename, but not forced to the disk. OSError.
+        """Write a file that can be rebuilt from the others, in one rename, without syncing it. Raises OSError.
 
-        In a store that is only read, nothing.
+        Does nothing in a read-only store.
         """
         if not self._read_only:
             pieces = [(strict_json.dumps(content) + "\n").encode()] if isinstance(content, dict) else content
@@ -164,7 +170,7 @@ class RunFiles:
 
     @contextlib.contextmanager
     def open_file(self, run_id: str, name: str) -> Iterator[Callable[[int, int], bytes]]:
-        """A file of the run to be read in parts: a function of where a part begins and of its size in bytes.
+        """Open a run's file for reading in parts; yield a function that takes an offset and a size in bytes.
 
         Raises FileNotFoundError, Damaged, OSError.
         """
@@ -176,26 +182,27 @@ class RunFiles:
             os.close(descriptor)
 
     def append_records(self, run_id: str, name: str, records: Iterable[dict[str, Any]]) -> Stamp:
-        """Append JSON lines to a file of the run, all or none; returns its stamp after that. Raises OSError."""
+        """Append JSON lines to a run's file, all or none; return its new stamp. Raises OSError."""
         lines = "".join(strict_json.dumps(record) + "\n" for record in records).encode()
         return append_lines(self._places.run_file(run_id, name), lines, self._durability)
 
     def append_points(self, run_id: str, lines: str, expected: Stamp) -> Stamp | None:
-        """Append lines to metrics.jsonl, if it is as expected; returns its stamp after that. Raises OSError.
+        """Append lines to metrics.jsonl if its stamp is `expected`; return its new stamp.
 
-        None, when it is not as expected, and when it fails: then nothing was added.
+        Returns None if the stamp differs. Raises OSError. Nothing is added in either case.
         """
         return self._points.append(self._places.run_file(run_id, layout.METRICS), lines.encode(), expected)
 
     def close(self) -> None:
-        """Sync and close what is open."""
+        """Sync and close the open files."""
         self._points.close()
 
 
 def readable(name: str, value: dict[str, Any]) -> bytes:
-    """One key a line, so that a person can read it and a diff shows what changed. TooLarge to be read again.
+    """Return `value` as JSON with one key per line, so that people can read it and a diff shows what changed.
 
-    A key's value stays in its line: indented by its depth, a deep one would take a hundred times the room.
+    A key's value stays on its line: indented by depth, a deeply nested one would take a hundred times the space. Raises
+    TooLarge for more than readers accept.
     """
     lines = ",\n".join(f"  {strict_json.dumps(key)}: {strict_json.dumps(value[key])}" for key in value)
     content = f"{{\n{lines}\n}}\n".encode()

@@ -1,9 +1,9 @@
-"""The index of runs: one line a run, with the stamp of its meta.json and what decides its place among the others.
+"""The index of runs: one line per run, with the stamp of its meta.json and the fields that determine its position.
 
-It spares a server that starts the reading of every meta.json: a run costs one lstat instead of an open, a read and a
-parse. It is a cache in one file, with a dot in front: rebuildable, never forced to the disk, and gone at no cost but
-time. A checksum tells a file that was torn or edited, which is then passed over; a line counts only while the stamp in
-it is that of the run's meta.json.
+It saves a starting server from reading every meta.json: a run costs one lstat instead of an open, a read and a parse.
+It is a cache in one file whose name begins with a dot: rebuildable, never synced to disk, and lost at no cost but time.
+A checksum detects a torn or edited file, which is then ignored. A line is only used while its stamp is that of the
+run's meta.json.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .reading import Damaged, Stamp
 
 log = logging.getLogger(__name__)
 
-#: Another number for another form of the lines.
+#: The number changes with the format of the lines.
 _FORM = b"chachaml-lite index of runs, form 1, sha256 "
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Place(NamedTuple):
-    """The fields of a run's meta.json by which it is ordered and grouped."""
+    """The fields of a run's meta.json by which runs are ordered and grouped."""
 
     start_time: int
     experiment: str
@@ -35,15 +35,16 @@ class Place(NamedTuple):
 
 
 class Lines:
-    """The lines of an index as they were read: what is made of one is made when it is asked for."""
+    """The lines of an index as they were read, each of them converted only when it is requested."""
 
     def __init__(self, rows: list[list[Any]]) -> None:
         self._rows = {row[0]: row for row in rows}
 
     def place(self, run_id: str, stamp: Stamp) -> Place | None:
-        """The place of a run whose meta.json has this stamp; None where the index doesn't know it so.
+        """Return the place of a run whose meta.json has this stamp, or None if the index has no such line.
 
-        Asked once for each run: a line is given up with its answer, and its memory is used again (20 of 200 MB).
+        It may be called once per run: a line is released when it is returned, so that its memory is reused (20 of 200
+        MB).
         """
         row = self._rows.pop(run_id, None)
         if row is None or (row[1], row[2], row[3], row[4]) != stamp:
@@ -55,14 +56,14 @@ NO_LINES = Lines([])
 
 
 class RunIndex:
-    """The index of one store. Reading and writing it never fail: without it everything is read anew."""
+    """The index of one store. Reading and writing it never fail: without it, everything is read again."""
 
     def __init__(self, places: Layout, *, read_only: bool) -> None:
         self._path = places.index
         self._read_only = read_only
 
     def load(self) -> Lines:
-        """The lines as they were saved last; none where there is no index that can be believed."""
+        """Return the lines as they were last saved, or none if there is no valid index."""
         try:
             content, _ = reading.read_whole(self._path, reading.MAX_RECORDS_BYTES)
         except (OSError, Damaged):
@@ -71,11 +72,12 @@ class RunIndex:
         if head != _FORM + _checksum(body):
             log.info("the index of runs is damaged or of another version, and is made anew")
             return NO_LINES
-        # Ours, as the checksum tells, and 100,000 lines: strict_json's checks would take as long as all the rest.
+        # The checksum shows that the index is ours; for 100,000 lines, strict_json's checks would take as long as all
+        # the rest.
         return Lines(json.loads(body))
 
     def save(self, runs: Iterable[tuple[str, Stamp, Place]]) -> None:
-        """Write the index anew. In a store that is only read, nothing."""
+        """Write a new index. Does nothing in a read-only store."""
         if self._read_only:
             return
         lines = ",\n".join([_encode((run_id, *stamp, *place)) for run_id, stamp, place in runs])

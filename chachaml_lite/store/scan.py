@@ -1,12 +1,12 @@
-"""The folders in runs/, models/ and experiments/: found by looking, so that one copied in or removed by hand is seen.
+"""The folders in runs/, models/ and experiments/, found by listing, so that manual copies and removals are noticed.
 
-models/ and experiments/ (`FolderScan`): one lstat a request (2 µs). A folder's own stamp changes whenever an entry is
-added, renamed or removed, so the entries are listed again (5 ms for 10,000) only when it has. Since a stamp has the
-resolution of the file system's clock, a listing that was made within a tick of the last change is made again.
+models/ and experiments/ (`FolderScan`): one lstat per request (2 µs). A folder's own stamp changes whenever an entry is
+added, renamed or removed, so the entries are listed again (5 ms for 10,000) only if it has changed. A stamp has the
+resolution of the file system's clock, so a listing made within a tick of the last change is repeated.
 
-runs/ (`RunFolders`): each new run changes its stamp, and listing it again for each of 10,000 runs that are logged one
-after the other took most of the time that they took. So the kernel is asked which entries came and went (inotify), and
-only those are looked at. Where it doesn't tell, runs/ is listed again at most once in `LOOK_SECONDS`.
+runs/ (`RunFolders`): each new run changes the folder's stamp, and listing it again for each of 10,000 runs logged one
+after the other took most of their time. So the kernel reports which entries came and went (inotify), and only those are
+examined. Where it doesn't, runs/ is listed again at most once every `LOOK_SECONDS`.
 """
 
 from __future__ import annotations
@@ -22,36 +22,39 @@ from . import reading
 from .reading import NO_FILE, Stamp
 from .watch import EntryWatch
 
-#: A generous tick: 4 ms on ext4, xfs and btrfs, 1 ns on APFS.
+#: A tick of the file system's clock, generously: 4 ms on ext4, xfs and btrfs, 1 ns on APFS.
 _TICK_NS = 50_000_000
-#: How long a list may go on with what it saw, where the kernel doesn't tell of changes (the contract, section 4).
+#: Seconds for which a listing stays valid where the kernel doesn't report changes (contract, section 4).
 LOOK_SECONDS = 1.0
 
 
 class Folders(NamedTuple):
-    """The entries of a folder; names with a dot in front are passed over."""
+    """The entries of a folder; names that begin with a dot are skipped."""
 
     folders: frozenset[str]
-    #: Files, links and the rest: not ours, left alone.
+    #: Files, links and anything else: not part of the store, and left alone.
     strays: frozenset[str]
 
 
 class FolderScan:
-    """The entries of one folder. Not locked: two threads that list at once find the same."""
+    """The entries of one folder. Not locked: two threads that list it at the same time get the same result."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._last_listing: tuple[Stamp, Folders] = (NO_FILE, Folders(frozenset(), frozenset()))
-        #: The last stamp that was not believed yet, and when it was first seen, on a clock that nobody sets.
+        #: The last stamp that was too recent to rely on, and when it was first seen, in ns of a monotonic clock.
         self._fresh: tuple[Stamp, int] = (NO_FILE, 0)
 
     def folders(self) -> Folders:
-        """The entries now, the same object while nothing changed; none where the folder is gone. Raises OSError."""
+        """Return the current entries, the same object while they are unchanged; none if the folder is gone.
+
+        Raises OSError.
+        """
         current = self.list_again()
         return self._last_listing[1] if current is None else current
 
     def list_again(self) -> Folders | None:
-        """The entries, where they may have changed since they were last listed; None where they have not. OSError."""
+        """Return the current entries if they may have changed since the last listing, else None. Raises OSError."""
         stamp = reading.stamp(self._path)
         known_stamp, folders = self._last_listing
         if stamp == known_stamp:
@@ -64,9 +67,10 @@ class FolderScan:
         return current
 
     def _is_settled(self, stamp: Stamp) -> bool:
-        """Whether no change can follow within the tick of `stamp`; called before the entries are listed.
+        """Return whether no further change can have this stamp; must be called before the entries are listed.
 
-        By the clock, or, where a stamp lies in the future, because it has been the same for longer than a tick.
+        That is so once the clock is more than a tick past the stamp; for a stamp in the future, once it has been the
+        same for longer than a tick.
         """
         if time.time_ns() - max(stamp.mtime_ns, stamp.changed_ns) - _TICK_NS > 0:
             return True
@@ -79,7 +83,7 @@ class FolderScan:
 
 
 def list_folder(path: str) -> Folders:
-    """The entries of a folder, listed now; none where it is gone. Raises OSError."""
+    """List a folder now; return its entries, or none if it is gone. Raises OSError."""
     folders: list[str] = []
     strays: list[str] = []
     try:
@@ -93,12 +97,12 @@ def list_folder(path: str) -> Folders:
 
 
 class Changes(NamedTuple):
-    """The entries of runs/ that changed since they were last asked for."""
+    """The entries of runs/ that changed since the last call."""
 
-    #: Folders that weren't there, or may have been put in place of others.
+    #: Folders that are new, or may have replaced others of the same name.
     new: Iterable[str] = ()
     removed: Iterable[str] = ()
-    #: New entries that are no folders.
+    #: New entries that aren't folders.
     strays: Iterable[str] = ()
 
 
@@ -106,9 +110,9 @@ _NOTHING = Changes()
 
 
 class RunFolders:
-    """The folders in runs/, kept up to date by what changes.
+    """The folders in runs/, kept up to date from reported changes.
 
-    The changes that a call returns are returned once: callers take turns, and hold a lock until they have acted.
+    Each change is returned by one call only, so callers hold a lock until they have acted on it.
     """
 
     def __init__(self, path: str) -> None:
@@ -130,13 +134,13 @@ class RunFolders:
             return False
 
     def changes(self) -> Changes:
-        """The changes, as far as the kernel tells of them; else those found by looking, once in a while. OSError."""
+        """Return the changes that the kernel reports, else those found by listing, once in a while. Raises OSError."""
         with self._lock:
             identity = _identity(self._path)
             if identity != self._identity or self._watch.is_lost:
-                # Another folder than the one that is watched: the data folder was moved, or removed and made anew.
+                # Not the watched folder any more: the data folder was moved, or removed and created again.
                 self._identity = identity
-                self._watch.start()  # before it is listed: what happens in between is then heard of
+                self._watch.start()  # before listing, so that changes in between are reported
                 return self._compare(list_folder(self._path))
             if self._watch.is_on:
                 names = self._watch.changed()
@@ -149,18 +153,21 @@ class RunFolders:
             return _NOTHING if current is None else self._compare(current)
 
     def changes_of(self, name: str) -> Changes:
-        """The change of one entry that was seen to have come or gone. Raises OSError."""
+        """Return the change of one entry that was noticed to have come or gone. Raises OSError."""
         with self._lock:
-            if self._folds_case:  # only a listing has the name as it is spelled
+            if self._folds_case:  # only a listing shows how the name is spelled
                 return self._compare(list_folder(self._path))
             return self._recheck((name,))
 
     def close(self) -> None:
-        """Give the watch back."""
+        """Stop watching."""
         self._watch.close()
 
     def _compare(self, current: Folders) -> Changes:
-        """Believe a listing. It was made under the lock, so it has whatever was looked at before."""
+        """Adopt a listing; return the differences from the previous state.
+
+        The listing was made under the lock, so it is newer than any previous look.
+        """
         self._looked = time.monotonic()
         changes = Changes(
             current.folders - self._names, self._names - current.folders, current.strays.difference(self._strays)
@@ -169,7 +176,7 @@ class RunFolders:
         return changes
 
     def _recheck(self, names: Iterable[str]) -> Changes:
-        """Believe what is there now, whatever the order of the events was."""
+        """Return the changes of these entries by their current state, whatever the order of the events was."""
         new, removed, strays = [], [], []
         for name in names:
             if name.startswith("."):

@@ -1,4 +1,4 @@
-"""Files without a name, for what is made to be sent: gone when they are closed, or with the process."""
+"""Unnamed files for content generated to be sent: they vanish when they are closed or the process ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .run_files import incoming_path
 
 
 def spool(places: Layout | None, fill: Callable[[BinaryIO], object]) -> BinaryIO:
-    """A file that `fill` has written, open to read from its start. Raises OSError.
+    """Return a file written by `fill`, open for reading from its start. Raises OSError.
 
-    The file is in the store's own file system. Where that has no room, or nothing may be written (`places` None), it is
-    in the system's folder for temporary files, `fill` being called anew: to read a store needs no room on its disk.
+    The file is in the store's own file system. If that is full, or nothing may be written to it (`places` None), the
+    file is in the system's temporary folder, and `fill` is called again: reading a store needs no space on its disk.
     """
     if places is not None:
         try:

@@ -1,4 +1,4 @@
-"""A cache of what was made of files, each value believed while the state of its file is the one it was made of."""
+"""A cache of values derived from files; a value is valid while the state of its file is the one it was derived from."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-#: What tells a change: a file's stamp, mostly.
+#: The state that shows a change: usually a file's stamp.
 State = TypeVar("State", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class StampCache(Generic[Key, State, Value]):
-    """Values by key. Of more than `max_values` the one that was used least recently goes; None: all stay."""
+    """Values by key. Beyond `max_values` the least recently used one is dropped; None means no limit."""
 
     def __init__(self, max_values: int | None = None) -> None:
         self._max_values = max_values
@@ -22,7 +22,7 @@ class StampCache(Generic[Key, State, Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Key, state: State) -> Value | None:
-        """Return the value that was made of this very state; None where there is none."""
+        """Return the value derived from exactly this state, or None."""
         entry = self._entries.get(key)
         if entry is None or entry[0] != state:
             return None
@@ -33,7 +33,7 @@ class StampCache(Generic[Key, State, Value]):
         return entry[1]
 
     def put(self, key: Key, state: State, value: Value) -> None:
-        """Keep a value in place of what the key had."""
+        """Cache a value, in place of the key's previous one."""
         with self._lock:
             self._entries[key] = (state, value)
             self._entries.move_to_end(key)
@@ -41,16 +41,16 @@ class StampCache(Generic[Key, State, Value]):
                 self._entries.popitem(last=False)
 
     def get_any(self, key: Key) -> Value | None:
-        """Return the value of a key, of whatever state it was made; None where there is none."""
+        """Return the value of a key, whatever state it was derived from, or None."""
         entry = self._entries.get(key)
         return None if entry is None else entry[1]
 
     def remove(self, key: Key) -> None:
-        """Forget a key, if it is there."""
+        """Remove a key, if it is there."""
         with self._lock:
             self._entries.pop(key, None)
 
     def items(self) -> list[tuple[Key, Value]]:
-        """Return what there is now."""
+        """Return the keys and values in the cache."""
         with self._lock:
             return [(key, value) for key, (_, value) in self._entries.items()]

@@ -1,4 +1,4 @@
-"""One store, opened: its lock taken, what a killed server left swept, its parts at hand."""
+"""An open store: takes its lock, cleans up after a killed server, and gives access to its parts."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """A folder of runs, models and experiments, owned by this process until `close`, or only read."""
+    """A folder of runs, models and experiments, owned by this process until `close`, or opened for reading only."""
 
     def __init__(self, root: Path, fsync: str, *, read_only: bool = False) -> None:
-        """Open the store at `root`, which is made when it is not there. Raises StoreUnusable.
+        """Open the store at `root`, which is created if it is missing. Raises StoreUnusable.
 
-        `read_only`: nothing is written, made or swept, and no lock is taken, so that a disk that can't be written will
-        do, and another process may own the store. Then `root` has to be there.
+        `read_only`: nothing is written, created or cleaned up and no lock is taken, so the disk need not be writable
+        and another process may own the store. `root` must exist then.
         """
         self.root = root
         places = Layout(str(root))
@@ -68,26 +68,26 @@ class Store:
             self._sweep(self._lock.killed_since_ns)
 
     def run_folders(self) -> Folders:
-        """The folders in runs/, listed now. Raises OSError."""
+        """List runs/ now; return its entries. Raises OSError."""
         return list_folder(self._places.runs)
 
     def watch_run(self, run_id: str) -> bool:
-        """Have `watch` tell of what happens in a run's folder; False where it can't."""
+        """Have `watch` report changes in a run's folder; return whether it can."""
         return self.watch.add(run_id, self._places.run(run_id))
 
     def record_url(self, url: str) -> None:
-        """Tell who else wants the store where it can be asked instead."""
+        """Record the server's URL in the lock file, for anybody else who wants the store."""
         if self._lock is not None:
             self._lock.tell(f"process {os.getpid()}, {url}")
 
     def is_there(self) -> bool:
-        """Whether the folder of the runs is there: somebody may have removed it under the server."""
+        """Return whether the folder of runs exists: somebody may have removed it while the server runs."""
         return os.path.isdir(self._places.runs)
 
     def restore_folders(self) -> None:
-        """Own the data folder again where it was removed and made anew; its own folders are made, its lock is taken.
+        """Take over the data folder if it was removed and created again: take its lock and create its subfolders.
 
-        Until then writes fail; where another server has the new folder, they go on to fail.
+        Until then writes fail; if another server owns the new folder, they keep failing.
         """
         if self._lock is None or os.path.isdir(self._places.incoming) or not os.path.isdir(self._places.root):
             return
@@ -101,23 +101,32 @@ class Store:
         self._lock = lock
 
     def locked_run(self, run_id: str) -> AbstractContextManager[None]:
-        """Hold a run, so that what a rule has checked still holds when it acts. Taken before a model's lock."""
+        """Return a context manager that locks a run, so that what was checked still holds when it is acted on.
+
+        A run's lock is taken before a model's.
+        """
         return self._run_locks.held(run_id)
 
     def locked_id(self, run_id: str) -> AbstractContextManager[None]:
-        """Hold an id in every spelling, so that it is still free when a run gets it. Taken before any run's lock."""
+        """Return a context manager that locks an id in every case, so that it is still free when a run gets it.
+
+        It is taken before any run's lock.
+        """
         return self._run_locks.held(f"id {run_id.lower()}")
 
     def locked_model(self, name: str) -> AbstractContextManager[None]:
-        """Hold a model, likewise; taken after a run's lock where both are needed."""
+        """Return a context manager that locks a model. If both are needed, the run's lock is taken first."""
         return self._model_locks.held(name)
 
     def zip_run(self, run_id: str, hold: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
-        """A run's folder as a zip file, open to read; see `zip_run`. Raises OSError."""
+        """Return a run's folder as a zip file, open for reading; see `zip_run`. Raises OSError."""
         return self.spool(lambda file: zip_run.zip_run(self._places, run_id, hold, file))
 
     def zip_blobs(self, run_id: str, members: Sequence[Member]) -> BinaryIO:
-        """Artifacts of a run as a zip file, open to read; see `zip_blobs`. FileNotFoundError; Damaged; OSError."""
+        """Return a run's artifacts as a zip file, open for reading; see `zip_blobs`.
+
+        Raises FileNotFoundError, Damaged, OSError.
+        """
 
         def open_blob(spelling: str, size: int) -> BinaryIO:
             return self.blobs.open(run_id, spelling, size)
@@ -125,16 +134,16 @@ class Store:
         return self.spool(lambda file: zip_run.zip_blobs(open_blob, members, file))
 
     def spool(self, fill: Callable[[BinaryIO], object]) -> BinaryIO:
-        """A file without a name that `fill` has written, open to read from its start; see `spool`. Raises OSError."""
+        """Return an unnamed file written by `fill`, open for reading from its start; see `spool`. Raises OSError."""
         return spool(None if self._lock is None else self._places, fill)
 
     def unpack(self, upload: Upload, max_file_bytes: int | None) -> Unpacked:
-        """A zip of runs that was received, taken apart in runs/.incoming: see `unpack`. BadZip; TooLarge; OSError."""
+        """Unpack an uploaded zip of runs in runs/.incoming; see `unpack`. Raises BadZip, TooLarge, OSError."""
         folder = incoming_path(self._places, "import")
         return unpack(upload.path, folder, self._durability, self.blobs.free_bytes, max_file_bytes)
 
     def close(self) -> None:
-        """Sync what waits, and give the store back."""
+        """Sync pending writes and release the store."""
         self.watch.close()
         self.run_entries.close()
         self.runs.close()
@@ -142,10 +151,11 @@ class Store:
             self._lock.release()
 
     def _sweep(self, killed_since_ns: int | None) -> None:
-        """Finish or remove what the last server had begun.
+        """Finish or remove what the last server left unfinished.
 
-        The runs' own folders are looked at only where it was killed, and only those that changed since it began
-        (`killed_since_ns`): of 100,000 runs that takes 0.5 s, and 2 s to try to remove from each what it hasn't got.
+        The runs' own folders are examined only if it was killed, and only those changed since it started
+        (`killed_since_ns`): for 100,000 runs that takes 0.5 s, instead of 2 s to try to remove temporary files from
+        every folder.
         """
         with os.scandir(self._places.incoming) as entries:
             leftovers = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -159,7 +169,7 @@ class Store:
                     if self.blobs.finish_interrupted(name):
                         log.warning("finished what the last server's end had interrupted: %r", name)
                         continue
-                except (OSError, InTheWay):  # their line speaks of these bytes: they are kept for the next start
+                except (OSError, InTheWay):  # a line refers to these bytes: keep them for the next start
                     log.exception("could not finish what the last server's end had interrupted: %r", name)
                     continue
             with contextlib.suppress(OSError):
@@ -177,7 +187,7 @@ class Store:
 
 
 def _owned(places: Layout, root: Path) -> StoreLock:
-    """The lock of the store, its folders made. Raises StoreUnusable."""
+    """Create the store's folders and take its lock; return the lock. Raises StoreUnusable."""
     try:
         os.makedirs(places.root, mode=0o700, exist_ok=True)
         lock = StoreLock(places.lock_file)
@@ -208,8 +218,10 @@ def _refuse_unreadable(places: Layout, root: Path) -> None:
 
 
 def _make_folder(places: Layout, folder: str) -> None:
-    """Make one of the store's own folders, if it isn't there. StoreUnusable where it can't be made, or is a link:
-    what is swept, or renamed into it, would be elsewhere.
+    """Create one of the store's own folders, if it is missing.
+
+    Raises StoreUnusable if it can't be created or is a link: files swept from it, or renamed into it, would be
+    elsewhere.
     """
     name = os.path.relpath(folder, places.root)
     try:

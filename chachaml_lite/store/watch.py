@@ -1,11 +1,11 @@
-"""Changes on disk, as the kernel tells of them: inotify(7), where there is one and the disk is our own.
+"""Changes on disk as reported by the kernel: inotify(7), where it exists and the disk is local.
 
-The kernel queues an event before the system call that caused it returns, so whoever reads the queue now has seen every
-change that was complete before: asking for all runs costs one read(2), instead of four lstat(2) for each of them (10 ms
-for a thousand runs). Where it can't be had (macOS, a network's file system, whose other clients the kernel doesn't
-hear, a store with more runs than there are watches), `add` says no, and the caller looks at the files each time.
+The kernel queues an event before the system call that caused it returns, so a read of the queue covers every change
+that was complete by then. Checking all runs costs one read(2) instead of four lstat(2) for each of them (10 ms for a
+thousand runs). Where it isn't available (macOS, a network file system, whose other clients the kernel doesn't notice, a
+store with more runs than there are watches), `add` returns False, and the caller checks the files each time.
 
-Not told: writes through mmap(2) by another process.
+Not reported: writes through mmap(2) by another process.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _ENTRIES = _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SE
 _HEADER = struct.Struct("iIII")
 _READ_BYTES = 256 * 1024
 
-#: File systems whose every change goes through this kernel.
+#: File systems on which every change goes through this kernel.
 _LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 
 
 class Watch:
-    """The folders that are watched, and what happened in them. Not locked: callers take turns."""
+    """The watched folders and what happened in them. Not locked: callers take turns."""
 
     def __init__(self, root: str) -> None:
-        """Watch folders below `root`, if that can be done."""
+        """Prepare to watch folders below `root`, if that is possible."""
         self._descriptor = -1
         self._names: dict[int, str] = {}
         self._lost: set[str] = set()
@@ -45,12 +45,15 @@ class Watch:
         if self._descriptor < 0:
             return
         self._libc = ctypes.CDLL(None, use_errno=True)
-        # Three quarters of what this user may have: editors and file managers want theirs.
+        # Three quarters of this user's limit: editors and file managers need watches, too.
         with contextlib.suppress(OSError), open("/proc/sys/fs/inotify/max_user_watches") as file:
             self._room = int(file.read()) * 3 // 4
 
     def add(self, name: str, path: str) -> bool:
-        """Watch the folder at `path`, and call it `name`. False: it can't be, so its files have to be looked at."""
+        """Watch the folder at `path` as `name`; return False if that is not possible.
+
+        The caller must then check the folder's files instead.
+        """
         if self._descriptor < 0 or len(self._names) >= self._room:
             return False
         number = self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), _MASK)
@@ -60,7 +63,7 @@ class Watch:
         return True
 
     def take_touched(self) -> set[str] | None:
-        """The names of the folders in which something happened since this was last asked. None: possibly in all."""
+        """Return the names of the folders in which something happened since the last call. None means possibly all."""
         run_ids: set[str] = set()
         overflow = False
         for number, mask, _ in _events(self._descriptor):
@@ -69,19 +72,19 @@ class Watch:
             if name is not None:
                 run_ids.add(name)
                 if mask & (_DELETE_SELF | _MOVE_SELF):
-                    # A watch is on a folder, not on its name: another one may have that by now.
+                    # A watch is on a folder, not on its name, which another folder may have by now.
                     self._libc.inotify_rm_watch(self._descriptor, number)
                     del self._names[number]
                     self._lost.add(name)
         return None if overflow else run_ids
 
     def take_lost(self) -> set[str]:
-        """The names whose folders were removed or renamed since this was last asked: they have to be added again."""
+        """Return the names whose folders were removed or renamed since the last call; these must be added again."""
         run_ids, self._lost = self._lost, set()
         return run_ids
 
     def close(self) -> None:
-        """Give the watches back."""
+        """Stop watching."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -93,13 +96,13 @@ class EntryWatch:
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor = -1
-        #: Whether the kernel tells of this folder's entries.
+        #: Whether the kernel reports changes of this folder's entries.
         self.is_on = False
-        #: Whether it was telling, and the folder that it told of is another one now, or none.
+        #: Whether the watched folder has since been replaced by another one, or removed.
         self.is_lost = False
 
     def start(self) -> None:
-        """Watch the folder that is at the path now, where that can be done."""
+        """Watch the folder that is now at the path, if that is possible."""
         self.close()
         self.is_lost = False
         self._descriptor = _open_folder(self._path)
@@ -111,7 +114,7 @@ class EntryWatch:
             self.close()
 
     def changed(self) -> set[str] | None:
-        """The names of the entries that changed since this was last asked. None: possibly all of them."""
+        """Return the names of the entries that changed since the last call. None means possibly all."""
         names: set[str] = set()
         overflow = False
         for _, mask, name in _events(self._descriptor):
@@ -123,7 +126,7 @@ class EntryWatch:
         return None if overflow or self.is_lost else names
 
     def close(self) -> None:
-        """Give the watch back."""
+        """Stop watching."""
         self.is_on = False
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -131,7 +134,7 @@ class EntryWatch:
 
 
 def _open_folder(path: str) -> int:
-    """An inotify descriptor, where the disk below `path` is one whose every change goes through this kernel; or -1."""
+    """Return an inotify descriptor, or -1 unless every change of the disk below `path` goes through this kernel."""
     if sys.platform == "linux" and _file_system(path) in _LOCAL:
         with contextlib.suppress(OSError, AttributeError):
             return int(ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -139,7 +142,7 @@ def _open_folder(path: str) -> int:
 
 
 def _events(descriptor: int) -> Iterator[tuple[int, int, bytes]]:
-    """The events that wait, each as the number of its watch, its mask and the name of the entry."""
+    """Yield the pending events, each as the number of its watch, its mask and the name of the entry."""
     while descriptor >= 0:
         try:
             events = os.read(descriptor, _READ_BYTES)
@@ -153,7 +156,7 @@ def _events(descriptor: int) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _file_system(path: str) -> str:
-    """The kind of the file system that `path` is on, as the kernel's table of mounts has it; "" where there is none."""
+    """Return the type of the file system of `path` from the kernel's table of mounts, or "" if it is unknown."""
     best, kind = "", ""
     with (
         contextlib.suppress(OSError),

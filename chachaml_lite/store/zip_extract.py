@@ -1,11 +1,11 @@
-"""A zip of runs taken apart into a folder of its own, beside the runs: nothing in it is believed, all of it is counted.
+"""Unpacking a zip of runs into a folder of its own next to the runs, without trusting anything in it.
 
-What a zip says of itself comes from a stranger. Before the first byte is written, its names are held against each other
-and against what a file system makes of them; while it is written, bytes are counted as they come out. What is refused
-is refused whole, and leaves nothing behind.
+A zip's metadata comes from a stranger. Before the first byte is written, its names are checked against each other and
+against how a file system compares them; while files are written, their bytes are counted. A zip is accepted or rejected
+as a whole, and a rejected one leaves nothing behind.
 
-Passed over are names with a dot in front (as everywhere in a store), folders (they are made for what is in them), and
-a run's summary.json, which is made anew from the points.
+Skipped are names that begin with a dot (as everywhere in a store), folder entries (folders are created for the files in
+them), and a run's summary.json, which is rebuilt from the points.
 """
 
 from __future__ import annotations
@@ -31,59 +31,66 @@ from .checksum import Checksum, read_pieces
 from .durability import Durability
 from .incoming import Upload
 
-#: Entries of one zip: each costs half a kilobyte of memory. A run with more artifacts than that is copied by hand.
+#: The most entries of a zip: each costs half a kilobyte of memory. A run with more artifacts must be copied by hand.
 MAX_ENTRIES = 100_000
-#: A zip's list of names, in bytes, which `zipfile` reads in one piece: 100,000 entries of 200 bytes, and some room.
+#: The most bytes of a zip's central directory, which `zipfile` reads in one piece: 100,000 entries of 200 bytes, with
+#: some room.
 MAX_DIRECTORY_BYTES = 32 * 1024 * 1024
-#: How many bytes may come out for one that went in. Points and logs come to 10 or 30; deflate can't do more than 1,032.
+#: The most bytes that may come out for one that went in. Points and logs reach 10 or 30; deflate can't exceed 1,032.
 MAX_RATIO = 200
-#: Below that nobody counts: an empty file of 64 MB may well be an artifact.
+#: Up to this size the ratio is not checked: an artifact may well be a file of 64 MB of zeros.
 FREE_BYTES = 64 * 1024 * 1024
 
-#: What a folder takes on most file systems: a zip of nothing but folders is a bomb, too.
+#: The size of a folder on most file systems: a zip of nothing but folders is a bomb, too.
 _FOLDER_BYTES = 4096
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
-#: What `zipfile` raises for a zip that is cut, bent or made up.
+#: Exceptions of `zipfile` for a zip that is truncated, corrupt or forged.
 _BENT = (BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error, struct.error, OverflowError)
 
 
 class BadZip(Exception):
-    """The body is no zip, or one that is not unpacked. The text says why, and names the entry."""
+    """The body is not a zip, or not one that can be accepted. The message says why, and names the entry."""
 
 
 class Unpacked:
-    """The runs of a zip in a folder of their own: by the folder's name in the zip, the files by their path there."""
+    """The runs of a zip in a folder of their own.
+
+    `runs`: by the name of a run's folder in the zip, its files by their path there.
+    """
 
     def __init__(self, folder: str, runs: dict[str, dict[str, Upload]]) -> None:
         self._folder = folder
         self.runs = runs
 
     def folder_of(self, run_id: str) -> str:
-        """The path of a run's folder."""
+        """Return the path of a run's folder."""
         return f"{self._folder}/{run_id}"
 
     def read_object(self, run_id: str, name: str) -> dict[str, Any]:
-        """A file that holds one JSON object. Raises FileNotFoundError, Damaged, OSError."""
+        """Return the JSON object in a file. Raises FileNotFoundError, Damaged, OSError."""
         return reading.read_object(f"{self.folder_of(run_id)}/{name}")[0]
 
     def read_lines(self, run_id: str, name: str) -> Iterator[bytes]:
-        """A file of lines in pieces, as `reading.read_lines`; nothing, where there is none. Raises Damaged, OSError."""
+        """Return a file of lines in pieces, as `reading.read_lines` does; nothing if it is missing.
+
+        Raises Damaged, OSError.
+        """
         file = self.runs[run_id].get(name)
         return iter(()) if file is None else reading.read_lines(file.path, 0, file.size)
 
     def discard(self) -> None:
-        """Remove what is left of it."""
+        """Remove the remaining files."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def unpack(
     source: str, folder: str, durability: Durability, room_bytes: Callable[[], int], max_file_bytes: int | None
 ) -> Unpacked:
-    """Take the zip at `source` apart into `folder`, which is made. BadZip, TooLarge, OSError; then it is gone again.
+    """Unpack the zip at `source` into `folder`, which is created. Raises BadZip, TooLarge, OSError; it is removed then.
 
-    `room_bytes()`: how much the disk still takes. `max_file_bytes`: the most that one file may have; None: any.
+    `room_bytes()` returns the free space on the disk. `max_file_bytes` is the limit for one file; None means no limit.
     """
     with open(source, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -100,7 +107,7 @@ def unpack(
 
 
 class _Guarded(io.RawIOBase):
-    """A file whose reader can't be talked into reading a list of names of gigabytes."""
+    """A file that refuses to read a central directory of gigabytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -125,26 +132,26 @@ class _Guarded(io.RawIOBase):
 
 @contextlib.contextmanager
 def _open_archive(file: _Guarded) -> Iterator[ZipFile]:
-    """The archive in a file; BadZip for whatever is wrong with it, now or while it is read."""
+    """Open the archive in a file. Raises BadZip for anything wrong with it, now or while it is read; OSError."""
     try:
         with ZipFile(file) as archive:
             yield archive
     except (*_BENT, OSError) as fault:
-        if isinstance(fault, OSError) and fault.errno != errno.EINVAL:  # which is that of a place before the start
+        if isinstance(fault, OSError) and fault.errno != errno.EINVAL:  # EINVAL: a seek to before the start
             raise
         raise BadZip(f"it is no zip file, or a damaged one ({fault})"[:300]) from fault
 
 
 def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
-    """The files to be unpacked, by their path, and how many folders they are in. Raises BadZip.
+    """Return the files to be unpacked, by their path, and the number of folders that they need. Raises BadZip.
 
-    Every name, and that of each folder above it, is held against the others.
+    Every name, and that of each folder above it, is compared with all others.
     """
     infos = archive.infolist()
     if len(infos) > MAX_ENTRIES:
         raise BadZip(f"it has {len(infos)} entries; the limit is {MAX_ENTRIES}: copy the run's folder by hand")
     entries: dict[str, ZipInfo] = {}
-    # Each path and each folder above one; and the same by what a file system may take it for.
+    # Each path and each folder above it; and the paths by how a file system may compare them.
     folded_names: set[str] = set()
     spellings: dict[str, str] = {}
     declared_bytes = 0
@@ -186,7 +193,7 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
 
 
 def _refuse_name(name: str, parts: list[str]) -> None:
-    """Raise BadZip for a name that leads elsewhere, or that can't be a file's. Those with a dot in front, too."""
+    """Raise BadZip for a name that leads elsewhere or can't be a file name, even if it begins with a dot."""
     if "\\" in name:
         raise BadZip(f"the name {_format_name(name)} holds a backslash; the separator in a zip is /")
     if name.startswith("/") or _DRIVE.match(name):
@@ -204,18 +211,18 @@ def _refuse_name(name: str, parts: list[str]) -> None:
 
 
 def _refuse_kind(entry: ZipInfo, name: str) -> None:
-    """Raise BadZip for what is neither a plain file nor a folder, or can't be read."""
+    """Raise BadZip for anything but a plain file or a folder that can be read."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise BadZip(f"{_format_name(name)} is a link or another special file; only files and folders are taken")
-    if entry.flag_bits & 0x41:  # as of the zip specification, "encrypted" and "strongly encrypted"
+    if entry.flag_bits & 0x41:  # bits of the zip specification: "encrypted" and "strongly encrypted"
         raise BadZip(f"{_format_name(name)} is encrypted; send a zip without a password")
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise BadZip(f"{_format_name(name)} is compressed in a way that isn't read here; use deflate, as zip does")
 
 
 def _refuse_sizes(entries: dict[str, ZipInfo], allowed: int, room: int, max_file_bytes: int | None) -> None:
-    """Raise BadZip, TooLarge or OSError by what the entries say of their sizes."""
+    """Check the sizes that the entries declare. Raises BadZip, TooLarge, OSError."""
     total = sum(entry.file_size for entry in entries.values())
     _refuse_total(total, allowed)
     if max_file_bytes is not None:
@@ -240,7 +247,10 @@ def _refuse_total(total: int, allowed: int) -> None:
 def _write_file(
     archive: ZipFile, entries: dict[str, ZipInfo], folder: str, durability: Durability, allowed: int
 ) -> dict[str, dict[str, Upload]]:
-    """Write each entry below `folder`, and sum it on the way. Raises BadZip, OSError."""
+    """Write each entry below `folder`, computing its checksum; return the files by run and path.
+
+    Raises BadZip, OSError.
+    """
     runs: dict[str, dict[str, Upload]] = {}
     folders = {""}
     for name, entry in entries.items():
@@ -280,7 +290,10 @@ def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, 
 
 
 def _written_at(extra: bytes) -> int | None:
-    """Return when a file was last written, in s since 1970, where its entry says so in UTC; never in the future."""
+    """Return when a file was last written, in s since 1970, or None if its entry doesn't say so in UTC.
+
+    A time in the future becomes the current time.
+    """
     while len(extra) >= 4:
         kind, length = struct.unpack("<HH", extra[:4])
         field, extra = extra[4 : 4 + length], extra[4 + length :]
@@ -291,5 +304,5 @@ def _written_at(extra: bytes) -> int | None:
 
 
 def _format_name(name: str) -> str:
-    """A name for an error text: quoted, nothing unprintable in it, cut where it is long."""
+    """Format a name for an error message: quoted, printable, truncated if it is long."""
     return ascii(name) if not name.isprintable() else repr(name if len(name) <= 80 else name[:79] + "…")

@@ -1,9 +1,9 @@
-"""A run's folder as one zip file, which unzipped into another store's runs/ is that run; or some of its artifacts.
+"""A run's folder as a zip file, which becomes the same run when unzipped into another store's runs/; or its artifacts.
 
-The zip is made whole before the first byte is sent, in an unlinked file beside the runs. That costs its size on the
-disk for as long as somebody reads it. In return waitress sends it as it sends an artifact, so a slow reader holds no
-thread (a generator would hold one until the last byte: four slow readers, and nobody is served), the answer has a
-Content-Length, and a fault on the way is an error with a status, not a zip that breaks off.
+The zip is completed before the first byte is sent, in an unlinked file next to the runs. That takes its size on the
+disk for as long as somebody reads it. In return waitress sends it like an artifact, so a slow reader occupies no thread
+(a generator would occupy one until the last byte: four slow readers, and nobody else is served), the response has a
+Content-Length, and an error on the way is a response with a status, not a truncated zip.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from .zip_stream import entry_of
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1024 * 1024
-#: Files up to this size are copied while the run is held, which takes about a millisecond each.
+#: Files up to this size, in bytes, are copied while the run is locked, which takes about a millisecond each.
 _SMALL_BYTES = 1024 * 1024
-#: Larger ones are only opened meanwhile, as far as descriptors go (a process has 1,024 of them, mostly).
+#: Larger ones are only opened meanwhile, as far as descriptors allow (a process usually has 1,024).
 _MOST_OPENED = 32
-#: What opening says of a link, of a socket or a device, and of a file that is gone again: none that we put there.
+#: The errors when opening a link, a socket, a device, or a file that is gone again: not files of the store.
 _NOT_OURS = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENOENT}
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class _Opened(NamedTuple):
-    """A file to be copied: its entry, its descriptor. As many bytes of it count as it had when it was opened."""
+    """A file to be copied: its entry and its descriptor. Only the bytes that it had when it was opened are copied."""
 
     entry: ZipInfo
     descriptor: int
@@ -50,9 +50,9 @@ class Member(NamedTuple):
 
 
 def zip_blobs(open_blob: Callable[[str, int], BinaryIO], members: Iterable[Member], sink: BinaryIO) -> None:
-    """Write artifacts to `sink`, as a zip file without compression: the same bytes for the same artifacts.
+    """Write artifacts to `sink` as an uncompressed zip file: the same bytes for the same artifacts.
 
-    `open_blob` gives the bytes of a blob by its spelling and size. What it raises is raised. Raises OSError.
+    `open_blob` opens a blob, given its spelling and size; its exceptions are passed on. Raises OSError.
     """
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for member in members:
@@ -63,11 +63,11 @@ def zip_blobs(open_blob: Callable[[str, int], BinaryIO], members: Iterable[Membe
 
 
 def zip_run(places: Layout, run_id: str, hold: Callable[[], AbstractContextManager[object]], sink: BinaryIO) -> None:
-    """Write the run's folder as it is at one moment to `sink`, as a zip file. Raises OSError.
+    """Write a consistent snapshot of the run's folder to `sink` as a zip file. Raises OSError.
 
-    While `held()` is entered nobody may write to the run. That is enough for a consistent copy: files of ours are
-    replaced by a rename or appended to, so what was opened then, up to the size that it had, stays what it was.
-    Left out are names with a dot in front, links, and all that is no file.
+    While the context of `hold()` is active, nobody may write to the run. That is enough for a consistent copy: the
+    store's files are replaced by a rename or appended to, so a file opened then does not change up to the size that it
+    had. Left out are names that begin with a dot, links, and anything that isn't a regular file.
     """
     members: list[_Opened] = []
     try:
@@ -101,7 +101,7 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
                 descriptor = os.open(name, _READ, dir_fd=folder_descriptor)
             except (UnicodeEncodeError, OSError) as fault:
                 if isinstance(fault, OSError) and fault.errno not in _NOT_OURS:
-                    raise  # no descriptors, a failing disk: a zip without the file would be taken for the whole run
+                    raise  # no descriptors, a failing disk: an incomplete zip would pass for the whole run
                 log.warning("run %r: %r is left out of the zip: %s", run_id, name, fault)
                 continue
             status = os.fstat(descriptor)
