@@ -33,7 +33,7 @@ _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
 }
 #: A decimal number. Any text matches in one way only, since backtracking would take minutes on a long text.
 NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-# A metric's name may contain an operator (recall@iou>0.5) but not end in one: accuracy=>0.9 is a typing error, not a
+# A metric's name may contain an operator (recall@iou>0.5) but not end in one: accuracy=>0.9 is a typo, not a
 # metric "accuracy=". A space before the last number is a + that was not encoded as %2B.
 _RULE = re.compile(
     rf"(?P<metric>.*?[^<>=!\s])\s*(?P<compare><=|>=|==|!=|=|<|>)\s*"

@@ -1,1 +1,1 @@
-"""The points of a run: lines written and parsed, summaries, curves, directions."""
+"""The points of a run: formatting and parsing of lines, summaries, curves, directions of metrics."""

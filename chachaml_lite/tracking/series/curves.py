@@ -1,4 +1,4 @@
-"""A series as a chart shows it: over steps or time, a range of it, few enough points, smoothed. Pure functions."""
+"""Curves: a series prepared for a chart, by step or time, limited to a range, thinned and smoothed. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,76 +13,77 @@ from typing import NamedTuple
 from .points import Series
 from .summary import Number
 
-#: What a chart's x can be: the steps; the time of each point; that time since the run's start. Times are in ms.
+#: The x axes of a chart: step, time of the point, and time since the run's start. Times are in ms.
 AXES = ("step", "wall", "relative")
-#: Buckets that a chart of usual width shows: one for each of its pixels.
+#: The number of buckets that a chart of usual width can show, one per pixel.
 BUCKETS = 400
-#: Points at one step that are a series in time, not a point and its repetition.
+#: At one step, this many points are a series in time; fewer are a point that was sent again.
 _MANY = 3
 
 
 class View(NamedTuple):
-    """A view of series. `start` and `stop` are the ends of a range of x, both included, None: open."""
+    """A view of a series. `start` and `stop` bound the range of x, both inclusive; None leaves that end open."""
 
     x: str = "step"
     log_x: bool = False
     start: int | None = None
     stop: int | None = None
-    #: Into how many stretches of equal width a series of more points is cut.
+    #: The number of equally wide buckets into which a longer series is divided.
     buckets: int = BUCKETS
-    #: A series of so many points is not cut, though there are fewer buckets: a band takes as much room again.
+    #: A series of up to this many points is not divided, even if it has more points than buckets, because the band of a
+    #: divided series takes as much space again.
     whole: int = 0
-    #: The weight of an exponential moving average over the whole series, 0 to less than 1; 0: none is made.
+    #: The weight of an exponential moving average over the whole series, from 0 (no smoothing) to less than 1.
     smoothing: float = 0
-    #: A bucket's last point stands for it, as it was logged: for tables, where a mean would pass for a value.
+    #: Whether a bucket is represented by its last point as logged, for tables, where a mean would be taken for a value.
     is_sampled: bool = False
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The points of one series that a chart shows, by x. Columns of equal length.
+    """The points of a series that a chart shows, by x, as columns of equal length.
 
-    Where there are more points than buckets, the mean of a bucket's points stands for it, at the middle one, and `lows`
-    and `highs` are their extremes; else they are the value itself. The first and the last point are shown as they are.
-    A value is NaN where a bucket has no finite one: the line has a gap there. Of several points at one step the last
-    logged is shown (the contract, section 2).
+    If there are more points than buckets, each bucket is represented by the mean of its points, at the x of the middle
+    one, and `lows` and `highs` are their extremes; otherwise both are the value itself. The first and the last point
+    are always shown as logged. A value is NaN if a bucket has no finite one, which leaves a gap in the line. Of several
+    points at one step, the last one logged is shown (the contract, section 2).
     """
 
     xs: Sequence[int]
     ys: Sequence[float]
     lows: Sequence[float]
     highs: Sequence[float]
-    #: Points that are NaN or infinite, at most one of each kind a bucket.
+    #: Points that are NaN or infinite, at most one of each kind per bucket.
     odd: Sequence[tuple[int, float]] = ()
-    #: How many points the series has, and how many of them, one a step, lie within the range.
+    #: The number of points in the series, and the number of those within the range, counting one per step.
     total: int = 0
     within: int = 0
-    #: The smoothed series at the same places, where a view asks for it.
+    #: The smoothed series at the same xs, if the view has smoothing.
     smooth: Sequence[float] | None = None
 
     #: Whether all points of the series are at one step, and whether they are so many that it was logged without steps.
     is_at_one_step: bool = False
     is_stepless: bool = False
 
-    #: Of a curve that stands for several runs (`group_curves`): how many of them have a value at each x.
+    #: For a curve of several runs (`group_curves`), the number of runs that have a value at each x.
     counts: Sequence[int] = ()
 
     @property
     def is_thinned(self) -> bool:
-        """Whether buckets stand for several points."""
+        """Whether points are combined into buckets."""
         return self.within > len(self.xs)
 
     @property
     def has_band(self) -> bool:
-        """Whether `lows` and `highs` are apart from the line: of buckets, or of several runs."""
+        """Whether `lows` and `highs` differ from the line, because of buckets or of several runs."""
         return self.is_thinned or any(count > 1 for count in self.counts)
 
 
 @dataclass
 class Columns:
-    """The points of a curve, as it grows."""
+    """The columns of a curve under construction."""
 
-    xs: list[int] = field(default_factory=list)  # relative to anything, it may be beyond 64 bits
+    xs: list[int] = field(default_factory=list)  # a list because a relative x may exceed 64 bits
     ys: array[float] = field(default_factory=lambda: array("d"))
     lows: array[float] = field(default_factory=lambda: array("d"))
     highs: array[float] = field(default_factory=lambda: array("d"))
@@ -97,13 +98,13 @@ class Columns:
 
 
 def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
-    """The curve of a series. `since_ms`: where relative time begins, in ms since 1970."""
+    """Return the curve of a series. `since_ms` is the origin of relative time, in ms since 1970."""
     xs, values = _by_x(series, view.x)
     offset = since_ms if view.x == "relative" else 0
     first = 0 if view.start is None else bisect.bisect_left(xs, view.start + offset)
     stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
     within = max(0, stop - first)
-    # All of it, not what is shown: a narrow chart and a part of it are to have the line that a wide one has.
+    # Smooth the whole series, not the range: a narrow chart or a section must show the same line as a wide chart.
     smooth = smooth_values(values, view.smoothing) if view.smoothing else None
     columns = Columns()
     if within <= max(view.buckets, view.whole):
@@ -133,12 +134,12 @@ def _is_at_one_step(series: Series) -> bool:
 
 
 def is_stepless(count: int, *, is_at_one_step: bool) -> bool:
-    """Whether a series of `count` points was logged without steps; fewer at one step are one that was sent again."""
+    """Return whether a series of `count` points was logged without steps. Fewer at one step are a repeated point."""
     return count >= _MANY and is_at_one_step
 
 
 def is_drawn_by_step(series: Series) -> tuple[Sequence[int], Sequence[Number], Sequence[int]]:
-    """The steps, values and times of the points that may be shown, one a step: the last of several."""
+    """Return the steps, values and times of the points to draw by step: the last one logged at each step."""
     steps, values, timestamps = series.steps, series.values, series.timestamps
     if series.one_a_step:
         return steps, values, timestamps
@@ -151,7 +152,7 @@ def is_drawn_by_step(series: Series) -> tuple[Sequence[int], Sequence[Number], S
 
 
 def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
-    """The x and the value of each point that may be shown, by x."""
+    """Return the x and the value of each point that may be shown, sorted by x."""
     x_values: Sequence[Number] = series.values
     steps: Sequence[int] = series.steps
     xs: Sequence[int] = series.timestamps
@@ -159,16 +160,17 @@ def _by_x(series: Series, x: str) -> tuple[Sequence[int], Sequence[Number]]:
         steps, x_values, xs = is_drawn_by_step(series)
     if x == "step":
         return steps, x_values
-    if not all(map(le, xs, xs[1:])):  # clients' own timestamps, or a clock that was set back
+    if not all(map(le, xs, xs[1:])):  # timestamps sent by clients, or a clock that was set back
         order = sorted(range(len(xs)), key=xs.__getitem__)
         return array("q", map(xs.__getitem__, order)), [x_values[at] for at in order]
     return xs, x_values
 
 
 def bucket_ranges(xs: Sequence[int], first: int, stop: int, view: View, offset: int) -> Iterator[tuple[int, int]]:
-    """The bounds of each bucket that has points: stretches of equal width, the first and last point alone.
+    """Yield the bounds of each bucket with points: the first and last point alone, and equally wide buckets between.
 
-    Equal as they are drawn, so of equal ratio on a log axis; what is 0 or less there is one bucket, and not drawn.
+    They are equally wide as drawn, so on a log axis their ends have equal ratios; points at 0 or less form one bucket
+    there, which is not drawn.
     """
     yield first, first + 1
     start, last = first + 1, stop - 1
@@ -192,12 +194,12 @@ def _inner_buckets(xs: Sequence[int], start: int, stop: int, view: View, offset:
         if end > start:
             yield start, end
             start = end
-    if start < stop:  # by a rounding
+    if start < stop:  # left over after rounding
         yield start, stop
 
 
 def bucket_edges(low: int, high: int, count: int, *, is_log: bool = False) -> Iterator[int]:
-    """The last x of each of `count` stretches from `low` to `high`, both included."""
+    """Yield the last x of each of `count` intervals that divide `low` to `high`, both inclusive."""
     if is_log:
         ratio = math.log(high) - math.log(low)
         for number in range(1, count):
@@ -220,7 +222,7 @@ def _add_bucket(
     is_sampled: bool,
 ) -> None:
     finite_places = [at for at in range(start, end) if values[at] - values[at] == 0] if has_odd else range(start, end)
-    # A slice, where it is one: the builtins run over it without a step of ours.
+    # A slice where possible, since the builtins process it without a Python loop.
     numbers = [values[at] for at in finite_places] if has_odd else values[start:end]
     if numbers:
         low, high = float(min(numbers)), float(max(numbers))
@@ -242,13 +244,13 @@ def _add_bucket(
 
 
 def mean_of(numbers: Sequence[Number]) -> float:
-    """The mean of finite numbers, never beyond the greatest or the least; NaN of none."""
+    """Return the mean of finite numbers, within the range of the numbers despite rounding; NaN if there are none."""
     count = len(numbers)
     if not count:
         return math.nan
     try:
         mean = sum(numbers) / count
-    except OverflowError:  # integers
+    except OverflowError:  # the sum of integers is too large for a float
         mean = math.inf
     if not math.isfinite(mean):
         mean = math.fsum(number / count for number in numbers)
@@ -256,10 +258,10 @@ def mean_of(numbers: Sequence[Number]) -> float:
 
 
 def smooth_values(values: Sequence[float], weight: float) -> list[float]:
-    """An exponential moving average: each value counts (1 - weight), what went before weight (0 to less than 1).
+    """Return the exponential moving average: `weight` (0 to less than 1) for the past, 1 - `weight` for each value.
 
-    Corrected for the bias towards zero at the start, as Adam's averages are and TensorBoard's curves. What isn't finite
-    stays as it is, and does not count.
+    It is corrected for the bias towards zero at the start, like Adam's averages and TensorBoard's curves. Values that
+    are not finite are passed through and have no influence on the average.
     """
     result: list[float] = []
     average, weight_sum = 0.0, 0.0
@@ -268,7 +270,7 @@ def smooth_values(values: Sequence[float], weight: float) -> list[float]:
             result.append(value)
             continue
         weight_sum = weight_sum * weight + (1 - weight)
-        # As a step towards the value it never leaves the range of the values; their difference could be too large.
+        # This form stays within the range of the values; computing their difference first could overflow.
         share = (1 - weight) / weight_sum
         average = average * (1 - share) + value * share
         result.append(average)

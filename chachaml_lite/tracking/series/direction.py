@@ -1,4 +1,4 @@
-"""The direction in which a metric is good, known from its name, and the best of several values."""
+"""The direction in which a metric improves, derived from its name, and the best of several values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Words of a metric's name by which less of it is better (what is wrong or lost, and what it costs), and words by which
-#: more is, whatever else the name says. By any other name a metric has no direction: `lr` and `grad_norm` are neither.
+#: Words in a metric's name that say less is better (errors, losses and costs), and words that say more is better, which
+#: take precedence. A metric with any other name, such as `lr` or `grad_norm`, has no direction.
 _LESS_WORDS = """
 loss losses error errors err mse rmse mae mape smape msle rmsle ppl perplexity nll bce ce xent entropy logloss deviance
 divergence kl kld fid kid wer cer ter eer fpr fnr fdr brier ece regret cost penalty distance residual aic bic
@@ -21,18 +21,18 @@ mcc psnr ssim pesq stoi correlation pearson spearman success wins winrate hit hi
 """
 _LESS, _MORE = frozenset(_LESS_WORDS.split()), frozenset(_MORE_WORDS.split())
 _LESS_ENDS = ("loss", "error", "latency")
-#: Words of a metric that is of data which the training did not see: the one that runs are told apart by.
+#: Words in the name of a metric that is measured on data unseen in training: the one by which runs are compared.
 _UNSEEN = frozenset(["val", "valid", "validation", "test", "eval", "holdout", "dev"])
 _WORD = re.compile(r"(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)\d*")
 
 
 def less_is_better(key: str) -> bool | None:
-    """Return whether a metric of this name is the better the smaller it is; None where the name doesn't say.
+    """Return whether smaller values of a metric with this name are better; None if the name doesn't say.
 
     Pages let people choose the direction.
     """
     words = _words(key)
-    if words & {"neg", "negative"}:  # scikit-learn's neg_mean_squared_error is the better the greater
+    if words & {"neg", "negative"}:  # for scikit-learn's neg_mean_squared_error, greater is better
         if words & {"likelihood", "ll"}:
             return True
         return False if _says_less(words) else None
@@ -42,9 +42,10 @@ def less_is_better(key: str) -> bool | None:
 
 
 def foremost(counts: Mapping[str, int]) -> str | None:
-    """Return the metric that best tells runs apart, by `counts`, the number of runs that have each; None without any.
+    """Return the metric that best tells runs apart, or None; `counts` is the number of runs that have each metric.
 
-    One that most runs have; of those one whose name says which way it is good, and of data that was held out.
+    The metric that most runs have is chosen; of several, one whose name gives a direction, and then one that was
+    measured on held-out data.
     """
 
     def rank(key: str) -> tuple[int, bool, bool]:
@@ -63,7 +64,7 @@ def _says_less(words: set[str]) -> bool:
 
 
 def best_places(values: Sequence[Any], *, less: bool) -> list[int]:
-    """Return the places of the best values; none where fewer than two are finite numbers, or all of these are equal."""
+    """Return the indexes of the best values; [] if fewer than two are finite numbers, or these are all equal."""
     finite_values = [(at, value) for at, value in enumerate(values) if is_finite(value)]
     if len({value for _, value in finite_values}) < 2:
         return []
@@ -72,12 +73,12 @@ def best_places(values: Sequence[Any], *, less: bool) -> list[int]:
 
 
 def is_finite(value: Any) -> bool:
-    """Tell whether a value is a number that can be compared: no boolean, no NaN, no infinity."""
+    """Return whether a value is a number that can be compared: no boolean, no NaN, no infinity."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def difference(value: Any, base: Any) -> tuple[float, float | None] | None:
-    """Return how far a value is from `base`, absolutely and in percent (None for a base of 0); None without numbers."""
+    """Return the difference from `base`, absolute and in percent (None for base 0); None without finite numbers."""
     if not (is_finite(value) and is_finite(base)):
         return None
     absolute = float(value) - float(base)

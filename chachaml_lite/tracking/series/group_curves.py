@@ -1,15 +1,15 @@
 """Several runs as one curve: their mean over the steps, with a band. Pure functions.
 
-The rule, for one metric of the runs of a group:
+The rules, for one metric of the runs of a group:
 
-- The curve has a point at every x that one of the runs has a point at; where these are more than are asked for, at
-  places of equal distance from the first to the last.
-- A run counts at an x between two of its points with the value on the straight line between them. It counts nowhere
-  before its first point, after its last one, or next to a point that is not finite: nothing is extrapolated.
-- The curve's value is the mean of the runs that count there; `counts` says how many these are.
-- The band goes from the least to the greatest of their values, or one sample standard deviation up and down. Where one
-  run alone counts there is none.
-- A curve that was smoothed counts with its smooth line.
+- The curve has a point at every x at which one of the runs has a point; if these are more than the requested number,
+  at equally spaced xs from the first to the last.
+- Between two of its points, a run has the value on the straight line between them. It has no value before its first
+  point, after its last one, or next to a point that is not finite: nothing is extrapolated.
+- The curve's value is the mean of the runs that have a value there; `counts` is their number.
+- The band extends from the least to the greatest of these values, or one sample standard deviation up and down. Where
+  only one run has a value, there is no band.
+- For a smoothed curve, the smoothed line is used.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from collections.abc import Sequence
 
 from .curves import BUCKETS, Curve
 
-#: What a band shows: the least and the greatest value, or the mean and one standard deviation.
+#: The kinds of band: the least to the greatest value, or the mean plus or minus one standard deviation.
 BANDS = ("range", "deviation")
 
 
 def group_curve(curves: Sequence[Curve], band: str = "range", points: int = BUCKETS, *, log_x: bool = False) -> Curve:
-    """One curve for some runs' curves of a metric. `log_x`: places of equal ratio, should there have to be fewer."""
+    """Return one curve for several runs' curves of a metric. `log_x` spaces xs by equal ratios if it limits them."""
     tracks = [(curve.xs, curve.ys if curve.smooth is None else curve.smooth) for curve in curves if len(curve.xs)]
     grid = _grid([xs for xs, _ in tracks], points, log_x=log_x)
     columns = [_on_grid(xs, ys, grid) for xs, ys in tracks]
@@ -52,7 +52,7 @@ def _add(xs: list[int], columns: Sequence[array[float]], x: int, values: Sequenc
 
 
 def _grid(columns: Sequence[Sequence[int]], points: int, *, log_x: bool) -> Sequence[int]:
-    """The places of the curve's points."""
+    """Return the xs of the curve's points."""
     if not columns:
         return []
     if all(xs == columns[0] for xs in columns[1:]) and len(columns[0]) <= points:
@@ -70,7 +70,7 @@ def _grid(columns: Sequence[Sequence[int]], points: int, *, log_x: bool) -> Sequ
 
 
 def _on_grid(xs: Sequence[int], ys: Sequence[float], grid: Sequence[int]) -> list[float | None]:
-    """A run's value at each place of the grid; None where it doesn't count."""
+    """Return a run's value at each x of the grid, None where it has none."""
     if xs is grid or xs == grid:
         return [y if math.isfinite(y) else None for y in ys]
     values: list[float | None] = []
@@ -91,7 +91,7 @@ def _on_grid(xs: Sequence[int], ys: Sequence[float], grid: Sequence[int]) -> lis
 
 
 def _mean(values: Sequence[float]) -> float:
-    """The mean of finite numbers, never beyond the greatest or the least."""
+    """Return the mean of finite numbers, within the range of the numbers despite rounding."""
     mean = sum(values) / len(values)
     if not math.isfinite(mean):
         mean = math.fsum(value / len(values) for value in values)

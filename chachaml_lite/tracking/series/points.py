@@ -1,4 +1,4 @@
-"""The points of a run as they are stored, parsed fast and held compactly (the contract, sections 3 and 4)."""
+"""The points of a run: fast parsing of the stored lines into compact columns (the contract, sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .summary import Number, Summary, add_up, number_from, number_to_json
 #: key, value, step, timestamp in ms
 StoredPoint = tuple[str, Number, int, int]
 
-# A line as we write it, its value a float: JSON's own grammar of numbers, integers that surely have 64 bits.
+# A line as format_points writes it, with a float as its value: JSON's grammar of numbers, and integers within 64 bits.
 _PLAIN = re.compile(
     rb'^\{"key":"([^"\\\x00-\x1f]*)",'
     rb'"value":(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:e[+-]?[0-9]+)?|e[+-]?[0-9]+)),'
@@ -48,7 +48,7 @@ class Point(NamedTuple):
 
 
 def format_points(points: Iterable[StoredPoint]) -> str:
-    """Return the lines of metrics.jsonl for these points (the contract, section 4): nobody else writes one."""
+    """Return the lines of metrics.jsonl for points (the contract, section 4). This is the only writer of such lines."""
     return "".join(map(_format_point, points))
 
 
@@ -58,17 +58,17 @@ def _format_point(point: StoredPoint) -> str:
     return f'{_line_start(key)}{text},"step":{step},"timestamp":{timestamp}}}\n'
 
 
-@lru_cache(maxsize=4096)  # a third of the time that a line takes
+@lru_cache(maxsize=4096)  # saves a third of the time per line
 def _line_start(key: str) -> str:
     return '{"key":' + json.dumps(key, ensure_ascii=False) + ',"value":'
 
 
 def parse_points(lines: bytes) -> tuple[list[StoredPoint], int]:
-    """Return the points in whole lines of metrics.jsonl, in their order, and the number of lines that are none.
+    """Return the points in whole lines of metrics.jsonl, in their order, and the number of damaged lines.
 
-    Lines as we write them are taken apart by an expression, in a third of the time that parsing one after the other
-    takes. If one of them is not so plain, all are parsed in one go, as an array; and if one is no point, or a value is
-    spelled out ("NaN"), each is looked at by itself.
+    Lines in the form of `format_points` are parsed by a regular expression, in a third of the time of one JSON parse
+    per line. If any line has another form, all are parsed at once as a JSON array; if any is no point or its value is
+    spelled out ("NaN"), each line is parsed by itself.
     """
     text = lines.rstrip(b"\n")
     if not text:
@@ -108,9 +108,9 @@ def _parsed_point(line: bytes) -> StoredPoint | None:
 
 
 def summarize(store: Store, run_id: str, end: int) -> tuple[Summary, int]:
-    """The summary of the points in the first `end` bytes of metrics.jsonl, and the number of damaged lines.
+    """Return the summary of the points in the first `end` bytes of metrics.jsonl, and the number of damaged lines.
 
-    In memory that does not grow with their number. Raises Damaged, OSError.
+    The memory used does not grow with their number. Raises Damaged, OSError.
     """
     summary: Summary = {}
     damaged = 0
@@ -122,14 +122,14 @@ def summarize(store: Store, run_id: str, end: int) -> tuple[Summary, int]:
 
 
 class Series:
-    """One metric's points by step and then arrival, in columns. Only ever added to at the end, or replaced."""
+    """A metric's points by step and then by arrival, in columns. It is appended to or replaced, never edited."""
 
     __slots__ = ("has_nonfinite", "one_a_step", "steps", "timestamps", "values")
 
     def __init__(self) -> None:
         self.steps: array[int] = array("q")
         self.timestamps: array[int] = array("q")
-        #: A list as soon as there is an integer among them: 5 is not to become 5.0.
+        #: Becomes a list as soon as it contains an integer, so that 5 doesn't turn into 5.0.
         self.values: array[float] | list[Number] = array("d")
         self.one_a_step = True
         self.has_nonfinite = False
@@ -138,7 +138,7 @@ class Series:
         return len(self.timestamps)
 
     def extend(self, values: list[Number], steps: list[int], timestamps: list[int]) -> None:
-        """Add points in the order of their arrival."""
+        """Add points in order of arrival."""
         if isinstance(self.values, array) and int in set(map(type, values)):
             self.values = list(self.values)
         self.has_nonfinite = self.has_nonfinite or not all(map(math.isfinite, values))
@@ -161,19 +161,19 @@ class Series:
         self.one_a_step = all(map(int.__lt__, self.steps, self.steps[1:]))
 
     def points(self, places: Iterable[int]) -> list[Point]:
-        """The points at these places."""
+        """Return the points at the given indexes."""
         return [Point(self.steps[at], self.values[at], self.timestamps[at]) for at in places]
 
     def between(self, after: int | None = None, until: int | None = None) -> range:
-        """The places of the points with a step greater than `after` and not greater than `until`; None: any."""
+        """Return the indexes of the points with steps > `after` and <= `until`; None means no bound."""
         start = 0 if after is None else bisect.bisect_right(self.steps, after)
         return range(start, len(self) if until is None else max(start, bisect.bisect_right(self.steps, until)))
 
     def thinned(self, places: Sequence[int], max_points: int) -> list[int]:
-        """At most `max_points` of `places`, one a step, that show what a chart of all would: extremes and all.
+        """Return at most `max_points` of `places`, one per step, that preserve the look of a chart of all of them.
 
-        Of several at one step the last logged is shown. The rest are cut into stretches of equal length, and of each
-        the first, the least, the greatest and the last are kept, and one that is no finite number, if there is any.
+        Of several points at one step, the last one logged is used. The rest are divided into stretches of equal length,
+        and of each the first, least, greatest and last point are kept, and one non-finite point if there is any.
         """
         selection = places
         if not self.one_a_step:
@@ -192,10 +192,10 @@ class Series:
         return result
 
     def marks(self, places: Sequence[int]) -> list[int]:
-        """The places that must stay visible, most important first, none twice."""
+        """Return the indexes that must stay visible, most important first, without duplicates."""
         if isinstance(places, range) and not self.has_nonfinite:
             start, stop = places.start, places.stop
-            stretch = self.values[start:stop]  # the builtins run over it without a step of ours
+            stretch = self.values[start:stop]  # the builtins process a slice without a Python loop
             least, greatest = stretch.index(min(stretch)) + start, stretch.index(max(stretch)) + start
             return list(dict.fromkeys((least, greatest, places[-1], places[0])))
         values = self.values
@@ -210,14 +210,14 @@ class Series:
 
 
 class RunSeries:
-    """The series of one run by key, as far as its file was read."""
+    """The series of a run by key, up to the point to which its file was read."""
 
     def __init__(self) -> None:
         self.by_key: dict[str, Series] = {}
         self.read_bytes = 0
 
     def read_on(self, store: Store, run_id: str, end: int) -> None:
-        """Take in the lines between what was read and `end`, in bytes. Raises Damaged, OSError."""
+        """Read the lines between the last read and `end`, in bytes. Raises Damaged, OSError."""
         for lines in store.runs.read_lines(run_id, layout.METRICS, self.read_bytes, end):
             points, _ = parse_points(lines)
             for key, columns in _by_key(points):
@@ -229,12 +229,12 @@ class RunSeries:
 
     @property
     def held_bytes(self) -> int:
-        """About how much memory this takes."""
+        """The approximate memory use in bytes."""
         return 500 + sum(500 + POINT_BYTES * len(series) for series in self.by_key.values())
 
 
 def _by_key(points: list[StoredPoint]) -> Iterator[tuple[str, tuple[list[Number], list[int], list[int]]]]:
-    grouped: dict[str, list[StoredPoint]] = {}  # in the order of first appearance
+    grouped: dict[str, list[StoredPoint]] = {}  # in order of first appearance
     for point in points:
         grouped.setdefault(point[0], []).append(point)
     for key, key_points in grouped.items():

@@ -1,14 +1,14 @@
-"""The summary of a series: count, first, last, least and greatest value, updated point by point."""
+"""The summary of a series: count, and first, last, least and greatest value, updated point by point."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-#: How a value that is no finite number is spelled in JSON (the contract, section 1), here and on disk.
+#: The JSON spelling of non-finite values, in the API (the contract, section 1) and on disk.
 SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
-#: The same as programs print it, in lower case: nan, -nan, inf, +infinity.
+#: The same values as programs print them, in lower case: nan, -nan, inf, +infinity.
 PRINTED = {
     sign + word: math.nan if word == "nan" else -math.inf if sign == "-" else math.inf
     for sign in ("", "+", "-")
@@ -19,14 +19,14 @@ Number = int | float
 
 
 def number_to_json(value: Number) -> Number | str:
-    """`value` as strict JSON can hold it: itself, or one of the three spellings."""
+    """Return `value` in a form that strict JSON allows: itself, or one of the three spellings."""
     if isinstance(value, int) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def number_from(value: object) -> Number | None:
-    """The number behind a value of a file or a body: itself, or one of the three spellings; None for anything else."""
+    """Return the number for a JSON value: itself, or one of the three spellings; None for anything else."""
     if isinstance(value, str):
         return SPELLED.get(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -35,12 +35,12 @@ def number_from(value: object) -> Number | None:
 
 
 class SeriesSummary:
-    """One series, added up. `last` is the value at the greatest step, the last logged of several there: the "latest".
+    """The summary of a series. `last` ("latest") is the value at the greatest step; of several, the last one logged.
 
     `last_time` is the time of that point, in ms.
 
-    `first` is the value at the least step, the first logged of several there. `min` and `max` are over the finite
-    values, and None while there are none.
+    `first` is the value at the least step; of several, the first one logged. `min` and `max` consider finite values
+    only, and are None if there are none.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class SeriesSummary:
     )
 
     def __init__(self, step: int, value: Number, timestamp: int) -> None:
-        """The summary of a series of one point."""
+        """Summarize a series of one point."""
         self.count = 0
         self.nonfinite = 0
         self.first: Number = value
@@ -62,7 +62,7 @@ class SeriesSummary:
         self.add(step, value, timestamp)
 
     def add(self, step: int, value: Number, timestamp: int) -> None:
-        """One point more."""
+        """Update the summary with a point."""
         self.count += 1
         if step >= self.last_step:
             self.last = value
@@ -85,7 +85,7 @@ class SeriesSummary:
             self.max_step = step
 
     def copy(self) -> SeriesSummary:
-        """Another one of the same content."""
+        """Return a copy."""
         result = SeriesSummary.__new__(SeriesSummary)
         result.count, result.nonfinite = self.count, self.nonfinite
         result.first, result.first_step = self.first, self.first_step
@@ -113,17 +113,17 @@ class SeriesSummary:
 
 
 def without_time(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored summary as versions up to 0.1 wrote it, without the time of the latest value."""
+    """Return a stored summary as versions up to 0.1 wrote it, without the time of the latest value."""
     return {field: value for field, value in stored.items() if field != "last_time"}
 
 
-#: The series of a run by key, in the order of first appearance. Replaced or added to under the run's lock; a value is
-#: never changed in place once it is here, so that readers need no lock.
+#: The summaries of a run's series by key, in order of first appearance. Entries are added and replaced under the run's
+#: lock, and never changed in place after that, so readers need no lock.
 Summary = dict[str, SeriesSummary]
 
 
 def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Summary:
-    """`summary` carried forward by points of (key, value, step, timestamp); the given one stays as it is."""
+    """Return a copy of `summary` updated with points of (key, value, step, timestamp in ms)."""
     keys = {point[0] for point in points}
     summary = {key: series.copy() if key in keys else series for key, series in summary.items()}
     add_up(summary, points)
@@ -131,7 +131,7 @@ def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Su
 
 
 def add_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> None:
-    """Carry `summary` itself forward by points: for one that nobody else reads yet."""
+    """Update `summary` in place with points; for a summary that no other thread reads yet."""
     for key, value, step, timestamp in points:
         series = summary.get(key)
         if series is None:
@@ -141,7 +141,7 @@ def add_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> None
 
 
 def from_stored(stored: object) -> Summary | None:
-    """The summary in the "metrics" of a summary.json; None when it isn't one."""
+    """Parse the "metrics" of a summary.json; return None if it is not a summary."""
     if not isinstance(stored, dict):
         return None
     summary: Summary = {}

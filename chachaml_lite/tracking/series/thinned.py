@@ -1,14 +1,14 @@
-"""A long series in a bounded size: what a chart of it needs, so that its points need not be parsed again.
+"""A long series in bounded size: enough to draw any chart of it without parsing its points again.
 
-A series of up to `EXACT_POINTS` is kept as it is. A longer one is cut into some thousand buckets, much finer than those
-of a chart: along its ranks, its steps and its times, evenly and by equal ratios, so that none of the axes that a chart
-can have finds it cut too coarsely. Of each bucket the points that a chart must show are kept as they were logged (the
-first, the least, the greatest, the last, one of each kind that is no finite number), besides the number of its points,
-their mean and the place of the middle one.
+A series of up to `EXACT_POINTS` is kept as it is. A longer one is divided into some thousand buckets, much finer than
+those of a chart: along its indexes, its steps and its times, evenly and by equal ratios, so that the buckets are fine
+enough for every axis that a chart can have. Of each bucket, the points that a chart must show are kept as they were
+logged (the first, the least, the greatest, the last, and one of each non-finite kind), together with the number of its
+points, their mean and the position of the middle one.
 
-So a curve made of the buckets differs from `curve_of` in nothing but where a bucket of the chart begins and ends, by
-less than the width of one of ours. Ends, extremes, odd points and counts are exact; means are weighted by the points
-they are of; a smoothed line is carried from mean to mean.
+A curve made from the buckets therefore differs from `curve_of` only in where a bucket of the chart begins and ends, by
+less than the width of one of these buckets. Ends, extremes, non-finite points and counts are exact; means are weighted
+by the number of their points; a smoothed line is computed from the means.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from .curves import Columns, Curve, View, bucket_edges, bucket_ranges, is_drawn_
 from .points import Series
 from .summary import Number
 
-#: A series of no more points is kept whole; of a longer one the buckets take about the same room, 400 kB.
+#: A series of up to this many points is kept whole; the buckets of a longer one take about the same space, 400 kB.
 EXACT_POINTS = 16_384
-#: Into how many stretches a long series is cut along each axis, and half as many on a log axis.
+#: The number of stretches into which a long series is divided along each axis; half as many on a log axis.
 _STRETCHES = 1000
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """A series cut into buckets along one axis. `kept`: points as logged, in the order of the axis; columns of it."""
+    """A series in buckets along one axis. `kept` are points as logged, in the axis's order; the rest are columns."""
 
     kept: Series
-    #: For each bucket: where its kept points end; how many points it stands for, and how many of them are finite.
+    #: For each bucket: the end of its points in `kept`, the number of its points, and the number of finite ones.
     ends: array[int]
     counts: array[int]
     finite_counts: array[int]
-    #: The mean of the finite ones (NaN of none), and the step and the time of the middle one.
+    #: The mean of the finite points (NaN if there are none), and the step and the time of the middle one.
     means: array[float]
     steps: array[int]
     times: array[int]
@@ -48,7 +48,7 @@ class Buckets:
 
 @dataclass(frozen=True)
 class Thinned:
-    """A series of `total` points in buckets. `by_time`: where its times don't rise with its steps."""
+    """A series of `total` points in buckets. `by_time` is set if its times don't rise with its steps."""
 
     total: int
     first_time: int
@@ -57,9 +57,9 @@ class Thinned:
     by_time: Buckets | None
 
     def curve(self, view: View, since_ms: int = 0) -> Curve | None:
-        """The curve of the series, as `curve_of` makes it of its points; None where the buckets are too few for it.
+        """Return the curve of the series as `curve_of` does from its points; None if the buckets are too coarse.
 
-        That is where a range of x shows so little of the series that its points have to be looked at.
+        That is the case if the view's range is so small a part of the series that its points must be read.
         """
         is_by_step = view.x == "step"
         buckets = self.by_step if is_by_step or self.by_time is None else self.by_time
@@ -86,9 +86,9 @@ class Thinned:
         )
 
     def places(self, max_points: int) -> list[int] | None:
-        """Places in `by_step.kept` of at most `max_points`, as `Series.thinned` chooses them of all points.
+        """Return at most `max_points` indexes into `by_step.kept`, as `Series.thinned` chooses them from all points.
 
-        None where so many are asked for that the points have to be looked at.
+        Returns None if `max_points` is so large that the points themselves must be read.
         """
         points, ends, counts = self.by_step.kept, self.by_step.ends, self.by_step.counts
         total = sum(counts)
@@ -111,7 +111,7 @@ class Thinned:
 
 
 def thin(series: Series, start_ms: int) -> Thinned:
-    """A series in buckets. `start_ms`: where relative time begins, about."""
+    """Divide a series into buckets. `start_ms` is the approximate origin of relative time."""
     is_at_one_step = series.steps[0] == series.steps[-1]
     steps, values, times = is_drawn_by_step(series)
     has_nonfinite = series.has_nonfinite
@@ -137,7 +137,7 @@ def _cut(
     *,
     has_nonfinite: bool,
 ) -> Buckets:
-    """Columns of points cut into buckets. `axes`: those they are in the order of, each with where it begins."""
+    """Divide columns of points into buckets. `axes`: the xs by which the points are sorted, each with its origin."""
     ends, counts, finite_counts = array("q"), array("q"), array("q")
     means, middle_steps, middle_times = array("d"), array("q"), array("q")
     chosen: list[int] = []
@@ -161,7 +161,7 @@ def _cut(
 
 
 def _bounds(count: int, axes: Sequence[tuple[Sequence[int], int]]) -> list[int]:
-    """The ends of the buckets: the first and the last point are one each, as in a curve."""
+    """Return the ends of the buckets. As in a curve, the first and the last point are buckets of their own."""
     bounds = {1, count - 1, *(count * number // _STRETCHES for number in range(1, _STRETCHES))}
     for xs, zero in axes:
         low, high = xs[0] - zero, xs[-1] - zero
@@ -176,7 +176,7 @@ def _bounds(count: int, axes: Sequence[tuple[Sequence[int], int]]) -> list[int]:
 def _sum_up(
     values: Sequence[Number], start: int, stop: int, *, has_nonfinite: bool
 ) -> tuple[list[int], int, float, int]:
-    """Sum up points from `start` to `stop`: those that are kept, how many are finite, their mean, the middle one."""
+    """Return the indexes kept of points `start` to `stop`, the number of finite ones, their mean, the middle index."""
     piece = values[start:stop]
     at: Sequence[int] = range(start, stop)
     nonfinite: dict[str, int] = {}
@@ -190,7 +190,7 @@ def _sum_up(
     if not piece:
         return sorted(ends), 0, math.nan, stop - 1
     least, greatest = piece.index(min(piece)), piece.index(max(piece))
-    # The last finite one: what a table shows of a bucket.
+    # Include the last finite one, which a table shows for a bucket.
     places = sorted({*ends, at[least], at[greatest], at[-1]})
     return places, len(piece), mean_of(piece), at[len(at) // 2]
 
@@ -208,7 +208,7 @@ def _add(
     view: View,
     smooth: Sequence[float] | None,
 ) -> None:
-    """Add the buckets from `start` to `end` to a curve, as one of its own."""
+    """Add the buckets from `start` to `end` to a curve as a single bucket."""
     points = buckets.kept
     first, stop = _start_of(buckets.ends, start), buckets.ends[end - 1]
     kept_xs = points.steps if view.x == "step" else points.timestamps
@@ -239,7 +239,7 @@ def _add(
 
 
 def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: int) -> float:
-    """The mean of some buckets' values, each as often as it stands for a point; NaN where it stands for none."""
+    """Return the mean of some buckets' values weighted by `weights`; NaN if the weights are all zero."""
     if end == start + 1:
         return values[start]
     pairs = [(value, weight) for value, weight in zip(values[start:end], weights[start:end], strict=True) if weight]
@@ -251,7 +251,7 @@ def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: 
 
 
 def _smooth_buckets(buckets: Buckets, weight: float) -> list[float]:
-    """The mean over each bucket of `curves.smooth_values`, as if all points of the bucket had their mean's value."""
+    """Return the mean of `curves.smooth_values` per bucket, as if all points of a bucket had its mean."""
     return list(_smooth_steps(buckets, weight))
 
 
@@ -263,7 +263,7 @@ def _smooth_steps(buckets: Buckets, weight: float) -> Iterator[float]:
             continue
         decay = weight**count
         before = mean if math.isnan(average) else average
-        # The share that what was before has in the average over this bucket: that of weight, weight², ...
+        # The weight of the previous average in the average over this bucket: the mean of weight, weight², ...
         share = (
             weight
             * (1 - decay)

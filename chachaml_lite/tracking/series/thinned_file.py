@@ -1,9 +1,9 @@
-"""The series of a run in a bounded size, as a file beside summary.json: `.thinned`, which may be deleted at any time.
+"""The file `.thinned` beside summary.json: a run's series in bounded size. It may be deleted at any time.
 
-A line that names the format, the length of the header and its checksum; the header, JSON: the size and mtime of the
-metrics.jsonl that it was made from, and for each series where its columns are; then the columns, little-endian, each
-series' with a checksum. Only the columns of the series that are asked for are read. Whatever doesn't add up is Damaged,
-and means that metrics.jsonl is parsed.
+It starts with a line that holds the name of the format, and the length and checksum of the header. The header is JSON:
+the size and mtime of the metrics.jsonl that the file was made from, and the position of each series' columns. The
+columns follow, little-endian, with a checksum per series. Only the columns of the requested series are read. Anything
+inconsistent raises Damaged, upon which metrics.jsonl is parsed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .summary import Number
 from .thinned import EXACT_POINTS, Buckets, Thinned, thin
 
 _FORMAT = b"chachaml-lite thinned 1 "
-#: Of the first line, padded with spaces.
+#: The length of the first line, padded with spaces.
 _LINE_BYTES = 48
-#: An integer up to here is a float that can be turned back into it.
+#: Integers up to this size can be converted to a float and back.
 _EXACT = 2**53
 
 
 class ThinnedRun:
-    """The series of a run as a file holds them. `read(start, size)`: some of its bytes."""
+    """The series of a run in its thinned file. `read(start, size)` returns some of the file's bytes."""
 
     def __init__(self, read: Callable[[int, int], bytes], points: Stamp) -> None:
-        """Read the header. Raises Damaged where it can't be believed, or is not of metrics.jsonl as `points` has it."""
+        """Read the header. Raises Damaged if it is, or was not made from metrics.jsonl with the stamp `points`."""
         line = read(0, _LINE_BYTES)
         try:
             size, checksum = map(int, line.removeprefix(_FORMAT).split())
@@ -49,7 +49,7 @@ class ThinnedRun:
         self._entries: dict[str, dict[str, Any]] = content["series"]
 
     def curves(self, keys: Collection[str] | None, view: View, start_ms: int) -> dict[str, Curve] | None:
-        """The curves of some series (None: of all), as `metrics.get_curves` gives them; None where it needs points."""
+        """Return curves as `metrics.get_curves` does (`keys` None: of all series); None if the points are needed."""
         entries = self._entries
         requested = [key for key in (entries if keys is None else keys) if key in entries]
         since_ms = min([start_ms, *(entries[key]["first_time"] for key in requested)])
@@ -63,8 +63,10 @@ class ThinnedRun:
         return curves
 
     def points(self, keys: Collection[str] | None, max_points: int) -> dict[str, tuple[Series, list[int], int]] | None:
-        """At most so many points of each series as `Series.thinned` chooses them: a series that holds them, their
-        places in it, and the number of all; None where it needs points that are not here.
+        """Return at most `max_points` points of each series, as `Series.thinned` chooses them, by key.
+
+        Each is a tuple of a series that contains them, their indexes in it, and the length of the whole series. Returns
+        None if the points themselves are needed.
         """
         selected = {}
         for key, entry in self._entries.items():
@@ -83,7 +85,7 @@ class ThinnedRun:
         return selected
 
     def check(self) -> bool:
-        """Read all of it: True, or it raises Damaged."""
+        """Read the whole file and return True. Raises Damaged."""
         return all(self._block(key, entry) for key, entry in self._entries.items())
 
     def _block(self, key: str, entry: Mapping[str, Any]) -> bytes:
@@ -105,7 +107,7 @@ class ThinnedRun:
 
 
 class _Columns:
-    """The columns of a series, read one after the other."""
+    """The columns of a series, read in sequence."""
 
     def __init__(self, block: bytes) -> None:
         self._block = memoryview(block)
@@ -118,7 +120,7 @@ class _Columns:
         return column if sys.byteorder == "little" else _swapped(column)
 
     def points(self, entry: Mapping[str, Any]) -> Series:
-        """Points in the order in which they are kept."""
+        """Read points, in the order in which they are stored."""
         count = entry["points"]
         series = Series()
         series.steps, series.timestamps, series.values = (self._take(kind, count) for kind in "qqd")
@@ -129,14 +131,14 @@ class _Columns:
         return series
 
     def buckets(self, entry: Mapping[str, Any]) -> Buckets:
-        """Buckets with their points."""
+        """Read buckets with their points."""
         points = self.points(entry)
         ends, counts, finite_counts, steps, times = (self._take("q", entry["buckets"]) for _ in range(5))
         return Buckets(points, ends, counts, finite_counts, self._take("d", entry["buckets"]), steps, times)
 
 
 def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> Iterable[bytes]:
-    """The content of the file, in pieces. `points`: the stamp of what was read; `start_ms`: when the run began."""
+    """Return the content of the file in pieces. `points` is the stamp of metrics.jsonl, `start_ms` the run's start."""
     entries: dict[str, dict[str, Any]] = {}
     blocks: list[bytes] = []
     at = 0
@@ -151,7 +153,7 @@ def thinned_file(by_key: Mapping[str, Series], points: Stamp, start_ms: int) -> 
 
 
 def _pack(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
-    """The columns of a series, and what the header says of it."""
+    """Return the columns of a series, and its entry in the header."""
     entry: dict[str, Any] = {"first_time": series.timestamps[0], "is_rounded": _is_rounded(series.values)}
     if len(series) <= EXACT_POINTS:
         return _pack_points(series), {**entry, **_about(series), "one_a_step": series.one_a_step}
@@ -179,7 +181,7 @@ def _pack_points(series: Series) -> bytes:
 
 
 def _is_rounded(values: Sequence[Number]) -> bool:
-    """Whether there is an integer that no float is."""
+    """Return whether `values` has an integer that a float can't represent."""
     return isinstance(values, list) and any(type(value) is int and abs(value) > _EXACT for value in values)
 
 
