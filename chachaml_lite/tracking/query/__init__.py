@@ -1,1 +1,1 @@
-"""Queries for runs: conditions on their fields, a grammar, orders and pages."""
+"""Queries for runs: fields, conditions, the query grammar, orders and pages."""

@@ -1,13 +1,13 @@
-"""Conditions on a run: comparisons of a field with what a query says, and how these are put together.
+"""Conditions on a run: comparisons of a field with a query's values, and their combinations.
 
-What satisfies a comparison:
+The rules of a comparison:
 
-- A run that lacks the field satisfies none, `!=` and `!~` included. `not` is true where what follows it is not.
-- A metric is compared by its latest value, as a number; a NaN satisfies nothing but `!=` (the contract, section 3).
-- `=` on a param or tag holds for what `?param.KEY=` finds: a string as it stands, a number by its value, else JSON. The
-  other comparisons with a number hold for numbers, and for text that is one: "0.01" is logged by many a shell. With
-  text they hold for text, by the order of its characters.
-- `~` is "contains", in the text of a value, whatever the case.
+- A run that lacks the field satisfies no comparison, not even `!=` and `!~`. `not` negates whatever follows it.
+- A metric is compared by its latest value, as a number; NaN satisfies nothing but `!=` (the contract, section 3).
+- `=` on a param or tag matches what `?param.KEY=` matches: a string exactly, a number by its value, anything else as
+  JSON. Other comparisons with a number match numbers, and text that is a number, because many shells log "0.01". With
+  text they match text, in the order of its characters.
+- `~` means "contains", in the text of a value, ignoring case.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Test = Callable[[Run], bool]
 
 
 class Texts:
-    """The values of fields as text, as they are and in any case, for the conditions of one query.
+    """The values of fields as text, with and without case, for the conditions of one query.
 
-    Each is made once for a run, however many conditions look into it: 199 of them on one long note took seconds.
+    Each text is computed once per run, however many conditions use it: 199 of them on one long note took seconds.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Texts:
         self._folded: dict[Field, Callable[[Any], str]] = {}
 
     def plain(self, field: Field) -> Callable[[Any], str]:
-        """A function that gives a field's value as text."""
+        """Return a function that converts a field's value to text."""
         return self._plain.setdefault(field, _remembering_last(text_of))
 
     def fold_of(self, field: Field) -> Callable[[Any], str]:
-        """The same without case."""
+        """Return a function that converts a field's value to case-folded text."""
         plain = self.plain(field)
         return self._folded.setdefault(field, _remembering_last(lambda value: plain(value).casefold()))
 
@@ -70,12 +70,12 @@ class Condition(Protocol):
     """A condition that a run satisfies or not."""
 
     def test(self, texts: Texts) -> Test:
-        """A function that says whether a run does; made once for many runs, of which one after the other is tested."""
+        """Return a function that tests a run. It may be called for many runs, one after the other."""
 
 
 @dataclass(frozen=True)
 class Literal:
-    """The value that a field is compared with: as it was written, and as a number where it is one; ms for a time."""
+    """A value to compare with: its text as written, and its number if it is one (ms for times and durations)."""
 
     text: str
     number: Number | None
@@ -83,14 +83,14 @@ class Literal:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A field against one value, or any of several. `op`: one of COMPARE's, `~`, `!~`, `in`, `not in`."""
+    """A comparison of a field with one value or several. `op` is one of COMPARE's, `~`, `!~`, `in` or `not in`."""
 
     field: Field
     op: str
     values: tuple[Literal, ...]
 
     def test(self, texts: Texts) -> Test:
-        """Whether a run's value compares so."""
+        """Return a function that tests whether a run satisfies the comparison."""
         read = reader(self.field)
         if self.op in ("in", "not in"):
             expected = self.op == "in"
@@ -112,42 +112,42 @@ class Comparison:
 
 @dataclass(frozen=True)
 class All:
-    """Every one of some conditions."""
+    """A conjunction: all of the conditions hold."""
 
     conditions: tuple[Condition, ...]
 
     def test(self, texts: Texts) -> Test:
-        """Whether a run satisfies each; those that come first are asked first."""
+        """Return a function that tests whether a run satisfies every condition, evaluated in order."""
         tests = [condition.test(texts) for condition in self.conditions]
         return lambda run: all(test(run) for test in tests)
 
 
 @dataclass(frozen=True)
 class Either:
-    """At least one of some conditions."""
+    """A disjunction: at least one of the conditions holds."""
 
     conditions: tuple[Condition, ...]
 
     def test(self, texts: Texts) -> Test:
-        """Whether a run satisfies one."""
+        """Return a function that tests whether a run satisfies any condition, evaluated in order."""
         tests = [condition.test(texts) for condition in self.conditions]
         return lambda run: any(test(run) for test in tests)
 
 
 @dataclass(frozen=True)
 class Not:
-    """The opposite of a condition."""
+    """The negation of a condition."""
 
     condition: Condition
 
     def test(self, texts: Texts) -> Test:
-        """Whether a run does not satisfy it."""
+        """Return a function that tests whether a run does not satisfy the condition."""
         test = self.condition.test(texts)
         return lambda run: not test(run)
 
 
 def _holds(field: Field, op: str, literal: Literal, texts: Texts) -> Callable[[Any], bool]:
-    """Whether a value compares so; for a value that is there."""
+    """Return a function that compares a field's value, which is not MISSING, with `literal`."""
     kind = field.holds
     if op in CONTAINS:
         text, contained, fold = literal.text.casefold(), op == "~", texts.fold_of(field)
@@ -171,21 +171,21 @@ def _holds(field: Field, op: str, literal: Literal, texts: Texts) -> Callable[[A
 
 
 def text_of(value: Any) -> str:
-    """A logged value as text: a string as it stands, anything else as JSON."""
+    """Return a logged value as text: a string unchanged, anything else as JSON."""
     return value if isinstance(value, str) else strict_json.dumps(value)
 
 
 def number_in(value: Any) -> Number | None:
-    """The number that a logged value is, or that its text says; None for any other."""
+    """Return a logged value as a number, also if it is text that is a number; None for anything else."""
     if isinstance(value, str):
         return number_of(value)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def number_of(text: str) -> Number | None:
-    """The number that a text is: as people write them, or NaN, Infinity, -Infinity. None for another.
+    """Parse a decimal number, NaN, Infinity or -Infinity; return None for any other text.
 
-    An integer is not rounded, for seeds have 64 bits. A number beyond a double counts as none.
+    An integer is not rounded, since seeds have 64 bits. Returns None for a number that exceeds a double.
     """
     if text in SPELLED:
         return SPELLED[text]
@@ -198,7 +198,7 @@ def number_of(text: str) -> Number | None:
 
 
 def matcher(text: str, to_text: Callable[[Any], str] = text_of) -> Callable[[Any], bool]:
-    """Whether a logged value is what a query's text means: a string as it stands, a number by its value, else JSON."""
+    """Return a test for equality with a query's text: of strings exactly, of numbers by value, of the rest as JSON."""
     number = number_of(text)
 
     def matches(value: Any) -> bool:
@@ -215,7 +215,7 @@ def matcher(text: str, to_text: Callable[[Any], str] = text_of) -> Callable[[Any
 
 
 def parse_condition(key: str, op: str, value: str) -> Comparison:
-    """A metric's condition from a query string's three texts. Raises InvalidInput."""
+    """Parse a condition on a metric from the three texts of a query string. Raises InvalidInput."""
     check_name("metric", key)
     op = op.strip()
     op = SPELLED_OUT.get(op.lower(), op)
@@ -224,7 +224,7 @@ def parse_condition(key: str, op: str, value: str) -> Comparison:
         raise InvalidInput(
             f"op {quote_name(op)} is unknown; it is one of {operators} (in a URL, < > = are sent as %3C %3E %3D)"
         )
-    # A space where a sign may stand is what is left of a + that was not sent as %2B: 1e 5, or " 3".
+    # A space where a sign may stand is a + that was not encoded as %2B: 1e 5, or " 3".
     number = number_of(re.sub(r"(?<=[eE]) (?=\d)", "+", value).strip())
     if number is None:
         raise InvalidInput(f"metric_value must be a number, NaN, Infinity or -Infinity, not {quote_name(value)}")

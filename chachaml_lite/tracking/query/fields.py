@@ -1,4 +1,4 @@
-"""The fields of a run that orders, queries and columns name: metrics.KEY, params.KEY, tags.KEY, env.PATH, its own."""
+"""The fields of a run for orders, queries and columns: metrics.KEY, params.KEY, tags.KEY, env.PATH, the run's own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _of_meta(name: str) -> Callable[[Run], Any]:
     return lambda run: run.meta.get(name)
 
 
-#: A run's own fields: what each holds, and how it is got; None is none.
+#: A run's own fields: the type of each, and a function that returns its value, or None if it is missing.
 _OWN: dict[str, tuple[FieldType, Callable[[Run], Any]]] = {
     "id": (FieldType.TEXT, lambda run: run.id),
     **{
@@ -53,43 +53,43 @@ _ALIASES = {"duration": "duration_ms"}
 OWN_FIELDS = tuple(_OWN)
 EXPECTED = f"metrics.NAME, params.NAME, tags.NAME, env.PATH, or {', '.join(OWN_FIELDS)}"
 
-# What a key may hold as it stands, in a query and in a list of columns; any other is put into quotes.
+# A key that may stand unquoted in a query and in a list of columns; any other key is quoted.
 _BARE_KEY = re.compile(r"[^\s()<>=!~,`\"'\u00ab\u00bb\u2018-\u201e]+\Z")
 _ESCAPED = re.compile(r"\\([\"'\\])")
 
 
 @dataclass(frozen=True)
 class Field:
-    """A value of a run by name: of `kind` "metrics", "params", "tags" or "env" by a key, of "run" an own field."""
+    """A field of a run. `name` is a key if `kind` is "metrics", "params", "tags" or "env", an own field if "run"."""
 
     kind: str
     name: str
 
     def __str__(self) -> str:
-        """The field as `parse_field` and a query read it."""
+        """Return the field as `parse_field` and the query grammar read it."""
         if self.kind == OWN:
             return self.name
         return f"{self.kind}.{self.name if _BARE_KEY.match(self.name) else quoted(self.name)}"
 
     @property
     def holds(self) -> FieldType:
-        """The type of its values."""
+        """The type of the field's values."""
         return _TYPE_OF_KIND[self.kind] if self.kind != OWN else _OWN[self.name][0]
 
 
 def quoted(text: str) -> str:
-    """`text` in quotes, as a query has it."""
+    """Return `text` in double quotes, escaped for a query."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def unquoted(text: str) -> str:
-    """The text between the quotes of `text`."""
+    """Return a quoted text without its quotes and escapes."""
     return _ESCAPED.sub(r"\1", text[1:-1])
 
 
 def parse_field(text: str) -> Field:
-    """The field that a text names; a key may stand in quotes. Raises InvalidInput, without saying where it stood."""
+    """Parse a field, whose key may be quoted. Raises InvalidInput, whose text doesn't say where the field stood."""
     kind, dot, name = text.partition(".")
     if dot and kind in _KINDS:
         if len(name) > 1 and name[0] == name[-1] == '"':
@@ -101,7 +101,7 @@ def parse_field(text: str) -> Field:
 
 
 def reader(field: Field) -> Callable[[Run], Any]:
-    """A function that gives a run's value of a field, or MISSING. It reads no more of a run than it needs."""
+    """Return a function that returns a run's value of a field, or MISSING, reading no more of the run than it needs."""
     name = field.name
     if field.kind == METRICS:
 

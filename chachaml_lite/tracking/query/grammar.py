@@ -1,4 +1,4 @@
-"""The query grammar: `metrics.accuracy > 0.9 and params.lr <= 0.01 and name ~ "base"`, read into conditions.
+"""The query grammar: parses `metrics.accuracy > 0.9 and params.lr <= 0.01 and name ~ "base"` into conditions.
 
     query      = all ("or" all)*
     all        = negated ("and" negated)*
@@ -6,10 +6,10 @@
     comparison = field operator value | field ["not"] "in" "(" value ("," value)* ")"
     operator   = "<" | "<=" | "=" | "==" | "!=" | ">=" | ">" | "~" | "!~" | "lt" | "le" | "eq" | "ne" | "ge" | "gt"
     field      = ("metrics" | "params" | "tags") "." key | one of a run's own fields
-    value, key = characters without spaces, quotes and those that mean something here; or anything in quotes, "" or ''
+    value, key = characters other than spaces, quotes and those with a meaning here; or anything in quotes, "" or ''
 
-Words such as `and` may be written in any case. In quotes, a backslash stands before a quote or a backslash. What
-satisfies a comparison is in `conditions`, what a field is in `fields`, and how times are written in `times`.
+Words such as `and` may be written in any case. In quotes, a backslash escapes a quote or a backslash. The meaning of
+comparisons is documented in `conditions`, fields in `fields`, and the notation of times in `times`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .conditions import CONTAINS, All, Comparison, Condition, Either, Literal, N
 from .fields import OWN, Field, FieldType, parse_field, quoted, unquoted
 from .times import length_ms, time_ms
 
-#: Characters, values and parentheses within parentheses: more than people write, and little enough to be quick.
+#: Limits for characters, values and nested parentheses: more than people write, and small enough to be quick.
 MAX_CHARACTERS = 4000
 MAX_VALUES = 200
 MAX_DEPTH = 40
-#: Characters shown on either side of what is wrong.
+#: The number of characters shown on either side of an error.
 _AROUND = 40
 
 _TOKEN = re.compile(
@@ -39,7 +39,7 @@ _TOKEN = re.compile(
 )
 _SPACE = re.compile(r"\s*")
 _STATUS = Field(OWN, "status")
-#: What a field takes that doesn't take every value.
+#: The values that are valid for each type of field that doesn't accept all.
 _EXAMPLES = {
     FieldType.NUMBER: "a number without quotes, or NaN, Infinity, -Infinity",
     FieldType.COUNT: "a number without quotes",
@@ -52,7 +52,7 @@ _CURLY = "\u00ab\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e"
 
 
 class BadQuery(InvalidInput):
-    """A query that can't be read: `reason`, and where, as the characters from `start` to `stop` of `text`."""
+    """A query that can't be parsed: the `reason`, and its position, `start` to `stop` in `text`."""
 
     def __init__(self, text: str, start: int, stop: int, reason: str) -> None:
         self.text, self.start, self.stop, self.reason = text, start, stop, reason
@@ -63,7 +63,7 @@ class BadQuery(InvalidInput):
 
     @property
     def marked(self) -> tuple[str, str, str]:
-        """The text in one line: before what is wrong, that itself, and after it; cut where it is long."""
+        """The text in one line as (text before the error, the error, text after it), truncated if it is long."""
         plain = _UNSEEN.sub(" ", self.text)
         begin, end = max(0, self.start - _AROUND), min(self.stop, self.start + _AROUND)
         before = ("\u2026" if begin else "") + plain[begin : self.start]
@@ -86,7 +86,7 @@ class _Token(NamedTuple):
 
 
 def parse_query(text: str, now_ms: int) -> Condition:
-    """The condition that a query puts; times like -24h are taken from `now_ms`. Raises BadQuery."""
+    """Parse a query; times such as -24h are relative to `now_ms`. Raises BadQuery."""
     if len(text) > MAX_CHARACTERS:
         raise BadQuery(text, MAX_CHARACTERS, len(text), f"a query has {MAX_CHARACTERS} characters at most")
     return _Parser(text, now_ms).parse_all()
@@ -118,7 +118,7 @@ def _why_unreadable(character: str) -> str:
 
 
 class _Parser:
-    """Recursive descent; how deep is bounded, so that no query can exhaust the stack."""
+    """A recursive descent parser. The depth is limited so that no query can exhaust the stack."""
 
     def __init__(self, text: str, now_ms: int) -> None:
         self._text = text

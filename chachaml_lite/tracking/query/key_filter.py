@@ -1,12 +1,12 @@
-"""The names of metrics and params that a viewer's filter lets through: text, or /an expression/ between slashes.
+"""The viewer's filter for names of metrics and params: text, or a regular expression between slashes.
 
-Text is contained in a name, whatever the case. An expression is the part of regular expressions that all dialects
+Text must be contained in a name, ignoring case. An expression uses the part of regular expressions that all dialects
 share: `.` `*` `+` `?` `{2}` `{1,3}` `|` `( )` `[a-z]` `[^0-9]` `\\d \\w \\s \\D \\W \\S` `^` `$`; any other character
-after a backslash is itself. It is found anywhere in a name, whatever the case.
+after a backslash is literal. It may match anywhere in a name, ignoring case.
 
-Python's own `re` can be kept busy for hours by an expression of twenty characters, while all other requests wait. This
-one follows all ways through the expression at once (Thompson's construction, with remembered steps): the time grows
-with the length of the name, whatever the expression.
+An expression of twenty characters can keep Python's own `re` busy for hours, while all other requests wait. This
+implementation follows all paths through the expression at once (Thompson's construction, with cached steps), so the
+time is proportional to the length of the name, whatever the expression.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 from ...errors import InvalidInput
 
 KeyTest = Callable[[str], bool]
-#: Characters of a filter, states of an expression, and repetitions in braces.
+#: Limits for the characters of a filter, the states of an expression, and the repetitions in braces.
 MAX_FILTER_CHARACTERS = 300
 _MAX_STATES, _MAX_TIMES = 2000, 100
 _MAX_STEPS = 20_000
@@ -31,14 +31,14 @@ _CLASSES: dict[str, Callable[[str], bool]] = {
 
 
 def parse_key_filter(text: str) -> KeyTest | None:
-    """Whether a name passes; None where all do, for there is nothing to be filtered by. Raises InvalidInput."""
+    """Return a function that tests a name; None for an empty filter, which all names pass. Raises InvalidInput."""
     text = text.strip()
     if not text:
         return None
     if len(text) > MAX_FILTER_CHARACTERS:
         raise InvalidInput(f"filter has {len(text)} characters; the limit is {MAX_FILTER_CHARACTERS}")
     if len(text) > 2 and text[0] == text[-1] == "/":
-        # A page asks of the same names for its charts, its rows and its columns.
+        # A page tests the same names for its charts, its rows and its columns.
         return cache(_Machine(_Parser(text[1:-1]).parse()).is_in)
     part = text.casefold()
     return lambda key: part in key.casefold()
@@ -46,31 +46,31 @@ def parse_key_filter(text: str) -> KeyTest | None:
 
 @dataclass
 class _State:
-    """A step of an expression: a character that `takes` lets through, or, without one, ways on that take none."""
+    """A state of an expression: `takes` tests the next character; without it, transitions consume no character."""
 
     takes: Callable[[str], bool] | None = None
     to: list[_State] = field(default_factory=list)
-    #: "^" or "$": the way on is free at that end of the name only.
+    #: "^" or "$": the transitions are allowed only at that end of the name.
     only_at: str = ""
     number: int = 0
 
 
 @dataclass
 class _Fragment:
-    """A part of an expression: where it begins, and the states whose ways on are still open."""
+    """A part of an expression: its first state, and the states whose transitions are still to be set."""
 
     start: _State
     open: list[_State]
 
 
 class _Parser:
-    """Recursive descent over an expression; each method takes what it understands and gives a fragment of states."""
+    """A recursive descent parser for expressions; each method parses one construct and returns a fragment of states."""
 
     def __init__(self, text: str) -> None:
         self._text, self._at, self._count, self._depth = text, 0, 0, 0
 
     def parse(self) -> _State:
-        """The first state; the last one has no way on and takes nothing. Raises InvalidInput."""
+        """Return the first state; the last one has no transitions and takes nothing. Raises InvalidInput."""
         result = self._either()
         if self._at < len(self._text):
             raise self._fault("a ) without its (")
@@ -131,7 +131,7 @@ class _Parser:
         return part
 
     def _times(self) -> tuple[int, int | None] | None:
-        """The bounds in {2}, {2,} or {2,5}; None for a brace that stands for itself."""
+        """Parse the bounds in {2}, {2,} or {2,5}; return None for a literal brace. Raises InvalidInput."""
         end = self._text.find("}", self._at)
         low, comma, high = self._text[self._at + 1 : max(end, 0)].partition(",")
         if end < 0 or not (low.isdecimal() and (high.isdecimal() or not high)):
@@ -143,7 +143,7 @@ class _Parser:
         return times
 
     def _times_over(self, begin: int, part: _Fragment, low: int, high: int | None) -> _Fragment:
-        """`part` so many times: read again from where it begins, for each has states of its own."""
+        """Return `part` repeated. Its text is parsed again for each repetition, which needs states of its own."""
         end = self._at
         start = self._state()
         row = _Fragment(start, [start])
@@ -264,16 +264,16 @@ def _inverted(test: Callable[[str], bool]) -> Callable[[str], bool]:
 
 
 class _Machine:
-    """An expression at work: all states that it may be in, after each character of a name."""
+    """The simulation of an expression: the set of states that it may be in after each character of a name."""
 
     def __init__(self, start: _State) -> None:
         self._start = start
-        #: Steps that were gone before: from these states, by this character, at the end of the name or not.
+        #: Cached steps, by the states before, the character, and whether it is the last one of the name.
         self._steps: dict[tuple[frozenset[int], str, bool], tuple[frozenset[int], bool]] = {}
         self._sets: dict[frozenset[int], list[_State]] = {}
 
     def is_in(self, key: str) -> bool:
-        """Whether the expression is found in a name."""
+        """Return whether the expression matches anywhere in a name."""
         states, is_found = self._close([self._start], is_first=True, is_last=not key)
         for at, character in enumerate(key):
             if is_found:
@@ -291,7 +291,7 @@ class _Machine:
         return is_found
 
     def _close(self, begin: list[_State], *, is_first: bool, is_last: bool) -> tuple[frozenset[int], bool]:
-        """The states that are reached without a character, and whether the end of the expression is among them."""
+        """Return the states reachable without consuming a character, and whether the end is among them."""
         states: dict[int, _State] = {}
         waiting = list(begin)
         is_found = False

@@ -1,4 +1,4 @@
-"""The search for runs: conditions, an order and a page (the contract, section 3, GET /api/runs)."""
+"""The search for runs by conditions, with an order and pages (the contract, section 3, GET /api/runs)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..tracker import Tracker
 from .conditions import Condition, Test, Texts, matcher, number_in, text_of
 from .fields import EXPECTED, Field, FieldType, parse_field, reader
 
-#: What runs are ordered by, and whether descending.
+#: The field that runs are ordered by, and whether the order is descending.
 Order = tuple[Field, bool]
 
 MAX_LIMIT = 1000
@@ -27,7 +27,7 @@ DEFAULT_LIMIT = 100
 
 @dataclass(frozen=True)
 class RunQuery:
-    """A query of the list of runs; every condition must hold, and names match exactly. Raises InvalidInput."""
+    """A query for a list of runs. All conditions must hold, and names match exactly. Raises InvalidInput."""
 
     experiment: str | None = None
     status: str | None = None
@@ -36,13 +36,13 @@ class RunQuery:
     parent_run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
-    #: Further conditions, such as those of a query.
+    #: Further conditions, such as those of a query in the grammar.
     where: tuple[Condition, ...] = ()
     order_by: str | Order | None = None
     deleted: Deleted = "false"
-    #: Whether runs whose parent matches, too, are left out: a list has them below it.
+    #: Whether to leave out runs whose parent matches, too, since a list shows them below it.
     is_folded: bool = False
-    #: None: all of them.
+    #: None means no limit.
     limit: int | None = DEFAULT_LIMIT
     offset: int = 0
 
@@ -58,12 +58,12 @@ class RunQuery:
 
     @cached_property
     def order(self) -> Order | None:
-        """The field that the runs are ordered by; None: newest first. Raises InvalidInput."""
+        """The order of the runs; None means newest first. Raises InvalidInput."""
         return parse_order(self.order_by) if isinstance(self.order_by, str) else self.order_by
 
     @property
     def is_plain(self) -> bool:
-        """Whether all runs are asked for, or all of an experiment, newest first."""
+        """Whether this selects all runs, or all of an experiment, newest first."""
         names = (self.status, self.name, self.created_by, self.parent_run_id)
         conditions = (*names, self.order_by)
         return not (self.tags or self.params or self.where or self.is_folded) and all(
@@ -72,7 +72,7 @@ class RunQuery:
 
 
 def parse_deleted(text: str) -> Deleted:
-    """Whether runs in the trash are meant: "false", "true" for these alone, or "all". Raises InvalidInput."""
+    """Parse the choice of runs in the trash: "false", "true" for only these, or "all". Raises InvalidInput."""
     for choice in DELETED:
         if text == choice:
             return choice
@@ -80,14 +80,14 @@ def parse_deleted(text: str) -> Deleted:
 
 
 def parse_folding(text: str | None) -> bool:
-    """Whether children are folded under their parents: "folded", or nothing said. Raises InvalidInput."""
+    """Return whether children are folded under their parents: for "folded", but not for None. Raises InvalidInput."""
     if text not in (None, "folded"):
         raise InvalidInput(f"children must be folded, not {quote_name(text)}")
     return text is not None
 
 
 def parse_order(text: str) -> Order:
-    """Parse an order: the field, and whether it descends, as in `metrics.accuracy desc`. Raises InvalidInput."""
+    """Parse an order such as `metrics.accuracy desc`: the field, and whether it is descending. Raises InvalidInput."""
     name = text.strip()
     if not name:
         raise InvalidInput("order_by is empty; try order_by=start_time desc, or metrics.accuracy desc")
@@ -100,7 +100,7 @@ def parse_order(text: str) -> Order:
 
 
 def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
-    """The runs on the page that is asked for, in order, and the number of all that match."""
+    """Return the runs on the requested page, in order, and the total number of matches."""
     if query.is_plain and query.limit is not None:
         return tracker.catalog.page(query.offset, query.limit, query.experiment, query.deleted)
     tests = _tests(query)
@@ -116,7 +116,7 @@ def find_runs(tracker: Tracker, query: RunQuery) -> tuple[list[Run], int]:
 
 
 def _without_children(runs: list[Run]) -> list[Run]:
-    """`runs` without those that have an ancestor at the top among them; runs that are in a circle stay."""
+    """Return `runs` without those below another one of them; runs whose parents form a circle are kept."""
     ids = {run.id for run in runs}
     below: dict[str, list[str]] = {}
     tops = []
@@ -135,12 +135,12 @@ def _without_children(runs: list[Run]) -> list[Run]:
 
 
 def count_children(tracker: Tracker) -> Counter[str | None]:
-    """The numbers of children by the ids of their parents; of runs that aren't in the trash."""
+    """Return the number of children by parent id, not counting runs in the trash."""
     return Counter(run.meta.get("parent_run_id") for run in tracker.catalog.newest())
 
 
 def _tests(query: RunQuery) -> list[Test]:
-    """The tests that a run has to pass, in turn; those of meta.json, which is read already, come first."""
+    """Return the tests that a run must pass, in order; those of meta.json, which has been read already, come first."""
     tests = [
         _meta_is(name, value)
         for name in ("status", "name", "created_by", "parent_run_id")
@@ -169,7 +169,7 @@ def _all_match(part: Callable[[Run], Mapping[str, Any]], expected: Mapping[str, 
 
 
 def _sort_runs(runs: list[Run], field: Field, descending: bool) -> list[Run]:
-    """`runs` ordered; missing and NaN values last in either direction, ties by id, descending (section 3)."""
+    """Return `runs` in order: missing values and NaN last in either direction, ties by id, descending (section 3)."""
     read = reader(field)
     keys_and_runs = []
     last = []
@@ -179,14 +179,14 @@ def _sort_runs(runs: list[Run], field: Field, descending: bool) -> list[Run]:
             last.append(run)
         else:
             keys_and_runs.append((key, run))
-    keys_and_runs.sort(key=lambda pair: pair[0], reverse=descending)  # stable, also in reverse: ties keep their order
+    keys_and_runs.sort(key=lambda pair: pair[0], reverse=descending)  # stable even if reversed: ties keep their order
     return [run for _, run in keys_and_runs] + last
 
 
 def _order_key(value: Any, holds: FieldType) -> tuple[int, Any] | None:
-    """The sort key of a value: numbers before texts; None for what comes last.
+    """Return the sort key of a value, with numbers before texts; None for a value that comes last.
 
-    Of params and tags a text that reads as a number is one, as in a query's comparisons.
+    As in a query's comparisons, a param or tag whose text is a number counts as that number.
     """
     if value is None or value is MISSING:
         return None

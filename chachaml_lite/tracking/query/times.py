@@ -1,4 +1,4 @@
-"""Times and lengths of time as people write them in a query, in ms."""
+"""Parsing of times and durations in queries, in ms."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-#: What "now" is cut to where a time is relative to it, so that an answer stays the same for so long.
+#: The precision of "now" in relative times, so that an answer stays the same for this long.
 GRAIN_MS = 60_000
 
 
 def length_ms(text: str) -> float | None:
-    """A length of time such as 90s, 10min, 1.5h, 2d in ms; None for anything else. Units: ms, s, min, h, d, w."""
+    """Parse a duration such as 90s, 10min, 1.5h or 2d (ms, s, min, h, d, w), in ms; return None for anything else."""
     match = _LENGTH.match(text)
     return None if match is None else float(match[1]) * _UNITS_MS[match[2]]
 
 
 def is_relative(text: str) -> bool:
-    """Whether a text says how long ago something was: -24h."""
+    """Return whether a text is a time relative to now, such as -24h."""
     return text.startswith("-") and length_ms(text[1:]) is not None
 
 
 def time_ms(text: str, now_ms: int) -> int | None:
-    """A moment in ms since 1970, UTC; None for a text that is none.
+    """Parse a time, in ms since 1970, UTC; return None for anything else.
 
-    2026, 2026-01, 2026-01-31, 2026-01-31T12:00, with seconds and a zone (Z, +02:00) or without, which is UTC; the
-    beginning of what it names. -24h: so long ago, by the minute. A number of five digits and more: the ms themselves.
+    A date and time is written 2026, 2026-01, 2026-01-31 or 2026-01-31T12:00, optionally with seconds and a zone (Z,
+    +02:00; the default is UTC), and means the beginning of that period. -24h means 24 hours ago, rounded down to the
+    minute. A number of 5 or more digits is in ms already.
     """
     if is_relative(text):
         return now_ms // GRAIN_MS * GRAIN_MS - math.ceil(length_ms(text[1:]) or 0)

@@ -1,1 +1,1 @@
-"""The check of every byte of a store, and its repair."""
+"""Verification of every byte of a store, and its repair."""

@@ -1,4 +1,4 @@
-"""The problems that `verify` finds, with what `repair` needs to mend them."""
+"""The problems that `verify` finds, with the remedies that `repair` applies."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 from ...store.inspection import Inspection, Line
 from ...store.reading import MAX_RECORDS_BYTES, record_of
 
-#: Line numbers that a report names.
+#: The number of damaged lines that a report lists by number.
 _NAMED = 5
 
 Spans = tuple[tuple[int, int], ...]
 
 
 class Problem(NamedTuple):
-    """Something that isn't as it was written: where (a path below the data folder), of what kind, and what it is."""
+    """A deviation from what was written: where it is (a path below the data folder), its kind, and its details."""
 
     where: str
     kind: str
     detail: str
-    #: What makes it the same problem in two looks, besides what is told.
+    #: Besides the fields above, what must be equal for a second look to confirm the problem.
     evidence: Any = None
-    #: What `repair` needs to know to mend it; None where it can't be mended.
+    #: Input for `repair`; None if the problem can't be repaired.
     remedy: Remedy | None = None
 
     def public(self) -> dict[str, Any]:
@@ -33,17 +33,17 @@ class Problem(NamedTuple):
 
 
 class Remedy(NamedTuple):
-    """The way to mend a problem. `spans`: the parts of its file to be moved aside."""
+    """The way to repair a problem. `spans` are the byte ranges of its file to move aside."""
 
     run_id: str | None = None
     spans: Spans = ()
-    #: The name of a temporary of the run.
+    #: The name of a temporary file of the run to remove.
     temporary: str | None = None
 
 
 @dataclass
 class Report:
-    """The report of a check: the amounts that were looked at, and the problems. `bytes`: those of artifacts."""
+    """The report of a verification: the numbers of items checked, and the problems. `bytes` counts artifacts' bytes."""
 
     runs: int = 0
     models: int = 0
@@ -54,7 +54,7 @@ class Report:
 
 
 class Lines:
-    """The damaged lines of a file, as they are come across. Neighbours are one span, so that few are held."""
+    """The damaged lines of a file, added one by one. Adjacent lines share a span, which keeps the list short."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -63,7 +63,7 @@ class Lines:
         self.torn: Line | None = None
 
     def add(self, line: Line) -> None:
-        """Take in a damaged line; one without its end is a torn tail."""
+        """Add a damaged line; one without a newline at its end is a torn tail."""
         if not line.is_whole:
             self.torn = line
             return
@@ -76,7 +76,7 @@ class Lines:
             self.spans.append((line.start, line.end))
 
     def problems(self, where: str, kind: str, run_id: str | None, *, can_go: bool = True) -> Iterator[Problem]:
-        """The problems that these lines are. `can_go`: they may be moved aside."""
+        """Yield the problems for these lines. `can_go` says whether `repair` may move them aside."""
         if self.count:
             more = ", ..." if self.count > len(self.numbers) else ""
             text = f"{self.count} of its lines {'is' if self.count == 1 else 'are'} no {kind} ("
@@ -90,7 +90,7 @@ class Lines:
 
 
 def damaged_records(files: Inspection, where: str, accept: Callable[[dict[str, Any]], bool]) -> Lines:
-    """Return the lines of a file that hold no JSON object, or none that is accepted. Raises Damaged, OSError."""
+    """Return the lines of a file that hold no JSON object, or one not accepted. Raises Damaged, OSError."""
     lines = Lines()
     for line in files.lines(where, MAX_RECORDS_BYTES):
         if line.content is not None and not line.content.strip():

@@ -1,4 +1,4 @@
-"""Repair: damaged lines are moved aside, summaries rebuilt. Nothing that was logged is deleted."""
+"""Repair of a store: damaged lines are moved aside, and summaries rebuilt. Nothing that was logged is deleted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .problems import Problem
 
 
 class Repair(NamedTuple):
-    """Something that was done: where, a path below the data folder, and what."""
+    """A repair that was made: a path below the data folder, and a description."""
 
     where: str
     detail: str
@@ -24,7 +24,7 @@ class Repair(NamedTuple):
 
 
 def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
-    """Mend what can be mended, and say what was done. The caller owns the store. Raises OSError."""
+    """Repair whatever can be repaired, and return the list of repairs. The caller owns the store. Raises OSError."""
     done: list[Repair] = []
     spans: dict[str, list[tuple[int, int]]] = {}
     stale_summaries: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The check of one run: every byte of its files is read, sums compared, lines parsed."""
+"""The check of a run: reads every byte of its files, compares checksums and parses all lines."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .problems import Lines, Problem, Remedy, Report, damaged_records
 
 
 def ignore_progress(count: int) -> None:
-    """Nobody waits."""
+    """Do nothing, for callers that show no progress."""
 
 
 class RunCheck:
-    """Checks the runs of one store. What was hashed is not hashed again while its file has the same stamp."""
+    """The check of the runs of a store. A file is not hashed again while its stamp is unchanged."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._files = store.inspection
         self._sums: StampCache[str, Stamp, str] = StampCache()
         self._artifacts: StampCache[str, Stamp, tuple[Artifacts, Lines]] = StampCache()
-        #: Told of bytes as they are read, time and again.
+        #: Called with the number of bytes read since the last call.
         self.on_read: Callable[[int], object] = ignore_progress
 
     def check(self, run_id: str, totals: Report) -> list[Problem]:
-        """Return the problems of a run, and count in `counted` what was looked at."""
+        """Return the problems of a run, and set the counts of `totals`."""
         totals.artifacts = totals.bytes = totals.points = 0
         problems: list[Problem] = []
         try:
@@ -80,7 +80,7 @@ class RunCheck:
         yield from self._check_summary(run_id, stamp, summary)
 
     def _check_summary(self, run_id: str, points: Stamp, summary: Summary) -> Iterator[Problem]:
-        """Whether summary.json, where it speaks of the points as they are, says what they add up to."""
+        """Yield a problem if summary.json is for the current metrics.jsonl but not the summary of its points."""
         where = self._files.run_file(run_id, layout.SUMMARY)
         try:
             content, stamp = self._store.runs.read_object(run_id, layout.SUMMARY)
@@ -90,15 +90,15 @@ class RunCheck:
             yield Problem(where, "wrong summary", str(fault), self._files.stamp(where), Remedy(run_id))
             return
         if (content.get("size"), content.get("mtime_ns")) != (points.size, points.mtime_ns):
-            return  # an older one, which nobody believes
+            return  # outdated, and therefore ignored
         added_up = {key: series.to_stored() for key, series in summary.items()}
         if content.get("metrics") == {key: without_time(series) for key, series in added_up.items()}:
-            return  # an earlier version's, which is made anew when it is asked for
+            return  # from an earlier version; it is rebuilt when it is needed
         if from_stored(content.get("metrics")) is None or content["metrics"] != added_up:
             yield Problem(where, "wrong summary", "it is not what the points add up to", stamp, Remedy(run_id))
 
     def _check_events(self, run_id: str) -> Iterator[Problem]:
-        """The problems of the run's logged models, beside their files."""
+        """Yield the problems of the events of the run's logged models; their files are checked as artifacts."""
         where = self._files.run_file(run_id, layout.LOGGED_MODELS)
         try:
             lines = damaged_records(self._files, where, lambda event: is_good_event(run_id, event))
@@ -164,7 +164,7 @@ class RunCheck:
             yield problem
 
     def artifacts(self, run_id: str) -> tuple[Artifacts, Lines]:
-        """Return the artifacts by a run's artifacts.jsonl, and the damaged lines in it. Raises Damaged, OSError."""
+        """Return the artifacts of a run's artifacts.jsonl, and the file's damaged lines. Raises Damaged, OSError."""
         where = self._files.run_file(run_id, layout.ARTIFACTS)
         stamp = self._files.stamp(where)
         cached = self._artifacts.get(run_id, stamp)

@@ -1,8 +1,8 @@
-"""Is all of a store as it was written? Every byte of it is read: sums compared, lines parsed, versions traced.
+"""Verification of a store: every byte is read, checksums compared, lines parsed, and versions traced to their bytes.
 
-A server may be writing meanwhile, and what it has half done is no damage. So nothing is reported at the first look:
-where a server owns the store, a problem counts when a later look finds the very same one (the same bytes at the same
-place of the same file), and bytes that are received and waiting for their name are not missed.
+A server may be writing meanwhile, and its unfinished writes are not damage. Nothing is therefore reported at the first
+look: if a server owns the store, a problem counts only if a later look finds exactly the same one (the same bytes at
+the same place of the same file), and bytes that were received but don't have their final name yet are not missed.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from ..names import check_model_name, is_run_id, quote_name
 from .problems import Problem, Remedy, Report, damaged_records
 from .run_check import RunCheck, ignore_progress
 
-#: Seconds between two looks. Between a line of artifacts.jsonl and the rename of its bytes there is an fsync.
+#: Seconds between two looks. A server syncs to disk between adding a line to artifacts.jsonl and renaming the blob.
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class Verification:
-    """One verification of a store."""
+    """A verification of a store."""
 
     def __init__(self, store: Store, only: Collection[str] = ()) -> None:
-        """`only`: these runs, with the versions that point to them."""
+        """Prepare a verification of all runs, or of those in `only` and the versions that point to them."""
         self._store = store
         self._files = store.inspection
         self._only = only
         self._run_check = RunCheck(store)
 
     def total_bytes(self) -> int:
-        """About how many bytes are to be read."""
+        """Return the approximate number of bytes to be read."""
         total = 0
         for run_id in self._run_ids():
             total += self._files.stamp(self._files.run_file(run_id, layout.METRICS)).size
@@ -47,7 +47,7 @@ class Verification:
         return total
 
     def report(self, read: Callable[[int], object] = ignore_progress) -> Report:
-        """Look at everything. `read` is told of bytes as they are read, time and again."""
+        """Verify everything. `read` is called repeatedly, with the number of bytes read since the last call."""
         self._run_check.on_read = read
         report = Report()
         if not self._only:
@@ -74,7 +74,7 @@ class Verification:
         return sorted(name for name in folders if is_run_id(name) and (not self._only or name in self._only))
 
     def _confirm(self, look: Callable[[], list[Problem]]) -> list[Problem]:
-        """The problems that a look finds; where somebody else may be writing, those that two looks in a row find."""
+        """Return the problems that a look finds; if a server may be writing, those that two looks in a row find."""
         problems = look()
         if not problems or not self._files.is_served():
             return problems
@@ -97,7 +97,7 @@ class Verification:
             for name in sorted(folders.strays):
                 problems.append(Problem(f"{parent}/{name}", "stray", "a file or link among folders; it is passed over"))
         leftovers = self._files.incoming()
-        if leftovers and not self._files.is_served():  # a server's own are on their way
+        if leftovers and not self._files.is_served():  # a running server's uploads are not leftovers
             for name in leftovers:
                 detail = "left by a server that was killed; a server finishes or removes it at its start"
                 problems.append(Problem(self._files.in_incoming(name), "leftover", detail, None, Remedy()))
@@ -106,7 +106,7 @@ class Verification:
     # -- experiments
 
     def _look_at_experiments(self) -> list[Problem]:
-        """The problems of the experiments' files, which are few and small."""
+        """Return the problems of the experiments' files, which are few and small."""
         files, problems = self._store.experiments, []
         for name in files.strays():
             problems.append(Problem(f"experiments/{name}", "stray", "not a file of an experiment; it is passed over"))
@@ -114,7 +114,7 @@ class Verification:
             reading = read_description(files, file, files.stamp(file))
             if reading.damage:
                 problems.append(Problem(self._files.experiment(file), "damaged file", reading.damage, reading.stamp))
-        if not self._files.is_served():  # a server's own is on its way
+        if not self._files.is_served():  # a running server's temporary files are not leftovers
             for name in files.temporaries():
                 detail = "left by a server that was killed; the next one removes it at its start"
                 problems.append(Problem(f"experiments/{name}", "leftover", detail))
@@ -141,7 +141,7 @@ class Verification:
             return
         model = history.model()
         if not self._only:
-            # A history of which nothing was left could be begun anew, and would give its numbers a second time.
+            # A history that lost all of its events could be started again, and would reuse its version numbers.
             yield from lines.problems(where, "event", None, can_go=model is not None)
             if model is None:
                 yield Problem(where, "not a model", "it has no history")
