@@ -127,7 +127,7 @@ class RunFolders:
         self._folds_case = _is_same(path, f"{os.path.dirname(path)}/{os.path.basename(path).upper()}")
 
     def is_there(self, name: str) -> bool:
-        """Whether there is a folder of this name now, which is no link; in any case, on a disk that folds case."""
+        """Return whether there is now a folder, not a link, with this name; case is ignored if the disk ignores it."""
         try:
             return stat.S_ISDIR(os.lstat(f"{self._path}/{name}").st_mode)
         except OSError:

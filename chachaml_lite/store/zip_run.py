@@ -41,7 +41,7 @@ class _Opened(NamedTuple):
 
 
 class Member(NamedTuple):
-    """An artifact to be put into a zip: its path there, its blob, its size in bytes, when it came in ms since 1970."""
+    """An artifact for a zip: its path there, its blob's spelling, its size in bytes, its time in ms since 1970."""
 
     path: str
     spelling: str
@@ -85,7 +85,7 @@ def zip_run(places: Layout, run_id: str, hold: Callable[[], AbstractContextManag
 
 
 def _files(folder: str, run_id: str) -> Iterator[_Opened]:
-    """Each file of a run, opened where it was found: no link is followed, in whatever moment it was put there."""
+    """Yield each file of a run, opened in the folder that was listed, so that no link is followed at any time."""
 
     def refuse(fault: OSError) -> None:
         raise fault

@@ -1,1 +1,1 @@
-"""The HTTP API, a module per noun."""
+"""The HTTP API, with one module per resource."""

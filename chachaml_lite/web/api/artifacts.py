@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: uploaded as raw bytes, listed, downloaded whole or in part."""
+"""Artifacts over HTTP: uploads as raw bytes, lists, and downloads in whole or in part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ api = Blueprint("artifacts", __name__)
 
 @api.post("/api/w/runs/<run_id>/artifacts")
 def store_artifact(run_id: str) -> Response:
-    """Store the body as an artifact."""
+    """Store the request body as an artifact."""
     query = Query(("name", "overwrite"))
     request_body.require_type(request_body.OCTETS)
     name = query.text("name")
@@ -32,7 +32,7 @@ def store_artifact(run_id: str) -> Response:
 
 @api.delete("/api/w/runs/<run_id>/artifacts")
 def delete_artifacts(run_id: str) -> Response:
-    """Delete an artifact, or all of a folder."""
+    """Delete an artifact, or all artifacts of a folder."""
     name = Query(("name",)).text("name")
     if name is None:
         raise InvalidInput("name the artifact as ?name=model.pkl, or a folder of them with a slash, ?name=checkpoints/")
@@ -42,7 +42,7 @@ def delete_artifacts(run_id: str) -> Response:
 
 @api.get("/api/runs/<run_id>/artifacts")
 def list_artifacts(run_id: str) -> Response:
-    """The artifacts of a run."""
+    """Return the artifacts of a run."""
     form = formats.negotiate(Query(formats.FIELDS))
     items = artifacts.listed_artifacts(tracker().run(run_id))
     return formats.list_response(form, items, lambda: columns.artifact_table(items))
@@ -50,6 +50,6 @@ def list_artifacts(run_id: str) -> Response:
 
 @api.get("/api/artifacts/<run_id>/<path:name>/download")
 def download(run_id: str, name: str) -> Response:
-    """The bytes of an artifact; its id is the part of the path between the two words."""
+    """Return the bytes of an artifact; its id is the part of the path between "artifacts/" and "/download"."""
     Query(())
     return send_artifact(run_id, name)

@@ -1,4 +1,4 @@
-"""Requests about many runs at once: comparisons, searches by a metric, exports."""
+"""Requests for many runs at once: comparisons, searches by a metric, exports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..context import tracker
 from ..query_string import Query, parse_ids
 from . import run_list
 
-#: Columns of a terminal that the name of a run takes above its values.
+#: The width of a run's name above its values, in columns of a terminal.
 _HEADING_WIDTH = 30
 
 api = Blueprint("compare", __name__)
@@ -27,7 +27,7 @@ api = Blueprint("compare", __name__)
 
 @api.get("/api/compare")
 def compare_runs() -> Response:
-    """Runs side by side."""
+    """Compare runs side by side."""
     query = Query(("ids", *formats.FIELDS), repeatable=("ids",))
     form = formats.negotiate(query)
     return _comparison(form, compare.compare_runs(tracker(), parse_ids(query)))
@@ -35,7 +35,7 @@ def compare_runs() -> Response:
 
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
-    """The runs behind two versions of a model, side by side."""
+    """Compare the runs of two versions of a model side by side."""
     form = formats.negotiate(Query(formats.FIELDS))
     return _comparison(form, compare.diff_versions(tracker(), name, one, other))
 
@@ -56,7 +56,7 @@ def _headings(comparison: dict[str, Any]) -> list[str]:
 
 @api.get("/api/search")
 def search_runs() -> Response:
-    """The runs that a query finds, or a condition on a metric, or both, newest first: all, or the page asked for."""
+    """Return the runs that match a query, a condition on a metric, or both, newest first: all of them, or one page."""
     query = Query(("q", *query_string.METRIC_CONDITION, "experiment", *run_list.PAGING))
     condition = query_string.parse_metric_condition(query)
     where = run_list.where(query) + (() if condition is None else (condition,))
@@ -68,7 +68,7 @@ def search_runs() -> Response:
 
 @api.get("/api/export")
 def export_runs() -> Response:
-    """Every run as a row of CSV, newest first; those of an experiment, or that a query finds, where one is given."""
+    """Return runs as rows of CSV, newest first: all of them, those of an experiment, or those that match a query."""
     query = Query(("experiment", "q", "bom"))
     run_query = search.RunQuery(experiment=query.text("experiment"), where=run_list.where(query), limit=None)
     matches, _ = search.find_runs(tracker(), run_query)

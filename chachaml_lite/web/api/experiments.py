@@ -1,4 +1,4 @@
-"""Experiments over HTTP: counted, described, and the best run of one."""
+"""Experiments over HTTP: counts, descriptions, and an experiment's best run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ api = Blueprint("experiments", __name__)
 
 @api.get("/api/experiments")
 def list_experiments() -> Response:
-    """Every experiment, the one with the newest run first."""
+    """Return all experiments, the one with the newest run first."""
     query = Query(("deleted", *formats.FIELDS))
     form = formats.negotiate(query)
     items = experiments.list_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
@@ -25,7 +25,7 @@ def list_experiments() -> Response:
 
 @api.get("/api/experiments/<path:name>")
 def get_experiment(name: str) -> Response:
-    """One experiment, with its best run by a metric where one is named."""
+    """Return an experiment, with its best run by a metric if one is named."""
     query = Query(("metric", "direction"))
     metric, less = parse_metric(query.text("metric")), parse_direction(query.text("direction"))
     return responses.json_response(experiments.get_experiment(tracker(), name, metric, less=less))
@@ -33,7 +33,7 @@ def get_experiment(name: str) -> Response:
 
 @api.post("/api/w/experiments/<path:name>")
 def change_experiment(name: str) -> Response:
-    """Describe or tag an experiment, move it to the trash or bring it back; make it where there is none yet."""
+    """Describe or tag an experiment, move it to the trash or restore it; create it if it doesn't exist."""
     Query(())
     body = request_body.fields(request_body.json_object(), {}, {"description": str, "tags": dict, "deleted": bool})
     experiments.change_experiment(tracker(), name, **body)

@@ -1,4 +1,4 @@
-"""Models over HTTP: versions registered, promoted, tagged, deleted, listed, and downloaded by a selector."""
+"""Models over HTTP: registering, promoting, tagging, deleting, listing and downloading versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAID = {"description": str, "tags": dict}
 
 @api.post("/api/w/models")
 def register_version() -> Response:
-    """Make an artifact, or a folder of them, the next version of a model."""
+    """Register an artifact, or a folder of artifacts, as the next version of a model."""
     Query(())
     body = request_body.fields(
         request_body.json_object(), {"name": str, "run_id": str, "artifact": str}, {"stage": str, "description": str}
@@ -28,7 +28,7 @@ def register_version() -> Response:
 
 @api.post("/api/w/models/<name>")
 def change_model(name: str) -> Response:
-    """Describe or tag a model, which is made where there is none."""
+    """Describe or tag a model; create it if it doesn't exist."""
     Query(())
     body = request_body.fields(request_body.json_object(), {}, _SAID)
     return responses.json_response(models.model_to_json(models.change_model(tracker(), name, **body)))
@@ -36,7 +36,7 @@ def change_model(name: str) -> Response:
 
 @api.delete("/api/w/models/<name>")
 def delete_model(name: str) -> Response:
-    """Delete a model with all of its versions."""
+    """Delete a model with all its versions."""
     Query(())
     models.delete_model(tracker(), name)
     return responses.ok()
@@ -53,7 +53,7 @@ def promote_version(name: str) -> Response:
 
 @api.post("/api/w/models/<name>/aliases")
 def set_alias(name: str) -> Response:
-    """Have an alias stand for a version, or remove it."""
+    """Point an alias to a version, or remove it."""
     Query(())
     raw_body = request_body.json_object()
     body = request_body.fields(raw_body, {"alias": str}, {"version": int})
@@ -81,7 +81,7 @@ def delete_version(name: str, version: str) -> Response:
 
 
 def _number(name: str, version: str) -> int:
-    """The number of a version in a path: what is written to is no selector, which may mean another one tomorrow."""
+    """Return the version number in a path. Writes take no selector, which may refer to another version tomorrow."""
     if not model_versions.is_number(version):
         raise models.unknown_version_error(models.get_model(tracker(), name), version)
     return int(version)
@@ -89,7 +89,7 @@ def _number(name: str, version: str) -> int:
 
 @api.get("/api/models")
 def list_models() -> Response:
-    """Every model, by name."""
+    """Return all models, by name."""
     form = formats.negotiate(Query(formats.FIELDS))
     items = [models.model_to_json(model) for model in tracker().registry.models()]
     return formats.list_response(form, items, lambda: columns.model_table(items))
@@ -97,14 +97,14 @@ def list_models() -> Response:
 
 @api.get("/api/models/<name>")
 def get_model(name: str) -> Response:
-    """A model, its versions and its history."""
+    """Return a model, its versions and its history."""
     Query(())
     return responses.json_response(models.model_details(models.get_model(tracker(), name)))
 
 
 @api.get("/api/models/<name>/<selector>/download")
 def download(name: str, selector: str) -> Response:
-    """The bytes of a version, a folder's as a zip, by its number, `latest`, an alias or its stage."""
+    """Return the bytes of a version, or a folder's as a zip, by its number, `latest`, an alias or a stage."""
     Query(())
     unchanged = responses.not_modified(model_versions.get_version(tracker(), name, selector).sha256)
     if unchanged is not None:

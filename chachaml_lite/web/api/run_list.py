@@ -1,4 +1,4 @@
-"""A list of runs as an answer: its page, how many there are in all, and where the next page is."""
+"""Lists of runs as responses: one page, the total count, and a link to the next page."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..context import base_url, is_served, tracker
 from ..query_string import Query
 from ..urls import with_query
 
-#: What every list of runs takes besides its own conditions.
+#: The fields that every list of runs takes, besides its own conditions.
 PAGING = ("order_by", "limit", "offset", *formats.FIELDS)
 
 
 def where(query: Query) -> tuple[Condition, ...]:
-    """The condition of a query string's `q`, if it has one. Raises InvalidInput."""
+    """Return the condition in a query string's `q`, if there is one. Raises InvalidInput."""
     text = query.text("q")
     return () if text is None else (parse_query(text, tracker().clock.now_ms()),)
 
 
 def paging(query: Query) -> dict[str, Any]:
-    """The order and the page that a query string asks for, where it does. Raises InvalidInput."""
+    """Return the order and the page in a query string, as far as they are given. Raises InvalidInput."""
     requested: dict[str, Any] = {
         "order_by": query.text("order_by"),
         "limit": query.integer("limit"),
@@ -37,11 +37,11 @@ def paging(query: Query) -> dict[str, Any]:
 
 
 def run_list(query: Query, run_query: search.RunQuery) -> Response:
-    """The runs on the page that is asked for, in the form that is asked for."""
+    """Return the requested page of runs in the requested format."""
     form = formats.negotiate(query)
     matches, total = search.find_runs(tracker(), run_query)
     items = [runs.run_to_json(run) for run in matches]
-    if query.flag("env"):  # of up to 64 kB: no list has it unless asked
+    if query.flag("env"):  # up to 64 kB for each run: only included on request
         items = [{**each, "env": run.meta.get("env")} for each, run in zip(items, matches, strict=True)]
     next_offset = run_query.offset + len(matches)
     more = bool(matches) and next_offset < total

@@ -1,4 +1,4 @@
-"""/api/w/runs and /api/runs: runs started, written to, ended, listed and checked."""
+"""/api/w/runs and /api/runs: creating, logging to, ending, listing and checking runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..query_string import Query
 from ..urls import full_url_for
 from . import run_list
 
-#: Points of an answer that is made in memory; a longer one is made in a file.
+#: The most points of a response that is built in memory; a longer one is written to a file.
 _MOST_HELD_POINTS = 20_000
 
 api = Blueprint("runs", __name__)
@@ -28,7 +28,7 @@ api = Blueprint("runs", __name__)
 
 @api.post("/api/w/runs")
 def create_run() -> Response:
-    """Start a run."""
+    """Create a run."""
     as_id = Query(("format",)).text("format")
     if as_id not in (None, "id", "json"):
         raise InvalidInput("format must be id (the bare id, as text) or json")
@@ -53,7 +53,7 @@ def set_params(run_id: str) -> Response:
 
 @api.post("/api/w/runs/<run_id>/metrics")
 def log_metrics(run_id: str) -> Response:
-    """Add points, all or none."""
+    """Log points, all or none."""
     metrics_fast_path.raise_unforeseen(request.environ)
     Query(())
     kind = request_body.require_type(request_body.JSON, request_body.NDJSON)
@@ -67,7 +67,7 @@ def log_metrics(run_id: str) -> Response:
 
 @api.post("/api/w/runs/<run_id>/end")
 def end_run(run_id: str) -> Response:
-    """End a run: by a body, by a shell's exit code, or by nothing, which is completed."""
+    """End a run, with the status in the body or by a shell's exit code; without either, as completed."""
     exit_code = Query(("exit_code",)).integer("exit_code")
     has_body = bool(request.content_length)
     if exit_code is not None:
@@ -84,14 +84,14 @@ def end_run(run_id: str) -> Response:
 
 @api.post("/api/w/runs/<run_id>/resume")
 def resume_run(run_id: str) -> Response:
-    """Have an ended run go on."""
+    """Resume a run that has ended."""
     Query(())
     return responses.json_response(runs.resume_run(tracker(), run_id))
 
 
 @api.post("/api/w/runs/<run_id>/name")
 def rename_run(run_id: str) -> Response:
-    """Give a run another name."""
+    """Rename a run."""
     Query(())
     name = request_body.fields(request_body.json_object(), {"name": str}, {})["name"]
     runs.change_run(tracker(), run_id, name=name)
@@ -108,7 +108,7 @@ def trash_run(run_id: str) -> Response:
 
 @api.post("/api/w/runs/<run_id>/restore")
 def restore_run(run_id: str) -> Response:
-    """Bring a run back from the trash."""
+    """Restore a run from the trash."""
     Query(())
     trash.restore_run(tracker(), run_id)
     return responses.ok()
@@ -116,7 +116,7 @@ def restore_run(run_id: str) -> Response:
 
 @api.delete("/api/w/runs/<run_id>")
 def remove_run(run_id: str) -> Response:
-    """Remove a run for good."""
+    """Remove a run permanently."""
     Query(())
     freed_bytes = trash.remove_run(tracker(), run_id)
     response = responses.ok()
@@ -134,7 +134,7 @@ def set_tags(run_id: str) -> Response:
 
 @api.post("/api/tags/<run_id>")
 def set_tag(run_id: str) -> Response:
-    """Set one tag, in chachaml's own spelling."""
+    """Set one tag, in chachaml's own form."""
     Query(())
     body = request_body.json_object()
     values = request_body.fields(body, {"key": str}, {"value": (str, int, float, bool)})
@@ -155,7 +155,7 @@ def set_note(run_id: str) -> Response:
 
 @api.post("/api/w/runs/<run_id>/datasets")
 def log_dataset(run_id: str) -> Response:
-    """Add a dataset."""
+    """Log a dataset."""
     Query(())
     body = request_body.json_object()
     request_body.refuse_unknown(body, datasets.FIELDS)
@@ -170,7 +170,7 @@ _FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 
 @api.get("/api/runs")
 def list_runs() -> Response:
-    """The runs that match, newest first or in the order asked for, a page of them."""
+    """Return one page of the matching runs, newest first or in the requested order."""
     query = Query(("q", "deleted", "children", "env", *_FILTERS, *run_list.PAGING), ("tag.", "param."))
     requested: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
     requested["deleted"] = search.parse_deleted(query.text("deleted") or "false")
@@ -181,7 +181,7 @@ def list_runs() -> Response:
 
 @api.get("/api/runs/<run_id>")
 def get_run(run_id: str) -> Response:
-    """One run with everything but its points; as a report, with its series drawn."""
+    """Return a run with everything but its points; as a report, with its series plotted."""
     form = formats.negotiate(Query(("format",)), formats.ITEM_FORMATS)
     run = tracker().run(run_id)
     details = runs.run_details(tracker(), run)
@@ -201,7 +201,7 @@ def get_run(run_id: str) -> Response:
 
 @api.get("/api/runs/<run_id>/metrics")
 def get_metrics(run_id: str) -> Response:
-    """The points of a run, series by series."""
+    """Return the points of a run, by series."""
     query = Query(("key", "max_points", "since_step", "until_step", *formats.FIELDS), repeatable=("key",))
     form = formats.negotiate(query)
     max_points = query.integer("max_points")
@@ -209,7 +209,7 @@ def get_metrics(run_id: str) -> Response:
         raise InvalidInput("max_points must be 1 or more")
     steps = query.integer("since_step"), query.integer("until_step")
     if request.method == "HEAD" and metrics.count_points(tracker(), run_id) > _MOST_HELD_POINTS:
-        return Response(iter(()), mimetype=form.media_type)  # its length is not known before it is made
+        return Response(iter(()), mimetype=form.media_type)  # its length isn't known before it is generated
     selections = metrics.select_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
 
     def table() -> Table:
@@ -223,7 +223,7 @@ def get_metrics(run_id: str) -> Response:
 
 @api.get("/api/runs/<run_id>/check")
 def check_run(run_id: str) -> Response:
-    """200 when the run is good enough by every rule, else 422."""
+    """Check a run against rules: 200 if it passes all of them, else 422."""
     query = Query(("rule", "baseline"), repeatable=("rule",))
     report = checks.check_run(tracker(), run_id, query.texts("rule"), query.text("baseline"))
     return responses.json_response(report)
@@ -231,7 +231,7 @@ def check_run(run_id: str) -> Response:
 
 @api.get("/api/runs/<run_id>/download")
 def download_run(run_id: str) -> Response:
-    """The run's folder as a zip."""
+    """Return the run's folder as a zip."""
     Query(())
     return responses.generated_file_response(
         archive.zipped_run(tracker(), run_id), name=f"{run_id}.zip", content_type="application/zip"
@@ -240,13 +240,13 @@ def download_run(run_id: str) -> Response:
 
 @api.get("/api/tags/<run_id>")
 def get_tags(run_id: str) -> Response:
-    """The tags of a run."""
+    """Return the tags of a run."""
     Query(())
     return responses.json_response(tags.get_tags(tracker(), run_id))
 
 
 @api.get("/api/datasets/<run_id>")
 def get_datasets(run_id: str) -> Response:
-    """The datasets of a run."""
+    """Return the datasets of a run."""
     Query(())
     return responses.json_response(datasets.get_datasets(tracker(), run_id))

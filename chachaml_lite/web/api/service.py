@@ -1,4 +1,4 @@
-"""The server itself: its health, its description, and how to begin."""
+"""The server itself: its health, its description, and a quickstart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .. import responses
 from ..context import command_context, services, tracker
 from ..query_string import Query
 
-#: Damage is found by reading everything once. A probe doesn't wait for that in a large store that was just opened: what
-#: is not read yet is counted by a later one.
+#: Damage is found by reading everything once. A health check doesn't wait for that in a large store that was just
+#: opened: what has not been read yet is counted by a later one.
 _PATIENCE_SECONDS = 0.5
 
 service = Blueprint("service", __name__)
@@ -24,7 +24,7 @@ service = Blueprint("service", __name__)
 
 @service.get("/api/health")
 def health() -> Response:
-    """Report the state of the server and its store. Raises StorageGone."""
+    """Return the state of the server and its store. Raises StorageGone."""
     Query(())
     if not tracker().store.is_there():
         raise StorageGone("the data folder was removed; make it anew, or stop this server")
@@ -38,14 +38,14 @@ def health() -> Response:
 
 @service.get("/api/openapi.json")
 def description() -> Response:
-    """The API in OpenAPI 3.1."""
+    """Return the description of the API in OpenAPI 3.1."""
     Query(())
     return responses.json_response(_load_description(services().version))
 
 
 @cache
 def _load_description(version: str) -> dict[str, Any]:
-    """The document that lies beside this module, as that of a server of this version."""
+    """Return the document next to this module, with the version of this server."""
     content = pkgutil.get_data(__package__, "openapi.json")
     if content is None:
         raise AssertionError("the package lacks its openapi.json")
@@ -56,14 +56,14 @@ def _load_description(version: str) -> dict[str, Any]:
 
 @service.get("/llms.txt")
 def summary_for_models() -> Response:
-    """The API on one page, for a model that has curl alone (llmstxt.org)."""
+    """Return the API on one page, for a language model that only has curl (llmstxt.org)."""
     Query(())
     return Response(render_template("llms.txt", **command_context()) + "\n", mimetype="text/plain")
 
 
 @service.get("/")
 def front() -> BaseResponse:
-    """Redirect a browser to the runs; give curl a quickstart that can be pasted."""
+    """Redirect browsers to the list of runs; send curl a quickstart to paste."""
     if "text/html" in request.headers.get("Accept", ""):
         return redirect(url_for("pages.run_list"))
     return Response(render_template("quickstart.txt", **command_context()) + "\n", mimetype="text/plain")

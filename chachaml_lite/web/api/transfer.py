@@ -1,4 +1,4 @@
-"""Runs as they are copied: zips imported, digests that tell what is new, manifests, and files as they are."""
+"""Transfer of runs: importing zips, digests that show what is new, manifests, and unprocessed files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..query_string import Query, parse_ids
 
 api = Blueprint("transfer", __name__)
 
-#: A server that is asked for more would keep others waiting.
+#: The most runs of one request: more would keep other clients waiting.
 MAX_RUNS = 1000
 
 
 @api.post("/api/w/import")
 def import_runs() -> Response:
-    """Import the runs of a zip, as GET /api/runs/:id/download gives one."""
+    """Import the runs of a zip, such as GET /api/runs/:id/download returns."""
     query = Query(("overwrite",))
     request_body.require_type(request_body.ZIP, request_body.OCTETS)
     stream, size = request_body.upload()
@@ -34,7 +34,7 @@ def import_runs() -> Response:
 
 @api.get("/api/digests")
 def get_digests() -> Response:
-    """A digest for each of the runs named that is here: two copies of a run with one digest are the same."""
+    """Return a digest for each requested run that exists: copies of a run with the same digest are identical."""
     run_ids = parse_ids(Query(("ids",), repeatable=("ids",)))
     if not 1 <= len(run_ids) <= MAX_RUNS:
         raise InvalidInput(f"send ids, as in ?ids=a,b, of 1 to {MAX_RUNS} runs")
@@ -43,7 +43,7 @@ def get_digests() -> Response:
 
 @api.get("/api/runs/<run_id>/manifest")
 def get_manifest(run_id: str) -> Response:
-    """List the contents of a run at one moment."""
+    """Return the contents of a run at one moment."""
     points_bytes = Query(("points_bytes",)).integer("points_bytes")
     if points_bytes is not None and points_bytes < 0:
         raise InvalidInput("points_bytes must be 0 or more")
@@ -52,7 +52,7 @@ def get_manifest(run_id: str) -> Response:
 
 @api.get("/api/runs/<run_id>/files/<path:path>")
 def download_file(run_id: str, path: str) -> Response:
-    """A file of a run as it is on the disk."""
+    """Return a file of a run exactly as stored."""
     Query(())
     file, version = manifest.open_file(tracker(), run_id, path)
     unchanged = responses.not_modified(version)

@@ -13,9 +13,9 @@ from .scales import Scale
 from .svg import Look
 from .ticks import Ticks
 
-#: About how wide a character of a label is, of 11 units' height.
+#: The approximate width of a label's character, at a height of 11 units.
 _CHARACTER = 6.2
-#: And one of a heading, of 13, bold.
+#: The same for a heading, in bold at 13 units.
 _WIDE_CHARACTER = 8.0
 _LONGEST_LABEL = 48
 
@@ -30,15 +30,15 @@ class Axis:
 
     @property
     def caption(self) -> str:
-        """The unit or name at the end of the axis."""
+        """Return the unit or name at the end of the axis."""
         return ", ".join(part for part in (self.ticks.caption, self.name) if part)
 
 
 class Frame:
-    """A chart's size, and where its plot is in it: `left`, `top`, `right`, `bottom`, in units of the view box."""
+    """A chart's size and the position of its plot: `left`, `top`, `right`, `bottom`, in units of the view box."""
 
     def __init__(self, width: int, height: int, x: Axis, y: Axis, *, above: float) -> None:
-        """Room is left for the labels, and for `above` units over the plot."""
+        """Lay out the plot, with space for the labels and `above` units over it."""
         self.width, self.height, self.x, self.y = width, height, x, y
         widest = max((cells(tick.label) for tick in y.ticks.ticks), default=1)
         self.left = min(widest * _CHARACTER + 10, width * 0.4)
@@ -55,7 +55,7 @@ class Frame:
         return self.bottom - fraction * (self.bottom - self.top)
 
     def axes(self, look: Look) -> str:
-        """The grid, the axis below and the labels."""
+        """Return the grid, the axis at the bottom and the labels."""
         left_edge, right_edge = svg.number(self.left), svg.number(self.right)
         grid, labels = [], []
         for tick in self.y.ticks.ticks:
@@ -63,7 +63,7 @@ class Frame:
             grid.append(f"M{left_edge},{svg.number(y)}H{right_edge}")
             labels.append(svg.text(self.left - 6, y + 3.8, tick.label, look.of("label"), "end"))
         ends = []
-        free = 0.0  # up to where labels stand already
+        free = 0.0  # the end of the last label
         for tick in self.x.ticks.ticks:
             x = self.to_x(tick.fraction)
             half = cells(tick.label) * _CHARACTER / 2
@@ -83,12 +83,12 @@ class Frame:
 
 
 def heading(title: str, look: Look, width: int) -> str:
-    """The title, as much of it as there is room for."""
+    """Return the title, truncated to the width."""
     return svg.text(10, 20, truncate(title, int((width - 20) / _WIDE_CHARACTER)), look.of("heading"))
 
 
 def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top: float) -> tuple[str, float]:
-    """A legend of labels and colours from `top` on, in as many rows as it takes, and how high it is."""
+    """Return a legend of labels and colours from `top` on, in as many rows as it takes, and its height."""
     parts, x, y = [], 10.0, top + 10
     for name, color, dash in entries:
         label = truncate(name, _LONGEST_LABEL)
@@ -104,8 +104,10 @@ def legend(entries: Sequence[tuple[str, int, int]], look: Look, width: int, top:
 def wrap_chart(
     frame: Frame, look: Look, *, title: str, summary: str, body: str, data: str = "", role: str = "img"
 ) -> Markup:
-    """The svg element, with a name and a description. `data`: attributes for the page's scripts. `role`: "group" where
-    there are links in it, which an image can't have.
+    """Return the svg element, with a name and a description.
+
+    `data`: attributes for the page's scripts. `role`: "group" for a chart that contains links, which an image can't
+    have.
     """
     size = f'viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" height="{frame.height}"'
     name, description = svg.escaped(title), f"<desc>{svg.escaped(summary)}</desc>"
@@ -114,4 +116,4 @@ def wrap_chart(
         opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" {font}><title>{name}</title>'
     else:  # a title element would cover the chart with a tooltip
         opening = f'<svg class="chart" {size} role="{role}" aria-label="{name}"{data}>'
-    return Markup(opening + description + body + "</svg>")  # all text in it went through svg.escaped
+    return Markup(opening + description + body + "</svg>")  # all text in it was escaped by svg.escaped

@@ -1,4 +1,4 @@
-"""Grouping of metrics: those that share a chart, by their names."""
+"""Grouping of metrics that share a chart, by their names."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Words that tell where a metric was measured, not what: `train/loss`, `loss/val`, `val_loss`.
+#: Words that say on which data a metric was measured, not what it measures: `train/loss`, `loss/val`, `val_loss`.
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "evaluation", "dev", "holdout"}
 _SEPARATOR = re.compile(r"[/._\- ]")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Metrics for one chart; `title`: what they have in common."""
+    """The metrics of one chart; `title` is what their names have in common."""
 
     title: str
     keys: tuple[str, ...]
 
 
 def group_metrics(keys: Iterable[str]) -> list[Group]:
-    """The metrics by chart, in the order of their first one.
+    """Group metrics by chart, in the order of each chart's first metric.
 
-    Together are those that say the same but for the split that it was measured on, at the start or at the end:
-    `train/loss`, `val/loss` and `loss` are one chart; so are `val_acc` and `train_acc`, and `loss/train` and
-    `loss/test`. Whatever else differs is another chart: `layer1/grad` and `layer2/grad`, `lr`, `gpu0`.
+    Metrics share a chart if their names differ only in the split at the start or at the end: `train/loss`, `val/loss`
+    and `loss` are one chart; so are `val_acc` and `train_acc`, and `loss/train` and `loss/test`. Any other difference
+    makes another chart: `layer1/grad` and `layer2/grad`, `lr`, `gpu0`.
     """
     keys_by_label: dict[str, list[str]] = {}
     for key in keys:

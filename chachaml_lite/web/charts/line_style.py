@@ -1,4 +1,4 @@
-"""The series of a chart of lines, and the way in which they are drawn."""
+"""The series of a line chart, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from ...tracking.series.curves import Curve
 
 @dataclass(frozen=True)
 class Line:
-    """One series of a chart: its name, its points, its place among the colours, and among the dashes, from 0.
+    """One series of a chart: its name, its points, and its indexes of the colours and of the dashes, from 0.
 
-    `key`: what the lines of one run or group have in common in all charts of a page, its place in the legend; "" where
-    a chart has a legend of its own.
+    `key` identifies a run or group in all charts of a page, for the page's legend; "" if the chart has its own legend.
     """
 
     label: str
@@ -26,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as SVG, and what has to be said below it: what isn't shown, and why."""
+    """A chart as SVG, and the notes to be shown below it: what isn't shown, and why."""
 
     svg: Markup
     notes: tuple[str, ...] = ()
@@ -34,9 +33,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class Style:
-    """The way lines are drawn. `x` is one of `curves.AXES`; sizes in CSS pixels.
+    """How lines are drawn. `x` is one of `curves.AXES`; sizes are in CSS pixels.
 
-    `smoothing`: what a view of the series is to ask for (`curves.View`); a curve that has a smooth line shows it.
+    `smoothing` is the one to be requested of the view of the series (`curves.View`); a curve with a smoothed line shows
+    it.
     """
 
     x: str = "step"
@@ -45,16 +45,16 @@ class Style:
     smoothing: float = 0
     width: int = 480
     height: int = 260
-    #: For a README or a report: with its title and legend, its colours in attributes.
+    #: For a README or a report: with a title and a legend, and colours in attributes.
     standalone: bool = False
-    #: The ends of x, both included, where a range was asked for; None: those of the points.
+    #: The requested range of x, both ends included. None: that of the points.
     start: int | None = None
     stop: int | None = None
-    #: Whether thinned lines have bands: of many lines they would cover each other.
+    #: Whether thinned lines have bands: those of many lines would cover each other.
     has_bands: bool = True
-    #: Lines alone, in a third of the bytes: a page's script reads their values off them, to a pixel (`sketch`).
+    #: Draw lines only, in a third of the bytes: a page's script reads their values from them, to a pixel (`sketch`).
     is_sketch: bool = False
 
     def shows_band(self, curve: Curve) -> bool:
-        """Whether a line has its band."""
+        """Return whether a line is drawn with its band."""
         return self.has_bands and not self.is_sketch and curve.has_band

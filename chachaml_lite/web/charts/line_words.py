@@ -14,7 +14,7 @@ _SPELLED = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 
 
 def notes_of(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
-    """Return what has to be said below a chart: what of the lines isn't shown, and why."""
+    """Return the notes below a chart: what of the lines isn't shown, and why."""
     curves = [line.curve for line in lines]
     shown, total = sum(len(curve.xs) for curve in curves), sum(curve.total for curve in curves)
     notes = []
@@ -46,7 +46,7 @@ def notes_of(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
 
 
 def reason_for_emptiness(lines: Sequence[Line], style: Style) -> str:
-    """Return the reason why a chart has no line."""
+    """Return why a chart has no line."""
     curves = [line.curve for line in lines if any(map(math.isfinite, line.curve.ys))]
     if curves and style.log_y and all(high <= 0 for curve in curves for high in curve.highs if math.isfinite(high)):
         return "all values are 0 or less: a log axis has no place for them"
@@ -56,7 +56,7 @@ def reason_for_emptiness(lines: Sequence[Line], style: Style) -> str:
 
 
 def x_in_words(x: int, axis: str) -> str:
-    """A step or a time as text."""
+    """Return a step or a time as text."""
     if axis == "step":
         return f"step {x:,}"
     if axis == "relative":
@@ -68,7 +68,7 @@ def x_in_words(x: int, axis: str) -> str:
 
 
 def summary_of(lines: Sequence[Line], style: Style) -> str:
-    """Return the text for readers who don't see the picture."""
+    """Return the description of a chart for screen readers."""
     told = []
     for line in lines[: 5 if style.is_sketch else 20]:
         curve = line.curve

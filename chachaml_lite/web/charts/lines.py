@@ -16,16 +16,16 @@ from .svg import Look
 from .ticks import Ticks, number_ticks
 from .times import calendar_ticks, duration_ticks
 
-#: Lines of so few points get a dot at each.
+#: Lines of up to this many points get a dot at each.
 _FEW = 15
-#: Whole numbers below are told in full.
+#: Whole numbers below this are written in full.
 _WHOLE = 1e12
-#: Units between two markers of the same kind at least.
+#: The least distance, in units, between two markers of the same kind.
 _MARKERS_APART = 4
 
 
 def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) -> Chart:
-    """The lines in one chart. Any number of them, of any points: what can't be shown is said in the notes."""
+    """Draw lines in one chart. There may be any number of lines and points: the notes say what can't be shown."""
     style = style or Style()
     look = Look(standalone=style.standalone)
     x_scale, y_scale = _scale_of_x(lines, style), _scale_of_y(lines, style)
@@ -91,7 +91,7 @@ def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
 
 
 def _drawn_columns(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
-    """The values that are drawn of a curve: its band, or its line; of a sketch the smooth one alone."""
+    """Return the values of a curve that are drawn: its band, or its line; in a sketch only the smoothed one."""
     if style.shows_band(curve):
         return curve.lows, curve.highs
     return (curve.smooth,) if style.is_sketch and curve.smooth is not None else (curve.ys,)
@@ -125,7 +125,7 @@ class _Drawing:
         return f"<g {look.series(self._line.color)}{self._data(smooth)}>{''.join(parts)}</g>"
 
     def _stretches(self, ys: Sequence[float]) -> Iterator[range]:
-        """The places of points between which there is no gap."""
+        """Yield the ranges of points without a gap."""
         x_holds, y_holds = self._frame.x.scale.holds, self._frame.y.scale.holds
         start = None
         for place, (x, y) in enumerate(zip(self._line.curve.xs, ys, strict=True)):
@@ -149,14 +149,14 @@ class _Drawing:
         curve = self._line.curve
         outlines = []
         for stretch in stretches:
-            # A shade is as good to a whole unit, and takes a fifth less room.
+            # A shade needs only whole units, which takes a fifth less space.
             upper, lower = ([(x, round(y)) for x, y in self._places(stretch, ys)] for ys in (curve.highs, curve.lows))
             if upper != lower:
                 outlines.append(svg.polyline([*upper, *reversed(lower)]) + "z")
         return svg.path("".join(outlines), self._look.of("band"))
 
     def _draw_nonfinite(self) -> str:
-        """A cross at the bottom for NaN, a triangle at the top or at the bottom for an infinity."""
+        """Return a cross at the bottom for NaN, and a triangle at the top or the bottom for an infinity."""
         frame, last = self._frame, dict[str, float]()
         marks = []
         for at, value in self._line.curve.odd:
@@ -204,7 +204,7 @@ _MARKS: dict[str, Callable[[float, Frame], str]] = {"nan": _cross, "inf": _trian
 
 
 def digits_of(low: float, high: float) -> int:
-    """Return the number of digits, 5 to 17, that tell the values of an axis apart, to a ten-thousandth of it."""
+    """Return the number of digits, 5 to 17, that distinguish values to a ten-thousandth of the axis."""
     size, extent = max(abs(low), abs(high)), float(high) - float(low)
     if not (extent > 0 and math.isfinite(extent) and size > 0):
         return 5

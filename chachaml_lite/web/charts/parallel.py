@@ -16,9 +16,9 @@ from .scales import Scale, padded_scale, should_use_log
 from .svg import Look
 from .ticks import number_ticks
 
-#: In the place of a value that a run hasn't.
+#: Stands for a value that a run doesn't have.
 MISSING: Any = object()
-#: Different words on one axis whose names are still legible.
+#: The most different words on one axis whose names are still legible.
 _MOST_WORDS = 24
 _TOP, _BELOW, _NONE = 34.0, 34.0, 16.0
 _CHARACTER, _LONGEST_NAME = 6.2, 20
@@ -27,9 +27,9 @@ _WIDTH, _LEAST_WIDTH = 1200, 118
 
 @dataclass(frozen=True)
 class Coordinate:
-    """An axis: its field as a query names it, its name, each run's value (any JSON value, or MISSING), what is brushed.
+    """An axis: its field as in a query, its name, each run's value (any JSON value, or MISSING), and the brushed part.
 
-    `brush`: the ends of a range, or the words that are chosen.
+    `brush`: the ends of a range, or the chosen words.
     """
 
     field: str
@@ -40,7 +40,7 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Path:
-    """A run: its name, its page, its step on the scale of colours, and whether it is outside of what is brushed."""
+    """A run: its name, its page, its step on the colour scale, and whether it is outside the brushed part."""
 
     label: str
     href: str
@@ -50,7 +50,7 @@ class Path:
 
 @dataclass(frozen=True)
 class _Placement:
-    """An axis where it stands: the place of each run on it, its ticks, and what the page's script has to know of it."""
+    """An axis at its position: the place of each run on it, its ticks, and the data for the page's script."""
 
     ticks: list[tuple[float, str]]
     places: list[float]
@@ -59,10 +59,11 @@ class _Placement:
 
 
 def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str, height: int = 380) -> Chart:
-    """The axes side by side, in their order, with a line a run. Runs without a value meet an axis below it, at none.
+    """Draw the axes side by side, in their order, with a line for each run.
 
-    An axis of numbers is a log one where they span decades. Data of an axis: data-field, data-low, data-high and
-    data-log, or data-words, from the top down; and of all: data-plot, the top and bottom of the axes.
+    Runs without a value cross an axis below it, at "none". A numeric axis is logarithmic if its values span decades.
+    Data of an axis: data-field, data-low, data-high and data-log, or data-words, from the top down; of the chart:
+    data-plot, the top and bottom of the axes.
     """
     look = Look(standalone=False)
     width = max(_WIDTH, 60 + _LEAST_WIDTH * len(axes))

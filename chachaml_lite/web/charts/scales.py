@@ -1,4 +1,4 @@
-"""Scales: the place of a value between the two ends of an axis, linear or logarithmic, without overflow at any span."""
+"""Scales: a value's position between the two ends of an axis, linear or logarithmic, without overflow at any span."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LARGEST = sys.float_info.max
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis from `low` to `high`, which is greater, and both are greater than 0 where it is a log one."""
+    """An axis from `low` to `high`, which is greater; both are greater than 0 on a log axis."""
 
     low: Number
     high: Number
     is_log: bool = False
 
     def holds(self, value: Number) -> bool:
-        """Whether a value can be shown on this kind of axis at all, in range or not."""
+        """Return whether a value can be shown on this kind of axis at all, in range or not."""
         return math.isfinite(value) and (value > 0 or not self.is_log)
 
     def fraction(self, value: Number) -> float:
-        """Return the place of a value along the axis: 0 at `low`, 1 at `high`, and no further for what is beyond."""
+        """Return the position of a value along the axis, from 0 at `low` to 1 at `high`; values outside are clamped."""
         if value <= self.low:
             return 0.0
         if value >= self.high:
@@ -39,31 +39,31 @@ class Scale:
 
 
 def _log_ratio(value: Number, low: Number) -> float:
-    """log(value / low), also where the two are alike to the last digits."""
+    """Return log(value / low), accurate even if the two are almost equal."""
     if value / 2 < low:
         return math.log1p((value - low) / low)
     return math.log(value) - math.log(low)
 
 
 def whole(low: int, high: int, *, is_log: bool = False) -> Scale:
-    """The axis of steps or of ms that just holds both ends; for a single one, room on both sides."""
+    """Return the scale of steps or ms from `low` to `high`, without margins unless both are the same."""
     if low == high:
         return Scale(max(1, low - 1) if is_log else low - 1, high + 1, is_log)
     return Scale(low, high, is_log)
 
 
 def padded_scale(low: float, high: float, *, is_log: bool = False) -> Scale:
-    """The axis of values from `low` to `high`, finite, with a little room at both ends."""
+    """Return the scale of values from `low` to `high`, which are finite, with a small margin at both ends."""
     if is_log:
         room = _log_ratio(high, low) * 0.04 or 0.05
         below, above = low / math.exp(room) or low, _LARGEST
         if high < _LARGEST / math.exp(room):
             above = high * math.exp(room)
         return Scale(below, above, is_log) if below < above else Scale(low, low * 2, is_log)
-    room = high * 0.04 - low * 0.04 or high - low or abs(low) * 0.1 or 1.0  # of 5e-324 there is no 4%
+    room = high * 0.04 - low * 0.04 or high - low or abs(low) * 0.1 or 1.0  # 4% of 5e-324 is 0
     below, above = max(-_LARGEST, low - room), min(_LARGEST, high + room)
     if low >= 0 > below:
-        below = 0.0  # a loss of 0 is the least there is, and an axis below it would say otherwise
+        below = 0.0  # a loss can't be below 0, and an axis that goes below would suggest it
     if high <= 0 < above:
         above = 0.0
     if below < above:
@@ -71,20 +71,20 @@ def padded_scale(low: float, high: float, *, is_log: bool = False) -> Scale:
     return Scale(low - 1, high + 1)
 
 
-#: Values that span so many times their least are told apart on a log axis only.
+#: Values whose greatest is this many times their least can only be told apart on a log axis.
 _DECADES = 100
 
 
 def should_use_log(values: Iterable[Number | None]) -> bool:
-    """Whether values are better seen on a log axis: all are greater than 0, and they span two decades or more."""
+    """Return whether a log axis shows values better: all are greater than 0, and they span two decades or more."""
     finite_values = [value for value in values if value is not None and math.isfinite(value)]
     return bool(finite_values) and min(finite_values) > 0 and max(finite_values) / _DECADES >= min(finite_values)
 
 
-#: Steps of the scale of colours, by which values between the least and the greatest are told apart.
+#: The steps of the colour scale that values between the least and the greatest are mapped to.
 TONES = 10
 
 
 def tone_of(scale: Scale, value: Number) -> int:
-    """The step of the scale of colours at a value, from 0."""
+    """Return the step of the colour scale for a value, from 0."""
     return min(TONES - 1, int(scale.fraction(value) * TONES))

@@ -1,4 +1,4 @@
-"""One value of each run against another: a param against a metric."""
+"""Scatter charts: one value of each run against another, such as a param against a metric."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .svg import Look
 from .ticks import Tick, Ticks, number_ticks
 from .times import calendar_ticks, duration_ticks
 
-#: Different values of a param that isn't a number: beyond, their names would not be legible.
+#: The most values of a param that isn't a number whose names are still legible.
 _MOST_CATEGORIES = 30
 _LONGEST_CATEGORY = 14
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One run: `x`, any JSON value, a number also as text, and `y`, a number or one of its spellings; None: none.
+    """One run: `x`, any JSON value, also a number as text, and `y`, a number or its text; None for no value.
 
-    `tone`: its step on the scale of colours, instead of a colour; `told`: what is said of it besides its two values.
+    `tone`: its step on the colour scale, instead of a colour. `told`: text about it besides its two values.
     """
 
     label: str
@@ -52,11 +52,10 @@ def scatter_chart(
     standalone: bool = False,
     x_holds: str = "number",
 ) -> Chart:
-    """The dots in one chart. Where an x is no number, each different value has a place of its own, in their order.
+    """Draw the dots in one chart. If an x is not a number, each different value gets a position of its own, in order.
 
-    `x_holds`: "time" for ms since 1970, "duration" for ms, else "number".
-
-    Those that can't be shown (no number, not finite, on a log axis 0 or less) are counted in the notes.
+    `x_holds`: "time" for ms since 1970, "duration" for ms, else "number". Dots that can't be shown (not a number, not
+    finite, 0 or less on a log axis) are counted in the notes.
     """
     look = Look(standalone=standalone)
     ys = [_to_finite(dot.y) for dot in dots]
@@ -108,7 +107,7 @@ def _to_finite(value: Any) -> float | None:
 
 
 def _is_odd(value: Any) -> bool:
-    """Whether it is a number that can't be shown, rather than a word."""
+    """Return whether a value is a number that can't be shown, rather than a word."""
     return number_in(value) is not None
 
 

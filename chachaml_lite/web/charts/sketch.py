@@ -1,7 +1,7 @@
-"""Hundreds of lines in few bytes and little time: paths alone, in quarters of a unit, without their values.
+"""Hundreds of lines in few bytes and little time: only paths, in quarters of a unit, without their values.
 
-60 runs times 5 metrics are 300 lines: with values, dots and bands 800 kB and 190 ms, as sketches 110 kB and 20 ms. A
-page's script reads a value off the path, to a quarter of a pixel.
+60 runs with 5 metrics are 300 lines: with values, dots and bands they take 800 kB and 190 ms, as sketches 110 kB and 20
+ms. A page's script reads a value from the path, to a quarter of a pixel.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from . import svg
 from .frame import Frame
 from .scales import Scale
 
-#: Parts of a unit of the view box that coordinates count.
+#: Parts of a unit of the view box that are one unit of a path.
 PARTS = 4
 
 
 def sketch(lines: Sequence[tuple[str, Curve, int, int]], frame: Frame) -> str:
-    """The lines, each a key by which the page's legend names it, its curve, and its places among colours and dashes."""
+    """Draw lines, each given as its key in the page's legend, its curve, and its indexes of the colours and dashes."""
     parts = []
     for key, curve, color, dash in lines:
         ys = curve.ys if curve.smooth is None else curve.smooth
@@ -50,7 +50,7 @@ def _places(scale: Scale, values: Sequence[float], start: float, end: float) -> 
 
 
 def _path(x_positions: Sequence[int | None], y_positions: Sequence[int | None]) -> Iterator[str]:
-    """The stretches of a line, in distances from point to point; a point alone is a dot."""
+    """Yield the stretches of a line as distances from point to point; a single point is drawn as a dot."""
     count = 0
     last_x = last_y = 0
     for x, y in zip(x_positions, y_positions, strict=True):
@@ -71,7 +71,7 @@ def _path(x_positions: Sequence[int | None], y_positions: Sequence[int | None]) 
 
 
 def _marks(curve: Curve, frame: Frame) -> Iterator[str]:
-    """A cross at the bottom where a run's value is NaN, a triangle where it is infinite; the first of each kind."""
+    """Yield a cross at the bottom for a run's first NaN, and a triangle for its first infinity of each sign."""
     marked = set()
     for at, value in curve.odd:
         kind = str(value)

@@ -1,4 +1,4 @@
-"""A series in a cell of a table."""
+"""Sparklines: a series in a table cell."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _WIDTH, _HEIGHT, _EDGE = 96, 22, 3
 
 
 def sparkline(values: Sequence[Number], color: int = 0, label: str = "") -> Markup:
-    """A line through the values at equal distances, a gap at those that aren't finite, a dot at the last one.
+    """Draw a line through the values at equal distances, with gaps at non-finite ones and a dot at the last one.
 
-    Nothing for no finite value. `label`: what it is called to those who don't see it; without one it is passed over.
+    Returns an empty Markup if there is no finite value. `label` is the name for screen readers; without it they skip
+    the line.
     """
     floats = [float(value) for value in values]
     finite_values = [value for value in floats if math.isfinite(value)]

@@ -1,9 +1,9 @@
-"""SVG put together: paths in few bytes, text escaped, and a look by classes or by presentation attributes.
+"""Elements of SVG: paths in few bytes, escaped text, and styling by classes or by presentation attributes.
 
-On our pages a chart's parts have classes, which style.css gives their colours, light and dark. A chart that stands by
-itself has everything in attributes (SVG 2, "presentation attributes"), for in a README or a report no style of ours is
-at hand, and a policy may forbid styles within it. Its colours are seen on white and on black: all of them have a
-contrast of 3:1 or more to both, the text one of more than 4:1.
+On our pages a chart's parts have classes, to which style.css gives colours, light and dark. A standalone chart has
+everything in attributes (SVG 2, "presentation attributes"), because a README or a report doesn't have our stylesheet,
+and a policy may forbid inline styles. Its colours are seen on white and on black: all of them have a contrast of at
+least 3:1 to both, the text of more than 4:1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-#: The colours of series that stand by themselves. Beyond them they begin again, and lines are dashed.
+#: The colours of series in standalone charts. Beyond them they repeat, and lines are dashed.
 STANDALONE_COLORS = (
     "#2f7fc1",
     "#ae3a13",
@@ -45,41 +45,41 @@ _STANDALONE = {
 
 
 class Look:
-    """The look of a chart's parts: classes on a page, attributes in a standalone file."""
+    """The styling of a chart's parts: classes on a page, attributes in a standalone file."""
 
     def __init__(self, *, standalone: bool) -> None:
         self.standalone = standalone
 
     def of(self, *parts: str) -> str:
-        """The attributes of a part."""
+        """Return the attributes of a part."""
         if self.standalone:
             return " ".join(filter(None, (_STANDALONE[part] for part in parts)))
         return f'class="{" ".join(parts)}"'
 
     def series(self, color: int) -> str:
-        """The attributes of what belongs to the series at a place."""
+        """Return the attributes of the series with this index of the colours."""
         if self.standalone:
             return f'color="{STANDALONE_COLORS[color % len(STANDALONE_COLORS)]}"'
         return f'class="series {color_class(color)}"'
 
 
 def color_class(color: int) -> str:
-    """The class by which style.css knows the colour of the series at a place."""
+    """Return the class by which style.css colours the series with this index."""
     return f"s{color % len(STANDALONE_COLORS) + 1}"
 
 
 def dash_class(color: int, dash: int) -> str:
-    """The class of a line's dashes: what it was given, and more where the colours begin again."""
+    """Return the class of a line's dashes: those of `dash`, and more where the colours repeat."""
     return f"dash{(color // len(STANDALONE_COLORS) + dash) % 4}"
 
 
 def series_class(color: int) -> str:
-    """The classes of a whole line at a place: what of a page is not in a chart, and belongs to its series, has them."""
+    """Return the classes of a line, for parts of a page outside a chart that belong to its series."""
     return f"{color_class(color)} {dash_class(color, 0)}"
 
 
 def number(value: float) -> str:
-    """A coordinate, to a tenth."""
+    """Format a coordinate to a tenth."""
     return _tenths(round(value * 10))
 
 
@@ -92,7 +92,7 @@ def _tenths(count: int) -> str:
 
 
 def polyline(points: Iterable[tuple[float, float]]) -> str:
-    """A path through points, in relative coordinates: half as long as in absolute ones, and no error adds up."""
+    """Return a path through points, in relative coordinates: half as long as absolute ones, and errors don't add up."""
     parts: list[str] = []
     last: tuple[int, int] | None = None
     for x, y in points:
@@ -107,23 +107,23 @@ def polyline(points: Iterable[tuple[float, float]]) -> str:
 
 
 def text(x: float, y: float, content: str, attributes: str, anchor: str = "start") -> str:
-    """A line of text."""
+    """Return a line of text."""
     side = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return f'<text x="{number(x)}" y="{number(y)}"{side} {attributes}>{escaped(content)}</text>'
 
 
 def path(d: str, attributes: str) -> str:
-    """A path; nothing for an empty one."""
+    """Return a path, or "" for an empty one."""
     return f'<path {attributes} d="{d}"/>' if d else ""
 
 
 def escaped(content: str) -> str:
-    """Text of anybody's, for an element or an attribute; characters that XML has none of are shown as such."""
+    """Escape any text for an element or an attribute; characters that XML doesn't allow are replaced by U+FFFD."""
     return str(escape("".join(c if _in_xml(c) else "�" for c in content)))
 
 
 def _in_xml(character: str) -> bool:
-    """Whether XML 1.0 has a character (its production 2, "Char")."""
+    """Return whether XML 1.0 allows a character (its production 2, "Char")."""
     code = ord(character)
     return code in (9, 10, 13) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or code >= 0x10000
 

@@ -1,7 +1,7 @@
-"""Ticks at round numbers: 1, 2 or 5 times a power of ten, powers of ten on a log axis.
+"""Ticks at round numbers: 1, 2 or 5 times a power of ten, or powers of ten on a log axis.
 
-Computed in integers and fractions, so that a tick is exactly where its label says, at any span and size. All labels of
-an axis are in one notation: plain, with one unit, or as powers of ten.
+They are computed in integers and fractions, so that a tick is exactly where its label says, at any span and size. All
+labels of an axis are in one notation: plain, with one unit, or as powers of ten.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ...tracking.series.summary import Number
 from .scales import Scale
 
 MINUS = "−"
-#: Digits of a label at most; beyond, labels tell the distance from a round number that the caption tells.
+#: The most digits of a label; beyond, labels give the distance from a round number, which is in the caption.
 _MOST_DIGITS = 7
-#: Of a step: what a float that is meant to be round is beside it.
+#: The rounding error of a float that is meant to be round, as a fraction of a step.
 _DUST = Fraction(1, 10**9)
-#: Sizes (powers of ten) up to which an axis has plain numbers, and the units beyond.
+#: Powers of ten whose axes have plain numbers; beyond them, there are units.
 _PLAIN = range(-4, 5)
 _UNITS = ((12, "T"), (9, "G"), (6, "M"), (3, "k"))
-#: Ticks that a log axis of few powers of ten has at least: denser mantissas are used until there are so many.
+#: The least number of ticks on a log axis of few powers of ten: more mantissas are used until there are as many.
 _LEAST_ON_LOG = 4
 _MANTISSAS = ((10, 20, 50), (10, 15, 20, 30, 50, 70), tuple(range(10, 100, 10)))
 
 
 class Tick(NamedTuple):
-    """A tick: how far along the axis, 0 to 1, and what stands there."""
+    """A tick: its position along the axis, 0 to 1, and its label."""
 
     fraction: float
     label: str
@@ -39,14 +39,14 @@ class Tick(NamedTuple):
 
 @dataclass(frozen=True)
 class Ticks:
-    """The ticks of an axis; `caption`: what all labels have in common, "" for nothing."""
+    """The ticks of an axis; `caption` is what all labels have in common, or ""."""
 
     ticks: list[Tick]
     caption: str = ""
 
 
 def number_ticks(scale: Scale, most: int, *, is_whole: bool = False) -> Ticks:
-    """At most about `most` ticks for numbers; `is_whole`: at integers only."""
+    """Return at most about `most` ticks for numbers; with `is_whole`, at integers only."""
     if scale.is_log:
         low, high = _exponent(scale.low), _exponent(scale.high)
         first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
@@ -66,7 +66,7 @@ def _exponent(value: Number) -> float:
 
 
 def _powers(scale: Scale, first: int, last: int, most: int) -> list[Tick]:
-    """Every power of ten, or every second, third, fifth ... of them."""
+    """Return ticks at every power of ten, or every second, third, fifth ... of them."""
     each = next(n for n in _steps_of_powers() if (last - first) // n < most)
     low, high = _exponent(scale.low), _exponent(scale.high)
     exponents = range(-(-first // each) * each, last + 1, each)
@@ -106,7 +106,10 @@ def _linear(scale: Scale, most: int, *, is_whole: bool) -> Ticks:
 
 
 def round_step(span: Fraction, most: int, *, is_whole: bool = False) -> tuple[int, int]:
-    """The least of 1, 2, 5 times a power of ten that goes into `span` no more than `most` times: (2, -3) is 0.002."""
+    """Return the least step (mantissa 1, 2 or 5, exponent) that fits into `span` at most `most` times.
+
+    (2, -3) is 0.002.
+    """
     exponent = math.floor(_log10(span / most))
     if is_whole:
         exponent = max(0, exponent)
@@ -122,17 +125,17 @@ def _log10(value: Fraction) -> float:
 
 
 def power(exponent: int) -> Fraction:
-    """Ten to a power, exactly."""
+    """Return a power of ten, exactly."""
     return Fraction(10) ** exponent
 
 
 def _base(numbers: list[int], exponent: int) -> int | None:
-    """The round number, in units of ten to `exponent`, that labels tell the distance from; None: labels are short."""
+    """Return the number, in units of ten to `exponent`, from which labels give the distance; None if they are short."""
     if not numbers or len(str(max(abs(numbers[0]), abs(numbers[-1])))) <= _MOST_DIGITS:
         return None
     if min(abs(numbers[0]), abs(numbers[-1])) == 0:
         return None
-    for size in (1000, 100, 10):  # the roundest that all ticks are close to
+    for size in (1000, 100, 10):  # the roundest number that all ticks are close to
         base = numbers[0] // size * size
         if numbers[-1] - base < size * 2:
             return base
@@ -140,7 +143,7 @@ def _base(numbers: list[int], exponent: int) -> int | None:
 
 
 def _notation(greatest: int, exponent: int) -> Callable[[int, int], str]:
-    """Return a function that writes numbers (an integer times ten to an exponent) as befits the greatest of an axis."""
+    """Return a function that writes numbers (an integer times ten to an exponent) suitably for the greatest one."""
     size = exponent + len(str(greatest)) - 1
     if size in _PLAIN or not greatest:
         return _write_plain
@@ -151,7 +154,7 @@ def _notation(greatest: int, exponent: int) -> Callable[[int, int], str]:
 
 
 def _power_notation(first: int, last: int) -> Callable[[int], str]:
-    """Return a function that writes powers of ten, from ten to `first` to ten to `last`, by their exponents."""
+    """Return a function that writes powers of ten, from ten to `first` to ten to `last`, given their exponents."""
     if first in _PLAIN and last in _PLAIN:
         return lambda exponent: _write_plain(1, exponent)
     if first >= 0 and last < 15:
@@ -188,7 +191,7 @@ def _write_power(number: int, exponent: int) -> str:
 
 
 def _without_zeros(number: int, exponent: int) -> tuple[str, int]:
-    """Return the digits without the zeros at their end, and the exponent that belongs to them."""
+    """Return the digits without trailing zeros, and the exponent for them."""
     digits = str(abs(number))
     significant = digits.rstrip("0") or "0"
     return significant, exponent + len(digits) - len(significant) if number else 0

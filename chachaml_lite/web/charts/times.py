@@ -1,4 +1,4 @@
-"""Ticks of axes of time: durations in their units, and the calendar's own, in UTC."""
+"""Ticks of time axes: durations in their units, and round times of the calendar, in UTC."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .ticks import MINUS, Tick, Ticks, number_ticks, power, round_step
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-#: The times that datetime knows, with a year to spare at both ends, in ms since 1970.
+#: The times that datetime supports, less a year at both ends, in ms since 1970.
 _CALENDAR = range(-62_100_000_000_000, 253_370_000_000_000)
 
-#: Steps of round length up to 12 hours: seconds and minutes by 1, 2, 5, 10, 15, 30, hours by what a day is made of.
+#: Round steps up to 12 hours: 1, 2, 5, 10, 15, 30 seconds or minutes, and hours that divide a day.
 _STEPS = (
     *(number * 10**exponent for exponent in (0, 1, 2) for number in (1, 2, 5)),
     *(number * unit for unit in (_SECOND, _MINUTE) for number in (1, 2, 5, 10, 15, 30)),
@@ -22,7 +22,7 @@ _STEPS = (
 
 
 def duration_ticks(scale: Scale, most: int) -> Ticks:
-    """Ticks for durations in ms: at whole seconds, minutes, hours, days where the span has several."""
+    """Return ticks for durations in ms, at whole seconds, minutes, hours or days if the span has several."""
     if scale.is_log:
         return Ticks(_log_durations(scale))
     low, high = int(scale.low), int(scale.high)
@@ -44,7 +44,7 @@ def _log_durations(scale: Scale) -> list[Tick]:
 
 
 def duration(ms: int) -> str:
-    """A round duration: 500 ms, 1.5 s, 30 s, 1 min 30 s, 2 h, 1 d 12 h."""
+    """Format a round duration in ms: 500 ms, 1.5 s, 30 s, 1 min 30 s, 2 h, 1 d 12 h."""
     if ms < 0:
         return MINUS + duration(-ms)
     if not ms:
@@ -64,7 +64,10 @@ def duration(ms: int) -> str:
 
 
 def calendar_ticks(scale: Scale, most: int) -> Ticks:
-    """Ticks for times in ms since 1970, at the calendar's round times in UTC; the caption tells what they share."""
+    """Return ticks for times in ms since 1970, at round times of the calendar in UTC.
+
+    The caption has the part that they share.
+    """
     low, high = int(scale.low), int(scale.high)
     if low not in _CALENDAR or high not in _CALENDAR:
         ticks = number_ticks(scale, most, is_whole=True)
@@ -85,7 +88,7 @@ def calendar_ticks(scale: Scale, most: int) -> Ticks:
 
 
 def moment(ms: int) -> datetime:
-    """A time within `_CALENDAR` as the calendar has it, UTC."""
+    """Return a time within `_CALENDAR`, in ms since 1970, as a datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)
 
 
@@ -106,7 +109,10 @@ def _clock_ticks(scale: Scale, low: int, high: int, step: int) -> Ticks:
 
 
 def _day_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
-    """Every day, or the 1st, 3rd, 5th ..., the 1st, 6th ... of each month, never two of them close together."""
+    """Return ticks at every day, or the 1st, 3rd, 5th ..., or the 1st, 6th ...
+
+    of each month, never two close together.
+    """
     tick_list = []
     for day in range(-(-low // _DAY), high // _DAY + 1):
         time = moment(day * _DAY)

@@ -1,9 +1,10 @@
-"""Markdown as HTML, for notes and for artifacts that are Markdown: blocks here, what is inside a line in `inline`.
+"""Block structure of Markdown, for notes and Markdown artifacts, as HTML; the text within blocks is up to `inline`.
 
-Safe by construction: the output is made of the tags written here and of escaped text; HTML in the source is text. It
-takes time in proportion to the source: each line is looked at once for each container that it is in, MAX_DEPTH at most.
-What is understood: headings, paragraphs, lists (tasks too), quotes, code blocks between fences, tables, rules,
-emphasis, code, links, images of this server. The rest of CommonMark is shown as it is written.
+Safe by construction: the output consists of the tags written here and of escaped text; HTML in the source is text. The
+time is proportional to the source: each line is examined once for each container it is in, at most MAX_DEPTH times.
+
+Supported are headings, paragraphs, lists (also of tasks), quotes, fenced code blocks, tables, rules, emphasis, code,
+links, and images of this server. The rest of CommonMark is shown as written.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from .inline import Links, line_html
 
 log = logging.getLogger(__name__)
 
-#: Containers within containers that are taken for such; deeper ones are text.
+#: The deepest nesting of containers; deeper ones are text.
 MAX_DEPTH = 8
-#: Of a source, in characters: about 100 ms of work. The rest is cut off, and it is said so.
+#: The most characters of a source, about 100 ms of work. The rest is left out, with a note that says so.
 MAX_CHARACTERS = 100_000
-#: Columns of a table; a row of more is no row.
+#: The most columns of a table; a line with more is not a row.
 _MAX_COLUMNS = 100
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,}) {0,9}([^\s`]{0,40})")
@@ -39,15 +40,18 @@ _CELL = re.compile(r"(?<!\\)\|")
 
 
 class Place(NamedTuple):
-    """The place of Markdown on a page: the level that its headings begin with, 1 to 6, and what its links mean."""
+    """The context of Markdown on a page: the level of its top headings, 1 to 6, and how its links are resolved."""
 
     level: int
     links: Links = Links()
 
 
-@lru_cache(maxsize=16)  # a page that is open beside a job shows the same note every few seconds
+@lru_cache(maxsize=16)  # a page that is open during a job shows the same note every few seconds
 def note_html(source: str, place: Place) -> Markup:
-    """`source` as HTML, MAX_CHARACTERS of it. Never raises: a fault of ours shows the text as it is, and is logged."""
+    """Render up to MAX_CHARACTERS of `source` as HTML.
+
+    Never raises: on an error of ours, it logs it and shows plain text.
+    """
     text = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     try:
         parts = list(_Blocks(text.expandtabs(4).split("\n"), place.links, _Levels(place.level)).html(0))
@@ -60,29 +64,30 @@ def note_html(source: str, place: Place) -> Markup:
 
 
 class _Levels:
-    """The levels of a text's headings: from `first` on, and never more than one below the heading before.
+    """The levels of a text's headings, from `first` on, and never more than one below the previous heading.
 
-    A note that begins with `##` would otherwise leave out a level, which readers of the page by its headings miss.
+    A note that begins with `##` would otherwise skip a level, which confuses people who navigate the page by its
+    headings.
     """
 
     def __init__(self, first: int) -> None:
         self._first, self._last = first, first - 1
 
     def of(self, number: int) -> int:
-        """Return the level of the next heading, whose Markdown has so many `#`."""
+        """Return the level of the next heading, which has `number` times `#` in Markdown."""
         self._last = min(6, self._first + number - 1, self._last + 1)
         return self._last
 
 
 class _Blocks:
-    """Some lines, and the place of the one that is next."""
+    """Lines of Markdown, and the position of the next one."""
 
     def __init__(self, lines: list[str], links: Links, levels: _Levels) -> None:
         self._lines, self._links, self._levels = lines, links, levels
         self._at = 0
 
     def html(self, depth: int, *, tight: bool = False) -> Iterator[str]:
-        """The HTML of the lines, block by block; `tight`: of a list's item, whose text needs no paragraph."""
+        """Yield the HTML of the lines, block by block. `tight` is for a list's items, whose text needs no paragraph."""
         while self._at < len(self._lines):
             line = self._lines[self._at]
             if not line.strip():
@@ -117,7 +122,7 @@ class _Blocks:
         return f"<h{level}{anchor}>{self._line(text)}</h{level}>\n"
 
     def _code(self, fence: re.Match[str]) -> str:
-        """A block between fences, or to the end of the lines."""
+        """Return a fenced code block, which ends with the lines if it is not closed."""
         self._at += 1
         closing = re.compile(f" {{0,3}}{re.escape(fence[1][0])}{{{len(fence[1])},}} *$")
         start = self._at
@@ -128,7 +133,7 @@ class _Blocks:
         return f'<pre tabindex="0"><code>{escape(content)}</code></pre>\n'
 
     def _take_quote(self) -> list[str]:
-        """The lines of a quote, without their marks; a line of text that follows belongs to its last paragraph."""
+        """Return the lines of a quote without their marks. Text that directly follows belongs to its last paragraph."""
         lines: list[str] = []
         while self._at < len(self._lines):
             line = self._lines[self._at]
@@ -141,7 +146,7 @@ class _Blocks:
 
     @staticmethod
     def _begins(line: str) -> bool:
-        """Whether a line begins something that is no paragraph."""
+        """Return whether a line begins a block other than a paragraph."""
         return any(each.match(line) for each in (_FENCE, _HEADING, _RULE, _QUOTE, _ITEM))
 
     def _list(self, first: re.Match[str], depth: int) -> str:
@@ -156,7 +161,7 @@ class _Blocks:
             line = self._lines[self._at] if self._at < len(self._lines) else ""
             item = None if _RULE.match(line) else _ITEM.match(line)
             if item and (bool(item[3]), item[2]) != (bool(first[3]), first[2]):
-                item = None  # another list
+                item = None  # a different list
             is_loose = is_loose or any(not each.strip() for each in items[-1]) or bool(item and self._at > blank)
         list_items = []
         for lines in items:
@@ -172,7 +177,7 @@ class _Blocks:
         return f"<ol{start}>\n{''.join(list_items)}</ol>\n"
 
     def _item(self, mark: re.Match[str]) -> list[str]:
-        """The lines of an item: the one with the mark, those that are as far in, and text that follows at once."""
+        """Return a list item's lines: the one with the mark, those indented as far, and text that directly follows."""
         indent = mark.end() if mark[4] else mark.end() + 1
         lines = [self._lines[self._at][mark.end() :]]
         self._at += 1
@@ -192,7 +197,7 @@ class _Blocks:
         return lines
 
     def _table(self) -> str | None:
-        """A table, where the next line is its head and the one after it the rule; else None."""
+        """Return a table if the next line is its head and the one after it a delimiter row, else None."""
         if self._at + 1 >= len(self._lines) or "|" not in self._lines[self._at]:
             return None
         aligned = [_ALIGN.match(cell) for cell in _cells(self._lines[self._at + 1])]
@@ -206,7 +211,7 @@ class _Blocks:
             line = self._lines[self._at]
             if "|" not in line or self._begins(line):
                 break
-            # Never more cells than the line has: a short row is short, and no small source makes a large page.
+            # Never more cells than the line has: a short row stays short, so no small source makes a large page.
             rows.append(self._row("td", _cells(line)[: len(head)], classes))
             self._at += 1
         body = f"<tbody>\n{''.join(rows[1:])}</tbody>\n" if len(rows) > 1 else ""
@@ -228,7 +233,7 @@ class _Blocks:
             if underline := _UNDERLINE.match(line):
                 self._at += 1
                 return self._heading(1 if underline[1][0] == "=" else 2, "\n".join(map(str.strip, lines)))
-            # A number begins a list within text only as a 1: "in\n2024. that was" is a sentence.
+            # Within text, only the number 1 begins a list: "in\n2024. that was" is a sentence.
             item = _ITEM.match(line)
             is_text = depth >= MAX_DEPTH and (item or _QUOTE.match(line))
             if not is_text and self._begins(line) and not (item and item[3] and int(item[3]) != 1):
@@ -240,7 +245,7 @@ class _Blocks:
 
 
 def _slug(heading: str) -> str:
-    """The anchor of a heading, as GitHub makes it: so a link in the manual works there and here."""
+    """Return a heading's anchor as GitHub builds it, so that a link in the manual works there and here."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 

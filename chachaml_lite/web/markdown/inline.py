@@ -1,6 +1,7 @@
 """Inline Markdown: emphasis, code, links, images. It is rendered in one pass, and only escaped text is output.
 
-Marks wait on a stack until what closes them comes; what is never closed is text. A link goes where `Links` lets it.
+Opening marks are put on a stack until their closing mark comes; those that are never closed are text. `Links` decides
+where a link may lead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from markupsafe import escape
 
-#: Characters of a link's target at most. Also how far the search for its end goes: what keeps the time linear.
+#: The most characters of a link's target. It also limits the search for the target's end, which keeps the time linear.
 _MAX_TARGET = 2000
 
 _TOKEN = re.compile(
@@ -31,28 +32,28 @@ _LOCAL = re.compile(r"(?:/(?!/)|#)[^\s\x00-\x20\x7f\"'<>\\]*\Z")
 _MANUAL = re.compile(r"([a-z-]+)\.md((?:#[\w-]+)?)\Z")
 _NAME = re.compile(r"[^/:?#\\\x00-\x1f\x7f][^:?#\\\x00-\x1f\x7f]*\Z")
 _TAGS = {"*": "em", "_": "em", "**": "strong", "__": "strong", "~": "del", "~~": "del"}
-#: What ends a sentence, not the address in it.
+#: Characters that end a sentence, not the URL in it.
 _AFTER_ADDRESS = ".,:;!?'\"*_~"
 
 
 @dataclass(frozen=True)
 class Links:
-    """Resolves the targets of links: the web, this server, the artifacts of a run, named relative to the text."""
+    """Resolves the targets of links: the web, this server, and the artifacts of a run, named relative to the text."""
 
     #: The path that this server's own URLs begin with.
     root: str = ""
-    #: The URLs that artifacts and images stand below; None: relative links are text.
+    #: The base URLs of artifacts and of images. None: relative links are text.
     artifacts: str | None = None
     images: str | None = None
-    #: The folder among the artifacts that they are named from.
+    #: The folder of artifacts that relative links start from.
     folder: str = ""
-    #: The URL that the manual's pages stand below; None: it is no page of the manual.
+    #: The base URL of the manual's pages. None: the text is not a page of the manual.
     manual: str | None = None
-    #: Whether a line's end is kept, as in a note; else lines are filled, as in a file that was wrapped.
+    #: Whether line ends are kept, as in a note; else lines are joined, as in a wrapped file.
     keeps_lines: bool = True
 
     def href(self, target: str) -> str | None:
-        """The address of a link's target; None for what must not be followed."""
+        """Return the URL of a link's target, or None if it must not be followed."""
         if self.manual is not None and (page := _MANUAL.match(target)):
             return self.manual + page[1] + page[2]
         if _WEB.match(target):
@@ -60,12 +61,12 @@ class Links:
         return self._local(target) if _LOCAL.match(target) else self._artifact(self.artifacts, target)
 
     def src(self, target: str) -> str | None:
-        """The address of an image: one of this server's; None for any other."""
+        """Return the URL of an image on this server, or None for any other."""
         is_local = target.startswith("/") and _LOCAL.match(target)
         return self._local(target) if is_local else self._artifact(self.images, target)
 
     def _local(self, target: str) -> str:
-        """A path of this server, as it was copied from an address or as it is without --url-prefix; or an anchor."""
+        """Return the URL of a path on this server, given with or without --url-prefix, or of an anchor."""
         is_whole = target.startswith(("#", f"{self.root}/"))
         return target if is_whole else self.root + target
 
@@ -78,7 +79,7 @@ class Links:
 
 
 class _Open(NamedTuple):
-    """A mark that waits: its kind, where it stands in the output and in the source."""
+    """An opening mark on the stack: its kind, its position in the output and in the source."""
 
     kind: str
     part: int
@@ -86,7 +87,7 @@ class _Open(NamedTuple):
 
 
 def line_html(text: str, links: Links) -> str:
-    """The text of a block as HTML."""
+    """Render the text of a block as HTML."""
     return _Text(text, links).html()
 
 
@@ -96,11 +97,11 @@ class _Text:
     links: Links
     parts: list[str] = field(default_factory=list)
     waiting: list[_Open] = field(default_factory=list)
-    #: How many of each kind wait.
+    #: The number of marks of each kind on the stack.
     counts: dict[str, int] = field(default_factory=dict)
-    #: Brackets below this place of the stack are no links: one is inside them already.
+    #: Brackets below this position of the stack can't be links, because they already contain one.
     barrier: int = 0
-    #: Where runs of backticks begin, by their length.
+    #: The positions of runs of backticks, by their length.
     ticks: dict[int, list[int]] = field(default_factory=dict)
 
     def html(self) -> str:
@@ -118,7 +119,7 @@ class _Text:
             self.parts.append(str(escape(text)))
 
     def _token(self, token: re.Match[str]) -> int:
-        """Take in what was found; where to go on."""
+        """Process a token; return the position after it."""
         kind, text = token.lastgroup, token[0]
         if kind == "escaped":
             self._literal(token["escaped"])
@@ -138,8 +139,8 @@ class _Text:
         return token.end()
 
     def _code(self, token: re.Match[str]) -> int:
-        """A code span: from these backticks to the next as many."""
-        fences = self.ticks.get(len(token[0]), [])  # none: it is the rest of a longer run, after an escaped one
+        """Render a code span, from these backticks to the next run of the same length; return the position after it."""
+        fences = self.ticks.get(len(token[0]), [])  # empty for the rest of a longer run whose first one is escaped
         after = bisect_left(fences, token.end())
         if after == len(fences):
             self._literal(token[0])
@@ -151,7 +152,7 @@ class _Text:
         return fences[after] + len(token[0])
 
     def _address(self, token: re.Match[str]) -> int:
-        """A URL that stands for itself."""
+        """Render a bare URL; return the position after it."""
         url, end = token["angle"] or token["bare"], token.end()
         if token["bare"]:
             url = url.rstrip(_AFTER_ADDRESS)
@@ -203,7 +204,7 @@ class _Text:
         return opening
 
     def _close(self, kind: str) -> None:
-        """Close a mark that waits, if it still does; those that were opened within it are text."""
+        """Close the mark if it is on the stack; marks opened inside it are text."""
         while self.counts.get(kind):
             opening = self._pop()
             if opening.kind == kind:
@@ -219,7 +220,7 @@ class _Text:
             return token.end()
         barrier = self.barrier
         while (opening := self._pop()).kind not in ("[", "!["):
-            pass  # emphasis that was opened within the brackets, and is not closed there, is text
+            pass  # emphasis opened within the brackets and not closed there is text
         target = _TARGET.match(self.text, token.end())
         target_text = "" if target is None else target[2] if target[1] is None else target[1]
         if target is not None and opening.kind == "![" and (image := self._image(opening, token.start(), target_text)):
@@ -236,7 +237,7 @@ class _Text:
         return target.end()
 
     def _image(self, opening: _Open, end: int, target_text: str) -> str | None:
-        """An image; a link to it, where it isn't this server's and no link is around it; None: it is text."""
+        """Render an image, or a link to it if it is elsewhere and not inside a link; return None if it is text."""
         alt = escape(self.text[opening.at + 2 : end])
         src = self.links.src(target_text)
         if src is not None:
