@@ -233,7 +233,7 @@ REFUSED = [
     ("»«", "empty"),
     ("   »«", "empty"),
     ("»accuracy« > 0.9", "metrics.accuracy"),
-    ("»acc.x« > 0.9", "no field"),
+    ("»acc.x« > 0.9", "not a field"),
     ("»metrics.« > 0.9", "empty"),
     ('»metrics.""« > 0.9', "empty"),
     ('»metrics."a\tb"« > 0.9', "control character"),
@@ -257,7 +257,7 @@ REFUSED = [
     ("metrics.acc > 0.9 and »«", "condition"),
     ("»and« metrics.acc > 0.9", "condition"),
     ('»"acc"« > 0.9', "condition"),
-    ("»0.9« < metrics.acc", "no field"),
+    ("»0.9« < metrics.acc", "not a field"),
     ("(id = a»«", "expected )"),
     ("(id = a »id« = b)", "expected )"),
     ("id = a»)«", "closes nothing"),
@@ -284,7 +284,7 @@ REFUSED = [
     ("id = a »&&« id = b", "and, or"),
     ("»!« id = a", "not"),
     ("id = a»,« ", "and, or"),
-    ("name ~ a\nand »\u202eid« = b", "no field"),
+    ("name ~ a\nand »\u202eid« = b", "not a field"),
 ]
 
 
