@@ -260,7 +260,7 @@ def test_output_that_can_t_be_written_is_one_line(server: Running) -> None:
     command = ["sh", "-c", 'exec "$@" > /dev/full', "sh", *COMMAND, "runs", "--url", server.url]
     done = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE_SECONDS)
     assert done.returncode == 1, done
-    assert done.stderr.startswith(b"chachaml-lite: the output can't be written")
+    assert done.stderr.startswith(b"chachaml-lite: cannot write the output")
     assert done.stderr.count(b"\n") == 1
 
 

@@ -182,7 +182,7 @@ def test_run_named_as_an_action_has_its_page(client: FlaskClient, log_run: LogRu
         ("/runs/RUN/note", {"text": "x"}, 400, "unknown field"),
         ("/runs/RUN/note", {}, 400, "missing"),
         ("/runs/RUN/end", {"status": "over"}, 400, "status"),
-        ("/models/none/promote", {"version": "x", "stage": "staging"}, 400, "whole number"),
+        ("/models/none/promote", {"version": "x", "stage": "staging"}, 400, "integer"),
         ("/models/none/promote", {"version": "1", "stage": "staging"}, 404, "No such model"),
         ("/runs/tags", {"key": "a", "value": "b"}, 400, "no run is selected"),
         ("/runs/RUN", {}, 405, "Allow header"),
