@@ -363,7 +363,7 @@ def test_log_that_can_t_grow_any_more_does_not_end_the_command(server: Running, 
         ["bash", "-c", 'ulimit -f 50; exec "$@"', "bash", *command], env=environment(**env), capture_output=True
     )
     assert (done.returncode, len(done.stdout)) == (6, 5000 * 19)
-    assert b"the end of the output is missing in log.txt" in done.stderr
+    assert b"the end of the output is missing from log.txt" in done.stderr
     assert log_of(server, "full") == done.stdout[: 50 * 1024]
     assert run_of(server, "full")["error"] == "exit code 6"
 
@@ -461,7 +461,7 @@ def test_command_that_ends_its_run_itself_is_told_where_its_log_is(server: Runni
     done = ran(env, "--id", "itself", "--", "sh", "-c", script, "sh", "0")
     assert b"log.txt was not stored" in done.stderr
     other = ran(env, "--id", "itself-6", "--", "sh", "-c", script, "sh", "6", code=6)
-    assert b"can't be ended as failed" in other.stderr
+    assert b"cannot end the run" in other.stderr
     assert len(os.listdir(env["TMPDIR"])) == 2
 
 

@@ -162,7 +162,7 @@ def test_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient,
         ("?ids=" + ",".join(f"r{number}" for number in range(21)), 400, "names 21"),
         ("?ids=run-0,nobody", 404, "no run has the id"),
         ("?ids=run-0,run-1&smoothing=2", 400, "smoothing"),
-        ("?ids=run-0,run-1&x=no", 400, "x is one of"),
+        ("?ids=run-0,run-1&x=no", 400, "x must be one of"),
         ("?ids=run-0,run-1&sort=x", 400, "unknown query parameter"),
     ],
 )
