@@ -1,1 +1,1 @@
-"""Runs between stores: zips read and checked, merged, described by manifests."""
+"""Transfer of runs between stores: import of zips, merging, manifests."""

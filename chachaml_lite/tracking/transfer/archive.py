@@ -1,4 +1,4 @@
-"""Downloads: a run's folder as a zip, all runs as a table (the contract, section 3)."""
+"""Downloads: a run's folder as a zip, and all runs as a table (the contract, section 3)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from ..tracker import Tracker
 
 
 def zipped_run(tracker: Tracker, run_id: str) -> BinaryIO:
-    """The run's folder as a zip file, open to read; nothing of a write that happens meanwhile, or all. NotFound."""
+    """Return a run's folder as a zip file, open for reading. A concurrent write is in it completely or not at all.
+
+    Raises NotFound.
+    """
     tracker.run(run_id)
     return tracker.store.zip_run(run_id, lambda: tracker.locked_run(run_id))
 
 
 def collected(tracker: Tracker, lines: Callable[[], Iterable[str]]) -> BinaryIO:
-    """Lines of text in a file, open to read; in memory there is one line. Raises OSError."""
+    """Return a file of lines of text, open for reading, with one line in memory at a time. Raises OSError."""
 
     def fill(file: BinaryIO) -> None:
         for line in lines():

@@ -1,7 +1,7 @@
-"""Runs that come as a zip, as GET /api/runs/:id/download gives one: checked whole, then put among the others.
+"""Import of runs from a zip as returned by GET /api/runs/:id/download: checked completely, then stored.
 
-A run that isn't here yet appears in one rename. One that is here, because it was imported before, is added to, for it
-may have gone on where it came from: see `merge`. Models aren't in a run's zip.
+A new run appears in a single rename. A run that was imported before is merged with the stored one, since it may have
+gone on where it came from (see `merge`). A run's zip contains no models.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def import_runs(
     overwrite: bool = False,
     max_file_bytes: int | None = None,
 ) -> dict[str, list[str]]:
-    """Import the runs of a zip; returns the ids of those that are new, were added to, and were left as they are.
+    """Import the runs of a zip; return the ids of those that were "imported", "updated" and "unchanged".
 
-    `overwrite`: where tags, notes and files of no meaning to us differ, those of the zip are taken. `max_file_bytes`:
-    the most that one file may have. Raises InvalidInput, TooLarge, Conflict; then nothing is stored.
+    With `overwrite`, the zip wins where tags, notes and files unknown to this program differ. `max_file_bytes` limits
+    the size of a single file. Raises InvalidInput, TooLarge, Conflict. Nothing is stored if it raises.
     """
     blobs = tracker.store.blobs
     try:
@@ -55,7 +55,7 @@ def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> 
     done: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
     acts: list[tuple[str, str, Callable[[], object]]] = []
     with ExitStack() as stack:
-        # As in `create_run`, and in one order, so that two imports don't wait for each other.
+        # As in `create_run`, and in sorted order, so that two imports can't deadlock.
         for lower in sorted({run.id.lower() for run in incoming}):
             stack.enter_context(tracker.store.locked_id(lower))
         for run in incoming:
@@ -73,16 +73,16 @@ def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> 
                 raise Conflict(f"run {run.id}: a damaged run has this id; mend or remove that one first")
             merge = Merge(tracker, existing_run, run, overwrite=overwrite)
             acts.append(("updated" if merge.changes else "unchanged", run.id, merge.apply))
-        acts.sort(key=lambda act: act[0])  # new ones first: they can be taken back
+        acts.sort(key=lambda act: act[0])  # new runs ("imported") first, since these can be rolled back
         _act(tracker, acts)
         for kind, run_id, _ in acts:
             done[kind].append(run_id)
-            tracker.catalog.run(run_id)  # it takes notice of what was renamed into place
+            tracker.catalog.run(run_id)  # makes the catalog notice what was renamed into place
     return done
 
 
 def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) -> None:
-    """Do it all; on a fault take back the runs that are new. What another one was given by then stays, and is true."""
+    """Perform the acts. After an error, remove the new runs; additions to existing runs stay, and are correct."""
     adopted = []
     try:
         for kind, run_id, act in acts:
@@ -92,7 +92,7 @@ def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) ->
     except (OSError, Conflict) as fault:
         for run_id in adopted:
             tracker.store.runs.remove(run_id)
-            tracker.catalog.known(run_id)  # it takes notice that the run is gone
+            tracker.catalog.known(run_id)  # makes the catalog notice that the run is gone
         if isinstance(fault, OSError) and any(kind == "updated" for kind, _, _ in acts):
             why = translate_os_error(fault)
             text = f"{why.detail.partition(';')[0]}; a part of what the zip adds may be stored: send it again"

@@ -1,6 +1,6 @@
-"""A run as it comes in a zip: read out of its folder, and held to what the write API would have let in.
+"""A run in a zip: read from its folder, and checked by the rules of the write API.
 
-Whether the store can take it beside what it has is for `imports` to say.
+Whether the store can accept it next to its own runs is decided in `import_zip` and `merge`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..names import check_name, check_run_id, quote_name
 from ..runs import MAX_ERROR_CHARACTERS, NewRun
 from ..series.points import parse_points
 
-#: The last millisecond of the year 9999: what a calendar can show.
+#: The last millisecond of the year 9999, the limit of calendars.
 _LAST_MS = 253_402_300_799_999
 _OURS = {
     layout.META,
@@ -40,26 +40,26 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True)
 class IncomingRun:
-    """A run out of a zip that is sound in itself, but for artifacts whose bytes were left out of it."""
+    """A run from a zip that is valid in itself, except that the bytes of artifacts may be missing."""
 
     id: str
     folder: str
     meta: dict[str, Any]
     params: dict[str, Any]
     points: Upload | None
-    #: Each upload that artifacts.jsonl tells of, and what all of its lines add up to.
+    #: All uploads in artifacts.jsonl, and the artifacts that result from all of its lines.
     uploads: set[Artifact]
     artifacts: Artifacts
-    #: The bytes of the artifacts that are in the zip, by name.
+    #: The bytes of the artifacts that the zip contains, by name.
     blobs: dict[str, Upload]
-    #: Those of logged models.
+    #: The events of logged models.
     events: list[dict[str, Any]]
-    #: Whatever else was in the folder, by its path there.
+    #: All other files in the folder, by path.
     others: dict[str, Upload]
 
 
 def load_run(archive: Unpacked, folder: str) -> IncomingRun:
-    """The run in a folder of the zip. Raises InvalidInput, with a text that names it."""
+    """Read and check the run in a folder of the zip. Raises InvalidInput, with a text that names the run."""
     try:
         check_run_id("a run's folder", folder)
     except InvalidInput as fault:
@@ -117,7 +117,7 @@ def _read(archive: Unpacked, run_id: str) -> IncomingRun:
 
 
 def _check_meta(meta: dict[str, Any]) -> None:
-    """Raise InvalidInput for what the write API would not have let into a meta.json."""
+    """Raise InvalidInput for a meta.json that the write API would not have created."""
     fault = fault_of_meta(meta)
     if fault is not None:
         raise InvalidInput(fault)
@@ -137,7 +137,7 @@ def _check_meta(meta: dict[str, Any]) -> None:
 
 
 def _check_points(archive: Unpacked, run_id: str) -> None:
-    """Raise InvalidInput where a line of metrics.jsonl is no point; a torn last one is passed over, as ever."""
+    """Raise InvalidInput for a damaged line of metrics.jsonl; as everywhere, a torn last line is ignored."""
     keys: set[str] = set()
     number = 0
     for piece in archive.read_lines(run_id, layout.METRICS):
@@ -155,7 +155,7 @@ def _check_points(archive: Unpacked, run_id: str) -> None:
 
 
 def _lines(archive: Unpacked, run_id: str) -> Iterator[Line]:
-    """The artifacts in the lines of artifacts.jsonl. Raises InvalidInput, likewise."""
+    """Yield the uploads and deletions in artifacts.jsonl, ignoring a torn last line. Raises InvalidInput."""
     for number, record in _records(archive, run_id, layout.ARTIFACTS):
         line = None if record is None else line_from(record)
         if line is None or (isinstance(line, Artifact) and (not _SHA256.match(line.sha256) or line.size < 0)):
@@ -164,7 +164,7 @@ def _lines(archive: Unpacked, run_id: str) -> Iterator[Line]:
 
 
 def _events(archive: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
-    """The events of logged models. Raises InvalidInput, likewise."""
+    """Yield the events of logged models, ignoring a torn last line. Raises InvalidInput."""
     for number, record in _records(archive, run_id, layout.LOGGED_MODELS):
         if record is None or not is_good_event(run_id, record):
             raise InvalidInput(_damaged_line(layout.LOGGED_MODELS, number, "event of a logged model of this run"))
@@ -172,7 +172,7 @@ def _events(archive: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _records(archive: Unpacked, run_id: str, file: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """The JSON object in each line of a file, None where it is none, with the line's number; not of a torn last one."""
+    """Yield each line's number and JSON object, None if it is not an object; a torn last line is ignored."""
     number = 0
     for piece in archive.read_lines(run_id, file):
         *lines, rest = piece.split(b"\n")

@@ -1,7 +1,7 @@
-"""The content of a run, to be compared with the same run in another store: whole as a manifest, or as one digest.
+"""The content of a run, for comparison with the same run in another store: a manifest, or a single digest.
 
-Two copies of a run have the same digest when they are the same run with the same meta.json, params, points, artifacts,
-and files of no meaning to us; how the JSON files are formatted doesn't count, nor does what can be made anew.
+Two copies of a run have the same digest if they have the same meta.json, params, points, artifacts, and files unknown
+to this program. The formatting of JSON files doesn't count, nor do files that can be rebuilt.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from ..index.run_parts import ARTIFACTS, META, PARAMS, SUMMARY
 from ..names import quote_name
 from ..tracker import Tracker
 
-#: What is shown as it is, not as a file.
+#: Files whose content the manifest contains, rather than size and checksum.
 _PARTS = frozenset({layout.META, layout.PARAMS, layout.ARTIFACTS, layout.LOGGED_MODELS, layout.SUMMARY})
 
 
 class _Parts(NamedTuple):
-    """A run at one moment."""
+    """The content of a run at one moment."""
 
     meta: dict[str, Any]
     params: dict[str, Any]
     uploads: list[dict[str, Any]]
-    #: Those of logged models.
+    #: The events of logged models.
     events: list[dict[str, Any]]
-    #: The size of each file that is no artifact's, by its path.
+    #: The size of each file that is no artifact, by path.
     sizes: dict[str, int]
 
 
 def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> dict[str, Any]:
-    """The manifest of a run: its values, and size and sha256 of all the rest. Raises NotFound.
+    """Return the manifest of a run: its values, and size and sha256 of every other file. Raises NotFound.
 
-    `points_bytes`: of its points only so many bytes count, so that a run that has gone on can be told from another.
+    `points_bytes` limits metrics.jsonl to its first bytes, which tells a run that has gone on from a different one.
     """
     with tracker.locked_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
         damages = (run.damage(), tracker.logged_models.damage(run))
@@ -62,13 +62,13 @@ def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> 
 
 
 def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
-    """The digest of each of these runs that is here, by its id."""
+    """Return the digests of those of the runs that exist here, by id."""
     result = {}
     for run_id in run_ids:
         try:
             with tracker.locked_run(
                 run_id, PARAMS, ARTIFACTS
-            ) as run:  # the points' bytes count, not what they add up to
+            ) as run:  # no summary: the digest covers the points' bytes
                 parts = _parts(tracker, run)
         except NotFound:
             continue
@@ -77,7 +77,10 @@ def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
 
 
 def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
-    """A file in a run's folder, as the manifest names it, open to read; and a word that changes with it. NotFound."""
+    """Open a file of a run for reading, by its path in the manifest.
+
+    Returns the file, and a text that changes whenever the file does. Raises NotFound.
+    """
     tracker.run(run_id, (META,))
     try:
         if any(not part or part.startswith(".") for part in path.split("/")) or "\0" in path:
@@ -91,20 +94,21 @@ def open_file(tracker: Tracker, run_id: str, path: str) -> tuple[BinaryIO, str]:
 
 
 def last_uploads(lines: Iterable[Mapping[str, Any]]) -> Artifacts:
-    """The artifacts that a run has after these uploads and deletions, the lines of artifacts.jsonl."""
+    """Return the artifacts that result from the lines of artifacts.jsonl."""
     return Artifacts(line for line in map(line_from, map(dict, lines)) if line is not None)
 
 
 def event_key(event: Mapping[str, Any]) -> str:
-    """The part of an event of a logged model that two copies of it have in common."""
+    """Return a key that is the same for two copies of an event of a logged model."""
     return json.dumps(event, sort_keys=True)
 
 
 def _parts(tracker: Tracker, run: Run) -> _Parts:
-    """The manifest of a run; the caller holds it.
+    """Return the content of a run, whose lock the caller holds.
 
-    Should another process own the store, what is read first has to be the end: all else was there before it. And the
-    uploads come behind the files, for the line of each is written before its bytes get their name.
+    If another process owns the store, the order matters: meta.json is read first, since everything else was written
+    before the run's end. The uploads are read after the files, since an upload's line is written before its blob is
+    renamed.
     """
     meta, params, uploads = run.meta, run.params, []
     files = tracker.store.contents.files(run.id)
@@ -119,20 +123,20 @@ def _parts(tracker: Tracker, run: Run) -> _Parts:
 
 
 def _summed(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]]:
-    """Each file with its sum. Nobody is kept waiting meanwhile: points are only added behind those that count."""
+    """Return each file with its checksum. No lock is needed, since points are only appended after those that count."""
     files = []
     for path, size in parts.sizes.items():
         try:
             files.append({"path": path, "size": size, "sha256": tracker.store.contents.sum_of(run_id, path, size)})
-        except (FileNotFoundError, Damaged):  # removed, or put in another's place, since
+        except (FileNotFoundError, Damaged):  # removed or replaced since
             continue
     return files
 
 
 def _digest(parts: _Parts, files: list[dict[str, Any]]) -> str:
-    # Not what was uploaded under a name before the last time: nobody can have those bytes any more.
+    # Only the last upload of each name: the bytes of earlier ones no longer exist.
     artifacts = sorted(last_uploads(parts.uploads).values())
-    meta = {key: value for key, value in parts.meta.items() if key != "deleted_at"}  # each store's own affair
+    meta = {key: value for key, value in parts.meta.items() if key != "deleted_at"}  # each store has a trash of its own
     content = [meta, parts.params, artifacts, files]
     if parts.events:
         content.append(sorted(map(event_key, parts.events)))

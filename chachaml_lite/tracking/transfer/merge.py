@@ -1,12 +1,12 @@
-"""A run that is imported, and is here already: what of it is new, and whether the two can be one run.
+"""Merge of an imported run into a stored copy: finds what is new, and whether both can be the same run.
 
-Every part of a run only ever grows, so that of two copies of one run one has what the other has, and maybe more:
-params, the points, the uploads under a name, an end. What one of them lacks is taken from the other; where both went on
-in different ways it is a conflict, named, and nothing is stored. So a run can be imported again and again while it
-is still being logged where it comes from, and an older copy never takes anything away.
+Every part of a run only ever grows, so of two copies one has everything that the other has, and maybe more: params,
+points, uploads under a name, an end. What the stored run lacks is added from the imported one; if both went on in
+different ways, that is a conflict, which is named, and nothing is stored. A run can therefore be imported repeatedly
+while it is still being logged elsewhere, and an older copy never removes anything.
 
-Name, tags, note and files of no meaning to us may change in any way, and nothing tells which of two is the newer. What
-is here stays, unless the client says `overwrite`; datasets are added.
+The name, tags, the note and files unknown to this program may change in any way, and nothing tells which copy is newer.
+The stored value is kept unless the client says `overwrite`; datasets are added.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from .manifest import event_key
 from .merged_end import END_FIELDS, merged_end
 from .merged_mlflow import MLFLOW, merged_mlflow
 
-#: What a run is from its start, and never something else.
+#: Fields that are set when a run starts and never change.
 _IDENTITY = ("experiment", "start_time")
 _MERGED = ("id", "tags", "note", "datasets", "env", "deleted_at", MLFLOW, *_IDENTITY, *CHANGEABLE, *END_FIELDS)
 
 
 class Merge:
-    """The merge of an imported run into the stored one. The caller holds the run from before it until `apply`."""
+    """The merge of an imported run into the stored one. The caller holds the run's lock until after `apply`."""
 
     def __init__(self, tracker: Tracker, stored: Run, incoming: IncomingRun, *, overwrite: bool) -> None:
-        """Compare the two. Raises Conflict, InvalidInput."""
+        """Compare the two runs. Raises Conflict, InvalidInput."""
         self._tracker = tracker
         self._stored = stored
         self._incoming = incoming
         self._overwrite = overwrite
-        #: In the order in which a client would have sent it: should the server be killed in between, what is here is
-        #: the run as it may have been at an earlier moment, and the rest comes with the next try.
+        #: In the order in which a client would have sent them: if the server is killed in between, the stored run is
+        #: in a state that it may have had at an earlier moment, and the next import adds the rest.
         self.changes: list[Callable[[], object]] = []
         self._refuse_damage()
         meta = self._merge_meta()
@@ -61,7 +61,7 @@ class Merge:
             self.changes.append(lambda: self._write(META, layout.META, meta, incoming.meta))
 
     def apply(self) -> None:
-        """Store what is new. Raises OSError."""
+        """Store the changes. Raises OSError, Conflict."""
         for change in self.changes:
             change()
 
@@ -75,7 +75,7 @@ class Merge:
                 self._refuse(f"the one that is here is damaged ({damage}); mend or remove it first")
 
     def _write(self, part: int, name: str, value: dict[str, Any], incoming: dict[str, Any]) -> None:
-        """Give a JSON file its new content; where that is what was sent, byte for byte."""
+        """Replace a JSON file; if its content is equal to the imported file, by that file, byte for byte."""
         if same_json(value, incoming):
             self._tracker.store.runs.take(self._stored.id, name, f"{self._incoming.folder}/{name}")
             return
@@ -103,7 +103,7 @@ class Merge:
             if not self._overwrite and None not in (our_value, their_value) and not same_json(our_value, their_value):
                 self._refuse_changeable(field, our_value, their_value)
             result[field] = our_value if their_value is None else their_value
-        # Where a run is in the trash is each store's own affair.
+        # Each store has a trash of its own.
         result.pop("deleted_at", None)
         result |= {"deleted_at": ours["deleted_at"]} if "deleted_at" in ours else {}
         tags, sent_tags = ours.get("tags", {}), theirs.get("tags", {})
@@ -113,7 +113,7 @@ class Merge:
                     self._refuse_changeable(f"tag {quote_name(key)}", tags[key], sent_tags[key])
             if ours.get("note") and theirs.get("note") and ours["note"] != theirs["note"]:
                 self._refuse_changeable("the note", ours["note"], theirs["note"])
-        # Where they differ the sent ones count, if at all; what is only here stays in any case.
+        # Of differing values the imported one wins, which needs `overwrite`; values that exist only here are kept.
         result |= {"tags": {**sent_tags, **{key: tags[key] for key in tags if key not in sent_tags}}} if tags else {}
         result |= {"note": theirs.get("note") or ours["note"]} if ours.get("note") else {}
         if ours.get("datasets"):
@@ -125,7 +125,7 @@ class Merge:
         for key in theirs.keys() & ours.keys() - set(_MERGED):
             if not self._overwrite and not same_json(ours[key], theirs[key]):
                 self._refuse_changeable(f"{quote_name(key)} in {layout.META}", ours[key], theirs[key])
-        # A field that neither has is no null: else a copy that was made by hand would be another one after its import.
+        # Omit fields that neither copy has: a null would make a copy made by hand differ after its import.
         return {key: value for key, value in result.items() if value is not None or key in ours or key in theirs}
 
     def _refuse_changeable(self, subject: str, ours: object, theirs: object) -> NoReturn:
@@ -198,9 +198,9 @@ class Merge:
     def _is_new(
         self, artifact: Artifact, existing: Artifact | None, their_uploads: set[Artifact], our_uploads: set[Artifact]
     ) -> bool:
-        """Whether an artifact is to be taken; `there`, `here`: all that was ever uploaded to the two.
+        """Return whether to take an imported artifact; the sets contain every upload ever made to either copy.
 
-        Raises Conflict, where both sides replaced it, or a model needs mine.
+        Raises Conflict if both sides replaced it, or if a model version is pinned to the stored one or to its folder.
         """
         if existing is None:
             pin = self._tracker.registry.folder_pin(self._stored.id, artifact.name)
@@ -230,7 +230,7 @@ class Merge:
         return place
 
     def _all_uploads(self) -> tuple[set[Artifact], set[Artifact]]:
-        """Whatever was uploaded to the sent run, and to the stored one."""
+        """Return every upload ever made to the imported run, and to the stored one."""
         records, _, _ = self._tracker.store.runs.read_records(self._stored.id, layout.ARTIFACTS)
         return self._incoming.uploads, {line for line in map(line_from, records) if isinstance(line, Artifact)}
 
@@ -243,7 +243,7 @@ class Merge:
                 )
 
     def _add_events(self) -> None:
-        """The events of logged models that are there, and not here. The events' times tell which model comes first."""
+        """Add imported events of logged models that the stored run lacks. Events are ordered by their timestamps."""
         incoming, stored = self._incoming.events, self._stored
         if not incoming:
             return

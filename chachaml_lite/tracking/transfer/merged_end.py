@@ -1,4 +1,4 @@
-"""The end of a run of which there are two copies: one may have been resumed after the other's end."""
+"""Merge of the ends of two copies of a run, one of which may have been resumed after the other's end."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from ..params import same_json
 
-#: What an end consists of, and the time since when the run goes on, where it was resumed.
+#: The fields of an end, and the time of the last resumption.
 END_FIELDS = ("status", "end_time", "error", "resumed_at")
 
 
 def merged_end(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The end that a run has by two copies' meta.json, as END_FIELDS; None where they contradict each other.
+    """Return the END_FIELDS that result from two copies' meta.json; None if the copies contradict each other.
 
-    The copy that was resumed last counts, with the end that it has, or none yet; an end that is older than the other
-    copy's `resumed_at` is one that was undone. Of two that were resumed at the same time, or never, one may have ended.
+    The copy that was resumed last wins, whether it has ended or not; an end of the other copy before that `resumed_at`
+    was undone. If both were resumed at the same time, or never, one of them may have ended.
     """
     resumed_at = ours.get("resumed_at") or 0, theirs.get("resumed_at") or 0
     has_ended = ours["status"] != "running", theirs["status"] != "running"
@@ -23,7 +23,7 @@ def merged_end(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, 
         newer, earlier = (ours, theirs) if resumed_at[0] > resumed_at[1] else (theirs, ours)
         if earlier["status"] == "running" or (earlier.get("end_time") or 0) < max(resumed_at):
             return _end(newer)
-        # It ended after the other one was resumed: an end of the same run, and the only one that it may have.
+        # It ended after the other copy was resumed, so this is the end of the same run, and must be its only one.
         end = {**_end(earlier), "resumed_at": max(resumed_at)}
         return end if newer["status"] == "running" or same_json(end, _end(newer)) else None
     if all(has_ended):

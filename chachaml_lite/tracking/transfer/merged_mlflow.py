@@ -1,4 +1,4 @@
-"""The object `mlflow` in meta.json of a run of which there are two copies: what MLflow's clients need known of it."""
+"""Merge of the object `mlflow` in meta.json of two copies of a run, which holds data of MLflow's clients."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 MLFLOW = "mlflow"
-#: What is true from some moment on, and never false again.
+#: Values that may become true, and never false again.
 FLAGS = ("models", "holds_model")
 
 
 def merged_mlflow(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The object of both copies: a flag that either has, and of the rest what both have; the copies' meta.json."""
+    """Return the object for two copies' meta.json: flags that either copy has, and other values that both have."""
     our_values, their_values = ours.get(MLFLOW), theirs.get(MLFLOW)
     our_values, their_values = (
         (our_values if isinstance(our_values, dict) else {}),
