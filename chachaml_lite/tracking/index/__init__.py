@@ -1,1 +1,1 @@
-"""The index in memory of what is on disk, believed while the files are unchanged."""
+"""The in-memory index of the files on disk; each entry is valid while its file is unchanged."""

@@ -1,4 +1,4 @@
-"""The lines of a run's artifacts.jsonl, uploads and deletions, and the artifacts that they add up to."""
+"""The lines of a run's artifacts.jsonl (uploads and deletions), and the artifacts that result from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..names import check_artifact_name
 
 
 class Artifact(NamedTuple):
-    """The last upload under a name."""
+    """The last upload under a name: size in bytes, and time in ms since 1970."""
 
     name: str
     sha256: str
@@ -21,7 +21,7 @@ class Artifact(NamedTuple):
 
 
 class Deletion(NamedTuple):
-    """The deletion of what was uploaded under a name."""
+    """The deletion of the artifact of a name, at a time in ms since 1970."""
 
     name: str
     timestamp: int
@@ -35,7 +35,7 @@ Line = Artifact | Deletion
 
 
 def line_from(record: dict[str, Any]) -> Line | None:
-    """The upload or deletion that a line of artifacts.jsonl tells of; None where it is no good one."""
+    """Parse a record of artifacts.jsonl as an upload or deletion; return None if it is invalid."""
     name, sha256, size, timestamp = (record.get(field) for field in Artifact._fields)
     if not isinstance(name, str) or type(timestamp) is not int:
         return None
@@ -48,22 +48,22 @@ def line_from(record: dict[str, Any]) -> Line | None:
 
 
 def is_deleted(artifact: Artifact, elsewhere: Artifacts, uploads: Collection[Line | None]) -> bool:
-    """Whether another copy of the run, which has had these `uploads`, deleted an artifact of this one.
+    """Return whether another copy of the run, which has had these `uploads`, deleted an artifact of this copy.
 
-    It did where the deletion came behind this very upload, or is not older than it.
+    It did if it deleted this very upload, or if its deletion is not older than the upload.
     """
     deleted_at = elsewhere.deleted.get(artifact.name)
     return deleted_at is not None and (deleted_at >= artifact.timestamp or artifact in uploads)
 
 
 class Artifacts(dict[str, Artifact]):
-    """By name. The names that were deleted are remembered, for they decide how others are spelled on disk."""
+    """The artifacts of a run by name. Deleted names are kept, since they affect how others are spelled on disk."""
 
     __slots__ = ("_order", "_spellings", "deleted")
-    #: Every name, in the order in which they were first stored; None where that is the order of this dict.
+    #: All names in the order of their first upload; None if that is the order of this dict.
     _order: dict[str, None] | None
     _spellings: disk_names.Spellings | None
-    #: When the names that are gone were deleted, in ms since 1970.
+    #: The time of deletion of each deleted name, in ms since 1970.
     deleted: dict[str, int]
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
@@ -74,7 +74,7 @@ class Artifacts(dict[str, Artifact]):
             self.add(line)
 
     def add(self, line: Line) -> None:
-        """Take in the next line of the file; only before anybody else has these artifacts."""
+        """Add the next line of the file. Only allowed before these artifacts are shared between threads."""
         if isinstance(line, Deletion):
             if self._order is None:
                 self._order = dict.fromkeys(self)
@@ -88,25 +88,25 @@ class Artifacts(dict[str, Artifact]):
 
     @property
     def all_names(self) -> Collection[str]:
-        """Every name that there ever was, in the order in which they were first stored."""
+        """All names that ever existed, in the order of their first upload."""
         return self if self._order is None else self._order
 
     @property
     def spellings(self) -> disk_names.Spellings:
-        """The spellings of all names, and maybe of some that were stored since."""
+        """The spellings of all names on disk; they may include names that were added later."""
         if self._spellings is None:
             self._spellings = disk_names.Spellings(self.all_names, living=self)
         return self._spellings
 
     def spell_all(self) -> dict[str, str]:
-        """The spelling of each artifact, by its name."""
+        """Return the spelling of each artifact on disk, by name."""
         return {name: self.spellings.of(name) for name in self}
 
     def including(self, artifact: Artifact) -> Artifacts:
-        """These and one that was just stored; the caller holds the run.
+        """Return a copy with an artifact that was just stored. The caller holds the run's lock.
 
-        The spellings are taken along, for no name's changes by what comes after it: to make them anew would cost an
-        upload beside 10,000 artifacts 80 ms.
+        The spellings are shared with the copy, since a new name never changes those of earlier ones. Computing them
+        again would cost 80 ms for an upload next to 10,000 artifacts.
         """
         after = self._copy()
         after.add(artifact)
@@ -115,7 +115,7 @@ class Artifacts(dict[str, Artifact]):
         return after
 
     def without(self, deletions: Iterable[Deletion]) -> Artifacts:
-        """These after some were deleted; the caller holds the run."""
+        """Return a copy after some deletions. The caller holds the run's lock."""
         after = self._copy()
         after._spellings = self._spellings
         for deletion in deletions:

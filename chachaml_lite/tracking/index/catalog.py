@@ -1,15 +1,15 @@
-"""The runs of a store as they are on disk now: which there are, in which order, and what changed.
+"""The catalog of a store's runs in their current state on disk: which runs exist, their order, and what changed.
 
-A run that is copied in, changed by hand or removed behind the server's back is seen on the next request. What is
-checked for that, and what it costs:
+A run that is copied in, changed by hand or removed behind the server's back is noticed by the next request. This is
+what is checked, and what it costs:
 
-- One run is asked for (`run`): one lstat of its folder (is it still there?), and one of each file that matters, 2 µs
-  each. A file whose stamp differs is read again. That is also how a run of our own making is taken notice of.
-- All runs are asked for (`newest`): one lstat of runs/, one read each of the kernel's lists of folders that came and
-  went and of folders that were touched (see `store.watch`), and the lstats for each run that is on them. Where the
-  kernel doesn't tell, runs/ is listed and its runs are looked at, 10 µs each, but at most once a second.
+- For one run (`run`): an lstat of its folder, to see whether it still exists, and one of each relevant file, 2 µs each.
+  A file whose stamp differs is read again. That is also how the server notices a run that it created itself.
+- For all runs (`newest`): an lstat of runs/, a read of each of the kernel's two lists (folders created or removed, and
+  folders touched, see `store.watch`), and the lstats for each run on these lists. Where the kernel reports no changes,
+  runs/ is listed and all runs are checked, 10 µs each, but at most once a second.
 
-So a request costs what it asks for and what changed, never what is in the store.
+So a request costs what it asks for plus what changed, independent of the size of the store.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from .run_parts import META
 
 log = logging.getLogger(__name__)
 
-#: Which runs a list has: none that are in the trash, these alone, or both.
+#: Which runs a list contains: those outside the trash, those in the trash, or both.
 Deleted = Literal["false", "true", "all"]
 DELETED: tuple[Deleted, ...] = ("false", "true", "all")
 
 
 class Catalog:
-    """Every run of one store. Reading needs no lock; what is put into a run is put in under that run's lock."""
+    """All runs of a store. Reading needs no lock; values are put into a run under that run's lock."""
 
     def __init__(self, store: Store, deleted_experiments: Callable[[], frozenset[str]]) -> None:
-        """`deleted_experiments`: the names of those whose runs are in the trash with them."""
+        """Create the catalog. `deleted_experiments` returns the experiments whose runs are in the trash with them."""
         self._store = store
         self._deleted_experiments = deleted_experiments
         self._deleted: frozenset[str] = frozenset()
         self._runs: dict[str, Run] = {}
         self._ids = RunIds()
-        self._lock = threading.RLock()  # for what is about all runs: which there are, and their order
+        self._lock = threading.RLock()  # for the state of all runs: which exist, and their order
         self._order = Order()
         self._first_look = first_look.FirstLook(store)
         self._pending = PendingLooks(store)
@@ -61,17 +61,17 @@ class Catalog:
     # -- one run
 
     def run(self, run_id: str, numbers: tuple[int, ...] = ALL_PARTS) -> Run | None:
-        """A run, with the files behind these parts looked at now; None where there is no good one."""
+        """Return a run after checking the files of the given parts; None if there is no valid run."""
         if not self.known(run_id):
             return None
         run = self._runs.get(run_id) or self._runs.setdefault(run_id, Run(self._store, run_id))
         if run.look(numbers):
-            run.look()  # whoever changed one of its files, or put another run in its place, may have changed them all
+            run.look()  # a writer who changed one file, or replaced the whole run, may have changed all files
             self._note(run)
         return run if self._has_meta(run) else None
 
     def known(self, run_id: str) -> bool:
-        """Whether there is a folder of that id now, with a good run in it or not."""
+        """Return whether a folder with this id exists now, whether or not it contains a valid run."""
         if not is_run_id(run_id):
             return False
         is_there = self._store.run_entries.is_there(run_id)
@@ -81,11 +81,11 @@ class Catalog:
         return is_there and run_id in self._ids
 
     def had(self, run_id: str) -> bool:
-        """Whether a run of that id was there at the last look, or is there now."""
+        """Return whether a run with this id existed at the last look, or exists now."""
         return run_id in self._runs or self.known(run_id)
 
     def find_alike(self, run_id: str) -> str | None:
-        """The id that exists and is `run_id`, or else one that differs from it only in case."""
+        """Return an existing id that is equal to `run_id`, or else one that differs from it only in case, or None."""
         if self.known(run_id):
             return run_id
         with self._lock:
@@ -93,7 +93,7 @@ class Catalog:
             return self._ids.find_alike(run_id)
 
     def put(self, run: Run, number: int, value: Any, stamp: Stamp) -> None:
-        """Keep what was just written to a part of a run."""
+        """Store the value and stamp of a part of a run that was just written."""
         run.put(number, value, stamp)
         if number == META:
             self._note(run)
@@ -105,15 +105,15 @@ class Catalog:
     # -- all runs
 
     def ids(self) -> Collection[str]:
-        """The ids that folders in runs/ have now, whether or not there is a good run inside."""
+        """Return the run ids among the names of folders in runs/, whether or not they contain valid runs."""
         with self._lock:
             self._take(self._store.run_entries.changes())
             return self._ids.all
 
     def newest(self, experiment: str | None = None, deleted: Deleted = "false") -> list[Run]:
-        """Every good run, or those of an experiment, as they are on disk now, newest first; none of the trash but told.
+        """Return all valid runs, or those of an experiment, in their current state; `deleted` selects by the trash.
 
-        That is by start time, then id, both descending (the contract, section 3).
+        The order is by start time, then id, both descending (the contract, section 3).
         """
         with self._lock:
             self._refresh()
@@ -122,7 +122,7 @@ class Catalog:
     def page(
         self, offset: int, limit: int, experiment: str | None = None, deleted: Deleted = "false"
     ) -> tuple[list[Run], int]:
-        """A page of `newest`, and the number of all."""
+        """Return a page of `newest`, and the total number of runs."""
         with self._lock:
             self._refresh()
             keys = self._keys(experiment, deleted)
@@ -130,14 +130,14 @@ class Catalog:
             return self._newest_first(keys[max(0, end - limit) : max(0, end)]), len(keys)
 
     def _newest_first(self, keys: Sequence[Key]) -> list[Run]:
-        """The runs with these keys, which ascend, their metas read, without what was removed just now."""
+        """Return the runs for ascending keys, newest first, with meta.json read, without runs removed just now."""
         runs = [self._runs[run_id] for _, run_id in reversed(keys)]
         return [run for run in runs if self._has_meta(run)]
 
     def _has_meta(self, run: Run) -> bool:
-        """Whether there is a good meta.json, which is read and kept where it wasn't yet."""
+        """Return whether a run has a valid meta.json, which is read and cached if necessary."""
         part = run.part(META)
-        if part.stamp != run.placed_by:  # it was changed since it was looked at
+        if part.stamp != run.placed_by:  # it has changed since the last look
             self._note(run)
         return part.value is not None
 
@@ -149,20 +149,20 @@ class Catalog:
         return keys if deleted == "true" else list(merge(live, keys))
 
     def trash_count(self) -> int:
-        """The number of runs in the trash."""
+        """Return the number of runs in the trash."""
         with self._lock:
             self._refresh()
             return len(self._order.keys(TRASH))
 
     def experiments(self, deleted: Deleted = "false") -> list[str]:
-        """The names of all experiments that a good run bears, sorted; `deleted`: which runs count."""
+        """Return the sorted names of all experiments with a valid run. `deleted` says which runs count."""
         with self._lock:
             self._refresh()
             live = self._order.values("experiment") if deleted != "true" else []
             return live if deleted == "false" else sorted({*live, *self._order.values(TRASHED)})
 
     def span(self, experiment: str) -> tuple[int, int] | None:
-        """Return the starts of the first and the newest run of an experiment, those in the trash included; ms."""
+        """Return the start times in ms of an experiment's first and newest run, in the trash or not, or None."""
         with self._lock:
             self._refresh()
             key_lists = [keys for deleted in ("false", "true") if (keys := self._keys(experiment, deleted))]
@@ -171,13 +171,13 @@ class Catalog:
             )
 
     def version(self) -> str:
-        """A text that is another one whenever anything of any run has changed: what an ETag of a list is made of."""
+        """Return a text that changes whenever anything of any run does, for the ETags of lists."""
         with self._lock:
             self._refresh()
             return f"{self._born}-{self._changes}"
 
     def damaged(self, within_seconds: float) -> dict[str, str]:
-        """The damage, by folder in runs/, as far as a time allows: every file has to be read once for it."""
+        """Return the damage by folder in runs/, as far as the time allows: every file must be read once for it."""
         with self._lock:
             self._refresh()
             runs = [run for run_id, run in self._runs.items() if run_id in self._ids]
@@ -192,13 +192,13 @@ class Catalog:
         return damage
 
     def children(self, run_id: str) -> list[Run]:
-        """The runs whose parent has this id, in the order in which they were started."""
+        """Return the runs whose parent has this id, in the order in which they were started."""
         with self._lock:
             self._refresh()
             return self._newest_first(self._order.keys(("parent_run_id", run_id)))[::-1]
 
     def neighbours(self, run: Run) -> tuple[Run | None, Run | None]:
-        """The runs of the same experiment that were started just before and after a run."""
+        """Return the runs of the same experiment that were started just before and just after a run, or None."""
         group = ("experiment", run.meta["experiment"])
         with self._lock:
             self._refresh()
@@ -211,27 +211,27 @@ class Catalog:
         return before[0] if before else None, after[0] if after else None
 
     def count(self) -> int:
-        """The number of good runs."""
+        """Return the number of valid runs outside the trash."""
         with self._lock:
             self._refresh()
             return len(self._order.keys())
 
     def unreadable(self) -> int:
-        """The number of folders that have a run's id and hold no good run, as of the last look: what no list has.
+        """Return the number of folders with a run's id but no valid run, which no list shows, as of the last look.
 
-        Without a look of its own, which costs as much as the list itself where the kernel doesn't tell of changes.
+        This doesn't look again, which costs as much as a list itself if the kernel doesn't report changes.
         """
         with self._lock:
             return len(self._ids) - len(self._order.keys()) - len(self._order.keys(TRASH))
 
     def save_index(self) -> None:
-        """Save where the runs stand, for the next start, where many have a place that isn't saved yet."""
+        """Save the positions of the runs for the next start, if many of them have not been saved yet."""
         with self._lock:
             keys = self._order.keys(ALL)
             self._first_look.save((self._runs[run_id] for _, run_id in keys), len(keys))
 
     def _take(self, changes: Changes) -> None:
-        """Take notice of folders that came and went; the caller holds the lock."""
+        """Register folders that were created and removed. The caller holds the lock."""
         for name in changes.strays:
             log.warning("runs/%r is passed over: it is no folder of a run", name)
         for name in changes.removed:
@@ -248,7 +248,7 @@ class Catalog:
                 self._pending.add(name)
 
     def _refresh(self) -> None:
-        """Look at what changed; the caller holds the lock."""
+        """Look at what changed. The caller holds the lock."""
         self._take(self._store.run_entries.changes())
         changed = self._pending.take(self._runs, self._ids.all)
         changed_runs = self._take_changed_experiments()
@@ -268,24 +268,24 @@ class Catalog:
             self.save_index()
 
     def _add(self, run_id: str, *, many: bool) -> None:
-        """Take in a run that is new: its meta.json has its place; its other files wait until they are asked for."""
+        """Add a new run. Its position comes from meta.json; its other files are not read until they are needed."""
         run = self._first_look.place(run_id, self._deleted) if many else Run(self._store, run_id)
         if self._runs.setdefault(run_id, run) is not run or run.placed_by is None:
             self._note(self._runs[run_id], in_order=not many)
 
     def _take_changed_experiments(self) -> list[str]:
-        """The ids of the runs that came to the trash, or out of it, with their experiment."""
+        """Return the ids of the runs that were moved to or from the trash with their experiment."""
         before, self._deleted = self._deleted, self._deleted_experiments()
         names = before ^ self._deleted
         return [run_id for name in names for _, run_id in self._keys(name, "all")]
 
     def _note(self, run: Run, *, in_order: bool = True) -> None:
-        """Take notice of a run that changed."""
+        """Update the position of a run that changed."""
         with self._lock:
-            part = run.part(META)  # under the lock: who read an older one must not be the last to note it
+            part = run.part(META)  # under the lock, so that a thread with an older value is never the last to note it
             self._changes += 1
             if self._runs.get(run.id) is not run:
-                return  # removed meanwhile: it has no place among the others any more
+                return  # removed meanwhile, so it has no position any more
             run.placed_by = part.stamp
             key, groups = self._first_look.key_and_groups(run.id, part.value, self._deleted)
             if in_order:

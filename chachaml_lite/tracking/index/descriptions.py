@@ -15,12 +15,12 @@ from ...store.store import Store
 from ..names import check_name, quote_name
 from .file_readings import FileReadings, Reading
 
-#: A description is a paragraph or a page; what is larger is an artifact.
+#: A description is a paragraph or a page; anything larger belongs in an artifact.
 MAX_CHARACTERS = 100_000
 
 
 class About(NamedTuple):
-    """The content of an experiment's file. Times in ms since 1970; `created_at` is None where a run has to bear it."""
+    """The content of an experiment's file. Times in ms since 1970; without `created_at`, it exists only with runs."""
 
     description: str | None = None
     tags: dict[str, Any] = {}
@@ -30,18 +30,18 @@ class About(NamedTuple):
 
 
 class Description(NamedTuple):
-    """A good file: the experiment that it is of, and what it says."""
+    """The content of a valid file: the name of its experiment, and the description."""
 
     name: str
     about: About
 
 
 class Descriptions:
-    """The files of experiments of one store. Checked when asked for: the stamps of experiments/ and its files.
+    """The files of a store's experiments. Each access checks the stamps of experiments/ and of the files.
 
-    Of one experiment (`is_deleted`, `about`) only its own file's stamp is. For `deleted`, which every list of runs
-    asks, those of the files are looked at once a second, for 5 µs each: what we write, and what is renamed into place,
-    changes the folder's stamp.
+    For a single experiment (`is_deleted`, `about`), only the stamp of its own file is checked. For `deleted`, which
+    every list of runs calls, the stamps of the files are checked once a second, for 5 µs each; our own writes, and
+    files renamed into place, also change the folder's stamp.
     """
 
     def __init__(self, store: Store) -> None:
@@ -54,7 +54,7 @@ class Descriptions:
         self._by_name: dict[str, str] = {}
 
     def all(self) -> dict[str, About]:
-        """The descriptions of all experiments that have a file, by name."""
+        """Return the descriptions of all experiments that have a file, by name."""
         return {
             description.name: description.about
             for reading in self._look().values()
@@ -62,7 +62,7 @@ class Descriptions:
         }
 
     def about(self, name: str) -> About | None:
-        """The description of one experiment; None where it has no file."""
+        """Return the description of an experiment; None if it has no file."""
         listing = self._files.listing()
         if listing is not self._listing:
             self._by_name = {of: file for file in self._files.files() if (of := decoded(file)) is not None}
@@ -72,7 +72,7 @@ class Descriptions:
         return None if description is None else description.about
 
     def deleted(self) -> frozenset[str]:
-        """The names of the experiments that are deleted, with all of their runs."""
+        """Return the names of the experiments that are deleted together with all of their runs."""
         stamp, now = self._files.folder_stamp(), time.monotonic()
         if stamp != self._folder_stamp or now - self._looked >= scan.LOOK_SECONDS:
             self._folder_stamp, self._looked = stamp, now
@@ -80,23 +80,23 @@ class Descriptions:
         return self._deleted
 
     def is_deleted(self, name: str) -> bool:
-        """Whether an experiment is deleted."""
+        """Return whether an experiment is deleted."""
         about = self.about(name)
         return about is not None and about.deleted_at is not None
 
     def version(self) -> str:
-        """A text that is another one whenever a file has changed: what an ETag is made of."""
+        """Return a text that changes whenever a file does, for ETags."""
         self._look()
         return self._readings.version()
 
     def damaged(self) -> dict[str, str]:
-        """The damage, by file in experiments/."""
+        """Return the damage by file in experiments/."""
         return {file: reading.damage for file, reading in self._look().items() if reading.damage}
 
     def change(self, name: str, changed: Callable[[About], About | None]) -> None:
-        """Replace what an experiment's file says by what `changed` makes of it; None: it stays as it is.
+        """Replace an experiment's description by the result of `changed`, unless it is None.
 
-        What the file holds besides stays. Raises InvalidInput (the name fits into no file's name), StorageFault.
+        Unknown fields of the file are kept. Raises InvalidInput (the name is too long for a file name), StorageFault.
         """
         if not self._files.fits(self._files.file_of(name)):
             raise InvalidInput(
@@ -111,28 +111,28 @@ class Descriptions:
             if after is None:
                 return None
             fields = {**before, "name": name, **after._asdict()}
-            # As a description alone was kept before there was more: what is not said has no field.
+            # Empty fields are omitted, as in the files of versions that stored nothing but a description.
             return {key: value for key, value in fields.items() if value or key not in About._fields[1:]}
 
         try:
             self._files.change(name, content)
         except Damaged as fault:
             raise StorageFault(f"the experiment's file is damaged ({fault}); mend or move that file first") from fault
-        self._looked = float("-inf")  # within one tick of the file system's clock the folder's stamp may be the same
+        self._looked = float("-inf")  # the folder's stamp may be the same within a tick of the file system's clock
 
     def _look(self) -> dict[str, Reading[Description | None]]:
         return self._readings.get_all(self._files.files())
 
 
 def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Reading[Description | None]:
-    """A file as it is now; `stamp` is that of the last look at it. Never raises for what it finds."""
+    """Read an experiment's file. `stamp` is that of the last look. Never raises; damage is part of the result."""
     name = decoded(file)
     try:
         check_name("experiment", name)
         content, stamp = files.read(file)
     except InvalidInput:
         return Reading(stamp, None, "no experiment can have that name")
-    except FileNotFoundError:  # removed since
+    except FileNotFoundError:  # removed since the last look
         return Reading(NO_FILE, None)
     except Damaged as fault:
         return Reading(stamp, None, str(fault))
@@ -146,7 +146,7 @@ def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Reading
 
 
 def fault_of(content: dict[str, Any]) -> str | None:
-    """Return why a JSON object can't be an experiment's file; None when it can."""
+    """Return why a JSON object is not a valid experiment file, or None if it is."""
     if not isinstance(content.get("description"), (str, type(None))):
         return "it has no good description"
     if not isinstance(content.get("tags", {}), dict):

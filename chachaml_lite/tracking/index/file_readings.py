@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Reading(Generic[Value]):
-    """The content of a file at this stamp, and its damage, if any."""
+    """The content of a file as of a stamp, and its damage, if any."""
 
     stamp: Stamp
     value: Value
@@ -27,21 +27,21 @@ class Reading(Generic[Value]):
 
 
 class FileReadings(Generic[Value]):
-    """The readings of some files by name. New damage is logged, once."""
+    """The readings of files by name. New damage is logged once."""
 
     def __init__(self, title: str, stamp: Callable[[str], Stamp], read: Callable[[str, Stamp], Reading[Value]]) -> None:
-        """`title`: what the log calls a file, with %r for its name. `read`: it is given the stamp, and never raises."""
+        """`title` is a file's name in the log, with %r for the key. `read` gets the stamp, and must not raise."""
         self._title = title
         self._stamp = stamp
         self._read = read
         self._cache: StampCache[str, Stamp, Reading[Value]] = StampCache()
         self._counting = threading.Lock()
         self._born = secrets.token_hex(4)
-        #: Another number whenever a reading has changed.
+        #: A counter that changes whenever a reading does.
         self.changes = 0
 
     def get(self, name: str) -> Reading[Value]:
-        """Return what a file says now."""
+        """Return the current content of a file."""
         stamp = self._stamp(name)
         reading = self._cache.get(name, stamp)
         if reading is not None:
@@ -53,25 +53,25 @@ class FileReadings(Generic[Value]):
         return reading
 
     def get_all(self, names: Collection[str]) -> dict[str, Reading[Value]]:
-        """Return what these files say now; all others are forgotten."""
+        """Return the current content of these files, and drop all others from the cache."""
         for removed in {name for name, _ in self._cache.items()}.difference(names):
             self._cache.remove(removed)
             self._count_change()
         return {name: self.get(name) for name in names}
 
     def cached(self) -> list[Reading[Value]]:
-        """Return what the files said when they were last looked at."""
+        """Return the content of the files as of the last look."""
         return [reading for _, reading in self._cache.items()]
 
     def put(self, name: str, reading: Reading[Value]) -> None:
-        """Keep what was just written to a file, or read from it."""
+        """Store the content of a file that was just written or read."""
         self._cache.put(name, reading.stamp, reading)
         self._count_change()
 
     def version(self) -> str:
-        """A text that is another one whenever a reading has changed: what an ETag is made of."""
+        """Return a text that changes whenever a reading does, for ETags."""
         return f"{self._born}-{self.changes}"
 
     def _count_change(self) -> None:
-        with self._counting:  # two changes counted as one would leave the second without an ETag of its own
+        with self._counting:  # if two changes were counted as one, the second would have no ETag of its own
             self.changes += 1

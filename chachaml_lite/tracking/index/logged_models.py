@@ -1,8 +1,8 @@
-"""The models that runs have logged: the events in each run's logged_models.jsonl, and what they add up to.
+"""The models that runs have logged: the events in each run's logged_models.jsonl, and the models that result from them.
 
-An event is one JSON object a line; each has `event`, `model_id` and `timestamp` (ms since 1970):
+An event is one JSON object per line; each has `event`, `model_id` and `timestamp` (ms since 1970):
 
-| event | besides |
+| event | further fields |
 |---|---|
 | created | name, model_type, folder, params, tags |
 | params | params |
@@ -10,10 +10,10 @@ An event is one JSON object a line; each has `event`, `model_id` and `timestamp`
 | metric | key, value, step, run_id (of the run that logged it), dataset_name, dataset_digest |
 | finalized | status |
 | deleted | |
-| input, output | of the run itself: the model that it used, or made; an output's step |
+| input, output | concerns the run itself, which used or produced the model; an output has a step |
 
-Two copies of a run are merged by the union of their events, so what they add up to must not depend on the lines' order:
-events count by their timestamps.
+Two copies of a run are merged by the union of their events, so the result must not depend on the lines' order: events
+are ordered by their timestamps.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from ..series.summary import PRINTED, Number, number_to_json
 from .file_readings import Reading
 from .run_entry import Run
 
-#: Of a model: files are being uploaded, all are there, they could not be uploaded.
+#: The status of a model: files are being uploaded, files are complete, upload failed.
 STATUSES = ("pending", "ready", "upload_failed")
-#: What meta.json has in its object `mlflow` of a run with events, so that a search need not look at other runs' files.
+#: The flag in meta.json's object `mlflow` of runs with events, which spares a search from checking other runs' files.
 FLAG = "models"
 
 _MODEL_ID = re.compile(r"m-(?P<run_id>.+)-(?P<number>[1-9][0-9]{0,8})\Z")
-#: Runs whose events are kept in memory.
+#: The number of runs whose events are cached.
 _MOST_KEPT = 2000
 
 
 class ModelMetric(NamedTuple):
-    """A point that was logged of a model, by a run."""
+    """A metric of a model, logged by a run."""
 
     model_id: str
     key: str
@@ -56,14 +56,14 @@ class ModelMetric(NamedTuple):
     dataset_digest: str | None = None
 
     def to_event(self) -> dict[str, Any]:
-        """Return the line of logged_models.jsonl, without the fields that it lacks."""
+        """Return the record for logged_models.jsonl, without fields that are None."""
         fields = {key: value for key, value in self._asdict().items() if value is not None}
         return {"event": "metric", **fields, "value": number_to_json(self.value)}
 
 
 @dataclass
 class LoggedModel:
-    """A model that a run logged: the files below `folder`, among the run's artifacts, and what is known of them."""
+    """A model that a run logged: the run's artifacts below `folder`, and their metadata. Times in ms since 1970."""
 
     id: str
     run_id: str
@@ -77,23 +77,23 @@ class LoggedModel:
     is_deleted: bool = False
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    #: Once each, by all that tells two apart but the value: a repeated request adds none.
+    #: By all fields except the value, so that a repeated request adds none.
     metrics: dict[tuple[Any, ...], ModelMetric] = field(default_factory=dict)
 
 
 @dataclass
 class RunModels:
-    """The sum of a run's events. It grows in place, under the run's lock, as events are appended."""
+    """The result of a run's events. It is updated in place, under the run's lock, as events are appended."""
 
     models: dict[str, LoggedModel] = field(default_factory=dict)
-    #: Ids of models, as far as it is known of any store, that the run used; those that it made, with the step.
+    #: Ids of the models that the run used, which may be in another store; ids of those it produced, with the step.
     inputs: dict[str, None] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
-    #: That of the last event but those of metrics, whose times are their clients'.
+    #: The time of the last event, not counting metrics, whose times are set by clients.
     last_timestamp: int = 0
 
     def add(self, run_id: str, events: Iterable[Mapping[str, Any]]) -> None:
-        """Take in good events, each not older than what is there."""
+        """Add valid events, none of which is older than those already added."""
         for event in events:
             kind, model_id, at = event["event"], event["model_id"], event["timestamp"]
             if kind == "created":
@@ -146,7 +146,7 @@ def _change(model: LoggedModel, event: Mapping[str, Any]) -> None:
 
 
 def metric_of(event: Mapping[str, Any]) -> ModelMetric:
-    """The metric that a good event tells of."""
+    """Return the metric in a valid event."""
     value = event["value"]
     number = PRINTED[value.lower()] if isinstance(value, str) else value
     fields = {name: event.get(name) for name in ModelMetric._fields}
@@ -154,13 +154,13 @@ def metric_of(event: Mapping[str, Any]) -> ModelMetric:
 
 
 def parse_model_id(model_id: object) -> tuple[str, int] | None:
-    """The id of the run that logged a model, and the model's number there; None where it is no id of ours."""
+    """Return the id of the run that logged a model, and the model's number there; None if the id is not one of ours."""
     match = _MODEL_ID.match(model_id) if isinstance(model_id, str) else None
     return (match["run_id"], int(match["number"])) if match and is_run_id(match["run_id"]) else None
 
 
 def is_good_event(run_id: str, event: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is an event as a run's logged_models.jsonl holds them."""
+    """Return whether a JSON object is a valid event for a run's logged_models.jsonl."""
     kind, model_id = event.get("event"), event.get("model_id")
     if type(event.get("timestamp")) is not int or not isinstance(model_id, str) or not model_id:
         return False
@@ -209,12 +209,12 @@ def _is_folder(name: object) -> bool:
 
 
 def in_order(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Events as they count: each model is created before anything is said of it, then by their timestamps."""
+    """Return events in the order in which to apply them: creations first, then by timestamp."""
     return sorted(events, key=lambda event: (event["event"] != "created", event["timestamp"]))
 
 
 def has_models(meta: Mapping[str, Any]) -> bool:
-    """Whether a run may have events, by its meta.json."""
+    """Return whether a run with this meta.json may have events."""
     of_mlflow = meta.get("mlflow")
     return isinstance(of_mlflow, dict) and of_mlflow.get(FLAG) is True
 
@@ -223,26 +223,26 @@ _NONE = Reading(NO_FILE, RunModels())
 
 
 class LoggedModels:
-    """The logged models of one store's runs, those of the runs that were asked for last kept as of their files."""
+    """The logged models of a store's runs, cached for the last runs requested while their files are unchanged."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._cache: StampCache[str, Stamp, Reading[RunModels]] = StampCache(_MOST_KEPT)
 
     def stamp(self, run_id: str) -> Stamp:
-        """The stamp of a run's events: another one whenever they have changed."""
+        """Return the stamp of a run's events, which changes whenever they do."""
         return self._store.runs.stamps(run_id, (layout.LOGGED_MODELS,))[0]
 
     def of(self, run: Run) -> RunModels:
-        """Return the sum of a run's events; the file is looked at where the run's meta.json speaks of it."""
+        """Return the result of a run's events. The file is checked only if the run's meta.json has the flag."""
         return self._look(run.id).value if has_models(run.meta) else _NONE.value
 
     def damage(self, run: Run) -> str | None:
-        """Return what is wrong with a run's events; None when nothing is."""
+        """Return the damage of a run's events, or None."""
         return self._look(run.id).damage
 
     def append(self, run: Run, events: list[dict[str, Any]]) -> None:
-        """Add events to a run, all or none; the caller holds it. OSError."""
+        """Add events to a run, all or none. The caller holds the run's lock. Raises OSError."""
         before = self._look(run.id)
         stamp = self._store.runs.append_records(run.id, layout.LOGGED_MODELS, events)
         value = before.value if before is not _NONE else RunModels()

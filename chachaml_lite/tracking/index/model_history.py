@@ -1,4 +1,4 @@
-"""A model as its events add up to it: versions with their stages, aliases and tags (the contract, section 4)."""
+"""The state of a model as the result of its events: versions, stages, aliases and tags (the contract, section 4)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ STAGES = ("none", "staging", "production", "archived")
 PRODUCTION = "production"
 #: The selector of the version with the greatest number.
 LATEST = "latest"
-#: What a version is called besides its number; not what a selector takes for a number or for the latest.
+#: A valid alias, which can't be confused with a version number or with the selector `latest`.
 _ALIAS = re.compile(r"(?!-?[0-9]+\Z|latest\Z|v[0-9]+\Z)[a-z0-9_-]{1,250}\Z", re.IGNORECASE)
 
 
 def is_alias(value: object) -> bool:
-    """Whether `value` can be an alias."""
+    """Return whether `value` is a valid alias."""
     return isinstance(value, str) and value.isascii() and _ALIAS.match(value) is not None
 
 
@@ -27,39 +27,39 @@ class Version:
     name: str
     version: int
     run_id: str
-    #: With a slash at its end: a folder.
+    #: The name of an artifact, or of a folder if it ends with a slash.
     artifact: str
     sha256: str
     stage: str
     description: str | None
     created_at: int
-    #: Of a folder: the number of its files.
+    #: The number of files in a folder; None for a single artifact.
     files: int | None = None
     tags: dict[str, Any] = field(default_factory=dict)
-    #: Those that were set; the stage production counts as one, see `all_aliases`.
+    #: The aliases that were set explicitly; the stage production counts as one too, see `all_aliases`.
     aliases: tuple[str, ...] = ()
     updated_at: int = 0
-    #: As its client spoke of where it comes from; nothing of ours depends on them.
+    #: The version's origin in the client's words; nothing here depends on these fields.
     source: str | None = None
     model_id: str | None = None
     run_link: str | None = None
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder of artifacts."""
+        """Whether the version is a folder of artifacts."""
         return self.artifact.endswith("/")
 
     def holds(self, artifact: str) -> bool:
-        """Whether an artifact of the version's run, by its name, is what it is pinned to, or in its folder."""
+        """Return whether an artifact of the version's run is the version's artifact, or in its folder."""
         return artifact.startswith(self.artifact) if self.is_folder else artifact == self.artifact
 
     def pins(self, artifact: str, sha256: str) -> bool:
-        """Whether an artifact of the version's run, by its name and checksum, must stay as it is."""
+        """Return whether an artifact of the version's run, given by name and checksum, must not change."""
         return self.holds(artifact) and (self.is_folder or self.sha256 == sha256)
 
     @property
     def all_aliases(self) -> list[str]:
-        """The aliases, sorted; one of the version in production is `production`."""
+        """The aliases, sorted, including `production` for the version in that stage."""
         return sorted([*self.aliases, *([PRODUCTION] if self.stage == PRODUCTION else [])])
 
     def public(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Version:
         return {**self.as_registered(), "tags": self.tags, "aliases": self.all_aliases, "files": self.files}
 
     def as_registered(self) -> dict[str, Any]:
-        """The same without what a version gets after it was registered."""
+        """Return the fields of the API that a version has from its registration on."""
         names = ("name", "version", "run_id", "artifact", "sha256", "stage", "description", "created_at")
         folder_fields = {"files": self.files} if self.is_folder else {}
         return {**{name: getattr(self, name) for name in names}, **folder_fields}
@@ -75,12 +75,12 @@ class Version:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: its versions by number, what is said of it, and the events that all of this comes from."""
+    """A model: its versions by number, its description and tags, and the events that all of this results from."""
 
     name: str
     versions: dict[int, Version]
     events: tuple[dict[str, Any], ...]
-    #: Its own; None where nobody described it, whatever its versions say.
+    #: The model's own description, independent of those of its versions.
     description: str | None
     tags: dict[str, Any]
     created_at: int
@@ -88,27 +88,27 @@ class Model:
     deleted_numbers: frozenset[int]
 
     def in_stage(self, stage: str) -> Version | None:
-        """The version in a stage; of several the one with the greatest number."""
+        """Return the version in a stage, or None; of several, the one with the greatest number."""
         return max((v for v in self.versions.values() if v.stage == stage), key=lambda v: v.version, default=None)
 
     @property
     def latest(self) -> Version | None:
-        """The version with the greatest number; None where there is none."""
+        """The version with the greatest number, or None."""
         return self.versions[max(self.versions)] if self.versions else None
 
     @property
     def next_number(self) -> int:
-        """The number of the next version: none is given twice."""
+        """The number of the next version. Numbers are never reused."""
         return max([*self.versions, *self.deleted_numbers], default=0) + 1
 
     @property
     def aliases(self) -> dict[str, int]:
-        """The version of each alias, by the alias, sorted; `production` among them."""
+        """The version number of each alias, sorted by alias and including `production`."""
         return dict(sorted((alias, v.version) for v in self.versions.values() for alias in v.all_aliases))
 
 
 class History:
-    """A model while its events are added up."""
+    """A model to which events are applied one by one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -120,7 +120,7 @@ class History:
 
     @classmethod
     def of(cls, model: Model) -> History:
-        """The history of a model as it is, to be gone on with."""
+        """Return a history that continues from the current state of a model."""
         history = cls(model.name)
         history._versions = dict(model.versions)
         history._deleted_numbers = set(model.deleted_numbers)
@@ -129,7 +129,7 @@ class History:
         return history
 
     def model(self) -> Model | None:
-        """The model as of now; None while it has no event."""
+        """Return the model in its current state; None if it has no event yet."""
         if not self._events:
             return None
         times = [event["timestamp"] for event in self._events]
@@ -145,7 +145,7 @@ class History:
         )
 
     def add(self, event: dict[str, Any]) -> bool:
-        """Add an event; False, and nothing is changed, where it is not a good one."""
+        """Apply an event. Returns False, without changing anything, if the event is not valid."""
         kind, at = event.get("event"), event.get("timestamp")
         apply = _EVENTS.get(kind) if isinstance(kind, str) else None
         if apply is None or type(at) is not int or not apply(self, event, at):
@@ -182,10 +182,10 @@ class History:
         return True
 
     def _move(self, version: Version, stage: str, at: int) -> None:
-        """Give a version its stage.
+        """Move a version to a stage.
 
-        Whatever brings one to production moves the one that was there to archived: one event, one step, so that no
-        reader can see two, nor, after a crash, a history can say so.
+        Any event that brings a version to production also archives the one that was there. Since this is a single
+        event, no reader can see two versions in production, and no history can record two after a crash.
         """
         if stage == PRODUCTION:
             for other in list(self._versions.values()):
@@ -239,7 +239,7 @@ class History:
         return self._versions.get(number) if type(number) is int else None
 
     def _is_of_model(self, event: dict[str, Any]) -> bool:
-        """Whether an event without a version is one of the model, which is there."""
+        """Return whether an event without a version concerns the model, which must exist already."""
         return event.get("version") is None and bool(self._events)
 
 

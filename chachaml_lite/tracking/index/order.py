@@ -1,6 +1,6 @@
-"""The order of runs: by start time, then id, among all and in each group of those that have something in common.
+"""The order of runs, by start time and then id, in the list of all runs and in groups of runs.
 
-Every group is kept sorted, so that a page of an experiment's runs costs what a page of all runs costs.
+Every group is kept sorted, so that a page of an experiment's runs is as fast as a page of all runs.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from collections.abc import Iterable, Sequence
 from ...store.run_index import Place
 from .run_entry import Run
 
-#: Where a run stands: start time, id.
+#: A run's position: start time in ms, and id.
 Key = tuple[int, str]
-#: A field and the value that its runs have there.
+#: A group of runs: a field, and the value that they have in common.
 Group = tuple[str, str]
 ALL: Group = ("", "")
-#: The group of the runs in the trash, and the field of those of one experiment.
+#: The group of all runs in the trash, and the field of the groups by experiment of runs in the trash.
 TRASH: Group = ("in the trash", "")
 TRASHED = "experiment in the trash"
 
 
 class Groups:
-    """The groups of runs, the same objects for all runs of one experiment: their own would take 200 bytes each."""
+    """The groups of runs. Runs of an experiment share these objects; separate ones would take 200 bytes per run."""
 
     def __init__(self) -> None:
         self._live: dict[str, tuple[Group, Group]] = {}
         self._trashed: dict[str, tuple[Group, Group]] = {}
 
     def of(self, place: Place, *, is_trashed: bool) -> tuple[Group, ...]:
-        """The groups of a run."""
+        """Return the groups of a run."""
         name = place.experiment
         if is_trashed:
             return self._trashed.setdefault(name, (TRASH, (TRASHED, name)))
@@ -38,26 +38,26 @@ class Groups:
 
 
 def place_of(key: Key, groups: tuple[Group, ...]) -> Place:
-    """The place that a run has by its key and its groups; of those that are not in the trash."""
+    """Return the saved form of the position of a run that is not in the trash."""
     return Place(key[0], groups[1][1], groups[2][1] if len(groups) > 2 else None)
 
 
 class Order:
-    """The keys of runs, sorted, by group. Not locked: callers take turns."""
+    """The sorted keys of runs, by group. Not thread-safe: callers hold a lock."""
 
     def __init__(self) -> None:
         self._groups: dict[str, dict[str, list[Key]]] = {}
 
     def keys(self, group: Group = ALL) -> Sequence[Key]:
-        """The keys of a group, ascending."""
+        """Return the keys of a group, ascending."""
         return self._groups.get(group[0], {}).get(group[1], [])
 
     def values(self, field: str) -> list[str]:
-        """The values that runs have in a field, sorted."""
+        """Return the values that occur in a field, sorted."""
         return sorted(self._groups.get(field, ()))
 
     def place(self, run: Run, key: Key | None, groups: tuple[Group, ...]) -> None:
-        """Give a run its place, or another one, or none (key None)."""
+        """Set or change a run's position, or remove it if `key` is None."""
         if run.key == key and run.groups == groups:
             return
         if run.key is not None:
@@ -71,7 +71,7 @@ class Order:
         run.key, run.groups = key, groups
 
     def place_all(self, runs: Iterable[Run]) -> None:
-        """Make the order anew, from the key and the groups that each run says it has."""
+        """Rebuild the order from the keys and groups of all runs."""
         self._groups = {}
         for run in sorted((run for run in runs if run.key is not None), key=_key):
             for field, value in run.groups:

@@ -1,4 +1,4 @@
-"""The runs to look at before the next list: new ones, those the kernel tells of, and those that it can't watch."""
+"""The runs to check before the next list: new ones, those that the kernel reports, and those that it can't watch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Collection
 from ...store import scan
 from ...store.store import Store
 
-#: Writes of ours after which the kernel's list is read, should nobody ask for a list: it keeps 16,384 events, and
-#: a write causes five at the most. Once it has lost some, all runs have to be looked at.
+#: The number of our own writes after which the kernel's list is read, even if no list of runs is requested. The kernel
+#: keeps 16,384 events, and a write causes at most five. If events are lost, all runs have to be checked.
 _WRITES = 2000
 
 
 class PendingLooks:
-    """The runs of one store to be checked. Not locked: callers take turns."""
+    """The runs of a store to be checked. Not thread-safe: callers hold a lock."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        #: New, or put in place of others, and not looked at yet.
+        #: Runs that are new, or may have replaced others, and were not checked yet.
         self._new: set[str] = set()
-        #: Those that the kernel doesn't tell of.
+        #: Runs that the kernel doesn't watch.
         self._unwatched: set[str] = set()
-        #: What the kernel told of, and nobody has looked at yet; `_is_lost`: it told of more than it could keep.
+        #: Runs that the kernel reported and that were not checked yet; `_is_lost`: it had to drop events.
         self._touched: set[str] = set()
         self._is_lost = False
         self._writes = 0
@@ -30,7 +30,7 @@ class PendingLooks:
         self._looked = float("-inf")
 
     def add(self, run_id: str) -> None:
-        """Take in a run that is new, or may have been put in place of another."""
+        """Add a run that is new, or may have replaced another one."""
         self._new.add(run_id)
 
     def discard(self, run_id: str) -> None:
@@ -39,13 +39,13 @@ class PendingLooks:
         self._unwatched.discard(run_id)
 
     def count_write(self) -> None:
-        """Take notice of a write of ours, of which the kernel tells as well."""
+        """Count a write of our own, which the kernel reports as well."""
         self._writes += 1
         if self._writes >= _WRITES:
             self._hear()
 
     def _hear(self) -> None:
-        """Keep what the kernel tells until somebody asks for a list."""
+        """Read the kernel's list, and keep it until a list of runs is requested."""
         self._writes = 0
         run_ids = self._store.watch.take_touched()
         if run_ids is None:
@@ -54,9 +54,9 @@ class PendingLooks:
             self._touched |= run_ids
 
     def take(self, known_ids: Collection[str], ids: Collection[str]) -> set[str]:
-        """Return the ids of the runs to be looked at now, and watch the new ones; `finish` tells of the end of it.
+        """Return the ids of the runs to check now, and watch the new ones. Call `finish` when they have been checked.
 
-        `known`: the runs that were looked at before; `ids`: all that there are.
+        `known_ids` are the runs that were checked before, `ids` all that exist.
         """
         self._hear()
         run_ids, self._touched = self._touched, set()
@@ -68,8 +68,8 @@ class PendingLooks:
         self._includes_unwatched = not self._unwatched or time.monotonic() - self._looked >= scan.LOOK_SECONDS
         if self._includes_unwatched:
             changed |= self._unwatched
-        for run_id in sorted(new):  # by id is by start time, mostly, and the order is made in half the time
-            # Watched before it is read: what happens in between is then heard of.
+        for run_id in sorted(new):  # ids mostly sort by start time, which halves the time for building the order
+            # Watch the run before it is read, so that no change in between is missed.
             if self._store.watch_run(run_id):
                 self._unwatched.discard(run_id)
             else:
@@ -77,6 +77,6 @@ class PendingLooks:
         return changed | new
 
     def finish(self) -> None:
-        """Take notice of the end of a look: one at 100,000 runs takes half a second, and isn't made again at once."""
+        """Record the end of a check: one of 100,000 runs takes half a second, and isn't repeated at once."""
         if self._includes_unwatched:
             self._looked = time.monotonic()

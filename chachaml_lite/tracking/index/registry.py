@@ -1,4 +1,4 @@
-"""The models of a store in memory, each kept while its history is as it was read."""
+"""The models of a store in memory, each cached while its history is unchanged."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .model_history import History, Model, Version
 
 
 class Registry:
-    """The models of one store. Checked when one is asked for: the stamps of models/ and of the histories.
+    """The models of a store. Each access checks the stamps of models/ and of the histories.
 
-    For `folder_pin`, which every upload asks, those of the histories are looked at once a second, and after each event
-    of ours, for 5 µs each.
+    For `folder_pin`, which every upload calls, the stamps of the histories are checked once a second, and after each
+    event of our own, for 5 µs each.
     """
 
     def __init__(self, store: Store) -> None:
@@ -29,26 +29,26 @@ class Registry:
         self._pins_changes, self._pins_looked = -1, float("-inf")
 
     def models(self) -> list[Model]:
-        """Every model, by name."""
+        """Return all models, sorted by name."""
         models = [reading.value for reading in self._look().values() if reading.value]
         return sorted(models, key=lambda model: model.name)
 
     def model(self, name: str) -> Model | None:
-        """A model by its name; None where there is none, or nothing of its history can be believed."""
+        """Return a model by its name; None if there is none, or no part of its history is valid."""
         folder = self._folder_of(name)
         return None if folder is None else self._readings.get(folder).value
 
     def version(self) -> str:
-        """A text that is another one whenever anything of any model has changed: what an ETag is made of."""
+        """Return a text that changes whenever anything of any model does, for ETags."""
         self._look()
         return self._readings.version()
 
     def pinned_to(self, run_id: str) -> list[Version]:
-        """The versions that point to a run."""
+        """Return the versions that point to a run."""
         return [version for model in self.models() for version in model.versions.values() if version.run_id == run_id]
 
     def folder_pin(self, run_id: str, artifact: str) -> Version | None:
-        """A version that is a folder of the run which the artifact, by its name, is in; None where there is none."""
+        """Return a version that is pinned to a folder of the run containing the artifact's name, or None."""
         now = time.monotonic()
         if now - self._pins_looked >= scan.LOOK_SECONDS:
             self._look()
@@ -64,14 +64,13 @@ class Registry:
         return next((version for version in self._folder_pins.get(run_id, ()) if version.holds(artifact)), None)
 
     def damaged(self) -> dict[str, str]:
-        """Return what is wrong, by folder in models/."""
+        """Return the damage by folder in models/."""
         return {folder: reading.damage for folder, reading in self._look().items() if reading.damage}
 
     def append(self, name: str, *events: dict[str, Any]) -> Model:
-        """Add events to a model's history, all or none, and give the model after them. OSError.
+        """Add events to a model's history, all or none, and return the resulting model. The caller holds its lock.
 
-        The caller holds the model. Raises TooLarge, and StorageFault where nothing of a history can be believed:
-        numbers would be given a second time.
+        Raises TooLarge, OSError, and StorageFault if no part of the history is valid, since numbers would be reused.
         """
         folder = self._folder_of(name)
         before = None if folder is None else self._readings.get(folder)
@@ -87,18 +86,18 @@ class Registry:
         assert model is not None
         if folder is not None and before is not None and grown is not None:
             stamp, size = grown
-            # Not where somebody else wrote to the file meanwhile. To read all of it again took 30 ms of 1,000 versions.
+            # Only if no one else wrote to the file meanwhile. Reading it all again took 30 ms for 1,000 versions.
             if (stamp.inode, stamp.size) == (before.stamp.inode, before.stamp.size + size):
                 self._readings.put(folder, Reading(stamp, model, before.damage))
         return model
 
     def rename(self, name: str, new_name: str) -> None:
-        """Rename a model; the caller holds both names. FileExistsError; OSError."""
+        """Rename a model. The caller holds the locks of both names. Raises FileExistsError, OSError."""
         self._store.models.rename(name, new_name)
         self._pins_looked = float("-inf")
 
     def remove(self, name: str) -> None:
-        """Remove a model with its history; the caller holds it. OSError."""
+        """Remove a model with its history. The caller holds its lock. Raises OSError."""
         self._store.models.remove(name)
         self._pins_looked = float("-inf")
 

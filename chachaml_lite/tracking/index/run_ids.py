@@ -1,4 +1,4 @@
-"""The ids of the folders in runs/, whether or not there is a good run inside, found in any case as well."""
+"""The run ids among the names of folders in runs/, whether or not they contain valid runs, with lookup in any case."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 class RunIds:
-    """The ids of one store's runs. Not locked: callers take turns."""
+    """The ids of a store's runs. Not thread-safe: callers hold a lock."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
-        #: The ids with capital letters, by their lower-case form.
+        #: Ids with capital letters, by their lower-case form.
         self._by_lower: dict[str, set[str]] = {}
-        #: The names of folders that are no run's id.
+        #: Names of folders that are not valid run ids.
         self._strays: set[str] = set()
 
     def __contains__(self, run_id: str) -> bool:
@@ -28,16 +28,16 @@ class RunIds:
 
     @property
     def all(self) -> Collection[str]:
-        """Every id, in a collection that is kept up to date."""
+        """All ids, as a live collection."""
         return self._ids
 
     @property
     def strays(self) -> Collection[str]:
-        """The names of folders that can't be a run's id, in a collection that is kept up to date."""
+        """The names of folders that are not valid run ids, as a live collection."""
         return self._strays
 
     def add(self, name: str) -> bool:
-        """Take in the name of a folder; whether it is new. One that is no run's id is logged, once."""
+        """Add the name of a folder, and return whether it is new. A name that is not a valid run id is logged once."""
         if not is_run_id(name):
             is_new = name not in self._strays
             if is_new:
@@ -52,7 +52,7 @@ class RunIds:
         return True
 
     def discard(self, name: str) -> None:
-        """Forget the name of a folder, if it is there."""
+        """Remove the name of a folder, if it is known."""
         self._strays.discard(name)
         self._ids.discard(name)
         alike = self._by_lower.get(name.lower())
@@ -62,6 +62,6 @@ class RunIds:
                 del self._by_lower[name.lower()]
 
     def find_alike(self, run_id: str) -> str | None:
-        """Return the id that differs from `run_id` only in case, if there is one; of several the first."""
+        """Return an id that differs from `run_id` only in case, or None; the all-lower-case one is preferred."""
         lower = run_id.lower()
         return lower if lower in self._ids else min(self._by_lower.get(lower, ()), default=None)

@@ -1,6 +1,6 @@
-"""The files of a run, read as values that can be believed, or as a text of what is wrong with them.
+"""The files of a run, read as validated values or as a description of their damage.
 
-Damage is a text, never an exception: a run whose meta.json can't be believed is no run, another damaged part is empty.
+Damage is a text, never an exception: a run with a damaged meta.json is not a run; any other damaged part is empty.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ log = logging.getLogger(__name__)
 
 STATUSES = ("running", "completed", "failed")
 
-#: The parts of a run, and the file behind each; a part's number is its place here.
+#: The parts of a run, and the file of each; a part's number is its index here.
 META, PARAMS, SUMMARY, ARTIFACTS = range(4)
 FILES = (layout.META, layout.PARAMS, layout.METRICS, layout.ARTIFACTS)
 
 
 class Kept(NamedTuple):
-    """A part of a run: its value as of a stamp, and what is wrong with its file, if anything is."""
+    """A part of a run: its value as of a stamp, and the damage of its file, if any."""
 
     stamp: Stamp
     value: Any
     damage: str | None = None
-    #: Of a summary: whether summary.json says the same.
+    #: For a summary: whether summary.json contains the same.
     is_stored: bool = False
 
 
 def nothing(part: int) -> Any:
-    """The value of a part whose file is missing or can't be believed."""
+    """Return the value of a part whose file is missing or damaged."""
     return None if part == META else Artifacts() if part == ARTIFACTS else {}
 
 
 def read_part(store: Store, run_id: str, part: int, stamp: Stamp | None) -> Kept:
-    """A part as its file is now; never raises for what it finds.
+    """Read the file of a part. Never raises; damage is part of the result.
 
-    `stamp` is that of the last look at the file; None: nobody has looked at it yet, and to open it will tell.
+    `stamp` is that of the last look at the file, or None if it has not been checked yet and is simply opened.
     """
     if stamp == NO_FILE:
         return Kept(stamp, nothing(part), f"no {layout.META}" if part == META else None)
@@ -50,7 +50,7 @@ def read_part(store: Store, run_id: str, part: int, stamp: Stamp | None) -> Kept
         return _READERS[part](store, run_id, stamp or NO_FILE)
     except Damaged as fault:
         return Kept(stamp or _stamp(store, run_id, part), nothing(part), str(fault))
-    except FileNotFoundError:  # removed since
+    except FileNotFoundError:  # removed since the last look
         return Kept(NO_FILE, nothing(part), f"no {layout.META}" if part == META else None)
     except OSError as fault:
         stamp = stamp or _stamp(store, run_id, part)
@@ -74,7 +74,7 @@ def _read_params(store: Store, run_id: str, _: Stamp) -> Kept:
 
 
 def _read_summary(store: Store, run_id: str, stamp: Stamp) -> Kept:
-    """From summary.json while it matches metrics.jsonl, which is then not parsed; else from all of the points."""
+    """Read summary.json if it is for the current metrics.jsonl, which is then not parsed; else parse all points."""
     try:
         content, _ = store.runs.read_object(run_id, layout.SUMMARY)
         if (content.get("size"), content.get("mtime_ns")) == (stamp.size, stamp.mtime_ns):
@@ -88,10 +88,10 @@ def _read_summary(store: Store, run_id: str, stamp: Stamp) -> Kept:
 
 
 def keep_summary(store: Store, run_id: str, part: Kept) -> None:
-    """Write what the points of a run add up to beside them, so that a list need not read them all again.
+    """Write the summary of a run's points to summary.json, so that a list need not read all points again.
 
-    It is believed only while it names the size and mtime of metrics.jsonl. That it can't be written is no fault: it is
-    made anew from the points when it is missing. The caller holds the run.
+    It is valid only while the size and mtime in it are those of metrics.jsonl. A failed write is not an error, since a
+    missing file is rebuilt from the points. The caller holds the run's lock.
     """
     if part.stamp == NO_FILE:
         return
@@ -127,7 +127,7 @@ def _damaged_lines(name: str, damaged: int) -> str | None:
 
 
 _NONE = type(None)
-#: The types that a field of meta.json may have, exactly: true is no integer.
+#: The exact types that are valid for a field of meta.json; true is no integer.
 _META_TYPES: dict[str, tuple[type, ...]] = {
     "experiment": (str,),
     "name": (str, _NONE),
@@ -143,18 +143,18 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "resumed_at": (int, _NONE),
     "deleted_at": (int, _NONE),
 }
-#: The same of a dataset, for the fields that texts are made of; the others may be anything.
+#: The exact types for those fields of a dataset that are shown as text; other fields may have any type.
 _DATASET_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("name", "role", "hash", "source", "source_type", "schema", "profile"), (str, _NONE)),
     "tags": (dict, _NONE),
 }
 _META_DEFAULTS: dict[str, Any] = {"tags": {}, "datasets": []}
-#: The keys of all metas are these strings: each of its own would take 700 bytes a run.
+#: The strings to which the keys of all metas are interned; separate strings would take 700 bytes per run.
 _META_KEYS = {key: key for key in (*_META_TYPES, "id", "status", "request_sha256", "env")}
 
 
 def fault_of_meta(meta: dict[str, Any]) -> str | None:
-    """Return why a JSON object can't be a run's meta.json; None when it can."""
+    """Return why a JSON object is not a valid meta.json, or None if it is."""
     for field, types in _META_TYPES.items():
         if type(meta.get(field, _META_DEFAULTS.get(field))) not in types:
             return f"{layout.META} has no good {field}"

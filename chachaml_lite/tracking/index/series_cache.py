@@ -1,7 +1,7 @@
-"""The series that were asked for last, within a bound in bytes: a chart that is looked at again costs no parsing.
+"""A cache of recently requested series, limited in bytes, so that looking at a chart again needs no parsing.
 
-Of a long run that is written to no more, what charts need is kept in a file beside summary.json, too (see
-`series.thinned_file`): it is asked where the points are not in memory.
+For a long run that is written to no longer, the data for charts is also kept in a file beside summary.json (see
+`series.thinned_file`), which is used if the points are not in memory.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .run_parts import SUMMARY
 
 log = logging.getLogger(__name__)
 
-#: Thinned series, and curves, kept a run: those that the charts of a page or two ask for.
+#: The numbers of thinned series and of curves cached per run: enough for the charts of a page or two.
 _MAX_THINNED, _MAX_CURVES = 64, 128
-#: A curve of fewer points is made anew each time, in a millisecond.
+#: A curve of fewer points is not cached, since computing it takes a millisecond.
 _LONG = 3000
-#: So many times the bound may one run take that alone is held.
+#: A single run may exceed the limit by this factor if it is the only one in the cache.
 _SPARED_TIMES = 4
-#: A metrics.jsonl of so many bytes, of some 4,000 points, takes longer to parse than its thinned form to read.
+#: From this size, some 4,000 points, a metrics.jsonl takes longer to parse than its thinned form takes to read.
 THINNED_FROM_BYTES = 300_000
 
 Answer = TypeVar("Answer")
@@ -40,31 +40,31 @@ Answer = TypeVar("Answer")
 class _Held:
     epoch: int
     series: RunSeries = field(default_factory=RunSeries)
-    #: By key, number of points then, the range and max_points: the places of the points that are shown.
+    #: By key, number of points at the time, range and max_points: the indexes of the points to show.
     thinned: OrderedDict[tuple[str, int, range, int], list[int]] = field(default_factory=OrderedDict)
-    #: By key, number of points then, what was looked at, and where relative time begins.
+    #: By key, number of points at the time, view, and origin of relative time.
     curves: OrderedDict[tuple[str, int, View, int], Curve] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    #: Its part of what the cache counts as held.
+    #: The entry's share of the cache's total size.
     counted_bytes: int = 0
-    #: The state of metrics.jsonl whose thinned form is on the disk, or can't be put there.
+    #: The stamp of the metrics.jsonl whose thinned form is on disk, or could not be written.
     kept: Stamp | None = None
 
 
 class SeriesCache:
-    """Parsed series by run. A run that is being written to is read on from where it was, not anew."""
+    """Parsed series by run. For a run that is being written to, only the new lines are read."""
 
     def __init__(self, store: Store, max_bytes: int) -> None:
         self._store = store
         self._max_bytes = max_bytes
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        #: The sum of what is counted: a page of many runs asks for each, and a walk over all that are held takes 3 ms.
+        #: The total size. Each run of a page asks for it, and adding up all entries takes 3 ms.
         self._counted_bytes = 0
         self._lock = threading.Lock()
 
     def of(self, run: Run) -> _Held:
-        """The series of a run as they are now. Raises Damaged, OSError."""
-        # Held, so that a writer's points are either on disk and added up, or neither.
+        """Return the cache entry with the current series of a run. Raises Damaged, OSError."""
+        # Hold the run's lock, so that a writer's points are both on disk and in the summary, or in neither.
         with self._store.locked_run(run.id):
             run.look((SUMMARY,))
             stamp, epoch = run.part(SUMMARY).stamp, run.epoch
@@ -83,8 +83,8 @@ class SeriesCache:
             self._keep_thinned(run, thinned)
         with self._lock:
             self._count(run.id, entry, held_bytes)
-            # The run that was asked for last stays, unless it is huge: it is in memory anyway, and who looks at a page
-            # of a long run would otherwise wait for all of its points at each click (6.6 s for 2,670,000).
+            # The most recent run stays unless it is huge. It is in memory anyway, and a user who looks at a page of a
+            # long run would otherwise wait for all of its points to be parsed at each click (6.6 s for 2,670,000).
             exempt = 1 if held_bytes <= _SPARED_TIMES * self._max_bytes else 0
             while self._counted_bytes > self._max_bytes and len(self._held) > exempt:
                 oldest = next(iter(self._held))
@@ -93,7 +93,7 @@ class SeriesCache:
         return entry
 
     def _count(self, run_id: str, entry: _Held | None, held_bytes: int) -> None:
-        """Take notice of what one takes now, unless it was dropped or replaced meanwhile; the caller holds the lock."""
+        """Update the size of an entry, unless it was dropped or replaced meanwhile. The caller holds the lock."""
         if entry is not None and self._held.get(run_id) is entry:
             self._counted_bytes += held_bytes - entry.counted_bytes
             entry.counted_bytes = held_bytes
@@ -101,9 +101,9 @@ class SeriesCache:
     # -- the thinned form
 
     def from_thinned(self, run: Run, ask: Callable[[ThinnedRun], Answer | None]) -> Answer | None:
-        """The answer of `ask` from the thinned form of a run.
+        """Return the result of calling `ask` with the thinned form of a run.
 
-        None, where it is None, where the points are in memory, and where there is no thinned form of them as they are.
+        Returns None if `ask` does, if the points are in memory, or if there is no thinned form of the current points.
         """
         run.look((SUMMARY,))
         stamp = run.stamps[SUMMARY]
@@ -121,14 +121,14 @@ class SeriesCache:
                 return ask(ThinnedRun(read, stamp))
         except FileNotFoundError:
             return None
-        except (Damaged, OSError, LookupError, TypeError, ValueError) as fault:  # whoever put it there
+        except (Damaged, OSError, LookupError, TypeError, ValueError) as fault:  # the file may come from anyone
             log.info("run %r: %s is not used: %s", run.id, layout.THINNED, fault)
             return None
 
     def _write_thinned(self, run: Run, entry: _Held, stamp: Stamp) -> Iterable[bytes] | None:
-        """The thinned form of a long run that nobody writes to any more, once for each state of it; else None.
+        """Return the content of the thinned file of a long run at rest, once for each state of the run; otherwise None.
 
-        The caller holds `held`.
+        The caller holds the entry's lock.
         """
         is_whole = entry.series.read_bytes == stamp.size >= THINNED_FROM_BYTES
         if self._store.runs.is_read_only or entry.kept == stamp or not is_whole or not run.is_at_rest:
@@ -140,15 +140,15 @@ class SeriesCache:
 
     def _keep_thinned(self, run: Run, content: Iterable[bytes]) -> None:
         try:
-            with self._store.locked_run(run.id):  # whose temporary has one name
+            with self._store.locked_run(run.id):  # since its temporary file always has the same name
                 self._store.runs.keep_rebuildable(run.id, layout.THINNED, content)
-        except OSError as fault:  # it is made anew when it is missing
+        except OSError as fault:  # a missing file is rebuilt
             log.info("no %s for run %r: %s", layout.THINNED, run.id, fault)
 
-    # -- what charts are made of
+    # -- data for charts
 
     def thinned(self, entry: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
-        """Return the places of `series` that a chart of `max_points` shows, out of some places."""
+        """Return the indexes of the points of `series` that a chart of `max_points` shows, out of `places`."""
         cache_key = (key, len(series), places, max_points)
         with entry.lock:
             cached_places = entry.thinned.get(cache_key)
@@ -159,7 +159,7 @@ class SeriesCache:
         return cached_places
 
     def curve(self, entry: _Held, key: str, series: Series, view: View, since_ms: int) -> Curve:
-        """The curve of `series`; see `curves.curve_of`."""
+        """Return the curve of `series`; see `curves.curve_of`."""
         with entry.lock:
             if len(series) < _LONG:
                 return curve_of(series, view, since_ms)
@@ -173,6 +173,6 @@ class SeriesCache:
 
     @property
     def held_bytes(self) -> int:
-        """About how much memory all of this takes."""
+        """The approximate memory use of the cache in bytes."""
         with self._lock:
             return sum(entry.series.held_bytes for entry in self._held.values())
