@@ -90,6 +90,32 @@ def test_deletion_of_all_children_is_undone_where_their_table_was(viewer: Viewer
     expect(page.locator(".selected-count")).to_have_text("1 selected")
 
 
+@pytest.mark.parametrize("how", ["restored", "deleted permanently"])
+def test_undo_is_offered_no_more_for_runs_that_left_the_trash_in_another_way(
+    viewer: Viewer, sweep: Running, how: str
+) -> None:
+    page = viewer.open(f"{sweep.url}/runs")
+    for path in ("/runs", "/experiments/sweep?part=table"):
+        page.goto(f"{sweep.url}{path}")
+        page.get_by_label("Select fold 0" if path == "/runs" else "Select fold 1", exact=True).check()
+        page.locator("#delete-selected > summary").click()
+        page.get_by_role("button", name="Delete 1 run").click()
+        expect(page.locator("#undo")).to_contain_text("1 run moved to the trash.")
+    page.goto(f"{sweep.url}/runs?deleted=true")
+    page.get_by_label("Select all on this page", exact=True).check()
+    if how == "restored":
+        page.get_by_role("button", name="Restore").click()
+    else:
+        page.locator("#remove-selected > summary").click()
+        page.get_by_role("button", name="Delete permanently").click()
+    expect(page.get_by_text("The trash is empty.")).to_be_visible()
+    expect(page.locator("#undo")).to_be_hidden()
+    for path in ("/runs", "/experiments/sweep?part=table"):
+        page.goto(f"{sweep.url}{path}")
+        expect(page.locator("table.runs").first).to_be_visible()
+        expect(page.locator("#undo")).to_be_hidden()
+
+
 def test_undo_is_dismissed_and_then_offered_no_more(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/runs")
     page.get_by_label("Select fold 3", exact=True).check()

@@ -195,6 +195,61 @@ def test_forty_keys_are_filtered_by_one_box_and_sections_are_drawn_when_opened(v
     expect(figures).to_have_count(40)
 
 
+@pytest.mark.parametrize("path", ["experiments/sweep", "experiments/sweep?part=parallel", "runs/run-01"])
+def test_expression_that_cannot_be_read_is_refused_beside_its_box_until_it_can(
+    viewer: Viewer, sweep: Running, path: str
+) -> None:
+    viewer.expected.append("400 (BAD REQUEST)")
+    page = viewer.open(f"{sweep.url}/{path}")
+    box = page.get_by_role("searchbox", name="Metrics and params")
+    box.fill("/loss[/")
+    refused = page.locator(".chart-controls").get_by_role("alert")
+    expect(refused).to_have_text("filter: a ] is missing, at character 6 of /loss[/")
+    expect(box).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#connection")).to_have_text("filter: a ] is missing, at character 6 of /loss[/")
+    assert_accessible(page)
+    assert_fits(page)
+    box.fill("/los[s]/")
+    expect(page.get_by_text("los[s]").first).to_be_visible()
+    expect(refused).to_be_hidden()
+    expect(box).not_to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#connection")).to_have_text("")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "experiments/sweep?",
+        "experiments/sweep?part=scatter&",
+        "experiments/sweep?part=parallel&",
+        "experiments/sweep?part=table&",
+        "runs/run-01?",
+        "compare?ids=run-01,run-02&",
+    ],
+)
+def test_long_filter_that_matches_nothing_fits_a_phone(viewer: Viewer, sweep: Running, path: str) -> None:
+    page = viewer.open(f"{sweep.url}/{path}filter={'x' * 300}", size=NARROW)
+    expect(page.get_by_text("x" * 300).first).to_be_visible()
+    assert_fits(page)
+
+
+def test_names_and_values_of_axes_are_within_the_drawing(viewer: Viewer, server: Running) -> None:
+    words = ["word word word word", "a" * 40, "W" * 40, "<script>alert(1)</script>", "數據集數據集數據集數據集數據集"]
+    for number, word in enumerate(words):
+        post(server, "runs", {"experiment": "words", "id": f"run-{number}"})
+        post(server, f"runs/run-{number}/params", {"a_param_with_a_long_name": word})
+        post(server, f"runs/run-{number}/metrics", {"a_metric_with_a_long_name": number})
+    page = viewer.open(f"{server.url}/experiments/words?part=parallel")
+    expect(page.locator("a.path")).to_have_count(len(words))
+    outside = page.locator("svg.parallel").evaluate(
+        """svg => [...svg.querySelectorAll("text")].filter((text) => {
+          const { x, width } = text.getBBox();
+          return x < 0 || x + width > svg.viewBox.baseVal.width;
+        }).map((text) => text.textContent)"""
+    )
+    assert outside == []
+
+
 def test_brush_along_an_axis_chooses_the_runs_of_the_table(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep?part=parallel")
     rows = page.locator("#runs tbody tr")

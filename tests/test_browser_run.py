@@ -360,6 +360,13 @@ def test_slider_goes_through_the_images_of_a_series(viewer: Viewer, server: Runn
     assert_accessible(page)
     page.get_by_role("link", name="previous").click()
     page.wait_for_url("**/samples/step_1.svg")
+    expect(slider).not_to_be_focused()
+    slider.press("ArrowLeft")
+    page.wait_for_url("**/samples/step_0.svg")
+    expect(slider).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/samples/step_1.svg")
+    expect(slider).to_be_focused()
     assert_fits(page)
 
 

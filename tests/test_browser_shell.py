@@ -84,6 +84,19 @@ def test_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer, se
     assert page.evaluate(ground) == dark
 
 
+def test_page_is_printed_light_in_a_dark_theme_and_without_controls(viewer: Viewer, server: Running) -> None:
+    assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "id": "one"}, timeout=60).ok
+    page = viewer.open(f"{server.url}/experiments/iris", color_scheme="dark")
+    page.evaluate("localStorage.setItem('chachaml-theme', 'dark')")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_role("button", name="Delete the experiment")).to_be_visible()
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    expect(page.locator("#run-one")).to_be_visible()
+    expect(page.locator("main input:visible, main form.write button:visible")).to_have_count(0)
+
+
 def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Running) -> None:
     first = new_run(server, name="first")
     page = viewer.open(f"{server.url}/runs")

@@ -22,6 +22,8 @@ MISSING: Any = object()
 _MOST_WORDS = 24
 _TOP, _BELOW, _NONE = 34.0, 34.0, 16.0
 _CHARACTER, _LONGEST_NAME = 6.2, 20
+#: The width of the broadest character: to the left of the first axis is only the edge, which would cut off its values.
+_BROADEST = 11.0
 _WIDTH, _LEAST_WIDTH = 1200, 118
 
 
@@ -69,7 +71,8 @@ def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str
     width = max(_WIDTH, 60 + _LEAST_WIDTH * len(axes))
     bottom = height - _BELOW
     placements = [_place(axis, bottom) for axis in axes]
-    left_edge, right_edge = 80.0, width - 70.0
+    longest = max((len(label) for _, label in placements[0].ticks), default=0) if placements else 0
+    left_edge, right_edge = max(84.0, longest * _BROADEST + 10), width - 84.0
     distance = (right_edge - left_edge) / max(1, len(axes) - 1)
     xs = [left_edge + distance * number for number in range(len(axes))]
     lines = [

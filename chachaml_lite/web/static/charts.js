@@ -3,7 +3,7 @@ import { forget } from "./chart_data.js";
 import * as brush from "./brush.js";
 import * as crosshair from "./crosshair.js";
 import * as legend from "./legend.js";
-import { take } from "./live.js";
+import { reasonIn, take } from "./live.js";
 import * as pageLegend from "./page_legend.js";
 import * as sections from "./sections.js";
 import * as zoom from "./zoom.js";
@@ -51,6 +51,22 @@ function forgetField(name) {
   history.replaceState(history.state, "", url);
 }
 
+/** Say beside the box for names why nothing is drawn for what is typed; "" where all is well. */
+function complain(reason) {
+  const box = document.querySelector(`${controls} input[type=search]`);
+  if (!box) return;
+  if (reason) box.setAttribute("aria-invalid", "true");
+  else box.removeAttribute("aria-invalid");
+  let place = box.form.querySelector(":scope > .refused");
+  if (!place) {
+    place = document.createElement("p");
+    place.className = "refused warn";
+    place.setAttribute("role", "alert");
+    box.form.append(place);
+  }
+  place.textContent = reason;
+}
+
 let drawing = false;
 let again = false;
 /** What the charts are drawn over: ranges of another axis mean nothing. */
@@ -69,12 +85,16 @@ async function redraw() {
     if (answer.ok) {
       const text = await answer.text();
       if (again) return; // it is of the page as it was before its form was changed once more
+      complain("");
       const zoomed = zoom.release();
       take(text);
       const now = new URL(location.href).searchParams.get("x");
       if (now === axis) zoom.restore(zoomed);
       axis = now;
       shownSearch = location.search;
+    } else if (answer.status === 400) {
+      const reason = reasonIn(await answer.text());
+      if (!again) complain(reason);
     }
   } finally {
     drawing = false;

@@ -1,5 +1,7 @@
 // A slider over the images of a series: it shows each in place of the page's own. Without it they are links.
+// The page that follows is another document: there the slider has the focus again, so that arrow keys go on.
 const strip = document.getElementById("steps");
+const key = "chachaml-step";
 if (strip) {
   const links = [...strip.querySelectorAll("a")];
   const picture = document.querySelector(".picture img");
@@ -19,10 +21,24 @@ if (strip) {
     link.scrollIntoView({ block: "nearest", inline: "nearest" });
   };
   slider.addEventListener("input", show);
-  slider.addEventListener("change", () => location.replace(links[slider.value].href));
+  slider.addEventListener("change", () => {
+    const { href, pathname } = links[slider.value];
+    try {
+      sessionStorage.setItem(key, pathname);
+    } catch {
+      // storage is switched off: the focus is at the beginning of the page
+    }
+    location.replace(href);
+  });
   output.value = links[slider.value]?.dataset.step ?? "";
   const line = document.createElement("p");
   line.className = "slider";
   line.append(slider, output);
   strip.before(line);
+  try {
+    if (sessionStorage.getItem(key) === location.pathname) slider.focus({ preventScroll: true });
+    sessionStorage.removeItem(key);
+  } catch {
+    // as above
+  }
 }

@@ -92,6 +92,12 @@ export function take(text) {
   document.dispatchEvent(new CustomEvent("live:updated"));
 }
 
+/** The reason that an error page gives; "" where it gives none. */
+export function reasonIn(text) {
+  const fault = new DOMParser().parseFromString(text, "text/html").querySelector("#main > p[role=alert]");
+  return fault?.textContent ?? "";
+}
+
 function say(text) {
   if (connection.textContent !== text) connection.textContent = text;
 }
@@ -122,7 +128,7 @@ async function ask(isPatient) {
   } else if (answer.status === 503 && answer.headers.has("Retry-After")) {
     return true; // it is busy with others, and what is shown is not long out of date
   } else if (answer.status >= 400 && answer.status < 500) {
-    refused = "this page can't be shown at its current URL; reload it";
+    refused = reasonIn(await answer.text()) || "this page can't be shown at its current URL; reload it";
   } else if (answer.status !== 304) {
     throw new Error(answer.statusText);
   }

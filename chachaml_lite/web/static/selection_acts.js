@@ -2,7 +2,8 @@
 // where it is, and what was deleted can be undone on it for as long as the tab is open, or until it is dismissed.
 import { counted, deselect, selectedIds } from "./selection.js";
 
-const key = `chachaml-trashed ${location.pathname}`;
+const prefix = "chachaml-trashed ";
+const key = `${prefix}${location.pathname}`;
 const undo = document.getElementById("undo");
 
 function load() {
@@ -28,6 +29,20 @@ function offer(ids) {
   undo.querySelector("p").textContent = ids.length ? `${counted(ids.length)} moved to the trash.` : "";
 }
 
+/** Offer it no more, on any page, for runs that have left the trash. */
+function withdraw(ids) {
+  try {
+    for (const other of Object.keys(sessionStorage)) {
+      if (!other.startsWith(prefix) || other === key) continue;
+      const left = JSON.parse(sessionStorage.getItem(other)).filter((id) => !ids.includes(id));
+      sessionStorage.setItem(other, JSON.stringify(left));
+    }
+  } catch {
+    // as above
+  }
+  offer(trashed.filter((id) => !ids.includes(id)));
+}
+
 function say(text) {
   const place = document.querySelector(".selection-bar .said");
   if (!place) return;
@@ -47,8 +62,8 @@ document.addEventListener("form:sent", ({ target: form, detail: fields }) => {
   if (!form.matches("form.in-place")) return;
   const ids = fields.getAll("ids");
   const { done } = form.querySelector("button").dataset;
-  if (form.closest("#undo")) offer([]);
-  else if (done !== "tagged") deselect(ids);
+  if (done && done !== "tagged") withdraw(ids);
+  if (!form.closest("#undo") && done !== "tagged") deselect(ids);
   say(done ? `${counted(ids.length)} ${done}` : "");
   if (done) return;
   offer(ids);
