@@ -14,8 +14,8 @@ from .tracker import Tracker
 def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
     """Delete an artifact, or a folder if `name` ends with a slash; return the number of artifacts deleted.
 
-    The run may have ended. Raises NotFound, Conflict (a model version is pinned to one of the artifacts), RunTrashed.
-    Nothing is deleted if it raises.
+    The run may have ended. Raises NotFound, RunTrashed, Conflict (a model version is pinned to one of the artifacts);
+    nothing is deleted in these cases.
     """
     with tracker.writable_run(run_id, ARTIFACTS) as run:
         doomed = get_folder(run, name) if name.endswith("/") else [get_artifact(tracker, run_id, name)]

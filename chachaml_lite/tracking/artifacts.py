@@ -73,7 +73,7 @@ def _place(tracker: Tracker, run: Run, name: str, upload: Upload, *, overwrite: 
         )
     artifact = Artifact(name, upload.sha256, upload.size, tracker.clock.now_ms())
     try:
-        # A deleted artifact's file may still exist, if a file system that was mounted anew had refused to remove it.
+        # A deleted artifact's file may still exist, if a file system that was remounted since refused to remove it.
         replaces = overwrite or existing is not None or name in artifacts.deleted
         stamp = tracker.store.blobs.place(run.id, spelling, upload, artifact._asdict(), replaces=replaces)
     except InTheWay as fault:

@@ -71,7 +71,7 @@ def parse_rule(text: str) -> Rule:
     metric = check_name("metric", match["metric"])
     number = None if match["number"] is None else float(match["number"])
     offset = match["by"] or match["added"]
-    by = float(offset) if offset else 0  # an int leaves a baseline of more than 53 bits as it is
+    by = float(offset) if offset else 0  # the int 0 keeps a baseline of more than 53 bits exact
     if math.isinf(by) or (number is not None and math.isinf(number)):
         raise InvalidInput(f"rule {quote_name(text)} holds a number beyond a double")
     return Rule(text, metric, match["compare"], number, match["how"] or "+", by)

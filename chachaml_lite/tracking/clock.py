@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower-case: ids differ in more than case
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower-case: ids never differ only in case
 _RANDOM_BITS = 30
 _LITTLE_NS = 1_000_000_000
 
@@ -47,7 +47,7 @@ class Clock:
         with self._lock:
             now_ms = self._now_ms()
             last_ms, last_number = self._last_id
-            if now_ms == last_ms:  # as ULID's monotonic mode does: the next number, not another throw of the dice
+            if now_ms == last_ms:  # as ULID's monotonic mode does: a greater number, rather than another random one
                 number = last_number + 1 + secrets.randbelow(1024)
             else:
                 number = secrets.randbits(_RANDOM_BITS - 1)

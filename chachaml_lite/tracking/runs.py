@@ -109,7 +109,7 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
 
 
 def _existing(tracker: Tracker, run_id: str, new: NewRun) -> dict[str, Any] | None:
-    """Return the run that has the id already, or None. Raises Conflict if it differs in anything, or the id in case."""
+    """Return an existing run with this id, or None. Raises Conflict if it is another run or its id differs in case."""
     existing = tracker.catalog.find_alike(run_id)
     if existing is None:
         return None

@@ -8,9 +8,9 @@ from .tracker import Tracker
 
 
 def trash_run(tracker: Tracker, run_id: str) -> None:
-    """Move a run to the trash, complete and still referenced by others. Repeating this changes nothing.
+    """Move a run to the trash. It stays complete, and references to it keep working.
 
-    Raises NotFound.
+    Repeating this changes nothing. Raises NotFound.
     """
     with tracker.locked_run(run_id) as run:
         if run.meta.get("deleted_at") is None:

@@ -1,4 +1,4 @@
-"""Adding of many runs that no client has requested yet, when a server starts and when many runs are copied in.
+"""Bulk loading of runs that no client has requested yet, when a server starts and when many runs are copied in.
 
 For such a run, only its position in the order and the stamp of the meta.json that determines it are kept: about 1 kB of
 memory, where the parsed meta.json would take 2 kB more. The position comes from the saved index if the stamp there is

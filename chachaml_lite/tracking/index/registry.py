@@ -48,7 +48,7 @@ class Registry:
         return [version for model in self.models() for version in model.versions.values() if version.run_id == run_id]
 
     def folder_pin(self, run_id: str, artifact: str) -> Version | None:
-        """Return a version that is pinned to a folder of the run containing the artifact's name, or None."""
+        """Return a version that is pinned to a folder of the run to which the name `artifact` belongs, or None."""
         now = time.monotonic()
         if now - self._pins_looked >= scan.LOOK_SECONDS:
             self._look()

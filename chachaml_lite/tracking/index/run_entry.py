@@ -85,13 +85,13 @@ class Run:
         return max(self.last_write_ms, end_time)
 
     def silent_ms(self, now_ms: int) -> int | None:
-        """Return the ms for which a "running" run has written nothing; None if that is short, or the run has ended."""
+        """Return how long, in ms, a "running" run has written nothing; None if that is short or the run has ended."""
         silence_ms = now_ms - self.last_write_time if self.meta["status"] == "running" else 0
         return silence_ms if silence_ms >= SILENT_AFTER_MS else None
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether the run appears to be written to no longer, so that data derived from its files is worth storing."""
+        """Whether the run no longer seems to be written to, so that data derived from its files is worth storing."""
         return self.meta["status"] != "running" or time.time() - self.last_write_ms / 1000 >= _REST_SECONDS
 
     @property

@@ -1,4 +1,4 @@
-"""The run ids among the names of folders in runs/, whether or not they contain valid runs, with lookup in any case."""
+"""The run ids among the names of folders in runs/, with or without valid runs in them, and case-insensitive lookup."""
 
 from __future__ import annotations
 

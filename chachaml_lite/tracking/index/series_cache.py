@@ -1,7 +1,7 @@
 """A cache of recently requested series, limited in bytes, so that looking at a chart again needs no parsing.
 
-For a long run that is written to no longer, the data for charts is also kept in a file beside summary.json (see
-`series.thinned_file`), which is used if the points are not in memory.
+For a long run that is no longer being written to, the data for charts is also kept in a file beside summary.json
+(see `series.thinned_file`), which is used if the points are not in memory.
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ class ThinnedRun:
     """The series of a run in its thinned file. `read(start, size)` returns some of the file's bytes."""
 
     def __init__(self, read: Callable[[int, int], bytes], points: Stamp) -> None:
-        """Read the header. Raises Damaged if it is, or was not made from metrics.jsonl with the stamp `points`."""
+        """Read the header. `points` is the current stamp of metrics.jsonl.
+
+        Raises Damaged if the header is damaged, or was written for another state of metrics.jsonl.
+        """
         line = read(0, _LINE_BYTES)
         try:
             size, checksum = map(int, line.removeprefix(_FORMAT).split())

@@ -75,7 +75,7 @@ class Merge:
                 self._refuse(f"the one that is here is damaged ({damage}); mend or remove it first")
 
     def _write(self, part: int, name: str, value: dict[str, Any], incoming: dict[str, Any]) -> None:
-        """Replace a JSON file; if its content is equal to the imported file, by that file, byte for byte."""
+        """Replace a JSON file. If the new content equals the imported file's, that file is used, byte for byte."""
         if same_json(value, incoming):
             self._tracker.store.runs.take(self._stored.id, name, f"{self._incoming.folder}/{name}")
             return
