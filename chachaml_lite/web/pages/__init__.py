@@ -1,4 +1,4 @@
-"""The pages for people: server-rendered, and whole without JavaScript."""
+"""The web pages: rendered on the server, and complete without JavaScript."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..application import ETAG
 from ..charts import series_class
 from ..context import services
 
-# Each of these adds its routes.
+# Each of these modules adds its routes.
 from . import experiments, models  # noqa: F401
 from .artifact import page as artifact_page  # noqa: F401
 from .artifact.image_series import is_image_name
@@ -26,13 +26,12 @@ from .writes import MAX_RUNS as MAX_RUNS_WRITTEN
 
 
 def install(app: Flask) -> None:
-    """Add the pages to `app`, and how they show numbers and times."""
+    """Register the pages with `app`, and the filters by which they format numbers and times."""
     app.register_blueprint(pages)
     app.jinja_env.filters.update(
         number=format_number, time=format_time, iso_time=format_iso_time, duration=format_duration, size=format_size
     )
-    # Text, to be escaped as any other: what Flask's `tojson` gives is taken for markup, and its quotes would end an
-    # attribute.
+    # Plain text, to be escaped like any other: Flask's `tojson` returns markup, whose quotes would end an attribute.
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address, image_name=is_image_name)
     app.jinja_env.globals.update(most_compared=MAX_RUNS, most_written=MAX_RUNS_WRITTEN)
@@ -40,7 +39,7 @@ def install(app: Flask) -> None:
 
 
 def _page_context() -> dict[str, Any]:
-    """Return the context of all pages: the current path, the ETag for the script that polls, and what is allowed."""
+    """Return the context of all pages: the current path, the ETag for the script that polls, and what is permitted."""
     current_services = services()
     return {
         "here": request.script_root + request.path,

@@ -1,4 +1,4 @@
-"""The blueprint of the pages, to which each module of this folder adds its routes."""
+"""The blueprint of the pages, to which each module in this folder adds its routes."""
 
 from __future__ import annotations
 

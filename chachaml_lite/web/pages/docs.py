@@ -1,7 +1,7 @@
-"""The manual: chachaml_lite/docs/*.md as pages for browsers, and as the Markdown that it is for curl.
+"""The manual: chachaml_lite/docs/*.md as pages for browsers, and as Markdown for curl.
 
-Its examples name http://localhost:8080; what is served has the host that was just called in its place, so that a block
-can be pasted as it stands.
+Its examples name http://localhost:8080. In responses this is replaced by the host that the client requested, so that an
+example can be pasted unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .rendered import render_manual
 
 docs = Blueprint("docs", __name__)
 
-#: The host in the examples of the manual.
+#: The host in the manual's examples.
 DOCUMENTED_HOST = "http://localhost:8080"
 _HTML = formats.Format("html", "text/html")
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 @docs.get("/docs", defaults={"name": "index"})
 @docs.get("/docs/<name>")
 def doc_page(name: str) -> str | Response:
-    """A page of the manual: HTML for a browser, Markdown for curl or with ?format=md. Raises NotFound."""
+    """Return a page of the manual: HTML for browsers, Markdown for curl or with ?format=md. Raises NotFound."""
     form = formats.negotiate(Query(("format",)), (formats.MARKDOWN, _HTML))
     source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, command_context()["host"])
     if form is formats.MARKDOWN:
@@ -43,7 +43,7 @@ def doc_page(name: str) -> str | Response:
 
 @cache
 def load_doc(name: str) -> str:
-    """The Markdown of the page of that name. Raises NotFound."""
+    """Return the Markdown of the page with this name. Raises NotFound."""
     content = None
     if _NAME.match(name):
         try:
@@ -56,5 +56,5 @@ def load_doc(name: str) -> str:
 
 
 def title_of(source: str) -> str:
-    """The heading that a page begins with."""
+    """Return the heading that a page begins with."""
     return source.partition("\n")[0].removeprefix("# ")

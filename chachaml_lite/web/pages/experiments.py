@@ -14,13 +14,13 @@ from .blueprint import pages
 from .paging import Paging
 from .rendered import render_text
 
-#: Of a description, in the list.
+#: The most characters of a description in the list.
 _MOST_CHARACTERS = 400
 
 
 @pages.get("/experiments")
 def experiment_list() -> str:
-    """Every experiment, the one with the newest run first."""
+    """Show all experiments, the one with the newest run first."""
     query = Query(("offset",))
     items = experiments.list_experiments(tracker())
     part = Paging.from_request(query, url_for("pages.experiment_list"), len(items))
@@ -35,13 +35,13 @@ def experiment_list() -> str:
 
 
 def _words(experiment: dict[str, Any]) -> str:
-    """The beginning of an experiment's description, without its Markdown."""
+    """Return the beginning of an experiment's description, without its Markdown."""
     text = experiment["description"] or ""
     return render_text(text[:_MOST_CHARACTERS], 2).striptags() if text else ""
 
 
 def _path(name: str) -> str:
-    """Return the URL of an experiment: its page; for a name that clients resolve as a path, the list of its runs."""
+    """Return the URL of an experiment's page, or of its list of runs if clients would resolve its name as a path."""
     if name in (".", "..") or name.startswith("/"):
         return url_for("pages.run_list", experiment=name)
     return url_for("pages.experiment_page", name=name)

@@ -1,4 +1,4 @@
-"""The login page, which takes the token once (the contract, section 6), and the logout."""
+"""The login page, where the token is entered once (contract, section 6), and the logout."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ..context import services
 
 login = Blueprint("login", __name__)
 
-#: Of a form with a token: more than anybody's needs, for strangers may send it, too.
+#: The most bytes of a form with a token, well above any real one: strangers may send it, too.
 MAX_LOGIN_BYTES = 4096
-#: Seconds that a browser stays logged in.
+#: Seconds for which a browser stays logged in.
 _STAY = 30 * 24 * 3600
-# A browser takes /\evil for //evil, drops tabs and line ends before it looks, and a line end can't stand in a header.
+# Browsers read /\evil as //evil and remove tabs and line ends before parsing; a header can't contain a line end.
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 
 def local_path(path: str) -> str:
-    """`path`, when it is one of this server's: never a way to another site."""
+    """Return `path` if it is one of this server's, else the list of runs: it never leads to another site."""
     is_ours = path.startswith(request.script_root + "/") and _LOCAL.match(path)
     return path if is_ours else url_for("pages.run_list")
 
 
 @login.get("/login")
 def form() -> str | BaseResponse:
-    """The page that asks for the token; where none is needed, the way on."""
+    """Show the form for the token, or redirect if none is needed."""
     next_path = local_path(request.args.get("next", ""))
     if services().token is None:
         return redirect(next_path, 303)
@@ -39,7 +39,7 @@ def form() -> str | BaseResponse:
 
 @login.post("/login")
 def log_in() -> tuple[str, int] | BaseResponse:
-    """Take the token, and remember it in the browser. Raises TooLarge."""
+    """Check the token and store it in the browser. Raises TooLarge."""
     if (request.content_length or 0) > MAX_LOGIN_BYTES:
         raise TooLarge(f"the form has {request.content_length} bytes, and {MAX_LOGIN_BYTES} is the most here")
     token = services().token
@@ -54,7 +54,7 @@ def log_in() -> tuple[str, int] | BaseResponse:
 
 @login.post("/logout")
 def log_out() -> BaseResponse:
-    """Forget the token in this browser."""
+    """Remove the token from this browser. Raises Unauthorized."""
     token = services().token
     if token is None:
         raise Unauthorized("this server has no token; there is nothing to log out from")
@@ -64,6 +64,10 @@ def log_out() -> BaseResponse:
 
 
 def _cookie_settings() -> dict[str, Any]:
-    """No script reads it, no other site's page sends it; behind TLS it never goes over http, nor above our prefix."""
+    """Return the cookie's attributes.
+
+    Scripts can't read it and pages of other sites don't send it; behind TLS it is never sent over http, nor outside our
+    prefix.
+    """
     is_secure = (services().public_url or "").startswith("https:")
     return {"path": request.script_root or "/", "httponly": True, "samesite": "Strict", "secure": is_secure}

@@ -1,4 +1,4 @@
-"""The pages of the models: which there are, and one with its versions, their stages and its history."""
+"""The pages of models: their list, and one model with its versions, stages and history."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..query_string import Query
 from .blueprint import pages
 from .paging import Paging
 
-#: Events that the page of a model shows; /api/models/:name has them all.
+#: The most events on a model's page; /api/models/:name has all of them.
 _MOST_EVENTS = 100
-#: Versions that can be chosen from a list; others by the URL.
+#: The most versions in a list to choose from; others are reached by the URL.
 _MOST_CHOICES = 500
 
 
 @pages.get("/models")
 def model_list() -> str:
-    """Every model, by name."""
+    """Show all models, by name."""
     all_models = tracker().registry.models()
     part = Paging.from_request(Query(("offset",)), url_for("pages.model_list"), len(all_models))
     return render_template(
@@ -39,7 +39,7 @@ def model_list() -> str:
 
 @pages.get("/models/<name>")
 def model_page(name: str) -> str:
-    """One model."""
+    """Show a model."""
     query = Query(("offset",))
     model = models.get_model(tracker(), name)
     path = url_for("pages.model_page", name=name)
@@ -67,7 +67,7 @@ def model_page(name: str) -> str:
 
 @pages.get("/diff/<name>")
 def chosen_diff(name: str) -> BaseResponse:
-    """Redirect a form's choice of two versions to the page that compares them."""
+    """Redirect a form with two chosen versions to the page that compares them. Raises InvalidInput."""
     query = Query(("one", "other"))
     one, other = query.text("one"), query.text("other")
     if not one or not other:
@@ -76,15 +76,15 @@ def chosen_diff(name: str) -> BaseResponse:
 
 
 def _version_row(version: Version) -> dict[str, Any]:
-    """A version with what its run is called now; None where the run is gone."""
+    """Return a version with the current label of its run, which is None if the run is gone."""
     run = tracker().catalog.run(version.run_id, (META,))
     label = None if run is None else run.meta.get("name") or run.id
-    aliases = [alias for alias in version.all_aliases if alias != PRODUCTION]  # which is shown as its stage
+    aliases = [alias for alias in version.all_aliases if alias != PRODUCTION]  # production is shown as its stage
     return {**version.public(), "run_label": label, "aliases": aliases}
 
 
 def _download(model: Model) -> dict[str, str] | None:
-    """Return the parts of the download command: production or, while there is none, the newest version; a file name."""
+    """Return the parts of the download command: production, else the newest version, as a selector; and a file name."""
     version = model.in_stage(PRODUCTION)
     selector = PRODUCTION if version else "latest"
     version = version or model.latest

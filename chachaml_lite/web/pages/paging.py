@@ -1,4 +1,4 @@
-"""Pagination: the part of a list that the URL asks for, and the URLs of the parts beside it."""
+"""Pagination: the part of a list that the URL requests, and the URLs of the adjacent parts."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from ..query_string import Query
 from ..urls import with_query
 
 Item = TypeVar("Item")
-#: Items of a list on one page.
+#: Items per page.
 PAGE_ITEMS = 100
 
 
 @dataclass(frozen=True)
 class Paging:
-    """A part of a list of `total` items, drawn by the macro `pages` of macros.html. `offset` is that of its first."""
+    """A part of a list of `total` items, starting at `offset`, rendered by the macro `pages` of macros.html."""
 
     path: str
     offset: int
     total: int
-    #: What else the page's URL says.
+    #: The other fields of the page's URL.
     kept: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_request(cls, query: Query, path: str, total: int, kept: tuple[tuple[str, str], ...] = ()) -> Paging:
-        """The part that `offset` of the query string asks for. Raises InvalidInput."""
+        """Return the part requested by `offset` in the query string. Raises InvalidInput."""
         offset = query.integer("offset") or 0
         if offset < 0:
             raise InvalidInput("offset must be 0 or more")
         return cls(path, offset, total, kept)
 
     def part(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items that are shown."""
+        """Return the items on the page."""
         return items[self.offset : self.offset + PAGE_ITEMS]
 
     @property
     def last(self) -> int:
-        """The place of the last item shown, counted from 1."""
+        """The position of the page's last item, counted from 1."""
         return min(self.total, self.offset + PAGE_ITEMS)
 
     @property
     def previous(self) -> str | None:
-        """The URL of the part before this one."""
+        """The URL of the previous part, or None."""
         return self._at(max(0, min(self.offset, self.total) - PAGE_ITEMS)) if self.offset else None
 
     @property
     def following(self) -> str | None:
-        """The URL of the part after this one."""
+        """The URL of the next part, or None."""
         return self._at(self.offset + PAGE_ITEMS) if self.offset + PAGE_ITEMS < self.total else None
 
     def _at(self, offset: int) -> str:

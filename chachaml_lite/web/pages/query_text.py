@@ -1,4 +1,4 @@
-"""The text of the query box as people type it: a bare name, or a metric's key without its `metrics.`."""
+"""Lenient parsing of the query box: a bare run name, or a metric's key without its prefix `metrics.`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ...tracking.index.run_entry import Run
 from ...tracking.query.fields import METRICS, PARAMS, Field, parse_field, quoted, unquoted
 from ...tracking.query.grammar import MAX_CHARACTERS, BadQuery
 
-#: What a query has and a name hasn't.
+#: Matches what occurs in a query but not in a name.
 _COMPARES = re.compile(r"[<>=~()]|\b(?:in|and|or|not|lt|le|eq|ne|ge|gt)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
 
 
 def name_query(text: str) -> str | None:
-    """The query for runs of a name, where `text` compares nothing and is no field; None where it is a query."""
+    """Return the query for runs with the name `text`, or None if `text` contains a comparison or is a field."""
     bare = text.strip()
     if _QUOTED.fullmatch(bare):
         bare = unquoted(bare)
@@ -35,7 +35,7 @@ def _is_field(text: str) -> bool:
 
 
 def meant_query(fault: BadQuery, runs: Sequence[Run]) -> str | None:
-    """The query with `metrics.` or `params.` before the key that it names alone; None where no run has such a key."""
+    """Return the query with `metrics.` or `params.` added to its bare key, or None if no run has such a key."""
     key = fault.text[fault.start : fault.stop]
     for kind, keys in ((METRICS, (run.summary for run in runs)), (PARAMS, (run.params for run in runs))):
         if any(key in each for each in keys):

@@ -1,4 +1,4 @@
-"""Markdown on pages: what links in notes, artifacts and the manual lead to."""
+"""Rendering of Markdown on pages, with the targets of links in notes, artifacts and the manual."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ..markdown.inline import Links
 
 
 def render_text(source: str, level: int) -> Markup:
-    """A description as HTML, its headings beginning with `level`."""
+    """Render a description as HTML, its headings starting at `level`."""
     return note_html(source, Place(level, Links(root=request.script_root)))
 
 
 def render_note(source: str, run_id: str) -> Markup:
-    """A run's note as HTML: relative links and images are its artifacts."""
+    """Render a run's note as HTML; relative links and images refer to the run's artifacts."""
     return note_html(source, Place(3, _links_of_run(run_id)))
 
 
 def place_of_artifact(run_id: str, name: str) -> Place:
-    """The place of an artifact that is Markdown: relative links and images are the artifacts beside it."""
+    """Return the context for rendering a Markdown artifact; relative links and images refer to artifacts next to it."""
     return Place(2, _links_of_run(run_id, name.rpartition("/")[0], keeps_lines=False))
 
 
 def render_manual(source: str) -> Markup:
-    """A page of the manual as HTML: relative links are its other pages."""
+    """Render a page of the manual as HTML; relative links refer to its other pages."""
     manual = url_for("docs.doc_page", name="")
     return note_html(source, Place(1, Links(request.script_root, keeps_lines=False, manual=manual)))
 

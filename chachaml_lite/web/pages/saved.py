@@ -1,6 +1,6 @@
-"""A run or a comparison as one HTML file, to be kept, sent or printed: ?format=html of its page.
+"""A run or a comparison as one HTML file, to keep, send or print: its page with ?format=html.
 
-It has its style, charts and images within it, no script, and asks nobody for anything.
+The file contains its styles, charts and images, has no scripts, and loads nothing from anywhere.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from .run.metrics import metric_part
 from .sections import sections_of
 from .sweep.curves import SweepSection
 
-#: What the file may do in a browser: show its own style and images. It says so itself, for on a disk it has no headers.
+#: The file's content security policy: its own styles and images only. It is in the file, since a file on disk has no
+#: headers.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-#: An image of more bytes is listed and not shown, and so is one beyond those of all images together.
+#: A larger image is listed but not shown; so are images beyond the limit for all of them together. In bytes.
 _MAX_IMAGE_BYTES, _MAX_IMAGES_BYTES = 1_000_000, 20_000_000
 _IMAGE = re.compile(r'<img src="([^"]*)"')
 
 
 def run_file(run: Run, style: Style) -> Response:
-    """Return a run as a file: what its page shows, whole but for the points. Raises NotFound."""
+    """Return a run as a file, with everything on its page except the points. Raises NotFound."""
     details = runs.run_details(tracker(), run)
     images = dict(_images(run, details["artifacts"]))
     open_sections = frozenset(section.name for section in sections_of(run.summary, frozenset()))
@@ -62,7 +63,7 @@ def run_file(run: Run, style: Style) -> Response:
 
 
 def comparison_file(view: ComparisonView, table: Comparison, sections: Sequence[SweepSection]) -> Response:
-    """Return a comparison as a file: its table, and its charts."""
+    """Return a comparison as a file, with its table and charts."""
     return _file(
         "saved_comparison.html",
         "comparison.html",
@@ -81,7 +82,7 @@ def _file(template: str, name: str, **context: Any) -> Response:
 
 @cache
 def _style() -> Markup:
-    """Return the style of pages, which no text of users is in."""
+    """Return the style sheet of the pages, which contains no text from users."""
     content = pkgutil.get_data("chachaml_lite.web", "static/style.css")
     return Markup((content or b"").decode())
 
@@ -102,7 +103,7 @@ def _images(run: Run, image_records: Sequence[dict[str, Any]]) -> Iterator[tuple
 
 
 def _with_images(note: Markup, below: str, images: dict[str, str]) -> Markup:
-    """Return a note with the run's images within it; an image that isn't in the file has its alternative text alone."""
+    """Return a note with the run's images embedded; an image that isn't in the file only has its alternative text."""
 
     def source(match: re.Match[str]) -> str:
         path = str(Markup(match[1]).unescape()).partition("?")[0]

@@ -1,8 +1,8 @@
-"""Metrics and params in sections by the beginnings of their names, of which a page shows a few at first.
+"""Sections of metrics and params by the prefixes of their names, of which a page opens a few at first.
 
-`grad/norm` and `grad/max` are in the section grad. Prefixes for the place of a measurement make no section:
-`train/loss` and `val/loss` are with the metrics without a prefix, `train/grad/norm` is in grad. In params a dot is a
-separator, too: `model.layers` is in model. Closed sections are rendered when they are opened.
+`grad/norm` and `grad/max` are in the section grad. Prefixes for the data of a measurement make no section: `train/loss`
+and `val/loss` are with the metrics without a prefix, `train/grad/norm` is in grad. In params a dot is a separator, too:
+`model.layers` is in model. Closed sections are rendered when they are opened.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 
 from ..charts.groups import strip_prefix
 
-#: The machine's load: closed until it is opened, or is all there is.
+#: The machine's load: closed until it is opened, unless it is the only section.
 SYSTEM = "system"
-#: Up to so many names there are no sections, but for the machine's; a section has so many at least.
+#: Up to the first number of names there are no sections except the machine's; a section has at least the second.
 _FEW, _FEWEST = 8, 2
-#: Sections of a page at most: those of most names. The rest is with the names that have no beginning.
+#: The most sections of a page: those with the most names. The others are merged with the names without a prefix.
 _MOST = 20
-#: Sections are open at first while they have no more names together; the first one always is.
+#: Sections are open at first as long as they have no more names than this together; the first one always is.
 _MOST_OPEN = 40
-#: Params of so many and more are in sections.
+#: The least number of params that are shown in sections.
 _MANY_PARAMS = 30
 _SEPARATOR = re.compile("[./]")
 
 
 @dataclass(frozen=True)
 class Section:
-    """Names that begin alike; `name` is "" for those without a beginning."""
+    """Names with the same prefix; `name` is "" for those without one."""
 
     name: str
     keys: tuple[str, ...]
@@ -36,18 +36,18 @@ class Section:
 
     @property
     def title(self) -> str:
-        """The name as a heading."""
+        """Return the name as a heading."""
         return self.name or "General"
 
 
 def section_of(key: str) -> str:
-    """The section that a metric's name belongs to; "" for none."""
+    """Return the section that a metric's name belongs to, or ""."""
     prefix, slash, _ = strip_prefix(key).partition("/")
     return prefix if slash else ""
 
 
 def section_of_param(key: str) -> str:
-    """The section that a param's name belongs to; "" for none."""
+    """Return the section that a param's name belongs to, or ""."""
     prefix, *rest = _SEPARATOR.split(key, maxsplit=1)
     return prefix if rest else ""
 
@@ -59,10 +59,10 @@ def sections_of(
     *,
     is_filtered: bool = False,
 ) -> list[Section]:
-    """The keys in sections: those without a beginning first, the others in the order of their first keys.
+    """Group keys into sections: those without a prefix first, the others in the order of their first keys.
 
-    `opened`: the names of those that were opened. `is_filtered`: the keys are what a filter leaves, so that the
-    machine's load is wanted as much as anything else.
+    `open_names`: the sections that the user opened. `is_filtered`: the keys are the result of a filter, so the
+    machine's load is as relevant as any other section.
     """
     by_name: dict[str, list[str]] = {}
     names = list(dict.fromkeys(keys))
@@ -73,7 +73,7 @@ def sections_of(
     if len(names) - len(load) <= _FEW:
         large = []
     names_kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
-    # Where it holds what is beyond the bound as well, it comes where its first key does.
+    # If "" also holds the sections beyond the limit, its position is that of its first key.
     parts: dict[str, list[str]] = {"": []} if len(large) <= _MOST else {}
     for key in names:
         name = section(key)
@@ -93,7 +93,7 @@ def sections_of(
 def param_sections(
     keys: Iterable[str], open_names: frozenset[str] = frozenset(), *, is_filtered: bool = False
 ) -> list[Section]:
-    """The sections of many params; a few are all in one."""
+    """Group many params into sections; a few are all in one."""
     names = list(dict.fromkeys(keys))
     if len(names) < _MANY_PARAMS:
         return [Section("", tuple(names), True)] if names else []

@@ -1,7 +1,7 @@
-"""Writes from pages: the views that forms post to, with a script or without; each leads to the page that follows.
+"""Writes from pages: the views that forms post to, with or without a script; each redirects to the next page.
 
-A form names its own next page in the field `then`. What the rules refuse is answered as any error: a page, or JSON for
-the script that keeps what was typed (static/forms.js). Who may write is checked for these routes as for all others.
+A form names its next page in the field `then`. A rejected form is answered like any error: by a page, or by JSON for
+the script that keeps the user's input (static/forms.js). Access to these routes is controlled as for all others.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .login import local_path
 writes = Blueprint("writes", __name__)
 
 _FORM = "application/x-www-form-urlencoded"
-#: Runs that one form writes to, at most; the rest are the form's own fields.
+#: The most runs that one form may change.
 MAX_RUNS = 1000
 _MAX_FIELDS = MAX_RUNS + 100
 
 
 class _Form(Fields):
-    """The fields of a form that was posted."""
+    """The fields of a submitted form."""
 
     def __init__(self, *field_names: str) -> None:
-        """Read the body of the request. Raises InvalidInput, TooLarge."""
+        """Parse the body of the request. Raises InvalidInput, TooLarge."""
         request_body.require_type(_FORM)
         try:
             pairs = parse_qsl(
@@ -46,22 +46,22 @@ class _Form(Fields):
             raise InvalidInput(
                 f"the form is not percent-encoded UTF-8, or has more than {_MAX_FIELDS} fields"
             ) from fault
-        # Browsers send a text's line ends as CR LF.
+        # Browsers send line ends as CR LF.
         super().__init__(
             [(name, value.replace("\r\n", "\n")) for name, value in pairs], (*field_names, "then"), repeatable=("ids",)
         )
-        #: Where the browser goes afterwards, and back to from an error.
+        #: The page to redirect to, which is also linked from an error.
         self.next_path = g.back = local_path(self.text("then") or "")
 
     def required(self, name: str) -> str:
-        """The value of a field. Raises InvalidInput where it is absent."""
+        """Return the value of a field. Raises InvalidInput if it is absent."""
         text = self.text(name)
         if text is None:
             raise InvalidInput(f"the field {name!r} is missing")
         return text
 
     def ids(self) -> list[str]:
-        """The runs that were chosen. Raises InvalidInput for none."""
+        """Return the ids of the selected runs. Raises InvalidInput if there are none."""
         run_ids = self.texts("ids")
         if not run_ids:
             raise InvalidInput("no run is selected; select at least one")
@@ -73,7 +73,7 @@ def _redirect(form: _Form) -> Response:
 
 
 def _do_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:
-    """Do the same to each run; the first that is refused ends it, and the error says how many were done."""
+    """Apply an action to each run, up to the first error, which then says how many runs were changed."""
     for done, run_id in enumerate(run_ids):
         try:
             action(run_id)
@@ -84,7 +84,7 @@ def _do_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:
 
 
 def _change_each(change: Callable[[Tracker, str], Any]) -> Response:
-    """Change the selected runs, and lead on."""
+    """Apply a change to each selected run, and redirect."""
     form = _Form("ids")
     _do_each(form.ids(), lambda run_id: change(tracker(), run_id))
     return _redirect(form)
@@ -95,7 +95,7 @@ def _change_each(change: Callable[[Tracker, str], Any]) -> Response:
 
 @writes.post("/runs/tags")
 def tag_runs() -> Response:
-    """Set a tag of runs, or remove it."""
+    """Set or remove a tag of runs."""
     form = _Form("ids", "key", "value", "remove")
     changes = {form.required("key"): None if form.flag("remove") else form.required("value")}
     _do_each(form.ids(), lambda run_id: tags.set_tags(tracker(), run_id, changes))
@@ -110,13 +110,13 @@ def trash_runs() -> Response:
 
 @writes.post("/runs/restore")
 def restore_runs() -> Response:
-    """Bring runs back from the trash."""
+    """Restore runs from the trash."""
     return _change_each(trash.restore_run)
 
 
 @writes.post("/runs/delete")
 def delete_runs() -> Response:
-    """Remove runs for good."""
+    """Delete runs permanently."""
     return _change_each(trash.remove_run)
 
 
@@ -130,7 +130,7 @@ def set_note(run_id: str) -> Response:
 
 @writes.post("/runs/<run_id>/name")
 def rename_run(run_id: str) -> Response:
-    """Give a run another name."""
+    """Rename a run."""
     form = _Form("name")
     runs.change_run(tracker(), run_id, name=form.required("name"))
     return _redirect(form)
@@ -138,7 +138,7 @@ def rename_run(run_id: str) -> Response:
 
 @writes.post("/runs/<run_id>/end")
 def end_run(run_id: str) -> Response:
-    """End a run; without an error, where that field is empty."""
+    """End a run; an empty error field means no error."""
     form = _Form("status", "error")
     runs.finish_run(tracker(), run_id, form.required("status"), form.text("error") or None)
     return _redirect(form)
@@ -146,7 +146,7 @@ def end_run(run_id: str) -> Response:
 
 @writes.post("/runs/<run_id>/resume")
 def resume_run(run_id: str) -> Response:
-    """Have an ended run go on."""
+    """Resume a run that has ended."""
     form = _Form()
     runs.resume_run(tracker(), run_id)
     return _redirect(form)
@@ -154,7 +154,7 @@ def resume_run(run_id: str) -> Response:
 
 @writes.post("/runs/<run_id>/artifacts/delete")
 def delete_artifacts(run_id: str) -> Response:
-    """Delete an artifact, or all of a folder."""
+    """Delete an artifact, or all artifacts of a folder."""
     form = _Form("name")
     artifact_deletion.delete_artifacts(tracker(), run_id, form.required("name"))
     return _redirect(form)
@@ -165,7 +165,7 @@ def delete_artifacts(run_id: str) -> Response:
 
 @writes.post("/experiments/<path:name>")
 def change_experiment(name: str) -> Response:
-    """Describe an experiment, move it to the trash, or bring it back."""
+    """Describe an experiment, move it to the trash, or restore it."""
     form = _Form("description", "deleted")
     deleted = None if form.text("deleted") is None else form.flag("deleted")
     experiments.change_experiment(tracker(), name, description=form.text("description"), deleted=deleted)
@@ -177,7 +177,7 @@ def change_experiment(name: str) -> Response:
 
 @writes.post("/models")
 def register_version() -> Response:
-    """Make an artifact the next version of a model."""
+    """Register an artifact as the next version of a model."""
     form = _Form("name", "run_id", "artifact", "stage", "description")
     model_versions.register_version(
         tracker(),
@@ -200,7 +200,7 @@ def describe_model(name: str) -> Response:
 
 @writes.post("/models/<name>/delete")
 def delete_model(name: str) -> Response:
-    """Delete a model with all of its versions."""
+    """Delete a model with all its versions."""
     form = _Form()
     models.delete_model(tracker(), name)
     return _redirect(form)
@@ -216,7 +216,7 @@ def promote_version(name: str) -> Response:
 
 @writes.post("/models/<name>/aliases")
 def set_alias(name: str) -> Response:
-    """Have an alias stand for a version, or remove it."""
+    """Point an alias to a version, or remove it."""
     form = _Form("alias", "version", "remove")
     models.set_alias(tracker(), name, form.required("alias"), None if form.flag("remove") else _version(form))
     return _redirect(form)

@@ -1,1 +1,1 @@
-"""The page of an artifact: what it holds, and the images beside it."""
+"""The page of an artifact: a preview of its content, and the images next to it."""

@@ -1,4 +1,4 @@
-"""Images among a run's artifacts: known by their names, in a series where the names differ in a number alone."""
+"""Images among a run's artifacts: recognized by their names, and a series if the names differ only in a number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 _EXTENSION = re.compile(r"\.(?:png|jpe?g|gif|webp|svg)\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
-#: Images of a series that a page shows, at even distances where there are more, the first and last among them.
+#: The most images of a series on a page; from a longer one, evenly spaced ones including the first and last.
 MOST_SHOWN = 200
 
 
@@ -20,17 +20,17 @@ class Step(NamedTuple):
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a name ends as that of an image that pages show; its bytes decide when it is asked for."""
+    """Return whether a name ends like that of an image that pages show; on a request its bytes decide."""
     return _EXTENSION.search(name) is not None
 
 
 def image_names(names: Iterable[str]) -> list[str]:
-    """Return the names of images, in the order in which a person counts: step_2.png before step_10.png."""
+    """Return the names of images in natural order: step_2.png before step_10.png."""
     return sorted(filter(is_image_name, names), key=_natural)
 
 
 def neighbours(images: list[str], name: str) -> tuple[str | None, str | None]:
-    """Return the images before and after one; None at the ends, and for what is none of them."""
+    """Return the images before and after one; None at the ends, and for a name that isn't among them."""
     if name not in images:
         return None, None
     at = images.index(name)
@@ -38,9 +38,9 @@ def neighbours(images: list[str], name: str) -> tuple[str | None, str | None]:
 
 
 def series_of(images: Iterable[str], name: str) -> list[Step]:
-    """Return the images whose names are that of `name` but for its last number, by that number; [] for fewer than two.
+    """Return the images whose names differ from `name` only in the last number, by that number; [] for fewer than two.
 
-    Of more than MOST_SHOWN these are left, `name` among them.
+    From a longer series MOST_SHOWN are chosen, `name` among them.
     """
     pattern = _split(name)
     if pattern is None:
@@ -59,7 +59,7 @@ def series_of(images: Iterable[str], name: str) -> list[Step]:
 
 
 def _split(name: str) -> tuple[str, int, str] | None:
-    """Return a name's part before its last number (the extension aside), the number, and the part behind it."""
+    """Return the part of a name before its last number, the number, and the rest; the extension doesn't count."""
     stem = _EXTENSION.sub("", name)
     numbers = list(_NUMBER.finditer(stem))
     if not numbers or len(numbers[-1][0]) > 18:
@@ -69,5 +69,5 @@ def _split(name: str) -> tuple[str, int, str] | None:
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that orders numbers within names by their values."""
+    """Return a sort key that orders numbers within names by value."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]

@@ -1,7 +1,7 @@
-"""The page of an artifact, with a preview of its content, and the image alone, for that page and for notes.
+"""The page of an artifact with a preview of its content, and images alone, for that page and for notes.
 
-What somebody uploaded never becomes a document of this server's: text is escaped into our page, an image is sent as
-what its bytes say, and only that; everything else is a download (see `api_artifacts`).
+An upload never becomes a document of this server: text is escaped into our page; an image is only sent as what its
+bytes say it is; everything else is a download (see `artifact_bytes`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ..rendered import place_of_artifact
 from . import image_series
 from .preview import HEAD_BYTES, MAGIC_BYTES, SVG, image_type, preview_of
 
-#: An image of more bytes is shown when it is asked for by itself, not in the page.
+#: A larger image, in bytes, is only shown by itself on request, not in the page.
 _MAX_IMAGE_BYTES = 20_000_000
-#: Models that a name is suggested from.
+#: The most models whose names are suggested.
 _MOST_MODELS = 200
 
 
 @pages.get("/runs/<run_id>/artifacts/<path:name>")
 def artifact_page(run_id: str, name: str) -> str:
-    """An artifact with a preview, of its beginning, or of its end."""
+    """Show an artifact with a preview of its beginning or its end."""
     part = Query(("part",)).text("part") or "start"
     if part not in ("start", "end"):
         raise InvalidInput(f"part must be start or end, not {part[:60]!r}")
@@ -83,7 +83,7 @@ def artifact_page(run_id: str, name: str) -> str:
 
 @pages.get("/runs/<run_id>/images/<path:name>")
 def image(run_id: str, name: str) -> Response:
-    """The bytes of an artifact that is an image, to be shown in a page; `v` is for that page, which names its bytes."""
+    """Return the bytes of an image to be shown in a page; `v` is only for that page, where it identifies the bytes."""
     Query(("v",))
     unchanged = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
     if unchanged is not None:
@@ -99,6 +99,6 @@ def image(run_id: str, name: str) -> Response:
         size=artifact.size,
         sha256=artifact.sha256,
         content_type=media_type,
-        # In an <img> it is an image all the same; as a document of its own it would hold scripts, so it is none.
+        # In an <img> it works anyway; as a document of its own it could run scripts, so it isn't inline.
         is_inline=media_type != SVG,
     )

@@ -1,7 +1,7 @@
 """Previews of artifacts, from their names and first bytes. Pure functions: nothing here reads a file.
 
-A preview is text, a table, an image by its URL, or Markdown; whatever was uploaded is escaped where it is shown, and
-never more than HEAD_BYTES of it were read.
+A preview is text, a table, an image by its URL, or Markdown. Uploaded content is escaped when it is shown, and never
+more than HEAD_BYTES of it are read.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .... import strict_json
 from ....text.safe import truncate
 from ...markdown.blocks import Place, note_html
 
-#: Of a file, in bytes: its beginning, or its end.
+#: The most bytes that are read of a file, from its beginning or its end.
 HEAD_BYTES = 64_000
-#: Of a table; and the characters of one of its cells.
+#: The most rows and columns of a table, and characters of a cell.
 MAX_ROWS, MAX_COLUMNS, _MAX_CELL = 200, 50, 300
-#: Deeper JSON is shown as it is written: each level is indented, so that little text would make a large page.
+#: JSON with more levels is shown as written: each level is indented, so a little text would make a large page.
 _MAX_DEPTH = 12
 _HEX_BYTES, _HEX_LINE = 256, 16
 
-#: What images begin with. They are believed to be what their bytes say, whatever they are called.
+#: The first bytes of images. The bytes determine the type, whatever the name.
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -37,7 +37,7 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
 )
 SVG = "image/svg+xml"
-#: The bytes of an image that `image_type` looks at.
+#: The number of bytes that `image_type` examines.
 MAGIC_BYTES = 4096
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -49,7 +49,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,5
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a head. `numbers`: by column, whether it holds nothing but numbers."""
+    """Rows of text below a head. `numbers`: for each column, whether all of it is numbers."""
 
     head: list[str]
     rows: list[list[str]]
@@ -58,9 +58,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Preview:
-    """A preview: `kind` is one of image, table, text, markdown, binary, empty. `notes`: the part of it that is shown.
+    """A preview: `kind` is one of image, table, text, markdown, binary, empty. `notes` say which part of it is shown.
 
-    `text` is that of a text or binary, and SVG for an image that is no document by itself.
+    `text` is the content of a text or binary file, and SVG for an image that must not be shown as a document.
     """
 
     kind: str
@@ -71,9 +71,9 @@ class Preview:
 
 
 def image_type(name: str, head: bytes) -> str | None:
-    """The type of an image by its first bytes, one that browsers show as nothing else; None where it is none.
+    """Return the type of an image that browsers show as nothing else, by its first bytes, or None.
 
-    SVG is told by its name as well: it is text, and holds scripts, so it may only be shown in an <img>.
+    SVG is recognized by its name, too: it is text and may contain scripts, so it may only be shown in an <img>.
     """
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
@@ -85,7 +85,7 @@ def image_type(name: str, head: bytes) -> str | None:
 
 
 def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool = True, place: Place) -> Preview:
-    """Preview an artifact, of which `content` is the start, the end, or all; `place`: where Markdown is shown."""
+    """Preview an artifact. `content` is its start, its end or all of it; `place` is the context of Markdown."""
     if not content:
         return Preview("empty")
     media_type = image_type(name, content) if is_start else None
@@ -103,7 +103,7 @@ def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool
 
 
 def _text_of(content: bytes, *, is_start: bool, is_end: bool) -> str | None:
-    """`content` as text; None where it is none. A character that is cut at either end is left out."""
+    """Decode `content` as text, or return None if it isn't. A character truncated at either end is left out."""
     encoding = "utf-8"
     for bom, bom_encoding in _BOMS if is_start else ():
         if content.startswith(bom):
@@ -115,19 +115,19 @@ def _text_of(content: bytes, *, is_start: bool, is_end: bool) -> str | None:
     try:
         return codecs.getincrementaldecoder(encoding)().decode(content, final=is_end)
     except UnicodeDecodeError:
-        # Text of another age, or no text: then one byte in a hundred at least is a control character.
+        # A legacy encoding, or not text: then at least one byte in a hundred is a control character.
         control_count = len(_CONTROL_BYTES.findall(content))
         return content.decode("latin-1") if encoding == "utf-8" and control_count * 100 < len(content) else None
 
 
 def _escape_lines(text: str) -> str:
-    """Text as a terminal would have left it: without its colours, the last state of lines that were written over."""
+    """Return text as a terminal would show it: without colours, with the last state of lines that were overwritten."""
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in _TERMINAL.sub("", text).split("\n"))
     return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
 def _hex(content: bytes) -> str:
-    """Bytes as hexadecimal numbers, and as ASCII where they are."""
+    """Format bytes as hexadecimal numbers, with printable ASCII next to them."""
     lines = []
     for at in range(0, len(content), _HEX_LINE):
         line = content[at : at + _HEX_LINE]
@@ -147,7 +147,7 @@ def _csv(text: str, is_end: bool, delimiter: str | None = None) -> Preview | Non
     except csv.Error:
         return None
     if not is_end and len(rows) < MAX_ROWS + 2:
-        rows = rows[:-1]  # it may have been cut
+        rows = rows[:-1]  # it may be truncated
     rows = [row for row in rows if row]
     if not rows or max(map(len, rows)) < 2:
         return None
@@ -182,7 +182,7 @@ _TABLED: dict[str, Callable[[str, bool], Preview | None]] = {
 
 
 def _loaded(text: str) -> Any:
-    """The JSON value in a text; None where there is none, or one too deep to be shown."""
+    """Return the JSON value in a text, or None if there is none or it has too many levels to be shown."""
     try:
         return strict_json.loads(text.encode("utf-8", "surrogatepass"), max_depth=_MAX_DEPTH)
     except strict_json.NotJson:
@@ -201,7 +201,7 @@ def _cell(value: Any) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> Preview:
-    """A table of the first rows and columns."""
+    """Return a preview of the first rows and columns of a table."""
     texts = [[_cell_text(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
     width = min(MAX_COLUMNS, max(map(len, [head, *rows])))
     notes = []

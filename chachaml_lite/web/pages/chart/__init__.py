@@ -1,1 +1,1 @@
-"""Charts of metrics: their URL, the figures that pages hold, and the page and SVG of one chart."""
+"""Charts of metrics: their URLs, the figures on pages, and the page and SVG of one chart."""

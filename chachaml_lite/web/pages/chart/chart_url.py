@@ -11,17 +11,17 @@ from ...charts import Style
 from ...query_string import Query
 from ...urls import with_query
 
-#: What every page with charts takes, and what a chart by itself takes besides.
+#: The parameters of every page with charts, and all those of a single chart.
 OF_PAGES = ("x", "log_x", "log_y", "smoothing")
 ITEM_FORMATS = (*OF_PAGES, "key", "from", "to", "width", "height")
 MAX_SMOOTHING = 0.99
-#: In CSS pixels. More points than pixels can't be seen, so this bounds an answer too.
+#: Sizes in CSS pixels. More points than pixels can't be seen, so this also limits a response.
 _WIDTHS, _HEIGHTS = range(200, 2001), range(120, 1501)
 _INT64 = range(-(2**63), 2**63)
 
 
 def style_of(query: Query, width: int = Style.width, height: int = Style.height, *, standalone: bool = False) -> Style:
-    """The style that a query string asks for, where it does. Raises InvalidInput."""
+    """Return the style in a query string, with defaults for absent fields. Raises InvalidInput."""
     x = query.text("x") or "step"
     if x not in AXES:
         raise InvalidInput(f"x must be one of {', '.join(AXES)}, not {x[:60]!r}")
@@ -45,7 +45,7 @@ def style_of(query: Query, width: int = Style.width, height: int = Style.height,
 
 
 def _end(query: Query, name: str) -> int | None:
-    end = query.integer(name) if query.text(name) else None  # a form sends its empty fields as well
+    end = query.integer(name) if query.text(name) else None  # forms send empty fields, too
     if end is not None and end not in _INT64:
         raise InvalidInput(f"{name} must be a 64-bit integer: a step, or milliseconds")
     return end
@@ -69,7 +69,7 @@ def _smoothing(text: str | None) -> float:
 
 
 def list_keys(query: Query) -> list[str]:
-    """The metrics that are asked for, none twice. Raises InvalidInput for none."""
+    """Return the requested metrics, without duplicates. Raises InvalidInput if there are none."""
     keys = list(dict.fromkeys(query.texts("key")))
     if not keys:
         raise InvalidInput("send the metric's name, as in ?key=loss; several as ?key=train/loss&key=val/loss")
@@ -77,14 +77,14 @@ def list_keys(query: Query) -> list[str]:
 
 
 def url(path: str, style: Style, fields: Iterable[tuple[str, str]] = (), *, with_range: bool = False) -> str:
-    """A URL with what a style has that is unusual; `ranged`: its range as well."""
+    """Return a URL with the settings of a style that aren't defaults, with `with_range` also its range."""
     return with_query(path, fields_of(style, fields, with_range=with_range))
 
 
 def fields_of(
     style: Style, fields: Iterable[tuple[str, str]] = (), *, with_range: bool = False
 ) -> list[tuple[str, str]]:
-    """The fields of that URL's query string."""
+    """Return the fields of that URL's query string."""
     pairs: list[tuple[str, str]] = [*fields]
     if style.x != "step":
         pairs.append(("x", style.x))

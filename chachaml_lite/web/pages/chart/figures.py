@@ -1,9 +1,9 @@
-"""Charts as pages show them: which metrics and runs stand on which, with their legends, notes and links.
+"""Charts on pages: which metrics and runs share one, with their legends, notes and links.
 
-For a page's view: `run_figures(tracker, run, sections, style)`, with `style` from `chart_url.style_of(query)` and
-`chart_url.OF_PAGES` among the parameters that the page takes. In its template `charts.grid(figures)` of _charts.html,
-in a form of the class chart-controls `charts.drawn_over(style)`, and in its block of scripts charts.js. The charts of
-several runs are those of `sweep.curves`.
+A page's view calls `run_figures(tracker, run, sections, style)`, with `style` from `chart_url.style_of(query)`, and
+accepts the parameters `chart_url.OF_PAGES`. Its template uses `charts.grid(figures)` of _charts.html,
+`charts.drawn_over(style)` in a form of the class chart-controls, and the script charts.js. The charts of several runs
+are those of `sweep.curves`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from ...charts import Chart, Group, Line, Style, group_metrics, line_chart
 from ...charts.svg import color_class, dash_class
 from .chart_url import url
 
-#: Beyond, a page names the metrics, each a link to its chart: browsers get slow.
+#: The most charts of a page; further metrics are links to their charts: browsers get slow.
 MAX_CHARTS = 40
-#: In a section that somebody opened so many are drawn at least.
+#: The charts that a section opened by the user may have in any case.
 _OPENED_CHARTS = 24
-#: Points that all lines of a page show together, about, and each of them at least: a page is to stay near 100 kB.
+#: About the number of points of all lines of a page, and the fewest of a line; a page should stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 3000, 80
-#: Points that a series may have to be drawn whole, however many lines the page has.
+#: The most points of a series that is drawn completely, however many lines the page has.
 _DRAWN_WHOLE = 240
-#: Lines of one chart, and points of all of them together, about.
+#: The most lines of one chart, and about the most points of all of them.
 _MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
-#: Charts beyond those of a page that are named there; of more it says how many.
+#: The most metrics without a chart that are named; the others are counted.
 _MOST_NAMED = 20
 
 
@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with what stands around it. `page`: the chart by itself, larger, with its values in a table."""
+    """A chart with what surrounds it. `page` is the URL of the chart alone: larger, with its values in a table."""
 
     id: str
     title: str
@@ -60,13 +60,13 @@ class Figure:
     page: str
     svg: str
     json: str
-    #: What it is drawn over: over time, where it was to be over steps and there are none.
+    #: The x axis: time, if steps were requested and there are none.
     axis: str
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The charts of a page, the names and pages of those that there are beside them, and how many more there are."""
+    """The charts of a page, the names and pages of further ones, and the number of those that aren't named."""
 
     shown: list[Figure]
     more: list[tuple[str, str]]
@@ -75,19 +75,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class NamedRun:
-    """A run as a legend names it."""
+    """A run with its label in a legend."""
 
     id: str
     label: str
 
 
 def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
-    """The runs, each by its name, or by its id where it has none."""
+    """Return the runs with their labels: their names, or their ids if they have none."""
     return [NamedRun(run.id, label) for run, label in zip(runs, label_runs(runs), strict=True)]
 
 
 def label_runs(runs: Sequence[Run]) -> list[str]:
-    """The labels of runs that stand side by side."""
+    """Return unique labels for runs that are shown side by side."""
     return labels.label_runs([(run.id, run.meta.get("name")) for run in runs])
 
 
@@ -99,9 +99,9 @@ def view_of(style: Style, buckets: int, whole: int = 0) -> View:
 def run_figures(
     tracker: Tracker, run: Run, sections: Sequence[tuple[Sequence[str], bool]], style: Style
 ) -> list[Figures]:
-    """The charts of a run's metrics, section by section: in each those that measure the same thing share one.
+    """Return the charts of a run's metrics by section; metrics of the same quantity share a chart.
 
-    Each section is its metrics, and whether somebody opened it: then some of it are drawn, whatever else is.
+    A section is given as its metrics and whether the user opened it; of an opened one some charts are always drawn.
     """
     remaining = MAX_CHARTS
     plans = []
@@ -138,7 +138,10 @@ def _page_of_run(run_id: str, keys: Sequence[str], style: Style) -> str:
 
 
 def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figure:
-    """One chart of some metrics of a run, at full detail. Raises NotFound for a metric that the run hasn't."""
+    """Return one chart of some metrics of a run, at full detail.
+
+    Raises NotFound for a metric that the run doesn't have.
+    """
     buckets = _full(style, len(keys))
     lines = run_lines(tracker, run, keys, view_of(style, buckets))
     over = _axis_of(lines, style)
@@ -148,14 +151,14 @@ def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> 
 
 
 def run_lines(tracker: Tracker, run: Run, keys: Sequence[str], view: View) -> list[Line]:
-    """Some metrics of a run as lines. Raises NotFound for a metric that the run hasn't."""
+    """Return some metrics of a run as lines. Raises NotFound for a metric that the run doesn't have."""
     curves = metrics.get_curves(tracker, run, keys, view)
     _refuse_unknown(keys, curves, url_for("runs.get_run", run_id=run.id))
     return [Line(key, curves[key], place) for place, key in enumerate(keys)]
 
 
 def comparison_chart(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], style: Style) -> Figure:
-    """One chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
+    """Return one chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
     buckets = _full(style, len(keys) * len(runs))
     lines = comparison_lines(tracker, runs, keys, view_of(style, buckets))
     over = _axis_of(lines, style)
@@ -165,7 +168,7 @@ def comparison_chart(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[
 
 
 def comparison_lines(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], view: View) -> list[Line]:
-    """Some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
+    """Return some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
     curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
     _refuse_unknown(keys, {key for each in curves for key in each}, url_for("compare.compare_runs"))
     return _lines_of_runs(runs, curves, keys)
@@ -183,26 +186,26 @@ def _axis_of(lines: Sequence[Line], style: Style) -> Style:
 
 
 def axis_of(curves: Sequence[Curve], style: Style) -> Style:
-    """`style`, or over time where it is over steps and the lines were logged without any: on one step all is a dot."""
+    """Return `style`, over time instead of steps if all points have the same step and would be a single dot."""
     is_dot = all(curve.is_at_one_step for curve in curves) and any(curve.is_stepless for curve in curves)
     return replace(style, x="relative") if style.x == "step" and is_dot else style
 
 
 def _view_of_page(style: Style, lines: int) -> View:
-    """Return a view with a bucket a pixel, fewer for many lines; a short series is drawn whole, without a band."""
+    """Return a view with a bucket per pixel, fewer for many lines; a short series is drawn whole, without a band."""
     buckets = max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
     return view_of(style, buckets, max(_DRAWN_WHOLE, min(BUCKETS, 2 * buckets)))
 
 
 def _full(style: Style, lines: int) -> int:
-    """A bucket a pixel, unless the lines are many. Raises InvalidInput where they are too many."""
+    """Return the number of buckets: one per pixel, fewer for many lines. Raises InvalidInput for too many lines."""
     if lines > _MAX_LINES:
         raise InvalidInput(f"{lines} lines are too many for a chart; it holds {_MAX_LINES}: ask for fewer runs or keys")
     return min(style.width, max(_FEWEST_POINTS, _CHART_POINTS // max(1, lines)))
 
 
 def _lines_of_runs(runs: Sequence[NamedRun], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
-    """A line a run and metric: the run by its colour, of several metrics each by its dashes."""
+    """Return a line for each run and metric: the colour shows the run, and of several metrics the dashes show which."""
     return [
         Line(run.label if len(keys) == 1 else f"{run.label} {key}", curves[place][key], place, dash)
         for place, run in enumerate(runs)
@@ -221,7 +224,7 @@ Fields = list[tuple[str, str]]
 
 
 class _Links(NamedTuple):
-    """The URLs of one chart: its page, its file, its points; `fields`: the query fields of the first two."""
+    """The URLs of one chart: its page, its file, its points; `fields` are the query fields of the first two."""
 
     page: str
     svg: str

@@ -1,4 +1,4 @@
-"""One chart: as an SVG file for a README or a report, and as a page, large, with its values in a table."""
+"""One chart: as an SVG file for a README or a report, and as a large one on a page, with its values in a table."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .figures import Figure, NamedRun
 
 charts = Blueprint("charts", __name__)
 
-#: Of the large chart of a page, and of a file.
+#: The sizes, in CSS pixels, of the chart on its page and in a file.
 _PAGE_SIZE, _FILE_SIZE = (960, 400), (720, 360)
-#: Rows of the table of values.
+#: The rows of the table of values.
 _ROWS = 100
 
 
 @charts.get("/runs/<run_id>/charts.svg")
 def run_svg(run_id: str) -> Response:
-    """Metrics of one run, as a file."""
+    """Return a chart of metrics of one run as a file."""
     query = Query(chart_url.ITEM_FORMATS, repeatable=("key",))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
@@ -39,7 +39,7 @@ def run_svg(run_id: str) -> Response:
 
 @charts.get("/compare/charts.svg")
 def compare_svg() -> Response:
-    """Metrics of several runs, as a file."""
+    """Return a chart of metrics of several runs as a file."""
     query = Query(("ids", *chart_url.ITEM_FORMATS), repeatable=("ids", "key"))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.comparison_chart(tracker(), requested_runs(query), keys, style))
@@ -47,7 +47,7 @@ def compare_svg() -> Response:
 
 @charts.get("/runs/<run_id>/charts")
 def run_chart(run_id: str) -> str:
-    """Metrics of one run, large."""
+    """Show a large chart of metrics of one run."""
     query = Query(chart_url.ITEM_FORMATS, repeatable=("key",))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
@@ -60,7 +60,7 @@ def run_chart(run_id: str) -> str:
 
 @charts.get("/compare/charts")
 def compare_chart() -> str:
-    """Metrics of several runs, large."""
+    """Show a large chart of metrics of several runs."""
     query = Query(("ids", *chart_url.ITEM_FORMATS), repeatable=("ids", "key"))
     keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
     runs = requested_runs(query)
@@ -72,7 +72,7 @@ def compare_chart() -> str:
 
 
 def requested_runs(query: Query) -> list[NamedRun]:
-    """The runs that `ids` names, in its order, each by its name, or by its id where two have the same one.
+    """Return the runs in `ids`, in order, each labelled with its name, or with its id if two share a name.
 
     Raises InvalidInput, NotFound.
     """
@@ -87,7 +87,7 @@ def _svg(figure: Figure) -> Response:
 
 
 def _view_of_table(style: Style, lines: int) -> View:
-    """Return a view of as many points as a table has rows, with the values that were logged."""
+    """Return a view with as many points as a table has rows, with the values as logged."""
     buckets = max(10, _ROWS // max(1, lines))
     return figures.view_of(style, buckets)._replace(smoothing=0, is_sampled=True)
 
@@ -120,13 +120,13 @@ def _full_range_url(figure: Figure, style: Style, fields: list[tuple[str, str]])
 
 
 def _digits(lines: Sequence[Line]) -> int:
-    """Return the number of digits that tell the values of the table apart."""
+    """Return the number of digits that distinguish the values of the table."""
     values = [y for line in lines for y in line.curve.ys if math.isfinite(y)]
     return digits_of(min(values), max(values)) if values else 5
 
 
 def _rows(lines: Sequence[Line], axis: str) -> list[tuple[str, list[float | str | None]]]:
-    """Each x that one of the lines has a point at, with the value of each line there."""
+    """Return each x at which any line has a point, with the value of each line there."""
     columns: list[dict[int, float | str]] = []
     for line in lines:
         column: dict[int, float | str] = {

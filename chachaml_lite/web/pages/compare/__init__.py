@@ -1,1 +1,1 @@
-"""The comparison of runs: its table, its charts, and the difference between two runs."""
+"""The comparison of runs: its table, its charts, and the differences between two runs."""

@@ -1,4 +1,4 @@
-"""Runs side by side as a page's table: a column a run, a row a metric or param, what is best and what differs."""
+"""The table of compared runs: a column per run, a row per metric or param, with the best and the differing values."""
 
 from __future__ import annotations
 
@@ -17,32 +17,38 @@ from ....tracking.series.direction import best_places, difference, less_is_bette
 from ..sections import Section, param_sections, sections_of
 from .compare_url import ComparisonView
 
-#: Cells of the table, rows that each part may have in any case, and rows of each section that was opened; the answer of
-#: the API has all of them.
+#: The most cells of the table; and the rows that each part, and each opened section, may have in any case. The API's
+#: response has all of them.
 _MOST_CELLS, _FEWEST_ROWS, _ROWS_OF_OPENED = 900, 20, 100
-#: Cells in a file, which is read from a disk.
+#: The most cells in a file, which is read from disk.
 _MOST_CELLS_IN_FILE = 100_000
-#: A row's name weighs as much as so many cells.
+#: The number of cells that a row's name counts as.
 _CELLS_OF_NAME = 2
-#: Characters of a value in a cell, and of it on hover: a param may be a page of text.
+#: The most characters of a value in a cell and on hover: a param may be a page of text.
 _CELL_CHARACTERS, _HOVER_CHARACTERS = 240, 1000
 
 
 class Cell(NamedTuple):
-    """One run's value. `delta`: how far it is from the baseline's; `turn`: whether that is "better" or "worse"."""
+    """One run's value.
+
+    `delta` is its difference from the baseline's; `turn` says whether that is "better" or "worse".
+    """
 
     text: str = ""
     title: str = ""
     is_missing: bool = False
     is_best: bool = False
-    #: Of a param: whether it is another one than the baseline's.
+    #: For a param: whether it differs from the baseline's.
     is_other: bool = False
     delta: str = ""
     turn: str = ""
 
 
 class Row(NamedTuple):
-    """A metric or a param. `less`: whether less of a metric is better; None where that isn't known, and for a param."""
+    """A metric or a param.
+
+    `less`: whether less of a metric is better; None for an unknown direction, and for a param.
+    """
 
     key: str
     differs: bool
@@ -52,7 +58,7 @@ class Row(NamedTuple):
 
 
 class RowSection(NamedTuple):
-    """Rows whose keys begin alike; none where it is closed. `name` is as the URL has it among those opened."""
+    """Rows whose keys have the same prefix; none if it is closed. `name` identifies it in the URL."""
 
     name: str
     title: str
@@ -62,54 +68,54 @@ class RowSection(NamedTuple):
 
     @property
     def beyond(self) -> int:
-        """The number of rows beyond the bound of a page."""
+        """Return the number of rows beyond the limit of a page."""
         return self.total - len(self.rows) if self.is_open else 0
 
 
 class Part(NamedTuple):
-    """The metrics, the params or the environment, in sections, and how many there are that aren't shown."""
+    """The metrics, the params or the environment, in sections, and the numbers of rows that are not shown."""
 
     sections: list[RowSection]
-    #: The same in all runs, and left out for that.
+    #: The number of rows left out because they are the same in all runs.
     same: int
-    #: Those that the filter lets through, of all.
+    #: The number of keys that match the filter, out of `total`.
     matching: int
     total: int
 
     @property
     def rows(self) -> list[Row]:
-        """The rows of all sections."""
+        """Return the rows of all sections."""
         return [row for section in self.sections for row in section.rows]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One run's column. `color` is its place among the colours of charts; `label` tells it from the others."""
+    """One run's column. `color` is its index of the charts' colours; `label` is unique among the runs."""
 
     run: Run
     label: str
     color: int
     is_baseline: bool
-    #: The URL of the page with it as baseline, and without it.
+    #: The URLs of the page with this run as the baseline, and without it.
     as_baseline: str
     without: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of a page's table, and what the scatter can be of."""
+    """The table of a page, and the keys for its scatter chart."""
 
     sides: list[Side]
     metrics: Part
     params: Part
     env: Part
-    #: Every metric and param that one of the runs has; of params those that differ first.
+    #: All metrics and params of any of the runs; params that differ come first.
     metric_keys: list[str]
     param_keys: list[str]
 
 
 def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> Comparison:
-    """The runs side by side, in their order, each called by its label."""
+    """Compare runs side by side, in their order, each with its label."""
     base = next((place for place, run in enumerate(runs) if run.id == view.baseline), 0)
     sides = [
         Side(run, label, place, place == base, view.url(baseline=run.id if place else None), view.without_run(run.id))
@@ -146,15 +152,15 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
     )
 
 
-#: Less would be shown as 0.0 %.
+#: Below this a difference would be shown as 0.0 %.
 _LEAST_PERCENT = 0.05
 
-#: In the place of a value that a run hasn't; null is one that it may have.
+#: Stands for a value that a run doesn't have; null is a value that it may have.
 _MISSING: Any = object()
 
 
 class _Line(NamedTuple):
-    """A key, the runs' values, and whether they are different, or some lack it."""
+    """A key, the runs' values, and whether they differ or are missing in some runs."""
 
     key: str
     values: list[Any]
@@ -162,7 +168,7 @@ class _Line(NamedTuple):
 
 
 def _lines(sides: Sequence[Mapping[str, Any]]) -> list[_Line]:
-    """Every key that one of the sides has, in the order of their first appearance."""
+    """Return all keys of the runs, in the order of their first appearance."""
     lines = []
     for key in dict.fromkeys(key for side in sides for key in side):
         values = [side.get(key, _MISSING) for side in sides]
@@ -182,7 +188,10 @@ def _part(
     in_sections: Callable[..., list[Section]],
     prefix: str,
 ) -> Part:
-    """The lines of a part in sections, `left` rows at most; in the URL the names of these begin with the prefix."""
+    """Return the lines of a part in sections, at most `remaining` rows.
+
+    `prefix`: the prefix of its sections' names in the URL.
+    """
     test = view.key_test
     matching = lines if test is None else [line for line in lines if test(line.key)]
     lines_by_key = {line.key: line for line in matching if view.all or line.differs}

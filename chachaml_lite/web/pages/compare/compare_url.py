@@ -1,4 +1,4 @@
-"""The state of a comparison page as its URL has it, and the URLs of the pages next to it."""
+"""The state of a comparison page, parsed from its URL, and the URLs of related pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...query_string import Query, is_file, parse_ids
 from ...urls import with_query
 from ..chart import chart_url
 
-#: Runs on one page; /api/compare takes more.
+#: The most runs on one page; /api/compare takes more.
 MAX_RUNS = 20
 _OWN = ("all", "baseline", "best", "param", "metric", "log_param", "log_metric", "hide", "filter", "open", "format")
 _REPEATABLE = ("ids", "best", "baseline", "hide", "open")
@@ -21,35 +21,38 @@ _REPEATABLE = ("ids", "best", "baseline", "hide", "open")
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """The state of a comparison page. `ids` is empty where `path` names the runs, as that of two versions does."""
+    """The state of a comparison page. `ids` is empty if `path` identifies the runs, as that of two versions does."""
 
     path: str
     ids: tuple[str, ...] = ()
-    #: Whether what is the same in all runs is shown, too.
+    #: Whether rows that are the same in all runs are shown, too.
     all: bool = False
-    #: The run that the others are measured against; None: the first.
+    #: The run that the others are compared with. None: the first.
     baseline: str | None = None
-    #: For metrics whose direction was chosen: whether less is better.
+    #: For metrics with a chosen direction: whether less is better.
     directions: Mapping[str, bool] = field(default_factory=dict)
-    #: What stands against what in the scatter.
+    #: The fields of the scatter chart.
     param: str | None = None
     metric: str | None = None
     log_param: bool = False
     log_metric: bool = False
     style: Style = field(default_factory=Style)
-    #: The runs whose lines are switched off in the legend.
+    #: The runs whose lines are hidden in the legend.
     hidden: frozenset[str] = frozenset()
-    #: The metrics and params that are shown, and drawn, by their names.
+    #: The filter of the metrics and params that are shown and drawn.
     filter: str = ""
     key_test: KeyTest | None = None
-    #: The sections of charts that were opened, by their names.
+    #: The names of the sections of charts that the user opened.
     opened: frozenset[str] = frozenset()
-    #: Whether the page is asked for as a file.
+    #: Whether the page is requested as a file.
     is_file: bool = False
 
     @classmethod
     def from_request(cls, path: str, *, with_ids: bool = True) -> ComparisonView:
-        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
+        """Return the state in the request's query string; empty fields, as forms send them, are ignored.
+
+        Raises InvalidInput.
+        """
         field_names = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
         query = Query(field_names, repeatable=_REPEATABLE)
         ids = tuple(dict.fromkeys(parse_ids(query)))
@@ -63,13 +66,13 @@ class ComparisonView:
             ids,
             query.flag("all"),
             next((run_id for run_id in reversed(query.texts("baseline")) if run_id), None),
-            _parse_directions(query.texts("best")),  # a button of the page adds one more, which counts
+            _parse_directions(query.texts("best")),  # a button of the page adds another one; the last one counts
             query.text("param") or None,
             query.text("metric") or None,
             query.flag("log_param"),
             query.flag("log_metric"),
             chart_url.style_of(query),
-            # a button of the page adds one more, too
+            # a button of the page adds another one: twice means shown
             frozenset(key for key in query.texts("hide") if key and query.texts("hide").count(key) % 2),
             query.text("filter") or "",
             parse_key_filter(query.text("filter") or ""),
@@ -78,7 +81,7 @@ class ComparisonView:
         )
 
     def pairs(self, *without: str) -> list[tuple[str, str]]:
-        """The fields of the page's query string, but for some and for those of the charts."""
+        """Return the fields of the page's query string, except some and those of the charts."""
         fields = {
             "ids": ",".join(self.ids),
             "all": "true" if self.all else "",
@@ -95,42 +98,45 @@ class ComparisonView:
         return pairs + [(name, key) for name, keys in repeated.items() if name not in without for key in keys]
 
     def form_pairs(self, *without: str) -> list[tuple[str, str]]:
-        """The same with those of the charts, for the hidden fields of a form."""
+        """Return the same fields and those of the charts, for the hidden fields of a form."""
         return chart_url.fields_of(self.style, self.pairs(*without), with_range=True)
 
     def url(self, **changes: Any) -> str:
-        """The page's URL, with some of its parts changed."""
+        """Return the page's URL with some of its state changed."""
         view = replace(self, **changes)
         return with_query(view.path, view.form_pairs())
 
     @property
     def unfiltered(self) -> str:
-        """The page's URL with all metrics and params."""
+        """Return the page's URL with all metrics and params."""
         return self.url(filter="")
 
     @property
     def chart(self) -> None:
-        """The one metric that is drawn: such a chart has a page of its own."""
+        """Return None: a single chart has a page of its own."""
         return None
 
     @property
     def whole_range(self) -> str | None:
-        """The page's URL with all steps; None where it shows these."""
+        """Return the page's URL with all steps, or None if it shows them."""
         has_range = self.style.start is not None or self.style.stop is not None
         return self.url(style=replace(self.style, start=None, stop=None)) if has_range else None
 
     def opening(self, section: str) -> str:
-        """The page's URL with one more section of charts open."""
+        """Return the page's URL with one more section of charts opened."""
         return self.url(opened=self.opened | {section})
 
     def without_run(self, run_id: str) -> str:
-        """The page's URL with one run less."""
+        """Return the page's URL without one of the runs."""
         ids = tuple(each for each in self.ids if each != run_id)
         return self.url(ids=ids, baseline=None if self.baseline == run_id else self.baseline)
 
 
 def _parse_directions(texts: Sequence[str]) -> dict[str, bool]:
-    """Return for each metric whether less is better, from `least:KEY` and `most:KEY`; the last counts. InvalidInput."""
+    """Parse `least:KEY` and `most:KEY`; return for each metric whether less is better. The last one counts.
+
+    Raises InvalidInput.
+    """
     directions = {}
     for text in filter(None, texts):
         word, colon, key = text.partition(":")

@@ -1,4 +1,4 @@
-"""The pages that set runs side by side: /compare, and the runs behind two versions of a model."""
+"""The pages that compare runs side by side: /compare, and the runs of two versions of a model."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ..sweep.members import Member
 from .compare_table import Comparison, comparison
 from .compare_url import ComparisonView
 
-#: Metrics and params each that the scatter offers to choose from.
+#: The most metrics, and the most params, to choose from for the scatter chart.
 _MOST_CHOICES = 200
 
 
 @pages.get("/compare")
 def compare_page() -> str | Response:
-    """The runs that `ids` names; with ?format=html as a file."""
+    """Compare the runs in `ids`; with ?format=html as a file."""
     view = ComparisonView.from_request(url_for("pages.compare_page"))
     runs = [tracker().run(run_id) for run_id in view.ids]
     named_runs = figures.name_runs(runs)
@@ -43,7 +43,7 @@ def compare_page() -> str | Response:
 
 @pages.get("/diff/<name>/<one>/<other>")
 def diff_page(name: str, one: str, other: str) -> str:
-    """The runs behind two versions of a model."""
+    """Compare the runs of two versions of a model."""
     view = ComparisonView.from_request(url_for("pages.diff_page", name=name, one=one, other=other), with_ids=False)
     versions = [model_versions.get_version(tracker(), name, selector) for selector in (one, other)]
     runs = [tracker().run(version.run_id) for version in versions]
@@ -90,7 +90,7 @@ def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) 
 
 
 def _scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
-    """A param against a metric, those that were chosen or the first that suit; None where the runs have none."""
+    """Return the context of a scatter chart of the chosen fields, or the first suitable ones; None without any."""
     params, metrics = table.param_keys, table.metric_keys
     if not params or not metrics:
         return None
@@ -119,7 +119,7 @@ def _scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
 
 
 def _first_numeric(table: Comparison) -> str | None:
-    """The first param that is not the same number everywhere."""
+    """Return the first numeric param that differs between the runs, or None."""
     for key in table.param_keys:
         values = {value for side in table.sides if is_finite(value := side.run.params.get(key))}
         if len(values) > 1:

@@ -16,14 +16,14 @@ from ....tracking.tracker import Tracker
 from ..runs.runs_table import RunTable, run_table
 from ..runs.runs_url import RunView
 
-#: Metrics and params each that the table shows.
+#: The most metrics, and the most params, in the table.
 _MOST_KEYS = 6
 
 
 def children_table(
     tracker: Tracker, run: Run, children: Sequence[Run], total: int, trashed_ids: tuple[str, ...]
 ) -> RunTable:
-    """The table of `children`, of `total` in all; its heads lead to the list of runs that has these alone, ordered."""
+    """Return the table of `children`, out of `total`; its heads link to the list of these runs in that order."""
     metrics = [{"metrics": latest_metrics(child)} for child in children]
     params = [{"params": child.params} for child in children]
     child_columns = [
@@ -42,14 +42,14 @@ def children_table(
 
 
 def _frequent_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
-    """The keys that at least half of the runs have, those that tell most of them apart first chosen, sorted."""
+    """Return the keys that at least half of the runs have, sorted; of many, those that differ between most runs."""
     ranked = rank_keys(records, kind)
     frequent = [key for key in ranked if 2 * sum(key in record[kind] for record in records) >= len(records)]
     return sorted(frequent[:_MOST_KEYS])
 
 
 def _differing_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
-    """The keys whose values aren't the same in all runs that have them, sorted."""
+    """Return the keys whose values differ between the runs that have them, sorted."""
     values: dict[str, list[Any]] = {}
     for record in records:
         for key, value in record[kind].items():

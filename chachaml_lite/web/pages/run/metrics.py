@@ -1,4 +1,4 @@
-"""The metrics of a run's page in sections: the rows of the table, and the charts beside it."""
+"""The metrics of a run's page in sections: the rows of the table, and the charts next to it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from ...charts import Style
 from ..chart.figures import Figures, run_figures
 from ..sections import sections_of
 
-#: Rows of the table on the page, unless all are asked for.
+#: The most rows of the table, unless all are requested.
 MOST_ROWS = 100
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric, as its series adds up. Values as JSON has them, None for none; `least` and `greatest` are finite."""
+    """A metric with the summary of its series.
+
+    Values are as in JSON, None if missing; `least` and `greatest` are finite.
+    """
 
     key: str
     last: Any
@@ -34,7 +37,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class MetricSection:
-    """Metrics whose names begin alike: a closed section has neither rows nor charts."""
+    """Metrics whose names have the same prefix; a closed section has neither rows nor charts."""
 
     name: str
     title: str
@@ -46,7 +49,7 @@ class MetricSection:
 
 @dataclass(frozen=True)
 class MetricPart:
-    """All of the run's metrics that the filter lets through. `rows` counts those in the table, open or closed."""
+    """All of the run's metrics that match the filter. `rows` is the number of rows in the table, open or closed."""
 
     name: str
     sections: list[MetricSection]
@@ -55,7 +58,7 @@ class MetricPart:
 
     @property
     def is_cut(self) -> bool:
-        """Whether an open section lacks some of its rows."""
+        """Return whether an open section lacks some of its rows."""
         return any(section.is_open and section.total > len(section.rows) for section in self.sections)
 
 
@@ -69,7 +72,10 @@ def metric_part(
     is_filtered: bool = False,
     all: bool = False,
 ) -> MetricPart:
-    """The sections of some metrics of a run; `is_filtered`: of those by a filter; `all`: with all rows of open ones."""
+    """Return some metrics of a run in sections.
+
+    `is_filtered`: they match a filter; `all`: open sections have all rows.
+    """
     sections = sections_of(summary, opened, is_filtered=is_filtered)
     requests = [(section.keys if section.is_open else (), section.name in opened) for section in sections]
     figure_groups = run_figures(tracker, run, requests, style)

@@ -1,4 +1,4 @@
-"""The page of one run, /runs/:id: the one that is open beside a training job."""
+"""The page of one run, /runs/:id, which people keep open during a training job."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ..sections import Section, param_sections, section_of_param
 from .children import children_table
 from .metrics import MOST_ROWS, metric_part
 
-#: Rows of each table on the page, unless all of one are asked for.
+#: The most rows of each table on the page, unless all rows of one are requested.
 MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
-#: A param's value of more characters is folded; one of structure is as soon as it doesn't fit into a line.
+#: A param's value with more characters than this is folded; a structured one as soon as it doesn't fit on a line.
 _LONG, _LONG_STRUCTURE = 160, 48
-#: Characters of a value that unfolds; the whole of it is in the JSON.
+#: The most characters of an unfolded value; the JSON has all of it.
 _MOST_CHARACTERS = 20_000
 
 Item = TypeVar("Item")
@@ -41,7 +41,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Part(Generic[Row]):
-    """The rows of a table that are shown, how many there are, and whether the rest was left out."""
+    """The rows of a table that are shown, and the number of all rows."""
 
     name: str
     rows: Sequence[Row]
@@ -49,13 +49,13 @@ class Part(Generic[Row]):
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more rows than are shown."""
+        """Return whether there are more rows than are shown."""
         return self.total > len(self.rows)
 
 
 @dataclass(frozen=True)
 class ParamRow:
-    """A param. `whole`: what a long value unfolds to, and `left_out` of how many characters it is cut."""
+    """A param. `whole` is the unfolded text of a long value, which lacks `left_out` characters."""
 
     key: str
     value: Any
@@ -66,7 +66,7 @@ class ParamRow:
 
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> str | Response:
-    """One run; with ?format=html as a file."""
+    """Show a run; with ?format=html as a file."""
     query = Query(("all", "filter", "open", "format", "trashed", *chart_url.OF_PAGES), repeatable=("all", "open"))
     if is_file(query):
         return run_file(tracker().run(run_id), chart_url.style_of(query))
@@ -133,19 +133,19 @@ def run_page(run_id: str) -> str | Response:
 
 
 def _label(run_id: str | None) -> str | None:
-    """The name of a run, or its id; None where this store has no such run."""
+    """Return the name of a run, or its id; None if this store has no such run."""
     run = None if run_id is None else tracker().catalog.run(run_id, (META,))
     return None if run is None else run.meta.get("name") or run.id
 
 
 def _part(name: str, every: Sequence[Item], full_parts: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
-    """A table of `every`, or of the first of them; each is made a row."""
+    """Return a table of all items, or only the first ones, each converted to a row."""
     items = every if name in full_parts else every[: MOST[name]]
     return Part(name, [row(each) for each in items], len(every))
 
 
 def _param_sections(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:
-    """The sections of many params, open where they are what a filter leaves; none for a few, or for one section."""
+    """Return the sections of many params, open if they match a filter; [] for a few params, or for a single section."""
     open_sections = frozenset(map(section_of_param, keys)) if is_filtered else frozenset()
     sections = param_sections(keys, open_sections)
     return sections if len(sections) > 1 else []

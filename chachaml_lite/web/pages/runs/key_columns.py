@@ -1,4 +1,4 @@
-"""The metrics and params that are columns of a list of runs: by default, and as a filter of names lets them through."""
+"""The metrics and params that are columns of a list of runs: by default, and with a filter of names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ....tracking.query.fields import METRICS, PARAMS, Field, parse_field
 from ....tracking.query.key_filter import KeyTest
 
 KINDS = (METRICS, PARAMS)
-#: Columns of each kind unless others are chosen, and of those that a filter leaves.
+#: The default number of columns of each kind, and the most of those that match a filter.
 _MOST, _MOST_FILTERED = 6, 12
 
 
@@ -20,8 +20,8 @@ _MOST, _MOST_FILTERED = 6, 12
 class FilteredColumns:
     """The effect of a filter on a table.
 
-    `matching`: the metrics and params of its runs that match, of `total`; `shown`: the columns of these; `hidden`: the
-    columns that were chosen and are left out.
+    `matching`: the number of its runs' metrics and params that match, out of `total`; `shown`: the number of columns
+    for them; `hidden`: the number of chosen columns that are left out.
     """
 
     matching: int
@@ -33,22 +33,22 @@ class FilteredColumns:
 def default_keys(
     records: Sequence[dict[str, Any]], kind: str, keys: Collection[str], test: KeyTest | None
 ) -> list[str]:
-    """Return the metrics or params that tell most of the runs apart, sorted. `keys`: all of that kind."""
+    """Return the metrics or params that differ between most of the runs, sorted. `keys`: all of that kind."""
     if test is None:
         return sorted(rank_keys(records, kind)[:_MOST])
-    matching = set(filter(test, keys))  # a name is tested once, however many runs have it
+    matching = set(filter(test, keys))  # each name is tested once, however many runs have it
     kept = [{kind: {key: value for key, value in record[kind].items() if key in matching}} for record in records]
     return sorted(rank_keys(kept, kind)[:_MOST_FILTERED])
 
 
 def is_by_key(name: str) -> bool:
-    """Whether a column is of a metric or a param, by its name in the URL."""
+    """Return whether a column, by its name in the URL, is that of a metric or a param."""
     field = _field(name)
     return field is not None and field.kind in KINDS
 
 
 def lets_through(test: KeyTest | None, name: str) -> bool:
-    """Whether a filter leaves a column, by its name in the URL: any that is neither a metric nor a param."""
+    """Return whether a column, by its name in the URL, passes a filter: anything but a metric or a param does."""
     field = _field(name)
     return test is None or field is None or field.kind not in KINDS or test(field.name)
 
@@ -56,7 +56,7 @@ def lets_through(test: KeyTest | None, name: str) -> bool:
 def filter_columns(
     test: KeyTest, keys: dict[str, list[str]], chosen: Sequence[str], shown: Sequence[str]
 ) -> FilteredColumns:
-    """Count what a filter does. `keys`: those that the runs have, by kind; `chosen`: the columns before the filter."""
+    """Count a filter's effects. `keys`: those of the runs, by kind; `chosen`: the columns before filtering."""
     return FilteredColumns(
         sum(test(key) for kind in KINDS for key in keys[kind]),
         sum(len(keys[kind]) for kind in KINDS),
@@ -66,7 +66,7 @@ def filter_columns(
 
 
 def _field(name: str) -> Field | None:
-    """The field of a column; None where its name is none, or stands for several."""
+    """Return the field of a column, or None if its name isn't one or stands for several."""
     try:
         return parse_field(name)
     except InvalidInput:

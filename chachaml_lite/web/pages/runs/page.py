@@ -16,10 +16,10 @@ from ..query_text import meant_query
 from . import runs_table
 from .runs_url import PAGE_SIZES, RunView
 
-#: Experiments that a list to choose from holds; with more of them the name is typed.
+#: The most experiments in a list to choose from; if there are more, the name is typed.
 _MOST_EXPERIMENTS = 100
 
-#: What the page of the search shows beside an empty box.
+#: The examples on the search page while the box is empty.
 EXAMPLES = (
     ("metrics.accuracy > 0.9 and params.lr <= 0.01", "a metric's latest value, and a param"),
     ('name ~ "base" and not status = failed', "contains, whatever the case"),
@@ -31,19 +31,19 @@ EXAMPLES = (
 
 @pages.get("/runs")
 def run_list() -> tuple[str, int]:
-    """The runs, newest first or as asked for."""
+    """List the runs, newest first or in the requested order."""
     return _render_list(RunView.from_request(url_for("pages.run_list")))
 
 
 @pages.get("/search")
 def search_page() -> tuple[str, int]:
-    """The list of runs, beside how to write a query while there is none."""
+    """List the runs that match a query, or explain the query language while there is none."""
     view = RunView.from_request(url_for("pages.search_page"))
     return _render_list(view, is_search=True)
 
 
 def _render_list(view: RunView, is_search: bool = False) -> tuple[str, int]:
-    """A page of runs; where what was typed can't be read, it says so beside the box, above the runs without it."""
+    """Render a page of runs; for an invalid query, with a message next to the box, and the runs without the query."""
     fault: BadQuery | None = None
     list_view = view
     now_ms = tracker().clock.now_ms()

@@ -1,6 +1,6 @@
-"""A list of runs as the table of a page: columns with the links that order by them, and a row of cells for each run.
+"""A list of runs as a table: columns with links to order by them, and a row of cells for each run.
 
-`templates/_run_table.html` draws it, on every page that lists runs.
+`templates/_run_table.html` renders it on every page that lists runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .key_columns import KINDS, FilteredColumns, default_keys, filter_columns, i
 from .runs_url import ALL_TAGS, RunView
 from .sparklines import sparklines
 
-#: The columns of a run's own that stand before its metrics and params, and after them, by default; and the others.
+#: A run's own columns before its metrics and params, and after them, by default; and the others.
 _BEFORE = {
     "experiment": "Experiment",
     "status": "Status",
@@ -48,32 +48,35 @@ _FURTHER = {
     "note": "Note",
 }
 _HEADINGS = {**_BEFORE, **_AFTER, **_FURTHER}
-#: Metrics and params each that can be chosen from.
+#: The most metrics, and the most params, to choose from.
 _MOST_CHOICES = 200
-#: Characters of a value in a cell, and of it whole on hover: a param may be a page of text.
+#: The most characters of a value in a cell, and on hover: a param may be a page of text.
 _CELL_CHARACTERS = 60
 _HOVER_CHARACTERS = 400
-#: What a column of any width shows without cutting it.
+#: The number of characters that a column of any width shows without truncation.
 _ALWAYS_SEEN = 20
 _STATUS = Field(fields.OWN, "status")
-#: What of a run can be a column by a key.
+#: The kinds of fields that can be columns by key.
 _KINDS = (fields.METRICS, fields.PARAMS, fields.TAGS, fields.ENV)
 
 
 class ChoiceSection(NamedTuple):
-    """Columns whose names begin alike: `choices` are field, heading, and whether it is shown; "" is never folded."""
+    """Columns whose names have the same prefix: `choices` are field, heading, and whether it is shown.
+
+    The section "" is never folded.
+    """
 
     name: str
     is_open: bool
     choices: list[tuple[str, str, bool]]
 
 
-#: A group's name, its sections, and how many columns are to be had by name alone.
+#: A group's name, its sections, and the number of further columns, which are only available by name.
 Choices = tuple[str, list[ChoiceSection], int]
 
 
 class Cell(NamedTuple):
-    """One cell: `kind` says how it is drawn, `title` is its full value where `text` is not."""
+    """One cell: `kind` determines how it is rendered; `title` is the full value if `text` is truncated."""
 
     kind: str
     text: str = ""
@@ -83,14 +86,17 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `field` as the URL has it; `order`: the URL of the page ordered by it; `sorted`: aria-sort's word."""
+    """One column.
+
+    `field` is its name in the URL, `order` the URL of the page ordered by it, `sorted` its aria-sort value.
+    """
 
     field: str
     heading: str
     order: str | None = None
     sorted: str | None = None
     is_number: bool = False
-    #: What of a run it shows: "metric", "param", "tag"; "" for the run's own fields.
+    #: The kind of field: "metric", "param", "tag"; "" for the run's own.
     part: str = ""
 
 
@@ -101,40 +107,43 @@ class Row:
     id: str
     label: str
     cells: list[Cell]
-    #: The classes of the colour of its line in the page's charts; "" where it has none.
+    #: The classes of the colour of its line in the page's charts, or "".
     swatch: str = ""
-    #: The number of runs that are folded under it.
+    #: The number of runs folded under it.
     children: int = 0
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """A page of a list of runs, drawn by the macro in `_run_table.html`. `name` is the column of names, the first."""
+    """A page of a list of runs, rendered by the macro in `_run_table.html`.
+
+    `name` is the first column, with the names.
+    """
 
     view: RunView
     name: Column
     columns: list[Column]
     rows: list[Row]
     total: int
-    #: What the columns can be chosen from.
+    #: The columns to choose from.
     choices: list[Choices]
-    #: The metrics that the runs of this page have.
+    #: The metrics of the runs on this page.
     metrics: list[str]
-    #: Whether children could be folded under their parents, or are.
+    #: Whether children can be folded under their parents, or are.
     has_children: bool = False
-    #: Of the runs that were moved to the trash from this page just now, those that are still there.
+    #: The runs just moved to the trash from this page that are still there.
     trashed: Sequence[str] = ()
-    #: What a filter of names does to the columns; None without one.
+    #: The effect of a filter of names on the columns. None: no filter.
     filtered: FilteredColumns | None = None
 
     @property
     def newer(self) -> str | None:
-        """The URL of the page before this one."""
+        """The URL of the page before this one, or None."""
         return self.view.url(offset=max(0, self.view.offset - self.view.limit)) if self.view.offset else None
 
     @property
     def older(self) -> str | None:
-        """The URL of the page after this one."""
+        """The URL of the page after this one, or None."""
         next_offset = self.view.offset + self.view.limit
         return self.view.url(offset=next_offset) if next_offset < self.total else None
 
@@ -142,9 +151,9 @@ class RunTable:
 def run_table(
     tracker: Tracker, view: RunView, page_runs: Sequence[Run], total: int, key_test: KeyTest | None = None
 ) -> RunTable:
-    """The table of the runs on a page, of `total` in all. Raises InvalidInput where a column's name is none.
+    """Return the table of the runs on a page, out of `total`. Raises InvalidInput for an invalid column name.
 
-    `key_test`: the metrics and params that are columns, by their names.
+    `key_test`: a predicate for the names of metrics and params that are columns.
     """
     records = [
         {
@@ -164,7 +173,7 @@ def run_table(
     )
     names = [name for name in names_before_filter if lets_through(key_test, name)]
     if key_test is not None and view.columns and not any(map(is_by_key, names)):
-        names += by_default  # none of those that were chosen matches
+        names += by_default  # none of the chosen columns matches
     spark = view.spark if view.spark is None or key_test is None or key_test(view.spark) else None
     now_ms = tracker.clock.now_ms()
     made_columns = [] if spark is None else [_sparks(tracker, view, spark, page_runs)]
@@ -212,7 +221,7 @@ def _choices(keys: dict[str, list[str]], shown_names: Sequence[str]) -> list[Cho
 
 
 def _sections(group: str, labels: dict[str, str], shown_names: Sequence[str]) -> list[ChoiceSection]:
-    """Return a group's columns by the beginnings of their names, folded where none of them is shown."""
+    """Return a group's columns in sections by prefix, folded if none of a section's columns is shown."""
     if group == "Run":
         return [ChoiceSection("", True, [(text, heading, text in shown_names) for text, heading in labels.items()])]
     fields_of = {heading: text for text, heading in labels.items()}

@@ -1,4 +1,4 @@
-"""The state of a page's list of runs as its URL has it: filters, order, columns; and the URLs next to it."""
+"""The state of a page's list of runs, parsed from its URL: filters, order, columns; and the URLs of related pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...urls import with_query
 from ..login import local_path
 from ..query_text import name_query
 
-#: What a page of runs takes, besides tag.KEY and param.KEY; `columns` and `ids` may be repeated, or hold commas.
+#: The filters of a page of runs, besides tag.KEY and param.KEY. `columns` and `ids` may be repeated or contain commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
 KNOWN = (
     *FILTERS,
@@ -44,17 +44,17 @@ REPEATABLE = ("columns", "ids")
 
 _SEARCH_TAKES = {"q", "experiment", "order_by", "limit", "offset"}
 
-#: Runs on a page unless another number is asked for; what can be chosen.
+#: The default number of runs on a page, and the numbers to choose from.
 PAGE_RUNS = 50
 PAGE_SIZES = (25, 50, 100, 250, 1000)
-#: Columns that aren't one field: all tags.
+#: A column that isn't a single field: all tags.
 ALL_TAGS = "tags"
 _BY_DEFAULT = Field(fields.OWN, "start_time")
 
 
 @dataclass(frozen=True)
 class RunView:
-    """The state of a page of runs. `within`: the experiment that the page's path names; None for all of them."""
+    """The state of a page of runs. `within`: the experiment in the page's path, or None for all experiments."""
 
     path: str
     within: str | None = None
@@ -62,44 +62,47 @@ class RunView:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     q: str | None = None
-    #: What was typed where `q` is the query for a name; None where `q` is as typed.
+    #: The text as typed, if `q` is the query for a name that was made from it; else None.
     typed: str | None = None
     order_by: str | None = None
-    #: As the URL names them; none: those that suit the runs.
+    #: The columns as in the URL; empty for the defaults.
     columns: tuple[str, ...] = ()
-    #: The metric of which a small line is drawn for each run.
+    #: The metric whose sparkline is drawn for each run.
     spark: str | None = None
     limit: int = PAGE_RUNS
     offset: int = 0
     #: Whether the runs are those in the trash.
     deleted: Deleted = "false"
-    #: Whether runs are folded under their parents: a count at the parent instead of rows of their own.
+    #: Whether children are folded under their parents: a count at the parent instead of rows of their own.
     is_folded: bool = False
-    #: The runs that were chosen from a list, when the page is about these alone.
+    #: The runs selected from a list, if the page shows only these.
     ids: tuple[str, ...] = ()
-    #: The page that these runs were chosen on, when it isn't the list of all runs.
+    #: The page on which they were selected, if it isn't the list of all runs.
     back: str | None = None
-    #: The runs that were moved to the trash from this page just now; links to other pages don't have them.
+    #: The runs just moved to the trash from this page; links to other pages don't include them.
     trashed: tuple[str, ...] = ()
-    #: Further queries that the runs satisfy: what the page's own part narrows them by.
+    #: Further queries that the runs satisfy, such as the brushes of the page's charts.
     narrowed_by: tuple[str, ...] = ()
-    #: What else the page's URL says, besides the list.
+    #: The other fields of the page's URL.
     more: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_request(cls, path: str, within: str | None = None) -> RunView:
-        """The view that the request's query string asks for; a form's empty fields are none. Raises InvalidInput."""
+        """Return the state in the request's query string; empty fields, as forms send them, are ignored.
+
+        Raises InvalidInput.
+        """
         return cls.of(cls.query(within), path, within)
 
     @staticmethod
     def query(within: str | None = None, more: tuple[str, ...] = (), repeatable: tuple[str, ...] = ()) -> Query:
-        """The request's query string, on a page that takes `more` besides. Raises InvalidInput."""
+        """Return the request's query string, on a page that also takes the fields `more`. Raises InvalidInput."""
         field_names = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
         return Query((*field_names, *more), PREFIXES, (*REPEATABLE, *repeatable))
 
     @classmethod
     def of(cls, request_query: Query, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
-        """The view that a query string asks for. `more`: what the page makes of it besides. Raises InvalidInput."""
+        """Return the state in a query string. `more`: the page's other fields. Raises InvalidInput."""
         tags = request_query.with_prefix("tag.")
         tag = request_query.text("tag")
         if tag:
@@ -109,7 +112,7 @@ class RunView:
             tags[key.strip()] = value.strip()
         ids = tuple(dict.fromkeys(parse_ids(request_query)))
         limit = request_query.integer("limit") if request_query.text("limit") else None
-        if limit is None:  # of runs that were chosen one by one none is to be overlooked
+        if limit is None:  # no run that was selected must be overlooked
             limit = max(PAGE_RUNS, min(len(ids), search.MAX_LIMIT))
         spark = request_query.text("spark") or None
         if spark is not None:
@@ -138,7 +141,7 @@ class RunView:
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
-        """The question to the store. Raises InvalidInput; BadQuery where the query can't be read."""
+        """Return the query to the store. Raises InvalidInput; BadQuery for a query that can't be parsed."""
         where: tuple[conditions.Condition, ...] = ()
         if self.q is not None:
             where += (grammar.parse_query(self.q, now_ms),)
@@ -159,23 +162,23 @@ class RunView:
 
     @property
     def is_filtered(self) -> bool:
-        """Whether some runs are left out."""
+        """Return whether some runs are left out."""
         return bool(self.filters or self.tags or self.params or self.q or self.ids)
 
     @property
     def folds(self) -> bool:
-        """Whether children are left out; never of runs that were chosen one by one, nor in the trash."""
+        """Return whether children are left out; they aren't if runs were selected one by one, or in the trash."""
         return self.is_folded and not self.ids and self.deleted == "false"
 
     # -- order
 
     @cached_property
     def order(self) -> search.Order:
-        """The field that the runs are ordered by, and whether descending. Raises InvalidInput."""
+        """Return the field that the runs are ordered by, and whether descending. Raises InvalidInput."""
         return (_BY_DEFAULT, True) if self.order_by is None else search.parse_order(self.order_by)
 
     def ordered_by(self, field: Field) -> RunView:
-        """The first page of these runs ordered by a field: the other way round if they are already."""
+        """Return the first page of these runs ordered by a field, or in reverse if they already are."""
         now, descending = self.order
         descending = not descending if now == field else _greatest_first(field)
         is_default = field == _BY_DEFAULT and descending
@@ -184,19 +187,19 @@ class RunView:
     # -- URLs
 
     def url(self, **changes: Any) -> str:
-        """The page's URL, with some of its parts changed."""
+        """Return the page's URL with some of its state changed."""
         view = replace(self, **changes)
         return with_query(view.path, view.pairs())
 
     @property
     def after_deletion(self) -> str:
-        """The URL that follows when the runs on this page have been moved to the trash: a page that offers Undo."""
+        """Return the URL to open once the runs on this page were moved to the trash: a page that offers Undo."""
         if self.back is None:
             return self.url(deleted="true")
         return f"{self.back}{'&' if '?' in self.back else '?'}trashed={','.join(self.ids)}"
 
     def with_more(self, **changes: str | tuple[str, ...] | None) -> str:
-        """The page's URL, with some of its further fields said otherwise: once, several times, or not at all."""
+        """Return the page's URL with some of its other fields changed: present once, several times, or not at all."""
         remaining = tuple(pair for pair in self.more if pair[0] not in changes)
         changed = (
             (name, text)
@@ -207,7 +210,7 @@ class RunView:
         return self.url(more=(*remaining, *changed))
 
     def pairs(self, *without: str) -> Iterator[tuple[str, str]]:
-        """The fields of the query string, but for some; what is as by default is left out."""
+        """Yield the fields of the query string, except some; default values are left out."""
         yield from (pair for pair in self._filters() if pair[0] not in without)
         fields = {
             "deleted": "" if self.deleted == "false" else self.deleted,
@@ -232,7 +235,7 @@ class RunView:
 
     @property
     def api(self) -> str:
-        """The URL of the same runs in the API."""
+        """Return the URL of the same runs in the API."""
         api_fields = dict(self._filters())
         queries = [*([] if self.q is None else [self.q]), *self.narrowed_by]
         if self.within is not None:
@@ -256,7 +259,7 @@ class RunView:
         return with_query(url_for("compare.search_runs" if is_search else "runs.list_runs"), api_fields.items())
 
     def chips(self) -> list[tuple[str, str]]:
-        """The filters that no box of the page shows, each with the URL without it."""
+        """Return the filters that no box of the page shows, each with the URL without it."""
         items = [
             (
                 f"{name} = {text}",
@@ -273,7 +276,10 @@ class RunView:
 
 
 def _greatest_first(field: Field) -> bool:
-    """Return whether the greatest values are looked for first: not so of names, nor of a metric that is best small."""
+    """Return whether a field is first ordered with its greatest values on top, as most are.
+
+    Exceptions are names, and metrics to be minimized.
+    """
     if field.kind == fields.METRICS and direction.less_is_better(field.name):
         return False
     return field.holds not in (FieldType.TEXT, FieldType.ANY)
@@ -291,7 +297,7 @@ def _query_of(request_query: Query) -> str | None:
 
 
 def _split(text: str) -> Iterator[str]:
-    """The columns in a text, separated by commas; a comma in quotes separates none."""
+    """Yield the columns in a text, separated by commas; commas in quotes don't separate."""
     start, is_quoted, at = 0, False, 0
     while at < len(text):
         if text[at] == "\\" and is_quoted:

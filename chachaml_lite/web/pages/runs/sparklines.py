@@ -13,14 +13,14 @@ from ....tracking.series.curves import View
 from ....tracking.tracker import Tracker
 from ...charts import sparkline
 
-#: Points that a line is drawn of.
+#: The points of a line.
 _POINTS = 40
-#: The most that is read for the lines of one page, in bytes of metrics.jsonl: what takes half a second to parse, once.
+#: The most bytes of metrics.jsonl read for the lines of one page: they take half a second to parse, once.
 _MOST_BYTES = 32_000_000
 
 
 def sparklines(tracker: Tracker, runs: Sequence[Run], key: str) -> Iterator[Markup | None]:
-    """The lines of a page's runs, in their order: "" where there is no such metric, None where it is too much."""
+    """Yield the lines of a page's runs, in order: "" if there is no such metric, None beyond the limit."""
     remaining_bytes = _MOST_BYTES
     for run in runs:
         if key not in run.summary:

@@ -1,1 +1,1 @@
-"""The page of one experiment: its runs seen together, as curves, against each other, and as a table."""
+"""The page of one experiment: all its runs as curves, in a scatter chart, on parallel axes, and as a table."""

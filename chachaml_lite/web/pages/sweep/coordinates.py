@@ -1,8 +1,8 @@
-"""An experiment's runs as lines through parallel axes: the params that differ, and the metric that they lead to.
+"""An experiment's runs as lines through parallel axes: the params that differ, and the resulting metric.
 
-What is brushed on an axis is a condition of a query, as the page's script writes it: `params.lr >= 0.01 and params.lr
-<= 0.1`, or `params.optimizer in ("adam", "sgd")`. The table has the runs that satisfy all of them; the lines of the
-others step back.
+A brush on an axis is a condition of a query, as the page's script writes it: `params.lr >= 0.01 and params.lr <= 0.1`,
+or `params.optimizer in ("adam", "sgd")`. The table lists the runs that satisfy all of them; the lines of the others are
+dimmed.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from .fields import Coloring, color_by, format_field, name_of, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
-#: Axes of params unless others are asked for; and of all.
+#: The default number of axes for params, and the most axes of all.
 _PARAMS, _MOST = 7, 16
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The chart, the fields of its axes, those that there are, and how many runs are within what is brushed."""
+    """The chart, the fields of its axes, the fields to choose from, and the number of runs within the brushes."""
 
     chart: Chart
     axes: list[Field]
     choices: list[tuple[str, str, bool]]
     coloring: Coloring
     within: int
-    #: Whether the axes are those that the filter of names lets through; where it leaves none, all are drawn.
+    #: Whether the axes are those that match the filter of names; if none match, all are drawn.
     is_filtered: bool
 
 
 def draw_coordinates(
     view: SweepView, members: Sequence[Member], metric: str | None, brushes: Sequence[Condition]
 ) -> Coordinates:
-    """The axes that the URL asks for, or the params that differ, and the metric."""
+    """Draw the axes that the URL requests, or those of the params that differ, and of the metric."""
     runs = [run for member in members for run in member.runs]
     params = [Field(PARAMS, key) for key in sorted({key for run in runs for key in run.params})]
     differing = [field for field in params if varies(values_of(runs, field))]
@@ -92,7 +92,7 @@ def _describe_run(run: Run, metric_field: Field | None) -> str:
 
 
 def _brush_range(brush: Condition, axis: Field) -> tuple[float, float] | frozenset[str] | None:
-    """The part of an axis that a brush is of; None where it is of another axis, or no brush of the page's."""
+    """Return the part of an axis that a brush selects, or None if it is for another axis or not a brush of the page."""
     comparisons = brush.conditions if isinstance(brush, All) else (brush,)
     if not all(isinstance(each, Comparison) and each.field == axis for each in comparisons):
         return None

@@ -1,4 +1,4 @@
-"""The curves of an experiment's runs: a chart a metric, in it a line a run, or the mean of each group with a band."""
+"""The curves of an experiment's runs: a chart per metric, with a line per run, or each group's mean with a band."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from ..chart.figures import axis_of, view_of
 from ..sections import Section, sections_of
 from .members import Member
 
-#: Charts of a page at most, and lines of all of them; further charts are named. At least so many charts there are.
+#: The most charts of a page, the most lines of all of them, and the least number of charts. Further charts are named
+#: only.
 _MOST_CHARTS, _MOST_LINES, _FEWEST_CHARTS = 40, 300, 4
-#: Up to so many lines each has its values beside it, and up to so many in one chart its band.
+#: Up to this many lines have their values next to them; up to this many lines of one chart have bands.
 _MOST_WITH_VALUES, _MOST_WITH_BANDS = 60, 6
-#: Points of all lines together, and of each: with values, as sketches, and of groups. A page is to stay below 200 kB.
+#: Points of all lines together, the fewest of each line, and the most: with values, as sketches, and of groups. This
+#: keeps a page below 200 kB.
 _WITH_VALUES, _SKETCHED, _GROUPED = (4000, 60, 320), (12_600, 40, 240), (3600, 40, 160)
 _GROUPED_LINES = 60
-#: Of those that are not drawn, so many are named.
+#: The most metrics without a chart that are named.
 _MOST_NAMED = 40
 
 
 @dataclass(frozen=True)
 class SweepFigure:
-    """One chart. `page`: the URL where it is the only one, and large."""
+    """One chart. `page` is the URL that shows it alone and large."""
 
     id: str
     title: str
@@ -40,7 +42,7 @@ class SweepFigure:
 
 @dataclass(frozen=True)
 class SweepSection:
-    """A section of charts: none are drawn where it is closed; `unseen` are named only."""
+    """A section of charts, without any if it is closed; the metrics in `unseen` are only named."""
 
     name: str
     title: str
@@ -52,12 +54,12 @@ class SweepSection:
 
     @property
     def is_banded(self) -> bool:
-        """Whether groups have their bands: not where there are so many that these would cover each other."""
+        """Return whether groups have bands, which would cover each other if there were many."""
         return any(figure.is_banded for figure in self.figures)
 
 
 def several_points(runs: Iterable[Run]) -> list[str]:
-    """The metrics that make a line in one of the runs, sorted by name."""
+    """Return the metrics with more than one point in any of the runs, sorted by name."""
     return sorted({key for run in runs for key, series in run.summary.items() if series.count > 1})
 
 
@@ -72,9 +74,9 @@ def draw_sections(
     *,
     is_filtered: bool = False,
 ) -> list[SweepSection]:
-    """The charts of some metrics in sections; lines that are hidden are not drawn. Raises NotFound.
+    """Draw the charts of some metrics, in sections; hidden lines are not drawn. Raises NotFound.
 
-    `is_filtered`: the metrics are what a filter leaves.
+    `is_filtered`: the metrics are the result of a filter.
     """
     visible = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
     is_grouped = any(member.is_group for member in members)
@@ -87,7 +89,7 @@ def draw_sections(
         remaining = max(0, remaining - len(section_keys))
         plans.append((section, section_keys))
     keys_to_draw = [key for _, section_keys in plans for key in section_keys]
-    if len(keys) == 1:  # alone, it is large
+    if len(keys) == 1:  # a single chart is large
         style = replace(style, width=960, height=400)
     figures = dict(
         zip(keys_to_draw, _figures(tracker, visible, keys_to_draw, style, band, is_grouped, page_of), strict=True)
@@ -130,7 +132,7 @@ def _figures(
     )
     total, least, most = _SKETCHED if style.is_sketch else _GROUPED if is_grouped else _WITH_VALUES
     points = max(least, min(most, total // max(1, lines)))
-    # What becomes a part of a mean takes no room: to cut it would cost more than to take it as it is.
+    # A curve that only contributes to a mean takes no space: thinning it would cost more than using it as it is.
     point_limit = 2 * points if is_grouped else points
     view = view_of(style, points, point_limit)
     curves = {run.id: metrics.get_curves(tracker, run.id, keys, view) for run in runs}
@@ -149,7 +151,7 @@ def _figures(
 
 
 def _lines(members: Sequence[tuple[int, Member]], curves: dict[str, Curve], view: View, band: str) -> list[Line]:
-    """A line a member that has the metric."""
+    """Return a line for each member that has the metric."""
     lines = []
     for place, member in members:
         member_curves = [curves[run.id] for run in member.runs if run.id in curves]

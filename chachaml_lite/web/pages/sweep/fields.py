@@ -1,4 +1,4 @@
-"""The fields of runs that an axis can show: params, metrics, tags and a few of their own, with their values."""
+"""Fields of runs that an axis can show: params, metrics, tags and a few of the run's own, with their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ....tracking.query.conditions import number_in, text_of
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, FieldType, reader
 from ...charts.scales import Scale, padded_scale, should_use_log, tone_of
 
-#: The fields of a run's own that can be chosen, and their names.
+#: A run's own fields that can be chosen, and their labels.
 OWN_NAMES = {
     "start_time": "started",
     "duration_ms": "duration",
@@ -23,17 +23,17 @@ OWN_NAMES = {
     "artifacts": "artifacts",
 }
 _KINDS = {PARAMS: "param", METRICS: "metric", TAGS: "tag"}
-#: Words that have a colour each; further ones have none.
+#: The most words that each have a colour; further ones have none.
 _MOST_WORDS = 40
 
 
 def name_of(field: Field) -> str:
-    """The field's name as an axis has it."""
+    """Return a field's name for an axis."""
     return OWN_NAMES.get(field.name, field.name) if field.kind == OWN else field.name
 
 
 def field_choices(runs: Sequence[Run], *chosen: Field | None) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The fields that runs have, in groups: each as the URL has it and as people read it."""
+    """Return the fields of the runs by group, each as in the URL and as its label."""
     keys: dict[str, dict[str, None]] = {PARAMS: {}, METRICS: {}, TAGS: {}}
     for run in runs:
         keys[PARAMS].update(dict.fromkeys(run.params))
@@ -51,18 +51,18 @@ def field_choices(runs: Sequence[Run], *chosen: Field | None) -> list[tuple[str,
 
 
 def values_of(runs: Sequence[Run], field: Field) -> list[Any]:
-    """Each run's value of a field, or MISSING."""
+    """Return each run's value of a field, or MISSING."""
     read = reader(field)
     return [read(run) for run in runs]
 
 
 def varies(values: Sequence[Any]) -> bool:
-    """Whether values tell runs apart."""
+    """Return whether the values differ between runs."""
     return len({text_of(value) for value in values if value is not MISSING}) > 1
 
 
 def format_field(field: Field, value: Any) -> str:
-    """A value of a field as people read it."""
+    """Format a value of a field."""
     if value is MISSING:
         return "none"
     if field.holds is FieldType.TIME:
@@ -71,7 +71,7 @@ def format_field(field: Field, value: Any) -> str:
 
 
 def parse_float(value: Any) -> float | None:
-    """The finite number that a value is; None for any other."""
+    """Return a value as a finite number, or None."""
     number = None if value is MISSING else number_in(value)
     try:
         return float(number) if number is not None and math.isfinite(number) else None
@@ -81,9 +81,9 @@ def parse_float(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Coloring:
-    """Colours by a field: a step of the scale for each run's number, or a place among the colours for its word.
+    """Colours by a field: each run's step on the colour scale for a number, or its index of the colours for a word.
 
-    `ends`: the least and the greatest value in words; `words`: each word with its place. One of the two is empty.
+    `ends`: the least and the greatest value as text; `words`: each word with its index. One of the two is empty.
     """
 
     tones: list[int | None]
@@ -93,7 +93,7 @@ class Coloring:
 
 
 def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
-    """The colours of runs by their values of a field."""
+    """Return the colours of runs by their values of a field."""
     if field is None:
         return Coloring([None] * len(values), [0] * len(values), None, [])
     present = [value for value in values if value is not MISSING]

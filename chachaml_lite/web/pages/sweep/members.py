@@ -1,4 +1,4 @@
-"""The lines of an experiment's charts: a line a run, or a line for all runs with the same value of a param or tag."""
+"""The lines of an experiment's charts: one per run, or one for all runs with the same value of a param or tag."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ....tracking.query.fields import MISSING, OWN, PARAMS, TAGS, Field, reader
 from ...charts.svg import series_class
 from ..chart.figures import label_runs
 
-#: Lines of groups on one chart; groups beyond them are named as left out.
+#: The most groups on one chart; further ones are reported as left out.
 MAX_GROUPS = 40
-#: Looks that lines have: ten colours, four kinds of dashes.
+#: The number of line styles: ten colours with four kinds of dashes.
 _LOOKS = 40
 _LONGEST_KEY, _LONGEST_LABEL = 80, 60
-#: What runs can be grouped by has so many values at most, and is worth offering from two on.
+#: The most values of a field that runs can be grouped by; it is offered from two values on.
 _MOST_VALUES = 40
 _MOST_CHOICES = 200
 _OWN = ("name", "status", "created_by")
@@ -28,29 +28,32 @@ _OWN = ("name", "status", "created_by")
 
 @dataclass(frozen=True)
 class Member:
-    """A line of each chart. `key`: what the URL and the page's scripts call it; `color`: its place among the looks."""
+    """A line of each chart. `key` identifies it in the URL and in scripts; `color` is its index of the line styles."""
 
     key: str
     label: str
     runs: tuple[Run, ...]
     color: int
     is_hidden: bool
-    #: Whether it stands for a group of runs, though that be one.
+    #: Whether it represents a group of runs, even of one.
     is_group: bool
 
     @property
     def count(self) -> str:
-        """The number of runs in a group, in words; "" for a run by itself."""
+        """Return the number of runs of a group, in words; "" for a single run."""
         return "" if not self.is_group else "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
 
     @property
     def classes(self) -> str:
-        """The classes of its colour and dashes."""
+        """Return the classes of its colour and dashes."""
         return series_class(self.color)
 
 
 def run_members(runs: Sequence[Run], total: int, hidden: frozenset[str]) -> list[Member]:
-    """A line a run. `total`: how many runs there are beside them, for a run keeps its colour when a newer one comes."""
+    """Return a line for each run.
+
+    `total`: the number of matching runs, so that a run keeps its colour when a newer one starts.
+    """
     labels = label_runs(runs)
     return [
         Member(run.id, label, (run,), (total - 1 - place) % _LOOKS, run.id in hidden, False)
@@ -59,7 +62,7 @@ def run_members(runs: Sequence[Run], total: int, hidden: frozenset[str]) -> list
 
 
 def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tuple[list[Member], int]:
-    """A line a value of `by`, in the order of the values; and how many of these are left out, those of fewest runs."""
+    """Return a line for each value of `by`, in order, and the number of values left out, those of the fewest runs."""
     read = reader(by)
     groups: dict[str, tuple[Any, list[Run]]] = {}
     for run in runs:
@@ -76,7 +79,7 @@ def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tup
 
 
 def _order(value: Any) -> tuple[int, float, str]:
-    """Numbers before text, and both before none."""
+    """Return a sort key: numbers before text, and both before missing values."""
     if value is MISSING:
         return 2, 0.0, ""
     number = number_in(value)
@@ -86,7 +89,7 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def group_choices(runs: Sequence[Run], current: Field | None) -> list[tuple[str, str]]:
-    """Return the fields to group runs by, those with a few different values: as in the URL, and as people read it."""
+    """Return the fields to group runs by, which have a few different values, each as in the URL and as its label."""
     values: dict[Field, set[str]] = {}
     for run in runs:
         for kind, mapping in ((PARAMS, run.params), (TAGS, run.meta.get("tags", {}))):

@@ -1,4 +1,4 @@
-"""The page of one experiment, /experiments/NAME: what is said of it, its best run, and its runs as the URL asks."""
+"""The page of one experiment, /experiments/NAME: its description, its best run, and its runs as the URL requests."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from .members import Member, group_choices, group_members, run_members
 from .scatter import draw_scatter
 from .sweep_url import DRAWN_SIZES, SweepView
 
-#: Metrics that runs can be judged by from a list; another by the URL.
+#: The most metrics in the list to judge runs by; others are reached by the URL.
 _MOST_CHOICES = 200
-#: Runs that are all read to name the best one without being asked.
+#: The most runs that are all read to show the best one by default.
 _MOST_JUDGED = 250
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The runs that are drawn above the table, of `total` that match; `groups_beyond`: groups that are left out."""
+    """The runs drawn above the table, out of `total` matches; `groups_beyond`: the number of groups left out."""
 
     runs: Sequence[Run]
     total: int
@@ -51,7 +51,7 @@ class Drawn:
 
 @pages.get("/experiments/<path:name>")
 def experiment_page(name: str) -> tuple[str, int]:
-    """One experiment."""
+    """Show an experiment."""
     view = SweepView.from_request(url_for("pages.experiment_page", name=name), name)
     experiment = experiments.get_experiment(tracker(), name)
     fault: BadQuery | None = None
@@ -59,7 +59,7 @@ def experiment_page(name: str) -> tuple[str, int]:
     now_ms = tracker().clock.now_ms()
     try:
         run_query, brushes = _conditions(view, now_ms)
-    except BadQuery as error:  # what it shows is as if nothing had been typed
+    except BadQuery as error:  # show the page as if nothing had been typed
         fault, view = error, view.without_query()
         run_query, brushes = _conditions(view, now_ms)
     matches, total = search.find_runs(tracker(), replace(run_query, where=(*run_query.where, *brushes)))
@@ -67,7 +67,7 @@ def experiment_page(name: str) -> tuple[str, int]:
     table = runs_table.run_table(tracker(), view.runs, matches, total, view.key_test)
     suggestion = None if fault is None else meant_query(fault, matches)
     metric = view.metric
-    if metric is None:  # of those that are drawn: more runs aren't read
+    if metric is None:  # only of the drawn runs: no others are read
         metric = direction.foremost(Counter(key for run in drawing.runs for key in run.summary))
     if view.metric is not None or metric is not None and experiment["runs"] <= _MOST_JUDGED:
         experiment = experiments.get_experiment(tracker(), name, metric, less=view.less)
@@ -99,7 +99,7 @@ def experiment_page(name: str) -> tuple[str, int]:
 
 
 def _conditions(view: SweepView, now_ms: int) -> tuple[search.RunQuery, list[Condition]]:
-    """The question to the store, and what is brushed besides. Raises InvalidInput; BadQuery."""
+    """Return the query to the store, and the brushes. Raises InvalidInput, BadQuery."""
     return view.runs.run_query(now_ms), [parse_query(text, now_ms) for text in view.brushes]
 
 
@@ -108,7 +108,7 @@ def _metric_choices(view: SweepView) -> list[tuple[str, str]]:
 
 
 def _choose_drawing(view: SweepView, run_query: search.RunQuery) -> Drawn:
-    """The first of the matching runs, in the order of the table."""
+    """Return the first of the matching runs, in the order of the table."""
     if view.part == "table":
         return Drawn([], 0, [], 0)
     runs, total = search.find_runs(tracker(), replace(run_query, limit=view.drawn, offset=0, is_folded=False))
@@ -127,7 +127,7 @@ def _part(view: SweepView, drawing: Drawn, metric: str | None, brushes: Sequence
     if view.part == "table":
         return {}
     keys = curves.several_points(drawing.runs)
-    if metric in keys:  # that by which runs are judged comes first
+    if metric in keys:  # the metric by which runs are judged comes first
         keys = [metric, *(key for key in keys if key != metric)]
     drawn_keys = [key for key in keys if view.draws(key)]
     sections = curves.draw_sections(
@@ -144,7 +144,7 @@ def _part(view: SweepView, drawing: Drawn, metric: str | None, brushes: Sequence
 
 
 def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> runs_table.RunTable:
-    """The table with the colour of each run's line beside its name."""
+    """Return the table with the colour of each run's line next to its name."""
     classes = {run.id: member.classes for member in members if not member.is_hidden for run in member.runs}
     return replace(table, rows=[replace(row, swatch=classes.get(row.id, "")) for row in table.rows])
 
@@ -155,6 +155,6 @@ def _choices(keys: Sequence[str], current: str | None) -> list[str]:
 
 
 def _ordered_by(view: SweepView, best: dict[str, Any]) -> str:
-    """The URL of the page with the runs ordered by the metric, the best first."""
+    """Return the URL of the page with the runs ordered by the metric, the best first."""
     way = "" if best["direction"] == "min" else " desc"
     return view.runs.url(order_by=f"{Field(METRICS, best['metric'])}{way}", offset=0)

@@ -21,7 +21,7 @@ _HOLDS = {FieldType.TIME: "time", FieldType.DURATION: "duration"}
 
 @dataclass(frozen=True)
 class Scatter:
-    """A chart of dots, what it is of, and what else it could be of."""
+    """A scatter chart, its fields, and the fields to choose from."""
 
     chart: Chart
     across: Field
@@ -29,12 +29,12 @@ class Scatter:
     color: Field | None
     coloring: Coloring
     choices: list[tuple[str, list[tuple[str, str]]]]
-    #: Which axes are log ones, "x", "y", "xy" or "".
+    #: The log axes: "x", "y", "xy" or "".
     log: str
 
 
 def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Scatter:
-    """The scatter that the URL asks for; `metric` stands on the upright axis."""
+    """Draw the scatter chart that the URL requests, with `metric` on the vertical axis."""
     runs = [run for member in members for run in member.runs]
     across = view.across or _find_telling_param(runs) or Field(OWN, "start_time")
     metric_field = Field(METRICS, metric)
@@ -84,7 +84,7 @@ def _is_log(requested: str, values: Sequence[Any], field: Field) -> bool:
 
 
 def _find_telling_param(runs: Sequence[Run]) -> Field | None:
-    """The first param that is a number and not the same everywhere; else the first that is not the same."""
+    """Return the first numeric param that differs between runs, else the first of any kind that differs."""
     differing = []
     for key in sorted({key for run in runs for key in run.params}):
         field = Field(PARAMS, key)

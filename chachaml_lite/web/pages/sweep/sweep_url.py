@@ -1,4 +1,4 @@
-"""The URL of an experiment's page: which of its runs are drawn, how, and what stands beside the table of runs."""
+"""The URL of an experiment's page: which runs are drawn and how, and what is shown above the table of runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ...query_string import Query, parse_direction, parse_metric
 from ..chart import chart_url
 from ..runs.runs_url import RunView
 
-#: The parts of the page that can stand above the table of runs: one at a time.
+#: The parts of the page that can be shown above the table of runs, one at a time.
 PARTS = ("curves", "scatter", "parallel", "table")
 SCALES = ("auto", "linear", "log")
-#: Runs whose curves are drawn unless another number is asked for, each by itself or in groups; and the most.
+#: The default number of runs whose curves are drawn, one by one and in groups; and the most.
 DRAWN, DRAWN_IN_GROUPS, MAX_DRAWN = 20, 100, 100
-#: Runs that are a dot or a line through axes, at most.
+#: The most runs that are drawn as a dot or as a line through axes.
 DRAWN_AS_ONE = 250
 DRAWN_SIZES = (10, 20, 50, 100)
 _SCATTER = ("across", "color", "scale_x", "scale_y")
 _PARALLEL = ("axes", "brush")
-#: The names that the page takes besides those of a list of runs.
+#: The query parameters of the page in addition to those of a list of runs.
 TAKES = (
     *("metric", "direction", "part", "by", "band", "drawn", "hide", "filter", "chart", "open"),
     *_SCATTER,
@@ -37,26 +37,29 @@ REPEATABLE = ("hide", "open", "axes", "brush")
 
 @dataclass(frozen=True)
 class SweepView:
-    """The experiment's page as its URL asks for it. `runs`: its list of runs, whose `more` has all of this as well."""
+    """The state of an experiment's page, from its URL.
+
+    `runs` is its list of runs, whose `more` has all of this state, too.
+    """
 
     runs: RunView
-    #: The metric that runs are judged by, and whether less of it is better; None: by its name.
+    #: The metric that runs are judged by, and whether less of it is better. None: by its name.
     metric: str | None
     less: bool | None
     part: str
-    #: What runs are grouped by; None: each is for itself.
+    #: The field that runs are grouped by. None: they aren't.
     by: Field | None
     band: str
     drawn: int
-    #: The same as the URL has it; None: as usual.
+    #: The number in the URL. None: the default.
     asked_drawn: int | None
-    #: The keys of the lines that are switched off in the legend.
+    #: The keys of the lines that are hidden in the legend.
     hidden: frozenset[str]
     filter: str
     key_test: KeyTest | None
-    #: The one metric that is drawn; None: all that the filter lets through.
+    #: The only metric that is drawn. None: all that match the filter.
     chart: str | None
-    #: The sections of charts that were opened, by their names.
+    #: The names of the sections of charts that the user opened.
     opened: frozenset[str]
     style: Style
     across: Field | None
@@ -68,11 +71,11 @@ class SweepView:
 
     @classmethod
     def from_request(cls, path: str, name: str) -> SweepView:
-        """The view that the request's query string asks for, of the experiment `name`. Raises InvalidInput."""
+        """Return the state in the request's query string, for the experiment `name`. Raises InvalidInput."""
         query = RunView.query(name, TAKES, REPEATABLE)
         runs = RunView.of(query, path, name, TAKES)
         by, part, drawn_count = _field(query, "by"), _one_of(query, "part", PARTS), _parse_drawn(query)
-        hide_keys = query.texts("hide")  # a button of the page adds one more: hidden twice is shown
+        hide_keys = query.texts("hide")  # a button of the page adds another one: twice means shown
         hidden_keys = tuple(key for key in dict.fromkeys(hide_keys) if key and hide_keys.count(key) % 2)
         rest = tuple(pair for pair in runs.more if pair[0] != "hide")
         filter_text = query.text("filter") or ""
@@ -101,60 +104,60 @@ class SweepView:
         )
 
     def url(self, **changes: str | tuple[str, ...] | None) -> str:
-        """The page's URL, with some of its fields said otherwise."""
+        """Return the page's URL with some of its fields changed."""
         return self.runs.with_more(**changes)
 
     @property
     def path(self) -> str:
-        """The path of the page."""
+        """Return the path of the page."""
         return self.runs.path
 
     @property
     def unfiltered(self) -> str:
-        """The page's URL with all metrics and params."""
+        """Return the page's URL with all metrics and params."""
         return self.url(filter=None)
 
     @property
     def every_chart(self) -> str:
-        """The page's URL with the charts of all metrics that the filter lets through."""
+        """Return the page's URL with the charts of all metrics that match the filter."""
         return self.url(chart=None)
 
     @property
     def whole_range(self) -> str | None:
-        """The page's URL with all steps; None where it shows these."""
+        """Return the page's URL with all steps, or None if it shows them."""
         has_range = self.style.start is not None or self.style.stop is not None
         return self.url(**{"from": None, "to": None}) if has_range else None
 
     def draws(self, key: str) -> bool:
-        """Whether the page has the chart of a metric."""
+        """Return whether the page has the chart of a metric."""
         return key == self.chart if self.chart else self.key_test is None or self.key_test(key)
 
     def opening(self, section: str) -> str:
-        """The page's URL with one more section of charts open."""
+        """Return the page's URL with one more section of charts opened."""
         return self.url(open=tuple(sorted({*self.opened, section})))
 
     def without_brush(self, brush: str) -> str:
-        """The page's URL without one of the brushes."""
+        """Return the page's URL without one of the brushes."""
         return self.url(brush=tuple(each for each in self.brushes if each != brush))
 
     def without_query(self) -> SweepView:
-        """The view without its query and what is brushed."""
+        """Return the state without the query and the brushes."""
         more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
         return replace(self, runs=replace(self.runs, q=None, more=more, narrowed_by=()), brushes=())
 
     def as_query(self) -> str:
-        """The page's URL with what is brushed as a part of its query."""
+        """Return the page's URL with the brushes added to its query."""
         parts = [*([f"({self.runs.q})"] if self.runs.q else []), *self.brushes]
         more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
         return self.runs.url(q=" and ".join(parts), more=more, offset=0)
 
     def pairs(self, *without: str) -> list[tuple[str, str]]:
-        """The fields of the page's URL, but for some: for the hidden fields of a form."""
+        """Return the fields of the page's URL except some, for the hidden fields of a form."""
         return list(self.runs.pairs(*without))
 
 
 def _one_of(query: Query, name: str, choices: Sequence[str]) -> str:
-    """A field with a few possible values, of which the first is the usual one. Raises InvalidInput."""
+    """Return a field with a few possible values, the first being the default. Raises InvalidInput."""
     text = query.text(name) or choices[0]
     if text not in choices:
         raise InvalidInput(f"{name} must be one of {', '.join(choices)}, not {text[:60]!r}")
