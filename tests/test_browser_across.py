@@ -177,3 +177,18 @@ def test_pages_are_accessible_and_fit(viewer: Viewer, server: Running, size: tup
             summary.click()
         assert_fits(page)
         assert_accessible(page)
+
+
+def test_form_of_a_model_version_is_within_its_frame(viewer: Viewer, server: Running) -> None:
+    post(server, "runs", {"experiment": "iris", "id": "one"})
+    upload = f"{server.url}/api/w/runs/one/artifacts?name=model.pkl"
+    assert requests.post(upload, data=b"x", headers={"Content-Type": "application/octet-stream"}, timeout=60).ok
+    post(server, "models", {"name": "classifier", "run_id": "one", "artifact": "model.pkl"})
+    page = viewer.open(f"{server.url}/models/classifier")
+    page.locator(".versions summary").click()
+    frame = page.locator(".versions .question").bounding_box()
+    button = page.get_by_role("button", name="Set", exact=True).bounding_box()
+    above = page.get_by_role("button", name="archived", exact=True).bounding_box()
+    assert frame and button and above
+    assert button["x"] + button["width"] <= frame["x"] + frame["width"]
+    assert above["y"] + above["height"] < button["y"]

@@ -161,3 +161,13 @@ def test_read_only_server_shows_the_description_and_no_form(
     assert "Flowers</h2>" in page
     assert "<script>alert" not in page
     assert 'method="post"' not in page
+
+
+def test_experiment_without_runs_says_so(client: FlaskClient, log_run: LogRun) -> None:
+    describe(client, "empty", "nothing here")
+    page = client.get("/experiments/empty").text
+    assert "This experiment has no runs yet." in page
+    assert "By status" not in page and "No run matches" not in page
+    log_run("iris")
+    page = client.get("/experiments/iris?status=failed").text
+    assert "No run matches" in page and "By status" in page
