@@ -1,5 +1,5 @@
-// A select of a form [data-at-once] is sent when it changes. The page that follows is another document: there the same
-// select has the focus again, so that whoever goes through its options by the keyboard can go on.
+// Submits a form [data-at-once] when one of its selects changes. The next page is another document: the same select
+// gets the focus there, so that people can continue through its options with the keyboard.
 const key = "chachaml-changed";
 
 document.addEventListener("change", ({ target }) => {
@@ -8,7 +8,7 @@ document.addEventListener("change", ({ target }) => {
   try {
     sessionStorage.setItem(key, JSON.stringify([location.pathname, target.name]));
   } catch {
-    // storage is switched off: the focus is at the beginning of the page
+    // storage is disabled: the focus is at the beginning of the page
   }
   form.requestSubmit();
 });
@@ -20,8 +20,8 @@ try {
     document.querySelector(`form[data-at-once] select[name="${CSS.escape(name)}"]`)?.focus({ preventScroll: true });
   }
 } catch {
-  // as above
+  // storage is disabled
 }
 
-// A form of selects alone needs its button no more.
+// A form with nothing but selects doesn't need its button.
 for (const button of document.querySelectorAll("form[data-at-once] button[data-without-script]")) button.hidden = true;

@@ -1,8 +1,8 @@
-// Drag along an axis of parallel coordinates to choose the runs of the table by it. What is chosen is a condition, as in a
-// query, in the page's URL; a click on the axis lets go of it.
+// Brushing: drag along an axis of parallel coordinates to select the runs of the table. The brush is a condition in the
+// page's URL, as in a query; a click on the axis removes it.
 
 const SVG = "http://www.w3.org/2000/svg";
-/** Less than this is a click, in units of the view box. */
+/** A shorter drag is a click; in units of the view box. */
 const LEAST = 4;
 let drag = null;
 
@@ -15,7 +15,7 @@ function heightOf(svg, event) {
   return Math.min(bottom, Math.max(top, at));
 }
 
-/** The condition that a stretch of an axis stands for; "" for nothing. */
+/** Returns the condition for a range of an axis, or "" if it contains nothing. */
 function condition(svg, axis, from, to) {
   const [top, bottom] = svg.dataset.ends.split(" ").map(Number);
   const { field, low, high, words } = axis.dataset;
@@ -45,7 +45,7 @@ function keep(field, text) {
   document.dispatchEvent(new CustomEvent("charts:changed"));
 }
 
-/** Serve the axes within an element, also those that come later. */
+/** Handles the axes within an element, including those added later. */
 export function install(root) {
   root.addEventListener("pointerdown", (event) => {
     const axis = event.target.closest?.("svg.parallel .coordinate");

@@ -1,10 +1,10 @@
-// What a chart's svg element says of itself: its axes and the points of its lines, and where they are in it.
+// Reads a chart from its svg element: its axes, the points of its lines, and their positions.
 
 const known = new WeakMap();
 const number = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
 const whole = new Intl.NumberFormat("en-US");
 
-/** The chart behind an svg element; read once, until `forget` says that the server changed it. */
+/** Returns the chart of an svg element, cached until `forget` is called because the server changed it. */
 export function chartOf(svg) {
   if (!known.has(svg)) known.set(svg, read(svg));
   return known.get(svg);
@@ -19,12 +19,12 @@ function read(svg) {
   const chart = {
     axis: svg.dataset.axis,
     plot: { left, top, right, bottom },
-    // Steps have 64 bits, and a number of JavaScript has 53.
+    // Steps have 64 bits; a JavaScript number is exact up to 53.
     x: svg.dataset.x.split(" ").map(BigInt),
     y: svg.dataset.y.split(" ").map(Number),
     logX: svg.dataset.log.includes("x"),
     logY: svg.dataset.log.includes("y"),
-    digits: Math.max(6, Number(svg.dataset.digits)), // that tell its values apart
+    digits: Math.max(6, Number(svg.dataset.digits)), // needed to distinguish its values
   };
   const sketch = svg.querySelector("g.sketch");
   chart.isSketch = Boolean(sketch);
@@ -32,12 +32,12 @@ function read(svg) {
   return chart;
 }
 
-/** What the page's legend calls the lines of a key. */
+/** Returns the label of a line in the page's legend. */
 function legendLabel(place) {
   return document.querySelector(`#legend [data-line="${CSS.escape(place)}"]`)?.title ?? place;
 }
 
-/** A line of a sketch: its values stand nowhere, and are read off its path, which is drawn in quarters of a unit. */
+/** Returns a line of a sketch: its values aren't in the page, but are read from its path, in quarters of a unit. */
 function sketched(element, chart) {
   const xs = [];
   const values = [];
@@ -65,11 +65,11 @@ function line(element) {
     xs: at ? at.split(" ").map((distance) => (last += BigInt(distance))) : [],
     values: values ? values.split(" ").map(Number) : [],
     smooth: smooth?.split(" ").map(Number),
-    hasMeans: "means" in element.dataset, // but its first and last value, which are points
+    hasMeans: "means" in element.dataset, // except for its first and last value, which are points
   };
 }
 
-/** Where an x is, in units of the view box. */
+/** Returns the position of an x, in units of the view box. */
 export function across(chart, x) {
   const [low, high] = chart.x;
   const share = chart.logX
@@ -78,7 +78,7 @@ export function across(chart, x) {
   return chart.plot.left + share * (chart.plot.right - chart.plot.left);
 }
 
-/** Which x is at a place in the view box, within the axis. */
+/** Returns the x at a position in the view box, clamped to the axis. */
 export function xAt(chart, place) {
   const { left, right } = chart.plot;
   const share = Math.min(1, Math.max(0, (place - left) / (right - left)));
@@ -87,7 +87,7 @@ export function xAt(chart, place) {
   return low + BigInt(Math.round(Number(high - low) * share));
 }
 
-/** Where a value is, in units of the view box; NaN where it can't be shown. */
+/** Returns the vertical position of a value, in units of the view box; NaN if it can't be shown. */
 export function up(chart, value) {
   const [low, high] = chart.y;
   const share = chart.logY
@@ -96,7 +96,7 @@ export function up(chart, value) {
   return chart.plot.bottom - share * (chart.plot.bottom - chart.plot.top);
 }
 
-/** The value at a height in the view box. */
+/** Returns the value at a vertical position in the view box. */
 function valueAt(chart, place) {
   const { top, bottom } = chart.plot;
   const share = (bottom - place) / (bottom - top);
@@ -104,7 +104,7 @@ function valueAt(chart, place) {
   return chart.logY ? low * (high / low) ** share : low + (high - low) * share;
 }
 
-/** The place of the point of a line that is nearest to an x; -1 where the line has none. */
+/** Returns the index of a line's point that is nearest to an x; -1 if the line has none. */
 export function nearest(xs, x) {
   let [low, high] = [0, xs.length - 1];
   while (low < high) {
@@ -128,7 +128,7 @@ export function shownX(axis, x) {
   return axis === "step" ? `step ${x.toLocaleString("en-US")}` : duration(Number(x));
 }
 
-// In the zone of the axis, which the server draws: UTC.
+// In UTC, like the axis that the server draws.
 function moment(ms) {
   const date = new Date(ms);
   return Number.isNaN(date.getTime()) ? `${ms} ms` : `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;

@@ -1,4 +1,4 @@
-// Charts come to life: crosshair, zoom, legend, and the form that says how all of a page are drawn.
+// Interactive charts: crosshair, zoom, legend, and the form with the settings of all charts of a page.
 import { forget } from "./chart_data.js";
 import * as brush from "./brush.js";
 import * as crosshair from "./crosshair.js";
@@ -9,7 +9,7 @@ import * as sections from "./sections.js";
 import * as zoom from "./zoom.js";
 
 const controls = "form.chart-controls";
-/** The two fields of a form that say the range of steps; not those that it merely keeps of the page's URL. */
+/** The two fields of a form for the range of steps; not the hidden ones that only keep the page's URL. */
 const ofRange = "input[data-range]";
 const usual = { x: "step", smoothing: "0" };
 
@@ -29,7 +29,7 @@ function furnishAll() {
 
 // -- the form
 
-/** What the form says becomes the page's URL, without what is usual. */
+/** Writes the form's values to the page's URL, without defaults. */
 function keep(form) {
   const url = new URL(location.href);
   const chosen = new FormData(form);
@@ -37,21 +37,21 @@ function keep(form) {
   const fields = [...form.elements].filter((field) => field.name && field.type !== "hidden");
   for (const name of new Set([...fields, ...ranges].map((field) => field.name))) {
     let value = chosen.get(name);
-    if (["from", "to"].includes(name) && !/^-?\d+$/.test(value?.trim() ?? "")) value = ""; // half typed, it is no range
+    if (["from", "to"].includes(name) && !/^-?\d+$/.test(value?.trim() ?? "")) value = ""; // incomplete
     if (value === null || value === "" || value === usual[name]) url.searchParams.delete(name);
     else url.searchParams.set(name, value);
   }
   history.replaceState(history.state, "", url);
 }
 
-/** What a field's change makes meaningless: what was hidden of other lines. */
+/** Removes a field that the change of another one makes meaningless: the hidden lines of a previous grouping. */
 function forgetField(name) {
   const url = new URL(location.href);
   url.searchParams.delete(name);
   history.replaceState(history.state, "", url);
 }
 
-/** Say beside the box for names why nothing is drawn for what is typed; "" where all is well. */
+/** Shows, next to the box for names, why the typed filter can't be drawn; "" removes the message. */
 function complain(reason) {
   const box = document.querySelector(`${controls} input[type=search]`);
   if (!box) return;
@@ -69,12 +69,12 @@ function complain(reason) {
 
 let drawing = false;
 let again = false;
-/** What the charts are drawn over: ranges of another axis mean nothing. */
+/** The x axis of the charts: ranges of another axis are meaningless. */
 let axis = new URL(location.href).searchParams.get("x");
-/** The query string of what is shown. */
+/** The query string of the state that is shown. */
 let shownSearch = location.search;
 
-/** Have the page drawn as its URL says now; one request at a time, and the last one counts. */
+/** Redraws the page for its current URL, with one request at a time, of which the last one counts. */
 async function redraw() {
   again = drawing;
   if (drawing) return;
@@ -84,7 +84,7 @@ async function redraw() {
     const answer = await fetch(location.href);
     if (answer.ok) {
       const text = await answer.text();
-      if (again) return; // it is of the page as it was before its form was changed once more
+      if (again) return; // outdated: the form was changed again meanwhile
       complain("");
       const zoomed = zoom.release();
       take(text);
@@ -105,7 +105,7 @@ async function redraw() {
 
 let soon = 0;
 
-/** The same, when somebody who types has stopped. */
+/** Redraws the page once the user has stopped typing. */
 function redrawSoon() {
   clearTimeout(soon);
   soon = setTimeout(redraw, 200);
@@ -120,12 +120,12 @@ function agree(form) {
   form.querySelector("output").value = form.elements.smoothing.value;
 }
 
-// On the document, for the form may come with the first metric.
+// On the document, because the form may only appear with the first metric.
 document.addEventListener("input", (event) => {
   const form = event.target.closest(controls);
   if (!form) return;
   if (event.target.name === "x") {
-    for (const field of form.querySelectorAll(ofRange)) field.value = ""; // they were on the other axis
+    for (const field of form.querySelectorAll(ofRange)) field.value = ""; // they belonged to the other axis
   }
   agree(form);
   keep(form);
@@ -134,9 +134,9 @@ document.addEventListener("input", (event) => {
   else redraw();
 });
 document.addEventListener("charts:changed", redraw);
-// Back and forward, over the ranges that were zoomed into.
+// Back and forward through the ranges of zooming.
 window.addEventListener("popstate", () => {
-  if (location.search === shownSearch) return; // a place within the page
+  if (location.search === shownSearch) return; // only the fragment changed
   const said = new URL(location.href).searchParams;
   for (const form of document.querySelectorAll(controls)) {
     for (const field of form.elements) {

@@ -1,4 +1,4 @@
-// The filter of the column chooser: names that contain what is typed; sections with some of them are open meanwhile.
+// The filter of the column chooser: shows the names that contain the typed text, and opens their sections meanwhile.
 
 function narrow(form, typed) {
   const text = typed.trim().toLowerCase();
@@ -23,7 +23,7 @@ document.addEventListener("input", ({ target }) => {
   if (target.matches(".chooser input[type=search]")) narrow(target.form, target.value);
 });
 
-// Enter ends the typing; it doesn't send the form.
+// Enter must not submit the form.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.matches?.(".chooser input[type=search]")) event.preventDefault();
 });

@@ -1,10 +1,10 @@
-// A button to copy each block of commands; and buttons that copy what they say in data-copy.
+// Adds a button to copy each block of commands, and handles buttons that copy their data-copy.
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return;
   } catch {
-    // Not from a page over plain HTTP with another host than localhost: the old way.
+    // Not available over plain HTTP, except on localhost: use the old API.
   }
   const area = document.createElement("textarea");
   area.value = text;

@@ -1,8 +1,8 @@
-// A line across a chart at the pointer, with the value of each series there; the arrow keys move it too.
+// A vertical line in a chart at the pointer, with the value of each series there; the arrow keys move it, too.
 import { across, chartOf, nearest, shownValue, shownX, up, xAt } from "./chart_data.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-/** What is shown on which chart: by the figure's id, for the server may replace the rest. */
+/** The crosshairs that are shown, by the figure's id, because the server may replace everything else. */
 const shown = new Map();
 
 function svgElement(name, attributes) {
@@ -13,10 +13,10 @@ function svgElement(name, attributes) {
 
 const isHidden = (element) => element.hasAttribute("data-view-hidden");
 const visible = (chart) => chart.lines.filter((line) => line.xs.length && !isHidden(line.element));
-/** Rows that a tooltip has at most. */
+/** The most rows of a tooltip. */
 const MOST_ROWS = 10;
 
-/** Show the values at the point nearest to `x`. `told`: a screen reader says them. `height`: where the pointer is. */
+/** Shows the values at the point nearest to `x`. `told`: announce them to screen readers; `height`: of the pointer. */
 function show(svg, x, told = false, height = null) {
   const chart = chartOf(svg);
   const lines = visible(chart);
@@ -60,7 +60,7 @@ function drawLine(svg, place) {
   return cross;
 }
 
-/** The same x in the other charts of a page whose charts have their lines in common. */
+/** Marks the same x in the other charts of a page whose charts share their lines. */
 function inStep(svg, chart, at) {
   if (!document.getElementById("legend")) return;
   for (const other of document.querySelectorAll("#charts svg.chart[data-plot]")) {
@@ -78,7 +78,7 @@ function pointOf(chart, line, at) {
   return { line, place, value, y: up(chart, value) };
 }
 
-/** The line that the pointer is next to, unless all are far. */
+/** Returns the point nearest to the pointer's height, or null if none has a height. */
 function closestTo(points, height) {
   const near = points.filter((point) => !Number.isNaN(point.y));
   return near.reduce((best, each) => (!best || Math.abs(each.y - height) < Math.abs(best.y - height) ? each : best), null);
@@ -103,7 +103,7 @@ function row(chart, { line, place, value }, at, isClosest) {
   const name = document.createElement("span");
   name.textContent = line.label;
   const amount = document.createElement("strong");
-  // Read off a path, a value is as good as the path: a quarter of a unit of 200 or so.
+  // A value read from a path is as precise as the path: a quarter of a unit, of about 200.
   amount.textContent = chart.isSketch ? `≈ ${shownValue(Number(value.toPrecision(4)), 4)}` : shownValue(value, chart.digits);
   made.append(name, amount);
   const notes = [];
@@ -120,7 +120,7 @@ function row(chart, { line, place, value }, at, isClosest) {
   return made;
 }
 
-/** Put the values beside the line, on the side where there is room. */
+/** Positions the values next to the line, on the side with enough space. */
 function beside(svg, tip, place) {
   const scale = svg.clientWidth / svg.viewBox.baseVal.width;
   const x = place * scale;
@@ -138,19 +138,19 @@ export function hide(svg) {
   for (const old of document.querySelectorAll("#charts .crosshair")) old.remove();
 }
 
-/** The height of a pointer in the view box. */
+/** Returns the vertical position of the pointer in the view box. */
 function pointedHeight(svg, event) {
   const box = svg.getBoundingClientRect();
   return ((event.clientY - box.top) / box.height) * svg.viewBox.baseVal.height;
 }
 
-/** The x under a pointer. */
+/** Returns the x under the pointer. */
 export function pointedX(svg, event) {
   const box = svg.getBoundingClientRect();
   return xAt(chartOf(svg), ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width);
 }
 
-/** Show what was shown before the server changed the chart. */
+/** Shows the crosshair again after the server changed the chart. */
 export function showAgain(figure) {
   const before = shown.get(figure.id);
   const svg = figure.querySelector("svg.chart");
@@ -168,14 +168,14 @@ function move(svg, key, many) {
   show(svg, xs[Math.min(xs.length - 1, Math.max(0, to))], true);
 }
 
-/** Make one element serve the charts within it, also those that come later. */
+/** Handles the charts within an element, including those added later. */
 export function install(root) {
   const chartAt = (event) => event.target.closest?.("svg.chart[data-plot]");
   root.addEventListener("pointermove", (event) => {
     const svg = chartAt(event);
     if (svg) show(svg, pointedX(svg, event), false, pointedHeight(svg, event));
   });
-  // A finger that is lifted stays where it was: a tap shows the values, and one elsewhere hides them.
+  // Lifting a finger keeps the crosshair: a tap shows the values, and a tap elsewhere hides them.
   root.addEventListener("pointerup", (event) => {
     const svg = event.pointerType === "touch" && chartAt(event);
     if (svg) show(svg, pointedX(svg, event), false, pointedHeight(svg, event));

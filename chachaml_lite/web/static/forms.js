@@ -1,11 +1,11 @@
-// Forms that write are sent by this script, so that what is refused is said in place, and what was typed stays. Without
-// it the browser sends them to the same action (web/pages/writes.py), and an error is a page of its own.
+// Submits forms that write, so that errors are shown in place and the user's input is kept. Without this script the
+// browser submits them to the same action (web/pages/writes.py), and an error is a page of its own.
 import { refresh } from "./live.js";
 import { isUnsaved, saved } from "./note.js";
 
-/** Post a form's fields, as the browser would. Throws an Error that says what was refused. */
+/** Posts a form's fields, as the browser would. Throws an Error with the reason if they are rejected. */
 async function send(action, fields) {
-  const headers = { Accept: "application/json" }; // of errors; the page that follows is not fetched here
+  const headers = { Accept: "application/json" }; // for errors; the next page is not fetched here
   const answer = await fetch(action, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "manual" });
   if (answer.ok || answer.type === "opaqueredirect") return;
   if (answer.status === 401) throw new Error("you are logged out: log in in another tab, and send this again");
@@ -13,7 +13,7 @@ async function send(action, fields) {
   throw new Error(detail ? `${error}: ${detail}` : error);
 }
 
-/** Where it is in sight: beside the button, which stands in the bar of a list; null for other forms. */
+/** Returns the visible place for a message: next to the button in the bar of a list; null for other forms. */
 function placeInBar(form) {
   const place = form.id === "chosen" ? document.querySelector(".selection-bar .said") : null;
   place?.classList.add("warn");
@@ -46,7 +46,7 @@ async function submit(form, fields) {
   if (then !== here) {
     location.assign(then);
   } else if (form.matches(".in-place") || isUnsaved()) {
-    // Loaded again, the page would lose what is being written elsewhere on it.
+    // Reloading would lose unsaved text elsewhere on the page.
     form.reset();
     form.closest("details")?.removeAttribute("open");
     await refresh();
@@ -55,7 +55,7 @@ async function submit(form, fields) {
   }
 }
 
-/** Whether as many boxes are ticked as a button of a list takes; if not, it is said. */
+/** Returns whether enough, and not too many, boxes are ticked for a button of a list; if not, shows a message. */
 function suffices(form, { least, most }) {
   const count = new FormData(form).getAll("ids").length;
   if (count >= Number(least) && !(most && count > Number(most))) return true;
@@ -73,7 +73,7 @@ document.addEventListener("submit", async (event) => {
   }
   if (!form.matches("form.write") || event.defaultPrevented) return;
   event.preventDefault();
-  const fields = new FormData(form, submitter); // before the button is disabled, for then its value counts no more
+  const fields = new FormData(form, submitter); // before the button is disabled, which would drop its value
   if (submitter) submitter.disabled = true;
   try {
     await submit(form, fields);
@@ -82,14 +82,14 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
-// Whoever opens a form by its button goes on in its first field. (One that the live update opens again keeps the focus.)
+// Opening a form by its button focuses its first field. (A form that the live update opens doesn't take the focus.)
 document.addEventListener("toggle", (event) => {
   const { target: details } = event;
   if (!details.matches?.("details.confirm[open]") || document.activeElement !== details.querySelector("summary")) return;
   details.querySelector("input:not([type=hidden]), textarea, select")?.focus();
 }, true);
 
-// A question that was opened is closed by Escape.
+// Escape closes an open confirmation.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const open of document.querySelectorAll("details.confirm[open]")) {

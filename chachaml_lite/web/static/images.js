@@ -1,5 +1,5 @@
-// A slider over the images of a series: it shows each in place of the page's own. Without it they are links.
-// The page that follows is another document: there the slider has the focus again, so that arrow keys go on.
+// A slider for the images of a series, which shows each of them in place of the page's own. Without it they are links.
+// The next page is another document: the slider gets the focus there, so that the arrow keys continue to work.
 const strip = document.getElementById("steps");
 const key = "chachaml-step";
 if (strip) {
@@ -26,7 +26,7 @@ if (strip) {
     try {
       sessionStorage.setItem(key, pathname);
     } catch {
-      // storage is switched off: the focus is at the beginning of the page
+      // storage is disabled: the focus is at the beginning of the page
     }
     location.replace(href);
   });
@@ -39,6 +39,6 @@ if (strip) {
     if (sessionStorage.getItem(key) === location.pathname) slider.focus({ preventScroll: true });
     sessionStorage.removeItem(key);
   } catch {
-    // as above
+    // storage is disabled
   }
 }

@@ -1,4 +1,4 @@
-// The keyboard: rows, search, and what elements claim with data-key.
+// Keyboard shortcuts: rows, search, and the elements with a data-key.
 const help = document.getElementById("help");
 let going = false; // after g
 
@@ -11,7 +11,7 @@ function rows() {
 }
 
 function current() {
-  return document.querySelector("tr[data-view-current]"); // the live update leaves such an attribute alone
+  return document.querySelector("tr[data-view-current]"); // the live update ignores such attributes
 }
 
 function move(by) {
@@ -25,7 +25,7 @@ function move(by) {
   (next.querySelector("a") ?? next).focus({ preventScroll: true });
 }
 
-/** Follow the link of the page's head that a key stands for; whether there is one. */
+/** Follows the link in the page's head with this key; returns whether there is one. */
 function go(key) {
   const link = document.querySelector(`a[data-go="${CSS.escape(key)}"]`);
   if (link) location.assign(link.href);
@@ -56,7 +56,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (help.open) return;
-  // Enter does what it always does on a link or a button.
+  // On a link or a button Enter keeps its usual function.
   if (event.key === "Enter" && event.target.closest("a, button, summary, input")) return;
   if (going && go(event.key)) {
     event.preventDefault();

@@ -1,13 +1,13 @@
 // The names in a legend are buttons that hide and show their series.
 
-/** The hidden series of each figure, by their names: they stay hidden when the server draws the chart anew. */
+/** The names of each figure's hidden series, which stay hidden when the server redraws the chart. */
 const hidden = new Map();
 
-/** Bring a figure, as the server has just made it, to what was chosen. */
+/** Hides the chosen series of a figure that the server has just rendered. */
 export function apply(figure) {
   const names = hidden.get(figure.id) ?? new Set();
   for (const series of figure.querySelectorAll("g.series")) {
-    // An attribute whose name begins so is left alone by the live update.
+    // The live update ignores attributes with this prefix.
     series.toggleAttribute("data-view-hidden", names.has(series.dataset.label));
   }
   for (const button of figure.querySelectorAll(".legend button")) {
@@ -16,7 +16,7 @@ export function apply(figure) {
   }
 }
 
-/** Make one element serve the legends within it, also those that come later. */
+/** Handles the legends within an element, including those added later. */
 export function install(root) {
   root.addEventListener("click", (event) => {
     const button = event.target.closest("figure .legend button");

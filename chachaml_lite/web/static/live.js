@@ -1,10 +1,10 @@
-// The page keeps up with the server: it asks for itself again, and takes over what changed in elements [data-live].
+// Live update: the page requests itself periodically and adopts the changes within elements [data-live].
 //
-// The server's templates stay the only ones that know how anything looks. A question costs the server a look at its
-// counters while nothing has changed (304); a hidden tab asks nothing.
+// So only the server's templates determine how anything looks. While nothing has changed, a request only costs the
+// server a look at its counters (304); a hidden tab sends none.
 const everyMs = 2000;
 const patienceMs = 30_000;
-/** A page is asked for again after so many times what the server took to answer: a busy one is asked less. */
+/** The pause between requests, as a multiple of the last response time: a busy server gets fewer requests. */
 const patience = 10;
 const connection = document.getElementById("connection");
 let etag = document.querySelector("meta[name=etag]")?.content;
@@ -13,7 +13,7 @@ let retryMs = 0;
 let paused = false;
 let refused = "";
 
-/** Make `old` what `fresh` is, keeping what the viewer did: focus, ticked boxes, opened details, typed text. */
+/** Turns `old` into `fresh`, keeping the user's state: focus, ticked boxes, opened details, typed text. */
 export function morph(old, fresh) {
   if (old.isEqualNode(fresh)) return old;
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
@@ -25,12 +25,12 @@ export function morph(old, fresh) {
     return old;
   }
   if (old.hasAttribute("data-kept") || (old.open && old.hasAttribute("data-kept-open"))) {
-    // Somebody is at work in it.
+    // The user is working in it.
     old.dispatchEvent(new CustomEvent("live:kept", { bubbles: true, detail: fresh }));
     return old;
   }
   for (const { name } of [...old.attributes]) {
-    // A chart that can be reached by the keyboard would lose the focus with its tabindex.
+    // A focused chart would lose the focus together with its tabindex.
     if (!fresh.hasAttribute(name) && !["open", "checked", "tabindex"].includes(name) && !name.startsWith("data-view")) {
       old.removeAttribute(name);
     }
@@ -38,7 +38,7 @@ export function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && !(name === "open" && old.nodeName === "DETAILS")) old.setAttribute(name, value);
   }
-  if (["INPUT", "TEXTAREA", "SELECT"].includes(old.nodeName)) return old; // what was typed or ticked stays
+  if (["INPUT", "TEXTAREA", "SELECT"].includes(old.nodeName)) return old; // keep the user's input
   morphChildren(old, fresh);
   return old;
 }
@@ -70,15 +70,15 @@ function morphChildren(old, fresh) {
   }
 }
 
-/** Whether it is a row that the viewer has chosen: it stays, also when newer ones have pushed it off the page. */
+/** Returns whether a node is a selected row, which stays even if newer ones have pushed it off the page. */
 function isTicked(node) {
   return node.nodeName === "TR" && node.querySelector("input[name=ids]:checked") !== null;
 }
 
-/** Take over what a page, as the server has just made it, says otherwise than this one. */
+/** Adopts the differences of a page that the server has just rendered. */
 export function take(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
-  // One within another comes with it: taken over twice, it would be held against what is left of it.
+  // A nested part is updated with the outer one: a second update would compare it with an emptied one.
   const parts = [...fresh.querySelectorAll("[data-live]")].filter((part) => !part.parentElement.closest("[data-live]"));
   if (!parts.length && document.querySelector("[data-live]")) {
     say("this page has changed; reload it");
@@ -92,7 +92,7 @@ export function take(text) {
   document.dispatchEvent(new CustomEvent("live:updated"));
 }
 
-/** The reason that an error page gives; "" where it gives none. */
+/** Returns the reason on an error page, or "". */
 export function reasonIn(text) {
   const fault = new DOMParser().parseFromString(text, "text/html").querySelector("#main > p[role=alert]");
   return fault?.textContent ?? "";
@@ -102,7 +102,7 @@ function say(text) {
   if (connection.textContent !== text) connection.textContent = text;
 }
 
-/** Ask once; whether to go on asking. `isPatient`: what the server has rendered a moment ago will do. */
+/** Requests the page once; returns whether to continue. `isPatient`: a rendering of a moment ago is acceptable. */
 async function ask(isPatient) {
   const headers = etag ? { "If-None-Match": `"${etag}"` } : {};
   if (isPatient) headers["Cache-Control"] = `max-age=${everyMs / 1000}`;
@@ -110,7 +110,7 @@ async function ask(isPatient) {
   const began = performance.now();
   const answer = await fetch(asked, { headers, cache: "no-store" });
   retryMs = Math.max(patience * (performance.now() - began), 1000 * (Number(answer.headers.get("Retry-After")) || 0));
-  if (location.href !== asked) return true; // it is of the page as it was before its form was changed
+  if (location.href !== asked) return true; // outdated: the form was changed meanwhile
   if (answer.redirected || answer.status === 401) {
     say("logged out; reload the page");
     return false;
@@ -126,7 +126,7 @@ async function ask(isPatient) {
     etag = answer.headers.get("ETag")?.replace(/^W\//, "").replaceAll('"', "");
     refused = "";
   } else if (answer.status === 503 && answer.headers.has("Retry-After")) {
-    return true; // it is busy with others, and what is shown is not long out of date
+    return true; // it is busy with other clients, and the page is not very outdated
   } else if (answer.status >= 400 && answer.status < 500) {
     refused = reasonIn(await answer.text()) || "this page can't be shown at its current URL; reload it";
   } else if (answer.status !== 304) {
@@ -135,7 +135,7 @@ async function ask(isPatient) {
   return true;
 }
 
-/** Take over at once what has changed, without loading the page again. */
+/** Adopts all changes immediately, without reloading the page. */
 export async function refresh() {
   await ask(false);
 }

@@ -1,5 +1,5 @@
-// A note, or a description, in its editor: what is being written stays while the page keeps up and is not lost by a
-// link; Ctrl+Enter saves it; and who saves over what somebody else has written meanwhile is told so before.
+// The editor of a note or a description: unsaved text survives the live update and is not lost by following a link;
+// Ctrl+Enter saves it; and there is a warning before it replaces what somebody else has saved in the meantime.
 const editors = "details.editor";
 
 function keep(editor) {
@@ -8,17 +8,17 @@ function keep(editor) {
   return area;
 }
 
-/** Whether something on this page is written and not saved. */
+/** Returns whether there is unsaved text on this page. */
 export function isUnsaved() {
   return [...document.querySelectorAll(`${editors} textarea`)].some((area) => area.value !== area.defaultValue);
 }
 
-/** What a form held is stored now. */
+/** Marks the text of a form as saved. */
 export function saved(form) {
   for (const area of form.querySelectorAll("textarea")) area.defaultValue = area.value;
 }
 
-// It doesn't bubble, so it is caught on its way down.
+// This event doesn't bubble, so it is handled in the capture phase.
 document.addEventListener(
   "toggle",
   ({ target }) => {

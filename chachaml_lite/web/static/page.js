@@ -1,4 +1,4 @@
-// What every page has.
+// The scripts of every page.
 import "./remembered.js";
 import "./times.js";
 import "./forms.js";

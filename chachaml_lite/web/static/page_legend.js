@@ -1,6 +1,6 @@
-// The one legend of a page whose charts have their lines in common: a click hides a line in every chart, a double click
-// leaves it alone, and pointing at it, at a row of the table or at a chart's line brings it out everywhere. What is hidden
-// stands in the URL, so that it can be shared; the server then draws the axes for what is left.
+// The legend of a page whose charts share their lines: a click hides a line in all charts, a double click hides all the
+// others, and pointing at it, at a row of the table or at a line in a chart highlights it everywhere. The hidden lines
+// are in the URL, which can be shared; the server then draws the axes for the remaining ones.
 
 const legend = () => document.getElementById("legend");
 const buttons = () => [...(legend()?.querySelectorAll("button[data-line]") ?? [])];
@@ -19,7 +19,7 @@ function keep(keys) {
   history.replaceState(history.state, "", url);
 }
 
-/** Bring the page, as the server has just made it, to what is hidden. */
+/** Hides the lines of a page that the server has just rendered. */
 export function apply() {
   if (!legend()) return;
   const hidden = hiddenKeys();
@@ -45,7 +45,7 @@ function toggle(key) {
   change(keys);
 }
 
-/** Hide all lines but one; where it is alone already, show all. */
+/** Hides all lines but one; if it is the only one already, shows all. */
 function isolate(key) {
   const others = buttons().map(keyOf).filter((each) => each !== key);
   const hidden = hiddenKeys();
@@ -55,7 +55,7 @@ function isolate(key) {
 
 let brought = "";
 
-/** Bring a line out in every chart, by its place in the legend; "" for none. `fades`: whether the others step back. */
+/** Highlights a line in all charts, by its index in the legend; "" for none. `fades`: whether the others are dimmed. */
 function bringOut(place, fades) {
   const sign = place && `${place} ${fades}`;
   if (sign === brought) return;
@@ -68,7 +68,7 @@ function bringOut(place, fades) {
   for (const button of buttons()) button.toggleAttribute("data-view-strong", button.dataset.line === place);
 }
 
-/** The place in the legend that an element stands for: a button of it, or a run's row in a table; "" for none. */
+/** Returns the index in the legend of a button or of a run's row in a table; "" for any other element. */
 function placeAt(element) {
   const button = element.closest?.("#legend button[data-line]");
   if (button) return button.dataset.line;
@@ -76,7 +76,7 @@ function placeAt(element) {
   return (row && buttons().find((each) => keyOf(each) === row.id.slice(4))?.dataset.line) ?? "";
 }
 
-/** Serve the legend of the page, also when it is made anew. */
+/** Handles the legend of the page, even if it is rendered again. */
 export function install(root) {
   root.addEventListener("click", (event) => {
     const button = event.target.closest("#legend button[data-line]");

@@ -1,7 +1,7 @@
-// How a page was last looked at is remembered in this browser: of each list its columns, order and sparkline, and of an
-// experiment what its curves are grouped by; for each experiment how charts are drawn, on all of its pages; and of a metric
-// whether less of it is better, as chosen in a comparison. A page whose URL says nothing of one of these goes on to the URL
-// that does: the URL is what is shown, always wins, and is what is shared.
+// Stores the last settings of pages in this browser: the columns, order and sparkline of each list, and the grouping of
+// an experiment's curves; the settings of charts for each experiment, on all its pages; and for each metric whether
+// less of it is better, as chosen in a comparison. A page whose URL lacks one of these redirects to the URL that has
+// it: the URL determines what is shown, always takes precedence, and can be shared.
 const bestKey = "chachaml-best";
 const charts = () => document.querySelector("form.chart-controls[data-experiment]");
 
@@ -9,7 +9,7 @@ function listKey(name, url) {
   return `${name} ${url.pathname} ${url.searchParams.get("experiment") ?? ""}`;
 }
 
-/** What is remembered together: `key` is where, `isHere` whether this page shows it. */
+/** Settings that are stored together: `key` returns the key, `isHere` whether this page has them. */
 const views = [
   {
     fields: ["columns", "order_by", "spark"],
@@ -32,7 +32,7 @@ function read(key) {
   try {
     return localStorage.getItem(key);
   } catch {
-    return null; // storage is switched off: nothing is remembered
+    return null; // storage is disabled: nothing is stored
   }
 }
 
@@ -41,7 +41,7 @@ function write(key, text) {
     if (text) localStorage.setItem(key, text);
     else localStorage.removeItem(key);
   } catch {
-    // as above
+    // storage is disabled
   }
 }
 
@@ -53,13 +53,13 @@ function saidBy(url, { fields }) {
 
 // -- an error page
 
-/** The server takes no longer what was remembered: it is forgotten, so that the page can be opened again. */
+/** Removes stored settings that the server doesn't accept any more, so that the page can be opened again. */
 function forgetRefused(url) {
   const keys = views.slice(0, 2).map((view) => view.key(url));
   try {
     keys.push(...Object.keys(localStorage).filter((key) => key.startsWith("chachaml-charts ")));
   } catch {
-    return; // as above
+    return; // storage is disabled
   }
   for (const key of keys) {
     const kept = read(key);
@@ -69,7 +69,7 @@ function forgetRefused(url) {
 
 // -- lists and charts
 
-/** Add to `url` what it says nothing of and is remembered. */
+/** Adds to `url` the stored settings that it lacks. */
 function restoreViews(url) {
   for (const view of views) {
     if (!view.isHere() || says(url, view)) continue;
@@ -81,7 +81,7 @@ function rememberView(view) {
   let changed = false;
   const remember = () => {
     const url = new URL(location.href);
-    changed ||= says(url, view); // the form of the charts changes the URL without another page
+    changed ||= says(url, view); // the charts' form changes the URL without loading a page
     if (changed && view.isHere()) write(view.key(url), saidBy(url, view));
   };
   remember();
@@ -93,7 +93,7 @@ function rememberViews() {
   const [forgetList] = views.map((view) => (view.isHere() ? rememberView(view) : () => {}));
   const [list] = views;
   if (!list.isHere()) return;
-  // A link of the page to itself as it is by default (Reset columns, a head) is a choice, too.
+  // A link to the same page with its defaults (Reset columns, a head) is a choice, too.
   document.getElementById("main").addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
@@ -107,7 +107,7 @@ function rememberViews() {
 
 // -- comparisons
 
-/** Remember which way metrics are good where the URL says so; else add to `url` what is remembered. */
+/** Stores the directions of metrics in the URL, if any; else adds the stored ones to `url`. */
 function restoreBest(url) {
   const chosen = new Map(JSON.parse(read(bestKey) ?? "[]"));
   const said = url.searchParams.getAll("best").filter((text) => /^(least|most):./s.test(text));
@@ -127,7 +127,7 @@ const url = new URL(location.href);
 if (document.querySelector("#main > p[role=alert]")) {
   forgetRefused(url);
 } else {
-  const isOfChosen = url.searchParams.has("ids") && !charts(); // they are looked at once
+  const isOfChosen = url.searchParams.has("ids") && !charts(); // such a page is only viewed once
   if (!isOfChosen) restoreViews(url);
   restoreBest(url);
   if (url.href !== location.href) location.replace(url);

@@ -1,8 +1,8 @@
-// Sections of charts or metrics that are made when they are opened: the URL says which are open.
+// Sections of charts or metrics that are rendered when they are opened; the URL has the open ones.
 
-/** Serve sections of the page, also those that come later. */
+/** Handles the sections of the page, including those added later. */
 export function install(root) {
-  // It doesn't bubble, so it is caught on its way down.
+  // This event doesn't bubble, so it is handled in the capture phase.
   root.addEventListener(
     "toggle",
     ({ target }) => {

@@ -1,7 +1,7 @@
-// Runs that are selected in a list stay so over its orders, filters and pages, as long as the tab is open; a box for all
-// of a page, Shift and a click for those between; and a bar that says how many there are.
+// The selection of runs in a list, which survives changes of order, filter and page while the tab is open. There is a
+// box for all runs of a page, Shift and a click for a range, and a bar with the number of selected runs.
 
-/** A box of a run, or that for all of a page. */
+/** Selects the boxes of runs, and the box for all runs of a page. */
 const each = "#chosen input[type=checkbox]";
 const prefix = "chachaml-selected ";
 /** The trash has a selection of its own. */
@@ -11,50 +11,50 @@ function load() {
   try {
     return new Set(JSON.parse(sessionStorage.getItem(key) ?? "[]"));
   } catch {
-    return new Set(); // storage is switched off: the selection lasts as long as the page
+    return new Set(); // storage is disabled: the selection lasts as long as the page
   }
 }
 
 let selected = load();
-let last = null; // the box that was clicked last
+let last = null; // the last box that was clicked
 
 function store() {
   try {
     if (selected.size) sessionStorage.setItem(key, JSON.stringify([...selected]));
     else sessionStorage.removeItem(key);
   } catch {
-    // as above
+    // storage is disabled
   }
 }
 
-/** Forget every list's selection: the runs are about to be others. */
+/** Clears every list's selection, because its runs are about to change. */
 function forgetAll() {
   try {
     for (const other of Object.keys(sessionStorage)) if (other.startsWith(prefix)) sessionStorage.removeItem(other);
   } catch {
-    // as above
+    // storage is disabled
   }
 }
 
 const boxes = () => [...document.querySelectorAll(`${each}[name=ids]`)];
 
-/** A number of runs in words. */
+/** Returns a number of runs in words. */
 export function counted(count) {
   return `${count.toLocaleString("en")} ${count === 1 ? "run" : "runs"}`;
 }
 
-/** The ids of the runs that are selected, on this page and on others. */
+/** Returns the ids of the selected runs, on this page and on others. */
 export function selectedIds() {
   return [...selected];
 }
 
-/** The ids of those that are not on this page. */
+/** Returns the ids of the selected runs that are not on this page. */
 function elsewhere() {
   const here = new Set(boxes().map((box) => box.value));
   return selectedIds().filter((id) => !here.has(id));
 }
 
-/** Forget runs that are in no list any more. */
+/** Removes runs from all selections that are no longer in any list. */
 export function deselect(ids) {
   try {
     for (const other of Object.keys(sessionStorage)) {
@@ -63,7 +63,7 @@ export function deselect(ids) {
       sessionStorage.setItem(other, JSON.stringify(left));
     }
   } catch {
-    // as above
+    // storage is disabled
   }
   for (const id of ids) selected.delete(id);
   store();
@@ -91,7 +91,7 @@ function show() {
   for (const place of bar.querySelectorAll("[data-selected]")) place.textContent = counted(selected.size);
 }
 
-/** Bring the boxes, as the server has just made them, to what is selected. */
+/** Ticks the boxes of the selected runs, after the server has rendered them. */
 function apply() {
   for (const box of boxes()) box.checked = selected.has(box.value);
   show();
@@ -132,7 +132,7 @@ document.addEventListener("change", ({ target }) => {
   store();
   show();
 });
-// Those that are selected and not on this page go along with the list's form.
+// Submit the selected runs on other pages with the list's form, too.
 document.addEventListener("formdata", ({ target: form, formData }) => {
   if (form.id !== "chosen") return;
   for (const id of elsewhere()) formData.append("ids", id);
@@ -145,7 +145,7 @@ addEventListener("pageshow", (event) => {
 });
 apply();
 
-// What is done with the runs of a selection ends it.
+// An action on the selected runs clears the selection.
 document.addEventListener("submit", ({ target }) => {
   if (target.matches(".chosen-acts form.write")) forgetAll();
 });

@@ -1,5 +1,5 @@
-// What the bar of a list does with the selected runs, those of other pages, too: tag, delete, restore. The page stays
-// where it is, and what was deleted can be undone on it for as long as the tab is open, or until it is dismissed.
+// Actions of a list's bar on the selected runs, including those on other pages: tag, delete, restore. The page is not
+// left, and it offers to undo a deletion while the tab is open, or until the offer is dismissed.
 import { counted, deselect, selectedIds } from "./selection.js";
 
 const prefix = "chachaml-trashed ";
@@ -10,7 +10,7 @@ function load() {
   try {
     return JSON.parse(sessionStorage.getItem(key) ?? "[]");
   } catch {
-    return []; // storage is switched off: it can be undone as long as the page lasts
+    return []; // storage is disabled: the offer lasts as long as the page
   }
 }
 
@@ -22,14 +22,14 @@ function offer(ids) {
     if (ids.length) sessionStorage.setItem(key, JSON.stringify(ids));
     else sessionStorage.removeItem(key);
   } catch {
-    // as above
+    // storage is disabled
   }
   if (!undo) return;
   undo.hidden = !ids.length;
   undo.querySelector("p").textContent = ids.length ? `${counted(ids.length)} moved to the trash.` : "";
 }
 
-/** Offer it no more, on any page, for runs that have left the trash. */
+/** Withdraws the offer, on all pages, for runs that have left the trash. */
 function withdraw(ids) {
   try {
     for (const other of Object.keys(sessionStorage)) {
@@ -38,7 +38,7 @@ function withdraw(ids) {
       sessionStorage.setItem(other, JSON.stringify(left));
     }
   } catch {
-    // as above
+    // storage is disabled
   }
   offer(trashed.filter((id) => !ids.includes(id)));
 }
@@ -51,7 +51,7 @@ function say(text) {
   place.textContent = text;
 }
 
-// The runs go along with the forms, whoever makes a FormData of them.
+// Add the runs to the forms' data, whichever script creates it.
 document.addEventListener("formdata", ({ target: form, formData }) => {
   if (!form.matches("form.in-place")) return;
   formData.set("then", location.pathname + location.search);
@@ -70,7 +70,7 @@ document.addEventListener("form:sent", ({ target: form, detail: fields }) => {
   undo?.querySelector("button").focus();
 });
 
-// What was said is of the selection as it was.
+// The message was about the previous selection.
 document.addEventListener("change", ({ target }) => {
   if (target.matches("#chosen input[type=checkbox]")) say("");
 });

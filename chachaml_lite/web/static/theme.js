@@ -1,4 +1,4 @@
-// The theme that the viewer chose, before anything is painted; without a choice, the system's.
+// Sets the theme chosen by the user before anything is painted; without a choice it is the system's.
 (() => {
   const key = "chachaml-theme";
   const themes = ["auto", "light", "dark"];
@@ -9,7 +9,7 @@
       const theme = localStorage.getItem(key);
       return themes.includes(theme) ? theme : "auto";
     } catch {
-      return "auto"; // storage is switched off: the choice lasts as long as the page
+      return "auto"; // storage is disabled: the choice lasts as long as the page
     }
   }
 
@@ -36,7 +36,7 @@
       try {
         localStorage.setItem(key, theme);
       } catch {
-        // as above
+        // storage is disabled
       }
       apply(theme);
       show();

@@ -1,4 +1,4 @@
-// Times become relative, and exact in the viewer's zone on hover; durations of what goes on count on.
+// Shows times relative to now, and exactly in the user's time zone on hover; updates the durations of running runs.
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const units = [
@@ -8,7 +8,7 @@ const units = [
 ];
 const refreshMs = 15_000;
 
-/** Seconds as people say them: 12 s, 3 min 20 s, 5 h 12 min. As `shown_duration` does on the server. */
+/** Formats seconds as a duration: 12 s, 3 min 20 s, 5 h 12 min; like `format_duration` on the server. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   for (const [length, name, smaller, smallerName] of units) {

@@ -1,24 +1,24 @@
-// Drag over a chart to see that range: the server draws it anew from all of its points. Double click or Escape resets.
+// Zoom: drag over a chart to see a range, which the server draws from all its points. Double click or Escape resets it.
 import { forget } from "./chart_data.js";
 import { hide, pointedX } from "./crosshair.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-/** Less than this is a click, in CSS pixels. */
+/** A shorter drag is a click; in CSS pixels. */
 const LEAST = 6;
 let drag = null;
-/** The ranges of the charts that are zoomed each by itself, by the figure's id. */
+/** The ranges of charts that are zoomed individually, by the figure's id. */
 const ranges = new Map();
 
-/** A page of one chart has fields for the range, which its URL keeps: the form draws. */
+/** Returns the fields for the range on a page of one chart, whose form draws it and keeps the range in the URL. */
 const rangeFields = () => [...document.querySelectorAll("form.chart-controls input[data-range]")];
 
 function fill([from, to], range) {
-  history.pushState(history.state, "", location.href); // the browser's Back leads to what was shown before
+  history.pushState(history.state, "", location.href); // the browser's Back returns to the previous range
   [from.value, to.value] = range ?? ["", ""];
   from.form.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-/** Ask the server for a chart in a range, or for all of it, and put it in place of the one that is shown. */
+/** Requests a chart for a range, or for all of it, from the server, and replaces the current one. */
 async function draw(figure, range) {
   const fields = rangeFields();
   if (fields.length) return fill(fields, range);
@@ -38,7 +38,7 @@ async function draw(figure, range) {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("figure.chart-figure");
     const focused = document.activeElement === svg;
     forget(svg);
-    hide(svg); // before the focus leaves it: what is removed must not take its neighbours along
+    hide(svg); // before it loses the focus, whose handler would remove the same elements while svg is being replaced
     svg.replaceWith(fresh.querySelector("svg.chart"));
     figure.querySelector(".notes").replaceWith(fresh.querySelector(".notes"));
     mark(figure, range);
@@ -50,7 +50,7 @@ async function draw(figure, range) {
   }
 }
 
-/** While it is zoomed the live update leaves it alone (data-kept), and there is a button to get out. */
+/** Marks a chart as zoomed, which the live update ignores (data-kept), and adds a button to reset it. */
 function mark(figure, range) {
   const isZoomed = Boolean(range);
   if (isZoomed) ranges.set(figure.id, range);
@@ -73,7 +73,7 @@ export function reset(figure) {
   if (figure.hasAttribute("data-kept") || rangeFields()[0]?.value) return draw(figure, null);
 }
 
-/** Let the page replace all charts, which are about to be drawn in another way; gives what `restore` takes. */
+/** Releases all zoomed charts, which are about to be drawn with other settings; returns the ranges for `restore`. */
 export function release() {
   const before = [...ranges];
   for (const figure of document.querySelectorAll("figure.chart-figure[data-kept]")) mark(figure, null);
@@ -81,7 +81,7 @@ export function release() {
   return before;
 }
 
-/** Zoom into the same ranges again. */
+/** Zooms into the same ranges again. */
 export function restore(before) {
   for (const [id, range] of before) {
     const figure = document.getElementById(id);
@@ -101,12 +101,12 @@ function stretch(event) {
   band.setAttribute("height", bottom - top);
 }
 
-/** Make one element serve the charts within it, also those that come later. */
+/** Handles the charts within an element, including those added later. */
 export function install(root) {
   const chartAt = (event) => event.target.closest?.("svg.chart[data-plot]");
   root.addEventListener("pointerdown", (event) => {
     const svg = chartAt(event);
-    if (!svg || event.button || event.pointerType === "touch") return; // a finger scrolls
+    if (!svg || event.button || event.pointerType === "touch") return; // a finger scrolls the page
     const band = document.createElementNS(SVG, "rect");
     band.setAttribute("class", "selection");
     svg.append(band);
