@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from .durability import Durability
 from .reading import NO_FILE, Stamp, stamp_of
 
-#: Permissions of a store's files and folders, at most and whatever the umask: only the owner may write.
+#: The most permissive modes of a store's files and folders, whatever the umask: only the owner may write.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 #: The longest file name, in bytes, on ext4, xfs, APFS and NTFS.

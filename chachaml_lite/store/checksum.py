@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-#: Bytes per read, hash update and write: large enough that Python's overhead doesn't matter, small enough for a CPU
-#: cache.
+#: Bytes per read, hash update and write: enough to hide Python's overhead, few enough for a CPU cache.
 PIECE_BYTES = 1024 * 1024
 
 

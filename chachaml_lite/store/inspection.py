@@ -18,7 +18,7 @@ from .durability import Durability
 from .layout import Layout
 from .reading import MAX_LINE_BYTES, Damaged, Stamp, open_regular, stamp, stamp_of
 
-#: Suffix of the file next to it that a file's damaged lines are moved to.
+#: Suffix of the file that a file's damaged lines are moved to.
 ASIDE = ".damaged"
 
 

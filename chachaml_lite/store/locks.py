@@ -86,7 +86,7 @@ class StoreLock:
     def tell(self, owner: str) -> None:
         """Write who holds the lock to its file, for anybody else who wants it."""
         text = f"{owner}\n".encode()
-        # A full disk has no room for the text, and a server that can't start could not be used to delete runs.
+        # A full disk has no room for the text; but the server must start even then, so that runs can be deleted.
         with contextlib.suppress(OSError):
             os.pwrite(self._descriptor, text, 0)  # before truncating: an empty file means a clean stop
             os.ftruncate(self._descriptor, len(text))

@@ -151,7 +151,7 @@ def _entries(archive: ZipFile) -> tuple[dict[str, ZipInfo], int]:
     if len(infos) > MAX_ENTRIES:
         raise BadZip(f"it has {len(infos)} entries; the limit is {MAX_ENTRIES}: copy the run's folder by hand")
     entries: dict[str, ZipInfo] = {}
-    # Each path and each folder above it; and the paths by how a file system may compare them.
+    # Each path and each folder above it; and the same by their folds, to detect those that a file system treats as one.
     folded_names: set[str] = set()
     spellings: dict[str, str] = {}
     declared_bytes = 0

@@ -85,7 +85,7 @@ def file_response(
 
 
 def generated_file_response(file: BinaryIO, *, name: str, content_type: str, is_inline: bool = False) -> Response:
-    """Return a file that was generated for this response, sent likewise."""
+    """Return a file that was generated for this response; see `file_response`."""
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
     return _attachment(file, name, content_type, length, is_inline=is_inline)

@@ -1,4 +1,4 @@
-"""Transfer of runs: importing zips, digests that show what is new, manifests, and unprocessed files."""
+"""Transfer of runs: importing zips, digests that show what is new, manifests, and a run's files exactly as stored."""
 
 from __future__ import annotations
 

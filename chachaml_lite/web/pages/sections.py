@@ -15,7 +15,7 @@ from ..charts.groups import strip_prefix
 
 #: The machine's load: closed until it is opened, unless it is the only section.
 SYSTEM = "system"
-#: Up to the first number of names there are no sections except the machine's; a section has at least the second.
+#: Up to _FEW names there are no sections except the machine's; a section has at least _FEWEST names.
 _FEW, _FEWEST = 8, 2
 #: The most sections of a page: those with the most names. The others are merged with the names without a prefix.
 _MOST = 20

@@ -30,7 +30,7 @@ from .metrics import MOST_ROWS, metric_part
 
 #: The most rows of each table on the page, unless all rows of one are requested.
 MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
-#: A param's value with more characters than this is folded; a structured one as soon as it doesn't fit on a line.
+#: Values of params with more characters than this are folded; structured ones as soon as they don't fit on a line.
 _LONG, _LONG_STRUCTURE = 160, 48
 #: The most characters of an unfolded value; the JSON has all of it.
 _MOST_CHARACTERS = 20_000

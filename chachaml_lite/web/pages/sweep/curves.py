@@ -21,7 +21,7 @@ from .members import Member
 _MOST_CHARTS, _MOST_LINES, _FEWEST_CHARTS = 40, 300, 4
 #: Up to this many lines have their values next to them; up to this many lines of one chart have bands.
 _MOST_WITH_VALUES, _MOST_WITH_BANDS = 60, 6
-#: Points of all lines together, the fewest of each line, and the most: with values, as sketches, and of groups. This
+#: Points of all lines together, then the fewest and the most of each: with values, as sketches, and of groups. This
 #: keeps a page below 200 kB.
 _WITH_VALUES, _SKETCHED, _GROUPED = (4000, 60, 320), (12_600, 40, 240), (3600, 40, 160)
 _GROUPED_LINES = 60
