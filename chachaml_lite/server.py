@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds for requests in flight after a signal to stop.
 GRACE_SECONDS = 30
-#: More connections than a lab's notebooks and browsers keep open.
+#: The most connections: more than a lab's notebooks and browsers keep open.
 MAX_CONNECTIONS = 2000
 #: Descriptors of open metrics files (`store.point_files`), two each while they are synced, and of the process itself.
 _OTHER_DESCRIPTORS = 600

@@ -1,4 +1,4 @@
-"""The bytes of an artifact as a response, of whichever protocol."""
+"""Responses with the bytes of an artifact, for our own API and other protocols."""
 
 from __future__ import annotations
 

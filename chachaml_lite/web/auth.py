@@ -31,7 +31,7 @@ OPEN = frozenset({"service.health", "login.form", "login.log_in", "static"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Paths whose POSTs store nothing.
 _NO_WRITES = frozenset({"/login", "/logout"})
-#: Characters of a host that is quoted in an error.
+#: The most characters of a host that are quoted in an error.
 _MAX_HOST_CHARACTERS = 260
 # Only NAME:PORT or [IPv6]:PORT: a URL parser would find "localhost" in evil@localhost and localhost/evil.
 _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]{0,5})?\Z")

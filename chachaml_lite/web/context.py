@@ -11,7 +11,7 @@ from flask import Flask, current_app, request
 from ..tracking.tracker import Tracker
 
 _KEY = "chachaml_lite"
-#: The key in the environ of a request that no server has received.
+#: The key, in a request's environ, that says that no server received it.
 UNSERVED = "chachaml_lite.unserved"
 
 

@@ -1,4 +1,7 @@
-"""Error handling: exceptions to HTTP statuses, as JSON for /api, in a dialect's form on its paths, else as a page."""
+"""Error handling: maps exceptions to HTTP statuses, and responds with JSON for /api, else with a page.
+
+On the paths of a dialect, errors have that protocol's form.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ STATUS_OF: tuple[tuple[type[errors.ChachamlError], int], ...] = (
     (errors.StorageFault, 500),
 )
 
-#: Our texts for werkzeug's exceptions; other ones keep theirs.
+#: Our texts for werkzeug's exceptions; all others keep their own.
 _HTTP: dict[int, tuple[str, str]] = {
     404: ("not found", "no such route; GET /docs/api and GET /api/openapi.json list them"),
     405: ("method not allowed", "see the Allow header for the methods of this route"),

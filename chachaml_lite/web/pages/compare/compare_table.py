@@ -68,7 +68,7 @@ class RowSection(NamedTuple):
 
     @property
     def beyond(self) -> int:
-        """Return the number of rows beyond the limit of a page."""
+        """Return the number of rows of an open section that are not shown."""
         return self.total - len(self.rows) if self.is_open else 0
 
 
