@@ -56,7 +56,7 @@ def test_promotion_asks_and_then_demotes_the_version_that_was_in_production(
     page.get_by_role("link", name="iris").click()
     row = page.locator("#version-3")
     row.locator("summary").click()
-    expect(row.locator(".question")).to_contain_text("In production now is version 2; it would be archived.")
+    expect(row.locator(".question")).to_contain_text("Version 2 is in production now; it would be archived.")
     assert "production" in page.locator("#version-2").inner_text(), "nothing was done before the answer"
     row.get_by_role("button", name="production").click()
     expect(page.locator("#version-3 .stage")).to_have_text("production")
@@ -105,7 +105,7 @@ def test_runs_ticked_in_the_list_are_compared_with_what_differs_and_a_baseline(
     loss = page.get_by_role("row", name="loss")
     expect(loss.get_by_role("cell", name="worse")).to_have_count(2)
     expect(loss.locator(".best")).to_have_count(1)
-    page.get_by_role("button", name="loss: less is better").click()
+    page.get_by_role("button", name="loss: lower is better").click()
     expect(loss.get_by_role("cell", name="better")).to_have_count(2)
     headers = page.locator(".sides .swatch path").evaluate_all("all => all.map((e) => getComputedStyle(e).stroke)")
     lines = page.locator("#charts figure").first.locator("svg.chart .series")

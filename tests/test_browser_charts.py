@@ -203,7 +203,7 @@ def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running
         page.keyboard.press("ArrowRight")
     expect(page.locator("path.raw")).to_have_count(1)
     page.get_by_label("log values").check()
-    page.get_by_label("Over").select_option("the calendar")
+    page.get_by_label("Over").select_option("date and time")
     expect(chart).to_have_attribute("data-axis", "wall")
     expect(chart).to_have_attribute("data-log", "y")
     expect(page).to_have_url(re.compile(r"key=loss&smoothing=0\.03&log_y=true&x=wall$"))

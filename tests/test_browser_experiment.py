@@ -265,9 +265,7 @@ def test_brush_along_an_axis_chooses_the_runs_of_the_table(viewer: Viewer, sweep
         page.mouse.up()
 
     brush("params.optimizer", 0.01, 0.3)
-    expect(page.locator("#parallel")).to_contain_text(
-        '20 of 60 runs are within what was chosen: params.optimizer in ("adam")'
-    )
+    expect(page.locator("#parallel")).to_contain_text('20 of 60 runs match the selection: params.optimizer in ("adam")')
     expect(page.locator("a.path:not(.out)")).to_have_count(20)
     brush("params.seed", 0.01, 0.5)
     expect(rows).to_have_count(10)

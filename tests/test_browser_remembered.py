@@ -67,11 +67,11 @@ def test_which_way_a_metric_is_good_is_remembered_from_one_comparison_to_another
     log_two(server)
     page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
     page.get_by_role("button", name="thing: choose whether").click()
-    expect(page.get_by_role("button", name="thing: less is better")).to_be_visible()
+    expect(page.get_by_role("button", name="thing: lower is better")).to_be_visible()
     page.goto(f"{server.url}/runs")
     page.goto(f"{server.url}/compare?ids=run-1,run-0")
     expect(page).to_have_url(re.compile("best=least%3Athing"))
-    expect(page.get_by_role("button", name="thing: less is better")).to_be_visible()
+    expect(page.get_by_role("button", name="thing: lower is better")).to_be_visible()
 
 
 def log_lines(server: Running) -> None:

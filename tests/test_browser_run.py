@@ -118,7 +118,7 @@ def test_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: 
     page = opened(viewer, server, run_id, script)
     expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
-    expect(page.get_by_text("It then takes no more params, metrics or artifacts.")).to_be_visible()
+    expect(page.get_by_text("It will then accept no more params, metrics or artifacts.")).to_be_visible()
     assert api(server, run_id)["status"] == "running"
     page.get_by_label("Error message (optional)").fill("ran out of patience")
     page.get_by_role("button", name="Mark as failed").click()

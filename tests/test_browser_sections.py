@@ -85,7 +85,7 @@ def test_forty_keys_are_filtered_by_one_box(viewer: Viewer, forty: Running, path
     expect(page.locator("main")).to_contain_text(
         re.compile("No metric('s name| or param)[^.]* matches “nothing at all”")
     )
-    page.get_by_role("link", name=re.compile("^(All 40 metrics|Without the filter)$")).first.click()
+    page.get_by_role("link", name=re.compile("^(All 40 metrics|Clear the filter)$")).first.click()
     expect(box).to_have_value("")
     expect(names(page).filter(has_text="val/loss")).to_have_count(0 if "experiments" in path else 1)
     expect(names(page).first).to_be_visible()

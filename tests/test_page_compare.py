@@ -105,7 +105,7 @@ def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, t
 
 def test_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1,run-2")
-    assert 'aria-label="loss: less is better, reverse"' in page.text
+    assert 'aria-label="loss: lower is better, reverse"' in page.text
     assert 'value="most:loss"' in page.text
     turned = Compared(client, "/compare", **page.fields("/compare", "best"), best="most:loss")
     assert turned.rows["loss"] == ["0.5", "0.25 -0.25 (-50.0 %) worse", "★ best 1 +0.5 (+100.0 %) better"]
@@ -253,7 +253,7 @@ def test_one_box_filters_the_rows_and_the_charts(client: FlaskClient, three: lis
 def test_filter_says_what_it_hides_and_is_kept_by_every_link_and_form(client: FlaskClient, three: list[str]) -> None:
     page = Compared(client, "/compare?ids=run-0,run-1&filter=ac&all=true")
     assert "Filtered by “ac”: 1 of 3 metrics, 0 of 4 params." in page.text
-    assert "loss" in Compared(client, page.link("Without the filter")).rows
+    assert "loss" in Compared(client, page.link("Clear the filter")).rows
     for link in ("Show only differences", "Use two as baseline"):
         assert "filter=ac" in page.link(link)
     for form in re.findall(r'<form[^>]* action="/compare.*?</form>', page.text, re.DOTALL):
@@ -376,7 +376,7 @@ def test_versions_are_filtered_by_the_same_box(client: FlaskClient, log_run: Log
     page = Compared(client, "/diff/iris/1/2?filter=loss")
     assert 'name="filter" value="loss"' in page.text
     assert "loss" in page.rows and "lr" not in page.rows
-    assert page.link("Without the filter") == "/diff/iris/1/2"
+    assert page.link("Clear the filter") == "/diff/iris/1/2"
 
 
 def test_versions_of_one_run_have_nothing_to_compare_but_their_bytes(client: FlaskClient, log_run: LogRun) -> None:

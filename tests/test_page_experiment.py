@@ -194,8 +194,8 @@ def test_hostile_names_are_text(client: FlaskClient, log_run: LogRun) -> None:
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ({"part": "pie"}, "part is one of curves"),
-        ({"band": "wide"}, "band is one of range, deviation"),
+        ({"part": "pie"}, "part must be one of curves"),
+        ({"band": "wide"}, "band must be one of range, deviation"),
         ({"drawn": 101}, "1 to 100"),
         ({"by": "nothing"}, "by: "),
         ({"smoothing": 2}, "smoothing must be a number"),

@@ -256,7 +256,7 @@ def many(client: FlaskClient, log_run: LogRun) -> str:
 def test_pages_stay_small_whatever_the_number_of_metrics(client: FlaskClient, many: str) -> None:
     page = page_of(client, many)
     assert len(page.encode()) < 150_000
-    assert "2,960 more charts" in page and "and 2,940 that are not named here" in page
+    assert "2,960 more charts" in page and "and 2,940 that are not listed" in page
     assert "100 of 3,000 metrics" in words(page)
     runs = client.get("/runs", headers={"Accept": "text/html"}).text
     assert len(runs.encode()) < 100_000
@@ -331,7 +331,7 @@ def test_filter_is_of_params_as_well(client: FlaskClient, log_run: LogRun) -> No
     page = words(page_of(client, run_id, "?filter=lr"))
     assert "optim.lr" in page
     assert "model.layers" not in page
-    assert "None matches “loss”. All 2 params" in words(page_of(client, run_id, "?filter=loss"))
+    assert "No param's name matches “loss”. All 2 params" in words(page_of(client, run_id, "?filter=loss"))
 
 
 def test_note_and_artifacts_come_before_metrics_and_charts(client: FlaskClient, log_run: LogRun) -> None:

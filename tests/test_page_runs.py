@@ -250,7 +250,7 @@ def test_boxes_hold_what_was_asked_and_what_has_none_is_a_chip(client: FlaskClie
     form = shown.forms.with_field("status")
     assert {("experiment", "iris"), ("q", "id = c"), ("tag.os", "mac"), ("name", "x")} <= set(form["sent"])
     assert re.search(r"<option selected>failed</option>", shown.text)
-    (without,) = re.findall(r'href="([^"]*)" aria-label="Without name = x"', shown.text)
+    (without,) = re.findall(r'href="([^"]*)" aria-label="Remove name = x"', shown.text)
     assert "name=" not in without and "tag.os=mac" in without
     assert shown.link("Clear filters") == "/runs"
 
@@ -296,13 +296,13 @@ def test_bare_word_is_searched_in_names_and_the_page_says_so(
     shown = Shown(client, path, q=text)
     assert shown.names == [name for name in names if path != "/experiments/iris" or name != "base"]
     assert ("q", query) in shown.forms.with_field("q")["sent"]
-    assert f"taken for <code>{html.escape(query)}".replace("&quot;", "&#34;") in shown.text
-    assert "taken for" not in Shown(client, path, q=query).text
+    assert f"read as <code>{html.escape(query)}".replace("&quot;", "&#34;") in shown.text
+    assert "read as" not in Shown(client, path, q=query).text
 
 
 @pytest.mark.parametrize("text", ["wide =", "(wide", "wide and", "status", "metrics.loss", "()", "lr in"])
 def test_half_a_comparison_is_no_name(client: FlaskClient, text: str) -> None:
-    assert "taken for" not in Shown(client, "/runs", 400, q=text).text
+    assert "read as" not in Shown(client, "/runs", 400, q=text).text
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ function agree(form) {
   for (const part of form.querySelectorAll("[data-with]")) part.hidden = !form.elements[part.dataset.with].value;
   const axis = form.querySelector("select[name=x]");
   if (!axis) return;
-  form.elements.log_x.disabled = axis.value === "wall"; // the calendar has no log axis
+  form.elements.log_x.disabled = axis.value === "wall"; // there is no log axis of dates
   form.querySelector("output").value = form.elements.smoothing.value;
 }
 

@@ -30,7 +30,7 @@ def style_of(query: Query, width: int = Style.width, height: int = Style.height,
         raise InvalidInput(f"from is greater than to ({start} > {stop}); there is nothing between them")
     log_x = query.flag("log_x")
     if log_x and x == "wall":
-        raise InvalidInput("the calendar has no log axis; ask for x=relative with log_x")
+        raise InvalidInput("x=wall can't have a log axis; use x=relative with log_x")
     return Style(
         x=x,
         log_x=log_x,
