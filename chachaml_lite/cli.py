@@ -37,7 +37,7 @@ Examples:
 )
 @click.version_option(__version__, prog_name="chachaml-lite")
 def main() -> None:
-    """The experiment tracker that you can use with nothing but curl.
+    """An experiment tracker that needs nothing but curl.
 
     Log runs, params, metrics, artifacts and models over HTTP into a folder of plain files.
 
