@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chachaml_lite.tracking.transfer.merged_end import merged_end
+from chachaml_lite.tracking.transfer.merge_end import merge_end
 
 
 def running(resumed_at: int | None = None) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def ended(end_time: int, resumed_at: int | None = None, status: str = "completed
     ],
 )
 def test_merged_end_is_that_of_the_copy_resumed_last(here: Any, there: Any, merged: Any) -> None:
-    assert merged_end(here, there) == merged
-    assert merged_end(there, here) == merged
+    assert merge_end(here, there) == merged
+    assert merge_end(there, here) == merged
     if merged is not None:
-        assert merged_end(merged, here) == merged_end(merged, there) == merged
+        assert merge_end(merged, here) == merge_end(merged, there) == merged

@@ -27,7 +27,7 @@ def series_of(values: list[Number], steps: list[int] | None = None) -> Series:
 
 
 def shown(series: Series, max_points: int, since_step: int | None = None) -> list[Point]:
-    return series.points(series.thinned(series.between(since_step), max_points))
+    return series.points(series.thin(series.between(since_step), max_points))
 
 
 def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> str:

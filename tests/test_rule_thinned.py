@@ -142,7 +142,7 @@ def test_series_of_moderate_length_is_kept_as_it_is() -> None:
     selected = run.points(None, 500)
     assert selected is not None
     kept, places, total = selected["loss"]
-    expected = series.points(series.thinned(series.between(), 500))
+    expected = series.points(series.thin(series.between(), 500))
     assert (repr(kept.points(places)), total) == (repr(expected), EXACT_POINTS)
 
 
@@ -157,7 +157,7 @@ def test_thinned_points_are_points_as_they_were_logged_with_the_extremes(name: s
     assert total == len(series) and len(points) <= max_points
     assert {repr(point) for point in points} <= {repr(point) for point in series.points(range(COUNT))}
     assert [point.step for point in points] == sorted({point.step for point in points})
-    exact = series.points(series.thinned(series.between(), max_points))
+    exact = series.points(series.thin(series.between(), max_points))
     assert len(points) >= len(exact) * 0.9
     if max_points > 3:
         finite = [point.value for point in exact if math.isfinite(point.value)]

@@ -277,12 +277,12 @@ def test_run_that_goes_in_mid_write_is_404(
 ) -> None:
     log_run(id="a", artifacts={"m": b"first"})
     lines = (data / "runs/a/artifacts.jsonl").read_bytes()
-    locked_run = Tracker.run
+    lock_run = Tracker.run
     calls = 0
 
     def go(self: Tracker, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         nonlocal calls
-        run = locked_run(self, run_id, parts)
+        run = lock_run(self, run_id, parts)
         run.part(META), run.part(PARAMS), run.part(SUMMARY), run.part(ARTIFACTS)
         calls += 1
         if calls == (2 if write == "artifacts" else 1):

@@ -16,8 +16,8 @@ from ..tracking.index.artifact_lines import Artifact, Line, is_deleted, line_fro
 from ..tracking.params import same_json
 from ..tracking.runs import CHANGEABLE
 from ..tracking.transfer.manifest import event_key, last_uploads
-from ..tracking.transfer.merged_end import END_FIELDS, merged_end
-from ..tracking.transfer.merged_mlflow import MLFLOW, merged_mlflow
+from ..tracking.transfer.merge_end import END_FIELDS, merge_end
+from ..tracking.transfer.merge_mlflow import MLFLOW, merge_mlflow
 
 #: An empty file of points, which is equivalent to none.
 _NO_POINTS = (layout.METRICS, 0)
@@ -125,7 +125,7 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
         if key in END_FIELDS or key == "deleted_at":
             is_present = True
         elif key == MLFLOW:
-            is_present = merged_mlflow(there, meta) == merged_mlflow(there, there)
+            is_present = merge_mlflow(there, meta) == merge_mlflow(there, there)
         elif key in CHANGEABLE or key == "env":
             is_present = value is None or same_json(value, other)
         elif key == "tags":
@@ -138,4 +138,4 @@ def _has_meta(meta: dict[str, Any], there: dict[str, Any]) -> bool:
             is_present = same_json(value, other)
         if not is_present:
             return False
-    return merged_end(there, meta) == {field: there.get(field) for field in END_FIELDS}
+    return merge_end(there, meta) == {field: there.get(field) for field in END_FIELDS}

@@ -153,13 +153,13 @@ def write_lines(descriptor: int, size: int, lines: bytes, sync: Callable[[int], 
 
 
 def append_lines(path: str, lines: bytes, durability: Durability) -> Stamp:
-    """Append whole lines to the file at `path`, as `appended_lines` does; return its stamp. Raises OSError."""
-    with appended_lines(path, lines, durability) as stamp:
+    """Append whole lines to the file at `path`, as `appending_lines` does; return its stamp. Raises OSError."""
+    with appending_lines(path, lines, durability) as stamp:
         return stamp
 
 
 @contextlib.contextmanager
-def appended_lines(path: str, lines: bytes, durability: Durability) -> Iterator[Stamp]:
+def appending_lines(path: str, lines: bytes, durability: Durability) -> Iterator[Stamp]:
     """Append whole lines to the file at `path`, created if it is missing, and remove them again if the block fails.
 
     Yields the file's stamp after the write. If the last line lacks its line end, one is added first in the same write,

@@ -21,7 +21,7 @@ class InTheWay(Exception):
     """Something that was not uploaded occupies the place of a file or of one of its folders. The message names it."""
 
 
-def made(folder: str, path: str, durability: Durability) -> str:
+def create_folders(folder: str, path: str, durability: Durability) -> str:
     """Create the folders of `path` (relative, with /) below `folder`; return the full path.
 
     Raises InTheWay, OSError.
@@ -71,7 +71,7 @@ def remove(folder: str, path: str, keep: str) -> None:
             os.close(descriptor)
 
 
-def opened(folder: str, path: str) -> BinaryIO:
+def open_file(folder: str, path: str) -> BinaryIO:
     """Open the file at `path` (relative, with /) below `folder` for reading.
 
     Each folder on the way is opened separately and never through a link, so nothing outside `folder` can be reached,

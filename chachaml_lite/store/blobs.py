@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from .. import strict_json
 from . import beneath, disk_names, layout, reading
-from .atomic import append_lines, appended_lines, write_new
+from .atomic import append_lines, appending_lines, write_new
 from .beneath import InTheWay
 from .checksum import PIECE_BYTES
 from .durability import Durability
@@ -87,7 +87,7 @@ class Blobs:
             os.rename(upload.path, ready)
             upload = upload._replace(path=ready)
             records = self._places.run_file(run_id, layout.ARTIFACTS)
-            with appended_lines(records, (strict_json.dumps(line) + "\n").encode(), self._durability) as stamp:
+            with appending_lines(records, (strict_json.dumps(line) + "\n").encode(), self._durability) as stamp:
                 os.rename(ready, blob)
         except OSError:
             self.discard(upload)
@@ -139,7 +139,7 @@ class Blobs:
 
         Raises FileNotFoundError, OSError; Damaged for another size, or for anything but a regular file.
         """
-        file = beneath.opened(self._places.run(run_id), f"{layout.BLOBS}/{spelling}")
+        file = beneath.open_file(self._places.run(run_id), f"{layout.BLOBS}/{spelling}")
         if os.fstat(file.fileno()).st_size != size:
             file.close()
             raise Damaged(f"{layout.BLOBS}/{spelling} is not a file of {size} bytes")
@@ -150,7 +150,7 @@ class Blobs:
 
         Raises OSError; InTheWay if one of them is a link or a file.
         """
-        return beneath.made(self._places.run(run_id), f"{layout.BLOBS}/{spelling}", self._durability)
+        return beneath.create_folders(self._places.run(run_id), f"{layout.BLOBS}/{spelling}", self._durability)
 
     def finish_interrupted(self, name: str) -> bool:
         """Finish, at start, the upload or deletion that left the file `runs/.incoming/NAME`.

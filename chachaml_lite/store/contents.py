@@ -53,7 +53,7 @@ class Contents:
 
     def open(self, run_id: str, path: str) -> tuple[BinaryIO, Stamp]:
         """Open a run's file for reading; return it and its stamp. Raises FileNotFoundError, Damaged, OSError."""
-        file = beneath.opened(self._places.run(run_id), path)
+        file = beneath.open_file(self._places.run(run_id), path)
         return file, stamp_of(os.fstat(file.fileno()))
 
 

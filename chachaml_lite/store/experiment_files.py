@@ -65,7 +65,7 @@ class ExperimentFiles:
     def file_of(self, name: str) -> str:
         """Return the name of the experiment's file, or the one it would get."""
         files = self.files()
-        has = next((file for file in files if decoded(file) == name), None)
+        has = next((file for file in files if decode_name(file) == name), None)
         used_names = {disk_names.fold(file.removesuffix(JSON_END)) for file in files}
         return has or disk_names.segment_spelling(name, used_names) + JSON_END
 
@@ -111,7 +111,7 @@ class ExperimentFiles:
                 os.unlink(f"{self._places.experiments}/{name}")
 
 
-def decoded(file: str) -> str | None:
+def decode_name(file: str) -> str | None:
     """Return the name of the experiment in this file, or None if the store did not create the file's name."""
     with contextlib.suppress(UnicodeError):
         file.encode()  # raises if the file name is not valid UTF-8

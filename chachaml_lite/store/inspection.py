@@ -119,7 +119,7 @@ class Inspection:
         """Return the current stamp of a file."""
         return stamp(self._path(where))
 
-    def found(self, run_id: str) -> Found:
+    def list_run(self, run_id: str) -> Found:
         """List a run's folder, without following links. Raises OSError."""
         folder = self._places.run(run_id)
         names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED, layout.METRICS, layout.ARTIFACTS)

@@ -39,7 +39,7 @@ class NamedLocks:
         self._guard = threading.Lock()
         self._locks: dict[str, list[Any]] = {}  # the lock, and how many threads hold it or wait for it
 
-    def held(self, name: str) -> _Held:
+    def hold(self, name: str) -> _Held:
         """Return a context manager that holds the lock of `name`."""
         return _Held(self, name)
 

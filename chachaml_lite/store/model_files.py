@@ -44,7 +44,7 @@ class ModelFiles:
     def folder_of(self, name: str) -> str:
         """Return the folder of the model `name`, or the one that its first event would create."""
         folders = self.folders()
-        has = next((folder for folder in folders.folders if decoded(folder) == name), None)
+        has = next((folder for folder in folders.folders if decode_name(folder) == name), None)
         used_names = {disk_names.fold(each) for each in folders.folders | folders.strays}
         return has or disk_names.spelling(name, used_names)
 
@@ -94,7 +94,7 @@ class ModelFiles:
         self._durability.sync_folder(self._places.models)
 
 
-def decoded(folder: str) -> str | None:
+def decode_name(folder: str) -> str | None:
     """Return the name of the model in `folder`, or None if the store did not create the folder's name."""
     with contextlib.suppress(UnicodeError):
         folder.encode()  # raises if the folder's name is not valid UTF-8

@@ -74,7 +74,7 @@ class RunFiles:
 
         One rename replaces an existing file. Raises InTheWay, OSError.
         """
-        target = beneath.made(self._places.run(run_id), name, self._durability)
+        target = beneath.create_folders(self._places.run(run_id), name, self._durability)
         if os.path.isdir(target) and not os.path.islink(target):
             raise InTheWay(name)
         if name == layout.METRICS:

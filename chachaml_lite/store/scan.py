@@ -143,7 +143,7 @@ class RunFolders:
                 self._watch.start()  # before listing, so that changes in between are reported
                 return self._compare(list_folder(self._path))
             if self._watch.is_on:
-                names = self._watch.changed()
+                names = self._watch.read_changes()
                 return self._compare(list_folder(self._path)) if names is None else self._recheck(names)
             now = time.monotonic()
             if now - self._looked < LOOK_SECONDS:

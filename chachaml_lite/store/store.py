@@ -30,7 +30,7 @@ from .run_index import RunIndex
 from .scan import Folders, RunFolders, list_folder
 from .spool import spool
 from .watch import Watch
-from .zip_extract import Unpacked, unpack
+from .zip_extract import UnpackedRuns, unpack
 from .zip_run import Member
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Store:
         """
         self.root = root
         places = Layout(str(root))
-        self._lock = None if read_only else _owned(places, root)
+        self._lock = None if read_only else _take_lock(places, root)
         if read_only:
             _refuse_unreadable(places, root)
         durability = Durability(fsync)
@@ -92,7 +92,7 @@ class Store:
         if self._lock is None or os.path.isdir(self._places.incoming) or not os.path.isdir(self._places.root):
             return
         try:
-            lock = _owned(self._places, self.root)
+            lock = _take_lock(self._places, self.root)
         except StoreUnusable as fault:
             log.error("%s", fault.detail)
             return
@@ -100,23 +100,23 @@ class Store:
         self._lock.release()
         self._lock = lock
 
-    def locked_run(self, run_id: str) -> AbstractContextManager[None]:
+    def lock_run(self, run_id: str) -> AbstractContextManager[None]:
         """Return a context manager that locks a run, so that what was checked still holds when it is acted on.
 
         A run's lock is taken before a model's.
         """
-        return self._run_locks.held(run_id)
+        return self._run_locks.hold(run_id)
 
-    def locked_id(self, run_id: str) -> AbstractContextManager[None]:
+    def lock_id(self, run_id: str) -> AbstractContextManager[None]:
         """Return a context manager that locks an id in every case, so that it is still free when a run gets it.
 
         It is taken before any run's lock.
         """
-        return self._run_locks.held(f"id {run_id.lower()}")
+        return self._run_locks.hold(f"id {run_id.lower()}")
 
-    def locked_model(self, name: str) -> AbstractContextManager[None]:
+    def lock_model(self, name: str) -> AbstractContextManager[None]:
         """Return a context manager that locks a model. If both are needed, the run's lock is taken first."""
-        return self._model_locks.held(name)
+        return self._model_locks.hold(name)
 
     def zip_run(self, run_id: str, hold: Callable[[], AbstractContextManager[object]]) -> BinaryIO:
         """Return a run's folder as a zip file, open for reading; see `zip_run`. Raises OSError."""
@@ -137,7 +137,7 @@ class Store:
         """Return an unnamed file written by `fill`, open for reading from its start; see `spool`. Raises OSError."""
         return spool(None if self._lock is None else self._places, fill)
 
-    def unpack(self, upload: Upload, max_file_bytes: int | None) -> Unpacked:
+    def unpack(self, upload: Upload, max_file_bytes: int | None) -> UnpackedRuns:
         """Unpack an uploaded zip of runs in runs/.incoming; see `unpack`. Raises BadZip, TooLarge, OSError."""
         folder = incoming_path(self._places, "import")
         return unpack(upload.path, folder, self._durability, self.blobs.free_bytes, max_file_bytes)
@@ -186,7 +186,7 @@ class Store:
                         os.unlink(temporary(self._places.run_file(run_id, name)))
 
 
-def _owned(places: Layout, root: Path) -> StoreLock:
+def _take_lock(places: Layout, root: Path) -> StoreLock:
     """Create the store's folders and take its lock; return the lock. Raises StoreUnusable."""
     try:
         os.makedirs(places.root, mode=0o700, exist_ok=True)

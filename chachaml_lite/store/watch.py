@@ -113,7 +113,7 @@ class EntryWatch:
         if not self.is_on:
             self.close()
 
-    def changed(self) -> set[str] | None:
+    def read_changes(self) -> set[str] | None:
         """Return the names of the entries that changed since the last call. None means possibly all."""
         names: set[str] = set()
         overflow = False

@@ -54,7 +54,7 @@ class BadZip(Exception):
     """The body is not a zip, or not one that can be accepted. The message says why, and names the entry."""
 
 
-class Unpacked:
+class UnpackedRuns:
     """The runs of a zip in a folder of their own.
 
     `runs`: by the name of a run's folder in the zip, its files by their path there.
@@ -87,7 +87,7 @@ class Unpacked:
 
 def unpack(
     source: str, folder: str, durability: Durability, room_bytes: Callable[[], int], max_file_bytes: int | None
-) -> Unpacked:
+) -> UnpackedRuns:
     """Unpack the zip at `source` into `folder`, which is created. Raises BadZip, TooLarge, OSError; it is removed then.
 
     `room_bytes()` returns the free space on the disk. `max_file_bytes` is the limit for one file; None means no limit.
@@ -96,17 +96,17 @@ def unpack(
         size = os.fstat(file.fileno()).st_size
         os.mkdir(folder, FOLDER_MODE)
         try:
-            with _open_archive(_Guarded(file)) as archive:
+            with _open_archive(_GuardedFile(file)) as archive:
                 entries, folders = _entries(archive)
                 allowed = max(FREE_BYTES, MAX_RATIO * size) - folders * _FOLDER_BYTES
                 _refuse_sizes(entries, allowed, room_bytes(), max_file_bytes)
-                return Unpacked(folder, _write_file(archive, entries, folder, durability, allowed))
+                return UnpackedRuns(folder, _write_file(archive, entries, folder, durability, allowed))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
-class _Guarded(io.RawIOBase):
+class _GuardedFile(io.RawIOBase):
     """A file that refuses to read a central directory of gigabytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -131,7 +131,7 @@ class _Guarded(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _open_archive(file: _Guarded) -> Iterator[ZipFile]:
+def _open_archive(file: _GuardedFile) -> Iterator[ZipFile]:
     """Open the archive in a file. Raises BadZip for anything wrong with it, now or while it is read; OSError."""
     try:
         with ZipFile(file) as archive:
@@ -280,7 +280,7 @@ def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, 
             raise BadZip(
                 f"{_format_name(entry.filename)} has {checksum.size} bytes, and its entry speaks of {entry.file_size}"
             )
-        mtime = _written_at(entry.extra)
+        mtime = _write_time(entry.extra)
         if mtime is not None:
             os.utime(descriptor, (mtime, mtime))
         durability.sync(descriptor)
@@ -289,7 +289,7 @@ def _write(archive: ZipFile, entry: ZipInfo, path: str, durability: Durability, 
     return Upload(path, checksum.sha256, checksum.size)
 
 
-def _written_at(extra: bytes) -> int | None:
+def _write_time(extra: bytes) -> int | None:
     """Return when a file was last written, in s since 1970, or None if its entry doesn't say so in UTC.
 
     A time in the future becomes the current time.

@@ -33,7 +33,7 @@ _NOT_OURS = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENOENT}
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class _Opened(NamedTuple):
+class _OpenFile(NamedTuple):
     """A file to be copied: its entry and its descriptor. Only the bytes that it had when it was opened are copied."""
 
     entry: ZipInfo
@@ -69,7 +69,7 @@ def zip_run(places: Layout, run_id: str, hold: Callable[[], AbstractContextManag
     store's files are replaced by a rename or appended to, so a file opened then does not change up to the size that it
     had. Left out are names that begin with a dot, links, and anything that isn't a regular file.
     """
-    members: list[_Opened] = []
+    members: list[_OpenFile] = []
     try:
         with ZipFile(sink, "w", ZIP_STORED) as archive:
             with hold():
@@ -84,7 +84,7 @@ def zip_run(places: Layout, run_id: str, hold: Callable[[], AbstractContextManag
             os.close(unfinished.descriptor)
 
 
-def _files(folder: str, run_id: str) -> Iterator[_Opened]:
+def _files(folder: str, run_id: str) -> Iterator[_OpenFile]:
     """Yield each file of a run, opened in the folder that was listed, so that no link is followed at any time."""
 
     def refuse(fault: OSError) -> None:
@@ -106,12 +106,12 @@ def _files(folder: str, run_id: str) -> Iterator[_Opened]:
                 continue
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode):
-                yield _Opened(entry_of(f"{inside}/{name}", status.st_size, int(status.st_mtime)), descriptor)
+                yield _OpenFile(entry_of(f"{inside}/{name}", status.st_size, int(status.st_mtime)), descriptor)
             else:
                 os.close(descriptor)
 
 
-def _copy(archive: ZipFile, member: _Opened) -> None:
+def _copy(archive: ZipFile, member: _OpenFile) -> None:
     remaining = member.entry.file_size
     try:
         with archive.open(member.entry, "w") as target:

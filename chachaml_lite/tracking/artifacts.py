@@ -164,7 +164,7 @@ def get_artifact(tracker: Tracker, run_id: str, name: str) -> Artifact:
 
 def open_artifact(tracker: Tracker, run_id: str, name: str) -> tuple[Artifact, BinaryIO]:
     """Return an artifact and its bytes, open for reading; the two always match. Raises NotFound."""
-    with tracker.locked_run(run_id, ARTIFACTS) as run:
+    with tracker.lock_run(run_id, ARTIFACTS) as run:
         artifact = get_artifact(tracker, run_id, name)
         spelling = run.artifacts.spellings.of(name)
         try:
@@ -187,7 +187,7 @@ def read_part(
         return artifact, file.read(most_bytes)
 
 
-def listed_artifacts(run: Run) -> list[dict[str, Any]]:
+def list_artifacts(run: Run) -> list[dict[str, Any]]:
     """Return the artifacts of a run in the API's form, sorted by name."""
     artifacts = run.artifacts
     return [artifact_to_json(run.id, artifacts[name]) for name in sorted(artifacts)]

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InvalidInput
 from .index.run_parts import META
 from .params import same_json
-from .tags import check_tags, merged_tags
+from .tags import check_tags, merge_tags
 from .tracker import Tracker
 
 FIELDS = (
@@ -44,7 +44,7 @@ def _fields_of(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a dataset that have a value. Raises InvalidInput."""
     fields = {field: dataset[field] for field in FIELDS if dataset.get(field) is not None}
     check_dataset(fields)
-    if not any(field != "tags" or merged_tags({}, value) for field, value in fields.items()):
+    if not any(field != "tags" or merge_tags({}, value) for field, value in fields.items()):
         raise InvalidInput(f"describe the dataset with at least one of {', '.join(FIELDS)}")
     return fields
 
@@ -81,12 +81,12 @@ def merge_datasets(
     """
     result = [dict(each) for each in here]
     for dataset in there:
-        match = next((each for each in result if _untagged(each) == _untagged(dataset)), None)
+        match = next((each for each in result if _without_tags(each) == _without_tags(dataset)), None)
         if match is None:
-            match = _untagged(dataset)
+            match = _without_tags(dataset)
             result.append(match)
         old_tags, new_tags = _tags(match), _tags(dataset)
-        tags = merged_tags(old_tags, new_tags) if overwrite else merged_tags(new_tags, old_tags)
+        tags = merge_tags(old_tags, new_tags) if overwrite else merge_tags(new_tags, old_tags)
         if tags:
             match["tags"] = tags
         else:
@@ -94,7 +94,7 @@ def merge_datasets(
     return result
 
 
-def _untagged(dataset: Mapping[str, Any]) -> dict[str, Any]:
+def _without_tags(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in dataset.items() if field != "tags"}
 
 

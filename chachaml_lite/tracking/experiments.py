@@ -14,7 +14,7 @@ from .index.run_parts import STATUSES
 from .names import check_name, quote_name
 from .series.direction import less_is_better
 from .series.summary import number_to_json
-from .tags import TagValue, check_tags, merged_tags
+from .tags import TagValue, check_tags, merge_tags
 from .tracker import Tracker
 
 
@@ -80,7 +80,7 @@ def change_experiment(
         if description is not None:
             after = after._replace(description=description or None)
         if tags is not None:
-            after = after._replace(tags=merged_tags(before.tags, tags))
+            after = after._replace(tags=merge_tags(before.tags, tags))
         if deleted is not None and deleted != (before.deleted_at is not None):
             after = after._replace(deleted_at=now_ms if deleted else None)
         if is_new and before.created_at is None:
@@ -106,7 +106,7 @@ def create_experiment(
             raise Conflict(
                 f"the experiment {quote_name(name)} exists already" + (", deleted" if before.deleted_at else "")
             )
-        return About(description or before.description, merged_tags(before.tags, tags or {}), now_ms, now_ms)
+        return About(description or before.description, merge_tags(before.tags, tags or {}), now_ms, now_ms)
 
     tracker.descriptions.change(name, created)
 

@@ -15,7 +15,7 @@ from .index.run_parts import META, SUMMARY
 from .names import check_name, quote_name
 from .series.curves import Curve, View
 from .series.points import Point, Series, StoredPoint, format_points
-from .series.summary import PRINTED, Number, added_up
+from .series.summary import PRINTED, Number, copy_with_points
 from .tracker import Tracker
 
 #: The number of points that a long answer formats at a time.
@@ -69,7 +69,7 @@ def add_points(tracker: Tracker, run_id: str, points: list[StoredPoint], *, even
             before = run.part(SUMMARY)
             stamp = tracker.store.runs.append_points(run_id, lines, before.stamp)
             if stamp is not None:
-                tracker.catalog.put(run, SUMMARY, added_up(before.value, points), stamp)
+                tracker.catalog.put(run, SUMMARY, copy_with_points(before.value, points), stamp)
                 break
             run.look((SUMMARY,))  # another program has changed the file, so its summary must be read first
         else:
@@ -84,9 +84,9 @@ class Selection(NamedTuple):
     places: Sequence[int]
     total: int
 
-    def thinned(self, max_points: int) -> Selection:
+    def thin(self, max_points: int) -> Selection:
         """Return at most `max_points` of these points, one per step, keeping the extremes."""
-        return self._replace(places=self.series.thinned(self.places, max_points))
+        return self._replace(places=self.series.thin(self.places, max_points))
 
     def points(self) -> Iterator[Point]:
         """Yield the points in batches: a million of them at once would take 500 MB."""
@@ -107,7 +107,7 @@ def select_series(
     `run` is a run that was just loaded, or an id. `since_step` selects greater steps only, `until_step` no greater
     ones. `max_points` thins each series, to one point per step. Raises NotFound.
     """
-    cache, run = tracker.series, _loaded(tracker, run)
+    cache, run = tracker.series, _load(tracker, run)
     if max_points is not None and since_step is None and until_step is None:
         thinned = cache.from_thinned(run, lambda file: file.points(keys, max_points))
         if thinned is not None:
@@ -120,12 +120,12 @@ def select_series(
     for name, series in entry.series.by_key.items():
         if keys is None or name in keys:
             places = series.between(since_step, until_step)
-            selected = places if max_points is None else cache.thinned(entry, name, series, places, max_points)
+            selected = places if max_points is None else cache.thin(entry, name, series, places, max_points)
             selections[name] = Selection(series, selected, len(series))
     return selections
 
 
-def _loaded(tracker: Tracker, run: Run | str) -> Run:
+def _load(tracker: Tracker, run: Run | str) -> Run:
     return tracker.run(run, (META,)) if isinstance(run, str) else run
 
 
@@ -164,7 +164,7 @@ def get_curves(tracker: Tracker, run: Run | str, keys: Collection[str] | None, v
     unless the points are in memory or the view covers too small a part of them.
     Relative time begins with the run, or with the first of the points shown if that one is earlier. Raises NotFound.
     """
-    run = _loaded(tracker, run)
+    run = _load(tracker, run)
     start_ms = run.meta["start_time"]
     curves = tracker.series.from_thinned(run, lambda file: file.curves(keys, view, start_ms))
     if curves is not None:

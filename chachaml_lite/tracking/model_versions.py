@@ -23,7 +23,7 @@ from .models import (
     unknown_version_error,
 )
 from .names import check_model_name, quote_name
-from .tags import TagValue, check_tags, merged_tags
+from .tags import TagValue, check_tags, merge_tags
 from .tracker import Tracker
 
 
@@ -57,7 +57,7 @@ def register_version(
     check_description(description)
     check_tags(tags or {})
     # Hold the run's lock so that neither the run is deleted nor its artifact replaced between lookup and pin.
-    with tracker.locked_run(run_id, ARTIFACTS) as run, tracker.store.locked_model(name):
+    with tracker.lock_run(run_id, ARTIFACTS) as run, tracker.store.lock_model(name):
         pin = _pin(tracker, run, artifact)
         refuse_unstorable(tracker, name)
         model = tracker.registry.model(name)
@@ -75,7 +75,7 @@ def register_version(
         }
         others = {"source": source, "model_id": model_id, "run_link": run_link}
         event |= {field: value for field, value in others.items() if value is not None}
-        set_tags = merged_tags({}, tags or {})
+        set_tags = merge_tags({}, tags or {})
         tag_event = {"event": "tagged", "version": number, "tags": set_tags, "timestamp": event["timestamp"]}
         return tracker.registry.append(name, event, *([tag_event] if set_tags else [])).versions[number]
 
@@ -97,7 +97,7 @@ def promote_version(
     nothing. Raises InvalidInput, NotFound.
     """
     check_stage(stage)
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         model = get_model(tracker, name)
         version = model.versions.get(number)
         if version is None:
@@ -128,7 +128,7 @@ def change_version(
     """
     check_description(description)
     check_tags(tags or {})
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         model = get_model(tracker, name)
         version = model.versions.get(number)
         if version is None:
@@ -142,7 +142,7 @@ def delete_version(tracker: Tracker, name: str, number: int) -> None:
 
     Raises NotFound, Conflict (it is in production).
     """
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         model = get_model(tracker, name)
         version = model.versions.get(number)
         if version is None:
@@ -193,7 +193,7 @@ def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
     artifact, file = open_artifact(tracker, version.run_id, version.artifact)
     if artifact.sha256 != version.sha256:
         file.close()
-        raise _replaced()
+        raise _replaced_artifact()
     file_name = artifact.name.rpartition("/")[2]
     return OpenVersion(version, file, artifact.size, file_name, content_type(artifact.name))
 
@@ -201,19 +201,19 @@ def open_version(tracker: Tracker, name: str, selector: str) -> OpenVersion:
 def _open_folder(tracker: Tracker, version: Version) -> OpenVersion:
     """Open the folder of a version as a zip, whose bytes are always the same. Raises NotFound."""
     folder, store = version.artifact, tracker.store
-    with tracker.locked_run(version.run_id, ARTIFACTS) as run:
+    with tracker.lock_run(version.run_id, ARTIFACTS) as run:
         files = list_files(run.artifacts, folder)
         if folder_sha256(folder, files) != version.sha256:
-            raise _replaced()
+            raise _replaced_artifact()
         of = run.artifacts.spellings.of
         members = [Member(file.name[len(folder) :], of(file.name), file.size, file.timestamp) for file in files]
     try:
         file = store.zip_blobs(version.run_id, members)
     except (FileNotFoundError, Damaged) as fault:
-        raise _replaced() from fault
+        raise _replaced_artifact() from fault
     size = file.seek(0, io.SEEK_END)
     return OpenVersion(version, file, size, f"{version.name}-{version.version}.zip", "application/zip")
 
 
-def _replaced() -> NotFound:
+def _replaced_artifact() -> NotFound:
     return NotFound("artifact", "what the version is pinned to was replaced or removed behind the server's back")

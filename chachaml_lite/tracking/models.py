@@ -56,7 +56,7 @@ def create_model(
     check_model_name(name)
     check_description(description)
     check_tags(tags or {})
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         if tracker.registry.model(name) is not None:
             raise Conflict(f"there is a model {quote_name(name)} already")
         return _create(tracker, name, description, tags or {})
@@ -86,7 +86,7 @@ def change_model(
     check_model_name(name)
     check_description(description)
     check_tags(tags or {})
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         model = tracker.registry.model(name)
         if model is None:
             return _create(tracker, name, description, tags or {})
@@ -115,7 +115,7 @@ def set_alias(tracker: Tracker, name: str, alias: str, number: int | None) -> Mo
     The alias `production` is the stage of that name. Raises InvalidInput, NotFound.
     """
     check_alias(alias)
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         model = get_model(tracker, name)
         if number is not None and number not in model.versions:
             raise unknown_version_error(model, str(number))
@@ -135,7 +135,7 @@ def rename_model(tracker: Tracker, name: str, new_name: str) -> Model:
     """Rename a model, keeping its versions and history. Raises InvalidInput, NotFound, Conflict (the name is taken)."""
     check_model_name(new_name)
     first, second = sorted((name, new_name))
-    with tracker.store.locked_model(first), tracker.store.locked_model(second):
+    with tracker.store.lock_model(first), tracker.store.lock_model(second):
         get_model(tracker, name)
         if tracker.registry.model(new_name) is not None:
             raise Conflict(f"there is a model {quote_name(new_name)} already")
@@ -152,7 +152,7 @@ def delete_model(tracker: Tracker, name: str) -> None:
 
     Raises NotFound, Conflict (a version is in production).
     """
-    with tracker.store.locked_model(name):
+    with tracker.store.lock_model(name):
         holder = get_model(tracker, name).in_stage(PRODUCTION)
         if holder is not None:
             raise in_production_error(holder)

@@ -10,14 +10,14 @@ from typing import Any
 from .. import strict_json
 from ..errors import Conflict, InvalidInput
 from . import model_listing
-from .artifacts import listed_artifacts
+from .artifacts import list_artifacts
 from .environment import check_environment
 from .index.run_entry import Run
 from .index.run_parts import SUMMARY, keep_summary
 from .names import check_name, check_run_id, quote_name
 from .params import same_json
 from .series.summary import number_to_json
-from .tags import TagValue, check_tags, merged_tags
+from .tags import TagValue, check_tags, merge_tags
 from .tracker import Tracker
 
 ENDINGS = ("completed", "failed")
@@ -74,7 +74,7 @@ def create_run(tracker: Tracker, new: NewRun) -> dict[str, Any]:
     made_id, start_time = tracker.clock.new_run()
     run_id = new.id or made_id
     # Lock the id in all its spellings, since ids that differ only in case compete for the same name.
-    with tracker.store.locked_id(run_id):
+    with tracker.store.lock_id(run_id):
         if (existing := _existing(tracker, run_id, new)) is not None:
             return existing
         if tracker.descriptions.is_deleted(new.experiment):
@@ -250,7 +250,7 @@ def fields_to_change(
     """Return the fields of meta.json that get a new value from these tags and changes, already checked."""
     changed: dict[str, Any] = {key: value for key, value in changes.items() if run.meta.get(key) != value}
     before = run.meta.get("tags", {})
-    after = merged_tags(before, tags)
+    after = merge_tags(before, tags)
     if not same_json(after, before):
         changed["tags"] = after
     return changed
@@ -310,7 +310,7 @@ def run_details(tracker: Tracker, run: Run, children: Sequence[Run] | None = Non
         **run_to_json(run),
         "deleted_at": run.meta.get("deleted_at") or (about.deleted_at if about else None),
         "metric_summary": {key: series.public() for key, series in run.summary.items()},
-        "artifacts": listed_artifacts(run),
+        "artifacts": list_artifacts(run),
         **({"logged_models": models} if models else {}),
         "datasets": run.meta.get("datasets", []),
         "env": run.meta.get("env"),

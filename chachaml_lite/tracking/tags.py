@@ -28,12 +28,12 @@ def set_tags(tracker: Tracker, run_id: str, tags: Mapping[str, TagValue | None])
     check_tags(tags)
     with tracker.writable_run(run_id) as run:
         before = run.meta.get("tags", {})
-        after = merged_tags(before, tags)
+        after = merge_tags(before, tags)
         if find_tag_changes(before, tags):
             tracker.write_meta(run, tags=after)
 
 
-def merged_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue]:
+def merge_tags(before: Mapping[str, TagValue], tags: Mapping[str, TagValue | None]) -> dict[str, TagValue]:
     """Return `before` updated with `tags`; a tag whose value is None is removed."""
     return {key: value for key, value in {**before, **tags}.items() if value is not None}
 

@@ -58,11 +58,11 @@ class Tracker:
         return run
 
     @contextmanager
-    def locked_run(self, run_id: str, *parts: int) -> Iterator[Run]:
+    def lock_run(self, run_id: str, *parts: int) -> Iterator[Run]:
         """Lock a run against other writers and yield it; `parts` are those needed besides its meta. Raises NotFound."""
         if not self.catalog.had(run_id):  # don't create a lock for every id that a client guesses
             self.run(run_id)
-        with self.store.locked_run(run_id):
+        with self.store.lock_run(run_id):
             run = self.run(run_id, (META, *parts))
             stamp = run.part(META).stamp
             try:
@@ -74,7 +74,7 @@ class Tracker:
     @contextmanager
     def writable_run(self, run_id: str, *parts: int) -> Iterator[Run]:
         """Lock a run for writing and yield it. Raises NotFound, RunTrashed (a run in the trash is read-only)."""
-        with self.locked_run(run_id, *parts) as run:
+        with self.lock_run(run_id, *parts) as run:
             self.refuse_trashed(run)
             yield run
 
@@ -86,7 +86,7 @@ class Tracker:
         """
         if not self.catalog.had(run_id):
             self.run(run_id)
-        with self.store.locked_run(run_id):
+        with self.store.lock_run(run_id):
             run = self.run(run_id, (META, *parts))
             self.refuse_trashed(run)
             status = run.meta["status"]

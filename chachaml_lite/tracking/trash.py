@@ -12,7 +12,7 @@ def trash_run(tracker: Tracker, run_id: str) -> None:
 
     Repeating this changes nothing. Raises NotFound.
     """
-    with tracker.locked_run(run_id) as run:
+    with tracker.lock_run(run_id) as run:
         if run.meta.get("deleted_at") is None:
             tracker.write_meta(run, deleted_at=tracker.clock.now_ms())
 
@@ -22,7 +22,7 @@ def restore_run(tracker: Tracker, run_id: str) -> None:
 
     Raises NotFound, Conflict (its experiment is deleted, so it would stay hidden).
     """
-    with tracker.locked_run(run_id) as run:
+    with tracker.lock_run(run_id) as run:
         name = run.meta["experiment"]
         if tracker.descriptions.is_deleted(name):
             raise Conflict(f"the run's experiment {quote_name(name)} is deleted; restore that first")
@@ -35,7 +35,7 @@ def remove_run(tracker: Tracker, run_id: str) -> int:
 
     Raises NotFound, Conflict (a model version is pinned to it).
     """
-    with tracker.locked_run(run_id):
+    with tracker.lock_run(run_id):
         versions = tracker.registry.pinned_to(run_id)
         if versions:
             version_names = ", ".join(f"{version.name} {version.version}" for version in versions[:5])

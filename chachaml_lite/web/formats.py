@@ -83,7 +83,7 @@ def list_response(
     return answer
 
 
-def streamed_response(
+def stream_response(
     tracker: Tracker, form: Format, pieces: Callable[[], Iterator[str]], table: Callable[[], Table], name: str
 ) -> Response:
     """Return a list that is too long for memory, written to a file from which the server sends it.
@@ -97,7 +97,7 @@ def streamed_response(
         LINES.name: lambda: stream_lines(table()),
         MARKDOWN.name: lambda: stream_markdown(table()),
     }
-    file = archive.collected(tracker, streams[form.name])
+    file = archive.collect_lines(tracker, streams[form.name])
     return responses.generated_file_response(file, name=name, content_type=form.media_type, is_inline=True)
 
 

@@ -50,7 +50,7 @@ def import_tensorboard(
     with target.open_client(writes=True) as client:
         announce(f"importing {log_folder} into {client.url}", as_json=as_json)
         with (
-            report.shown_before_errors(as_json=as_json),
+            report.printing_before_errors(as_json=as_json),
             progress(len(folders), runs(), lambda run: str(run.meta["name"])) as items,
         ):
             for run in items:

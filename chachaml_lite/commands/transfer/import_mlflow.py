@@ -34,7 +34,7 @@ def import_mlflow(target: Target, uri: str, experiment: str | None, *, overwrite
         source = _open(uri)  # before the target, whose folder would be created
         with target.open_client(writes=True) as client:
             announce(f"importing {strip_user_info(uri)} into {client.url}", as_json=as_json)
-            with report.shown_before_errors(as_json=as_json), _report_source_errors():
+            with report.printing_before_errors(as_json=as_json), _report_source_errors():
                 _Import(source, client, report, overwrite=overwrite).run(experiment)
     report.end(as_json=as_json)
 

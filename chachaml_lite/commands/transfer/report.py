@@ -84,7 +84,7 @@ class TransferReport:
         print_text("\n".join(lines) + "\n")
 
     @contextmanager
-    def shown_before_errors(self, *, as_json: bool) -> Iterator[None]:
+    def printing_before_errors(self, *, as_json: bool) -> Iterator[None]:
         """Print the report before an error in a with block ends the command. An ApiError becomes a CommandError.
 
         Raises CommandError, Unreachable.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...errors import InvalidInput, StorageFault
 from ...store import scan
-from ...store.experiment_files import ExperimentFiles, decoded
+from ...store.experiment_files import ExperimentFiles, decode_name
 from ...store.reading import NO_FILE, Damaged, Stamp
 from ...store.store import Store
 from ..names import check_name, quote_name
@@ -65,7 +65,7 @@ class Descriptions:
         """Return the description of an experiment; None if it has no file."""
         listing = self._files.listing()
         if listing is not self._listing:
-            self._by_name = {of: file for file in self._files.files() if (of := decoded(file)) is not None}
+            self._by_name = {of: file for file in self._files.files() if (of := decode_name(file)) is not None}
             self._listing = listing
         file = self._by_name.get(name)
         description = None if file is None else self._readings.get(file).value
@@ -126,7 +126,7 @@ class Descriptions:
 
 def read_description(files: ExperimentFiles, file: str, stamp: Stamp) -> Reading[Description | None]:
     """Read an experiment's file. `stamp` is that of the last look. Never raises; damage is part of the result."""
-    name = decoded(file)
+    name = decode_name(file)
     try:
         check_name("experiment", name)
         content, stamp = files.read(file)

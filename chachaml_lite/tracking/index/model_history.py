@@ -153,14 +153,14 @@ class History:
         self._events.append(event)
         return True
 
-    def _created(self, event: dict[str, Any], _: int) -> bool:
+    def _apply_created(self, event: dict[str, Any], _: int) -> bool:
         description, tags = event.get("description"), event.get("tags", {})
         if self._events or not _is_text(description) or not isinstance(tags, dict):
             return False
         self._description, self._tags = description, _merge_tags({}, tags)
         return True
 
-    def _registered(self, event: dict[str, Any], at: int) -> bool:
+    def _apply_registered(self, event: dict[str, Any], at: int) -> bool:
         number, stage, files = event.get("version"), event.get("stage"), event.get("files")
         fields = {name: event.get(name) for name in ("run_id", "artifact", "sha256")}
         others = {name: event.get(name) for name in ("description", "source", "model_id", "run_link")}
@@ -174,7 +174,7 @@ class History:
         self._move(version, stage, at)
         return True
 
-    def _promoted(self, event: dict[str, Any], at: int) -> bool:
+    def _apply_promoted(self, event: dict[str, Any], at: int) -> bool:
         version, stage = self._version_of(event), event.get("stage")
         if version is None or stage not in STAGES:
             return False
@@ -226,7 +226,7 @@ class History:
             self._versions[version.version] = replace(version, aliases=(*version.aliases, alias), updated_at=at)  # type: ignore[arg-type]
         return True
 
-    def _deleted(self, event: dict[str, Any], _: int) -> bool:
+    def _apply_deleted(self, event: dict[str, Any], _: int) -> bool:
         version = self._version_of(event)
         if version is None:
             return False
@@ -252,11 +252,11 @@ def _merge_tags(before: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
 
 
 _EVENTS: dict[str, Callable[[History, dict[str, Any], int], bool]] = {
-    "created": History._created,
-    "registered": History._registered,
-    "promoted": History._promoted,
+    "created": History._apply_created,
+    "registered": History._apply_registered,
+    "promoted": History._apply_promoted,
     "described": History._describe,
     "tagged": History._tag,
     "alias": History._alias,
-    "deleted": History._deleted,
+    "deleted": History._apply_deleted,
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import InvalidInput, StorageFault
 from ...store import scan
-from ...store.model_files import decoded
+from ...store.model_files import decode_name
 from ...store.reading import Damaged, Stamp
 from ...store.store import Store
 from ..names import check_model_name
@@ -102,13 +102,13 @@ class Registry:
         self._pins_looked = float("-inf")
 
     def _folder_of(self, name: str) -> str | None:
-        return next((folder for folder in self._store.models.folders().folders if decoded(folder) == name), None)
+        return next((folder for folder in self._store.models.folders().folders if decode_name(folder) == name), None)
 
     def _look(self) -> dict[str, Reading[Model | None]]:
         return self._readings.get_all(self._store.models.folders().folders)
 
     def _read(self, folder: str, stamp: Stamp) -> Reading[Model | None]:
-        name = decoded(folder)
+        name = decode_name(folder)
         try:
             check_model_name(name)
         except InvalidInput:

@@ -103,9 +103,9 @@ class Run:
     @property
     def stamps(self) -> tuple[Stamp, ...]:
         """The stamps of the run's files, which are the same as long as nothing is written."""
-        return tuple(self._looked_at(number) for number in ALL_PARTS)
+        return tuple(self._look_at(number) for number in ALL_PARTS)
 
-    def _looked_at(self, number: int) -> Stamp:
+    def _look_at(self, number: int) -> Stamp:
         stamp = self._stamps[number]
         if stamp is None:
             self.look((number,))
@@ -120,7 +120,7 @@ class Run:
         if number != SUMMARY:
             return self._read(number)
         # There may be many points. A thread that is adding some has updated the summary when it releases the lock.
-        with self._store.locked_run(self.id):
+        with self._store.lock_run(self.id):
             self.look((SUMMARY,))
             cached_part = self._parts[SUMMARY]
             return (

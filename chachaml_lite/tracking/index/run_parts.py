@@ -84,7 +84,7 @@ def _read_summary(store: Store, run_id: str, stamp: Stamp) -> Kept:
     except (OSError, Damaged):
         pass
     summary, damaged = points.summarize(store, run_id, stamp.size)
-    return Kept(stamp, summary, _damaged_lines(layout.METRICS, damaged))
+    return Kept(stamp, summary, _describe_damaged_lines(layout.METRICS, damaged))
 
 
 def keep_summary(store: Store, run_id: str, part: Kept) -> None:
@@ -116,13 +116,13 @@ def _read_artifacts(store: Store, run_id: str, _: Stamp) -> Kept:
             damaged += 1
         else:
             artifacts.add(line)
-    return Kept(stamp, artifacts, _damaged_lines(layout.ARTIFACTS, damaged))
+    return Kept(stamp, artifacts, _describe_damaged_lines(layout.ARTIFACTS, damaged))
 
 
 _READERS = (_read_meta, _read_params, _read_summary, _read_artifacts)
 
 
-def _damaged_lines(name: str, damaged: int) -> str | None:
+def _describe_damaged_lines(name: str, damaged: int) -> str | None:
     return f"{name} has {damaged} damaged line{'' if damaged == 1 else 's'}" if damaged else None
 
 

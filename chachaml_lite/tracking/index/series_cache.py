@@ -65,7 +65,7 @@ class SeriesCache:
     def of(self, run: Run) -> _Held:
         """Return the cache entry with the current series of a run. Raises Damaged, OSError."""
         # Hold the run's lock, so that a writer's points are both on disk and in the summary, or in neither.
-        with self._store.locked_run(run.id):
+        with self._store.lock_run(run.id):
             run.look((SUMMARY,))
             stamp, epoch = run.part(SUMMARY).stamp, run.epoch
         with self._lock:
@@ -140,20 +140,20 @@ class SeriesCache:
 
     def _keep_thinned(self, run: Run, content: Iterable[bytes]) -> None:
         try:
-            with self._store.locked_run(run.id):  # since its temporary file always has the same name
+            with self._store.lock_run(run.id):  # since its temporary file always has the same name
                 self._store.runs.keep_rebuildable(run.id, layout.THINNED, content)
         except OSError as fault:  # a missing file is rebuilt
             log.info("no %s for run %r: %s", layout.THINNED, run.id, fault)
 
     # -- data for charts
 
-    def thinned(self, entry: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
+    def thin(self, entry: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
         """Return the indexes of the points of `series` that a chart of `max_points` shows, out of `places`."""
         cache_key = (key, len(series), places, max_points)
         with entry.lock:
             cached_places = entry.thinned.get(cache_key)
             if cached_places is None:
-                cached_places = entry.thinned[cache_key] = series.thinned(places, max_points)
+                cached_places = entry.thinned[cache_key] = series.thin(places, max_points)
                 if len(entry.thinned) > _MAX_THINNED:
                     entry.thinned.popitem(last=False)
         return cached_places

@@ -69,7 +69,7 @@ class Field:
         """Return the field as `parse_field` and the query grammar read it."""
         if self.kind == OWN:
             return self.name
-        return f"{self.kind}.{self.name if _BARE_KEY.match(self.name) else quoted(self.name)}"
+        return f"{self.kind}.{self.name if _BARE_KEY.match(self.name) else quote_text(self.name)}"
 
     @property
     def holds(self) -> FieldType:
@@ -77,13 +77,13 @@ class Field:
         return _TYPE_OF_KIND[self.kind] if self.kind != OWN else _OWN[self.name][0]
 
 
-def quoted(text: str) -> str:
+def quote_text(text: str) -> str:
     """Return `text` in double quotes, escaped for a query."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def unquoted(text: str) -> str:
+def unquote_text(text: str) -> str:
     """Return a quoted text without its quotes and escapes."""
     return _ESCAPED.sub(r"\1", text[1:-1])
 
@@ -93,7 +93,7 @@ def parse_field(text: str) -> Field:
     kind, dot, name = text.partition(".")
     if dot and kind in _KINDS:
         if len(name) > 1 and name[0] == name[-1] == '"':
-            name = unquoted(name)
+            name = unquote_text(name)
         return Field(_KINDS[kind], check_name(_KINDS[kind].removesuffix("s"), name))
     if _ALIASES.get(text, text) in _OWN:
         return Field(OWN, _ALIASES.get(text, text))

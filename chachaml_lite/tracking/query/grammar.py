@@ -22,7 +22,7 @@ from ...errors import InvalidInput
 from ..checks import COMPARE, SPELLED_OUT
 from ..index.run_parts import STATUSES
 from .conditions import CONTAINS, All, Comparison, Condition, Either, Literal, Not, number_of
-from .fields import OWN, Field, FieldType, parse_field, quoted, unquoted
+from .fields import OWN, Field, FieldType, parse_field, quote_text, unquote_text
 from .times import length_ms, time_ms
 
 #: Limits for characters, values and nested parentheses: more than people write, and small enough to be quick.
@@ -82,7 +82,7 @@ class _Token(NamedTuple):
 
     @property
     def value(self) -> str:
-        return unquoted(self.text) if self.kind == "string" else self.text
+        return unquote_text(self.text) if self.kind == "string" else self.text
 
 
 def parse_query(text: str, now_ms: int) -> Condition:
@@ -165,7 +165,7 @@ class _Parser:
         return self._parse_joined("or", self._all_of, Either)
 
     def _all_of(self) -> Condition:
-        return self._parse_joined("and", self._negated, All)
+        return self._parse_joined("and", self._parse_negation, All)
 
     def _parse_joined(
         self, word: str, part: Callable[[], Condition], join: Callable[[tuple[Condition, ...]], Condition]
@@ -175,7 +175,7 @@ class _Parser:
             parts.append(part())
         return parts[0] if len(parts) == 1 else join(tuple(parts))
 
-    def _negated(self) -> Condition:
+    def _parse_negation(self) -> Condition:
         is_negated = False
         while self._took_word("not"):
             is_negated = not is_negated
@@ -220,7 +220,7 @@ class _Parser:
         text, stop, key = token.text, token.stop, self._next
         if text.endswith(".") and key.kind == "string" and key.start == stop:
             self._take()
-            text, stop = text + quoted(key.value), key.stop
+            text, stop = text + quote_text(key.value), key.stop
         try:
             return parse_field(text)
         except InvalidInput as fault:

@@ -111,12 +111,12 @@ class _Parser:
         empty = self._state()
         row = _Fragment(empty, [empty])
         while self._next() not in ("", "|", ")"):
-            part = self._repeated()
+            part = self._parse_repetition()
             self._join(row, part.start)
             row = _Fragment(row.start, part.open)
         return row
 
-    def _repeated(self) -> _Fragment:
+    def _parse_repetition(self) -> _Fragment:
         begin = self._at
         part = self._atom()
         while sign := self._next():
@@ -184,7 +184,7 @@ class _Parser:
         elif sign == "[":
             takes = self._set()
         elif sign == "\\":
-            takes = self._escaped()
+            takes = self._parse_escape()
         else:
             takes = _equals(sign)
         state = self._state(takes)
@@ -205,13 +205,13 @@ class _Parser:
         self._at += 1
         return inner
 
-    def _escaped(self) -> Callable[[str], bool]:
+    def _parse_escape(self) -> Callable[[str], bool]:
         sign = self._next()
         if not sign:
             raise self._fault("nothing follows the backslash")
         self._at += 1
         if sign.lower() in _CLASSES:
-            return _inverted(_CLASSES[sign.lower()]) if sign.isupper() else _CLASSES[sign]
+            return _invert(_CLASSES[sign.lower()]) if sign.isupper() else _CLASSES[sign]
         if sign.isalnum():
             self._at -= 1
             raise self._fault(f"\\{sign} isn't known here")
@@ -227,7 +227,7 @@ class _Parser:
                 raise self._fault("a ] is missing")
             self._at += 1
             if low == "\\":
-                tests.append(self._escaped())
+                tests.append(self._parse_escape())
                 continue
             if self._next() == "-" and self._text[self._at + 1 : self._at + 2] not in ("", "]"):
                 high = self._text[self._at + 1]
@@ -239,7 +239,7 @@ class _Parser:
                 tests.append(_equals(low))
         self._at += 1
         among = _among(tests)
-        return _inverted(among) if is_inverted else among
+        return _invert(among) if is_inverted else among
 
 
 def _any(_: str) -> bool:
@@ -259,7 +259,7 @@ def _among(tests: Collection[Callable[[str], bool]]) -> Callable[[str], bool]:
     return lambda c: any(test(c) for test in tests)
 
 
-def _inverted(test: Callable[[str], bool]) -> Callable[[str], bool]:
+def _invert(test: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda c: not test(c)
 
 

@@ -91,12 +91,12 @@ def parse_points(lines: bytes) -> tuple[list[StoredPoint], int]:
                     return points, 0
     except (ValueError, RecursionError, TypeError, KeyError, OverflowError):
         pass
-    parsed_lines = [_parsed_point(line) for line in text.split(b"\n") if line.strip()]
+    parsed_lines = [_parse_point(line) for line in text.split(b"\n") if line.strip()]
     good = [point for point in parsed_lines if point is not None]
     return good, len(parsed_lines) - len(good)
 
 
-def _parsed_point(line: bytes) -> StoredPoint | None:
+def _parse_point(line: bytes) -> StoredPoint | None:
     try:
         key, value, step, timestamp = _FIELDS(strict_json.loads(line))
     except (ValueError, TypeError, KeyError):
@@ -169,7 +169,7 @@ class Series:
         start = 0 if after is None else bisect.bisect_right(self.steps, after)
         return range(start, len(self) if until is None else max(start, bisect.bisect_right(self.steps, until)))
 
-    def thinned(self, places: Sequence[int], max_points: int) -> list[int]:
+    def thin(self, places: Sequence[int], max_points: int) -> list[int]:
         """Return at most `max_points` of `places`, one per step, that preserve the look of a chart of all of them.
 
         Of several points at one step, the last one logged is used. The rest are divided into stretches of equal length,

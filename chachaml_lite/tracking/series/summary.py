@@ -122,7 +122,7 @@ def without_time(stored: dict[str, Any]) -> dict[str, Any]:
 Summary = dict[str, SeriesSummary]
 
 
-def added_up(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Summary:
+def copy_with_points(summary: Summary, points: list[tuple[str, Number, int, int]]) -> Summary:
     """Return a copy of `summary` updated with points of (key, value, step, timestamp in ms)."""
     keys = {point[0] for point in points}
     summary = {key: series.copy() if key in keys else series for key, series in summary.items()}

@@ -231,14 +231,14 @@ def _add(
             x, y = kept_xs[at[-1]], float(numbers[-1])
         else:
             xs = buckets.steps if view.x == "step" else buckets.times
-            x, y = xs[(start + end) // 2], _weighted(buckets.means, buckets.finite_counts, start, end)
+            x, y = xs[(start + end) // 2], _weighted_mean(buckets.means, buckets.finite_counts, start, end)
             y = min(max(y, low), high)
         columns.add(x - offset, y, min(low, y), max(high, y))
     if smooth is not None:
-        columns.smooth.append(_weighted(smooth, buckets.finite_counts, start, end))
+        columns.smooth.append(_weighted_mean(smooth, buckets.finite_counts, start, end))
 
 
-def _weighted(values: Sequence[float], weights: Sequence[int], start: int, end: int) -> float:
+def _weighted_mean(values: Sequence[float], weights: Sequence[int], start: int, end: int) -> float:
     """Return the mean of some buckets' values weighted by `weights`; NaN if the weights are all zero."""
     if end == start + 1:
         return values[start]

@@ -79,7 +79,7 @@ class ThinnedRun:
                 return None
             series = self._load(key)
             if isinstance(series, Series):
-                selected[key] = (series, series.thinned(series.between(), max_points), len(series))
+                selected[key] = (series, series.thin(series.between(), max_points), len(series))
                 continue
             places = series.places(max_points)
             if places is None:
@@ -120,7 +120,7 @@ class _Columns:
         size = count * column.itemsize
         column.frombytes(self._block[:size])
         self._block = self._block[size:]
-        return column if sys.byteorder == "little" else _swapped(column)
+        return column if sys.byteorder == "little" else _swap_bytes(column)
 
     def points(self, entry: Mapping[str, Any]) -> Series:
         """Read points, in the order in which they are stored."""
@@ -189,9 +189,9 @@ def _is_rounded(values: Sequence[Number]) -> bool:
 
 
 def _bytes_of(column: array[Any]) -> bytes:
-    return (column if sys.byteorder == "little" else _swapped(column[:])).tobytes()
+    return (column if sys.byteorder == "little" else _swap_bytes(column[:])).tobytes()
 
 
-def _swapped(column: array[Any]) -> array[Any]:
+def _swap_bytes(column: array[Any]) -> array[Any]:
     column.byteswap()
     return column

@@ -8,16 +8,16 @@ from typing import BinaryIO
 from ..tracker import Tracker
 
 
-def zipped_run(tracker: Tracker, run_id: str) -> BinaryIO:
+def open_run_zip(tracker: Tracker, run_id: str) -> BinaryIO:
     """Return a run's folder as a zip file, open for reading. A concurrent write is in it completely or not at all.
 
     Raises NotFound.
     """
     tracker.run(run_id)
-    return tracker.store.zip_run(run_id, lambda: tracker.locked_run(run_id))
+    return tracker.store.zip_run(run_id, lambda: tracker.lock_run(run_id))
 
 
-def collected(tracker: Tracker, lines: Callable[[], Iterable[str]]) -> BinaryIO:
+def collect_lines(tracker: Tracker, lines: Callable[[], Iterable[str]]) -> BinaryIO:
     """Return a file of lines of text, open for reading, with one line in memory at a time. Raises OSError."""
 
     def fill(file: BinaryIO) -> None:

@@ -57,9 +57,9 @@ def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> 
     with ExitStack() as stack:
         # As in `create_run`, and in sorted order, so that two imports can't deadlock.
         for lower in sorted({run.id.lower() for run in incoming}):
-            stack.enter_context(tracker.store.locked_id(lower))
+            stack.enter_context(tracker.store.lock_id(lower))
         for run in incoming:
-            stack.enter_context(tracker.store.locked_run(run.id))
+            stack.enter_context(tracker.store.lock_run(run.id))
         for run in incoming:
             existing = tracker.catalog.find_alike(run.id)
             if existing is None:

@@ -14,7 +14,7 @@ from ...errors import Conflict, InvalidInput
 from ...store import disk_names, layout
 from ...store.incoming import Upload
 from ...store.reading import Damaged, record_of
-from ...store.zip_extract import Unpacked
+from ...store.zip_extract import UnpackedRuns
 from ..artifacts import refuse_overlaps
 from ..datasets import check_dataset
 from ..index.artifact_lines import Artifact, Artifacts, Line, line_from
@@ -58,7 +58,7 @@ class IncomingRun:
     others: dict[str, Upload]
 
 
-def load_run(archive: Unpacked, folder: str) -> IncomingRun:
+def load_run(archive: UnpackedRuns, folder: str) -> IncomingRun:
     """Read and check the run in a folder of the zip. Raises InvalidInput, with a text that names the run."""
     try:
         check_run_id("a run's folder", folder)
@@ -70,7 +70,7 @@ def load_run(archive: Unpacked, folder: str) -> IncomingRun:
         raise InvalidInput(f"run {folder}: {fault}") from fault
 
 
-def _read(archive: Unpacked, run_id: str) -> IncomingRun:
+def _read(archive: UnpackedRuns, run_id: str) -> IncomingRun:
     files = dict(archive.runs[run_id])
     if files.pop(layout.META, None) is None:
         raise InvalidInput(f"it has no {layout.META}; send a zip as the download of a run gives it")
@@ -136,7 +136,7 @@ def _check_meta(meta: dict[str, Any]) -> None:
         raise InvalidInput(f"{layout.META} has an error of more than {MAX_ERROR_CHARACTERS} characters")
 
 
-def _check_points(archive: Unpacked, run_id: str) -> None:
+def _check_points(archive: UnpackedRuns, run_id: str) -> None:
     """Raise InvalidInput for a damaged line of metrics.jsonl; as everywhere, a torn last line is ignored."""
     keys: set[str] = set()
     number = 0
@@ -146,7 +146,7 @@ def _check_points(archive: Unpacked, run_id: str) -> None:
         if bad:
             lines = complete.split(b"\n")
             at = next(at for at, line in enumerate(lines, 1) if line.strip() and parse_points(line)[1])
-            raise InvalidInput(_damaged_line(layout.METRICS, number + at, "point"))
+            raise InvalidInput(_describe_damaged_line(layout.METRICS, number + at, "point"))
         number += complete.count(b"\n") + len(end)
         points += parse_points(rest)[0]
         for key in {point[0] for point in points} - keys:
@@ -154,24 +154,26 @@ def _check_points(archive: Unpacked, run_id: str) -> None:
             keys.add(key)
 
 
-def _lines(archive: Unpacked, run_id: str) -> Iterator[Line]:
+def _lines(archive: UnpackedRuns, run_id: str) -> Iterator[Line]:
     """Yield the uploads and deletions in artifacts.jsonl, ignoring a torn last line. Raises InvalidInput."""
     for number, record in _records(archive, run_id, layout.ARTIFACTS):
         line = None if record is None else line_from(record)
         if line is None or (isinstance(line, Artifact) and (not _SHA256.match(line.sha256) or line.size < 0)):
-            raise InvalidInput(_damaged_line(layout.ARTIFACTS, number, "upload"))
+            raise InvalidInput(_describe_damaged_line(layout.ARTIFACTS, number, "upload"))
         yield line
 
 
-def _events(archive: Unpacked, run_id: str) -> Iterator[dict[str, Any]]:
+def _events(archive: UnpackedRuns, run_id: str) -> Iterator[dict[str, Any]]:
     """Yield the events of logged models, ignoring a torn last line. Raises InvalidInput."""
     for number, record in _records(archive, run_id, layout.LOGGED_MODELS):
         if record is None or not is_good_event(run_id, record):
-            raise InvalidInput(_damaged_line(layout.LOGGED_MODELS, number, "event of a logged model of this run"))
+            raise InvalidInput(
+                _describe_damaged_line(layout.LOGGED_MODELS, number, "event of a logged model of this run")
+            )
         yield record
 
 
-def _records(archive: Unpacked, run_id: str, file: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def _records(archive: UnpackedRuns, run_id: str, file: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Yield each line's number and JSON object, None if it is not an object; a torn last line is ignored."""
     number = 0
     for piece in archive.read_lines(run_id, file):
@@ -185,7 +187,7 @@ def _records(archive: Unpacked, run_id: str, file: str) -> Iterator[tuple[int, d
                 yield number, record
 
 
-def _damaged_line(file: str, number: int, kind: str) -> str:
+def _describe_damaged_line(file: str, number: int, kind: str) -> str:
     return (
         f"line {number} of {file} is no {kind}; where the run comes from, `chachaml-lite verify --repair` moves "
         "damaged lines into a file beside it"

@@ -41,13 +41,13 @@ def manifest(tracker: Tracker, run_id: str, points_bytes: int | None = None) -> 
 
     `points_bytes` limits metrics.jsonl to its first bytes, which tells a run that has gone on from a different one.
     """
-    with tracker.locked_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
+    with tracker.lock_run(run_id, PARAMS, SUMMARY, ARTIFACTS) as run:
         damages = (run.damage(), tracker.logged_models.damage(run))
         last_write_ms = run.last_write_ms
         parts = _parts(tracker, run)
     if points_bytes is not None and parts.sizes.get(layout.METRICS, 0) > points_bytes:
         parts.sizes[layout.METRICS] = points_bytes
-    files = _summed(tracker, run_id, parts)
+    files = _checksum_files(tracker, run_id, parts)
     return {
         "id": run_id,
         "digest": _digest(parts, files),
@@ -66,13 +66,11 @@ def digests(tracker: Tracker, run_ids: Iterable[str]) -> dict[str, str]:
     result = {}
     for run_id in run_ids:
         try:
-            with tracker.locked_run(
-                run_id, PARAMS, ARTIFACTS
-            ) as run:  # no summary: the digest covers the points' bytes
+            with tracker.lock_run(run_id, PARAMS, ARTIFACTS) as run:  # no summary: the digest covers the points' bytes
                 parts = _parts(tracker, run)
         except NotFound:
             continue
-        result[run_id] = _digest(parts, _summed(tracker, run_id, parts))
+        result[run_id] = _digest(parts, _checksum_files(tracker, run_id, parts))
     return result
 
 
@@ -122,7 +120,7 @@ def _parts(tracker: Tracker, run: Run) -> _Parts:
     return _Parts(meta, params, uploads, events, sizes)
 
 
-def _summed(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]]:
+def _checksum_files(tracker: Tracker, run_id: str, parts: _Parts) -> list[dict[str, Any]]:
     """Return each file with its checksum. No lock is needed, since points are only appended after those that count."""
     files = []
     for path, size in parts.sizes.items():

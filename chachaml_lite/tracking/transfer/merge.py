@@ -30,8 +30,8 @@ from ..runs import CHANGEABLE
 from ..tracker import Tracker
 from .incoming_run import IncomingRun
 from .manifest import event_key
-from .merged_end import END_FIELDS, merged_end
-from .merged_mlflow import MLFLOW, merged_mlflow
+from .merge_end import END_FIELDS, merge_end
+from .merge_mlflow import MLFLOW, merge_mlflow
 
 #: Fields that are set when a run starts and never change.
 _IDENTITY = ("experiment", "start_time")
@@ -93,7 +93,7 @@ class Merge:
             if not same_json(ours.get(field), theirs.get(field)):
                 self._differs(field, ours.get(field), theirs.get(field))
         result = {**theirs, **{key: ours[key] for key in ours if key not in theirs}}
-        end = merged_end(ours, theirs)
+        end = merge_end(ours, theirs)
         if end is None:
             field = next(field for field in END_FIELDS if not same_json(ours.get(field), theirs.get(field)))
             self._differs(field, ours.get(field), theirs.get(field))
@@ -120,7 +120,7 @@ class Merge:
             sent_datasets = theirs.get("datasets", [])
             result["datasets"] = merge_datasets(ours["datasets"], sent_datasets, overwrite=self._overwrite)
         result.pop(MLFLOW, None)
-        of_mlflow = merged_mlflow(ours, theirs)
+        of_mlflow = merge_mlflow(ours, theirs)
         result |= {MLFLOW: of_mlflow} if of_mlflow or MLFLOW in ours else {}
         for key in theirs.keys() & ours.keys() - set(_MERGED):
             if not self._overwrite and not same_json(ours[key], theirs[key]):

@@ -89,7 +89,7 @@ class Lines:
             yield Problem(where, "torn tail", text, span, Remedy(run_id, (span,)) if can_go else None)
 
 
-def damaged_records(files: Inspection, where: str, accept: Callable[[dict[str, Any]], bool]) -> Lines:
+def find_damaged_records(files: Inspection, where: str, accept: Callable[[dict[str, Any]], bool]) -> Lines:
     """Return the lines of a file that hold no JSON object, or one not accepted. Raises Damaged, OSError."""
     lines = Lines()
     for line in files.lines(where, MAX_RECORDS_BYTES):

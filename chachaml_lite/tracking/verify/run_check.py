@@ -15,7 +15,7 @@ from ..index.run_parts import META, PARAMS, read_part
 from ..names import quote_name
 from ..series.points import parse_points
 from ..series.summary import Summary, add_up, from_stored, without_time
-from .problems import Lines, Problem, Remedy, Report, damaged_records
+from .problems import Lines, Problem, Remedy, Report, find_damaged_records
 
 
 def ignore_progress(count: int) -> None:
@@ -91,17 +91,17 @@ class RunCheck:
             return
         if (content.get("size"), content.get("mtime_ns")) != (points.size, points.mtime_ns):
             return  # outdated, and therefore ignored
-        added_up = {key: series.to_stored() for key, series in summary.items()}
-        if content.get("metrics") == {key: without_time(series) for key, series in added_up.items()}:
+        copy_with_points = {key: series.to_stored() for key, series in summary.items()}
+        if content.get("metrics") == {key: without_time(series) for key, series in copy_with_points.items()}:
             return  # from an earlier version; it is rebuilt when it is needed
-        if from_stored(content.get("metrics")) is None or content["metrics"] != added_up:
+        if from_stored(content.get("metrics")) is None or content["metrics"] != copy_with_points:
             yield Problem(where, "wrong summary", "it is not what the points add up to", stamp, Remedy(run_id))
 
     def _check_events(self, run_id: str) -> Iterator[Problem]:
         """Yield the problems of the events of the run's logged models; their files are checked as artifacts."""
         where = self._files.run_file(run_id, layout.LOGGED_MODELS)
         try:
-            lines = damaged_records(self._files, where, lambda event: is_good_event(run_id, event))
+            lines = find_damaged_records(self._files, where, lambda event: is_good_event(run_id, event))
         except Damaged as fault:
             yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
             return
@@ -115,7 +115,7 @@ class RunCheck:
             yield Problem(where, "damaged file", str(fault), self._files.stamp(where))
             return
         yield from lines.problems(where, "upload", run_id)
-        files = self._files.found(run_id)
+        files = self._files.list_run(run_id)
         spellings = artifacts.spell_all()
         expected = set(spellings.values())
         deleted_spellings = {artifacts.spellings.of(name) for name in artifacts.deleted}
@@ -178,6 +178,6 @@ class RunCheck:
                 artifacts.add(entry)
             return entry is not None
 
-        lines = damaged_records(self._files, where, accept)
+        lines = find_damaged_records(self._files, where, accept)
         self._artifacts.put(run_id, stamp, (artifacts, lines))
         return artifacts, lines

@@ -13,7 +13,7 @@ from functools import partial
 
 from ...errors import InvalidInput
 from ...store import layout
-from ...store.model_files import decoded
+from ...store.model_files import decode_name
 from ...store.reading import Damaged
 from ...store.store import Store
 from ..artifact_folders import folder_sha256, list_files
@@ -21,7 +21,7 @@ from ..index.artifact_lines import Artifacts
 from ..index.descriptions import read_description
 from ..index.model_history import History, Version
 from ..names import check_model_name, is_run_id, quote_name
-from .problems import Problem, Remedy, Report, damaged_records
+from .problems import Problem, Remedy, Report, find_damaged_records
 from .run_check import RunCheck, ignore_progress
 
 #: Seconds between two looks. A server syncs to disk between adding a line to artifacts.jsonl and renaming the blob.
@@ -43,7 +43,7 @@ class Verification:
         total = 0
         for run_id in self._run_ids():
             total += self._files.stamp(self._files.run_file(run_id, layout.METRICS)).size
-            total += sum(blob.size for blob in self._files.found(run_id).blobs.values())
+            total += sum(blob.size for blob in self._files.list_run(run_id).blobs.values())
         return total
 
     def report(self, read: Callable[[int], object] = ignore_progress) -> Report:
@@ -124,7 +124,7 @@ class Verification:
 
     def _look_at_model(self, folder: str) -> Iterator[Problem]:
         where = self._files.history(folder)
-        name = decoded(folder)
+        name = decode_name(folder)
         try:
             check_model_name(name)
         except InvalidInput:
@@ -134,7 +134,7 @@ class Verification:
         assert name is not None
         history = History(name)
         try:
-            lines = damaged_records(self._files, where, history.add)
+            lines = find_damaged_records(self._files, where, history.add)
         except (Damaged, OSError) as fault:
             if not self._only:
                 yield Problem(where, "damaged file", str(fault), self._files.stamp(where))

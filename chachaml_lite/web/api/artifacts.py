@@ -44,7 +44,7 @@ def delete_artifacts(run_id: str) -> Response:
 def list_artifacts(run_id: str) -> Response:
     """Return the artifacts of a run."""
     form = formats.negotiate(Query(formats.FIELDS))
-    items = artifacts.listed_artifacts(tracker().run(run_id))
+    items = artifacts.list_artifacts(tracker().run(run_id))
     return formats.list_response(form, items, lambda: columns.artifact_table(items))
 
 

@@ -78,5 +78,5 @@ def export_runs() -> Response:
             kind_keys.update(names)
     mark = formats.CSV_WITH_MARK.mark if query.flag("bom") else ""
     titles = columns.run_columns(*map(sorted, keys))
-    file = archive.collected(tracker(), lambda: table.as_csv(Table(titles, map(runs.run_to_json, matches)), mark))
+    file = archive.collect_lines(tracker(), lambda: table.as_csv(Table(titles, map(runs.run_to_json, matches)), mark))
     return responses.generated_file_response(file, name="runs.csv", content_type="text/csv")

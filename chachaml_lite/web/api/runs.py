@@ -188,7 +188,7 @@ def get_run(run_id: str) -> Response:
     if form is formats.JSON:
         return responses.json_response(details)
     series = metrics.select_series(tracker(), run, max_points=report.CHART_POINTS)
-    sparks = {key: selection.thinned(report.SPARK_POINTS) for key, selection in series.items()}
+    sparks = {key: selection.thin(report.SPARK_POINTS) for key, selection in series.items()}
     run_report = report.Report(
         details,
         charts=metrics.series_to_json(series),
@@ -217,7 +217,7 @@ def get_metrics(run_id: str) -> Response:
 
     if sum(len(selection.places) for selection in selections.values()) > _MOST_HELD_POINTS:
         name = f"{run_id}.{form.name}"
-        return formats.streamed_response(tracker(), form, lambda: metrics.series_to_lines(selections), table, name)
+        return formats.stream_response(tracker(), form, lambda: metrics.series_to_lines(selections), table, name)
     return formats.list_response(form, metrics.series_to_json(selections), table)
 
 
@@ -234,7 +234,7 @@ def download_run(run_id: str) -> Response:
     """Return the run's folder as a zip."""
     Query(())
     return responses.generated_file_response(
-        archive.zipped_run(tracker(), run_id), name=f"{run_id}.zip", content_type="application/zip"
+        archive.open_run_zip(tracker(), run_id), name=f"{run_id}.zip", content_type="application/zip"
     )
 
 

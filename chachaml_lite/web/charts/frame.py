@@ -110,10 +110,10 @@ def wrap_chart(
     have.
     """
     size = f'viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" height="{frame.height}"'
-    name, description = svg.escaped(title), f"<desc>{svg.escaped(summary)}</desc>"
+    name, description = svg.escape_xml(title), f"<desc>{svg.escape_xml(summary)}</desc>"
     if look.standalone:
         font = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Helvetica, Arial, sans-serif"'
         opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" {font}><title>{name}</title>'
     else:  # a title element would cover the chart with a tooltip
         opening = f'<svg class="chart" {size} role="{role}" aria-label="{name}"{data}>'
-    return Markup(opening + description + body + "</svg>")  # all text in it was escaped by svg.escaped
+    return Markup(opening + description + body + "</svg>")  # all text in it was escaped by svg.escape_xml

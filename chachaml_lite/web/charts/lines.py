@@ -82,7 +82,7 @@ def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
     values = [
         value
         for line in lines
-        for column in _drawn_columns(line.curve, style)
+        for column in _columns_to_draw(line.curve, style)
         for value in column
         if math.isfinite(value) and (value > 0 or not style.log_y)
     ]
@@ -90,7 +90,7 @@ def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
     return padded_scale(low, high, is_log=style.log_y)
 
 
-def _drawn_columns(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
+def _columns_to_draw(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
     """Return the values of a curve that are drawn: its band, or its line; in a sketch only the smoothed one."""
     if style.shows_band(curve):
         return curve.lows, curve.highs
@@ -173,9 +173,9 @@ class _Drawing:
             return ""
         xs = self._line.curve.xs
         distances = (str(x - before) for before, x in zip(xs, xs[1:], strict=False))
-        attribute = f' data-key="{svg.escaped(self._line.key)}"' if self._line.key else ""
+        attribute = f' data-key="{svg.escape_xml(self._line.key)}"' if self._line.key else ""
         attribute += (
-            f' data-label="{svg.escaped(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
+            f' data-label="{svg.escape_xml(self._line.label)}" data-at="{" ".join([*map(str, xs[:1]), *distances])}"'
         )
         attribute += f' data-values="{self._describe_values(self._line.curve.ys)}"'
         if self._line.curve.is_thinned:

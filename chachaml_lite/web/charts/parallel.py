@@ -80,8 +80,8 @@ def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str
         for number, path in sorted(enumerate(paths), key=lambda pair: not pair[1].is_out)
     ]
     parts = [_axis(axis, at, x, bottom, look, distance) for axis, at, x in zip(axes, placements, xs, strict=True)]
-    name = svg.escaped(title)
-    summary = svg.escaped(f"{len(paths)} runs on {len(axes)} axes: {', '.join(axis.name for axis in axes)}.")
+    name = svg.escape_xml(title)
+    summary = svg.escape_xml(f"{len(paths)} runs on {len(axes)} axes: {', '.join(axis.name for axis in axes)}.")
     return Chart(
         svg.markup(
             f'<svg class="chart parallel" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -124,7 +124,7 @@ def _words(axis: Coordinate, bottom: float) -> _Placement:
     step = (bottom - _TOP) / max(1, len(words))
     at = {word: _TOP + step * (number + 0.5) for number, word in enumerate(words)}
     labels = [(at[word], truncate(word, 14)) for word in words] if len(words) <= _MOST_WORDS else []
-    data = f'data-words="{svg.escaped(strict_json.dumps(words))}"'
+    data = f'data-words="{svg.escape_xml(strict_json.dumps(words))}"'
     brush_range = None
     if isinstance(axis.brush, frozenset) and (positions := [at[word] for word in axis.brush if word in at]):
         brush_range = (min(positions) - step / 2, max(positions) + step / 2)
@@ -140,11 +140,11 @@ def _to_finite(value: Any) -> float | None:
 
 
 def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:
-    label = svg.escaped(path.label)
+    label = svg.escape_xml(path.label)
     tone = "t0" if path.tone is None else f"t{path.tone + 1}"
     out_class = " out" if path.is_out else ""
     return (
-        f'<a href="{svg.escaped(path.href)}" class="path {tone}{out_class}" aria-label="{label}">'
+        f'<a href="{svg.escape_xml(path.href)}" class="path {tone}{out_class}" aria-label="{label}">'
         f'<path class="line" d="{svg.polyline(points)}"/><title>{label}</title></a>'
     )
 
@@ -162,6 +162,6 @@ def _axis(axis: Coordinate, placement: _Placement, x: float, bottom: float, look
         parts.append(f'<rect class="selection" {place} width="16" height="{svg.number(end - top)}"/>')
     hit = f'<rect class="hit" x="{svg.number(x - 14)}" y="{_TOP - 6:g}" width="28" height="{bottom - _TOP + 12:g}"/>'
     return (
-        f'<g class="coordinate" data-field="{svg.escaped(axis.field)}" {placement.data}>'
-        f"<title>{svg.escaped(axis.name)}: drag along it to choose runs</title>{''.join(parts)}{hit}</g>"
+        f'<g class="coordinate" data-field="{svg.escape_xml(axis.field)}" {placement.data}>'
+        f"<title>{svg.escape_xml(axis.name)}: drag along it to choose runs</title>{''.join(parts)}{hit}</g>"
     )

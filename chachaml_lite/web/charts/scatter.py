@@ -121,11 +121,11 @@ def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None
 
 
 def _circle(dot: Dot, x: float, y: float, look: Look) -> str:
-    label = svg.escaped(f"{dot.label}: {dot.told or f'{dot.x}, {dot.y}'}")
+    label = svg.escape_xml(f"{dot.label}: {dot.told or f'{dot.x}, {dot.y}'}")
     paint = 'fill="currentColor" fill-opacity=".75" stroke="currentColor"' if look.standalone else 'class="dot"'
     circle = f'<circle cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5" {paint}><title>{label}</title></circle>'
     series = look.series(dot.color) if dot.tone is None else f'class="series t{dot.tone + 1}"'
     content = f"<g {series}>{circle}</g>"
     if dot.href and not look.standalone:
-        return f'<a href="{svg.escaped(dot.href)}" aria-label="{label}">{content}</a>'
+        return f'<a href="{svg.escape_xml(dot.href)}" aria-label="{label}">{content}</a>'
     return content

@@ -30,7 +30,7 @@ def sketch(lines: Sequence[tuple[str, Curve, int, int]], frame: Frame) -> str:
         mark_path = "".join(_marks(curve, frame))
         marks = f'<path class="odd" d="{mark_path}"/>' if mark_path else ""
         parts.append(
-            f'<g class="series {svg.color_class(color)}" data-key="{svg.escaped(key)}">'
+            f'<g class="series {svg.color_class(color)}" data-key="{svg.escape_xml(key)}">'
             f'<path class="{kind}" d="{path}"/>{marks}</g>'
         )
     return f'<g class="sketch" transform="scale({1 / PARTS:g})">{"".join(parts)}</g>'

@@ -36,7 +36,7 @@ def sparkline(values: Sequence[Number], color: int = 0, label: str = "") -> Mark
             stretches.append([])
     line = svg.path("".join(svg.polyline(s) for s in stretches if len(s) > 1), 'class="line"')
     dot = svg.path(f"M{svg.number(last[0])},{svg.number(last[1])}h0", 'class="dots"')
-    attributes = f'role="img" aria-label="{svg.escaped(label)}"' if label else 'aria-hidden="true"'
+    attributes = f'role="img" aria-label="{svg.escape_xml(label)}"' if label else 'aria-hidden="true"'
     return Markup(
         f'<svg class="spark {svg.color_class(color)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" {attributes}>{line}{dot}</svg>'

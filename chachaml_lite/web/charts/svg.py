@@ -109,7 +109,7 @@ def polyline(points: Iterable[tuple[float, float]]) -> str:
 def text(x: float, y: float, content: str, attributes: str, anchor: str = "start") -> str:
     """Return a line of text."""
     side = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{number(x)}" y="{number(y)}"{side} {attributes}>{escaped(content)}</text>'
+    return f'<text x="{number(x)}" y="{number(y)}"{side} {attributes}>{escape_xml(content)}</text>'
 
 
 def path(d: str, attributes: str) -> str:
@@ -117,7 +117,7 @@ def path(d: str, attributes: str) -> str:
     return f'<path {attributes} d="{d}"/>' if d else ""
 
 
-def escaped(content: str) -> str:
+def escape_xml(content: str) -> str:
     """Escape any text for an element or an attribute; characters that XML doesn't allow are replaced by U+FFFD."""
     return str(escape("".join(c if _in_xml(c) else "�" for c in content)))
 
@@ -129,5 +129,5 @@ def _in_xml(character: str) -> bool:
 
 
 def markup(content: str) -> Markup:
-    """Mark SVG that was built by this module as safe: all text in it went through `escaped`."""
+    """Mark SVG that was built by this module as safe: all text in it went through `escape_xml`."""
     return Markup(content)

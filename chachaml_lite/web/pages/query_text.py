@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...errors import InvalidInput
 from ...tracking.index.run_entry import Run
-from ...tracking.query.fields import METRICS, PARAMS, Field, parse_field, quoted, unquoted
+from ...tracking.query.fields import METRICS, PARAMS, Field, parse_field, quote_text, unquote_text
 from ...tracking.query.grammar import MAX_CHARACTERS, BadQuery
 
 #: Matches what occurs in a query but not in a name.
@@ -19,10 +19,10 @@ def name_query(text: str) -> str | None:
     """Return the query for runs with the name `text`, or None if `text` contains a comparison or is a field."""
     bare = text.strip()
     if _QUOTED.fullmatch(bare):
-        bare = unquoted(bare)
+        bare = unquote_text(bare)
     elif _COMPARES.search(bare) or _is_field(bare):
         return None
-    query = f"name ~ {quoted(bare)}"
+    query = f"name ~ {quote_text(bare)}"
     return query if bare.strip() and len(query) <= MAX_CHARACTERS else None
 
 
@@ -34,7 +34,7 @@ def _is_field(text: str) -> bool:
     return True
 
 
-def meant_query(fault: BadQuery, runs: Sequence[Run]) -> str | None:
+def complete_query(fault: BadQuery, runs: Sequence[Run]) -> str | None:
     """Return the query with `metrics.` or `params.` added to its bare key, or None if no run has such a key."""
     key = fault.text[fault.start : fault.stop]
     for kind, keys in ((METRICS, (run.summary for run in runs)), (PARAMS, (run.params for run in runs))):

@@ -159,7 +159,7 @@ def _tsv(text: str, is_end: bool) -> Preview | None:
 
 
 def _json(text: str, is_end: bool) -> Preview | None:
-    value = _loaded(text) if is_end else None
+    value = _load_json(text) if is_end else None
     if value is None:
         return None
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
@@ -171,7 +171,7 @@ def _json(text: str, is_end: bool) -> Preview | None:
 
 def _json_lines(text: str, is_end: bool) -> Preview | None:
     lines = [line for line in text.split("\n") if line.strip()]
-    records = [_loaded(line) for line in (lines if is_end else lines[:-1])[: MAX_ROWS + 1]]
+    records = [_load_json(line) for line in (lines if is_end else lines[:-1])[: MAX_ROWS + 1]]
     return _records(records, is_end) if records and all(isinstance(each, dict) for each in records) else None
 
 
@@ -181,7 +181,7 @@ _TABLED: dict[str, Callable[[str, bool], Preview | None]] = {
 }
 
 
-def _loaded(text: str) -> Any:
+def _load_json(text: str) -> Any:
     """Return the JSON value in a text, or None if there is none or it has too many levels to be shown."""
     try:
         return strict_json.loads(text.encode("utf-8", "surrogatepass"), max_depth=_MAX_DEPTH)

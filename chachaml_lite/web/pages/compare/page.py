@@ -35,10 +35,10 @@ def compare_page() -> str | Response:
     named_runs = figures.name_runs(runs)
     if view.is_file:
         every = frozenset(section.name for section in sections_of(curves.several_points(runs), frozenset()))
-        context = _compared(replace(view, opened=every), runs, [each.label for each in named_runs])
+        context = _comparison_context(replace(view, opened=every), runs, [each.label for each in named_runs])
         return saved.comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
-    return _page("compare.html", api=api, **_compared(view, runs, [each.label for each in named_runs]))
+    return _page("compare.html", api=api, **_comparison_context(view, runs, [each.label for each in named_runs]))
 
 
 @pages.get("/diff/<name>/<one>/<other>")
@@ -51,11 +51,11 @@ def diff_page(name: str, one: str, other: str) -> str:
     context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": api}
     if versions[0].run_id != versions[1].run_id:
         labels = [f"version {version.version}" for version in versions]
-        context.update(_compared(view, runs, labels))
+        context.update(_comparison_context(view, runs, labels))
     return _page("diff.html", **context)
 
 
-def _compared(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+def _comparison_context(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """Return the context of the macros in `_comparison.html`."""
     table = comparison(view, runs, labels)
     with_curves = set(curves.several_points(runs))

@@ -12,7 +12,7 @@ from ....tracking.query import search
 from ....tracking.query.grammar import BadQuery
 from ...context import command_context, tracker
 from ..blueprint import pages
-from ..query_text import meant_query
+from ..query_text import complete_query
 from . import runs_table
 from .runs_url import PAGE_SIZES, RunView
 
@@ -54,7 +54,7 @@ def _render_list(view: RunView, is_search: bool = False) -> tuple[str, int]:
         run_query = list_view.run_query(now_ms)
     matches, total = search.find_runs(tracker(), run_query)
     table = runs_table.run_table(tracker(), list_view, matches, total)
-    suggestion = None if fault is None else meant_query(fault, matches)
+    suggestion = None if fault is None else complete_query(fault, matches)
     page = render_template(
         "runs.html",
         is_search=is_search,

@@ -241,7 +241,7 @@ class RunView:
         if self.within is not None:
             api_fields["experiment"] = self.within
         if self.ids:
-            queries.append(f"id in ({', '.join(map(fields.quoted, self.ids))})")
+            queries.append(f"id in ({', '.join(map(fields.quote_text, self.ids))})")
         if queries:
             api_fields["q"] = queries[0] if len(queries) == 1 else " and ".join(f"({each})" for each in queries)
         if self.order_by is not None:

@@ -22,7 +22,7 @@ from ....tracking.series.group_curves import BANDS
 from ...context import command_context, tracker
 from ...urls import with_query
 from ..blueprint import pages
-from ..query_text import meant_query
+from ..query_text import complete_query
 from ..rendered import render_text
 from ..runs import runs_table
 from ..runs.runs_url import PAGE_SIZES
@@ -65,7 +65,7 @@ def experiment_page(name: str) -> tuple[str, int]:
     matches, total = search.find_runs(tracker(), replace(run_query, where=(*run_query.where, *brushes)))
     drawing = _choose_drawing(view, run_query)
     table = runs_table.run_table(tracker(), view.runs, matches, total, view.key_test)
-    suggestion = None if fault is None else meant_query(fault, matches)
+    suggestion = None if fault is None else complete_query(fault, matches)
     metric = view.metric
     if metric is None:  # only of the drawn runs: no others are read
         metric = direction.foremost(Counter(key for run in drawing.runs for key in run.summary))
@@ -91,7 +91,7 @@ def experiment_page(name: str) -> tuple[str, int]:
         field_name=name_of,
         drawn=drawing,
         **_part(view, drawing, metric, brushes),
-        runs_order=_ordered_by(view, experiment["best"]) if experiment.get("best") else None,
+        runs_order=_url_by_metric(view, experiment["best"]) if experiment.get("best") else None,
         api=with_query(url_for("experiments.get_experiment", name=name), _metric_choices(view)),
         **command_context(),
     )
@@ -154,7 +154,7 @@ def _choices(keys: Sequence[str], current: str | None) -> list[str]:
     return few if current is None or current in few else [current, *few]
 
 
-def _ordered_by(view: SweepView, best: dict[str, Any]) -> str:
+def _url_by_metric(view: SweepView, best: dict[str, Any]) -> str:
     """Return the URL of the page with the runs ordered by the metric, the best first."""
     way = "" if best["direction"] == "min" else " desc"
     return view.runs.url(order_by=f"{Field(METRICS, best['metric'])}{way}", offset=0)

@@ -10,7 +10,7 @@ MLFLOW = "mlflow"
 FLAGS = ("models", "holds_model")
 
 
-def merged_mlflow(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+def merge_mlflow(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the object for two copies' meta.json: flags that either copy has, and other values that both have."""
     our_values, their_values = ours.get(MLFLOW), theirs.get(MLFLOW)
     our_values, their_values = (

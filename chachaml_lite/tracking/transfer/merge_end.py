@@ -11,7 +11,7 @@ from ..params import same_json
 END_FIELDS = ("status", "end_time", "error", "resumed_at")
 
 
-def merged_end(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any] | None:
+def merge_end(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the END_FIELDS that result from two copies' meta.json; None if the copies contradict each other.
 
     The copy that was resumed last wins, whether it has ended or not; an end of the other copy before that `resumed_at`
