@@ -75,6 +75,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     yield
 
 
+def _leave_process(process: subprocess.Popen[Any], kind: Any, value: Any, traceback: Any) -> None:
+    """Kill a process if its `with` block failed: waiting for it, as the block's end does, may take forever."""
+    if kind is not None:
+        process.kill()
+    _wait_for_process(process, kind, value, traceback)
+
+
+_wait_for_process = subprocess.Popen.__exit__
+subprocess.Popen.__exit__ = _leave_process  # type: ignore[method-assign]
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Know the setting of pytest-timeout without it: the tests of a rule run with pytest, flask and waitress alone."""
     if not pluginmanager.hasplugin("timeout"):

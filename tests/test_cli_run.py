@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -332,6 +333,10 @@ print("count", count, flush=True)
 """
     command = [*COMMAND, "run", "--id", "terminal", "--", *python(script)]
     terminal, seat = os.openpty()
+    # At a Ctrl-C the kernel drops what is in the terminal, which could be the command's output about it.
+    settings = termios.tcgetattr(seat)
+    settings[3] |= termios.NOFLSH
+    termios.tcsetattr(seat, termios.TCSANOW, settings)
     name = os.ttyname(seat)
     # The first to open a terminal in a session that has none makes it the session's.
     opening = ["sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *command]

@@ -109,7 +109,7 @@ def test_brush_filters_the_table_and_the_other_lines_step_back(client: FlaskClie
     assert rows_of(page) == ["run-2"]
     assert {run_id for run_id, classes in paths_of(page).items() if "out" not in classes.split()} == {"run-2"}
     assert len(paths_of(page)) == 5, "all runs of the filters are there"
-    assert "1 of 5 runs are within" in page
+    assert "1 of 5 runs match the selection" in page
     assert len(re.findall(r'<rect class="selection"', page)) == 2
     links = Page(page).links
     query = next(link for link in links if "q=" in link and "brush=" not in link and "format" not in link)
