@@ -13,8 +13,7 @@ from typing import BinaryIO
 from . import beneath
 from .checksum import checksum_of, read_pieces
 from .layout import Layout
-from .reading import Damaged, Stamp, stamp_of
-from .stamp_cache import StampCache
+from .reading import Damaged, Stamp, StampCache, stamp_of
 
 #: Cached checksums; each takes half a kilobyte.
 _MOST_SUMS = 20_000

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from typing import NamedTuple
+import tempfile
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
 
+from ..errors import StorageFull, translate_os_error
 from .atomic import FILE_MODE, write_all
 from .checksum import Checksum
 from .durability import Durability
+from .layout import Layout
+from .run_files import incoming_path
 
 #: Small pieces are written together, because a write and a hash update cost as much as those of several kB.
 _WRITE_BYTES = 65_536
@@ -111,3 +116,35 @@ def free_bytes(path: str) -> int:
         return shutil.disk_usage(path).free
     except OSError:
         return 1 << 62
+
+
+def spool(places: Layout | None, fill: Callable[[BinaryIO], object]) -> BinaryIO:
+    """Return a file written by `fill`, open for reading from its start. Raises OSError.
+
+    The file is in the store's own file system. If that is full, or nothing may be written to it (`places` None), the
+    file is in the system's temporary folder, and `fill` is called again: reading a store needs no space on its disk.
+    """
+    if places is not None:
+        try:
+            return _fill(_create_unnamed(places), fill)
+        except OSError as fault:
+            if not isinstance(translate_os_error(fault), StorageFull):
+                raise
+    return _fill(tempfile.TemporaryFile("w+b"), fill)
+
+
+def _create_unnamed(places: Layout) -> BinaryIO:
+    path = incoming_path(places, "scratch")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    return os.fdopen(descriptor, "w+b")
+
+
+def _fill(file: BinaryIO, fill: Callable[[BinaryIO], object]) -> BinaryIO:
+    try:
+        fill(file)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file

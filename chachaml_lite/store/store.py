@@ -20,7 +20,7 @@ from .blobs import Blobs
 from .contents import Contents
 from .durability import Durability
 from .experiment_files import ExperimentFiles
-from .incoming import Upload
+from .incoming import Upload, spool
 from .inspection import Inspection
 from .layout import Layout
 from .locks import NamedLocks, StoreLock
@@ -28,7 +28,6 @@ from .model_files import ModelFiles
 from .run_files import RunFiles, incoming_path
 from .run_index import RunIndex
 from .scan import Folders, RunFolders, list_folder
-from .spool import spool
 from .watch import Watch
 from .zip_extract import UnpackedRuns, unpack
 from .zip_run import Member

@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ...store.reading import Stamp
-from ...store.stamp_cache import StampCache
+from ...store.reading import Stamp, StampCache
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 
 from ...errors import InvalidInput
 from ...store import layout
-from ...store.reading import NO_FILE, Damaged, Stamp
-from ...store.stamp_cache import StampCache
+from ...store.reading import NO_FILE, Damaged, Stamp, StampCache
 from ...store.store import Store
 from ..names import check_artifact_name, is_run_id
 from ..series.summary import PRINTED, Number, number_to_json

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...store import layout
-from ...store.reading import NO_FILE, Damaged, Stamp
-from ...store.stamp_cache import StampCache
+from ...store.reading import NO_FILE, Damaged, Stamp, StampCache
 from ...store.store import Store
 from ..index.artifact_lines import Artifacts, line_from
 from ..index.logged_models import is_good_event

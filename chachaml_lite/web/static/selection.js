@@ -54,17 +54,22 @@ function elsewhere() {
   return selectedIds().filter((id) => !here.has(id));
 }
 
-/** Removes runs from all selections that are no longer in any list. */
-export function deselect(ids) {
+/** Removes ids from the stored lists whose keys start with `prefix`, except the list `own`. */
+export function removeStored(prefix, own, ids) {
   try {
     for (const other of Object.keys(sessionStorage)) {
-      if (!other.startsWith(prefix) || other === key) continue;
+      if (!other.startsWith(prefix) || other === own) continue;
       const left = JSON.parse(sessionStorage.getItem(other)).filter((id) => !ids.includes(id));
       sessionStorage.setItem(other, JSON.stringify(left));
     }
   } catch {
     // storage is disabled
   }
+}
+
+/** Removes runs from all selections that are no longer in any list. */
+export function deselect(ids) {
+  removeStored(prefix, key, ids);
   for (const id of ids) selected.delete(id);
   store();
   apply();

@@ -1,6 +1,6 @@
 // Actions of a list's bar on the selected runs, including those on other pages: tag, delete, restore. The page is not
 // left, and it offers to undo a deletion while the tab is open, or until the offer is dismissed.
-import { counted, deselect, selectedIds } from "./selection.js";
+import { counted, deselect, removeStored, selectedIds } from "./selection.js";
 
 const prefix = "chachaml-trashed ";
 const key = `${prefix}${location.pathname}`;
@@ -31,15 +31,7 @@ function offer(ids) {
 
 /** Withdraws the offer, on all pages, for runs that have left the trash. */
 function withdraw(ids) {
-  try {
-    for (const other of Object.keys(sessionStorage)) {
-      if (!other.startsWith(prefix) || other === key) continue;
-      const left = JSON.parse(sessionStorage.getItem(other)).filter((id) => !ids.includes(id));
-      sessionStorage.setItem(other, JSON.stringify(left));
-    }
-  } catch {
-    // storage is disabled
-  }
+  removeStored(prefix, key, ids);
   offer(trashed.filter((id) => !ids.includes(id)));
 }
 
