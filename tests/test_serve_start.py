@@ -35,17 +35,17 @@ def command(*options: str, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def refused(done: subprocess.CompletedProcess[str], *parts: str) -> bool:
+def is_one_line_error(result: subprocess.CompletedProcess[str], *parts: str) -> bool:
     """Whether a start ended with exit code 1 and one line on stderr that holds all of `parts`."""
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert done.stderr.startswith("chachaml-lite: ") and done.stderr.count("\n") == 1, done.stderr
-    return all(part in done.stderr for part in parts)
+    assert (result.returncode, result.stdout) == (1, ""), result.stderr
+    assert result.stderr.startswith("chachaml-lite: ") and result.stderr.count("\n") == 1, result.stderr
+    return all(part in result.stderr for part in parts)
 
 
 # -- where it listens, and what it says
 
 
-def test_localhost_is_127_0_0_1_and_ipv6_s(server: Running) -> None:
+def test_localhost_listens_on_ipv4_and_ipv6(server: Running) -> None:
     hosts = ["127.0.0.1", "localhost", *(["[::1]"] if has_ipv6() else [])]
     for host in hosts:
         assert requests.get(f"http://{host}:{server.port}/api/health").json()["ok"] is True
@@ -62,7 +62,7 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]"])
-def test_host_of_one_family_is_listened_on_alone(serve: Serve, host: str) -> None:
+def test_single_family_host_listens_on_that_family_only(serve: Serve, host: str) -> None:
     if ":" in host and not has_ipv6():
         unavailable("this machine has no IPv6")
     server = serve("--host", host)
@@ -72,7 +72,7 @@ def test_host_of_one_family_is_listened_on_alone(serve: Serve, host: str) -> Non
         assert probe.connect_ex((other[1], server.port)) != 0
 
 
-def test_one_line_says_the_url_the_folder_and_the_number_of_runs(serve: Serve, data: Path) -> None:
+def test_startup_line_reports_url_folder_and_number_of_runs(serve: Serve, data: Path) -> None:
     for runs in ("0 runs", "1 run", "2 runs"):
         server = serve()
         assert re.fullmatch(
@@ -82,13 +82,13 @@ def test_one_line_says_the_url_the_folder_and_the_number_of_runs(serve: Serve, d
         assert server.stop() == 0
 
 
-def test_ready_file_is_written_whole_and_gets_the_url(serve: Serve, tmp_path: Path) -> None:
+def test_ready_file_is_written_atomically_with_the_url(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     assert (tmp_path / "server-1/ready").read_text() == server.url + "\n"
     assert sorted(path.name for path in (tmp_path / "server-1").iterdir()) == ["ready", "server.log"]
 
 
-def test_folder_is_made_and_is_its_owner_s_alone(serve: Serve, data: Path) -> None:
+def test_data_folder_is_created_for_its_owner_only(serve: Serve, data: Path) -> None:
     serve()
     assert data.stat().st_mode & 0o777 == 0o700
 
@@ -97,13 +97,13 @@ def test_folder_is_made_and_is_its_owner_s_alone(serve: Serve, data: Path) -> No
 
 
 def test_help_names_every_option_with_its_variable_and_default() -> None:
-    done = command("--help")
-    assert done.returncode == 0, done
-    text = " ".join(done.stdout.split())
+    result = command("--help")
+    assert result.returncode == 0, result
+    text = " ".join(result.stdout.split())
     for option in serve_command.params:
         assert option.opts[0] in text and (option.name == "help" or f"CHACHAML_{(option.name or '').upper()}" in text)
-    for taught in ("default: localhost", "default: 8080", "default: artifacts", "default: everysec", "Examples:"):
-        assert taught in text
+    for part in ("default: localhost", "default: 8080", "default: artifacts", "default: everysec", "Examples:"):
+        assert part in text
     top = subprocess.run([sys.executable, "-m", "chachaml_lite", "--help"], capture_output=True, text=True, check=True)
     assert "serve" in top.stdout and "curl" in top.stdout
 
@@ -191,20 +191,20 @@ def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Pat
         assert thread_count(server) == thread_count(serve("--threads", "1")) + 8
     finally:
         assert server.stop() == 0
-    tested = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token", "no_mlflow", "token_file"}
-    assert tested == {option.name for option in serve_command.params}
+    tested_options = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token", "no_mlflow", "token_file"}
+    assert tested_options == {option.name for option in serve_command.params}
 
 
-def test_token_is_read_from_a_file_so_that_no_list_of_processes_has_it(serve: Serve, tmp_path: Path) -> None:
+def test_token_file_keeps_the_token_out_of_the_process_list(serve: Serve, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("geheim\n")
     right, wrong = {"Authorization": "Bearer geheim"}, {"Authorization": "Bearer other"}
-    started: list[tuple[list[str], dict[str, str]]] = [
+    starts: list[tuple[list[str], dict[str, str]]] = [
         (["--token-file", str(file)], {}),
         ([], {"CHACHAML_TOKEN_FILE": str(file)}),
         (["--token-file", str(file)], {"CHACHAML_TOKEN": "other"}),  # which is there for curl
     ]
-    for options, variables in started:
+    for options, variables in starts:
         server = serve(*options, **variables)
         assert requests.get(f"{server.url}/api/runs", headers=right).status_code == 200
         assert requests.get(f"{server.url}/api/runs", headers=wrong).status_code == 401
@@ -213,7 +213,7 @@ def test_token_is_read_from_a_file_so_that_no_list_of_processes_has_it(serve: Se
         server.stop()
 
 
-def test_warning_says_who_can_read_a_token_that_is_an_option(serve: Serve, tmp_path: Path) -> None:
+def test_token_option_warns_that_the_process_list_shows_it(serve: Serve, tmp_path: Path) -> None:
     for options, variables, is_warned in (
         (["--token", "secret"], {}, True),
         (["--token", "secret"], {"CHACHAML_TOKEN_FILE": "/dev/null"}, True),
@@ -260,10 +260,10 @@ def test_warning_says_who_can_read_a_token_that_is_an_option(serve: Serve, tmp_p
         (["surplus"], "surplus"),
     ],
 )
-def test_wrong_use_is_explained_and_ends_with_2(data: Path, options: list[str], part: str) -> None:
-    done = command("--data", str(data), *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert part in done.stderr and "Traceback" not in done.stderr
+def test_usage_error_is_explained_and_exits_with_2(data: Path, options: list[str], part: str) -> None:
+    result = command("--data", str(data), *options)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert part in result.stderr and "Traceback" not in result.stderr
     assert not data.exists()
 
 
@@ -271,36 +271,36 @@ def test_wrong_use_is_explained_and_ends_with_2(data: Path, options: list[str], 
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_port_in_use_is_one_line(data: Path, address: str) -> None:
+def test_port_in_use_is_reported_in_one_line(data: Path, address: str) -> None:
     if ":" in address and not has_ipv6():
         unavailable("this machine has no IPv6")
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
-        taken.bind((address, 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        assert refused(
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+        listener.bind((address, 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        assert is_one_line_error(
             command("--port", port, "--data", str(data)), f"port {port} is in use", 'make run ARGS="--port 18523"'
         )
     assert not data.exists()
 
 
-def test_second_server_on_a_store_is_one_line_that_names_the_first(server: Running, data: Path) -> None:
-    done = command("--port", "0", "--data", str(data))
-    assert refused(done, "another server", str(server.process.pid), "another folder")
+def test_second_server_on_a_store_reports_the_first_in_one_line(server: Running, data: Path) -> None:
+    result = command("--port", "0", "--data", str(data))
+    assert is_one_line_error(result, "another server", str(server.process.pid), "another folder")
     assert requests.get(f"{server.url}/api/health").json()["ok"] is True
     link = data.with_name("link")
     link.symlink_to(data)
-    assert refused(command("--port", "0", "--data", str(link)), "another server")
+    assert is_one_line_error(command("--port", "0", "--data", str(link)), "another server")
 
 
-def test_store_is_free_after_a_stop_and_after_a_kill(serve: Serve) -> None:
+def test_store_is_unlocked_after_a_stop_and_after_a_kill(serve: Serve) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         serve().stop(number)
     assert requests.get(f"{serve().url}/api/health").json()["ok"] is True
 
 
 @pytest.mark.parametrize("inside", ["", "/store", "/runs"])
-def test_file_where_the_data_folder_should_be_is_one_line(data: Path, inside: str) -> None:
+def test_file_at_the_data_folder_path_is_reported_in_one_line(data: Path, inside: str) -> None:
     if inside == "/runs":
         data.mkdir()
         (data / "runs").write_text("a file")
@@ -308,12 +308,12 @@ def test_file_where_the_data_folder_should_be_is_one_line(data: Path, inside: st
     else:
         data.write_text("a file")
         folder = Path(f"{data}{inside}")
-    assert refused(command("--port", "0", "--data", str(folder)), "can't be used")
+    assert is_one_line_error(command("--port", "0", "--data", str(folder)), "can't be used")
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Path, known: bool) -> None:
-    if known:
+@pytest.mark.parametrize("has_store", [True, False])
+def test_unwritable_data_folder_is_reported_in_one_line(serve: Serve, data: Path, has_store: bool) -> None:
+    if has_store:
         assert serve().stop() == 0
     data.mkdir(exist_ok=True)
     try:
@@ -322,19 +322,21 @@ def test_data_folder_that_can_t_be_written_is_one_line(serve: Serve, data: Path,
     except OSError as fault:
         unavailable(f"nothing can be mounted: {fault}")
     try:
-        assert refused(command("--port", "0", "--data", str(data)), "Read-only file system", "--data", "--read-only")
+        assert is_one_line_error(
+            command("--port", "0", "--data", str(data)), "Read-only file system", "--data", "--read-only"
+        )
     finally:
         mounting.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "256.0.0.1", "a..b", "192.0.2.1", "\u00e4" * 70])
-def test_host_that_isn_t_this_machine_s_is_one_line(data: Path, host: str) -> None:
-    started = command("--host", host, "--port", "0", "--data", str(data), CHACHAML_TOKEN="t")
-    assert refused(started, "--host")
+def test_foreign_host_is_reported_in_one_line(data: Path, host: str) -> None:
+    result = command("--host", host, "--port", "0", "--data", str(data), CHACHAML_TOKEN="t")
+    assert is_one_line_error(result, "--host")
 
 
-def test_ready_file_that_can_t_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
-    done = command("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
-    assert done.returncode == 1, done
-    assert done.stderr.count("\n") == 1 and "--ready-file" in done.stderr
+def test_unwritable_ready_file_is_reported_in_one_line(data: Path, tmp_path: Path) -> None:
+    result = command("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
+    assert result.returncode == 1, result
+    assert result.stderr.count("\n") == 1 and "--ready-file" in result.stderr
     assert (data / ".lock").read_bytes() == b""  # given back

@@ -13,16 +13,16 @@ from support.servers import PATIENCE_SECONDS, environment
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 ROOT = Path(__file__).resolve().parents[1]
 #: Two tests that send the signals which `nohup` and a shell's `&` have ignored.
-SIGNALLED = ["tests/test_cli_run.py", "-k", "signals_reach or (it_ends_as and INT)"]
+SIGNAL_TESTS = ["tests/test_cli_run.py", "-k", "signals_reach or (it_ends_as and INT)"]
 
 
-def test_suite_ends_where_nohup_or_a_shell_has_signals_ignored(tmp_path: Path) -> None:
+def test_suite_passes_where_nohup_or_a_shell_ignores_signals(tmp_path: Path) -> None:
     def ignore() -> None:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
 
-    done = subprocess.run(
-        [*PYTEST, f"--basetemp={tmp_path / 'inner'}", f"--timeout={PATIENCE_SECONDS}", *SIGNALLED],
+    result = subprocess.run(
+        [*PYTEST, f"--basetemp={tmp_path / 'inner'}", f"--timeout={PATIENCE_SECONDS}", *SIGNAL_TESTS],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -30,8 +30,8 @@ def test_suite_ends_where_nohup_or_a_shell_has_signals_ignored(tmp_path: Path) -
         timeout=2 * PATIENCE_SECONDS,
         preexec_fn=ignore,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 passed" in result.stdout
 
 
 def test_every_test_has_a_time_limit(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_every_test_has_a_time_limit(tmp_path: Path) -> None:
     assert 0 < int(settings["tool:pytest"]["timeout"]) <= 600
     waits = tmp_path / "test_waits.py"
     waits.write_text("import threading\n\ndef test_that_waits():\n    threading.Event().wait()\n")
-    done = subprocess.run(
+    result = subprocess.run(
         [*PYTEST, "-c", str(ROOT / "setup.cfg"), f"--rootdir={tmp_path}", "-o", "timeout=1", str(waits)],
         cwd=tmp_path,
         env=environment(),
@@ -48,4 +48,4 @@ def test_every_test_has_a_time_limit(tmp_path: Path) -> None:
         text=True,
         timeout=PATIENCE_SECONDS,
     )
-    assert done.returncode == 1 and "Timeout" in done.stdout, done.stdout + done.stderr
+    assert result.returncode == 1 and "Timeout" in result.stdout, result.stdout + result.stderr
