@@ -1,4 +1,4 @@
-"""Charts: ticks at round numbers, gaps, bands, markers, and a picture within its box whatever the points are."""
+"""Charts: ticks at round numbers, gaps, bands, markers, and a drawing that stays within its box for any points."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ STYLE = Path(charts.__file__).resolve().parents[1] / "static" / "style.css"
 
 
 def series_of(values: list[Number], steps: list[int] | None = None, times: list[int] | None = None) -> Series:
-    made = Series()
+    series = Series()
     places = list(range(len(values)))
-    made.extend(
+    series.extend(
         values, places if steps is None else steps, [NOON + at * 1000 for at in places] if times is None else times
     )
-    return made
+    return series
 
 
-def chart_of(*every: Series, **how: object) -> Chart:
-    style = Style(**how)  # type: ignore[arg-type]
+def chart_of(*all_series: Series, **options: object) -> Chart:
+    style = Style(**options)  # type: ignore[arg-type]
     view = View(style.x, style.log_x, style.start, style.stop, smoothing=style.smoothing)
-    lines = [Line(f"metric {at}", curve_of(series, view, NOON), at) for at, series in enumerate(every)]
+    lines = [Line(f"metric {at}", curve_of(series, view, NOON), at) for at, series in enumerate(all_series)]
     return line_chart(lines, "a title", style)
 
 
@@ -90,7 +90,7 @@ def test_ticks_are_at_round_numbers(scale: Scale, most: int, expected: list[str]
     assert places == sorted(places) and all(0 <= place <= 1 for place in places)
 
 
-def test_tick_is_where_its_label_says() -> None:
+def test_tick_is_at_the_place_of_its_label() -> None:
     assert [tick.fraction for tick in number_ticks(Scale(0, 10), 5).ticks] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert [tick.fraction for tick in number_ticks(Scale(1, 1000, True), 5).ticks] == pytest.approx(
         [0, 1 / 3, 2 / 3, 1]
@@ -135,7 +135,7 @@ CALENDAR = [
 
 
 @pytest.mark.parametrize(("low", "high", "most", "expected", "caption"), CALENDAR)
-def test_wall_time_has_the_calendar_s_ticks(low: int, high: int, most: int, expected: list[str], caption: str) -> None:
+def test_wall_time_has_calendar_ticks(low: int, high: int, most: int, expected: list[str], caption: str) -> None:
     ticks = calendar_ticks(Scale(low, high), most)
     assert (labels(ticks), ticks.caption) == (expected, caption)
 
@@ -144,27 +144,27 @@ def test_wall_time_has_the_calendar_s_ticks(low: int, high: int, most: int, expe
 
 
 def test_chart_is_an_image_with_a_name_ticks_and_a_line() -> None:
-    drawn = Drawing(chart_of(series_of([float(at) for at in range(11)])).svg)
-    assert (drawn.root.get("role"), drawn.root.get("aria-label")) == ("img", "a title")
-    assert "metric 0: 10 at step 10, the last; least 0 at step 0" in (drawn.root.findtext("desc") or "")
-    assert (drawn.x_ticks(), drawn.y_ticks()) == (["0", "2", "4", "6", "8", "10"], ["0", "2", "4", "6", "8", "10"])
-    left, top, right, bottom = map(float, drawn.root.attrib["data-plot"].split())
-    (line,) = drawn.paths("line")
+    drawing = Drawing(chart_of(series_of([float(at) for at in range(11)])).svg)
+    assert (drawing.root.get("role"), drawing.root.get("aria-label")) == ("img", "a title")
+    assert "metric 0: 10 at step 10, the last; least 0 at step 0" in (drawing.root.findtext("desc") or "")
+    assert (drawing.x_ticks(), drawing.y_ticks()) == (["0", "2", "4", "6", "8", "10"], ["0", "2", "4", "6", "8", "10"])
+    left, top, right, bottom = map(float, drawing.root.attrib["data-plot"].split())
+    (line,) = drawing.paths("line")
     assert line[0] == pytest.approx((left, bottom), abs=0.06)
     assert line[-1][0] == pytest.approx(right, abs=0.06) and top < line[-1][1] < top + 10
-    (series,) = drawn.root.iter("g")
+    (series,) = drawing.root.iter("g")
     assert series.get("class") == "series s1"
     assert (series.get("data-at"), series.get("data-label")) == ("0 1 1 1 1 1 1 1 1 1 1", "metric 0")
     assert series.get("data-values") == "0 1 2 3 4 5 6 7 8 9 10"
 
 
-def test_gaps_and_markers_stand_for_what_is_not_finite() -> None:
+def test_non_finite_values_are_gaps_and_markers() -> None:
     chart = chart_of(series_of([1, 2, NAN, 3, INF, 4, 5, -INF, *range(20)]))
-    drawn = Drawing(chart.svg)
-    assert [len(stretch) for stretch in drawn.paths("line")] == [2, 2, 20]
-    assert len(drawn.paths("dots")) == 1  # the 3, alone between two gaps
-    _, top, _, bottom = map(float, drawn.root.attrib["data-plot"].split())
-    marks = drawn.paths("odd")
+    drawing = Drawing(chart.svg)
+    assert [len(stretch) for stretch in drawing.paths("line")] == [2, 2, 20]
+    assert len(drawing.paths("dots")) == 1  # the 3, alone between two gaps
+    _, top, _, bottom = map(float, drawing.root.attrib["data-plot"].split())
+    marks = drawing.paths("odd")
     assert [len(mark) for mark in marks] == [2, 2, 3, 3]  # a cross of two strokes, two triangles
     assert all(top <= y <= bottom for mark in marks for _, y in mark)
     assert chart.notes == ("NaN at step 2", "∞ at step 4", "−∞ at step 7")
@@ -175,24 +175,24 @@ def test_thinned_series_has_a_band_from_min_to_max() -> None:
     values[5003] = 9.0
     chart = chart_of(series_of(list(values)))
     assert chart.notes == ("10,000 points, drawn as 402: means, min to max shaded",)
-    drawn = Drawing(chart.svg)
-    (band,), (line,) = drawn.paths("band"), drawn.paths("line")
+    drawing = Drawing(chart.svg)
+    (band,), (line,) = drawing.paths("band"), drawing.paths("line")
     assert len(band) == 2 * len(line)
     assert min(y for _, y in band) < min(y for _, y in line) - 50  # the spike is in the band
     assert not Drawing(chart_of(series_of([float(at) for at in range(300)])).svg).paths("band")
 
 
 def test_smoothed_line_has_the_raw_one_behind_it() -> None:
-    drawn = Drawing(chart_of(series_of([at % 2 for at in range(100)]), smoothing=0.9).svg)
-    (raw,), (line,) = drawn.paths("raw"), drawn.paths("line")
+    drawing = Drawing(chart_of(series_of([at % 2 for at in range(100)]), smoothing=0.9).svg)
+    (raw,), (line,) = drawing.paths("raw"), drawing.paths("line")
     swings = [max(y for _, y in path[50:]) - min(y for _, y in path[50:]) for path in (raw, line)]
     assert swings[1] < swings[0] / 5
-    kinds = [element.get("class") for element in drawn.root.iter("path")]
+    kinds = [element.get("class") for element in drawing.root.iter("path")]
     assert kinds.index("raw") < kinds.index("line")
 
 
 @pytest.mark.parametrize(
-    ("values", "how", "note"),
+    ("values", "options", "note"),
     [
         ([1, 0, -1, 5], {"log_y": True}, "values of 0 and less aren't on the log axis"),
         ([1, 2, 3], {"log_x": True}, "steps of 0 and less aren't on the log axis"),
@@ -203,17 +203,17 @@ def test_smoothed_line_has_the_raw_one_behind_it() -> None:
         ([1, 2, 3, 4], {"start": 1, "stop": 2}, "2 of 4 points in this range"),
     ],
 )
-def test_what_is_not_shown_is_said(values: list[Number], how: dict[str, object], note: str) -> None:
-    assert note in chart_of(series_of(values), **how).notes
+def test_note_counts_the_points_left_out(values: list[Number], options: dict[str, object], note: str) -> None:
+    assert note in chart_of(series_of(values), **options).notes
 
 
-def test_of_several_points_at_a_step_the_last_is_shown() -> None:
+def test_last_of_several_points_at_a_step_is_drawn() -> None:
     chart = chart_of(series_of([1, 2, 3], [0, 0, 0]))
     assert chart.notes[0] == "1 of 3 points, the last at each step"
     assert len(Drawing(chart.svg).paths("dots")) == 1
 
 
-def test_where_no_point_can_be_shown_the_chart_says_so() -> None:
+def test_chart_without_finite_values_says_so() -> None:
     for chart in (
         chart_of(series_of([NAN])),
         chart_of(series_of([])),
@@ -223,7 +223,7 @@ def test_where_no_point_can_be_shown_the_chart_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "how", "why"),
+    ("values", "options", "reason"),
     [
         ([-1, -2, 0], {"log_y": True}, "all values are 0 or less: a log axis has no place for them"),
         ([-(at + 1) for at in range(2000)], {"log_y": True}, "all values are 0 or less"),
@@ -233,47 +233,47 @@ def test_where_no_point_can_be_shown_the_chart_says_so() -> None:
         ([5], {"log_x": True, "x": "relative"}, "all times are 0 or less"),
     ],
 )
-def test_empty_log_axis_says_why_nothing_is_drawn(values: list[Number], how: dict[str, object], why: str) -> None:
-    texts = Drawing(chart_of(series_of(values), **how).svg).texts()
-    assert any(why in text for text in texts), texts
+def test_empty_log_axis_gives_the_reason(values: list[Number], options: dict[str, object], reason: str) -> None:
+    texts = Drawing(chart_of(series_of(values), **options).svg).texts()
+    assert any(reason in text for text in texts), texts
 
 
-def test_hostile_names_are_text() -> None:
+def test_hostile_names_are_escaped() -> None:
     name = "</svg><script>alert(1)</script>\"'&\x00\x1b\ud800"
     for standalone in (False, True):
         curve = curve_of(series_of([1, 2]), View())
         svg = line_chart([Line(name, curve)], name, Style(standalone=standalone)).svg
-        drawn = Drawing(svg)
-        assert not list(drawn.root.iter("script")) and "\ufffd" in svg
+        drawing = Drawing(svg)
+        assert not list(drawing.root.iter("script")) and "\ufffd" in svg
         dots = [Dot(name, name, 1, href='/runs/"><script>'), Dot(name, "b", 2)]
-        drawn = Drawing(scatter_chart(dots, name, x_name=name, y_name=name, standalone=standalone).svg)
-        assert not list(drawn.root.iter("script"))
+        drawing = Drawing(scatter_chart(dots, name, x_name=name, y_name=name, standalone=standalone).svg)
+        assert not list(drawing.root.iter("script"))
     Drawing(sparkline([1, 2], label=name))
 
 
-def test_chart_by_itself_needs_no_style() -> None:
+def test_standalone_chart_needs_no_style_sheet() -> None:
     svg = chart_of(series_of([1, 2, 3]), series_of([3, 2, 1]), standalone=True).svg
-    drawn = Drawing(svg)
+    drawing = Drawing(svg)
     assert svg.startswith("<svg xmlns=")
     assert not re.search(r"class=|style|data-", svg)
-    assert drawn.texts()[0] == "a title" and {"metric 0", "metric 1"} <= set(drawn.texts())
-    assert drawn.root.findtext("title") == "a title"
+    assert drawing.texts()[0] == "a title" and {"metric 0", "metric 1"} <= set(drawing.texts())
+    assert drawing.root.findtext("title") == "a title"
 
 
 @pytest.mark.parametrize(
     "values", [[0, 1], [123_000, 123_999], [1e-5, 1.00001e-5], [-2_500_000, 7], [0.123456, 0.1235]]
 )
-def test_labels_of_the_axis_have_room_beside_the_plot(values: list[Number]) -> None:
-    drawn = Drawing(chart_of(series_of(values)).svg)
-    plot_left = float(drawn.root.attrib["data-plot"].split()[0])
-    labels = [each for each in drawn.root.iter("text") if each.get("text-anchor") == "end"]
+def test_axis_labels_fit_beside_the_plot(values: list[Number]) -> None:
+    drawing = Drawing(chart_of(series_of(values)).svg)
+    plot_left = float(drawing.root.attrib["data-plot"].split()[0])
+    labels = [each for each in drawing.root.iter("text") if each.get("text-anchor") == "end"]
     beside = {each.text or "": float(each.attrib["x"]) for each in labels if float(each.attrib["x"]) < plot_left}
     assert beside
     for label, end in beside.items():
         assert end - 6 * len(label) >= 0, label
 
 
-#: The greatest integer that a metric can be, for it must fit into a double.
+#: The largest integer that a metric can be: it must fit into a double.
 LARGEST = int(sys.float_info.max)
 POINTS = st.lists(
     st.tuples(
@@ -301,7 +301,7 @@ ENDS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-5, 20
     ends=st.tuples(ENDS, ENDS),
     standalone=st.booleans(),
 )
-def test_whatever_the_points_are_all_is_drawn_within_the_box(
+def test_line_chart_stays_within_its_box_for_any_points(
     every: list[list[tuple[Number, int, int]]],
     x: str,
     logs: tuple[bool, bool],
@@ -320,9 +320,9 @@ def test_whatever_the_points_are_all_is_drawn_within_the_box(
         assert list(curve.xs) == sorted(curve.xs) and len(curve.xs) <= buckets + 3
         lines.append(Line(f"m{at}", curve, at))
     chart = line_chart(lines, "t", style)
-    drawn = Drawing(chart.svg)
-    for across, down in drawn.every_point():
-        assert -0.1 <= across <= drawn.width + 0.1 and -0.1 <= down <= drawn.height + 0.1
+    drawing = Drawing(chart.svg)
+    for across, down in drawing.every_point():
+        assert -0.1 <= across <= drawing.width + 0.1 and -0.1 <= down <= drawing.height + 0.1
     if lines:
         sparkline(lines[0].curve.ys)
 
@@ -338,28 +338,28 @@ def test_whatever_the_points_are_all_is_drawn_within_the_box(
     ),
     logs=st.tuples(st.booleans(), st.booleans()),
 )
-def test_whatever_is_set_against_a_metric_lies_within_the_box(
+def test_scatter_chart_stays_within_its_box_for_any_values(
     dots: list[tuple[object, object]], logs: tuple[bool, bool]
 ) -> None:
-    made = [
+    chart_dots = [
         Dot("run", x if x not in (INF, -INF) else "Infinity", y if y not in (INF, -INF) else "NaN") for x, y in dots
     ]
-    drawn = Drawing(scatter_chart(made, "t", x_name="lr", y_name="loss", log_x=logs[0], log_y=logs[1]).svg)
-    for across, down in drawn.every_point():
-        assert -0.1 <= across <= drawn.width + 0.1 and -0.1 <= down <= drawn.height + 0.1
+    drawing = Drawing(scatter_chart(chart_dots, "t", x_name="lr", y_name="loss", log_x=logs[0], log_y=logs[1]).svg)
+    for across, down in drawing.every_point():
+        assert -0.1 <= across <= drawing.width + 0.1 and -0.1 <= down <= drawing.height + 0.1
 
 
-def test_words_have_places_of_their_own_in_a_scatter() -> None:
+def test_scatter_chart_gives_each_word_its_own_place() -> None:
     dots = [Dot("a", "adam", 1), Dot("b", "sgd", 2), Dot("c", "adam", 3), Dot("d", None, 4), Dot("e", "sgd", "NaN")]
     chart = scatter_chart(dots, "t", x_name="optimizer", y_name="loss")
-    drawn = Drawing(chart.svg)
-    across = [float(circle.attrib["cx"]) for circle in drawn.root.iter("circle")]
+    drawing = Drawing(chart.svg)
+    across = [float(circle.attrib["cx"]) for circle in drawing.root.iter("circle")]
     assert len(across) == 3 and across[0] == across[2] < across[1]
-    assert drawn.x_ticks() == ["adam", "sgd"]
+    assert drawing.x_ticks() == ["adam", "sgd"]
     assert chart.notes == ("2 of 5 runs have no value that can be shown here",)
 
 
-def test_scatter_takes_texts_that_read_as_numbers_for_numbers() -> None:
+def test_scatter_chart_reads_numeric_text_as_numbers() -> None:
     dots = [Dot("a", "0.001", 1), Dot("b", 0.1, 2), Dot("c", "1e-5", 3), Dot("d", "NaN", 4)]
     chart = scatter_chart(dots, "t", x_name="lr", y_name="loss", log_x=True)
     across = {circle[0].text: float(circle.attrib["cx"]) for circle in Drawing(chart.svg).root.iter("circle")}
@@ -368,10 +368,10 @@ def test_scatter_takes_texts_that_read_as_numbers_for_numbers() -> None:
 
 
 def test_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
-    drawn = Drawing(sparkline([1, 2, NAN, 3, 4, 5], label="loss"))
-    assert [len(stretch) for stretch in drawn.paths("line")] == [2, 3]
-    assert drawn.paths("dots")[0][0][0] == pytest.approx(93)
-    assert drawn.root.get("aria-label") == "loss"
+    drawing = Drawing(sparkline([1, 2, NAN, 3, 4, 5], label="loss"))
+    assert [len(stretch) for stretch in drawing.paths("line")] == [2, 3]
+    assert drawing.paths("dots")[0][0][0] == pytest.approx(93)
+    assert drawing.root.get("aria-label") == "loss"
     assert sparkline([]) == sparkline([NAN]) == ""
 
 
@@ -381,18 +381,18 @@ def test_sparkline_has_gaps_and_a_dot_at_its_end() -> None:
 @pytest.mark.parametrize(
     "pair", [(0.0, 0.0), (5.0, 5.0), (-3.0, -3.0), (1e308, 1e308), (1.7e308, 1.7976931348623157e308)]
 )
-def test_one_value_has_room_around_it(pair: tuple[float, float]) -> None:
+def test_single_value_has_padding_around_it(pair: tuple[float, float]) -> None:
     scale = padded_scale(*pair)
     assert scale.low <= pair[0] <= pair[1] <= scale.high and scale.low < scale.high
     assert math.isfinite(scale.low) and math.isfinite(scale.high)
 
 
-def test_axis_does_not_go_below_zero_for_what_never_does() -> None:
+def test_axis_does_not_cross_zero_if_no_value_does() -> None:
     assert (padded_scale(0.0, 10.0).low, padded_scale(0.01, 10.0).low, padded_scale(-10.0, 0.0).high) == (0, 0, 0)
     assert padded_scale(5.0, 10.0).low == pytest.approx(4.8)
 
 
-# -- colours
+# -- colors
 
 
 def linear(color: str) -> list[float]:
@@ -402,7 +402,7 @@ def linear(color: str) -> list[float]:
 
 
 def luminance(color: str) -> float:
-    """Of a colour, as WCAG 2.2 has it ("relative luminance")."""
+    """Return the relative luminance of a color, as WCAG 2.2 defines it."""
     red, green, blue = linear(color)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -413,13 +413,13 @@ def contrast(one: str, other: str) -> float:
 
 
 def colors_of_pages() -> tuple[list[str], list[str]]:
-    """The colours of series in style.css, light and dark."""
-    found = re.findall(r"--series-\d+: light-dark\((#\w+), (#\w+)\);", STYLE.read_text())
-    return [light for light, _ in found], [dark for _, dark in found]
+    """Return the colors of series in style.css, light and dark."""
+    pairs = re.findall(r"--series-\d+: light-dark\((#\w+), (#\w+)\);", STYLE.read_text())
+    return [light for light, _ in pairs], [dark for _, dark in pairs]
 
 
-def test_lines_are_seen_in_light_and_in_dark() -> None:
-    """3:1 is what WCAG 2.2 asks of graphics (1.4.11)."""
+def test_line_colors_have_contrast_in_light_and_in_dark_mode() -> None:
+    """WCAG 2.2 requires 3:1 for graphics (1.4.11)."""
     pages = re.search(r"--page: light-dark\((#\w+), (#\w+)\);", STYLE.read_text())
     assert pages is not None
     for page, series in zip(pages.groups(), colors_of_pages(), strict=True):
@@ -429,8 +429,8 @@ def test_lines_are_seen_in_light_and_in_dark() -> None:
         assert contrast(color, "#ffffff") >= 3 and contrast(color, "#0d1117") >= 3, color
 
 
-#: What is seen of red, green and blue light (Machado, Oliveira, Fernandes 2009, "A Physiologically-based Model for
-#: Simulation of Color Vision Deficiency", the matrices for a severity of 1.0).
+#: Perception of red, green and blue light by type of vision (Machado, Oliveira, Fernandes 2009, "A
+#: Physiologically-based Model for Simulation of Color Vision Deficiency", the matrices for a severity of 1.0).
 VISIONS = {
     "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "no red": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -439,8 +439,8 @@ VISIONS = {
 }
 
 
-def seen(color: str, vision: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
-    """A colour as somebody sees it, in CIELAB, where distances are about what the eye takes them for."""
+def to_perceived_lab(color: str, vision: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
+    """Convert a color as perceived to CIELAB, where distances match perceived differences."""
     light = [sum(share * part for share, part in zip(row, linear(color), strict=True)) for row in vision]
     red, green, blue = (min(1.0, max(0.0, part)) for part in light)
     x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
@@ -451,28 +451,28 @@ def seen(color: str, vision: tuple[tuple[float, ...], ...]) -> tuple[float, floa
 
 
 @pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS)
-def test_lines_are_told_apart_also_by_the_colour_blind(vision: tuple[tuple[float, ...], ...]) -> None:
+def test_line_colors_differ_also_with_color_blindness(vision: tuple[tuple[float, ...], ...]) -> None:
     for colors in (*colors_of_pages(), STANDALONE_COLORS):
-        there = [seen(color, vision) for color in colors]
-        apart = [math.dist(one, other) for at, one in enumerate(there) for other in there[:at]]
-        assert min(apart) >= 9
-        assert min(math.dist(one, other) for at, one in enumerate(there[:4]) for other in there[:at]) >= 14
+        perceived = [to_perceived_lab(color, vision) for color in colors]
+        distances = [math.dist(one, other) for at, one in enumerate(perceived) for other in perceived[:at]]
+        assert min(distances) >= 9
+        assert min(math.dist(one, other) for at, one in enumerate(perceived[:4]) for other in perceived[:at]) >= 14
 
 
 @pytest.mark.parametrize(
     ("low", "high", "digits"),
     [(0, 1, 5), (-1, 1, 5), (0, 1e300, 5), (999_999, 1_000_001, 11), (1e6, 1e6 + 2e-4, 15), (1, 1, 5), (0, 0, 5)],
 )
-def test_as_many_digits_are_told_as_tell_the_values_of_an_axis_apart(low: float, high: float, digits: int) -> None:
+def test_digits_suffice_to_distinguish_the_values_of_an_axis(low: float, high: float, digits: int) -> None:
     assert digits_of(low, high) == digits
 
 
-def test_values_at_the_pointer_are_those_that_were_logged() -> None:
-    logged: list[Number] = [1_000_000 + step * 1e-6 for step in range(20)]
-    assert values_told(logged) == pytest.approx(logged, abs=1e-9)
-    assert values_told([0.0, 1_238_567.0]) == [0, 1_238_567]
+def test_values_at_the_pointer_equal_the_logged_values() -> None:
+    values: list[Number] = [1_000_000 + step * 1e-6 for step in range(20)]
+    assert pointer_values(values) == pytest.approx(values, abs=1e-9)
+    assert pointer_values([0.0, 1_238_567.0]) == [0, 1_238_567]
 
 
-def values_told(logged: list[Number]) -> list[float]:
-    (series,) = Drawing(chart_of(series_of(logged)).svg).root.iter("g")
+def pointer_values(values: list[Number]) -> list[float]:
+    (series,) = Drawing(chart_of(series_of(values)).svg).root.iter("g")
     return [float(text) for text in series.attrib["data-values"].split()]

@@ -1,4 +1,4 @@
-"""HTTP as it can be bent: every method on every route, names in paths, bodies beyond reason, lies about lengths."""
+"""HTTP at its limits: every method on every route, names in paths, oversized bodies, wrong Content-Length headers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = "Content-Type: application/json"
 
 
 @pytest.fixture
-def filled(client: FlaskClient, log_run: LogRun) -> FlaskClient:
+def populated_client(client: FlaskClient, log_run: LogRun) -> FlaskClient:
     run_id = log_good_and_bad(client, log_run)
     assert upload(client, run_id, "m", b"bytes") == 200
     assert upload(client, run_id, "m.gif", b"GIF89a") == 200
@@ -29,54 +29,54 @@ def filled(client: FlaskClient, log_run: LogRun) -> FlaskClient:
 
 
 def urls(client: FlaskClient) -> list[tuple[str, set[str]]]:
-    """A good URL for each rule, and the methods that it takes."""
+    """Return a valid URL for each rule, and the methods that it allows."""
     by_path: dict[str, tuple[str, set[str]]] = {}
     for method, rule, _ in rules(client):
         if rule not in ("/login", "/logout", "/docs/<name>"):
             url = call_of(method, rule).url(run_id="bad").replace("open,ended", "good,bad")
             url = url.replace("runs/open", "runs/bad")
-            known, methods = by_path.get(url.partition("?")[0], (url, set()))
-            by_path[url.partition("?")[0]] = (url if method == "GET" else known, methods | {method})
+            earlier_url, methods = by_path.get(url.partition("?")[0], (url, set()))
+            by_path[url.partition("?")[0]] = (url if method == "GET" else earlier_url, methods | {method})
     return list(by_path.values())
 
 
-def test_head_answers_as_get_without_the_body(filled: FlaskClient) -> None:
-    for url, methods in urls(filled):
-        head_answer = filled.head(url)
+def test_head_response_equals_get_without_the_body(populated_client: FlaskClient) -> None:
+    for url, methods in urls(populated_client):
+        head_answer = populated_client.head(url)
         assert head_answer.get_data() == b""
         if "GET" in methods:
-            answer = filled.get(url)
+            answer = populated_client.get(url)
             assert (url, head_answer.status_code) == (url, answer.status_code)
             assert answer.status_code in (200, 302, 303), url
             names = {"Content-Type", "Content-Length", "ETag", "Content-Disposition", "Content-Security-Policy"}
-            if not url.endswith(("/api/health", "/runs/bad/download")):  # made anew each time
+            if not url.endswith(("/api/health", "/runs/bad/download")):  # generated for each request
                 assert {n: head_answer.headers.get(n) for n in names} == {n: answer.headers.get(n) for n in names}, url
         else:
             assert head_answer.status_code == 405
 
 
-def test_options_names_the_methods_and_changes_nothing(filled: FlaskClient, data: Path) -> None:
+def test_options_lists_the_methods_and_changes_nothing(populated_client: FlaskClient, data: Path) -> None:
     before = files_of(data)
-    for url, methods in urls(filled):
-        answer = filled.options(url)
+    for url, methods in urls(populated_client):
+        answer = populated_client.options(url)
         assert answer.status_code == 200, url
-        allowed = set(answer.headers["Allow"].replace(" ", "").split(","))
-        forms = set() if url.startswith("/api/") else {"POST"}  # of pages, which are not in this table
-        assert allowed - forms == methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set()), url
+        allowed_methods = set(answer.headers["Allow"].replace(" ", "").split(","))
+        forms = set() if url.startswith("/api/") else {"POST"}  # the pages' forms, which are not in this table
+        assert allowed_methods - forms == methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set()), url
     assert files_of(data) == before
 
 
-def test_no_answer_lets_another_site_s_page_read_it(filled: FlaskClient) -> None:
-    """Not even to a browser that asks politely whether it may."""
-    asking = {
+def test_response_never_allows_another_site_to_read_it(populated_client: FlaskClient) -> None:
+    """Not even in response to a preflight request."""
+    preflight_headers = {
         "Origin": "https://attacker.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
         "Access-Control-Request-Private-Network": "true",
     }
-    for url, _ in [*urls(filled), ("/api/none", set()), ("/login", set())]:
+    for url, _ in [*urls(populated_client), ("/api/none", set()), ("/login", set())]:
         for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE"):
-            answer = filled.open(url, method=method, headers=asking)
+            answer = populated_client.open(url, method=method, headers=preflight_headers)
             assert not [name for name in dict(answer.headers) if name.lower().startswith("access-control-")]
             if method in ("POST", "PUT", "DELETE"):
                 assert answer.status_code in (403, 405)
@@ -116,9 +116,11 @@ NAMES = {
         "/api/models/iris/{}/download", "/static/{}",
     ],
 )  # fmt: skip
-def test_name_in_a_path_leads_nowhere_else(filled: FlaskClient, data: Path, path: str, kind: str) -> None:
+def test_name_in_a_path_never_leads_out_of_the_store(
+    populated_client: FlaskClient, data: Path, path: str, kind: str
+) -> None:
     (data.parent / "outside").write_text("secret")
-    answer = filled.get(path.format(NAMES[kind]))
+    answer = populated_client.get(path.format(NAMES[kind]))
     assert answer.status_code in (400, 404)
     assert "Set-Cookie" not in answer.headers and "root:" not in answer.text and "secret" not in answer.text
     assert str(data) not in answer.text
@@ -128,38 +130,50 @@ def test_name_in_a_path_leads_nowhere_else(filled: FlaskClient, data: Path, path
 
 @pytest.mark.parametrize("path", ["/api/w/runs/{}/tags", "/api/w/runs/{}/end", "/api/note/{}"])
 @pytest.mark.parametrize("kind", NAMES)
-def test_write_to_such_a_name_stores_nothing(filled: FlaskClient, data: Path, path: str, kind: str) -> None:
+def test_write_to_hostile_name_in_a_path_stores_nothing(
+    populated_client: FlaskClient, data: Path, path: str, kind: str
+) -> None:
     before = files_of(data)
-    answer = filled.post(path.format(NAMES[kind]), json={"note": "x"} if "note" in path else {"status": "completed"})
+    answer = populated_client.post(
+        path.format(NAMES[kind]), json={"note": "x"} if "note" in path else {"status": "completed"}
+    )
     assert answer.status_code in (400, 404)
     assert files_of(data) == before
 
 
-def test_name_is_decoded_exactly_once(filled: FlaskClient) -> None:
-    assert filled.post("/api/w/runs/bad/artifacts?name=100%2525", data=b"1", content_type=OCTETS).status_code == 200
-    assert [each["name"] for each in filled.get("/api/runs/bad/artifacts").get_json()] == ["100%25", "a", "m", "m.gif"]
-    assert filled.get("/api/artifacts/bad/100%2525/download").get_data() == b"1"
-    assert filled.get("/api/artifacts/bad/100%25/download").status_code == 404
+def test_artifact_name_is_percent_decoded_exactly_once(populated_client: FlaskClient) -> None:
+    assert (
+        populated_client.post("/api/w/runs/bad/artifacts?name=100%2525", data=b"1", content_type=OCTETS).status_code
+        == 200
+    )
+    assert [each["name"] for each in populated_client.get("/api/runs/bad/artifacts").get_json()] == [
+        "100%25",
+        "a",
+        "m",
+        "m.gif",
+    ]
+    assert populated_client.get("/api/artifacts/bad/100%2525/download").get_data() == b"1"
+    assert populated_client.get("/api/artifacts/bad/100%25/download").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["meta.json", "artifacts.jsonl", "metrics.jsonl", "summary.json", "blobs/meta.json"])
-def test_artifact_called_like_one_of_the_store_s_files_is_none_of_them(
-    filled: FlaskClient, data: Path, name: str
+def test_artifact_named_like_a_file_of_the_store_does_not_replace_it(
+    populated_client: FlaskClient, data: Path, name: str
 ) -> None:
     before = files_of(data)
-    assert upload(filled, "bad", name, b"mine") == 200
+    assert upload(populated_client, "bad", name, b"mine") == 200
     after = files_of(data)
     assert after.pop(f"runs/bad/blobs/{name}") == b"mine"
-    changed = {path for path in after if path not in before or (after[path] != before[path])}
-    assert changed - {"runs/bad/artifacts.jsonl", "runs/bad/blobs/blobs"} == set()
-    assert filled.get(f"/api/artifacts/bad/{name}/download").get_data() == b"mine"
-    assert filled.get("/api/runs/bad").get_json()["experiment"] == "iris"
+    changed_paths = {path for path in after if path not in before or (after[path] != before[path])}
+    assert changed_paths - {"runs/bad/artifacts.jsonl", "runs/bad/blobs/blobs"} == set()
+    assert populated_client.get(f"/api/artifacts/bad/{name}/download").get_data() == b"mine"
+    assert populated_client.get("/api/runs/bad").get_json()["experiment"] == "iris"
 
 
 @pytest.mark.parametrize("name", ["../meta.json", "/meta.json", "a/../../meta.json", "..\\meta.json", "./meta.json"])
-def test_artifact_s_name_leads_nowhere_else(filled: FlaskClient, data: Path, name: str) -> None:
+def test_artifact_name_never_leads_out_of_the_store(populated_client: FlaskClient, data: Path, name: str) -> None:
     before = files_of(data)
-    assert upload(filled, "bad", name, b"mine") == 400
+    assert upload(populated_client, "bad", name, b"mine") == 400
     assert files_of(data) == before
 
 
@@ -167,110 +181,116 @@ def test_artifact_s_name_leads_nowhere_else(filled: FlaskClient, data: Path, nam
 
 
 @pytest.fixture
-def started(server: Running) -> Running:
-    made = requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
-    assert made.status_code == 200
+def server_with_run(server: Running) -> Running:
+    response = requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
+    assert response.status_code == 200
     return server
 
 
-def test_200_000_params_are_taken_and_come_back(started: Running) -> None:
+def test_200_000_params_are_stored_and_returned(server_with_run: Running) -> None:
     params = {f"p{number}": number for number in range(200_000)}
-    url = f"{started.url}/api/w/runs/r/params"
+    url = f"{server_with_run.url}/api/w/runs/r/params"
     assert requests.post(url, json=params, timeout=PATIENCE_SECONDS).status_code == 200
-    assert requests.get(f"{started.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["params"] == params
+    assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["params"] == params
 
 
-def test_30_mb_of_params_are_413_in_our_own_words(started: Running, connect: Callable[..., Connection]) -> None:
-    connection = connect(started.port)
+def test_params_of_30_mb_are_413_naming_the_option(
+    server_with_run: Running, connect: Callable[..., Connection]
+) -> None:
+    connection = connect(server_with_run.port)
     connection.request("POST /api/w/runs/r/params", b'{"a":"' + b"x" * 30_000_000 + b'"}', JSON)
     answer = connection.answer()
     assert (answer.status, answer.headers["content-type"]) == (413, "application/json")
     assert answer.json()["error"] == "body too large" and "--max-json" in answer.json()["detail"]
-    assert requests.get(f"{started.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["params"] == {}
+    assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["params"] == {}
 
 
 @pytest.mark.parametrize("path", ["params", "metrics", "tags", "datasets", "end"])
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-def test_nesting_of_100_000_is_400_and_the_server_goes_on(started: Running, path: str, opening: bytes) -> None:
+def test_nesting_of_100_000_levels_is_400_and_the_server_survives(
+    server_with_run: Running, path: str, opening: bytes
+) -> None:
     for body in (opening * 100_000, b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"):
-        url = f"{started.url}/api/w/runs/r/{path}"
+        url = f"{server_with_run.url}/api/w/runs/r/{path}"
         answer = requests.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=PATIENCE_SECONDS)
         assert (answer.status_code, answer.json()["error"]) == (400, "bad request")
-    assert requests.get(f"{started.url}/api/health", timeout=PATIENCE_SECONDS).json()["damaged"] == 0
+    assert requests.get(f"{server_with_run.url}/api/health", timeout=PATIENCE_SECONDS).json()["damaged"] == 0
 
 
-# -- lengths that lie, and slow readers
+# -- wrong Content-Length headers, and slow readers
 
 
-def test_length_that_is_too_small_makes_the_rest_another_request_and_no_write(
-    started: Running, connect: Callable[..., Connection], data: Path
+def test_too_small_content_length_makes_the_rest_a_bad_request(
+    server_with_run: Running, connect: Callable[..., Connection], data: Path
 ) -> None:
-    connection = connect(started.port)
+    connection = connect(server_with_run.port)
     body = b'{"loss": 1}' + b'{"loss": 2}'
     connection.send(head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 11") + body + b"\r\n\r\n")
     assert connection.answer().status == 200
-    assert connection.answer().status == 400  # {"loss": 2} is no request
+    assert connection.answer().status == 400  # {"loss": 2} is not a request
     assert connection.at_end()
     assert len((data / "runs/r/metrics.jsonl").read_text().splitlines()) == 1
 
 
-def test_length_that_is_too_great_stores_nothing(
-    started: Running, connect: Callable[..., Connection], data: Path
+def test_too_large_content_length_stores_nothing(
+    server_with_run: Running, connect: Callable[..., Connection], data: Path
 ) -> None:
     before = files_of(data)
-    connection = connect(started.port)
+    connection = connect(server_with_run.port)
     connection.send(head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 1000") + b'{"loss": 1}')
     connection.reset()
-    assert requests.get(f"{started.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
+    assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
     assert files_of(data) == before
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "11, 12", "٣", "", "99999999999999999999999"])
-def test_length_that_is_no_number_is_a_client_s_mistake(
-    started: Running, connect: Callable[..., Connection], data: Path, length: str
+def test_invalid_content_length_is_4xx(
+    server_with_run: Running, connect: Callable[..., Connection], data: Path, length: str
 ) -> None:
     before = files_of(data)
-    connection = connect(started.port)
+    connection = connect(server_with_run.port)
     connection.send(head("POST /api/w/runs/r/metrics", JSON, f"Content-Length: {length}") + b'{"loss": 1}\r\n\r\n')
     connection.send(head("GET /api/health"))
-    if length != "99999999999999999999999":  # its end is waited for
+    if length != "99999999999999999999999":  # the server waits for the rest of the body
         assert 400 <= connection.answer().status < 500
-    assert requests.get(f"{started.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
+    assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
     assert files_of(data) == before
 
 
-def test_two_lengths_and_a_length_beside_chunks_smuggle_nothing(
-    started: Running, connect: Callable[..., Connection], data: Path
+def test_two_content_lengths_smuggle_no_request(
+    server_with_run: Running, connect: Callable[..., Connection], data: Path
 ) -> None:
     before = files_of(data)
-    smuggled = head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 11") + b'{"loss": 2}'
+    hidden_request = head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 11") + b'{"loss": 2}'
     for headers in (
-        ("Content-Length: 4", f"Content-Length: {len(smuggled)}"),
-        (f"Content-Length: {len(smuggled)}", "Content-Length: 4"),
+        ("Content-Length: 4", f"Content-Length: {len(hidden_request)}"),
+        (f"Content-Length: {len(hidden_request)}", "Content-Length: 4"),
     ):
-        connection = connect(started.port)
-        connection.send(head("GET /api/health", *headers) + smuggled)
+        connection = connect(server_with_run.port)
+        connection.send(head("GET /api/health", *headers) + hidden_request)
         assert connection.answer().status in (200, 400)
     assert files_of(data) == before
 
 
-def test_20_slow_readers_of_a_large_download_don_t_keep_others_waiting(
-    started: Running, connect: Callable[..., Connection]
+def test_20_slow_readers_of_a_large_download_do_not_block_others(
+    server_with_run: Running, connect: Callable[..., Connection]
 ) -> None:
-    sent = requests.post(
-        f"{started.url}/api/w/runs/r/artifacts?name=model",
+    response = requests.post(
+        f"{server_with_run.url}/api/w/runs/r/artifacts?name=model",
         data=bytes(30_000_000),
         headers={"Content-Type": OCTETS},
         timeout=PATIENCE_SECONDS,
     )
-    assert sent.status_code == 200
-    readers = [connect(started.port, receive_bytes=4096) for _ in range(20)]
+    assert response.status_code == 200
+    readers = [connect(server_with_run.port, receive_bytes=4096) for _ in range(20)]
     for number, reader in enumerate(readers):
         reader.request(f"GET /api/{'runs/r' if number % 2 else 'artifacts/r/model'}/download")
     for number in range(20):
         answer = requests.post(
-            f"{started.url}/api/w/runs/r/metrics", json={"loss": number, "step": number}, timeout=PATIENCE_SECONDS
+            f"{server_with_run.url}/api/w/runs/r/metrics",
+            json={"loss": number, "step": number},
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code == 200
-    run = requests.get(f"{started.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()
+    run = requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()
     assert run["metric_summary"]["loss"]["count"] == 20
