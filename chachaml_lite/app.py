@@ -11,15 +11,15 @@ from . import __version__
 from .config import LOOPBACK_HOSTS, Config
 from .mlflow_api import protocol
 from .tracking.tracker import Tracker
-from .web import auth, context, errors, pages, renderings, urls
+from .web import auth, context, errors, page_cache, pages, urls
 from .web.api import artifacts, compare, experiments, models, runs, service, transfer
 from .web.application import Application
-from .web.context import UNSERVED
+from .web.context import WITHOUT_SERVER
 from .web.pages import docs, login, writes
 from .web.pages.chart import page as chart
 from .web.pages.login import MAX_LOGIN_BYTES
 
-__all__ = ["MAX_LOGIN_BYTES", "UNSERVED", "create_app", "uploads"]
+__all__ = ["MAX_LOGIN_BYTES", "WITHOUT_SERVER", "create_app", "uploads"]
 
 
 def uploads(config: Config) -> tuple[tuple[str, re.Pattern[str]], ...]:
@@ -53,7 +53,7 @@ def create_app(config: Config, tracker: Tracker) -> Application:
     urls.install(app)
     auth.install(app)
     app.before_request(urls.check_path)
-    renderings.install(app)
+    page_cache.install(app)
     errors.install(app)
     run_apis = (runs.api, artifacts.api, transfer.api, compare.api)
     apis: tuple[Blueprint, ...] = (*run_apis, models.api, experiments.api)

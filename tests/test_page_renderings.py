@@ -11,7 +11,7 @@ from flask import before_render_template
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from chachaml_lite.web.renderings import Rendering, Renderings
+from chachaml_lite.web.page_cache import PageCache, Rendering
 
 PAGE = "/runs/r"
 
@@ -77,7 +77,7 @@ def test_page_shows_a_write_at_once_to_whoever_opens_it_or_has_written(run: Flas
 def test_open_pages_render_one_at_a_time_and_others_as_they_come(
     run: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Renderings, "is_young", lambda *_: False)
+    monkeypatch.setattr(PageCache, "is_fresh", lambda *_: False)
     before = run.get(PAGE)
     run.post("/api/w/runs/r/metrics", json={"loss": 1})
     answers: dict[str, TestResponse] = {}
@@ -107,52 +107,52 @@ class Clock:
         return self.now
 
 
-def rendering(began: float, cost: float = 0.1, size: int = 3, etag: str = "e") -> Rendering:
-    return Rendering(etag, b"x" * size, "text/html", began, cost)
+def rendering(start: float, cost: float = 0.1, size: int = 3, etag: str = "e") -> Rendering:
+    return Rendering(etag, b"x" * size, "text/html", start, cost)
 
 
 def test_rendering_is_young_for_twenty_times_its_cost_and_never_beyond_what_is_asked() -> None:
     clock = Clock()
-    shared = Renderings(clock)
+    cache = PageCache(clock)
     for age, cost, max_age, expected in (
         (0.9, 0.05, 2, True),
         (1.1, 0.05, 2, False),
         (1.9, 9, 2, True),
         (2, 9, 2, False),
     ):
-        assert shared.is_young(rendering(clock.now - age, cost), max_age) is expected
+        assert cache.is_fresh(rendering(clock.now - age, cost), max_age) is expected
 
 
 def test_turn_is_free_again_when_three_times_its_cost_has_passed() -> None:
     clock = Clock()
-    shared = Renderings(clock)
-    assert shared.take_turn() and not shared.take_turn()
-    shared.end_turn(1)
-    assert not shared.take_turn() and shared.retry_after() == 3
+    cache = PageCache(clock)
+    assert cache.take_turn() and not cache.take_turn()
+    cache.end_turn(1)
+    assert not cache.take_turn() and cache.retry_after() == 3
     clock.now += 3
-    assert shared.take_turn()
+    assert cache.take_turn()
 
 
 def test_older_rendering_that_ends_later_replaces_no_newer_one() -> None:
-    shared = Renderings(Clock())
-    shared.keep("p", rendering(2, etag="new"))
-    shared.keep("p", rendering(1, etag="old"))
-    last = shared.last("p")
+    cache = PageCache(Clock())
+    cache.store("p", rendering(2, etag="new"))
+    cache.store("p", rendering(1, etag="old"))
+    last = cache.get("p")
     assert last is not None and last.etag == "new"
 
 
 def test_renderings_are_kept_within_a_bound() -> None:
-    shared = Renderings(Clock())
+    cache = PageCache(Clock())
     for number in range(50):
-        shared.keep(f"{number}", rendering(number, size=1_000_000))
-        shared.keep("0", rendering(number, size=1_000_000))
-    assert [page for page in range(50) if shared.last(str(page))] == [0, *range(25, 50)]  # with room for each as gzip
+        cache.store(f"{number}", rendering(number, size=1_000_000))
+        cache.store("0", rendering(number, size=1_000_000))
+    assert [page for page in range(50) if cache.get(str(page))] == [0, *range(25, 50)]  # with room for each as gzip
 
 
 def test_view_that_fails_gives_its_turn_back(run: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[float] = []
-    monkeypatch.setattr(Renderings, "end_turn", lambda _, cost: ended.append(cost))
-    monkeypatch.setattr(Renderings, "take_turn", lambda _: True)
+    monkeypatch.setattr(PageCache, "end_turn", lambda _, cost: ended.append(cost))
+    monkeypatch.setattr(PageCache, "take_turn", lambda _: True)
     assert keep_up(run, '"e"', "/runs/none").status_code == 404
     assert keep_up(run, '"e"', f"{PAGE}?x=nowhere").status_code == 400
     assert len(ended) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ..app import UNSERVED, create_app
+from ..app import WITHOUT_SERVER, create_app
 from ..config import Config
 from ..errors import StoreUnusable
 from ..store.store import Store
@@ -82,7 +82,7 @@ class FolderClient(Client):
             "wsgi.multithread": False,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
-            UNSERVED: True,
+            WITHOUT_SERVER: True,
         }
         if isinstance(body, Generator):
             environ["wsgi.input_terminated"] = True

@@ -1,1 +1,1 @@
-"""MLflow's protocol, for clients that log to this store and read from it: a translation above `web`, with no rules."""
+"""MLflow's protocol, translated for clients that use this store: a layer above `web`, without rules of its own."""

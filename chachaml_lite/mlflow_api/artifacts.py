@@ -72,14 +72,14 @@ def store_artifact(path: str) -> Response:
     place = parse_path(path)
     if not place.name or path.split("/")[1] == "versions":
         raise InvalidInput(f"the path {quote_name(path)} does not name a file to upload; use {_SHAPES}")
-    stream, size = request_body.upload()
+    stream, size = request_body.open_upload()
     artifacts.store_artifact(tracker(), place.run_id, place.path, stream, size, overwrite=True, even_ended=True)
     return responses.answer()
 
 
 @api.get(f"{_PATHS}/<path:path>")
 def download_artifact(path: str) -> Response:
-    """The bytes of an artifact."""
+    """Return the bytes of an artifact."""
     place = parse_path(path)
     return send_artifact(place.run_id, place.path)
 
@@ -98,7 +98,7 @@ def delete_artifacts(path: str) -> Response:
 @api.get(_PATHS)
 def list_artifacts() -> Response:
     """List the files and folders in a folder by the last segment of their names; empty for anything but a folder."""
-    place = parse_path(requests.fields().text("path").strip("/"))
+    place = parse_path(requests.parse_fields().text("path").strip("/"))
     run = tracker().run(place.run_id)
     return responses.answer(files=list_folder(run, place, prefix=""))
 
@@ -106,7 +106,7 @@ def list_artifacts() -> Response:
 @api.get("/api/2.0/mlflow/artifacts/list")
 def list_artifacts_of_run() -> Response:
     """List the files and folders in a folder of a run by their paths from the run's root."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run = tracker().run(fields.text("run_id"))
     path = (fields.maybe_text("path") or "").rstrip("/")
     return responses.answer(
@@ -118,14 +118,14 @@ def list_artifacts_of_run() -> Response:
 def list_folder(run: Run, place: Place, prefix: str) -> list[dict[str, Any]]:
     """List the files and folders in a folder, sorted, each name prefixed by `prefix`, without those of logged models.
 
-    MLflow's server omits these as well: for runs:/RUN/NAME its client asks for both the run and the model, and would
-    list each file twice.
+    MLflow's server omits these as well: for runs:/RUN/NAME its client requests the files of both the run and the
+    model, and would list each of them twice.
     """
-    hidden = logged_models.folders_of(tracker(), run) if not place.folder else []
+    model_folders = logged_models.folders_of(tracker(), run) if not place.folder else []
     start = f"{place.path}/" if place.path else ""
     sizes: dict[str, int | None] = {}
     for name, artifact in run.artifacts.items():
-        if name.startswith(start) and not _is_within(name, hidden):
+        if name.startswith(start) and not _is_within(name, model_folders):
             first, slash, _ = name[len(start) :].partition("/")
             if place.only not in (None, first + slash):
                 continue

@@ -56,7 +56,7 @@ class Experiment:
 
 
 def load_experiment(tracker: Tracker, name: str, about: About | None = None) -> Experiment:
-    """Load an experiment by its name, which must exist; `about` is its description file if that was read already."""
+    """Load an experiment by its name, which must exist; `about` is its description file, if the caller has read it."""
     about = about or tracker.descriptions.about(name) or About()
     first, newest = tracker.catalog.span(name) or (None, None)
     updates = [time for time in (about.updated_at, newest) if time is not None]
@@ -118,7 +118,7 @@ def parse_view(fields: Fields, name: str) -> str:
 @api.post("/experiments/create")
 def create_experiment() -> Response:
     """Create an experiment. An artifact_location is ignored: artifacts are stored here."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     if name == DEFAULT_EXPERIMENT:
         raise responses.AlreadyExists(f"the experiment {quote_name(name)} exists already")
@@ -133,14 +133,14 @@ def create_experiment() -> Response:
 @api.get("/experiments/get")
 def get_experiment() -> Response:
     """Return an experiment by its id, deleted or not."""
-    name = find_name(tracker(), requests.fields().text("experiment_id"))
+    name = find_name(tracker(), requests.parse_fields().text("experiment_id"))
     return responses.answer(experiment=load_experiment(tracker(), name).to_json())
 
 
 @api.get("/experiments/get-by-name")
 def get_experiment_by_name() -> Response:
     """Return an experiment by its name, deleted or not. Clients create one on a 404."""
-    name = requests.fields().text("experiment_name")
+    name = requests.parse_fields().text("experiment_name")
     if name not in list_names(tracker()):
         raise NotFound("experiment", f"no experiment is called {quote_name(name)}")
     return responses.answer(experiment=load_experiment(tracker(), name).to_json())
@@ -149,16 +149,16 @@ def get_experiment_by_name() -> Response:
 @api.route("/experiments/search", methods=["GET", "POST"])
 def search_experiments() -> Response:
     """Return a page of the matching experiments."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     view = parse_view(fields, "view_type")
     abouts = tracker().descriptions.all()
-    found = [
+    matches = [
         load_experiment(tracker(), name, abouts.get(name, About()))
         for name in list_names(tracker(), abouts=abouts)
         if view == "ALL" or (abouts.get(name, About()).deleted_at is not None) == (view == "DELETED_ONLY")
     ]
-    found.sort(key=lambda each: (-(each.creation_time or 0), int(each.id)))
-    page, token = search(fields, found, filters.EXPERIMENTS, _reader, _DEFAULT_PAGE, _MAX_PAGE)
+    matches.sort(key=lambda each: (-(each.creation_time or 0), int(each.id)))
+    page, token = search(fields, matches, filters.EXPERIMENTS, _reader, _DEFAULT_PAGE, _MAX_PAGE)
     return responses.answer(experiments=[each.to_json() for each in page], **token)
 
 
@@ -171,7 +171,7 @@ def _reader(kind: str, key: str) -> Callable[[Experiment], Any]:
 @api.post("/experiments/set-experiment-tag")
 def set_experiment_tag() -> Response:
     """Set a tag. The tag of the note sets the description."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name = find_name(tracker(), fields.text("experiment_id"))
     key, value = fields.text("key"), fields.text("value", may_be_empty=True)
     refuse_deleted(tracker(), name)
@@ -182,7 +182,7 @@ def set_experiment_tag() -> Response:
 @api.post("/experiments/delete-experiment-tag")
 def delete_experiment_tag() -> Response:
     """Remove a tag, which must exist."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name, key = find_name(tracker(), fields.text("experiment_id")), fields.text("key")
     refuse_deleted(tracker(), name)
     if key not in load_experiment(tracker(), name).tags:
@@ -200,15 +200,15 @@ def _change_tag(name: str, key: str, value: str | None) -> None:
 
 @api.post("/experiments/delete")
 def delete_experiment() -> Response:
-    """Move an experiment with its runs to the trash."""
-    _delete(find_name(tracker(), requests.fields().text("experiment_id")), deleted=True)
+    """Move an experiment and its runs to the trash."""
+    _delete(find_name(tracker(), requests.parse_fields().text("experiment_id")), deleted=True)
     return responses.answer()
 
 
 @api.post("/experiments/restore")
 def restore_experiment() -> Response:
-    """Bring an experiment with its runs back."""
-    _delete(find_name(tracker(), requests.fields().text("experiment_id")), deleted=False)
+    """Restore an experiment and its runs from the trash."""
+    _delete(find_name(tracker(), requests.parse_fields().text("experiment_id")), deleted=False)
     return responses.answer()
 
 
@@ -222,7 +222,7 @@ def _delete(name: str, *, deleted: bool) -> None:
 @api.post("/experiments/update")
 def update_experiment() -> Response:
     """Refuse to rename: runs and their copies elsewhere record the name, and a push or import matches them by it."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name = find_name(tracker(), fields.text("experiment_id"))
     if fields.text("new_name") != name:
         raise InvalidInput(

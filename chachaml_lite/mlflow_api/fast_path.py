@@ -14,10 +14,10 @@ from .requests import Fields
 
 _PATH = "/api/2.0/mlflow/runs/log-metric"
 _TYPES = frozenset({request_body.JSON})
-_ANSWER = b"{}\n"
+_EMPTY_RESPONSE = b"{}\n"
 
 
-def answer_fast(environ: dict[str, Any], given: Services) -> bytes | None:
+def answer_fast(environ: dict[str, Any], services: Services) -> bytes | None:
     """Log the point of a request and return the response's body, or None if Flask is to handle the request."""
     if environ["PATH_INFO"] != _PATH:
         return None
@@ -30,7 +30,7 @@ def answer_fast(environ: dict[str, Any], given: Services) -> bytes | None:
         if not isinstance(value, dict) or "model_id" in value:
             return None
         fields = Fields(value)
-        metrics.add_points(given.tracker, fields.text("run_id"), [parse_point(fields)], even_ended=True)
-        return _ANSWER
+        metrics.add_points(services.tracker, fields.text("run_id"), [parse_point(fields)], even_ended=True)
+        return _EMPTY_RESPONSE
 
-    return metrics_fast_path.answer_post(environ, given, _TYPES, log)
+    return metrics_fast_path.answer_post(environ, services, _TYPES, log)

@@ -180,34 +180,34 @@ def parse_filter(text: str | None, subject: Subject) -> list[Comparison]:
             raise InvalidInput(f"the filter has more than {MAX_COMPARISONS} comparisons")
         following = _AND.match(text, at)
         if following is None:
-            raise _unreadable(text, at, "AND or the end (there is no OR, and no parentheses)")
+            raise _syntax_error(text, at, "AND or the end (there is no OR, and no parentheses)")
         at = following.end()
         if following[0].strip() and not text[at:].strip():
-            raise _unreadable(text, at, "a comparison behind AND")
+            raise _syntax_error(text, at, "a comparison behind AND")
     return comparisons
 
 
 def _parse_comparison(text: str, at: int, subject: Subject) -> tuple[Comparison, int]:
-    """Parse the comparison at a position; return it and the position behind it."""
+    """Parse the comparison at a position; return it and the position after it."""
     match = _FIELD.match(text, at)
     if match is None:
-        raise _unreadable(text, at, "a field, as in metrics.loss or tags.`a key`")
+        raise _syntax_error(text, at, "a field, as in metrics.loss or tags.`a key`")
     kind, key = _field_of(match["kind"], match["key"], subject)
-    sign = _OPERATOR.match(text, match.end())
-    if sign is None:
-        raise _unreadable(text, match.end(), "an operator")
-    op = " ".join(sign["op"].upper().split())
+    operator_match = _OPERATOR.match(text, match.end())
+    if operator_match is None:
+        raise _syntax_error(text, match.end(), "an operator")
+    op = " ".join(operator_match["op"].upper().split())
     is_number = kind == METRICS or (kind == ATTRIBUTES and key in subject.numbers)
-    allowed = tuple(_NUMBERS) if is_number else _TEXTS
+    operators = tuple(_NUMBERS) if is_number else _TEXTS
     if kind in (PARAMS, TAGS):
-        allowed += _NULLS
+        operators += _NULLS
     if kind == DATASETS or (kind == ATTRIBUTES and key in subject.listable):
-        allowed += _LISTS
-    if op not in allowed:
-        raise InvalidInput(f"the operator {op} can't be used with {kind}.{key[:60]}; use one of {', '.join(allowed)}")
+        operators += _LISTS
+    if op not in operators:
+        raise InvalidInput(f"the operator {op} can't be used with {kind}.{key[:60]}; use one of {', '.join(operators)}")
     if op in _NULLS:
-        return Comparison(kind, key, op, None), sign.end()
-    value, end = _parse_value(text, sign.end(), op, is_number=is_number)
+        return Comparison(kind, key, op, None), operator_match.end()
+    value, end = _parse_value(text, operator_match.end(), op, is_number=is_number)
     return Comparison(kind, key, op, value), end
 
 
@@ -215,20 +215,20 @@ def _parse_value(text: str, at: int, op: str, *, is_number: bool) -> tuple[Any, 
     if op in _LISTS:
         match = _LIST.match(text, at)
         if match is None:
-            raise _unreadable(text, at, "a list, as in ('a', 'b')")
+            raise _syntax_error(text, at, "a list, as in ('a', 'b')")
         return [single or double for single, double in _IN_LIST.findall(match["texts"])], match.end()
     match = (_NUMBER if is_number else _TEXT).match(text, at)
     if match is None:
-        raise _unreadable(text, at, "a number" if is_number else "a text in quotes")
+        raise _syntax_error(text, at, "a number" if is_number else "a text in quotes")
     if is_number:
         number = match["number"]
         return int(number) if number.lstrip("-").isdigit() and len(number) < 400 else float(number), match.end()
     return match["double"] if match["single"] is None else match["single"], match.end()
 
 
-def _field_of(word: str | None, quoted: str, subject: Subject) -> tuple[str, str]:
+def _field_of(word: str | None, quoted_key: str, subject: Subject) -> tuple[str, str]:
     """Return the kind and the key of a field. Raises InvalidInput."""
-    key = quoted[1:-1] if quoted[0] in '`"' else quoted
+    key = quoted_key[1:-1] if quoted_key[0] in '`"' else quoted_key
     kind = ATTRIBUTES if word is None else _KINDS.get(word.strip("`").lower())
     if kind not in subject.kinds:
         raise InvalidInput(
@@ -245,7 +245,7 @@ def _field_of(word: str | None, quoted: str, subject: Subject) -> tuple[str, str
     return kind, key
 
 
-def _unreadable(text: str, at: int, expected: str) -> InvalidInput:
+def _syntax_error(text: str, at: int, expected: str) -> InvalidInput:
     rest = text[at : at + 40].strip()
     return InvalidInput(
         f"the filter can't be read at {quote_name(rest)}: expected {expected}" if rest else f"expected {expected}"

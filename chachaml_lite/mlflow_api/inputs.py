@@ -21,17 +21,17 @@ api = Blueprint("mlflow_inputs", __name__, url_prefix="/api/2.0/mlflow")
 @api.post("/runs/log-inputs")
 def log_inputs() -> Response:
     """Add datasets and models that a run uses. Datasets with the same name and digest are stored once."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id = fields.text("run_id")
     new_datasets = [dataset_from_mlflow(_parse_dataset(each)) for each in fields.objects("datasets")]
     model_ids = logged_models.check_links(each.text("model_id") for each in fields.objects("models"))
     with tracker().writable_run(run_id) as run:
-        logged = {(each.name, each.digest) for each in map(dataset_to_mlflow, run.meta.get("datasets", []))}
+        logged_keys = {(each.name, each.digest) for each in map(dataset_to_mlflow, run.meta.get("datasets", []))}
         missing = []
         for each in new_datasets:
             dataset = dataset_to_mlflow(each)
-            if (dataset.name, dataset.digest) not in logged:
-                logged.add((dataset.name, dataset.digest))
+            if (dataset.name, dataset.digest) not in logged_keys:
+                logged_keys.add((dataset.name, dataset.digest))
                 missing.append(each)
         datasets.log_datasets(tracker(), run_id, missing)
         if model_ids:
@@ -56,7 +56,7 @@ def _parse_dataset(fields: Fields) -> Dataset:
 @api.post("/runs/outputs")
 def log_outputs() -> Response:
     """Add models that a run has produced."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id = fields.text("run_id")
     models = [(each.text("model_id"), each.integer("step", 0)) for each in fields.objects("models")]
     if not models:
@@ -65,7 +65,7 @@ def log_outputs() -> Response:
     return responses.answer()
 
 
-# -- answers
+# -- responses
 
 
 def dataset_values(run: Run, key: str) -> list[str | None]:

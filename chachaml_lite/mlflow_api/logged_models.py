@@ -49,7 +49,7 @@ SUBJECT = Subject(
 @api.post("/logged-models")
 def create_logged_model() -> Response:
     """Add a model to a run. Without a run, one is created to hold it."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     experiment = experiments.find_name(tracker(), fields.text("experiment_id"))
     experiments.refuse_deleted(tracker(), experiment)
     new = logged_models.NewModel(
@@ -65,14 +65,14 @@ def create_logged_model() -> Response:
 @api.get("/logged-models/<model_id>")
 def get_logged_model(model_id: str) -> Response:
     """Return a model by its id."""
-    deleted = requests.fields().flag("allow_deleted")
+    deleted = requests.parse_fields().flag("allow_deleted")
     return responses.answer(model=to_json(logged_models.get_model(tracker(), model_id, deleted=deleted)))
 
 
 @api.patch("/logged-models/<model_id>")
 def finalize_logged_model(model_id: str) -> Response:
     """Record that a model's files have been uploaded, or that the upload failed."""
-    word = str(requests.fields().word("status"))
+    word = str(requests.parse_fields().word("status"))
     status = _STATUS_NUMBERS.get(word, word.removeprefix(_PREFIX))
     if status not in ("READY", "UPLOAD_FAILED"):
         raise InvalidInput("status must be LOGGED_MODEL_READY or LOGGED_MODEL_UPLOAD_FAILED")
@@ -88,15 +88,15 @@ def delete_logged_model(model_id: str) -> Response:
 
 @api.post("/logged-models/<model_id>/params")
 def log_params(model_id: str) -> Response:
-    """Add params: clients send those beyond the first hundred this way."""
-    logged_models.add_params(tracker(), model_id, requests.fields().pairs("params"))
+    """Add params. Clients send all params after the first hundred with this request."""
+    logged_models.add_params(tracker(), model_id, requests.parse_fields().pairs("params"))
     return responses.answer()
 
 
 @api.patch("/logged-models/<model_id>/tags")
 def set_tags(model_id: str) -> Response:
     """Set tags."""
-    logged_models.set_tags(tracker(), model_id, requests.fields().pairs("tags"))
+    logged_models.set_tags(tracker(), model_id, requests.parse_fields().pairs("tags"))
     return responses.answer()
 
 
@@ -112,7 +112,7 @@ def delete_tag(model_id: str, key: str) -> Response:
 @api.get("/logged-models/<model_id>/artifacts/directories")
 def list_artifacts(model_id: str) -> Response:
     """List the files and folders of a model by their paths from its root."""
-    path = (requests.fields().maybe_text("artifact_directory_path") or "").rstrip("/")
+    path = (requests.parse_fields().maybe_text("artifact_directory_path") or "").rstrip("/")
     model = logged_models.get_model(tracker(), model_id)
     run = tracker().run(model.run_id)
     files = artifacts.list_folder(run, artifacts.Place(run.id, model.folder, path), prefix=f"{path}/" if path else "")
@@ -125,7 +125,7 @@ def list_artifacts(model_id: str) -> Response:
 @api.post("/logged-models/search")
 def search_logged_models() -> Response:
     """Return a page of the matching models of some experiments, newest first unless an order is given."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     if not fields.texts("experiment_ids"):
         raise InvalidInput("Missing value for required parameter 'experiment_ids'")
     comparisons = [_strip_status_prefix(each) for each in filters.parse_filter(fields.maybe_text("filter"), SUBJECT)]
@@ -204,7 +204,7 @@ def _latest(model: LoggedModel, key: str, dataset: Dataset) -> Any:
     return max(metrics, key=lambda each: (each.timestamp, each.step)).value if metrics else None
 
 
-# -- metrics, which runs log
+# -- metrics, which are logged with a run's
 
 
 def parse_metrics(run_id: str, points: list[Fields]) -> list[ModelMetric]:
@@ -227,7 +227,7 @@ def parse_metrics(run_id: str, points: list[Fields]) -> list[ModelMetric]:
     return metrics
 
 
-# -- answers
+# -- responses
 
 
 def to_json(model: LoggedModel) -> dict[str, Any]:

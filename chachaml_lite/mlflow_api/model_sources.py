@@ -5,7 +5,7 @@
 | models:/MODEL_ID | the folder of a logged model |
 | models:/NAME/VERSION, models:/NAME@ALIAS | the files of that version |
 | runs:/RUN/PATH | a folder or a file of a run, or its logged model PATH |
-| mlflow-artifacts:/ and a path as in `artifacts` | likewise |
+| mlflow-artifacts:/ and a path as in `artifacts` | the files at that path |
 
 The URI may include this server's address, or be an http URL below /api/2.0/mlflow-artifacts/artifacts.
 """
@@ -66,11 +66,11 @@ def _resolve_model(path: str) -> Source:
         name, slash, alias = path.partition("/")
         if not slash:
             return _resolve_logged_model(path, "")
-    version = versions.get_version(tracker(), name, alias.lower() if alias.lower() in _WORDS else alias)
+    version = versions.get_version(tracker(), name, alias.lower() if alias.lower() in _RESERVED_ALIASES else alias)
     return Source(version.run_id, version.artifact, version.model_id)
 
 
-_WORDS = frozenset({"latest", "none", "staging", "production", "archived"})
+_RESERVED_ALIASES = frozenset({"latest", "none", "staging", "production", "archived"})
 
 
 def _resolve_logged_model(model_id: str, path: str) -> Source:
@@ -103,7 +103,7 @@ def _find_in_run(run: Run, path: str) -> Source | None:
 
 def _resolve_uri(text: str) -> Source:
     parts = urlsplit(text)
-    if (parts.netloc or parts.scheme != "mlflow-artifacts") and not _is_ours(parts.netloc):
+    if (parts.netloc or parts.scheme != "mlflow-artifacts") and not _is_this_server(parts.netloc):
         raise _source_error(text, "it is on another server")
     path = parts.path
     if parts.scheme != "mlflow-artifacts":
@@ -123,7 +123,7 @@ def _resolve_uri(text: str) -> Source:
     raise _source_error(text, "its path is not one of this server's")
 
 
-def _is_ours(address: str) -> bool:
+def _is_this_server(address: str) -> bool:
     return address == urlsplit(base_url()).netloc or host_name(address) in services().allowed_hosts
 
 

@@ -73,7 +73,7 @@ def _requested_version(fields: Fields) -> Version:
 @api.post("/model-versions/create")
 def create_model_version() -> Response:
     """Register the files of a source as the next version of a model."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     if tags.get(PROMPT_TAG, "").lower() == "true":
         raise InvalidInput("prompts are not supported: this server's registry holds models only")
@@ -97,13 +97,13 @@ def create_model_version() -> Response:
 @api.get("/model-versions/get")
 def get_model_version() -> Response:
     """Return a version by its number."""
-    return _answer(_requested_version(requests.fields()))
+    return _answer(_requested_version(requests.parse_fields()))
 
 
 @api.get("/model-versions/get-download-uri")
 def get_download_uri() -> Response:
     """Return the URI of the folder of a version's files; a single file appears in a folder of its own."""
-    version = _requested_version(requests.fields())
+    version = _requested_version(requests.parse_fields())
     experiment = tracker().run(version.run_id).meta["experiment"]
     if not version.is_folder:
         root = vocabulary.experiment_uri(experiment)
@@ -118,7 +118,7 @@ def get_download_uri() -> Response:
 @api.patch("/model-versions/update")
 def update_model_version() -> Response:
     """Change a version's description."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     version = _requested_version(fields)
     description = fields.maybe_text("description")
     return _answer(versions.change_version(tracker(), version.name, version.version, description))
@@ -127,7 +127,7 @@ def update_model_version() -> Response:
 @api.post("/model-versions/transition-stage")
 def transition_stage() -> Response:
     """Move a version to a stage. Production holds one version, whatever the request says."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     version, stage = _requested_version(fields), parse_stage(fields.text("stage"))
     exclusive = fields.flag("archive_existing_versions")
     changed_version, _ = versions.promote_version(tracker(), version.name, version.version, stage, exclusive=exclusive)
@@ -137,7 +137,7 @@ def transition_stage() -> Response:
 @api.delete("/model-versions/delete")
 def delete_model_version() -> Response:
     """Delete a version. Its number is not reused."""
-    version = _requested_version(requests.fields())
+    version = _requested_version(requests.parse_fields())
     versions.delete_version(tracker(), version.name, version.version)
     return responses.answer()
 
@@ -145,7 +145,7 @@ def delete_model_version() -> Response:
 @api.post("/model-versions/set-tag")
 def set_tag() -> Response:
     """Set a tag of a version."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     version, tags = _requested_version(fields), {fields.text("key"): fields.maybe_text("value") or ""}
     versions.change_version(tracker(), version.name, version.version, tags=dict(tags))
     return responses.answer()
@@ -154,7 +154,7 @@ def set_tag() -> Response:
 @api.delete("/model-versions/delete-tag")
 def delete_tag() -> Response:
     """Remove a tag of a version. A missing tag is no error, as in MLflow's registry."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     version, key = _requested_version(fields), fields.text("key")
     versions.change_version(tracker(), version.name, version.version, tags={key: None})
     return responses.answer()
@@ -163,7 +163,7 @@ def delete_tag() -> Response:
 @api.get("/model-versions/search")
 def search_model_versions() -> Response:
     """Return a page of the matching versions, most recently changed first unless an order is given."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     all_versions = [version for model in tracker().registry.models() for version in model.versions.values()]
     all_versions.sort(key=lambda version: (-version.updated_at, version.name, -version.version))
     page, token = search(fields, all_versions, SUBJECT, _reader, _DEFAULT_PAGE, _MAX_PAGE)
@@ -176,7 +176,7 @@ def _reader(kind: str, key: str) -> Callable[[Version], Any]:
     return _ATTRIBUTES[key]
 
 
-# -- answers
+# -- responses
 
 
 def to_json(version: Version) -> dict[str, Any]:

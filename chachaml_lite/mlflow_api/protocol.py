@@ -1,4 +1,4 @@
-"""The protocol as a whole: its blueprints, and the facts about its paths that `web` and the server need."""
+"""The protocol's blueprints, and the properties of its paths that `web` and the server need."""
 
 from __future__ import annotations
 

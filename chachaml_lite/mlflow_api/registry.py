@@ -31,7 +31,7 @@ SUBJECT = Subject(frozenset({TAGS, ATTRIBUTES}), frozenset({"name"}), frozenset(
 @api.post("/registered-models/create")
 def create_registered_model() -> Response:
     """Create a model without versions."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name, tags = fields.text("name"), fields.pairs("tags")
     refuse_prompts(tags)
     try:
@@ -50,13 +50,13 @@ def refuse_prompts(tags: dict[str, str]) -> None:
 @api.get("/registered-models/get")
 def get_registered_model() -> Response:
     """Return a model by its name."""
-    return _answer(models.get_model(tracker(), requests.fields().text("name")))
+    return _answer(models.get_model(tracker(), requests.parse_fields().text("name")))
 
 
 @api.post("/registered-models/rename")
 def rename_registered_model() -> Response:
     """Rename a model."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     try:
         return _answer(models.rename_model(tracker(), fields.text("name"), fields.text("new_name")))
     except Conflict as fault:
@@ -66,7 +66,7 @@ def rename_registered_model() -> Response:
 @api.patch("/registered-models/update")
 def update_registered_model() -> Response:
     """Change a model's description."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     model = models.get_model(tracker(), fields.text("name"))
     return _answer(models.change_model(tracker(), model.name, fields.maybe_text("description")))
 
@@ -74,14 +74,14 @@ def update_registered_model() -> Response:
 @api.delete("/registered-models/delete")
 def delete_registered_model() -> Response:
     """Delete a model and its versions."""
-    models.delete_model(tracker(), requests.fields().text("name"))
+    models.delete_model(tracker(), requests.parse_fields().text("name"))
     return responses.answer()
 
 
 @api.post("/registered-models/set-tag")
 def set_tag() -> Response:
     """Set a tag of a model."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     tags = {fields.text("key"): fields.maybe_text("value") or ""}
     refuse_prompts(tags)
     models.change_model(tracker(), models.get_model(tracker(), fields.text("name")).name, tags=dict(tags))
@@ -91,7 +91,7 @@ def set_tag() -> Response:
 @api.delete("/registered-models/delete-tag")
 def delete_tag() -> Response:
     """Remove a tag of a model. A missing tag is no error, as in MLflow's registry."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name, key = fields.text("name"), fields.text("key")
     models.change_model(tracker(), models.get_model(tracker(), name).name, tags={key: None})
     return responses.answer()
@@ -103,7 +103,7 @@ def delete_tag() -> Response:
 @api.post("/registered-models/alias")
 def set_alias() -> Response:
     """Set an alias of a version."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     models.set_alias(tracker(), fields.text("name"), fields.text("alias"), model_versions.parse_number(fields))
     return responses.answer()
 
@@ -111,7 +111,7 @@ def set_alias() -> Response:
 @api.delete("/registered-models/alias")
 def delete_alias() -> Response:
     """Remove an alias. A missing alias is no error."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     models.set_alias(tracker(), fields.text("name"), fields.text("alias"), None)
     return responses.answer()
 
@@ -119,7 +119,7 @@ def delete_alias() -> Response:
 @api.get("/registered-models/alias")
 def get_version_by_alias() -> Response:
     """Return the version of an alias; `latest` is the version with the highest number."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     alias, model = fields.text("alias"), models.get_model(tracker(), fields.text("name"))
     number = model.aliases.get(alias)
     version = model.latest if alias == LATEST else None if number is None else model.versions[number]
@@ -136,7 +136,7 @@ def get_version_by_alias() -> Response:
 @api.get("/registered-models/search")
 def search_registered_models() -> Response:
     """Return a page of the matching models, by name unless an order is given."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     page, token = search(fields, tracker().registry.models(), SUBJECT, _reader, _DEFAULT_PAGE, _MAX_PAGE)
     return responses.answer(registered_models=[to_json(model) for model in page], **token)
 
@@ -150,7 +150,7 @@ def _reader(kind: str, key: str) -> Callable[[Model], Any]:
 @api.route("/registered-models/get-latest-versions", methods=["GET", "POST"])
 def get_latest_versions() -> Response:
     """Return the highest version of each stage, or of the requested stages. Java's client sends a GET."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     model = models.get_model(tracker(), fields.text("name"))
     stages = [model_versions.parse_stage(word) for word in fields.texts("stages")]
     return responses.answer(model_versions=_latest(model, stages or list(model_versions.STAGES)))
@@ -161,7 +161,7 @@ def _latest(model: Model, stages: list[str]) -> list[dict[str, Any]]:
     return [model_versions.to_json(version) for version in versions if version is not None]
 
 
-# -- answers
+# -- responses
 
 
 def to_json(model: Model) -> dict[str, Any]:

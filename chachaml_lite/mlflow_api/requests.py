@@ -124,10 +124,9 @@ class Fields:
 
     def objects(self, name: str, having: str | None = None) -> list[Fields]:
         """Return the objects of an array, or only those with the field `having`. Raises InvalidInput."""
-        numbered = enumerate(self.dicts(name))
         return [
             Fields(value, f"{self._where}{name}[{index}].")
-            for index, value in numbered
+            for index, value in enumerate(self.dicts(name))
             if not having or having in value
         ]
 
@@ -153,14 +152,14 @@ class Fields:
         return InvalidInput(f"Missing value for required parameter '{self._where}{name}'")
 
 
-def fields() -> Fields:
-    """Return the fields of the query string for a GET or HEAD, else of the body. Raises InvalidInput, TooLarge."""
+def parse_fields() -> Fields:
+    """Parse the query string of a GET or HEAD, else the body. Raises InvalidInput, TooLarge."""
     if request.method in ("GET", "HEAD"):
         args = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
         return Fields(args)
     if not request.content_length:
         return Fields({})
-    return Fields(request_body.json_object(takes_nonfinite=True))
+    return Fields(request_body.parse_object(takes_nonfinite=True))
 
 
 def _integer_of(value: object) -> int | None:

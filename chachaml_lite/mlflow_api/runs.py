@@ -26,14 +26,14 @@ api = Blueprint("mlflow_runs", __name__, url_prefix="/api/2.0/mlflow")
 #: The tag in which MLflow 2 records the models that a run logged.
 _MODELS_TAG = "mlflow.log-model.history"
 _MAX_PAGE = 25_000_000
-#: The user that MLflow's client sends if it doesn't know one.
+#: The user that MLflow's client sends if it can't determine one.
 _NOBODY = "unknown"
 
 
 @api.post("/runs/create")
 def create_run() -> Response:
     """Start a run."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     name = experiments.find_name(tracker(), fields.maybe_text("experiment_id") or vocabulary.DEFAULT_EXPERIMENT_ID)
     experiments.refuse_deleted(tracker(), name)
     tags = _with_name(fields.pairs("tags"), fields.maybe_text("run_name"))
@@ -65,13 +65,13 @@ def _with_name(tags: dict[str, str], run_name: str | None) -> dict[str, str]:
 @api.get("/runs/get")
 def get_run() -> Response:
     """Return a run, including one in the trash."""
-    return responses.answer(run=run_to_json(tracker(), tracker().run(requests.fields().text("run_id"))))
+    return responses.answer(run=run_to_json(tracker(), tracker().run(requests.parse_fields().text("run_id"))))
 
 
 @api.post("/runs/update")
 def update_run() -> Response:
     """Set a run's status and name. An end_time is used with a status that ends the run."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id, end_time = fields.text("run_id"), fields.maybe_integer("end_time")
     name = fields.maybe_text("run_name")
     status = vocabulary.status_from_mlflow(fields.word("status")) if "status" in fields else None
@@ -85,15 +85,15 @@ def update_run() -> Response:
 @api.post("/runs/delete")
 def delete_run() -> Response:
     """Move a run to the trash."""
-    trash.trash_run(tracker(), requests.fields().text("run_id"))
+    trash.trash_run(tracker(), requests.parse_fields().text("run_id"))
     return responses.answer()
 
 
 @api.post("/runs/restore")
 def restore_run() -> Response:
-    """Bring a run back from the trash."""
+    """Restore a run from the trash."""
     try:
-        trash.restore_run(tracker(), requests.fields().text("run_id"))
+        trash.restore_run(tracker(), requests.parse_fields().text("run_id"))
     except Conflict as fault:
         raise responses.InvalidState(fault.detail) from fault
     return responses.answer()
@@ -105,8 +105,8 @@ def restore_run() -> Response:
 @api.post("/runs/log-metric")
 def log_metric() -> Response:
     """Add a point. Most requests are handled by `fast_path`."""
-    metrics_fast_path.raise_unforeseen(request.environ)
-    fields = requests.fields()
+    metrics_fast_path.raise_unexpected(request.environ)
+    fields = requests.parse_fields()
     run_id = fields.text("run_id")
     point, model_metrics = parse_point(fields), logged_models.parse_metrics(run_id, [fields])
     metrics.add_points(tracker(), run_id, [point], even_ended=True)
@@ -117,7 +117,7 @@ def log_metric() -> Response:
 @api.post("/runs/log-parameter")
 def log_parameter() -> Response:
     """Set a param."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     params = {fields.text("key"): fields.text("value", may_be_empty=True)}
     _log(fields.text("run_id"), params=params)
     return responses.answer()
@@ -126,7 +126,7 @@ def log_parameter() -> Response:
 @api.post("/runs/set-tag")
 def set_tag() -> Response:
     """Set a tag."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     _log(fields.text("run_id"), tags={fields.text("key"): fields.text("value", may_be_empty=True)})
     return responses.answer()
 
@@ -134,7 +134,7 @@ def set_tag() -> Response:
 @api.post("/runs/delete-tag")
 def delete_tag() -> Response:
     """Remove a tag, which must exist."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id, key = fields.text("run_id"), fields.text("key")
     with tracker().writable_run(run_id) as run:
         if key not in vocabulary.tags_to_mlflow(run.meta):
@@ -147,7 +147,7 @@ def delete_tag() -> Response:
 @api.post("/runs/log-batch")
 def log_batch() -> Response:
     """Add points, params and tags: all or none."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id, points = fields.text("run_id"), parse_points(fields, "metrics")
     model_metrics = logged_models.parse_metrics(run_id, fields.objects("metrics", having="model_id"))
     _log(run_id, points, fields.pairs("params"), fields.pairs("tags"))
@@ -173,7 +173,7 @@ def _log(
 @api.post("/runs/log-model")
 def log_model() -> Response:
     """Add MLflow 2's description of a model to the tag in which it records them."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id, text = fields.text("run_id"), fields.text("model_json")
     try:
         model = strict_json.loads(text.encode())
@@ -196,7 +196,7 @@ def log_model() -> Response:
 @api.get("/metrics/get-history")
 def get_history() -> Response:
     """Return the points of a metric, sorted by time, step and arrival."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     run_id, key = fields.text("run_id"), fields.text("metric_key")
     selection = metrics.select_series(tracker(), run_id, [key]).get(key)
     if selection is None:
@@ -212,7 +212,7 @@ def get_history() -> Response:
     return responses.answer(metrics=points, **responses.without_none(next_page_token=token))
 
 
-# -- answers
+# -- responses
 
 
 def run_to_json(tracker: Tracker, run: Run, *, is_deleted: bool | None = None) -> dict[str, Any]:

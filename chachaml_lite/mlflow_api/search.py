@@ -21,7 +21,7 @@ from . import experiments, filters, inputs, requests, responses, runs, vocabular
 api = Blueprint("mlflow_search", __name__, url_prefix="/api/2.0/mlflow")
 
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 50_000
-_DELETED: dict[str, Deleted] = {"ACTIVE_ONLY": "false", "DELETED_ONLY": "true", "ALL": "all"}
+_DELETED_BY_VIEW: dict[str, Deleted] = {"ACTIVE_ONLY": "false", "DELETED_ONLY": "true", "ALL": "all"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class MlflowCondition:
 @api.post("/runs/search")
 def search_runs() -> Response:
     """Return a page of the matching runs of some experiments, newest first unless an order is given."""
-    fields = requests.fields()
+    fields = requests.parse_fields()
     view = experiments.parse_view(fields, "run_view_type")
     conditions = [MlflowCondition(each) for each in filters.parse_filter(fields.maybe_text("filter"), filters.RUNS)]
     orders = filters.parse_orders(fields.texts("order_by"), filters.RUNS)
     names = experiments.find_names(tracker(), fields.texts("experiment_ids"))
-    matches = _find_runs(tracker(), names, _DELETED[view], conditions)
+    matches = _find_runs(tracker(), names, _DELETED_BY_VIEW[view], conditions)
     page, token = responses.page_of(filters.sort_items(matches, orders, reader_of), fields, _DEFAULT_PAGE, _MAX_PAGE)
     deleted_experiments = tracker().descriptions.deleted()
 

@@ -1,4 +1,4 @@
-"""The searches for experiments, models and versions: filtered, ordered and cut into pages in one way."""
+"""The search that experiments, models and versions share: filters, orders and pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 def search(
     fields: Fields, items: Iterable[T], subject: Subject, reader_of: ReaderOf[T], default: int, most: int
 ) -> tuple[Sequence[T], dict[str, Any]]:
-    """Return the requested page of the matching items, in their order unless one is given, and the answer's token.
+    """Return the requested page of the matching items, in their order unless one is given, and the response's token.
 
     `default` and `most`: items of a page. Raises InvalidInput.
     """

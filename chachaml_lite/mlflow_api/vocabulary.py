@@ -41,7 +41,7 @@ def artifact_uri(experiment: str, run_id: str) -> str:
 
 
 def model_uri(experiment: str, model_id: str) -> str:
-    """Return the URI of a logged model's files, likewise."""
+    """Return the URI of a logged model's files, in the form that MLflow's server uses."""
     return f"{experiment_uri(experiment)}/models/{model_id}/artifacts"
 
 
@@ -61,7 +61,7 @@ _FROM_STATUS = {
 
 
 def status_to_mlflow(status: str, error: str | None, mlflow_status: object = None) -> str:
-    """Return MLflow's word for a run's status. `mlflow_status` is the stored word that has no equivalent of ours."""
+    """Return MLflow's word for a run's status. `mlflow_status` is the stored word, if we have no status for it."""
     if status == "failed" and error == KILLED_ERROR:
         return KILLED
     if status == "running" and mlflow_status == SCHEDULED:
@@ -70,7 +70,10 @@ def status_to_mlflow(status: str, error: str | None, mlflow_status: object = Non
 
 
 def status_from_mlflow(word: object) -> tuple[str, str | None, str | None]:
-    """Translate MLflow's word or number to status, error, and the word to store if we lack one. Raises InvalidInput."""
+    """Translate MLflow's word or number to status, error, and the word to store if we have no status for it.
+
+    Raises InvalidInput.
+    """
     number = int(word) if isinstance(word, str) and word.isascii() and word.isdigit() and len(word) < 3 else word
     name = STATUS_NUMBERS.get(number, "") if type(number) is int else word
     if not isinstance(name, str) or name not in _FROM_STATUS:

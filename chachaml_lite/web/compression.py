@@ -36,19 +36,19 @@ def install(app: Flask) -> None:
     app.after_request(_compress)
 
 
-def _compress(answer: Response) -> Response:
-    if request.method not in ("GET", "HEAD") or answer.status_code != 200:
-        return answer
-    if answer.is_streamed or answer.direct_passthrough or not _is_text(answer.mimetype):
-        return answer
+def _compress(response: Response) -> Response:
+    if request.method not in ("GET", "HEAD") or response.status_code != 200:
+        return response
+    if response.is_streamed or response.direct_passthrough or not _is_text(response.mimetype):
+        return response
     if ETAG not in request.environ:  # responses with an ETag have it anyway
-        answer.vary.add("Accept-Encoding")
-    if (answer.content_length or 0) < MIN_BYTES or request.accept_encodings["gzip"] <= 0:
-        return answer
-    keep: Callable[[], bytes] | None = request.environ.get(CACHED_GZIP)
-    answer.set_data(compress(answer.get_data()) if keep is None else keep())
-    answer.headers["Content-Encoding"] = "gzip"
-    return answer
+        response.vary.add("Accept-Encoding")
+    if (response.content_length or 0) < MIN_BYTES or request.accept_encodings["gzip"] <= 0:
+        return response
+    cached_gzip: Callable[[], bytes] | None = request.environ.get(CACHED_GZIP)
+    response.set_data(compress(response.get_data()) if cached_gzip is None else cached_gzip())
+    response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 def _is_text(mimetype: str | None) -> bool:

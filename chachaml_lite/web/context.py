@@ -12,7 +12,7 @@ from ..tracking.tracker import Tracker
 
 _KEY = "chachaml_lite"
 #: The key, in a request's environ, that says that no server received it.
-UNSERVED = "chachaml_lite.unserved"
+WITHOUT_SERVER = "chachaml_lite.unserved"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def tracker() -> Tracker:
 
 def is_served() -> bool:
     """Return whether the pages are available; they aren't if a command reads a folder in its own process."""
-    return UNSERVED not in request.environ
+    return WITHOUT_SERVER not in request.environ
 
 
 def origin() -> str:

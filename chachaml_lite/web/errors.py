@@ -62,7 +62,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(errors.ChachamlError, _handle_own)
     app.register_error_handler(OSError, _handle_os_error)
     app.register_error_handler(HTTPException, _handle_http_exception)
-    app.register_error_handler(Exception, _handle_unforeseen)
+    app.register_error_handler(Exception, _handle_unexpected)
 
 
 def wants_json() -> bool:
@@ -84,14 +84,14 @@ def _handle_own(error: errors.ChachamlError) -> Response:
     body = {"error": error.error, "detail": error.detail + ("" if is_worded_by_client else _format_remedy(error))}
     if isinstance(error, errors.CheckFailed):
         body = {**error.report, **body}
-    answer = _answer(status, body, error)
+    response = _answer(status, body, error)
     if is_worded_by_client:
-        answer.headers["Preference-Applied"] = preference
-    if answer.status_code == 401:
-        answer.headers["WWW-Authenticate"] = 'Bearer realm="chachaml-lite"'
-    if answer.status_code == 503:
-        answer.headers["Retry-After"] = "1"
-    return answer
+        response.headers["Preference-Applied"] = preference
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="chachaml-lite"'
+    if response.status_code == 503:
+        response.headers["Retry-After"] = "1"
+    return response
 
 
 def _format_remedy(error: errors.ChachamlError) -> str:
@@ -113,14 +113,14 @@ def _handle_os_error(error: OSError) -> Response:
 def _handle_http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     name, detail = _HTTP.get(status, (error.name.lower(), error.description or error.name))
-    answer = _answer(status, {"error": name, "detail": detail}, error)
+    response = _answer(status, {"error": name, "detail": detail}, error)
     for header, value in error.get_headers():
         if header not in ("Content-Type", "Content-Length"):
-            answer.headers[header] = value
-    return answer
+            response.headers[header] = value
+    return response
 
 
-def _handle_unforeseen(error: Exception) -> Response:
+def _handle_unexpected(error: Exception) -> Response:
     log.error("%s %s: unforeseen", request.method, ascii(request.path), exc_info=error)
     return _answer(500, {"error": "internal error", "detail": _INTERNAL}, error)
 

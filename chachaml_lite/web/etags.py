@@ -91,9 +91,9 @@ def answer_unchanged() -> Response | None:
     # Not for "*", which any ETag satisfies: whether the resource exists isn't known yet.
     if request.if_none_match.star_tag or not request.if_none_match.contains_weak(etag):
         return None
-    answer = Response(status=304)
-    del answer.headers["Content-Type"]
-    return answer
+    response = Response(status=304)
+    del response.headers["Content-Type"]
+    return response
 
 
 def _clock_part() -> str:

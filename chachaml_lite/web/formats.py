@@ -47,10 +47,10 @@ def negotiate(query: Query, formats: tuple[Format, ...] = LIST_FORMATS) -> Forma
 
     Raises InvalidInput for an unknown ?format=.
     """
-    form = _find_format(query, formats)
+    response_format = _find_format(query, formats)
     if not query.flag("bom"):
-        return form
-    if form is not CSV:
+        return response_format
+    if response_format is not CSV:
         raise InvalidInput("bom=1 is for CSV in Excel; add format=csv")
     return CSV_WITH_MARK
 
@@ -58,33 +58,37 @@ def negotiate(query: Query, formats: tuple[Format, ...] = LIST_FORMATS) -> Forma
 def _find_format(query: Query, formats: tuple[Format, ...]) -> Format:
     name = query.text("format")
     if name is None:
-        best = request.accept_mimetypes.best_match([form.media_type for form in formats], default=formats[0].media_type)
-        return next(form for form in formats if form.media_type == best)
-    for form in formats:
-        if form.name == name:
-            return form
-    raise InvalidInput(f"format {name[:60]!r} is unknown here; use one of {', '.join(form.name for form in formats)}")
+        best = request.accept_mimetypes.best_match([each.media_type for each in formats], default=formats[0].media_type)
+        return next(each for each in formats if each.media_type == best)
+    for each in formats:
+        if each.name == name:
+            return each
+    raise InvalidInput(f"format {name[:60]!r} is unknown here; use one of {', '.join(each.name for each in formats)}")
 
 
 def list_response(
-    form: Format, value: Any, table: Callable[[], Table], as_text: Callable[[], str] | None = None
+    response_format: Format, value: Any, table: Callable[[], Table], as_text: Callable[[], str] | None = None
 ) -> Response:
     """Return a list in a format: `value` as JSON, else `table`, or as text `as_text`, if given."""
-    if form is JSON:
-        answer = responses.json_response(value)
-    elif form is TEXT:
-        answer = text_response(form, as_text() if as_text else table_text(table()))
-    elif form.name == CSV.name:
-        answer = text_response(form, "".join(as_csv(table(), form.mark)))
-    elif form is LINES:
-        answer = text_response(form, as_lines(table()))
+    if response_format is JSON:
+        response = responses.json_response(value)
+    elif response_format is TEXT:
+        response = text_response(response_format, as_text() if as_text else table_text(table()))
+    elif response_format.name == CSV.name:
+        response = text_response(response_format, "".join(as_csv(table(), response_format.mark)))
+    elif response_format is LINES:
+        response = text_response(response_format, as_lines(table()))
     else:
-        answer = text_response(form, as_markdown(table()))
-    return answer
+        response = text_response(response_format, as_markdown(table()))
+    return response
 
 
 def stream_response(
-    tracker: Tracker, form: Format, pieces: Callable[[], Iterator[str]], table: Callable[[], Table], name: str
+    tracker: Tracker,
+    response_format: Format,
+    pieces: Callable[[], Iterator[str]],
+    table: Callable[[], Table],
+    name: str,
 ) -> Response:
     """Return a list that is too long for memory, written to a file from which the server sends it.
 
@@ -93,14 +97,14 @@ def stream_response(
     streams: dict[str, Callable[[], Iterator[str]]] = {
         JSON.name: lambda: map(escape_json, pieces()),
         TEXT.name: lambda: stream_text(table()),
-        CSV.name: lambda: as_csv(table(), form.mark),
+        CSV.name: lambda: as_csv(table(), response_format.mark),
         LINES.name: lambda: stream_lines(table()),
         MARKDOWN.name: lambda: stream_markdown(table()),
     }
-    file = archive.collect_lines(tracker, streams[form.name])
-    return responses.generated_file_response(file, name=name, content_type=form.media_type, is_inline=True)
+    file = archive.collect_lines(tracker, streams[response_format.name])
+    return responses.generated_file_response(file, name=name, content_type=response_format.media_type, is_inline=True)
 
 
-def text_response(form: Format, content: str) -> Response:
+def text_response(response_format: Format, content: str) -> Response:
     """Return a response in a format other than JSON, as UTF-8 text."""
-    return Response(content, mimetype=form.media_type)
+    return Response(content, mimetype=response_format.media_type)

@@ -20,7 +20,7 @@ from . import auth, metrics_body, request_body
 from .context import Services
 
 _PATH = re.compile(r"/api/w/runs/([A-Za-z0-9._-]+)/metrics\Z")
-_UNFORESEEN = "chachaml_lite.unforeseen"
+_UNEXPECTED = "chachaml_lite.unexpected"
 #: The Content-Type of .NET, Java and Go.
 _WITH_CHARSET = re.compile(r'([a-z]+/[a-z.+-]+) *; *charset="?utf-8"?\Z', re.IGNORECASE)
 _TYPES = frozenset({request_body.JSON, request_body.NDJSON})
@@ -63,8 +63,8 @@ def answer_post(
             return response
     except (ChachamlError, OSError):
         pass
-    except Exception as unforeseen:  # something may have been stored, so it isn't tried again
-        environ[_UNFORESEEN] = unforeseen
+    except Exception as error:  # something may have been stored, so it isn't tried again
+        environ[_UNEXPECTED] = error
         return None
     environ["wsgi.input"] = io.BytesIO(body)
     return None
@@ -77,10 +77,10 @@ def _media_type(content_type: str) -> str:
     return match[1].lower() if match else content_type
 
 
-def raise_unforeseen(environ: dict[str, Any]) -> None:
-    """Raise the unforeseen exception of this request's fast path, if there was one."""
-    if _UNFORESEEN in environ:
-        raise environ[_UNFORESEEN]
+def raise_unexpected(environ: dict[str, Any]) -> None:
+    """Raise the unexpected exception of this request's fast path, if there was one."""
+    if _UNEXPECTED in environ:
+        raise environ[_UNEXPECTED]
 
 
 def format_result(result: metrics.Logged) -> bytes:

@@ -129,7 +129,7 @@ def parse_direction(text: str | None) -> bool | None:
 
 def is_file(query: Query) -> bool:
     """Return whether the page is requested as a file. Raises InvalidInput for another ?format=."""
-    form = query.text("format")
-    if form not in (None, "html"):
-        raise InvalidInput(f"a page is only available as format=html, not {form[:60]!r}; the API has other formats")
-    return form is not None
+    name = query.text("format")
+    if name not in (None, "html"):
+        raise InvalidInput(f"a page is only available as format=html, not {name[:60]!r}; the API has other formats")
+    return name is not None

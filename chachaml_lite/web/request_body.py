@@ -76,8 +76,8 @@ def _address() -> str:
     return origin() + current_url()
 
 
-def content() -> bytes:
-    """Return the body. Raises TooLarge beyond the limit for bodies that are parsed in memory."""
+def read_content() -> bytes:
+    """Read the body. Raises TooLarge beyond the limit for bodies that are parsed in memory."""
     limit = services().max_json_bytes
     environ = request.environ
     length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -90,21 +90,21 @@ def content() -> bytes:
     return body
 
 
-def upload() -> tuple[BinaryIO, int | None]:
-    """Return a body of any size, which may already be on disk, and its Content-Length, if any. Raises TooLarge."""
+def open_upload() -> tuple[BinaryIO, int | None]:
+    """Return a body of any size as a stream, and its Content-Length, if any; it may be on disk. Raises TooLarge."""
     size, limit = request.content_length, services().max_upload_bytes
     if limit is not None and size is not None and size > limit:
         raise TooLarge(f"the upload has {size} bytes; the limit is {limit} (--max-upload, CHACHAML_MAX_UPLOAD)")
     return cast(BinaryIO, request.stream), size
 
 
-def json_object(*, takes_nonfinite: bool = False) -> dict[str, Any]:
+def parse_object(*, takes_nonfinite: bool = False) -> dict[str, Any]:
     """Parse the body as a JSON object. Raises InvalidInput, TooLarge.
 
     With `takes_nonfinite`, a bare NaN or infinity is accepted, and converted to text.
     """
     require_type(JSON)
-    body = content().removeprefix(codecs.BOM_UTF8)
+    body = read_content().removeprefix(codecs.BOM_UTF8)
     try:
         value = _parse_with_nonfinite(body) if takes_nonfinite else strict_json.loads(body)
     except strict_json.NotJson as fault:
@@ -138,7 +138,7 @@ def describe_json_error(body: bytes, fault: ValueError) -> str:
     return f"the body is not JSON: {fault}" if body.strip() else "the body is empty; send a JSON object, {...}"
 
 
-def fields(
+def check_fields(
     body: Mapping[str, Any], required: Mapping[str, type], optional: Mapping[str, type | tuple[type, ...]]
 ) -> dict[str, Any]:
     """Return the fields of a body, checked for names and types. Raises InvalidInput.

@@ -42,20 +42,20 @@ def not_modified(sha256: str, *, is_weak: bool = False) -> Response | None:
     """Return a 304 if the client has these bytes, else None. `is_weak` is for responses that may be compressed."""
     if not request.if_none_match.contains_weak(sha256):  # proxies that compress make it weak
         return None
-    answer = Response(status=304)
-    answer.set_etag(sha256, weak=is_weak)
+    response = Response(status=304)
+    response.set_etag(sha256, weak=is_weak)
     if is_weak:
-        answer.vary.add("Accept-Encoding")
-    return answer
+        response.vary.add("Accept-Encoding")
+    return response
 
 
-def with_content_etag(answer: Response) -> Response:
-    """Return `answer` with an ETag derived from its bytes, or a 304: for content without stamps."""
-    etag = hashlib.blake2b(answer.get_data(), digest_size=16).hexdigest()
+def with_content_etag(response: Response) -> Response:
+    """Return `response` with an ETag derived from its bytes, or a 304: for content without stamps."""
+    etag = hashlib.blake2b(response.get_data(), digest_size=16).hexdigest()
     unchanged = not_modified(etag, is_weak=True)
-    answer.set_etag(etag, weak=True)
-    answer.headers["Cache-Control"] = "no-cache"
-    return answer if unchanged is None else unchanged
+    response.set_etag(etag, weak=True)
+    response.headers["Cache-Control"] = "no-cache"
+    return response if unchanged is None else unchanged
 
 
 def file_response(
@@ -75,13 +75,13 @@ def file_response(
         raise
     start, stop = byte_range or (0, size)
     file.seek(start)
-    answer = _attachment(file, name.rpartition("/")[2], content_type, stop - start, is_inline=is_inline)
-    answer.set_etag(sha256)
-    answer.headers["Accept-Ranges"] = "bytes"
+    response = _attachment(file, name.rpartition("/")[2], content_type, stop - start, is_inline=is_inline)
+    response.set_etag(sha256)
+    response.headers["Accept-Ranges"] = "bytes"
     if byte_range is not None:
-        answer.status_code = 206
-        answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    return answer
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return response
 
 
 def generated_file_response(file: BinaryIO, *, name: str, content_type: str, is_inline: bool = False) -> Response:
@@ -93,17 +93,17 @@ def generated_file_response(file: BinaryIO, *, name: str, content_type: str, is_
 
 def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is_inline: bool = False) -> Response:
     """Return `length` bytes of `file` from its current position."""
-    answer = send_file(
+    response = send_file(
         file, mimetype=content_type, as_attachment=not is_inline, download_name=name, conditional=False, etag=False
     )
-    answer.content_length = length
-    answer.headers["Cache-Control"] = "no-cache"
-    answer.headers["Content-Security-Policy"] = FILE_POLICY
+    response.content_length = length
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Content-Security-Policy"] = FILE_POLICY
     if request.method == "HEAD":
         file.close()
     else:
-        answer.response = wrap_file(request.environ, file, 1024 * 1024)
-    return answer
+        response.response = wrap_file(request.environ, file, 1024 * 1024)
+    return response
 
 
 def _requested_range(size: int, sha256: str) -> tuple[int, int] | None:

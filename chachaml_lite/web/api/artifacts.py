@@ -23,7 +23,7 @@ def store_artifact(run_id: str) -> Response:
     name = query.text("name")
     if not name:
         raise InvalidInput("the artifact's name is missing; send it as ?name=model.pkl")
-    stream, size = request_body.upload()
+    stream, size = request_body.open_upload()
     artifact = artifacts.store_artifact(tracker(), run_id, name, stream, size, overwrite=query.flag("overwrite"))
     return responses.json_response(
         {"ok": True, "name": artifact.name, "sha256": artifact.sha256, "size": artifact.size}
@@ -43,9 +43,9 @@ def delete_artifacts(run_id: str) -> Response:
 @api.get("/api/runs/<run_id>/artifacts")
 def list_artifacts(run_id: str) -> Response:
     """Return the artifacts of a run."""
-    form = formats.negotiate(Query(formats.FIELDS))
+    response_format = formats.negotiate(Query(formats.FIELDS))
     items = artifacts.list_artifacts(tracker().run(run_id))
-    return formats.list_response(form, items, lambda: columns.artifact_table(items))
+    return formats.list_response(response_format, items, lambda: columns.artifact_table(items))
 
 
 @api.get("/api/artifacts/<run_id>/<path:name>/download")

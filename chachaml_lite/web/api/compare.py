@@ -29,20 +29,20 @@ api = Blueprint("compare", __name__)
 def compare_runs() -> Response:
     """Compare runs side by side."""
     query = Query(("ids", *formats.FIELDS), repeatable=("ids",))
-    form = formats.negotiate(query)
-    return _comparison(form, compare.compare_runs(tracker(), parse_ids(query)))
+    response_format = formats.negotiate(query)
+    return _comparison(response_format, compare.compare_runs(tracker(), parse_ids(query)))
 
 
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
     """Compare the runs of two versions of a model side by side."""
-    form = formats.negotiate(Query(formats.FIELDS))
-    return _comparison(form, compare.diff_versions(tracker(), name, one, other))
+    response_format = formats.negotiate(Query(formats.FIELDS))
+    return _comparison(response_format, compare.diff_versions(tracker(), name, one, other))
 
 
-def _comparison(form: formats.Format, comparison: dict[str, Any]) -> Response:
+def _comparison(response_format: formats.Format, comparison: dict[str, Any]) -> Response:
     return formats.list_response(
-        form,
+        response_format,
         comparison,
         lambda: columns.comparison_table(comparison, _headings(comparison)),
         lambda: columns.comparison_text(comparison, _headings(comparison)),

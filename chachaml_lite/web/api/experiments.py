@@ -18,9 +18,9 @@ api = Blueprint("experiments", __name__)
 def list_experiments() -> Response:
     """Return all experiments, the one with the newest run first."""
     query = Query(("deleted", *formats.FIELDS))
-    form = formats.negotiate(query)
+    response_format = formats.negotiate(query)
     items = experiments.list_experiments(tracker(), parse_deleted(query.text("deleted") or "false"))
-    return formats.list_response(form, items, lambda: columns.experiment_table(items))
+    return formats.list_response(response_format, items, lambda: columns.experiment_table(items))
 
 
 @api.get("/api/experiments/<path:name>")
@@ -35,6 +35,8 @@ def get_experiment(name: str) -> Response:
 def change_experiment(name: str) -> Response:
     """Describe or tag an experiment, move it to the trash or restore it; create it if it doesn't exist."""
     Query(())
-    body = request_body.fields(request_body.json_object(), {}, {"description": str, "tags": dict, "deleted": bool})
+    body = request_body.check_fields(
+        request_body.parse_object(), {}, {"description": str, "tags": dict, "deleted": bool}
+    )
     experiments.change_experiment(tracker(), name, **body)
     return responses.ok()

@@ -13,15 +13,16 @@ from ..query_string import Query
 
 api = Blueprint("models", __name__)
 
-_SAID = {"description": str, "tags": dict}
+#: The fields of a request that describes or tags a model or a version.
+_DESCRIPTION_FIELDS = {"description": str, "tags": dict}
 
 
 @api.post("/api/w/models")
 def register_version() -> Response:
     """Register an artifact, or a folder of artifacts, as the next version of a model."""
     Query(())
-    body = request_body.fields(
-        request_body.json_object(), {"name": str, "run_id": str, "artifact": str}, {"stage": str, "description": str}
+    body = request_body.check_fields(
+        request_body.parse_object(), {"name": str, "run_id": str, "artifact": str}, {"stage": str, "description": str}
     )
     return responses.json_response(model_versions.register_version(tracker(), **body).as_registered())
 
@@ -30,7 +31,7 @@ def register_version() -> Response:
 def change_model(name: str) -> Response:
     """Describe or tag a model; create it if it doesn't exist."""
     Query(())
-    body = request_body.fields(request_body.json_object(), {}, _SAID)
+    body = request_body.check_fields(request_body.parse_object(), {}, _DESCRIPTION_FIELDS)
     return responses.json_response(models.model_to_json(models.change_model(tracker(), name, **body)))
 
 
@@ -46,7 +47,7 @@ def delete_model(name: str) -> Response:
 def promote_version(name: str) -> Response:
     """Move a version to a stage."""
     Query(())
-    body = request_body.fields(request_body.json_object(), {"version": int, "stage": str}, {})
+    body = request_body.check_fields(request_body.parse_object(), {"version": int, "stage": str}, {})
     version, demoted = model_versions.promote_version(tracker(), name, body["version"], body["stage"])
     return responses.json_response({**version.public(), "demoted": demoted})
 
@@ -55,8 +56,8 @@ def promote_version(name: str) -> Response:
 def set_alias(name: str) -> Response:
     """Point an alias to a version, or remove it."""
     Query(())
-    raw_body = request_body.json_object()
-    body = request_body.fields(raw_body, {"alias": str}, {"version": int})
+    raw_body = request_body.parse_object()
+    body = request_body.check_fields(raw_body, {"alias": str}, {"version": int})
     if "version" not in raw_body:
         raise InvalidInput("the field 'version' is missing; null removes the alias")
     models.set_alias(tracker(), name, body["alias"], body.get("version"))
@@ -67,7 +68,7 @@ def set_alias(name: str) -> Response:
 def change_version(name: str, version: str) -> Response:
     """Describe or tag a version."""
     Query(())
-    body = request_body.fields(request_body.json_object(), {}, _SAID)
+    body = request_body.check_fields(request_body.parse_object(), {}, _DESCRIPTION_FIELDS)
     changed = model_versions.change_version(tracker(), name, _number(name, version), **body)
     return responses.json_response(changed.public())
 
@@ -90,9 +91,9 @@ def _number(name: str, version: str) -> int:
 @api.get("/api/models")
 def list_models() -> Response:
     """Return all models, by name."""
-    form = formats.negotiate(Query(formats.FIELDS))
+    response_format = formats.negotiate(Query(formats.FIELDS))
     items = [models.model_to_json(model) for model in tracker().registry.models()]
-    return formats.list_response(form, items, lambda: columns.model_table(items))
+    return formats.list_response(response_format, items, lambda: columns.model_table(items))
 
 
 @api.get("/api/models/<name>")

@@ -38,21 +38,21 @@ def paging(query: Query) -> dict[str, Any]:
 
 def run_list(query: Query, run_query: search.RunQuery) -> Response:
     """Return the requested page of runs in the requested format."""
-    form = formats.negotiate(query)
+    response_format = formats.negotiate(query)
     matches, total = search.find_runs(tracker(), run_query)
     items = [runs.run_to_json(run) for run in matches]
     if query.flag("env"):  # up to 64 kB for each run: only included on request
         items = [{**each, "env": run.meta.get("env")} for each, run in zip(items, matches, strict=True)]
     next_offset = run_query.offset + len(matches)
     more = bool(matches) and next_offset < total
-    answer = formats.list_response(
-        form, items, lambda: columns.run_table(items, _footer(len(matches), total, more, next_offset))
+    response = formats.list_response(
+        response_format, items, lambda: columns.run_table(items, _footer(len(matches), total, more, next_offset))
     )
-    answer.headers["X-Total-Count"] = str(total)
-    answer.headers["X-Unreadable-Count"] = str(tracker().catalog.unreadable())
+    response.headers["X-Total-Count"] = str(total)
+    response.headers["X-Unreadable-Count"] = str(tracker().catalog.unreadable())
     if more:
-        answer.headers["Link"] = f'<{_same_with_offset(next_offset)}>; rel="next"'
-    return answer
+        response.headers["Link"] = f'<{_same_with_offset(next_offset)}>; rel="next"'
+    return response
 
 
 def _footer(count: int, total: int, more: bool, next_offset: int) -> list[str]:

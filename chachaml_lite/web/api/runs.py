@@ -32,8 +32,8 @@ def create_run() -> Response:
     as_id = Query(("format",)).text("format")
     if as_id not in (None, "id", "json"):
         raise InvalidInput("format must be id (the bare id, as text) or json")
-    body = request_body.fields(
-        request_body.json_object(),
+    body = request_body.check_fields(
+        request_body.parse_object(),
         {"experiment": str},
         {"name": str, "tags": dict, "parent_run_id": str, "created_by": str, "id": str, "env": dict},
     )
@@ -47,17 +47,17 @@ def create_run() -> Response:
 def set_params(run_id: str) -> Response:
     """Set params, all or none."""
     Query(())
-    params.set_params(tracker(), run_id, request_body.json_object(takes_nonfinite=True))
+    params.set_params(tracker(), run_id, request_body.parse_object(takes_nonfinite=True))
     return responses.ok()
 
 
 @api.post("/api/w/runs/<run_id>/metrics")
 def log_metrics(run_id: str) -> Response:
     """Log points, all or none."""
-    metrics_fast_path.raise_unforeseen(request.environ)
+    metrics_fast_path.raise_unexpected(request.environ)
     Query(())
     kind = request_body.require_type(request_body.JSON, request_body.NDJSON)
-    body = request_body.content()
+    body = request_body.read_content()
     try:
         result = metrics.log_points(tracker(), run_id, metrics_body.parse_entries(body, kind))
     except metrics.InvalidEntry as fault:
@@ -75,7 +75,7 @@ def end_run(run_id: str) -> Response:
             raise InvalidInput("send either a body or ?exit_code=N, not both")
         body = {"status": "failed", "error": f"exit code {exit_code}"} if exit_code else {"status": "completed"}
     elif has_body:
-        body = request_body.fields(request_body.json_object(), {"status": str}, {"error": str})
+        body = request_body.check_fields(request_body.parse_object(), {"status": str}, {"error": str})
     else:
         body = {"status": "completed"}
     runs.finish_run(tracker(), run_id, **body)
@@ -93,7 +93,7 @@ def resume_run(run_id: str) -> Response:
 def rename_run(run_id: str) -> Response:
     """Rename a run."""
     Query(())
-    name = request_body.fields(request_body.json_object(), {"name": str}, {})["name"]
+    name = request_body.check_fields(request_body.parse_object(), {"name": str}, {})["name"]
     runs.change_run(tracker(), run_id, name=name)
     return responses.ok()
 
@@ -128,7 +128,7 @@ def remove_run(run_id: str) -> Response:
 def set_tags(run_id: str) -> Response:
     """Set tags; null removes one."""
     Query(())
-    tags.set_tags(tracker(), run_id, request_body.json_object())
+    tags.set_tags(tracker(), run_id, request_body.parse_object())
     return responses.ok()
 
 
@@ -136,8 +136,8 @@ def set_tags(run_id: str) -> Response:
 def set_tag(run_id: str) -> Response:
     """Set one tag, in chachaml's own form."""
     Query(())
-    body = request_body.json_object()
-    values = request_body.fields(body, {"key": str}, {"value": (str, int, float, bool)})
+    body = request_body.parse_object()
+    values = request_body.check_fields(body, {"key": str}, {"value": (str, int, float, bool)})
     if "value" not in body:
         raise InvalidInput("the field 'value' is missing")
     tags.set_tags(tracker(), run_id, {values["key"]: body["value"]})
@@ -149,7 +149,7 @@ def set_tag(run_id: str) -> Response:
 def set_note(run_id: str) -> Response:
     """Replace the note."""
     Query(())
-    runs.set_note(tracker(), run_id, request_body.fields(request_body.json_object(), {"note": str}, {})["note"])
+    runs.set_note(tracker(), run_id, request_body.check_fields(request_body.parse_object(), {"note": str}, {})["note"])
     return responses.ok()
 
 
@@ -157,7 +157,7 @@ def set_note(run_id: str) -> Response:
 def log_dataset(run_id: str) -> Response:
     """Log a dataset."""
     Query(())
-    body = request_body.json_object()
+    body = request_body.parse_object()
     request_body.refuse_unknown(body, datasets.FIELDS)
     datasets.log_datasets(tracker(), run_id, [body])
     return responses.ok()
@@ -182,10 +182,10 @@ def list_runs() -> Response:
 @api.get("/api/runs/<run_id>")
 def get_run(run_id: str) -> Response:
     """Return a run with everything but its points; as a report, with its series plotted."""
-    form = formats.negotiate(Query(("format",)), formats.ITEM_FORMATS)
+    response_format = formats.negotiate(Query(("format",)), formats.ITEM_FORMATS)
     run = tracker().run(run_id)
     details = runs.run_details(tracker(), run)
-    if form is formats.JSON:
+    if response_format is formats.JSON:
         return responses.json_response(details)
     series = metrics.select_series(tracker(), run, max_points=report.CHART_POINTS)
     sparks = {key: selection.thin(report.SPARK_POINTS) for key, selection in series.items()}
@@ -195,30 +195,32 @@ def get_run(run_id: str) -> Response:
         sparks=metrics.series_to_json(sparks),
         url=full_url_for("pages.run_page", run_id=run_id) if is_served() else None,
     )
-    text = report.as_markdown(run_report) if form is formats.MARKDOWN else report.as_plain_text(run_report)
-    return formats.text_response(form, text)
+    text = report.as_markdown(run_report) if response_format is formats.MARKDOWN else report.as_plain_text(run_report)
+    return formats.text_response(response_format, text)
 
 
 @api.get("/api/runs/<run_id>/metrics")
 def get_metrics(run_id: str) -> Response:
     """Return the points of a run, by series."""
     query = Query(("key", "max_points", "since_step", "until_step", *formats.FIELDS), repeatable=("key",))
-    form = formats.negotiate(query)
+    response_format = formats.negotiate(query)
     max_points = query.integer("max_points")
     if max_points is not None and max_points < 1:
         raise InvalidInput("max_points must be 1 or more")
     steps = query.integer("since_step"), query.integer("until_step")
     if request.method == "HEAD" and metrics.count_points(tracker(), run_id) > _MOST_HELD_POINTS:
-        return Response(iter(()), mimetype=form.media_type)  # its length isn't known before it is generated
+        return Response(iter(()), mimetype=response_format.media_type)  # its length isn't known before it is generated
     selections = metrics.select_series(tracker(), run_id, query.texts("key") or None, max_points, *steps)
 
     def table() -> Table:
         return columns.point_table(selections)
 
     if sum(len(selection.places) for selection in selections.values()) > _MOST_HELD_POINTS:
-        name = f"{run_id}.{form.name}"
-        return formats.stream_response(tracker(), form, lambda: metrics.series_to_lines(selections), table, name)
-    return formats.list_response(form, metrics.series_to_json(selections), table)
+        name = f"{run_id}.{response_format.name}"
+        return formats.stream_response(
+            tracker(), response_format, lambda: metrics.series_to_lines(selections), table, name
+        )
+    return formats.list_response(response_format, metrics.series_to_json(selections), table)
 
 
 @api.get("/api/runs/<run_id>/check")

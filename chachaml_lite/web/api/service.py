@@ -31,9 +31,9 @@ def health() -> Response:
     catalog, registry = tracker().catalog, tracker().registry
     damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged()) + len(tracker().descriptions.damaged())
     body = {"ok": True, "version": services().version, "runs": catalog.count(), "damaged": damaged}
-    answer = responses.json_response(body)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    response = responses.json_response(body)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @service.get("/api/openapi.json")

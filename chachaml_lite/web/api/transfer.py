@@ -21,7 +21,7 @@ def import_runs() -> Response:
     """Import the runs of a zip, such as GET /api/runs/:id/download returns."""
     query = Query(("overwrite",))
     request_body.require_type(request_body.ZIP, request_body.OCTETS)
-    stream, size = request_body.upload()
+    stream, size = request_body.open_upload()
     result = import_zip.import_runs(
         tracker(),
         stream,
@@ -59,8 +59,8 @@ def download_file(run_id: str, path: str) -> Response:
     if unchanged is not None:
         file.close()
         return unchanged
-    answer = responses.generated_file_response(
+    response = responses.generated_file_response(
         file, name=path.rpartition("/")[2], content_type="application/octet-stream"
     )
-    answer.set_etag(version)
-    return answer
+    response.set_etag(version)
+    return response

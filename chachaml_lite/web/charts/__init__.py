@@ -27,7 +27,7 @@ from .line_style import Chart, Line, Style
 from .lines import line_chart
 from .parallel import Coordinate, Path, parallel_chart
 from .scatter import Dot, scatter_chart
-from .sparks import sparkline
+from .sparklines import sparkline
 from .svg import color_class, series_class
 
 __all__ = [

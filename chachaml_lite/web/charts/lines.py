@@ -9,7 +9,7 @@ from ...tracking.series.curves import Curve
 from . import svg
 from .frame import Axis, Frame, heading, legend, wrap_chart
 from .line_style import Chart, Line, Style
-from .line_words import notes_of, reason_for_emptiness, summary_of
+from .line_texts import notes_of, reason_for_emptiness, summary_of
 from .scales import Scale, padded_scale, whole
 from .sketch import sketch
 from .svg import Look

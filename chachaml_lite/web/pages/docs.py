@@ -16,7 +16,7 @@ from ...errors import NotFound
 from .. import formats
 from ..context import command_context
 from ..query_string import Query
-from .rendered import render_manual
+from .markdown import render_manual
 
 docs = Blueprint("docs", __name__)
 
@@ -30,15 +30,15 @@ _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 @docs.get("/docs/<name>")
 def doc_page(name: str) -> str | Response:
     """Return a page of the manual: HTML for browsers, Markdown for curl or with ?format=md. Raises NotFound."""
-    form = formats.negotiate(Query(("format",)), (formats.MARKDOWN, _HTML))
+    response_format = formats.negotiate(Query(("format",)), (formats.MARKDOWN, _HTML))
     source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, command_context()["host"])
-    if form is formats.MARKDOWN:
-        answer = formats.text_response(form, source)
+    if response_format is formats.MARKDOWN:
+        response = formats.text_response(response_format, source)
     else:
         content = render_manual(source)
-        answer = Response(render_template("doc.html", name=name, title=title_of(source), content=content))
-    answer.headers["Vary"] = "Accept"
-    return answer
+        response = Response(render_template("doc.html", name=name, title=title_of(source), content=content))
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 @cache

@@ -11,8 +11,8 @@ from ...tracking.index.run_parts import STATUSES
 from ..context import command_context, tracker
 from ..query_string import Query
 from .blueprint import pages
+from .markdown import render_text
 from .paging import Paging
-from .rendered import render_text
 
 #: The most characters of a description in the list.
 _MOST_CHARACTERS = 400

@@ -46,10 +46,10 @@ def log_in() -> tuple[str, int] | BaseResponse:
     next_path = local_path(request.form.get("next", ""))
     if token is not None and not is_same_secret(request.form.get("token", "").strip(), token):
         return render_template("login.html", next=next_path, wrong=True), 401
-    answer = redirect(next_path, 303)
+    response = redirect(next_path, 303)
     if token is not None:
-        answer.set_cookie(cookie_name(token), cookie_value(token), max_age=_STAY, **_cookie_settings())
-    return answer
+        response.set_cookie(cookie_name(token), cookie_value(token), max_age=_STAY, **_cookie_settings())
+    return response
 
 
 @login.post("/logout")
@@ -58,9 +58,9 @@ def log_out() -> BaseResponse:
     token = services().token
     if token is None:
         raise Unauthorized("this server has no token; there is nothing to log out from")
-    answer = redirect(url_for("login.form"), 303)
-    answer.delete_cookie(cookie_name(token), **_cookie_settings())
-    return answer
+    response = redirect(url_for("login.form"), 303)
+    response.delete_cookie(cookie_name(token), **_cookie_settings())
+    return response
 
 
 def _cookie_settings() -> dict[str, Any]:

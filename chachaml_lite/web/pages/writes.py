@@ -37,7 +37,7 @@ class _Form(Fields):
         request_body.require_type(_FORM)
         try:
             pairs = parse_qsl(
-                request_body.content().decode("ascii"),
+                request_body.read_content().decode("ascii"),
                 keep_blank_values=True,
                 errors="strict",
                 max_num_fields=_MAX_FIELDS,

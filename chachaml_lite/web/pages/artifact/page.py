@@ -20,7 +20,7 @@ from ...context import command_context, services, tracker
 from ...query_string import Query
 from ...urls import current_url
 from ..blueprint import pages
-from ..rendered import place_of_artifact
+from ..markdown import place_of_artifact
 from . import image_series
 from .preview import HEAD_BYTES, MAGIC_BYTES, SVG, image_type, preview_of
 

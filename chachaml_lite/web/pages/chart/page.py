@@ -14,7 +14,7 @@ from ....tracking.compare import MAX_RUNS
 from ....tracking.index.run_parts import META
 from ....tracking.series.curves import View
 from ...charts import Line, Style
-from ...charts.line_words import x_in_words
+from ...charts.line_texts import x_in_words
 from ...charts.lines import digits_of
 from ...context import tracker
 from ...query_string import Query, parse_ids

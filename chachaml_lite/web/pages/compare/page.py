@@ -14,7 +14,7 @@ from ....tracking.runs import latest_metrics
 from ....tracking.series.direction import is_finite
 from ...charts import Chart, Dot, scatter_chart
 from ...context import tracker
-from .. import saved
+from .. import html_file
 from ..blueprint import pages
 from ..chart import chart_url, figures
 from ..sections import sections_of
@@ -36,7 +36,7 @@ def compare_page() -> str | Response:
     if view.is_file:
         every = frozenset(section.name for section in sections_of(curves.several_points(runs), frozenset()))
         context = _comparison_context(replace(view, opened=every), runs, [each.label for each in named_runs])
-        return saved.comparison_file(view, context["table"], context["sections"])
+        return html_file.comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_comparison_context(view, runs, [each.label for each in named_runs]))
 

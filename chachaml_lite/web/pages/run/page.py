@@ -22,8 +22,8 @@ from ...query_string import Query, is_file
 from ...urls import current_url
 from ..blueprint import pages
 from ..chart import chart_url
-from ..rendered import render_note
-from ..saved import run_file
+from ..html_file import run_file
+from ..markdown import render_note
 from ..sections import Section, param_sections, section_of_param
 from .children import children_table
 from .metrics import MOST_ROWS, metric_part

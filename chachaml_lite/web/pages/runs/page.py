@@ -12,7 +12,7 @@ from ....tracking.query import search
 from ....tracking.query.grammar import BadQuery
 from ...context import command_context, tracker
 from ..blueprint import pages
-from ..query_text import complete_query
+from ..query_box import complete_query
 from . import runs_table
 from .runs_url import PAGE_SIZES, RunView
 

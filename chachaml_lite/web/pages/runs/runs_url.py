@@ -19,7 +19,7 @@ from ....tracking.series.summary import number_to_json
 from ...query_string import METRIC_CONDITION, Query, parse_ids, parse_metric_condition
 from ...urls import with_query
 from ..login import local_path
-from ..query_text import name_query
+from ..query_box import name_query
 
 #: The filters of a page of runs, besides tag.KEY and param.KEY. `columns` and `ids` may be repeated or contain commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")

@@ -22,8 +22,8 @@ from ....tracking.series.group_curves import BANDS
 from ...context import command_context, tracker
 from ...urls import with_query
 from ..blueprint import pages
-from ..query_text import complete_query
-from ..rendered import render_text
+from ..markdown import render_text
+from ..query_box import complete_query
 from ..runs import runs_table
 from ..runs.runs_url import PAGE_SIZES
 from . import curves

@@ -1,12 +1,12 @@
-"""Shared renderings of pages: a hundred open tabs slow a training down no more than a few.
+"""A cache of rendered pages for polling clients: a hundred open tabs slow a training down no more than a few.
 
 An open page requests itself every two seconds, with `If-None-Match` and `Cache-Control: max-age=N`: it accepts a
 response that is N seconds old (RFC 9111, section 5.2.1.1). During a training that logs twenty times a second, each of
 them would be a new rendering, with the threads and the lock that the training's POSTs need. So these requests
 
-- get the last rendering of their page while it is young, relative to its cost;
-- use at most one thread, and a share of its time for all pages: else they get the last rendering, or 503 with
-  Retry-After.
+- get the last rendering of their page while it is fresh, which depends on its cost;
+- are rendered by at most one thread, for a share of its time over all pages; otherwise they get the last rendering, or
+  503 with Retry-After.
 
 All other requests get the current state, from the cache if nothing has changed since it was rendered.
 """
@@ -36,21 +36,21 @@ _STATE = "chachaml_lite.rendering"
 
 @dataclass(frozen=True)
 class Rendering:
-    """A response: the `etag` of its state, its start on the clock of `Renderings`, and its cost in CPU seconds."""
+    """A response: the `etag` of its state, its start on the clock of `PageCache`, and its cost in CPU seconds."""
 
     etag: str
     body: bytes
     content_type: str
-    began: float
+    start: float
     cost_seconds: float
 
     @cached_property
-    def _compressed_body(self) -> bytes:
+    def _gzip(self) -> bytes:
         return compression.compress(self.body)
 
-    def compressed(self) -> bytes:
+    def compressed_body(self) -> bytes:
         """Return the compressed body, which is cached."""
-        return self._compressed_body
+        return self._gzip
 
     @property
     def size(self) -> int:
@@ -58,7 +58,7 @@ class Rendering:
         return len(self.body) * 5 // 4
 
 
-class Renderings:
+class PageCache:
     """The last rendering of each page, within a limit in bytes, and the turns to render."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,22 +73,22 @@ class Renderings:
         """Return the time of a monotonic clock in seconds."""
         return self._clock()
 
-    def last(self, page: str) -> Rendering | None:
+    def get(self, page: str) -> Rendering | None:
         """Return the cached rendering of a page, or None."""
         with self._lock:
             if page in self._by_page:
                 self._by_page.move_to_end(page)
             return self._by_page.get(page)
 
-    def is_young(self, rendering: Rendering, max_age: float) -> bool:
+    def is_fresh(self, rendering: Rendering, max_age: float) -> bool:
         """Return whether a rendering is acceptable for polling requests with `max_age`, in seconds."""
-        return self._clock() - rendering.began < min(max_age, rendering.cost_seconds / _SHARE_OF_A_PAGE)
+        return self._clock() - rendering.start < min(max_age, rendering.cost_seconds / _SHARE_OF_A_PAGE)
 
-    def keep(self, page: str, rendering: Rendering) -> None:
+    def store(self, page: str, rendering: Rendering) -> None:
         """Cache a rendering, unless there is a newer one."""
         with self._lock:
             previous = self._by_page.get(page)
-            if previous is not None and previous.began > rendering.began:
+            if previous is not None and previous.start > rendering.start:
                 return
             self._bytes += rendering.size - (previous.size if previous else 0)
             self._by_page[page] = rendering
@@ -121,67 +121,64 @@ class _RenderingTask:
     """A request that renders a page, with its start."""
 
     page: str
-    began: float
-    began_cpu: float
+    start: float
+    start_cpu: float
     has_turn: bool = False
 
 
 def install(app: Flask) -> None:
-    """Share the renderings of `app`, and handle conditional requests."""
-    shared = Renderings()
+    """Cache the rendered pages of `app`, and handle conditional requests."""
+    cache = PageCache()
 
-    def answer_known() -> Response | None:
+    def answer_without_rendering() -> Response | None:
         """Combine three steps in one hook, which takes a write a microsecond."""
         if request.method not in ("GET", "HEAD"):
             return None
-        for answer in (
-            answer_young,
-            etags.answer_unchanged,
-            answer_same,
-        ):  # a young rendering needs no look at the store
+        # A fresh rendering comes first: it needs no look at the store.
+        for answer in (answer_fresh, etags.answer_unchanged, answer_cached):
             if (response := answer()) is not None:
                 return response
         return None
 
-    def answer_young() -> Response | None:
+    def answer_fresh() -> Response | None:
         max_age = _max_age()
-        last = shared.last(_page()) if max_age else None
-        return _answer(last) if last is not None and shared.is_young(last, max_age) else None
+        last = cache.get(_page()) if max_age else None
+        return _answer(last) if last is not None and cache.is_fresh(last, max_age) else None
 
-    def answer_same() -> Response | None:
+    def answer_cached() -> Response | None:
         etag = request.environ.get(ETAG)
         # A page as a file has other headers, and is rarely requested.
         if etag is None or request.method != "GET" or request.blueprint not in _BLUEPRINTS or "format" in request.args:
             return None
-        task = _RenderingTask(_page(), shared.now(), time.thread_time())
-        last = shared.last(task.page)
+        task = _RenderingTask(_page(), cache.now(), time.thread_time())
+        last = cache.get(task.page)
         if last is not None and last.etag == etag:
             return _answer(last)
         if _max_age():
-            task.has_turn = shared.take_turn()
+            task.has_turn = cache.take_turn()
             if not task.has_turn:
-                return _busy(shared) if last is None else _answer(last)
+                return _busy_response(cache) if last is None else _answer(last)
         request.environ[_STATE] = task
         return None
 
-    def keep(answer: Response) -> Response:
+    def store(response: Response) -> Response:
         task = request.environ.get(_STATE)
-        if task is not None and answer.status_code == 200 and not answer.is_streamed:
-            cost = time.thread_time() - task.began_cpu
-            content_type = answer.headers["Content-Type"]
-            rendering = Rendering(request.environ[ETAG], answer.get_data(), content_type, task.began, cost)
-            shared.keep(task.page, rendering)
-            request.environ[compression.CACHED_GZIP] = rendering.compressed
-        return answer
+        if task is not None and response.status_code == 200 and not response.is_streamed:
+            cost = time.thread_time() - task.start_cpu
+            content_type = response.headers["Content-Type"]
+            rendering = Rendering(request.environ[ETAG], response.get_data(), content_type, task.start, cost)
+            cache.store(task.page, rendering)
+            request.environ[compression.CACHED_GZIP] = rendering.compressed_body
+        return response
 
     def end_turn(_: BaseException | None) -> None:
         task = request.environ.pop(_STATE, None)
         if task is not None and task.has_turn:
-            shared.end_turn(time.thread_time() - task.began_cpu)
+            cache.end_turn(time.thread_time() - task.start_cpu)
 
     compression.install(app)  # runs last: these hooks are called in reverse order
-    app.before_request(answer_known)
-    app.after_request(keep)
+    app.before_request(answer_without_rendering)
+    app.after_request(store)
     app.teardown_request(end_turn)
 
 
@@ -198,14 +195,14 @@ def _max_age() -> int:
 def _answer(rendering: Rendering) -> Response:
     request.environ[ETAG] = rendering.etag
     if request.if_none_match.contains_weak(rendering.etag):
-        answer = Response(status=304)
-        del answer.headers["Content-Type"]
-        return answer
-    request.environ[compression.CACHED_GZIP] = rendering.compressed
+        response = Response(status=304)
+        del response.headers["Content-Type"]
+        return response
+    request.environ[compression.CACHED_GZIP] = rendering.compressed_body
     return Response(rendering.body, content_type=rendering.content_type)
 
 
-def _busy(shared: Renderings) -> Response:
+def _busy_response(cache: PageCache) -> Response:
     request.environ.pop(ETAG, None)
     text = "the server is busy; the page will retry automatically\n"
-    return Response(text, 503, {"Retry-After": str(shared.retry_after())}, mimetype="text/plain")
+    return Response(text, 503, {"Retry-After": str(cache.retry_after())}, mimetype="text/plain")

@@ -26,7 +26,7 @@ from ..urls import full_url_for
 from .artifact.preview import MAGIC_BYTES, image_type
 from .compare.compare_table import Comparison
 from .compare.compare_url import ComparisonView
-from .rendered import render_note
+from .markdown import render_note
 from .run.metrics import metric_part
 from .sections import sections_of
 from .sweep.curves import SweepSection
