@@ -1,4 +1,4 @@
-"""`python -m benchmarks [SECTION ...]`, with tests/ on the path: what `make bench` runs."""
+"""`python -m benchmarks [SECTION ...]`, with tests/ on the path: run by `make bench`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from . import cost, crowd, deaf, edge, growth, keys, lists, memory, pages, series, starts, tabs, threads, upload, write
 from .bench import QUICK, Bench, Sizes
-from .table import load, machine
+from .table import describe_load, describe_machine
 
 _SECTIONS: dict[str, Callable[[Bench], None]] = {
     "write": write.section,
@@ -45,7 +45,7 @@ _SECTIONS: dict[str, Callable[[Bench], None]] = {
     type=click.Path(path_type=Path),
     default=Path("build"),
     show_default=True,
-    help="Where the stores are made: on the kind of disk that a store is on, not in RAM. They are removed at the end.",
+    help="Folder of the stores: on a disk like that of a real store, not in RAM. They are removed at the end.",
 )
 def main(sections: tuple[str, ...], quick: bool, large: bool, scratch: Path) -> None:
     """The cost of the service, as ratios to floors measured in the same run. All sections, unless some are named."""
@@ -58,7 +58,7 @@ def main(sections: tuple[str, ...], quick: bool, large: bool, scratch: Path) -> 
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch)).resolve()
     began = time.perf_counter()
     try:
-        click.echo(f"on {machine(folder)}; {load()}")
+        click.echo(f"on {describe_machine(folder)}; {describe_load()}")
         bench = Bench(folder, sizes)
         for name in sections or tuple(_SECTIONS):
             _SECTIONS[name](bench)

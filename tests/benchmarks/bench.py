@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from support.servers import Running, running
 
-from .floors import floor
-from .stores import MadeStore, Template, log_templates
+from .floors import run_floor
+from .stores import Template, TemplateStore, log_templates
 
 if TYPE_CHECKING:
-    from .lists import Measured
+    from .lists import StoreFigures
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sizes:
     long_sweep_points: int = 10_000
 
 
-#: A run of seconds that shows that the benchmarks work; its figures mean little.
+#: A run of a few seconds that shows that the benchmarks work; its figures mean little.
 QUICK = Sizes(
     post_blocks=3,
     posts_a_block=20,
@@ -96,47 +96,47 @@ QUICK = Sizes(
 
 @dataclass
 class Bench:
-    """One run of the benchmarks, in the folder `scratch`, which is emptied at its end."""
+    """One run of the benchmarks, in the folder `scratch`, which is removed at its end."""
 
     scratch: Path
     sizes: Sizes
-    #: (what was done, RSS in bytes after it)
+    #: (the work, RSS in bytes after it)
     memory: list[tuple[str, float]] = field(default_factory=list)
-    #: What `lists` has measured, by number of runs.
-    lists: dict[int, Measured] = field(default_factory=dict)
+    #: The figures of `lists`, by number of runs.
+    lists: dict[int, StoreFigures] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _templates: list[Template] = field(default_factory=list)
-    _stores: dict[int, MadeStore] = field(default_factory=dict)
+    _stores: dict[int, TemplateStore] = field(default_factory=dict)
 
     def folder(self, name: str) -> Path:
-        """A new path in the scratch folder."""
+        """Return a new path in the scratch folder."""
         return self.scratch / f"{next(self._numbers):02}-{name}"
 
     @contextlib.contextmanager
     def server(self, data: Path | None = None, *options: str) -> Iterator[Running]:
-        """The real server, with its default settings and `options`, on a store of its own unless one is given."""
+        """The real server, with its default settings and `options`, on a new store unless one is given."""
         with running(data or self.folder("store"), self.folder("server"), *options) as server:
             yield server
 
     @contextlib.contextmanager
     def floor(self) -> Iterator[str]:
-        """The URL of a floor server in a process of its own."""
-        with floor(self.folder("floor")) as url:
+        """Start a floor server and yield its URL."""
+        with run_floor(self.folder("floor")) as url:
             yield url
 
     def templates(self) -> list[Template]:
-        """Ended runs as the server itself wrote them, to make stores from."""
+        """Return ended runs as written by the server, to build stores from. Logged once."""
         if not self._templates:
             with self.server(None, "--fsync", "no", "--quiet") as server:
                 self._templates = log_templates(server)
         return self._templates
 
-    def store(self, runs: int) -> MadeStore:
-        """A store of so many ended runs, without summaries; the same one each time it is asked for."""
+    def store(self, runs: int) -> TemplateStore:
+        """Return a store of so many ended runs, without summaries. Created once for each number."""
         if runs not in self._stores:
-            self._stores[runs] = MadeStore.made(self.folder(f"store-of-{runs}"), runs, self.templates())
+            self._stores[runs] = TemplateStore.create(self.folder(f"store-of-{runs}"), runs, self.templates())
         return self._stores[runs]
 
     def remove(self, path: Path) -> None:
-        """Give the room of a store back before the end."""
+        """Remove a store before the end, to free its disk space."""
         shutil.rmtree(path, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""The floors: Flask routes on the same waitress, with the same settings, that do next to nothing.
+"""The floors: Flask routes on the same waitress, with the same settings, that do almost nothing.
 
     python -m benchmarks.floors FOLDER
 
-serves until it is killed: `POST /noop` parses the JSON and answers, `POST /append` also appends the body as a line to
-an open file, `GET /noop` only answers, `GET /pid` with the number of the process. `POST /bare` appends the body as a
-line, without Flask and without a look at it. FOLDER/ready gets the URL.
+serves until it is killed: `POST /noop` parses the JSON and responds, `POST /append` also appends the body as a line to
+an open file, `GET /noop` only responds, `GET /pid` responds with the process id. `POST /bare` appends the body as a
+line, without Flask and without parsing it. FOLDER/ready gets the URL.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from chachaml_lite.config import Config
 from chachaml_lite.server import bind, waitress_settings
 
 
-def app_of(folder: Path) -> Flask:
-    """The routes."""
+def create_app(folder: Path) -> Flask:
+    """Create the application."""
     app = Flask(__name__)
     descriptor = os.open(folder / "lines.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
@@ -42,11 +42,11 @@ def app_of(folder: Path) -> Flask:
     def get_noop() -> Response:
         return _ok()
 
-    ask_flask = app.wsgi_app
+    flask_app = app.wsgi_app
 
     def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/bare":
-            return ask_flask(environ, start_response)
+            return flask_app(environ, start_response)
         os.write(descriptor, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])) + b"\n")
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "13")])
         return [b'{"ok": true}\n']
@@ -71,18 +71,18 @@ def _ok() -> Response:
 
 def main(folder: Path) -> None:
     """Serve until killed."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # as the real one does
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # like the real server
     sockets = bind("localhost", 0)
-    server = create_server(app_of(folder), sockets=sockets, **waitress_settings(Config()))
-    prepared = folder / ".ready"
-    prepared.write_text(f"http://localhost:{sockets[0].getsockname()[1]}\n")
-    prepared.replace(folder / "ready")
+    server = create_server(create_app(folder), sockets=sockets, **waitress_settings(Config()))
+    temporary = folder / ".ready"
+    temporary.write_text(f"http://localhost:{sockets[0].getsockname()[1]}\n")
+    temporary.replace(folder / "ready")
     server.run()
 
 
 @contextlib.contextmanager
-def floor(folder: Path) -> Iterator[str]:
-    """A floor server in a process of its own, ended with the block; gives its URL."""
+def run_floor(folder: Path) -> Iterator[str]:
+    """Start a floor server in its own process and yield its URL. The process ends with the block."""
     folder.mkdir(parents=True)
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.floors", str(folder)])
     try:

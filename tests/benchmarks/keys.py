@@ -1,4 +1,4 @@
-"""A run with many metrics: what its page and a list with it take, and how large they are."""
+"""A run with many metrics: the time and size of its page, and of a list with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from . import wire
 from .bench import Bench
-from .table import Goal, duration, heading, row
+from .table import Goal, format_duration, print_heading, print_row
 from .write import new_run
 
 _STEPS = 3
@@ -16,8 +16,8 @@ _PAGE, _LIST = Goal(150e3, "<= 150 kB"), Goal(100e3, "<= 100 kB")
 
 
 def section(bench: Bench) -> None:
-    """The rows for each number of keys."""
-    heading(f"keys: a run with many metrics of {_STEPS} points each, the first time it is looked at")
+    """Print the rows for each number of keys."""
+    print_heading(f"keys: a run with many metrics of {_STEPS} points each, the first time it is looked at")
     for keys in bench.sizes.keys:
         data = bench.folder("keys")
         with bench.server(data) as server, wire.Connection(server.url) as connection:
@@ -34,11 +34,18 @@ def section(bench: Bench) -> None:
             ):
                 began = time.perf_counter()
                 size = len(connection.ask(wire.get(target, {"Accept": "text/html"})))
-                taken = time.perf_counter() - began
-                row(what, duration(taken), "", None, _FIRST if goal is _PAGE and keys <= 5000 else None, taken)
-                row("   its size", f"{size / 1000:.0f} kB", "", None, goal, size)
+                seconds = time.perf_counter() - began
+                print_row(
+                    what,
+                    format_duration(seconds),
+                    "",
+                    None,
+                    _FIRST if goal is _PAGE and keys <= 5000 else None,
+                    seconds,
+                )
+                print_row("   its size", f"{size / 1000:.0f} kB", "", None, goal, size)
             began = time.perf_counter()
             answer = connection.ask(wire.get(f"/api/runs/{run_id}/metrics?key=group0%2Fmetric%200"))
-            row("   one series of it", duration(time.perf_counter() - began))
+            print_row("   one series of it", format_duration(time.perf_counter() - began))
             assert len(json.loads(answer)["group0/metric 0"]["points"]) == _STEPS
         bench.remove(data)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from . import wire
 from .bench import Bench
 from .gauges import resident_bytes
-from .table import heading, megabytes, note, row
+from .table import format_megabytes, print_heading, print_note, print_row
 
 
 def section(bench: Bench) -> None:
-    """Resident memory (RSS)."""
-    heading("memory: resident (RSS)")
+    """Print the resident memory (RSS)."""
+    print_heading("memory: resident (RSS)")
     with bench.server() as server, wire.Connection(server.url) as connection:
-        row("idle, just started, an empty store", megabytes(resident_bytes(server.process.pid)))
+        print_row("idle, just started, an empty store", format_megabytes(resident_bytes(server.process.pid)))
         connection.ask(wire.get("/api/runs"))
-        row("after a first request", megabytes(resident_bytes(server.process.pid)))
+        print_row("after a first request", format_megabytes(resident_bytes(server.process.pid)))
     for what, size in bench.memory:
-        row(what, megabytes(size))
+        print_row(what, format_megabytes(size))
     if not bench.memory:
-        note("(name other sections before this one to see what they leave)")
+        print_note("(name other sections before this one to see what they leave)")

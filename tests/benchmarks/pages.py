@@ -1,4 +1,4 @@
-"""The page of runs, from stores of many: how long the server takes for it, and how large it is."""
+"""The page of runs in a large store: the server's time for it, and its size."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from . import sweeps, wire
 from .bench import Bench
-from .table import Goal, duration, heading, median, row
+from .table import Goal, format_duration, median, print_heading, print_row
 
 _SLOWEST = Goal(0.100, "<= 100 ms")
 _LARGEST = Goal(100e3, "< 100 kB")
-#: Most rounds end early where an answer takes long.
+#: Rounds of slow responses end early.
 _ROUND_SECONDS = 4.0
 PAGES = (
     ("/runs, as it is without being asked for more", "/runs"),
@@ -23,9 +23,9 @@ PAGES = (
 
 
 def section(bench: Bench) -> None:
-    """The rows for the store that the goals speak of."""
+    """Print the rows of the store that the goals are about."""
     runs = max(size for size in bench.sizes.runs if size <= 10_000)
-    heading(f"page: /runs from {runs:,} ended runs, 50 to a page (the no-op's time taken off)")
+    print_heading(f"page: /runs from {runs:,} ended runs, 50 to a page (the no-op's time taken off)")
     store = bench.store(runs)
     store.add_summaries()
     with (
@@ -35,18 +35,18 @@ def section(bench: Bench) -> None:
         wire.Connection(server.url) as ours,
     ):
         for what, target in PAGES:
-            _page(bench, noop, ours, what, wire.get(target, {"Accept": "text/html"}))
+            _measure_page(bench, noop, ours, what, wire.get(target, {"Accept": "text/html"}))
     sweeps.section(bench)
 
 
-def _page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, request: bytes) -> None:
+def _measure_page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, request: bytes) -> None:
     size = len(ours.ask(request))
     floors: list[float] = []
-    taken: list[float] = []
+    durations: list[float] = []
     began = time.perf_counter()
-    while len(taken) < bench.sizes.list_rounds and time.perf_counter() - began < _ROUND_SECONDS:
-        floors += wire.times(noop, [wire.get("/noop")])
-        taken += wire.times(ours, [request])
-    cost = median(taken) - median(floors)
-    row(what, duration(cost), "", None, _SLOWEST, cost)
-    row("   its size", f"{size / 1000:.0f} kB", "", None, _LARGEST, size)
+    while len(durations) < bench.sizes.list_rounds and time.perf_counter() - began < _ROUND_SECONDS:
+        floors += wire.measure_times(noop, [wire.get("/noop")])
+        durations += wire.measure_times(ours, [request])
+    cost = median(durations) - median(floors)
+    print_row(what, format_duration(cost), "", None, _SLOWEST, cost)
+    print_row("   its size", f"{size / 1000:.0f} kB", "", None, _LARGEST, size)

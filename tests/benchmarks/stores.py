@@ -1,8 +1,8 @@
 """Stores of many runs, written as files in the layout of the contract: 10,000 runs over HTTP would take minutes.
 
 A few runs are logged over HTTP and ended; each run of a store is a copy of one of them under another id, with its own
-times and params. The copy of metrics.jsonl keeps its mtime, so the summary.json that the server had made beside the
-first one is good beside each copy too, whatever it holds: that is the drop-in promise, put to use.
+times and params. The copy of metrics.jsonl keeps its mtime, so the summary.json that the server wrote for the original
+is valid for each copy too, whatever it contains: this relies on the promise that run folders can be copied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXPERIMENTS = 10
 _PARAMS = 20
 _METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "lr")
 _POINTS = 100
-#: 2025-01-01, and from there a run a minute.
+#: 2025-01-01, and then one run a minute.
 _FIRST_START_MS = 1_735_689_600_000
 _BETWEEN_MS = 60_000
 
@@ -40,8 +40,8 @@ class Template:
 
 
 def log_templates(server: Running) -> list[Template]:
-    """Log `TEMPLATES` runs over HTTP, of 5 metrics with 100 points each and 20 params, and take their files."""
-    found = []
+    """Log `TEMPLATES` runs over HTTP, of 5 metrics with 100 points each and 20 params, and read their files."""
+    templates = []
     with wire.Connection(server.url) as connection:
         for number in range(TEMPLATES):
             run_id = connection.ask_json(wire.post("/api/w/runs", {"experiment": "made", "name": f"run-{number}"}))[
@@ -49,14 +49,14 @@ def log_templates(server: Running) -> list[Template]:
             ]
             base = f"/api/w/runs/{run_id}"
             connection.ask(wire.post(f"{base}/params", {f"param_{index:02}": index for index in range(_PARAMS)}))
-            connection.ask(wire.post(f"{base}/metrics", [_values(number, step) for step in range(_POINTS)]))
+            connection.ask(wire.post(f"{base}/metrics", [_build_metrics(number, step) for step in range(_POINTS)]))
             connection.ask(wire.post(f"{base}/end", {"status": "completed" if number % 10 else "failed"}))
-            found.append(_template(server.data / "runs" / run_id))
-    return found
+            templates.append(_read_template(server.data / "runs" / run_id))
+    return templates
 
 
-def _values(number: int, step: int) -> dict[str, float]:
-    """The metrics of one step; the last accuracy is spread evenly over 0 to 1 by the template's number."""
+def _build_metrics(number: int, step: int) -> dict[str, float]:
+    """Return the metrics of one step. The last accuracies of the templates are spread evenly over 0 to 1."""
     progress = (step + 1) / _POINTS
     accuracy = number / TEMPLATES * progress
     wave = 0.01 * math.sin(step + number)
@@ -67,7 +67,7 @@ def _values(number: int, step: int) -> dict[str, float]:
     }
 
 
-def _template(folder: Path) -> Template:
+def _read_template(folder: Path) -> Template:
     metrics, summary = folder / "metrics.jsonl", folder / "summary.json"
     return Template(
         json.loads((folder / "meta.json").read_bytes()),
@@ -79,7 +79,7 @@ def _template(folder: Path) -> Template:
 
 
 @dataclass(frozen=True)
-class MadeStore:
+class TemplateStore:
     """A store of `runs` ended runs in `path`, in `EXPERIMENTS` experiments named exp-0, exp-1, ..."""
 
     path: Path
@@ -87,22 +87,22 @@ class MadeStore:
     templates: list[Template]
 
     @classmethod
-    def made(cls, path: Path, runs: int, templates: list[Template]) -> MadeStore:
+    def create(cls, path: Path, runs: int, templates: list[Template]) -> TemplateStore:
         """Write the files of a store without summaries."""
         (path / "runs").mkdir(parents=True)
         for number in range(runs):
             template = templates[number % len(templates)]
-            run_id, start_time = run_of(number)
+            run_id, start_time = get_run_id_and_start(number)
             folder = f"{path}/runs/{run_id}"
             os.mkdir(folder)
-            lasted = template.meta["end_time"] - template.meta["start_time"]
+            run_ms = template.meta["end_time"] - template.meta["start_time"]
             meta = {
                 **template.meta,
                 "id": run_id,
                 "experiment": f"exp-{number // len(templates) % EXPERIMENTS}",
                 "name": f"run-{number}",
                 "start_time": start_time,
-                "end_time": start_time + lasted,
+                "end_time": start_time + run_ms,
             }
             _write(f"{folder}/meta.json", (json.dumps(meta, indent=2) + "\n").encode())
             params = {**template.params, "param_00": number / 1000, "param_01": f"value-{number % 7}"}
@@ -111,15 +111,15 @@ class MadeStore:
             os.utime(f"{folder}/metrics.jsonl", ns=(template.metrics_mtime_ns, template.metrics_mtime_ns))
         return cls(path, runs, templates)
 
-    def summaries(self) -> int:
+    def count_summaries(self) -> int:
         """Return the number of runs with a summary.json."""
         return sum(1 for _ in self.path.glob("runs/*/summary.json"))
 
     def add_summaries(self) -> bool:
-        """Write the summary.json that is missing in each run; False when the server makes none."""
+        """Write the missing summary.json files. Return False if the server doesn't write summaries."""
         for number in range(self.runs):
             summary = self.templates[number % len(self.templates)].summary
-            path = f"{self.path}/runs/{run_of(number)[0]}/summary.json"
+            path = f"{self.path}/runs/{get_run_id_and_start(number)[0]}/summary.json"
             if summary is None:
                 return False
             if not os.path.exists(path):
@@ -127,27 +127,27 @@ class MadeStore:
         return True
 
 
-def run_of(number: int) -> tuple[str, int]:
-    """The id and start time of the run of that number; greater numbers are newer."""
+def get_run_id_and_start(number: int) -> tuple[str, int]:
+    """Return the id and start time of a run by its number; greater numbers are newer."""
     return f"made-{number:07}", _FIRST_START_MS + number * _BETWEEN_MS
 
 
-def make_long_series(folder: Path, template: Template, points: int, key: str = "loss") -> Path:
-    """Write the folder of an ended run with one series of so many points; gives the path of its metrics.jsonl."""
+def write_long_series(folder: Path, template: Template, points: int, key: str = "loss") -> Path:
+    """Write the folder of an ended run with one series of so many points. Return the path of its metrics.jsonl."""
     folder.mkdir(parents=True)
     _write(f"{folder}/meta.json", json.dumps({**template.meta, "id": folder.name}).encode())
     path = folder / "metrics.jsonl"
     with path.open("w") as file:
         for start in range(0, points, 10_000):
             file.writelines(
-                f'{{"key":"{key}","value":{value_at(step)},"step":{step},"timestamp":{_FIRST_START_MS + step}}}\n'
+                f'{{"key":"{key}","value":{compute_loss(step)},"step":{step},"timestamp":{_FIRST_START_MS + step}}}\n'
                 for step in range(start, min(start + 10_000, points))
             )
     return path
 
 
-def value_at(step: int) -> float:
-    """A loss that sinks and trembles, with as many digits as a training loop prints."""
+def compute_loss(step: int) -> float:
+    """Return a loss that decreases and oscillates, with as many digits as a training loop prints."""
     return 2 / (1 + step / 1000) + 0.05 * math.sin(step * 0.7)
 
 

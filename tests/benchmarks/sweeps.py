@@ -1,4 +1,4 @@
-"""The page of an experiment that is a sweep: curves of many runs, in groups, as a scatter and through axes."""
+"""The page of a sweep: curves of many runs, grouped, as a scatter plot and with parallel coordinates."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 from . import wire
 from .bench import Bench
-from .stores import value_at
-from .table import Goal, duration, heading, median, note, row
+from .stores import compute_loss
+from .table import Goal, format_duration, median, print_heading, print_note, print_row
 
 _METRICS, _POINTS = 5, 200
-_DRAWN, _SIZE = Goal(0.150, "<= 150 ms"), Goal(200e3, "<= 200 kB")
+_TIME, _SIZE = Goal(0.150, "<= 150 ms"), Goal(200e3, "<= 200 kB")
 _LONG = Goal(1.0, "<= 1 s")
-#: A page that is asked for again is not made again; another beginning of the range makes it another page.
+#: A page is cached; another beginning of the range makes it a new one.
 _FROM = "&from=-{}"
 PAGES = (
     ("{runs} runs x 5 metrics x 200 points, a line each", "drawn={runs}"),
@@ -25,9 +25,9 @@ PAGES = (
 
 
 def section(bench: Bench) -> None:
-    """The rows for a sweep, and for one of long runs, the first time and then."""
+    """Print the rows of a sweep, and of one with long runs, the first time and later."""
     runs, long_runs, points = bench.sizes.sweep_runs, bench.sizes.long_sweep_runs, bench.sizes.long_sweep_points
-    heading(f"page: an experiment of {runs} runs (the no-op's time taken off)")
+    print_heading(f"page: an experiment of {runs} runs (the no-op's time taken off)")
     data = bench.folder("sweep")
     with (
         bench.floor() as floor,
@@ -36,53 +36,53 @@ def section(bench: Bench) -> None:
         wire.Connection(server.url) as ours,
     ):
         for number in range(runs):
-            _log(ours, number, [f"metric_{key}" for key in range(_METRICS)], _POINTS)
+            _log_run(ours, number, [f"metric_{key}" for key in range(_METRICS)], _POINTS)
         for what, query in PAGES:
-            _page(bench, noop, ours, what.format(runs=runs), query.format(runs=runs))
+            _measure_page(bench, noop, ours, what.format(runs=runs), query.format(runs=runs))
     bench.remove(data)
-    heading(f"page: an experiment of {long_runs} runs of {points:,} points, all drawn")
+    print_heading(f"page: an experiment of {long_runs} runs of {points:,} points, all drawn")
     data = bench.folder("long-sweep")
     with bench.server(data, "--fsync", "no") as server, wire.Connection(server.url) as ours:
         for number in range(long_runs):
-            _log(ours, number, ["loss"], points)
+            _log_run(ours, number, ["loss"], points)
     with bench.server(data) as server, wire.Connection(server.url) as ours:
-        first, _ = _timed(ours, f"drawn={long_runs}&from=-1")
-        row("the very first time, which keeps their thinned form", duration(first))
+        first, _ = _time_page(ours, f"drawn={long_runs}&from=-1")
+        print_row("the very first time, which keeps their thinned form", format_duration(first))
     with bench.server(data) as server, wire.Connection(server.url) as ours:
-        again, size = _timed(ours, f"drawn={long_runs}&from=-2")
-        row("the first time of a server, from their thinned form", duration(again), "", None, _LONG, again)
-        row("   its size", f"{size / 1000:.0f} kB", "", None, _SIZE, size)
-        then = min(_timed(ours, f"drawn={long_runs}&from=-{number}")[0] for number in range(3, 6))
-        row("then", duration(then), "", None, _LONG, then)
-    note("grouped, it is the same curves in about the same time")
+        again, size = _time_page(ours, f"drawn={long_runs}&from=-2")
+        print_row("the first time of a server, from their thinned form", format_duration(again), "", None, _LONG, again)
+        print_row("   its size", f"{size / 1000:.0f} kB", "", None, _SIZE, size)
+        then = min(_time_page(ours, f"drawn={long_runs}&from=-{number}")[0] for number in range(3, 6))
+        print_row("then", format_duration(then), "", None, _LONG, then)
+    print_note("grouped, it is the same curves in about the same time")
     bench.remove(data)
 
 
-def _log(ours: wire.Connection, number: int, keys: list[str], points: int) -> None:
+def _log_run(ours: wire.Connection, number: int, keys: list[str], points: int) -> None:
     run_id = ours.ask_json(wire.post("/api/w/runs", {"experiment": "sweep", "name": f"run {number}"}))["id"]
     base = f"/api/w/runs/{run_id}"
     ours.ask(wire.post(f"{base}/params", {"optimizer": ("adam", "adamw", "sgd")[number % 3], "lr": 0.1 / (number + 1)}))
     for start in range(0, points, 5000):
         steps = range(start, min(start + 5000, points))
-        body = [{"metrics": {key: value_at(step) + number for key in keys}, "step": step} for step in steps]
+        body = [{"metrics": {key: compute_loss(step) + number for key in keys}, "step": step} for step in steps]
         ours.ask(wire.post(f"{base}/metrics", body))
     ours.ask(wire.post(f"{base}/end", {"status": "completed"}))
 
 
-def _timed(ours: wire.Connection, query: str) -> tuple[float, int]:
+def _time_page(ours: wire.Connection, query: str) -> tuple[float, int]:
     """Return the duration of a page, and its size in bytes."""
     began = time.perf_counter()
     size = len(ours.ask(wire.get(f"/experiments/sweep?{query}", {"Accept": "text/html"})))
     return time.perf_counter() - began, size
 
 
-def _page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, query: str) -> None:
-    taken, floors, size = [], [], 0
-    _timed(ours, query)  # the series are parsed once
+def _measure_page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, query: str) -> None:
+    durations, floors, size = [], [], 0
+    _time_page(ours, query)  # the series are parsed once
     for number in range(1, bench.sizes.list_rounds + 1):
-        floors += wire.times(noop, [wire.get("/noop")])
-        seconds, size = _timed(ours, query + _FROM.format(number))
-        taken.append(seconds)
-    cost = median(taken) - median(floors)
-    row(what, duration(cost), "", None, _DRAWN, cost)
-    row("   its size", f"{size / 1000:.0f} kB", "", None, _SIZE, size)
+        floors += wire.measure_times(noop, [wire.get("/noop")])
+        seconds, size = _time_page(ours, query + _FROM.format(number))
+        durations.append(seconds)
+    cost = median(durations) - median(floors)
+    print_row(what, format_duration(cost), "", None, _TIME, cost)
+    print_row("   its size", f"{size / 1000:.0f} kB", "", None, _SIZE, size)

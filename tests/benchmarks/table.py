@@ -1,4 +1,4 @@
-"""The rows that a benchmark prints, each as soon as it is known."""
+"""The rows that a benchmark prints, each as soon as it is measured."""
 
 from __future__ import annotations
 
@@ -19,78 +19,80 @@ _WIDTHS = (62, 16, 16, 8, 12)
 
 @dataclass(frozen=True)
 class Goal:
-    """The goal of a figure: at most, or at least, `bound`; `shown` is its text in the table."""
+    """The goal of a figure: at most, or at least, `bound`; `text` is printed in the table."""
 
     bound: float
-    shown: str
+    text: str
     at_least: bool = False
 
-    def met(self, value: float) -> bool:
-        """Whether `value` is good enough."""
+    def is_met(self, value: float) -> bool:
+        """Whether `value` meets the goal."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
-def heading(title: str) -> None:
-    """The start of a section."""
+def print_heading(title: str) -> None:
+    """Print the heading of a section."""
     click.echo(f"\n{title}")
-    _line("", "figure", "floor", "ratio", "goal", "met")
+    _print_line("", "figure", "floor", "ratio", "goal", "met")
 
 
-def row(
+def print_row(
     what: str,
     figure: str,
     floor: str = "",
     ratio: float | None = None,
     goal: Goal | None = None,
-    measured: float | None = None,
+    amount: float | None = None,
 ) -> None:
-    """One figure. The goal is held against `measured`, or else against the ratio."""
-    value = ratio if measured is None else measured
-    met = "" if goal is None or value is None else "yes" if goal.met(value) else "NO"
-    _line(what, figure, floor, "" if ratio is None else f"{ratio:.2f}x", "" if goal is None else goal.shown, met)
+    """Print one figure. The goal is compared with `amount`, or else with the ratio."""
+    value = ratio if amount is None else amount
+    verdict = "" if goal is None or value is None else "yes" if goal.is_met(value) else "NO"
+    _print_line(
+        what, figure, floor, "" if ratio is None else f"{ratio:.2f}x", "" if goal is None else goal.text, verdict
+    )
 
 
-def note(text: str) -> None:
-    """A line that explains the rows around it."""
+def print_note(text: str) -> None:
+    """Print a line that explains the rows around it."""
     click.echo(f"  {text}")
     sys.stdout.flush()
 
 
-def _line(what: str, figure: str, floor: str, ratio: str, goal: str, met: str) -> None:
+def _print_line(what: str, figure: str, floor: str, ratio: str, goal: str, verdict: str) -> None:
     cells = [what.ljust(_WIDTHS[0])]
     cells += [cell.rjust(width) for cell, width in zip((figure, floor, ratio, goal), _WIDTHS[1:], strict=True)]
-    click.echo("  ".join([*cells, met]).rstrip())
+    click.echo("  ".join([*cells, verdict]).rstrip())
     sys.stdout.flush()
 
 
-def duration(seconds: float) -> str:
-    """A time with the unit that suits it."""
+def format_duration(seconds: float) -> str:
+    """Format a time with the unit that suits it."""
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def rate(per_second: float, unit: str = "") -> str:
-    """So many a second."""
+def format_rate(per_second: float, unit: str = "") -> str:
+    """Format a number per second."""
     return f"{per_second:,.0f} {unit}/s".replace(" /s", "/s")
 
 
-def megabytes(amount: float) -> str:
-    """Bytes as MB of a million bytes."""
+def format_megabytes(amount: float) -> str:
+    """Format bytes as MB of a million bytes."""
     return f"{amount / 1e6:,.0f} MB"
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle of the values."""
+    """Return the median of the values."""
     return statistics.median(values)
 
 
-def load() -> str:
+def describe_load() -> str:
     """Describe the machine's load: figures of a busy machine mean little, their ratios to a floor more."""
     return f"load average before: {os.getloadavg()[0]:.1f}"
 
 
-def machine(folder: Path) -> str:
+def describe_machine(folder: Path) -> str:
     """Describe the machine: processors, memory, file system and versions."""
     model = platform.processor() or platform.machine()
     try:

@@ -1,4 +1,4 @@
-"""A training's metric POSTs while many have its page open: the pages ask again each two seconds, as live.js does."""
+"""A training's metric POSTs while its page is open in many tabs, which poll every two seconds as live.js does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from . import wire
 from .bench import Bench
-from .stores import value_at
-from .table import Goal, duration, heading, median, note, row
+from .stores import compute_loss
+from .table import Goal, format_duration, median, print_heading, print_note, print_row
 from .write import new_run
 
 _GOAL = Goal(0.010, "<= 10 ms")
@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 class _Tabs:
-    """Open pages, each on a connection and a thread of its own."""
+    """Open pages, each with its own connection and thread."""
 
     def __init__(self, url: str, paths: list[str]) -> None:
         self._host = urlsplit(url).netloc
@@ -51,15 +51,19 @@ class _Tabs:
             self.statuses.append(answer.status)
             if etag := answer.headers.get("ETag"):
                 headers["If-None-Match"] = etag
-            taken = time.perf_counter() - began
-            delay = max(_EACH_SECONDS, float(answer.headers.get("Retry-After", 0)), min(_PATIENCE_SECONDS, 10 * taken))
+            seconds = time.perf_counter() - began
+            delay = max(
+                _EACH_SECONDS, float(answer.headers.get("Retry-After", 0)), min(_PATIENCE_SECONDS, 10 * seconds)
+            )
         connection.close()
 
 
 def section(bench: Bench) -> None:
-    """The rows: alone, and beside tabs of one run and of as many runs as there are tabs."""
+    """Print the rows: without a tab, with tabs of one run, and with tabs of several runs."""
     sizes = bench.sizes
-    heading(f"tabs: a metric POST each 50 ms to a run of {sizes.tab_points:,} points, p50, while its page is open")
+    print_heading(
+        f"tabs: a metric POST each 50 ms to a run of {sizes.tab_points:,} points, p50, while its page is open"
+    )
     alone = 0.0
     for what, tabs, runs in (
         ("no page", 0, 1),
@@ -67,34 +71,39 @@ def section(bench: Bench) -> None:
         ("   of 20 runs", sizes.tabs, 20),
     ):
         with bench.server() as server, wire.Connection(server.url) as connection:
-            ids = [_long_run(connection, sizes.tab_points) for _ in range(runs)]
+            ids = [_log_long_run(connection, sizes.tab_points) for _ in range(runs)]
             paths = [f"/runs/{ids[number % runs]}" for number in range(tabs)]
             for path in set(paths):
                 connection.ask(wire.get(path, {"Accept": "text/html"}))
-            with _Tabs(server.url, paths) as opened:
-                taken = _posts(connection, ids[0], sizes.tab_points, sizes.tab_seconds)
-            p50 = median(taken)
+            with _Tabs(server.url, paths) as open_tabs:
+                durations = _time_posts(connection, ids[0], sizes.tab_points, sizes.tab_seconds)
+            p50 = median(durations)
             alone = alone or p50
-            row(what, duration(p50), duration(alone), p50 / alone, _GOAL, p50)
-            counts = {status: opened.statuses.count(status) for status in sorted(set(opened.statuses))}
-            note(f"p99 {duration(sorted(taken)[len(taken) * 99 // 100])}; the pages were answered {counts}")
+            print_row(what, format_duration(p50), format_duration(alone), p50 / alone, _GOAL, p50)
+            counts = {status: open_tabs.statuses.count(status) for status in sorted(set(open_tabs.statuses))}
+            print_note(
+                f"p99 {format_duration(sorted(durations)[len(durations) * 99 // 100])}; "
+                f"the pages were answered {counts}"
+            )
 
 
-def _long_run(connection: wire.Connection, points: int) -> str:
+def _log_long_run(connection: wire.Connection, points: int) -> str:
     run_id = new_run(connection)
     for start in range(0, points, 10_000):
         steps = range(start, min(start + 10_000, points))
-        lines = "".join(f'{{"loss":{value_at(step)},"step":{step}}}\n' for step in steps)
+        lines = "".join(f'{{"loss":{compute_loss(step)},"step":{step}}}\n' for step in steps)
         target = f"/api/w/runs/{run_id}/metrics"
         connection.ask(wire.request("POST", target, lines.encode(), "application/x-ndjson"))
     return run_id
 
 
-def _posts(connection: wire.Connection, run_id: str, step: int, seconds: float) -> list[float]:
-    taken: list[float] = []
+def _time_posts(connection: wire.Connection, run_id: str, step: int, seconds: float) -> list[float]:
+    durations: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         step += 1
-        taken += wire.times(connection, [wire.post(f"/api/w/runs/{run_id}/metrics", {"loss": 0.5, "step": step})])
+        durations += wire.measure_times(
+            connection, [wire.post(f"/api/w/runs/{run_id}/metrics", {"loss": 0.5, "step": step})]
+        )
         time.sleep(_WRITE_EACH_SECONDS)
-    return taken
+    return durations

@@ -1,4 +1,4 @@
-"""The README's screenshots, of real trainings: `make screenshots` trains, and takes them anew."""
+"""The README's screenshots, of real trainings: `make screenshots` trains and takes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("too fast", {"learning_rate_init": 0.3}),
     ("one layer of 128", {"hidden_layer_sizes": [128], "learning_rate_init": 0.005}),
 ]
-#: The sweep: each way to learn with some seeds, for one alone says little.
+#: The sweep: each optimizer with several seeds, since one seed alone says little.
 OPTIMIZERS: list[dict[str, Any]] = [
     {"solver": "adam", "learning_rate_init": 0.003},
     {"solver": "sgd", "learning_rate_init": 0.05, "momentum": 0.0},
@@ -36,7 +36,7 @@ NOTE = """The **widest** network so far. Loss still falls after 40 epochs:
 
 
 def log_runs(url: str) -> str:
-    """Train every network, register the best, leave the last one running; the id of the last."""
+    """Train every network, register the best, and leave the last one running. Return the id of the last."""
     session = requests.Session()
 
     def post(path: str, body: Any = None) -> Any:
@@ -71,8 +71,8 @@ def log_sweep(url: str) -> None:
             session.post(f"{url}/api/w/runs/{run_id}/end", timeout=60)
 
 
-def take(folder: Path) -> None:
-    """Make sweep.png and run.png in `folder`. AssertionError when something is wrong on a page."""
+def take_screenshots(folder: Path) -> None:
+    """Write sweep.png and run.png into `folder`. Raises AssertionError if a page has an error."""
     path = chromium()
     assert path is not None, "no Chromium or Chrome is installed"
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch, "store"), Path(scratch, "server")) as server:
@@ -93,4 +93,4 @@ def take(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    take(FOLDER)
+    take_screenshots(FOLDER)

@@ -1,4 +1,4 @@
-"""A model that was really trained and tracked comes back, by its stage, as what it was."""
+"""A real model: trained, tracked, downloaded by its stage, and unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.servers import Running
 from support.training import EPOCHS, PARAMS, train, unseen
 
 
-def test_a_trained_model_comes_back_by_its_stage_and_predicts_as_it_did(server: Running) -> None:
+def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Running) -> None:
     session = requests.Session()
 
     def post(path: str, **body: Any) -> Any:
@@ -22,26 +22,31 @@ def test_a_trained_model_comes_back_by_its_stage_and_predicts_as_it_did(server: 
         return answer.json()
 
     run_id = post("runs", experiment="digits", name="mlp", created_by="tests")["id"]
-    trained = train(server.url, run_id)
+    training = train(server.url, run_id)
     post(f"runs/{run_id}/end", status="completed")
     version = post("models", name="digits", run_id=run_id, artifact="model.pkl")["version"]
     post("models/digits/promote", version=version, stage="production")
 
-    assert trained.accuracy > 0.9, "the training itself went wrong"
+    assert training.accuracy > 0.9, "the training itself has failed"
     run = session.get(f"{server.url}/api/runs/{run_id}", timeout=60).json()
-    assert run["metrics"]["accuracy"] == trained.accuracy
-    assert run["metric_summary"]["loss"]["min"] == min(trained.losses)
+    assert run["metrics"]["accuracy"] == training.accuracy
+    assert run["metric_summary"]["loss"]["min"] == min(training.losses)
     assert run["params"] == {**PARAMS, "epochs": EPOCHS}
     series = session.get(f"{server.url}/api/runs/{run_id}/metrics", timeout=60).json()
-    assert [point["value"] for point in series["loss"]["points"]] == trained.losses
+    assert [point["value"] for point in series["loss"]["points"]] == training.losses
     assert [point["step"] for point in series["accuracy"]["points"]] == list(range(EPOCHS))
 
     download = session.get(f"{server.url}/api/models/digits/production/download", timeout=60)
     download.raise_for_status()
     sha256 = hashlib.sha256(download.content).hexdigest()
-    (held,) = session.get(f"{server.url}/api/models/digits", timeout=60).json()["versions"]
-    assert sha256 == hashlib.sha256(trained.pickled).hexdigest() == held["sha256"] == run["artifacts"][0]["sha256"]
-    returned: MLPClassifier = pickle.loads(download.content)
+    (model_version,) = session.get(f"{server.url}/api/models/digits", timeout=60).json()["versions"]
+    assert (
+        sha256
+        == hashlib.sha256(training.pickled).hexdigest()
+        == model_version["sha256"]
+        == run["artifacts"][0]["sha256"]
+    )
+    model: MLPClassifier = pickle.loads(download.content)
     images, digits = unseen()
-    assert returned.predict(images).tolist() == trained.predictions
-    assert float(accuracy_score(digits, returned.predict(images))) == run["metrics"]["accuracy"]
+    assert model.predict(images).tolist() == training.predictions
+    assert float(accuracy_score(digits, model.predict(images))) == run["metrics"]["accuracy"]
