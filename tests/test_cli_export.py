@@ -1,4 +1,4 @@
-"""`chachaml-lite export --to mlflow`, as a process, to a real MLflow server; MLflow's client reads what came of it."""
+"""`chachaml-lite export --to mlflow`, as a process, to a real MLflow server, read back with MLflow's client."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ Export = Callable[..., Any]
 
 @pytest.fixture
 def experiment(request: pytest.FixtureRequest) -> str:
-    """An experiment that no other test has in the one MLflow server."""
+    """The name of an experiment that no other test uses on the shared MLflow server."""
     return str(request.node.name)
 
 
 @pytest.fixture
 def export(data: Path, mlflow: Reader) -> Export:
-    """Run the export of this test's store; what it printed."""
+    """A function that exports this test's store and returns the runs of its JSON output."""
 
     def run(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
-        return exported(code, "--tracking-uri", mlflow.url, "--data", str(data), *arguments)
+        return run_export(code, "--tracking-uri", mlflow.url, "--data", str(data), *arguments)
 
     return run
 
 
-def exported(code: int, *arguments: str, **variables: str) -> list[dict[str, Any]]:
-    """Run an export, in this process, for MLflow takes a second to be imported; what it printed, a run each."""
+def run_export(code: int, *arguments: str, **variables: str) -> list[dict[str, Any]]:
+    """Run an export and return the runs of its JSON output. In this process, since importing MLflow takes a second."""
     names = (
         "CHACHAML_URL",
         "CHACHAML_DATA",
@@ -61,29 +61,31 @@ def exported(code: int, *arguments: str, **variables: str) -> list[dict[str, Any
     )  # MLflow sets the last one itself
     env = {**dict.fromkeys(names), **variables}
     before = signal.getsignal(signal.SIGPIPE)
-    done = CliRunner().invoke(main, ["export", "--to", "mlflow", "--json", *arguments], env=env)
+    result = CliRunner().invoke(main, ["export", "--to", "mlflow", "--json", *arguments], env=env)
     signal.signal(signal.SIGPIPE, before)
-    assert (done.exit_code, done.stderr) == (code, ""), done.output
-    shown = json.loads(done.stdout)
-    assert shown.keys() == {"ok", "tracking_uri", "runs"} and shown["ok"] == (code == 0)
-    runs: list[dict[str, Any]] = shown["runs"]
+    assert (result.exit_code, result.stderr) == (code, ""), result.output
+    output = json.loads(result.stdout)
+    assert output.keys() == {"ok", "tracking_uri", "runs"} and output["ok"] == (code == 0)
+    runs: list[dict[str, Any]] = output["runs"]
     return runs
 
 
-def results(runs: list[dict[str, Any]]) -> dict[str, str]:
+def result_by_id(runs: list[dict[str, Any]]) -> dict[str, str]:
     return {run["id"]: run["result"] for run in runs}
 
 
-def kept(tags: dict[str, str]) -> dict[str, str]:
-    """Tags without the export's account and MLflow's own words for what is asked for elsewhere."""
-    ours = ("chachaml.artifacts.", "chachaml.points", "chachaml.made", "mlflow.runName")
-    return {key: value for key, value in tags.items() if not key.startswith(ours)}
+def drop_own_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Drop the tags that are the export's own bookkeeping, and MLflow's tag for the name, which is tested elsewhere."""
+    own_tags = ("chachaml.artifacts.", "chachaml.points", "chachaml.made", "mlflow.runName")
+    return {key: value for key, value in tags.items() if not key.startswith(own_tags)}
 
 
 # -- what arrives
 
 
-def test_all_of_a_run_is_in_mlflow(client: FlaskClient, log_run: LogRun, export: Export, mlflow: Reader) -> None:
+def test_export_copies_every_part_of_a_run(
+    client: FlaskClient, log_run: LogRun, export: Export, mlflow: Reader
+) -> None:
     points = [
         {"metrics": {"loss": 1, "val/größe": 0.5}, "step": 0, "timestamp": 1_000},
         {"metrics": {"loss": "NaN"}, "step": 1, "timestamp": 2_000},
@@ -109,12 +111,12 @@ def test_all_of_a_run_is_in_mlflow(client: FlaskClient, log_run: LogRun, export:
     client.post(f"/api/w/runs/{run_id}/note", json={"note": "# Fine\n\n*really*"})
     client.post(f"/api/w/runs/{run_id}/datasets", json={"role": "train", "n_rows": 5, "source": "s3://x"})
     client.post(f"/api/w/runs/{run_id}/end", json={"status": "failed", "error": "exit code 3"})
-    ours = client.get(f"/api/runs/{run_id}").get_json()
+    run = client.get(f"/api/runs/{run_id}").get_json()
 
     (outcome,) = export()
     theirs = mlflow.run("Größe der Blüten")
     assert (theirs.info.run_name, theirs.info.status) == ("erster 日本", "FAILED")
-    assert (theirs.info.start_time, theirs.info.end_time) == (ours["start_time"], ours["end_time"])
+    assert (theirs.info.start_time, theirs.info.end_time) == (run["start_time"], run["end_time"])
     assert theirs.info.user_id == "maria"
     assert theirs.data.params == {
         "lr": "0.01",
@@ -123,7 +125,7 @@ def test_all_of_a_run_is_in_mlflow(client: FlaskClient, log_run: LogRun, export:
         "none": "null",
         "empty": "",
     }
-    assert kept(theirs.data.tags) == {
+    assert drop_own_tags(theirs.data.tags) == {
         "author": "maria",
         "n": "3",
         "ok": "true",
@@ -136,7 +138,7 @@ def test_all_of_a_run_is_in_mlflow(client: FlaskClient, log_run: LogRun, export:
     loss = mlflow.points(theirs, "loss")
     assert math.isnan(next(value for step, value, at in loss if at == 2_000))
     assert [point for point in loss if point[2] != 2_000] == [
-        (-5, -MAX_DOUBLE, 2_002),  # what MLflow's SQL store makes of an infinity
+        (-5, -MAX_DOUBLE, 2_002),  # MLflow's SQL store replaces an infinity by this
         (0, 1.0, 1_000),
         (1, 0.125, 2_004),
         (1, MAX_DOUBLE, 2_001),
@@ -165,7 +167,7 @@ def test_all_of_a_run_is_in_mlflow(client: FlaskClient, log_run: LogRun, export:
     }
 
 
-def test_what_mlflow_refuses_is_changed_told_and_kept_as_it_was(
+def test_value_invalid_in_mlflow_is_changed_reported_and_kept_in_a_file(
     log_run: LogRun, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     run_id = log_run(
@@ -186,9 +188,9 @@ def test_what_mlflow_refuses_is_changed_told_and_kept_as_it_was(
     assert mlflow.points(theirs, "early") == [(0, 1.0, 0)]
     assert "mlflow.parentRunId" not in theirs.data.tags
     assert HOSTILE in theirs.data.tags.values()
-    stored = mlflow.artifacts(theirs)
-    original = json.loads(stored.pop("chachaml-run.json"))
-    ((name, content),) = stored.items()
+    artifacts = mlflow.artifacts(theirs)
+    original = json.loads(artifacts.pop("chachaml-run.json"))
+    ((name, content),) = artifacts.items()
     assert re.fullmatch(r"a/50__1\.\w{8}\.txt", name) and content == b"bytes"
     assert original["run"]["params"]["long"] == "x" * 7000
     assert original["run"]["tags"][HOSTILE] == HOSTILE
@@ -205,7 +207,7 @@ def test_what_mlflow_refuses_is_changed_told_and_kept_as_it_was(
     assert outcome["changed"][:-1] == original["changed"]
     assert outcome["changed"][-1] == theirs.data.tags["chachaml.points_changed"]
     assert "1 of the points have times before 1970" in outcome["changed"][-1]
-    assert results(export()) == {run_id: "unchanged"}
+    assert result_by_id(export()) == {run_id: "unchanged"}
 
 
 def test_children_are_exported_under_their_parents(
@@ -219,7 +221,7 @@ def test_children_are_exported_under_their_parents(
     by_id = {run.data.tags["chachaml.run_id"]: run for run in mlflow.runs(experiment)}
     assert {run.data.tags.get("mlflow.parentRunId") for run in by_id.values()} == {None}
     assert by_id["child"].data.tags["chachaml.parent_run_id"] == "parent"
-    assert results(export()) == {
+    assert result_by_id(export()) == {
         "grandchild": "exported",
         "child": "updated",
         "lonely": "unchanged",
@@ -232,9 +234,7 @@ def test_children_are_exported_under_their_parents(
     assert "mlflow.parentRunId" not in by_id["lonely"].data.tags
 
 
-def test_runs_are_named_or_found_and_read_from_a_server_too(
-    serve: Callable[..., Running], mlflow: Reader, experiment: str
-) -> None:
+def test_export_from_a_server_by_id_or_by_query(serve: Callable[..., Running], mlflow: Reader, experiment: str) -> None:
     server = serve("--token", "secret")
     with HttpClient(server.url, "secret") as client:
         for run_id in ("one", "two", "three"):
@@ -245,31 +245,31 @@ def test_runs_are_named_or_found_and_read_from_a_server_too(
             ).json()
             client.post(f"/api/w/runs/{run_id}/end", {"status": "completed"})
 
-    def found(*arguments: str) -> dict[str, str]:
+    def export_from_server(*arguments: str) -> dict[str, str]:
         env = {"CHACHAML_URL": server.url, "CHACHAML_TOKEN": "secret", "MLFLOW_TRACKING_URI": mlflow.url}
-        return results(exported(0, *arguments, **env))
+        return result_by_id(run_export(0, *arguments, **env))
 
-    assert found("-e", experiment, "-q", "params.n = 5") == {"three": "exported"}
-    assert found("one", "one") == {"one": "exported"}
-    assert found(f"latest:{experiment}") == {"three": "unchanged"}
-    assert found("-e", "nothing") == {}
-    assert found() == {"one": "unchanged", "two": "exported", "three": "unchanged"}
+    assert export_from_server("-e", experiment, "-q", "params.n = 5") == {"three": "exported"}
+    assert export_from_server("one", "one") == {"one": "exported"}
+    assert export_from_server(f"latest:{experiment}") == {"three": "unchanged"}
+    assert export_from_server("-e", "nothing") == {}
+    assert export_from_server() == {"one": "unchanged", "two": "exported", "three": "unchanged"}
     for run in mlflow.runs(experiment):
         assert mlflow.artifacts(run) == {"a": b"1"}
 
 
-def test_all_pages_of_the_list_are_read_the_oldest_run_first(
+def test_run_list_is_read_page_by_page_with_parents_before_children(
     log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [log_run(id=f"r{number}", parent_run_id="r4" if number == 0 else None) for number in range(5)]
     monkeypatch.setattr(run_names, "_PAGE_RUNS", 2)
     with FolderClient(data) as client:
-        found = [run["id"] for run in command._match_runs(client, None, None)]
-    assert (len(found), set(found)) == (5, set(ids))
-    assert found.index("r4") < found.index("r0"), "the parent stands before its child"
+        ids_in_order = [run["id"] for run in command._match_runs(client, None, None)]
+    assert (len(ids_in_order), set(ids_in_order)) == (5, set(ids))
+    assert ids_in_order.index("r4") < ids_in_order.index("r0"), "a parent is listed before its child"
 
 
-# -- once more
+# -- a second export
 
 
 def test_second_export_sends_nothing(
@@ -288,11 +288,11 @@ def test_second_export_sends_nothing(
     assert (second["result"], second["points"], second["artifacts"]) == ("unchanged", 0, 0)
     assert mlflow.writes() == before
     assert [run.info.run_id for run in mlflow.runs(experiment)] == [first["mlflow_run_id"]]
-    shown = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), run_id)
-    assert (shown.stdout, shown.stderr) == ("1 run: 1 unchanged\n", "")
+    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), run_id)
+    assert (result.stdout, result.stderr) == ("1 run: 1 unchanged\n", "")
 
 
-def test_run_that_has_grown_gets_what_is_new(
+def test_export_of_a_grown_run_sends_only_the_new_parts(
     client: FlaskClient, log_run: LogRun, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     run_id = log_run(
@@ -302,11 +302,11 @@ def test_run_that_has_grown_gets_what_is_new(
         metrics=[{"metrics": {"loss": step}, "step": step, "timestamp": step} for step in range(5)],
         artifacts={"a": b"one", "b": b"two"},
     )
-    assert results(export()) == {run_id: "exported"}
+    assert result_by_id(export()) == {run_id: "exported"}
     assert mlflow.run(experiment).info.status == "RUNNING"
     base = f"/api/w/runs/{run_id}"
     client.post(f"{base}/params", json={"epochs": 3})
-    # behind the others, between them, at a step that there is, and of a new metric
+    # after the other points, between them, at an existing step, and of a new metric
     for key, step in (("loss", 9), ("loss", -3), ("loss", 2), ("acc", 0)):
         client.post(f"{base}/metrics", json={"metrics": {key: 0.5}, "step": step, "timestamp": 100 + step})
     client.post(f"{base}/artifacts?name=a&overwrite=true", data=b"won", content_type=OCTETS)
@@ -325,13 +325,13 @@ def test_run_that_has_grown_gets_what_is_new(
     )
     assert mlflow.artifacts(theirs) == {"a": b"won", "b": b"two", "c/d": b"new"}
     assert len(theirs.inputs.dataset_inputs) == 1
-    # and back to the bytes that it had at first
+    # and back to its first state
     client.post(f"{base}/note", json={"note": "done"})
-    assert results(export()) == {run_id: "updated"}
-    assert results(export()) == {run_id: "unchanged"}
+    assert result_by_id(export()) == {run_id: "updated"}
+    assert result_by_id(export()) == {run_id: "unchanged"}
 
 
-def test_points_that_are_logged_meanwhile_come_with_the_next_export(
+def test_points_logged_during_an_export_come_with_the_next_one(
     client: FlaskClient, log_run: LogRun, data: Path, mlflow: Reader, experiment: str
 ) -> None:
     run_id = log_run(experiment=experiment, params={"lr": 1}, metrics=[{"loss": 1, "step": 1}, {"loss": 2, "step": 2}])
@@ -343,22 +343,22 @@ def test_points_that_are_logged_meanwhile_come_with_the_next_export(
         return False
 
     with between(mlflow.url, log_more, passes_on=True) as front:
-        (outcome,) = exported(0, "--tracking-uri", front.url, "--data", str(data))
+        (outcome,) = run_export(0, "--tracking-uri", front.url, "--data", str(data))
     assert outcome["points"] == 2
-    (outcome,) = exported(0, "--tracking-uri", mlflow.url, "--data", str(data))
+    (outcome,) = run_export(0, "--tracking-uri", mlflow.url, "--data", str(data))
     assert (outcome["result"], outcome["points"]) == ("updated", 2)
     theirs = mlflow.run(experiment)
     assert [point[:2] for point in mlflow.points(theirs, "loss")] == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert [point[:2] for point in mlflow.points(theirs, "acc")] == [(0, 0.5)]
 
 
-def nth_batch(wanted: int) -> Callable[[str, Any], bool]:
-    seen = 0
+def nth_batch(number: int) -> Callable[[str, Any], bool]:
+    count = 0
 
     def stops(path: str, body: Any) -> bool:
-        nonlocal seen
-        seen += path.endswith("log-batch") and bool(body.get("metrics"))
-        return seen == wanted
+        nonlocal count
+        count += path.endswith("log-batch") and bool(body.get("metrics"))
+        return count == number
 
     return stops
 
@@ -375,7 +375,7 @@ def to_end(path: str, body: Any) -> bool:
     return path.endswith("runs/update")
 
 
-#: More than one request to MLflow takes.
+#: More than fit into one request to MLflow.
 POINTS = 1100
 
 
@@ -385,7 +385,7 @@ POINTS = 1100
     [lambda: to_create, lambda: nth_batch(2), lambda: to_artifact, lambda: to_end],
     ids=["create", "points", "artifact", "end"],
 )
-def test_export_that_is_killed_is_completed_by_the_next(
+def test_killed_export_is_completed_by_the_next_one(
     log_run: LogRun,
     data: Path,
     export: Export,
@@ -400,28 +400,30 @@ def test_export_that_is_killed_is_completed_by_the_next(
     with between(mlflow.url, stops(), passes_on=passes_on) as front:
         kill_once_reached(front, data)
     before = [run.info.status for run in mlflow.runs(experiment)]
-    is_there = stops() is not to_create or passes_on
-    assert before == [("FINISHED" if stops() is to_end and passes_on else "RUNNING")] * is_there
-    assert results(export())[run_id] in ("updated" if is_there else "exported", "unchanged")
+    is_created = stops() is not to_create or passes_on
+    assert before == [("FINISHED" if stops() is to_end and passes_on else "RUNNING")] * is_created
+    assert result_by_id(export())[run_id] in ("updated" if is_created else "exported", "unchanged")
     theirs = mlflow.run(experiment)
     assert mlflow.points(theirs, "loss") == [(step // 2, step / 7, step) for step in range(POINTS)]
     assert mlflow.artifacts(theirs) == files
     assert (theirs.info.status, theirs.data.params) == ("FINISHED", {"lr": "1"})
-    assert results(export()) == {run_id: "unchanged"}
+    assert result_by_id(export()) == {run_id: "unchanged"}
 
 
-def test_run_is_not_made_twice_when_the_answer_is_lost(
+def test_run_is_not_created_twice_if_the_response_is_lost(
     log_run: LogRun, data: Path, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     run_id = log_run(experiment=experiment, metrics={"loss": 1}, end="completed")
     with between(mlflow.url, to_create, passes_on=True, drops=True) as front:
-        (outcome,) = exported(1, "--tracking-uri", front.url, "--data", str(data), MLFLOW_HTTP_REQUEST_MAX_RETRIES="3")
+        (outcome,) = run_export(
+            1, "--tracking-uri", front.url, "--data", str(data), MLFLOW_HTTP_REQUEST_MAX_RETRIES="3"
+        )
     assert (outcome["result"], outcome["points"]) == ("failed", 0)
-    assert results(export()) == {run_id: "updated"}
+    assert result_by_id(export()) == {run_id: "updated"}
     assert mlflow.run(experiment).info.status == "FINISHED"
 
 
-def test_account_that_was_changed_in_mlflow_is_told(
+def test_bookkeeping_tag_edited_in_mlflow_is_reported_as_an_error(
     log_run: LogRun, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     log_run(experiment=experiment, metrics={"loss": 1})
@@ -439,13 +441,13 @@ def kill_once_reached(front: Between, data: Path, number: signal.Signals = signa
     ) as process:
         assert front.reached.wait(PATIENCE_SECONDS)
         process.send_signal(number)
-        told = process.communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == -number, told
-    return told
+        outputs = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == -number, outputs
+    return outputs
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_signal_ends_it_in_one_line_and_leaves_nothing_temporary(
+def test_signal_ends_the_export_with_one_line_and_no_temporary_files(
     log_run: LogRun, data: Path, mlflow: Reader, experiment: str, number: signal.Signals
 ) -> None:
     log_run(experiment=experiment, artifacts={"second": b"bytes"})
@@ -460,7 +462,7 @@ def test_signal_ends_it_in_one_line_and_leaves_nothing_temporary(
 # -- what can't be exported
 
 
-def test_run_that_can_t_be_exported_is_named_and_the_others_go_on(
+def test_failed_run_is_named_and_the_others_are_exported(
     log_run: LogRun, data: Path, tmp_path: Path, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     log_run(experiment=experiment, id="same", end="completed")
@@ -468,33 +470,33 @@ def test_run_that_can_t_be_exported_is_named_and_the_others_go_on(
     log_run(experiment=experiment, id="gone")
     log_run(experiment=f"{experiment} trash", id="trash")
     export("same", "gone", "trash")
-    found = mlflow.client.get_experiment_by_name(f"{experiment} trash")
-    mlflow.client.delete_experiment(found.experiment_id)
-    (gone,) = [run for run in mlflow.runs(experiment) if run.data.tags["chachaml.run_id"] == "gone"]
-    mlflow.client.delete_run(gone.info.run_id)
+    trash = mlflow.client.get_experiment_by_name(f"{experiment} trash")
+    mlflow.client.delete_experiment(trash.experiment_id)
+    (deleted_run,) = [run for run in mlflow.runs(experiment) if run.data.tags["chachaml.run_id"] == "gone"]
+    mlflow.client.delete_run(deleted_run.info.run_id)
     (data / "runs/torn/blobs/a").write_bytes(b"BYTES")
     meta = data / "runs/same/meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "start_time": 5}))
     log_run(experiment=experiment, id="fine", metrics={"loss": 1})
     runs = export(code=1)
-    assert results(runs) == {
+    assert result_by_id(runs) == {
         "same": "failed",
         "torn": "failed",
         "gone": "deleted",
         "trash": "failed",
         "fine": "exported",
     }
-    told = {run["id"]: run["error"] for run in runs}
-    assert "another run with this id" in told["same"]
-    assert "not those that were uploaded" in told["torn"]
-    assert re.search(r"trash; restore it there \(mlflow experiments restore -x \d+\)", told["trash"])
+    errors = {run["id"]: run["error"] for run in runs}
+    assert "another run with this id" in errors["same"]
+    assert "not those that were uploaded" in errors["torn"]
+    assert re.search(r"trash; restore it there \(mlflow experiments restore -x \d+\)", errors["trash"])
     assert "torn" not in [name for run in mlflow.runs(experiment) for name in mlflow.artifacts(run)]
-    done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
-    assert re.search(r"^failed +same: MLflow has another run with this id", done.stdout, re.MULTILINE)
-    assert done.stdout.endswith("5 runs: 3 failed, 1 deleted, 1 unchanged\n")
+    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
+    assert re.search(r"^failed +same: MLflow has another run with this id", result.stdout, re.MULTILINE)
+    assert result.stdout.endswith("5 runs: 3 failed, 1 deleted, 1 unchanged\n")
 
 
-def test_two_exports_at_the_same_moment_make_each_run_once(
+def test_concurrent_exports_create_each_run_once(
     log_run: LogRun, data: Path, export: Export, mlflow: Reader, experiment: str
 ) -> None:
     ids = [log_run(experiment=experiment, metrics={"loss": number}, end="completed") for number in range(4)]
@@ -514,33 +516,33 @@ def test_two_exports_at_the_same_moment_make_each_run_once(
     runs = mlflow.runs(experiment)
     assert sorted(run.data.tags["chachaml.run_id"] for run in runs) == sorted(ids)
     assert all(len(mlflow.client.get_metric_history(run.info.run_id, "loss")) == 1 for run in runs)
-    assert set(results(export("-e", experiment)).values()) == {"unchanged"}
+    assert set(result_by_id(export("-e", experiment)).values()) == {"unchanged"}
 
 
-def test_experiment_that_another_export_has_just_made_is_taken(
+def test_experiment_created_meanwhile_by_another_export_is_used(
     log_run: LogRun, export: Export, mlflow: Reader, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_run(experiment=experiment, end="completed")
     create = MlflowServer.create_experiment
 
     def create_late(server: MlflowServer, name: str) -> str:
-        create(server, name)  # the other one's
+        create(server, name)  # the other export's
         return create(server, name)
 
     monkeypatch.setattr(MlflowServer, "create_experiment", create_late)
-    assert set(results(export("-e", experiment)).values()) == {"exported"}
+    assert set(result_by_id(export("-e", experiment)).values()) == {"exported"}
     assert len(mlflow.runs(experiment)) == 1
 
 
-def test_run_that_another_export_has_just_made_is_taken_and_ours_is_not_kept(
+def test_run_created_meanwhile_by_another_export_is_used_and_the_duplicate_deleted(
     log_run: LogRun, export: Export, mlflow: Reader, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = log_run(experiment=experiment, end="completed")
     create = MlflowServer.create
 
-    def create_late(server: MlflowServer, *given: Any) -> Any:
-        create(server, given[0], given[1], given[2], {**given[3], "chachaml.made": "1"})  # the other one's
-        return create(server, *given)
+    def create_late(server: MlflowServer, *args: Any) -> Any:
+        create(server, args[0], args[1], args[2], {**args[3], "chachaml.made": "1"})  # the other export's
+        return create(server, *args)
 
     monkeypatch.setattr(MlflowServer, "create", create_late)
     export("-e", experiment)
@@ -549,18 +551,18 @@ def test_run_that_another_export_has_just_made_is_taken_and_ours_is_not_kept(
     assert run.info.status == "FINISHED"
 
 
-def test_damaged_runs_are_told_of_and_the_exit_code_is_1(
+def test_damaged_run_is_reported_and_the_exit_code_is_1(
     log_run: LogRun, data: Path, mlflow: Reader, experiment: str
 ) -> None:
     for name in ("good", "bad"):
         log_run(experiment=experiment, id=name)
     (data / "runs/bad/meta.json").write_text("{")
-    done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
-    assert "1 run in runs/ can't be read and is left out; run `chachaml-lite verify`" in done.stderr
-    assert "1 run: 1 exported" in done.stdout
+    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
+    assert "1 run in runs/ can't be read and is left out; run `chachaml-lite verify`" in result.stderr
+    assert "1 run: 1 exported" in result.stdout
 
 
-def test_older_copy_of_a_run_takes_nothing_back(log_run: LogRun, data: Path, export: Export, experiment: str) -> None:
+def test_older_copy_of_a_run_is_an_error(log_run: LogRun, data: Path, export: Export, experiment: str) -> None:
     log_run(experiment=experiment, id="r", metrics=[{"loss": step, "step": step} for step in range(3)])
     export()
     path = data / "runs/r/metrics.jsonl"
@@ -570,7 +572,7 @@ def test_older_copy_of_a_run_takes_nothing_back(log_run: LogRun, data: Path, exp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ("export", "--to"),
         ("export --to wandb --tracking-uri http://x", "'mlflow'"),
@@ -583,64 +585,62 @@ def test_older_copy_of_a_run_takes_nothing_back(log_run: LogRun, data: Path, exp
         ("export --to mlflow --tracking-uri http://x -q metrics.", "--query': character 1"),
     ],
 )
-def test_what_is_asked_wrongly_is_2(client: FlaskClient, data: Path, arguments: str, told: str) -> None:
-    done = cli(*arguments.split(), code=2, env={"CHACHAML_DATA": str(data)})
-    assert done.stdout == ""
-    assert told in done.stderr
+def test_usage_error_is_exit_code_2(client: FlaskClient, data: Path, arguments: str, message: str) -> None:
+    result = cli(*arguments.split(), code=2, env={"CHACHAML_DATA": str(data)})
+    assert result.stdout == ""
+    assert message in result.stderr
 
 
-def test_without_mlflow_s_client_it_says_how_to_get_it(client: FlaskClient, data: Path, tmp_path: Path) -> None:
+def test_missing_mlflow_client_error_names_the_package(client: FlaskClient, data: Path, tmp_path: Path) -> None:
     (tmp_path / "mlflow.py").write_text("raise ModuleNotFoundError(\"No module named 'mlflow'\")\n")
     env = {"PYTHONPATH": str(tmp_path), "CHACHAML_DATA": str(data)}
-    done = cli("export", "--to", "mlflow", "--tracking-uri", "http://localhost:1", code=2, env=env)
-    assert done.stdout == ""
-    assert re.fullmatch(r"chachaml-lite: .*pip install 'chachaml-lite\[mlflow\]'\n", done.stderr)
+    result = cli("export", "--to", "mlflow", "--tracking-uri", "http://localhost:1", code=2, env=env)
+    assert result.stdout == ""
+    assert re.fullmatch(r"chachaml-lite: .*pip install 'chachaml-lite\[mlflow\]'\n", result.stderr)
     assert "no runs here" in cli("runs", env=env).stdout
 
 
-def test_client_of_the_extra_is_enough(
-    log_run: LogRun, data: Path, mlflow: Reader, tmp_path: Path, experiment: str
-) -> None:
-    # What the whole of mlflow brings beyond mlflow-skinny.
+def test_mlflow_skinny_is_enough(log_run: LogRun, data: Path, mlflow: Reader, tmp_path: Path, experiment: str) -> None:
+    # The packages that mlflow requires and mlflow-skinny doesn't.
     for name in ("pandas", "numpy", "sqlalchemy", "alembic", "pyarrow", "scipy", "sklearn", "matplotlib", "graphene"):
         (tmp_path / f"{name}.py").write_text(
             f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')\n"
         )
     run_id = log_run(experiment=experiment, params={"a": 1}, metrics={"loss": 1}, artifacts={"a/b": b"1"}, end="failed")
     words = ("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data))
-    done = cli(*words, env={"PYTHONPATH": str(tmp_path)})
-    assert done.stdout.startswith(f"exported  {run_id}: 1 point and 1 artifact, {mlflow.url}/#/experiments/")
-    assert (done.stdout.splitlines()[1:], done.stderr) == (["1 run: 1 exported"], "")
+    result = cli(*words, env={"PYTHONPATH": str(tmp_path)})
+    assert result.stdout.startswith(f"exported  {run_id}: 1 point and 1 artifact, {mlflow.url}/#/experiments/")
+    assert (result.stdout.splitlines()[1:], result.stderr) == (["1 run: 1 exported"], "")
 
 
-def test_nobody_there_is_3_at_once(
+def test_unreachable_server_is_exit_code_3_immediately(
     serve: Callable[..., Running], client: FlaskClient, mlflow: Reader, data: Path
 ) -> None:
     nobody = f"http://localhost:{free_port()}"
-    done = cli("export", "--to", "mlflow", "--tracking-uri", nobody, "--data", str(data), code=3)
-    assert (done.stdout, done.stderr) == (
+    result = cli("export", "--to", "mlflow", "--tracking-uri", nobody, "--data", str(data), code=3)
+    assert (result.stdout, result.stderr) == (
         "",
         f"chachaml-lite: no MLflow server answers at {nobody} (Connection refused)\n",
     )
-    done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--url", nobody, code=3)
-    assert done.stderr.startswith("chachaml-lite: no server responds at ")
+    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--url", nobody, code=3)
+    assert result.stderr.startswith("chachaml-lite: no server responds at ")
 
 
-def test_server_that_is_not_mlflow_s_is_3(serve: Callable[..., Running]) -> None:
+def test_server_without_mlflows_api_is_exit_code_3(serve: Callable[..., Running]) -> None:
     server = serve("--no-mlflow")
-    done = cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
-    assert done.stdout == ""
-    assert re.fullmatch(r"chachaml-lite: no MLflow server answers at .*\n", done.stderr)
+    result = cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
+    assert result.stdout == ""
+    assert re.fullmatch(r"chachaml-lite: no MLflow server answers at .*\n", result.stderr)
 
 
-def test_who_is_not_let_in_is_2(client: FlaskClient, data: Path, mlflow: Reader) -> None:
+def test_unauthorized_export_is_exit_code_2(client: FlaskClient, data: Path, mlflow: Reader) -> None:
     with between(mlflow.url, lambda path, body: False, passes_on=True, status=401) as front:
-        done = cli("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data), code=2)
-    assert done.stdout == ""
-    assert re.fullmatch(r"chachaml-lite: .* refuses access: .*MLFLOW_TRACKING_USERNAME .*\n", done.stderr)
+        result = cli("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data), code=2)
+    assert result.stdout == ""
+    assert re.fullmatch(r"chachaml-lite: .* refuses access: .*MLFLOW_TRACKING_USERNAME .*\n", result.stderr)
 
 
-def test_server_that_goes_away_is_3_and_what_was_done_is_told(
+def test_server_lost_midway_is_exit_code_3_with_the_progress(
     log_run: LogRun, data: Path, mlflow: Reader, experiment: str
 ) -> None:
     for run_id in ("one", "two"):
@@ -651,20 +651,20 @@ def test_server_that_goes_away_is_3_and_what_was_done_is_told(
             [*command, front.url], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert front.reached.wait(PATIENCE_SECONDS)
-    printed, told = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 3, printed + told
-    assert printed.splitlines()[-1] == "1 run: 1 exported"
+    output, error = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 3, output + error
+    assert output.splitlines()[-1] == "1 run: 1 exported"
     assert re.fullmatch(
         rf"chachaml-lite: no MLflow server answers at {front.url} \(.*\); "
         "1 of 2 runs are done, the same command continues from there\n",
-        told,
+        error,
     )
 
 
-def test_names_that_would_act_on_a_terminal_are_spelled_out(log_run: LogRun, data: Path, mlflow: Reader) -> None:
+def test_terminal_escapes_in_names_are_printed_escaped(log_run: LogRun, data: Path, mlflow: Reader) -> None:
     log_run(experiment=HOSTILE, name=HOSTILE, params={HOSTILE: 1}, artifacts={f"{HOSTILE}?": b"1"})
     for extra in ([], ["--json"]):
-        done = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), *extra)
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^ *::", done.stdout + done.stderr, re.MULTILINE), (
-            extra
-        )
+        result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), *extra)
+        assert not re.search(
+            "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^ *::", result.stdout + result.stderr, re.MULTILINE
+        ), extra

@@ -1,4 +1,4 @@
-"""`chachaml-lite import --from mlflow`: stores that MLflow's own client wrote, in a database, a folder and a server."""
+"""`chachaml-lite import --from mlflow`: stores written by MLflow's own client, in a database, a folder and a server."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from support.servers import Running, environment, running
 from support.snapshots import files_of
 
 WRITING = Path(__file__).resolve().parent / "support" / "mlflow_writing.py"
-#: A process that imports MLflow takes its time on a loaded machine.
+#: A process that imports MLflow is slow on a loaded machine.
 pytestmark = pytest.mark.timeout(900)
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
-def written(uri: str, scratch: Path, *arguments: str) -> dict[str, Any]:
-    """Run the script that logs to a tracking URI, and return its output."""
-    done = subprocess.run(
+def run_writing_script(uri: str, scratch: Path, *arguments: str) -> dict[str, Any]:
+    """Log to a tracking URI with the script and return the ids that it prints."""
+    result = subprocess.run(
         [sys.executable, WRITING, uri, *arguments],
         cwd=scratch,
         env=environment(**QUIET),
@@ -40,17 +40,17 @@ def written(uri: str, scratch: Path, *arguments: str) -> dict[str, Any]:
         timeout=600,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    ids: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert result.returncode == 0, result.stderr[-3000:]
+    ids: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return ids
 
 
 class Source:
-    """A store of MLflow's with what the script has logged: its URI as a user gives it, and the ids there."""
+    """An MLflow store with the runs and models of the script: its URI as a user writes it, and their ids."""
 
     def __init__(self, uri: str, tracking_uri: str, scratch: Path) -> None:
         self.uri, self.tracking_uri, self.scratch = uri, tracking_uri, scratch
-        self.ids = written(tracking_uri, scratch)
+        self.ids = run_writing_script(tracking_uri, scratch)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "folder", "server"])
@@ -70,17 +70,17 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             service.stop()
 
 
-def imported(source: Source | str, data: Path, *options: str, code: int = 0) -> Any:
-    """Return the command's JSON output."""
+def import_from(source: Source | str, data: Path, *options: str, code: int = 0) -> Any:
+    """Run the import and return its JSON output, or its error message if it printed none."""
     uri = source if isinstance(source, str) else source.uri
     command = ("import", "--from", "mlflow", "--tracking-uri", uri, "--data", str(data), "--json", *options)
-    done = cli(*command, code=code, env=QUIET)
-    return json.loads(done.stdout) if done.stdout else done.stderr
+    result = cli(*command, code=code, env=QUIET)
+    return json.loads(result.stdout) if result.stdout else result.stderr
 
 
-def test_whole_store_is_imported_found_again_and_gone_on_with(source: Source, tmp_path: Path) -> None:
+def test_whole_store_is_imported_and_later_imports_add_only_new_data(source: Source, tmp_path: Path) -> None:
     data, ids = tmp_path / "store", source.ids
-    first = imported(source, data)
+    first = import_from(source, data)
     holder = ids["models"][2].removeprefix("m-")
     runs = {ids["run"], ids["child"], ids["going"], holder}
     assert set(first["imported"]) == runs and first["ok"] and not first["failed"]
@@ -90,17 +90,17 @@ def test_whole_store_is_imported_found_again_and_gone_on_with(source: Source, tm
         _assert_runs(client, ids)
         _assert_models(client, ids)
     before = files_of(data / "runs")
-    again = imported(source, data)
+    again = import_from(source, data)
     assert set(again["unchanged"]) == runs and not again["imported"] and not again["updated"]
     assert again["models"] == {"imported": [], "updated": [], "unchanged": ["iris 1", "iris 3", "iris 4"]}
     assert files_of(data / "runs") == before
-    more = written(source.tracking_uri, source.scratch, "more")
-    later = imported(source, data)
+    more = run_writing_script(source.tracking_uri, source.scratch, "more")
+    later = import_from(source, data)
     assert later["updated"] == [ids["going"]] and later["models"]["imported"] == ["iris 5"]
     with opened(data) as app:
-        _assert_gone_on(app.test_client(), more)
+        _assert_continued(app.test_client(), more)
     assert json.loads(cli("verify", "--data", str(data), "--json").stdout)["problems"] == []
-    last = imported(source, data)
+    last = import_from(source, data)
     assert not last["updated"] and last["models"]["unchanged"] == ["iris 1", "iris 3", "iris 4", "iris 5"]
 
 
@@ -154,8 +154,8 @@ def _assert_models(client: FlaskClient, ids: dict[str, Any]) -> None:
     assert (metric["key"], metric["value"], metric["step"], metric["run_id"]) == ("acc", 0.9, 7, ids["run"])
     child = client.get(f"{base}/runs/get", query_string={"run_id": ids["child"]}).get_json()["run"]
     assert child["inputs"]["model_inputs"] == [{"model_id": model_id}]
-    found = client.post(f"{base}/logged-models/search", json={"experiment_ids": [model["info"]["experiment_id"]]})
-    assert sorted(each["info"]["name"] for each in found.get_json()["models"]) == ["alone", "iris", "iris"]
+    search = client.post(f"{base}/logged-models/search", json={"experiment_ids": [model["info"]["experiment_id"]]})
+    assert sorted(each["info"]["name"] for each in search.get_json()["models"]) == ["alone", "iris", "iris"]
     iris = client.get("/api/models/iris").get_json()
     assert (iris["model"]["description"], iris["model"]["tags"], iris["model"]["production"]) == (
         "flowers", {"owner": "maria"}, 3,
@@ -173,7 +173,7 @@ def _assert_models(client: FlaskClient, ids: dict[str, Any]) -> None:
     assert client.get("/api/models/without versions").get_json()["versions"] == []
 
 
-def _assert_gone_on(client: FlaskClient, more: dict[str, Any]) -> None:
+def _assert_continued(client: FlaskClient, more: dict[str, Any]) -> None:
     run = client.get(f"/api/runs/{more['going']}").get_json()
     assert (run["status"], run["metrics"]) == ("failed", {"loss": 2.0})
     assert {"late.txt", "models/later/MLmodel"} <= {each["name"] for each in run["artifacts"]}
@@ -186,17 +186,17 @@ def _assert_gone_on(client: FlaskClient, more: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with what the script has logged."""
+    """A database with the runs and models of the script."""
     folder = tmp_path_factory.mktemp("database")
-    written(f"sqlite:///{folder}/mlflow.db", folder)
+    run_writing_script(f"sqlite:///{folder}/mlflow.db", folder)
     return folder / "mlflow.db"
 
 
-def test_one_experiment_by_its_name_into_a_server(database: Path, tmp_path: Path) -> None:
+def test_experiment_option_imports_one_experiment_into_a_server(database: Path, tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch") as server:
         options = ("--tracking-uri", f"sqlite:///{database}", "--url", server.url)
-        done = cli("import", "--from", "mlflow", *options, "-e", "without runs", env=QUIET)
-        assert done.stdout.splitlines()[1:] == ["0 imported, 0 updated, 0 unchanged"]
+        result = cli("import", "--from", "mlflow", *options, "-e", "without runs", env=QUIET)
+        assert result.stdout.splitlines()[1:] == ["0 imported, 0 updated, 0 unchanged"]
         names = [each["name"] for each in requests.get(f"{server.url}/api/experiments", timeout=60).json()]
         assert names == ["without runs"]
         assert requests.get(f"{server.url}/api/models", timeout=60).json() == []
@@ -210,37 +210,38 @@ def test_command_of_the_manual_imports(database: Path, tmp_path: Path) -> None:
     assert install == "pip install '.[mlflow]'"
     name, *arguments = shlex.split(command.replace("http://localhost:5000", f"sqlite:///{database}"))
     assert name == "chachaml-lite" and f"sqlite:///{database}" in arguments
-    done = cli(*arguments, cwd=tmp_path, env={**QUIET, "CHACHAML_DATA": "store"})
-    assert done.stdout.splitlines()[-1] == "4 imported, 0 updated, 0 unchanged"
-    assert "imported  model iris 3" in done.stdout.splitlines()
+    result = cli(*arguments, cwd=tmp_path, env={**QUIET, "CHACHAML_DATA": "store"})
+    assert result.stdout.splitlines()[-1] == "4 imported, 0 updated, 0 unchanged"
+    assert "imported  model iris 3" in result.stdout.splitlines()
 
 
-def older(path: Path) -> None:
+def set_other_version(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("update alembic_version set version_num = '0123456789ab'")
         connection.execute("drop table logged_models")  # so that MLflow's client would migrate it
         connection.commit()
 
 
-def no_database(path: Path) -> None:
+def overwrite_with_text(path: Path) -> None:
     path.write_bytes(b"not one")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(older, "another version of MLflow"), (no_database, "not an MLflow database")]
+    ("change", "message"),
+    [(set_other_version, "another version of MLflow"), (overwrite_with_text, "not an MLflow database")],
 )
-def test_database_of_another_version_is_told_and_left_as_it_is(
-    database: Path, tmp_path: Path, change: Callable[[Path], None], told: str
+def test_database_of_another_version_is_refused_and_unchanged(
+    database: Path, tmp_path: Path, change: Callable[[Path], None], message: str
 ) -> None:
     path = Path(shutil.copy(database, tmp_path / "mlflow.db"))
     change(path)
     before = path.read_bytes()
-    assert told in imported(f"sqlite:///{path}", tmp_path / "store", code=2)
+    assert message in import_from(f"sqlite:///{path}", tmp_path / "store", code=2)
     assert path.read_bytes() == before and not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "message"),
     [
         ("sqlite:///FOLDER/none.db", "there is no file"),
         ("FOLDER/none", "there is no folder"),
@@ -250,27 +251,27 @@ def test_database_of_another_version_is_told_and_left_as_it_is(
         ("databricks://profile", "is not http://HOST:PORT"),
     ],
 )
-def test_what_is_not_there_is_a_usage_error_and_nothing_is_made(tmp_path: Path, uri: str, told: str) -> None:
+def test_missing_source_is_a_usage_error_and_creates_nothing(tmp_path: Path, uri: str, message: str) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "file").write_bytes(b"")
     before = files_of(folder)
-    assert told in imported(uri.replace("FOLDER", str(folder)), tmp_path / "store", code=2)
+    assert message in import_from(uri.replace("FOLDER", str(folder)), tmp_path / "store", code=2)
     assert files_of(folder) == before and not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--tracking-uri", "mlruns", "x.zip"]])
-def test_import_from_mlflow_takes_a_uri_and_no_file(tmp_path: Path, options: list[str]) -> None:
+def test_import_from_mlflow_requires_a_uri_and_refuses_a_file(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"")
     assert "--tracking-uri" in cli("import", "--from", "mlflow", *options, cwd=tmp_path, code=2).stderr
 
 
-def test_server_that_does_not_answer_is_exit_3(tmp_path: Path) -> None:
-    assert "no MLflow server answers" in imported("http://127.0.0.1:1", tmp_path / "store", code=3)
+def test_unreachable_server_is_exit_code_3(tmp_path: Path) -> None:
+    assert "no MLflow server answers" in import_from("http://127.0.0.1:1", tmp_path / "store", code=3)
 
 
-def test_run_whose_file_is_gone_fails_by_name_and_others_are_imported(database: Path, tmp_path: Path) -> None:
-    """A file that can't be read is no reason to take the run without it."""
+def test_run_with_a_missing_file_fails_by_id_and_the_others_are_imported(database: Path, tmp_path: Path) -> None:
+    """A run with a file that can't be read is not imported without it."""
     ids = json.loads(json.dumps(_ids_of(database)))
     path = Path(shutil.copy(database, tmp_path / "mlflow.db"))
     with closing(sqlite3.connect(path)) as connection:
@@ -278,9 +279,9 @@ def test_run_whose_file_is_gone_fails_by_name_and_others_are_imported(database: 
             "update runs set artifact_uri = 'mlflow-artifacts:/nowhere' where run_uuid = ?", (ids["going"],)
         )
         connection.commit()
-    done = imported(f"sqlite:///{path}", tmp_path / "store", code=1)
-    assert [each["id"] for each in done["failed"]] == [ids["going"]]
-    assert ids["run"] in done["imported"] and ids["going"] not in done["imported"]
+    result = import_from(f"sqlite:///{path}", tmp_path / "store", code=1)
+    assert [each["id"] for each in result["failed"]] == [ids["going"]]
+    assert ids["run"] in result["imported"] and ids["going"] not in result["imported"]
 
 
 def _ids_of(database: Path) -> dict[str, str]:
@@ -290,8 +291,8 @@ def _ids_of(database: Path) -> dict[str, str]:
     return {"run": by_name["parent"], "going": by_name["going on"]}
 
 
-def test_exported_run_comes_back_as_it_was(tmp_path: Path, server: Running) -> None:
-    """To MLflow and back: into the store that it came from as unchanged, into another one with all that it had."""
+def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: Running) -> None:
+    """To MLflow and back: the run is unchanged for the store that it came from, and complete in another one."""
     url = server.url
     body = {
         "experiment": "iris",

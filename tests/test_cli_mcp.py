@@ -1,4 +1,4 @@
-"""`chachaml-lite mcp` as a process, asked by the protocol's own client."""
+"""`chachaml-lite mcp` as a process, called by the protocol's own client."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ READS = {
 WRITES = {"start_run", "log", "end_run", "annotate_run"}
 
 
-def run_apart(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_in_thread(converse: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine in its own thread and return its result: an open browser keeps a loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(ask())).result()
+        return pool.submit(lambda: asyncio.run(converse())).result()
 
 
 class Agent:
@@ -37,34 +37,34 @@ class Agent:
             command=sys.executable, args=["-m", "chachaml_lite", "mcp", *options], env=environment()
         )
 
-    def tools(self) -> dict[str, Any]:
-        """The tools by name, as they are described."""
+    def list_tools(self) -> dict[str, Any]:
+        """List the tools, by name."""
 
-        async def ask() -> Any:
+        async def converse() -> Any:
             async with stdio_client(self._parameters) as streams, ClientSession(*streams) as session:
                 await session.initialize()
                 return (await session.list_tools()).tools
 
-        return {tool.name: tool for tool in run_apart(ask)}
+        return {tool.name: tool for tool in run_in_thread(converse)}
 
-    def calls(self, *wanted: tuple[str, dict[str, Any]]) -> list[tuple[bool, str]]:
-        """Call tools one after the other; whether each failed, and its text."""
+    def call_all(self, *requests: tuple[str, dict[str, Any]]) -> list[tuple[bool, str]]:
+        """Call tools one after the other. For each, return whether it failed, and its text."""
 
-        async def ask() -> list[tuple[bool, str]]:
+        async def converse() -> list[tuple[bool, str]]:
             results = []
             async with stdio_client(self._parameters) as streams, ClientSession(*streams) as session:
                 await session.initialize()
-                for name, arguments in wanted:
+                for name, arguments in requests:
                     result: Any = await session.call_tool(name, arguments)
                     results.append((bool(result.is_error), "".join(part.text for part in result.content)))
             return results
 
-        return run_apart(ask)
+        return run_in_thread(converse)
 
     def call(self, name: str, /, **arguments: Any) -> str:
-        """The text of one call that works."""
-        ((failed, text),) = self.calls((name, arguments))
-        assert not failed, text
+        """Call one tool, which must succeed, and return its text."""
+        ((is_error, text),) = self.call_all((name, arguments))
+        assert not is_error, text
         return text
 
 
@@ -74,7 +74,7 @@ def place(request: pytest.FixtureRequest, serve: Callable[..., Running], data: P
 
 
 def test_every_tool_has_a_schema_and_an_example(data: Path) -> None:
-    tools = Agent("--data", str(data)).tools()
+    tools = Agent("--data", str(data)).list_tools()
     assert tools.keys() == READS | WRITES
     for name, tool in tools.items():
         assert f"{name}(" in tool.description, "no example"
@@ -86,7 +86,7 @@ def test_every_tool_has_a_schema_and_an_example(data: Path) -> None:
 def test_agent_logs_a_run_and_reads_it_back(place: list[str]) -> None:
     agent = Agent(*place)
     run_id = agent.call("start_run", experiment="iris", name="by an agent", tags={"who": "model"})
-    results = agent.calls(
+    results = agent.call_all(
         ("log", {"run": run_id, "metrics": {"loss": 0.5, "acc": 0.7}, "step": 1, "params": {"lr": 0.1}}),
         ("log", {"run": run_id, "metrics": {"loss": "NaN"}, "step": 2}),
         ("annotate_run", {"run": run_id, "note": "**promising**", "tags": {"reviewed": "yes"}}),
@@ -99,7 +99,7 @@ def test_agent_logs_a_run_and_reads_it_back(place: list[str]) -> None:
         ("report_run", {"run": run_id}),
         ("get_best_run", {"experiment": "iris", "metric": "acc"}),
     )
-    assert not [text for failed, text in results if failed]
+    assert not [text for is_error, text in results if is_error]
     texts = [text for _, text in results]
     assert "iris" in texts[4] and run_id in texts[5] and "promising" in texts[6]
     assert "loss: 2 of 2 points, as step=value\n1=0.5 2=NaN" in texts[7] and "none: nothing was logged" in texts[7]
@@ -107,9 +107,9 @@ def test_agent_logs_a_run_and_reads_it_back(place: list[str]) -> None:
     assert "by an agent" in texts[9] and run_id in texts[10]
 
 
-def test_what_an_agent_does_wrong_is_told_to_it(place: list[str]) -> None:
+def test_wrong_call_is_an_error_that_says_why(place: list[str]) -> None:
     agent = Agent(*place)
-    results = agent.calls(
+    results = agent.call_all(
         ("get_run", {"run": "nothing"}),
         ("get_run", {"run": "latest:nothing"}),
         ("list_runs", {"query": "metrics.loss <"}),
@@ -117,7 +117,7 @@ def test_what_an_agent_does_wrong_is_told_to_it(place: list[str]) -> None:
         ("end_run", {"run": "nothing", "status": "done"}),
         ("get_best_run", {"experiment": "nothing", "metric": "loss"}),
     )
-    assert all(failed for failed, _ in results), results
+    assert all(is_error for is_error, _ in results), results
     for (_, text), words in zip(
         results, ["no such run", "no completed run", "character", "there is no run", "", ""], strict=True
     ):
@@ -126,10 +126,10 @@ def test_what_an_agent_does_wrong_is_told_to_it(place: list[str]) -> None:
 
 def test_read_only_server_has_no_tool_that_writes(data: Path) -> None:
     (data / "runs").mkdir(parents=True)
-    assert Agent("--data", str(data), "--read-only").tools().keys() == READS
+    assert Agent("--data", str(data), "--read-only").list_tools().keys() == READS
 
 
-def test_long_answers_are_cut_to_what_fits(place: list[str]) -> None:
+def test_long_answer_is_truncated(place: list[str]) -> None:
     agent = Agent(*place)
     run_id = agent.call("start_run", experiment="iris")
     for first in range(0, 600, 200):
@@ -140,10 +140,10 @@ def test_long_answers_are_cut_to_what_fits(place: list[str]) -> None:
     assert len(text) < 13_000 and "characters more; ask for less" in text
 
 
-def test_without_the_sdk_the_message_says_what_to_install(data: Path, tmp_path: Path) -> None:
+def test_missing_sdk_error_names_the_package(data: Path, tmp_path: Path) -> None:
     (data / "runs").mkdir(parents=True)
-    hidden = tmp_path / "hidden" / "mcp"
-    hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("raise ImportError('as if it were not there')")
-    done = cli("mcp", "--data", str(data), code=2, env={"PYTHONPATH": str(hidden.parent)})
-    assert "pip install 'chachaml-lite[mcp]'" in done.stderr
+    package = tmp_path / "hidden" / "mcp"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('as if it were not there')")
+    result = cli("mcp", "--data", str(data), code=2, env={"PYTHONPATH": str(package.parent)})
+    assert "pip install 'chachaml-lite[mcp]'" in result.stderr

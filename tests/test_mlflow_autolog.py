@@ -1,4 +1,4 @@
-"""Real MLflow clients, 3.x and 2.22, with their defaults: what they train, log, register and load is all there."""
+"""Real MLflow clients, 3.x and 2.22, with their default settings: training, autologging, registering and loading."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 
 def run_script(python: str, server: Running, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
     """Run a script with a Python that has MLflow and return its output."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
-    done = subprocess.run(
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
+    process = subprocess.run(
         [python, SCRIPTS / name, *arguments],
-        env={**kept, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"},
+        env={**variables, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"},
         cwd=scratch,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    assert process.returncode == 0, process.stderr[-4000:]
+    output: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return output
 
 
 @pytest.fixture(scope="module", params=["3.x", "2.22"])
@@ -49,8 +49,8 @@ def python(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def server(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("autolog")
-    with running(folder / "store", folder / "scratch", "--quiet") as started:
-        yield started
+    with running(folder / "store", folder / "scratch", "--quiet") as running_server:
+        yield running_server
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def training(python: str, server: Running, tmp_path_factory: pytest.TempPathFact
     return run_script(python, server, tmp_path_factory.mktemp("scratch"), "mlflow_training.py")
 
 
-#: What each library logs by its defaults: params, metrics with the number of their steps, and files.
+#: The defaults that each library logs: params, metrics with the number of their steps, and files.
 EXPECTED: dict[str, tuple[list[str], dict[str, int], list[str]]] = {
     "sklearn": (["C", "max_iter"], {"training_accuracy_score": 1, "training_log_loss": 1}, ["estimator.html"]),
     "xgboost": (["num_class", "num_boost_round"], {"train-mlogloss": 5}, ["feature_importance_weight.json"]),
@@ -67,7 +67,7 @@ EXPECTED: dict[str, tuple[list[str], dict[str, int], list[str]]] = {
 
 
 @pytest.mark.parametrize("library", EXPECTED)
-def test_autologged_run_is_whole_by_mlflows_client_and_by_our_api(
+def test_autologged_run_is_complete_in_mlflows_client_and_in_the_own_api(
     training: dict[str, Any], server: Running, library: str
 ) -> None:
     params, points, files = EXPECTED[library]
@@ -99,32 +99,34 @@ def test_autologged_run_is_whole_by_mlflows_client_and_by_our_api(
         assert json.loads(ours["tags"]["mlflow.log-model.history"])[0]["artifact_path"] == "model"
 
 
-def test_models_are_logged_registered_promoted_by_curl_and_loaded(python: str, server: Running, tmp_path: Path) -> None:
-    registered = run_script(python, server, tmp_path, "mlflow_registering.py", "register")
-    first, second = registered["runs"]
-    assert registered["second"] in ("2", 2)
-    assert registered["predicts"] == dict.fromkeys(registered["predicts"], True)
-    assert {"MLmodel", "requirements.txt"} <= set(registered["files"])
-    assert [[str(each[0]), *each[1:]] for each in registered["versions"]] == [
+def test_model_logged_by_mlflow_is_promoted_with_curl_and_loaded_by_stage(
+    python: str, server: Running, tmp_path: Path
+) -> None:
+    first_result = run_script(python, server, tmp_path, "mlflow_registering.py", "register")
+    first, second = first_result["runs"]
+    assert first_result["second"] in ("2", 2)
+    assert first_result["predicts"] == dict.fromkeys(first_result["predicts"], True)
+    assert {"MLmodel", "requirements.txt"} <= set(first_result["files"])
+    assert [[str(each[0]), *each[1:]] for each in first_result["versions"]] == [
         ["1", first, "None", ["champion"], "", {}],
         ["2", second, "None", [], "the second", {"by": "a script"}],
     ]
     body = {"version": 2, "stage": "production"}
     answer = requests.post(f"{server.url}/api/w/models/iris/promote", json=body, timeout=60)
     assert answer.status_code == 200
-    promoted = run_script(python, server, tmp_path, "mlflow_registering.py", "promoted")
-    assert str(promoted["before"]) == "2" and promoted["loaded"] == [True, True]
-    assert [each[2:4] for each in promoted["versions"]] == [["Production", ["production"]], ["Archived", []]]
+    second_result = run_script(python, server, tmp_path, "mlflow_registering.py", "promoted")
+    assert str(second_result["before"]) == "2" and second_result["loaded"] == [True, True]
+    assert [each[2:4] for each in second_result["versions"]] == [["Production", ["production"]], ["Archived", []]]
     ours = requests.get(f"{server.url}/api/models/iris", timeout=60).json()
     assert [(each["stage"], each["files"] > 3) for each in ours["versions"]] == [
         ("archived", True),
         ("production", True),
     ]
-    zipped = requests.get(f"{server.url}/api/models/iris/production/download", timeout=60)
-    assert zipped.status_code == 200 and zipped.content.startswith(b"PK")
+    download = requests.get(f"{server.url}/api/models/iris/production/download", timeout=60)
+    assert download.status_code == 200 and download.content.startswith(b"PK")
 
 
-def test_models_without_a_run_are_logged_measured_and_registered(tmp_path: Path) -> None:
+def test_models_without_a_run_are_logged_evaluated_and_registered(tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch", "--quiet") as server:
         run = {"experiment": "alone", "id": "by-curl"}
         assert requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).status_code == 200
@@ -137,12 +139,12 @@ def test_models_without_a_run_are_logged_measured_and_registered(tmp_path: Path)
         assert artifact.status_code == 200
         version = {"name": "single", "run_id": "by-curl", "artifact": "deep/one file.txt"}
         assert requests.post(f"{server.url}/api/w/models", json=version, timeout=60).status_code == 200
-        found = run_script(sys.executable, server, tmp_path, "mlflow_registering.py", "alone")
-    assert found["predicts"] == [True, True]
-    assert [str(found["version"][0]), found["version"][1] or None] == ["1", None]
-    assert found["models"] == [["external", "READY", ""], ["alone", "READY", ""]]
-    assert found["external"] == [150, "b"]
-    assert found["metrics"] == [["eval", 0.5, 3, found["run"]]]
-    assert found["inputs"] == [found["model"]]
-    assert set(found["runs"]) == {found["run"], "by-curl"}
-    assert found["single"] == {"one file.txt": "hello"}
+        output = run_script(sys.executable, server, tmp_path, "mlflow_registering.py", "alone")
+    assert output["predicts"] == [True, True]
+    assert [str(output["version"][0]), output["version"][1] or None] == ["1", None]
+    assert output["models"] == [["external", "READY", ""], ["alone", "READY", ""]]
+    assert output["external"] == [150, "b"]
+    assert output["metrics"] == [["eval", 0.5, 3, output["run"]]]
+    assert output["inputs"] == [output["model"]]
+    assert set(output["runs"]) == {output["run"], "by-curl"}
+    assert output["single"] == {"one file.txt": "hello"}

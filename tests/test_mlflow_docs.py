@@ -1,4 +1,4 @@
-"""The page "From MLflow" of the manual: its program is run, its tables are looked up."""
+"""The page "From MLflow" of the manual: its program runs, and its tables match the code."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ pytestmark = pytest.mark.timeout(300)
 PAGE, CHANGE = "mlflow", "Change the URL"
 
 
-def test_program_of_the_page_logs_here(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> None:
+def test_program_of_the_page_logs_to_this_server(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("bash"), tool("curl")
     (program,) = blocks("python", PAGE, CHANGE)
     (script,) = blocks("bash", PAGE, CHANGE)
     (tmp_path / "train.py").write_text(program)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    here = script.replace("http://localhost:8080", server.url)
-    assert here != script
-    printed = run_bash(here, tmp_path, PATH=path, **CLIENT_SETTINGS)
-    assert "first" in printed
+    local_script = script.replace("http://localhost:8080", server.url)
+    assert local_script != script
+    output = run_bash(local_script, tmp_path, PATH=path, **CLIENT_SETTINGS)
+    assert "first" in output
     (run,) = requests.get(f"{server.url}/api/runs?experiment=iris", timeout=PATIENCE_SECONDS).json()
     assert (run["name"], run["status"], run["params"]) == ("first", "completed", {"lr": 0.01, "epochs": 3})
     assert run["metrics"] == {"loss": 1 / 3}
@@ -37,10 +37,10 @@ def test_program_of_the_page_logs_here(server: Running, tmp_path: Path, tool: Ca
     assert (folder / "blobs/notes/hello.txt").read_text() == "any file will do"
 
 
-def test_tables_of_the_page_name_what_there_is() -> None:
-    stored = {row[0]: row[1] for row in table(PAGE, "MLflow")}
-    assert "running, completed, failed" in stored.values()
-    (own,) = (key for key in stored if "mlflow.runName" in key)
-    assert all(f"`{tag}`" in own for tag in vocabulary.FIELD_OF_TAG)
-    assert stored[own] == "name, created_by, parent_run_id, note"
+def test_tables_of_the_page_match_the_code() -> None:
+    fields = {row[0]: row[1] for row in table(PAGE, "MLflow")}
+    assert "running, completed, failed" in fields.values()
+    (tags_of_fields,) = (key for key in fields if "mlflow.runName" in key)
+    assert all(f"`{tag}`" in tags_of_fields for tag in vocabulary.FIELD_OF_TAG)
+    assert fields[tags_of_fields] == "name, created_by, parent_run_id, note"
     assert "`--no-mlflow`" in PAGES[PAGE]

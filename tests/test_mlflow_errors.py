@@ -1,4 +1,4 @@
-"""Each bad call of MLflow's routes: a status that its client does not repeat, its error_code, and nothing stored."""
+"""Every invalid call of MLflow's routes: a status that clients do not retry, its error_code, and nothing stored."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ OK = 200
 
 
 class Call(NamedTuple):
-    """A request that would be answered 200; `needed`: fields without which it is refused."""
+    """A valid request, answered with 200; `required` are the fields without which it is refused."""
 
     method: str
     path: str
     fields: dict[str, Any] = {}
-    needed: tuple[str, ...] = ()
-    #: Fields of which one that names nothing is 404: a run's id, an experiment's, a model's name.
+    required: tuple[str, ...] = ()
+    #: Fields that name a run, an experiment or a model: 404 if it doesn't exist.
     names: tuple[str, ...] = ()
 
-    def send(self, client: FlaskClient, **changed: Any) -> TestResponse:
-        """The answer, with some fields changed; None leaves one out."""
-        fields = {key: value for key, value in {**self.fields, **changed}.items() if value is not None}
+    def send(self, client: FlaskClient, **replacements: Any) -> TestResponse:
+        """Send the request with some fields replaced; None leaves one out."""
+        fields = {key: value for key, value in {**self.fields, **replacements}.items() if value is not None}
         if self.method == "GET":
             return client.get(self.path, query_string=fields)
         return client.open(self.path, method=self.method, json=fields)
@@ -51,7 +51,7 @@ BAD_DATASET = {
 MODEL = {"artifact_path": "model", "flavors": {}}
 VERSION = {"name": "iris", "version": "1"}
 TAG = {"key": "a", "value": "1"}
-#: A good request for each route, by endpoint; what it needs, and what it looks up.
+#: A valid request for each route, by endpoint, with its required fields and those that it looks up.
 CALLS = {
     "mlflow_service.server_info": Call("GET", "/api/3.0/mlflow/server-info"),
     "mlflow_experiments.create_experiment": Call("POST", f"{API}/experiments/create", {"name": "new"}, ("name",)),
@@ -208,8 +208,8 @@ CALLS = {
         ("name", "version"),
     ),
 }
-#: Routes whose path names what they are about; these have cases of their own.
-BY_PATH = {
+#: Routes with parameters in their path; these have cases of their own.
+ENDPOINTS_WITH_PATH_PARAMETERS = {
     "mlflow_artifacts.store_artifact",
     "mlflow_artifacts.download_artifact",
     "mlflow_artifacts.delete_artifacts",
@@ -224,8 +224,8 @@ BY_PATH = {
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that each of these requests finds something in; tests work on copies."""
+def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a run and a model, as each of these requests requires; tests work on copies."""
     place = tmp_path_factory.mktemp("filled") / "store"
     with opened(place) as app:
         client = app.test_client()
@@ -242,9 +242,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stored(filled: Path, data: Path, make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
-    """A client of an app, with the settings given, on such a store."""
-    shutil.copytree(filled, data)
+def make_client(template_store: Path, data: Path, make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
+    """A function that takes settings and returns a test client of an app on a copy of that store."""
+    shutil.copytree(template_store, data)
     return lambda **settings: make_app(**settings).test_client()
 
 
@@ -275,30 +275,30 @@ def assert_refused(answer: TestResponse, status: int, code: str) -> str:
         ("GET", "/api/2.0/"),
     ],
 )
-def test_unknown_endpoint_404_in_mlflows_words(client: FlaskClient, method: str, path: str) -> None:
+def test_unknown_endpoint_is_404_in_mlflows_format(client: FlaskClient, method: str, path: str) -> None:
     assert_refused(client.open(path, method=method, json={}), 404, "ENDPOINT_NOT_FOUND")
 
 
-def test_another_method_405_with_allow(client: FlaskClient) -> None:
+def test_another_method_is_405_with_allow(client: FlaskClient) -> None:
     answer = client.post("/api/3.0/mlflow/server-info", json={})
     assert_refused(answer, 405, "BAD_REQUEST")
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
-def test_guard_refuses_in_mlflows_words(make_app: Callable[..., Flask]) -> None:
+def test_missing_token_or_another_host_is_refused_in_mlflows_format(make_app: Callable[..., Flask]) -> None:
     client = make_app(token=TOKEN).test_client()
     path = "/api/3.0/mlflow/server-info"
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic czNjcmV0OnMzY3JldA=="}):
-        for asked in (path, "/api/2.0/mlflow/none"):
-            answer = client.get(asked, headers=headers)
+        for url in (path, "/api/2.0/mlflow/none"):
+            answer = client.get(url, headers=headers)
             assert "MLFLOW_TRACKING_TOKEN" in assert_refused(answer, 401, "UNAUTHENTICATED")
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert_refused(client.get(path, headers={"Host": "evil.example"}), 403, "PERMISSION_DENIED")
 
 
-def test_read_only_server_refuses_writes_and_takes_posts_that_only_read(make_app: Callable[..., Flask]) -> None:
-    make_app()  # which makes the folder
+def test_read_only_server_refuses_writes_and_accepts_posts_that_only_read(make_app: Callable[..., Flask]) -> None:
+    make_app()  # creates the folder
     client = make_app(read_only=True).test_client()
     answer = client.post("/api/2.0/mlflow/runs/create", json={})
     assert "--read-only" in assert_refused(answer, 403, "PERMISSION_DENIED")
@@ -307,7 +307,7 @@ def test_read_only_server_refuses_writes_and_takes_posts_that_only_read(make_app
         assert client.post(path, json=fields).status_code == (404 if "latest" in path else 200), path
 
 
-def test_error_of_ours_500_without_a_secret(make_app: Callable[..., Flask], data: Path) -> None:
+def test_internal_error_is_500_and_reveals_no_path(make_app: Callable[..., Flask], data: Path) -> None:
     app = make_app()
 
     @app.get("/api/2.0/mlflow/broken")
@@ -323,7 +323,7 @@ def test_error_of_ours_500_without_a_secret(make_app: Callable[..., Flask], data
     assert str(data) not in assert_refused(client.get("/api/2.0/mlflow/full"), 507, "RESOURCE_EXHAUSTED")
 
 
-def test_server_without_the_protocol_answers_in_its_own_words(make_app: Callable[..., Flask], data: Path) -> None:
+def test_server_without_mlflow_returns_404_in_its_own_format(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(mlflow=False).test_client()
     before = files_of(data)
     for method, path in (("GET", "/api/3.0/mlflow/server-info"), ("POST", "/api/2.0/mlflow/runs/create")):
@@ -332,7 +332,7 @@ def test_server_without_the_protocol_answers_in_its_own_words(make_app: Callable
     assert files_of(data) == before
 
 
-def test_server_info_tells_that_files_come_in_one_put(client: FlaskClient) -> None:
+def test_server_info_disables_multipart_uploads(client: FlaskClient) -> None:
     answer = client.get("/api/3.0/mlflow/server-info")
     expected: dict[str, Any] = dict.fromkeys(
         ("workspaces_enabled", "trace_archival_enabled", "multipart_uploads_enabled", "multipart_downloads_enabled"),
@@ -342,17 +342,17 @@ def test_server_info_tells_that_files_come_in_one_put(client: FlaskClient) -> No
     assert "ETag" not in answer.headers
 
 
-# -- every route with every error that it can give
+# -- every error of every route
 
 
-def test_every_route_has_a_good_call(stored: Callable[..., FlaskClient]) -> None:
-    client = stored()
-    assert {rule.endpoint for rule in mlflow_rules(client.application)} - BY_PATH == CALLS.keys()
+def test_every_route_has_a_valid_call(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client()
+    assert {rule.endpoint for rule in mlflow_rules(client.application)} - ENDPOINTS_WITH_PATH_PARAMETERS == CALLS.keys()
 
 
 @pytest.mark.parametrize("endpoint", CALLS)
-def test_good_call_is_answered_with_unknown_fields_too(stored: Callable[..., FlaskClient], endpoint: str) -> None:
-    answer = CALLS[endpoint].send(stored(), of_a_newer_client="x")
+def test_valid_call_ignores_unknown_fields(make_client: Callable[..., FlaskClient], endpoint: str) -> None:
+    answer = CALLS[endpoint].send(make_client(), of_a_newer_client="x")
     assert answer.status_code == OK, answer.text
     assert answer.mimetype == JSON
     assert "ETag" not in answer.headers
@@ -360,8 +360,8 @@ def test_good_call_is_answered_with_unknown_fields_too(stored: Callable[..., Fla
 
 
 @pytest.mark.parametrize("endpoint", [endpoint for endpoint, call in CALLS.items() if call.method == "GET"])
-def test_head_is_answered_as_get_is(stored: Callable[..., FlaskClient], endpoint: str) -> None:
-    client, call = stored(), CALLS[endpoint]
+def test_head_has_the_same_headers_as_get(make_client: Callable[..., FlaskClient], endpoint: str) -> None:
+    client, call = make_client(), CALLS[endpoint]
     whole = client.get(call.path, query_string=call.fields)
     head = client.head(call.path, query_string=call.fields)
     assert (head.status_code, head.data) == (OK, b"")
@@ -369,10 +369,12 @@ def test_head_is_answered_as_get_is(stored: Callable[..., FlaskClient], endpoint
 
 
 @pytest.mark.parametrize("endpoint", CALLS)
-def test_bad_call_is_4xx_and_stores_nothing(stored: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
-    client, call = stored(), CALLS[endpoint]
+def test_invalid_call_is_4xx_and_stores_nothing(
+    make_client: Callable[..., FlaskClient], data: Path, endpoint: str
+) -> None:
+    client, call = make_client(), CALLS[endpoint]
     before = files_of(data)
-    for name in call.needed:
+    for name in call.required:
         assert name in assert_refused(call.send(client, **{name: None}), 400, "INVALID_PARAMETER_VALUE")
         if call.method != "GET":
             wrong: Any
@@ -399,8 +401,8 @@ def test_bad_call_is_4xx_and_stores_nothing(stored: Callable[..., FlaskClient], 
 
 
 @pytest.mark.parametrize("endpoint", [endpoint for endpoint, call in CALLS.items() if call.method != "GET"])
-def test_body_over_the_limit_413(stored: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
-    client, call = stored(max_json_bytes=1000), CALLS[endpoint]
+def test_body_over_the_limit_is_413(make_client: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
+    client, call = make_client(max_json_bytes=1000), CALLS[endpoint]
     before = files_of(data)
     body = json.dumps(call.fields).encode().ljust(1001)
     answer = client.open(call.path, method=call.method, data=body, content_type=JSON)
@@ -408,7 +410,7 @@ def test_body_over_the_limit_413(stored: Callable[..., FlaskClient], data: Path,
     assert files_of(data) == before
 
 
-REFUSED: list[tuple[int, str, str, dict[str, Any]]] = [
+INVALID_CALLS: list[tuple[int, str, str, dict[str, Any]]] = [
     (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "value": "x"}),
     (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "value": "1_0"}),
     (400, "runs/log-metric", "INVALID_PARAMETER_VALUE", {**RUN, **POINT, "step": 1.5}),
@@ -462,11 +464,11 @@ REFUSED: list[tuple[int, str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "path", "code", "body"), REFUSED, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("status", "path", "code", "body"), INVALID_CALLS, ids=lambda value: str(value)[:60])
 def test_refused_call_stores_nothing(
-    stored: Callable[..., FlaskClient], data: Path, status: int, path: str, code: str, body: dict[str, Any]
+    make_client: Callable[..., FlaskClient], data: Path, status: int, path: str, code: str, body: dict[str, Any]
 ) -> None:
-    client = stored()
+    client = make_client()
     before = files_of(data)
     assert_refused(client.post(f"{API}/{path}", json=body), status, code)
     assert files_of(data) == before
@@ -507,16 +509,18 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts"
     ],
 )
 def test_refused_artifact_stores_nothing(
-    stored: Callable[..., FlaskClient], data: Path, status: int, method: str, path: str, code: str
+    make_client: Callable[..., FlaskClient], data: Path, status: int, method: str, path: str, code: str
 ) -> None:
-    client = stored()
+    client = make_client()
     before = files_of(data)
     assert_refused(client.open(f"{FILES}/{path}", method=method, data=b"other bytes"), status, code)
     assert files_of(data) == before
 
 
-def test_write_to_the_trash_is_400_and_names_the_way_out(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_write_to_the_trash_is_400_and_the_message_mentions_restore(
+    make_client: Callable[..., FlaskClient], data: Path
+) -> None:
+    client = make_client()
     CALLS["mlflow_runs.delete_run"].send(client)
     for endpoint in ("log_metric", "log_parameter", "set_tag", "delete_tag", "log_batch", "log_model", "update_run"):
         answer = CALLS[f"mlflow_runs.{endpoint}"].send(client)

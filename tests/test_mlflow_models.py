@@ -1,4 +1,4 @@
-"""MLflow's logged models by their routes: made, finalized, tagged, measured, searched for, and refused in its words."""
+"""MLflow's logged models by their routes: created, finalized, tagged, evaluated, searched, and refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_mlflow_errors import assert_refused
 BASE = "/api/2.0/mlflow"
 
 
-def ask(client: FlaskClient, method: str, path: str, **fields: Any) -> dict[str, Any]:
+def call(client: FlaskClient, method: str, path: str, **fields: Any) -> dict[str, Any]:
     answer = client.open(f"{BASE}/{path}", method=method, json=fields or None)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.get_json()
@@ -26,13 +26,13 @@ def pairs(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
-def new_run(client: FlaskClient, experiment_id: str = "0") -> str:
-    run_id: str = ask(client, "POST", "runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
+def create_run(client: FlaskClient, experiment_id: str = "0") -> str:
+    run_id: str = call(client, "POST", "runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
     return run_id
 
 
-def new_model(client: FlaskClient, **fields: Any) -> dict[str, Any]:
-    model: dict[str, Any] = ask(client, "POST", "logged-models", **{"experiment_id": "0", "name": "iris", **fields})[
+def create_model(client: FlaskClient, **fields: Any) -> dict[str, Any]:
+    model: dict[str, Any] = call(client, "POST", "logged-models", **{"experiment_id": "0", "name": "iris", **fields})[
         "model"
     ]
     return model
@@ -40,16 +40,16 @@ def new_model(client: FlaskClient, **fields: Any) -> dict[str, Any]:
 
 def log_metric(client: FlaskClient, run_id: str, model_id: str, value: Any, **fields: Any) -> None:
     point = {"key": "acc", "timestamp": 5, "step": 1, **fields}
-    ask(client, "POST", "runs/log-metric", run_id=run_id, model_id=model_id, value=value, **point)
+    call(client, "POST", "runs/log-metric", run_id=run_id, model_id=model_id, value=value, **point)
 
 
-def test_model_of_a_run(client: FlaskClient, data: Path) -> None:
-    run_id = new_run(client)
-    made = new_model(
+def test_model_of_a_run_is_created_changed_and_finalized(client: FlaskClient, data: Path) -> None:
+    run_id = create_run(client)
+    created_model = create_model(
         client, source_run_id=run_id, model_type="sklearn", params=pairs({"a": "1"}), tags=pairs({"t": "x"})
     )
-    model_id, at = made["info"]["model_id"], made["info"]["creation_timestamp_ms"]
-    assert made == {
+    model_id, at = created_model["info"]["model_id"], created_model["info"]["creation_timestamp_ms"]
+    assert created_model == {
         "info": {
             "model_id": f"m-{run_id}-1",
             "experiment_id": "0",
@@ -65,16 +65,18 @@ def test_model_of_a_run(client: FlaskClient, data: Path) -> None:
         "data": {"params": pairs({"a": "1"}), "metrics": []},
     }
     path = f"logged-models/{model_id}"
-    assert ask(client, "POST", f"{path}/params", model_id=model_id, params=pairs({"b": "2"})) == {}
-    assert ask(client, "PATCH", f"{path}/tags", tags=pairs({"u": "ü", "a/b c": "1"})) == {}
-    assert ask(client, "DELETE", f"{path}/tags/a%2Fb%20c") == {}
-    assert ask(client, "DELETE", f"{path}/tags/t") == {}
+    assert call(client, "POST", f"{path}/params", model_id=model_id, params=pairs({"b": "2"})) == {}
+    assert call(client, "PATCH", f"{path}/tags", tags=pairs({"u": "ü", "a/b c": "1"})) == {}
+    assert call(client, "DELETE", f"{path}/tags/a%2Fb%20c") == {}
+    assert call(client, "DELETE", f"{path}/tags/t") == {}
     log_metric(client, run_id, model_id, "NaN", dataset_name="train", dataset_digest="d1")
-    done = ask(client, "PATCH", path, model_id=model_id, status="LOGGED_MODEL_READY")["model"]
-    assert ask(client, "GET", path)["model"] == done
-    assert done["info"]["status"] == "LOGGED_MODEL_READY" and done["info"]["tags"] == pairs({"u": "ü"})
-    assert done["data"]["params"] == pairs({"a": "1", "b": "2"})
-    assert done["data"]["metrics"] == [
+    finalized_model = call(client, "PATCH", path, model_id=model_id, status="LOGGED_MODEL_READY")["model"]
+    assert call(client, "GET", path)["model"] == finalized_model
+    assert finalized_model["info"]["status"] == "LOGGED_MODEL_READY" and finalized_model["info"]["tags"] == pairs(
+        {"u": "ü"}
+    )
+    assert finalized_model["data"]["params"] == pairs({"a": "1", "b": "2"})
+    assert finalized_model["data"]["metrics"] == [
         {
             "key": "acc",
             "value": "NaN",
@@ -92,24 +94,24 @@ def test_model_of_a_run(client: FlaskClient, data: Path) -> None:
     }  # fmt: skip
 
 
-def test_run_shows_its_models_by_the_api_and_on_its_page(client: FlaskClient) -> None:
-    run_id = new_run(client)
+def test_models_of_a_run_are_in_its_json_and_on_its_page(client: FlaskClient) -> None:
+    run_id = create_run(client)
     paths = (f"/api/runs/{run_id}", f"/runs/{run_id}")
     assert "logged_models" not in client.get(paths[0]).get_json()
-    made = new_model(client, source_run_id=run_id, model_type="<tree>", params=pairs({"depth": "3"}))["info"]
+    info = create_model(client, source_run_id=run_id, model_type="<tree>", params=pairs({"depth": "3"}))["info"]
     etags = [client.get(path).headers["ETag"] for path in paths]
-    log_metric(client, run_id, made["model_id"], 0.5)
-    ask(client, "PATCH", f"logged-models/{made['model_id']}", status="READY")
+    log_metric(client, run_id, info["model_id"], 0.5)
+    call(client, "PATCH", f"logged-models/{info['model_id']}", status="READY")
     for path, etag in zip(paths, etags, strict=True):
         assert client.get(path, headers={"If-None-Match": etag}).status_code == 200
     (model,) = client.get(paths[0]).get_json()["logged_models"]
     assert model == {
-        "id": made["model_id"],
+        "id": info["model_id"],
         "name": "iris",
         "model_type": "<tree>",
         "status": "ready",
         "folder": "models/iris",
-        "created_at": made["creation_timestamp_ms"],
+        "created_at": info["creation_timestamp_ms"],
         "params": {"depth": "3"},
         "metrics": {"acc": 0.5},
         "tags": {},
@@ -117,64 +119,66 @@ def test_run_shows_its_models_by_the_api_and_on_its_page(client: FlaskClient) ->
     page = client.get(paths[1]).text
     assert "Logged models" in page and "&lt;tree&gt;" in page and "acc 0.5" in page and "depth=3" in page
     fresh = client.get(paths[0]).headers["ETag"]
-    ask(client, "PATCH", f"logged-models/{made['model_id']}/tags", tags=pairs({"a": "b"}))
+    call(client, "PATCH", f"logged-models/{info['model_id']}/tags", tags=pairs({"a": "b"}))
     assert client.get(paths[0], headers={"If-None-Match": fresh}).status_code == 200
-    ask(client, "DELETE", f"logged-models/{made['model_id']}")
+    call(client, "DELETE", f"logged-models/{info['model_id']}")
     assert "logged_models" not in client.get(paths[0]).get_json()
 
 
-def test_files_of_a_model_are_in_its_folder_and_left_out_of_the_listings_of_its_run(client: FlaskClient) -> None:
-    run_id = new_run(client)
-    info = new_model(client, source_run_id=run_id)["info"]
+def test_files_of_a_model_are_listed_for_the_model_and_not_for_its_run(client: FlaskClient) -> None:
+    run_id = create_run(client)
+    info = create_model(client, source_run_id=run_id)["info"]
     proxy = "/api/2.0/mlflow-artifacts/artifacts"
     root = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
     for name in ("MLmodel", "data/model.pkl"):
         assert client.put(f"{proxy}/{root}/{name}", data=name.encode()).status_code == 200
     path = f"logged-models/{info['model_id']}/artifacts/directories"
     top = [{"path": "MLmodel", "is_dir": False, "file_size": 7}, {"path": "data", "is_dir": True}]
-    assert ask(client, "GET", path) == {"root_uri": info["artifact_uri"], "files": top}
-    below = ask(client, "GET", f"{path}?artifact_directory_path=data")["files"]
+    assert call(client, "GET", path) == {"root_uri": info["artifact_uri"], "files": top}
+    below = call(client, "GET", f"{path}?artifact_directory_path=data")["files"]
     assert below == [{"path": "data/model.pkl", "is_dir": False, "file_size": 14}]
-    assert ask(client, "GET", f"artifacts/list?run_id={run_id}")["files"] == []
-    listed = client.get(f"/api/runs/{run_id}/artifacts").get_json()
-    assert [each["name"] for each in listed] == ["models/iris/MLmodel", "models/iris/data/model.pkl"]
+    assert call(client, "GET", f"artifacts/list?run_id={run_id}")["files"] == []
+    artifacts = client.get(f"/api/runs/{run_id}/artifacts").get_json()
+    assert [each["name"] for each in artifacts] == ["models/iris/MLmodel", "models/iris/data/model.pkl"]
 
 
-def test_deleted_model_is_hidden_and_shown_on_demand(client: FlaskClient) -> None:
-    model_id = new_model(client, source_run_id=new_run(client))["info"]["model_id"]
-    assert ask(client, "DELETE", f"logged-models/{model_id}") == {}
+def test_deleted_model_is_returned_only_with_allow_deleted(client: FlaskClient) -> None:
+    model_id = create_model(client, source_run_id=create_run(client))["info"]["model_id"]
+    assert call(client, "DELETE", f"logged-models/{model_id}") == {}
     assert_refused(client.get(f"{BASE}/logged-models/{model_id}"), 404, "RESOURCE_DOES_NOT_EXIST")
-    assert ask(client, "GET", f"logged-models/{model_id}?allow_deleted=true")["model"]["info"]["model_id"] == model_id
-    assert ask(client, "POST", "logged-models/search", experiment_ids=["0"])["models"] == []
+    assert call(client, "GET", f"logged-models/{model_id}?allow_deleted=true")["model"]["info"]["model_id"] == model_id
+    assert call(client, "POST", "logged-models/search", experiment_ids=["0"])["models"] == []
     assert_refused(client.delete(f"{BASE}/logged-models/{model_id}"), 404, "RESOURCE_DOES_NOT_EXIST")
 
 
-def test_model_without_a_run_gets_one_that_holds_it(client: FlaskClient) -> None:
-    info = new_model(client, name="alone")["info"]
+def test_model_without_a_run_is_stored_in_a_new_run(client: FlaskClient) -> None:
+    info = create_model(client, name="alone")["info"]
     assert "source_run_id" not in info
     run_id = info["model_id"][2:-2]
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["status"], run["name"], run["experiment"]) == ("completed", "alone", "Default")
-    assert new_model(client, name=None)["info"]["name"].startswith("model-")
+    assert create_model(client, name=None)["info"]["name"].startswith("model-")
 
 
 @pytest.mark.parametrize("status", ["LOGGED_MODEL_UPLOAD_FAILED", "UPLOAD_FAILED", 3, "3"])
-def test_status_by_word_or_number(client: FlaskClient, status: Any) -> None:
-    model_id = new_model(client, source_run_id=new_run(client))["info"]["model_id"]
-    done = ask(client, "PATCH", f"logged-models/{model_id}", status=status)["model"]
-    assert done["info"]["status"] == "LOGGED_MODEL_UPLOAD_FAILED"
+def test_status_is_accepted_as_a_word_or_a_number(client: FlaskClient, status: Any) -> None:
+    model_id = create_model(client, source_run_id=create_run(client))["info"]["model_id"]
+    model = call(client, "PATCH", f"logged-models/{model_id}", status=status)["model"]
+    assert model["info"]["status"] == "LOGGED_MODEL_UPLOAD_FAILED"
 
 
-def test_batch_with_a_models_metrics_is_stored_in_both_places_or_in_none(client: FlaskClient, data: Path) -> None:
-    run_id = new_run(client)
-    model_id = new_model(client, source_run_id=run_id)["info"]["model_id"]
+def test_batch_with_metrics_of_a_model_is_stored_for_run_and_model_or_not_at_all(
+    client: FlaskClient, data: Path
+) -> None:
+    run_id = create_run(client)
+    model_id = create_model(client, source_run_id=run_id)["info"]["model_id"]
     points = [
         {"key": "acc", "value": step / 2, "timestamp": step, "step": step, "model_id": model_id} for step in (1, 2)
     ]
     batch = {"run_id": run_id, "metrics": [*points, {"key": "own", "value": 1, "timestamp": 1}]}
     for _ in range(2):
-        ask(client, "POST", "runs/log-batch", **batch)
-    model = ask(client, "GET", f"logged-models/{model_id}")["model"]
+        call(client, "POST", "runs/log-batch", **batch)
+    model = call(client, "GET", f"logged-models/{model_id}")["model"]
     assert [each["value"] for each in model["data"]["metrics"]] == [0.5, 1.0]
     assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"acc": 1.0, "own": 1}
     before = files_of(data)
@@ -245,20 +249,20 @@ def test_batch_with_a_models_metrics_is_stored_in_both_places_or_in_none(client:
         ("GET", "logged-models/MODEL/none", None, 404, "ENDPOINT_NOT_FOUND"),
     ],
 )
-def test_bad_call_is_refused_and_changes_nothing(
+def test_invalid_call_is_refused_and_changes_nothing(
     client: FlaskClient, data: Path, method: str, path: str, fields: Any, status: int, code: str
 ) -> None:
-    model_id = new_model(client, source_run_id=new_run(client))["info"]["model_id"]
+    model_id = create_model(client, source_run_id=create_run(client))["info"]["model_id"]
     before = files_of(data)
     answer = client.open(f"{BASE}/{path.replace('MODEL', model_id)}", method=method, json=fields)
     assert_refused(answer, status, code)
     assert files_of(data) == before
 
 
-def test_model_of_a_deleted_run_or_experiment_takes_nothing(client: FlaskClient) -> None:
-    run_id = new_run(client)
-    model_id = new_model(client, source_run_id=run_id)["info"]["model_id"]
-    ask(client, "POST", "runs/delete", run_id=run_id)
+def test_write_to_a_model_of_a_deleted_run_or_experiment_is_refused(client: FlaskClient) -> None:
+    run_id = create_run(client)
+    model_id = create_model(client, source_run_id=run_id)["info"]["model_id"]
+    call(client, "POST", "runs/delete", run_id=run_id)
     for method, path, fields in (
         ("POST", "logged-models", {"experiment_id": "0", "source_run_id": run_id}),
         ("PATCH", f"logged-models/{model_id}/tags", {"tags": pairs({"a": "b"})}),
@@ -266,21 +270,21 @@ def test_model_of_a_deleted_run_or_experiment_takes_nothing(client: FlaskClient)
     ):
         answer = client.open(f"{BASE}/{path}", method=method, json=fields)
         assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
-    gone = ask(client, "POST", "experiments/create", name="gone")["experiment_id"]
-    ask(client, "POST", "experiments/delete", experiment_id=gone)
-    answer = client.post(f"{BASE}/logged-models", json={"experiment_id": gone, "name": "alone"})
+    experiment_id = call(client, "POST", "experiments/create", name="gone")["experiment_id"]
+    call(client, "POST", "experiments/delete", experiment_id=experiment_id)
+    answer = client.post(f"{BASE}/logged-models", json={"experiment_id": experiment_id, "name": "alone"})
     assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
 
 
 @pytest.fixture
 def models(client: FlaskClient) -> list[str]:
-    """The ids of four models: of two runs, of types, with params, tags and metrics of two datasets."""
-    first, second = new_run(client), new_run(client)
+    """The ids of four models of two runs and two types, with params, tags, and metrics of several datasets."""
+    first, second = create_run(client), create_run(client)
     ids = []
     for number, run_id in enumerate((first, first, second, second)):
         params = {"depth": str(number)} if number < 3 else {}
         fields = {"model_type": "agent"} if number == 3 else {"model_type": "sklearn"}
-        model = new_model(
+        model = create_model(
             client,
             name=f"m{number}",
             source_run_id=run_id,
@@ -293,7 +297,7 @@ def models(client: FlaskClient) -> list[str]:
     log_metric(client, first, ids[0], 0.9, step=2, timestamp=6, dataset_name="test", dataset_digest="d2")
     log_metric(client, first, ids[1], 0.5, dataset_name="train", dataset_digest="d1")
     log_metric(client, second, ids[2], "NaN", dataset_name="train", dataset_digest="d3")
-    ask(client, "PATCH", f"logged-models/{ids[1]}", status="READY")
+    call(client, "PATCH", f"logged-models/{ids[1]}", status="READY")
     return ids
 
 
@@ -324,8 +328,8 @@ def models(client: FlaskClient) -> list[str]:
 )
 def test_search_filters(client: FlaskClient, models: list[str], text: str, numbers: list[int]) -> None:
     text = text.replace("ID0", models[0]).replace("RUN0", models[0][2:-2])
-    found = ask(client, "POST", "logged-models/search", experiment_ids=["0"], filter=text)["models"]
-    assert [each["info"]["name"] for each in found] == [f"m{number}" for number in numbers]
+    matches = call(client, "POST", "logged-models/search", experiment_ids=["0"], filter=text)["models"]
+    assert [each["info"]["name"] for each in matches] == [f"m{number}" for number in numbers]
 
 
 @pytest.mark.parametrize(
@@ -338,11 +342,13 @@ def test_search_filters(client: FlaskClient, models: list[str], text: str, numbe
         ("name = 'm3'", [{"dataset_name": "train"}], []),
     ],
 )
-def test_search_by_data_sets(
+def test_search_by_datasets(
     client: FlaskClient, models: list[str], text: str, datasets: list[dict[str, str]], numbers: list[int]
 ) -> None:
-    found = ask(client, "POST", "logged-models/search", experiment_ids=["0"], filter=text, datasets=datasets)["models"]
-    assert [each["info"]["name"] for each in found] == [f"m{number}" for number in numbers]
+    matches = call(client, "POST", "logged-models/search", experiment_ids=["0"], filter=text, datasets=datasets)[
+        "models"
+    ]
+    assert [each["info"]["name"] for each in matches] == [f"m{number}" for number in numbers]
 
 
 @pytest.mark.parametrize(
@@ -359,17 +365,17 @@ def test_search_by_data_sets(
     ],
 )
 def test_search_order(client: FlaskClient, models: list[str], order: list[dict[str, Any]], numbers: list[int]) -> None:
-    found = ask(client, "POST", "logged-models/search", experiment_ids=["0"], order_by=order)["models"]
-    assert [each["info"]["name"] for each in found] == [f"m{number}" for number in numbers]
+    matches = call(client, "POST", "logged-models/search", experiment_ids=["0"], order_by=order)["models"]
+    assert [each["info"]["name"] for each in matches] == [f"m{number}" for number in numbers]
 
 
 def test_search_page_by_page(client: FlaskClient, models: list[str]) -> None:
-    found: list[str] = []
+    ids: list[str] = []
     fields: dict[str, Any] = {"experiment_ids": ["0", "17"], "max_results": 3}
     for _ in itertools.count():
-        answer = ask(client, "POST", "logged-models/search", **fields)
-        found += [each["info"]["model_id"] for each in answer["models"]]
+        answer = call(client, "POST", "logged-models/search", **fields)
+        ids += [each["info"]["model_id"] for each in answer["models"]]
         if "next_page_token" not in answer:
             break
         fields["page_token"] = answer["next_page_token"]
-    assert found == models[::-1]
+    assert ids == models[::-1]

@@ -1,4 +1,4 @@
-"""MLflow's clients as programs: of 3.x and 2.22, several at once, with a token, large files, a killed server."""
+"""MLflow's clients 3.x and 2.22 as processes: concurrent writes, tokens, large files, a killed server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGGING = Path(__file__).resolve().parent / "support" / "mlflow_logging.py"
 
 @pytest.fixture
 def tracking(server: Running) -> Tracking:
-    """A server of this test's own, and MLflow's client of it."""
+    """A server for this test alone, with MLflow's client for it."""
     return Tracking(server.url, server.data)
 
 
@@ -37,11 +37,11 @@ def tracking(server: Running) -> Tracking:
 
 
 @pytest.mark.parametrize("series", ["3", "2.22"])
-def test_program_of_each_series_logs_and_reads(server: Running, tmp_path: Path, series: str) -> None:
+def test_client_of_each_series_logs_and_reads(server: Running, tmp_path: Path, series: str) -> None:
     python = sys.executable if series == "3" else find_python()
     folder = tmp_path / "files"
     folder.mkdir()
-    done = subprocess.run(
+    process = subprocess.run(
         [python, str(LOGGING), server.url, str(folder)],
         cwd=tmp_path,
         capture_output=True,
@@ -49,36 +49,36 @@ def test_program_of_each_series_logs_and_reads(server: Running, tmp_path: Path, 
         env=environment(),
         check=False,
     )
-    assert done.returncode == 0, (done.stdout, done.stderr[-3000:])
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["version"].startswith(series)
-    assert found["status"] == "FINISHED"
-    assert found["params"] == {"lr": "0.01", "epochs": "100", "on": "True", "net": "resnet"}
-    assert (found["metrics"], found["odd"]) == ({"loss": 0.05, "acc": 0.8}, True)
-    assert found["history"] == [*([step, 1 / (step + 1)] for step in range(5)), [9, 0.05]]
-    assert (found["found"], found["children"]) == ([found["run_id"]], ["child"])
-    assert found["artifacts"] == ["config.json", "files", "note.txt"]
-    assert found["files"] == {"empty.txt": "", "größe.txt": "text", "sub/deep.json": "{}"}
-    assert found["text"] == "new"
-    assert {found["tags"][f"mlflow.{key}"] for key in ("runName", "note.content")} == {"parent", "A *note*"}
-    assert found["codes"] == {
+    assert process.returncode == 0, (process.stdout, process.stderr[-3000:])
+    output = json.loads(process.stdout.splitlines()[-1])
+    assert output["version"].startswith(series)
+    assert output["status"] == "FINISHED"
+    assert output["params"] == {"lr": "0.01", "epochs": "100", "on": "True", "net": "resnet"}
+    assert (output["metrics"], output["odd"]) == ({"loss": 0.05, "acc": 0.8}, True)
+    assert output["history"] == [*([step, 1 / (step + 1)] for step in range(5)), [9, 0.05]]
+    assert (output["found"], output["children"]) == ([output["run_id"]], ["child"])
+    assert output["artifacts"] == ["config.json", "files", "note.txt"]
+    assert output["files"] == {"empty.txt": "", "größe.txt": "text", "sub/deep.json": "{}"}
+    assert output["text"] == "new"
+    assert {output["tags"][f"mlflow.{key}"] for key in ("runName", "note.content")} == {"parent", "A *note*"}
+    assert output["codes"] == {
         "param": "INVALID_PARAMETER_VALUE",
         "run": "RESOURCE_DOES_NOT_EXIST",
         "tag": "RESOURCE_DOES_NOT_EXIST",
         "filter": "INVALID_PARAMETER_VALUE",
         "experiment": "RESOURCE_ALREADY_EXISTS",
     }
-    run = requests.get(f"{server.url}/api/runs/{found['run_id']}", timeout=PATIENCE_SECONDS).json()
+    run = requests.get(f"{server.url}/api/runs/{output['run_id']}", timeout=PATIENCE_SECONDS).json()
     assert (run["name"], run["note"], run["status"]) == ("parent", "A *note*", "completed")
     assert run["params"] == {"lr": 0.01, "epochs": 100, "on": "True", "net": "resnet"}
     assert run["metric_summary"]["loss"]["count"] == 6
     assert {each["name"] for each in run["artifacts"]} > {"files/größe.txt", "config.json"}
     assert [child["name"] for child in run["children"]] == ["child"]
     statuses = {line.split(" ")[-3] for line in server.log.splitlines() if " ms" in line}
-    assert statuses == {"200", "400", "404"}, "a client repeats a 5xx for minutes"
+    assert statuses == {"200", "400", "404"}, "a client retries a 5xx for minutes"
 
 
-def _log_as(number: int, url: str, run_id: str, experiment: str) -> None:
+def _log_from_process(number: int, url: str, run_id: str, experiment: str) -> None:
     tracking = Tracking(url, None)
     client, entities = tracking.client, tracking.mlflow.entities
     for step in range(20):
@@ -95,12 +95,14 @@ def _log_as(number: int, url: str, run_id: str, experiment: str) -> None:
     assert mlflow_experiment is not None
 
 
-def test_eight_processes_on_one_run(tracking: Tracking) -> None:
+def test_eight_processes_log_to_one_run(tracking: Tracking) -> None:
     client = tracking.client
     experiment = client.create_experiment("shared")
     run_id = client.create_run(experiment).info.run_id
-    forked = multiprocessing.get_context("fork")  # MLflow is imported once, not eight times
-    workers = [forked.Process(target=_log_as, args=(number, tracking.url, run_id, "shared")) for number in range(8)]
+    context = multiprocessing.get_context("fork")  # MLflow is imported once, not eight times
+    workers = [
+        context.Process(target=_log_from_process, args=(number, tracking.url, run_id, "shared")) for number in range(8)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -116,7 +118,7 @@ def test_eight_processes_on_one_run(tracking: Tracking) -> None:
     assert len(client.list_artifacts(run_id, "of")) == 8
 
 
-def test_server_killed_in_mid_run_keeps_what_it_answered(data: Path, tmp_path: Path) -> None:
+def test_server_killed_during_a_run_keeps_acknowledged_writes(data: Path, tmp_path: Path) -> None:
     server = start(data, tmp_path / "first", port=free_port())
     try:
         tracking = Tracking(server.url, data)
@@ -138,12 +140,12 @@ def test_server_killed_in_mid_run_keeps_what_it_answered(data: Path, tmp_path: P
         server.stop()
 
 
-def test_token_of_mlflows_variable_is_ours(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_of_mlflow_tracking_token_is_accepted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(CHACHAML_TOKEN="s3cret")
     tracking = Tracking(server.url, server.data)
-    with pytest.raises(tracking.mlflow.exceptions.MlflowException, match="MLFLOW_TRACKING_TOKEN") as refused:
+    with pytest.raises(tracking.mlflow.exceptions.MlflowException, match="MLFLOW_TRACKING_TOKEN") as error:
         tracking.client.create_experiment("x")
-    assert refused.value.error_code == "UNAUTHENTICATED"
+    assert error.value.error_code == "UNAUTHENTICATED"
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret")
     run_id = tracking.new_run()
     assert tracking.client.get_run(run_id).info.status == "RUNNING"
@@ -151,15 +153,15 @@ def test_token_of_mlflows_variable_is_ours(serve: Serve, monkeypatch: pytest.Mon
     assert tracking.refused(tracking.client.get_run, run_id) == "UNAUTHENTICATED"
 
 
-def test_server_below_a_path_takes_uploads(serve: Serve, tmp_path: Path) -> None:
-    below = Tracking(serve("--url-prefix", "/tracker").url, None)
-    run_id = below.new_run()
+def test_server_with_url_prefix_accepts_uploads(serve: Serve, tmp_path: Path) -> None:
+    tracking = Tracking(serve("--url-prefix", "/tracker").url, None)
+    run_id = tracking.new_run()
     (tmp_path / "a.txt").write_text("text")
-    below.client.log_artifact(run_id, str(tmp_path / "a.txt"))
-    assert [each.path for each in below.client.list_artifacts(run_id)] == ["a.txt"]
+    tracking.client.log_artifact(run_id, str(tmp_path / "a.txt"))
+    assert [each.path for each in tracking.client.list_artifacts(run_id)] == ["a.txt"]
 
 
-def test_no_mlflow_option_turns_it_off(serve: Serve) -> None:
+def test_no_mlflow_option_disables_the_protocol(serve: Serve) -> None:
     server = serve("--no-mlflow")
     answer = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", json={}, timeout=PATIENCE_SECONDS)
     assert (answer.status_code, answer.json()["error"]) == (404, "not found")
@@ -172,31 +174,33 @@ def test_no_mlflow_option_turns_it_off(serve: Serve) -> None:
 # -- files
 
 
-def test_artifact_of_a_gigabyte_in_bounded_memory(tracking: Tracking, server: Running, tmp_path: Path) -> None:
+def test_artifact_of_a_gigabyte_is_stored_and_sent_in_bounded_memory(
+    tracking: Tracking, server: Running, tmp_path: Path
+) -> None:
     size = 1 << 30
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
-        file.truncate(size)  # a hole: it takes no room, and is read as zeros
+        file.truncate(size)  # a sparse file: it takes no space and is read as zeros
     run_id = tracking.new_run()
     before = resident_bytes(server.process.pid)
     reset_peak(server.process.pid)
     tracking.client.log_artifact(run_id, str(path), "files")
     uri = tracking.client.get_run(run_id).info.artifact_uri.removeprefix("mlflow-artifacts:/")
     url = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{uri}/files/large.bin"
-    received = 0
+    n_bytes = 0
     with requests.get(url, stream=True, timeout=PATIENCE_SECONDS) as answer:
         for piece in answer.iter_content(1 << 20):
-            received += len(piece)
-    assert received == size
+            n_bytes += len(piece)
+    assert n_bytes == size
     assert peak_bytes(server.process.pid) - before < 64e6
-    (listed,) = tracking.client.list_artifacts(run_id, "files")
-    assert listed.file_size == size
+    (artifact,) = tracking.client.list_artifacts(run_id, "files")
+    assert artifact.file_size == size
     requests.delete(f"{server.url}/api/w/runs/{run_id}", timeout=PATIENCE_SECONDS)
 
 
-def test_empty_file_comes_in_chunks_without_a_length(server: Running) -> None:
-    created = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", json={}, timeout=PATIENCE_SECONDS)
-    run_id = created.json()["run"]["info"]["run_id"]
+def test_chunked_and_empty_uploads_are_stored(server: Running) -> None:
+    response = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", json={}, timeout=PATIENCE_SECONDS)
+    run_id = response.json()["run"]["info"]["run_id"]
     base = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts"
     bodies: dict[str, Any] = {"chunks": iter([b"one", b"two"]), "none": iter([]), "length": b"", "some": b"x" * 100_000}
     for name, body in bodies.items():
@@ -206,11 +210,11 @@ def test_empty_file_comes_in_chunks_without_a_length(server: Running) -> None:
     assert contents == {"chunks": b"onetwo", "none": b"", "length": b"", "some": b"x" * 100_000}
 
 
-def test_refused_upload_is_told_in_mlflows_words_before_it_is_received(serve: Serve) -> None:
+def test_refused_upload_is_answered_in_mlflows_format(serve: Serve) -> None:
     server = serve("--max-upload", "200000", CHACHAML_TOKEN="s3cret")
     bearer = {"Authorization": "Bearer s3cret"}
-    created = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", headers=bearer, timeout=PATIENCE_SECONDS)
-    run_id = created.json()["run"]["info"]["run_id"]
+    response = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", headers=bearer, timeout=PATIENCE_SECONDS)
+    run_id = response.json()["run"]["info"]["run_id"]
     url = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/a"
     for headers, size, status, code in (
         ({}, 100_000, 401, "UNAUTHENTICATED"),
@@ -223,7 +227,7 @@ def test_refused_upload_is_told_in_mlflows_words_before_it_is_received(serve: Se
     assert [path.name for path in (server.data / "runs" / run_id / "blobs").iterdir()] == ["a"]
 
 
-# -- what else calls MLflow's client
+# -- users of MLflow's client
 
 
 def test_run_logged_with_curl_is_found_by_mlflow(
@@ -244,18 +248,18 @@ def test_run_logged_with_curl_is_found_by_mlflow(
     post(f"{api}/{run_id}/end")
     mlflow = tracking.mlflow
     mlflow.set_tracking_uri(tracking.url)
-    found = mlflow.search_runs(experiment_names=["by curl"], filter_string="params.lr = '0.01'")
-    (row,) = found.to_dict("records")
+    runs = mlflow.search_runs(experiment_names=["by curl"], filter_string="params.lr = '0.01'")
+    (row,) = runs.to_dict("records")
     assert (row["run_id"], row["status"], row["metrics.loss"], row["params.epochs"]) == (run_id, "FINISHED", 0.25, "10")
     assert (row["tags.mlflow.runName"], row["end_time"] is not None) == ("first", True)
     local = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="out/model.pkl")
     assert Path(local).read_bytes() == b"\x80model"
-    whole = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"runs:/{run_id}/out"))
-    assert (whole / "model.pkl").read_bytes() == b"\x80model"
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"runs:/{run_id}/out"))
+    assert (folder / "model.pkl").read_bytes() == b"\x80model"
 
 
-def test_calls_of_lightnings_logger(tracking: Tracking, tmp_path: Path) -> None:
-    """Call the client as Lightning's MLFlowLogger does, in the same order."""
+def test_calls_of_lightnings_logger_work(tracking: Tracking, tmp_path: Path) -> None:
+    """The same calls in the same order as in Lightning's MLFlowLogger."""
     client, entities = tracking.client, tracking.mlflow.entities
     from mlflow.tracking.context.registry import resolve_tags
 
@@ -284,14 +288,14 @@ def test_calls_of_lightnings_logger(tracking: Tracking, tmp_path: Path) -> None:
     data = client.get_run(run_id).data
     assert data.params == hyperparameters
     assert data.metrics == {"train_loss": 1 / 51, "epoch": 1.0}
-    listed = {
+    names = {
         each.path.rpartition("/")[2] for each in client.list_artifacts(run_id, "model/checkpoints/epoch=1-step=100")
     }
-    assert listed == {"epoch=1-step=100.ckpt", "aliases.txt", "metadata.yaml"}
+    assert names == {"epoch=1-step=100.ckpt", "aliases.txt", "metadata.yaml"}
     assert client.get_experiment_by_name("lightning_logs").experiment_id == experiment
 
 
-def test_optunas_callback(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optunas_callback_works(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("optuna_integration") is None:
         unavailable("optuna-integration is not installed")
     import optuna
@@ -299,7 +303,7 @@ def test_optunas_callback(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -
     for name, value in CLIENT_SETTINGS.items():
         monkeypatch.setitem(os.environ, name, value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated, and used
+        warnings.simplefilter("ignore")  # deprecated, but still in use
         from optuna.integration import MLflowCallback
 
         callback = MLflowCallback(tracking_uri=tracking.url, metric_name="score", create_experiment=True)

@@ -1,4 +1,4 @@
-"""MLflow's registry by its routes: models, versions of what is here, stages, aliases, searches, and what is refused."""
+"""MLflow's registry by its routes: models, versions and their sources, stages, aliases, searches, refused calls."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from flask.testing import FlaskClient
 from support.calls import upload
 from support.snapshots import files_of
 from test_mlflow_errors import assert_refused
-from test_mlflow_models import BASE, ask, new_model, new_run, pairs
+from test_mlflow_models import BASE, call, create_model, create_run, pairs
 
 
-def put(client: FlaskClient, path: str, content: bytes) -> None:
+def put_file(client: FlaskClient, path: str, content: bytes) -> None:
     answer = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{path}", data=content)
     assert answer.status_code == 200, answer.text
 
 
-def get(client: FlaskClient, path: str) -> Any:
+def get_file(client: FlaskClient, path: str) -> Any:
     return client.get(f"/api/2.0/mlflow-artifacts/artifacts/{path}")
 
 
-def logged(client: FlaskClient, **fields: Any) -> str:
-    """The id of a logged model with two files."""
-    info = new_model(client, **fields)["info"]
+def log_model(client: FlaskClient, **fields: Any) -> str:
+    """Log a model with two files and return its id."""
+    info = create_model(client, **fields)["info"]
     root = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
-    put(client, f"{root}/MLmodel", b"flavors: {}")
-    put(client, f"{root}/data/model.pkl", b"weights")
+    put_file(client, f"{root}/MLmodel", b"flavors: {}")
+    put_file(client, f"{root}/data/model.pkl", b"weights")
     return str(info["model_id"])
 
 
-def registered(client: FlaskClient, source: str, name: str = "iris", **fields: Any) -> dict[str, Any]:
-    """A version, and the model where it isn't there yet."""
+def register(client: FlaskClient, source: str, name: str = "iris", **fields: Any) -> dict[str, Any]:
+    """Create a version, and the registered model if it doesn't exist yet."""
     if client.get(f"{BASE}/registered-models/get", query_string={"name": name}).status_code == 404:
-        ask(client, "POST", "registered-models/create", name=name)
-    version: dict[str, Any] = ask(client, "POST", "model-versions/create", name=name, source=source, **fields)[
+        call(client, "POST", "registered-models/create", name=name)
+    version: dict[str, Any] = call(client, "POST", "model-versions/create", name=name, source=source, **fields)[
         "model_version"
     ]
     return version
 
 
-def download_uri(client: FlaskClient, name: str, version: str) -> str:
+def fetch_download_uri(client: FlaskClient, name: str, version: str) -> str:
     query = {"name": name, "version": version}
-    answer = client.get(f"{BASE}/model-versions/get-download-uri", query_string=query)
-    assert answer.status_code == 200, answer.text
-    uri: str = answer.get_json()["artifact_uri"]
+    response = client.get(f"{BASE}/model-versions/get-download-uri", query_string=query)
+    assert response.status_code == 200, response.text
+    uri: str = response.get_json()["artifact_uri"]
     return uri
 
 
-def found(client: FlaskClient, what: str, **query: Any) -> Any:
-    answer = client.get(f"{BASE}/{what}", query_string=query)
+def fetch(client: FlaskClient, path: str, **query: Any) -> Any:
+    answer = client.get(f"{BASE}/{path}", query_string=query)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
 def test_version_of_a_logged_model(client: FlaskClient) -> None:
-    run_id = new_run(client)
-    model_id = logged(client, source_run_id=run_id)
-    ask(client, "POST", "registered-models/create", name="iris", description="d", tags=pairs({"a": "b"}))
-    version = registered(
+    run_id = create_run(client)
+    model_id = log_model(client, source_run_id=run_id)
+    call(client, "POST", "registered-models/create", name="iris", description="d", tags=pairs({"a": "b"}))
+    version = register(
         client,
         f"models:/{model_id}",
         model_id=model_id,
@@ -85,21 +85,21 @@ def test_version_of_a_logged_model(client: FlaskClient) -> None:
         "tags": pairs({"t": "x"}),
         "aliases": [],
     }
-    assert found(client, "model-versions/get", name="iris", version="1")["model_version"] == version
-    model = found(client, "registered-models/get", name="iris")["registered_model"]
+    assert fetch(client, "model-versions/get", name="iris", version="1")["model_version"] == version
+    model = fetch(client, "registered-models/get", name="iris")["registered_model"]
     assert (model["description"], model["tags"], model["latest_versions"]) == ("d", pairs({"a": "b"}), [version])
-    uri = download_uri(client, "iris", "1")
+    uri = fetch_download_uri(client, "iris", "1")
     assert uri == f"mlflow-artifacts:/0/models/{model_id}/artifacts"
     native = client.get("/api/models/iris").get_json()["versions"][0]
     assert (native["run_id"], native["artifact"], native["files"]) == (run_id, "models/iris/", 2)
 
 
-def test_sources_that_name_what_is_here(client: FlaskClient) -> None:
-    run_id = new_run(client)
-    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"2.x")
-    put(client, f"0/{run_id}/artifacts/model/sub/w", b"w")
-    put(client, f"0/{run_id}/artifacts/lonely file.pkl", b"one")
-    model_id = logged(client, name="named", source_run_id=run_id)
+def test_version_source_accepts_every_uri_of_an_artifact_here(client: FlaskClient) -> None:
+    run_id = create_run(client)
+    put_file(client, f"0/{run_id}/artifacts/model/MLmodel", b"2.x")
+    put_file(client, f"0/{run_id}/artifacts/model/sub/w", b"w")
+    put_file(client, f"0/{run_id}/artifacts/lonely file.pkl", b"one")
+    model_id = log_model(client, name="named", source_run_id=run_id)
     run = (run_id, None)
     cases: list[tuple[str, str, tuple[str, str | None]]] = [
         (f"runs:/{run_id}/model", "model/", run),
@@ -119,45 +119,47 @@ def test_sources_that_name_what_is_here(client: FlaskClient) -> None:
         ("mlflow-artifacts:/0/versions/iris/1/artifacts", "model/", run),
     ]
     for number, (source, artifact, (of_run, of_model)) in enumerate(cases, 1):
-        version = registered(client, source)
+        version = register(client, source)
         assert (version["version"], version["source"]) == (str(number), source)
         assert (version["run_id"], version.get("model_id")) == (of_run, of_model), source
         native = client.get("/api/models/iris").get_json()["versions"][0]
         assert (native["version"], native["artifact"]) == (number, artifact), source
-    ask(client, "POST", "registered-models/alias", name="iris", alias="best", version="3")
-    assert registered(client, "models:/iris@best")["version"] == str(len(cases) + 1)
+    call(client, "POST", "registered-models/alias", name="iris", alias="best", version="3")
+    assert register(client, "models:/iris@best")["version"] == str(len(cases) + 1)
 
 
 def test_model_without_a_run_is_registered_without_one(client: FlaskClient) -> None:
-    model_id = logged(client, name="alone")
-    version = registered(client, f"models:/{model_id}")
+    model_id = log_model(client, name="alone")
+    version = register(client, f"models:/{model_id}")
     assert "run_id" not in version and version["model_id"] == model_id
 
 
-def test_download_uris_lead_to_the_files(client: FlaskClient) -> None:
-    run_id = new_run(client)
-    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"2.x")
-    put(client, f"0/{run_id}/artifacts/deep/one.pkl", b"one")
-    put(client, f"0/{run_id}/artifacts/deep/two.pkl", b"two")
-    registered(client, f"runs:/{run_id}/model")
-    assert download_uri(client, "iris", "1") == f"mlflow-artifacts:/0/{run_id}/artifacts/model"
-    registered(client, f"runs:/{run_id}/deep/one.pkl", "my model")
-    root = download_uri(client, "my model", "1").removeprefix("mlflow-artifacts:/")
+def test_download_uri_leads_to_the_files(client: FlaskClient) -> None:
+    run_id = create_run(client)
+    put_file(client, f"0/{run_id}/artifacts/model/MLmodel", b"2.x")
+    put_file(client, f"0/{run_id}/artifacts/deep/one.pkl", b"one")
+    put_file(client, f"0/{run_id}/artifacts/deep/two.pkl", b"two")
+    register(client, f"runs:/{run_id}/model")
+    assert fetch_download_uri(client, "iris", "1") == f"mlflow-artifacts:/0/{run_id}/artifacts/model"
+    register(client, f"runs:/{run_id}/deep/one.pkl", "my model")
+    root = fetch_download_uri(client, "my model", "1").removeprefix("mlflow-artifacts:/")
     assert root == "0/versions/my model/1/artifacts"
-    listed = client.get("/api/2.0/mlflow-artifacts/artifacts", query_string={"path": root}).get_json()
-    assert listed == {"files": [{"path": "one.pkl", "is_dir": False, "file_size": 3}]}
-    assert get(client, f"{root}/one.pkl").data == b"one"
-    assert_refused(get(client, f"{root}/two.pkl"), 404, "RESOURCE_DOES_NOT_EXIST")
-    under = client.get("/api/2.0/mlflow-artifacts/artifacts", query_string={"path": "0/versions/iris/1/artifacts"})
-    assert [each["path"] for each in under.get_json()["files"]] == ["MLmodel"]
-    assert get(client, "0/versions/iris/1/artifacts/MLmodel").data == b"2.x"
+    files = client.get("/api/2.0/mlflow-artifacts/artifacts", query_string={"path": root}).get_json()
+    assert files == {"files": [{"path": "one.pkl", "is_dir": False, "file_size": 3}]}
+    assert get_file(client, f"{root}/one.pkl").data == b"one"
+    assert_refused(get_file(client, f"{root}/two.pkl"), 404, "RESOURCE_DOES_NOT_EXIST")
+    files_of_version = client.get(
+        "/api/2.0/mlflow-artifacts/artifacts", query_string={"path": "0/versions/iris/1/artifacts"}
+    )
+    assert [each["path"] for each in files_of_version.get_json()["files"]] == ["MLmodel"]
+    assert get_file(client, "0/versions/iris/1/artifacts/MLmodel").data == b"2.x"
     answer = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{root}/one.pkl", data=b"x")
     assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
 
 
-def test_what_a_version_is_pinned_to_is_neither_replaced_nor_added_to(client: FlaskClient, data: Path) -> None:
-    model_id = logged(client, source_run_id=new_run(client))
-    registered(client, f"models:/{model_id}")
+def test_files_of_a_registered_model_cannot_be_replaced_or_added(client: FlaskClient, data: Path) -> None:
+    model_id = log_model(client, source_run_id=create_run(client))
+    register(client, f"models:/{model_id}")
     before = files_of(data)
     for name in ("MLmodel", "new"):
         path = f"/api/2.0/mlflow-artifacts/artifacts/0/models/{model_id}/artifacts/{name}"
@@ -165,93 +167,97 @@ def test_what_a_version_is_pinned_to_is_neither_replaced_nor_added_to(client: Fl
     assert files_of(data) == before
 
 
-def test_stages_in_any_case_and_one_in_production(client: FlaskClient) -> None:
-    model_id = logged(client, source_run_id=new_run(client))
+def test_stage_ignores_case_and_production_has_one_version(client: FlaskClient) -> None:
+    model_id = log_model(client, source_run_id=create_run(client))
     for _ in range(4):
-        registered(client, f"models:/{model_id}")
+        register(client, f"models:/{model_id}")
 
     def move(version: int, stage: str, **fields: Any) -> None:
         fields |= {"name": "iris", "version": str(version), "stage": stage}
-        ask(client, "POST", "model-versions/transition-stage", **fields)
+        call(client, "POST", "model-versions/transition-stage", **fields)
 
-    def stages() -> list[str]:
-        versions = found(client, "model-versions/search", order_by="version_number")["model_versions"]
+    def list_stages() -> list[str]:
+        versions = fetch(client, "model-versions/search", order_by="version_number")["model_versions"]
         return [each["current_stage"] for each in versions]
 
     move(1, "PRODUCTION")
     move(2, "production", archive_existing_versions=False)
-    assert stages() == ["Archived", "Production", "None", "None"]
+    assert list_stages() == ["Archived", "Production", "None", "None"]
     move(3, "Staging")
     move(4, "staging")
-    assert stages() == ["Archived", "Production", "Staging", "Staging"]
-    latest = ask(client, "POST", "registered-models/get-latest-versions", name="iris", stages=["Staging", "production"])
+    assert list_stages() == ["Archived", "Production", "Staging", "Staging"]
+    latest = call(
+        client, "POST", "registered-models/get-latest-versions", name="iris", stages=["Staging", "production"]
+    )
     assert [each["version"] for each in latest["model_versions"]] == ["4", "2"]
-    got = found(client, "registered-models/get-latest-versions", name="iris", stages="Staging")
-    assert [each["version"] for each in got["model_versions"]] == ["4"]
-    assert len(found(client, "registered-models/get-latest-versions", name="iris")["model_versions"]) == 3
+    latest_by_get = fetch(client, "registered-models/get-latest-versions", name="iris", stages="Staging")
+    assert [each["version"] for each in latest_by_get["model_versions"]] == ["4"]
+    assert len(fetch(client, "registered-models/get-latest-versions", name="iris")["model_versions"]) == 3
     move(3, "Staging", archive_existing_versions=True)
-    assert stages() == ["Archived", "Production", "Staging", "Archived"]
+    assert list_stages() == ["Archived", "Production", "Staging", "Archived"]
 
 
-def test_alias_production_is_the_stage(client: FlaskClient) -> None:
-    model_id = logged(client, source_run_id=new_run(client))
+def test_alias_production_is_the_stage_production(client: FlaskClient) -> None:
+    model_id = log_model(client, source_run_id=create_run(client))
     for _ in range(2):
-        registered(client, f"models:/{model_id}")
+        register(client, f"models:/{model_id}")
 
-    def of_alias(alias: str) -> Any:
-        return found(client, "registered-models/alias", name="iris", alias=alias)["model_version"]
+    def fetch_by_alias(alias: str) -> Any:
+        return fetch(client, "registered-models/alias", name="iris", alias=alias)["model_version"]
 
-    ask(client, "POST", "registered-models/alias", name="iris", alias="champion", version="1")
-    assert of_alias("champion")["aliases"] == ["champion"] and of_alias("latest")["version"] == "2"
+    call(client, "POST", "registered-models/alias", name="iris", alias="champion", version="1")
+    assert fetch_by_alias("champion")["aliases"] == ["champion"] and fetch_by_alias("latest")["version"] == "2"
     answer = client.post("/api/w/models/iris/promote", json={"version": 1, "stage": "production"})
     assert answer.status_code == 200
-    assert of_alias("production")["version"] == "1"
-    ask(client, "POST", "registered-models/alias", name="iris", alias="production", version="2")
+    assert fetch_by_alias("production")["version"] == "1"
+    call(client, "POST", "registered-models/alias", name="iris", alias="production", version="2")
     assert client.get("/api/models").get_json()[0]["production"] == 2
-    model = found(client, "registered-models/get", name="iris")["registered_model"]
+    model = fetch(client, "registered-models/get", name="iris")["registered_model"]
     assert model["aliases"] == [{"alias": "champion", "version": "1"}, {"alias": "production", "version": "2"}]
     for _ in range(2):
-        ask(client, "DELETE", "registered-models/alias", name="iris", alias="champion")
+        call(client, "DELETE", "registered-models/alias", name="iris", alias="champion")
     answer = client.get(f"{BASE}/registered-models/alias", query_string={"name": "iris", "alias": "champion"})
     assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
 
 
-def test_renamed_described_tagged_and_deleted(client: FlaskClient) -> None:
-    model_id = logged(client, source_run_id=new_run(client))
-    registered(client, f"models:/{model_id}")
-    registered(client, f"models:/{model_id}")
-    renamed = ask(client, "POST", "registered-models/rename", name="iris", new_name="new")["registered_model"]
-    assert renamed["name"] == "new" and renamed["latest_versions"][0]["name"] == "new"
+def test_model_and_version_are_renamed_described_tagged_and_deleted(client: FlaskClient) -> None:
+    model_id = log_model(client, source_run_id=create_run(client))
+    register(client, f"models:/{model_id}")
+    register(client, f"models:/{model_id}")
+    model = call(client, "POST", "registered-models/rename", name="iris", new_name="new")["registered_model"]
+    assert model["name"] == "new" and model["latest_versions"][0]["name"] == "new"
     assert (
-        ask(client, "PATCH", "registered-models/update", name="new", description="d")["registered_model"]["description"]
+        call(client, "PATCH", "registered-models/update", name="new", description="d")["registered_model"][
+            "description"
+        ]
         == "d"
     )
     assert (
         "description"
-        not in ask(client, "PATCH", "registered-models/update", name="new", description="")["registered_model"]
+        not in call(client, "PATCH", "registered-models/update", name="new", description="")["registered_model"]
     )
-    of = {"name": "new", "version": 1}
-    assert ask(client, "PATCH", "model-versions/update", **of, description="v")["model_version"]["description"] == "v"
-    for what, fields in (("registered-models", {"name": "new"}), ("model-versions", of)):
-        ask(client, "POST", f"{what}/set-tag", **fields, key="k", value="")
-        ask(client, "POST", f"{what}/set-tag", **fields, key="l", value="ü")
+    key = {"name": "new", "version": 1}
+    assert call(client, "PATCH", "model-versions/update", **key, description="v")["model_version"]["description"] == "v"
+    for what, fields in (("registered-models", {"name": "new"}), ("model-versions", key)):
+        call(client, "POST", f"{what}/set-tag", **fields, key="k", value="")
+        call(client, "POST", f"{what}/set-tag", **fields, key="l", value="ü")
         for _ in range(2):
-            ask(client, "DELETE", f"{what}/delete-tag", **fields, key="k")
-        (thing,) = found(client, f"{what}/get", **fields).values()
+            call(client, "DELETE", f"{what}/delete-tag", **fields, key="k")
+        (thing,) = fetch(client, f"{what}/get", **fields).values()
         assert thing["tags"] == pairs({"l": "ü"})
-    ask(client, "DELETE", "model-versions/delete", name="new", version="2")
-    assert registered(client, f"models:/{model_id}", "new")["version"] == "3"
-    ask(client, "DELETE", "registered-models/delete", name="new")
+    call(client, "DELETE", "model-versions/delete", name="new", version="2")
+    assert register(client, f"models:/{model_id}", "new")["version"] == "3"
+    call(client, "DELETE", "registered-models/delete", name="new")
     assert client.get("/api/models").get_json() == []
 
 
 @pytest.fixture
-def three(client: FlaskClient) -> str:
-    """The id of a logged model that "a" (versions 1, 2), "B" and "c d" have versions of."""
-    model_id = logged(client, source_run_id=new_run(client))
+def versioned_model(client: FlaskClient) -> str:
+    """The id of a logged model, registered as versions of "a" (1 and 2), "B" and "c d"."""
+    model_id = log_model(client, source_run_id=create_run(client))
     for name in ("a", "a", "B", "c d"):
-        registered(client, f"models:/{model_id}", name, tags=pairs({"of": name}))
-    ask(client, "POST", "registered-models/set-tag", name="a", key="team", value="x y")
+        register(client, f"models:/{model_id}", name, tags=pairs({"of": name}))
+    call(client, "POST", "registered-models/set-tag", name="a", key="team", value="x y")
     return model_id
 
 
@@ -274,8 +280,10 @@ PROMPTS = "tag.`mlflow.prompt.is_prompt` != 'true'"
         ({"order_by": "last_updated_timestamp desc", "max_results": 1}, ["a"]),
     ],
 )
-def test_search_registered_models(client: FlaskClient, three: str, query: dict[str, Any], names: list[str]) -> None:
-    answer = found(client, "registered-models/search", **query)
+def test_search_registered_models(
+    client: FlaskClient, versioned_model: str, query: dict[str, Any], names: list[str]
+) -> None:
+    answer = fetch(client, "registered-models/search", **query)
     assert [each["name"] for each in answer["registered_models"]] == names
     assert ("next_page_token" in answer) == ("max_results" in query)
 
@@ -294,32 +302,32 @@ def test_search_registered_models(client: FlaskClient, three: str, query: dict[s
         ("name LIKE 'c%'", ["c d 1"]),
     ],
 )
-def test_search_model_versions(client: FlaskClient, three: str, text: str, versions: list[str]) -> None:
-    text = text.replace("RUN", three[2:-2]).replace("MODEL", three)
-    answer = found(client, "model-versions/search", filter=text, order_by=["creation_timestamp DESC", "name DESC"])
+def test_search_model_versions(client: FlaskClient, versioned_model: str, text: str, versions: list[str]) -> None:
+    text = text.replace("RUN", versioned_model[2:-2]).replace("MODEL", versioned_model)
+    answer = fetch(client, "model-versions/search", filter=text, order_by=["creation_timestamp DESC", "name DESC"])
     by_name = [f"{each['name']} {each['version']}" for each in answer["model_versions"]]
     assert sorted(by_name) == sorted(versions)
-    ordered = found(client, "model-versions/search", filter=text, order_by=["name ASC", "version_number DESC"])
-    names = [(each["name"], -int(each["version"])) for each in ordered["model_versions"]]
+    by_order = fetch(client, "model-versions/search", filter=text, order_by=["name ASC", "version_number DESC"])
+    names = [(each["name"], -int(each["version"])) for each in by_order["model_versions"]]
     assert names == sorted(names)
 
 
-def test_version_pages(client: FlaskClient, three: str) -> None:
-    seen: list[str] = []
+def test_search_model_versions_page_by_page(client: FlaskClient, versioned_model: str) -> None:
+    names: list[str] = []
     query: dict[str, Any] = {"max_results": 3, "order_by": "name"}
     while True:
-        answer = found(client, "model-versions/search", **query)
-        seen += [each["name"] for each in answer["model_versions"]]
+        answer = fetch(client, "model-versions/search", **query)
+        names += [each["name"] for each in answer["model_versions"]]
         if "next_page_token" not in answer:
             break
         query["page_token"] = answer["next_page_token"]
-    assert seen == ["B", "a", "a", "c d"]
+    assert names == ["B", "a", "a", "c d"]
 
 
 BAD = 400, "INVALID_PARAMETER_VALUE"
 NONE = 404, "RESOURCE_DOES_NOT_EXIST"
-TAKEN = 400, "RESOURCE_ALREADY_EXISTS"
-PINNED = 409, "RESOURCE_CONFLICT"
+EXISTS = 400, "RESOURCE_ALREADY_EXISTS"
+CONFLICT = 409, "RESOURCE_CONFLICT"
 
 
 @pytest.mark.parametrize(
@@ -327,14 +335,14 @@ PINNED = 409, "RESOURCE_CONFLICT"
     [
         ("POST", "registered-models/create", {}, BAD),
         ("POST", "registered-models/create", {"name": "a/b"}, BAD),
-        ("POST", "registered-models/create", {"name": "a"}, TAKEN),
+        ("POST", "registered-models/create", {"name": "a"}, EXISTS),
         ("POST", "registered-models/create", {"name": "p", "tags": pairs({"mlflow.prompt.is_prompt": "true"})}, BAD),
         ("POST", "registered-models/set-tag", {"name": "a", "key": "mlflow.prompt.is_prompt", "value": "True"}, BAD),
         ("POST", "registered-models/set-tag", {"name": "a"}, BAD),
         ("POST", "registered-models/set-tag", {"name": "x", "key": "k", "value": "v"}, NONE),
         ("DELETE", "registered-models/delete-tag", {"name": "x", "key": "k"}, NONE),
         ("POST", "registered-models/rename", {"name": "a"}, BAD),
-        ("POST", "registered-models/rename", {"name": "a", "new_name": "B"}, TAKEN),
+        ("POST", "registered-models/rename", {"name": "a", "new_name": "B"}, EXISTS),
         ("POST", "registered-models/rename", {"name": "x", "new_name": "y"}, NONE),
         ("PATCH", "registered-models/update", {"name": "x", "description": "d"}, NONE),
         ("PATCH", "registered-models/update", {"name": "a", "description": 5}, BAD),
@@ -395,53 +403,61 @@ PINNED = 409, "RESOURCE_CONFLICT"
         ("POST", "model-versions/set-tag", {"name": "a", "version": "9", "key": "k", "value": "v"}, NONE),
         ("DELETE", "model-versions/delete-tag", {"name": "a", "version": "1"}, BAD),
         ("DELETE", "model-versions/delete", {"name": "a", "version": "9"}, NONE),
-        ("DELETE", "model-versions/delete", {"name": "B", "version": "1"}, PINNED),
-        ("DELETE", "registered-models/delete", {"name": "B"}, PINNED),
+        ("DELETE", "model-versions/delete", {"name": "B", "version": "1"}, CONFLICT),
+        ("DELETE", "registered-models/delete", {"name": "B"}, CONFLICT),
         ("POST", "model-versions/get", {"name": "a", "version": "1"}, (405, "BAD_REQUEST")),
         ("POST", "registered-models/none", {"name": "a"}, (404, "ENDPOINT_NOT_FOUND")),
     ],
 )
-def test_bad_call_is_refused_and_changes_nothing(
-    client: FlaskClient, data: Path, three: str, method: str, path: str, fields: Any, expected: tuple[int, str]
+def test_invalid_call_is_refused_and_changes_nothing(
+    client: FlaskClient,
+    data: Path,
+    versioned_model: str,
+    method: str,
+    path: str,
+    fields: Any,
+    expected: tuple[int, str],
 ) -> None:
-    ask(client, "POST", "registered-models/alias", name="B", alias="production", version="1")
+    call(client, "POST", "registered-models/alias", name="B", alias="production", version="1")
     before = files_of(data)
-    given = {
-        key: value.replace("MODEL", three).replace("RUN", three[2:-2]) if isinstance(value, str) else value
+    values = {
+        key: value.replace("MODEL", versioned_model).replace("RUN", versioned_model[2:-2])
+        if isinstance(value, str)
+        else value
         for key, value in fields.items()
     }
-    sent: dict[str, Any] = {"query_string": given} if method == "GET" else {"json": given}
-    assert_refused(client.open(f"{BASE}/{path}", method=method, **sent), *expected)
+    options: dict[str, Any] = {"query_string": values} if method == "GET" else {"json": values}
+    assert_refused(client.open(f"{BASE}/{path}", method=method, **options), *expected)
     assert files_of(data) == before
 
 
-def test_source_may_bear_the_public_url(make_app: Callable[..., Flask]) -> None:
+def test_version_source_accepts_the_public_url(make_app: Callable[..., Flask]) -> None:
     client = make_app(public_url="https://tracker.example.org").test_client()
-    model_id = logged(client, source_run_id=new_run(client))
+    model_id = log_model(client, source_run_id=create_run(client))
     source = f"mlflow-artifacts://tracker.example.org/0/models/{model_id}/artifacts"
-    assert registered(client, source)["source"] == source
+    assert register(client, source)["source"] == source
 
 
-def test_version_that_curl_registered_looks_right_to_mlflow(client: FlaskClient) -> None:
-    run_id = new_run(client)
+def test_version_registered_with_curl_is_complete_in_mlflow(client: FlaskClient) -> None:
+    run_id = create_run(client)
     assert upload(client, run_id, "model.pkl", b"bytes") == 200
     body = {"name": "iris", "run_id": run_id, "artifact": "model.pkl", "stage": "production", "description": "by curl"}
     assert client.post("/api/w/models", json=body).status_code == 200
-    version = found(client, "model-versions/get", name="iris", version="1")["model_version"]
+    version = fetch(client, "model-versions/get", name="iris", version="1")["model_version"]
     assert (version["source"], version["current_stage"]) == (f"runs:/{run_id}/model.pkl", "Production")
     assert (version["aliases"], version["description"], version["status"]) == (["production"], "by curl", "READY")
 
 
-def test_read_only_server_answers_what_only_reads_and_refuses_writes(make_app: Callable[..., Flask]) -> None:
+def test_read_only_server_refuses_writes_and_accepts_posts_that_only_read(make_app: Callable[..., Flask]) -> None:
     client = make_app().test_client()
-    model_id = logged(client, source_run_id=new_run(client))
-    registered(client, f"models:/{model_id}")
+    model_id = log_model(client, source_run_id=create_run(client))
+    register(client, f"models:/{model_id}")
     client = make_app(read_only=True).test_client()
-    found_models = ask(client, "POST", "logged-models/search", experiment_ids=["0"])["models"]
-    assert [each["info"]["model_id"] for each in found_models] == [model_id]
-    latest = ask(client, "POST", "registered-models/get-latest-versions", name="iris")["model_versions"]
+    models = call(client, "POST", "logged-models/search", experiment_ids=["0"])["models"]
+    assert [each["info"]["model_id"] for each in models] == [model_id]
+    latest = call(client, "POST", "registered-models/get-latest-versions", name="iris")["model_versions"]
     assert [each["version"] for each in latest] == ["1"]
-    assert get(client, f"0/models/{model_id}/artifacts/MLmodel").data == b"flavors: {}"
+    assert get_file(client, f"0/models/{model_id}/artifacts/MLmodel").data == b"flavors: {}"
     for method, path in (
         ("POST", "logged-models"),
         ("PATCH", f"logged-models/{model_id}"),
@@ -454,11 +470,11 @@ def test_read_only_server_answers_what_only_reads_and_refuses_writes(make_app: C
         assert_refused(client.open(f"{BASE}/{path}", method=method, json={}), 403, "PERMISSION_DENIED")
 
 
-def test_second_model_of_a_run_in_the_folder_of_2x_is_refused_once_the_first_is_registered(client: FlaskClient) -> None:
-    run_id = new_run(client)
-    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"the first")
-    registered(client, f"runs:/{run_id}/model")
-    put(client, f"0/{run_id}/artifacts/model/MLmodel", b"the first")  # the same again is fine
+def test_second_model_in_mlflow_2x_folder_is_refused_once_the_first_is_registered(client: FlaskClient) -> None:
+    run_id = create_run(client)
+    put_file(client, f"0/{run_id}/artifacts/model/MLmodel", b"the first")
+    register(client, f"runs:/{run_id}/model")
+    put_file(client, f"0/{run_id}/artifacts/model/MLmodel", b"the first")  # the same bytes again are accepted
     path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/model/MLmodel"
     message = assert_refused(client.put(path, data=b"the second"), 409, "RESOURCE_CONFLICT")
     assert "another name" in message

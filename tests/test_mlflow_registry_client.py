@@ -1,4 +1,4 @@
-"""MLflow's own client logs models and uses the registry, of this server and of MLflow's: what must agree does."""
+"""Logged models and the registry with MLflow's own client, on this server and on MLflow's, which must behave alike."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from support.mlflow_tracking import Tracking
 
 pytest_plugins = ["support.mlflow_tracking"]
-#: MLflow warns of its own stages, and of what it asks of SQLAlchemy.
+#: MLflow warns about its own stages and its use of SQLAlchemy.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
-#: The tag by which a test's own things are found among all.
-OF = "of"
+#: The tag by which a test finds its own models and versions among all.
+TEST_TAG = "of"
 
 
 def log_model(tracking: Tracking, experiment: str, run_id: str | None, folder: Path, name: str = "iris") -> Any:
-    """A logged model with two files."""
+    """Log a model with two files."""
     client = tracking.client
     model = client.create_logged_model(
         experiment, name, run_id, tags={"t": "x"}, params={"depth": "3"}, model_type="tree"
@@ -32,7 +32,7 @@ def log_model(tracking: Tracking, experiment: str, run_id: str | None, folder: P
 
 @pytest.fixture
 def names(request: pytest.FixtureRequest) -> list[str]:
-    """Names of registered models that no other test has."""
+    """Names of registered models that no other test uses."""
     return [f"{request.node.originalname} {letter}" for letter in ("a", "B", "c")]
 
 
@@ -42,14 +42,18 @@ def register(tracking: Tracking, name: str, model: Any, run_id: str | None = Non
     )
 
 
-def test_logged_model_life(tracking: Tracking, tmp_path: Path) -> None:
+def test_logged_model_is_created_tagged_evaluated_and_deleted(tracking: Tracking, tmp_path: Path) -> None:
     client = tracking.client
     experiment = tracking.new_experiment()
     run = client.create_run(experiment).info.run_id
-    made = client.create_logged_model(experiment, "iris", run, params={str(n): "v" for n in range(250)})
-    assert (str(made.status), made.source_run_id, made.experiment_id) == ("PENDING", run, experiment)
-    assert made.artifact_location.endswith(f"/{experiment}/models/{made.model_id}/artifacts")
-    assert client.get_logged_model(made.model_id).params == {str(n): "v" for n in range(250)}
+    pending_model = client.create_logged_model(experiment, "iris", run, params={str(n): "v" for n in range(250)})
+    assert (str(pending_model.status), pending_model.source_run_id, pending_model.experiment_id) == (
+        "PENDING",
+        run,
+        experiment,
+    )
+    assert pending_model.artifact_location.endswith(f"/{experiment}/models/{pending_model.model_id}/artifacts")
+    assert client.get_logged_model(pending_model.model_id).params == {str(n): "v" for n in range(250)}
     model = log_model(tracking, experiment, run, tmp_path)
     assert (str(model.status), model.model_type, model.tags, model.params) == (
         "READY",
@@ -69,8 +73,8 @@ def test_logged_model_life(tracking: Tracking, tmp_path: Path) -> None:
         ("acc", 0.75, 2, run),
     ]
     assert client.get_run(run).data.metrics == {"acc": 0.75}
-    listed = client.list_logged_model_artifacts(model.model_id)
-    assert [(each.path, each.is_dir, each.file_size) for each in listed] == [
+    artifacts = client.list_logged_model_artifacts(model.model_id)
+    assert [(each.path, each.is_dir, each.file_size) for each in artifacts] == [
         ("MLmodel", False, 11),
         ("data", True, None),
     ]
@@ -81,7 +85,7 @@ def test_logged_model_life(tracking: Tracking, tmp_path: Path) -> None:
     assert tracking.refused(client.get_logged_model, model.model_id) == "RESOURCE_DOES_NOT_EXIST"
 
 
-def test_logged_models_of_a_run_as_inputs_and_outputs(tracking: Tracking, tmp_path: Path) -> None:
+def test_logged_models_are_inputs_and_outputs_of_runs(tracking: Tracking, tmp_path: Path) -> None:
     from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
     client = tracking.client
@@ -97,13 +101,13 @@ def test_logged_models_of_a_run_as_inputs_and_outputs(tracking: Tracking, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a.b", "a%b", 'a"b', "a'b"])
-def test_logged_model_name_refused(tracking: Tracking, name: str) -> None:
+def test_logged_model_with_an_invalid_name_is_refused(tracking: Tracking, name: str) -> None:
     client = tracking.client
     experiment = tracking.new_experiment()
     assert tracking.refused(client.create_logged_model, experiment, name) == "INVALID_PARAMETER_VALUE"
 
 
-def test_logged_models_searched(tracking: Tracking, tmp_path: Path) -> None:
+def test_search_logged_models(tracking: Tracking, tmp_path: Path) -> None:
     client = tracking.client
     experiment = tracking.new_experiment()
     run = client.create_run(experiment).info.run_id
@@ -112,7 +116,7 @@ def test_logged_models_searched(tracking: Tracking, tmp_path: Path) -> None:
         client.log_metric(run, "acc", number / 2, 10 + number, 1, model_id=model.model_id)
     client.set_logged_model_tags(models[0].model_id, {"best one": "yes"})
 
-    def found(filter_string: str, **order: Any) -> list[str]:
+    def search(filter_string: str, **order: Any) -> list[str]:
         orders = [order] if order else [{"field_name": "name", "ascending": True}]
         page = client.search_logged_models([experiment], filter_string, order_by=orders)
         return [each.name for each in page]
@@ -132,10 +136,10 @@ def test_logged_models_searched(tracking: Tracking, tmp_path: Path) -> None:
         "metrics.acc >= 0.5 AND metrics.acc < 1": ["m1"],
         "metrics.none > 0": [],
     }
-    assert {text: found(text) for text in cases} == cases
-    assert found("", field_name="metrics.acc", ascending=False) == ["m2", "m1", "m0", "m3"]
-    assert found("", field_name="metrics.acc", ascending=True) == ["m0", "m1", "m2", "m3"]
-    assert found("", field_name="creation_time", ascending=True)[0] == "m0"
+    assert {text: search(text) for text in cases} == cases
+    assert search("", field_name="metrics.acc", ascending=False) == ["m2", "m1", "m0", "m3"]
+    assert search("", field_name="metrics.acc", ascending=True) == ["m0", "m1", "m2", "m3"]
+    assert search("", field_name="creation_time", ascending=True)[0] == "m0"
     page = client.search_logged_models([experiment], max_results=3)
     rest = client.search_logged_models([experiment], max_results=3, page_token=page.token)
     assert (len(page), len(rest), rest.token) == (3, 1, None)
@@ -143,11 +147,11 @@ def test_logged_models_searched(tracking: Tracking, tmp_path: Path) -> None:
         assert tracking.refused(client.search_logged_models, [experiment], text) == "INVALID_PARAMETER_VALUE", text
 
 
-def test_registered_model_life(tracking: Tracking, names: list[str]) -> None:
+def test_registered_model_is_created_tagged_renamed_and_deleted(tracking: Tracking, names: list[str]) -> None:
     client = tracking.client
-    name, other, renamed = names
-    made = client.create_registered_model(name, {"a": "b"}, "about it")
-    assert (made.name, made.description, made.tags, made.aliases) == (name, "about it", {"a": "b"}, {})
+    name, other, new_name = names
+    model = client.create_registered_model(name, {"a": "b"}, "about it")
+    assert (model.name, model.description, model.tags, model.aliases) == (name, "about it", {"a": "b"}, {})
     assert tracking.refused(client.create_registered_model, name) == "RESOURCE_ALREADY_EXISTS"
     client.set_registered_model_tag(name, "c", "")
     client.delete_registered_model_tag(name, "a")
@@ -157,17 +161,17 @@ def test_registered_model_life(tracking: Tracking, names: list[str]) -> None:
     assert client.get_registered_model(name).description == "other words"
     client.create_registered_model(other)
     assert tracking.refused(client.rename_registered_model, name, other) == "RESOURCE_ALREADY_EXISTS"
-    client.rename_registered_model(name, renamed)
+    client.rename_registered_model(name, new_name)
     assert tracking.refused(client.get_registered_model, name) == "RESOURCE_DOES_NOT_EXIST"
-    assert client.get_registered_model(renamed).description == "other words"
-    client.delete_registered_model(renamed)
+    assert client.get_registered_model(new_name).description == "other words"
+    client.delete_registered_model(new_name)
     for call in (client.get_registered_model, client.delete_registered_model):
-        assert tracking.refused(call, renamed) == "RESOURCE_DOES_NOT_EXIST"
+        assert tracking.refused(call, new_name) == "RESOURCE_DOES_NOT_EXIST"
     for bad in ("", "a/b"):
         assert tracking.refused(client.create_registered_model, bad) == "INVALID_PARAMETER_VALUE"
 
 
-def test_versions_stages_and_aliases(tracking: Tracking, names: list[str], tmp_path: Path) -> None:
+def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: list[str], tmp_path: Path) -> None:
     client = tracking.client
     experiment, name = tracking.new_experiment(), names[0]
     run = client.create_run(experiment).info.run_id
@@ -217,37 +221,37 @@ def test_versions_stages_and_aliases(tracking: Tracking, names: list[str], tmp_p
     assert (folder / "MLmodel").read_bytes() == b"flavors: {}"
 
 
-def test_registry_searched(tracking: Tracking, names: list[str], tmp_path: Path) -> None:
+def test_search_registered_models_and_versions(tracking: Tracking, names: list[str], tmp_path: Path) -> None:
     client = tracking.client
     experiment = tracking.new_experiment()
     run = client.create_run(experiment).info.run_id
     model = log_model(tracking, experiment, run, tmp_path)
     for number, name in enumerate(names):
-        client.create_registered_model(name, {OF: "registry searched", "n": str(number)})
-        register(tracking, name, model, run, tags={OF: "registry searched"})
-    register(tracking, names[0], model, run, tags={OF: "registry searched", "second": "yes"})
-    mine = f"tags.{OF} = 'registry searched'"
+        client.create_registered_model(name, {TEST_TAG: "registry searched", "n": str(number)})
+        register(tracking, name, model, run, tags={TEST_TAG: "registry searched"})
+    register(tracking, names[0], model, run, tags={TEST_TAG: "registry searched", "second": "yes"})
+    mine = f"tags.{TEST_TAG} = 'registry searched'"
 
-    def models(text: str, order: list[str] | None = None) -> list[str]:
-        found = client.search_registered_models(f"{mine}{text}", order_by=order)
-        return [each.name.rpartition(" ")[2] for each in found]
+    def search_models(text: str, order: list[str] | None = None) -> list[str]:
+        results = client.search_registered_models(f"{mine}{text}", order_by=order)
+        return [each.name.rpartition(" ")[2] for each in results]
 
-    assert models("") == ["B", "a", "c"]
-    assert models("", ["name DESC"]) == ["c", "a", "B"]
-    assert models(" AND tags.n = '1'") == ["B"]
-    assert models(" AND name LIKE '%searched c'") == ["c"]
-    assert models(" AND name ILIKE '%SEARCHED b'") == ["B"]
-    assert models(f" AND name = '{names[0]}'") == ["a"]
+    assert search_models("") == ["B", "a", "c"]
+    assert search_models("", ["name DESC"]) == ["c", "a", "B"]
+    assert search_models(" AND tags.n = '1'") == ["B"]
+    assert search_models(" AND name LIKE '%searched c'") == ["c"]
+    assert search_models(" AND name ILIKE '%SEARCHED b'") == ["B"]
+    assert search_models(f" AND name = '{names[0]}'") == ["a"]
 
-    def versions(text: str) -> list[str]:
-        found = client.search_model_versions(f"{mine}{text}", order_by=["name ASC", "version_number DESC"])
-        return [f"{each.name.rpartition(' ')[2]} {each.version}" for each in found]
+    def search_versions(text: str) -> list[str]:
+        results = client.search_model_versions(f"{mine}{text}", order_by=["name ASC", "version_number DESC"])
+        return [f"{each.name.rpartition(' ')[2]} {each.version}" for each in results]
 
-    assert versions("") == ["B 1", "a 2", "a 1", "c 1"]
-    assert versions(f" AND run_id = '{run}' AND version_number > 1") == ["a 2"]
-    assert versions(f" AND run_id IN ('{run}', 'x') AND name = '{names[2]}'") == ["c 1"]
-    assert versions(" AND tags.second = 'yes'") == ["a 2"]
-    assert versions(f" AND source_path = 'models:/{model.model_id}' AND name LIKE '%B'") == ["B 1"]
+    assert search_versions("") == ["B 1", "a 2", "a 1", "c 1"]
+    assert search_versions(f" AND run_id = '{run}' AND version_number > 1") == ["a 2"]
+    assert search_versions(f" AND run_id IN ('{run}', 'x') AND name = '{names[2]}'") == ["c 1"]
+    assert search_versions(" AND tags.second = 'yes'") == ["a 2"]
+    assert search_versions(f" AND source_path = 'models:/{model.model_id}' AND name LIKE '%B'") == ["B 1"]
     page = client.search_registered_models(mine, max_results=2)
     rest = client.search_registered_models(mine, max_results=2, page_token=page.token)
     assert (len(page), len(rest), rest.token or None) == (2, 1, None)
@@ -256,7 +260,7 @@ def test_registry_searched(tracking: Tracking, names: list[str], tmp_path: Path)
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc", "models:/m-0123456789abcdef0123456789abcdef"])
-def test_source_that_is_not_here_is_refused(tracking: Tracking, names: list[str], source: str) -> None:
+def test_model_version_with_an_unknown_source_is_refused(tracking: Tracking, names: list[str], source: str) -> None:
     client = tracking.client
     name = f"{names[0]} {source[:4].strip('/')}"
     client.create_registered_model(name)

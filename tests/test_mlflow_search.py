@@ -1,4 +1,4 @@
-"""MLflow's search for runs: every operator on every field, held against a model in plain Python, on both servers."""
+"""MLflow's search for runs: every operator on every field, compared with a model in plain Python, on both servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chachaml_lite.mlflow_api import filters
 pytest_plugins = ["support.mlflow_tracking"]
 pytestmark = pytest.mark.timeout(600)
 
-#: Runs by number: params, tags, metrics, status, times. Small alphabets, so that comparisons hold and don't.
+#: Runs by number: params, tags, metrics, status, times. Small alphabets, so that comparisons are true and false.
 RUNS: list[dict[str, Any]] = [
     {"params": {"lr": "0.01", "net": "ResNet"}, "metrics": {"acc": 0.5, "a b": 1.0}, "status": "FINISHED"},
     {"params": {"lr": "0.010", "net": "resnet50"}, "metrics": {"acc": 0.9}, "status": "FAILED"},
@@ -34,10 +34,10 @@ RUNS: list[dict[str, Any]] = [
     },
     {"params": {"lr": "2", "net": "ab\nc"}, "metrics": {"acc": math.nan}, "tags": {"team": "b"}, "status": "FINISHED"},
 ]  # fmt: skip
-ENDED = ("FINISHED", "FAILED", "KILLED")
+ENDED_STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 
-class Logged:
+class RunsOnServer:
     """The runs above, on a server."""
 
     def __init__(self, tracking: Tracking) -> None:
@@ -46,42 +46,42 @@ class Logged:
         self.ids: list[str] = []
         entities = tracking.mlflow.entities
         for number, run in enumerate(RUNS):
-            started = self.client.create_run(
+            created_run = self.client.create_run(
                 self.experiment, start_time=1000 + number, run_name=f"run {number % 3}", tags=run.get("tags")
             )
-            run_id = started.info.run_id
+            run_id = created_run.info.run_id
             self.client.log_batch(
                 run_id,
                 metrics=[entities.Metric(key, value, 1000, 0) for key, value in run.get("metrics", {}).items()],
                 params=[entities.Param(key, value) for key, value in run.get("params", {}).items()],
             )
-            if run["status"] in ENDED:
+            if run["status"] in ENDED_STATUSES:
                 self.client.set_terminated(run_id, run["status"], 2000 + number)
             else:
                 self.client.update_run(run_id, status=run["status"])
             self.ids.append(run_id)
 
     def search(self, text: str, order_by: list[str] | None = None) -> list[int]:
-        """The numbers of the runs that a filter finds, in order."""
-        found = self.client.search_runs([self.experiment], text, order_by=order_by)
-        return [self.ids.index(run.info.run_id) for run in found]
+        """Search with a filter and return the numbers of the matching runs, in order."""
+        runs = self.client.search_runs([self.experiment], text, order_by=order_by)
+        return [self.ids.index(run.info.run_id) for run in runs]
 
 
 @pytest.fixture(scope="module")
-def logged(tracking: Tracking) -> Logged:
-    return Logged(tracking)
+def server_runs(tracking: Tracking) -> RunsOnServer:
+    return RunsOnServer(tracking)
 
 
 # -- the model
 
 
-def value_of(number: int, kind: str, key: str) -> Any:
-    """A run's value of a field, as MLflow sees it."""
+def get_value(number: int, kind: str, key: str) -> Any:
+    """Return a run's value of a field, as MLflow has it."""
     run = RUNS[number]
     if kind != "attributes":
         return run.get(kind, {}).get(key)
     own = {"status": run["status"], "run_name": f"run {number % 3}", "start_time": 1000 + number}
-    return {**own, "end_time": 2000 + number if run["status"] in ENDED else None}[key]
+    return {**own, "end_time": 2000 + number if run["status"] in ENDED_STATUSES else None}[key]
 
 
 NUMBERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -94,7 +94,7 @@ NUMBERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def holds(value: Any, op: str, wanted: Any) -> bool:
+def satisfies(value: Any, op: str, operand: Any) -> bool:
     """Whether a value satisfies a comparison."""
     if op == "IS NULL":
         return value is None
@@ -103,9 +103,9 @@ def holds(value: Any, op: str, wanted: Any) -> bool:
     if value is None:
         return False
     if op in ("LIKE", "ILIKE"):
-        expression = "".join(".*" if each == "%" else "." if each == "_" else re.escape(each) for each in wanted)
+        expression = "".join(".*" if each == "%" else "." if each == "_" else re.escape(each) for each in operand)
         return re.fullmatch(expression, value, re.DOTALL | (re.IGNORECASE if op == "ILIKE" else 0)) is not None
-    return NUMBERS[op](value, wanted)
+    return NUMBERS[op](value, operand)
 
 
 FIELDS = [
@@ -127,7 +127,7 @@ VALUES = ["0", "0.5", "-1.5", "3", "0.9", "1e300", "1000", "1003", "2001", "-2.0
 
 @st.composite
 def comparisons(draw: st.DrawFn) -> tuple[str, str, str, str, Any]:
-    """A comparison as it is written, and as the model takes it."""
+    """A comparison as text, and as arguments of the model."""
     kind, key = draw(st.sampled_from(FIELDS))
     is_number = kind == "metrics" or key in ("start_time", "end_time")
     ops = [*NUMBERS] if is_number else ["=", "!=", "LIKE", "ILIKE"]
@@ -135,17 +135,17 @@ def comparisons(draw: st.DrawFn) -> tuple[str, str, str, str, Any]:
         ops += ["IS NULL", "IS NOT NULL"]
     op = draw(st.sampled_from(ops))
     word = draw(st.sampled_from(WORDS[kind]))
-    spelled = f"`{key}`" if " " in key or "." in key else draw(st.sampled_from([key, f"`{key}`"]))
-    field = spelled.strip("`") if word is None else f"{word}.{spelled}"
-    cased = draw(st.sampled_from([op, op.lower()]))
+    name = f"`{key}`" if " " in key or "." in key else draw(st.sampled_from([key, f"`{key}`"]))
+    field = name.strip("`") if word is None else f"{word}.{name}"
+    op_text = draw(st.sampled_from([op, op.lower()]))
     if "NULL" in op:
-        return f"{field} {cased}", kind, key, op, None
+        return f"{field} {op_text}", kind, key, op, None
     if is_number:
         text = draw(st.sampled_from(VALUES))
-        return f"{field} {cased} {text}", kind, key, op, float(text)
+        return f"{field} {op_text} {text}", kind, key, op, float(text)
     text = draw(st.sampled_from(TEXTS))
     quote = draw(st.sampled_from("'\"")) if text else "'"
-    return f"{field} {cased} {quote}{text}{quote}", kind, key, op, text
+    return f"{field} {op_text} {quote}{text}{quote}", kind, key, op, text
 
 
 @settings(
@@ -155,30 +155,32 @@ def comparisons(draw: st.DrawFn) -> tuple[str, str, str, str, Any]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(comparisons(), min_size=1, max_size=3), st.sampled_from([" AND ", " and ", "  And\n"]))
-def test_search_finds_what_the_model_finds(
-    logged: Logged, given_comparisons: list[tuple[str, str, str, str, Any]], joint: str
+def test_search_matches_the_same_runs_as_the_model(
+    server_runs: RunsOnServer, examples: list[tuple[str, str, str, str, Any]], joint: str
 ) -> None:
-    text = joint.join(each[0] for each in given_comparisons)
+    text = joint.join(each[0] for each in examples)
     expected = []
     for number in range(len(RUNS)):
-        values = [(value_of(number, kind, key), op, wanted) for _, kind, key, op, wanted in given_comparisons]
-        # MLflow's SQL stores keep a NaN as 0, so there it satisfies what 0 does.
-        if not logged.tracking.is_ours and any(isinstance(value, float) and value != value for value, *_ in values):
+        values = [(get_value(number, kind, key), op, operand) for _, kind, key, op, operand in examples]
+        # MLflow's SQL stores keep a NaN as 0, so there it satisfies the same comparisons as 0.
+        if not server_runs.tracking.is_ours and any(
+            isinstance(value, float) and value != value for value, *_ in values
+        ):
             return
-        if all(holds(*each) for each in values):
+        if all(satisfies(*each) for each in values):
             expected.append(number)
-    assert sorted(logged.search(text)) == expected, text
+    assert sorted(server_runs.search(text)) == expected, text
 
 
-def test_search_by_id_and_list(logged: Logged) -> None:
-    ids = logged.ids
-    listed = f"('{ids[1]}', '{ids[4]}')"
-    assert sorted(logged.search(f"attributes.run_id IN {listed}")) == [1, 4]
-    assert sorted(logged.search(f"run_id not in {listed}")) == [0, 2, 3, 5, 6, 7]
-    assert logged.search(f"run_id = '{ids[2]}'") == [2]
-    assert sorted(logged.search(f"attributes.artifact_uri LIKE '%/{ids[2]}/artifacts'")) == [2]
-    assert sorted(logged.search("attributes.Created > 1005")) == [6, 7]
-    assert sorted(logged.search("attributes.`Run name` = 'run 2'")) == [2, 5]
+def test_search_by_id_and_list(server_runs: RunsOnServer) -> None:
+    ids = server_runs.ids
+    id_list = f"('{ids[1]}', '{ids[4]}')"
+    assert sorted(server_runs.search(f"attributes.run_id IN {id_list}")) == [1, 4]
+    assert sorted(server_runs.search(f"run_id not in {id_list}")) == [0, 2, 3, 5, 6, 7]
+    assert server_runs.search(f"run_id = '{ids[2]}'") == [2]
+    assert sorted(server_runs.search(f"attributes.artifact_uri LIKE '%/{ids[2]}/artifacts'")) == [2]
+    assert sorted(server_runs.search("attributes.Created > 1005")) == [6, 7]
+    assert sorted(server_runs.search("attributes.`Run name` = 'run 2'")) == [2, 5]
 
 
 @pytest.mark.parametrize(
@@ -198,28 +200,28 @@ def test_search_by_id_and_list(logged: Logged) -> None:
         (["end_time DESC"], [7, 6, 5, 2, 1, 0, 4, 3]),
     ],
 )
-def test_search_orders(logged: Logged, order_by: list[str], expected: list[int]) -> None:
-    assert logged.search("", order_by) == expected
+def test_search_order_by(server_runs: RunsOnServer, order_by: list[str], expected: list[int]) -> None:
+    assert server_runs.search("", order_by) == expected
 
 
-def test_search_pages(logged: Logged) -> None:
-    found: list[int] = []
+def test_search_page_by_page(server_runs: RunsOnServer) -> None:
+    numbers: list[int] = []
     token = None
     sizes = []
     while True:
-        page = logged.client.search_runs([logged.experiment], "", max_results=3, page_token=token)
-        found += [logged.ids.index(run.info.run_id) for run in page]
+        page = server_runs.client.search_runs([server_runs.experiment], "", max_results=3, page_token=token)
+        numbers += [server_runs.ids.index(run.info.run_id) for run in page]
         sizes.append(len(page))
         token = page.token
         if not token:
             break
-    assert (found, sizes) == ([7, 6, 5, 4, 3, 2, 1, 0], [3, 3, 2])
-    page = logged.client.search_runs([logged.experiment], "", max_results=8)
-    assert (len(page), page.token) == (8, None) or not logged.tracking.is_ours
-    assert logged.client.search_runs([]) == []
+    assert (numbers, sizes) == ([7, 6, 5, 4, 3, 2, 1, 0], [3, 3, 2])
+    page = server_runs.client.search_runs([server_runs.experiment], "", max_results=8)
+    assert (len(page), page.token) == (8, None) or not server_runs.tracking.is_ours
+    assert server_runs.client.search_runs([]) == []
 
 
-REFUSED = [
+INVALID_FILTERS = [
     "metrics.acc",
     "metrics.acc >",
     "metrics.acc > 'x'",
@@ -247,27 +249,27 @@ REFUSED = [
 ]
 
 
-def test_search_refuses_what_is_no_filter(logged: Logged) -> None:
-    for text in REFUSED:
-        if logged.tracking.is_ours or text not in ("metrics.acc > 1 AND", "metrics.acc > 1 metrics.acc < 0"):
-            assert logged.tracking.refused(logged.search, text) == "INVALID_PARAMETER_VALUE", text
+def test_invalid_filter_or_order_is_refused(server_runs: RunsOnServer) -> None:
+    for text in INVALID_FILTERS:
+        if server_runs.tracking.is_ours or text not in ("metrics.acc > 1 AND", "metrics.acc > 1 metrics.acc < 0"):
+            assert server_runs.tracking.refused(server_runs.search, text) == "INVALID_PARAMETER_VALUE", text
     for order in ("foo.bar", "metrics.acc down", "nonsense", "dataset.name", ""):
-        if logged.tracking.is_ours:
-            assert logged.tracking.refused(logged.search, "", [order]) == "INVALID_PARAMETER_VALUE", order
+        if server_runs.tracking.is_ours:
+            assert server_runs.tracking.refused(server_runs.search, "", [order]) == "INVALID_PARAMETER_VALUE", order
 
 
 @pytest.mark.parametrize("text", ["x", "a AND b", "metrics.a = 1 " + "AND metrics.a = 1 " * 1000, "'" * 100_001])
-def test_filter_out_of_bounds_is_refused(text: str) -> None:
+def test_malformed_or_overlong_filter_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         filters.parse_filter(text, filters.RUNS)
 
 
 @given(st.text("ab_%\n", max_size=8), st.text("abAB\n_%", max_size=12), st.booleans())
-def test_like_is_what_an_expression_of_it_finds(pattern: str, text: str, ignores_case: bool) -> None:
-    found = filters.compile_like(pattern, ignores_case=ignores_case)(text)
-    assert found == holds(text, "ILIKE" if ignores_case else "LIKE", pattern)
+def test_like_matches_the_same_texts_as_a_regular_expression(pattern: str, text: str, ignores_case: bool) -> None:
+    is_match = filters.compile_like(pattern, ignores_case=ignores_case)(text)
+    assert is_match == satisfies(text, "ILIKE" if ignores_case else "LIKE", pattern)
 
 
-def test_like_of_many_wildcards_is_quick() -> None:
+def test_like_with_many_wildcards_is_fast() -> None:
     matches = filters.compile_like("%a" * 2000 + "b", ignores_case=True)
     assert not matches("a" * 100_000)
