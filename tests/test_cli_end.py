@@ -1,4 +1,4 @@
-"""`chachaml-lite end`: by status, error and exit code, on a server and in a folder."""
+"""`chachaml-lite end`: with a status, an error or an exit code, on a server and in a folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chachaml_lite.client.folder import FolderClient
 
 @pytest.fixture(params=["--url", "--data"])
 def place(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> list[str]:
-    """A store with two running runs: a server's, or the same folder without a server."""
+    """A store with two running runs, behind a server or as a folder."""
     with FolderClient(data, writes=True) as client:
         for run_id in ("run-1", "other"):
             client.post("/api/w/runs", {"experiment": "iris", "id": run_id})
     return ["--url", serve().url] if request.param == "--url" else ["--data", str(data)]
 
 
-def run_of(place: list[str], run_id: str = "run-1") -> Any:
+def fetch_run(place: list[str], run_id: str = "run-1") -> Any:
     return json.loads(cli("show", run_id, "--json", *place).stdout)
 
 
@@ -39,18 +39,20 @@ def run_of(place: list[str], run_id: str = "run-1") -> Any:
         (["--exit-code", "3"], "failed", "exit code 3"),
     ],
 )
-def test_run_ends_as_it_is_told(place: list[str], options: list[str], status: str, error: str | None) -> None:
+def test_run_ends_with_the_status_and_error_of_the_options(
+    place: list[str], options: list[str], status: str, error: str | None
+) -> None:
     assert cli("end", "run", *options, *place).stdout == f"run run-1 {status}\n"
-    run = run_of(place)
+    run = fetch_run(place)
     assert (run["status"], run["error"]) == (status, error)
-    assert cli("end", "run-1", *options, *place).stdout == f"run run-1 {status}\n", "again in the same way"
-    assert run_of(place, "other")["status"] == "running"
+    assert cli("end", "run-1", *options, *place).stdout == f"run run-1 {status}\n", "the same end again is no error"
+    assert fetch_run(place, "other")["status"] == "running"
 
 
-def test_other_end_and_unknown_run_are_2_and_change_nothing(place: list[str]) -> None:
+def test_conflicting_end_or_unknown_run_is_exit_code_2_and_changes_nothing(place: list[str]) -> None:
     cli("end", "run-1", *place)
     assert "ended already, as completed" in cli("end", "run-1", "--status", "failed", *place, code=2).stderr
     assert "no such run" in cli("end", "nosuch", *place, code=2).stderr
     for options in (["--exit-code", "1", "--error", "x"], ["--status", "completed", "--error", "x"], ["--status", "x"]):
         assert cli("end", "other", *options, *place, code=2).stdout == ""
-    assert run_of(place)["status"] == "completed" and run_of(place, "other")["status"] == "running"
+    assert fetch_run(place)["status"] == "completed" and fetch_run(place, "other")["status"] == "running"

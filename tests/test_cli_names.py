@@ -1,4 +1,4 @@
-"""Runs named on a command line by the beginning of an id, headings by names, and messages in the words of options."""
+"""Id prefixes as arguments, run names as column headings, and messages that name options instead of HTTP terms."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ IDS = ("20261130-101010-123-aaaaaa", "20261130-101010-123-bbbbbb", "20261201-000
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server with runs of ids that begin alike, some of one name, and one in the trash."""
+    """A server with runs whose ids share prefixes, two with the same name, and one in the trash."""
     folder = tmp_path_factory.mktemp("names")
-    with running(folder / "artifacts", folder / "scratch") as started, HttpClient(started.url) as client:
+    with running(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
         for run_id, name in (
             *zip(IDS, ("base", "base", "tuned"), strict=True),
             ("job", None),
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             client.post(f"/api/w/runs/{run_id}/params", {"lr": 0.1 if run_id == IDS[0] else 0.2})
             client.post(f"/api/w/runs/{run_id}/metrics", {"accuracy": 0.5})
         client.ask("POST", "/api/w/runs/trashed-1/trash").json()
-        yield started
+        yield server
 
 
 @pytest.fixture(params=["--url", "--data"])
@@ -55,48 +55,46 @@ def place(request: pytest.FixtureRequest, server: Running) -> list[str]:
         (IDS[1], IDS[1]),
     ],
 )
-def test_beginning_of_one_id_names_the_run_and_an_exact_id_counts_first(
-    place: list[str], word: str, run_id: str
-) -> None:
+def test_unique_id_prefix_names_the_run_and_an_exact_id_wins(place: list[str], word: str, run_id: str) -> None:
     assert json.loads(cli("show", word, "--json", *place).stdout)["id"] == run_id
 
 
-def test_beginning_of_several_ids_names_the_candidates(place: list[str]) -> None:
+def test_ambiguous_prefix_error_lists_the_candidates(place: list[str]) -> None:
     for command in (
         ["show", "2026"],
         ["compare", IDS[0], "2026"],
         ["check", "2026", "--rule", "accuracy>0"],
         ["report", "2026"],
     ):
-        done = cli(*command, *place, code=2)
-        assert done.stdout == "" and done.stderr.count("\n") == 1
-        assert f"{IDS[0]} (base)" in done.stderr and f"{IDS[2]} (tuned)" in done.stderr
+        result = cli(*command, *place, code=2)
+        assert result.stdout == "" and result.stderr.count("\n") == 1
+        assert f"{IDS[0]} (base)" in result.stderr and f"{IDS[2]} (tuned)" in result.stderr
     assert "several runs begin with jo: job-2, job\n" in cli("show", "jo", *place, code=2).stderr
 
 
-def test_more_candidates_than_a_line_takes_are_cut(data: Path) -> None:
+def test_long_list_of_candidates_is_truncated(data: Path) -> None:
     with FolderClient(data, writes=True) as client:
         for number in range(12):
             client.post("/api/w/runs", {"experiment": "iris", "id": f"x{number:02}"})
     assert cli("show", "x", "--data", str(data), code=2).stderr.endswith("x02, and more\n")
 
 
-def test_check_report_compare_and_push_take_beginnings(place: list[str], tmp_path: Path) -> None:
+def test_check_report_compare_and_push_accept_prefixes(place: list[str], tmp_path: Path) -> None:
     cli("check", "20261201", "--rule", "accuracy>=baseline", "--baseline", "job-", *place)
     assert cli("report", "20261201", "--format", "txt", *place).stdout.startswith("tuned  running\n")
     assert cli("compare", "20261201", "job-", *place).stdout
     with running(tmp_path / "other", tmp_path / "scratch") as other:
-        pushed = json.loads(cli("push", other.url, "20261201", *place, "--json").stdout)
-    assert pushed["imported"] == [IDS[2]]
+        output = json.loads(cli("push", other.url, "20261201", *place, "--json").stdout)
+    assert output["imported"] == [IDS[2]]
 
 
-def test_experiment_counts_before_the_beginning_of_an_id(place: list[str]) -> None:
+def test_experiment_wins_over_an_id_prefix(place: list[str]) -> None:
     assert cli("report", "iris", *place).stdout.startswith("## `iris`\n")
     assert cli("report", "iris-", "--format", "txt", *place).stdout.startswith("iris-1  running\n")
     assert "no run and no experiment 'nosuch'" in cli("report", "nosuch", *place, code=2).stderr
 
 
-def test_what_removes_or_hides_a_run_takes_whole_ids(data: Path) -> None:
+def test_deleting_commands_require_complete_ids(data: Path) -> None:
     with FolderClient(data, writes=True) as client:
         for run_id in ("first-run", "second-run"):
             client.post("/api/w/runs", {"experiment": "iris", "id": run_id})
@@ -114,13 +112,13 @@ def test_what_removes_or_hides_a_run_takes_whole_ids(data: Path) -> None:
 # -- headings
 
 
-def test_compare_heads_its_columns_by_names_and_tells_runs_of_one_name_apart(place: list[str]) -> None:
+def test_compare_headings_are_names_with_part_of_the_id_if_ambiguous(place: list[str]) -> None:
     head = cli("compare", IDS[0], IDS[1], IDS[2], *place).stdout.splitlines()[0]
     assert re.split(r"  +", head) == ["kind", "key", "group", "…aaaa base", "…bbbb base", "tuned"]
     assert re.split(r"  +", cli("compare", "job", "job-2", *place).stdout.splitlines()[0])[3:] == ["job", "job-2"]
 
 
-def test_names_that_are_alike_where_they_are_cut_give_way_to_ids(data: Path) -> None:
+def test_compare_headings_are_ids_if_truncated_names_are_equal(data: Path) -> None:
     with FolderClient(data, writes=True) as client:
         for run_id in ("a", "b"):
             client.post("/api/w/runs", {"experiment": "iris", "id": run_id, "name": "x" * 60 + run_id})
@@ -131,7 +129,7 @@ def test_names_that_are_alike_where_they_are_cut_give_way_to_ids(data: Path) -> 
 # -- links
 
 
-def test_commands_on_a_folder_print_no_link_and_those_on_a_server_do(server: Running, tmp_path: Path) -> None:
+def test_links_are_printed_for_a_server_and_not_for_a_folder(server: Running, tmp_path: Path) -> None:
     commands = (
         ["runs"],
         ["show", "job"],
@@ -143,25 +141,25 @@ def test_commands_on_a_folder_print_no_link_and_those_on_a_server_do(server: Run
         assert "http" not in cli(*command, "--data", str(server.data)).stdout, command
     assert f"{server.url}/runs/job\n" in cli("show", "job", "--url", server.url).stdout
     with running(tmp_path / "team", tmp_path / "scratch") as team:
-        done = cli("push", team.url, "job", "--data", str(server.data))
-        assert set(re.findall(r"https?://\S+", done.stdout + done.stderr)) == {team.url}
+        result = cli("push", team.url, "job", "--data", str(server.data))
+        assert set(re.findall(r"https?://\S+", result.stdout + result.stderr)) == {team.url}
         (team.data / "runs/job/params.json").write_text('{"lr": 9}')
-        refused = cli("push", team.url, "job", "--data", str(server.data), code=1)
-        assert set(re.findall(r"https?://\S+", refused.stdout + refused.stderr)) == {team.url}
+        conflict = cli("push", team.url, "job", "--data", str(server.data), code=1)
+        assert set(re.findall(r"https?://\S+", conflict.stdout + conflict.stderr)) == {team.url}
     FolderClient(tmp_path / "empty", writes=True).close()
     assert cli("trash", "list", "--data", str(tmp_path / "empty")).stdout == "no runs here\n"
 
 
-# -- the words of messages
+# -- messages
 
-#: What HTTP calls things that a command line has options for.
-OF_HTTP = re.compile(
+#: HTTP terms for things that are options on the command line.
+HTTP_TERMS = re.compile(
     r"overwrite=true|&baseline|order_by|\bq,|\bheader\b|Authorization|(GET|POST) /|offset=|%2B|in a URL"
 )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ("show nosuch", "`chachaml-lite runs` lists them"),
         ("show production:nosuch", "no model is called 'nosuch'"),
@@ -180,10 +178,10 @@ OF_HTTP = re.compile(
         ("end trashed-1", "`chachaml-lite trash restore ID`"),
     ],
 )
-def test_message_speaks_of_options(server: Running, arguments: str, told: str) -> None:
-    done = cli(*shlex.split(arguments), code=2, env={"CHACHAML_URL": server.url})
-    assert told in done.stderr
-    assert not OF_HTTP.search(done.stderr), done.stderr
+def test_message_names_options_instead_of_http_terms(server: Running, arguments: str, message: str) -> None:
+    result = cli(*shlex.split(arguments), code=2, env={"CHACHAML_URL": server.url})
+    assert message in result.stderr
+    assert not HTTP_TERMS.search(result.stderr), result.stderr
 
 
 def test_message_about_a_token_names_its_option(serve: Callable[..., Running]) -> None:
@@ -194,17 +192,17 @@ def test_message_about_a_token_names_its_option(serve: Callable[..., Running]) -
         ["end", "x"],
         ["export", "--to", "mlflow", "--tracking-uri", "http://localhost:1"],
     ):
-        done = cli(*command, "--url", server.url, code=2)
-        assert "--token or CHACHAML_TOKEN" in done.stderr and not OF_HTTP.search(done.stderr), done.stderr
-    done = cli("push", server.url, "--url", server.url, code=2)
-    assert "--token" in done.stderr and not OF_HTTP.search(done.stderr)
+        result = cli(*command, "--url", server.url, code=2)
+        assert "--token or CHACHAML_TOKEN" in result.stderr and not HTTP_TERMS.search(result.stderr), result.stderr
+    result = cli("push", server.url, "--url", server.url, code=2)
+    assert "--token" in result.stderr and not HTTP_TERMS.search(result.stderr)
     with HttpClient(server.url, "geheim") as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "x"})
-    done = cli("push", server.url, "--url", server.url, "--token", "geheim", code=2)
-    assert "--to-token" in done.stderr and not OF_HTTP.search(done.stderr)
+    result = cli("push", server.url, "--url", server.url, "--token", "geheim", code=2)
+    assert "--to-token" in result.stderr and not HTTP_TERMS.search(result.stderr)
 
 
-def test_message_about_a_refused_note_names_overwrite(server: Running, tmp_path: Path) -> None:
+def test_message_about_a_conflict_names_the_overwrite_option(server: Running, tmp_path: Path) -> None:
     with (
         running(tmp_path / "other", tmp_path / "scratch") as other,
         HttpClient(server.url) as here,
@@ -213,17 +211,17 @@ def test_message_about_a_refused_note_names_overwrite(server: Running, tmp_path:
         cli("push", other.url, "job", "--url", server.url)
         there.post("/api/w/runs/job/tags", {"os": "linux"})
         here.post("/api/w/runs/job/tags", {"os": "macos"})
-        done = cli("push", other.url, "job", "--url", server.url, code=1)
-        assert "; add --overwrite to replace it" in done.stderr and not OF_HTTP.search(done.stderr)
-        zipped = here.ask("GET", "/api/runs/job/download").content()
-        (tmp_path / "job.zip").write_bytes(zipped)
-        done = cli("import", str(tmp_path / "job.zip"), "--url", other.url, code=1)
-        assert "; add --overwrite to replace it" in done.stderr and not OF_HTTP.search(done.stderr)
-    # The API has its own words for it.
-    assert client_error(server) == "no run has the id 'nosuch'; use an id that POST /api/w/runs returned"
+        result = cli("push", other.url, "job", "--url", server.url, code=1)
+        assert "; add --overwrite to replace it" in result.stderr and not HTTP_TERMS.search(result.stderr)
+        content = here.ask("GET", "/api/runs/job/download").content()
+        (tmp_path / "job.zip").write_bytes(content)
+        result = cli("import", str(tmp_path / "job.zip"), "--url", other.url, code=1)
+        assert "; add --overwrite to replace it" in result.stderr and not HTTP_TERMS.search(result.stderr)
+    # The API's own message keeps the HTTP terms.
+    assert fetch_error(server) == "no run has the id 'nosuch'; use an id that POST /api/w/runs returned"
 
 
-def client_error(server: Running) -> str:
+def fetch_error(server: Running) -> str:
     import requests
 
     return str(requests.get(f"{server.url}/api/runs/nosuch", timeout=60).json()["detail"])
@@ -232,36 +230,36 @@ def client_error(server: Running) -> str:
 # -- the first line of push and import
 
 
-def test_push_and_import_say_from_where_and_to_where_in_their_first_line(server: Running, tmp_path: Path) -> None:
+def test_first_line_of_push_and_import_names_source_and_target(server: Running, tmp_path: Path) -> None:
     with running(tmp_path / "team", tmp_path / "scratch") as team:
-        done = cli("push", team.url, "--url", server.url)
-        assert done.stdout.splitlines()[0] == f"pushing from {server.url} to {team.url}"
-        done = cli("push", team.url, "--data", str(server.data), "--json")
-        assert done.stderr.splitlines()[0] == f"pushing from {server.data} to {team.url}"
-        json.loads(done.stdout)
+        result = cli("push", team.url, "--url", server.url)
+        assert result.stdout.splitlines()[0] == f"pushing from {server.url} to {team.url}"
+        result = cli("push", team.url, "--data", str(server.data), "--json")
+        assert result.stderr.splitlines()[0] == f"pushing from {server.data} to {team.url}"
+        json.loads(result.stdout)
         with HttpClient(team.url) as client:
             (tmp_path / "job.zip").write_bytes(client.ask("GET", "/api/runs/job/download").content())
-        done = cli("import", "job.zip", "--url", team.url, cwd=tmp_path)
-        assert done.stdout.splitlines()[0] == f"importing job.zip into {team.url}"
-    done = cli("import", "job.zip", "job.zip", "--data", "here", "--json", cwd=tmp_path)
-    assert done.stderr == "importing 2 files into here\n"
-    json.loads(done.stdout)
+        result = cli("import", "job.zip", "--url", team.url, cwd=tmp_path)
+        assert result.stdout.splitlines()[0] == f"importing job.zip into {team.url}"
+    result = cli("import", "job.zip", "job.zip", "--data", "here", "--json", cwd=tmp_path)
+    assert result.stderr == "importing 2 files into here\n"
+    json.loads(result.stdout)
 
 
-def test_push_without_a_source_takes_artifacts_where_it_is_there_and_says_so(server: Running, tmp_path: Path) -> None:
+def test_push_without_a_source_uses_the_artifacts_folder_and_says_so(server: Running, tmp_path: Path) -> None:
     with FolderClient(tmp_path / "artifacts", writes=True) as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "of-the-folder"})
         client.ask(
             "POST", "/api/w/runs/of-the-folder/artifacts", [("name", "a")], body=b"1", content_type=OCTETS
         ).json()
     with running(tmp_path / "team", tmp_path / "scratch") as team:
-        done = cli("push", team.url, cwd=tmp_path)
+        result = cli("push", team.url, cwd=tmp_path)
         assert (
-            done.stdout.splitlines()[0]
+            result.stdout.splitlines()[0]
             == f"pushing from artifacts (the default without --data and --url) to {team.url}"
         )
-        assert "imported  of-the-folder" in done.stdout
+        assert "imported  of-the-folder" in result.stdout
         (tmp_path / "elsewhere").mkdir()
         url = f"http://localhost:{free_port()}"
-        done = cli("push", team.url, cwd=tmp_path, code=3, env={"CHACHAML_URL": url})
-        assert f"no server responds at {url}" in done.stderr
+        result = cli("push", team.url, cwd=tmp_path, code=3, env={"CHACHAML_URL": url})
+        assert f"no server responds at {url}" in result.stderr

@@ -1,4 +1,4 @@
-"""The commands that read, as processes: a server is asked, or the folder itself, and both say the same."""
+"""The commands that read, as processes: from a server or from the folder, with the same output."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from test_client import stranger
 from chachaml_lite.client.base import OCTETS, build_path
 from chachaml_lite.client.http import HttpClient
 
-#: As a name may be, and as a tag may be.
+#: Valid as a name, and valid as a tag.
 HOSTILE, WORSE = "::error::\u202ered", "::error::\x1b[31mred\u202e\n::error::x"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server with a few runs and a model, which no test here changes."""
+    """A server with a few runs and models; read-only for the tests."""
     folder = tmp_path_factory.mktemp("read")
-    with running(folder / "artifacts", folder / "scratch") as started, HttpClient(started.url) as client:
+    with running(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
         for run_id, accuracy, status in (("a1", 0.8, "completed"), ("a2", 0.9, "completed"), ("a3", 0.1, "failed")):
             fields = {"experiment": "iris", "id": run_id, "name": f"n-{run_id}", "created_by": "maria"}
             client.post("/api/w/runs", {**fields, "tags": {"os": "linux", "n": run_id}, "parent_run_id": "p"})
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         client.post("/api/w/models", {"name": "staged", "run_id": "a1", "artifact": "m", "stage": "staging"})
         client.post("/api/w/runs", {"experiment": HOSTILE, "id": "h1", "name": HOSTILE, "tags": {HOSTILE: WORSE}})
         client.post("/api/w/runs", {"experiment": "größe", "id": "u1", "name": "日本"})
-        yield started
+        yield server
 
 
 @pytest.fixture(params=["--url", "--data"])
@@ -77,23 +77,23 @@ def test_runs_are_an_aligned_table_newest_first(target: list[str]) -> None:
         ("--tag n=", ""),
     ],
 )
-def test_runs_takes_the_filters_of_the_api(target: list[str], options: str, ids: str) -> None:
-    found = json.loads(cli("runs", "--json", *target, *shlex.split(options)).stdout)
-    assert [run["id"] for run in found] == ids.split()
+def test_runs_accepts_the_filters_of_the_api(target: list[str], options: str, ids: str) -> None:
+    runs = json.loads(cli("runs", "--json", *target, *shlex.split(options)).stdout)
+    assert [run["id"] for run in runs] == ids.split()
 
 
-def test_table_of_runs_takes_the_width_of_the_terminal_and_shows_what_differs(server: Running) -> None:
+def test_table_of_runs_fits_the_terminal_and_prefers_columns_that_differ(server: Running) -> None:
     def head(*options: str, **variables: str) -> list[str]:
-        printed = cli("runs", "-e", "iris", "--url", server.url, *options, env=variables).stdout
-        return str(printed).splitlines()[0].split()
+        output = cli("runs", "-e", "iris", "--url", server.url, *options, env=variables).stdout
+        return str(output).splitlines()[0].split()
 
     narrow = head(COLUMNS="42")
     assert {"id", "status", "accuracy", "lr"} <= set(narrow) and "epochs" not in narrow, "all have the same epochs"
     assert {"epochs", "os"} <= set(head(COLUMNS="200"))
     assert {"epochs", "os", "n", "parent"} <= set(head("--wide", COLUMNS="60"))
     assert head("--columns", "metrics.accuracy,params.lr,duration", COLUMNS="20") == ["id", "accuracy", "lr", "took"]
-    told = cli("runs", "--url", server.url, "--columns", "params.lr,nosuch", code=2).stderr
-    assert "--columns: 'nosuch' is unknown" in told
+    error = cli("runs", "--url", server.url, "--columns", "params.lr,nosuch", code=2).stderr
+    assert "--columns: 'nosuch' is unknown" in error
 
 
 def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) -> None:
@@ -111,12 +111,12 @@ def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) ->
 # -- show, compare, report
 
 
-def test_show_compare_and_report_say_what_the_api_says(target: list[str], server: Running) -> None:
-    shown = cli("show", "a2", *target).stdout
-    assert re.search(r"^accuracy +0\.45 +0\.9 +0\.45 +0\.9 +2", shown, re.MULTILINE)
+def test_show_compare_and_report_print_the_same_as_the_api(target: list[str], server: Running) -> None:
+    output = cli("show", "a2", *target).stdout
+    assert re.search(r"^accuracy +0\.45 +0\.9 +0\.45 +0\.9 +2", output, re.MULTILINE)
     assert json.loads(cli("show", "latest:iris", "--json", *target).stdout)["id"] == "a2"
-    compared = cli("compare", "a1", "latest:iris", "production:iris-classifier", *target).stdout
-    assert "lr" in compared
+    comparison = cli("compare", "a1", "latest:iris", "production:iris-classifier", *target).stdout
+    assert "lr" in comparison
     as_json = json.loads(cli("compare", "a1", "a2", "--json", *target).stdout)
     assert as_json["params"]["differ"] == {"lr": [0.01, 0.1]}
     assert cli("report", "a2", *target).stdout.startswith("## ✅ `n-a2` completed\n")
@@ -124,46 +124,46 @@ def test_show_compare_and_report_say_what_the_api_says(target: list[str], server
     assert json.loads(cli("report", "a2", "--format", "json", *target).stdout)["id"] == "a2"
 
 
-def test_experiment_is_reported_by_its_runs(target: list[str]) -> None:
+def test_report_of_an_experiment_lists_its_runs(target: list[str]) -> None:
     text = cli("report", "iris", *target).stdout
     assert text.startswith("## `iris`\n\n| id |")
     assert text.endswith("3 runs\n")
     assert cli("report", "größe", "--format", "txt", *target).stdout.startswith("größe\n\nid ")
-    shown = json.loads(cli("report", "iris", "--json", *target).stdout)
-    assert (shown["experiment"]["name"], shown["experiment"]["runs"]) == ("iris", 3)
-    assert [run["id"] for run in shown["runs"]] == ["a3", "a2", "a1"]
+    report = json.loads(cli("report", "iris", "--json", *target).stdout)
+    assert (report["experiment"]["name"], report["experiment"]["runs"]) == ("iris", 3)
+    assert [run["id"] for run in report["runs"]] == ["a3", "a2", "a1"]
 
 
 # -- check
 
 
-def test_check_that_passes_is_0_and_shows_each_rule(target: list[str]) -> None:
+def test_passed_check_is_exit_code_0_and_lists_each_rule(target: list[str]) -> None:
     rules = ["--rule", "accuracy >= 0.9", "--rule", "accuracy>=baseline+0.05"]
-    done = cli("check", "latest:iris", *rules, "--baseline", "production:iris-classifier", *target)
-    lines = [line.split() for line in done.stdout.splitlines()]
+    result = cli("check", "latest:iris", *rules, "--baseline", "production:iris-classifier", *target)
+    lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[1] == ["passed", "accuracy", ">=", "0.9", "0.9", "0.9"]
     assert lines[2][:3] == ["passed", "accuracy>=baseline+0.05", "0.9"]
     assert float(lines[2][3]) == pytest.approx(0.85)
-    assert done.stdout.endswith("2 rules passed\n")
+    assert result.stdout.endswith("2 rules passed\n")
     assert json.loads(cli("check", "a2", *rules[:2], "--json", *target).stdout)["passed"] is True
 
 
-def test_check_that_fails_is_1_and_shows_each_rule(target: list[str]) -> None:
+def test_failed_check_is_exit_code_1_and_lists_each_rule(target: list[str]) -> None:
     rules = ["--rule", "accuracy>=0.9", "--rule", "accuracy<=0.8", "--rule", "loss<=1"]
-    done = cli("check", "a1", *rules, *target, code=1)
-    marks = [line.split()[:2] for line in done.stdout.splitlines()[1:4]]
+    result = cli("check", "a1", *rules, *target, code=1)
+    marks = [line.split()[:2] for line in result.stdout.splitlines()[1:4]]
     assert marks == [["FAILED", "accuracy>=0.9"], ["passed", "accuracy<=0.8"], ["FAILED", "loss<=1"]]
-    assert done.stdout.endswith("2 of 3 rules failed\n")
-    assert done.stderr == ""
+    assert result.stdout.endswith("2 of 3 rules failed\n")
+    assert result.stderr == ""
     report = json.loads(cli("check", "a1", *rules, "--json", *target, code=1).stdout)
     assert [rule["passed"] for rule in report["rules"]] == [False, True, False]
 
 
-# -- what can't be had
+# -- errors
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         ("show nosuch", 2, "no such run"),
         ("show latest:nosuch", 2, "no completed run"),
@@ -185,23 +185,23 @@ def test_check_that_fails_is_1_and_shows_each_rule(target: list[str]) -> None:
         ("nosuch", 2, "nosuch"),
     ],
 )
-def test_what_is_asked_wrongly_is_2_with_what_to_do(server: Running, arguments: str, code: int, told: str) -> None:
-    done = cli(*shlex.split(arguments), code=code, env={"CHACHAML_URL": server.url})
-    assert done.stdout == ""
-    assert told in done.stderr
+def test_usage_error_or_unknown_run_is_exit_code_2(server: Running, arguments: str, code: int, message: str) -> None:
+    result = cli(*shlex.split(arguments), code=code, env={"CHACHAML_URL": server.url})
+    assert result.stdout == ""
+    assert message in result.stderr
 
 
-def test_who_does_not_answer_is_3(server: Running, tmp_path: Path) -> None:
+def test_unreachable_server_or_missing_store_is_exit_code_3(server: Running, tmp_path: Path) -> None:
     for options in (["--url", f"http://localhost:{free_port()}"], ["--data", str(tmp_path / "none")]):
         for command in (["runs"], ["show", "a"], ["check", "a", "--rule", "a>=1"], ["report", "x"]):
-            done = cli(*command, *options, code=3)
-            assert done.stdout == ""
-            assert re.fullmatch(r"chachaml-lite: (no server responds at|there is no store in) .*\n", done.stderr)
+            result = cli(*command, *options, code=3)
+            assert result.stdout == ""
+            assert re.fullmatch(r"chachaml-lite: (no server responds at|there is no store in) .*\n", result.stderr)
     for url in ("ftp://x", "http://x/?y"):
         assert "URL" in cli("runs", "--url", url, code=2).stderr
 
 
-def test_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_path: Path) -> None:
+def test_option_overrides_variables_and_url_overrides_data(server: Running, tmp_path: Path) -> None:
     nowhere = {"CHACHAML_URL": f"http://localhost:{free_port()}", "CHACHAML_DATA": str(tmp_path / "none")}
     assert "a2" in cli("runs", "--url", server.url, env=nowhere).stdout
     assert "a2" in cli("runs", "--data", str(server.data), env=nowhere).stdout
@@ -211,15 +211,15 @@ def test_option_beats_a_variable_and_the_url_the_folder(server: Running, tmp_pat
     assert "one of them" in cli("runs", "--url", server.url, "--data", str(server.data), code=2).stderr
 
 
-def test_token_is_sent_and_a_wrong_one_is_2(serve: Callable[..., Running]) -> None:
+def test_token_is_sent_and_a_wrong_one_is_exit_code_2(serve: Callable[..., Running]) -> None:
     server = serve("--token", "geheim ö")
-    for given in ([], ["--token", "x"]):
-        assert "unauthorized" in cli("runs", "--url", server.url, *given, code=2).stderr
+    for options in ([], ["--token", "x"]):
+        assert "unauthorized" in cli("runs", "--url", server.url, *options, code=2).stderr
     assert "no runs here" in cli("runs", "--url", server.url, "--token", "geheim ö").stdout
     assert "no runs here" in cli("runs", env={"CHACHAML_URL": server.url, "CHACHAML_TOKEN": "geheim ö"}).stdout
 
 
-def test_folder_is_left_as_it_is_and_its_server_undisturbed(server: Running) -> None:
+def test_reading_a_folder_changes_nothing_and_its_server_keeps_working(server: Running) -> None:
     before = files_of(server.data)
     cli("runs", "--data", str(server.data))
     cli("report", "iris", "--data", str(server.data))
@@ -231,56 +231,60 @@ def test_folder_is_left_as_it_is_and_its_server_undisturbed(server: Running) -> 
 # -- terminals, pipes, locales
 
 
-def test_names_that_would_act_on_a_terminal_are_spelled_out(server: Running) -> None:
+def test_terminal_escapes_in_names_are_printed_escaped(server: Running) -> None:
     for arguments in (["runs"], ["show", "h1"], ["compare", "h1", "a1"], ["report", "h1"], ["report", HOSTILE]):
         for extra in ([], *([["--format", "txt"], ["--json"]] if arguments[0] == "report" else [["--json"]])):
-            printed = cli(*arguments, *extra, "--url", server.url).stdout
-            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", printed, re.MULTILINE), (arguments, extra)
+            output = cli(*arguments, *extra, "--url", server.url).stdout
+            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", output, re.MULTILINE), (arguments, extra)
     for arguments in (["show", WORSE], ["show", "latest:" + WORSE], ["show", "production:" + HOSTILE]):
-        told = cli(*arguments, "--url", server.url, code=2).stderr
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", told, re.MULTILINE), told
+        error = cli(*arguments, "--url", server.url, code=2).stderr
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", error, re.MULTILINE), error
 
 
-def test_reader_that_has_enough_ends_it_quietly(server: Running) -> None:
-    # Its standard output is a pipe that nobody reads any more.
+def test_closed_stdout_ends_the_command_without_a_message(server: Running) -> None:
+    # Its standard output is a pipe whose reading end is closed.
     reading, writing = os.pipe()
     os.close(reading)
     command = [*COMMAND, "runs", "--url", server.url]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment(), timeout=PATIENCE_SECONDS)
+    result = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, env=environment(), timeout=PATIENCE_SECONDS
+    )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (-13, b"")
-    closed = subprocess.run(
+    assert (result.returncode, result.stderr) == (-13, b"")
+    result_without_stdout = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, env=environment(), timeout=PATIENCE_SECONDS
     )
-    assert (closed.returncode, closed.stderr) == (0, b"")
+    assert (result_without_stdout.returncode, result_without_stdout.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_output_that_can_t_be_written_is_one_line(server: Running) -> None:
+def test_output_that_cannot_be_written_is_a_one_line_error(server: Running) -> None:
     command = ["sh", "-c", 'exec "$@" > /dev/full', "sh", *COMMAND, "runs", "--url", server.url]
-    done = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE_SECONDS)
-    assert done.returncode == 1, done
-    assert done.stderr.startswith(b"chachaml-lite: cannot write the output")
-    assert done.stderr.count(b"\n") == 1
+    result = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE_SECONDS)
+    assert result.returncode == 1, result
+    assert result.stderr.startswith(b"chachaml-lite: cannot write the output")
+    assert result.stderr.count(b"\n") == 1
 
 
-def test_in_a_locale_without_unicode_text_is_spelled_out_and_json_stays_utf_8(server: Running) -> None:
+def test_locale_without_unicode_escapes_text_and_keeps_json_in_utf_8(server: Running) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    done = cli("runs", "--url", server.url, env=ascii_only)
-    assert r"\u65e5\u672c" in done.stdout
+    result = cli("runs", "--url", server.url, env=ascii_only)
+    assert r"\u65e5\u672c" in result.stdout
     assert json.loads(cli("show", "u1", "--json", "--url", server.url, env=ascii_only).stdout)["name"] == "日本"
     latin = {"PYTHONIOENCODING": "latin-1"}
-    assert "gr\\xf6\\xdfe" in cli("runs", "--url", server.url, env=latin).stdout  # the bytes, as this test shows them
+    assert (
+        "gr\\xf6\\xdfe" in cli("runs", "--url", server.url, env=latin).stdout
+    )  # the bytes that `cli` can't decode, as escapes
 
 
 @pytest.mark.parametrize(
     "word", ["a1/metrics", "a1/artifacts", "a1/download", "../runs", "", "latest:", "production:", "a1?format=md", "."]
 )
-def test_what_can_t_be_a_run_s_id_reaches_no_other_route(server: Running, word: str) -> None:
+def test_invalid_id_never_reaches_another_route(server: Running, word: str) -> None:
     for command in (["show", word], ["check", word, "--rule", "a>1"], ["compare", "a1", word]):
-        done = cli(*command, "--url", server.url, code=2)
-        assert done.stdout == ""
-        assert "no run" in done.stderr or "lacks a name" in done.stderr
+        result = cli(*command, "--url", server.url, code=2)
+        assert result.stdout == ""
+        assert "no run" in result.stderr or "lacks a name" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -292,17 +296,17 @@ def test_what_can_t_be_a_run_s_id_reaches_no_other_route(server: Running, word: 
         ("application/json", b"\x1b]0;PWNED\x07<html>"),
     ],
 )
-def test_answer_that_is_none_of_ours_is_3_and_nothing_of_it_is_printed(kind: str, body: bytes) -> None:
+def test_response_of_another_kind_of_server_is_exit_code_3_and_not_printed(kind: str, body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind.encode(), len(body))
     for command in (["runs"], ["runs", "--json"], ["show", "a1"], ["compare", "a1", "a2"], ["report", "a1"]):
         with stranger(head + body) as port:
-            done = cli(*command, "--url", f"http://127.0.0.1:{port}", code=3)
-        assert done.stdout == ""
-        assert "a chachaml-lite server" in done.stderr
-        assert "\x1b" not in done.stderr
+            result = cli(*command, "--url", f"http://127.0.0.1:{port}", code=3)
+        assert result.stdout == ""
+        assert "a chachaml-lite server" in result.stderr
+        assert "\x1b" not in result.stderr
 
 
-def test_text_of_a_stranger_does_not_act_on_a_terminal() -> None:
+def test_terminal_escapes_in_a_text_response_are_printed_escaped() -> None:
     body = b"\x1b]0;PWNED\x07hello\nworld\n"
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
     with stranger(head + body) as port:

@@ -1,4 +1,4 @@
-"""The environment that `chachaml-lite run` records: real commands in real git repositories and virtual environments."""
+"""The environment that `chachaml-lite run` records, in real git repositories and virtual environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.commands import cli
 from support.readme import blocks
 from support.scripts import for_host, run_bash
 from support.servers import PATIENCE_SECONDS, environment, running
-from test_cli_help import on_path
+from test_cli_help import put_on_path
 
 from chachaml_lite.machine import environment as module
 from chachaml_lite.sidecar.identity import read_environment
@@ -34,15 +34,15 @@ GIT = {
 
 
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", *arguments], cwd=folder, env={**os.environ, **GIT}, check=True, capture_output=True, text=True
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 @pytest.fixture
 def repository(tmp_path: Path, tool: Callable[[str], str]) -> Path:
-    """A repository with one commit and a remote whose URL has credentials; the command runs in its folder `jobs`."""
+    """A repository with one commit and a remote whose URL has credentials; and a folder `jobs`."""
     tool("git")
     folder = tmp_path / "repository"
     (folder / "jobs").mkdir(parents=True)
@@ -56,22 +56,22 @@ def repository(tmp_path: Path, tool: Callable[[str], str]) -> Path:
     return folder
 
 
-def recorded(folder: Path, data: Path, *command: str, options: Sequence[str] = (), **variables: Any) -> Any:
-    """The run of a command, as the API shows it."""
+def record(folder: Path, data: Path, *command: str, options: Sequence[str] = (), **variables: Any) -> Any:
+    """Run a command in a folder and return its run from the API."""
     cli("run", "-q", "--id", "r", "--data", str(data), *options, "--", *command, cwd=folder, env=variables)
     return json.loads(cli("show", "r", "--json", "--data", str(data)).stdout)
 
 
-def artifact(data: Path, name: str) -> str:
+def read_artifact(data: Path, name: str) -> str:
     return (data / "runs/r/blobs" / name).read_text()
 
 
-def names(run: Any) -> set[str]:
+def get_artifact_names(run: Any) -> set[str]:
     return {each["name"] for each in run["artifacts"]}
 
 
-def test_run_of_a_clean_tree_records_command_commit_python_and_machine(repository: Path, data: Path) -> None:
-    run = recorded(repository / "jobs", data, sys.executable, "train.py", "--token", "hunter2", "--lr=0.1")
+def test_clean_tree_records_command_commit_python_and_machine(repository: Path, data: Path) -> None:
+    run = record(repository / "jobs", data, sys.executable, "train.py", "--token", "hunter2", "--lr=0.1")
     env = run["env"]
     assert env["command"] == [sys.executable, "train.py", "--token", "***", "--lr=0.1"]
     assert env["directory"] == "jobs"
@@ -85,7 +85,7 @@ def test_run_of_a_clean_tree_records_command_commit_python_and_machine(repositor
     assert Path(env["python"]["executable"]).resolve() == Path(sys.executable).resolve()
     assert (env["host"], env["cpu_count"]) == (platform.node(), os.cpu_count())
     assert env["platform"] == platform.platform() and env["user"]
-    assert names(run) == {"env/requirements.txt", "log.txt"}
+    assert get_artifact_names(run) == {"env/requirements.txt", "log.txt"}
     assert "hunter2" not in "".join(path.read_text() for path in data.rglob("*.json*"))
 
 
@@ -94,49 +94,49 @@ def test_uncommitted_changes_are_recorded_as_a_diff_that_applies(repository: Pat
     (repository / "jobs/train.py").write_text("print('second')\n")
     (repository / "other.txt").write_text("two\n")
     git(repository, "add", "other.txt")
-    (repository / "untracked.txt").write_text("no part of it\n")
-    run = recorded(repository / "jobs", data, "sh", "-c", "echo print > train.py")  # what it does is no part of it
+    (repository / "untracked.txt").write_text("not recorded\n")
+    run = record(repository / "jobs", data, "sh", "-c", "echo print > train.py")  # its own change is not recorded
     assert run["env"]["git"]["dirty"] is True
-    (tmp_path / "a.diff").write_text(artifact(data, "env/git.diff"))
+    (tmp_path / "a.diff").write_text(read_artifact(data, "env/git.diff"))
     git(tmp_path / "clone", "apply", str(tmp_path / "a.diff"))
     assert (tmp_path / "clone/jobs/train.py").read_text() == "print('second')\n"
     assert (tmp_path / "clone/other.txt").read_text() == "two\n"
     assert not (tmp_path / "clone/untracked.txt").exists()
 
 
-def test_untracked_files_make_no_tree_dirty(repository: Path, data: Path) -> None:
+def test_untracked_files_do_not_make_a_tree_dirty(repository: Path, data: Path) -> None:
     (repository / "untracked.txt").write_text("x\n")
-    run = recorded(repository, data, "true")
+    run = record(repository, data, "true")
     assert run["env"]["git"]["dirty"] is False and run["env"]["directory"] == "."
 
 
-def test_long_diff_is_cut_at_a_line(repository: Path, data: Path) -> None:
+def test_long_diff_is_truncated_at_a_line(repository: Path, data: Path) -> None:
     (repository / "other.txt").write_text("".join(f"line {number}\n" for number in range(200_000)))
-    run = recorded(repository, data, "true")
+    run = record(repository, data, "true")
     assert run["env"]["git"]["diff_cut"] is True
-    diff = artifact(data, "env/git.diff")
+    diff = read_artifact(data, "env/git.diff")
     assert 990_000 < len(diff) <= module.MAX_DIFF_BYTES and diff.endswith("\n")
 
 
-def test_detached_head_and_repository_without_a_commit(repository: Path, data: Path, tmp_path: Path) -> None:
+def test_detached_head_has_no_branch_and_new_repository_no_commit(repository: Path, data: Path, tmp_path: Path) -> None:
     git(repository, "checkout", "-q", "--detach")
-    assert "branch" not in recorded(repository, data, "true")["env"]["git"]
+    assert "branch" not in record(repository, data, "true")["env"]["git"]
     (tmp_path / "new").mkdir()
     git(tmp_path / "new", "init", "-q", "-b", "trunk")
-    run = recorded(tmp_path / "new", tmp_path / "other-store", "true")
+    run = record(tmp_path / "new", tmp_path / "other-store", "true")
     assert run["env"]["git"] == {"branch": "trunk", "dirty": False}
-    assert "env/git.diff" not in names(run)
+    assert "env/git.diff" not in get_artifact_names(run)
 
 
-def test_no_env_records_nothing(repository: Path, data: Path, tmp_path: Path) -> None:
+def test_no_env_option_records_nothing(repository: Path, data: Path, tmp_path: Path) -> None:
     (repository / "other.txt").write_text("two\n")
-    run = recorded(repository, data, "true", options=("--no-env",))
-    assert run["env"] is None and names(run) == {"log.txt"}
-    run = recorded(repository, tmp_path / "other-store", "true", CHACHAML_NO_ENV="1")
-    assert run["env"] is None and names(run) == {"log.txt"}
+    run = record(repository, data, "true", options=("--no-env",))
+    assert run["env"] is None and get_artifact_names(run) == {"log.txt"}
+    run = record(repository, tmp_path / "other-store", "true", CHACHAML_NO_ENV="1")
+    assert run["env"] is None and get_artifact_names(run) == {"log.txt"}
 
 
-def test_outside_of_a_repository_and_without_git_the_rest_is_recorded(tmp_path: Path, data: Path) -> None:
+def test_missing_repository_or_git_does_not_affect_the_rest(tmp_path: Path, data: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/true").symlink_to(shutil.which("true") or "")
     for store, variables in (
@@ -144,33 +144,33 @@ def test_outside_of_a_repository_and_without_git_the_rest_is_recorded(tmp_path: 
         (tmp_path / "two", {"PATH": str(tmp_path / "bin")}),
     ):
         (tmp_path / "plain").mkdir(exist_ok=True)
-        run = recorded(tmp_path / "plain", store, "true", **variables)
+        run = record(tmp_path / "plain", store, "true", **variables)
         assert not {"git", "directory"} & run["env"].keys()
         assert run["env"]["command"] == ["true"] and run["status"] == "completed"
-    assert "python" not in run["env"] and names(run) == {"log.txt"}
+    assert "python" not in run["env"] and get_artifact_names(run) == {"log.txt"}
 
 
 @pytest.mark.parametrize("program", ["git", "python", "nvidia-smi"])
-def test_program_that_hangs_is_left_out_and_keeps_nobody_waiting(tmp_path: Path, data: Path, program: str) -> None:
+def test_hanging_program_is_omitted_and_not_waited_for(tmp_path: Path, data: Path, program: str) -> None:
     fake = tmp_path / "bin" / program
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\nexec sleep 600\n")
     fake.chmod(0o755)
-    run = recorded(tmp_path, data, "true", PATH=f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    run = record(tmp_path, data, "true", PATH=f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
     assert run["status"] == "completed" and run["env"]["command"] == ["true"]
     assert {"git": "git", "python": "python", "nvidia-smi": "gpus"}[program] not in run["env"]
 
 
-def test_gpus_are_named_as_nvidia_smi_names_them(tmp_path: Path, data: Path) -> None:
+def test_gpus_have_the_names_of_nvidia_smi(tmp_path: Path, data: Path) -> None:
     fake = tmp_path / "bin/nvidia-smi"
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\nprintf 'NVIDIA A100-SXM4-40GB, 535.104.05\\nNVIDIA H100, NVL, 535.104.05\\n'\n")
     fake.chmod(0o755)
-    env = recorded(tmp_path, data, "true", PATH=f"{fake.parent}{os.pathsep}{os.environ['PATH']}")["env"]
+    env = record(tmp_path, data, "true", PATH=f"{fake.parent}{os.pathsep}{os.environ['PATH']}")["env"]
     assert (env["gpus"], env["gpu_driver"]) == (["NVIDIA A100-SXM4-40GB", "NVIDIA H100, NVL"], "535.104.05")
 
 
-def test_packages_are_those_of_the_command_s_python_as_pip_prints_them(tmp_path: Path, data: Path) -> None:
+def test_packages_are_those_of_the_commands_python_in_pips_format(tmp_path: Path, data: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=PATIENCE_SECONDS)
     packages = next(venv.glob("lib/python*/site-packages"))
@@ -187,48 +187,48 @@ def test_packages_are_those_of_the_command_s_python_as_pip_prints_them(tmp_path:
     install("alpha", "2.0rc1")
     install("from-git", "3", url="https://ana:hunter2@host/x.git", vcs_info={"vcs": "git", "commit_id": "c0ffee"})
     install("from-wheel", "4", url="https://host/w.whl", archive_info={})
-    run = recorded(tmp_path, data, str(venv / "bin/python"), "-c", "pass")
+    run = record(tmp_path, data, str(venv / "bin/python"), "-c", "pass")
     assert run["env"]["python"]["executable"] == str(venv / "bin/python")
-    listed = artifact(data, "env/requirements.txt")
-    assert listed.splitlines() == [
+    requirements = read_artifact(data, "env/requirements.txt")
+    assert requirements.splitlines() == [
         "alpha==2.0rc1",
         "from-git @ git+https://host/x.git@c0ffee",
         "from-wheel @ https://host/w.whl",
         "Zeta_pkg==1.0",
     ]
-    # pip itself, of this test's environment, asked about that one.
-    asked = [sys.executable, "-m", "pip", "--python", str(venv / "bin/python"), "freeze"]
-    printed = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_SECONDS, env=environment())
-    if printed.returncode == 0:  # an environment that has no pip of its own
-        assert [line.replace("ana:hunter2@", "") for line in printed.stdout.splitlines()] == listed.splitlines()
+    # Compare with pip itself, which is installed in this test's environment.
+    command = [sys.executable, "-m", "pip", "--python", str(venv / "bin/python"), "freeze"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, env=environment())
+    if process.returncode == 0:  # pip may be missing here, too
+        assert [line.replace("ana:hunter2@", "") for line in process.stdout.splitlines()] == requirements.splitlines()
 
 
-def test_script_of_a_virtual_environment_has_its_python(tmp_path: Path, data: Path) -> None:
+def test_script_of_a_virtual_environment_records_its_python(tmp_path: Path, data: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     script = tmp_path / "venv/bin/torchrun"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
-    run = recorded(tmp_path, data, str(script))
+    run = record(tmp_path, data, str(script))
     assert run["env"]["python"]["executable"] == str(tmp_path / "venv/bin/python")
 
 
-def test_command_that_is_long_or_not_utf_8_is_recorded_as_far_as_it_goes(tmp_path: Path, data: Path) -> None:
+def test_command_that_is_long_or_not_utf_8_is_truncated_or_replaced(tmp_path: Path, data: Path) -> None:
     words = ["true", "x" * 100_000, *(f"word-{number}" for number in range(20_000))]
-    command = recorded(tmp_path, data, *words)["env"]["command"]
+    command = record(tmp_path, data, *words)["env"]["command"]
     assert command[0] == "true" and len(command[1]) == 2000 and command[-1] == "…"
     cli("run", "-q", "--id", "s", "--data", str(data), "--", "true", os.fsdecode(b"caf\xe9"))
     assert json.loads(cli("show", "s", "--json", "--data", str(data)).stdout)["env"]["command"] == ["true", "caf\ufffd"]
 
 
 def test_resumed_run_keeps_its_first_environment(repository: Path, data: Path) -> None:
-    before = recorded(repository, data, "true")["env"]
+    before = record(repository, data, "true")["env"]
     cli("run", "-q", "--resume", "r", "--data", str(data), "--", "echo", "again", cwd=repository)
     assert json.loads(cli("show", "r", "--json", "--data", str(data)).stdout)["env"] == before
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> Iterator[str]:
-    """The URL of a server that knows no `env`: a real one, behind a handler that refuses the field as it did."""
+def older_server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server behind a proxy that refuses the field `env`, as older versions do."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from threading import Thread
 
@@ -266,9 +266,9 @@ def older(tmp_path: Path) -> Iterator[str]:
             proxy.shutdown()
 
 
-def test_server_that_knows_no_environment_gets_the_run_without(older: str) -> None:
-    cli("run", "-q", "--id", "r", "--url", older, "--", "true")
-    assert requests.get(f"{older}/api/runs/r", timeout=PATIENCE_SECONDS).json()["status"] == "completed"
+def test_older_server_gets_the_run_without_its_environment(older_server: str) -> None:
+    cli("run", "-q", "--id", "r", "--url", older_server, "--", "true")
+    assert requests.get(f"{older_server}/api/runs/r", timeout=PATIENCE_SECONDS).json()["status"] == "completed"
 
 
 def test_blocks_of_the_manual_run(repository: Path, tmp_path: Path, tool: Callable[[str], str]) -> None:
@@ -277,19 +277,19 @@ def test_blocks_of_the_manual_run(repository: Path, tmp_path: Path, tool: Callab
     run_it, ask, send = blocks("bash", "provenance")
     (repository / "train.py").write_text("print('trained')\n")
     (tmp_path / "python").symlink_to(sys.executable)
-    variables = on_path(CHACHAML_DATA=str(tmp_path / "store"), GIT_CONFIG_GLOBAL=os.devnull)
+    variables = put_on_path(CHACHAML_DATA=str(tmp_path / "store"), GIT_CONFIG_GLOBAL=os.devnull)
     variables["PATH"] = f"{tmp_path}{os.pathsep}{variables['PATH']}"
-    printed = run_bash(run_it + ask, repository, **variables)
+    output = run_bash(run_it + ask, repository, **variables)
     commit = git(repository, "rev-parse", "HEAD")
-    assert printed.startswith("trained\n") and commit[:10] in printed and printed.endswith("1 run\n")
+    assert output.startswith("trained\n") and commit[:10] in output and output.endswith("1 run\n")
     with running(tmp_path / "served", tmp_path / "scratch") as server:
         assert run_bash(for_host(send, server.url), repository, **variables) == f"{commit}\n"
 
 
-def test_reading_has_no_part_in_a_server(tmp_path: Path) -> None:
+def test_server_does_not_import_the_machine_modules(tmp_path: Path) -> None:
     script = "import sys, chachaml_lite.app, chachaml_lite.server, chachaml_lite.commands.serve; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    modules = set(done.stdout.split())
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    modules = set(process.stdout.split())
     assert "chachaml_lite.server" in modules
     assert not {name for name in modules if re.match(r"psutil|pynvml|chachaml_lite\.machine", name)}
 

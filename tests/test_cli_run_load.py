@@ -1,4 +1,4 @@
-"""`chachaml-lite run --system-metrics`: the load of real processes, and of GPUs by a stand-in for NVML."""
+"""`chachaml-lite run --system-metrics`: the load of real processes, and of GPUs with a fake NVML."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from support.commands import COMMAND, cli
 from support.readme import blocks, table
 from support.scripts import run_bash
 from support.servers import PATIENCE_SECONDS, environment, eventually, running
-from test_cli_help import on_path
+from test_cli_help import put_on_path
 
-#: The values that NVML of driver 535 gave on a machine with an A100 and a card whose power can't be read.
+#: A fake pynvml, with values of driver 535 on a machine with an A100 and a card that doesn't report its power.
 NVML = """
 NVML_TEMPERATURE_GPU = 0
 
@@ -60,20 +60,20 @@ def nvmlDeviceGetPowerUsage(card):
 def nvmlDeviceGetTemperature(card, sensor):
     return card["temperature"]
 """
-#: Modules that can't be imported, as if they had not been installed.
-HIDING = """
+#: A sitecustomize that makes modules unavailable, as if they had not been installed.
+HIDE_MODULES = """
 import importlib.abc, sys
-class Hiding(importlib.abc.MetaPathFinder):
+class HidingFinder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name in {hidden!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Hiding())
+sys.meta_path.insert(0, HidingFinder())
 """
 FAST = ("--system-metrics", "--system-interval", "0.1")
 
 
-def until(condition: str) -> list[str]:
-    """The command that ends once a condition holds for `steps`, those of the points of its run, by metric."""
+def build_waiting_command(condition: str) -> list[str]:
+    """Build a command that ends once a condition holds for `steps`, the steps of the run's points by metric."""
     script = f"""
 import json, os, time, urllib.request
 url = f"{{os.environ['CHACHAML_URL']}}/api/runs/{{os.environ['CHACHAML_RUN_ID']}}/metrics"
@@ -88,32 +88,32 @@ while True:
     return [sys.executable, "-c", script]
 
 
-IS_LOGGED = until("'system/memory' in steps")
-#: A child of a child that computes, and holds 50 MB, until its standard input is at its end.
+UNTIL_LOGGED = build_waiting_command("'system/memory' in steps")
+#: A process whose child computes and occupies 50 MB, until the standard input ends.
 BUSY = """
 import subprocess, sys
-work = "held = bytearray(50_000_000)\\nwhile True: sum(range(10_000))"
+work = "memory = bytearray(50_000_000)\\nwhile True: sum(range(10_000))"
 child = subprocess.Popen([sys.executable, "-c", work])
 sys.stdin.read()
 child.kill()
 """
 
 
-def logged(data: Path, run_id: str = "r") -> Any:
+def fetch_run(data: Path, run_id: str = "r") -> Any:
     return json.loads(cli("show", run_id, "--json", "--data", str(data)).stdout)
 
 
-def test_load_of_the_machine_and_of_the_command_s_processes_is_logged(tmp_path: Path) -> None:
+def test_load_of_machine_and_processes_is_logged(tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch") as server:
         command = [*COMMAND, "run", "-q", "--id", "r", "--url", server.url, *FAST, "--", sys.executable, "-c", BUSY]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment()) as process:
             assert process.stdin is not None
 
             def is_measured() -> bool:
-                printed = cli("show", "r", "--json", "--url", server.url, code=None).stdout
-                summary = json.loads(printed or "{}").get("metric_summary", {})
-                most = {name: series["max"] for name, series in summary.items()}
-                return bool(most.get("system/process/cpu", 0) > 5 and most["system/process/memory"] > 50)
+                output = cli("show", "r", "--json", "--url", server.url, code=None).stdout
+                summary = json.loads(output or "{}").get("metric_summary", {})
+                maxima = {name: series["max"] for name, series in summary.items()}
+                return bool(maxima.get("system/process/cpu", 0) > 5 and maxima["system/process/memory"] > 50)
 
             eventually(is_measured)
             process.stdin.close()
@@ -125,32 +125,32 @@ def test_load_of_the_machine_and_of_the_command_s_processes_is_logged(tmp_path: 
     assert not any(name.startswith("system/gpu") for name in run["metrics"])
 
 
-def test_steps_are_seconds_since_the_start(data: Path) -> None:
+def test_steps_of_system_metrics_are_seconds_since_the_start(data: Path) -> None:
     memory = "steps.get('system/memory', [0])"
-    command = until(f"{memory}[-1] >= 2 and len({memory}) > len(set({memory}))")
+    command = build_waiting_command(f"{memory}[-1] >= 2 and len({memory}) > len(set({memory}))")
     cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", *command)
-    start_time = logged(data)["start_time"]
+    start_time = fetch_run(data)["start_time"]
     points = [json.loads(line) for line in (data / "runs/r/metrics.jsonl").read_text().splitlines()]
     steps = [point["step"] for point in points if point["key"] == "system/memory"]
     assert steps == sorted(steps)
     assert all(point["step"] <= (point["timestamp"] - start_time) / 1000 for point in points), points
 
 
-def test_nothing_is_logged_unless_it_is_asked_for(data: Path) -> None:
+def test_system_metrics_are_off_by_default(data: Path) -> None:
     cli("run", "-q", "--id", "r", "--data", str(data), "--system-interval", "0.1", "--", "sleep", "1")
-    assert logged(data)["metrics"] == {}
+    assert fetch_run(data)["metrics"] == {}
 
 
-def test_variables_ask_for_it_too(data: Path) -> None:
+def test_system_metrics_are_enabled_by_variables(data: Path) -> None:
     variables = {"CHACHAML_SYSTEM_METRICS": "1", "CHACHAML_SYSTEM_INTERVAL": "0.1"}
-    cli("run", "-q", "--id", "r", "--data", str(data), "--", *IS_LOGGED, env=variables)
-    assert "system/memory" in logged(data)["metrics"]
+    cli("run", "-q", "--id", "r", "--data", str(data), "--", *UNTIL_LOGGED, env=variables)
+    assert "system/memory" in fetch_run(data)["metrics"]
     assert "--system-interval" in cli("run", "--system-interval", "0", "--", "true", code=2).stderr
 
 
-def test_gpus_are_read_by_nvml_and_what_a_card_lacks_is_left_out(tmp_path: Path, data: Path) -> None:
+def test_gpu_metrics_are_read_by_nvml_and_missing_ones_omitted(tmp_path: Path, data: Path) -> None:
     (tmp_path / "pynvml.py").write_text(NVML)
-    done = cli(
+    result = cli(
         "run",
         "--id",
         "r",
@@ -158,10 +158,10 @@ def test_gpus_are_read_by_nvml_and_what_a_card_lacks_is_left_out(tmp_path: Path,
         str(data),
         *FAST,
         "--",
-        *until("'system/gpu1/temperature' in steps"),
+        *build_waiting_command("'system/gpu1/temperature' in steps"),
         env={"PYTHONPATH": str(tmp_path), "PATH": "/bin"},
     )
-    run = logged(data)
+    run = fetch_run(data)
     gpus = {name: value for name, value in run["metrics"].items() if name.startswith("system/gpu")}
     assert gpus == {
         "system/gpu0/utilization": 87,
@@ -172,7 +172,7 @@ def test_gpus_are_read_by_nvml_and_what_a_card_lacks_is_left_out(tmp_path: Path,
         "system/gpu1/memory": 1.049,
         "system/gpu1/temperature": 40,
     }
-    assert "system" not in done.stderr.replace(str(data), "")
+    assert "system" not in result.stderr.replace(str(data), "")
     assert (run["env"]["gpus"], run["env"]["gpu_driver"]) == (["NVIDIA A100-SXM4-40GB", "Tesla K80"], "535.104.05")
 
 
@@ -184,34 +184,34 @@ def test_gpus_are_read_by_nvml_and_what_a_card_lacks_is_left_out(tmp_path: Path,
         "import time\ndef nvmlInit(): time.sleep(600)",
     ],
 )
-def test_driver_that_fails_or_hangs_costs_no_more_than_its_readings(tmp_path: Path, data: Path, fault: str) -> None:
+def test_driver_that_fails_or_hangs_does_not_affect_the_rest(tmp_path: Path, data: Path, fault: str) -> None:
     (tmp_path / "pynvml.py").write_text(fault)
-    command = ["sleep", "1"] if "sleep" in fault else IS_LOGGED
+    command = ["sleep", "1"] if "sleep" in fault else UNTIL_LOGGED
     env = {"PYTHONPATH": str(tmp_path), "PATH": "/bin"}
     cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", *command, env=env)
-    run = logged(data)
+    run = fetch_run(data)
     assert run["status"] == "completed" and "gpus" not in run["env"]
     assert ("system/memory" in run["metrics"]) == ("sleep" not in fault)
 
 
-def test_without_psutil_one_line_tells_what_to_install_and_the_command_runs(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HIDING.format(hidden={"psutil", "pynvml"}))
-    done = cli(
+def test_missing_psutil_is_reported_in_one_line_and_the_command_runs(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDE_MODULES.format(hidden={"psutil", "pynvml"}))
+    result = cli(
         "run", "-q", "--id", "r", "--data", str(data), *FAST, "--", "echo", "ran", env={"PYTHONPATH": str(tmp_path)}
     )
-    assert done.stdout == "ran\n"
-    assert done.stderr.count("\n") == 1 and "pip install 'chachaml-lite[system]'" in done.stderr
-    assert logged(data)["metrics"] == {}
+    assert result.stdout == "ran\n"
+    assert result.stderr.count("\n") == 1 and "pip install 'chachaml-lite[system]'" in result.stderr
+    assert fetch_run(data)["metrics"] == {}
 
 
-def test_without_nvml_the_rest_is_logged(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HIDING.format(hidden={"pynvml"}))
+def test_missing_nvml_does_not_affect_the_rest(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDE_MODULES.format(hidden={"pynvml"}))
     env = {"PYTHONPATH": str(tmp_path)}
-    done = cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", *IS_LOGGED, env=env)
-    assert done.stderr == "" and "system/memory" in logged(data)["metrics"]
+    result = cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", *UNTIL_LOGGED, env=env)
+    assert result.stderr == "" and "system/memory" in fetch_run(data)["metrics"]
 
 
-def test_server_that_goes_away_changes_neither_the_command_nor_its_exit_code(tmp_path: Path) -> None:
+def test_server_lost_midway_changes_neither_the_command_nor_its_exit_code(tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch") as server:
         command = [
             *COMMAND,
@@ -231,19 +231,19 @@ def test_server_that_goes_away_changes_neither_the_command_nor_its_exit_code(tmp
         ) as process:
             assert process.stdout is not None and process.stdout.readline() == "up\n"
             server.kill()
-            _, told = process.communicate("\n", timeout=PATIENCE_SECONDS)
-    assert process.returncode == 7, told
-    assert "Traceback" not in told and "system" not in told
+            _, error = process.communicate("\n", timeout=PATIENCE_SECONDS)
+    assert process.returncode == 7, error
+    assert "Traceback" not in error and "system" not in error
 
 
-def test_manual_names_every_metric_and_its_block_runs(tmp_path: Path, data: Path) -> None:
+def test_manual_lists_every_metric_and_its_block_runs(tmp_path: Path, data: Path) -> None:
     (tmp_path / "pynvml.py").write_text(NVML)
-    command = until("{'system/process/memory', 'system/gpu0/temperature'} <= steps.keys()")
+    command = build_waiting_command("{'system/process/memory', 'system/gpu0/temperature'} <= steps.keys()")
     cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", *command, env={"PYTHONPATH": str(tmp_path)})
-    documented = {row[0].strip("`") for row in table("system-metrics", "metric")}
-    logged_names = {name for name in logged(data)["metrics"] if not name.startswith("system/gpu1")}
-    assert logged_names <= documented
-    assert documented - logged_names <= {"system/disk", "system/process/disk", "system/network"}, (
+    documented_names = {row[0].strip("`") for row in table("system-metrics", "metric")}
+    metric_names = {name for name in fetch_run(data)["metrics"] if not name.startswith("system/gpu1")}
+    assert metric_names <= documented_names
+    assert documented_names - metric_names <= {"system/disk", "system/process/disk", "system/network"}, (
         "some machines lack these"
     )
     (block,) = blocks("bash", "system-metrics")
@@ -252,6 +252,6 @@ def test_manual_names_every_metric_and_its_block_runs(tmp_path: Path, data: Path
     (tmp_path / "train.py").write_text("print('trained')\n")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").symlink_to(sys.executable)
-    variables = on_path(CHACHAML_DATA=str(tmp_path / "store-2"))
+    variables = put_on_path(CHACHAML_DATA=str(tmp_path / "store-2"))
     variables["PATH"] = f"{tmp_path}/bin:{variables['PATH']}"
     assert run_bash(run_it, tmp_path, **variables) == "trained\n"

@@ -1,4 +1,4 @@
-"""The client of the commands: one API, whether a server answers or the folder itself does."""
+"""The client of the commands: the same API over HTTP and on a folder."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ TOKEN = "schöner token"
 
 
 @pytest.fixture(params=["http", "folder"])
-def asked(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> Iterator[Client]:
-    """A client of this test's store."""
+def client(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> Iterator[Client]:
+    """A client of this test's store, over HTTP or on the folder."""
     if request.param == "http":
-        made: Client = HttpClient(serve("--token", TOKEN).url, TOKEN)
+        client: Client = HttpClient(serve("--token", TOKEN).url, TOKEN)
     else:
-        made = FolderClient(data, writes=True)
-    with made:
-        yield made
+        client = FolderClient(data, writes=True)
+    with client:
+        yield client
 
 
-def test_what_is_written_is_read_back_and_a_long_body_is_streamed_both_ways(asked: Client, tmp_path: Path) -> None:
-    run_id = asked.post("/api/w/runs", {"experiment": "größe & +", "tags": {"a/b": "x"}})["id"]
+def test_run_is_read_back_and_a_long_body_is_streamed_both_ways(client: Client, tmp_path: Path) -> None:
+    run_id = client.post("/api/w/runs", {"experiment": "größe & +", "tags": {"a/b": "x"}})["id"]
     under = ("api", "w", "runs", run_id)
-    assert asked.post(build_path(*under, "params"), {"lr": 0.1}) == {"ok": True}
+    assert client.post(build_path(*under, "params"), {"lr": 0.1}) == {"ok": True}
     content = bytes(range(256)) * 20_000
     (tmp_path / "model").write_bytes(b"not this" + content)
     with (tmp_path / "model").open("rb") as file:
         file.seek(8)
         query = [("name", "a b/ö?.bin")]
         path = build_path(*under, "artifacts")
-        stored = asked.ask("POST", path, query, body=file, length=len(content), content_type=OCTETS).json()
-    assert stored["sha256"] == hashlib.sha256(content).hexdigest()
-    (run,) = asked.get("/api/runs", [("experiment", "größe & +"), ("tag.a/b", "x")])
+        artifact = client.ask("POST", path, query, body=file, length=len(content), content_type=OCTETS).json()
+    assert artifact["sha256"] == hashlib.sha256(content).hexdigest()
+    (run,) = client.get("/api/runs", [("experiment", "größe & +"), ("tag.a/b", "x")])
     assert (run["id"], run["params"]) == (run_id, {"lr": 0.1})
     download = build_path("api", "artifacts", run_id, "a b", "ö?.bin", "download")
-    pieces = list(asked.ask("GET", download).pieces())
+    pieces = list(client.ask("GET", download).pieces())
     assert b"".join(pieces) == content
     assert len(pieces) > 1
-    part = asked.ask("GET", download, headers={"Range": "bytes=10-19"})
+    part = client.ask("GET", download, headers={"Range": "bytes=10-19"})
     assert (part.status, part.content()) == (206, content[10:20])
-    assert asked.ask("POST", build_path(*under, "end")).json() == {"ok": True}
+    assert client.ask("POST", build_path(*under, "end")).json() == {"ok": True}
 
 
-def test_pieces_of_an_unknown_length_are_one_body_and_none_where_they_end_in_a_fault(asked: Client) -> None:
-    run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
+def test_iterator_is_sent_as_one_body_and_nothing_is_stored_if_it_raises(client: Client) -> None:
+    run_id = client.post("/api/w/runs", {"experiment": "iris"})["id"]
     path = build_path("api", "w", "runs", run_id, "artifacts")
 
     def pieces(fault: Exception | None = None) -> Generator[bytes, None, None]:
@@ -67,40 +67,40 @@ def test_pieces_of_an_unknown_length_are_one_body_and_none_where_they_end_in_a_f
         if fault is not None:
             raise fault
 
-    stored = asked.ask("POST", path, [("name", "a")], body=pieces(), content_type=OCTETS).json()
-    assert stored["sha256"] == hashlib.sha256(b"".join(pieces())).hexdigest()
+    artifact = client.ask("POST", path, [("name", "a")], body=pieces(), content_type=OCTETS).json()
+    assert artifact["sha256"] == hashlib.sha256(b"".join(pieces())).hexdigest()
     with pytest.raises(LookupError):
-        asked.ask("POST", path, [("name", "b")], body=pieces(LookupError()), content_type=OCTETS)
-    assert [each["name"] for each in asked.get(build_path("api", "runs", run_id, "artifacts"))] == ["a"]
+        client.ask("POST", path, [("name", "b")], body=pieces(LookupError()), content_type=OCTETS)
+    assert [each["name"] for each in client.get(build_path("api", "runs", run_id, "artifacts"))] == ["a"]
 
 
-def test_answer_that_is_dropped_halfway_does_not_disturb_the_next(asked: Client) -> None:
-    run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
+def test_response_dropped_midway_does_not_affect_the_next_request(client: Client) -> None:
+    run_id = client.post("/api/w/runs", {"experiment": "iris"})["id"]
     path = build_path("api", "w", "runs", run_id, "artifacts")
-    asked.ask("POST", path, [("name", "a")], body=bytes(5_000_000), content_type=OCTETS)
-    answer = asked.ask("GET", build_path("api", "artifacts", run_id, "a", "download"))
+    client.ask("POST", path, [("name", "a")], body=bytes(5_000_000), content_type=OCTETS)
+    answer = client.ask("GET", build_path("api", "artifacts", run_id, "a", "download"))
     assert next(answer.pieces())
-    assert asked.get("/api/health")["ok"]
-    with asked.ask("GET", build_path("api", "artifacts", run_id, "a", "download")):
+    assert client.get("/api/health")["ok"]
+    with client.ask("GET", build_path("api", "artifacts", run_id, "a", "download")):
         pass
-    assert asked.get(build_path("api", "runs", run_id))["id"] == run_id
+    assert client.get(build_path("api", "runs", run_id))["id"] == run_id
 
 
-def test_error_carries_what_the_api_said(asked: Client) -> None:
+def test_api_error_carries_status_error_and_detail(client: Client) -> None:
     with pytest.raises(ApiError) as none:
-        asked.get("/api/runs/nosuch")
+        client.get("/api/runs/nosuch")
     assert (none.value.status, none.value.error) == (404, "no such run")
     assert "no run has the id" in none.value.detail
     with pytest.raises(ApiError) as bad:
-        asked.get("/api/runs", [("limitt", "1")])
+        client.get("/api/runs", [("limitt", "1")])
     assert bad.value.status == 400
-    run_id = asked.post("/api/w/runs", {"experiment": "iris"})["id"]
-    with pytest.raises(ApiError) as failed:
-        asked.get(build_path("api", "runs", run_id, "check"), [("rule", "loss<=1")])
-    assert (failed.value.status, failed.value.body["rules"][0]["passed"]) == (422, False)
+    run_id = client.post("/api/w/runs", {"experiment": "iris"})["id"]
+    with pytest.raises(ApiError) as check:
+        client.get(build_path("api", "runs", run_id, "check"), [("rule", "loss<=1")])
+    assert (check.value.status, check.value.body["rules"][0]["passed"]) == (422, False)
 
 
-def test_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_answer(
+def test_client_reconnects_to_a_restarted_server_and_raises_unreachable_without_one(
     serve: Callable[..., Running], data: Path, tmp_path: Path
 ) -> None:
     port = str(free_port())
@@ -114,7 +114,7 @@ def test_server_that_comes_back_is_asked_again_and_one_that_does_not_is_no_answe
         client.get("/api/health")
 
 
-def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]) -> None:
+def test_missing_or_wrong_token_is_refused(serve: Callable[..., Running]) -> None:
     server = serve("--token", TOKEN)
     for token in (None, "x"):
         with HttpClient(server.url, token) as client, pytest.raises(ApiError) as fault:
@@ -123,7 +123,7 @@ def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "told"),
+    ("answer", "kind", "message"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "a chachaml-lite server"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", Unreachable, "broke off"),
@@ -139,19 +139,21 @@ def test_token_that_is_missing_or_wrong_is_refused(serve: Callable[..., Running]
         (b"HTTP/1.1 301 X\r\nLocation: https://x/\r\nContent-Length: 0\r\n\r\n", ApiError, "redirects to https://x/"),
     ],
 )
-def test_what_is_no_server_of_ours_is_told_as_such(answer: bytes, kind: type[Exception], told: str) -> None:
-    with stranger(answer) as port, HttpClient(f"127.0.0.1:{port}/") as client, pytest.raises(kind, match=told):
+def test_response_of_another_kind_of_server_raises_an_error_that_says_so(
+    answer: bytes, kind: type[Exception], message: str
+) -> None:
+    with stranger(answer) as port, HttpClient(f"127.0.0.1:{port}/") as client, pytest.raises(kind, match=message):
         client.get("/api/runs")
 
 
-def test_path_in_front_of_the_api_and_the_token_are_sent() -> None:
-    heard: list[bytes] = []
+def test_url_prefix_and_token_are_sent() -> None:
+    requests: list[bytes] = []
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-    with stranger(answer, heard) as port, HttpClient(f"http://127.0.0.1:{port}/team/a%20b/", " tö ") as client:
+    with stranger(answer, requests) as port, HttpClient(f"http://127.0.0.1:{port}/team/a%20b/", " tö ") as client:
         assert client.get("/api/runs", [("q", "a b+ö")]) == {}
         assert client.url == f"http://127.0.0.1:{port}/team/a%20b"
-    assert heard[0].startswith(b"GET /team/a%20b/api/runs?q=a+b%2B%C3%B6 HTTP/1.1\r\n")
-    assert "Authorization: Bearer tö\r\n".encode() in heard[0]
+    assert requests[0].startswith(b"GET /team/a%20b/api/runs?q=a+b%2B%C3%B6 HTTP/1.1\r\n")
+    assert "Authorization: Bearer tö\r\n".encode() in requests[0]
 
 
 @pytest.mark.parametrize(
@@ -168,18 +170,18 @@ def test_path_in_front_of_the_api_and_the_token_are_sent() -> None:
         "[::1",
     ],
 )
-def test_what_is_no_url_of_a_server_is_said_so(url: str) -> None:
+def test_invalid_url_raises_bad_target(url: str) -> None:
     with pytest.raises(BadTarget):
         HttpClient(url)
 
 
-def test_https_is_spoken_where_the_certificate_is_trusted(
+def test_https_requires_a_trusted_certificate(
     tmp_path: Path, tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     files = ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    made = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files]
-    subprocess.run(made, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+    command = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
@@ -196,14 +198,14 @@ def test_https_is_spoken_where_the_certificate_is_trusted(
 
 @contextmanager
 def forwarding_proxy(port: int, refusal: bytes | None = None) -> Iterator[tuple[int, list[bytes]]]:
-    """The port of a proxy that leads its one CONNECT to a port of this machine, or refuses it; what it has heard."""
-    heard: list[bytes] = []
+    """A proxy that accepts or refuses one CONNECT, always to the same port here. Yields its port and the requests."""
+    requests: list[bytes] = []
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def serve_one() -> None:
             client, _ = listener.accept()
             with client:
-                heard.append(client.recv(65536))
+                requests.append(client.recv(65536))
                 if refusal is not None:
                     client.sendall(refusal)
                     return
@@ -222,28 +224,28 @@ def forwarding_proxy(port: int, refusal: bytes | None = None) -> Iterator[tuple[
 
         thread = threading.Thread(target=serve_one)
         thread.start()
-        yield int(listener.getsockname()[1]), heard
+        yield int(listener.getsockname()[1]), requests
         thread.join(PATIENCE_SECONDS)
 
 
-def test_https_goes_by_the_proxy_that_the_environment_names(
+def test_https_uses_the_proxy_of_the_environment(
     tmp_path: Path, tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     names = ["-subj", "/CN=tracker.test", "-addext", "subjectAltName=DNS:tracker.test"]
-    made = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
-    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=60)
+    command = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=60)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     monkeypatch.setenv("no_proxy", "localhost,other.test")
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
-    with stranger(answer, context=context) as port, forwarding_proxy(port) as (proxy, heard):
+    with stranger(answer, context=context) as port, forwarding_proxy(port) as (proxy, requests):
         monkeypatch.setenv("https_proxy", f"http://user:p%40ss@127.0.0.1:{proxy}")
         with HttpClient("https://tracker.test") as client:  # a name that only the proxy knows
             assert client.get("/api/runs") == []
-    assert heard[0].startswith(b"CONNECT tracker.test:443 HTTP/1.")
-    assert b"Proxy-Authorization: Basic " + b64encode(b"user:p@ss") + b"\r\n" in heard[0]
+    assert requests[0].startswith(b"CONNECT tracker.test:443 HTTP/1.")
+    assert b"Proxy-Authorization: Basic " + b64encode(b"user:p@ss") + b"\r\n" in requests[0]
     with forwarding_proxy(0, b"HTTP/1.1 403 Forbidden\r\n\r\n") as (proxy, _):
         monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy}")
         with HttpClient("https://tracker.test") as client, pytest.raises(NoServer, match="proxy.*403 Forbidden"):
@@ -255,19 +257,19 @@ def test_https_goes_by_the_proxy_that_the_environment_names(
     HttpClient("https://tracker.test").close()
 
 
-def test_http_goes_by_no_proxy(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_uses_no_proxy(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with HttpClient(server.url) as client:
         assert client.get("/api/runs") == []
 
 
-def test_token_that_no_header_carries_is_said_so() -> None:
+def test_token_that_is_not_a_header_value_raises_bad_target() -> None:
     with pytest.raises(BadTarget, match="token"):
         HttpClient("http://localhost", "a\r\nb")
 
 
-def test_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(server: Running, data: Path) -> None:
+def test_folder_owned_by_a_server_can_be_read_and_is_not_changed(server: Running, data: Path) -> None:
     with HttpClient(server.url) as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "one"})
         before = files_of(data)
@@ -283,15 +285,15 @@ def test_folder_that_is_only_read_may_be_another_ones_and_is_left_as_it_is(serve
         assert files_of(data).keys() >= before.keys()
 
 
-def test_folder_without_a_store_is_none_to_read_and_is_made_to_write(tmp_path: Path) -> None:
+def test_folder_without_a_store_is_created_for_writing_only(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="no store"):
         FolderClient(tmp_path)
     with FolderClient(tmp_path / "new", writes=True) as client:
         assert client.get("/api/runs") == []
 
 
-def is_whole(request: bytes) -> bool:
-    """Whether all of a request is there."""
+def is_complete(request: bytes) -> bool:
+    """Whether a request has been received completely."""
     head, end, body = request.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
     if b"chunked" in head:
@@ -300,23 +302,25 @@ def is_whole(request: bytes) -> bool:
 
 
 @contextmanager
-def stranger(answer: bytes, heard: list[bytes] | None = None, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """The port of something that gives every connection the same answer, and closes it."""
+def stranger(
+    response: bytes, requests: list[bytes] | None = None, context: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """A server that answers one request with fixed bytes. Yields its port; the request is appended to `requests`."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def serve_one() -> None:
             connection, _ = listener.accept()
-            with suppress(OSError), connection:  # one that doesn't trust us hangs up
+            with suppress(OSError), connection:  # a client that doesn't trust the certificate closes the connection
                 if context is not None:
                     connection = context.wrap_socket(connection, server_side=True)
                 with connection:
                     request = b""
-                    # Whole: to close with a part unread resets the connection, and the answer may be lost.
-                    while not is_whole(request) and (piece := connection.recv(65536)):
+                    # Read it completely: closing with unread data resets the connection, and the response may be lost.
+                    while not is_complete(request) and (piece := connection.recv(65536)):
                         request += piece
-                    if heard is not None:
-                        heard.append(request)
-                    connection.sendall(answer)
+                    if requests is not None:
+                        requests.append(request)
+                    connection.sendall(response)
 
         thread = threading.Thread(target=serve_one)
         thread.start()

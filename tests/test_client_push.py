@@ -1,4 +1,4 @@
-"""Runs pushed from a store to a server: equal at the other end, nothing sent twice, nothing false sent or left."""
+"""Runs pushed from a store to a server: copied exactly, nothing sent twice, nothing wrong sent or left behind."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Serve = Callable[..., Running]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """The folder of the store that runs come from."""
+def source_folder(tmp_path: Path) -> Path:
+    """The folder of the store that runs are pushed from."""
     return tmp_path / "home"
 
 
 @pytest.fixture
-def source(home: Path) -> Iterator[FolderClient]:
-    with FolderClient(home, writes=True) as client:
+def source(source_folder: Path) -> Iterator[FolderClient]:
+    with FolderClient(source_folder, writes=True) as client:
         yield client
 
 
@@ -56,7 +56,7 @@ def log(client: Client, run_id: str, **parts: Any) -> None:
         client.post(build_path(*under, "end"), parts["end"])
 
 
-#: All that a run can have.
+#: Everything that a run can have.
 ARTIFACTS = {
     "model.pkl": b"bytes",
     "Model.pkl": b"others",
@@ -76,11 +76,11 @@ FULL: dict[str, Any] = {
 }
 
 
-def full_run(source: Client, home: Path) -> Path:
-    """A run "r" with all of it, and with what only a hand can have put there; its folder."""
+def log_full_run(source: Client, source_folder: Path) -> Path:
+    """Log a run "r" with all of it, add files and a field by hand, and return its folder."""
     log(source, "r", **FULL)
     log(source, "r", metrics={"loss": 0.5, "step": 2}, artifacts={"model.pkl": b"newer"})
-    folder = home / "runs/r"
+    folder = source_folder / "runs/r"
     (folder / "mine" / "deep").mkdir(parents=True)
     (folder / "mine/deep/notes.txt").write_text("kept")
     (folder / "empty.txt").write_bytes(b"")
@@ -90,54 +90,54 @@ def full_run(source: Client, home: Path) -> Path:
 
 
 def push(source: Client, target: Client, run_id: str = "r", *, overwrite: bool = False) -> tuple[str, int]:
-    """Push a run and return the outcome and the bytes of files sent; then the target is complete."""
+    """Push a run, and again, which changes nothing. Return the first outcome and the number of bytes of files sent."""
     counts: list[int] = []
-    pushed = Push(source, target, overwrite=overwrite)
-    done = pushed.push(run_id, counts.append)
-    assert pushed.push(run_id, counts.append) == "unchanged"
-    return done, sum(counts)
+    transfer = Push(source, target, overwrite=overwrite)
+    outcome = transfer.push(run_id, counts.append)
+    assert transfer.push(run_id, counts.append) == "unchanged"
+    return outcome, sum(counts)
 
 
-def everything(client: Client, run_id: str = "r") -> list[Any]:
+def fetch_everything(client: Client, run_id: str = "r") -> list[Any]:
     run = public(client.get(build_path("api", "runs", run_id)))
     names = [each["name"].split("/") for each in run["artifacts"]]
     blobs = [client.ask("GET", build_path("api", "artifacts", run_id, *name, "download")).content() for name in names]
     return [run, client.get(build_path("api", "runs", run_id, "metrics")), blobs]
 
 
-def stored(folder: Path) -> dict[str, bytes | None]:
-    """The files of a run that mean something, the JSON ones as values."""
-    found: dict[str, Any] = files_of(folder)
-    found.pop("summary.json", None)
-    return {path: json.loads(found[path]) if path.endswith(".json") else found[path] for path in found}
+def read_files(folder: Path) -> dict[str, bytes | None]:
+    """Read the files of a run except the derived one, those in JSON parsed."""
+    files: dict[str, Any] = files_of(folder)
+    files.pop("summary.json", None)
+    return {path: json.loads(files[path]) if path.endswith(".json") else files[path] for path in files}
 
 
-# -- there
+# -- what arrives
 
 
-def test_all_of_a_run_arrives_as_it_is(source: Client, target: Client, home: Path, server: Running) -> None:
-    folder = full_run(source, home)
+def test_push_copies_every_part_of_a_run(source: Client, target: Client, source_folder: Path, server: Running) -> None:
+    folder = log_full_run(source, source_folder)
     log(source, "r", end={"status": "failed", "error": "boom"})
-    done, _ = push(source, target)
-    assert done == "imported"
-    assert everything(target) == everything(source)
-    assert stored(server.data / "runs/r") == stored(folder)
+    outcome, _ = push(source, target)
+    assert outcome == "imported"
+    assert fetch_everything(target) == fetch_everything(source)
+    assert read_files(server.data / "runs/r") == read_files(folder)
     assert sent_zips(server.log) == 1  # a small run is one zip
     digests = [client.get("/api/digests", [("ids", "r")]) for client in (source, target)]
     assert digests[0] == digests[1]
-    written = [client.get("/api/runs/r")["last_write_time"] for client in (source, target)]
-    assert written[0] - written[1] in range(1000)  # a zip knows whole seconds
+    times = [client.get("/api/runs/r")["last_write_time"] for client in (source, target)]
+    assert times[0] - times[1] in range(1000)  # a zip stores whole seconds
 
 
-def test_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_sent(
-    source: Client, target: Client, home: Path, server: Running
+def test_repeated_push_of_a_growing_run_sends_only_the_new_parts(
+    source: Client, target: Client, source_folder: Path, server: Running
 ) -> None:
-    folder = full_run(source, home)
+    folder = log_full_run(source, source_folder)
     assert push(source, target)[0] == "imported"
     large = len(ARTIFACTS["a:b/step?.pt"])
     steps: list[Callable[[], object]] = [
         lambda: log(source, "r", params={"new": None}),
-        lambda: log(source, "r", metrics={"loss": 0.5, "step": 2}),  # the same latest value, once more
+        lambda: log(source, "r", metrics={"loss": 0.5, "step": 2}),  # the same latest value again
         lambda: log(source, "r", metrics={"loss": "NaN", "step": -9}),
         lambda: log(source, "r", artifacts={"model.pkl": b"NEWER"}),  # as many bytes as before
         lambda: log(source, "r", artifacts={"model.pkl": b"newer"}),  # and back
@@ -154,23 +154,23 @@ def test_run_that_goes_on_is_pushed_again_and_again_and_only_what_is_new_is_sent
         step()
         assert Push(source, target, overwrite=False).compare(["r"]) == (["r"], [], [])
         zips = sent_zips(server.log)
-        done, sent = push(source, target)
-        assert (done, sent < large) == ("updated", True)
+        outcome, n_bytes = push(source, target)
+        assert (outcome, n_bytes < large) == ("updated", True)
         assert sent_zips(server.log) == zips + 1
-        assert everything(target) == everything(source)
+        assert fetch_everything(target) == fetch_everything(source)
     assert Push(source, target, overwrite=False).compare(["r", "none"])[2] == ["none"]
 
 
-def test_file_of_no_points_is_nothing_that_anybody_lacks(source: Client, target: Client, home: Path) -> None:
+def test_empty_metrics_file_is_no_difference(source: Client, target: Client, source_folder: Path) -> None:
     log(source, "r", run={})
     assert push(source, target)[0] == "imported"
-    (home / "runs/r/metrics.jsonl").write_bytes(b"")
+    (source_folder / "runs/r/metrics.jsonl").write_bytes(b"")
     assert push(source, target) == ("unchanged", 0)
     log(target, "r", metrics={"loss": 1})
     assert push(source, target) == ("unchanged", 0)
 
 
-def test_what_the_target_has_besides_is_left_there_and_nothing_is_sent_for_it(
+def test_additional_data_of_the_target_is_kept_and_sends_nothing(
     source: Client, target: Client, server: Running
 ) -> None:
     log(source, "r", **FULL)
@@ -178,10 +178,10 @@ def test_what_the_target_has_besides_is_left_there_and_nothing_is_sent_for_it(
     more = {"metrics": {"loss": 9, "step": 9}, "tags": {"theirs": 1}, "datasets": {"role": "theirs"}}
     log(target, "r", params={"theirs": 1}, artifacts={"theirs": b"1", "model.pkl": b"better"}, **more)
     log(target, "r", end={"status": "completed"})
-    before, zips = everything(target), sent_zips(server.log)
+    before, zips = fetch_everything(target), sent_zips(server.log)
     assert Push(source, target, overwrite=False).compare(["r"])[0] == ["r"]
     assert push(source, target) == ("unchanged", 0)
-    assert (everything(target), sent_zips(server.log)) == (before, zips)
+    assert (fetch_everything(target), sent_zips(server.log)) == (before, zips)
 
 
 def delete(client: Client, *names: str) -> None:
@@ -205,7 +205,7 @@ def test_deleted_artifacts_are_deleted_in_the_target_and_not_sent_again(source: 
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "told"),
+    ("source_part", "target_part", "message"),
     [
         ({"params": {"lr": 2}}, {"params": {"lr": 3}}, "param 'lr' is 3 here and 2 in the zip"),
         ({"metrics": {"loss": 1}}, {"metrics": {"loss": 2}}, "its points differ from line 1 of metrics.jsonl on"),
@@ -215,32 +215,32 @@ def test_deleted_artifacts_are_deleted_in_the_target_and_not_sent_again(source: 
         ({"tags": {"a": 1}}, {"tags": {"a": True}}, "tag 'a' is true here and 1 in the zip"),
     ],
 )
-def test_what_contradicts_itself_is_refused_and_named_and_nothing_is_changed(
-    source: Client, target: Client, here: dict[str, Any], there: dict[str, Any], told: str
+def test_conflict_is_refused_by_name_and_changes_nothing(
+    source: Client, target: Client, source_part: dict[str, Any], target_part: dict[str, Any], message: str
 ) -> None:
     log(source, "r", run={})
     push(source, target)
-    log(source, "r", **here)
-    log(target, "r", **there)
-    before = everything(target)
-    with pytest.raises(NotPushed, match=told) as fault:
+    log(source, "r", **source_part)
+    log(target, "r", **target_part)
+    before = fetch_everything(target)
+    with pytest.raises(NotPushed, match=message) as fault:
         Push(source, target, overwrite=False).push("r", int)
     assert fault.value.error == "conflict"
-    assert everything(target) == before
+    assert fetch_everything(target) == before
 
 
-def test_bytes_that_were_given_twice_are_not_sent_to_be_refused(source: Client, target: Client) -> None:
+def test_artifact_overwritten_in_both_places_is_refused_before_it_is_sent(source: Client, target: Client) -> None:
     log(source, "r", run={}, artifacts={"a": b"1"})
     push(source, target)
     log(source, "r", artifacts={"a": b"2" * 300_000})
     log(target, "r", artifacts={"a": b"3"})
-    sent: list[int] = []
+    counts: list[int] = []
     with pytest.raises(NotPushed, match="given other bytes in both places"):
-        Push(source, target, overwrite=False).push("r", sent.append)
-    assert sent == []
+        Push(source, target, overwrite=False).push("r", counts.append)
+    assert counts == []
 
 
-def test_overwrite_takes_tags_and_note_of_here(source: Client, target: Client) -> None:
+def test_overwrite_replaces_tags_and_note_by_those_of_the_source(source: Client, target: Client) -> None:
     log(source, "r", run={"tags": {"a": 1}}, note={"note": "a"})
     push(source, target)
     log(source, "r", tags={"a": 2}, note={"note": "b"})
@@ -251,7 +251,7 @@ def test_overwrite_takes_tags_and_note_of_here(source: Client, target: Client) -
     assert push(source, target, overwrite=True) == ("unchanged", 0)
 
 
-def test_overwrite_takes_nothing_away_that_is_only_there(source: Client, target: Client) -> None:
+def test_overwrite_keeps_what_only_the_target_has(source: Client, target: Client) -> None:
     log(source, "r", run={"tags": {"a": 1}})
     push(source, target)
     log(target, "r", tags={"a": 2, "theirs": 1}, note={"note": "of the team"})
@@ -260,25 +260,25 @@ def test_overwrite_takes_nothing_away_that_is_only_there(source: Client, target:
     assert target.get("/api/runs/r")["note"] == "of the team"
 
 
-# -- in parts, and while it changes
+# -- in several requests, and while the run changes
 
 
-def test_large_run_goes_in_parts_each_of_which_is_true(
+def test_large_run_is_sent_in_parts_that_are_each_a_valid_run(
     source: Client, target: Client, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_module, "PIECE_BYTES", 1000)
     contents = {f"{number}": bytes([number]) * 400 for number in range(5)} | {"large": b"l" * 5000}
     log(source, "r", run={}, params={"lr": 1}, metrics={"loss": 1}, artifacts=contents, end={"status": "completed"})
-    seen: list[tuple[str, int]] = []
+    states: list[tuple[str, int]] = []
 
-    class Watching(HttpClient):
-        def ask(self, method: str, path: str, *arguments: Any, **named: Any) -> Answer:
-            answer = super().ask(method, path, *arguments, **named)
+    class WatchingClient(HttpClient):
+        def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
+            answer = super().ask(method, path, *arguments, **options)
             if method == "POST":
                 answer.content()
                 run = target.get("/api/runs/r")
                 assert run["metrics"] == {"loss": 1} and run["params"] == {"lr": 1}
-                seen.append((run["status"], len(run["artifacts"])))
+                states.append((run["status"], len(run["artifacts"])))
                 return target.ask(
                     "POST",
                     "/api/w/import",
@@ -287,10 +287,10 @@ def test_large_run_goes_in_parts_each_of_which_is_true(
                 )
             return answer
 
-    with Watching(server.url) as watching:
-        Push(source, watching, overwrite=False).push("r", int)
-    assert seen == [("running", 2), ("running", 4), ("running", 5), ("completed", 6)]
-    assert everything(target) == everything(source)
+    with WatchingClient(server.url) as client:
+        Push(source, client, overwrite=False).push("r", int)
+    assert states == [("running", 2), ("running", 4), ("running", 5), ("completed", 6)]
+    assert fetch_everything(target) == fetch_everything(source)
     monkeypatch.setattr(push_module, "_MAX_ARTIFACTS", 2)
     log(source, "many", run={}, artifacts={f"{number}": b"1" for number in range(5)})
     zips = sent_zips(server.log)
@@ -299,22 +299,22 @@ def test_large_run_goes_in_parts_each_of_which_is_true(
     assert push(source, target) == ("unchanged", 0)
 
 
-class Changing(FolderClient):
-    """A store in which something happens just before bytes are asked for."""
+class ChangingStore(FolderClient):
+    """A store that changes just before each of the first few downloads."""
 
     def __init__(self, data: Path, change: Callable[[Client], object], times: int) -> None:
         super().__init__(data, writes=True)
         self._change, self._times = change, times
 
-    def ask(self, method: str, path: str, *arguments: Any, **named: Any) -> Answer:
+    def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
         if (path.endswith("download") or "/files/" in path) and self._times > 0:
             self._times -= 1
             self._change(self)
-        return super().ask(method, path, *arguments, **named)
+        return super().ask(method, path, *arguments, **options)
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_what_changes_while_it_is_sent_is_sent_anew(target: Client, home: Path, times: int) -> None:
+def test_run_that_changes_during_the_push_is_sent_again(target: Client, source_folder: Path, times: int) -> None:
     numbers = iter(range(1, 100))
 
     def change(client: Client) -> None:
@@ -323,88 +323,88 @@ def test_what_changes_while_it_is_sent_is_sent_anew(target: Client, home: Path, 
             client, "r", metrics={"loss": number, "step": number}, artifacts={"last": b"%d" % number, f"{number}": b"n"}
         )
 
-    with Changing(home, change, times) as source:
+    with ChangingStore(source_folder, change, times) as source:
         FolderClient.ask(
             source, "POST", "/api/w/runs", body=b'{"experiment":"a","id":"r"}', content_type="application/json"
         )
         log(source, "r", metrics={"loss": 0}, artifacts={"last": b"0"})
         push(source, target)
-        assert everything(target) == everything(source)
+        assert fetch_everything(target) == fetch_everything(source)
 
 
-def test_one_that_never_keeps_still_is_given_up(target: Client, home: Path) -> None:
+def test_push_of_a_run_that_never_stops_changing_fails(target: Client, source_folder: Path) -> None:
     numbers = iter(range(1, 100))
-    with Changing(home, lambda client: log(client, "r", artifacts={"last": b"%d" % next(numbers)}), 99) as source:
+    with ChangingStore(
+        source_folder, lambda client: log(client, "r", artifacts={"last": b"%d" % next(numbers)}), 99
+    ) as source:
         log(source, "r", run={}, artifacts={"last": b"0"})
         with pytest.raises(NotPushed, match="'last'"):
             Push(source, target, overwrite=False).push("r", int)
     assert target.get("/api/runs") == []
 
 
-def test_run_that_is_gone_at_the_other_end_meanwhile_is_sent_whole(
-    source: Client, target: Client, home: Path, server: Running
+def test_run_deleted_from_the_target_during_the_push_is_sent_whole(
+    source: Client, target: Client, source_folder: Path, server: Running
 ) -> None:
     log(source, "r", run={}, artifacts={"a": b"1", "b": b"2"})
     push(source, target)
     log(source, "r", artifacts={"b": b"3"})
 
-    class Removing(HttpClient):
-        def ask(self, method: str, path: str, *arguments: Any, **named: Any) -> Answer:
+    class RemovingClient(HttpClient):
+        def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
             if method == "POST" and sent_zips(server.log) == 1:
                 target.ask("DELETE", "/api/w/runs/r").content()
-            return super().ask(method, path, *arguments, **named)
+            return super().ask(method, path, *arguments, **options)
 
-    with Removing(server.url) as removing:
-        Push(source, removing, overwrite=False).push("r", int)
-    assert everything(target) == everything(source)
+    with RemovingClient(server.url) as client:
+        Push(source, client, overwrite=False).push("r", int)
+    assert fetch_everything(target) == fetch_everything(source)
 
 
 # -- damage
 
 
-def test_what_is_not_there_after_it_was_sent_is_not_called_pushed(
+def test_run_missing_from_the_target_after_the_push_is_an_error(
     source: Client, target: Client, server: Running
 ) -> None:
     log(source, "r", run={}, artifacts={"a": b"1"})
 
-    class Losing(HttpClient):
-        def ask(self, method: str, path: str, *arguments: Any, **named: Any) -> Answer:
-            answer = super().ask(method, path, *arguments, **named)
+    class LosingClient(HttpClient):
+        def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
+            answer = super().ask(method, path, *arguments, **options)
             if method == "POST":
-                done = answer.content()
+                content = answer.content()
                 target.ask("DELETE", "/api/w/runs/r").content()
-                return Answer(200, {}, io.BytesIO(done))
+                return Answer(200, {}, io.BytesIO(content))
             return answer
 
-    with Losing(server.url) as losing, pytest.raises(NotPushed, match="does not have what was sent"):
-        Push(source, losing, overwrite=False).push("r", int)
+    with LosingClient(server.url) as client, pytest.raises(NotPushed, match="does not have what was sent"):
+        Push(source, client, overwrite=False).push("r", int)
 
 
-def test_bytes_that_are_damaged_where_they_come_from_are_not_sent(
-    source: Client, target: Client, home: Path, server: Running
-) -> None:
+def test_damaged_source_is_not_sent(source: Client, target: Client, source_folder: Path, server: Running) -> None:
     log(source, "r", run={}, artifacts={"a": b"1" * 1000})
-    (home / "runs/r/blobs/a").write_bytes(b"2" * 1000)
+    (source_folder / "runs/r/blobs/a").write_bytes(b"2" * 1000)
     with pytest.raises(NotPushed, match="damaged: the bytes of artifact 'a' do not match its sha256"):
         Push(source, target, overwrite=False).push("r", int)
-    (home / "runs/r/blobs/a").unlink()
+    (source_folder / "runs/r/blobs/a").unlink()
     with pytest.raises(NotPushed, match="no such artifact"):
         Push(source, target, overwrite=False).push("r", int)
-    (home / "runs/r/metrics.jsonl").write_bytes(b"{damage\n")
+    (source_folder / "runs/r/metrics.jsonl").write_bytes(b"{damage\n")
     with pytest.raises(NotPushed, match="metrics.jsonl has 1 damaged line; `chachaml-lite verify --repair`"):
         Push(source, target, overwrite=False).push("r", int)
     assert target.get("/api/runs") == []
-    # The server drops what came of a broken upload when it sees the end of its connection.
+    # The server removes the temporary file of a broken upload when it notices that the connection has ended.
     eventually(lambda: not any("~" in name for _, _, names in os.walk(server.data / "runs") for name in names))
 
 
 @pytest.mark.parametrize("bend", [(b"an artifact", b"an ARTIFACT"), (b'"loss"', b'"LOSS"')])
-def test_bytes_that_are_bent_on_the_way_are_found_out(
+def test_bytes_corrupted_in_transit_are_refused(
     source: Client, target: Client, server: Running, bend: tuple[bytes, bytes]
 ) -> None:
     log(source, "r", run={}, metrics={"loss": 1}, artifacts={"a": b"an artifact of bytes"})
-    refused = pytest.raises(NotPushed, match="bad request: the zip is not imported: .*CRC|sha256")
-    with proxy(server.port, bend=bend) as bad, HttpClient(bad.url) as bending, refused:
-        Push(source, bending, overwrite=False).push("r", int)
+    raises_not_pushed = pytest.raises(NotPushed, match="bad request: the zip is not imported: .*CRC|sha256")
+    with proxy(server.port, bend=bend) as bending_proxy, HttpClient(bending_proxy.url) as client, raises_not_pushed:
+        Push(source, client, overwrite=False).push("r", int)
     assert target.get("/api/runs") == []
     assert push(source, target)[0] == "imported"

@@ -1,4 +1,4 @@
-"""Every route with every error that it can give: the status, one shape, nothing told of the machine, nothing stored."""
+"""Every error of every route: its status, its shape, nothing revealed of the machine, nothing stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"
 ZIP = "application/zip"
 TOKEN = "s3cret"
-#: The stable texts, by status (the contract, section 1).
+#: The stable values of the field `error`, by status (the contract, section 1).
 ERRORS = {
     400: {"bad request"},
     401: {"unauthorized"},
@@ -33,29 +33,29 @@ ERRORS = {
     413: {"body too large"},
     422: {"check failed"},
 }
-EVIL = {"Host": "evil.example"}
+OTHER_HOST = {"Host": "evil.example"}
 
 
 class Call(NamedTuple):
-    """A request that would be answered 200."""
+    """A valid request, answered with 200."""
 
     path: str
     query: str = ""
     body: Any = None
     content_type: str | None = None
 
-    def url(self, **replaced: str) -> str:
-        parts = {"run_id": "open", "name": "iris", "version": "1", **replaced}
+    def url(self, **values: str) -> str:
+        parts = {"run_id": "open", "name": "iris", "version": "1", **values}
         return self.path.format(**parts) + (f"?{self.query}" if self.query else "")
 
-    def sent(self) -> dict[str, Any]:
+    def request_body(self) -> dict[str, Any]:
         if self.body is None:
             return {}
         data = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         return {"data": data, "content_type": self.content_type or JSON}
 
 
-#: A good request for each route that writes, by method and rule.
+#: A valid request for each route that writes, by method and rule.
 WRITES = {
     "POST /api/w/runs": Call("/api/w/runs", body={"experiment": "new"}),
     "POST /api/w/runs/<run_id>/params": Call("/api/w/runs/{run_id}/params", body={"epochs": 3}),
@@ -85,8 +85,8 @@ WRITES = {
     "DELETE /api/w/models/<name>/versions/<version>": Call("/api/w/models/{name}/versions/{version}"),
     "POST /api/w/models/<name>/promote": Call("/api/w/models/{name}/promote", body={"version": 2, "stage": "staging"}),
 }
-#: What a route that reads needs in its query string, by rule.
-NEEDED = {
+#: The required query string of routes that read, by rule.
+QUERY_STRINGS = {
     "/api/runs/<run_id>/check": "rule=loss<9",
     "/api/compare": "ids=open,ended",
     "/api/digests": "ids=open,ended",
@@ -101,8 +101,8 @@ NEEDED = {
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that holds something for every rule to be broken on; tests work on copies."""
+def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which every rule can be broken: runs, artifacts and a model. Tests work on copies."""
     place = tmp_path_factory.mktemp("filled") / "store"
     with opened(place) as app:
         client = app.test_client()
@@ -116,31 +116,31 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 assert client.post(f"{base}/artifacts?name={name}", **upload).status_code == 200
         assert client.post("/api/w/runs/ended/end").status_code == 200
         for run_id in ("ended", "open"):
-            registered = client.post(
+            answer = client.post(
                 "/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": "production"}
             )
-            assert registered.status_code == 200
+            assert answer.status_code == 200
     return place
 
 
 @pytest.fixture
-def stored(filled: Path, data: Path, make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
-    """A client of an app, with the settings given, on such a store."""
-    shutil.copytree(filled, data)
+def make_client(template_store: Path, data: Path, make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
+    """A function that takes settings and returns a test client of an app on a copy of that store."""
+    shutil.copytree(template_store, data)
     return lambda **settings: make_app(**settings).test_client()
 
 
 @pytest.fixture(scope="module")
-def refusing(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClient, Path]]:
-    """A client for all requests that are refused, so that one store does for them, and where that is."""
+def shared_client(template_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClient, Path]]:
+    """A client for the requests that change nothing, so that they can share one store, and the path of that store."""
     place = tmp_path_factory.mktemp("refusing") / "store"
-    shutil.copytree(filled, place)
+    shutil.copytree(template_store, place)
     with opened(place) as app:
         yield app.test_client(), place
 
 
-def rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
-    """Each method and rule of the app, and the names in the rule; what forms post to has a table of its own."""
+def iterate_rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
+    """Yield each method and rule of the app, with the names in the rule. The forms' rules have a table of their own."""
     for rule in native_rules(client.application):
         if rule.endpoint.startswith("writes."):
             continue
@@ -148,12 +148,12 @@ def rules(client: FlaskClient) -> Iterator[tuple[str, str, set[str]]]:
             yield method, rule.rule, set(rule.arguments)
 
 
-def call_of(method: str, rule: str) -> Call:
-    """A good request for a rule."""
-    known = WRITES.get(f"{method} {rule}")
-    if known is not None:
-        return known
-    assert method == "GET", f"{method} {rule} writes: add a good request for it to WRITES"
+def build_call(method: str, rule: str) -> Call:
+    """Build a valid request for a rule."""
+    call = WRITES.get(f"{method} {rule}")
+    if call is not None:
+        return call
+    assert method == "GET", f"{method} {rule} writes: add a valid request for it to WRITES"
     path = rule.replace("<path:", "<").replace("<", "{").replace(">", "}")
     values = {"selector": "1", "v1": "1", "v2": "2", "one": "1", "other": "2", "filename": "style.css"}
     values["path"] = "metrics.jsonl"
@@ -163,7 +163,7 @@ def call_of(method: str, rule: str) -> Call:
         values["name"] = "m.gif"
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", value)
-    return Call(path, NEEDED.get(rule, ""))
+    return Call(path, QUERY_STRINGS.get(rule, ""))
 
 
 def assert_error(
@@ -178,37 +178,35 @@ def assert_error(
     assert error in (None, body["error"])
     assert body["detail"]
     assert body["detail"].isprintable()
-    assert_tells_nothing(answer, data)
+    assert_reveals_nothing(answer, data)
 
 
-def assert_tells_nothing(answer: TestResponse, data: Path) -> None:
+def assert_reveals_nothing(answer: TestResponse, data: Path) -> None:
     text = answer.text
-    for told in (str(data), str(SOURCE), "Traceback", 'File "', "site-packages", "werkzeug", "Flask"):
-        assert told not in text
+    for secret in (str(data), str(SOURCE), "Traceback", 'File "', "site-packages", "werkzeug", "Flask"):
+        assert secret not in text
     assert ("<html" in text.lower()) == (answer.mimetype == "text/html")
 
 
-def every_rule(client: FlaskClient) -> list[tuple[str, str, set[str], Call]]:
+def list_api_calls(client: FlaskClient) -> list[tuple[str, str, set[str], Call]]:
     return [
-        (method, rule, names, call_of(method, rule))
-        for method, rule, names in rules(client)
+        (method, rule, names, build_call(method, rule))
+        for method, rule, names in iterate_rules(client)
         if rule.startswith("/api/")
     ]
 
 
-# -- errors that every route can give
+# -- errors of every route
 
 
-def test_every_route_that_writes_is_in_the_table(stored: Callable[..., FlaskClient]) -> None:
-    writes = {f"{method} {rule}" for method, rule, _ in rules(stored()) if method != "GET"}
+def test_table_has_every_route_that_writes(make_client: Callable[..., FlaskClient]) -> None:
+    writes = {f"{method} {rule}" for method, rule, _ in iterate_rules(make_client()) if method != "GET"}
     assert writes == {*WRITES, "POST /login", "POST /logout"}
 
 
 @pytest.mark.parametrize("key", WRITES)
-def test_write_of_the_table_works_and_stores_something(
-    stored: Callable[..., FlaskClient], data: Path, key: str
-) -> None:
-    client = stored()
+def test_valid_write_is_200_and_stores_something(make_client: Callable[..., FlaskClient], data: Path, key: str) -> None:
+    client = make_client()
     for run_id, path in {"unpinned": None, "finished": "end", "trashed": "trash"}.items():
         client.post("/api/w/runs", json={"experiment": "x", "id": run_id})
         if path is not None:
@@ -220,15 +218,15 @@ def test_write_of_the_table_works_and_stores_something(
     acts_on = {"DELETE": "unpinned", "resume": "finished", "restore": "trashed"}
     run_id = next((acts_on[word] for word in re.split(r"[ /]", key) if word in acts_on), "open")
     url = call.url(run_id=run_id, **({"name": "unused"} if "DELETE" in key else {}))
-    answer = client.open(url, method=key.split()[0], **call.sent())
+    answer = client.open(url, method=key.split()[0], **call.request_body())
     assert answer.status_code == 200, answer.text
     assert files_of(data) != before
 
 
-def test_every_read_in_the_table_works(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_valid_read_is_200_on_every_route(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
-    for method, rule, _, call in every_rule(client):
+    for method, rule, _, call in list_api_calls(client):
         if method == "GET":
             answer = client.get(call.url())
             assert answer.status_code == 200, (rule, answer.text)
@@ -238,69 +236,75 @@ def test_every_read_in_the_table_works(stored: Callable[..., FlaskClient], data:
     assert {Path(name).name for name in after.keys() - before.keys()} <= {"summary.json"}
 
 
-def test_another_host_is_403_on_every_route(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_another_host_is_403_on_every_route(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
-    for method, _, _, call in every_rule(client):
-        assert_error(client.open(call.url(), method=method, headers=EVIL, **call.sent()), 403, "forbidden", data)
+    for method, _, _, call in list_api_calls(client):
+        assert_error(
+            client.open(call.url(), method=method, headers=OTHER_HOST, **call.request_body()), 403, "forbidden", data
+        )
     assert files_of(data) == before
 
 
-def test_another_origin_is_403_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_another_origin_is_403_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         for key, call in WRITES.items():
-            answer = client.open(call.url(), method=key.split()[0], headers=headers, **call.sent())
+            answer = client.open(call.url(), method=key.split()[0], headers=headers, **call.request_body())
             assert_error(answer, 403, "forbidden", data)
     assert files_of(data) == before
 
 
-def test_no_token_is_401_on_every_route_but_health(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored(token=TOKEN)
+def test_missing_or_wrong_token_is_401_on_every_route_but_health(
+    make_client: Callable[..., FlaskClient], data: Path
+) -> None:
+    client = make_client(token=TOKEN)
     before = files_of(data)
-    for method, rule, _, call in every_rule(client):
+    for method, rule, _, call in list_api_calls(client):
         if rule != "/api/health":
             for headers in ({}, {"Authorization": "Bearer wrong"}):
-                answer = client.open(call.url(), method=method, headers=headers, **call.sent())
+                answer = client.open(call.url(), method=method, headers=headers, **call.request_body())
                 assert_error(answer, 401, "unauthorized", data)
     assert files_of(data) == before
 
 
-def test_another_method_is_405_with_the_methods_that_there_are(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_another_method_is_405_and_allow_lists_the_valid_ones(
+    make_client: Callable[..., FlaskClient], data: Path
+) -> None:
+    client = make_client()
     before = files_of(data)
-    allowed: dict[str, set[str]] = {}
+    allowed_methods: dict[str, set[str]] = {}
     for each in client.application.url_map.iter_rules():
-        allowed.setdefault(each.rule, set()).update(each.methods or ())
-    for method, rule, _, call in every_rule(client):
-        for other in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - allowed[rule]:
-            answer = client.open(call.url(), method=other, **({} if method == "GET" else call.sent()))
+        allowed_methods.setdefault(each.rule, set()).update(each.methods or ())
+    for method, rule, _, call in list_api_calls(client):
+        for other in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - allowed_methods[rule]:
+            answer = client.open(call.url(), method=other, **({} if method == "GET" else call.request_body()))
             assert answer.status_code == 405, (other, rule)
-            assert set(answer.headers["Allow"].split(", ")) == allowed[rule]
+            assert set(answer.headers["Allow"].split(", ")) == allowed_methods[rule]
             if other != "HEAD":
                 assert_error(answer, 405, "method not allowed", data)
     assert files_of(data) == before
 
 
-def test_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_unknown_run_model_or_artifact_is_404(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
-    seen = set()
-    for method, rule, names, call in every_rule(client):
+    errors = set()
+    for method, rule, names, call in list_api_calls(client):
         cases = []
         if "run_id" in names:
             cases += [("no such run", call.url(run_id=unknown)) for unknown in ("unknown", "Open", "%F0%9F", "a%20b")]
         elif method == "POST" and rule in ("/api/w/experiments/<path:name>", "/api/w/models/<name>"):
-            continue  # it makes the experiment, or the model
+            continue  # it creates the experiment or the model
         elif "name" in names and "experiments" in call.path:
             cases += [("no such experiment", call.url(name=unknown)) for unknown in ("unknown", "Iris", "a/b")]
         elif "name" in names:
             cases += [("no such model", call.url(name=unknown)) for unknown in ("unknown", "Iris", "%FF")]
         for error, url in cases:
-            seen.add(error)
-            assert_error(client.open(url, method=method, **call.sent()), 404, error, data)
-    assert seen == {"no such run", "no such model", "no such experiment"}
+            errors.add(error)
+            assert_error(client.open(url, method=method, **call.request_body()), 404, error, data)
+    assert errors == {"no such run", "no such model", "no such experiment"}
     assert_error(client.get("/api/artifacts/open/unknown/download"), 404, "no such artifact", data)
     assert_error(client.get("/api/artifacts/open/../meta.json/download"), 404, None, data)
     assert files_of(data) == before
@@ -323,8 +327,8 @@ def test_unknown_run_model_or_artifact_is_404(stored: Callable[..., FlaskClient]
         *["/api/runs/%2e%2e/%2e%2e", "/api/%00", "/api/<script>", "/api/" + "x" * 5000],
     ],
 )
-def test_no_such_route_is_404_or_405(refusing: tuple[FlaskClient, Path], path: str) -> None:
-    client, data = refusing
+def test_unknown_route_is_404_or_405(shared_client: tuple[FlaskClient, Path], path: str) -> None:
+    client, data = shared_client
     before = files_of(data)
     for method in ("GET", "POST", "PUT"):
         answer = client.open(path, method=method, headers={"Accept": "text/html"})
@@ -332,16 +336,16 @@ def test_no_such_route_is_404_or_405(refusing: tuple[FlaskClient, Path], path: s
     assert files_of(data) == before
 
 
-def test_unknown_or_repeated_query_parameter_is_400(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_unknown_or_repeated_query_parameter_is_400(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
-    for method, _, _, call in every_rule(client):
+    for method, _, _, call in list_api_calls(client):
         joint = "&" if call.query else "?"
         for wrong in ("nmae=x", "nmae=", "%FF=1", "a=%FF"):
-            answer = client.open(f"{call.url()}{joint}{wrong}", method=method, **call.sent())
+            answer = client.open(f"{call.url()}{joint}{wrong}", method=method, **call.request_body())
             assert_error(answer, 400, "bad request", data)
         if call.query and not call.query.startswith(("rule=", "ids=")):
-            answer = client.open(f"{call.url()}&{call.query}", method=method, **call.sent())
+            answer = client.open(f"{call.url()}&{call.query}", method=method, **call.request_body())
             assert_error(answer, 400, "bad request", data)
     assert files_of(data) == before
 
@@ -360,37 +364,46 @@ NOT_OBJECTS = [
 ]
 
 
-def test_body_that_is_no_object_is_400_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_body_that_is_not_an_object_is_400_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
     for key, call in WRITES.items():
         if call.body is None or call.content_type in (OCTETS, ZIP):
             continue
         for body in NOT_OBJECTS:
             if (key.endswith("/end") and not body) or (key.endswith("/metrics") and body == b"[]"):
-                continue  # no body is an end, and no points is a batch
+                continue  # an empty body ends a run, and an empty list is a valid batch
             answer = client.post(call.url(), data=body, content_type=JSON)
             assert_error(answer, 400, "bad request", data)
     assert files_of(data) == before
 
 
-def test_another_content_type_is_400_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_another_content_type_is_400_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
     for key, call in WRITES.items():
         if call.body is None:
             continue
-        taken = {call.content_type or JSON} | ({NDJSON} if key.endswith("/metrics") else set())
-        taken |= {OCTETS} if call.content_type == ZIP else set()
-        for kind in {JSON, NDJSON, OCTETS, ZIP, "application/x-www-form-urlencoded", "text/plain", "x", None} - taken:
-            answer = client.post(call.url(), data=call.sent()["data"], content_type=kind)
+        accepted_types = {call.content_type or JSON} | ({NDJSON} if key.endswith("/metrics") else set())
+        accepted_types |= {OCTETS} if call.content_type == ZIP else set()
+        for kind in {
+            JSON,
+            NDJSON,
+            OCTETS,
+            ZIP,
+            "application/x-www-form-urlencoded",
+            "text/plain",
+            "x",
+            None,
+        } - accepted_types:
+            answer = client.post(call.url(), data=call.request_body()["data"], content_type=kind)
             assert_error(answer, 400, "bad request", data)
             assert "Content-Type: " in answer.get_json()["detail"]
     assert files_of(data) == before
 
 
-def test_body_over_the_limit_is_413_on_every_write(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored(max_json_bytes=1000, max_upload_bytes=2000)
+def test_body_over_the_limit_is_413_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client(max_json_bytes=1000, max_upload_bytes=2000)
     before = files_of(data)
     for call in WRITES.values():
         if call.body is None:
@@ -409,7 +422,7 @@ def test_body_over_the_limit_is_413_on_every_write(stored: Callable[..., FlaskCl
 # -- errors of one route
 
 W = "/api/w/runs"
-REFUSED: list[tuple[int, str, str, Any]] = [
+BAD_REQUESTS: list[tuple[int, str, str, Any]] = [
     # status, method, path, body
     (400, "POST", "/api/w/runs", {}),
     (400, "POST", "/api/w/runs", {"experiment": ""}),
@@ -523,26 +536,26 @@ REFUSED: list[tuple[int, str, str, Any]] = [
 
 
 def name_case(value: object) -> str:
-    """Return the part of a test's id; bytes by their number, for those of a zip hold the time of the collection."""
+    """Return a part of a test's id. Bytes by their number, since those of a zip include the time of the collection."""
     return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)[:70]
 
 
-@pytest.mark.parametrize(("status", "method", "path", "body"), REFUSED, ids=name_case)
-def test_what_is_refused_has_one_shape_and_stores_nothing(
-    refusing: tuple[FlaskClient, Path], status: int, method: str, path: str, body: Any
+@pytest.mark.parametrize(("status", "method", "path", "body"), BAD_REQUESTS, ids=name_case)
+def test_refused_request_has_the_common_error_shape_and_stores_nothing(
+    shared_client: tuple[FlaskClient, Path], status: int, method: str, path: str, body: Any
 ) -> None:
-    client, data = refusing
+    client, data = shared_client
     before = files_of(data)
     kind = OCTETS if "/artifacts" in path or "/import" in path else JSON
-    data_of = body if isinstance(body, bytes) else json.dumps(body).encode()
-    sent: dict[str, Any] = {} if body is None else {"data": data_of, "content_type": kind}
-    for headers in ({}, {"Accept": "text/html"}):  # an error of the API is JSON, whatever is asked for
-        assert_error(client.open(path, method=method, headers=headers, **sent), status, None, data)
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request_body: dict[str, Any] = {} if body is None else {"data": content, "content_type": kind}
+    for headers in ({}, {"Accept": "text/html"}):  # an error of the API is JSON, whatever Accept says
+        assert_error(client.open(path, method=method, headers=headers, **request_body), status, None, data)
     assert files_of(data) == before
 
 
-def test_check_that_failed_is_422_with_its_report(stored: Callable[..., FlaskClient], data: Path) -> None:
-    client = stored()
+def test_failed_check_is_422_with_its_report(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    client = make_client()
     before = files_of(data)
     for rule in ("loss<0.1", "acc>=0", "unknown>0", "loss<baseline"):
         answer = client.get("/api/runs/open/check", query_string={"rule": rule, "baseline": "ended"})
@@ -552,10 +565,10 @@ def test_check_that_failed_is_422_with_its_report(stored: Callable[..., FlaskCli
     assert {name: after[name] for name in before} == before
 
 
-def test_every_status_of_the_contracts_table_is_in_a_test_of_this_file() -> None:
-    reached = {status for status, *_ in REFUSED} | {401, 403, 405, 413, 422}
-    assert reached == set(ERRORS)
-    assert {416, 507}.isdisjoint(reached), "these two need a real server: test_serve_errors.py"
+def test_every_status_of_the_contract_is_tested_in_this_file() -> None:
+    statuses = {status for status, *_ in BAD_REQUESTS} | {401, 403, 405, 413, 422}
+    assert statuses == set(ERRORS)
+    assert {416, 507}.isdisjoint(statuses), "these two need a real server: test_serve_errors.py"
 
 
 # -- pages
@@ -581,30 +594,30 @@ def test_every_status_of_the_contracts_table_is_in_a_test_of_this_file() -> None
         ("PUT", "/login", 405),
     ],
 )
-def test_page_answers_an_error_with_a_page(
-    refusing: tuple[FlaskClient, Path], method: str, path: str, status: int
+def test_error_of_a_page_is_an_html_page(
+    shared_client: tuple[FlaskClient, Path], method: str, path: str, status: int
 ) -> None:
-    client, data = refusing
+    client, data = shared_client
     before = files_of(data)
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     assert str(status) in answer.text
     assert "<script>" not in answer.text
     assert ("Allow" in answer.headers) == (status == 405)
-    assert_tells_nothing(answer, data)
+    assert_reveals_nothing(answer, data)
     assert files_of(data) == before
 
 
-def test_another_host_gets_a_page_too(stored: Callable[..., FlaskClient], data: Path) -> None:
-    answer = stored().get("/runs", headers=EVIL)
+def test_error_for_another_host_is_an_html_page(make_client: Callable[..., FlaskClient], data: Path) -> None:
+    answer = make_client().get("/runs", headers=OTHER_HOST)
     assert (answer.status_code, answer.mimetype) == (403, "text/html")
-    assert_tells_nothing(answer, data)
+    assert_reveals_nothing(answer, data)
 
 
-# -- errors of ours
+# -- internal errors
 
 
-def test_error_of_ours_is_logged_whole_and_told_briefly(
+def test_internal_error_is_logged_in_full_and_the_response_is_brief(
     make_app: Callable[..., Flask], data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
@@ -621,6 +634,6 @@ def test_error_of_ours_is_logged_whole_and_told_briefly(
         answer = app.test_client().get(path)
         assert (answer.status_code, answer.mimetype) == (500, mimetype)
         assert "internal error" in answer.text.lower()
-        assert_tells_nothing(answer, data)
+        assert_reveals_nothing(answer, data)
     assert "a secret of" in caplog.text
     assert "Traceback" in caplog.text

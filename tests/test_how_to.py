@@ -1,4 +1,4 @@
-"""The how-to that the write API comes from: each command in it runs as printed, each thing it says is so."""
+"""The how-to of the write API: its commands run as printed, and its statements are true."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def registration(how_to: str) -> str:
 
 
 @pytest.fixture
-def paste(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> Callable[[str], tuple[str, list[Any]]]:
-    """Paste a script that begins with the session into bash, beside a model.pkl: the run's id, and the answers."""
+def run_session(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> Callable[[str], tuple[str, list[Any]]]:
+    """A function that runs the session, or more, in bash, and returns the run's id and the JSON responses."""
     for name in ("bash", "curl", "jq", "bc"):
         tool(name)
     folder = tmp_path / "working"
@@ -48,20 +48,20 @@ def paste(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> Callab
     (folder / "model.pkl").write_bytes(MODEL)
 
     def run(script: str) -> tuple[str, list[Any]]:
-        first, *rest = run_bash(for_host(script, server.url), folder).splitlines()
-        assert first.startswith("Run id: ")
-        return first.removeprefix("Run id: "), [json.loads(line) for line in rest]
+        first_line, *rest = run_bash(for_host(script, server.url), folder).splitlines()
+        assert first_line.startswith("Run id: ")
+        return first_line.removeprefix("Run id: "), [json.loads(line) for line in rest]
 
     return run
 
 
-def read(server: Running, path: str) -> Any:
+def fetch_json(server: Running, path: str) -> Any:
     answer = requests.get(server.url + path, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def page(server: Running, path: str) -> Page:
+def fetch_page(server: Running, path: str) -> Page:
     answer = requests.get(server.url + path, headers={"Accept": "text/html"}, timeout=60)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -69,20 +69,20 @@ def page(server: Running, path: str) -> Page:
 
 
 def test_curl_session_works_as_printed(
-    server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
+    server: Running, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, answers = paste(session)
-    logged = {"ok": True, "logged": 1}
-    uploaded = {"ok": True, "name": "model.pkl", "sha256": hashlib.sha256(MODEL).hexdigest(), "size": len(MODEL)}
-    assert answers == [{"ok": True}, logged, *[logged] * 5, uploaded, {"ok": True}]
+    run_id, answers = run_session(session)
+    logged_one = {"ok": True, "logged": 1}
+    upload = {"ok": True, "name": "model.pkl", "sha256": hashlib.sha256(MODEL).hexdigest(), "size": len(MODEL)}
+    assert answers == [{"ok": True}, logged_one, *[logged_one] * 5, upload, {"ok": True}]
 
-    run = read(server, f"/api/runs/{run_id}")
+    run = fetch_json(server, f"/api/runs/{run_id}")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "from-python", "completed")
     assert run["tags"] == {"author": "maria"}
     assert run["params"] == {"lr": 0.01, "epochs": 100}
     assert run["metrics"] == {"accuracy": 0.94, "loss": 0.2}
     assert [artifact["name"] for artifact in run["artifacts"]] == ["model.pkl"]
-    series = read(server, f"/api/runs/{run_id}/metrics")
+    series = fetch_json(server, f"/api/runs/{run_id}/metrics")
     loss = [(point["step"], point["value"]) for point in series["loss"]["points"]]
     assert loss == [(0, 1.0), (1, 0.5), (2, 0.333), (3, 0.25), (4, 0.2)]
     assert [(point["step"], point["value"]) for point in series["accuracy"]["points"]] == [(0, 0.94)]
@@ -90,19 +90,19 @@ def test_curl_session_works_as_printed(
     assert download.content == MODEL
 
 
-def test_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
-    server: Running, session: str, paste: Callable[[str], tuple[str, list[Any]]]
+def test_run_of_the_session_is_on_the_pages_with_params_metrics_and_artifact(
+    server: Running, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, _ = paste(session)
-    runs = page(server, "/runs")
+    run_id, _ = run_session(session)
+    runs = fetch_page(server, "/runs")
     head, row = runs.rows[0], runs.row("from-python")
-    shown = dict(zip(head, row, strict=True))
-    assert {"accuracy": "0.94", "loss": "0.2", "lr": "0.01", "epochs": "100"}.items() <= shown.items()
+    cells = dict(zip(head, row, strict=True))
+    assert {"accuracy": "0.94", "loss": "0.2", "lr": "0.01", "epochs": "100"}.items() <= cells.items()
     assert "iris" in row
     assert "completed" in row
     assert f"/runs/{run_id}" in runs.links
 
-    run = page(server, f"/runs/{run_id}")
+    run = fetch_page(server, f"/runs/{run_id}")
     assert run.row("loss 5 points")[1:] == ["0.2 step 4", "0.2 step 4", "1 step 0"]  # last, min, max
     assert run.row("accuracy 1 point")[1:] == ["0.94 step 0"] * 3
     assert run.row("lr") == ["lr", "0.01"]
@@ -115,20 +115,20 @@ def test_run_then_appears_in_the_ui_with_its_params_metrics_and_artifact(
 def test_python_script_works_as_printed(server: Running, how_to: str, tmp_path: Path) -> None:
     script = between(how_to, "2. From Python", "3. (Optional)")
     assert run_python(for_host(script, server.url), tmp_path) == ""
-    (listed,) = read(server, "/api/runs?experiment=iris&name=from-python&status=completed&tag.author=maria")
-    assert listed["params"] == {"lr": 0.01, "epochs": 100}
-    assert listed["metrics"] == {"loss": 0.01, "accuracy": 0.94}
-    series = read(server, f"/api/runs/{listed['id']}/metrics")
+    (run,) = fetch_json(server, "/api/runs?experiment=iris&name=from-python&status=completed&tag.author=maria")
+    assert run["params"] == {"lr": 0.01, "epochs": 100}
+    assert run["metrics"] == {"loss": 0.01, "accuracy": 0.94}
+    series = fetch_json(server, f"/api/runs/{run['id']}/metrics")
     assert [(point["step"], point["value"]) for point in series["loss"]["points"]] == [
         (epoch, 1.0 / (epoch + 1)) for epoch in range(100)
     ]
     assert [point["value"] for point in series["accuracy"]["points"]] == [0.94]
 
 
-def test_model_is_registered_as_printed(
-    server: Running, session: str, registration: str, paste: Callable[[str], tuple[str, list[Any]]]
+def test_model_registration_works_as_printed(
+    server: Running, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, answers = paste(session + registration)
+    run_id, answers = run_session(session + registration)
     version = answers[-1]
     assert version == {
         "name": "iris-classifier",
@@ -140,29 +140,29 @@ def test_model_is_registered_as_printed(
         "description": "first cut",
         "created_at": version["created_at"],
     }
-    assert read(server, "/api/models/iris-classifier")["versions"] == [
+    assert fetch_json(server, "/api/models/iris-classifier")["versions"] == [
         {**version, "tags": {}, "aliases": [], "files": None}
     ]
-    staged = requests.get(f"{server.url}/api/models/iris-classifier/staging/download", timeout=60)
-    assert staged.content == MODEL
+    download = requests.get(f"{server.url}/api/models/iris-classifier/staging/download", timeout=60)
+    assert download.content == MODEL
 
 
-def test_promoting_another_version_to_production_demotes_the_previous_one(
-    server: Running, session: str, registration: str, paste: Callable[[str], tuple[str, list[Any]]]
+def test_promotion_to_production_demotes_the_previous_version(
+    server: Running, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    demoted = {}
+    demoted_versions = {}
     for number in (1, 2):
-        _, answers = paste(session + registration)
+        _, answers = run_session(session + registration)
         assert answers[-1]["version"] == number
-        promoted = requests.post(
+        response = requests.post(
             f"{server.url}/api/w/models/iris-classifier/promote",
             json={"version": number, "stage": "production"},
             timeout=60,
         ).json()
-        assert promoted["stage"] == "production"
-        demoted[number] = promoted["demoted"]
-    assert demoted == {1: [], 2: [1]}
-    model = read(server, "/api/models/iris-classifier")
+        assert response["stage"] == "production"
+        demoted_versions[number] = response["demoted"]
+    assert demoted_versions == {1: [], 2: [1]}
+    model = fetch_json(server, "/api/models/iris-classifier")
     assert {version["version"]: version["stage"] for version in model["versions"]} == {1: "archived", 2: "production"}
     assert model["model"]["production"] == 2
 
@@ -170,24 +170,24 @@ def test_promoting_another_version_to_production_demotes_the_previous_one(
 # -- "API surface" and "Troubleshooting"
 
 
-@pytest.mark.parametrize("ended", [False, True], ids=["unknown", "ended"])
+@pytest.mark.parametrize("is_ended", [False, True], ids=["unknown", "ended"])
 @pytest.mark.parametrize("part", ["params", "metrics"])
-def test_unknown_or_ended_run_is_no_such_run(
-    client: FlaskClient, log_run: LogRun, how_to: str, part: str, ended: bool
+def test_unknown_or_ended_run_is_404_no_such_run(
+    client: FlaskClient, log_run: LogRun, how_to: str, part: str, is_ended: bool
 ) -> None:
-    (stated,) = re.findall(r"\{ \"error\": .*? \}", how_to)
-    run_id = log_run(end="completed") if ended else "never-started"
+    (documented_error,) = re.findall(r"\{ \"error\": .*? \}", how_to)
+    run_id = log_run(end="completed") if is_ended else "never-started"
     answer = client.post(f"/api/w/runs/{run_id}/{part}", json={"loss": 0.5})
     assert answer.status_code == 404
-    assert answer.get_json()["error"] == json.loads(stated)["error"] == "no such run"
-    if ended:
+    assert answer.get_json()["error"] == json.loads(documented_error)["error"] == "no such run"
+    if is_ended:
         assert "ended" in answer.get_json()["detail"]
         run = client.get(f"/api/runs/{run_id}").get_json()
         assert (run["params"], run["metrics"]) == ({}, {})
 
 
 @pytest.mark.parametrize(
-    ("part", "sent", "wanted"),
+    ("part", "content_type", "correct_type"),
     [
         ("params", "application/octet-stream", "application/json"),
         ("metrics", "application/octet-stream", "application/json"),
@@ -197,13 +197,13 @@ def test_unknown_or_ended_run_is_no_such_run(
         ("artifacts?name=model.pkl", "application/x-www-form-urlencoded", "application/octet-stream"),
     ],
 )
-def test_mixed_content_types_are_400_and_the_answer_names_the_header_to_send(
-    client: FlaskClient, log_run: LogRun, part: str, sent: str, wanted: str
+def test_wrong_content_type_is_400_and_the_error_names_the_correct_header(
+    client: FlaskClient, log_run: LogRun, part: str, content_type: str, correct_type: str
 ) -> None:
     run_id = log_run()
-    answer = client.post(f"/api/w/runs/{run_id}/{part}", data=b'{"loss":0.5}', content_type=sent)
+    answer = client.post(f"/api/w/runs/{run_id}/{part}", data=b'{"loss":0.5}', content_type=content_type)
     assert answer.status_code == 400
-    assert f"-H 'Content-Type: {wanted}'" in answer.get_json()["detail"]
+    assert f"-H 'Content-Type: {correct_type}'" in answer.get_json()["detail"]
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["params"], run["metrics"], run["artifacts"]) == ({}, {}, [])
 
@@ -212,7 +212,7 @@ def test_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run: 
     (batch,) = re.findall(r"batch metrics into one call: (\{.*?\})", how_to)
     run_id = log_run(metrics=json.loads(batch))
     series = client.get(f"/api/runs/{run_id}/metrics").get_json()
-    assert {key: [(p["step"], p["value"]) for p in found["points"]] for key, found in series.items()} == {
+    assert {key: [(p["step"], p["value"]) for p in points["points"]] for key, points in series.items()} == {
         "loss": [(12, 0.4)],
         "accuracy": [(12, 0.9)],
     }
@@ -220,8 +220,8 @@ def test_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run: 
 
 def test_verbs_and_paths_of_the_how_to_are_routes(client: FlaskClient, how_to: str) -> None:
     surface = between(how_to, "Verb + path", "Read endpoints")
-    stated = {re.sub(r":\w+", ":", path) for path in re.findall(r"^POST (/[\w/:]+)", surface, re.MULTILINE)}
+    documented_paths = {re.sub(r":\w+", ":", path) for path in re.findall(r"^POST (/[\w/:]+)", surface, re.MULTILINE)}
     rules = client.application.url_map.iter_rules()
     routes = {re.sub(r"<.*?>", ":", rule.rule) for rule in rules if "POST" in (rule.methods or ())}
-    assert len(stated) == 6
-    assert stated <= routes
+    assert len(documented_paths) == 6
+    assert documented_paths <= routes

@@ -12,7 +12,7 @@ from support.calls import OCTETS, LogRun, log_good_and_bad, upload
 from support.servers import PATIENCE_SECONDS, Running
 from support.snapshots import files_of
 from support.wire import Connection, head
-from test_error_shape import call_of, rules
+from test_error_shape import build_call, iterate_rules
 
 JSON = "Content-Type: application/json"
 
@@ -31,9 +31,9 @@ def populated_client(client: FlaskClient, log_run: LogRun) -> FlaskClient:
 def urls(client: FlaskClient) -> list[tuple[str, set[str]]]:
     """Return a valid URL for each rule, and the methods that it allows."""
     by_path: dict[str, tuple[str, set[str]]] = {}
-    for method, rule, _ in rules(client):
+    for method, rule, _ in iterate_rules(client):
         if rule not in ("/login", "/logout", "/docs/<name>"):
-            url = call_of(method, rule).url(run_id="bad").replace("open,ended", "good,bad")
+            url = build_call(method, rule).url(run_id="bad").replace("open,ended", "good,bad")
             url = url.replace("runs/open", "runs/bad")
             earlier_url, methods = by_path.get(url.partition("?")[0], (url, set()))
             by_path[url.partition("?")[0]] = (url if method == "GET" else earlier_url, methods | {method})

@@ -19,7 +19,7 @@ from support.disks import mounted, read_only
 from support.servers import PATIENCE_SECONDS, Running, environment, running
 from support.snapshots import files_of
 from support.tools import unavailable
-from test_error_shape import WRITES, call_of, rules
+from test_error_shape import WRITES, build_call, iterate_rules
 
 Serve = Callable[..., Running]
 
@@ -33,11 +33,11 @@ def test_every_write_is_403_and_stores_nothing(logged: str, make_app: Callable[.
     client = make_app(read_only=True).test_client()
     before = files_of(data)
     seen = set()
-    for method, rule, _ in rules(client):
+    for method, rule, _ in iterate_rules(client):
         if method == "GET" or rule in ("/login", "/logout"):
             continue
-        call = call_of(method, rule)
-        answer = client.open(call.url(run_id=logged), method=method, **call.sent())
+        call = build_call(method, rule)
+        answer = client.open(call.url(run_id=logged), method=method, **call.request_body())
         assert (answer.status_code, answer.get_json()["error"]) == (403, "forbidden")
         assert "--read-only" in answer.get_json()["detail"]
         assert answer.get_json().keys() == {"error", "detail"}
