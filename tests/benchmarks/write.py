@@ -27,7 +27,7 @@ def new_run(connection: wire.Connection) -> str:
 
 
 def measure_single(bench: Bench) -> None:
-    """One metric a request on a kept-alive connection, in small blocks in turn, so that drifts of the machine cancel."""
+    """One metric a request on one connection, in small blocks in turn, so that a drift of the machine cancels."""
     sizes = bench.sizes
     with (
         bench.floor() as noop,
