@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.html_tables import Page
 
-from chachaml_lite.web.pages.runs.runs_url import KNOWN
+from chachaml_lite.web.pages.runs.runs_url import FIELDS as QUERY_FIELDS
 
 LogRun = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -330,7 +330,7 @@ TEXTS = st.one_of(
         ["a", "metrics.loss", "metrics.loss desc", 'tags."', ",", "0", "-1", "9" * 20, "id = a", "(", "loss", '"', "\\"]
     ),
 )
-FIELDS = st.sampled_from([*KNOWN, "tag.x", "tag.", "param.x", "ids", "columns", "other"])
+FIELDS = st.sampled_from([*QUERY_FIELDS, "tag.x", "tag.", "param.x", "ids", "columns", "other"])
 
 
 @given(path=st.sampled_from(["/runs", "/search"]), query=st.lists(st.tuples(FIELDS, TEXTS), max_size=5))

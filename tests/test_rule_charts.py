@@ -18,7 +18,7 @@ from chachaml_lite.tracking.series.summary import Number
 from chachaml_lite.web import charts
 from chachaml_lite.web.charts import Chart, Dot, Line, Style, line_chart, scatter_chart, sparkline
 from chachaml_lite.web.charts.lines import digits_of
-from chachaml_lite.web.charts.scales import Scale, padded_scale, whole
+from chachaml_lite.web.charts.scales import Scale, integer_scale, padded_scale
 from chachaml_lite.web.charts.svg import STANDALONE_COLORS
 from chachaml_lite.web.charts.ticks import Ticks, number_ticks
 from chachaml_lite.web.charts.times import calendar_ticks, duration_ticks
@@ -98,8 +98,8 @@ def test_tick_is_at_the_place_of_its_label() -> None:
 
 
 def test_ticks_of_steps_are_whole() -> None:
-    assert labels(number_ticks(whole(0, 2), 10, is_whole=True)) == ["0", "1", "2"]
-    assert labels(number_ticks(whole(7, 7), 6, is_whole=True)) == ["6", "7", "8"]
+    assert labels(number_ticks(integer_scale(0, 2), 10, is_whole=True)) == ["0", "1", "2"]
+    assert labels(number_ticks(integer_scale(7, 7), 6, is_whole=True)) == ["6", "7", "8"]
 
 
 DURATIONS = [
@@ -117,7 +117,7 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("low", "high", "most", "expected"), DURATIONS)
 def test_durations_have_units_of_time(low: float, high: float, most: int, expected: list[str]) -> None:
-    assert labels(duration_ticks(whole(int(low * 1000), int(high * 1000)), most)) == expected
+    assert labels(duration_ticks(integer_scale(int(low * 1000), int(high * 1000)), most)) == expected
 
 
 CALENDAR = [

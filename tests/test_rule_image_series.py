@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chachaml_lite.web.pages.artifact.image_series import MOST_SHOWN, image_names, neighbours, series_of
+from chachaml_lite.web.pages.artifact.image_series import MAX_IMAGES, image_names, neighbours, series_of
 
 
 def test_images_are_known_by_their_extensions_and_counted_as_a_person_counts() -> None:
@@ -31,7 +31,7 @@ def test_series_has_the_names_that_differ_in_the_last_number(name: str, numbers:
 def test_long_series_is_thinned_to_even_distances_and_keeps_its_ends_and_the_image_shown() -> None:
     names = [f"s/{step}.png" for step in range(1000)]
     steps = series_of(names, "s/501.png")
-    assert len(steps) <= MOST_SHOWN
+    assert len(steps) <= MAX_IMAGES
     assert {0, 501, 999} <= {step.number for step in steps}
 
 

@@ -15,11 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chachaml_lite.web.markdown import blocks
-from chachaml_lite.web.markdown.blocks import MAX_CHARACTERS, Place, note_html
+from chachaml_lite.web.markdown.blocks import MAX_CHARACTERS, RenderContext, render_markdown
 from chachaml_lite.web.markdown.inline import Links
 
-NOTE = Place(3, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/"))
-FILE = Place(2, replace(NOTE.links, folder="docs", keeps_lines=False))
+NOTE = RenderContext(3, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/"))
+FILE = RenderContext(2, replace(NOTE.links, folder="docs", keeps_lines=False))
 
 #: The tags that come out, and the attributes that each may have.
 ALLOWED = {
@@ -130,14 +130,14 @@ class Strict(HTMLParser):
     ],
 )  # fmt: skip
 def test_what_is_understood(source: str, html: str) -> None:
-    made = note_html(source, NOTE)
+    made = render_markdown(source, NOTE)
     assert made.rstrip("\n") == html
     Strict(made)
 
 
 def test_file_is_filled_and_a_note_keeps_its_lines() -> None:
-    assert note_html("a\nb  \nc\\\nd", FILE) == "<p>a\nb<br>\nc<br>\nd</p>\n"
-    assert note_html("a\nb  \nc\\\nd", NOTE) == "<p>a<br>\nb<br>\nc<br>\nd</p>\n"
+    assert render_markdown("a\nb  \nc\\\nd", FILE) == "<p>a\nb<br>\nc<br>\nd</p>\n"
+    assert render_markdown("a\nb  \nc\\\nd", NOTE) == "<p>a<br>\nb<br>\nc<br>\nd</p>\n"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_file_is_filled_and_a_note_keeps_its_lines() -> None:
     ],
 )  # fmt: skip
 def test_nothing_of_a_users_gets_to_act(source: str) -> None:
-    made = Strict(note_html(source, NOTE))
+    made = Strict(render_markdown(source, NOTE))
     for address in made.addresses:
         assert address.startswith(("/runs/r1/", "http://a.example", "http://evil.example/")) or address == "http://x"
 
@@ -196,13 +196,15 @@ a|"t"|b c|    |\t|\0"""
 _WORDS = st.sampled_from([*punctuation, "\n", "\n\n", "  \n", "~~~\n", "|-|-|\n", "| ", *_PIECES.split("|")])
 
 
-@given(st.lists(_WORDS, max_size=60).map("".join) | st.text(max_size=200), st.sampled_from([NOTE, FILE, Place(3)]))
+@given(
+    st.lists(_WORDS, max_size=60).map("".join) | st.text(max_size=200), st.sampled_from([NOTE, FILE, RenderContext(3)])
+)
 @example("[a [b](/x) c](/y)", NOTE)
 @example("![a [b](/x)](y.png)", NOTE)
 @example("*a [b* c](/x) d*", NOTE)
 @example("***a** b*", NOTE)
-def test_whatever_is_written_only_allowed_tags_come_out_and_each_is_closed(source: str, place: Place) -> None:
-    Strict(note_html(source, place))
+def test_whatever_is_written_only_allowed_tags_come_out_and_each_is_closed(source: str, context: RenderContext) -> None:
+    Strict(render_markdown(source, context))
 
 
 _GRAMMAR = st.sampled_from(
@@ -210,20 +212,20 @@ _GRAMMAR = st.sampled_from(
 )
 
 
-@given(st.lists(_GRAMMAR, max_size=25).map("".join), st.sampled_from([NOTE, FILE, Place(3)]))
+@given(st.lists(_GRAMMAR, max_size=25).map("".join), st.sampled_from([NOTE, FILE, RenderContext(3)]))
 @example("\\``", NOTE)
 @example("\\``a`", NOTE)
 @example("a\\```\nb", NOTE)
 @example("[a](\ud800)", NOTE)
 @settings(max_examples=500)
-def test_renderer_raises_for_no_mix_of_escapes_and_ticks(source: str, place: Place) -> None:
+def test_renderer_raises_for_no_mix_of_escapes_and_ticks(source: str, context: RenderContext) -> None:
     with patch.object(blocks.log, "exception") as logged:
-        Strict(note_html(source, place))
+        Strict(render_markdown(source, context))
     assert not logged.called
 
 
 def test_code_span_after_escaped_tick_begins_with_the_rest_of_its_run() -> None:
-    assert note_html("\\``a`", NOTE) == "<p>`<code>a</code></p>\n"
+    assert render_markdown("\\``a`", NOTE) == "<p>`<code>a</code></p>\n"
 
 
 def test_pages_survive_a_fault_of_the_renderer(
@@ -234,12 +236,12 @@ def test_pages_survive_a_fault_of_the_renderer(
     run_id = log_run(artifacts={"a.md": text.encode()})
     assert client.post(f"/api/w/runs/{run_id}/note", json={"note": text}).status_code == 200
     assert client.post("/api/w/experiments/iris", json={"description": text}).status_code == 200
-    note_html.cache_clear()
-    with patch.object(blocks, "line_html", side_effect=KeyError(1)):
+    render_markdown.cache_clear()
+    with patch.object(blocks, "render_inline", side_effect=KeyError(1)):
         for path in (f"/runs/{run_id}", f"/runs/{run_id}/artifacts/a.md", "/experiments", "/experiments/iris"):
             caplog.clear()
             answer = client.get(path, headers={"Accept": "text/html"})
-            note_html.cache_clear()
+            render_markdown.cache_clear()
             assert answer.status_code == 200
             assert "&lt;b&gt;the note&lt;/b&gt;" in answer.text
             assert "<b>the note" in caplog.text
@@ -248,7 +250,7 @@ def test_pages_survive_a_fault_of_the_renderer(
 @given(st.text(alphabet=st.characters(categories=["L", "N"], include_characters=" .,!?()"), max_size=100))
 def test_plain_words_stay_as_they_are(words: str) -> None:
     source = "x" + " ".join(words.split())
-    assert Strict(note_html(source, NOTE)).text == source + "\n"
+    assert Strict(render_markdown(source, NOTE)).text == source + "\n"
 
 
 _LONG = 20_000
@@ -295,11 +297,11 @@ _LONG = 20_000
 def test_output_grows_with_the_source_and_no_faster(piece: str) -> None:
     source = piece * (_LONG // len(piece))
     for each in (source, "a|b\n-|-\n" + source):
-        made = note_html(each, Place(3))
+        made = render_markdown(each, RenderContext(3))
         assert len(made) < 12 * len(each)
         Strict(made)
 
 
 def test_source_that_is_too_long_is_cut_and_it_is_said() -> None:
-    made = note_html("a" * (MAX_CHARACTERS + 1), NOTE)
+    made = render_markdown("a" * (MAX_CHARACTERS + 1), NOTE)
     assert made.endswith("<p><em>The first 100,000 of 100,001 characters.</em></p>\n")

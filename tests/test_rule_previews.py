@@ -8,19 +8,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chachaml_lite.web.markdown.blocks import Place
+from chachaml_lite.web.markdown.blocks import RenderContext
 from chachaml_lite.web.markdown.inline import Links
 from chachaml_lite.web.pages.artifact.preview import HEAD_BYTES, MAX_COLUMNS, MAX_ROWS, Preview, image_type, preview_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 SVG = b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>'
 
-PLACE = Place(2, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/", folder="docs"))
+CONTEXT = RenderContext(2, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/", folder="docs"))
 
 
 def preview(name: str, content: bytes) -> Preview:
     """As the page shows a file: its first bytes, and whether that is all."""
-    return preview_of(name, content[:HEAD_BYTES], is_end=len(content) <= HEAD_BYTES, place=PLACE)
+    return preview_of(name, content[:HEAD_BYTES], is_end=len(content) <= HEAD_BYTES, context=CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_text_is_as_a_terminal_leaves_it() -> None:
 
 
 def test_end_of_a_file_begins_with_a_whole_character() -> None:
-    assert preview_of("log", b"\xa9\xa9 end", is_start=False, place=PLACE).text == " end"
-    assert preview_of("a.csv", b"1,2\n3,4\n", is_start=False, place=PLACE).kind == "text"
-    assert preview_of("a", "ab\u20ac".encode()[:-1], is_end=False, place=PLACE).text == "ab"
+    assert preview_of("log", b"\xa9\xa9 end", is_start=False, context=CONTEXT).text == " end"
+    assert preview_of("a.csv", b"1,2\n3,4\n", is_start=False, context=CONTEXT).kind == "text"
+    assert preview_of("a", "ab\u20ac".encode()[:-1], is_end=False, context=CONTEXT).text == "ab"
 
 
 def test_links_of_markdown_mean_the_artifacts_beside_it() -> None:

@@ -23,7 +23,7 @@ def check_query(context: click.Context, parameter: click.Parameter, text: str | 
         try:
             parse_query(text, int(time.time() * 1000))
         except BadQuery as fault:
-            before, wrong, after = fault.marked
+            before, wrong, after = fault.excerpt
             message = f"character {fault.start + 1}: {fault.reason}; marked »« in: {before}»{wrong}«{after}"
             raise click.BadParameter(printable(message)) from fault
     return text

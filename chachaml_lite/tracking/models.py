@@ -216,7 +216,7 @@ class Move(NamedTuple):
 
     event: dict[str, Any]
     #: None if the version was just registered, or the event concerns no stage.
-    left: str | None = None
+    previous_stage: str | None = None
     #: The version that was in production, if the event moved another version there.
     demoted: int | None = None
 

@@ -11,9 +11,9 @@ from .context import tracker
 
 def send_artifact(run_id: str, name: str) -> Response:
     """Return an artifact as an attachment, whole or in part, or 304 where the client has it. Raises NotFound."""
-    unchanged = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
-    if unchanged is not None:
-        return unchanged
+    not_modified = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if not_modified is not None:
+        return not_modified
     artifact, file = artifacts.open_artifact(tracker(), run_id, name)
     return responses.file_response(
         file,

@@ -1,7 +1,7 @@
 """Access control: the hook before every route.
 
-- The Host must be an allowed one, by exact match: requests from a site whose name was rebound to this machine (DNS
-  rebinding) have that name in it.
+- The Host must be an allowed one, by exact match: a request from a site whose name was rebound to this machine (DNS
+  rebinding) has that name as its Host.
 - A write that a browser sends for another site's page is refused. The browser's Sec-Fetch-Site is trusted, even if a
   proxy changed the Host; without it (over http on a LAN, or from an old browser) Origin must be the requested host, or
   that of the public URL.

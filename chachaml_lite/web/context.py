@@ -11,7 +11,7 @@ from flask import Flask, current_app, request
 from ..tracking.tracker import Tracker
 
 _KEY = "chachaml_lite"
-#: The key, in a request's environ, that says that no server received it.
+#: The key, in a request's environ, that marks it as one of a command, which no server received.
 WITHOUT_SERVER = "chachaml_lite.unserved"
 
 

@@ -105,7 +105,7 @@ class PageCache:
             return True
 
     def end_turn(self, cost_seconds: float) -> None:
-        """Release the turn, until which the next one waits according to the share and the cost of this one."""
+        """Release the turn. The next one must wait, according to the share and the cost of this one."""
         with self._lock:
             self._is_busy = False
             self._free_at = self._clock() + cost_seconds * (1 / _SHARE - 1)

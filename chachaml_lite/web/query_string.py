@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from ..tracking.names import check_name
 from ..tracking.query.conditions import Comparison, parse_condition
 
-#: The most fields of a request: more than any valid one has; each costs a little.
+#: The most fields of a request, more than any valid one has: parsing each of them takes time.
 MAX_FIELDS = 200
 DIRECTIONS = ("min", "max")
 #: The fields of a condition on a metric: all three or none.

@@ -1,4 +1,4 @@
-"""Request bodies: their type, size and structure. Their meaning is up to `tracking`."""
+"""Request bodies: their type, size and structure; `tracking` checks their values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NONFINITE = re.compile(rb"%b|%b" % (STRING, NONFINITE), re.IGNORECASE)
 _LENIENT = strict_json.decoder(bare_token=str)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-#: curl's option for each type; a file for any other.
+#: curl's option for the data of each type; for other types it sends a file.
 _CURL_DATA = {JSON: "-d '{...}'", "application/x-www-form-urlencoded": "-d NAME=VALUE"}
 
 
@@ -143,7 +143,7 @@ def check_fields(
 ) -> dict[str, Any]:
     """Return the fields of a body, checked for names and types. Raises InvalidInput.
 
-    Absent or null optional fields are left out.
+    Optional fields that are absent or null are omitted.
     """
     refuse_unknown(body, [*required, *optional])
     values = {}

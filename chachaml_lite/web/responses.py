@@ -52,10 +52,10 @@ def not_modified(sha256: str, *, is_weak: bool = False) -> Response | None:
 def with_content_etag(response: Response) -> Response:
     """Return `response` with an ETag derived from its bytes, or a 304: for content without stamps."""
     etag = hashlib.blake2b(response.get_data(), digest_size=16).hexdigest()
-    unchanged = not_modified(etag, is_weak=True)
+    not_modified_response = not_modified(etag, is_weak=True)
     response.set_etag(etag, weak=True)
     response.headers["Cache-Control"] = "no-cache"
-    return response if unchanged is None else unchanged
+    return response if not_modified_response is None else not_modified_response
 
 
 def file_response(

@@ -56,13 +56,13 @@ class BadQuery(InvalidInput):
 
     def __init__(self, text: str, start: int, stop: int, reason: str) -> None:
         self.text, self.start, self.stop, self.reason = text, start, stop, reason
-        before, wrong, after = self.marked
+        before, wrong, after = self.excerpt
         super().__init__(
             f"q, character {start + 1}: {reason}; marked \u00bb\u00ab in: {before}\u00bb{wrong}\u00ab{after}"
         )
 
     @property
-    def marked(self) -> tuple[str, str, str]:
+    def excerpt(self) -> tuple[str, str, str]:
         """The text in one line as (text before the error, the error, text after it), truncated if it is long."""
         plain = _UNSEEN.sub(" ", self.text)
         begin, end = max(0, self.start - _AROUND), min(self.stop, self.start + _AROUND)

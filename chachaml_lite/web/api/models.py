@@ -107,9 +107,9 @@ def get_model(name: str) -> Response:
 def download(name: str, selector: str) -> Response:
     """Return the bytes of a version, or a folder's as a zip, by its number, `latest`, an alias or a stage."""
     Query(())
-    unchanged = responses.not_modified(model_versions.get_version(tracker(), name, selector).sha256)
-    if unchanged is not None:
-        return unchanged
+    not_modified = responses.not_modified(model_versions.get_version(tracker(), name, selector).sha256)
+    if not_modified is not None:
+        return not_modified
     content = model_versions.open_version(tracker(), name, selector)
     return responses.file_response(
         content.file,

@@ -55,10 +55,10 @@ def download_file(run_id: str, path: str) -> Response:
     """Return a file of a run exactly as stored."""
     Query(())
     file, version = manifest.open_file(tracker(), run_id, path)
-    unchanged = responses.not_modified(version)
-    if unchanged is not None:
+    not_modified = responses.not_modified(version)
+    if not_modified is not None:
         file.close()
-        return unchanged
+        return not_modified
     response = responses.generated_file_response(
         file, name=path.rpartition("/")[2], content_type="application/octet-stream"
     )

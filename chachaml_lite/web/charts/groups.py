@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Words that say on which data a metric was measured, not what it measures: `train/loss`, `loss/val`, `val_loss`.
+#: Words for the data that a metric was measured on, not for the quantity: `train/loss`, `loss/val`, `val_loss`.
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "evaluation", "dev", "holdout"}
 _SEPARATOR = re.compile(r"[/._\- ]")
 

@@ -1,4 +1,4 @@
-"""The series of a line chart, and how they are drawn."""
+"""The series of a line chart, and their style."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as SVG, and the notes to be shown below it: what isn't shown, and why."""
+    """A chart as SVG, and the notes to be shown below it: the parts that aren't shown, and the reasons."""
 
     svg: Markup
     notes: tuple[str, ...] = ()
@@ -33,10 +33,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Style:
-    """How lines are drawn. `x` is one of `curves.AXES`; sizes are in CSS pixels.
+    """The style of a line chart. `x` is one of `curves.AXES`; sizes are in CSS pixels.
 
-    `smoothing` is the one to be requested of the view of the series (`curves.View`); a curve with a smoothed line shows
-    it.
+    `smoothing` is that of the view of the series (`curves.View`): a curve's smoothed line is drawn if it has one.
     """
 
     x: str = "step"

@@ -8,36 +8,36 @@ from collections.abc import Sequence
 from ...text.format import format_duration, format_number
 from .line_style import Line, Style
 from .ticks import MINUS
-from .times import duration, moment
+from .times import duration, to_datetime
 
-_SPELLED = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
+_NONFINITE_NAMES = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 
 
-def notes_of(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
-    """Return the notes below a chart: what of the lines isn't shown, and why."""
+def format_notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
+    """Return the notes below a chart: the parts of its lines that aren't shown, and the reasons."""
     curves = [line.curve for line in lines]
-    shown, total = sum(len(curve.xs) for curve in curves), sum(curve.total for curve in curves)
+    drawn_count, total = sum(len(curve.xs) for curve in curves), sum(curve.total for curve in curves)
     notes = []
     is_thinned = any(curve.is_thinned for curve in curves)
-    if shown < total:
+    if drawn_count < total:
         if style.start is not None or style.stop is not None:
-            counted = f"{sum(curve.within for curve in curves):,} of {total:,} points in this range"
+            count_text = f"{sum(curve.within for curve in curves):,} of {total:,} points in this range"
         elif is_thinned:
-            counted = f"{total:,} points"
+            count_text = f"{total:,} points"
         else:
-            counted = f"{shown:,} of {total:,} points, the last at each step"
-        shaded = ", min to max shaded" if any(map(style.shows_band, curves)) else ""
-        notes.append(f"{counted}, drawn as {shown:,}: means{shaded}" if is_thinned else counted)
+            count_text = f"{drawn_count:,} of {total:,} points, the last at each step"
+        band_text = ", min to max shaded" if any(map(style.shows_band, curves)) else ""
+        notes.append(f"{count_text}, drawn as {drawn_count:,}: means{band_text}" if is_thinned else count_text)
     stepless = [line.label for line in lines if line.curve.is_stepless]
     if stepless and style.x == "step":
         notes.append(f"logged without steps, and a line over time only: {', '.join(stepless[:5])}")
     elif stepless and len(stepless) == len(lines):
         notes.append("logged without steps, so drawn over time")
-    odd = [(kind, x) for curve in curves for x, value in curve.odd for kind in [_SPELLED[str(value)]]]
-    for kind in dict.fromkeys(kind for kind, _ in odd):
-        places = [x for other, x in odd if other == kind]
+    nonfinite = [(_NONFINITE_NAMES[str(value)], x) for curve in curves for x, value in curve.odd]
+    for kind in dict.fromkeys(kind for kind, _ in nonfinite):
+        places = [x for other, x in nonfinite if other == kind]
         more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        notes.append(f"{kind} at {x_in_words(places[0], style.x)}{more}")
+        notes.append(f"{kind} at {format_x(places[0], style.x)}{more}")
     if style.log_y and any(low <= 0 for curve in curves for low in curve.lows):
         notes.append("values of 0 and less aren't on the log axis")
     if style.log_x and any(curve.xs and min(curve.xs) <= 0 for curve in curves):
@@ -45,8 +45,8 @@ def notes_of(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def reason_for_emptiness(lines: Sequence[Line], style: Style) -> str:
-    """Return why a chart has no line."""
+def explain_emptiness(lines: Sequence[Line], style: Style) -> str:
+    """Return the reason for a chart without lines."""
     curves = [line.curve for line in lines if any(map(math.isfinite, line.curve.ys))]
     if curves and style.log_y and all(high <= 0 for curve in curves for high in curve.highs if math.isfinite(high)):
         return "all values are 0 or less: a log axis has no place for them"
@@ -55,35 +55,35 @@ def reason_for_emptiness(lines: Sequence[Line], style: Style) -> str:
     return "no finite value here"
 
 
-def x_in_words(x: int, axis: str) -> str:
+def format_x(x: int, axis: str) -> str:
     """Return a step or a time as text."""
     if axis == "step":
         return f"step {x:,}"
     if axis == "relative":
         return duration(x) if abs(x) < 60_000 else f"{MINUS * (x < 0)}{format_duration(abs(x))}"
     try:
-        return f"{moment(x):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{to_datetime(x):%Y-%m-%d %H:%M:%S} UTC"
     except OverflowError:
         return f"{x} ms"
 
 
-def summary_of(lines: Sequence[Line], style: Style) -> str:
+def format_summary(lines: Sequence[Line], style: Style) -> str:
     """Return the description of a chart for screen readers."""
-    told = []
+    sentences = []
     for line in lines[: 5 if style.is_sketch else 20]:
         curve = line.curve
         ends = [at for at, y in enumerate(curve.ys) if math.isfinite(y)]
         if not ends:
-            told.append(f"{line.label}: no finite value.")
+            sentences.append(f"{line.label}: no finite value.")
             continue
         low, high = min(ends, key=curve.lows.__getitem__), max(ends, key=curve.highs.__getitem__)
         last, least, greatest = (
-            f"{format_number(value)} {preposition} {x_in_words(curve.xs[at], style.x)}"
+            f"{format_number(value)} {preposition} {format_x(curve.xs[at], style.x)}"
             for value, at, preposition in (
                 (curve.ys[ends[-1]], ends[-1], "at"),
                 (curve.lows[low], low, "at" if curve.lows[low] == curve.ys[low] else "near"),
                 (curve.highs[high], high, "at" if curve.highs[high] == curve.ys[high] else "near"),
             )
         )
-        told.append(f"{line.label}: {last}, the last; least {least}, greatest {greatest}.")
-    return " ".join([*told, *(f"{note}." for note in notes_of(lines, style))])
+        sentences.append(f"{line.label}: {last}, the last; least {least}, greatest {greatest}.")
+    return " ".join([*sentences, *(f"{note}." for note in format_notes(lines, style))])

@@ -9,8 +9,8 @@ from ...tracking.series.curves import Curve
 from . import svg
 from .frame import Axis, Frame, heading, legend, wrap_chart
 from .line_style import Chart, Line, Style
-from .line_texts import notes_of, reason_for_emptiness, summary_of
-from .scales import Scale, padded_scale, whole
+from .line_texts import explain_emptiness, format_notes, format_summary
+from .scales import Scale, integer_scale, padded_scale
 from .sketch import sketch
 from .svg import Look
 from .ticks import Ticks, number_ticks
@@ -25,7 +25,7 @@ _MARKERS_APART = 4
 
 
 def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) -> Chart:
-    """Draw lines in one chart. There may be any number of lines and points: the notes say what can't be shown."""
+    """Draw lines in one chart. There may be any number of lines and points: the notes describe what can't be shown."""
     style = style or Style()
     look = Look(standalone=style.standalone)
     x_scale, y_scale = _scale_of_x(lines, style), _scale_of_y(lines, style)
@@ -39,11 +39,11 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
     if style.is_sketch:
         parts = [sketch([(line.key, line.curve, line.color, line.dash) for line in lines], frame)]
     else:
-        parts = [_Drawing(line, frame, look, style).whole() for line in lines]
-    notes = notes_of(lines, style)
+        parts = [_Drawing(line, frame, look, style).render() for line in lines]
+    notes = format_notes(lines, style)
     if not any(_points(line.curve, x_scale, y_scale) for line in lines):
         middle = frame.to_x(0.5), (frame.top + frame.bottom) / 2
-        parts.append(svg.text(*middle, reason_for_emptiness(lines, style), look.of("label"), "middle"))
+        parts.append(svg.text(*middle, explain_emptiness(lines, style), look.of("label"), "middle"))
     plot = " ".join(map(svg.number, (frame.left, frame.top, frame.right, frame.bottom)))
     data = (
         f' data-axis="{style.x}" data-plot="{plot}"'
@@ -51,7 +51,7 @@ def line_chart(lines: Sequence[Line], title: str, style: Style | None = None) ->
         f' data-log="{"x" * style.log_x}{"y" * style.log_y}" data-digits="{digits_of(y_scale.low, y_scale.high)}"'
     )
     body = top + frame.axes(look) + "".join(parts)
-    summary = summary_of(lines, style)
+    summary = format_summary(lines, style)
     return Chart(wrap_chart(frame, look, title=title, summary=summary, body=body, data=data), notes)
 
 
@@ -75,7 +75,7 @@ def _scale_of_x(lines: Sequence[Line], style: Style) -> Scale:
     high = high if style.stop is None else style.stop
     if is_log:
         low = max(1, low)
-    return whole(low, max(low, high), is_log=is_log)
+    return integer_scale(low, max(low, high), is_log=is_log)
 
 
 def _scale_of_y(lines: Sequence[Line], style: Style) -> Scale:
@@ -98,7 +98,7 @@ def _columns_to_draw(curve: Curve, style: Style) -> tuple[Sequence[float], ...]:
 
 
 def _points(curve: Curve, x: Scale, y: Scale) -> bool:
-    return any(x.holds(at) and y.holds(value) for at, value in zip(curve.xs, curve.ys, strict=True))
+    return any(x.accepts(at) and y.accepts(value) for at, value in zip(curve.xs, curve.ys, strict=True))
 
 
 class _Drawing:
@@ -108,7 +108,7 @@ class _Drawing:
         self._line, self._frame, self._look, self._style = line, frame, look, style
         self._digits = digits_of(frame.y.scale.low, frame.y.scale.high)
 
-    def whole(self) -> str:
+    def render(self) -> str:
         curve, look = self._line.curve, self._look
         stretches = list(self._stretches(curve.ys))
         smooth = curve.smooth
@@ -119,14 +119,14 @@ class _Drawing:
         if smooth is not None:
             parts.append(svg.path(self._path(list(self._stretches(smooth)), smooth), line))
         few = len(curve.xs) <= _FEW
-        isolated = [place for stretch in stretches for place in stretch if few or len(stretch) == 1]
-        dots = "".join(f"M{svg.number(x)},{svg.number(y)}h0" for x, y in self._places(isolated, curve.ys))
+        isolated_places = [place for stretch in stretches for place in stretch if few or len(stretch) == 1]
+        dots = "".join(f"M{svg.number(x)},{svg.number(y)}h0" for x, y in self._places(isolated_places, curve.ys))
         parts += [svg.path(dots, look.of("dots")), svg.path(self._draw_nonfinite(), look.of("odd"))]
         return f"<g {look.series(self._line.color)}{self._data(smooth)}>{''.join(parts)}</g>"
 
     def _stretches(self, ys: Sequence[float]) -> Iterator[range]:
         """Yield the ranges of points without a gap."""
-        x_holds, y_holds = self._frame.x.scale.holds, self._frame.y.scale.holds
+        x_holds, y_holds = self._frame.x.scale.accepts, self._frame.y.scale.accepts
         start = None
         for place, (x, y) in enumerate(zip(self._line.curve.xs, ys, strict=True)):
             if y_holds(y) and x_holds(x):
@@ -162,7 +162,7 @@ class _Drawing:
         for at, value in self._line.curve.odd:
             x = frame.to_x(frame.x.scale.fraction(at))
             kind = str(value)
-            if frame.x.scale.holds(at) and abs(x - last.get(kind, -math.inf)) >= _MARKERS_APART:
+            if frame.x.scale.accepts(at) and abs(x - last.get(kind, -math.inf)) >= _MARKERS_APART:
                 last[kind] = x
                 marks.append(_MARKS[kind](x, frame))
         return "".join(marks)

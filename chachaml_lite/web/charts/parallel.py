@@ -23,7 +23,7 @@ _MOST_WORDS = 24
 _TOP, _BELOW, _NONE = 34.0, 34.0, 16.0
 _CHARACTER, _LONGEST_NAME = 6.2, 20
 #: The width of the broadest character: to the left of the first axis is only the edge, which would cut off its values.
-_BROADEST = 11.0
+_WIDEST_CHARACTER = 11.0
 _WIDTH, _LEAST_WIDTH = 1200, 118
 
 
@@ -47,7 +47,7 @@ class Path:
     label: str
     href: str
     tone: int | None
-    is_out: bool = False
+    is_outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def parallel_chart(axes: Sequence[Coordinate], paths: Sequence[Path], title: str
     bottom = height - _BELOW
     placements = [_place(axis, bottom) for axis in axes]
     longest = max((len(label) for _, label in placements[0].ticks), default=0) if placements else 0
-    left_edge, right_edge = max(84.0, longest * _BROADEST + 10), width - 84.0
+    left_edge, right_edge = max(84.0, longest * _WIDEST_CHARACTER + 10), width - 84.0
     distance = (right_edge - left_edge) / max(1, len(axes) - 1)
     xs = [left_edge + distance * number for number in range(len(axes))]
     lines = [
         _line(path, [(x, axis.places[number]) for x, axis in zip(xs, placements, strict=True)])
-        for number, path in sorted(enumerate(paths), key=lambda pair: not pair[1].is_out)
+        for number, path in sorted(enumerate(paths), key=lambda pair: not pair[1].is_outside)
     ]
     parts = [_axis(axis, at, x, bottom, look, distance) for axis, at, x in zip(axes, placements, xs, strict=True)]
     name = svg.escape_xml(title)
@@ -142,7 +142,7 @@ def _to_finite(value: Any) -> float | None:
 def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:
     label = svg.escape_xml(path.label)
     tone = "t0" if path.tone is None else f"t{path.tone + 1}"
-    out_class = " out" if path.is_out else ""
+    out_class = " out" if path.is_outside else ""
     return (
         f'<a href="{svg.escape_xml(path.href)}" class="path {tone}{out_class}" aria-label="{label}">'
         f'<path class="line" d="{svg.polyline(points)}"/><title>{label}</title></a>'

@@ -20,7 +20,7 @@ class Scale:
     high: Number
     is_log: bool = False
 
-    def holds(self, value: Number) -> bool:
+    def accepts(self, value: Number) -> bool:
         """Return whether a value can be shown on this kind of axis at all, in range or not."""
         return math.isfinite(value) and (value > 0 or not self.is_log)
 
@@ -45,7 +45,7 @@ def _log_ratio(value: Number, low: Number) -> float:
     return math.log(value) - math.log(low)
 
 
-def whole(low: int, high: int, *, is_log: bool = False) -> Scale:
+def integer_scale(low: int, high: int, *, is_log: bool = False) -> Scale:
     """Return the scale of steps or ms from `low` to `high`, without margins unless both are the same."""
     if low == high:
         return Scale(max(1, low - 1) if is_log else low - 1, high + 1, is_log)
@@ -71,7 +71,7 @@ def padded_scale(low: float, high: float, *, is_log: bool = False) -> Scale:
     return Scale(low - 1, high + 1)
 
 
-#: Values whose greatest is this many times their least can only be told apart on a log axis.
+#: If the greatest value is this many times the least, only a log axis shows the difference of small values.
 _DECADES = 100
 
 

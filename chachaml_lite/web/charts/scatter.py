@@ -27,7 +27,7 @@ _LONGEST_CATEGORY = 14
 class Dot:
     """One run: `x`, any JSON value, also a number as text, and `y`, a number or its text; None for no value.
 
-    `tone`: its step on the colour scale, instead of a colour. `told`: text about it besides its two values.
+    `tone`: its step on the colour scale, instead of a colour. `description`: text about it in place of its two values.
     """
 
     label: str
@@ -36,7 +36,7 @@ class Dot:
     color: int = 0
     href: str = ""
     tone: int | None = None
-    told: str = ""
+    description: str = ""
 
 
 def scatter_chart(
@@ -50,11 +50,11 @@ def scatter_chart(
     width: int = 480,
     height: int = 300,
     standalone: bool = False,
-    x_holds: str = "number",
+    x_type: str = "number",
 ) -> Chart:
     """Draw the dots in one chart. If an x is not a number, each different value gets a position of its own, in order.
 
-    `x_holds`: "time" for ms since 1970, "duration" for ms, else "number". Dots that can't be shown (not a number, not
+    `x_type`: "time" for ms since 1970, "duration" for ms, else "number". Dots that can't be shown (not a number, not
     finite, 0 or less on a log axis) are counted in the notes.
     """
     look = Look(standalone=standalone)
@@ -66,9 +66,9 @@ def scatter_chart(
     else:
         good = [x for x in xs if x is not None and (x > 0 or not log_x)]
         scale = padded_scale(min(good), max(good), is_log=log_x) if good else padded_scale(1, 1, is_log=log_x)
-        x_axis = Axis(*_x_ticks(scale, good, max(2, width // 90), x_holds), x_name)
+        x_axis = Axis(*_x_ticks(scale, good, max(2, width // 90), x_type), x_name)
         scale = x_axis.scale
-        places = [scale.fraction(x) if x is not None and scale.holds(x) else None for x in xs]
+        places = [scale.fraction(x) if x is not None and scale.accepts(x) else None for x in xs]
     good = [y for y in ys if y is not None and (y > 0 or not log_y)]
     y_scale = padded_scale(min(good), max(good), is_log=log_y) if good else padded_scale(1, 1, is_log=log_y)
     y_axis = Axis(y_scale, number_ticks(y_scale, max(2, height // 42)), y_name)
@@ -76,7 +76,7 @@ def scatter_chart(
     frame = Frame(width, height, x_axis, y_axis, above=above)
     parts = []
     for dot, x_position, y in zip(dots, places, ys, strict=True):
-        if x_position is not None and y is not None and y_scale.holds(y):
+        if x_position is not None and y is not None and y_scale.accepts(y):
             parts.append(_circle(dot, frame.to_x(x_position), frame.to_y(y_scale.fraction(y)), look))
     missing = len(dots) - len(parts)
     notes = (f"{missing} of {len(dots)} runs have no value that can be shown here",) if missing else ()
@@ -87,13 +87,13 @@ def scatter_chart(
     return Chart(wrap_chart(frame, look, title=title, summary=summary, body=body, role=role), notes)
 
 
-def _x_ticks(scale: Scale, values: Sequence[float], most: int, holds: str) -> tuple[Scale, Ticks]:
-    if holds == "number" or not values:
+def _x_ticks(scale: Scale, values: Sequence[float], most: int, value_type: str) -> tuple[Scale, Ticks]:
+    if value_type == "number" or not values:
         return scale, number_ticks(scale, most)
     room = int(max(values) - min(values)) // 25 + 1
     low, high = int(min(values)) - room, int(max(values)) + room
     in_ms = Scale(max(1, low) if scale.is_log else low, high, scale.is_log)
-    if holds == "time":
+    if value_type == "time":
         return in_ms, calendar_ticks(in_ms, most)
     return in_ms, duration_ticks(in_ms, most)
 
@@ -121,7 +121,7 @@ def _categories(dots: Sequence[Dot], name: str) -> tuple[Axis, list[float | None
 
 
 def _circle(dot: Dot, x: float, y: float, look: Look) -> str:
-    label = svg.escape_xml(f"{dot.label}: {dot.told or f'{dot.x}, {dot.y}'}")
+    label = svg.escape_xml(f"{dot.label}: {dot.description or f'{dot.x}, {dot.y}'}")
     paint = 'fill="currentColor" fill-opacity=".75" stroke="currentColor"' if look.standalone else 'class="dot"'
     circle = f'<circle cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5" {paint}><title>{label}</title></circle>'
     series = look.series(dot.color) if dot.tone is None else f'class="series t{dot.tone + 1}"'

@@ -41,8 +41,8 @@ def _places(scale: Scale, values: Sequence[float], start: float, end: float) -> 
     first, size = start * PARTS, (end - start) * PARTS
     low, high, span = scale.low, scale.high, scale.high - scale.low
     if scale.is_log or not span or span - span != 0:  # a span beyond a double
-        holds, fraction = scale.holds, scale.fraction
-        return [round(first + fraction(value) * size) if holds(value) else None for value in values]
+        accepts, fraction = scale.accepts, scale.fraction
+        return [round(first + fraction(value) * size) if accepts(value) else None for value in values]
     factor = size / span
     return [
         round(first + (min(max(value, low), high) - low) * factor) if value - value == 0 else None for value in values
@@ -72,12 +72,12 @@ def _path(x_positions: Sequence[int | None], y_positions: Sequence[int | None]) 
 
 def _marks(curve: Curve, frame: Frame) -> Iterator[str]:
     """Yield a cross at the bottom for a run's first NaN, and a triangle for its first infinity of each sign."""
-    marked = set()
+    marked_kinds = set()
     for at, value in curve.odd:
         kind = str(value)
-        if kind in marked or not frame.x.scale.holds(at):
+        if kind in marked_kinds or not frame.x.scale.accepts(at):
             continue
-        marked.add(kind)
+        marked_kinds.add(kind)
         x = round(frame.to_x(frame.x.scale.fraction(at)) * PARTS)
         if kind == "nan":
             yield f"M{x - 12},{round(frame.bottom * PARTS) - 32}l24,24m0-24l-24,24"

@@ -2,8 +2,8 @@
 
 On our pages a chart's parts have classes, to which style.css gives colours, light and dark. A standalone chart has
 everything in attributes (SVG 2, "presentation attributes"), because a README or a report doesn't have our stylesheet,
-and a policy may forbid inline styles. Its colours are seen on white and on black: all of them have a contrast of at
-least 3:1 to both, the text of more than 4:1.
+and a policy may forbid inline styles. Its colours must be legible on white and on black: all of them have a contrast of
+at least 3:1 to both, the text of more than 4:1.
 """
 
 from __future__ import annotations

@@ -34,13 +34,13 @@ def duration_ticks(scale: Scale, most: int) -> Ticks:
 
 
 def _log_durations(scale: Scale) -> list[Tick]:
-    rounds = [1, 10, 100, _SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, _HOUR, 10 * _HOUR]
-    rounds += [10**power_of_ten * _DAY for power_of_ten in range(13)]
-    within = [at for at in rounds if scale.low <= at <= scale.high]
-    if len(within) < 2:
-        within = [at for at in (*_STEPS, *rounds[9:]) if scale.low <= at <= scale.high]
-    each = len(within) // 7 + 1
-    return [Tick(scale.fraction(at), duration(at)) for at in within[::each]]
+    round_times = [1, 10, 100, _SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, _HOUR, 10 * _HOUR]
+    round_times += [10**power_of_ten * _DAY for power_of_ten in range(13)]
+    times = [at for at in round_times if scale.low <= at <= scale.high]
+    if len(times) < 2:
+        times = [at for at in (*_STEPS, *round_times[9:]) if scale.low <= at <= scale.high]
+    each = len(times) // 7 + 1
+    return [Tick(scale.fraction(at), duration(at)) for at in times[::each]]
 
 
 def duration(ms: int) -> str:
@@ -87,7 +87,7 @@ def calendar_ticks(scale: Scale, most: int) -> Ticks:
     return _month_ticks(scale, low, high, each)
 
 
-def moment(ms: int) -> datetime:
+def to_datetime(ms: int) -> datetime:
     """Return a time within `_CALENDAR`, in ms since 1970, as a datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)
 
@@ -96,33 +96,30 @@ def _clock_ticks(scale: Scale, low: int, high: int, step: int) -> Ticks:
     is_one_day = low // _DAY == high // _DAY
     ticks = []
     for at in range(-(-low // step) * step, high + 1, step):
-        time = moment(at)
+        time = to_datetime(at)
         text = f"{time:%H:%M}" if step >= _MINUTE else f"{time:%H:%M:%S}"
         if step < _SECOND:
             text += f".{at % _SECOND:03}".rstrip("0") if at % _SECOND else ""
         if at % _DAY == 0 and not is_one_day:
             text = f"{time:%b} {time.day}"
         ticks.append(Tick(scale.fraction(at), text))
-    first, last = moment(low), moment(high)
+    first, last = to_datetime(low), to_datetime(high)
     days = f"{first:%Y-%m-%d}" if is_one_day else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
     return Ticks(ticks, f"{days}, UTC")
 
 
 def _day_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
-    """Return ticks at every day, or the 1st, 3rd, 5th ..., or the 1st, 6th ...
-
-    of each month, never two close together.
-    """
+    """Return ticks at every day, or at the 1st, 3rd, 5th and so on of each month, never two close together."""
     tick_list = []
     for day in range(-(-low // _DAY), high // _DAY + 1):
-        time = moment(day * _DAY)
+        time = to_datetime(day * _DAY)
         if (time.day - 1) % each == 0 and (each == 1 or time.day + each // 2 <= 31):
             tick_list.append(Tick(scale.fraction(day * _DAY), f"{time:%b} {time.day}"))
     return Ticks(tick_list, _years(low, high))
 
 
 def _month_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
-    first, last = moment(low), moment(high)
+    first, last = to_datetime(low), to_datetime(high)
     tick_list = []
     start, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
     for month in range(-(-start // each) * each, end + 1, each):
@@ -137,5 +134,5 @@ def _month_ticks(scale: Scale, low: int, high: int, each: int) -> Ticks:
 
 
 def _years(low: int, high: int) -> str:
-    first, last = moment(low).year, moment(high).year
+    first, last = to_datetime(low).year, to_datetime(high).year
     return f"{first}, UTC" if first == last else f"{first} to {last}, UTC"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from .inline import Links, line_html
+from .inline import Links, render_inline
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +39,22 @@ _ALIGN = re.compile(r" {0,9}(:?)-+(:?) {0,9}$")
 _CELL = re.compile(r"(?<!\\)\|")
 
 
-class Place(NamedTuple):
-    """The context of Markdown on a page: the level of its top headings, 1 to 6, and how its links are resolved."""
+class RenderContext(NamedTuple):
+    """The context of Markdown on a page: the level of its top headings, 1 to 6, and the resolution of its links."""
 
     level: int
     links: Links = Links()
 
 
 @lru_cache(maxsize=16)  # a page that is open during a job shows the same note every few seconds
-def note_html(source: str, place: Place) -> Markup:
+def render_markdown(source: str, context: RenderContext) -> Markup:
     """Render up to MAX_CHARACTERS of `source` as HTML.
 
-    Never raises: on an error of ours, it logs it and shows plain text.
+    Never raises: a bug in this module is logged, and the source is shown as plain text.
     """
     text = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     try:
-        parts = list(_Blocks(text.expandtabs(4).split("\n"), place.links, _Levels(place.level)).html(0))
+        parts = list(_Blocks(text.expandtabs(4).split("\n"), context.links, _Levels(context.level)).html(0))
     except Exception:
         log.exception("Markdown that cannot be rendered is shown as plain text: %s", ascii(text[:200]))
         parts = [f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n']
@@ -84,22 +84,22 @@ class _Blocks:
 
     def __init__(self, lines: list[str], links: Links, levels: _Levels) -> None:
         self._lines, self._links, self._levels = lines, links, levels
-        self._at = 0
+        self._position = 0
 
-    def html(self, depth: int, *, tight: bool = False) -> Iterator[str]:
-        """Yield the HTML of the lines, block by block. `tight` is for a list's items, whose text needs no paragraph."""
-        while self._at < len(self._lines):
-            line = self._lines[self._at]
+    def html(self, depth: int, *, is_tight: bool = False) -> Iterator[str]:
+        """Yield the HTML of the lines, block by block. `is_tight` is for list items, whose text needs no paragraph."""
+        while self._position < len(self._lines):
+            line = self._lines[self._position]
             if not line.strip():
-                self._at += 1
+                self._position += 1
             elif fence := _FENCE.match(line):
                 yield self._code(fence)
             elif heading := _HEADING.match(line):
-                self._at += 1
+                self._position += 1
                 text = line[heading.end() :].strip()
                 yield self._heading(len(heading[1]), text.rstrip("#").rstrip() if text.endswith(" #") else text)
             elif _RULE.match(line):
-                self._at += 1
+                self._position += 1
                 yield "<hr>\n"
             elif depth < MAX_DEPTH and _QUOTE.match(line):
                 yield f"<blockquote>\n{self._inner(self._take_quote(), depth)}</blockquote>\n"
@@ -108,13 +108,13 @@ class _Blocks:
             elif table := self._table():
                 yield table
             else:
-                yield self._paragraph(depth, tight=tight)
+                yield self._paragraph(depth, is_tight=is_tight)
 
-    def _inner(self, lines: list[str], depth: int, *, tight: bool = False) -> str:
-        return "".join(_Blocks(lines, self._links, self._levels).html(depth + 1, tight=tight))
+    def _inner(self, lines: list[str], depth: int, *, is_tight: bool = False) -> str:
+        return "".join(_Blocks(lines, self._links, self._levels).html(depth + 1, is_tight=is_tight))
 
     def _line(self, text: str) -> str:
-        return line_html(text, self._links)
+        return render_inline(text, self._links)
 
     def _heading(self, number: int, text: str) -> str:
         level = self._levels.of(number)
@@ -123,25 +123,25 @@ class _Blocks:
 
     def _code(self, fence: re.Match[str]) -> str:
         """Return a fenced code block, which ends with the lines if it is not closed."""
-        self._at += 1
+        self._position += 1
         closing = re.compile(f" {{0,3}}{re.escape(fence[1][0])}{{{len(fence[1])},}} *$")
-        start = self._at
-        while self._at < len(self._lines) and not closing.match(self._lines[self._at]):
-            self._at += 1
-        content = "\n".join(self._lines[start : self._at])
-        self._at += 1
+        start = self._position
+        while self._position < len(self._lines) and not closing.match(self._lines[self._position]):
+            self._position += 1
+        content = "\n".join(self._lines[start : self._position])
+        self._position += 1
         return f'<pre tabindex="0"><code>{escape(content)}</code></pre>\n'
 
     def _take_quote(self) -> list[str]:
         """Return the lines of a quote without their marks. Text that directly follows belongs to its last paragraph."""
         lines: list[str] = []
-        while self._at < len(self._lines):
-            line = self._lines[self._at]
+        while self._position < len(self._lines):
+            line = self._lines[self._position]
             mark = _QUOTE.match(line)
             if not mark and (not line.strip() or not lines[-1].strip() or self._begins(line)):
                 break
             lines.append(line[mark.end() :] if mark else line)
-            self._at += 1
+            self._position += 1
         return lines
 
     @staticmethod
@@ -155,20 +155,20 @@ class _Blocks:
         item: re.Match[str] | None = first
         while item:
             items.append(self._item(item))
-            blank = self._at
-            while self._at < len(self._lines) and not self._lines[self._at].strip():
-                self._at += 1
-            line = self._lines[self._at] if self._at < len(self._lines) else ""
+            blank = self._position
+            while self._position < len(self._lines) and not self._lines[self._position].strip():
+                self._position += 1
+            line = self._lines[self._position] if self._position < len(self._lines) else ""
             item = None if _RULE.match(line) else _ITEM.match(line)
             if item and (bool(item[3]), item[2]) != (bool(first[3]), first[2]):
                 item = None  # a different list
-            is_loose = is_loose or any(not each.strip() for each in items[-1]) or bool(item and self._at > blank)
+            is_loose = is_loose or any(not each.strip() for each in items[-1]) or bool(item and self._position > blank)
         list_items = []
         for lines in items:
             task = _TASK.match(lines[0])
             if task:
                 lines[0] = ("☐ " if task[1] == " " else "☑ ") + lines[0][task.end() :]
-            inner = self._inner(lines, depth, tight=not is_loose).rstrip("\n")
+            inner = self._inner(lines, depth, is_tight=not is_loose).rstrip("\n")
             kind = ' class="task"' if task else ""
             list_items.append(f"<li{kind}>{inner}</li>\n")
         if first[3] is None:
@@ -179,10 +179,10 @@ class _Blocks:
     def _item(self, mark: re.Match[str]) -> list[str]:
         """Return a list item's lines: the one with the mark, those indented as far, and text that directly follows."""
         indent = mark.end() if mark[4] else mark.end() + 1
-        lines = [self._lines[self._at][mark.end() :]]
-        self._at += 1
-        while self._at < len(self._lines):
-            line = self._lines[self._at]
+        lines = [self._lines[self._position][mark.end() :]]
+        self._position += 1
+        while self._position < len(self._lines):
+            line = self._lines[self._position]
             if line.strip():
                 is_inside = len(line) - len(line.lstrip(" ")) >= indent
                 if not is_inside and (not lines[-1].strip() or self._begins(line)):
@@ -190,30 +190,30 @@ class _Blocks:
                 lines.append(line[indent:] if is_inside else line.lstrip(" "))
             else:
                 lines.append("")
-            self._at += 1
+            self._position += 1
         while len(lines) > 1 and not lines[-1].strip():
             lines.pop()
-            self._at -= 1
+            self._position -= 1
         return lines
 
     def _table(self) -> str | None:
         """Return a table if the next line is its head and the one after it a delimiter row, else None."""
-        if self._at + 1 >= len(self._lines) or "|" not in self._lines[self._at]:
+        if self._position + 1 >= len(self._lines) or "|" not in self._lines[self._position]:
             return None
-        aligned = [_ALIGN.match(cell) for cell in _cells(self._lines[self._at + 1])]
-        head = _cells(self._lines[self._at])
-        if len(head) != len(aligned) or len(head) > _MAX_COLUMNS or not all(aligned):
+        alignments = [_ALIGN.match(cell) for cell in _cells(self._lines[self._position + 1])]
+        head = _cells(self._lines[self._position])
+        if len(head) != len(alignments) or len(head) > _MAX_COLUMNS or not all(alignments):
             return None
-        classes = [' class="number"' if each and each[2] and not each[1] else "" for each in aligned]
-        self._at += 2
+        classes = [' class="number"' if each and each[2] and not each[1] else "" for each in alignments]
+        self._position += 2
         rows = [self._row("th", head, classes)]
-        while self._at < len(self._lines):
-            line = self._lines[self._at]
+        while self._position < len(self._lines):
+            line = self._lines[self._position]
             if "|" not in line or self._begins(line):
                 break
             # Never more cells than the line has: a short row stays short, so no small source makes a large page.
             rows.append(self._row("td", _cells(line)[: len(head)], classes))
-            self._at += 1
+            self._position += 1
         body = f"<tbody>\n{''.join(rows[1:])}</tbody>\n" if len(rows) > 1 else ""
         table = f"<table>\n<thead>\n{rows[0]}</thead>\n{body}</table>"
         return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">\n{table}\n</div>\n'
@@ -223,15 +223,15 @@ class _Blocks:
         row_cells = "".join(f"<{tag}{kind}>{text}</{tag}>" for text, kind in zip(texts, classes, strict=False))
         return f"<tr>{row_cells}</tr>\n"
 
-    def _paragraph(self, depth: int, *, tight: bool) -> str:
-        lines = [self._lines[self._at]]
-        self._at += 1
-        while self._at < len(self._lines):
-            line = self._lines[self._at]
+    def _paragraph(self, depth: int, *, is_tight: bool) -> str:
+        lines = [self._lines[self._position]]
+        self._position += 1
+        while self._position < len(self._lines):
+            line = self._lines[self._position]
             if not line.strip():
                 break
             if underline := _UNDERLINE.match(line):
-                self._at += 1
+                self._position += 1
                 return self._heading(1 if underline[1][0] == "=" else 2, "\n".join(map(str.strip, lines)))
             # Within text, only the number 1 begins a list: "in\n2024. that was" is a sentence.
             item = _ITEM.match(line)
@@ -239,9 +239,9 @@ class _Blocks:
             if not is_text and self._begins(line) and not (item and item[3] and int(item[3]) != 1):
                 break
             lines.append(line)
-            self._at += 1
+            self._position += 1
         text = self._line("\n".join(line.lstrip(" ") for line in lines).rstrip(" "))
-        return f"{text}\n" if tight else f"<p>{text}</p>\n"
+        return f"{text}\n" if is_tight else f"<p>{text}</p>\n"
 
 
 def _slug(heading: str) -> str:

@@ -27,13 +27,13 @@ _TARGET = re.compile(
     rf"\( {{0,9}}(?:<([^<>\n]{{0,{_MAX_TARGET}}})>|((?:[^\s()<>]|\([^\s()<>]{{0,200}}\)){{0,{_MAX_TARGET}}}))"
     r"(?: {1,9}(?:\"[^\"\n]{0,300}\"|'[^'\n]{0,300}'))? {0,9}\)"
 )
-_WEB = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
-_LOCAL = re.compile(r"(?:/(?!/)|#)[^\s\x00-\x20\x7f\"'<>\\]*\Z")
-_MANUAL = re.compile(r"([a-z-]+)\.md((?:#[\w-]+)?)\Z")
+_WEB_URL = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f\"'<>\\]+\Z", re.IGNORECASE)
+_LOCAL_URL = re.compile(r"(?:/(?!/)|#)[^\s\x00-\x20\x7f\"'<>\\]*\Z")
+_MANUAL_PAGE = re.compile(r"([a-z-]+)\.md((?:#[\w-]+)?)\Z")
 _NAME = re.compile(r"[^/:?#\\\x00-\x1f\x7f][^:?#\\\x00-\x1f\x7f]*\Z")
 _TAGS = {"*": "em", "_": "em", "**": "strong", "__": "strong", "~": "del", "~~": "del"}
 #: Characters that end a sentence, not the URL in it.
-_AFTER_ADDRESS = ".,:;!?'\"*_~"
+_PUNCTUATION = ".,:;!?'\"*_~"
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Links:
 
     def href(self, target: str) -> str | None:
         """Return the URL of a link's target, or None if it must not be followed."""
-        if self.manual is not None and (page := _MANUAL.match(target)):
+        if self.manual is not None and (page := _MANUAL_PAGE.match(target)):
             return self.manual + page[1] + page[2]
-        if _WEB.match(target):
+        if _WEB_URL.match(target):
             return target
-        return self._local(target) if _LOCAL.match(target) else self._artifact(self.artifacts, target)
+        return self._local(target) if _LOCAL_URL.match(target) else self._artifact(self.artifacts, target)
 
     def src(self, target: str) -> str | None:
         """Return the URL of an image on this server, or None for any other."""
-        is_local = target.startswith("/") and _LOCAL.match(target)
+        is_local = target.startswith("/") and _LOCAL_URL.match(target)
         return self._local(target) if is_local else self._artifact(self.images, target)
 
     def _local(self, target: str) -> str:
@@ -78,7 +78,7 @@ class Links:
         return base + quote(place, errors="replace")
 
 
-class _Open(NamedTuple):
+class _OpenMark(NamedTuple):
     """An opening mark on the stack: its kind, its position in the output and in the source."""
 
     kind: str
@@ -86,7 +86,7 @@ class _Open(NamedTuple):
     at: int
 
 
-def line_html(text: str, links: Links) -> str:
+def render_inline(text: str, links: Links) -> str:
     """Render the text of a block as HTML."""
     return _Text(text, links).html()
 
@@ -96,7 +96,7 @@ class _Text:
     text: str
     links: Links
     parts: list[str] = field(default_factory=list)
-    waiting: list[_Open] = field(default_factory=list)
+    open_marks: list[_OpenMark] = field(default_factory=list)
     #: The number of marks of each kind on the stack.
     counts: dict[str, int] = field(default_factory=dict)
     #: Brackets below this position of the stack can't be links, because they already contain one.
@@ -128,7 +128,7 @@ class _Text:
         elif kind == "mark":
             self._mark(token)
         elif kind in ("open", "image"):
-            self._wait(text, token.start())
+            self._push(text, token.start())
         elif kind == "close":
             return self._close_bracket(token)
         elif kind == "line":
@@ -155,10 +155,10 @@ class _Text:
         """Render a bare URL; return the position after it."""
         url, end = token["angle"] or token["bare"], token.end()
         if token["bare"]:
-            url = url.rstrip(_AFTER_ADDRESS)
+            url = url.rstrip(_PUNCTUATION)
             surplus = url.count(")") - url.count("(")
             while surplus > 0 and url.endswith(")"):
-                url = url[:-1].rstrip(_AFTER_ADDRESS)
+                url = url[:-1].rstrip(_PUNCTUATION)
                 surplus -= 1
             end = token.start() + len(url)
         href = None if self._is_in_link() else self.links.href(url)
@@ -185,22 +185,22 @@ class _Text:
                 self._close(kind)
         elif kinds and not after.isspace() and not within_word:
             for kind in kinds:
-                self._wait(kind, token.start())
+                self._push(kind, token.start())
         else:
             self._literal(mark)
 
     def _last_opening(self) -> str | None:
-        return self.waiting[-1].kind if self.waiting else None
+        return self.open_marks[-1].kind if self.open_marks else None
 
-    def _wait(self, kind: str, at: int) -> None:
-        self.waiting.append(_Open(kind, len(self.parts), at))
+    def _push(self, kind: str, at: int) -> None:
+        self.open_marks.append(_OpenMark(kind, len(self.parts), at))
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.parts.append(kind)
 
-    def _pop(self) -> _Open:
-        opening = self.waiting.pop()
+    def _pop(self) -> _OpenMark:
+        opening = self.open_marks.pop()
         self.counts[opening.kind] -= 1
-        self.barrier = min(self.barrier, len(self.waiting))
+        self.barrier = min(self.barrier, len(self.open_marks))
         return opening
 
     def _close(self, kind: str) -> None:
@@ -228,15 +228,15 @@ class _Text:
             self.parts.append(image)
             return target.end()
         href = self.links.href(target_text) if target is not None and opening.kind == "[" else None
-        if target is None or href is None or len(self.waiting) < barrier:
+        if target is None or href is None or len(self.open_marks) < barrier:
             self._literal("]")
             return token.end()
         self.parts[opening.part] = _anchor(href)
         self.parts.append("</a>")
-        self.barrier = len(self.waiting)
+        self.barrier = len(self.open_marks)
         return target.end()
 
-    def _image(self, opening: _Open, end: int, target_text: str) -> str | None:
+    def _image(self, opening: _OpenMark, end: int, target_text: str) -> str | None:
         """Render an image, or a link to it if it is elsewhere and not inside a link; return None if it is text."""
         alt = escape(self.text[opening.at + 2 : end])
         src = self.links.src(target_text)

@@ -18,11 +18,11 @@ from .artifact import page as artifact_page  # noqa: F401
 from .artifact.image_series import is_image_name
 from .blueprint import pages
 from .compare import page as compare_page  # noqa: F401
-from .compare.compare_url import MAX_RUNS
+from .compare.compare_url import MAX_COMPARED_RUNS
 from .run import page as run_page  # noqa: F401
 from .runs import page as runs_page  # noqa: F401
 from .sweep import page as experiment_page  # noqa: F401
-from .writes import MAX_RUNS as MAX_RUNS_WRITTEN
+from .writes import MAX_CHANGED_RUNS
 
 
 def install(app: Flask) -> None:
@@ -34,7 +34,7 @@ def install(app: Flask) -> None:
     # Plain text, to be escaped like any other: Flask's `tojson` returns markup, whose quotes would end an attribute.
     app.jinja_env.filters.update(as_json=strict_json.dumps, series_class=series_class)
     app.jinja_env.tests.update(web_address=is_web_address, image_name=is_image_name)
-    app.jinja_env.globals.update(most_compared=MAX_RUNS, most_written=MAX_RUNS_WRITTEN)
+    app.jinja_env.globals.update(max_compared_runs=MAX_COMPARED_RUNS, max_changed_runs=MAX_CHANGED_RUNS)
     app.context_processor(_page_context)
 
 
@@ -42,7 +42,7 @@ def _page_context() -> dict[str, Any]:
     """Return the context of all pages: the current path, the ETag for the script that polls, and what is permitted."""
     current_services = services()
     return {
-        "here": request.script_root + request.path,
+        "current_path": request.script_root + request.path,
         "etag": request.environ.get(ETAG),
         "read_only": current_services.read_only,
         "has_token": current_services.token is not None,

@@ -21,7 +21,7 @@ from .markdown import render_manual
 docs = Blueprint("docs", __name__)
 
 #: The host in the manual's examples.
-DOCUMENTED_HOST = "http://localhost:8080"
+EXAMPLE_HOST = "http://localhost:8080"
 _HTML = formats.Format("html", "text/html")
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*\Z")
 def doc_page(name: str) -> str | Response:
     """Return a page of the manual: HTML for browsers, Markdown for curl or with ?format=md. Raises NotFound."""
     response_format = formats.negotiate(Query(("format",)), (formats.MARKDOWN, _HTML))
-    source = load_doc(name.removesuffix(".md")).replace(DOCUMENTED_HOST, command_context()["host"])
+    source = load_doc(name.removesuffix(".md")).replace(EXAMPLE_HOST, command_context()["host"])
     if response_format is formats.MARKDOWN:
         response = formats.text_response(response_format, source)
     else:

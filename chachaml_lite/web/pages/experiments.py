@@ -23,24 +23,24 @@ def experiment_list() -> str:
     """Show all experiments, the one with the newest run first."""
     query = Query(("offset",))
     items = experiments.list_experiments(tracker())
-    part = Paging.from_request(query, url_for("pages.experiment_list"), len(items))
+    paging = Paging.from_request(query, url_for("pages.experiment_list"), len(items))
     return render_template(
         "experiments.html",
-        experiments=[{**each, "path": _path(each["name"]), "words": _words(each)} for each in part.part(items)],
-        part=part,
+        experiments=[{**each, "url": _url(each["name"]), "summary": _summary(each)} for each in paging.select(items)],
+        paging=paging,
         statuses=STATUSES,
         api=url_for("experiments.list_experiments"),
         **command_context(),
     )
 
 
-def _words(experiment: dict[str, Any]) -> str:
+def _summary(experiment: dict[str, Any]) -> str:
     """Return the beginning of an experiment's description, without its Markdown."""
     text = experiment["description"] or ""
     return render_text(text[:_MOST_CHARACTERS], 2).striptags() if text else ""
 
 
-def _path(name: str) -> str:
+def _url(name: str) -> str:
     """Return the URL of an experiment's page, or of its list of runs if clients would resolve its name as a path."""
     if name in (".", "..") or name.startswith("/"):
         return url_for("pages.run_list", experiment=name)

@@ -34,7 +34,7 @@ from .sweep.curves import SweepSection
 #: The file's content security policy: its own styles and images only. It is in the file, since a file on disk has no
 #: headers.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-#: A larger image is listed but not shown; so are images beyond the limit for all of them together. In bytes.
+#: The most bytes of an image, and of all images together; further ones are listed, but not shown.
 _MAX_IMAGE_BYTES, _MAX_IMAGES_BYTES = 1_000_000, 20_000_000
 _IMAGE = re.compile(r'<img src="([^"]*)"')
 
@@ -44,7 +44,7 @@ def run_file(run: Run, style: Style) -> Response:
     details = runs.run_details(tracker(), run)
     images = dict(_images(run, details["artifacts"]))
     open_sections = frozenset(section.name for section in sections_of(run.summary, frozenset()))
-    sections = metric_part(tracker(), run, run.summary, open_sections, style, all=True).sections
+    sections = metric_part(tracker(), run, run.summary, open_sections, style, has_all_rows=True).sections
     return _file(
         "saved_run.html",
         f"{run.id}.html",
@@ -52,8 +52,8 @@ def run_file(run: Run, style: Style) -> Response:
         url=full_url_for("pages.run_page", run_id=run.id) if is_served() else None,
         duration=format_duration(details["duration_ms"]),
         metrics=[row for section in sections for row in section.rows],
-        figures=[figure for section in sections for figure in section.figures.shown],
-        left_out=sum(len(section.figures.more) + section.figures.unnamed for section in sections),
+        figures=[figure for section in sections for figure in section.charts.figures],
+        omitted_charts=sum(len(section.charts.links) + section.charts.unlisted_count for section in sections),
         env={path: format_number(value) for path, value in flatten(details["env"]).items()},
         note=_with_images(
             render_note(details["note"] or "", run.id), url_for("pages.image", run_id=run.id, name=""), images

@@ -14,18 +14,18 @@ from ..context import services
 
 login = Blueprint("login", __name__)
 
-#: The most bytes of a form with a token, well above any real one: strangers may send it, too.
+#: The most bytes of a form with a token, well above any real one: clients without a token can send it, too.
 MAX_LOGIN_BYTES = 4096
 #: Seconds for which a browser stays logged in.
-_STAY = 30 * 24 * 3600
+_LOGIN_SECONDS = 30 * 24 * 3600
 # Browsers read /\evil as //evil and remove tabs and line ends before parsing; a header can't contain a line end.
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 
 def local_path(path: str) -> str:
-    """Return `path` if it is one of this server's, else the list of runs: it never leads to another site."""
-    is_ours = path.startswith(request.script_root + "/") and _LOCAL.match(path)
-    return path if is_ours else url_for("pages.run_list")
+    """Return `path` if it is on this server, else that of the list of runs: redirects never lead to another site."""
+    is_local = path.startswith(request.script_root + "/") and _LOCAL.match(path)
+    return path if is_local else url_for("pages.run_list")
 
 
 @login.get("/login")
@@ -48,7 +48,7 @@ def log_in() -> tuple[str, int] | BaseResponse:
         return render_template("login.html", next=next_path, wrong=True), 401
     response = redirect(next_path, 303)
     if token is not None:
-        response.set_cookie(cookie_name(token), cookie_value(token), max_age=_STAY, **_cookie_settings())
+        response.set_cookie(cookie_name(token), cookie_value(token), max_age=_LOGIN_SECONDS, **_cookie_settings())
     return response
 
 
@@ -66,8 +66,8 @@ def log_out() -> BaseResponse:
 def _cookie_settings() -> dict[str, Any]:
     """Return the cookie's attributes.
 
-    Scripts can't read it and pages of other sites don't send it; behind TLS it is never sent over http, nor outside our
-    prefix.
+    Scripts can't read it and pages of other sites don't send it; behind TLS it is never sent over http, and never
+    outside the URL prefix.
     """
     is_secure = (services().public_url or "").startswith("https:")
     return {"path": request.script_root or "/", "httponly": True, "samesite": "Strict", "secure": is_secure}

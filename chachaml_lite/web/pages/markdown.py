@@ -5,32 +5,32 @@ from __future__ import annotations
 from flask import request, url_for
 from markupsafe import Markup
 
-from ..markdown.blocks import Place, note_html
+from ..markdown.blocks import RenderContext, render_markdown
 from ..markdown.inline import Links
 
 
 def render_text(source: str, level: int) -> Markup:
     """Render a description as HTML, its headings starting at `level`."""
-    return note_html(source, Place(level, Links(root=request.script_root)))
+    return render_markdown(source, RenderContext(level, Links(root=request.script_root)))
 
 
 def render_note(source: str, run_id: str) -> Markup:
     """Render a run's note as HTML; relative links and images refer to the run's artifacts."""
-    return note_html(source, Place(3, _links_of_run(run_id)))
+    return render_markdown(source, RenderContext(3, _run_links(run_id)))
 
 
-def place_of_artifact(run_id: str, name: str) -> Place:
+def artifact_context(run_id: str, name: str) -> RenderContext:
     """Return the context for rendering a Markdown artifact; relative links and images refer to artifacts next to it."""
-    return Place(2, _links_of_run(run_id, name.rpartition("/")[0], keeps_lines=False))
+    return RenderContext(2, _run_links(run_id, name.rpartition("/")[0], keeps_lines=False))
 
 
 def render_manual(source: str) -> Markup:
     """Render a page of the manual as HTML; relative links refer to its other pages."""
     manual = url_for("docs.doc_page", name="")
-    return note_html(source, Place(1, Links(request.script_root, keeps_lines=False, manual=manual)))
+    return render_markdown(source, RenderContext(1, Links(request.script_root, keeps_lines=False, manual=manual)))
 
 
-def _links_of_run(run_id: str, folder: str = "", *, keeps_lines: bool = True) -> Links:
+def _run_links(run_id: str, folder: str = "", *, keeps_lines: bool = True) -> Links:
     return Links(
         root=request.script_root,
         artifacts=url_for("pages.artifact_page", run_id=run_id, name=""),

@@ -19,7 +19,7 @@ from .paging import Paging
 
 #: The most events on a model's page; /api/models/:name has all of them.
 _MOST_EVENTS = 100
-#: The most versions in a list to choose from; others are reached by the URL.
+#: The most versions in a list to choose from; others can be named in the URL.
 _MOST_CHOICES = 500
 
 
@@ -27,11 +27,11 @@ _MOST_CHOICES = 500
 def model_list() -> str:
     """Show all models, by name."""
     all_models = tracker().registry.models()
-    part = Paging.from_request(Query(("offset",)), url_for("pages.model_list"), len(all_models))
+    paging = Paging.from_request(Query(("offset",)), url_for("pages.model_list"), len(all_models))
     return render_template(
         "models.html",
-        models=[models.model_to_json(model) for model in part.part(all_models)],
-        part=part,
+        models=[models.model_to_json(model) for model in paging.select(all_models)],
+        paging=paging,
         api=url_for("models.list_models"),
         **command_context(),
     )
@@ -44,7 +44,7 @@ def model_page(name: str) -> str:
     model = models.get_model(tracker(), name)
     path = url_for("pages.model_page", name=name)
     versions = [model.versions[number] for number in sorted(model.versions, reverse=True)]
-    part = Paging.from_request(query, path, len(versions))
+    paging = Paging.from_request(query, path, len(versions))
     history = models.list_moves(model)
     aliases = {alias: number for alias, number in model.aliases.items() if alias != PRODUCTION}
     return render_template(
@@ -52,22 +52,22 @@ def model_page(name: str) -> str:
         model=models.model_to_json(model),
         path=path,
         api=url_for("models.get_model", name=name),
-        versions=[_version_row(version) for version in part.part(versions)],
-        part=part,
+        versions=[_version_row(version) for version in paging.select(versions)],
+        paging=paging,
         stages=STAGES,
         aliases=aliases,
         own_description=model.description,
         history=history[:_MOST_EVENTS],
-        earlier=max(0, len(history) - _MOST_EVENTS),
-        choices=[version.version for version in versions[:_MOST_CHOICES]],
+        earlier_count=max(0, len(history) - _MOST_EVENTS),
+        version_numbers=[version.version for version in versions[:_MOST_CHOICES]],
         download=_download(model),
         **command_context(),
     )
 
 
 @pages.get("/diff/<name>")
-def chosen_diff(name: str) -> BaseResponse:
-    """Redirect a form with two chosen versions to the page that compares them. Raises InvalidInput."""
+def redirect_to_diff(name: str) -> BaseResponse:
+    """Redirect the form that selects two versions to the page that compares them. Raises InvalidInput."""
     query = Query(("one", "other"))
     one, other = query.text("one"), query.text("other")
     if not one or not other:

@@ -22,18 +22,16 @@ class Paging:
     path: str
     offset: int
     total: int
-    #: The other fields of the page's URL.
-    kept: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def from_request(cls, query: Query, path: str, total: int, kept: tuple[tuple[str, str], ...] = ()) -> Paging:
+    def from_request(cls, query: Query, path: str, total: int) -> Paging:
         """Return the part requested by `offset` in the query string. Raises InvalidInput."""
         offset = query.integer("offset") or 0
         if offset < 0:
             raise InvalidInput("offset must be 0 or more")
-        return cls(path, offset, total, kept)
+        return cls(path, offset, total)
 
-    def part(self, items: Sequence[Item]) -> Sequence[Item]:
+    def select(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return the items on the page."""
         return items[self.offset : self.offset + PAGE_ITEMS]
 
@@ -48,9 +46,9 @@ class Paging:
         return self._at(max(0, min(self.offset, self.total) - PAGE_ITEMS)) if self.offset else None
 
     @property
-    def following(self) -> str | None:
+    def next(self) -> str | None:
         """The URL of the next part, or None."""
         return self._at(self.offset + PAGE_ITEMS) if self.offset + PAGE_ITEMS < self.total else None
 
     def _at(self, offset: int) -> str:
-        return with_query(self.path, [*self.kept, *([("offset", str(offset))] if offset else [])])
+        return with_query(self.path, [("offset", str(offset))] if offset else [])

@@ -11,16 +11,16 @@ from ...tracking.query.fields import METRICS, PARAMS, Field, parse_field, quote_
 from ...tracking.query.grammar import MAX_CHARACTERS, BadQuery
 
 #: Matches what occurs in a query but not in a name.
-_COMPARES = re.compile(r"[<>=~()]|\b(?:in|and|or|not|lt|le|eq|ne|ge|gt)\b", re.IGNORECASE)
-_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
+_COMPARISON = re.compile(r"[<>=~()]|\b(?:in|and|or|not|lt|le|eq|ne|ge|gt)\b", re.IGNORECASE)
+_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
 
 
 def name_query(text: str) -> str | None:
     """Return the query for runs with the name `text`, or None if `text` contains a comparison or is a field."""
     bare = text.strip()
-    if _QUOTED.fullmatch(bare):
+    if _STRING.fullmatch(bare):
         bare = unquote_text(bare)
-    elif _COMPARES.search(bare) or _is_field(bare):
+    elif _COMPARISON.search(bare) or _is_field(bare):
         return None
     query = f"name ~ {quote_text(bare)}"
     return query if bare.strip() and len(query) <= MAX_CHARACTERS else None

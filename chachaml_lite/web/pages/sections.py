@@ -72,13 +72,13 @@ def sections_of(
     large = [name for name, section_keys in by_name.items() if name and len(section_keys) >= _FEWEST]
     if len(names) - len(load) <= _FEW:
         large = []
-    names_kept = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
+    largest_names = set(sorted(large, key=lambda name: -len(by_name[name]))[:_MOST])
     # If "" also holds the sections beyond the limit, its position is that of its first key.
     parts: dict[str, list[str]] = {"": []} if len(large) <= _MOST else {}
     for key in names:
         name = section(key)
         if name != SYSTEM:
-            parts.setdefault(name if name in names_kept else "", []).append(key)
+            parts.setdefault(name if name in largest_names else "", []).append(key)
     if load:
         parts[SYSTEM] = load
     sections: list[Section] = []

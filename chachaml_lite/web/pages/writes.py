@@ -25,8 +25,8 @@ writes = Blueprint("writes", __name__)
 
 _FORM = "application/x-www-form-urlencoded"
 #: The most runs that one form may change.
-MAX_RUNS = 1000
-_MAX_FIELDS = MAX_RUNS + 100
+MAX_CHANGED_RUNS = 1000
+_MAX_FIELDS = MAX_CHANGED_RUNS + 100
 
 
 class _Form(Fields):
@@ -53,7 +53,7 @@ class _Form(Fields):
         #: The page to redirect to, which is also linked from an error.
         self.next_path = g.back = local_path(self.text("then") or "")
 
-    def required(self, name: str) -> str:
+    def require(self, name: str) -> str:
         """Return the value of a field. Raises InvalidInput if it is absent."""
         text = self.text(name)
         if text is None:
@@ -72,21 +72,21 @@ def _redirect(form: _Form) -> Response:
     return redirect(form.next_path, 303)
 
 
-def _do_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:
+def _apply_to_each(run_ids: Sequence[str], action: Callable[[str], Any]) -> None:
     """Apply an action to each run, up to the first error, which then says how many runs were changed."""
-    for done, run_id in enumerate(run_ids):
+    for count, run_id in enumerate(run_ids):
         try:
             action(run_id)
         except ChachamlError as fault:
             if len(run_ids) > 1:
-                fault.detail += f" ({done} of {len(run_ids)} were done before it)"
+                fault.detail += f" ({count} of {len(run_ids)} were done before it)"
             raise
 
 
 def _change_each(change: Callable[[Tracker, str], Any]) -> Response:
     """Apply a change to each selected run, and redirect."""
     form = _Form("ids")
-    _do_each(form.ids(), lambda run_id: change(tracker(), run_id))
+    _apply_to_each(form.ids(), lambda run_id: change(tracker(), run_id))
     return _redirect(form)
 
 
@@ -97,8 +97,8 @@ def _change_each(change: Callable[[Tracker, str], Any]) -> Response:
 def tag_runs() -> Response:
     """Set or remove a tag of runs."""
     form = _Form("ids", "key", "value", "remove")
-    changes = {form.required("key"): None if form.flag("remove") else form.required("value")}
-    _do_each(form.ids(), lambda run_id: tags.set_tags(tracker(), run_id, changes))
+    changes = {form.require("key"): None if form.flag("remove") else form.require("value")}
+    _apply_to_each(form.ids(), lambda run_id: tags.set_tags(tracker(), run_id, changes))
     return _redirect(form)
 
 
@@ -124,7 +124,7 @@ def delete_runs() -> Response:
 def set_note(run_id: str) -> Response:
     """Replace a run's note."""
     form = _Form("note")
-    runs.set_note(tracker(), run_id, form.required("note"))
+    runs.set_note(tracker(), run_id, form.require("note"))
     return _redirect(form)
 
 
@@ -132,7 +132,7 @@ def set_note(run_id: str) -> Response:
 def rename_run(run_id: str) -> Response:
     """Rename a run."""
     form = _Form("name")
-    runs.change_run(tracker(), run_id, name=form.required("name"))
+    runs.change_run(tracker(), run_id, name=form.require("name"))
     return _redirect(form)
 
 
@@ -140,7 +140,7 @@ def rename_run(run_id: str) -> Response:
 def end_run(run_id: str) -> Response:
     """End a run; an empty error field means no error."""
     form = _Form("status", "error")
-    runs.finish_run(tracker(), run_id, form.required("status"), form.text("error") or None)
+    runs.finish_run(tracker(), run_id, form.require("status"), form.text("error") or None)
     return _redirect(form)
 
 
@@ -156,7 +156,7 @@ def resume_run(run_id: str) -> Response:
 def delete_artifacts(run_id: str) -> Response:
     """Delete an artifact, or all artifacts of a folder."""
     form = _Form("name")
-    artifact_deletion.delete_artifacts(tracker(), run_id, form.required("name"))
+    artifact_deletion.delete_artifacts(tracker(), run_id, form.require("name"))
     return _redirect(form)
 
 
@@ -181,9 +181,9 @@ def register_version() -> Response:
     form = _Form("name", "run_id", "artifact", "stage", "description")
     model_versions.register_version(
         tracker(),
-        form.required("name"),
-        form.required("run_id"),
-        form.required("artifact"),
+        form.require("name"),
+        form.require("run_id"),
+        form.require("artifact"),
         stage=form.text("stage") or "none",
         description=form.text("description") or None,
     )
@@ -194,7 +194,7 @@ def register_version() -> Response:
 def describe_model(name: str) -> Response:
     """Describe a model."""
     form = _Form("description")
-    models.change_model(tracker(), name, description=form.required("description"))
+    models.change_model(tracker(), name, description=form.require("description"))
     return _redirect(form)
 
 
@@ -210,7 +210,7 @@ def delete_model(name: str) -> Response:
 def promote_version(name: str) -> Response:
     """Move a version to a stage."""
     form = _Form("version", "stage")
-    model_versions.promote_version(tracker(), name, _version(form), form.required("stage"))
+    model_versions.promote_version(tracker(), name, _version(form), form.require("stage"))
     return _redirect(form)
 
 
@@ -218,7 +218,7 @@ def promote_version(name: str) -> Response:
 def set_alias(name: str) -> Response:
     """Point an alias to a version, or remove it."""
     form = _Form("alias", "version", "remove")
-    models.set_alias(tracker(), name, form.required("alias"), None if form.flag("remove") else _version(form))
+    models.set_alias(tracker(), name, form.require("alias"), None if form.flag("remove") else _version(form))
     return _redirect(form)
 
 

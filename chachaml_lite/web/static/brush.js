@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const LEAST = 4;
 let drag = null;
 
-const quoted = (text) => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+const quote = (text) => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 
 function heightOf(svg, event) {
   const box = svg.getBoundingClientRect();
@@ -22,8 +22,8 @@ function condition(svg, axis, from, to) {
   if (words) {
     const all = JSON.parse(words);
     const step = (bottom - top) / all.length;
-    const chosen = all.filter((_, place) => top + step * (place + 0.5) >= from && top + step * (place + 0.5) <= to);
-    return chosen.length ? `${field} in (${chosen.map(quoted).join(", ")})` : "";
+    const selectedWords = all.filter((_, place) => top + step * (place + 0.5) >= from && top + step * (place + 0.5) <= to);
+    return selectedWords.length ? `${field} in (${selectedWords.map(quote).join(", ")})` : "";
   }
   const value = (height) => {
     const share = (bottom - height) / (bottom - top);
@@ -34,7 +34,7 @@ function condition(svg, axis, from, to) {
   return `${field} >= ${value(to)} and ${field} <= ${value(from)}`;
 }
 
-function keep(field, text) {
+function writeBrush(field, text) {
   const url = new URL(location.href);
   const others = url.searchParams.getAll("brush").filter((each) => !each.startsWith(`${field} `));
   url.searchParams.delete("brush");
@@ -63,9 +63,9 @@ export function install(root) {
   });
   root.addEventListener("pointermove", (event) => {
     if (!drag) return;
-    const here = heightOf(drag.svg, event);
-    drag.band.setAttribute("y", Math.min(here, drag.start));
-    drag.band.setAttribute("height", Math.abs(here - drag.start));
+    const position = heightOf(drag.svg, event);
+    drag.band.setAttribute("y", Math.min(position, drag.start));
+    drag.band.setAttribute("height", Math.abs(position - drag.start));
   });
   root.addEventListener("pointerup", (event) => {
     if (!drag) return;
@@ -74,7 +74,7 @@ export function install(root) {
     band.remove();
     const end = heightOf(svg, event);
     const [from, to] = [Math.min(start, end), Math.max(start, end)];
-    keep(axis.dataset.field, to - from < LEAST ? "" : condition(svg, axis, from, to));
+    writeBrush(axis.dataset.field, to - from < LEAST ? "" : condition(svg, axis, from, to));
   });
   root.addEventListener("pointercancel", () => {
     drag?.band.remove();

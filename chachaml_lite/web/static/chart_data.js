@@ -1,17 +1,17 @@
 // Reads a chart from its svg element: its axes, the points of its lines, and their positions.
 
-const known = new WeakMap();
+const charts = new WeakMap();
 const number = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
 const whole = new Intl.NumberFormat("en-US");
 
 /** Returns the chart of an svg element, cached until `forget` is called because the server changed it. */
 export function chartOf(svg) {
-  if (!known.has(svg)) known.set(svg, read(svg));
-  return known.get(svg);
+  if (!charts.has(svg)) charts.set(svg, read(svg));
+  return charts.get(svg);
 }
 
 export function forget(svg) {
-  known.delete(svg);
+  charts.delete(svg);
 }
 
 function read(svg) {
@@ -28,7 +28,7 @@ function read(svg) {
   };
   const sketch = svg.querySelector("g.sketch");
   chart.isSketch = Boolean(sketch);
-  chart.lines = [...svg.querySelectorAll("g.series")].map((element) => (sketch ? sketched(element, chart) : line(element)));
+  chart.lines = [...svg.querySelectorAll("g.series")].map((element) => (sketch ? readSketch(element, chart) : readLine(element)));
   return chart;
 }
 
@@ -38,7 +38,7 @@ function legendLabel(place) {
 }
 
 /** Returns a line of a sketch: its values aren't in the page, but are read from its path, in quarters of a unit. */
-function sketched(element, chart) {
+function readSketch(element, chart) {
   const xs = [];
   const values = [];
   let [x, y] = [0, 0];
@@ -54,7 +54,7 @@ function sketched(element, chart) {
   return { element, key: element.dataset.key, label: legendLabel(element.dataset.key), xs, values };
 }
 
-function line(element) {
+function readLine(element) {
   const { key, label, at, values, smooth, counts } = element.dataset;
   let last = 0n;
   return {
@@ -70,7 +70,7 @@ function line(element) {
 }
 
 /** Returns the position of an x, in units of the view box. */
-export function across(chart, x) {
+export function xPosition(chart, x) {
   const [low, high] = chart.x;
   const share = chart.logX
     ? Math.log(Number(x) / Number(low)) / Math.log(Number(high) / Number(low))
@@ -88,7 +88,7 @@ export function xAt(chart, place) {
 }
 
 /** Returns the vertical position of a value, in units of the view box; NaN if it can't be shown. */
-export function up(chart, value) {
+export function yPosition(chart, value) {
   const [low, high] = chart.y;
   const share = chart.logY
     ? Math.log(value / low) / Math.log(high / low)
@@ -115,7 +115,7 @@ export function nearest(xs, x) {
   return low > 0 && x - xs[low - 1] <= xs[low] - x ? low - 1 : xs.length ? low : -1;
 }
 
-export function shownValue(value, digits) {
+export function formatValue(value, digits) {
   if (Number.isNaN(value)) return "not finite";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e12) return whole.format(value);
@@ -123,7 +123,7 @@ export function shownValue(value, digits) {
   return value.toLocaleString("en-US", { maximumSignificantDigits: digits });
 }
 
-export function shownX(axis, x) {
+export function formatX(axis, x) {
   if (axis === "wall") return moment(Number(x));
   return axis === "step" ? `step ${x.toLocaleString("en-US")}` : duration(Number(x));
 }

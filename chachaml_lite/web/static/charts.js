@@ -3,17 +3,17 @@ import { forget } from "./chart_data.js";
 import * as brush from "./brush.js";
 import * as crosshair from "./crosshair.js";
 import * as legend from "./legend.js";
-import { reasonIn, take } from "./live.js";
+import { adopt, reasonIn } from "./live.js";
 import * as pageLegend from "./page_legend.js";
 import * as sections from "./sections.js";
 import * as zoom from "./zoom.js";
 
 const controls = "form.chart-controls";
-/** The two fields of a form for the range of steps; not the hidden ones that only keep the page's URL. */
-const ofRange = "input[data-range]";
-const usual = { x: "step", smoothing: "0" };
+/** Selects the two fields for the range of steps, but not the hidden fields that only preserve the page's URL. */
+const rangeInputs = "input[data-range]";
+const defaults = { x: "step", smoothing: "0" };
 
-function furnish(figure) {
+function prepare(figure) {
   const svg = figure.querySelector("svg.chart");
   forget(svg);
   svg.setAttribute("tabindex", "0");
@@ -21,24 +21,24 @@ function furnish(figure) {
   crosshair.showAgain(figure);
 }
 
-function furnishAll() {
+function prepareAll() {
   pageLegend.apply();
-  for (const form of document.querySelectorAll(controls)) agree(form);
-  for (const figure of document.querySelectorAll("figure.chart-figure")) furnish(figure);
+  for (const form of document.querySelectorAll(controls)) syncForm(form);
+  for (const figure of document.querySelectorAll("figure.chart-figure")) prepare(figure);
 }
 
 // -- the form
 
 /** Writes the form's values to the page's URL, without defaults. */
-function keep(form) {
+function writeUrl(form) {
   const url = new URL(location.href);
-  const chosen = new FormData(form);
-  const ranges = form.querySelectorAll(ofRange);
+  const data = new FormData(form);
+  const ranges = form.querySelectorAll(rangeInputs);
   const fields = [...form.elements].filter((field) => field.name && field.type !== "hidden");
   for (const name of new Set([...fields, ...ranges].map((field) => field.name))) {
-    let value = chosen.get(name);
+    let value = data.get(name);
     if (["from", "to"].includes(name) && !/^-?\d+$/.test(value?.trim() ?? "")) value = ""; // incomplete
-    if (value === null || value === "" || value === usual[name]) url.searchParams.delete(name);
+    if (value === null || value === "" || value === defaults[name]) url.searchParams.delete(name);
     else url.searchParams.set(name, value);
   }
   history.replaceState(history.state, "", url);
@@ -51,8 +51,8 @@ function forgetField(name) {
   history.replaceState(history.state, "", url);
 }
 
-/** Shows, next to the box for names, why the typed filter can't be drawn; "" removes the message. */
-function complain(reason) {
+/** Shows an error of the filter next to its box; "" removes the message. */
+function showError(reason) {
   const box = document.querySelector(`${controls} input[type=search]`);
   if (!box) return;
   if (reason) box.setAttribute("aria-invalid", "true");
@@ -67,8 +67,8 @@ function complain(reason) {
   place.textContent = reason;
 }
 
-let drawing = false;
-let again = false;
+let isDrawing = false;
+let isOutdated = false;
 /** The x axis of the charts: ranges of another axis are meaningless. */
 let axis = new URL(location.href).searchParams.get("x");
 /** The query string of the state that is shown. */
@@ -76,42 +76,42 @@ let shownSearch = location.search;
 
 /** Redraws the page for its current URL, with one request at a time, of which the last one counts. */
 async function redraw() {
-  again = drawing;
-  if (drawing) return;
-  drawing = true;
+  isOutdated = isDrawing;
+  if (isDrawing) return;
+  isDrawing = true;
   document.documentElement.toggleAttribute("data-drawing", true);
   try {
-    const answer = await fetch(location.href);
-    if (answer.ok) {
-      const text = await answer.text();
-      if (again) return; // outdated: the form was changed again meanwhile
-      complain("");
-      const zoomed = zoom.release();
-      take(text);
+    const response = await fetch(location.href);
+    if (response.ok) {
+      const text = await response.text();
+      if (isOutdated) return; // the form was changed again in the meantime
+      showError("");
+      const ranges = zoom.release();
+      adopt(text);
       const now = new URL(location.href).searchParams.get("x");
-      if (now === axis) zoom.restore(zoomed);
+      if (now === axis) zoom.restore(ranges);
       axis = now;
       shownSearch = location.search;
-    } else if (answer.status === 400) {
-      const reason = reasonIn(await answer.text());
-      if (!again) complain(reason);
+    } else if (response.status === 400) {
+      const reason = reasonIn(await response.text());
+      if (!isOutdated) showError(reason);
     }
   } finally {
-    drawing = false;
-    if (again) redraw();
+    isDrawing = false;
+    if (isOutdated) redraw();
     else document.documentElement.removeAttribute("data-drawing");
   }
 }
 
-let soon = 0;
+let timer = 0;
 
 /** Redraws the page once the user has stopped typing. */
 function redrawSoon() {
-  clearTimeout(soon);
-  soon = setTimeout(redraw, 200);
+  clearTimeout(timer);
+  timer = setTimeout(redraw, 200);
 }
 
-function agree(form) {
+function syncForm(form) {
   for (const button of form.querySelectorAll("[data-without-script]")) button.hidden = true;
   for (const part of form.querySelectorAll("[data-with]")) part.hidden = !form.elements[part.dataset.with].value;
   const axis = form.querySelector("select[name=x]");
@@ -125,10 +125,10 @@ document.addEventListener("input", (event) => {
   const form = event.target.closest(controls);
   if (!form) return;
   if (event.target.name === "x") {
-    for (const field of form.querySelectorAll(ofRange)) field.value = ""; // they belonged to the other axis
+    for (const field of form.querySelectorAll(rangeInputs)) field.value = ""; // they belonged to the other axis
   }
-  agree(form);
-  keep(form);
+  syncForm(form);
+  writeUrl(form);
   if (event.target.dataset.drops) forgetField(event.target.dataset.drops);
   if (event.target.type === "search") redrawSoon();
   else redraw();
@@ -137,16 +137,16 @@ document.addEventListener("charts:changed", redraw);
 // Back and forward through the ranges of zooming.
 window.addEventListener("popstate", () => {
   if (location.search === shownSearch) return; // only the fragment changed
-  const said = new URL(location.href).searchParams;
+  const fields = new URL(location.href).searchParams;
   for (const form of document.querySelectorAll(controls)) {
     for (const field of form.elements) {
       if (!field.name || field.type === "submit") continue;
-      if (field.type === "checkbox") field.checked = said.get(field.name) === field.value;
-      else if (field.type !== "hidden" || field.matches(ofRange)) {
-        field.value = said.get(field.name) ?? usual[field.name] ?? "";
+      if (field.type === "checkbox") field.checked = fields.get(field.name) === field.value;
+      else if (field.type !== "hidden" || field.matches(rangeInputs)) {
+        field.value = fields.get(field.name) ?? defaults[field.name] ?? "";
       }
     }
-    agree(form);
+    syncForm(form);
   }
   redraw();
 });
@@ -155,6 +155,6 @@ document.addEventListener("submit", (event) => {
 });
 
 for (const part of [crosshair, zoom, legend, pageLegend, sections, brush]) part.install(document);
-document.addEventListener("live:updated", furnishAll);
-document.addEventListener("chart:drawn", (event) => furnish(event.target));
-furnishAll();
+document.addEventListener("live:updated", prepareAll);
+document.addEventListener("chart:drawn", (event) => prepare(event.target));
+prepareAll();

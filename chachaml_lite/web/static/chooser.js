@@ -1,15 +1,15 @@
-// The filter of the column chooser: shows the names that contain the typed text, and opens their sections meanwhile.
+// The filter of the column chooser: shows only the names that contain the text, and opens their sections while there is one.
 
-function narrow(form, typed) {
-  const text = typed.trim().toLowerCase();
+function filterNames(form, query) {
+  const text = query.trim().toLowerCase();
   for (const group of form.querySelectorAll("fieldset")) {
     const labels = [...group.querySelectorAll("label:has(> input[type=checkbox])")];
     for (const label of labels) label.hidden = text !== "" && !label.title.toLowerCase().includes(text);
     for (const section of group.querySelectorAll("details")) {
-      const some = section.querySelector("label:not([hidden])") !== null;
-      section.hidden = !some;
+      const hasMatch = section.querySelector("label:not([hidden])") !== null;
+      section.hidden = !hasMatch;
       if (text) section.dataset.viewWas ??= String(section.open);
-      if (text) section.open = some;
+      if (text) section.open = hasMatch;
       else if (section.dataset.viewWas) {
         section.open = section.dataset.viewWas === "true";
         delete section.dataset.viewWas;
@@ -20,7 +20,7 @@ function narrow(form, typed) {
 }
 
 document.addEventListener("input", ({ target }) => {
-  if (target.matches(".chooser input[type=search]")) narrow(target.form, target.value);
+  if (target.matches(".chooser input[type=search]")) filterNames(target.form, target.value);
 });
 
 // Enter must not submit the form.

@@ -14,7 +14,7 @@ async function copy(text) {
   area.remove();
 }
 
-function furnish() {
+function addButtons() {
   for (const block of document.querySelectorAll("pre.command")) {
     if (block.parentElement.classList.contains("copyable")) continue;
     const frame = document.createElement("div");
@@ -41,5 +41,5 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => button.classList.remove("done"), 2000);
 });
 
-furnish();
-document.addEventListener("live:updated", furnish);
+addButtons();
+document.addEventListener("live:updated", addButtons);

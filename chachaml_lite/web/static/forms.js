@@ -1,15 +1,15 @@
 // Submits forms that write, so that errors are shown in place and the user's input is kept. Without this script the
 // browser submits them to the same action (web/pages/writes.py), and an error is a page of its own.
 import { refresh } from "./live.js";
-import { isUnsaved, saved } from "./note.js";
+import { isUnsaved, markSaved } from "./note.js";
 
 /** Posts a form's fields, as the browser would. Throws an Error with the reason if they are rejected. */
 async function send(action, fields) {
   const headers = { Accept: "application/json" }; // for errors; the next page is not fetched here
-  const answer = await fetch(action, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "manual" });
-  if (answer.ok || answer.type === "opaqueredirect") return;
-  if (answer.status === 401) throw new Error("you are logged out: log in in another tab, and send this again");
-  const { error, detail } = await answer.json().catch(() => ({ error: answer.statusText }));
+  const response = await fetch(action, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "manual" });
+  if (response.ok || response.type === "opaqueredirect") return;
+  if (response.status === 401) throw new Error("you are logged out: log in in another tab, and send this again");
+  const { error, detail } = await response.json().catch(() => ({ error: response.statusText }));
   throw new Error(detail ? `${error}: ${detail}` : error);
 }
 
@@ -21,7 +21,7 @@ function placeInBar(form) {
   return place;
 }
 
-function complain(form, text) {
+function showError(form, text) {
   let place = form.querySelector(":scope > .refused") ?? placeInBar(form);
   if (!place) {
     place = document.createElement("p");
@@ -36,10 +36,10 @@ async function submit(form, fields) {
   try {
     await send(form.action, fields);
   } catch (fault) {
-    complain(form, fault instanceof TypeError ? "server unreachable" : fault.message);
+    showError(form, fault instanceof TypeError ? "server unreachable" : fault.message);
     return;
   }
-  saved(form);
+  markSaved(form);
   form.dispatchEvent(new CustomEvent("form:sent", { bubbles: true, detail: fields }));
   const here = location.pathname + location.search;
   const then = fields.get("then");
@@ -56,18 +56,18 @@ async function submit(form, fields) {
 }
 
 /** Returns whether enough, and not too many, boxes are ticked for a button of a list; if not, shows a message. */
-function suffices(form, { least, most }) {
+function hasValidCount(form, { least, most }) {
   const count = new FormData(form).getAll("ids").length;
   if (count >= Number(least) && !(most && count > Number(most))) return true;
-  const ticked = `${count} ${count === 1 ? "is" : "are"} selected`;
-  complain(form, most ? `select ${least} to ${most} runs; ${ticked}` : "select at least one run");
+  const selectedText = `${count} ${count === 1 ? "is" : "are"} selected`;
+  showError(form, most ? `select ${least} to ${most} runs; ${selectedText}` : "select at least one run");
   return false;
 }
 
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
   form.querySelector(":scope > .refused")?.remove();
-  if (submitter?.dataset.least && !suffices(form, submitter.dataset)) {
+  if (submitter?.dataset.least && !hasValidCount(form, submitter.dataset)) {
     event.preventDefault();
     return;
   }

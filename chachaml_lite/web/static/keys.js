@@ -1,8 +1,8 @@
 // Keyboard shortcuts: rows, search, and the elements with a data-key.
 const help = document.getElementById("help");
-let going = false; // after g
+let awaitsTarget = false; // after g
 
-function typing(target) {
+function isTyping(target) {
   return target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
 }
 
@@ -32,7 +32,7 @@ function go(key) {
   return link !== null;
 }
 
-const acts = {
+const actions = {
   "/": () => {
     const box = document.querySelector("main input[type=search]");
     if (box) box.focus();
@@ -44,29 +44,29 @@ const acts = {
   x: () => current()?.querySelector("input[type=checkbox]")?.click(),
   "?": () => help.showModal(),
   g: () => {
-    going = true;
-    setTimeout(() => (going = false), 1500);
+    awaitsTarget = true;
+    setTimeout(() => (awaitsTarget = false), 1500);
   },
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (typing(event.target)) {
+  if (isTyping(event.target)) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
   if (help.open) return;
   // On a link or a button Enter keeps its usual function.
   if (event.key === "Enter" && event.target.closest("a, button, summary, input")) return;
-  if (going && go(event.key)) {
+  if (awaitsTarget && go(event.key)) {
     event.preventDefault();
     return;
   }
-  going = false;
-  const claimed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-  const act = claimed ? () => (claimed.matches("input") ? claimed.focus() : claimed.click()) : acts[event.key];
-  if (act) {
-    act();
+  awaitsTarget = false;
+  const element = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  const action = element ? () => (element.matches("input") ? element.focus() : element.click()) : actions[event.key];
+  if (action) {
+    action();
     event.preventDefault();
   }
 });

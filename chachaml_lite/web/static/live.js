@@ -1,17 +1,17 @@
 // Live update: the page requests itself periodically and adopts the changes within elements [data-live].
 //
-// So only the server's templates determine how anything looks. While nothing has changed, a request only costs the
-// server a look at its counters (304); a hidden tab sends none.
-const everyMs = 2000;
-const patienceMs = 30_000;
+// So the page's appearance is defined in one place, the server's templates. While nothing has changed, a request only
+// costs the server a look at its counters (304); a hidden tab sends none.
+const intervalMs = 2000;
+const maxPauseMs = 30_000;
 /** The pause between requests, as a multiple of the last response time: a busy server gets fewer requests. */
-const patience = 10;
+const pauseFactor = 10;
 const connection = document.getElementById("connection");
 let etag = document.querySelector("meta[name=etag]")?.content;
-let delay = everyMs;
+let pauseMs = intervalMs;
 let retryMs = 0;
-let paused = false;
-let refused = "";
+let isPaused = false;
+let problem = "";
 
 /** Turns `old` into `fresh`, keeping the user's state: focus, ticked boxes, opened details, typed text. */
 export function morph(old, fresh) {
@@ -25,7 +25,7 @@ export function morph(old, fresh) {
     return old;
   }
   if (old.hasAttribute("data-kept") || (old.open && old.hasAttribute("data-kept-open"))) {
-    // The user is working in it.
+    // The user is editing this element.
     old.dispatchEvent(new CustomEvent("live:kept", { bubbles: true, detail: fresh }));
     return old;
   }
@@ -44,29 +44,29 @@ export function morph(old, fresh) {
 }
 
 function morphChildren(old, fresh) {
-  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
-  const coming = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
+  const oldById = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const freshIds = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
   let at = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    while (at && at.id && !coming.has(at.id) && !isTicked(at)) {
-      const gone = at;
+    while (at && at.id && !freshIds.has(at.id) && !isTicked(at)) {
+      const removed = at;
       at = at.nextSibling;
-      gone.remove();
+      removed.remove();
     }
-    const same = child.id ? known.get(child.id) : at && !at.id && at.nodeName === child.nodeName ? at : null;
+    const same = child.id ? oldById.get(child.id) : at && !at.id && at.nodeName === child.nodeName ? at : null;
     if (same) {
       if (same === at) at = at.nextSibling;
       else old.insertBefore(same, at);
       morph(same, child);
     } else {
       const added = old.insertBefore(child, at);
-      if (added.id && known.size) added.classList.add("arrived");
+      if (added.id && oldById.size) added.classList.add("arrived");
     }
   }
   while (at) {
-    const gone = at;
+    const removed = at;
     at = at.nextSibling;
-    if (!isTicked(gone)) gone.remove();
+    if (!isTicked(removed)) removed.remove();
   }
 }
 
@@ -75,13 +75,13 @@ function isTicked(node) {
   return node.nodeName === "TR" && node.querySelector("input[name=ids]:checked") !== null;
 }
 
-/** Adopts the differences of a page that the server has just rendered. */
-export function take(text) {
+/** Updates the page to a new rendering from the server. */
+export function adopt(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   // A nested part is updated with the outer one: a second update would compare it with an emptied one.
   const parts = [...fresh.querySelectorAll("[data-live]")].filter((part) => !part.parentElement.closest("[data-live]"));
   if (!parts.length && document.querySelector("[data-live]")) {
-    say("this page has changed; reload it");
+    showStatus("this page has changed; reload it");
     return;
   }
   for (const part of parts) {
@@ -98,66 +98,66 @@ export function reasonIn(text) {
   return fault?.textContent ?? "";
 }
 
-function say(text) {
+function showStatus(text) {
   if (connection.textContent !== text) connection.textContent = text;
 }
 
 /** Requests the page once; returns whether to continue. `isPatient`: a rendering of a moment ago is acceptable. */
-async function ask(isPatient) {
+async function poll(isPatient) {
   const headers = etag ? { "If-None-Match": `"${etag}"` } : {};
-  if (isPatient) headers["Cache-Control"] = `max-age=${everyMs / 1000}`;
-  const asked = location.href;
-  const began = performance.now();
-  const answer = await fetch(asked, { headers, cache: "no-store" });
-  retryMs = Math.max(patience * (performance.now() - began), 1000 * (Number(answer.headers.get("Retry-After")) || 0));
-  if (location.href !== asked) return true; // outdated: the form was changed meanwhile
-  if (answer.redirected || answer.status === 401) {
-    say("logged out; reload the page");
+  if (isPatient) headers["Cache-Control"] = `max-age=${intervalMs / 1000}`;
+  const requestedUrl = location.href;
+  const start = performance.now();
+  const response = await fetch(requestedUrl, { headers, cache: "no-store" });
+  retryMs = Math.max(pauseFactor * (performance.now() - start), 1000 * (Number(response.headers.get("Retry-After")) || 0));
+  if (location.href !== requestedUrl) return true; // outdated: the form was changed in the meantime
+  if (response.redirected || response.status === 401) {
+    showStatus("logged out; reload the page");
     return false;
   }
-  if (answer.status === 404) {
-    say("this no longer exists");
+  if (response.status === 404) {
+    showStatus("this no longer exists");
     return false;
   }
-  if (answer.ok) {
-    const text = await answer.text();
-    if (location.href !== asked) return true;
-    take(text);
-    etag = answer.headers.get("ETag")?.replace(/^W\//, "").replaceAll('"', "");
-    refused = "";
-  } else if (answer.status === 503 && answer.headers.has("Retry-After")) {
+  if (response.ok) {
+    const text = await response.text();
+    if (location.href !== requestedUrl) return true;
+    adopt(text);
+    etag = response.headers.get("ETag")?.replace(/^W\//, "").replaceAll('"', "");
+    problem = "";
+  } else if (response.status === 503 && response.headers.has("Retry-After")) {
     return true; // it is busy with other clients, and the page is not very outdated
-  } else if (answer.status >= 400 && answer.status < 500) {
-    refused = reasonIn(await answer.text()) || "this page can't be shown at its current URL; reload it";
-  } else if (answer.status !== 304) {
-    throw new Error(answer.statusText);
+  } else if (response.status >= 400 && response.status < 500) {
+    problem = reasonIn(await response.text()) || "this page can't be shown at its current URL; reload it";
+  } else if (response.status !== 304) {
+    throw new Error(response.statusText);
   }
   return true;
 }
 
-/** Adopts all changes immediately, without reloading the page. */
+/** Updates the page immediately, without reloading it. */
 export async function refresh() {
-  await ask(false);
+  await poll(false);
 }
 
-async function round() {
-  paused = document.hidden;
-  if (paused) return;
-  let goOn = true;
+async function pollRegularly() {
+  isPaused = document.hidden;
+  if (isPaused) return;
+  let shouldContinue = true;
   try {
-    goOn = await ask(true);
-    if (goOn) say(refused);
-    delay = Math.min(patienceMs, Math.max(everyMs, retryMs));
+    shouldContinue = await poll(true);
+    if (shouldContinue) showStatus(problem);
+    pauseMs = Math.min(maxPauseMs, Math.max(intervalMs, retryMs));
   } catch {
-    say("server unreachable");
-    delay = Math.min(patienceMs, delay * 2);
+    showStatus("server unreachable");
+    pauseMs = Math.min(maxPauseMs, pauseMs * 2);
   }
-  if (goOn) setTimeout(round, delay);
+  if (shouldContinue) setTimeout(pollRegularly, pauseMs);
 }
 
 if (document.querySelector("[data-live]")) {
-  setTimeout(round, everyMs);
+  setTimeout(pollRegularly, intervalMs);
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && paused) round();
+    if (!document.hidden && isPaused) pollRegularly();
   });
 }

@@ -1,8 +1,8 @@
 // The editor of a note or a description: unsaved text survives the live update and is not lost by following a link;
-// Ctrl+Enter saves it; and there is a warning before it replaces what somebody else has saved in the meantime.
+// Ctrl+Enter saves it; and a warning appears if someone else has saved another text in the meantime.
 const editors = "details.editor";
 
-function keep(editor) {
+function protect(editor) {
   const area = editor.querySelector("textarea");
   editor.toggleAttribute("data-kept", editor.open || area.value !== area.defaultValue);
   return area;
@@ -14,7 +14,7 @@ export function isUnsaved() {
 }
 
 /** Marks the text of a form as saved. */
-export function saved(form) {
+export function markSaved(form) {
   for (const area of form.querySelectorAll("textarea")) area.defaultValue = area.value;
 }
 
@@ -23,7 +23,7 @@ document.addEventListener(
   "toggle",
   ({ target }) => {
     if (!target.matches(editors)) return;
-    const area = keep(target);
+    const area = protect(target);
     if (target.open) area.focus();
   },
   true,
@@ -32,11 +32,11 @@ document.addEventListener(
 document.addEventListener("live:kept", ({ target, detail: fresh }) => {
   if (!target.matches(editors) || target.querySelector(".meanwhile")) return;
   if (fresh.querySelector("textarea").defaultValue === target.querySelector("textarea").defaultValue) return;
-  const told = document.createElement("p");
-  told.className = "meanwhile warn";
-  told.setAttribute("role", "status");
-  told.textContent = `${target.dataset.what} has been changed in the meantime, as shown above. Saving replaces it with yours.`;
-  target.querySelector("form").append(told);
+  const warning = document.createElement("p");
+  warning.className = "meanwhile warn";
+  warning.setAttribute("role", "status");
+  warning.textContent = `${target.dataset.what} has been changed in the meantime, as shown above. Saving replaces it with yours.`;
+  target.querySelector("form").append(warning);
 });
 
 window.addEventListener("beforeunload", (event) => {

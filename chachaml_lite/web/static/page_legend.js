@@ -12,7 +12,7 @@ function hiddenKeys() {
   return new Set([...times].filter(([, count]) => count % 2).map(([key]) => key));
 }
 
-function keep(keys) {
+function writeUrl(keys) {
   const url = new URL(location.href);
   url.searchParams.delete("hide");
   for (const key of keys) url.searchParams.append("hide", key);
@@ -34,7 +34,7 @@ export function apply() {
 }
 
 function change(keys) {
-  keep(keys);
+  writeUrl(keys);
   apply();
   document.dispatchEvent(new CustomEvent("charts:changed"));
 }
@@ -53,17 +53,17 @@ function isolate(key) {
   change(isAlone ? [] : others);
 }
 
-let brought = "";
+let highlighted = "";
 
-/** Highlights a line in all charts, by its index in the legend; "" for none. `fades`: whether the others are dimmed. */
-function bringOut(place, fades) {
-  const sign = place && `${place} ${fades}`;
-  if (sign === brought) return;
-  brought = sign;
+/** Highlights a line in all charts, given its index in the legend, or "" for none. `fades`: whether to dim the others. */
+function highlight(place, fades) {
+  const state = place && `${place} ${fades}`;
+  if (state === highlighted) return;
+  highlighted = state;
   for (const series of document.querySelectorAll("#charts g.series[data-key]")) {
-    const isIt = series.dataset.key === place;
-    series.toggleAttribute("data-view-strong", isIt);
-    series.toggleAttribute("data-view-faded", Boolean(place) && fades && !isIt);
+    const isHighlighted = series.dataset.key === place;
+    series.toggleAttribute("data-view-strong", isHighlighted);
+    series.toggleAttribute("data-view-faded", Boolean(place) && fades && !isHighlighted);
   }
   for (const button of buttons()) button.toggleAttribute("data-view-strong", button.dataset.line === place);
 }
@@ -90,8 +90,8 @@ export function install(root) {
   });
   root.addEventListener("pointerover", (event) => {
     if (event.target.closest?.("svg.chart")) return;
-    bringOut(placeAt(event.target), true);
+    highlight(placeAt(event.target), true);
   });
-  root.addEventListener("focusin", (event) => bringOut(placeAt(event.target), true));
-  root.addEventListener("chart:pointed", (event) => bringOut(event.detail, false));
+  root.addEventListener("focusin", (event) => highlight(placeAt(event.target), true));
+  root.addEventListener("chart:pointed", (event) => highlight(event.detail, false));
 }

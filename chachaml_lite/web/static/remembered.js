@@ -45,16 +45,16 @@ function write(key, text) {
   }
 }
 
-const says = (url, { fields }) => fields.some((name) => url.searchParams.has(name));
+const hasFields = (url, { fields }) => fields.some((name) => url.searchParams.has(name));
 
-function saidBy(url, { fields }) {
+function settingsIn(url, { fields }) {
   return new URLSearchParams([...url.searchParams].filter(([name, text]) => fields.includes(name) && text)).toString();
 }
 
 // -- an error page
 
 /** Removes stored settings that the server doesn't accept any more, so that the page can be opened again. */
-function forgetRefused(url) {
+function removeRejected(url) {
   const keys = views.slice(0, 2).map((view) => view.key(url));
   try {
     keys.push(...Object.keys(localStorage).filter((key) => key.startsWith("chachaml-charts ")));
@@ -62,8 +62,8 @@ function forgetRefused(url) {
     return; // storage is disabled
   }
   for (const key of keys) {
-    const kept = read(key);
-    if (kept && views.some((view) => saidBy(url, view) === kept)) write(key, "");
+    const stored = read(key);
+    if (stored && views.some((view) => settingsIn(url, view) === stored)) write(key, "");
   }
 }
 
@@ -72,17 +72,17 @@ function forgetRefused(url) {
 /** Adds to `url` the stored settings that it lacks. */
 function restoreViews(url) {
   for (const view of views) {
-    if (!view.isHere() || says(url, view)) continue;
+    if (!view.isHere() || hasFields(url, view)) continue;
     for (const [name, text] of new URLSearchParams(read(view.key(url)) ?? "")) url.searchParams.append(name, text);
   }
 }
 
 function rememberView(view) {
-  let changed = false;
+  let hasChanged = false;
   const remember = () => {
     const url = new URL(location.href);
-    changed ||= says(url, view); // the charts' form changes the URL without loading a page
-    if (changed && view.isHere()) write(view.key(url), saidBy(url, view));
+    hasChanged ||= hasFields(url, view); // the charts' form changes the URL without loading a page
+    if (hasChanged && view.isHere()) write(view.key(url), settingsIn(url, view));
   };
   remember();
   addEventListener("pagehide", remember);
@@ -98,7 +98,7 @@ function rememberViews() {
     const link = event.target.closest("a[href]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     const url = new URL(link.href);
-    if (url.origin !== location.origin || url.pathname !== location.pathname || says(url, list)) return;
+    if (url.origin !== location.origin || url.pathname !== location.pathname || hasFields(url, list)) return;
     if (url.searchParams.has("ids") || url.hash) return;
     forgetList();
     write(list.key(url), "");
@@ -109,27 +109,27 @@ function rememberViews() {
 
 /** Stores the directions of metrics in the URL, if any; else adds the stored ones to `url`. */
 function restoreBest(url) {
-  const chosen = new Map(JSON.parse(read(bestKey) ?? "[]"));
-  const said = url.searchParams.getAll("best").filter((text) => /^(least|most):./s.test(text));
-  if (said.length) {
-    for (const text of said) chosen.set(text.slice(text.indexOf(":") + 1), text.slice(0, text.indexOf(":")));
-    write(bestKey, JSON.stringify([...chosen].slice(-200)));
+  const directions = new Map(JSON.parse(read(bestKey) ?? "[]"));
+  const urlDirections = url.searchParams.getAll("best").filter((text) => /^(least|most):./s.test(text));
+  if (urlDirections.length) {
+    for (const text of urlDirections) directions.set(text.slice(text.indexOf(":") + 1), text.slice(0, text.indexOf(":")));
+    write(bestKey, JSON.stringify([...directions].slice(-200)));
     return;
   }
   for (const button of document.querySelectorAll("button.way[name=best]")) {
     const key = button.value.slice(button.value.indexOf(":") + 1);
     const now = { "↓": "least", "↑": "most" }[button.textContent.trim()];
-    if (chosen.has(key) && chosen.get(key) !== now) url.searchParams.append("best", `${chosen.get(key)}:${key}`);
+    if (directions.has(key) && directions.get(key) !== now) url.searchParams.append("best", `${directions.get(key)}:${key}`);
   }
 }
 
 const url = new URL(location.href);
 if (document.querySelector("#main > p[role=alert]")) {
-  forgetRefused(url);
+  removeRejected(url);
 } else {
-  const isOfChosen = url.searchParams.has("ids") && !charts(); // such a page is only viewed once
-  if (!isOfChosen) restoreViews(url);
+  const isOfSelectedRuns = url.searchParams.has("ids") && !charts(); // such a page is only viewed once
+  if (!isOfSelectedRuns) restoreViews(url);
   restoreBest(url);
   if (url.href !== location.href) location.replace(url);
-  else if (!isOfChosen) rememberViews();
+  else if (!isOfSelectedRuns) rememberViews();
 }

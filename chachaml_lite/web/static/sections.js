@@ -8,8 +8,8 @@ export function install(root) {
     ({ target }) => {
       if (!target.matches?.("details[data-section]")) return;
       const link = target.querySelector(":scope > p > a.loads");
-      if (!target.open || !link || link.dataset.asked) return;
-      link.dataset.asked = "true";
+      if (!target.open || !link || link.dataset.requested) return;
+      link.dataset.requested = "true";
       const url = new URL(location.href);
       url.searchParams.append("open", target.dataset.section);
       history.replaceState(history.state, "", url);

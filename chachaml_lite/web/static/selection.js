@@ -39,7 +39,7 @@ function forgetAll() {
 const boxes = () => [...document.querySelectorAll(`${each}[name=ids]`)];
 
 /** Returns a number of runs in words. */
-export function counted(count) {
+export function formatRunCount(count) {
   return `${count.toLocaleString("en")} ${count === 1 ? "run" : "runs"}`;
 }
 
@@ -59,8 +59,8 @@ export function removeStored(prefix, own, ids) {
   try {
     for (const other of Object.keys(sessionStorage)) {
       if (!other.startsWith(prefix) || other === own) continue;
-      const left = JSON.parse(sessionStorage.getItem(other)).filter((id) => !ids.includes(id));
-      sessionStorage.setItem(other, JSON.stringify(left));
+      const remaining = JSON.parse(sessionStorage.getItem(other)).filter((id) => !ids.includes(id));
+      sessionStorage.setItem(other, JSON.stringify(remaining));
     }
   } catch {
     // storage is disabled
@@ -93,7 +93,7 @@ function show() {
     ? `${selected.size.toLocaleString("en")} selected${beside}`
     : "Selected:";
   bar.querySelector("button.clear").hidden = !selected.size;
-  for (const place of bar.querySelectorAll("[data-selected]")) place.textContent = counted(selected.size);
+  for (const place of bar.querySelectorAll("[data-selected]")) place.textContent = formatRunCount(selected.size);
 }
 
 /** Ticks the boxes of the selected runs, after the server has rendered them. */
@@ -102,7 +102,7 @@ function apply() {
   show();
 }
 
-function take(box) {
+function readBox(box) {
   if (box.checked) selected.add(box.value);
   else selected.delete(box.value);
 }
@@ -119,7 +119,7 @@ document.addEventListener("click", ({ target, shiftKey }) => {
     const [from, to] = [all.indexOf(last), all.indexOf(target)].sort((a, b) => a - b);
     for (const box of all.slice(from, to + 1)) {
       box.checked = target.checked;
-      take(box);
+      readBox(box);
     }
   }
   last = target;
@@ -129,10 +129,10 @@ document.addEventListener("change", ({ target }) => {
   if (target.id === "select-all") {
     for (const box of boxes()) {
       box.checked = target.checked;
-      take(box);
+      readBox(box);
     }
   } else {
-    take(target);
+    readBox(target);
   }
   store();
   show();

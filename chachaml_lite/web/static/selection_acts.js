@@ -1,6 +1,6 @@
-// Actions of a list's bar on the selected runs, including those on other pages: tag, delete, restore. The page is not
-// left, and it offers to undo a deletion while the tab is open, or until the offer is dismissed.
-import { counted, deselect, removeStored, selectedIds } from "./selection.js";
+// Actions of a list's bar on the selected runs, including those on other pages: tag, delete, restore. The user
+// stays on the page, which offers to undo a deletion until the tab is closed or the offer is dismissed.
+import { deselect, formatRunCount, removeStored, selectedIds } from "./selection.js";
 
 const prefix = "chachaml-trashed ";
 const key = `${prefix}${location.pathname}`;
@@ -14,10 +14,10 @@ function load() {
   }
 }
 
-let trashed = load();
+let trashedIds = load();
 
-function offer(ids) {
-  trashed = ids;
+function offerUndo(ids) {
+  trashedIds = ids;
   try {
     if (ids.length) sessionStorage.setItem(key, JSON.stringify(ids));
     else sessionStorage.removeItem(key);
@@ -26,16 +26,16 @@ function offer(ids) {
   }
   if (!undo) return;
   undo.hidden = !ids.length;
-  undo.querySelector("p").textContent = ids.length ? `${counted(ids.length)} moved to the trash.` : "";
+  undo.querySelector("p").textContent = ids.length ? `${formatRunCount(ids.length)} moved to the trash.` : "";
 }
 
 /** Withdraws the offer, on all pages, for runs that have left the trash. */
 function withdraw(ids) {
   removeStored(prefix, key, ids);
-  offer(trashed.filter((id) => !ids.includes(id)));
+  offerUndo(trashedIds.filter((id) => !ids.includes(id)));
 }
 
-function say(text) {
+function showMessage(text) {
   const place = document.querySelector(".selection-bar .said");
   if (!place) return;
   place.setAttribute("role", "status");
@@ -47,7 +47,7 @@ function say(text) {
 document.addEventListener("formdata", ({ target: form, formData }) => {
   if (!form.matches("form.in-place")) return;
   formData.set("then", location.pathname + location.search);
-  for (const id of form.closest("#undo") ? trashed : selectedIds()) formData.append("ids", id);
+  for (const id of form.closest("#undo") ? trashedIds : selectedIds()) formData.append("ids", id);
 });
 
 document.addEventListener("form:sent", ({ target: form, detail: fields }) => {
@@ -56,18 +56,18 @@ document.addEventListener("form:sent", ({ target: form, detail: fields }) => {
   const { done } = form.querySelector("button").dataset;
   if (done && done !== "tagged") withdraw(ids);
   if (!form.closest("#undo") && done !== "tagged") deselect(ids);
-  say(done ? `${counted(ids.length)} ${done}` : "");
+  showMessage(done ? `${formatRunCount(ids.length)} ${done}` : "");
   if (done) return;
-  offer(ids);
+  offerUndo(ids);
   undo?.querySelector("button").focus();
 });
 
 // The message was about the previous selection.
 document.addEventListener("change", ({ target }) => {
-  if (target.matches("#chosen input[type=checkbox]")) say("");
+  if (target.matches("#chosen input[type=checkbox]")) showMessage("");
 });
 
 if (undo) {
-  undo.querySelector("button.plain").addEventListener("click", () => offer([]));
-  addEventListener("pageshow", () => offer(load()));
+  undo.querySelector("button.plain").addEventListener("click", () => offerUndo([]));
+  addEventListener("pageshow", () => offerUndo(load()));
 }

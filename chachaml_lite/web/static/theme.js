@@ -4,7 +4,7 @@
   const themes = ["auto", "light", "dark"];
   const root = document.documentElement;
 
-  function chosen() {
+  function storedTheme() {
     try {
       const theme = localStorage.getItem(key);
       return themes.includes(theme) ? theme : "auto";
@@ -18,7 +18,7 @@
     else root.dataset.theme = theme;
   }
 
-  let theme = chosen();
+  let theme = storedTheme();
   apply(theme);
 
   document.addEventListener("DOMContentLoaded", () => {

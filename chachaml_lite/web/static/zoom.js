@@ -33,9 +33,9 @@ async function draw(figure, range) {
   }
   figure.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(url);
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("figure.chart-figure");
+    const response = await fetch(url);
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("figure.chart-figure");
     const focused = document.activeElement === svg;
     forget(svg);
     hide(svg); // before it loses the focus, whose handler would remove the same elements while svg is being replaced
@@ -75,15 +75,15 @@ export function reset(figure) {
 
 /** Releases all zoomed charts, which are about to be drawn with other settings; returns the ranges for `restore`. */
 export function release() {
-  const before = [...ranges];
+  const previous = [...ranges];
   for (const figure of document.querySelectorAll("figure.chart-figure[data-kept]")) mark(figure, null);
   ranges.clear();
-  return before;
+  return previous;
 }
 
 /** Zooms into the same ranges again. */
-export function restore(before) {
-  for (const [id, range] of before) {
+export function restore(previous) {
+  for (const [id, range] of previous) {
     const figure = document.getElementById(id);
     if (figure) draw(figure, range);
   }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 _EXTENSION = re.compile(r"\.(?:png|jpe?g|gif|webp|svg)\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 #: The most images of a series on a page; from a longer one, evenly spaced ones including the first and last.
-MOST_SHOWN = 200
+MAX_IMAGES = 200
 
 
 class Step(NamedTuple):
@@ -52,8 +52,8 @@ def series_of(images: Iterable[str], name: str) -> list[Step]:
         if split is not None and (split[0], split[2]) == (before, after):
             steps.append(Step(split[1], other))
     steps.sort()
-    if len(steps) > MOST_SHOWN:
-        places = {round(place * (len(steps) - 1) / (MOST_SHOWN - 2)) for place in range(MOST_SHOWN - 1)}
+    if len(steps) > MAX_IMAGES:
+        places = {round(place * (len(steps) - 1) / (MAX_IMAGES - 2)) for place in range(MAX_IMAGES - 1)}
         steps = [step for place, step in enumerate(steps) if place in places or step.name == name]
     return steps if len(steps) > 1 else []
 

@@ -20,7 +20,7 @@ from ...context import command_context, services, tracker
 from ...query_string import Query
 from ...urls import current_url
 from ..blueprint import pages
-from ..markdown import place_of_artifact
+from ..markdown import artifact_context
 from . import image_series
 from .preview import HEAD_BYTES, MAGIC_BYTES, SVG, image_type, preview_of
 
@@ -44,10 +44,10 @@ def artifact_page(run_id: str, name: str) -> str:
         content,
         is_start=is_whole or part == "start",
         is_end=is_whole or part == "end",
-        place=place_of_artifact(run_id, name),
+        context=artifact_context(run_id, name),
     )
     images = image_series.image_names(run.artifacts) if preview.kind == "image" else []
-    previous, next_name = image_series.neighbours(images, name)
+    previous_image, next_image = image_series.neighbours(images, name)
     versions = [version for version in tracker().registry.pinned_to(run_id) if version.holds(name)]
     parts = name.split("/")
     return render_template(
@@ -59,17 +59,17 @@ def artifact_page(run_id: str, name: str) -> str:
         media_type=artifacts.content_type(name),
         preview=preview,
         part=part,
-        is_cut=not is_whole and preview.kind in ("text", "table", "markdown"),
-        shown=f"the {'last' if part == 'end' else 'first'} {format_size(len(content))}",
-        is_shown=artifact.size <= _MAX_IMAGE_BYTES,
+        is_truncated=not is_whole and preview.kind in ("text", "table", "markdown"),
+        excerpt=f"the {'last' if part == 'end' else 'first'} {format_size(len(content))}",
+        shows_image=artifact.size <= _MAX_IMAGE_BYTES,
         image=url_for("pages.image", run_id=run_id, name=name, v=artifact.sha256[:12]),
-        file=shlex.quote(name.rpartition("/")[2]),
+        file_name=shlex.quote(name.rpartition("/")[2]),
         versions=versions,
         folders=["/".join(parts[:end]) + "/" for end in range(len(parts) - 1, 0, -1)],
         models=[] if services().read_only else [model.name for model in tracker().registry.models()[:_MOST_MODELS]],
         stages=STAGES,
-        previous=previous,
-        following=next_name,
+        previous_image=previous_image,
+        next_image=next_image,
         steps=[
             (step, url_for("pages.image", run_id=run_id, name=step.name, v=run.artifacts[step.name].sha256[:12]))
             for step in image_series.series_of(images, name)
@@ -85,9 +85,9 @@ def artifact_page(run_id: str, name: str) -> str:
 def image(run_id: str, name: str) -> Response:
     """Return the bytes of an image to be shown in a page; `v` is only for that page, where it identifies the bytes."""
     Query(("v",))
-    unchanged = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
-    if unchanged is not None:
-        return unchanged
+    not_modified = responses.not_modified(artifacts.get_artifact(tracker(), run_id, name).sha256)
+    if not_modified is not None:
+        return not_modified
     artifact, file = artifacts.open_artifact(tracker(), run_id, name)
     media_type = image_type(name, file.read(MAGIC_BYTES))
     if media_type is None:

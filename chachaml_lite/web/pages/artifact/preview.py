@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from .... import strict_json
 from ....text.safe import truncate
-from ...markdown.blocks import Place, note_html
+from ...markdown.blocks import RenderContext, render_markdown
 
 #: The most bytes that are read of a file, from its beginning or its end.
 HEAD_BYTES = 64_000
@@ -43,7 +43,7 @@ MAGIC_BYTES = 4096
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CONTROL_BYTES = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,9}[@-~]|\][^\x07\x1b]{0,400}(?:\x07|\x1b\\))")
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,5})?\Z|nan\Z|[-+]?inf\Z", re.IGNORECASE)
 
 
@@ -84,8 +84,10 @@ def image_type(name: str, head: bytes) -> str | None:
     return SVG if name.lower().endswith(".svg") and start.startswith(b"<") and b"<svg" in start else None
 
 
-def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool = True, place: Place) -> Preview:
-    """Preview an artifact. `content` is its start, its end or all of it; `place` is the context of Markdown."""
+def preview_of(
+    name: str, content: bytes, *, is_start: bool = True, is_end: bool = True, context: RenderContext
+) -> Preview:
+    """Preview an artifact. `content` is its start, its end or all of it; `context` is that of Markdown."""
     if not content:
         return Preview("empty")
     media_type = image_type(name, content) if is_start else None
@@ -96,8 +98,8 @@ def preview_of(name: str, content: bytes, *, is_start: bool = True, is_end: bool
         return Preview("binary", _hex(content[:_HEX_BYTES]))
     extension = name.rpartition(".")[2].lower()
     if is_start and extension in ("md", "markdown"):
-        return Preview("markdown", html=note_html(text, place))
-    read_table = _TABLED.get(extension)
+        return Preview("markdown", html=render_markdown(text, context))
+    read_table = _TABLE_READERS.get(extension)
     table = read_table(text, is_end) if read_table and is_start else None
     return table or Preview("text", _escape_lines(text))
 
@@ -123,7 +125,7 @@ def _text_of(content: bytes, *, is_start: bool, is_end: bool) -> str | None:
 def _escape_lines(text: str) -> str:
     """Return text as a terminal would show it: without colours, with the last state of lines that were overwritten."""
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in _TERMINAL.sub("", text).split("\n"))
-    return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
+    return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
 def _hex(content: bytes) -> str:
@@ -175,7 +177,7 @@ def _json_lines(text: str, is_end: bool) -> Preview | None:
     return _records(records, is_end) if records and all(isinstance(each, dict) for each in records) else None
 
 
-_TABLED: dict[str, Callable[[str, bool], Preview | None]] = {
+_TABLE_READERS: dict[str, Callable[[str, bool], Preview | None]] = {
     **{"csv": _csv, "tsv": _tsv, "tab": _tsv},
     **{"json": _json, "jsonl": _json_lines, "ndjson": _json_lines},
 }
@@ -210,7 +212,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> 
     if len(head) > MAX_COLUMNS:
         notes.append(f"the first {MAX_COLUMNS} of {len(head):,} columns")
     names = [_cell_text(cell) for cell in head[:MAX_COLUMNS]]
-    numbers = [_all_numbers(row[place] for row in texts if place < len(row)) for place in range(width)]
+    numbers = [_all_numbers(row[index] for row in texts if index < len(row)) for index in range(width)]
     padded_rows = [row + [""] * (width - len(row)) for row in texts]
     return Preview("table", table=Table(names + [""] * (width - len(names)), padded_rows, numbers), notes=tuple(notes))
 

@@ -12,20 +12,22 @@ from ...query_string import Query
 from ...urls import with_query
 
 #: The parameters of every page with charts, and all those of a single chart.
-OF_PAGES = ("x", "log_x", "log_y", "smoothing")
-ITEM_FORMATS = (*OF_PAGES, "key", "from", "to", "width", "height")
+PAGE_FIELDS = ("x", "log_x", "log_y", "smoothing")
+CHART_FIELDS = (*PAGE_FIELDS, "key", "from", "to", "width", "height")
 MAX_SMOOTHING = 0.99
 #: Sizes in CSS pixels. More points than pixels can't be seen, so this also limits a response.
 _WIDTHS, _HEIGHTS = range(200, 2001), range(120, 1501)
 _INT64 = range(-(2**63), 2**63)
 
 
-def style_of(query: Query, width: int = Style.width, height: int = Style.height, *, standalone: bool = False) -> Style:
+def parse_style(
+    query: Query, width: int = Style.width, height: int = Style.height, *, standalone: bool = False
+) -> Style:
     """Return the style in a query string, with defaults for absent fields. Raises InvalidInput."""
     x = query.text("x") or "step"
     if x not in AXES:
         raise InvalidInput(f"x must be one of {', '.join(AXES)}, not {x[:60]!r}")
-    start, stop = _end(query, "from"), _end(query, "to")
+    start, stop = _parse_end(query, "from"), _parse_end(query, "to")
     if start is not None and stop is not None and start > stop:
         raise InvalidInput(f"from is greater than to ({start} > {stop}); there is nothing between them")
     log_x = query.flag("log_x")
@@ -35,30 +37,30 @@ def style_of(query: Query, width: int = Style.width, height: int = Style.height,
         x=x,
         log_x=log_x,
         log_y=query.flag("log_y"),
-        smoothing=_smoothing(query.text("smoothing")),
-        width=_size(query, "width", width, _WIDTHS),
-        height=_size(query, "height", height, _HEIGHTS),
+        smoothing=_parse_smoothing(query.text("smoothing")),
+        width=_parse_size(query, "width", width, _WIDTHS),
+        height=_parse_size(query, "height", height, _HEIGHTS),
         standalone=standalone,
         start=start,
         stop=stop,
     )
 
 
-def _end(query: Query, name: str) -> int | None:
+def _parse_end(query: Query, name: str) -> int | None:
     end = query.integer(name) if query.text(name) else None  # forms send empty fields, too
     if end is not None and end not in _INT64:
         raise InvalidInput(f"{name} must be a 64-bit integer: a step, or milliseconds")
     return end
 
 
-def _size(query: Query, name: str, default: int, sizes: range) -> int:
+def _parse_size(query: Query, name: str, default: int, sizes: range) -> int:
     requested = query.integer(name)
     if requested is not None and requested not in sizes:
         raise InvalidInput(f"{name} must be {sizes[0]} to {sizes[-1]} pixels, not {requested}")
     return default if requested is None else requested
 
 
-def _smoothing(text: str | None) -> float:
+def _parse_smoothing(text: str | None) -> float:
     try:
         value = float(text or 0)
     except ValueError:
@@ -68,7 +70,7 @@ def _smoothing(text: str | None) -> float:
     return value
 
 
-def list_keys(query: Query) -> list[str]:
+def parse_keys(query: Query) -> list[str]:
     """Return the requested metrics, without duplicates. Raises InvalidInput if there are none."""
     keys = list(dict.fromkeys(query.texts("key")))
     if not keys:

@@ -1,8 +1,8 @@
-"""Charts on pages: which metrics and runs share one, with their legends, notes and links.
+"""Charts on pages, with their legends, notes and links; metrics of the same quantity share one.
 
 A page's view calls `run_figures(tracker, run, sections, style)`, with `style` from `chart_url.style_of(query)`, and
-accepts the parameters `chart_url.OF_PAGES`. Its template uses `charts.grid(figures)` of _charts.html,
-`charts.drawn_over(style)` in a form of the class chart-controls, and the script charts.js. The charts of several runs
+accepts the parameters `chart_url.OF_PAGES`. Its template uses `charts.grid(section_charts, name)` of _charts.html,
+`charts.axis_fields(style)` in a form of the class chart-controls, and the script charts.js. The charts of several runs
 are those of `sweep.curves`.
 """
 
@@ -29,11 +29,11 @@ from .chart_url import url
 #: The most charts of a page; further metrics are links to their charts: browsers get slow.
 MAX_CHARTS = 40
 #: The charts that a section opened by the user may have in any case.
-_OPENED_CHARTS = 24
+_MAX_CHARTS_OF_OPEN_SECTION = 24
 #: About the number of points of all lines of a page, and the fewest of a line; a page should stay near 100 kB.
 _PAGE_POINTS, _FEWEST_POINTS = 3000, 80
 #: The most points of a series that is drawn completely, however many lines the page has.
-_DRAWN_WHOLE = 240
+_MAX_POINTS_UNTHINNED = 240
 #: The most lines of one chart, and about the most points of all of them.
 _MAX_LINES, _CHART_POINTS = 200, 20_000
 _LONGEST_TITLE = 120
@@ -65,12 +65,12 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The charts of a page, the names and pages of further ones, and the number of those that aren't named."""
+class SectionCharts:
+    """The charts of a section, links to further ones with their titles, and the number of those that have no link."""
 
-    shown: list[Figure]
-    more: list[tuple[str, str]]
-    unnamed: int = 0
+    figures: list[Figure]
+    links: list[tuple[str, str]]
+    unlisted_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,38 +98,38 @@ def view_of(style: Style, buckets: int, whole: int = 0) -> View:
 
 def run_figures(
     tracker: Tracker, run: Run, sections: Sequence[tuple[Sequence[str], bool]], style: Style
-) -> list[Figures]:
+) -> list[SectionCharts]:
     """Return the charts of a run's metrics by section; metrics of the same quantity share a chart.
 
     A section is given as its metrics and whether the user opened it; of an opened one some charts are always drawn.
     """
     remaining = MAX_CHARTS
     plans = []
-    for keys, is_opened in sections:
+    for keys, is_open in sections:
         groups = group_metrics(keys)
-        most = max(remaining, _OPENED_CHARTS) if is_opened else remaining
+        most = max(remaining, _MAX_CHARTS_OF_OPEN_SECTION) if is_open else remaining
         plans.append((groups[:most], groups[most:]))
         remaining = max(0, remaining - len(plans[-1][0]))
-    keys_to_load = [key for shown_groups, _ in plans for group in shown_groups for key in group.keys]
+    keys_to_load = [key for drawn_groups, _ in plans for group in drawn_groups for key in group.keys]
     curves = (
         metrics.get_curves(tracker, run, keys_to_load, _view_of_page(style, len(keys_to_load))) if keys_to_load else {}
     )
 
     def figure(group: Group) -> Figure:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
-        over = _axis_of(lines, style)
-        if over != style:
-            time_curves = metrics.get_curves(tracker, run, group.keys, _view_of_page(over, len(keys_to_load)))
+        axis_style = _axis_of(lines, style)
+        if axis_style != style:
+            time_curves = metrics.get_curves(tracker, run, group.keys, _view_of_page(axis_style, len(keys_to_load)))
             lines = [replace(line, curve=time_curves[line.label]) for line in lines]
         return _figure(_links_of_run(run.id, group.keys), group.title, lines, style)
 
     return [
-        Figures(
-            [figure(group) for group in shown_groups],
+        SectionCharts(
+            [figure(group) for group in drawn_groups],
             [(group.title, _page_of_run(run.id, group.keys, style)) for group in rest[:_MOST_NAMED]],
             max(0, len(rest) - _MOST_NAMED),
         )
-        for shown_groups, rest in plans
+        for drawn_groups, rest in plans
     ]
 
 
@@ -142,11 +142,11 @@ def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> 
 
     Raises NotFound for a metric that the run doesn't have.
     """
-    buckets = _full(style, len(keys))
+    buckets = _bucket_count(style, len(keys))
     lines = run_lines(tracker, run, keys, view_of(style, buckets))
-    over = _axis_of(lines, style)
-    if over != style:
-        lines = run_lines(tracker, run, keys, view_of(over, buckets))
+    axis_style = _axis_of(lines, style)
+    if axis_style != style:
+        lines = run_lines(tracker, run, keys, view_of(axis_style, buckets))
     return _figure(_links_of_run(run.id, keys), title_of(keys), lines, style)
 
 
@@ -159,11 +159,11 @@ def run_lines(tracker: Tracker, run: Run, keys: Sequence[str], view: View) -> li
 
 def comparison_chart(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], style: Style) -> Figure:
     """Return one chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
-    buckets = _full(style, len(keys) * len(runs))
+    buckets = _bucket_count(style, len(keys) * len(runs))
     lines = comparison_lines(tracker, runs, keys, view_of(style, buckets))
-    over = _axis_of(lines, style)
-    if over != style:
-        lines = comparison_lines(tracker, runs, keys, view_of(over, buckets))
+    axis_style = _axis_of(lines, style)
+    if axis_style != style:
+        lines = comparison_lines(tracker, runs, keys, view_of(axis_style, buckets))
     return _figure(_links_of_runs(runs, keys), title_of(keys), lines, style)
 
 
@@ -194,10 +194,10 @@ def axis_of(curves: Sequence[Curve], style: Style) -> Style:
 def _view_of_page(style: Style, lines: int) -> View:
     """Return a view with a bucket per pixel, fewer for many lines; a short series is drawn whole, without a band."""
     buckets = max(_FEWEST_POINTS, min(BUCKETS, _PAGE_POINTS // max(1, lines)))
-    return view_of(style, buckets, max(_DRAWN_WHOLE, min(BUCKETS, 2 * buckets)))
+    return view_of(style, buckets, max(_MAX_POINTS_UNTHINNED, min(BUCKETS, 2 * buckets)))
 
 
-def _full(style: Style, lines: int) -> int:
+def _bucket_count(style: Style, lines: int) -> int:
     """Return the number of buckets: one per pixel, fewer for many lines. Raises InvalidInput for too many lines."""
     if lines > _MAX_LINES:
         raise InvalidInput(f"{lines} lines are too many for a chart; it holds {_MAX_LINES}: ask for fewer runs or keys")
@@ -205,7 +205,7 @@ def _full(style: Style, lines: int) -> int:
 
 
 def _lines_of_runs(runs: Sequence[NamedRun], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
-    """Return a line for each run and metric: the colour shows the run, and of several metrics the dashes show which."""
+    """Return a line for each run and metric: the colour identifies the run, the dashes one of several metrics."""
     return [
         Line(run.label if len(keys) == 1 else f"{run.label} {key}", curves[place][key], place, dash)
         for place, run in enumerate(runs)

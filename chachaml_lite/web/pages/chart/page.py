@@ -14,7 +14,7 @@ from ....tracking.compare import MAX_RUNS
 from ....tracking.index.run_parts import META
 from ....tracking.series.curves import View
 from ...charts import Line, Style
-from ...charts.line_texts import x_in_words
+from ...charts.line_texts import format_x
 from ...charts.lines import digits_of
 from ...context import tracker
 from ...query_string import Query, parse_ids
@@ -32,24 +32,24 @@ _ROWS = 100
 @charts.get("/runs/<run_id>/charts.svg")
 def run_svg(run_id: str) -> Response:
     """Return a chart of metrics of one run as a file."""
-    query = Query(chart_url.ITEM_FORMATS, repeatable=("key",))
-    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
+    query = Query(chart_url.CHART_FIELDS, repeatable=("key",))
+    keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
 
 @charts.get("/compare/charts.svg")
 def compare_svg() -> Response:
     """Return a chart of metrics of several runs as a file."""
-    query = Query(("ids", *chart_url.ITEM_FORMATS), repeatable=("ids", "key"))
-    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_FILE_SIZE, standalone=True)
+    query = Query(("ids", *chart_url.CHART_FIELDS), repeatable=("ids", "key"))
+    keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_FILE_SIZE, standalone=True)
     return _svg(figures.comparison_chart(tracker(), requested_runs(query), keys, style))
 
 
 @charts.get("/runs/<run_id>/charts")
 def run_chart(run_id: str) -> str:
     """Show a large chart of metrics of one run."""
-    query = Query(chart_url.ITEM_FORMATS, repeatable=("key",))
-    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
+    query = Query(chart_url.CHART_FIELDS, repeatable=("key",))
+    keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
     figure = figures.run_chart(tracker(), run, keys, style)
     style = replace(style, x=figure.axis)
@@ -61,8 +61,8 @@ def run_chart(run_id: str) -> str:
 @charts.get("/compare/charts")
 def compare_chart() -> str:
     """Show a large chart of metrics of several runs."""
-    query = Query(("ids", *chart_url.ITEM_FORMATS), repeatable=("ids", "key"))
-    keys, style = chart_url.list_keys(query), chart_url.style_of(query, *_PAGE_SIZE)
+    query = Query(("ids", *chart_url.CHART_FIELDS), repeatable=("ids", "key"))
+    keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_PAGE_SIZE)
     runs = requested_runs(query)
     figure = figures.comparison_chart(tracker(), runs, keys, style)
     style = replace(style, x=figure.axis)
@@ -104,9 +104,9 @@ def _page(
     context: dict[str, Any] = {
         "figure": figure,
         "style": style,
-        "up": breadcrumbs,
+        "breadcrumbs": breadcrumbs,
         "fields": fields,
-        "whole": figure.page if style.start is style.stop is None else _full_range_url(figure, style, fields),
+        "whole_range_url": figure.page if style.start is style.stop is None else _full_range_url(figure, style, fields),
         "labels": [line.label for line in table],
         "rows": _rows(table, style.x),
         "digits": _digits(table),
@@ -135,5 +135,5 @@ def _rows(lines: Sequence[Line], axis: str) -> list[tuple[str, list[float | str 
         for x, value in line.curve.odd:
             column.setdefault(x, "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity")
         columns.append(column)
-    every = sorted({x for column in columns for x in column})
-    return [(f"{x:,}" if axis == "step" else x_in_words(x, axis), [column.get(x) for column in columns]) for x in every]
+    all_xs = sorted({x for column in columns for x in column})
+    return [(f"{x:,}" if axis == "step" else format_x(x, axis), [column.get(x) for column in columns]) for x in all_xs]

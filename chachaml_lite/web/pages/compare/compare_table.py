@@ -13,13 +13,13 @@ from ....tracking.environment import flatten
 from ....tracking.index.run_entry import Run
 from ....tracking.params import same_json
 from ....tracking.runs import latest_metrics
-from ....tracking.series.direction import best_places, difference, less_is_better
+from ....tracking.series import direction
 from ..sections import Section, param_sections, sections_of
 from .compare_url import ComparisonView
 
 #: The most cells of the table; and the rows that each part, and each opened section, may have in any case. The API's
 #: response has all of them.
-_MOST_CELLS, _FEWEST_ROWS, _ROWS_OF_OPENED = 900, 20, 100
+_MOST_CELLS, _FEWEST_ROWS, _ROWS_OF_OPEN_SECTION = 900, 20, 100
 #: The most cells in a file, which is read from disk.
 _MOST_CELLS_IN_FILE = 100_000
 #: The number of cells that a row's name counts as.
@@ -31,7 +31,7 @@ _CELL_CHARACTERS, _HOVER_CHARACTERS = 240, 1000
 class Cell(NamedTuple):
     """One run's value.
 
-    `delta` is its difference from the baseline's; `turn` says whether that is "better" or "worse".
+    `delta` is its difference from the baseline's; `verdict` says whether that is "better" or "worse".
     """
 
     text: str = ""
@@ -41,20 +41,20 @@ class Cell(NamedTuple):
     #: For a param: whether it differs from the baseline's.
     is_other: bool = False
     delta: str = ""
-    turn: str = ""
+    verdict: str = ""
 
 
 class Row(NamedTuple):
     """A metric or a param.
 
-    `less`: whether less of a metric is better; None for an unknown direction, and for a param.
+    `less_is_better`: whether less of a metric is better; None for an unknown direction, and for a param.
     """
 
     key: str
     differs: bool
     cells: list[Cell]
     is_metric: bool = False
-    less: bool | None = None
+    less_is_better: bool | None = None
 
 
 class RowSection(NamedTuple):
@@ -67,7 +67,7 @@ class RowSection(NamedTuple):
     rows: list[Row]
 
     @property
-    def beyond(self) -> int:
+    def omitted_count(self) -> int:
         """Return the number of rows of an open section that are not shown."""
         return self.total - len(self.rows) if self.is_open else 0
 
@@ -76,10 +76,10 @@ class Part(NamedTuple):
     """The metrics, the params or the environment, in sections, and the numbers of rows that are not shown."""
 
     sections: list[RowSection]
-    #: The number of rows left out because they are the same in all runs.
-    same: int
+    #: The number of rows that are omitted because they are the same in all runs.
+    same_count: int
     #: The number of keys that match the filter, out of `total`.
-    matching: int
+    matching_count: int
     total: int
 
     @property
@@ -97,8 +97,8 @@ class Side:
     color: int
     is_baseline: bool
     #: The URLs of the page with this run as the baseline, and without it.
-    as_baseline: str
-    without: str
+    baseline_url: str
+    removal_url: str
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str])
     env = _lines([flatten(run.meta.get("env")) for run in runs])
 
     def metric_row(line: _Line) -> Row:
-        return _metric_row(line, base, view.directions.get(line.key, less_is_better(line.key)))
+        return _metric_row(line, base, view.directions.get(line.key, direction.less_is_better(line.key)))
 
     def param_row(line: _Line) -> Row:
         return _param_row(line, base)
@@ -193,28 +193,28 @@ def _part(
     `prefix`: the prefix of its sections' names in the URL.
     """
     test = view.key_test
-    matching = lines if test is None else [line for line in lines if test(line.key)]
-    lines_by_key = {line.key: line for line in matching if view.all or line.differs}
-    opened_sections = frozenset(name.removeprefix(prefix) for name in view.opened if name.startswith(prefix))
+    matching_lines = lines if test is None else [line for line in lines if test(line.key)]
+    lines_by_key = {line.key: line for line in matching_lines if view.shows_all or line.differs}
+    open_sections = frozenset(name.removeprefix(prefix) for name in view.open_sections if name.startswith(prefix))
     sections = []
-    for section in in_sections(lines_by_key, opened_sections, is_filtered=test is not None):
+    for section in in_sections(lines_by_key, open_sections, is_filtered=test is not None):
         is_open = section.is_open or view.is_file
-        most = max(remaining, _ROWS_OF_OPENED) if section.name in opened_sections else remaining
+        most = max(remaining, _ROWS_OF_OPEN_SECTION) if section.name in open_sections else remaining
         keys = section.keys[:most] if is_open else ()
         remaining = max(0, remaining - len(keys))
         rows = [row(lines_by_key[key]) for key in keys]
         sections.append(RowSection(f"{prefix}{section.name}", section.title, len(section.keys), is_open, rows))
-    return Part(sections, len(matching) - len(lines_by_key), len(matching), len(lines))
+    return Part(sections, len(matching_lines) - len(lines_by_key), len(matching_lines), len(lines))
 
 
-def _metric_row(line: _Line, base: int, less: bool | None) -> Row:
-    best = [] if less is None else best_places(line.values, less=less)
+def _metric_row(line: _Line, base: int, less_is_better: bool | None) -> Row:
+    best = [] if less_is_better is None else direction.best_places(line.values, less=less_is_better)
     cells = []
     for place, value in enumerate(line.values):
-        distance = difference(value, line.values[base]) if place != base else None
-        delta, turn = ("", "") if distance is None else _format_difference(distance, less)
-        cells.append(_cell(value)._replace(is_best=place in best, delta=delta, turn=turn))
-    return Row(line.key, line.differs, cells, True, less)
+        distance = direction.difference(value, line.values[base]) if place != base else None
+        delta, verdict = ("", "") if distance is None else _format_difference(distance, less_is_better)
+        cells.append(_cell(value)._replace(is_best=place in best, delta=delta, verdict=verdict))
+    return Row(line.key, line.differs, cells, True, less_is_better)
 
 
 def _param_row(line: _Line, base: int) -> Row:
@@ -226,16 +226,16 @@ def _param_row(line: _Line, base: int) -> Row:
     )
 
 
-def _format_difference(delta: tuple[float, float | None], less: bool | None) -> tuple[str, str]:
+def _format_difference(delta: tuple[float, float | None], less_is_better: bool | None) -> tuple[str, str]:
     absolute, percent = delta
     if not absolute:
         return "±0", ""
     text = f"{absolute:+.4g}"
     if percent is not None and abs(percent) >= _LEAST_PERCENT:
         text += f" ({percent:+.1f} %)" if abs(percent) < 10_000 else f" ({percent:+.2g} %)"
-    if less is None:
+    if less_is_better is None:
         return text, ""
-    return text, "better" if (absolute < 0) == less else "worse"
+    return text, "better" if (absolute < 0) == less_is_better else "worse"
 
 
 def _cell(value: Any) -> Cell:

@@ -14,7 +14,7 @@ from ...urls import with_query
 from ..chart import chart_url
 
 #: The most runs on one page; /api/compare takes more.
-MAX_RUNS = 20
+MAX_COMPARED_RUNS = 20
 _OWN = ("all", "baseline", "best", "param", "metric", "log_param", "log_metric", "hide", "filter", "open", "format")
 _REPEATABLE = ("ids", "best", "baseline", "hide", "open")
 
@@ -26,7 +26,7 @@ class ComparisonView:
     path: str
     ids: tuple[str, ...] = ()
     #: Whether rows that are the same in all runs are shown, too.
-    all: bool = False
+    shows_all: bool = False
     #: The run that the others are compared with. None: the first.
     baseline: str | None = None
     #: For metrics with a chosen direction: whether less is better.
@@ -38,12 +38,12 @@ class ComparisonView:
     log_metric: bool = False
     style: Style = field(default_factory=Style)
     #: The runs whose lines are hidden in the legend.
-    hidden: frozenset[str] = frozenset()
+    hidden_ids: frozenset[str] = frozenset()
     #: The filter of the metrics and params that are shown and drawn.
     filter: str = ""
     key_test: KeyTest | None = None
     #: The names of the sections of charts that the user opened.
-    opened: frozenset[str] = frozenset()
+    open_sections: frozenset[str] = frozenset()
     #: Whether the page is requested as a file.
     is_file: bool = False
 
@@ -53,12 +53,12 @@ class ComparisonView:
 
         Raises InvalidInput.
         """
-        field_names = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.OF_PAGES, "from", "to")
+        field_names = (*(("ids",) if with_ids else ()), *_OWN, *chart_url.PAGE_FIELDS, "from", "to")
         query = Query(field_names, repeatable=_REPEATABLE)
         ids = tuple(dict.fromkeys(parse_ids(query)))
-        if with_ids and not 2 <= len(ids) <= MAX_RUNS:
+        if with_ids and not 2 <= len(ids) <= MAX_COMPARED_RUNS:
             raise InvalidInput(
-                f"a comparison is of 2 to {MAX_RUNS} runs, and ids names {len(ids)}: "
+                f"a comparison is of 2 to {MAX_COMPARED_RUNS} runs, and ids names {len(ids)}: "
                 "select some in the list of runs, then Compare. GET /api/compare takes up to 100"
             )
         return cls(
@@ -66,13 +66,13 @@ class ComparisonView:
             ids,
             query.flag("all"),
             next((run_id for run_id in reversed(query.texts("baseline")) if run_id), None),
-            _parse_directions(query.texts("best")),  # a button of the page adds another one; the last one counts
+            _parse_directions(query.texts("best")),  # the page's buttons append one; the last one counts
             query.text("param") or None,
             query.text("metric") or None,
             query.flag("log_param"),
             query.flag("log_metric"),
-            chart_url.style_of(query),
-            # a button of the page adds another one: twice means shown
+            chart_url.parse_style(query),
+            # The page's buttons append a key: an even number of times means shown.
             frozenset(key for key in query.texts("hide") if key and query.texts("hide").count(key) % 2),
             query.text("filter") or "",
             parse_key_filter(query.text("filter") or ""),
@@ -84,7 +84,7 @@ class ComparisonView:
         """Return the fields of the page's query string, except some and those of the charts."""
         fields = {
             "ids": ",".join(self.ids),
-            "all": "true" if self.all else "",
+            "all": "true" if self.shows_all else "",
             "baseline": self.baseline or "",
             "param": self.param or "",
             "metric": self.metric or "",
@@ -93,9 +93,9 @@ class ComparisonView:
             "filter": self.filter,
         }
         best = [f"{'least' if less else 'most'}:{key}" for key, less in self.directions.items()]
-        repeated = {"best": best, "hide": sorted(self.hidden), "open": sorted(self.opened)}
+        repeated_fields = {"best": best, "hide": sorted(self.hidden_ids), "open": sorted(self.open_sections)}
         pairs = [(name, text) for name, text in fields.items() if text and name not in without]
-        return pairs + [(name, key) for name, keys in repeated.items() if name not in without for key in keys]
+        return pairs + [(name, key) for name, keys in repeated_fields.items() if name not in without for key in keys]
 
     def form_pairs(self, *without: str) -> list[tuple[str, str]]:
         """Return the same fields and those of the charts, for the hidden fields of a form."""
@@ -107,7 +107,7 @@ class ComparisonView:
         return with_query(view.path, view.form_pairs())
 
     @property
-    def unfiltered(self) -> str:
+    def unfiltered_url(self) -> str:
         """Return the page's URL with all metrics and params."""
         return self.url(filter="")
 
@@ -117,14 +117,14 @@ class ComparisonView:
         return None
 
     @property
-    def whole_range(self) -> str | None:
+    def whole_range_url(self) -> str | None:
         """Return the page's URL with all steps, or None if it shows them."""
         has_range = self.style.start is not None or self.style.stop is not None
         return self.url(style=replace(self.style, start=None, stop=None)) if has_range else None
 
-    def opening(self, section: str) -> str:
+    def url_with_open_section(self, section: str) -> str:
         """Return the page's URL with one more section of charts opened."""
-        return self.url(opened=self.opened | {section})
+        return self.url(open_sections=self.open_sections | {section})
 
     def without_run(self, run_id: str) -> str:
         """Return the page's URL without one of the runs."""

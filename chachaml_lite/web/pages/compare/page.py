@@ -34,8 +34,10 @@ def compare_page() -> str | Response:
     runs = [tracker().run(run_id) for run_id in view.ids]
     named_runs = figures.name_runs(runs)
     if view.is_file:
-        every = frozenset(section.name for section in sections_of(curves.several_points(runs), frozenset()))
-        context = _comparison_context(replace(view, opened=every), runs, [each.label for each in named_runs])
+        all_sections = frozenset(section.name for section in sections_of(curves.keys_with_curves(runs), frozenset()))
+        context = _comparison_context(
+            replace(view, open_sections=all_sections), runs, [each.label for each in named_runs]
+        )
         return html_file.comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_comparison_context(view, runs, [each.label for each in named_runs]))
@@ -58,11 +60,11 @@ def diff_page(name: str, one: str, other: str) -> str:
 def _comparison_context(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """Return the context of the macros in `_comparison.html`."""
     table = comparison(view, runs, labels)
-    with_curves = set(curves.several_points(runs))
+    with_curves = set(curves.keys_with_curves(runs))
     keys = [key for key in table.metric_keys if key in with_curves]
     keys_shown = [key for key in keys if view.key_test is None or view.key_test(key)]
     members = [
-        Member(side.run.id, side.label, (side.run,), side.color, side.run.id in view.hidden, False)
+        Member(side.run.id, side.label, (side.run,), side.color, side.run.id in view.hidden_ids, False)
         for side in table.sides
     ]
 
@@ -74,12 +76,12 @@ def _comparison_context(view: ComparisonView, runs: Sequence[Run], labels: Seque
         "view": view,
         "table": table,
         "members": members,
-        "keys": len(keys),
+        "metric_count": len(keys),
         "sections": curves.draw_sections(
             tracker(),
             members,
             keys_shown,
-            view.opened,
+            view.open_sections,
             view.style,
             "range",
             page_of,

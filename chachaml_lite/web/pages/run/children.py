@@ -36,15 +36,15 @@ def children_table(
         filters={"parent_run_id": run.id},
         order_by="start_time",
         columns=columns,
-        trashed=trashed_ids,
+        trashed_ids=trashed_ids,
     )
     return run_table(tracker, view, children, total)
 
 
 def _frequent_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     """Return the keys that at least half of the runs have, sorted; of many, those that differ between most runs."""
-    ranked = rank_keys(records, kind)
-    frequent = [key for key in ranked if 2 * sum(key in record[kind] for record in records) >= len(records)]
+    ranked_keys = rank_keys(records, kind)
+    frequent = [key for key in ranked_keys if 2 * sum(key in record[kind] for record in records) >= len(records)]
     return sorted(frequent[:_MOST_KEYS])
 
 
@@ -54,5 +54,5 @@ def _differing_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     for record in records:
         for key, value in record[kind].items():
             values.setdefault(key, []).append(value)
-    ranked = rank_keys(records, kind)
-    return sorted([key for key in ranked if any(value != values[key][0] for value in values[key])][:_MOST_KEYS])
+    ranked_keys = rank_keys(records, kind)
+    return sorted([key for key in ranked_keys if any(value != values[key][0] for value in values[key])][:_MOST_KEYS])

@@ -10,7 +10,7 @@ from ....tracking.index.run_entry import Run
 from ....tracking.series.summary import SeriesSummary, number_to_json
 from ....tracking.tracker import Tracker
 from ...charts import Style
-from ..chart.figures import Figures, run_figures
+from ..chart.figures import SectionCharts, run_figures
 from ..sections import sections_of
 
 #: The most rows of the table, unless all are requested.
@@ -21,16 +21,16 @@ MOST_ROWS = 100
 class MetricRow:
     """A metric with the summary of its series.
 
-    Values are as in JSON, None if missing; `least` and `greatest` are finite.
+    Values are as in JSON, None if missing; `min` and `max` are finite.
     """
 
     key: str
     last: Any
     last_step: int
-    least: Any
-    least_step: int
-    greatest: Any
-    greatest_step: int
+    min: Any
+    min_step: int
+    max: Any
+    max_step: int
     count: int
     nonfinite: int
 
@@ -44,20 +44,20 @@ class MetricSection:
     total: int
     is_open: bool
     rows: list[MetricRow]
-    figures: Figures
+    charts: SectionCharts
 
 
 @dataclass(frozen=True)
 class MetricPart:
-    """All of the run's metrics that match the filter. `rows` is the number of rows in the table, open or closed."""
+    """The metrics of a run that match the filter, in sections; `row_count` is the number of rows in the table."""
 
     name: str
     sections: list[MetricSection]
     total: int
-    seen: int
+    row_count: int
 
     @property
-    def is_cut(self) -> bool:
+    def is_truncated(self) -> bool:
         """Return whether an open section lacks some of its rows."""
         return any(section.is_open and section.total > len(section.rows) for section in self.sections)
 
@@ -66,27 +66,27 @@ def metric_part(
     tracker: Tracker,
     run: Run,
     summary: Mapping[str, SeriesSummary],
-    opened: frozenset[str],
+    open_names: frozenset[str],
     style: Style,
     *,
     is_filtered: bool = False,
-    all: bool = False,
+    has_all_rows: bool = False,
 ) -> MetricPart:
     """Return some metrics of a run in sections.
 
-    `is_filtered`: they match a filter; `all`: open sections have all rows.
+    `is_filtered`: they match a filter; `has_all_rows`: open sections have all rows.
     """
-    sections = sections_of(summary, opened, is_filtered=is_filtered)
-    requests = [(section.keys if section.is_open else (), section.name in opened) for section in sections]
-    figure_groups = run_figures(tracker, run, requests, style)
-    remaining = len(summary) if all else MOST_ROWS
+    sections = sections_of(summary, open_names, is_filtered=is_filtered)
+    requests = [(section.keys if section.is_open else (), section.name in open_names) for section in sections]
+    charts_by_section = run_figures(tracker, run, requests, style)
+    remaining = len(summary) if has_all_rows else MOST_ROWS
     parts = []
-    for section, figures in zip(sections, figure_groups, strict=True):
-        most = max(remaining, MOST_ROWS) if section.name in opened else remaining
+    for section, charts in zip(sections, charts_by_section, strict=True):
+        most = max(remaining, MOST_ROWS) if section.name in open_names else remaining
         section_keys = section.keys[:most] if section.is_open else ()
         remaining = max(0, remaining - len(section_keys))
         rows = [_row(key, summary[key]) for key in section_keys]
-        parts.append(MetricSection(section.name, section.title, len(section.keys), section.is_open, rows, figures))
+        parts.append(MetricSection(section.name, section.title, len(section.keys), section.is_open, rows, charts))
     return MetricPart("metrics", parts, len(summary), sum(len(part.rows) for part in parts))
 
 
@@ -95,10 +95,10 @@ def _row(key: str, series: SeriesSummary) -> MetricRow:
         key=key,
         last=number_to_json(series.last),
         last_step=series.last_step,
-        least=series.min,
-        least_step=series.min_step,
-        greatest=series.max,
-        greatest_step=series.max_step,
+        min=series.min,
+        min_step=series.min_step,
+        max=series.max,
+        max_step=series.max_step,
         count=series.count,
         nonfinite=series.nonfinite,
     )

@@ -29,7 +29,7 @@ from .children import children_table
 from .metrics import MOST_ROWS, metric_part
 
 #: The most rows of each table on the page, unless all rows of one are requested.
-MOST = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
+MAX_ROWS = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
 #: Values of params with more characters than this are folded; structured ones as soon as they don't fit on a line.
 _LONG, _LONG_STRUCTURE = 160, 48
 #: The most characters of an unfolded value; the JSON has all of it.
@@ -48,32 +48,32 @@ class Part(Generic[Row]):
     total: int
 
     @property
-    def is_cut(self) -> bool:
+    def is_truncated(self) -> bool:
         """Return whether there are more rows than are shown."""
         return self.total > len(self.rows)
 
 
 @dataclass(frozen=True)
 class ParamRow:
-    """A param. `whole` is the unfolded text of a long value, which lacks `left_out` characters."""
+    """A param. `full_text` is the unfolded text of a long value, which lacks `omitted_characters` characters."""
 
     key: str
     value: Any
-    short: str
-    whole: str | None = None
-    left_out: int = 0
+    short_text: str
+    full_text: str | None = None
+    omitted_characters: int = 0
 
 
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> str | Response:
     """Show a run; with ?format=html as a file."""
-    query = Query(("all", "filter", "open", "format", "trashed", *chart_url.OF_PAGES), repeatable=("all", "open"))
+    query = Query(("all", "filter", "open", "format", "trashed", *chart_url.PAGE_FIELDS), repeatable=("all", "open"))
     if is_file(query):
-        return run_file(tracker().run(run_id), chart_url.style_of(query))
-    full_parts, style = query.texts("all"), chart_url.style_of(query)
+        return run_file(tracker().run(run_id), chart_url.parse_style(query))
+    full_parts, style = query.texts("all"), chart_url.parse_style(query)
     for name in full_parts:
-        if name not in MOST:
-            raise InvalidInput(f"all must be one of {', '.join(MOST)}, not {name[:60]!r}")
+        if name not in MAX_ROWS:
+            raise InvalidInput(f"all must be one of {', '.join(MAX_ROWS)}, not {name[:60]!r}")
     text, open_sections = query.text("filter") or "", query.texts("open")
     test = parse_key_filter(text)
     kept_fields = [*(("all", name) for name in full_parts), *(("open", name) for name in dict.fromkeys(open_sections))]
@@ -92,7 +92,7 @@ def run_page(run_id: str) -> str | Response:
         "run.html",
         run=details,
         is_writable=details["deleted_at"] is None and not services().read_only,
-        silent=None if silent_ms is None else format_duration(silent_ms),
+        silent_duration=None if silent_ms is None else format_duration(silent_ms),
         parent=_label(details["parent_run_id"]),
         older=older,
         newer=newer,
@@ -104,7 +104,7 @@ def run_page(run_id: str) -> str | Response:
             frozenset(open_sections),
             style,
             is_filtered=test is not None,
-            all="metrics" in full_parts,
+            has_all_rows="metrics" in full_parts,
         ),
         params=_part("params", params, full_parts, _param_row),
         param_sections=_param_sections([key for key, _ in params], is_filtered=test is not None),
@@ -117,17 +117,17 @@ def run_page(run_id: str) -> str | Response:
         else None,
         style=style,
         filter=text,
-        all_metrics=len(run.summary),
-        all_params=len(run.params),
-        unfiltered=chart_url.url(path, style, kept_fields),
-        kept=kept_fields,
-        opening=lambda name: chart_url.url(path, style, [*fields, ("open", name)]),
+        metric_count=len(run.summary),
+        param_count=len(run.params),
+        unfiltered_url=chart_url.url(path, style, kept_fields),
+        kept_fields=kept_fields,
+        open_section_url=lambda name: chart_url.url(path, style, [*fields, ("open", name)]),
         note=render_note(details["note"] or "", run_id),
         note_key=hashlib.blake2b((details["note"] or "").encode(), digest_size=6).hexdigest(),
         path=path,
         back=current_url(),
         api=url_for("runs.get_run", run_id=run_id),
-        more=lambda name: chart_url.url(path, style, [*fields, ("all", name)]),
+        all_rows_url=lambda name: chart_url.url(path, style, [*fields, ("all", name)]),
         **command_context(),
     )
 
@@ -138,10 +138,10 @@ def _label(run_id: str | None) -> str | None:
     return None if run is None else run.meta.get("name") or run.id
 
 
-def _part(name: str, every: Sequence[Item], full_parts: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
+def _part(name: str, all_items: Sequence[Item], full_parts: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
     """Return a table of all items, or only the first ones, each converted to a row."""
-    items = every if name in full_parts else every[: MOST[name]]
-    return Part(name, [row(each) for each in items], len(every))
+    items = all_items if name in full_parts else all_items[: MAX_ROWS[name]]
+    return Part(name, [row(each) for each in items], len(all_items))
 
 
 def _param_sections(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:

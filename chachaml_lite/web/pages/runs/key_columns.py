@@ -20,14 +20,14 @@ _MOST, _MOST_FILTERED = 6, 12
 class FilteredColumns:
     """The effect of a filter on a table.
 
-    `matching`: the number of its runs' metrics and params that match, out of `total`; `shown`: the number of columns
-    for them; `hidden`: the number of chosen columns that are left out.
+    `matching_count`: the number of metrics and params of the runs that match, out of `total`; `shown_count`: the number
+    of columns for them; `hidden_count`: the number of chosen columns that don't match.
     """
 
-    matching: int
+    matching_count: int
     total: int
-    shown: int
-    hidden: int
+    shown_count: int
+    hidden_count: int
 
 
 def default_keys(
@@ -36,9 +36,11 @@ def default_keys(
     """Return the metrics or params that differ between most of the runs, sorted. `keys`: all of that kind."""
     if test is None:
         return sorted(rank_keys(records, kind)[:_MOST])
-    matching = set(filter(test, keys))  # each name is tested once, however many runs have it
-    kept = [{kind: {key: value for key, value in record[kind].items() if key in matching}} for record in records]
-    return sorted(rank_keys(kept, kind)[:_MOST_FILTERED])
+    matching_keys = set(filter(test, keys))  # each name is tested once, however many runs have it
+    matching_records = [
+        {kind: {key: value for key, value in record[kind].items() if key in matching_keys}} for record in records
+    ]
+    return sorted(rank_keys(matching_records, kind)[:_MOST_FILTERED])
 
 
 def is_by_key(name: str) -> bool:
@@ -47,21 +49,21 @@ def is_by_key(name: str) -> bool:
     return field is not None and field.kind in KINDS
 
 
-def lets_through(test: KeyTest | None, name: str) -> bool:
+def passes_filter(test: KeyTest | None, name: str) -> bool:
     """Return whether a column, by its name in the URL, passes a filter: anything but a metric or a param does."""
     field = _field(name)
     return test is None or field is None or field.kind not in KINDS or test(field.name)
 
 
 def filter_columns(
-    test: KeyTest, keys: dict[str, list[str]], chosen: Sequence[str], shown: Sequence[str]
+    test: KeyTest, keys: dict[str, list[str]], chosen_names: Sequence[str], shown_names: Sequence[str]
 ) -> FilteredColumns:
-    """Count a filter's effects. `keys`: those of the runs, by kind; `chosen`: the columns before filtering."""
+    """Count a filter's effects. `keys`: those of the runs, by kind; `chosen_names`: the columns before it."""
     return FilteredColumns(
         sum(test(key) for kind in KINDS for key in keys[kind]),
         sum(len(keys[kind]) for kind in KINDS),
-        sum(map(is_by_key, shown)),
-        sum(not lets_through(test, name) for name in chosen),
+        sum(map(is_by_key, shown_names)),
+        sum(not passes_filter(test, name) for name in chosen_names),
     )
 
 

@@ -61,12 +61,12 @@ def _render_list(view: RunView, is_search: bool = False) -> tuple[str, int]:
         view=view,
         table=table,
         fault=fault,
-        meant=None if suggestion is None else (suggestion, view.url(q=suggestion, offset=0)),
+        suggestion=None if suggestion is None else (suggestion, view.url(q=suggestion, offset=0)),
         examples=EXAMPLES,
         statuses=STATUSES,
-        sizes=PAGE_SIZES,
-        trash=tracker().catalog.trash_count(),
-        api=view.api,
+        page_sizes=PAGE_SIZES,
+        trash_count=tracker().catalog.trash_count(),
+        api=view.api_url,
         **_experiments(),
         **command_context(),
     )
@@ -75,4 +75,4 @@ def _render_list(view: RunView, is_search: bool = False) -> tuple[str, int]:
 
 def _experiments() -> dict[str, Any]:
     names = tracker().catalog.experiments()
-    return {"experiments": names[:_MOST_EXPERIMENTS], "all_experiments": len(names) <= _MOST_EXPERIMENTS}
+    return {"experiments": names[:_MOST_EXPERIMENTS], "has_all_experiments": len(names) <= _MOST_EXPERIMENTS}

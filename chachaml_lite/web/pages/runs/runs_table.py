@@ -23,7 +23,7 @@ from ....tracking.runs import latest_metrics
 from ....tracking.series.summary import number_to_json
 from ....tracking.tracker import Tracker
 from ..sections import section_of, section_of_param, sections_of
-from .key_columns import KINDS, FilteredColumns, default_keys, filter_columns, is_by_key, lets_through
+from .key_columns import KINDS, FilteredColumns, default_keys, filter_columns, is_by_key, passes_filter
 from .runs_url import ALL_TAGS, RunView
 from .sparklines import sparklines
 
@@ -54,7 +54,7 @@ _MOST_CHOICES = 200
 _CELL_CHARACTERS = 60
 _HOVER_CHARACTERS = 400
 #: The number of characters that a column of any width shows without truncation.
-_ALWAYS_SEEN = 20
+_ALWAYS_VISIBLE = 20
 _STATUS = Field(fields.OWN, "status")
 #: The kinds of fields that can be columns by key.
 _KINDS = (fields.METRICS, fields.PARAMS, fields.TAGS, fields.ENV)
@@ -88,16 +88,16 @@ class Cell(NamedTuple):
 class Column:
     """One column.
 
-    `field` is its name in the URL, `order` the URL of the page ordered by it, `sorted` its aria-sort value.
+    `field` is its name in the URL, `order_url` the URL of the page ordered by it, `aria_sort` its aria-sort attribute.
     """
 
     field: str
     heading: str
-    order: str | None = None
-    sorted: str | None = None
+    order_url: str | None = None
+    aria_sort: str | None = None
     is_number: bool = False
     #: The kind of field: "metric", "param", "tag"; "" for the run's own.
-    part: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Row:
     #: The classes of the colour of its line in the page's charts, or "".
     swatch: str = ""
     #: The number of runs folded under it.
-    children: int = 0
+    child_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,17 +132,17 @@ class RunTable:
     #: Whether children can be folded under their parents, or are.
     has_children: bool = False
     #: The runs just moved to the trash from this page that are still there.
-    trashed: Sequence[str] = ()
+    trashed_ids: Sequence[str] = ()
     #: The effect of a filter of names on the columns. None: no filter.
-    filtered: FilteredColumns | None = None
+    filtered_columns: FilteredColumns | None = None
 
     @property
-    def newer(self) -> str | None:
+    def newer_url(self) -> str | None:
         """The URL of the page before this one, or None."""
         return self.view.url(offset=max(0, self.view.offset - self.view.limit)) if self.view.offset else None
 
     @property
-    def older(self) -> str | None:
+    def older_url(self) -> str | None:
         """The URL of the page after this one, or None."""
         next_offset = self.view.offset + self.view.limit
         return self.view.url(offset=next_offset) if next_offset < self.total else None
@@ -165,30 +165,32 @@ def run_table(
         for run in page_runs
     ]
     keys = {kind: sorted({key for record in records for key in record[kind]}) for kind in _KINDS}
-    by_default = [str(Field(kind, key)) for kind in KINDS for key in default_keys(records, kind, keys[kind], key_test)]
+    default_names = [
+        str(Field(kind, key)) for kind in KINDS for key in default_keys(records, kind, keys[kind], key_test)
+    ]
     names_before_filter = view.columns or (
-        *(name for name in _BEFORE if not (name == "experiment" and view.within is not None)),
-        *by_default,
+        *(name for name in _BEFORE if not (name == "experiment" and view.page_experiment is not None)),
+        *default_names,
         *_AFTER,
     )
-    names = [name for name in names_before_filter if lets_through(key_test, name)]
+    names = [name for name in names_before_filter if passes_filter(key_test, name)]
     if key_test is not None and view.columns and not any(map(is_by_key, names)):
-        names += by_default  # none of the chosen columns matches
+        names += default_names  # none of the chosen columns matches
     spark = view.spark if view.spark is None or key_test is None or key_test(view.spark) else None
     now_ms = tracker.clock.now_ms()
-    made_columns = [] if spark is None else [_sparks(tracker, view, spark, page_runs)]
-    made_columns += [_column(view, name, page_runs, now_ms) for name in names if name != "name"]
-    counts = count_children(tracker) if view.folds else {}
+    columns_with_cells = [] if spark is None else [_sparks(tracker, view, spark, page_runs)]
+    columns_with_cells += [_column(view, name, page_runs, now_ms) for name in names if name != "name"]
+    counts = count_children(tracker) if view.hides_children else {}
     rows = [
-        Row(run.id, run.meta.get("name") or run.id, list(cells), children=counts.get(run.id, 0))
-        for run, *cells in zip(page_runs, *(cells for _, cells in made_columns), strict=True)
+        Row(run.id, run.meta.get("name") or run.id, list(cells), child_count=counts.get(run.id, 0))
+        for run, *cells in zip(page_runs, *(cells for _, cells in columns_with_cells), strict=True)
     ]
     name = _heading(view, Field(fields.OWN, "name"), "Run")
-    columns = [column for column, _ in made_columns]
+    columns = [column for column, _ in columns_with_cells]
     choices = _choices(
         keys, [name if name == ALL_TAGS else str(fields.parse_field(name)) for name in names_before_filter]
     )
-    has_children = view.folds or any(run.meta.get("parent_run_id") for run in page_runs)
+    has_children = view.hides_children or any(run.meta.get("parent_run_id") for run in page_runs)
     filtered_columns = None if key_test is None else filter_columns(key_test, keys, view.columns, names)
     return RunTable(
         view,
@@ -205,7 +207,7 @@ def run_table(
 
 
 def _in_trash(tracker: Tracker, view: RunView) -> list[str]:
-    trashed_runs = [tracker.catalog.run(run_id) for run_id in view.trashed]
+    trashed_runs = [tracker.catalog.run(run_id) for run_id in view.trashed_ids]
     return [run.id for run in trashed_runs if run is not None and run.meta.get("deleted_at") is not None]
 
 
@@ -217,7 +219,11 @@ def _choices(keys: dict[str, list[str]], shown_names: Sequence[str]) -> list[Cho
         groups.append(
             ("Environment" if kind == fields.ENV else kind.capitalize(), labels, max(0, len(keys[kind]) - len(labels)))
         )
-    return [(group, _sections(group, labels, shown_names), unnamed) for group, labels, unnamed in groups if labels]
+    return [
+        (group, _sections(group, labels, shown_names), unlisted_count)
+        for group, labels, unlisted_count in groups
+        if labels
+    ]
 
 
 def _sections(group: str, labels: dict[str, str], shown_names: Sequence[str]) -> list[ChoiceSection]:
@@ -272,7 +278,7 @@ def _column(view: RunView, name: str, page_runs: Sequence[Run], now_ms: int) -> 
 
 def _sparks(tracker: Tracker, view: RunView, key: str, page_runs: Sequence[Run]) -> tuple[Column, list[Cell]]:
     metric = Field(fields.METRICS, key)
-    return Column("", key, view.ordered_by(metric).url(), part="metric"), [
+    return Column("", key, view.ordered_by(metric).url(), kind="metric"), [
         Cell("spark", value=line) for line in sparklines(tracker, page_runs, key)
     ]
 
@@ -302,7 +308,9 @@ def _value(value: Any) -> Cell:
     full_text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = truncate(format_number(value), _CELL_CHARACTERS)
     return Cell(
-        "value", text, truncate(full_text, _HOVER_CHARACTERS) if text != full_text or len(text) > _ALWAYS_SEEN else None
+        "value",
+        text,
+        truncate(full_text, _HOVER_CHARACTERS) if text != full_text or len(text) > _ALWAYS_VISIBLE else None,
     )
 
 

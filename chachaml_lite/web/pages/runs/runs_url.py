@@ -23,7 +23,7 @@ from ..query_box import name_query
 
 #: The filters of a page of runs, besides tag.KEY and param.KEY. `columns` and `ids` may be repeated or contain commas.
 FILTERS = ("experiment", "status", "name", "created_by", "parent_run_id")
-KNOWN = (
+FIELDS = (
     *FILTERS,
     "deleted",
     "tag",
@@ -42,28 +42,28 @@ KNOWN = (
 PREFIXES = ("tag.", "param.")
 REPEATABLE = ("columns", "ids")
 
-_SEARCH_TAKES = {"q", "experiment", "order_by", "limit", "offset"}
+_SEARCH_FIELDS = {"q", "experiment", "order_by", "limit", "offset"}
 
 #: The default number of runs on a page, and the numbers to choose from.
 PAGE_RUNS = 50
 PAGE_SIZES = (25, 50, 100, 250, 1000)
 #: A column that isn't a single field: all tags.
 ALL_TAGS = "tags"
-_BY_DEFAULT = Field(fields.OWN, "start_time")
+_DEFAULT_FIELD = Field(fields.OWN, "start_time")
 
 
 @dataclass(frozen=True)
 class RunView:
-    """The state of a page of runs. `within`: the experiment in the page's path, or None for all experiments."""
+    """The state of a page of runs. `page_experiment`: the experiment in the page's path; None for all experiments."""
 
     path: str
-    within: str | None = None
+    page_experiment: str | None = None
     filters: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     q: str | None = None
     #: The text as typed, if `q` is the query for a name that was made from it; else None.
-    typed: str | None = None
+    typed_text: str | None = None
     order_by: str | None = None
     #: The columns as in the URL; empty for the defaults.
     columns: tuple[str, ...] = ()
@@ -80,29 +80,33 @@ class RunView:
     #: The page on which they were selected, if it isn't the list of all runs.
     back: str | None = None
     #: The runs just moved to the trash from this page; links to other pages don't include them.
-    trashed: tuple[str, ...] = ()
+    trashed_ids: tuple[str, ...] = ()
     #: Further queries that the runs satisfy, such as the brushes of the page's charts.
-    narrowed_by: tuple[str, ...] = ()
+    extra_queries: tuple[str, ...] = ()
     #: The other fields of the page's URL.
-    more: tuple[tuple[str, str], ...] = ()
+    other_fields: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def from_request(cls, path: str, within: str | None = None) -> RunView:
+    def from_request(cls, path: str, page_experiment: str | None = None) -> RunView:
         """Return the state in the request's query string; empty fields, as forms send them, are ignored.
 
         Raises InvalidInput.
         """
-        return cls.of(cls.query(within), path, within)
+        return cls.of(cls.query(page_experiment), path, page_experiment)
 
     @staticmethod
-    def query(within: str | None = None, more: tuple[str, ...] = (), repeatable: tuple[str, ...] = ()) -> Query:
-        """Return the request's query string, on a page that also takes the fields `more`. Raises InvalidInput."""
-        field_names = KNOWN if within is None else tuple(name for name in KNOWN if name != "experiment")
-        return Query((*field_names, *more), PREFIXES, (*REPEATABLE, *repeatable))
+    def query(
+        page_experiment: str | None = None, extra_names: tuple[str, ...] = (), repeatable: tuple[str, ...] = ()
+    ) -> Query:
+        """Parse the request's query string, on a page that also takes the fields `extra_names`. Raises InvalidInput."""
+        field_names = FIELDS if page_experiment is None else tuple(name for name in FIELDS if name != "experiment")
+        return Query((*field_names, *extra_names), PREFIXES, (*REPEATABLE, *repeatable))
 
     @classmethod
-    def of(cls, request_query: Query, path: str, within: str | None = None, more: tuple[str, ...] = ()) -> RunView:
-        """Return the state in a query string. `more`: the page's other fields. Raises InvalidInput."""
+    def of(
+        cls, request_query: Query, path: str, page_experiment: str | None = None, extra_names: tuple[str, ...] = ()
+    ) -> RunView:
+        """Return the state in a query string. `extra_names`: those of the page's other fields. Raises InvalidInput."""
         tags = request_query.with_prefix("tag.")
         tag = request_query.text("tag")
         if tag:
@@ -118,15 +122,15 @@ class RunView:
         if spark is not None:
             names.check_name("spark: metric", spark)
         q = _query_of(request_query)
-        named_query = None if q is None else name_query(q)
+        name_search = None if q is None else name_query(q)
         return cls(
             path,
-            within,
+            page_experiment,
             {name: text for name in FILTERS if (text := request_query.text(name))},
             tags,
             request_query.with_prefix("param."),
-            named_query or q,
-            q if named_query else None,
+            name_search or q,
+            q if name_search else None,
             request_query.text("order_by") or None,
             tuple(dict.fromkeys(name for text in request_query.texts("columns") for name in _split(text))),
             spark,
@@ -137,7 +141,7 @@ class RunView:
             ids,
             local_path(back) if (back := request_query.text("back")) else None,
             tuple(filter(None, (request_query.text("trashed") or "").split(","))),
-            more=tuple((name, text) for name in more for text in request_query.texts(name) if text),
+            other_fields=tuple((name, text) for name in extra_names for text in request_query.texts(name) if text),
         )
 
     def run_query(self, now_ms: int) -> search.RunQuery:
@@ -149,13 +153,13 @@ class RunView:
             literals = tuple(conditions.Literal(run_id, None) for run_id in self.ids)
             where += (conditions.Comparison(Field(fields.OWN, "id"), "in", literals),)
         return search.RunQuery(
-            **{**self.filters, **({} if self.within is None else {"experiment": self.within})},
+            **{**self.filters, **({} if self.page_experiment is None else {"experiment": self.page_experiment})},
             tags=self.tags,
             params=self.params,
             where=where,
             order_by=None if self.order_by is None else self.order,
             deleted=self.deleted,
-            is_folded=self.folds,
+            is_folded=self.hides_children,
             limit=self.limit,
             offset=self.offset,
         )
@@ -166,7 +170,7 @@ class RunView:
         return bool(self.filters or self.tags or self.params or self.q or self.ids)
 
     @property
-    def folds(self) -> bool:
+    def hides_children(self) -> bool:
         """Return whether children are left out; they aren't if runs were selected one by one, or in the trash."""
         return self.is_folded and not self.ids and self.deleted == "false"
 
@@ -175,13 +179,13 @@ class RunView:
     @cached_property
     def order(self) -> search.Order:
         """Return the field that the runs are ordered by, and whether descending. Raises InvalidInput."""
-        return (_BY_DEFAULT, True) if self.order_by is None else search.parse_order(self.order_by)
+        return (_DEFAULT_FIELD, True) if self.order_by is None else search.parse_order(self.order_by)
 
     def ordered_by(self, field: Field) -> RunView:
         """Return the first page of these runs ordered by a field, or in reverse if they already are."""
         now, descending = self.order
         descending = not descending if now == field else _greatest_first(field)
-        is_default = field == _BY_DEFAULT and descending
+        is_default = field == _DEFAULT_FIELD and descending
         return replace(self, order_by=None if is_default else f"{field}{' desc' if descending else ''}", offset=0)
 
     # -- URLs
@@ -192,22 +196,22 @@ class RunView:
         return with_query(view.path, view.pairs())
 
     @property
-    def after_deletion(self) -> str:
+    def url_after_deletion(self) -> str:
         """Return the URL to open once the runs on this page were moved to the trash: a page that offers Undo."""
         if self.back is None:
             return self.url(deleted="true")
         return f"{self.back}{'&' if '?' in self.back else '?'}trashed={','.join(self.ids)}"
 
-    def with_more(self, **changes: str | tuple[str, ...] | None) -> str:
+    def url_with(self, **changes: str | tuple[str, ...] | None) -> str:
         """Return the page's URL with some of its other fields changed: present once, several times, or not at all."""
-        remaining = tuple(pair for pair in self.more if pair[0] not in changes)
+        remaining = tuple(pair for pair in self.other_fields if pair[0] not in changes)
         changed = (
             (name, text)
             for name, texts in changes.items()
             for text in ([texts] if isinstance(texts, str) else texts or ())
             if text
         )
-        return self.url(more=(*remaining, *changed))
+        return self.url(other_fields=(*remaining, *changed))
 
     def pairs(self, *without: str) -> Iterator[tuple[str, str]]:
         """Yield the fields of the query string, except some; default values are left out."""
@@ -224,7 +228,7 @@ class RunView:
             "offset": str(self.offset) if self.offset else "",
         }
         yield from ((name, text) for name, text in fields.items() if text and name not in without)
-        yield from (pair for pair in self.more if pair[0] not in without)
+        yield from (pair for pair in self.other_fields if pair[0] not in without)
 
     def _filters(self) -> Iterator[tuple[str, str]]:
         yield from self.filters.items()
@@ -234,12 +238,12 @@ class RunView:
             yield "q", self.q
 
     @property
-    def api(self) -> str:
+    def api_url(self) -> str:
         """Return the URL of the same runs in the API."""
         api_fields = dict(self._filters())
-        queries = [*([] if self.q is None else [self.q]), *self.narrowed_by]
-        if self.within is not None:
-            api_fields["experiment"] = self.within
+        queries = [*([] if self.q is None else [self.q]), *self.extra_queries]
+        if self.page_experiment is not None:
+            api_fields["experiment"] = self.page_experiment
         if self.ids:
             queries.append(f"id in ({', '.join(map(fields.quote_text, self.ids))})")
         if queries:
@@ -248,13 +252,13 @@ class RunView:
             api_fields["order_by"] = self.order_by
         if self.deleted != "false":
             api_fields["deleted"] = self.deleted
-        if self.folds:
+        if self.hides_children:
             api_fields["children"] = "folded"
         api_fields["limit"] = str(self.limit)
         if self.offset:
             api_fields["offset"] = str(self.offset)
         is_search = (
-            self.path == url_for("pages.search_page") and "q" in api_fields and api_fields.keys() <= _SEARCH_TAKES
+            self.path == url_for("pages.search_page") and "q" in api_fields and api_fields.keys() <= _SEARCH_FIELDS
         )
         return with_query(url_for("compare.search_runs" if is_search else "runs.list_runs"), api_fields.items())
 

@@ -28,13 +28,13 @@ _PARAMS, _MOST = 7, 16
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The chart, the fields of its axes, the fields to choose from, and the number of runs within the brushes."""
+    """The chart, the fields of its axes, the fields to choose from, and the number of runs that the brushes select."""
 
     chart: Chart
     axes: list[Field]
     choices: list[tuple[str, str, bool]]
     coloring: Coloring
-    within: int
+    selected_count: int
     #: Whether the axes are those that match the filter of names; if none match, all are drawn.
     is_filtered: bool
 
@@ -54,13 +54,13 @@ def draw_coordinates(
         axes = [*(axis for axis in axes if axis != metric_field), metric_field]
     coloring = color_by(metric_field, values_of(runs, metric_field) if metric_field else [NO_VALUE] * len(runs))
     tests = [brush.test(Texts()) for brush in brushes]
-    is_within = [all(test(run) for test in tests) for run in runs]
+    is_selected = [all(test(run) for test in tests) for run in runs]
     paths = [
         Path(
             f"{member.label}{_describe_run(run, metric_field)}",
             url_for("pages.run_page", run_id=run.id),
             coloring.tones[place],
-            not is_within[place],
+            not is_selected[place],
         )
         for place, (member, run) in enumerate(zip(members, runs, strict=True))
     ]
@@ -80,7 +80,7 @@ def draw_coordinates(
     ]
     title = f"Params to {metric}" if metric else "Params"
     chart = parallel_chart(coordinates, paths, title)
-    return Coordinates(chart, axes, choices, coloring, sum(is_within), bool(matching))
+    return Coordinates(chart, axes, choices, coloring, sum(is_selected), bool(matching))
 
 
 def _describe_run(run: Run, metric_field: Field | None) -> str:

@@ -23,7 +23,7 @@ _MOST_CHARTS, _MOST_LINES, _FEWEST_CHARTS = 40, 300, 4
 _MOST_WITH_VALUES, _MOST_WITH_BANDS = 60, 6
 #: Points of all lines together, then the fewest and the most of each: with values, as sketches, and of groups. This
 #: keeps a page below 200 kB.
-_WITH_VALUES, _SKETCHED, _GROUPED = (4000, 60, 320), (12_600, 40, 240), (3600, 40, 160)
+_POINTS_WITH_VALUES, _POINTS_OF_SKETCHES, _POINTS_OF_GROUPS = (4000, 60, 320), (12_600, 40, 240), (3600, 40, 160)
 _GROUPED_LINES = 60
 #: The most metrics without a chart that are named.
 _MOST_NAMED = 40
@@ -42,15 +42,15 @@ class SweepFigure:
 
 @dataclass(frozen=True)
 class SweepSection:
-    """A section of charts, without any if it is closed; the metrics in `unseen` are only named."""
+    """A section of charts, without any if it is closed; `links` are the titles and pages of further ones."""
 
     name: str
     title: str
     total: int
     is_open: bool
     figures: list[SweepFigure]
-    unseen: list[tuple[str, str]]
-    unnamed: int
+    links: list[tuple[str, str]]
+    unlisted_count: int
 
     @property
     def is_banded(self) -> bool:
@@ -58,7 +58,7 @@ class SweepSection:
         return any(figure.is_banded for figure in self.figures)
 
 
-def several_points(runs: Iterable[Run]) -> list[str]:
+def keys_with_curves(runs: Iterable[Run]) -> list[str]:
     """Return the metrics with more than one point in any of the runs, sorted by name."""
     return sorted({key for run in runs for key, series in run.summary.items() if series.count > 1})
 
@@ -78,9 +78,9 @@ def draw_sections(
 
     `is_filtered`: the metrics are the result of a filter.
     """
-    visible = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
+    visible_members = [(place, member) for place, member in enumerate(members) if not member.is_hidden]
     is_grouped = any(member.is_group for member in members)
-    most = (_GROUPED_LINES if is_grouped else _MOST_LINES) // max(1, len(visible))
+    most = (_GROUPED_LINES if is_grouped else _MOST_LINES) // max(1, len(visible_members))
     remaining = max(_FEWEST_CHARTS, min(_MOST_CHARTS, most))
     plans: list[tuple[Section, tuple[str, ...]]] = []
     for section in sections_of(keys, open_names, is_filtered=is_filtered):
@@ -92,14 +92,18 @@ def draw_sections(
     if len(keys) == 1:  # a single chart is large
         style = replace(style, width=960, height=400)
     figures = dict(
-        zip(keys_to_draw, _figures(tracker, visible, keys_to_draw, style, band, is_grouped, page_of), strict=True)
+        zip(
+            keys_to_draw,
+            _figures(tracker, visible_members, keys_to_draw, style, band, is_grouped, page_of),
+            strict=True,
+        )
     )
     sections = []
     for section, section_keys in plans:
-        further = (
+        links = (
             [(key, page_of(key)) for key in section.keys[len(section_keys) :][:_MOST_NAMED]] if section.is_open else []
         )
-        unnamed_count = len(section.keys) - len(section_keys) - len(further) if section.is_open else 0
+        unlisted_count = len(section.keys) - len(section_keys) - len(links) if section.is_open else 0
         sections.append(
             SweepSection(
                 section.name,
@@ -107,8 +111,8 @@ def draw_sections(
                 len(section.keys),
                 section.is_open,
                 [figures[key] for key in section_keys],
-                further,
-                unnamed_count,
+                links,
+                unlisted_count,
             )
         )
     return sections
@@ -130,7 +134,9 @@ def _figures(
         is_sketch=lines > _MOST_WITH_VALUES,
         has_bands=is_grouped or len(members) <= _MOST_WITH_BANDS,
     )
-    total, least, most = _SKETCHED if style.is_sketch else _GROUPED if is_grouped else _WITH_VALUES
+    total, least, most = (
+        _POINTS_OF_SKETCHES if style.is_sketch else _POINTS_OF_GROUPS if is_grouped else _POINTS_WITH_VALUES
+    )
     points = max(least, min(most, total // max(1, lines)))
     # A curve that only contributes to a mean takes no space: thinning it would cost more than using it as it is.
     point_limit = 2 * points if is_grouped else points
@@ -138,15 +144,15 @@ def _figures(
     curves = {run.id: metrics.get_curves(tracker, run.id, keys, view) for run in runs}
     figures = []
     for key in keys:
-        over = axis_of([curves[run.id][key] for run in runs if key in curves[run.id]], style)
-        if over.x != style.x:
-            view_over_time = view_of(over, points, point_limit)
+        axis_style = axis_of([curves[run.id][key] for run in runs if key in curves[run.id]], style)
+        if axis_style.x != style.x:
+            view_over_time = view_of(axis_style, points, point_limit)
             for run in runs:
                 curves[run.id].update(metrics.get_curves(tracker, run.id, [key], view_over_time))
         run_curves = {run_id: each[key] for run_id, each in curves.items() if key in each}
-        chart = line_chart(_lines(members, run_curves, view, band), key, over)
+        chart = line_chart(_lines(members, run_curves, view, band), key, axis_style)
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=6).hexdigest()
-        figures.append(SweepFigure(f"chart-{digest}", key, chart, page_of(key), not over.is_sketch))
+        figures.append(SweepFigure(f"chart-{digest}", key, chart, page_of(key), not axis_style.is_sketch))
     return figures
 
 

@@ -24,7 +24,7 @@ OWN_NAMES = {
 }
 _KINDS = {PARAMS: "param", METRICS: "metric", TAGS: "tag"}
 #: The most words that each have a colour; further ones have none.
-_MOST_WORDS = 40
+_MOST_CATEGORIES = 40
 
 
 def name_of(field: Field) -> str:
@@ -32,14 +32,14 @@ def name_of(field: Field) -> str:
     return OWN_NAMES.get(field.name, field.name) if field.kind == OWN else field.name
 
 
-def field_choices(runs: Sequence[Run], *chosen: Field | None) -> list[tuple[str, list[tuple[str, str]]]]:
+def field_choices(runs: Sequence[Run], *chosen_fields: Field | None) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the fields of the runs by group, each as in the URL and as its label."""
     keys: dict[str, dict[str, None]] = {PARAMS: {}, METRICS: {}, TAGS: {}}
     for run in runs:
         keys[PARAMS].update(dict.fromkeys(run.params))
         keys[METRICS].update(dict.fromkeys(run.summary))
         keys[TAGS].update(dict.fromkeys(run.meta.get("tags", {})))
-    for field in chosen:
+    for field in chosen_fields:
         if field is not None and field.kind in keys:
             keys[field.kind][field.name] = None
     groups = [
@@ -83,13 +83,13 @@ def parse_float(value: Any) -> float | None:
 class Coloring:
     """Colours by a field: each run's step on the colour scale for a number, or its index of the colours for a word.
 
-    `ends`: the least and the greatest value as text; `words`: each word with its index. One of the two is empty.
+    `ends`: the least and the greatest value as text; `categories`: each word with its index. One of the two is empty.
     """
 
     tones: list[int | None]
     colors: list[int]
     ends: tuple[str, str] | None
-    words: list[tuple[str, int]]
+    categories: list[tuple[str, int]]
 
 
 def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
@@ -108,5 +108,5 @@ def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
         ends = [format_field(field, int(end) if is_whole else end) for end in (low, high)]
         return Coloring(tones, [0] * len(values), (ends[0], ends[1]), [])
     texts = ["none" if value is MISSING else text_of(value) for value in values]
-    words = {word: place for place, word in enumerate(sorted(set(texts))[:_MOST_WORDS])}
-    return Coloring([None] * len(values), [words.get(text, 0) for text in texts], None, list(words.items()))
+    categories = {category: place for place, category in enumerate(sorted(set(texts))[:_MOST_CATEGORIES])}
+    return Coloring([None] * len(values), [categories.get(text, 0) for text in texts], None, list(categories.items()))

@@ -39,7 +39,7 @@ class Member:
     is_group: bool
 
     @property
-    def count(self) -> str:
+    def count_text(self) -> str:
         """Return the number of runs of a group, in words; "" for a single run."""
         return "" if not self.is_group else "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
 
@@ -49,19 +49,19 @@ class Member:
         return series_class(self.color)
 
 
-def run_members(runs: Sequence[Run], total: int, hidden: frozenset[str]) -> list[Member]:
+def run_members(runs: Sequence[Run], total: int, hidden_keys: frozenset[str]) -> list[Member]:
     """Return a line for each run.
 
     `total`: the number of matching runs, so that a run keeps its colour when a newer one starts.
     """
     labels = label_runs(runs)
     return [
-        Member(run.id, label, (run,), (total - 1 - place) % _LOOKS, run.id in hidden, False)
+        Member(run.id, label, (run,), (total - 1 - place) % _LOOKS, run.id in hidden_keys, False)
         for place, (run, label) in enumerate(zip(runs, labels, strict=True))
     ]
 
 
-def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tuple[list[Member], int]:
+def group_members(runs: Sequence[Run], by: Field, hidden_keys: frozenset[str]) -> tuple[list[Member], int]:
     """Return a line for each value of `by`, in order, and the number of values left out, those of the fewest runs."""
     read = reader(by)
     groups: dict[str, tuple[Any, list[Run]]] = {}
@@ -74,7 +74,7 @@ def group_members(runs: Sequence[Run], by: Field, hidden: frozenset[str]) -> tup
         text = "none" if value is MISSING else text_of(value)
         key = text if len(text) <= _LONGEST_KEY else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         label = text if value is MISSING else truncate(format_number(value), _LONGEST_LABEL)
-        members.append(Member(key, label, tuple(group_runs), place, key in hidden, True))
+        members.append(Member(key, label, tuple(group_runs), place, key in hidden_keys, True))
     return members, len(groups) - len(largest)
 
 

@@ -1,4 +1,4 @@
-"""The page of one experiment, /experiments/NAME: its description, its best run, and its runs as the URL requests."""
+"""The page of one experiment, /experiments/NAME: its description, its best run, charts and a table of its runs."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from .coordinates import draw_coordinates
 from .fields import name_of
 from .members import Member, group_choices, group_members, run_members
 from .scatter import draw_scatter
-from .sweep_url import DRAWN_SIZES, SweepView
+from .sweep_url import RUN_LIMITS, SweepView
 
-#: The most metrics in the list to judge runs by; others are reached by the URL.
+#: The most metrics in the list for the best run; others can be named in the URL.
 _MOST_CHOICES = 200
-#: The most runs that are all read to show the best one by default.
-_MOST_JUDGED = 250
+#: The most runs of an experiment for which the best run is shown by default: finding it reads all of them.
+_MOST_RUNS_FOR_BEST = 250
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The runs drawn above the table, out of `total` matches; `groups_beyond`: the number of groups left out."""
+class Drawing:
+    """The runs that are drawn above the table, out of `total` matches, and the number of groups that are omitted."""
 
     runs: Sequence[Run]
     total: int
     members: list[Member]
-    groups_beyond: int
+    omitted_groups: int
 
 
 @pages.get("/experiments/<path:name>")
@@ -55,11 +55,11 @@ def experiment_page(name: str) -> tuple[str, int]:
     view = SweepView.from_request(url_for("pages.experiment_page", name=name), name)
     experiment = experiments.get_experiment(tracker(), name)
     fault: BadQuery | None = None
-    typed_view = view.runs
+    requested_view = view.runs
     now_ms = tracker().clock.now_ms()
     try:
         run_query, brushes = _conditions(view, now_ms)
-    except BadQuery as error:  # show the page as if nothing had been typed
+    except BadQuery as error:  # show the page without the query
         fault, view = error, view.without_query()
         run_query, brushes = _conditions(view, now_ms)
     matches, total = search.find_runs(tracker(), replace(run_query, where=(*run_query.where, *brushes)))
@@ -67,10 +67,10 @@ def experiment_page(name: str) -> tuple[str, int]:
     table = runs_table.run_table(tracker(), view.runs, matches, total, view.key_test)
     suggestion = None if fault is None else complete_query(fault, matches)
     metric = view.metric
-    if metric is None:  # only of the drawn runs: no others are read
+    if metric is None:  # one of the drawn runs' metrics, so that no other run is read
         metric = direction.foremost(Counter(key for run in drawing.runs for key in run.summary))
-    if view.metric is not None or metric is not None and experiment["runs"] <= _MOST_JUDGED:
-        experiment = experiments.get_experiment(tracker(), name, metric, less=view.less)
+    if view.metric is not None or metric is not None and experiment["runs"] <= _MOST_RUNS_FOR_BEST:
+        experiment = experiments.get_experiment(tracker(), name, metric, less=view.less_is_better)
     text = experiment["description"] or ""
     page = render_template(
         "experiment.html",
@@ -78,20 +78,20 @@ def experiment_page(name: str) -> tuple[str, int]:
         description=render_text(text, 2),
         description_key=hashlib.blake2b(text.encode(), digest_size=6).hexdigest(),
         sweep=view,
-        view=typed_view,
+        view=requested_view,
         table=_with_swatches(table, drawing.members if view.part == "curves" else []),
         fault=fault,
-        meant=None if suggestion is None else (suggestion, typed_view.url(q=suggestion, offset=0)),
+        suggestion=None if suggestion is None else (suggestion, requested_view.url(q=suggestion, offset=0)),
         metrics=_choices(table.metrics, metric),
         metric=metric,
         statuses=STATUSES,
-        sizes=PAGE_SIZES,
-        drawn_sizes=DRAWN_SIZES,
+        page_sizes=PAGE_SIZES,
+        run_limits=RUN_LIMITS,
         bands=BANDS,
         field_name=name_of,
-        drawn=drawing,
+        drawing=drawing,
         **_part(view, drawing, metric, brushes),
-        runs_order=_url_by_metric(view, experiment["best"]) if experiment.get("best") else None,
+        best_first_url=_url_by_metric(view, experiment["best"]) if experiment.get("best") else None,
         api=with_query(url_for("experiments.get_experiment", name=name), _metric_choices(view)),
         **command_context(),
     )
@@ -104,21 +104,21 @@ def _conditions(view: SweepView, now_ms: int) -> tuple[search.RunQuery, list[Con
 
 
 def _metric_choices(view: SweepView) -> list[tuple[str, str]]:
-    return [(name, text) for name, text in view.runs.more if name in ("metric", "direction")]
+    return [(name, text) for name, text in view.runs.other_fields if name in ("metric", "direction")]
 
 
-def _choose_drawing(view: SweepView, run_query: search.RunQuery) -> Drawn:
+def _choose_drawing(view: SweepView, run_query: search.RunQuery) -> Drawing:
     """Return the first of the matching runs, in the order of the table."""
     if view.part == "table":
-        return Drawn([], 0, [], 0)
-    runs, total = search.find_runs(tracker(), replace(run_query, limit=view.drawn, offset=0, is_folded=False))
-    if view.by is None or view.part != "curves":
-        return Drawn(runs, total, run_members(runs, total, view.hidden), 0)
-    members, groups_beyond = group_members(runs, view.by, view.hidden)
-    return Drawn(runs, total, members, groups_beyond)
+        return Drawing([], 0, [], 0)
+    runs, total = search.find_runs(tracker(), replace(run_query, limit=view.run_limit, offset=0, is_folded=False))
+    if view.group_by is None or view.part != "curves":
+        return Drawing(runs, total, run_members(runs, total, view.hidden_keys), 0)
+    members, omitted_groups = group_members(runs, view.group_by, view.hidden_keys)
+    return Drawing(runs, total, members, omitted_groups)
 
 
-def _part(view: SweepView, drawing: Drawn, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
+def _part(view: SweepView, drawing: Drawing, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
     """Return the context of the parts above the table of runs."""
     if view.part == "scatter":
         return {"scatter": None if metric is None else draw_scatter(view, drawing.members, metric)}
@@ -126,21 +126,21 @@ def _part(view: SweepView, drawing: Drawn, metric: str | None, brushes: Sequence
         return {"coordinates": draw_coordinates(view, drawing.members, metric, brushes) if drawing.runs else None}
     if view.part == "table":
         return {}
-    keys = curves.several_points(drawing.runs)
-    if metric in keys:  # the metric by which runs are judged comes first
+    keys = curves.keys_with_curves(drawing.runs)
+    if metric in keys:  # the metric of the best run comes first
         keys = [metric, *(key for key in keys if key != metric)]
     drawn_keys = [key for key in keys if view.draws(key)]
     sections = curves.draw_sections(
         tracker(),
         drawing.members,
         drawn_keys,
-        view.opened,
+        view.open_sections,
         view.style,
         view.band,
         lambda key: view.url(chart=key),
         is_filtered=view.key_test is not None,
     )
-    return {"sections": sections, "keys": len(keys), "choices": group_choices(drawing.runs, view.by)}
+    return {"sections": sections, "metric_count": len(keys), "choices": group_choices(drawing.runs, view.group_by)}
 
 
 def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> runs_table.RunTable:

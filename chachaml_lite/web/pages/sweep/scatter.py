@@ -16,7 +16,7 @@ from .fields import Coloring, color_by, field_choices, format_field, name_of, pa
 from .members import Member
 from .sweep_url import SweepView
 
-_HOLDS = {FieldType.TIME: "time", FieldType.DURATION: "duration"}
+_X_TYPES = {FieldType.TIME: "time", FieldType.DURATION: "duration"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Scatter:
     """A scatter chart, its fields, and the fields to choose from."""
 
     chart: Chart
-    across: Field
+    x_field: Field
     metric: str
     color: Field | None
     coloring: Coloring
@@ -36,17 +36,19 @@ class Scatter:
 def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Scatter:
     """Draw the scatter chart that the URL requests, with `metric` on the vertical axis."""
     runs = [run for member in members for run in member.runs]
-    across = view.across or _find_telling_param(runs) or Field(OWN, "start_time")
+    x_field = view.x_field or _find_differing_param(runs) or Field(OWN, "start_time")
     metric_field = Field(METRICS, metric)
-    xs, ys = values_of(runs, across), values_of(runs, metric_field)
-    tints = values_of(runs, view.color) if view.color else [MISSING] * len(runs)
-    coloring = color_by(view.color, tints)
-    log_x, log_y = _is_log(view.scale_x, xs, across), _is_log(view.scale_y, ys, metric_field)
+    xs, ys = values_of(runs, x_field), values_of(runs, metric_field)
+    color_values = values_of(runs, view.color) if view.color else [MISSING] * len(runs)
+    coloring = color_by(view.color, color_values)
+    log_x, log_y = _is_log(view.scale_x, xs, x_field), _is_log(view.scale_y, ys, metric_field)
     dots = []
     for place, member in enumerate(members):
-        label = f"{name_of(across)} {format_field(across, xs[place])}, {metric} {format_field(metric_field, ys[place])}"
+        label = (
+            f"{name_of(x_field)} {format_field(x_field, xs[place])}, {metric} {format_field(metric_field, ys[place])}"
+        )
         if view.color:
-            label += f", {name_of(view.color)} {format_field(view.color, tints[place])}"
+            label += f", {name_of(view.color)} {format_field(view.color, color_values[place])}"
         dots.append(
             Dot(
                 member.label,
@@ -60,17 +62,17 @@ def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Sca
         )
     chart = scatter_chart(
         dots,
-        f"{metric} by {name_of(across)}",
-        x_name=name_of(across),
+        f"{metric} by {name_of(x_field)}",
+        x_name=name_of(x_field),
         y_name=metric,
         log_x=log_x,
         log_y=log_y,
         width=1200,
         height=400,
-        x_holds=_HOLDS.get(across.holds, "number"),
+        x_type=_X_TYPES.get(x_field.holds, "number"),
     )
-    choices = field_choices(runs, across, view.color)
-    return Scatter(chart, across, metric, view.color, coloring, choices, "x" * log_x + "y" * log_y)
+    choices = field_choices(runs, x_field, view.color)
+    return Scatter(chart, x_field, metric, view.color, coloring, choices, "x" * log_x + "y" * log_y)
 
 
 def _value(value: Any) -> Any:
@@ -83,7 +85,7 @@ def _is_log(requested: str, values: Sequence[Any], field: Field) -> bool:
     return field.holds is not FieldType.TIME and should_use_log(map(parse_float, values))
 
 
-def _find_telling_param(runs: Sequence[Run]) -> Field | None:
+def _find_differing_param(runs: Sequence[Run]) -> Field | None:
     """Return the first numeric param that differs between runs, else the first of any kind that differs."""
     differing = []
     for key in sorted({key for run in runs for key in run.params}):

@@ -1,4 +1,4 @@
-"""The URL of an experiment's page: which runs are drawn and how, and what is shown above the table of runs."""
+"""The state of an experiment's page, parsed from its URL: the runs that are drawn, and the chart above their table."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..runs.runs_url import RunView
 PARTS = ("curves", "scatter", "parallel", "table")
 SCALES = ("auto", "linear", "log")
 #: The default number of runs whose curves are drawn, one by one and in groups; and the most.
-DRAWN, DRAWN_IN_GROUPS, MAX_DRAWN = 20, 100, 100
-#: The most runs that are drawn as a dot or as a line through axes.
-DRAWN_AS_ONE = 250
-DRAWN_SIZES = (10, 20, 50, 100)
+DEFAULT_RUNS, DEFAULT_RUNS_IN_GROUPS, MAX_DRAWN_RUNS = 20, 100, 100
+#: The default number of runs that are drawn as dots, or as lines through axes.
+DEFAULT_RUNS_AS_MARKS = 250
+RUN_LIMITS = (10, 20, 50, 100)
 _SCATTER = ("across", "color", "scale_x", "scale_y")
 _PARALLEL = ("axes", "brush")
 #: The query parameters of the page in addition to those of a list of runs.
-TAKES = (
+FIELDS = (
     *("metric", "direction", "part", "by", "band", "drawn", "hide", "filter", "chart", "open"),
     *_SCATTER,
     *_PARALLEL,
-    *chart_url.OF_PAGES,
+    *chart_url.PAGE_FIELDS,
     *("from", "to"),
 )
 REPEATABLE = ("hide", "open", "axes", "brush")
@@ -39,62 +39,65 @@ REPEATABLE = ("hide", "open", "axes", "brush")
 class SweepView:
     """The state of an experiment's page, from its URL.
 
-    `runs` is its list of runs, whose `more` has all of this state, too.
+    `runs` is its list of runs, whose `other_fields` has all of this state, too.
     """
 
     runs: RunView
-    #: The metric that runs are judged by, and whether less of it is better. None: by its name.
+    #: The metric that determines the best run, and whether less of it is better. None: depends on its name.
     metric: str | None
-    less: bool | None
+    less_is_better: bool | None
     part: str
     #: The field that runs are grouped by. None: they aren't.
-    by: Field | None
+    group_by: Field | None
     band: str
-    drawn: int
-    #: The number in the URL. None: the default.
-    asked_drawn: int | None
+    #: The most runs that are drawn.
+    run_limit: int
+    #: That number in the URL. None: the default.
+    requested_run_limit: int | None
     #: The keys of the lines that are hidden in the legend.
-    hidden: frozenset[str]
+    hidden_keys: frozenset[str]
     filter: str
     key_test: KeyTest | None
     #: The only metric that is drawn. None: all that match the filter.
     chart: str | None
     #: The names of the sections of charts that the user opened.
-    opened: frozenset[str]
+    open_sections: frozenset[str]
     style: Style
-    across: Field | None
+    #: The horizontal axis of the scatter chart, and the field of its colours.
+    x_field: Field | None
     color: Field | None
     scale_x: str
     scale_y: str
     axes: tuple[Field, ...]
+    #: The selections on the axes, each as a condition of a query.
     brushes: tuple[str, ...]
 
     @classmethod
     def from_request(cls, path: str, name: str) -> SweepView:
         """Return the state in the request's query string, for the experiment `name`. Raises InvalidInput."""
-        query = RunView.query(name, TAKES, REPEATABLE)
-        runs = RunView.of(query, path, name, TAKES)
-        by, part, drawn_count = _field(query, "by"), _one_of(query, "part", PARTS), _parse_drawn(query)
-        hide_keys = query.texts("hide")  # a button of the page adds another one: twice means shown
+        query = RunView.query(name, FIELDS, REPEATABLE)
+        runs = RunView.of(query, path, name, FIELDS)
+        by, part, run_limit = _field(query, "by"), _one_of(query, "part", PARTS), _parse_run_limit(query)
+        hide_keys = query.texts("hide")  # the legend's buttons append a key: an even number of times means shown
         hidden_keys = tuple(key for key in dict.fromkeys(hide_keys) if key and hide_keys.count(key) % 2)
-        rest = tuple(pair for pair in runs.more if pair[0] != "hide")
+        rest = tuple(pair for pair in runs.other_fields if pair[0] != "hide")
         filter_text = query.text("filter") or ""
         brushes = tuple(text for text in query.texts("brush") if text)
         return cls(
-            replace(runs, more=(*rest, *(("hide", key) for key in hidden_keys)), narrowed_by=brushes),
+            replace(runs, other_fields=(*rest, *(("hide", key) for key in hidden_keys)), extra_queries=brushes),
             parse_metric(query.text("metric")),
             parse_direction(query.text("direction")),
             part,
             by,
             _one_of(query, "band", BANDS),
-            _default_drawn(part, by) if drawn_count is None else drawn_count,
-            drawn_count,
+            _default_run_limit(part, by) if run_limit is None else run_limit,
+            run_limit,
             frozenset(hidden_keys),
             filter_text,
             parse_key_filter(filter_text),
             query.text("chart") or None,
             frozenset(query.texts("open")),
-            chart_url.style_of(query),
+            chart_url.parse_style(query),
             _field(query, "across"),
             _field(query, "color"),
             _one_of(query, "scale_x", SCALES),
@@ -105,7 +108,7 @@ class SweepView:
 
     def url(self, **changes: str | tuple[str, ...] | None) -> str:
         """Return the page's URL with some of its fields changed."""
-        return self.runs.with_more(**changes)
+        return self.runs.url_with(**changes)
 
     @property
     def path(self) -> str:
@@ -113,17 +116,17 @@ class SweepView:
         return self.runs.path
 
     @property
-    def unfiltered(self) -> str:
+    def unfiltered_url(self) -> str:
         """Return the page's URL with all metrics and params."""
         return self.url(filter=None)
 
     @property
-    def every_chart(self) -> str:
+    def all_charts_url(self) -> str:
         """Return the page's URL with the charts of all metrics that match the filter."""
         return self.url(chart=None)
 
     @property
-    def whole_range(self) -> str | None:
+    def whole_range_url(self) -> str | None:
         """Return the page's URL with all steps, or None if it shows them."""
         has_range = self.style.start is not None or self.style.stop is not None
         return self.url(**{"from": None, "to": None}) if has_range else None
@@ -132,24 +135,24 @@ class SweepView:
         """Return whether the page has the chart of a metric."""
         return key == self.chart if self.chart else self.key_test is None or self.key_test(key)
 
-    def opening(self, section: str) -> str:
+    def url_with_open_section(self, section: str) -> str:
         """Return the page's URL with one more section of charts opened."""
-        return self.url(open=tuple(sorted({*self.opened, section})))
+        return self.url(open=tuple(sorted({*self.open_sections, section})))
 
-    def without_brush(self, brush: str) -> str:
+    def url_without_brush(self, brush: str) -> str:
         """Return the page's URL without one of the brushes."""
         return self.url(brush=tuple(each for each in self.brushes if each != brush))
 
     def without_query(self) -> SweepView:
         """Return the state without the query and the brushes."""
-        more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
-        return replace(self, runs=replace(self.runs, q=None, more=more, narrowed_by=()), brushes=())
+        other_fields = tuple(pair for pair in self.runs.other_fields if pair[0] != "brush")
+        return replace(self, runs=replace(self.runs, q=None, other_fields=other_fields, extra_queries=()), brushes=())
 
-    def as_query(self) -> str:
+    def query_url(self) -> str:
         """Return the page's URL with the brushes added to its query."""
         parts = [*([f"({self.runs.q})"] if self.runs.q else []), *self.brushes]
-        more = tuple(pair for pair in self.runs.more if pair[0] != "brush")
-        return self.runs.url(q=" and ".join(parts), more=more, offset=0)
+        other_fields = tuple(pair for pair in self.runs.other_fields if pair[0] != "brush")
+        return self.runs.url(q=" and ".join(parts), other_fields=other_fields, offset=0)
 
     def pairs(self, *without: str) -> list[tuple[str, str]]:
         """Return the fields of the page's URL except some, for the hidden fields of a form."""
@@ -172,14 +175,14 @@ def _field(query: Query, name: str) -> Field | None:
         raise InvalidInput(f"{name}: {fault.detail}") from fault
 
 
-def _default_drawn(part: str, by: Field | None) -> int:
+def _default_run_limit(part: str, by: Field | None) -> int:
     if part != "curves":
-        return DRAWN_AS_ONE
-    return DRAWN if by is None else DRAWN_IN_GROUPS
+        return DEFAULT_RUNS_AS_MARKS
+    return DEFAULT_RUNS if by is None else DEFAULT_RUNS_IN_GROUPS
 
 
-def _parse_drawn(query: Query) -> int | None:
+def _parse_run_limit(query: Query) -> int | None:
     count = query.integer("drawn") if query.text("drawn") else None
-    if count is not None and not 1 <= count <= MAX_DRAWN:
-        raise InvalidInput(f"drawn must be a number of runs, 1 to {MAX_DRAWN}, not {count}")
+    if count is not None and not 1 <= count <= MAX_DRAWN_RUNS:
+        raise InvalidInput(f"drawn must be a number of runs, 1 to {MAX_DRAWN_RUNS}, not {count}")
     return count
