@@ -1,4 +1,4 @@
-"""The index: a starting server reads only the runs that changed while it was down, and takes the rest from the index."""
+"""The index: a starting server reads only the runs that changed while it was down, and gets the rest from the index."""
 
 from __future__ import annotations
 
