@@ -1,4 +1,4 @@
-"""The pages about many runs and about models, in a real browser: with and without JavaScript, narrow, dark, live."""
+"""Pages of comparisons, experiments and models in a real browser: with and without JavaScript, narrow, dark, live."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def log(server: Running, run_id: str, params: object = None, metrics: object = N
 
 
 def log_versions(server: Running) -> None:
-    """Three runs, each a version of the model iris; the second is in production."""
+    """Log three runs, each a version of the model iris; the second is in production."""
     for number in (1, 2, 3):
         log(server, f"of-{number}", {"lr": number / 10}, {"loss": 1 / number}, name=f"{HOSTILE} {number} " + "n" * 200)
         octets = {"Content-Type": "application/octet-stream"}
@@ -48,7 +48,7 @@ def log_versions(server: Running) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
-def test_promotion_asks_and_then_demotes_the_version_that_was_in_production(
+def test_promotion_asks_for_confirmation_and_archives_the_version_in_production(
     viewer: Viewer, server: Running, javascript: bool
 ) -> None:
     log_versions(server)
@@ -57,14 +57,14 @@ def test_promotion_asks_and_then_demotes_the_version_that_was_in_production(
     row = page.locator("#version-3")
     row.locator("summary").click()
     expect(row.locator(".question")).to_contain_text("Version 2 is in production now; it would be archived.")
-    assert "production" in page.locator("#version-2").inner_text(), "nothing was done before the answer"
+    assert "production" in page.locator("#version-2").inner_text(), "nothing is changed before the confirmation"
     row.get_by_role("button", name="production").click()
     expect(page.locator("#version-3 .stage")).to_have_text("production")
     expect(page.locator("#version-2 .stage")).to_have_text("archived")
     expect(page.locator(".history li").first).to_contain_text("Version 2 left production and was archived.")
 
 
-def test_model_page_keeps_up_and_says_what_the_api_refused(viewer: Viewer, server: Running) -> None:
+def test_model_page_updates_live_and_shows_an_error_of_the_api(viewer: Viewer, server: Running) -> None:
     viewer.expected.append("404")
     log_versions(server)
     page = viewer.open(f"{server.url}/models/iris")
@@ -78,7 +78,7 @@ def test_model_page_keeps_up_and_says_what_the_api_refused(viewer: Viewer, serve
 
 
 def log_three(server: Running) -> None:
-    """Three runs of which the second has the least loss."""
+    """Log three runs; the second has the lowest loss."""
     for number, loss in enumerate([0.5, 0.25, 1]):
         points = [{"loss": loss + 1 / step, "acc": 1 - loss / 2, "step": step} for step in range(1, 20)]
         params = {"lr": 0.1 * (number + 1), "epochs": 20, "text": "x" * 900, "k" * 250: HOSTILE * 20 + str(number)}
@@ -86,7 +86,7 @@ def log_three(server: Running) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
-def test_runs_ticked_in_the_list_are_compared_with_what_differs_and_a_baseline(
+def test_runs_selected_in_the_list_are_compared_by_differences_and_against_a_baseline(
     viewer: Viewer, server: Running, javascript: bool
 ) -> None:
     log_three(server)
@@ -122,7 +122,7 @@ def test_runs_ticked_in_the_list_are_compared_with_what_differs_and_a_baseline(
     assert dots.evaluate_all("all => all.map((e) => getComputedStyle(e).fill)") == headers
 
 
-def test_comparison_keeps_up_with_a_run_that_goes_on(viewer: Viewer, server: Running) -> None:
+def test_comparison_updates_live_while_a_run_is_logging(viewer: Viewer, server: Running) -> None:
     log_three(server)
     page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
     page.evaluate("window.sameDocument = true")
@@ -151,7 +151,7 @@ def test_experiment_is_described_in_place_and_shows_its_best_run(
     if not javascript:
         page.locator(".judge button").click()
     expect(page.locator(".best-run")).to_contain_text("lowest loss")
-    page.wait_for_load_state()  # its script listens from then on
+    page.wait_for_load_state()  # from then on its script listens
     page.get_by_label("Goal").select_option("max")
     if not javascript:
         page.locator(".judge button").click()
@@ -161,7 +161,9 @@ def test_experiment_is_described_in_place_and_shows_its_best_run(
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
-def test_pages_are_accessible_and_fit(viewer: Viewer, server: Running, size: tuple[int, int], scheme: str) -> None:
+def test_pages_are_accessible_and_fit_the_screen(
+    viewer: Viewer, server: Running, size: tuple[int, int], scheme: str
+) -> None:
     viewer.expected.append("400")
     page = viewer.open(f"{server.url}/models", size=size, color_scheme=scheme)
     page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
@@ -179,7 +181,7 @@ def test_pages_are_accessible_and_fit(viewer: Viewer, server: Running, size: tup
         assert_accessible(page)
 
 
-def test_form_of_a_model_version_is_within_its_frame(viewer: Viewer, server: Running) -> None:
+def test_form_of_a_model_version_stays_within_its_frame(viewer: Viewer, server: Running) -> None:
     post(server, "runs", {"experiment": "iris", "id": "one"})
     upload = f"{server.url}/api/w/runs/one/artifacts?name=model.pkl"
     assert requests.post(upload, data=b"x", headers={"Content-Type": "application/octet-stream"}, timeout=60).ok

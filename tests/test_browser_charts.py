@@ -1,4 +1,4 @@
-"""Charts in a real browser: crosshair, zoom, legend, the form, and all of it kept over a live update."""
+"""Charts in a real browser: crosshair, zoom, legend and settings, also across live updates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 @pytest.fixture
 def log(server: Running) -> Callable[..., str]:
-    """Log a run with the series given, each a list of values, and give its id."""
+    """Return a function that logs a run with the given series, each a list of values, and returns the run's id."""
 
     def log_run(**series: list[Any]) -> str:
         answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "base"}, timeout=60)
@@ -37,27 +37,27 @@ def add(server: Running, run_id: str, key: str, values: list[Any], first: int = 
     assert requests.post(f"{server.url}/api/w/runs/{run_id}/metrics", json=body, timeout=60).ok
 
 
-def chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **how: Any) -> Page:
+def chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **settings: Any) -> Page:
     query = urlencode([("key", key) for key in keys])
-    return viewer.open(f"{server.url}/runs/{run_id}/charts?{query}", **how)
+    return viewer.open(f"{server.url}/runs/{run_id}/charts?{query}", **settings)
 
 
-def pointed_at(chart: Locator, share: float) -> dict[str, float]:
-    """Return the page's position of a fraction of the x axis."""
-    found: dict[str, float] = chart.evaluate(
+def find_position(chart: Locator, fraction: float) -> dict[str, float]:
+    """Return the position on the page that is at a fraction of a chart's x axis."""
+    position: dict[str, float] = chart.evaluate(
         """(svg, share) => {
           const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);
           const box = svg.getBoundingClientRect();
           const scale = box.width / svg.viewBox.baseVal.width;
           return { x: box.left + (left + share * (right - left)) * scale, y: box.top + (top + bottom) / 2 * scale };
         }""",
-        share,
+        fraction,
     )
-    return found
+    return position
 
 
 def drag(page: Page, chart: Locator, start: float, end: float) -> None:
-    begin, finish = pointed_at(chart, start), pointed_at(chart, end)
+    begin, finish = find_position(chart, start), find_position(chart, end)
     page.mouse.move(begin["x"], begin["y"])
     page.mouse.down()
     page.mouse.move((begin["x"] + finish["x"]) / 2, begin["y"])
@@ -65,19 +65,19 @@ def drag(page: Page, chart: Locator, start: float, end: float) -> None:
     page.mouse.up()
 
 
-def test_crosshair_tells_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_crosshair_shows_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run_id = log(train__loss=[at / 100 for at in range(101)], val__loss=[5, "NaN", 7])
     page = chart_page(viewer, server, run_id, "train/loss", "val/loss")
     chart, tip = page.locator("svg.chart"), page.locator(".tip")
-    place = pointed_at(chart, 0.5)
-    page.mouse.move(place["x"], place["y"])
+    position = find_position(chart, 0.5)
+    page.mouse.move(position["x"], position["y"])
     expect(tip).to_contain_text("step 50")
     expect(tip).to_contain_text("train/loss0.5")
     expect(tip).to_contain_text("val/loss7at step 2")
     expect(page.locator(".crosshair circle")).to_have_count(2)
     page.mouse.move(1, 1)
     expect(tip).to_have_count(0)
-    # the keyboard's way to the same
+    # the same by keyboard
     chart.focus()
     page.keyboard.press("Home")
     expect(page.get_by_role("status").filter(has_text="step 0")).to_contain_text("val/loss5")
@@ -90,7 +90,7 @@ def test_crosshair_tells_the_value_of_each_line(viewer: Viewer, server: Running,
     expect(tip).to_have_count(0)
 
 
-def test_steps_beyond_what_a_number_of_javascript_holds_are_told_exactly(
+def test_steps_beyond_the_safe_integers_of_javascript_are_shown_exactly(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log()
@@ -101,7 +101,7 @@ def test_steps_beyond_what_a_number_of_javascript_holds_are_told_exactly(
     expect(page.locator(".tip b")).to_have_text(f"step {2**62 + 2:,}")
 
 
-def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
+def test_zoom_by_dragging_shows_all_points_of_the_range_and_is_undone(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
@@ -114,14 +114,14 @@ def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
         expect(notes).to_contain_text(re.compile(r"^4\d\d of 5,00\d points in this range"))
         low, high = map(int, (chart.get_attribute("data-x") or "").split())
         assert 980 < low < 1020 and 1380 < high < 1420
-        # what is zoomed stays so while points arrive
+        # the zoom stays while points arrive
         add(server, run_id, "loss", [1], 4999)
         with page.expect_event("requestfinished", lambda request: request.url.endswith(run_id)):
             pass
         assert chart.get_attribute("data-x") == f"{low} {high}"
         if undo == "dblclick":
-            place = pointed_at(chart, 0.5)
-            page.mouse.dblclick(place["x"], place["y"])
+            position = find_position(chart, 0.5)
+            page.mouse.dblclick(position["x"], position["y"])
         elif undo == "Escape":
             chart.focus()
             page.keyboard.press("Escape")
@@ -131,7 +131,7 @@ def test_zoom_by_dragging_shows_all_points_of_the_range_and_comes_back(
         expect(page.get_by_role("button", name="Whole range")).to_have_count(0)
 
 
-def test_page_of_a_chart_keeps_its_range_in_the_url_and_takes_it_without_dragging(
+def test_chart_page_keeps_its_range_in_the_url_and_has_fields_for_it(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
@@ -155,7 +155,7 @@ def test_page_of_a_chart_keeps_its_range_in_the_url_and_takes_it_without_draggin
     expect(page).to_have_url(re.compile(r"key=loss$"))
 
 
-def test_series_hidden_from_the_legend_stay_hidden_while_points_arrive(
+def test_series_hidden_in_the_legend_stays_hidden_while_points_arrive(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(train__loss=[3, 2, 1], val__loss=[4, 3, 2])
@@ -167,7 +167,7 @@ def test_series_hidden_from_the_legend_stay_hidden_while_points_arrive(
     expect(lines.nth(1)).to_be_hidden()
     expect(button).to_have_attribute("aria-pressed", "false")
     add(server, run_id, "train/loss", [0.5], 3)
-    expect(lines.nth(0)).to_have_attribute("data-values", "3 2 1 .5")  # by itself
+    expect(lines.nth(0)).to_have_attribute("data-values", "3 2 1 .5")  # without a reload
     expect(lines.nth(0)).to_be_visible()
     expect(lines.nth(1)).to_be_hidden()
     expect(button).to_have_attribute("aria-pressed", "false")
@@ -180,7 +180,7 @@ def test_series_hidden_from_the_legend_stay_hidden_while_points_arrive(
     expect(lines.nth(1)).to_be_visible()
 
 
-def test_tooltip_of_a_calendar_is_in_the_zone_of_its_axis_and_names_it(viewer: Viewer, server: Running) -> None:
+def test_tooltip_over_a_time_axis_uses_and_names_the_time_zone_of_the_axis(viewer: Viewer, server: Running) -> None:
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     at_ms = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC
     points = [{"metrics": {"loss": at}, "step": at, "timestamp": at_ms + at * 60_000} for at in range(3)]
@@ -188,13 +188,13 @@ def test_tooltip_of_a_calendar_is_in_the_zone_of_its_axis_and_names_it(viewer: V
     url = f"{server.url}/runs/{run_id}/charts?key=loss&x=wall"
     page = viewer.open(url, timezone_id="Asia/Tokyo", locale="ja-JP")
     chart = page.locator("svg.chart")
-    place = pointed_at(chart, 0.5)
-    page.mouse.move(place["x"], place["y"])
+    position = find_position(chart, 0.5)
+    page.mouse.move(position["x"], position["y"])
     expect(page.locator(".tip")).to_contain_text("2027-01-15 08:01:00 UTC")
     expect(chart).to_contain_text("2027-01-15, UTC")
 
 
-def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_chart_settings_are_kept_in_the_url(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run_id = log(loss=[10 / (at + 1) + at % 3 for at in range(200)])
     page = chart_page(viewer, server, run_id, "loss")
     chart = page.locator("svg.chart")
@@ -217,7 +217,7 @@ def test_how_charts_are_drawn_is_kept_in_the_url(viewer: Viewer, server: Running
     expect(chart).to_have_attribute("data-log", "")
 
 
-def test_charts_of_a_run_come_with_its_first_points_and_work(
+def test_charts_of_a_run_appear_with_its_first_points_and_are_interactive(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log()
@@ -226,7 +226,7 @@ def test_charts_of_a_run_come_with_its_first_points_and_work(
     for key in ("train/loss", "val/loss", "train/acc", "lr"):
         add(server, run_id, key, [1, 2, 3])
     figures = page.locator("figure.chart-figure")
-    expect(figures).to_have_count(3)  # the splits of a loss share one
+    expect(figures).to_have_count(3)  # the losses of training and validation share one
     expect(figures.nth(0).get_by_role("heading")).to_have_text("loss")
     first, second = figures.nth(0).locator("svg.chart"), figures.nth(1).locator("svg.chart")
     drag(page, first, 0.4, 1)
@@ -239,7 +239,7 @@ def test_charts_of_a_run_come_with_its_first_points_and_work(
     expect(figures.nth(0).locator("g.series").nth(0)).to_be_hidden()
     expect(page.get_by_role("button", name="Draw")).to_be_hidden()
     page.get_by_label("log values").check()
-    for chart in (first, second):  # what is drawn in another way stays zoomed
+    for chart in (first, second):  # a chart that is drawn on another scale stays zoomed
         expect(chart).to_have_attribute("data-log", "y")
     expect(first).to_have_attribute("data-x", "1 2")
     expect(figures.nth(0).locator("g.series").nth(0)).to_be_hidden()
@@ -249,7 +249,7 @@ def test_charts_of_a_run_come_with_its_first_points_and_work(
     expect(page.get_by_label("log values")).to_be_checked()
 
 
-def test_without_javascript_the_form_is_sent_and_everything_is_drawn(
+def test_chart_form_and_table_of_values_work_without_javascript(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[3, 2, 1])
@@ -263,7 +263,7 @@ def test_without_javascript_the_form_is_sent_and_everything_is_drawn(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_of_charts_are_accessible_and_fit(
+def test_chart_pages_are_accessible_and_fit_the_screen(
     viewer: Viewer, server: Running, log: Callable[..., str], scheme: str
 ) -> None:
     one, other = log(loss=[3, 2, "NaN", 1]), log(loss=[2, 1])
@@ -285,10 +285,10 @@ def test_pages_of_charts_are_accessible_and_fit(
             assert_accessible(page)
 
 
-# -- what stays, and what a finger does
+# -- zoom across changes and in the browser's history, touch
 
 
-def test_zoom_stays_when_smoothing_changes_and_goes_with_the_axis(
+def test_zoom_survives_a_change_of_smoothing_but_not_of_the_axis(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run = log(loss=[1 / (at + 1) for at in range(100)])
@@ -308,7 +308,7 @@ def test_zoom_stays_when_smoothing_changes_and_goes_with_the_axis(
     expect(button).to_have_count(0)
 
 
-def test_back_on_the_page_of_a_chart_zooms_out(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_back_button_on_a_chart_page_zooms_out(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run = log(loss=[1 / (at + 1) for at in range(100)])
     page = chart_page(viewer, server, run, "loss")
     whole = page.url
@@ -323,20 +323,20 @@ def test_back_on_the_page_of_a_chart_zooms_out(viewer: Viewer, server: Running, 
     expect(page.get_by_role("link", name="Whole range")).to_be_visible()
 
 
-def test_tap_on_a_chart_shows_its_values_until_one_elsewhere(
+def test_tap_on_a_chart_shows_its_values_until_a_tap_elsewhere(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run = log(loss=[1.0, 0.5, 0.25])
     page = chart_page(viewer, server, run, "loss", has_touch=True, size=NARROW)
     chart = page.locator("svg.chart")
-    place = pointed_at(chart, 0.2)  # which is in sight: the chart of a page of its own is wider than a phone
-    page.touchscreen.tap(place["x"], place["y"])
+    position = find_position(chart, 0.2)  # which is in view: on its own page a chart is wider than a phone
+    page.touchscreen.tap(position["x"], position["y"])
     expect(page.locator(".tip")).to_contain_text("step 0")
     page.get_by_role("heading", level=1).tap()
     expect(page.locator(".tip")).to_have_count(0)
 
 
-def test_series_of_200_points_is_drawn_whole_among_many_charts(
+def test_series_of_200_points_is_drawn_point_by_point_among_many_charts(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run = log(**{f"m{number}": [at % 7 for at in range(200)] for number in range(20)})

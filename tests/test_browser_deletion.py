@@ -1,4 +1,4 @@
-"""Deletion with Undo in a real browser: from each list of runs, from the page of the selected, from a run's own."""
+"""Deletion and undo in a real browser: from lists of runs, from the page of the selected runs, from a run's page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trash(server: Running) -> list[str]:
     return sorted(run["id"] for run in runs)
 
 
-def rows(page: Page) -> list[str]:
+def row_ids(page: Page) -> list[str]:
     ids: list[str] = page.locator("table.runs tbody tr").evaluate_all("rows => rows.map(row => row.id.slice(4))")
     return ids
 
@@ -49,34 +49,34 @@ LISTS = {
 
 
 @pytest.mark.parametrize("path", LISTS.values(), ids=LISTS.keys())
-def test_deletion_stays_on_the_list_and_is_undone_there(viewer: Viewer, sweep: Running, path: str) -> None:
+def test_deletion_from_a_list_stays_on_its_page_and_is_undone_there(viewer: Viewer, sweep: Running, path: str) -> None:
     page = viewer.open(f"{sweep.url}{path}")
-    before, here = rows(page), page.url
+    before, here = row_ids(page), page.url
     page.get_by_label("Select fold 0", exact=True).check()
     page.get_by_label("Select fold 2", exact=True).check()
     page.locator("#delete-selected > summary").click()
     expect(page.get_by_text("Move 2 runs to the trash?")).to_be_visible()
-    assert trash(sweep) == [], "it asks before"
+    assert trash(sweep) == [], "it asks first"
     page.get_by_role("button", name="Delete 2 runs").click()
     expect(page.locator("#undo")).to_contain_text("2 runs moved to the trash.")
     expect(page.get_by_role("button", name="Undo")).to_be_focused()
-    for gone in ("fold-0", "fold-2"):
-        expect(page.locator(f"#run-{gone}")).to_have_count(0)
+    for run_id in ("fold-0", "fold-2"):
+        expect(page.locator(f"#run-{run_id}")).to_have_count(0)
     assert trash(sweep) == ["fold-0", "fold-2"]
     assert page.url == here
     if path.startswith("/experiments"):
         expect(page.locator("#table .quiet")).to_have_text(str(len(before) - 2))
     expect(page.locator(".selected-count")).to_have_text("Selected:")
     assert_accessible(page)
-    page.reload()  # it is still offered
+    page.reload()  # undo is still offered
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#run-fold-2")).to_be_visible()
     expect(page.locator("#undo")).to_be_hidden()
     expect(page.locator("#run-fold-0")).to_be_visible()
-    assert (trash(sweep), rows(page), page.url) == ([], before, here)
+    assert (trash(sweep), row_ids(page), page.url) == ([], before, here)
 
 
-def test_deletion_of_all_children_is_undone_where_their_table_was(viewer: Viewer, sweep: Running) -> None:
+def test_deletion_of_all_children_is_undone_on_their_parents_page(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/runs/parent", size=NARROW)
     page.get_by_label("Select all on this page", exact=True).check()
     page.locator("#delete-selected > summary").click()
@@ -86,14 +86,12 @@ def test_deletion_of_all_children_is_undone_where_their_table_was(viewer: Viewer
     assert_fits(page)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("heading", name="Children")).to_be_visible()
-    page.get_by_label("Select fold 1", exact=True).check()  # what came anew is at work, too
+    page.get_by_label("Select fold 1", exact=True).check()  # the new table works, too
     expect(page.locator(".selected-count")).to_have_text("1 selected")
 
 
 @pytest.mark.parametrize("how", ["restored", "deleted permanently"])
-def test_undo_is_offered_no_more_for_runs_that_left_the_trash_in_another_way(
-    viewer: Viewer, sweep: Running, how: str
-) -> None:
+def test_undo_is_not_offered_for_runs_that_left_the_trash_otherwise(viewer: Viewer, sweep: Running, how: str) -> None:
     page = viewer.open(f"{sweep.url}/runs")
     for path in ("/runs", "/experiments/sweep?part=table"):
         page.goto(f"{sweep.url}{path}")
@@ -116,7 +114,7 @@ def test_undo_is_offered_no_more_for_runs_that_left_the_trash_in_another_way(
         expect(page.locator("#undo")).to_be_hidden()
 
 
-def test_undo_is_dismissed_and_then_offered_no_more(viewer: Viewer, sweep: Running) -> None:
+def test_undo_is_not_offered_again_after_it_is_dismissed(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/runs")
     page.get_by_label("Select fold 3", exact=True).check()
     page.locator("#delete-selected > summary").click()

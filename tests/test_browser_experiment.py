@@ -1,5 +1,5 @@
 """An experiment's page in a real browser: a sweep drawn, grouped, hidden, zoomed, filtered, brushed; with and without
-a script.
+JavaScript.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def post(server: Running, path: str, body: Any) -> Any:
 
 
 def log_run(server: Running, number: int, steps: int = 30) -> None:
-    """Run `number` of a sweep: its loss at a step is its number and what the step takes off."""
+    """Log run `number` of a sweep; its loss falls from its number plus one towards its number."""
     optimizer = OPTIMIZERS[number % 3]
     run_id = f"run-{number:02}"
     post(server, "runs", {"experiment": "sweep", "id": run_id, "name": f"{optimizer} {number}"})
@@ -57,9 +57,9 @@ def button(page: Page, label: str) -> Locator:
     return page.locator("#legend").get_by_role("button", name=label, exact=True)
 
 
-def place(svg: Locator, share: float, height: float = 0.5) -> dict[str, float]:
-    """Return the page's position of fractions of the axes."""
-    found: dict[str, float] = svg.evaluate(
+def find_position(svg: Locator, fraction: float, height: float = 0.5) -> dict[str, float]:
+    """Return the position on the page that is at these fractions of a chart's axes."""
+    position: dict[str, float] = svg.evaluate(
         """(svg, [share, height]) => {
           const [left, top, right, bottom] = svg.dataset.plot.split(" ").map(Number);
           const box = svg.getBoundingClientRect();
@@ -67,23 +67,23 @@ def place(svg: Locator, share: float, height: float = 0.5) -> dict[str, float]:
           const [x, y] = [left + share * (right - left), top + height * (bottom - top)];
           return { x: box.left + x * scale, y: box.top + y * scale };
         }""",
-        [share, height],
+        [fraction, height],
     )
-    return found
+    return position
 
 
-def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_the_url_keeps_it(viewer: Viewer, sweep: Running) -> None:
+def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_kept_in_the_url(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep")
     page.evaluate("window.sameDocument = true")
     expect(lines(page, "loss")).to_have_count(20)
     page.get_by_label("Runs drawn").select_option("100")
     expect(lines(page, "loss")).to_have_count(60)
-    # one click hides a run in every chart, and says so in the URL
+    # a click hides a run in every chart, and in the URL
     button(page, "sgd 59").click()
     expect(lines(page, "loss")).to_have_count(59)
     expect(lines(page, "acc")).to_have_count(59)
     expect(page).to_have_url(re.compile(r"drawn=100&hide=run-59$"))
-    # a double click leaves one alone, and another one brings all back
+    # a double click shows one run alone, and another one shows all again
     button(page, "adam 30").dblclick()
     expect(lines(page, "loss")).to_have_count(1)
     expect(lines(page, "acc")).to_have_count(1)
@@ -98,9 +98,9 @@ def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_the_url_keeps_it(viewer: V
     button(page, "sgd 20 runs").click()
     expect(lines(page, "loss")).to_have_count(2)
     expect(page).to_have_url(re.compile("by=params.optimizer&hide=sgd"))
-    # a range that is dragged over one chart is that of all
+    # a range selected in one chart zooms all of them
     svg = chart(page, "loss")
-    begin, end = place(svg, 0.2), place(svg, 0.6)
+    begin, end = find_position(svg, 0.2), find_position(svg, 0.6)
     page.mouse.move(begin["x"], begin["y"])
     page.mouse.down()
     page.mouse.move(end["x"], end["y"], steps=3)
@@ -116,15 +116,15 @@ def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_the_url_keeps_it(viewer: V
     expect(chart(page, "acc")).to_have_attribute("data-x", re.compile(r"^[56] 1[678]$"))
     page.get_by_role("link", name="Whole range").click()
     expect(chart(page, "acc")).to_have_attribute("data-x", "0 29")
-    assert not page.evaluate("window.sameDocument"), "it was loaded anew once"
+    assert not page.evaluate("window.sameDocument"), "the reload has made a new document"
 
 
-def test_pointing_brings_a_line_out_in_every_chart_and_tells_ten_values_in_their_order(
+def test_pointing_highlights_a_line_in_every_chart_and_lists_ten_values_in_order(
     viewer: Viewer, sweep: Running
 ) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep?drawn=60")
     svg = chart(page, "loss")
-    at = place(svg, 0.5, 0.49)
+    at = find_position(svg, 0.5, 0.49)
     page.mouse.move(at["x"], at["y"])
     tip = page.locator(".tip")
     rows = tip.locator("div")
@@ -154,7 +154,7 @@ def test_pointing_brings_a_line_out_in_every_chart_and_tells_ten_values_in_their
     assert strong.get_attribute("data-key") == "19"
 
 
-def test_page_keeps_up_with_the_sweep(viewer: Viewer, server: Running) -> None:
+def test_page_updates_live_with_the_sweep(viewer: Viewer, server: Running) -> None:
     for number in range(3):
         log_run(server, number)
     page = viewer.open(f"{server.url}/experiments/sweep?by=params.optimizer&hide=sgd")
@@ -196,22 +196,22 @@ def test_forty_keys_are_filtered_by_one_box_and_sections_are_drawn_when_opened(v
 
 
 @pytest.mark.parametrize("path", ["experiments/sweep", "experiments/sweep?part=parallel", "runs/run-01"])
-def test_expression_that_cannot_be_read_is_refused_beside_its_box_until_it_can(
+def test_invalid_expression_is_an_alert_beside_its_box_until_it_is_corrected(
     viewer: Viewer, sweep: Running, path: str
 ) -> None:
     viewer.expected.append("400 (BAD REQUEST)")
     page = viewer.open(f"{sweep.url}/{path}")
     box = page.get_by_role("searchbox", name="Metrics and params")
     box.fill("/loss[/")
-    refused = page.locator(".chart-controls").get_by_role("alert")
-    expect(refused).to_have_text("filter: a ] is missing, at character 6 of /loss[/")
+    alert = page.locator(".chart-controls").get_by_role("alert")
+    expect(alert).to_have_text("filter: a ] is missing, at character 6 of /loss[/")
     expect(box).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#connection")).to_have_text("filter: a ] is missing, at character 6 of /loss[/")
     assert_accessible(page)
     assert_fits(page)
     box.fill("/los[s]/")
     expect(page.get_by_text("los[s]").first).to_be_visible()
-    expect(refused).to_be_hidden()
+    expect(alert).to_be_hidden()
     expect(box).not_to_have_attribute("aria-invalid", "true")
     expect(page.locator("#connection")).to_have_text("")
 
@@ -233,7 +233,7 @@ def test_long_filter_that_matches_nothing_fits_a_phone(viewer: Viewer, sweep: Ru
     assert_fits(page)
 
 
-def test_names_and_values_of_axes_are_within_the_drawing(viewer: Viewer, server: Running) -> None:
+def test_names_and_values_of_axes_stay_within_the_drawing(viewer: Viewer, server: Running) -> None:
     words = ["word word word word", "a" * 40, "W" * 40, "<script>alert(1)</script>", "數據集數據集數據集數據集數據集"]
     for number, word in enumerate(words):
         post(server, "runs", {"experiment": "words", "id": f"run-{number}"})
@@ -250,7 +250,7 @@ def test_names_and_values_of_axes_are_within_the_drawing(viewer: Viewer, server:
     assert outside == []
 
 
-def test_brush_along_an_axis_chooses_the_runs_of_the_table(viewer: Viewer, sweep: Running) -> None:
+def test_brush_along_an_axis_filters_the_runs_of_the_table(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep?part=parallel")
     rows = page.locator("#runs tbody tr")
     expect(page.locator("#table")).to_contain_text("60")
@@ -270,14 +270,14 @@ def test_brush_along_an_axis_chooses_the_runs_of_the_table(viewer: Viewer, sweep
     brush("params.seed", 0.01, 0.5)
     expect(rows).to_have_count(10)
     expect(page).to_have_url(re.compile("brush=.*brush="))
-    brush("params.optimizer", 0.5, 0.5)  # a click lets go
+    brush("params.optimizer", 0.5, 0.5)  # a click clears the selection
     expect(rows).to_have_count(30)
     page.get_by_role("link", name="as a query").click()
     expect(page.get_by_label("Query")).to_have_value(re.compile("params.seed >= "))
     expect(rows).to_have_count(30)
 
 
-def test_everything_works_without_a_script(viewer: Viewer, sweep: Running) -> None:
+def test_experiment_page_works_without_javascript(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep", java_script_enabled=False)
     button(page, "sgd 59").click()
     expect(page.locator("#legend").get_by_role("button", name="sgd 59")).to_have_attribute("aria-pressed", "false")
@@ -300,7 +300,9 @@ def test_everything_works_without_a_script(viewer: Viewer, sweep: Running) -> No
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
-def test_every_part_is_accessible_and_fits(viewer: Viewer, sweep: Running, size: tuple[int, int], scheme: str) -> None:
+def test_every_part_is_accessible_and_fits_the_screen(
+    viewer: Viewer, sweep: Running, size: tuple[int, int], scheme: str
+) -> None:
     long_name = "lr=0.001 " * 20
     for number in range(2):
         post(sweep, "runs", {"experiment": "long", "id": f"long-{number}", "name": f"{long_name}{number}"})

@@ -1,4 +1,4 @@
-"""The moment that the how-to ends with: a run that is logged with curl is seen where somebody looks, with no reload."""
+"""The end of the how-to: a run that is logged with curl appears on the open page without a reload."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytest_plugins = "support.browsers"
 
 
 @pytest.fixture
-def working(tmp_path: Path, tool: Callable[[str], str]) -> Path:
-    """The folder of somebody who has a shell, curl and a model."""
+def working_folder(tmp_path: Path, tool: Callable[[str], str]) -> Path:
+    """The working folder of a user who has a shell, curl and a model."""
     for name in ("bash", "curl", "jq", "bc"):
         tool(name)
     folder = tmp_path / "working"
@@ -28,38 +28,42 @@ def working(tmp_path: Path, tool: Callable[[str], str]) -> Path:
 
 @pytest.fixture
 def page(viewer: Viewer, server: Running) -> Page:
-    """The runs, on the screen before there are any."""
-    opened = viewer.open(f"{server.url}/runs")
-    expect(opened.locator("pre.command")).to_contain_text(server.url)
-    opened.evaluate("window.loadedOnce = true")
-    return opened
+    """The page of all runs, opened before there are any."""
+    page = viewer.open(f"{server.url}/runs")
+    expect(page.locator("pre.command")).to_contain_text(server.url)
+    page.evaluate("window.loadedOnce = true")
+    return page
 
 
-def assert_shown(page: Page, artifact: str, row: list[str]) -> None:
-    """Assert that the one run is on the page that was open all the time, and has its own page."""
-    shown = page.locator("tbody tr")
-    expect(shown).to_have_count(1)
-    for text in row:
-        expect(shown).to_contain_text(text)
-    assert page.evaluate("window.loadedOnce"), "it was loaded again"
+def assert_run_is_shown(page: Page, artifact: str, texts: list[str]) -> None:
+    """Assert that the only run appears on the page without a reload, and follow its link to its own page."""
+    row = page.locator("tbody tr")
+    expect(row).to_have_count(1)
+    for text in texts:
+        expect(row).to_contain_text(text)
+    assert page.evaluate("window.loadedOnce"), "the page was reloaded"
     assert_accessible(page)
-    shown.get_by_role("link").first.click()
+    row.get_by_role("link").first.click()
     for text in ("accuracy", "0.94", "loss", "lr", "0.01", "epochs", "100", artifact):
         expect(page.get_by_text(text, exact=True).first).to_be_visible()
 
 
-def test_how_to_with_curl(page: Page, server: Running, shared: Path, working: Path) -> None:
+def test_run_logged_by_the_how_to_appears_on_the_open_page(
+    page: Page, server: Running, shared: Path, working_folder: Path
+) -> None:
     how_to = (shared / "how-to.txt").read_text()
-    run_bash(for_host(between(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working)
-    assert_shown(page, "model.pkl", ["from-python", "iris", "completed", "0.94", "0.2", "0.01", "100", "maria"])
+    run_bash(for_host(between(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working_folder)
+    assert_run_is_shown(page, "model.pkl", ["from-python", "iris", "completed", "0.94", "0.2", "0.01", "100", "maria"])
 
 
-def test_quickstart_as_the_open_page_has_it(page: Page, server: Running, working: Path) -> None:
-    run_bash(page.locator("pre.command").inner_text(), working)
-    assert_shown(page, "notes.txt", ["iris", "completed", "0.94", "0.4", "0.01", "100"])
+def test_run_logged_by_the_quickstart_of_the_page_appears_on_it(
+    page: Page, server: Running, working_folder: Path
+) -> None:
+    run_bash(page.locator("pre.command").inner_text(), working_folder)
+    assert_run_is_shown(page, "notes.txt", ["iris", "completed", "0.94", "0.4", "0.01", "100"])
 
 
-def test_runs_own_page_keeps_up_while_it_is_logged(viewer: Viewer, server: Running) -> None:
+def test_page_of_a_run_updates_live_while_it_is_logged(viewer: Viewer, server: Running) -> None:
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     base = f"{server.url}/api/w/runs/{run_id}"
     page = viewer.open(f"{server.url}/runs/{run_id}")

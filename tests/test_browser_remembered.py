@@ -1,4 +1,4 @@
-"""The view of a list, and a metric's direction, as a browser remembers them: the URL wins, and is what is shown."""
+"""Settings that a browser remembers: the view of a list, of charts, a metric's direction. The URL wins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log_two(server: Running) -> None:
         assert answer.ok, answer.text
 
 
-def test_list_is_shown_as_it_was_last_until_it_is_reset(viewer: Viewer, server: Running) -> None:
+def test_view_of_a_list_is_remembered_until_it_is_reset(viewer: Viewer, server: Running) -> None:
     log_two(server)
     page = viewer.open(f"{server.url}/runs?columns=status,metrics.thing&order_by=metrics.thing")
     page.goto(f"{server.url}/experiments")
@@ -30,9 +30,9 @@ def test_list_is_shown_as_it_was_last_until_it_is_reset(viewer: Viewer, server: 
     expect(page).to_have_url(re.compile(r"status=running&columns=status%2Cmetrics.thing&order_by=metrics.thing$"))
     expect(page.locator("table.runs thead th")).to_have_count(4)
     expect(page.locator("table.runs tbody th a")).to_have_text(["name 0", "name 1"])
-    page.goto(f"{server.url}/runs?columns=id")  # the URL wins, and it is remembered
+    page.goto(f"{server.url}/runs?columns=id")  # the URL wins, and is remembered
     expect(page.locator("table.runs thead th")).to_have_count(3)
-    page.goto(f"{server.url}/runs?experiment=iris")  # another list
+    page.goto(f"{server.url}/runs?experiment=iris")  # a different list
     assert page.url.endswith("?experiment=iris")
     page.goto(f"{server.url}/runs")
     expect(page).to_have_url(f"{server.url}/runs?columns=id")
@@ -45,7 +45,7 @@ def test_list_is_shown_as_it_was_last_until_it_is_reset(viewer: Viewer, server: 
     expect(page).to_have_url(f"{server.url}/runs")
 
 
-def test_how_curves_are_drawn_is_remembered_for_an_experiment(viewer: Viewer, server: Running) -> None:
+def test_axis_of_curves_is_remembered_for_an_experiment(viewer: Viewer, server: Running) -> None:
     log_two(server)
     requests.post(f"{server.url}/api/w/runs/run-0/metrics", json=[{"thing": 1, "step": 1}], timeout=60)
     page = viewer.open(f"{server.url}/experiments/iris")
@@ -61,9 +61,7 @@ def test_how_curves_are_drawn_is_remembered_for_an_experiment(viewer: Viewer, se
     expect(page.get_by_label("Over")).to_have_value("step")
 
 
-def test_which_way_a_metric_is_good_is_remembered_from_one_comparison_to_another(
-    viewer: Viewer, server: Running
-) -> None:
+def test_direction_of_a_metric_is_remembered_across_comparisons(viewer: Viewer, server: Running) -> None:
     log_two(server)
     page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
     page.get_by_role("button", name="thing: choose whether").click()
@@ -75,7 +73,7 @@ def test_which_way_a_metric_is_good_is_remembered_from_one_comparison_to_another
 
 
 def log_lines(server: Running) -> None:
-    """Two runs of one experiment with a line each, and one of another."""
+    """Log two runs of one experiment and one of another, each with a line."""
     for number, experiment in enumerate(("iris", "iris", "digits")):
         run = {"id": f"run-{number}", "name": f"name {number}", "experiment": experiment}
         assert requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).ok
@@ -84,7 +82,7 @@ def log_lines(server: Running) -> None:
         assert requests.post(f"{server.url}/api/w/runs/run-{number}/metrics", json=points, timeout=60).ok
 
 
-def test_how_charts_are_drawn_is_remembered_from_page_to_page_of_an_experiment(viewer: Viewer, server: Running) -> None:
+def test_chart_settings_are_remembered_across_the_pages_of_an_experiment(viewer: Viewer, server: Running) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/runs/run-0")
     page.get_by_label("log values").check()
@@ -95,7 +93,7 @@ def test_how_charts_are_drawn_is_remembered_from_page_to_page_of_an_experiment(v
         expect(page).to_have_url(re.compile("(?=.*x=relative)(?=.*log_y=true)"))
         expect(page.get_by_label("log values")).to_be_checked()
         expect(page.get_by_label("Over")).to_have_value("relative")
-    for path in ("/runs/run-2", "/compare?ids=run-0,run-2"):  # of another, or of several
+    for path in ("/runs/run-2", "/compare?ids=run-0,run-2"):  # a page of another experiment, or of several
         page.goto(f"{server.url}{path}")
         expect(page.get_by_label("log values")).not_to_be_checked()
         assert page.url == f"{server.url}{path}"
@@ -110,7 +108,7 @@ def test_how_charts_are_drawn_is_remembered_from_page_to_page_of_an_experiment(v
     assert page.url == f"{server.url}/runs/run-1"
 
 
-def test_groups_of_an_experiment_are_remembered_beside_its_columns(viewer: Viewer, server: Running) -> None:
+def test_groups_of_an_experiment_are_remembered_independently_of_its_columns(viewer: Viewer, server: Running) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/experiments/iris?columns=status")
     page.get_by_label("Group by").select_option("params.lr")
@@ -133,17 +131,17 @@ def test_groups_of_an_experiment_are_remembered_beside_its_columns(viewer: Viewe
     expect(page.get_by_label("Group by")).to_have_value("")
 
 
-def test_what_the_server_takes_no_longer_is_forgotten(viewer: Viewer, server: Running) -> None:
+def test_setting_that_the_server_refuses_is_forgotten(viewer: Viewer, server: Running) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/experiments/iris?columns=status")
     viewer.expected.append("400 (BAD REQUEST)")
     page.evaluate("localStorage.setItem('chachaml-charts iris', 'x=sundial')")
     page.evaluate("localStorage.setItem('chachaml-groups /experiments/iris ', 'by=nothing+such')")
-    for said in ("by=nothing", "x=sundial"):
+    for parameter in ("by=nothing", "x=sundial"):
         page.goto(f"{server.url}/experiments/iris")
-        expect(page).to_have_url(re.compile(said))
+        expect(page).to_have_url(re.compile(parameter))
         expect(page.get_by_role("alert")).to_be_visible()
-        if "by" in said:
+        if "by" in parameter:
             page.goto(f"{server.url}/experiments/iris?by=name")
             page.evaluate("localStorage.removeItem('chachaml-groups /experiments/iris ')")
             page.evaluate("localStorage.setItem('chachaml-charts iris', 'x=sundial')")

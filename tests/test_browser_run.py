@@ -1,4 +1,4 @@
-"""The page of one run in a real browser: what is written from it, what stays while it keeps up, what it asks first."""
+"""The page of one run in a real browser: its forms and confirmations, and what stays as it is during live updates."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SCRIPTS = pytest.mark.parametrize("script", [True, False], ids=["script", "no sc
 
 @pytest.fixture
 def run_id(server: Running) -> str:
-    """A run that is running, with something of everything."""
-    made = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "base"}, timeout=60)
-    run_id: str = made.json()["id"]
+    """The id of a running run that has metrics, params, tags, a note and artifacts."""
+    answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "base"}, timeout=60)
+    run_id: str = answer.json()["id"]
     post(server, run_id, "metrics", [{"loss": 1 / step, "step": step} for step in range(1, 20)])
     post(server, run_id, "params", {"lr": 0.01, "tree": {"layers": [{"kind": "conv", "width": 64}, {"kind": "pool"}]}})
     post(server, run_id, "tags", {"author": "maria"})
@@ -47,7 +47,7 @@ def api(server: Running, run_id: str) -> dict[str, object]:
     return answer
 
 
-def opened(viewer: Viewer, server: Running, run_id: str, script: bool = True) -> Page:
+def open_run(viewer: Viewer, server: Running, run_id: str, script: bool = True) -> Page:
     return viewer.open(f"{server.url}/runs/{run_id}", java_script_enabled=script)
 
 
@@ -56,7 +56,7 @@ def opened(viewer: Viewer, server: Running, run_id: str, script: bool = True) ->
 
 @SCRIPTS
 def test_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
-    page = opened(viewer, server, run_id, script)
+    page = open_run(viewer, server, run_id, script)
     expect(page.locator("#note .rendered strong")).to_have_text("draft")
     page.get_by_text("Edit the note").click()
     area = page.get_by_label("Note, in Markdown")
@@ -68,8 +68,8 @@ def test_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, s
     expect(page).to_have_url(f"{server.url}/runs/{run_id}")
 
 
-def test_what_is_being_written_stays_while_the_page_keeps_up(viewer: Viewer, server: Running, run_id: str) -> None:
-    page = opened(viewer, server, run_id)
+def test_note_being_written_stays_while_the_page_updates(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = open_run(viewer, server, run_id)
     page.get_by_text("Edit the note").click()
     area = page.get_by_label("Note, in Markdown")
     area.fill("half a sent")
@@ -84,9 +84,9 @@ def test_what_is_being_written_stays_while_the_page_keeps_up(viewer: Viewer, ser
     assert api(server, run_id)["note"] == "half a sentence"
 
 
-def test_what_the_api_refuses_is_said_and_what_was_typed_stays(viewer: Viewer, server: Running, run_id: str) -> None:
-    viewer.expected.append("404")  # the browser tells of answers that are errors
-    page = opened(viewer, server, run_id)
+def test_refused_note_shows_the_error_and_keeps_the_text(viewer: Viewer, server: Running, run_id: str) -> None:
+    viewer.expected.append("404")  # the browser logs responses that are errors
+    page = open_run(viewer, server, run_id)
     page.get_by_text("Edit the note").click()
     area = page.get_by_label("Note, in Markdown")
     area.fill("too late")
@@ -101,7 +101,7 @@ def test_what_the_api_refuses_is_said_and_what_was_typed_stays(viewer: Viewer, s
 
 @SCRIPTS
 def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
-    page = opened(viewer, server, run_id, script)
+    page = open_run(viewer, server, run_id, script)
     page.get_by_text("Tags …").click()
     page.get_by_label("Key", exact=True).fill("gpu")
     page.get_by_label("Value", exact=True).fill("größe 1")
@@ -114,8 +114,8 @@ def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, 
 
 
 @SCRIPTS
-def test_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
-    page = opened(viewer, server, run_id, script)
+def test_run_is_ended_after_a_confirmation(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+    page = open_run(viewer, server, run_id, script)
     expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
     expect(page.get_by_text("It will then accept no more params, metrics or artifacts.")).to_be_visible()
@@ -129,10 +129,10 @@ def test_run_is_ended_after_a_question(viewer: Viewer, server: Running, run_id: 
 
 
 @SCRIPTS
-def test_deleted_run_is_undone_and_removed_after_a_question(
+def test_deleted_run_is_restored_by_undo_and_removed_after_a_confirmation(
     viewer: Viewer, server: Running, run_id: str, data: Path, script: bool
 ) -> None:
-    page = opened(viewer, server, run_id, script)
+    page = open_run(viewer, server, run_id, script)
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("This run is in the trash")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
@@ -146,11 +146,11 @@ def test_deleted_run_is_undone_and_removed_after_a_question(
     assert not (data / "runs" / run_id).exists()
 
 
-def test_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_run_of_a_model_version_is_not_removed(viewer: Viewer, server: Running, run_id: str) -> None:
     viewer.expected.append("409")
     body = {"name": "iris", "run_id": run_id, "artifact": "table.csv"}
     assert requests.post(f"{server.url}/api/w/models", json=body, timeout=60).status_code == 200
-    page = opened(viewer, server, run_id)
+    page = open_run(viewer, server, run_id)
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Delete permanently …").click()
     page.get_by_role("button", name="Delete permanently", exact=True).click()
@@ -161,8 +161,8 @@ def test_run_that_a_model_version_needs_is_not_removed(viewer: Viewer, server: R
 # -- reading
 
 
-def test_what_was_unfolded_stays_open_while_points_arrive(viewer: Viewer, server: Running, run_id: str) -> None:
-    page = opened(viewer, server, run_id)
+def test_unfolded_param_stays_open_while_points_arrive(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = open_run(viewer, server, run_id)
     page.locator("#params summary").click()
     expect(page.locator("#params pre")).to_contain_text('"width": 64')
     post(server, run_id, "metrics", {"loss": 0.001, "step": 99})
@@ -170,8 +170,8 @@ def test_what_was_unfolded_stays_open_while_points_arrive(viewer: Viewer, server
     expect(page.locator("#params pre")).to_be_visible()
 
 
-def test_artifacts_are_looked_at_from_the_run(viewer: Viewer, server: Running, run_id: str) -> None:
-    page = opened(viewer, server, run_id)
+def test_artifacts_are_opened_and_downloaded_from_the_run(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = open_run(viewer, server, run_id)
     page.get_by_role("link", name="table.csv", exact=True).click()
     expect(page.get_by_role("cell", name="3", exact=True)).to_be_visible()
     page.go_back()
@@ -186,10 +186,10 @@ def test_artifacts_are_looked_at_from_the_run(viewer: Viewer, server: Running, r
     assert coming.value.suggested_filename == f"{run_id}.zip"
 
 
-def test_charts_keep_up_while_their_axes_change_and_new_metrics_come(
+def test_charts_update_live_while_their_axes_change_and_new_metrics_appear(
     viewer: Viewer, server: Running, run_id: str
 ) -> None:
-    page = opened(viewer, server, run_id)
+    page = open_run(viewer, server, run_id)
     page.evaluate("window.loadedOnce = true")
     chart = page.locator("svg.chart").first
     chart.focus()
@@ -202,15 +202,15 @@ def test_charts_keep_up_while_their_axes_change_and_new_metrics_come(
         expect(chart.locator("text.label", has_text="step")).to_have_count(1)
         assert chart.locator("text.label").count() > 6, "the ticks of both axes are there"
     expect(chart).to_be_focused()
-    expect(page.locator(".tip")).to_contain_text("step 19")  # where the keyboard has put it
+    expect(page.locator(".tip")).to_contain_text("step 19")  # where the keyboard has left it
     post(server, run_id, "metrics", [{"f1": step / 10, "step": step} for step in range(5)])
     expect(page.locator("#charts figure")).to_have_count(2)
     expect(page.locator("#charts figure").last.locator("g.series")).to_have_count(1)
     assert page.evaluate("window.loadedOnce")
 
 
-def test_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer, server: Running, run_id: str) -> None:
-    page = opened(viewer, server, run_id)
+def test_enter_in_the_field_of_the_error_marks_the_run_as_failed(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = open_run(viewer, server, run_id)
     page.get_by_text("End …").click()
     page.get_by_label("Error message (optional)").fill("it blew up")
     page.keyboard.press("Enter")
@@ -218,10 +218,8 @@ def test_reason_of_a_failure_is_not_sent_with_a_completed_end(viewer: Viewer, se
     assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "it blew up")
 
 
-def test_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
-    viewer: Viewer, server: Running, run_id: str
-) -> None:
-    page = opened(viewer, server, run_id)
+def test_note_being_written_is_not_lost_by_another_form_or_a_link(viewer: Viewer, server: Running, run_id: str) -> None:
+    page = open_run(viewer, server, run_id)
     page.get_by_text("Edit the note").click()
     area = page.get_by_label("Note, in Markdown")
     area.fill("half a sentence")
@@ -232,30 +230,30 @@ def test_note_that_is_being_written_is_not_lost_by_another_form_or_a_link(
     expect(page.locator(".run-tags")).to_contain_text("gpu: a100")
     expect(area).to_have_value("half a sentence")
     expect(page.get_by_label("Key", exact=True)).not_to_be_visible()
-    asked: list[str] = []
+    dialog_types: list[str] = []
 
     def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        dialog_types.append(dialog.type)
         dialog.dismiss()
 
     page.once("dialog", stay)
     page.get_by_role("link", name="Experiments").click()
     expect(area).to_have_value("half a sentence")
-    assert asked == ["beforeunload"]
+    assert dialog_types == ["beforeunload"]
     post(server, run_id, "note", {"note": "of somebody else"})
     expect(page.get_by_text("The note has been changed in the meantime")).to_be_visible()
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#note .rendered")).to_have_text("half a sentence")
 
 
-def test_hidden_tab_asks_nothing_until_it_is_seen_again(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_hidden_tab_requests_nothing_until_it_is_visible_again(viewer: Viewer, server: Running, run_id: str) -> None:
     page = viewer.open(f"{server.url}/search")
     page.clock.install()
     page.goto(f"{server.url}/runs/{run_id}")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested_urls: list[str] = []
+    page.on("request", lambda request: requested_urls.append(request.url))
 
-    def hidden(is_hidden: bool) -> None:
+    def set_hidden(is_hidden: bool) -> None:
         page.evaluate(
             """(hidden) => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
             document.dispatchEvent(new Event("visibilitychange")); }""",
@@ -265,19 +263,19 @@ def test_hidden_tab_asks_nothing_until_it_is_seen_again(viewer: Viewer, server: 
     with page.expect_request(f"**/runs/{run_id}"):
         page.clock.run_for(10_000)
     page.wait_for_load_state("networkidle")
-    hidden(True)
-    page.clock.run_for(10_000)  # a timer that was set before may still ring, and finds nobody looking
-    asked.clear()
+    set_hidden(True)
+    page.clock.run_for(10_000)  # a timer that was set before may still fire, and finds the tab hidden
+    requested_urls.clear()
     post(server, run_id, "metrics", {"loss": 0.002, "step": 98})
     page.clock.run_for(300_000)
-    assert not asked
-    hidden(False)
+    assert not requested_urls
+    set_hidden(False)
     expect(page.locator("#metrics")).to_contain_text("step 98")
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits_with_everything_open(
+def test_run_page_is_accessible_and_fits_the_screen_with_everything_open(
     viewer: Viewer, server: Running, run_id: str, size: tuple[int, int], scheme: str
 ) -> None:
     page = viewer.open(f"{server.url}/runs/{run_id}", size=size, color_scheme=scheme)
@@ -289,7 +287,7 @@ def test_it_is_accessible_and_fits_with_everything_open(
             page.keyboard.press("Escape")
 
 
-def test_form_of_a_button_lies_above_the_page_and_has_the_focus(viewer: Viewer, server: Running) -> None:
+def test_form_of_a_button_is_on_top_of_the_page_and_has_the_focus(viewer: Viewer, server: Running) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     body = {f"m{number}": number for number in range(40)}
     requests.post(f"{server.url}/api/w/runs/{run}/metrics", json=body, timeout=60)
@@ -297,13 +295,13 @@ def test_form_of_a_button_lies_above_the_page_and_has_the_focus(viewer: Viewer, 
     page.get_by_text("Add a tag …").click()
     field = page.locator("#edit-tags input[name=key]").first
     expect(field).to_be_focused()
-    covered = page.evaluate(
+    hidden_fields = page.evaluate(
         """() => [...document.querySelectorAll("#edit-tags :is(input:not([type=hidden]), button)")].filter((field) => {
           const box = field.getBoundingClientRect();
           return !field.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2));
         }).length"""
     )
-    assert covered == 0
+    assert hidden_fields == 0
 
 
 @pytest.mark.parametrize("width", [360, 400])
@@ -313,7 +311,7 @@ def test_header_takes_two_rows_on_a_phone(viewer: Viewer, server: Running, width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_saved_run_opens_from_disk_without_a_network_and_prints(
+def test_saved_run_opens_from_disk_offline_and_prints(
     viewer: Viewer, server: Running, tmp_path: Path, scheme: str
 ) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "saved"}, timeout=60).json()[
@@ -340,7 +338,7 @@ def test_saved_run_opens_from_disk_without_a_network_and_prints(
     assert page.pdf().startswith(b"%PDF-")
 
 
-def test_slider_goes_through_the_images_of_a_series(viewer: Viewer, server: Running) -> None:
+def test_slider_steps_through_the_images_of_a_series(viewer: Viewer, server: Running) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     for step in range(3):
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{100 + step}" height="50"><rect width="9"/></svg>'

@@ -1,4 +1,4 @@
-"""/runs and /search in a real browser: kept up to date, ordered, filtered, chosen from; with and without a script."""
+"""/runs and /search in a real browser: live updates, order, filters, selection; with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest_plugins = "support.browsers"
 
 
 class Logger:
-    """Logs runs to a server over HTTP."""
+    """A client that logs runs to a server over HTTP."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
@@ -46,8 +46,8 @@ def log(server: Running) -> Logger:
     return Logger(server)
 
 
-def three(log: Logger) -> list[str]:
-    """Three runs, the loss of the second the least."""
+def log_three(log: Logger) -> list[str]:
+    """Log three runs, the second with the lowest loss; return their ids."""
     return [
         log.run(name, [{"loss": 1.0}, {"loss": loss, "step": 1}], {"lr": 0.1 * place}, experiment=experiment)
         for place, (name, loss, experiment) in enumerate(
@@ -79,7 +79,7 @@ curl -X POST "$HOST/api/w/runs/$RUN/end"
 """
 
 
-def test_what_is_logged_with_curl_appears_on_the_open_page_without_a_reload(
+def test_run_logged_with_curl_appears_on_the_open_page_without_a_reload(
     viewer: Viewer, server: Running, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl"):
@@ -94,35 +94,35 @@ def test_what_is_logged_with_curl_appears_on_the_open_page_without_a_reload(
     expect(row).to_contain_text("completed")
     head = page.locator("table.runs thead th").all_inner_texts()
     cells = page.locator("table.runs tbody tr > *").all_inner_texts()
-    shown = {name.strip(): cell.strip() for name, cell in zip(head, cells, strict=True)}
-    assert {"accuracy": "0.94", "epochs": "100", "lr": "0.01", "Artifacts": "1"}.items() <= shown.items()
+    row_cells = {name.strip(): cell.strip() for name, cell in zip(head, cells, strict=True)}
+    assert {"accuracy": "0.94", "epochs": "100", "lr": "0.01", "Artifacts": "1"}.items() <= row_cells.items()
     expect(page.locator("pre.command")).to_have_count(0)
-    expect(page.locator(".filters").get_by_label("Status")).to_be_visible()  # the filters have come with it
+    expect(page.locator(".filters").get_by_label("Status")).to_be_visible()  # the filters have appeared with it
     assert page.evaluate("window.sameDocument")
 
 
-def test_what_a_viewer_does_stays_while_the_table_keeps_up(viewer: Viewer, server: Running, log: Logger) -> None:
-    first, *_ = three(log)
+def test_input_and_checkboxes_stay_while_the_table_updates(viewer: Viewer, server: Running, log: Logger) -> None:
+    first, *_ = log_three(log)
     page = viewer.open(f"{server.url}/runs?spark=loss")
     page.get_by_label("Select first").check()
     page.locator("summary", has_text="Columns").click()
     page.get_by_label("Query").fill("half a que")
     lines = page.locator("table.runs tbody tr svg")
     expect(lines).to_have_count(3)
-    drawn = lines.last.inner_html()
+    before = lines.last.inner_html()
     log(f"runs/{first}/metrics", {"loss": 2.5, "step": 9})
     log.run("fourth")
     expect_names(page, "fourth", "third", "second", "first")
     expect(page.locator("table.runs tbody tr").last).to_contain_text("2.5")
-    assert lines.last.inner_html() != drawn
+    assert lines.last.inner_html() != before
     expect(page.get_by_label("Select first")).to_be_checked()
     expect(page.get_by_label("Query")).to_have_value("half a que")
-    expect(page.get_by_label("Experiment").last).to_be_visible()  # in the chooser, still open
+    expect(page.get_by_label("Experiment").last).to_be_visible()  # in the chooser, which is still open
     log(f"runs/{first}/tags", {"seen": True})
     expect(page.locator("table.runs tbody tr").last).to_contain_text("seen: true")
 
 
-def test_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_current_row_and_ticks_survive_a_new_row(viewer: Viewer, server: Running, log: Logger) -> None:
     for number in range(4):
         log.run(f"run {number}")
     page = viewer.open(f"{server.url}/runs?limit=4")
@@ -132,7 +132,7 @@ def test_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server: Ru
     for _ in range(2):
         page.keyboard.press("j")
     last = log.run("run 4")
-    expect_names(page, "run 4", "run 3", "run 2", "run 1", "run 0")  # the last one only for it is ticked
+    expect_names(page, "run 4", "run 3", "run 2", "run 1", "run 0")  # the last one stays because it is selected
     expect(page.get_by_label("Select run 0")).to_be_checked()
     page.keyboard.press("j")
     page.keyboard.press("x")
@@ -142,7 +142,7 @@ def test_chosen_row_and_ticks_survive_what_moves_them(viewer: Viewer, server: Ru
     log(f"runs/{last}/end")
 
 
-def test_column_chooser_keeps_its_ticks_when_a_column_comes(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_column_chooser_keeps_its_ticks_when_a_column_appears(viewer: Viewer, server: Running, log: Logger) -> None:
     run_id = log.run("one", {"bbb": 1, "ddd": 2})
     page = viewer.open(f"{server.url}/runs")
     page.locator("summary", has_text="Columns").click()
@@ -175,7 +175,7 @@ def test_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger
     expect(page.locator("table.runs thead th")).to_have_count(4)
 
 
-def test_too_few_or_too_many_runs_to_compare_are_told_before_the_page_is_left(
+def test_too_few_or_too_many_runs_to_compare_are_an_alert_on_the_list(
     viewer: Viewer, server: Running, log: Logger
 ) -> None:
     for number in range(21):
@@ -191,8 +191,8 @@ def test_too_few_or_too_many_runs_to_compare_are_told_before_the_page_is_left(
     expect(page).to_have_url(f"{server.url}/runs?status=running")
 
 
-def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, server: Running, log: Logger) -> None:
-    three(log)
+def test_list_is_ordered_and_filtered_and_its_columns_are_chosen(viewer: Viewer, server: Running, log: Logger) -> None:
+    log_three(log)
     page = viewer.open(f"{server.url}/runs")
     heading = page.locator("table.runs thead").get_by_role("link", name="loss")
     heading.click()
@@ -205,7 +205,7 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
 
     experiment = page.locator(".filters").get_by_label("Experiment")
     experiment.select_option("iris")
-    expect_names(page, "first", "third")  # at once, and whoever chooses by the keyboard goes on there
+    expect_names(page, "first", "third")  # at once, and the focus stays for a user of the keyboard
     assert query(page)["experiment"] == ["iris"]
     expect(experiment).to_be_focused()
     page.get_by_label("Query").fill('params.lr < 1 and name ~ "IR"')
@@ -220,8 +220,8 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
     chooser.get_by_label("Sparkline of").select_option("loss")
     chooser.get_by_role("button").click()
     expect_names(page, "first", "third")
-    found = [text.strip() for text in page.locator("table.runs thead th").all_inner_texts()]
-    assert [re.sub(r"\s*[▲▼]", "", text) for text in found][1:] == ["Run", "loss", "Status", "loss", "lr"]
+    headings = [text.strip() for text in page.locator("table.runs thead th").all_inner_texts()]
+    assert [re.sub(r"\s*[▲▼]", "", text) for text in headings][1:] == ["Run", "loss", "Status", "loss", "lr"]
     expect(page.locator("table.runs svg")).to_have_count(2)
     page.reload()
     expect(page.locator("table.runs svg")).to_have_count(2)
@@ -229,8 +229,8 @@ def test_it_is_ordered_filtered_and_its_columns_are_chosen(viewer: Viewer, serve
     expect_names(page, "third", "second", "first")
 
 
-def test_query_that_can_not_be_read_is_marked_under_its_box(viewer: Viewer, server: Running, log: Logger) -> None:
-    three(log)
+def test_invalid_query_is_marked_under_its_box(viewer: Viewer, server: Running, log: Logger) -> None:
+    log_three(log)
     viewer.expected.append("400")
     page = viewer.open(f"{server.url}/runs")
     page.keyboard.press("/")
@@ -244,9 +244,9 @@ def test_query_that_can_not_be_read_is_marked_under_its_box(viewer: Viewer, serv
     expect_names(page, "third", "first")
 
 
-def test_runs_are_chosen_by_keyboard_and_compared(viewer: Viewer, server: Running, log: Logger) -> None:
-    first, second, third = three(log)
-    viewer.expected.append("404")  # should there be no page to compare runs yet
+def test_runs_are_selected_by_keyboard_and_compared(viewer: Viewer, server: Running, log: Logger) -> None:
+    first, second, third = log_three(log)
+    viewer.expected.append("404")  # unless there is a page to compare runs
     page = viewer.open(f"{server.url}/runs")
     for key in ("j", "x", "j", "j", "x"):
         page.keyboard.press(key)
@@ -258,11 +258,11 @@ def test_runs_are_chosen_by_keyboard_and_compared(viewer: Viewer, server: Runnin
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
-def test_several_are_tagged_and_several_deleted_on_their_page(
+def test_selected_runs_are_tagged_and_deleted_on_their_page(
     viewer: Viewer, server: Running, log: Logger, script: bool
 ) -> None:
-    first, _, third = three(log)
-    if script:  # the list does it itself
+    first, _, third = log_three(log)
+    if script:  # the list's own buttons need JavaScript
         page = viewer.open(f"{server.url}/runs?ids={first},{third}")
     else:
         page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
@@ -283,8 +283,8 @@ def test_several_are_tagged_and_several_deleted_on_their_page(
     assert len(requests.get(f"{server.url}/api/runs", timeout=60).json()) == 1
 
 
-def test_what_the_api_refuses_is_said(viewer: Viewer, server: Running, log: Logger) -> None:
-    first, second, _ = three(log)
+def test_error_of_the_api_is_shown(viewer: Viewer, server: Running, log: Logger) -> None:
+    first, second, _ = log_three(log)
     log(f"runs/{first}/end", {"status": "completed"})
     requests.post(f"{server.url}/api/w/runs/{first}/artifacts?name=m", data=b"1", timeout=60)
     octets = {"Content-Type": "application/octet-stream"}
@@ -299,7 +299,7 @@ def test_what_the_api_refuses_is_said(viewer: Viewer, server: Running, log: Logg
     expect(page.get_by_role("alert")).to_contain_text("model versions point to this run (net 1)")
 
 
-def test_without_a_script_it_is_ordered_filtered_and_paged(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_list_is_ordered_filtered_and_paged_without_javascript(viewer: Viewer, server: Running, log: Logger) -> None:
     for number in range(60):
         log.run(f"run-{number:03}")
     page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
@@ -314,12 +314,12 @@ def test_without_a_script_it_is_ordered_filtered_and_paged(viewer: Viewer, serve
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_and_is_accessible_wide_and_narrow_with_everything_open(
+def test_lists_are_accessible_and_fit_the_screen_with_everything_open(
     viewer: Viewer, server: Running, log: Logger, scheme: str
 ) -> None:
     viewer.expected.append("400")
     log.run("n" * 250, {"m" * 250: 1e-300, "loss": 1}, {"p" * 250: "v" * 5000}, tags={"t" * 250: "u" * 250})
-    first, *_ = three(log)
+    first, *_ = log_three(log)
     page = viewer.open(f"{server.url}/runs", color_scheme=scheme)
     paths = ("/runs?spark=loss", f"/runs?ids={first}", "/search", "/search?q=name~n", f"/runs?q={'x' * 300}")
     for width, height in ((1280, 900), NARROW):
@@ -329,7 +329,7 @@ def test_it_fits_and_is_accessible_wide_and_narrow_with_everything_open(
             page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
             assert_fits(page)
             assert_accessible(page)
-            if "spark" in path:  # the names stay in sight while the rest goes by
+            if "spark" in path:  # the names stay in view while the table scrolls
                 page.locator(".scroll").evaluate("region => region.scrollLeft = 10_000")
                 name, region = (page.locator(each).first.bounding_box() for each in ("tbody th.name", ".scroll"))
                 assert name and region and 0 <= name["x"] - region["x"] < 2

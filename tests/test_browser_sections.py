@@ -40,7 +40,7 @@ def charts(page: Page) -> Locator:
 
 
 def names(page: Page) -> Locator:
-    """The names of the metrics and params that the page's tables have."""
+    """Return the names of the metrics and params in the page's tables."""
     if "/experiments/" in page.url:
         return page.locator("#runs thead th[data-part] a")
     if "/compare" in page.url:
@@ -49,7 +49,7 @@ def names(page: Page) -> Locator:
 
 
 def section(page: Page, name: str, part: str = "metrics") -> Locator:
-    """The rows of a section of a comparison's table."""
+    """Return the rows of a section of a comparison's table."""
     return page.locator(f'[id="{part}-in-{name}"]')
 
 
@@ -108,13 +108,13 @@ def test_section_of_a_comparison_opens_and_closes(viewer: Viewer, forty: Running
     expect(system.locator("tr:visible")).to_have_count(13)
 
 
-def test_sections_stay_as_the_viewer_left_them_while_the_page_keeps_up(viewer: Viewer, forty: Running) -> None:
+def test_opened_and_closed_sections_stay_so_while_the_page_updates(viewer: Viewer, forty: Running) -> None:
     page = viewer.open(f"{forty.url}/compare?ids=one,two")
     section(page, "grad").locator("summary").click()
     section(page, "params:model", "params").locator("summary").click()
     section(page, "system").locator("summary").click()
     expect(section(page, "system").locator("tr:visible")).to_have_count(13)
-    # a section that comes before the others, and a new value
+    # a new section before the others, and a new value
     post(forty, "runs/one/metrics", {"metrics": {"attention/a": 5, "attention/b": 5, "grad/0": 77.5}, "step": 9})
     expect(section(page, "attention").locator("tr:visible")).to_have_count(3)
     expect(section(page, "grad").locator("tr")).to_have_count(13)
@@ -126,7 +126,7 @@ def test_sections_stay_as_the_viewer_left_them_while_the_page_keeps_up(viewer: V
     expect(section(page, "grad").locator("tr:visible")).to_have_count(13)
 
 
-def test_what_changed_in_place_is_kept_by_links_and_forms(viewer: Viewer, forty: Running) -> None:
+def test_settings_changed_in_place_are_kept_by_links_and_forms(viewer: Viewer, forty: Running) -> None:
     page = viewer.open(f"{forty.url}/experiments/llm")
     page.get_by_label("Smoothing").fill("0.5")
     page.get_by_label("Metrics and params", exact=True).fill("loss")
@@ -147,7 +147,7 @@ def test_what_changed_in_place_is_kept_by_links_and_forms(viewer: Viewer, forty:
 
 
 @pytest.mark.parametrize("path", ["compare?ids=one,two&", "experiments/llm?"], ids=["comparison", "experiment"])
-def test_filter_and_settings_of_charts_leave_each_others_fields(viewer: Viewer, forty: Running, path: str) -> None:
+def test_filter_and_chart_settings_keep_each_others_fields(viewer: Viewer, forty: Running, path: str) -> None:
     page = viewer.open(f"{forty.url}/{path}x=relative&smoothing=0.5&from=0&to=3600000")
     box = page.get_by_label("Metrics and params", exact=True)
     box.fill("loss")
@@ -155,7 +155,7 @@ def test_filter_and_settings_of_charts_leave_each_others_fields(viewer: Viewer, 
     expect(page).to_have_url(
         re.compile(r"(?=.*x=relative)(?=.*smoothing=0\.5)(?=.*from=0)(?=.*to=3600000)(?=.*filter=loss)")
     )
-    page.locator("select[name=x]").select_option("step")  # a range of time is none of steps
+    page.locator("select[name=x]").select_option("step")  # a range of times is not a range of steps
     expect(charts(page).first.locator("svg.chart")).to_have_attribute("data-axis", "step")
     assert not re.search("[?&](x|from|to)=", page.url)
     box.fill("val/loss")
@@ -165,7 +165,7 @@ def test_filter_and_settings_of_charts_leave_each_others_fields(viewer: Viewer, 
     expect(page).to_have_url(re.compile("smoothing=0.5"))
 
 
-def test_one_chart_alone_is_left_by_typing_in_the_box(viewer: Viewer, forty: Running) -> None:
+def test_page_of_a_single_chart_is_left_by_typing_in_the_filter(viewer: Viewer, forty: Running) -> None:
     page = viewer.open(f"{forty.url}/experiments/llm")
     page.get_by_role("link", name="val/loss", exact=True).click()
     expect(charts(page)).to_have_count(1)
@@ -176,7 +176,7 @@ def test_one_chart_alone_is_left_by_typing_in_the_box(viewer: Viewer, forty: Run
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
-def test_pages_of_forty_keys_are_accessible_and_fit(
+def test_pages_of_forty_keys_are_accessible_and_fit_the_screen(
     viewer: Viewer, forty: Running, size: tuple[int, int], scheme: str
 ) -> None:
     page = viewer.open(f"{forty.url}/compare?ids=one,two", size=size, color_scheme=scheme)

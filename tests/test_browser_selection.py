@@ -1,4 +1,4 @@
-"""Runs selected in a list, in a real browser: over orders, filters and pages, all of a page, those between two."""
+"""Selection of runs in a real browser: across orders, filters and pages; a whole page; a range with Shift."""
 
 from __future__ import annotations
 
@@ -26,51 +26,51 @@ def post(server: Running, path: str, body: Any) -> None:
     assert requests.post(f"{server.url}/api/w/{path}", json=body, timeout=60).ok
 
 
-def count(page: Page) -> Any:
+def expect_count(page: Page) -> Any:
     return expect(page.locator(".selected-count"))
 
 
-def test_selection_survives_order_filter_and_pages_and_goes_along_with_the_form(viewer: Viewer, runs: Running) -> None:
+def test_selection_survives_order_filter_and_pages_and_is_compared(viewer: Viewer, runs: Running) -> None:
     page = viewer.open(f"{runs.url}/experiments/iris?part=table&limit=25")
-    count(page).to_have_text("Selected:")
+    expect_count(page).to_have_text("Selected:")
     page.get_by_label("Select name 29", exact=True).check()
-    count(page).to_have_text("1 selected")
+    expect_count(page).to_have_text("1 selected")
     page.get_by_role("link", name="next").click()
-    count(page).to_have_text("1 selected (1 not on this page)")
+    expect_count(page).to_have_text("1 selected (1 not on this page)")
     page.get_by_label("Select name 2", exact=True).check()
-    page.get_by_role("link", name="loss", exact=True).click()  # the least first
+    page.get_by_role("link", name="loss", exact=True).click()  # the lowest first
     expect(page.get_by_label("Select name 29", exact=True)).to_have_count(0)
     expect(page.get_by_label("Select name 2", exact=True)).to_be_checked()
-    count(page).to_have_text("2 selected (1 not on this page)")
+    expect_count(page).to_have_text("2 selected (1 not on this page)")
     page.get_by_label("Query").fill("metrics.loss < 5")
     page.get_by_role("button", name="Filter").click()
     expect(page.get_by_label("Select name 2", exact=True)).to_be_checked()
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare 2 runs")
     page.go_back()
-    count(page).to_have_text("2 selected (1 not on this page)")
+    expect_count(page).to_have_text("2 selected (1 not on this page)")
     page.get_by_role("button", name="Clear").click()
-    count(page).to_have_text("Selected:")
+    expect_count(page).to_have_text("Selected:")
     expect(page.get_by_label("Select name 2", exact=True)).not_to_be_checked()
     page.reload()
-    count(page).to_have_text("Selected:")
+    expect_count(page).to_have_text("Selected:")
 
 
-def test_all_of_a_page_and_those_between_two_are_selected_at_once(viewer: Viewer, runs: Running) -> None:
+def test_whole_page_or_a_range_of_rows_is_selected_at_once(viewer: Viewer, runs: Running) -> None:
     page = viewer.open(f"{runs.url}/runs?limit=25")
     whole = page.get_by_label("Select all on this page", exact=True)
     page.get_by_label("Select name 20", exact=True).click()
     page.get_by_label("Select name 16", exact=True).click(modifiers=["Shift"])
-    count(page).to_have_text("5 selected")
+    expect_count(page).to_have_text("5 selected")
     assert whole.evaluate("box => box.indeterminate")
     page.get_by_label("Select name 18", exact=True).click(modifiers=["Shift"])
-    count(page).to_have_text("2 selected")
+    expect_count(page).to_have_text("2 selected")
     whole.check()
-    count(page).to_have_text("25 selected")
+    expect_count(page).to_have_text("25 selected")
     post(runs, "runs", {"experiment": "iris", "id": "new", "name": "the newest"})
     expect(page.get_by_label("Select the newest", exact=True)).not_to_be_checked()
-    assert whole.evaluate("box => box.indeterminate"), "one that came meanwhile is not selected"
-    # the bar stays in sight
+    assert whole.evaluate("box => box.indeterminate"), "a run that was added meanwhile is not selected"
+    # the bar stays in view
     bar = page.locator(".selection-bar").bounding_box()
     assert bar is not None
     assert bar["y"] + bar["height"] <= 901
@@ -96,24 +96,24 @@ def test_children_are_selected_on_their_parents_page(viewer: Viewer, runs: Runni
     page = viewer.open(f"{runs.url}/runs/parent")
     page.get_by_label("Select fold-0", exact=True).click()
     page.get_by_label("Select fold-2", exact=True).click(modifiers=["Shift"])
-    count(page).to_have_text("3 selected")
+    expect_count(page).to_have_text("3 selected")
     post(runs, "runs/fold-1/metrics", {"accuracy": 0.5})
     post(runs, "runs/fold-2/metrics", {"accuracy": 0.6})
     expect(page.locator("#relatives").get_by_role("link", name="accuracy")).to_be_visible()
-    count(page).to_have_text("3 selected")
+    expect_count(page).to_have_text("3 selected")
     assert_fits(page)
     assert_accessible(page)
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare 3 runs")
 
 
-def test_bar_tags_those_that_are_selected_on_any_page_and_the_page_stays(viewer: Viewer, runs: Running) -> None:
+def test_bar_tags_runs_selected_on_any_page_without_leaving_the_page(viewer: Viewer, runs: Running) -> None:
     page = viewer.open(f"{runs.url}/runs?limit=25&order_by=name")
     expect(page.locator("#tag-selected > summary")).to_be_hidden()
     page.get_by_label("Select name 1", exact=True).check()
     page.get_by_role("link", name="next").click()
     page.get_by_label("Select name 9", exact=True).check()
-    count(page).to_have_text("2 selected (1 not on this page)")
+    expect_count(page).to_have_text("2 selected (1 not on this page)")
     here = page.url
     page.locator("#tag-selected > summary").click()
     expect(page.get_by_label("Key", exact=True)).to_be_focused()
@@ -125,10 +125,10 @@ def test_bar_tags_those_that_are_selected_on_any_page_and_the_page_stays(viewer:
     expect(page.locator("#run-run-09 .tag")).to_have_text("keep: yes, & no")
     expect(page.get_by_label("Key", exact=True)).to_be_hidden()
     assert page.url == here
-    count(page).to_have_text("2 selected (1 not on this page)")
-    tagged = requests.get(f"{runs.url}/api/runs?tag.keep=yes, %26 no", timeout=60).json()
-    assert sorted(run["id"] for run in tagged) == ["run-01", "run-09"]
-    # what is refused is said beside the field, and nothing is lost
+    expect_count(page).to_have_text("2 selected (1 not on this page)")
+    tagged_runs = requests.get(f"{runs.url}/api/runs?tag.keep=yes, %26 no", timeout=60).json()
+    assert sorted(run["id"] for run in tagged_runs) == ["run-01", "run-09"]
+    # an error is shown beside the field, and the input stays
     assert requests.delete(f"{runs.url}/api/w/runs/run-01", timeout=60).ok
     viewer.expected.append("404 (NOT FOUND)")
     page.locator("#tag-selected > summary").click()
@@ -141,7 +141,7 @@ def test_bar_tags_those_that_are_selected_on_any_page_and_the_page_stays(viewer:
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("question", ["tag", "delete"])
-def test_questions_of_the_bar_are_within_the_screen(
+def test_dialogs_of_the_bar_stay_within_the_screen(
     viewer: Viewer, runs: Running, size: tuple[int, int], question: str
 ) -> None:
     page = viewer.open(f"{runs.url}/experiments/iris?part=table", size=size)
@@ -154,34 +154,32 @@ def test_questions_of_the_bar_are_within_the_screen(
     assert_fits(page)
 
 
-def test_selection_may_be_of_more_runs_than_a_page_has_up_to_a_limit_that_is_said(
-    viewer: Viewer, runs: Running
-) -> None:
+def test_selection_may_exceed_a_page_up_to_a_limit(viewer: Viewer, runs: Running) -> None:
     page = viewer.open(f"{runs.url}/runs?limit=25")
     page.get_by_label("Select all on this page", exact=True).check()
     page.get_by_role("link", name="next").click()
-    expect(page.locator("#run-run-29")).to_have_count(0)  # it is the next page
-    count(page).to_have_text("25 selected (25 not on this page)")
+    expect(page.locator("#run-run-29")).to_have_count(0)  # the next page has arrived
+    expect_count(page).to_have_text("25 selected (25 not on this page)")
     page.get_by_label("Select all on this page", exact=True).check()
-    count(page).to_have_text("30 selected (25 not on this page)")
+    expect_count(page).to_have_text("30 selected (25 not on this page)")
     page.get_by_role("button", name="Compare").click()
     expect(page.locator(".said")).to_have_text("select 2 to 20 runs; 30 are selected")
     page.locator("#delete-selected > summary").click()
     page.get_by_role("button", name="Delete 30 runs").click()
     expect(page.locator("#undo")).to_contain_text("30 runs moved to the trash.")
     expect(page.locator("#run-run-04")).to_have_count(0)
-    # more than a form takes
+    # more than a form accepts
     many = [f"made-up-{number}" for number in range(1001)]
     page.evaluate("ids => sessionStorage.setItem('chachaml-selected /runs false', JSON.stringify(ids))", many)
     page.evaluate("ids => sessionStorage.setItem('chachaml-selected /runs ', JSON.stringify(ids))", many)
     page.goto(f"{runs.url}/runs")
-    count(page).to_have_text("1,001 selected (1,001 not on this page)")
+    expect_count(page).to_have_text("1,001 selected (1,001 not on this page)")
     page.locator("#delete-selected > summary").click()
     page.get_by_role("button", name="Delete 1,001 runs").click()
     expect(page.get_by_role("alert")).to_have_text("select 1 to 1000 runs; 1001 are selected")
 
 
-def test_trash_restores_and_deletes_what_is_selected_in_it(viewer: Viewer, runs: Running) -> None:
+def test_trash_restores_and_deletes_selected_runs(viewer: Viewer, runs: Running) -> None:
     for number in range(3):
         post(runs, f"runs/run-0{number}/trash", {})
     page = viewer.open(f"{runs.url}/runs?deleted=true")

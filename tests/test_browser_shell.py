@@ -40,8 +40,8 @@ def new_run(server: Running, **fields: object) -> str:
 
 
 @pytest.fixture
-def filled(server: Running) -> str:
-    """A run with hostile and long names in every place."""
+def hostile_run_id(server: Running) -> str:
+    """The id of a run with hostile and long text in every field."""
     run_id = new_run(server, name=HOSTILE, tags={HOSTILE: HOSTILE, "long": "w" * 250}, created_by=HOSTILE)
     base = f"{server.url}/api/w/runs/{run_id}"
     requests.post(f"{base}/params", json={"p" * 250: HOSTILE, "url": "javascript:alert(3)"}, timeout=60)
@@ -51,27 +51,27 @@ def filled(server: Running) -> str:
     for name, content in (("a<b>.txt", HOSTILE.encode()), ("table.csv", b"a,b\n1," + HOSTILE.encode())):
         requests.post(f"{base}/artifacts", params={"name": name}, data=content, headers=octets, timeout=60)
     requests.post(f"{base}/metrics", json=[{"loss": 1 / step, "step": step} for step in range(1, 50)], timeout=60)
-    described = {"description": HOSTILE + "\n\n- one"}
-    requests.post(f"{server.url}/api/w/experiments/iris", json=described, timeout=60)
+    body = {"description": HOSTILE + "\n\n- one"}
+    requests.post(f"{server.url}/api/w/experiments/iris", json=body, timeout=60)
     new_run(server, id="OTHER", name="w" * 250)
     return run_id
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 900), NARROW], ids=["wide", "narrow"])
-def test_every_page_is_accessible_fits_and_runs_nothing_of_a_users(
-    viewer: Viewer, server: Running, filled: str, scheme: str, size: tuple[int, int]
+def test_every_page_is_accessible_fits_the_screen_and_runs_no_script_of_a_user(
+    viewer: Viewer, server: Running, hostile_run_id: str, scheme: str, size: tuple[int, int]
 ) -> None:
-    viewer.expected += ["404", "400"]  # the browser tells of a page that is an error
+    viewer.expected += ["404", "400"]  # the browser logs a page that is an error
     page = viewer.open(f"{server.url}/runs", size=size, color_scheme=scheme)
     page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
     for path in PAGES:
-        page.goto(server.url + path.replace("RUN", filled))
+        page.goto(server.url + path.replace("RUN", hostile_run_id))
         assert_fits(page)
         assert_accessible(page)
 
 
-def test_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer, server: Running) -> None:
+def test_theme_is_the_systems_until_one_is_chosen_and_remembered(viewer: Viewer, server: Running) -> None:
     page = viewer.open(f"{server.url}/runs", color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
@@ -84,7 +84,7 @@ def test_theme_is_the_systems_until_one_is_chosen_and_is_kept(viewer: Viewer, se
     assert page.evaluate(ground) == dark
 
 
-def test_page_is_printed_light_in_a_dark_theme_and_without_controls(viewer: Viewer, server: Running) -> None:
+def test_page_in_a_dark_theme_is_printed_light_and_without_controls(viewer: Viewer, server: Running) -> None:
     assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "id": "one"}, timeout=60).ok
     page = viewer.open(f"{server.url}/experiments/iris", color_scheme="dark")
     page.evaluate("localStorage.setItem('chachaml-theme', 'dark')")
@@ -110,7 +110,7 @@ def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewe
     assert page.evaluate("window.sameDocument")
 
 
-def test_server_that_went_away_is_said_and_its_return_is_noticed(viewer: Viewer, serve: Callable[..., Running]) -> None:
+def test_unreachable_server_is_reported_until_it_is_back(viewer: Viewer, serve: Callable[..., Running]) -> None:
     port = str(free_port())
     server = serve("--port", port)
     viewer.expected.append("ERR_CONNECTION_REFUSED")
@@ -121,14 +121,14 @@ def test_server_that_went_away_is_said_and_its_return_is_noticed(viewer: Viewer,
     expect(page.locator("#connection")).to_have_text("")
 
 
-def test_busy_server_is_asked_again_and_no_fault_is_shown(viewer: Viewer, server: Running) -> None:
+def test_request_to_a_busy_server_is_repeated_without_an_error(viewer: Viewer, server: Running) -> None:
     viewer.expected.append("503")
     page = viewer.open(f"{server.url}/runs")
-    asked: list[str | None] = []
+    cache_control: list[str | None] = []
 
     def busy_at_first(route: Route) -> None:
-        asked.append(route.request.headers.get("cache-control"))
-        if len(asked) == 1:
+        cache_control.append(route.request.headers.get("cache-control"))
+        if len(cache_control) == 1:
             route.fulfill(status=503, headers={"Retry-After": "3"}, body="busy")
         else:
             route.continue_()
@@ -136,11 +136,11 @@ def test_busy_server_is_asked_again_and_no_fault_is_shown(viewer: Viewer, server
     page.route("**/runs", busy_at_first)
     name = new_run(server)
     expect(page.locator("tbody")).to_contain_text(name)
-    assert asked[:2] == ["max-age=2", "max-age=2"]
+    assert cache_control[:2] == ["max-age=2", "max-age=2"]
     expect(page.locator("#connection")).to_have_text("")
 
 
-def test_times_are_relative_and_exact_on_hover_in_the_viewers_zone(viewer: Viewer, server: Running) -> None:
+def test_times_are_relative_and_exact_on_hover_in_the_viewers_time_zone(viewer: Viewer, server: Running) -> None:
     new_run(server)
     page = viewer.open(f"{server.url}/runs", timezone_id="Asia/Kolkata", locale="en-GB")
     time = page.locator("tbody time").first
@@ -148,14 +148,14 @@ def test_times_are_relative_and_exact_on_hover_in_the_viewers_zone(viewer: Viewe
     expect(time).to_have_attribute("title", re.compile(r"GMT\+5:30"))
 
 
-def test_without_javascript_times_are_in_utc_and_the_page_is_whole(viewer: Viewer, server: Running) -> None:
+def test_page_is_complete_and_times_are_in_utc_without_javascript(viewer: Viewer, server: Running) -> None:
     new_run(server, name="plain")
     page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
     expect(page.locator("tbody")).to_contain_text("plain")
     expect(page.locator("tbody time").first).to_have_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
 
 
-def test_keyboard_moves_opens_and_helps(viewer: Viewer, server: Running) -> None:
+def test_keyboard_shortcuts_select_open_and_show_help(viewer: Viewer, server: Running) -> None:
     older, newer = new_run(server, name="older"), new_run(server, name="newer")
     page = viewer.open(f"{server.url}/runs")
     page.keyboard.press("?")
@@ -178,13 +178,13 @@ def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Runn
     page = viewer.open(f"{server.url}/runs", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert server.url in copied
-    assert copied == page.locator("pre.command").inner_text().strip() + "\n"
+    clipboard = page.evaluate("navigator.clipboard.readText()")
+    assert server.url in clipboard
+    assert clipboard == page.locator("pre.command").inner_text().strip() + "\n"
 
 
 @pytest.mark.parametrize(
-    ("link", "page"),
+    ("link", "path"),
     [
         ("/#/experiments/123/runs/OTHER", "/runs/OTHER"),
         ("/#/experiments/123/runs/OTHER/model-metrics", "/runs/OTHER"),
@@ -192,11 +192,11 @@ def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Runn
         ("/#/experiments/123", "/runs#/experiments/123"),
     ],
 )
-def test_link_that_mlflows_client_prints_leads_to_our_page(
-    viewer: Viewer, server: Running, link: str, page: str
+def test_link_printed_by_the_mlflow_client_leads_to_its_page(
+    viewer: Viewer, server: Running, link: str, path: str
 ) -> None:
     new_run(server, id="OTHER")
     requests.post(f"{server.url}/api/w/models/iris v2", json={"description": "x"}, timeout=60)
-    opened = viewer.open(server.url + link)
-    opened.wait_for_url(server.url + page)
-    expect(opened.get_by_role("heading", level=1)).to_be_visible()
+    page = viewer.open(server.url + link)
+    page.wait_for_url(server.url + path)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
