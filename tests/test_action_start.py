@@ -1,4 +1,4 @@
-"""The action that starts a server in a job of GitHub Actions: its own steps, run as they stand by a small runner."""
+"""The action that starts a server in a job of GitHub Actions: its steps, executed as they are by a small runner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chachaml_lite.sidecar.identity import derive_run_id
 pytest_plugins = "support.github_runner"
 
 NewJob = Callable[..., Job]
-TRAINED = """
+TRAIN = """
 - id: tracker
   uses: ./
   with: {experiment: iris, name: first}
@@ -36,53 +36,53 @@ FINISH = """
 """
 
 
-def meta(job: Job, step: str = "tracker") -> dict[str, Any]:
+def read_meta(job: Job, step: str = "tracker") -> dict[str, Any]:
     """Return the meta.json of the run that a step has started."""
     outputs = job.outputs(step)
-    found: dict[str, Any] = json.loads(Path(outputs["data"], "runs", outputs["run-id"], "meta.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads(Path(outputs["data"], "runs", outputs["run-id"], "meta.json").read_text())
+    return content
 
 
 def test_action_installs_this_checkout_beside_the_workspace_and_leaves_nothing_in_it(installed_action: Job) -> None:
     assert list(installed_action.workspace.iterdir()) == []
     command = installed_action.home / "venv" / "bin" / "python"
-    where = subprocess.run(
+    result = subprocess.run(
         [command, "-I", "-c", "import chachaml_lite; print(chachaml_lite.__file__)"], capture_output=True, text=True
     )
-    assert where.stdout.startswith(str(installed_action.home / "venv")), where.stderr
+    assert result.stdout.startswith(str(installed_action.home / "venv")), result.stderr
 
 
-def test_action_leaves_its_own_folder_as_it_was(installed_action: Job) -> None:
+def test_action_does_not_change_its_own_folder(installed_action: Job) -> None:
     names = files_of(installed_action.root)
     assert "action.yml" in names
     assert not [name for name in names if "__pycache__" in name or not (ROOT / name).exists()]
 
 
-def test_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, tool: Callable[[str], str]) -> None:
+def test_step_logs_to_the_run_started_by_the_action(github_job: NewJob, tool: Callable[[str], str]) -> None:
     tool("curl")
     job = github_job()
-    job.run(TRAINED + FINISH)
+    job.run(TRAIN + FINISH)
     assert [step.outcome for step in job.steps] == ["success"] * 3, job.log
     outputs = job.outputs("tracker")
     assert job.env == {"CHACHAML_URL": outputs["url"], "CHACHAML_RUN_ID": outputs["run-id"]}
     assert outputs["run-id"] == "gh-1234567890-1-train"
     assert list(job.workspace.iterdir()) == []
-    found = meta(job)
-    assert (found["experiment"], found["name"], found["status"]) == ("iris", "first", "completed")
-    assert found["tags"] == {
+    meta = read_meta(job)
+    assert (meta["experiment"], meta["name"], meta["status"]) == ("iris", "first", "completed")
+    assert meta["tags"] == {
         "sha": "0123456789abcdef0123456789abcdef01234567",
         "ref": "refs/heads/main",
         "actor": "maria",
         "workflow": "training",
         "url": "https://github.com/maria/iris/actions/runs/1234567890/attempts/1",
     }
-    assert found["env"]["git"]["commit"] == found["tags"]["sha"]
-    assert found["env"]["git"]["remote"] == "https://github.com/maria/iris"
-    assert found["env"].keys() >= {"host", "platform", "cpu_count", "python"} and "command" not in found["env"]
+    assert meta["env"]["git"]["commit"] == meta["tags"]["sha"]
+    assert meta["env"]["git"]["remote"] == "https://github.com/maria/iris"
+    assert meta["env"].keys() >= {"host", "platform", "cpu_count", "python"} and "command" not in meta["env"]
     assert job.annotations == []
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{outputs['url']}/api/health", timeout=60)
-    # What a laptop gets: a run, once it lies in another store's runs/.
+    # The folder is a complete run, ready to be copied into the runs/ of another store.
     assert '"key": "loss"' in Path(outputs["data"], "runs", outputs["run-id"], "metrics.jsonl").read_text().replace(
         '"key":"loss"', '"key": "loss"'
     )
@@ -91,12 +91,12 @@ def test_step_logs_to_the_run_that_the_action_has_started(github_job: NewJob, to
 def test_steps_of_a_job_behind_a_proxy_reach_the_server(github_job: NewJob, tool: Callable[[str], str]) -> None:
     tool("curl")
     job = github_job(shell_variables={"http_proxy": "http://127.0.0.1:1", "no_proxy": "intra.example.org"})
-    job.run(TRAINED + FINISH)
+    job.run(TRAIN + FINISH)
     assert [step.outcome for step in job.steps] == ["success"] * 3, job.log
     assert job.env["no_proxy"] == job.env["NO_PROXY"] == "intra.example.org,localhost,127.0.0.1,::1"
 
 
-def test_without_an_experiment_there_is_a_server_and_no_run(github_job: NewJob) -> None:
+def test_action_without_an_experiment_starts_a_server_but_no_run(github_job: NewJob) -> None:
     job = github_job()
     job.run("- {id: tracker, uses: ./}")
     assert job.env == {"CHACHAML_URL": job.outputs("tracker")["url"]}
@@ -104,7 +104,7 @@ def test_without_an_experiment_there_is_a_server_and_no_run(github_job: NewJob) 
     assert requests.get(f"{job.env['CHACHAML_URL']}/api/health", timeout=60).json()["runs"] == 0
 
 
-def test_port_and_a_folder_may_be_chosen(github_job: NewJob) -> None:
+def test_port_and_data_folder_are_configurable(github_job: NewJob) -> None:
     port = free_port()
     job = github_job()
     job.run(f"- {{id: tracker, uses: ./, with: {{port: '{port}', data: some/where, experiment: iris}}}}")
@@ -115,7 +115,7 @@ def test_port_and_a_folder_may_be_chosen(github_job: NewJob) -> None:
 
 
 @pytest.mark.parametrize("fault", ["port", "data", "setting"])
-def test_server_that_does_not_come_up_fails_the_step_and_shows_why(
+def test_server_that_does_not_start_fails_the_step_and_shows_the_reason(
     github_job: NewJob, server: Running, fault: str
 ) -> None:
     job = github_job(shell_variables={"CHACHAML_FSYNC": "sometimes"} if fault == "setting" else {})
@@ -124,31 +124,31 @@ def test_server_that_does_not_come_up_fails_the_step_and_shows_why(
     job.run(f"- {{id: tracker, uses: ./, with: {{experiment: iris, {inputs}}}}}\n- run: echo not reached" + FINISH)
     assert [step.outcome for step in job.steps] == ["failure", "skipped", "success"]
     assert job.env == {}
-    why = {"port": f"port {server.port} is in use", "data": "file", "setting": "'sometimes' is not one of"}[fault]
+    reason = {"port": f"port {server.port} is in use", "data": "file", "setting": "'sometimes' is not one of"}[fault]
     group = job.steps[0].log.partition("::group::Output of the server\n")[2].partition("::endgroup::")[0]
-    assert why in group
+    assert reason in group
     assert any("the server ended with exit code" in text for text in job.said("error"))
     assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
 
 
-def test_server_that_never_answers_is_not_waited_for_without_end(tmp_path: Path) -> None:
-    silent = tmp_path / "python"
-    silent.write_text("#!/bin/sh\necho still reading\nexec sleep 600\n")
-    silent.chmod(0o755)
+def test_server_that_never_answers_fails_the_step_after_a_timeout(tmp_path: Path) -> None:
+    silent_python = tmp_path / "python"
+    silent_python.write_text("#!/bin/sh\necho still reading\nexec sleep 600\n")
+    silent_python.chmod(0o755)
     (tmp_path / "chachaml-lite").mkdir()
     script = (
         "from chachaml_lite.cli import main; from chachaml_lite.sidecar import server; import sys; "
-        f"server.START_SECONDS = 0.5; sys.executable = {str(silent)!r}; main(['ci', 'start'])"
+        f"server.START_SECONDS = 0.5; sys.executable = {str(silent_python)!r}; main(['ci', 'start'])"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "GITHUB_ACTIONS": "true", "RUNNER_TEMP": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert "still reading" in done.stdout
-    assert "::error title=chachaml-lite::the server was not ready within 0.5 s" in done.stdout
+    assert "still reading" in result.stdout
+    assert "::error title=chachaml-lite::the server was not ready within 0.5 s" in result.stdout
 
 
 def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_job: NewJob) -> None:
@@ -163,13 +163,13 @@ def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_jo
     job.run(FINISH + "- {id: second, if: always(), uses: ./, with: {experiment: iris, suffix: second}}" + FINISH)
     assert job.outputs("second")["run-id"] == "gh-1234567890-1-train-second"
     assert [step.outcome for step in job.steps[-3:]] == ["success"] * 3, job.log
-    assert meta(job, "second")["status"] == "failed", "the job had failed before"
+    assert read_meta(job, "second")["status"] == "failed", "the job had failed before"
 
 
 # -- the token
 
 
-def test_with_a_token_every_request_has_to_bear_it_and_the_log_never_shows_it(
+def test_token_is_required_by_every_request_and_never_in_the_log(
     github_job: NewJob, tool: Callable[[str], str]
 ) -> None:
     tool("curl")
@@ -187,8 +187,8 @@ def test_with_a_token_every_request_has_to_bear_it_and_the_log_never_shows_it(
     )
     assert job.status == "success", job.log
     assert job.masks == [token]
-    shown = [line for line in job.log.splitlines() if token in line or token.replace("%", "%25") in line]
-    assert shown == [f"::add-mask::{token.replace('%', '%25')}"]
+    lines = [line for line in job.log.splitlines() if token in line or token.replace("%", "%25") in line]
+    assert lines == [f"::add-mask::{token.replace('%', '%25')}"]
     assert job.env["CHACHAML_TOKEN"] == token
     assert not [path for path in job.home.glob("*") if path.is_file() and token in path.read_text()]
 
@@ -201,7 +201,7 @@ def test_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None:
     assert job.status == "success", job.log
 
 
-def test_token_that_no_header_can_bear_is_refused(github_job: NewJob) -> None:
+def test_token_that_no_header_can_contain_is_refused(github_job: NewJob) -> None:
     job = github_job()
     job.run(r'- {uses: ./, with: {token: "two\nlines"}}')
     assert job.said("error") == [
@@ -209,12 +209,12 @@ def test_token_that_no_header_can_bear_is_refused(github_job: NewJob) -> None:
     ]
 
 
-# -- text that others chose
+# -- text chosen by others
 
 HOSTILE = "$(touch pwned) `touch pwned`; touch pwned # \"' ${{ github.job }} %0A::error::x ##[error]y \u202e|<b>"
 
 
-def test_text_of_others_is_never_carried_out(github_job: NewJob, tool: Callable[[str], str]) -> None:
+def test_text_chosen_by_others_is_never_executed(github_job: NewJob, tool: Callable[[str], str]) -> None:
     tool("curl")
     job = github_job(variables={"ref": f"refs/heads/{HOSTILE}", "workflow": HOSTILE, "actor": HOSTILE, "job": HOSTILE})
     job.github["head"] = HOSTILE  # as github.head_ref, which a fork's author chooses
@@ -231,13 +231,13 @@ def test_text_of_others_is_never_carried_out(github_job: NewJob, tool: Callable[
     )
     assert job.status == "success", job.log
     assert job.annotations == []
-    found = meta(job)
-    assert (found["experiment"], found["name"], found["tags"]["workflow"]) == (HOSTILE, HOSTILE, HOSTILE)
+    meta = read_meta(job)
+    assert (meta["experiment"], meta["name"], meta["tags"]["workflow"]) == (HOSTILE, HOSTILE, HOSTILE)
     assert not list(job.workspace.iterdir())
-    assert f"\n{HOSTILE}" not in job.summaries[0], "it stands in a code span"
+    assert f"\n{HOSTILE}" not in job.summaries[0], "it is in a code span"
 
 
-def test_name_that_the_server_refuses_fails_the_step_with_its_reason(github_job: NewJob) -> None:
+def test_name_refused_by_the_server_fails_the_step_with_the_reason(github_job: NewJob) -> None:
     job = github_job()
     job.run('- {id: tracker, uses: ./, with: {experiment: iris, name: "a\\n::warning::b"}}' + FINISH)
     assert [step.outcome for step in job.steps] == ["failure", "success"], job.log
@@ -246,7 +246,7 @@ def test_name_that_the_server_refuses_fails_the_step_with_its_reason(github_job:
     assert "control character" in job.said("error")[0]
 
 
-def test_variable_of_python_s_changes_nothing(github_job: NewJob) -> None:
+def test_python_variables_and_modules_of_the_job_are_ignored(github_job: NewJob) -> None:
     job = github_job(shell_variables={"PYTHONPATH": "evil", "PYTHONSTARTUP": "evil/flask.py", "PYTHONHOME": "evil"})
     (job.workspace / "evil").mkdir()
     for folder in ("evil", "."):
@@ -256,11 +256,11 @@ def test_variable_of_python_s_changes_nothing(github_job: NewJob) -> None:
     assert job.status == "success", job.log
 
 
-def test_proxy_that_the_job_has_is_not_for_its_own_server(github_job: NewJob) -> None:
+def test_proxy_of_the_job_is_not_used_for_its_own_server(github_job: NewJob) -> None:
     job = github_job(shell_variables={"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"})
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}" + FINISH)
     assert job.status == "success", job.log
-    assert meta(job)["status"] == "completed"
+    assert read_meta(job)["status"] == "completed"
 
 
 # -- the id
@@ -276,7 +276,7 @@ IDS: list[tuple[dict[str, str], str, str]] = [
     ({"GITHUB_RUN_ATTEMPT": "2"}, "null", "gh-7-2-train"),
     ({"GITHUB_JOB": "train_all"}, "null", "gh-7-1-train_all"),
 ]
-#: Pairs that are alike but for what an id can't hold, or for where one value ends.
+#: Pairs that differ only in characters that an id can't contain, or in where one value ends.
 TWINS: list[tuple[tuple[dict[str, str], str], tuple[dict[str, str], str]]] = [
     (({}, '{"x": "a/b"}'), ({}, '{"x": "a-b"}')),
     (({}, '{"x": "a_b", "y": "c"}'), ({}, '{"x": "a", "y": "b_c"}')),
@@ -288,18 +288,18 @@ TWINS: list[tuple[tuple[dict[str, str], str], tuple[dict[str, str], str]]] = [
 ]
 
 
-def test_id_of_a_run_is_stable_safe_and_its_own(shared_client: Any) -> None:
-    requested = [(variables, suffix) for variables, suffix, _ in IDS] + [each for pair in TWINS for each in pair]
+def test_derived_run_id_is_stable_valid_and_unique(shared_client: Any) -> None:
+    cases = [(variables, suffix) for variables, suffix, _ in IDS] + [each for pair in TWINS for each in pair]
     job = {"GITHUB_RUN_ID": "7", "GITHUB_JOB": "train"}
-    found = [derive_run_id({**job, **variables}, suffix) for variables, suffix in requested]
-    assert found[: len(IDS)] == [expected for _, _, expected in IDS]
-    assert all(one != other for one, other in zip(found[len(IDS) :: 2], found[len(IDS) + 1 :: 2], strict=True))
-    for each in set(found):
+    run_ids = [derive_run_id({**job, **variables}, suffix) for variables, suffix in cases]
+    assert run_ids[: len(IDS)] == [expected for _, _, expected in IDS]
+    assert all(one != other for one, other in zip(run_ids[len(IDS) :: 2], run_ids[len(IDS) + 1 :: 2], strict=True))
+    for each in set(run_ids):
         answer = shared_client.post("/api/w/runs", json={"experiment": "iris", "id": each})
         assert answer.status_code == 200, answer.text
 
 
-def test_jobs_of_a_matrix_have_runs_of_their_own_which_one_store_can_hold(github_job: NewJob, data: Path) -> None:
+def test_jobs_of_a_matrix_have_distinct_runs_that_fit_into_one_store(github_job: NewJob, data: Path) -> None:
     runs = data / "runs"
     runs.mkdir(parents=True)
     for value in ("3.10", "3.11"):
@@ -315,7 +315,7 @@ def test_jobs_of_a_matrix_have_runs_of_their_own_which_one_store_can_hold(github
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Path:
-    """A python3 that notes what it was called with, makes environments of itself, and installs nothing."""
+    """A fake python3 that records its arguments, creates environments with itself, and installs nothing."""
     program = tmp_path / "bin" / "python3"
     program.parent.mkdir()
     program.write_text(
@@ -331,7 +331,7 @@ esac
     return program
 
 
-def test_version_comes_from_the_package_index(github_job: NewJob, recorder: Path, tmp_path: Path) -> None:
+def test_given_version_is_installed_from_the_package_index(github_job: NewJob, recorder: Path, tmp_path: Path) -> None:
     job = github_job(shell_variables={"PATH": f"{recorder.parent}:{os.environ['PATH']}"})
     job.run("- {uses: ./, with: {version: '1.2; touch pwned'}}")
     (install,) = [line for line in (tmp_path / "called").read_text().splitlines() if " pip install " in line]
@@ -339,7 +339,7 @@ def test_version_comes_from_the_package_index(github_job: NewJob, recorder: Path
     assert not list(job.workspace.iterdir())
 
 
-def test_without_a_fit_python_one_is_installed_for_the_action_alone(
+def test_python_is_set_up_for_the_action_alone_where_none_is_suitable(
     github_job: NewJob, recorder: Path, tmp_path: Path
 ) -> None:
     tools = tmp_path / "tools"
@@ -349,16 +349,16 @@ def test_without_a_fit_python_one_is_installed_for_the_action_alone(
     old = tools / "python3"
     old.write_text("#!/bin/bash\nexit 1\n")
     old.chmod(0o755)
-    given: list[dict[str, str]] = []
+    setup_inputs: list[dict[str, str]] = []
 
     def setup_python(inputs: Any) -> dict[str, str]:
-        given.append(dict(inputs))
+        setup_inputs.append(dict(inputs))
         return {"python-path": str(recorder)}
 
     job = github_job(shell_variables={"PATH": str(tools)}, uses={"actions/setup-python": setup_python})
     (job.home / "venv").unlink()
     job.run("- uses: ./")
-    assert given == [{"python-version": "3.13", "update-environment": "false"}]
-    called = (tmp_path / "called").read_text()
-    assert " -m venv " in called
-    assert " pip install " in called
+    assert setup_inputs == [{"python-version": "3.13", "update-environment": "false"}]
+    calls = (tmp_path / "called").read_text()
+    assert " -m venv " in calls
+    assert " pip install " in calls

@@ -1,4 +1,4 @@
-"""The files that GitHub reads: of the form it wants, open to nobody's text; and this project's CI, run as it stands."""
+"""Actions and workflows: valid, pinned and safe from injected text; and this project's CI, executed as it is."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ NewJob = Callable[..., Job]
 ACTIONS = [ROOT / "action.yml", ROOT / "finish" / "action.yml"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EXAMPLES = blocks("yaml")
-#: Actions whose present commit could not be looked up; Dependabot watches over them.
+#: Actions whose current commit could not be looked up; Dependabot keeps them up to date.
 UNPINNED = {"pypa/gh-action-pypi-publish@release/v1"}
-#: What the jobs of a release may do beyond reading, by name.
+#: The permissions of a release's jobs beyond reading, by name.
 JOB_PERMISSIONS = {
     "build": {"contents": "read", "id-token": "write", "attestations": "write"},
     "pypi": {"id-token": "write"},
@@ -39,15 +39,15 @@ JOB_PERMISSIONS = {
 
 
 def as_workflow(example: str) -> Any:
-    """A workflow of the README's or the manual's, or one of the steps that it shows; None for what isn't GitHub's."""
-    parsed = yaml.safe_load(example)
-    if isinstance(parsed, list):
-        return {"on": "push", "jobs": {"train": {"runs-on": "ubuntu-latest", "steps": parsed}}}
-    return parsed if "jobs" in parsed else None
+    """Return an example of the README or the manual as a workflow, even if it has only steps; None if it is none."""
+    content = yaml.safe_load(example)
+    if isinstance(content, list):
+        return {"on": "push", "jobs": {"train": {"runs-on": "ubuntu-latest", "steps": content}}}
+    return content if "jobs" in content else None
 
 
 @pytest.mark.parametrize("kind", ["github-actions", "github-workflows", "compose-spec"])
-def test_each_file_is_of_the_form_that_its_reader_wants(tmp_path: Path, kind: str) -> None:
+def test_each_file_is_valid_by_the_schema_of_its_kind(tmp_path: Path, kind: str) -> None:
     files = {"github-actions": ACTIONS, "github-workflows": WORKFLOWS, "compose-spec": []}[kind]
     for number, example in enumerate(EXAMPLES):
         workflow = as_workflow(example)
@@ -55,16 +55,16 @@ def test_each_file_is_of_the_form_that_its_reader_wants(tmp_path: Path, kind: st
             files = [*files, tmp_path / f"{number}.yml"]
             files[-1].write_text(yaml.safe_dump(workflow) if isinstance(yaml.safe_load(example), list) else example)
     assert files
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{kind}", *files],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def steps() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every step that this repository runs or shows, and where it stands."""
+def iterate_steps() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every step that this repository runs or shows, with the name of its file or example."""
     for path in ACTIONS:
         for step in yaml.safe_load(path.read_text())["runs"]["steps"]:
             yield str(path.relative_to(ROOT)), step
@@ -76,34 +76,34 @@ def steps() -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield name, step
 
 
-def test_no_script_has_anybody_s_text_pasted_into_it() -> None:
-    """A branch's name would be run as a command: what varies comes by the environment."""
-    found = list(steps())
-    assert len(found) > 15
-    for name, step in found:
+def test_no_script_contains_an_expression() -> None:
+    """The name of a branch would be executed as a command; scripts get values from environment variables."""
+    all_steps = list(iterate_steps())
+    assert len(all_steps) > 15
+    for name, step in all_steps:
         assert "${{" not in step.get("run", ""), name
 
 
-def test_actions_of_others_are_pinned_to_a_commit_and_named_by_version_in_examples() -> None:
-    for name, step in steps():
-        used = step.get("uses", "./")
-        if used.startswith("./"):
+def test_external_actions_are_pinned_to_a_commit_and_in_examples_to_a_version() -> None:
+    for name, step in iterate_steps():
+        action = step.get("uses", "./")
+        if action.startswith("./"):
             continue
         if name.startswith("example"):
-            assert re.fullmatch(r"(actions|OWNER)/[\w/-]+@v\d+", used), name
+            assert re.fullmatch(r"(actions|OWNER)/[\w/-]+@v\d+", action), name
         else:
-            assert re.fullmatch(r"(actions|docker)/[\w/-]+@[0-9a-f]{40}", used) or used in UNPINNED, (name, used)
+            assert re.fullmatch(r"(actions|docker)/[\w/-]+@[0-9a-f]{40}", action) or action in UNPINNED, (name, action)
 
 
-def test_what_is_not_pinned_is_listed_where_it_is_used() -> None:
+def test_unpinned_actions_are_listed_in_the_workflow_that_uses_them() -> None:
     release = (ROOT / ".github/workflows/release.yml").read_text()
-    assert all(used.partition("@")[0] in release.partition("name: release")[0] for used in UNPINNED)
-    watched = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    assert {each["package-ecosystem"] for each in watched} == {"github-actions", "docker"}
+    assert all(action.partition("@")[0] in release.partition("name: release")[0] for action in UNPINNED)
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    assert {each["package-ecosystem"] for each in updates} == {"github-actions", "docker"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_may_read_the_repository_and_its_jobs_only_what_they_need(path: Path) -> None:
+def test_workflow_may_read_the_repository_and_its_jobs_have_only_the_permissions_they_need(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     assert {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job} == (
@@ -112,7 +112,7 @@ def test_workflow_may_read_the_repository_and_its_jobs_only_what_they_need(path:
     assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
 
 
-def test_release_publishes_only_what_was_tested_and_moves_the_major_tag_last() -> None:
+def test_release_publishes_only_tested_builds_and_moves_the_major_tag_last() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
     needs = {name: job.get("needs", []) for name, job in jobs.items()}
     assert needs == {"test": [], "build": "test", "pypi": "build", "image": "build", "major": ["pypi", "image"]}
@@ -120,22 +120,22 @@ def test_release_publishes_only_what_was_tested_and_moves_the_major_tag_last() -
     assert '.ci/release "$GITHUB_REF_NAME"' in [step.get("run") for step in jobs["build"]["steps"]]
 
 
-def test_ci_tests_each_python_that_is_promised() -> None:
-    promised = re.findall(r"Programming Language :: Python :: (3\.\d+)", (ROOT / "setup.cfg").read_text())
+def test_ci_tests_each_supported_python() -> None:
+    versions = re.findall(r"Programming Language :: Python :: (3\.\d+)", (ROOT / "setup.cfg").read_text())
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
-    assert jobs["test"]["strategy"]["matrix"]["python"] == promised
+    assert jobs["test"]["strategy"]["matrix"]["python"] == versions
     assert jobs["test"]["steps"][-1]["run"] == ".ci/run"
 
 
 # -- this project's own use of the action
 
 
-def nothing(inputs: Mapping[str, str]) -> dict[str, str]:
+def do_nothing(inputs: Mapping[str, str]) -> dict[str, str]:
     return {}
 
 
 class Cache:
-    """The files of the folder "baseline" that actions/cache keeps for the next job."""
+    """A stand-in for actions/cache, which keeps the files of the folder "baseline" for the next job."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -158,7 +158,7 @@ class Cache:
         return save
 
 
-def test_ci_s_own_training_logs_to_the_sidecar_and_is_gated_by_the_last_green_main(
+def test_training_in_ci_logs_to_the_sidecar_and_is_checked_against_the_last_green_main(
     github_job: NewJob, tmp_path: Path
 ) -> None:
     ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["sidecar"]
@@ -179,7 +179,7 @@ def test_ci_s_own_training_logs_to_the_sidecar_and_is_gated_by_the_last_green_ma
 
         job.uses = {
             "actions/checkout": check_out,
-            "actions/setup-python": nothing,
+            "actions/setup-python": do_nothing,
             "actions/cache/restore": cache.restore_into(job),
             "actions/cache/save": cache.save_from(job),
             "actions/upload-artifact": artifacts.upload,
@@ -189,7 +189,7 @@ def test_ci_s_own_training_logs_to_the_sidecar_and_is_gated_by_the_last_green_ma
         return job
 
     first = run("1", "refs/heads/main")
-    assert len(first.said("notice")) == 2  # of the rules that have no baseline yet
+    assert len(first.said("notice")) == 2  # for the rules that have no baseline yet
     second = run("2", "refs/heads/topic")
     assert second.annotations == []
     assert "✅ passed    accuracy>=baseline-0.02" in second.summaries[0]
@@ -202,7 +202,7 @@ def test_ci_s_own_training_logs_to_the_sidecar_and_is_gated_by_the_last_green_ma
     assert status == "completed"
 
 
-def test_run_comes_through_github_s_artifacts_as_it_was(data: Path, tmp_path: Path) -> None:
+def test_run_survives_github_artifacts_unchanged(data: Path, tmp_path: Path) -> None:
     names = [".env", "a:b?.txt", "CON", "dir/.hidden/file", "trailing.", 'quo"te<|>*', "ünïcode/日本.bin", "empty"]
     contents = {name: name.encode() if name != "empty" else b"" for name in names}
     with opened(data) as app:
@@ -219,6 +219,6 @@ def test_run_comes_through_github_s_artifacts_as_it_was(data: Path, tmp_path: Pa
     with opened(laptop) as app:
         client = app.test_client()
         after = client.get(f"/api/runs/{run}").get_json()
-        assert {**after, "last_write_time": 0} == {**before, "last_write_time": 0}  # that of its files
+        assert {**after, "last_write_time": 0} == {**before, "last_write_time": 0}  # which is the time of its files
         for name, content in contents.items():
             assert client.get(f"/api/artifacts/{run}/{quote(name)}/download").data == content

@@ -1,4 +1,4 @@
-"""POST /api/w/import: a run comes out of a zip as it went in, grows, contradicts itself, and is refused when bent."""
+"""POST /api/w/import: round trips, runs that have grown, contradictions, and corrupt or hostile zips."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from werkzeug.test import TestResponse
 from chachaml_lite.store import zip_extract
 from chachaml_lite.store.run_files import RunFiles
 
-Packed = dict[str, bytes]
+Files = dict[str, bytes]
 
 
 def send(client: FlaskClient, body: bytes, **query: str) -> TestResponse:
     return client.post("/api/w/import", query_string=query, data=body, content_type="application/zip")
 
 
-def taken(client: FlaskClient, body: bytes, **query: str) -> dict[str, list[str]]:
+def import_zip(client: FlaskClient, body: bytes, **query: str) -> dict[str, list[str]]:
     """Return the runs of an import by outcome, without empty outcomes."""
     answer = send(client, body, **query)
     assert answer.status_code == 200, answer.text
-    done: dict[str, Any] = answer.get_json()
-    assert done.pop("ok") is True and done.keys() == {"imported", "updated", "unchanged"}
-    return {kind: ids for kind, ids in done.items() if ids}
+    outcomes: dict[str, Any] = answer.get_json()
+    assert outcomes.pop("ok") is True and outcomes.keys() == {"imported", "updated", "unchanged"}
+    return {kind: ids for kind, ids in outcomes.items() if ids}
 
 
-def refused(client: FlaskClient, body: bytes, status: int = 400, **query: str) -> str:
+def expect_error(client: FlaskClient, body: bytes, status: int = 400, **query: str) -> str:
     answer = send(client, body, **query)
     assert (answer.status_code, answer.get_json().keys()) == (status, {"error", "detail"}), answer.text
     detail: str = answer.get_json()["detail"]
@@ -52,16 +52,16 @@ def refused(client: FlaskClient, body: bytes, status: int = 400, **query: str) -
     return detail
 
 
-def stored(folder: Path, run_id: str) -> Packed:
-    """The files of a run that mean something, by path."""
-    whole = {path: content for path, content in files_of(folder / "runs" / run_id).items() if content is not None}
-    whole.pop("summary.json", None)
-    return whole
+def read_stored_files(folder: Path, run_id: str) -> Files:
+    """Return the files of a run by path, without folders and the derived summary.json."""
+    files = {path: content for path, content in files_of(folder / "runs" / run_id).items() if content is not None}
+    files.pop("summary.json", None)
+    return files
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Any:
-    """A client of another store, the one that runs come from."""
+    """A client of the other store, from which runs are imported."""
     with opened(tmp_path / "other") as app:
         yield app.test_client()
 
@@ -71,13 +71,13 @@ def other_data(tmp_path: Path) -> Path:
     return tmp_path / "other"
 
 
-def zip_of(client: FlaskClient, run_id: str) -> bytes:
+def download_zip(client: FlaskClient, run_id: str) -> bytes:
     answer = client.get(f"/api/runs/{run_id}/download")
     assert answer.status_code == 200
     return bytes(answer.data)
 
 
-def full_run(client: FlaskClient, **fields: Any) -> str:
+def log_full_run(client: FlaskClient, **fields: Any) -> str:
     run_id = run_logger(client)(
         name="naïve ☃",
         tags={"author": "maria", "n": 1},
@@ -91,47 +91,45 @@ def full_run(client: FlaskClient, **fields: Any) -> str:
     return run_id
 
 
-# -- there and back
+# -- round trips
 
 
-def test_run_arrives_byte_for_byte_and_again_is_unchanged(
+def test_imported_run_is_the_same_byte_for_byte_and_a_second_import_changes_nothing(
     client: FlaskClient, other: FlaskClient, data: Path, other_data: Path
 ) -> None:
-    run_id = full_run(other, end="failed")
+    run_id = log_full_run(other, end="failed")
     folder = other_data / "runs" / run_id
     (folder / "mine").mkdir()
     (folder / "mine" / "notes.txt").write_text("kept")
     (folder / "metrics.jsonl.damaged").write_bytes(b"kept, too")
     os.utime(folder / "metrics.jsonl", (1_700_000_001, 1_700_000_001))
-    body = zip_of(other, run_id)
-    assert taken(client, body) == {"imported": [run_id]}
-    assert stored(data, run_id) == stored(other_data, run_id)
+    body = download_zip(other, run_id)
+    assert import_zip(client, body) == {"imported": [run_id]}
+    assert read_stored_files(data, run_id) == read_stored_files(other_data, run_id)
     assert (data / "runs" / run_id / "metrics.jsonl").stat().st_mtime == 1_700_000_001
-    shown = [each.get(f"/api/runs/{run_id}").get_json() for each in (client, other)]
-    assert [run.pop("last_write_time") > 0 for run in shown]
-    assert shown[0] == shown[1]
+    run_details = [each.get(f"/api/runs/{run_id}").get_json() for each in (client, other)]
+    assert [run.pop("last_write_time") > 0 for run in run_details]
+    assert run_details[0] == run_details[1]
     before = files_of(data)
-    assert taken(client, body) == {"unchanged": [run_id]}
+    assert import_zip(client, body) == {"unchanged": [run_id]}
     assert files_of(data) == before
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_zip_may_hold_several_runs_and_be_compressed_and_all_is_refused_when_one_is(
-    client: FlaskClient, data: Path
-) -> None:
+def test_zip_of_several_runs_is_imported_completely_or_not_at_all(client: FlaskClient, data: Path) -> None:
     both = run_files("a") | run_files("b", parent_run_id="a")
     before = files_of(data)
-    assert "run b" in refused(client, stream_zip(both | {"b/params.json": b"{"}))
+    assert "run b" in expect_error(client, stream_zip(both | {"b/params.json": b"{"}))
     assert files_of(data) == before
-    assert taken(client, stream_zip(both)) == {"imported": ["a", "b"]}
+    assert import_zip(client, stream_zip(both)) == {"imported": ["a", "b"]}
     assert [child["id"] for child in client.get("/api/runs/a").get_json()["children"]] == ["b"]
     one_more = run_files("c") | run_files("a", experiment="other")
     before = files_of(data)
-    assert "run a: experiment is" in refused(client, stream_zip(one_more), 409)
+    assert "run a: experiment is" in expect_error(client, stream_zip(one_more), 409)
     assert files_of(data) == before
 
 
-def test_what_has_a_dot_in_front_a_folder_and_a_summary_are_passed_over(client: FlaskClient, data: Path) -> None:
+def test_dot_files_folders_and_summaries_are_ignored(client: FlaskClient, data: Path) -> None:
     more = {
         "__MACOSX/r/._meta.json": b"x",
         "r/.DS_Store": b"x",
@@ -140,19 +138,19 @@ def test_what_has_a_dot_in_front_a_folder_and_a_summary_are_passed_over(client: 
         "r/.meta.json.tmp": b"x",
         "r/summary.json": b'{"size": 62, "mtime_ns": 1, "metrics": {}}',
     }
-    assert taken(client, stream_zip(more | run_files())) == {"imported": ["r"]}
-    assert set(stored(data, "r")) == {path.partition("/")[2] for path in run_files()}
+    assert import_zip(client, stream_zip(more | run_files())) == {"imported": ["r"]}
+    assert set(read_stored_files(data, "r")) == {path.partition("/")[2] for path in run_files()}
     assert client.get("/api/runs/r").get_json()["metrics"] == {"loss": 0.5}
 
 
-# -- growing
+# -- runs that have grown
 
 
-def test_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_import(
+def test_run_that_is_still_logging_elsewhere_is_updated_by_each_import(
     client: FlaskClient, other: FlaskClient, data: Path, other_data: Path
 ) -> None:
-    run_id = full_run(other)
-    zips = [zip_of(other, run_id)]
+    run_id = log_full_run(other)
+    zips = [download_zip(other, run_id)]
     base = f"/api/w/runs/{run_id}"
     writes: list[Callable[[], object]] = [
         lambda: other.post(f"{base}/metrics", json={"loss": 0.4, "new": 1, "step": 2}),
@@ -165,76 +163,80 @@ def test_run_that_goes_on_where_it_comes_from_is_brought_up_to_date_by_each_impo
     ]
     for write in writes:
         write()
-        zips.append(zip_of(other, run_id))
-    assert taken(client, zips[0]) == {"imported": [run_id]}
+        zips.append(download_zip(other, run_id))
+    assert import_zip(client, zips[0]) == {"imported": [run_id]}
     for body in zips[1:]:
-        client.get("/api/runs")  # the list is known, and must hear of each change
-        assert taken(client, body) == {"updated": [run_id]}
-        assert taken(client, body) == {"unchanged": [run_id]}
-    assert stored(data, run_id) == stored(other_data, run_id)
+        client.get("/api/runs")  # the list is cached, and must notice each change
+        assert import_zip(client, body) == {"updated": [run_id]}
+        assert import_zip(client, body) == {"unchanged": [run_id]}
+    assert read_stored_files(data, run_id) == read_stored_files(other_data, run_id)
     before = files_of(data)
-    for body in zips:  # an older copy takes nothing back
-        assert taken(client, body) == {"unchanged": [run_id]}
+    for body in zips:  # an older copy undoes nothing
+        assert import_zip(client, body) == {"unchanged": [run_id]}
     assert files_of(data) == before
-    (listed,) = client.get("/api/runs").get_json()
-    assert (listed["status"], listed["metrics"]["loss"], listed["params"]["epochs"]) == ("failed", 0.4, 3)
+    (run,) = client.get("/api/runs").get_json()
+    assert (run["status"], run["metrics"]["loss"], run["params"]["epochs"]) == (
+        "failed",
+        0.4,
+        3,
+    )
     series = client.get(f"/api/runs/{run_id}/metrics").get_json()
     assert (series["loss"]["total"], series["new"]["total"]) == (3, 1)
     assert client.get(f"/api/artifacts/{run_id}/model.pkl/download").data == b"better"
 
 
-def test_run_is_logged_to_here_after_its_import(client: FlaskClient) -> None:
+def test_imported_run_can_be_logged_to(client: FlaskClient) -> None:
     running: dict[str, Any] = {"status": "running", "end_time": None}
-    assert taken(client, stream_zip(run_files(**running))) == {"imported": ["r"]}
+    assert import_zip(client, stream_zip(run_files(**running))) == {"imported": ["r"]}
     assert client.post("/api/w/runs/r/metrics", json={"loss": 0.4, "step": 2}).status_code == 200
     assert upload(client, "r", "n", b"new") == 200
     longer = run_files(**running) | {"r/metrics.jsonl": POINT * 3}
-    assert "line 2 of metrics.jsonl" in refused(client, stream_zip(longer), 409)
-    assert taken(client, stream_zip(run_files(**running))) == {"unchanged": ["r"]}
+    assert "line 2 of metrics.jsonl" in expect_error(client, stream_zip(longer), 409)
+    assert import_zip(client, stream_zip(run_files(**running))) == {"unchanged": ["r"]}
     assert client.post("/api/w/runs/r/end").status_code == 200
-    assert "status is" in refused(client, stream_zip(run_files(status="failed")), 409)
+    assert "status is" in expect_error(client, stream_zip(run_files(status="failed")), 409)
 
 
-def test_bytes_that_are_here_may_be_left_out(client: FlaskClient) -> None:
+def test_zip_may_omit_bytes_that_are_already_stored(client: FlaskClient) -> None:
     thin = run_files()
     del thin["r/blobs/m"]
-    assert "artifact 'm'" in refused(client, stream_zip(thin))
-    assert taken(client, stream_zip(run_files())) == {"imported": ["r"]}
-    assert taken(client, stream_zip(thin)) == {"unchanged": ["r"]}
+    assert "artifact 'm'" in expect_error(client, stream_zip(thin))
+    assert import_zip(client, stream_zip(run_files())) == {"imported": ["r"]}
+    assert import_zip(client, stream_zip(thin)) == {"unchanged": ["r"]}
     thin["r/artifacts.jsonl"] += upload_line("n", b"new")
-    assert "artifact 'n'" in refused(client, stream_zip(thin))
+    assert "artifact 'n'" in expect_error(client, stream_zip(thin))
     thin["r/blobs/n"] = b"new"
-    assert taken(client, stream_zip(thin)) == {"updated": ["r"]}
+    assert import_zip(client, stream_zip(thin)) == {"updated": ["r"]}
     only = {"r/meta.json": thin["r/meta.json"]}
-    assert taken(client, stream_zip(only)) == {"unchanged": ["r"]}
+    assert import_zip(client, stream_zip(only)) == {"unchanged": ["r"]}
 
 
-def test_what_is_added_here_stays(client: FlaskClient) -> None:
-    sent = run_files(tags={"a": 1})
-    taken(client, stream_zip(sent))
+def test_local_additions_survive_an_import(client: FlaskClient) -> None:
+    files = run_files(tags={"a": 1})
+    import_zip(client, stream_zip(files))
     client.post("/api/w/runs/r/tags", json={"b": 2})
     client.post("/api/w/runs/r/note", json={"note": "ours"})
     client.post("/api/w/runs/r/datasets", json={"role": "train"})
-    assert taken(client, stream_zip(sent)) == {"unchanged": ["r"]}
-    sent["r/meta.json"] = meta(tags={"a": 1, "c": 3}, datasets=[{"role": "test"}])
-    assert taken(client, stream_zip(sent)) == {"updated": ["r"]}
+    assert import_zip(client, stream_zip(files)) == {"unchanged": ["r"]}
+    files["r/meta.json"] = meta(tags={"a": 1, "c": 3}, datasets=[{"role": "test"}])
+    assert import_zip(client, stream_zip(files)) == {"updated": ["r"]}
     run = client.get("/api/runs/r").get_json()
     assert (run["tags"], run["note"]) == ({"a": 1, "b": 2, "c": 3}, "ours")
     assert run["datasets"] == [{"role": "train"}, {"role": "test"}]
 
 
-def test_tags_of_a_data_set_merge_and_those_that_are_here_stay(client: FlaskClient) -> None:
-    taken(client, stream_zip(run_files()))
+def test_tags_of_a_dataset_are_merged_and_local_values_stay(client: FlaskClient) -> None:
+    import_zip(client, stream_zip(run_files()))
     client.post("/api/w/runs/r/datasets", json={"name": "iris", "tags": {"a": 1, "b": 2}})
-    sent = stream_zip({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
-    assert taken(client, sent) == {"updated": ["r"]}
+    body = stream_zip({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
+    assert import_zip(client, body) == {"updated": ["r"]}
     assert client.get("/api/datasets/r").get_json() == [{"name": "iris", "tags": {"a": 1, "b": 2, "c": 3}}]
-    assert taken(client, sent) == {"unchanged": ["r"]}
-    assert taken(client, sent, overwrite="true") == {"updated": ["r"]}
+    assert import_zip(client, body) == {"unchanged": ["r"]}
+    assert import_zip(client, body, overwrite="true") == {"updated": ["r"]}
     assert client.get("/api/datasets/r").get_json() == [{"name": "iris", "tags": {"a": 9, "b": 2, "c": 3}}]
 
 
-CONTRADICTIONS: list[tuple[str, Packed, str]] = [
+CONTRADICTIONS: list[tuple[str, Files, str]] = [
     ("experiment", {"r/meta.json": meta(experiment="other")}, "experiment is"),
     ("start", {"r/meta.json": meta(start_time=5)}, "start_time is"),
     ("start", {"r/meta.json": meta(start_time=5)}, "start_time is"),
@@ -258,24 +260,24 @@ CONTRADICTIONS: list[tuple[str, Packed, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "text"), [case[1:] for case in CONTRADICTIONS], ids=[c[0] for c in CONTRADICTIONS])
-def test_contradiction_is_409_by_name_and_nothing_is_stored(
-    client: FlaskClient, data: Path, changed: Packed, text: str
+@pytest.mark.parametrize(("changes", "text"), [case[1:] for case in CONTRADICTIONS], ids=[c[0] for c in CONTRADICTIONS])
+def test_contradiction_is_409_names_the_field_and_stores_nothing(
+    client: FlaskClient, data: Path, changes: Files, text: str
 ) -> None:
     base = run_files()
     base["r/artifacts.jsonl"] += upload_line("n", b"n")
     base["r/blobs/n"] = b"n"
     base["r/blobs/stray"] = b"ours"
-    taken(client, stream_zip(base))
+    import_zip(client, stream_zip(base))
     before = files_of(data)
-    sent = stream_zip(run_files("new") | run_files() | changed)
+    body = stream_zip(run_files("new") | run_files() | changes)
     for query in ({}, {"overwrite": "true"}):
-        assert text in refused(client, sent, 409, **query)
+        assert text in expect_error(client, body, 409, **query)
         assert files_of(data) == before
 
 
 @pytest.mark.parametrize(
-    ("changed", "text"),
+    ("changes", "text"),
     [
         ({"r/meta.json": meta(tags={"a": 2})}, "tag 'a' is 1 here and 2 in the zip"),
         ({"r/meta.json": meta(note="theirs", tags={"a": 1})}, "the note is"),
@@ -283,60 +285,62 @@ def test_contradiction_is_409_by_name_and_nothing_is_stored(
         ({"r/mine.txt": b"theirs"}, "the file 'mine.txt'"),
     ],
 )
-def test_what_may_change_is_replaced_only_when_asked_for(
-    client: FlaskClient, data: Path, changed: Packed, text: str
+def test_mutable_fields_are_replaced_only_with_overwrite(
+    client: FlaskClient, data: Path, changes: Files, text: str
 ) -> None:
     first = run_files(tags={"a": 1}, note="ours", mine="ours") | {"r/mine.txt": b"ours"}
-    taken(client, stream_zip(first))
+    import_zip(client, stream_zip(first))
     before = files_of(data)
-    detail = refused(client, stream_zip(first | changed), 409)
+    detail = expect_error(client, stream_zip(first | changes), 409)
     assert text in detail and "overwrite=true" in detail
     assert files_of(data) == before
-    assert taken(client, stream_zip(first | changed), overwrite="true") == {"updated": ["r"]}
-    ((path, content),) = changed.items()
+    assert import_zip(client, stream_zip(first | changes), overwrite="true") == {"updated": ["r"]}
+    ((path, content),) = changes.items()
     if path != "r/meta.json":
         assert (data / "runs" / path).read_bytes() == content
     else:
-        held = json.loads((data / "runs" / path).read_bytes())
-        assert "theirs" in (held.get("note"), held.get("mine")) or held["tags"] == {"a": 2}
+        stored_meta = json.loads((data / "runs" / path).read_bytes())
+        assert "theirs" in (stored_meta.get("note"), stored_meta.get("mine")) or stored_meta["tags"] == {"a": 2}
 
 
-def test_bytes_that_a_model_is_pinned_to_are_not_replaced(client: FlaskClient, data: Path) -> None:
-    sent = {path: content.replace(b'"m"', b'"a"') for path, content in run_files().items() if "blobs" not in path}
-    sent["r/blobs/a"] = b"bytes"
-    taken(client, stream_zip(sent))
+def test_artifact_of_a_model_version_is_not_replaced(client: FlaskClient, data: Path) -> None:
+    files = {path: content.replace(b'"m"', b'"a"') for path, content in run_files().items() if "blobs" not in path}
+    files["r/blobs/a"] = b"bytes"
+    import_zip(client, stream_zip(files))
     register(client, "r")
     before = files_of(data)
-    sent["r/artifacts.jsonl"] += upload_line("a", b"better", 2)
-    assert "version 1 of the model 'iris'" in refused(client, stream_zip(sent | {"r/blobs/a": b"better"}), 409)
+    files["r/artifacts.jsonl"] += upload_line("a", b"better", 2)
+    assert "version 1 of the model 'iris'" in expect_error(client, stream_zip(files | {"r/blobs/a": b"better"}), 409)
     assert files_of(data) == before
 
 
-def test_damaged_run_and_what_is_no_run_are_not_touched(client: FlaskClient, data: Path) -> None:
+def test_damaged_run_and_stray_file_are_not_touched(client: FlaskClient, data: Path) -> None:
     for name in ("damaged", "params"):
-        taken(client, stream_zip(run_files(name)))
+        import_zip(client, stream_zip(run_files(name)))
     (data / "runs" / "damaged" / "meta.json").write_text("{")
     (data / "runs" / "params" / "params.json").write_text("{")
     (data / "runs" / "file").write_text("")
     before = files_of(data)
     for name in ("damaged", "params", "file", "DAMAGED"):
-        refused(client, stream_zip(run_files("new") | run_files(name)), 409)
+        expect_error(client, stream_zip(run_files("new") | run_files(name)), 409)
         assert files_of(data) == before
 
 
-def test_run_that_is_here_is_given_nothing_where_a_new_one_can_t_be_made(client: FlaskClient, data: Path) -> None:
-    """New ones come first, whatever their ids: they can be taken back."""
-    taken(client, stream_zip(run_files("a")))
+def test_existing_run_is_unchanged_if_a_new_one_cannot_be_created(client: FlaskClient, data: Path) -> None:
+    """New runs are created first, whatever their ids, since they can be removed again."""
+    import_zip(client, stream_zip(run_files("a")))
     (data / "runs" / "b").write_text("in its place")
     before = files_of(data)
-    assert "run b: " in refused(client, stream_zip(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409)
+    assert "run b: " in expect_error(
+        client, stream_zip(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409
+    )
     assert files_of(data) == before
 
 
-# -- what is no run
+# -- invalid runs
 
 
-BROKEN: list[tuple[str, Packed, str]] = [
+BROKEN: list[tuple[str, Files, str]] = [
     ("no meta", {"r/params.json": b"{}"}, "no meta.json"),
     ("meta is no JSON", {"r/meta.json": b"{"}, "meta.json is not JSON"),
     ("meta is a list", {"r/meta.json": b"[]"}, "meta.json holds no JSON object"),
@@ -372,69 +376,69 @@ BROKEN: list[tuple[str, Packed, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changed", "text"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
-def test_what_is_no_sound_run_is_400(client: FlaskClient, data: Path, changed: Packed, text: str) -> None:
+@pytest.mark.parametrize(("changes", "text"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+def test_invalid_run_is_400_and_stores_nothing(client: FlaskClient, data: Path, changes: Files, text: str) -> None:
     before = files_of(data)
-    sent = changed if text == "no meta.json" else run_files() | changed
-    assert text in refused(client, stream_zip(sent))
+    files = changes if text == "no meta.json" else run_files() | changes
+    assert text in expect_error(client, stream_zip(files))
     assert files_of(data) == before
 
 
-def test_torn_last_line_is_taken_as_it_is_and_may_go_on(client: FlaskClient, data: Path) -> None:
-    sent = run_files() | {
+def test_torn_last_line_is_imported_as_it_is_and_can_be_completed(client: FlaskClient, data: Path) -> None:
+    files = run_files() | {
         "r/metrics.jsonl": POINT + POINT[:20],
         "r/artifacts.jsonl": upload_line("m", b"bytes") + b'{"na',
     }
-    assert taken(client, stream_zip(sent)) == {"imported": ["r"]}
+    assert import_zip(client, stream_zip(files)) == {"imported": ["r"]}
     assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT[:20]
     longer = run_files() | {"r/metrics.jsonl": POINT + POINT}
-    assert "artifacts.jsonl has 1 damaged line" in refused(client, stream_zip(longer), 409)
+    assert "artifacts.jsonl has 1 damaged line" in expect_error(client, stream_zip(longer), 409)
     (data / "runs/r/artifacts.jsonl").write_bytes(upload_line("m", b"bytes"))
-    assert taken(client, stream_zip(longer)) == {"updated": ["r"]}
+    assert import_zip(client, stream_zip(longer)) == {"updated": ["r"]}
     assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT
 
 
-# -- what is no zip that is unpacked
+# -- invalid and hostile zips
 
 
-def entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
-    """A good run's zip with one entry more."""
-    made = io.BytesIO(stream_zip(run_files()))
-    with zipfile.ZipFile(made, "a") as archive:
+def zip_with_entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
+    """Return the zip of a valid run with one more entry."""
+    buffer = io.BytesIO(stream_zip(run_files()))
+    with zipfile.ZipFile(buffer, "a") as archive:
         info = zipfile.ZipInfo("placeholder")
         info.filename = info.orig_filename = name
         info.external_attr, info.create_system = mode << 16, system
         archive.writestr(info, content)
         info.flag_bits |= flags
-    return made.getvalue()
+    return buffer.getvalue()
 
 
-def twice() -> bytes:
-    made = io.BytesIO(stream_zip(run_files()))
-    with zipfile.ZipFile(made, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+def zip_with_duplicate_name() -> bytes:
+    buffer = io.BytesIO(stream_zip(run_files()))
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("r/meta.json", meta(experiment="two"))
-    return made.getvalue()
+    return buffer.getvalue()
 
 
-def patched(old: bytes, new: bytes) -> bytes:
-    """A good run's zip, not compressed, with these bytes of it replaced by others of the same length, everywhere."""
+def patch_zip(old: bytes, new: bytes) -> bytes:
+    """Return the uncompressed zip of a valid run, with `old` replaced by `new`, of the same length, everywhere."""
     whole = stream_zip(run_files(), zipfile.ZIP_STORED)
     assert whole.count(old) and len(old) == len(new)
     return whole.replace(old, new)
 
 
-def speaks_of(size: int) -> bytes:
-    """A zip whose central directory tells another size of the last file."""
+def zip_with_false_size(size: int) -> bytes:
+    """Return a zip whose central directory states a false size of the last file."""
     whole = bytearray(stream_zip(run_files(), zipfile.ZIP_STORED))
     at = whole.rindex(b"PK\x01\x02")
     whole[at + 24 : at + 28] = struct.pack("<I", size)
     return bytes(whole)
 
 
-def overlapping(count: int) -> bytes:
-    """A zip of many entries, all of which are the same megabytes."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+def zip_of_overlapping_entries(count: int) -> bytes:
+    """Return a zip of many entries that all share the same megabytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("r/meta.json", meta())
         archive.writestr("r/a000000", bytes(8_000_000))
         first = archive.getinfo("r/a000000")
@@ -443,7 +447,7 @@ def overlapping(count: int) -> bytes:
             for field in ("header_offset", "CRC", "compress_size", "file_size", "compress_type", "flag_bits"):
                 setattr(copy, field, getattr(first, field))
             archive.filelist.append(copy)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
@@ -452,52 +456,52 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("an empty zip", lambda: stream_zip({}), "no run"),
     ("the first half", lambda: stream_zip(run_files())[:500], "no zip"),
     ("the second half", lambda: stream_zip(run_files())[500:], "no zip|damaged"),
-    ("up", lambda: entry("r/../../x"), "segment"),
-    ("up at the start", lambda: entry("../x"), "segment"),
-    ("up and hidden", lambda: entry("r/.x/../../y"), "segment"),
-    ("up in a folder's name", lambda: entry("../"), "segment"),
-    ("the root", lambda: entry("/etc/x"), "not relative"),
-    ("nothing but the root", lambda: entry("/"), "not relative"),
-    ("a drive", lambda: entry("C:/x"), "not relative"),
-    ("a drive's folder", lambda: entry("c:x"), "not relative"),
-    ("backslashes", lambda: entry("r\\x"), "backslash"),
-    ("backslashes up", lambda: entry("..\\x"), "backslash"),
-    ("two slashes", lambda: entry("r//x"), "segment"),
-    ("a dot", lambda: entry("r/./x"), "segment"),
-    ("a NUL", lambda: entry("r/x\0.txt"), "control"),
-    ("a line end", lambda: entry("r/x\ny"), "control"),
-    ("a long segment", lambda: entry("r/" + "x" * 256), "too long"),
-    ("a long path", lambda: entry("r/" + "x/" * 500 + "y"), "too long"),
-    ("in no folder", lambda: entry("x"), "in no folder"),
-    ("a link", lambda: entry("r/x", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "special"),
-    ("a link to a run", lambda: entry("s", b"r", mode=stat.S_IFLNK | 0o777), "special"),
-    ("a pipe", lambda: entry("r/x", mode=stat.S_IFIFO | 0o644), "special"),
-    ("a device", lambda: entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
-    ("a socket", lambda: entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
-    ("encrypted", lambda: entry("r/x", flags=1), "encrypted"),
+    ("up", lambda: zip_with_entry("r/../../x"), "segment"),
+    ("up at the start", lambda: zip_with_entry("../x"), "segment"),
+    ("up and hidden", lambda: zip_with_entry("r/.x/../../y"), "segment"),
+    ("up in a folder's name", lambda: zip_with_entry("../"), "segment"),
+    ("the root", lambda: zip_with_entry("/etc/x"), "not relative"),
+    ("nothing but the root", lambda: zip_with_entry("/"), "not relative"),
+    ("a drive", lambda: zip_with_entry("C:/x"), "not relative"),
+    ("a drive's folder", lambda: zip_with_entry("c:x"), "not relative"),
+    ("backslashes", lambda: zip_with_entry("r\\x"), "backslash"),
+    ("backslashes up", lambda: zip_with_entry("..\\x"), "backslash"),
+    ("two slashes", lambda: zip_with_entry("r//x"), "segment"),
+    ("a dot", lambda: zip_with_entry("r/./x"), "segment"),
+    ("a NUL", lambda: zip_with_entry("r/x\0.txt"), "control"),
+    ("a line end", lambda: zip_with_entry("r/x\ny"), "control"),
+    ("a long segment", lambda: zip_with_entry("r/" + "x" * 256), "too long"),
+    ("a long path", lambda: zip_with_entry("r/" + "x/" * 500 + "y"), "too long"),
+    ("in no folder", lambda: zip_with_entry("x"), "in no folder"),
+    ("a link", lambda: zip_with_entry("r/x", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "special"),
+    ("a link to a run", lambda: zip_with_entry("s", b"r", mode=stat.S_IFLNK | 0o777), "special"),
+    ("a pipe", lambda: zip_with_entry("r/x", mode=stat.S_IFIFO | 0o644), "special"),
+    ("a device", lambda: zip_with_entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
+    ("a socket", lambda: zip_with_entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
+    ("encrypted", lambda: zip_with_entry("r/x", flags=1), "encrypted"),
     ("another compression", lambda: stream_zip(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
     ("and another", lambda: stream_zip(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
-    ("a name twice", twice, "twice"),
-    ("names that differ in case", lambda: entry("r/Blobs/x"), "only in case"),
-    ("ids that differ in case", lambda: entry("R/meta.json"), "only in case"),
+    ("a name twice", zip_with_duplicate_name, "twice"),
+    ("names that differ in case", lambda: zip_with_entry("r/Blobs/x"), "only in case"),
+    ("ids that differ in case", lambda: zip_with_entry("R/meta.json"), "only in case"),
     ("names that differ in normalisation", lambda: stream_zip(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
-    ("a file that is a folder", lambda: entry("r/meta.json/x"), "is a file in it"),
-    ("a run that is a file", lambda: entry("r"), "in no folder"),
-    ("a bit that fell over", lambda: patched(b'"iris"', b'"irix"'), "damaged"),
-    ("a header with another name", lambda: patched(b"\0r/params.json{", b"\0r/params.jsoN{"), "damaged"),
-    ("fewer bytes than told", lambda: speaks_of(500), "damaged|bytes"),
-    ("more bytes than told", lambda: speaks_of(2), "damaged|bytes"),
-    ("gigabytes, as told", lambda: speaks_of(0xFFFFFFF0), "200 times"),
+    ("a file that is a folder", lambda: zip_with_entry("r/meta.json/x"), "is a file in it"),
+    ("a run that is a file", lambda: zip_with_entry("r"), "in no folder"),
+    ("a bit that fell over", lambda: patch_zip(b'"iris"', b'"irix"'), "damaged"),
+    ("a header with another name", lambda: patch_zip(b"\0r/params.json{", b"\0r/params.jsoN{"), "damaged"),
+    ("fewer bytes than told", lambda: zip_with_false_size(500), "damaged|bytes"),
+    ("more bytes than told", lambda: zip_with_false_size(2), "damaged|bytes"),
+    ("gigabytes, as told", lambda: zip_with_false_size(0xFFFFFFF0), "200 times"),
     ("a bomb", lambda: stream_zip(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
     ("a folder without a run", lambda: stream_zip(run_files() | {"s/x": b""}), "'s' has no meta.json"),
-    ("folders by the thousand", lambda: deep(1000, 390), "folders are too many, or too deep"),
-    ("folders of a megabyte", lambda: deep(50, 390), "200 times"),
-    ("entries that share their bytes", lambda: overlapping(20), "200 times|verlap"),
+    ("folders by the thousand", lambda: zip_of_deep_folders(1000, 390), "folders are too many, or too deep"),
+    ("folders of a megabyte", lambda: zip_of_deep_folders(50, 390), "200 times"),
+    ("entries that share their bytes", lambda: zip_of_overlapping_entries(20), "200 times|verlap"),
 ]
 
 
-def deep(count: int, depth: int) -> bytes:
-    """A run with so many empty files, each at the end of folders of its own."""
+def zip_of_deep_folders(count: int, depth: int) -> bytes:
+    """Return the zip of a run with `count` empty files, each in `depth` nested folders of its own."""
     return stream_zip(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
 
 
@@ -506,40 +510,42 @@ def test_hostile_zip_is_400_and_leaves_nothing(
     client: FlaskClient, data: Path, tmp_path: Path, make: Callable[[], bytes], text: str
 ) -> None:
     before, around = files_of(data), set(os.listdir(tmp_path))
-    detail = refused(client, make())
+    detail = expect_error(client, make())
     assert any(each in detail for each in text.split("|")), detail
     assert files_of(data) == before
     assert set(os.listdir(tmp_path)) == around
 
 
-def test_there_are_limits_for_entries_their_list_and_what_comes_out(
+def test_entries_their_list_and_the_unpacked_bytes_are_limited(
     client: FlaskClient, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_of(data)
     good = stream_zip(run_files())
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "MAX_ENTRIES", 4)
-        assert "5 entries; the limit is 4" in refused(client, good)
+        assert "5 entries; the limit is 4" in expect_error(client, good)
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "MAX_DIRECTORY_BYTES", 100)
-        assert "list of names" in refused(client, good)
+        assert "list of names" in expect_error(client, good)
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "FREE_BYTES", 10)
         small.setattr(zip_extract, "MAX_RATIO", 0)
-        assert "times its own size" in refused(client, good)
+        assert "times its own size" in expect_error(client, good)
     assert files_of(data) == before
-    assert taken(client, good) == {"imported": ["r"]}
+    assert import_zip(client, good) == {"imported": ["r"]}
 
 
-def test_folders_in_a_zip_may_be_as_many_as_its_entries(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files and folders count twice the entries: here six."""
+def test_folders_in_a_zip_are_limited_together_with_its_files(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and folders together may be twice the limit of entries: here six."""
     monkeypatch.setattr(zip_extract, "MAX_ENTRIES", 3)
-    assert "too many, or too deep" in refused(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
-    assert taken(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
+    assert "too many, or too deep" in expect_error(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
+    assert import_zip(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
 
 
 TIME = 1_700_000_001
-#: The extra fields of an entry, and when its file was last written by them; None: they don't say.
+#: The extra fields of an entry, and the time of the last write that they state; None where they state none.
 EXTRAS: dict[str, tuple[bytes, int | None]] = {
     "none": (b"", None),
     "a time": (struct.pack("<HHBi", 0x5455, 5, 1, TIME), TIME),
@@ -553,42 +559,42 @@ EXTRAS: dict[str, tuple[bytes, int | None]] = {
 
 
 @pytest.mark.parametrize("case", EXTRAS)
-def test_files_in_a_zip_have_the_times_that_their_entries_say(client: FlaskClient, data: Path, case: str) -> None:
+def test_imported_file_has_the_time_that_its_zip_entry_states(client: FlaskClient, data: Path, case: str) -> None:
     extra, expected = EXTRAS[case]
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
         archive.writestr("r/meta.json", meta())
-        entry = zipfile.ZipInfo("r/notes.txt")
-        entry.extra = extra
-        archive.writestr(entry, b"mine")
-    begun = int(time.time())
-    assert taken(client, body.getvalue()) == {"imported": ["r"]}
-    written = int((data / "runs/r/notes.txt").stat().st_mtime)
-    assert written >= begun - 1 if expected is None else written == expected
+        info = zipfile.ZipInfo("r/notes.txt")
+        info.extra = extra
+        archive.writestr(info, b"mine")
+    start = int(time.time())
+    assert import_zip(client, body.getvalue()) == {"imported": ["r"]}
+    mtime = int((data / "runs/r/notes.txt").stat().st_mtime)
+    assert mtime >= start - 1 if expected is None else mtime == expected
 
 
 def test_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(max_upload_bytes=5000).test_client()
     body = stream_zip(run_files() | {"r/large": b"x" * 5001})
-    assert "'r/large' has 5001 bytes, and 5000 is the most" in refused(client, body, 413)
-    assert taken(client, stream_zip(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
+    assert "'r/large' has 5001 bytes, and 5000 is the most" in expect_error(client, body, 413)
+    assert import_zip(client, stream_zip(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
     assert os.listdir(data / "runs/.incoming") == []
 
 
-def test_list_of_names_that_lies_about_its_length_costs_no_memory(client: FlaskClient) -> None:
+def test_central_directory_with_a_false_length_costs_no_memory(client: FlaskClient) -> None:
     whole = bytearray(stream_zip(run_files()) + bytes(50_000_000))
     end = stream_zip(run_files())[-22:]
     whole[-22:] = end[:12] + struct.pack("<II", 49_000_000, 1_000_000) + end[20:]
-    assert "list of names has" in refused(client, bytes(whole))
+    assert "list of names has" in expect_error(client, bytes(whole))
 
 
-def test_zips_that_were_bent_at_any_byte_are_taken_or_refused(client: FlaskClient, data: Path, log_run: LogRun) -> None:
-    """No 5xx, nothing left behind, and whatever is taken is a sound run."""
+def test_zip_corrupted_at_any_byte_is_imported_or_refused(client: FlaskClient, data: Path, log_run: LogRun) -> None:
+    """No 5xx, nothing left behind, and whatever is imported is a valid run."""
     good = stream_zip({path: content for path, content in run_files().items() if "params" not in path})
     for at in range(len(good)):
-        bent = bytearray(good)
-        bent[at] ^= 0x41
-        answer = send(client, bytes(bent))
+        corrupted = bytearray(good)
+        corrupted[at] ^= 0x41
+        answer = send(client, bytes(corrupted))
         assert answer.status_code in (200, 400, 409), (at, answer.text)
         if answer.status_code != 200:
             assert answer.get_json()["detail"].isprintable()
@@ -596,16 +602,16 @@ def test_zips_that_were_bent_at_any_byte_are_taken_or_refused(client: FlaskClien
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_runs_are_created_while_files_are_added_to_one_that_is_here(
+def test_run_can_be_created_while_an_import_adds_files_to_another(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
-    assert taken(app.test_client(), stream_zip(run_files())) == {"imported": ["r"]}
-    begun, may_go_on, take = threading.Event(), threading.Event(), RunFiles.take
+    assert import_zip(app.test_client(), stream_zip(run_files())) == {"imported": ["r"]}
+    has_begun, may_continue, take = threading.Event(), threading.Event(), RunFiles.take
 
     def slow_take(files: RunFiles, run_id: str, name: str, path: str) -> None:
-        begun.set()
-        assert may_go_on.wait(PATIENCE_SECONDS)
+        has_begun.set()
+        assert may_continue.wait(PATIENCE_SECONDS)
         take(files, run_id, name, path)
 
     monkeypatch.setattr(RunFiles, "take", slow_take)
@@ -613,11 +619,11 @@ def test_runs_are_created_while_files_are_added_to_one_that_is_here(
         more = stream_zip(run_files() | {"r/notes.txt": b"more"})
         imports = [pool.submit(send, app.test_client(), more) for _ in range(2)]
         try:
-            assert begun.wait(PATIENCE_SECONDS)
+            assert has_begun.wait(PATIENCE_SECONDS)
             create = pool.submit(app.test_client().post, "/api/w/runs", json={"experiment": "e"})
             assert create.result(PATIENCE_SECONDS).status_code == 200
             assert not any(each.done() for each in imports)
         finally:
-            may_go_on.set()
-        done = [each.result(PATIENCE_SECONDS).get_json() for each in imports]
-    assert sorted(len(each["updated"]) for each in done) == [0, 1]
+            may_continue.set()
+        results = [each.result(PATIENCE_SECONDS).get_json() for each in imports]
+    assert sorted(len(each["updated"]) for each in results) == [0, 1]

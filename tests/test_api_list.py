@@ -25,13 +25,13 @@ LogRun = Callable[..., str]
 def ids(client: FlaskClient, **query: Any) -> list[str]:
     answer = client.get("/api/runs", query_string=query)
     assert answer.status_code == 200, answer.text
-    found = [run["id"] for run in answer.get_json()]
-    assert answer.headers["X-Total-Count"] == str(len(found))
-    return found
+    run_ids = [run["id"] for run in answer.get_json()]
+    assert answer.headers["X-Total-Count"] == str(len(run_ids))
+    return run_ids
 
 
-def drop_in(data: Path, run_id: str, start_time: int, **fields: Any) -> None:
-    """A run copied into the folder, with the start time that it brings."""
+def copy_in(data: Path, run_id: str, start_time: int, **fields: Any) -> None:
+    """Copy a run with a start time of its own into the folder."""
     folder = data / "runs" / run_id
     folder.mkdir(parents=True)
     meta = {"id": run_id, "experiment": "iris", "name": None, "status": "completed", "start_time": start_time, **fields}
@@ -40,7 +40,7 @@ def drop_in(data: Path, run_id: str, start_time: int, **fields: Any) -> None:
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
-    """A client of a store with five runs that differ in everything that can be asked for."""
+    """A client of a store with five runs that differ in everything that can be filtered by."""
     with opened(tmp_path_factory.mktemp("five") / "store") as app:
         log_five(run_logger(app.test_client()))
         yield app.test_client()
@@ -59,7 +59,7 @@ def log_five(log_run: LogRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ({}, "edcba"),
         ({"experiment": "iris"}, "cba"),
@@ -102,11 +102,11 @@ def log_five(log_run: LogRun) -> None:
         ({"tag.os": "linux", "param.lr": "0.1"}, ""),
     ],
 )
-def test_filters_are_exact_and_must_all_hold(five: FlaskClient, query: dict[str, str], found: str) -> None:
-    assert "".join(ids(five, **query)) == found
+def test_filters_match_exactly_and_must_all_match(five: FlaskClient, query: dict[str, str], expected: str) -> None:
+    assert "".join(ids(five, **query)) == expected
 
 
-def test_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, log_run: LogRun) -> None:
+def test_integer_param_of_any_size_is_matched_exactly(client: FlaskClient, log_run: LogRun) -> None:
     seeds = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10**300 + 1, 10]
     runs = {seed: log_run(params={"seed": seed}) for seed in seeds}
     for seed, run_id in runs.items():
@@ -118,20 +118,20 @@ def test_integer_is_found_by_its_own_digits_however_large(client: FlaskClient, l
 def test_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
     # curl "$HOST/api/runs?experiment=größe" sends the bytes as they were typed.
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "größe"}, timeout=60).raise_for_status()
-    for sent, status, count in (("größe".encode(), 200, 1), (b"gr%C3%B6%C3%9Fe", 200, 1), (b"gr\xf6\xdfe", 400, 2)):
+    for name, status, count in (("größe".encode(), 200, 1), (b"gr%C3%B6%C3%9Fe", 200, 1), (b"gr\xf6\xdfe", 400, 2)):
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-            connection.sendall(b"GET /api/runs?experiment=" + sent + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.sendall(b"GET /api/runs?experiment=" + name + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = http.client.HTTPResponse(connection)
             answer.begin()
-            assert (answer.status, len(json.loads(answer.read()))) == (status, count), sent
+            assert (answer.status, len(json.loads(answer.read()))) == (status, count), name
 
 
 # -- order
 
 
-def test_newest_first_means_by_start_time_then_id_both_descending(client: FlaskClient, data: Path) -> None:
+def test_default_order_is_by_start_time_then_id_both_descending(client: FlaskClient, data: Path) -> None:
     for run_id, start_time in (("b", 5), ("c", 5), ("a", 5), ("z", 4), ("m", 6)):
-        drop_in(data, run_id, start_time)
+        copy_in(data, run_id, start_time)
     assert ids(client) == ["m", "c", "b", "a", "z"]
     assert ids(client, experiment="iris") == ["m", "c", "b", "a", "z"]
     assert ids(client, order_by="start_time") == ["z", "c", "b", "a", "m"]
@@ -139,27 +139,29 @@ def test_newest_first_means_by_start_time_then_id_both_descending(client: FlaskC
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+def runs_to_order(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of a store with metrics and params to order by; d has none, e a NaN, and b and c tie."""
     data = tmp_path_factory.mktemp("measured") / "store"
     with opened(data) as app:
-        log_measured(run_logger(app.test_client()))
-        for place, run_id in enumerate("abcdefg"):  # a millisecond each, where several may be started in one
+        log_runs_to_order(run_logger(app.test_client()))
+        for place, run_id in enumerate(
+            "abcdefg"
+        ):  # a millisecond apart, since several may have started in the same one
             meta = data / "runs" / run_id / "meta.json"
-            said = json.loads(meta.read_text())
-            said["start_time"] = FIRST_MS + place
-            said["end_time"] = FIRST_MS + 500 if said["end_time"] else None
-            meta.write_text(json.dumps(said))
+            fields = json.loads(meta.read_text())
+            fields["start_time"] = FIRST_MS + place
+            fields["end_time"] = FIRST_MS + 500 if fields["end_time"] else None
+            meta.write_text(json.dumps(fields))
             for file in meta.parent.iterdir():
-                written = FIRST_MS + (9000 if run_id in "bf" else 1000)
-                os.utime(file, ns=(written * 1_000_000, written * 1_000_000))
+                mtime_ms = FIRST_MS + (9000 if run_id in "bf" else 1000)
+                os.utime(file, ns=(mtime_ms * 1_000_000, mtime_ms * 1_000_000))
         yield app.test_client()
 
 
 FIRST_MS = 1_760_000_000_000
 
 
-def log_measured(log_run: LogRun) -> None:
+def log_runs_to_order(log_run: LogRun) -> None:
     log_run(
         id="a",
         metrics=[{"acc": 9, "step": 1}, {"acc": 0.1, "step": 2}],
@@ -176,7 +178,7 @@ def log_measured(log_run: LogRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order_by", "found"),
+    ("order_by", "expected"),
     [
         ("metrics.acc", "gacbfed"),
         ("metrics.acc asc", "gacbfed"),
@@ -186,7 +188,7 @@ def log_measured(log_run: LogRun) -> None:
         ("metrics.unknown", "gfedcba"),
         ("metrics.unknown desc", "gfedcba"),
         ("params.n", "fbcaegd"),
-        ("params.n desc", "geacbfd"),  # numbers before texts, and a boolean is none
+        ("params.n desc", "geacbfd"),  # numbers before text, and a boolean is not a number
         ("start_time", "abcdefg"),
         ("start_time desc", "gfedcba"),
         ("id", "abcdefg"),
@@ -210,9 +212,9 @@ def log_measured(log_run: LogRun) -> None:
     ],
 )
 def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descending(
-    measured: FlaskClient, order_by: str, found: str
+    runs_to_order: FlaskClient, order_by: str, expected: str
 ) -> None:
-    assert "".join(ids(measured, order_by=order_by)) == found
+    assert "".join(ids(runs_to_order, order_by=order_by)) == expected
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ def test_metric_with_spaces_and_dots_in_its_name_can_be_ordered_by(client: Flask
 
 
 def test_long_order_is_refused_at_once(client: FlaskClient) -> None:
-    # As long as a URL can be; a pattern that tries every way to share out the spaces takes minutes.
+    # As long as a URL can be; a pattern that tries every way to split the spaces takes minutes.
     answer = client.get("/api/runs", query_string={"order_by": "a" + " " * 250_000 + "b"})
     assert answer.status_code == 400
 
@@ -257,14 +259,14 @@ def test_long_order_is_refused_at_once(client: FlaskClient) -> None:
 def test_pages_follow_each_other_to_the_end(client: FlaskClient, log_run: LogRun) -> None:
     all_ids = [log_run("größe & mehr", id=f"r{number}") for number in range(7)][::-1]
     log_run("other")
-    path, seen, sizes = "/api/runs?experiment=gr%C3%B6%C3%9Fe+%26+mehr&limit=3&tag.x=y", [], []
+    path, seen_ids, sizes = "/api/runs?experiment=gr%C3%B6%C3%9Fe+%26+mehr&limit=3&tag.x=y", [], []
     for run_id in all_ids:
         client.post(f"/api/w/runs/{run_id}/tags", json={"x": "y"})
     while path:
         answer = client.get(path)
         assert answer.headers["X-Total-Count"] == "7"
         page = [run["id"] for run in answer.get_json()]
-        seen += page
+        seen_ids += page
         sizes.append(len(page))
         link = answer.headers.get("Link", "")
         match = re.fullmatch(r'<([^>]+)>; rel="next"', link)
@@ -272,12 +274,17 @@ def test_pages_follow_each_other_to_the_end(client: FlaskClient, log_run: LogRun
         path = match[1] if match else ""
         if path:
             query = parse_qs(urlsplit(path).query)
-            assert query == {"experiment": ["größe & mehr"], "limit": ["3"], "tag.x": ["y"], "offset": [str(len(seen))]}
-    assert (seen, sizes) == (all_ids, [3, 3, 1])
+            assert query == {
+                "experiment": ["größe & mehr"],
+                "limit": ["3"],
+                "tag.x": ["y"],
+                "offset": [str(len(seen_ids))],
+            }
+    assert (seen_ids, sizes) == (all_ids, [3, 3, 1])
 
 
 @pytest.mark.parametrize(
-    ("query", "found", "has_next"),
+    ("query", "expected", "has_next"),
     [
         ({"limit": 5}, "edcba", False),
         ({"limit": 4}, "edcb", True),
@@ -290,22 +297,24 @@ def test_pages_follow_each_other_to_the_end(client: FlaskClient, log_run: LogRun
         ({"limit": 1, "experiment": "iris"}, "c", True),
     ],
 )
-def test_page_is_a_part_of_the_whole(five: FlaskClient, query: dict[str, Any], found: str, has_next: bool) -> None:
+def test_page_is_a_slice_of_the_whole_list(
+    five: FlaskClient, query: dict[str, Any], expected: str, has_next: bool
+) -> None:
     answer = five.get("/api/runs", query_string=query)
-    assert "".join(run["id"] for run in answer.get_json()) == found
+    assert "".join(run["id"] for run in answer.get_json()) == expected
     assert answer.headers["X-Total-Count"] == ("3" if "experiment" in query else "5")
     assert ("Link" in answer.headers) is has_next
 
 
-def test_page_has_100_runs_unless_told_and_1000_at_most(client: FlaskClient, data: Path) -> None:
+def test_page_has_100_runs_by_default_and_1000_at_most(client: FlaskClient, data: Path) -> None:
     for number in range(1002):
-        drop_in(data, f"r{number}", number)
+        copy_in(data, f"r{number}", number)
     assert len(client.get("/api/runs").get_json()) == 100
     assert len(client.get("/api/runs?limit=1000").get_json()) == 1000
     assert client.get("/api/runs").headers["X-Total-Count"] == "1002"
 
 
-def test_number_of_too_many_digits_is_refused_for_its_length(client: FlaskClient) -> None:
+def test_number_with_too_many_digits_is_400(client: FlaskClient) -> None:
     answer = client.get("/api/runs?limit=99999999999999999999")
     assert answer.status_code == 400 and "of at most 19 digits" in answer.get_json()["detail"]
 
@@ -337,53 +346,53 @@ def test_number_of_too_many_digits_is_refused_for_its_length(client: FlaskClient
         "&".join(f"tag.k{number}=1" for number in range(300)),
     ],
 )
-def test_query_of_another_form_is_400(shared_client: FlaskClient, query: str) -> None:
+def test_invalid_query_string_is_400(shared_client: FlaskClient, query: str) -> None:
     answer = shared_client.get(f"/api/runs?{query}")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
 
 
-def test_run_in_a_list_is_the_run_itself_without_its_details(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_in_a_list_equals_the_run_without_its_details(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(
         tags={"a": 1}, params={"lr": 0.1}, metrics=[{"loss": 1, "step": 1}, {"loss": 2, "step": 0}], end="failed"
     )
-    (listed,) = client.get("/api/runs").get_json()
+    (listed_run,) = client.get("/api/runs").get_json()
     run = client.get(f"/api/runs/{run_id}").get_json()
     details = {"metric_summary", "artifacts", "datasets", "note", "children", "env"}
-    assert set(run) - set(listed) == details
-    assert listed == {key: value for key, value in run.items() if key not in details}
-    assert listed["metrics"] == {"loss": 1}
+    assert set(run) - set(listed_run) == details
+    assert listed_run == {key: value for key, value in run.items() if key not in details}
+    assert listed_run["metrics"] == {"loss": 1}
 
 
-def test_run_that_is_silent_stays_running_and_shows_since_when(client: FlaskClient, log_run: LogRun) -> None:
+def test_silent_run_stays_running_and_has_the_time_of_its_last_write(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
-    started = client.get(f"/api/runs/{run_id}").get_json()["last_write_time"]
+    first_write_time = client.get(f"/api/runs/{run_id}").get_json()["last_write_time"]
     client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1})
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert run["status"] == "running"
-    assert run["last_write_time"] >= started
+    assert run["last_write_time"] >= first_write_time
     assert (run["end_time"], run["duration_ms"]) == (None, None)
 
 
 @pytest.mark.parametrize("field", ["params.lr", "tags.lr"])
-def test_texts_that_read_as_numbers_are_ordered_and_compared_as_numbers(
+def test_text_that_parses_as_a_number_is_ordered_and_compared_as_a_number(
     client: FlaskClient, log_run: LogRun, field: str
 ) -> None:
-    """One rule for q and order_by: a shell logs its numbers as text; other text stands behind the numbers."""
+    """One rule for q and order_by, since a shell logs its numbers as text; other text comes after the numbers."""
     values = ["10", "1e-5", 9, "0.001", "0.1", "NaN", "-Infinity", ".5", "1 000", "abc"]
     for place, value in enumerate(values):
         log_run(id=f"r{place}", **{field[:-3]: {"lr": value}})
 
-    def found(**query: str) -> list[Any]:
+    def find_values(**query: str) -> list[Any]:
         return [values[int(run_id[1:])] for run_id in ids(client, **query)]
 
     ascending = ["-Infinity", "1e-5", "0.001", "0.1", ".5", 9, "10", "1 000", "abc", "NaN"]
-    assert found(order_by=field) == ascending
-    assert found(order_by=f"{field} desc") == [*reversed(ascending[:-1]), "NaN"]
-    assert found(order_by=field, q=f"{field} <= 0.1") == ascending[:4]
-    assert found(order_by=field, q=f"{field} > 0.1 and {field} < 1e2") == [".5", 9, "10"]
+    assert find_values(order_by=field) == ascending
+    assert find_values(order_by=f"{field} desc") == [*reversed(ascending[:-1]), "NaN"]
+    assert find_values(order_by=field, q=f"{field} <= 0.1") == ascending[:4]
+    assert find_values(order_by=field, q=f"{field} > 0.1 and {field} < 1e2") == [".5", 9, "10"]
 
 
-def test_names_that_read_as_numbers_are_ordered_as_the_text_that_they_are(client: FlaskClient, log_run: LogRun) -> None:
+def test_names_that_parse_as_numbers_are_ordered_as_text(client: FlaskClient, log_run: LogRun) -> None:
     for run_id in ("10", "9", "1e1"):
         log_run(id=run_id, name=run_id)
     assert ids(client, order_by="id") == ids(client, order_by="name") == ["10", "1e1", "9"]

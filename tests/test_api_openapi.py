@@ -1,4 +1,4 @@
-"""GET /api/openapi.json: valid OpenAPI 3.1, of every route, and true of every answer."""
+"""GET /api/openapi.json: valid OpenAPI 3.1 that describes every route and every answer."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ METHODS = ("get", "post", "put", "patch", "delete")
 def document(client: FlaskClient) -> dict[str, Any]:
     answer = client.get("/api/openapi.json")
     assert (answer.status_code, answer.content_type) == (200, "application/json")
-    found: dict[str, Any] = answer.get_json()
-    return found
+    content: dict[str, Any] = answer.get_json()
+    return content
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -76,36 +76,34 @@ def test_every_operation_has_a_name_and_each_schema_is_used(document: dict[str, 
             assert f'"#/components/{kind}/{name}"' in text, name
 
 
-def test_every_query_parameter_of_the_document_is_taken_and_no_other(
-    document: dict[str, Any], client: FlaskClient
-) -> None:
-    """An unknown parameter is 400, and the answer names those that there are: these are the document's."""
+def test_query_parameters_are_exactly_those_of_the_document(document: dict[str, Any], client: FlaskClient) -> None:
+    """An unknown parameter is a 400 whose detail lists the known ones; they are those of the document."""
     for method, path, operation in operations(document):
         url = re.sub(r"{\w+}", "x", path)
         answer = client.open(url, method=method.upper(), query_string={"no-such-parameter": "1"})
         assert answer.status_code == 400, (method, path)
         assert "unknown query parameter" in answer.get_json()["detail"]
-        takes = answer.get_json()["detail"].rpartition("takes ")[2].split(", ")
-        written = [resolved(document, parameter) for parameter in operation.get("parameters", ())]
-        named = {parameter["name"] for parameter in written if parameter["in"] == "query"}
-        assert {name for name in takes if name not in ("none", "tag.KEY", "param.KEY")} == named, path
+        accepted_names = answer.get_json()["detail"].rpartition("takes ")[2].split(", ")
+        parameters = [resolve(document, parameter) for parameter in operation.get("parameters", ())]
+        names = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
+        assert {name for name in accepted_names if name not in ("none", "tag.KEY", "param.KEY")} == names, path
 
 
-def resolved(document: dict[str, Any], node: Any) -> Any:
-    """A node of the document, or what it refers to."""
+def resolve(document: dict[str, Any], node: Any) -> Any:
+    """Return a node of the document, with its reference followed."""
     while "$ref" in node:
-        found: Any = document
+        value: Any = document
         for part in node["$ref"].removeprefix("#/").split("/"):
-            found = found[part]
-        node = found
+            value = value[part]
+        node = value
     return node
 
 
 # -- real answers against the schemas
 
 
-def closed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with every schema of an answer taken at its word: an object has the properties named, no others."""
+def close_schemas(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with every schema of an answer closed: objects have the named properties and no others."""
     document = copy.deepcopy(document)
 
     def close(schema: Any) -> None:
@@ -118,49 +116,49 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
             if "properties" in schema and "additionalProperties" not in schema:
                 schema["additionalProperties"] = False
 
-    def close_whole(schema: dict[str, Any]) -> None:
-        """One that is made of others: none of these can know what the others have."""
+    def close_combination(schema: dict[str, Any]) -> None:
+        """Close a schema that combines others, none of which can know the properties of the rest."""
         schema["unevaluatedProperties"] = False
 
     for name, schema in document["components"]["schemas"].items():
         if "allOf" in schema:
-            close_whole(schema)
+            close_combination(schema)
         elif not name.endswith("Fields"):
             close(schema)
     return document
 
 
 class Conformance:
-    """Sends requests, and holds each answer against what the document says of it."""
+    """A client that validates each answer against the document."""
 
     def __init__(self, client: FlaskClient, document: dict[str, Any]) -> None:
         self.client = client
-        self.document = closed(document)
+        self.document = close_schemas(document)
         self.registry = Registry().with_resource("urn:api", DRAFT202012.create_resource(self.document))
         #: operation, status and media type of each answer so far
-        self.seen: set[tuple[str, int, str]] = set()
+        self.responses: set[tuple[str, int, str]] = set()
 
     def __call__(self, name: str, status: int = 200, /, **parts: Any) -> TestResponse:
-        """Call an operation by its operationId. `parts`: path parameters by name, and what a test client takes."""
-        method, path, operation = next(found for found in operations(self.document) if found[2]["operationId"] == name)
+        """Call an operation by its operationId. `parts`: path parameters by name, and arguments of the test client."""
+        method, path, operation = next(entry for entry in operations(self.document) if entry[2]["operationId"] == name)
         for parameter in re.findall(r"{(\w+)}", path):
             path = path.replace(f"{{{parameter}}}", str(parts.pop(parameter)))
         answer: TestResponse = self.client.open(path, method=method.upper(), **parts)
         assert answer.status_code == status, answer.text
         assert str(status) in operation["responses"], f"{name} does not say that it answers {status}"
-        described = resolved(self.document, operation["responses"][str(status)])
-        for header in described.get("headers", {}):
+        description = resolve(self.document, operation["responses"][str(status)])
+        for header in description.get("headers", {}):
             if header != "Link":
                 assert header in answer.headers, (name, status, header)
-        content = described.get("content", {})
+        content = description.get("content", {})
         if status == 304:
             assert not content and not answer.data
-            self.seen.add((name, status, ""))
+            self.responses.add((name, status, ""))
             return answer
-        sent = answer.mimetype or ""
-        media_type = sent if sent in content else "*/*"
-        assert media_type in content, (name, sent)
-        self.seen.add((name, status, media_type))
+        mimetype = answer.mimetype or ""
+        media_type = mimetype if mimetype in content else "*/*"
+        assert media_type in content, (name, mimetype)
+        self.responses.add((name, status, media_type))
         if media_type == "application/json":
             schema = self._absolute(content[media_type]["schema"])
             Draft202012Validator(schema, registry=self.registry).validate(answer.get_json())
@@ -170,15 +168,15 @@ class Conformance:
         text = json.dumps(schema).replace('"#/components/', '"urn:api#/components/')
         return json.loads(text)
 
-    def unseen(self) -> set[tuple[str, int, str]]:
-        """The documented successes that no response has shown."""
-        promised = set()
+    def find_uncovered(self) -> set[tuple[str, int, str]]:
+        """Return the documented successful responses that no call has covered."""
+        documented = set()
         for _, _, operation in operations(self.document):
             for status, response in operation["responses"].items():
                 if status in ("200", "206", "304", "422"):
-                    kinds = resolved(self.document, response).get("content") or {"": None}
-                    promised |= {(operation["operationId"], int(status), kind) for kind in kinds}
-        return promised - self.seen
+                    kinds = resolve(self.document, response).get("content") or {"": None}
+                    documented |= {(operation["operationId"], int(status), kind) for kind in kinds}
+        return documented - self.responses
 
 
 @pytest.fixture
@@ -210,8 +208,10 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("changeExperiment", name="iris", json={"description": "*flowers*", "tags": {"a": 1}})
     call("registerVersion", json={"name": "net", "run_id": "one", "artifact": "m", "description": "d"})
     call("registerVersion", json={"name": "net", "run_id": "two", "artifact": "m", "stage": "production"})
-    demoted = call("promoteVersion", name="net", json={"version": 1, "stage": "production"}).get_json()["demoted"]
-    assert demoted == [2]
+    demoted_versions = call("promoteVersion", name="net", json={"version": 1, "stage": "production"}).get_json()[
+        "demoted"
+    ]
+    assert demoted_versions == [2]
     call("changeModel", name="net", json={"description": "*nets*", "tags": {"team": "vision", "n": None}})
     call("changeVersion", name="net", version="2", json={"description": "better", "tags": {"passed": True}})
     call("setAlias", name="net", json={"alias": "best", "version": 2})
@@ -262,8 +262,8 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     for name in ("downloadArtifact", "downloadVersion"):
         call(name, 206, headers={"Range": "bytes=1-2"}, **of_one[name])
         call(name, 416, headers={"Range": "bytes=99-"}, **of_one[name])
-    missing = ["loss>=0.9", "nothing>0", "odd>0"]
-    call("checkRun", 422, run_id="one", query_string={"rule": missing})
+    failing_rules = ["loss>=0.9", "nothing>0", "odd>0"]
+    call("checkRun", 422, run_id="one", query_string={"rule": failing_rules})
     assert zipfile.ZipFile(io.BytesIO(call("downloadRun", run_id="one").data)).testzip() is None
     assert call("getDigests", query_string={"ids": "one,two,none"}).get_json().keys() == {"one", "two"}
     assert call("getHealth").get_json()["runs"] == 4
@@ -278,7 +278,7 @@ def test_real_answers_of_every_operation_are_as_described(call: Conformance) -> 
     call("deleteRun", run_id="doomed")
     for kind in ("application/zip", OCTETS):
         call("importRuns", data=stream_zip(run_files()), content_type=kind)
-    assert call.unseen() == set()
+    assert call.find_uncovered() == set()
 
 
 OCTETS = "application/octet-stream"
@@ -328,10 +328,10 @@ def test_server_with_a_token_answers_as_described(make_app: Callable[..., Flask]
     call("createRun", 401, json={"experiment": "iris"})
 
 
-# -- what nobody would think of
+# -- generated requests
 
-WRITTEN = json.loads((Path(chachaml_lite.__file__).parent / "web" / "api" / "openapi.json").read_text())
-KNOWN = {"run_id": "known", "selector": "1", "version": "1", "one": "1", "other": "none"}
+DOCUMENT = json.loads((Path(chachaml_lite.__file__).parent / "web" / "api" / "openapi.json").read_text())
+PATH_VALUES = {"run_id": "known", "selector": "1", "version": "1", "one": "1", "other": "none"}
 CHECKS = [
     checks.not_a_server_error,
     openapi_checks.status_code_conformance,
@@ -343,22 +343,26 @@ CHECKS = [
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize(("method", "path"), [found[:2] for found in operations(WRITTEN)])
+@pytest.mark.parametrize(("method", "path"), [entry[:2] for entry in operations(DOCUMENT)])
 def test_no_request_is_answered_otherwise_than_described(
     client: FlaskClient, log_run: LogRun, method: str, path: str, mode: GenerationMode
 ) -> None:
-    """Requests that fit the document, and requests that don't: half of them to a run and a model that are there."""
-    operation = schemathesis.openapi.from_wsgi("/api/openapi.json", read_out(client.application))[path][method.upper()]
+    """Valid and invalid requests, generated from the document; half of them to an existing run and model."""
+    operation = schemathesis.openapi.from_wsgi("/api/openapi.json", read_to_end(client.application))[path][
+        method.upper()
+    ]
 
-    @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
+    @given(case=operation.as_strategy(generation_mode=mode), use_existing=st.booleans())
     @settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    def send(case: schemathesis.Case[Any], known: bool) -> None:
-        if known:
-            make_known(client)
+    def send(case: schemathesis.Case[Any], use_existing: bool) -> None:
+        if use_existing:
+            ensure_existing(client)
             for name in case.path_parameters or {}:
                 is_artifact = name == "name" and "artifacts" in path
-                case.path_parameters[name] = "m" if is_artifact else KNOWN.get(name, "known")
-        case.call_and_validate(checks=CHECKS, headers={"Accept-Encoding": "identity"})  # in-process, nothing decodes
+                case.path_parameters[name] = "m" if is_artifact else PATH_VALUES.get(name, "known")
+        case.call_and_validate(
+            checks=CHECKS, headers={"Accept-Encoding": "identity"}
+        )  # in-process, nothing decompresses
 
     try:
         send()
@@ -366,8 +370,8 @@ def test_no_request_is_answered_otherwise_than_described(
         assert mode is GenerationMode.NEGATIVE and not operation.body and not list(operation.query)
 
 
-def read_out(app: Flask) -> Callable[..., list[bytes]]:
-    """The app, each answer read to its end and closed, as a server does it."""
+def read_to_end(app: Flask) -> Callable[..., list[bytes]]:
+    """Wrap the app so that each answer is read to its end and closed, as a server does."""
 
     def answer(environ: Any, start_response: Any) -> list[bytes]:
         content = app(environ, start_response)
@@ -379,8 +383,8 @@ def read_out(app: Flask) -> Callable[..., list[bytes]]:
     return answer
 
 
-def make_known(client: FlaskClient) -> None:
-    """A run and a model, if a request before has removed or ended them."""
+def ensure_existing(client: FlaskClient) -> None:
+    """Create the run and the model, unless they exist: an earlier request may have removed them."""
     if client.get("/api/models/known").status_code == 200:
         return
     client.post("/api/w/runs", json={"experiment": "a", "id": "known"})

@@ -30,28 +30,37 @@ def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> list[str]
 # -- resume, rename
 
 
-def test_resumed_run_takes_everything_again_and_ends_anew(client: FlaskClient, log_run: LogRun) -> None:
+def test_resumed_run_accepts_writes_and_can_be_ended_again(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(params={"lr": 1}, metrics={"loss": 1, "step": 0}, end="failed")
-    ended = client.get(f"/api/runs/{run_id}").get_json()
-    resumed = post(client, f"/api/w/runs/{run_id}/resume")
-    assert (resumed["id"], resumed["status"], resumed["end_time"], resumed["error"]) == (run_id, "running", None, None)
-    assert resumed["resumed_at"] > ended["end_time"]
-    assert resumed["start_time"] == ended["start_time"]
-    again = post(client, f"/api/w/runs/{run_id}/resume")
-    assert again["resumed_at"] == resumed["resumed_at"]
+    ended_run = client.get(f"/api/runs/{run_id}").get_json()
+    resumed_run = post(client, f"/api/w/runs/{run_id}/resume")
+    assert (resumed_run["id"], resumed_run["status"], resumed_run["end_time"], resumed_run["error"]) == (
+        run_id,
+        "running",
+        None,
+        None,
+    )
+    assert resumed_run["resumed_at"] > ended_run["end_time"]
+    assert resumed_run["start_time"] == ended_run["start_time"]
+    second_answer = post(client, f"/api/w/runs/{run_id}/resume")
+    assert second_answer["resumed_at"] == resumed_run["resumed_at"]
     post(client, f"/api/w/runs/{run_id}/metrics", {"loss": 0.5, "step": 1})
     post(client, f"/api/w/runs/{run_id}/params", {"seed": 2})
     post(client, f"/api/w/runs/{run_id}/end", {"status": "completed"})
-    after = client.get(f"/api/runs/{run_id}").get_json()
-    assert (after["status"], after["metrics"], after["params"]) == ("completed", {"loss": 0.5}, {"lr": 1, "seed": 2})
-    assert after["end_time"] >= after["resumed_at"]
+    final_run = client.get(f"/api/runs/{run_id}").get_json()
+    assert (final_run["status"], final_run["metrics"], final_run["params"]) == (
+        "completed",
+        {"loss": 0.5},
+        {"lr": 1, "seed": 2},
+    )
+    assert final_run["end_time"] >= final_run["resumed_at"]
     post(client, "/api/w/runs/unknown/resume", status=404)
 
 
 def test_write_to_ended_run_says_how_to_resume_it(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(end="completed")
-    refused = post(client, f"/api/w/runs/{run_id}/metrics", {"loss": 1}, 404)
-    assert "has ended" in refused["detail"] and "/resume" in refused["detail"]
+    error = post(client, f"/api/w/runs/{run_id}/metrics", {"loss": 1}, 404)
+    assert "has ended" in error["detail"] and "/resume" in error["detail"]
 
 
 def test_renamed_run_is_found_by_its_new_name(client: FlaskClient, log_run: LogRun) -> None:
@@ -67,16 +76,16 @@ def test_renamed_run_is_found_by_its_new_name(client: FlaskClient, log_run: LogR
 
 
 def test_trashed_run_is_in_no_list_count_comparison_query_or_latest(client: FlaskClient, log_run: LogRun) -> None:
-    kept = log_run(id="kept", metrics={"loss": 1}, end="completed")
+    active = log_run(id="kept", metrics={"loss": 1}, end="completed")
     parent = log_run(id="parent", metrics={"loss": 1}, end="completed")
-    gone = log_run(id="gone", metrics={"loss": 0}, parent_run_id=parent, end="completed")
+    trashed = log_run(id="gone", metrics={"loss": 0}, parent_run_id=parent, end="completed")
     for _ in range(2):
-        post(client, f"/api/w/runs/{gone}/trash")
-    assert ids(client) == [parent, kept]
-    assert ids(client, experiment="iris") == [parent, kept]
-    assert ids(client, order_by="metrics.loss") == [parent, kept]
-    assert ids(client, q="metrics.loss <= 1") == [parent, kept]
-    assert ids(client, "/api/search", metric_key="loss", op="lt", metric_value=5) == [parent, kept]
+        post(client, f"/api/w/runs/{trashed}/trash")
+    assert ids(client) == [parent, active]
+    assert ids(client, experiment="iris") == [parent, active]
+    assert ids(client, order_by="metrics.loss") == [parent, active]
+    assert ids(client, q="metrics.loss <= 1") == [parent, active]
+    assert ids(client, "/api/search", metric_key="loss", op="lt", metric_value=5) == [parent, active]
     assert ids(client, parent_run_id=parent) == []
     assert client.get("/api/runs").headers["X-Total-Count"] == "2"
     assert client.get("/api/runs").headers["X-Unreadable-Count"] == "0"
@@ -84,25 +93,27 @@ def test_trashed_run_is_in_no_list_count_comparison_query_or_latest(client: Flas
     assert client.get("/api/experiments").get_json()[0]["runs"] == 2
     assert client.get("/api/experiments/iris", query_string={"metric": "loss"}).get_json()["best"]["value"] == 1
     assert client.get(f"/api/runs/{parent}").get_json()["children"] == []
-    assert gone not in client.get("/api/export").text
-    assert client.get("/api/compare", query_string={"ids": f"{kept},{gone}"}).status_code == 404
-    check = client.get(f"/api/runs/{kept}/check", query_string={"rule": "loss<=baseline", "baseline": "latest:iris"})
-    assert check.status_code == 200  # by parent: had it been the newest one, it would not have passed
-    shown = client.get(f"/api/runs/{gone}").get_json()
-    assert shown["deleted_at"] >= shown["end_time"]
-    assert client.get(f"/runs/{gone}").status_code == 200
+    assert trashed not in client.get("/api/export").text
+    assert client.get("/api/compare", query_string={"ids": f"{active},{trashed}"}).status_code == 404
+    check = client.get(f"/api/runs/{active}/check", query_string={"rule": "loss<=baseline", "baseline": "latest:iris"})
+    assert (
+        check.status_code == 200
+    )  # compared with parent; compared with the trashed run, which is newer, it would fail
+    run = client.get(f"/api/runs/{trashed}").get_json()
+    assert run["deleted_at"] >= run["end_time"]
+    assert client.get(f"/runs/{trashed}").status_code == 200
 
 
 def test_trash_is_listed_alone_or_with_the_others(client: FlaskClient, log_run: LogRun) -> None:
-    kept, gone, other = log_run(id="kept"), log_run(id="gone"), log_run(id="other", experiment="digits")
-    post(client, f"/api/w/runs/{gone}/trash")
+    active, trashed, other = log_run(id="kept"), log_run(id="gone"), log_run(id="other", experiment="digits")
+    post(client, f"/api/w/runs/{trashed}/trash")
     post(client, f"/api/w/runs/{other}/trash")
-    assert ids(client, deleted="true") == [other, gone]
-    assert ids(client, deleted="true", experiment="iris") == [gone]
-    assert ids(client, deleted="all") == [other, gone, kept]
-    assert ids(client, deleted="all", experiment="iris") == [gone, kept]
-    assert ids(client, deleted="all", limit=1, offset=1) == [gone]
-    assert ids(client, deleted="false") == [kept]
+    assert ids(client, deleted="true") == [other, trashed]
+    assert ids(client, deleted="true", experiment="iris") == [trashed]
+    assert ids(client, deleted="all") == [other, trashed, active]
+    assert ids(client, deleted="all", experiment="iris") == [trashed, active]
+    assert ids(client, deleted="all", limit=1, offset=1) == [trashed]
+    assert ids(client, deleted="false") == [active]
     assert client.get("/api/runs?deleted=maybe").status_code == 400
 
 
@@ -119,15 +130,15 @@ def test_trash_is_listed_alone_or_with_the_others(client: FlaskClient, log_run: 
         ("resume", None),
     ],
 )
-def test_trashed_run_takes_no_write_and_says_how_to_restore_it(
+def test_write_to_trashed_run_is_404_and_says_how_to_restore_it(
     client: FlaskClient, log_run: LogRun, path: str, body: Any
 ) -> None:
     run_id = log_run()
     post(client, f"/api/w/runs/{run_id}/trash")
     before = client.get(f"/api/runs/{run_id}").get_json()
-    refused = post(client, f"/api/w/runs/{run_id}/{path}", body, 404)
-    assert refused["error"] == "no such run"
-    assert "trash" in refused["detail"] and "/restore" in refused["detail"]
+    error = post(client, f"/api/w/runs/{run_id}/{path}", body, 404)
+    assert error["error"] == "no such run"
+    assert "trash" in error["detail"] and "/restore" in error["detail"]
     assert client.get(f"/api/runs/{run_id}").get_json() == before
     post(client, f"/api/w/runs/{run_id}/restore")
     post(client, f"/api/w/runs/{run_id}/{path}", body)
@@ -141,7 +152,7 @@ def test_upload_to_trashed_run_is_refused(client: FlaskClient, log_run: LogRun) 
     assert client.get(f"/api/runs/{run_id}/artifacts").get_json() == []
 
 
-def test_restored_run_is_where_it_was(client: FlaskClient, log_run: LogRun) -> None:
+def test_restored_run_is_listed_where_it_was(client: FlaskClient, log_run: LogRun) -> None:
     runs = [log_run(id=name) for name in ("a", "b", "c")]
     post(client, "/api/w/runs/b/trash")
     for _ in range(2):
@@ -152,14 +163,14 @@ def test_restored_run_is_where_it_was(client: FlaskClient, log_run: LogRun) -> N
     post(client, "/api/w/runs/unknown/trash", status=404)
 
 
-def test_id_of_trashed_run_is_taken(client: FlaskClient, log_run: LogRun) -> None:
+def test_id_of_trashed_run_cannot_be_reused(client: FlaskClient, log_run: LogRun) -> None:
     log_run(id="mine")
     post(client, "/api/w/runs/mine/trash")
-    refused = post(client, "/api/w/runs", {"experiment": "iris", "id": "mine"}, 409)
-    assert "trash" in refused["detail"]
+    error = post(client, "/api/w/runs", {"experiment": "iris", "id": "mine"}, 409)
+    assert "trash" in error["detail"]
 
 
-def test_removal_frees_the_disk_and_says_how_much(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_removal_frees_the_disk_and_reports_the_bytes(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"big": b"x" * 100_000})
     post(client, f"/api/w/runs/{run_id}/trash")
     answer = client.delete(f"/api/w/runs/{run_id}")
@@ -169,7 +180,7 @@ def test_removal_frees_the_disk_and_says_how_much(client: FlaskClient, log_run: 
     assert ids(client, deleted="all") == []
 
 
-def test_model_of_trashed_run_goes_on_working(client: FlaskClient, log_run: LogRun) -> None:
+def test_model_of_trashed_run_still_works(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics={"loss": 1}, artifacts={"m": b"weights"}, end="completed")
     other = log_run(metrics={"loss": 1}, end="completed")
     for _ in range(2):
@@ -184,14 +195,14 @@ def test_model_of_trashed_run_goes_on_working(client: FlaskClient, log_run: LogR
     assert client.delete(f"/api/w/runs/{run_id}").status_code == 409
 
 
-def test_trash_is_read_back_from_the_files(make_app: Callable[..., Flask], data: Path) -> None:
+def test_trash_is_read_from_the_files_after_a_restart(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app().test_client()
     for run_id in ("a", "b"):
         post(client, "/api/w/runs", {"experiment": "iris", "id": run_id})
     post(client, "/api/w/runs/a/trash")
     client = make_app().test_client()
     assert (ids(client), ids(client, deleted="true")) == (["b"], ["a"])
-    # By hand, behind the server's back, and a folder that goes away.
+    # A change by hand, behind the server's back, and a folder that disappears.
     meta = data / "runs" / "b" / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "deleted_at": 5}))
     assert (ids(client), ids(client, deleted="true")) == ([], ["b", "a"])
@@ -206,16 +217,21 @@ def experiments(client: FlaskClient, **query: str) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in client.get("/api/experiments", query_string=query).get_json()}
 
 
-def test_experiment_without_runs_is_made_described_and_tagged(client: FlaskClient, data: Path) -> None:
+def test_experiment_without_runs_is_created_described_and_tagged(client: FlaskClient, data: Path) -> None:
     post(client, "/api/w/experiments/planned", {})
-    made = experiments(client)["planned"]
-    assert (made["runs"], made["last_start_time"], made["tags"], made["deleted_at"]) == (0, None, {}, None)
-    assert made["created_at"] is not None
+    experiment = experiments(client)["planned"]
+    assert (experiment["runs"], experiment["last_start_time"], experiment["tags"], experiment["deleted_at"]) == (
+        0,
+        None,
+        {},
+        None,
+    )
+    assert experiment["created_at"] is not None
     post(client, "/api/w/experiments/planned", {"description": "*soon*", "tags": {"team": "vision", "n": 1}})
     post(client, "/api/w/experiments/planned", {"tags": {"n": None}})
-    found = client.get("/api/experiments/planned").get_json()
-    assert (found["description"], found["tags"]) == ("*soon*", {"team": "vision"})
-    assert found["created_at"] == made["created_at"] <= found["updated_at"]
+    details = client.get("/api/experiments/planned").get_json()
+    assert (details["description"], details["tags"]) == ("*soon*", {"team": "vision"})
+    assert details["created_at"] == experiment["created_at"] <= details["updated_at"]
     assert json.loads((data / "experiments" / "planned.json").read_text())["tags"] == {"team": "vision"}
     assert client.get("/experiments/planned").status_code == 200
     assert client.get("/experiments").status_code == 200
@@ -226,31 +242,31 @@ def test_experiment_without_runs_is_made_described_and_tagged(client: FlaskClien
         post(client, "/api/w/experiments/planned", body, 400)
 
 
-def test_experiment_file_of_earlier_versions_keeps_its_form(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_experiment_file_keeps_the_format_of_earlier_versions(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run()
     post(client, "/api/w/experiments/iris", {"description": "flowers"})
-    written = json.loads((data / "experiments" / "iris.json").read_text())
-    assert written.pop("updated_at") > 0
-    assert written == {"name": "iris", "description": "flowers"}
+    content = json.loads((data / "experiments" / "iris.json").read_text())
+    assert content.pop("updated_at") > 0
+    assert content == {"name": "iris", "description": "flowers"}
 
 
 def test_runs_of_deleted_experiment_are_in_the_trash_with_it(client: FlaskClient, log_run: LogRun) -> None:
-    in_it, trashed, beside = log_run(id="in"), log_run(id="trashed"), log_run(id="beside", experiment="digits")
-    post(client, f"/api/w/runs/{trashed}/trash")
+    active, trashed_before, other = log_run(id="in"), log_run(id="trashed"), log_run(id="beside", experiment="digits")
+    post(client, f"/api/w/runs/{trashed_before}/trash")
     post(client, "/api/w/experiments/iris", {"deleted": True})
-    assert (ids(client), ids(client, deleted="true")) == ([beside], [trashed, in_it])
+    assert (ids(client), ids(client, deleted="true")) == ([other], [trashed_before, active])
     assert experiments(client).keys() == {"digits"}
     assert experiments(client, deleted="true")["iris"]["runs"] == 2
     assert experiments(client, deleted="all").keys() == {"digits", "iris"}
-    assert client.get(f"/api/runs/{in_it}").get_json()["deleted_at"] is not None
+    assert client.get(f"/api/runs/{active}").get_json()["deleted_at"] is not None
     assert client.get("/experiments/iris").status_code == 200
-    refused = post(client, f"/api/w/runs/{in_it}/tags", {"a": 1}, 404)
-    assert "iris" in refused["detail"] and "/api/w/experiments/iris" in refused["detail"]
+    error = post(client, f"/api/w/runs/{active}/tags", {"a": 1}, 404)
+    assert "iris" in error["detail"] and "/api/w/experiments/iris" in error["detail"]
     post(client, "/api/w/runs", {"experiment": "iris"}, 409)
-    post(client, f"/api/w/runs/{in_it}/restore", status=409)
+    post(client, f"/api/w/runs/{active}/restore", status=409)
     post(client, "/api/w/experiments/iris", {"deleted": False})
-    assert (ids(client), ids(client, deleted="true")) == ([beside, in_it], [trashed])
-    post(client, f"/api/w/runs/{in_it}/tags", {"a": 1})
+    assert (ids(client), ids(client, deleted="true")) == ([other, active], [trashed_before])
+    post(client, f"/api/w/runs/{active}/tags", {"a": 1})
 
 
 def test_unknown_experiment_is_not_deleted(client: FlaskClient) -> None:
@@ -258,7 +274,7 @@ def test_unknown_experiment_is_not_deleted(client: FlaskClient) -> None:
     assert experiments(client, deleted="all") == {}
 
 
-def test_experiment_deleted_by_hand_takes_its_runs_along(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_runs_of_experiment_deleted_by_hand_are_in_the_trash(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run(id="one")
     (data / "experiments").mkdir()
     file = data / "experiments" / "iris.json"
@@ -272,11 +288,11 @@ def test_experiment_deleted_by_hand_takes_its_runs_along(client: FlaskClient, lo
 
 # -- pages
 
-#: The button of a page that is about something in the trash.
+#: The undo button on the page of something in the trash.
 UNDO = '<button class="first">Undo</button>'
 
 
-def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, log_run: LogRun) -> None:
+def test_page_of_trashed_run_offers_only_undo_and_removal(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(id="gone", end="completed")
     page = client.get("/runs/gone").text
     assert all(word in page for word in ("Delete", "Rename", "Resume")) and UNDO not in page
@@ -285,10 +301,10 @@ def test_page_of_trashed_run_offers_undo_and_removal_alone(client: FlaskClient, 
     page = client.get("/runs/gone").text
     assert UNDO in page and "Delete permanently" in page and "Rename" not in page and "Write a note" not in page
     assert "Trash: 1 run" in client.get("/runs").text
-    listed = client.get("/runs?deleted=true").text
-    assert "<h1>Trash" in listed and run_id in listed and "Restore or delete" in listed
-    chosen = client.get("/runs?deleted=true&ids=gone").text
-    assert UNDO in chosen and 'action="/runs/delete"' in chosen
+    trash_page = client.get("/runs?deleted=true").text
+    assert "<h1>Trash" in trash_page and run_id in trash_page and "Restore or delete" in trash_page
+    selection_page = client.get("/runs?deleted=true&ids=gone").text
+    assert UNDO in selection_page and 'action="/runs/delete"' in selection_page
     client.post("/runs/restore", data={"ids": "gone", "then": "/runs"})
     assert ids(client) == ["gone"]
     assert "The trash is empty" in client.get("/runs?deleted=true").text

@@ -1,4 +1,4 @@
-"""Charts over HTTP: files and pages of one run and of several, what may be asked, and what is refused."""
+"""Charts over HTTP: SVG files and pages of one run and of several, their parameters and errors."""
 
 from __future__ import annotations
 
@@ -30,61 +30,65 @@ def points(key: str, values: list[Any], first: int = 0) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def run_id(client: FlaskClient, log_run: LogRun) -> str:
-    """A run with a loss on two splits, and a metric of a hostile name."""
-    logged = [
+    """The id of a run with a loss on two splits, and a metric with a hostile name."""
+    all_points = [
         *points("train/loss", [5 / (at + 1) for at in range(2000)]),
         *points("val/loss", [6 / (at + 1) for at in range(20)]),
         *points(HOSTILE, [1, "NaN", 3]),
     ]
-    return log_run(metrics=logged, name=HOSTILE)
+    return log_run(metrics=all_points, name=HOSTILE)
 
 
-def svg_of(client: FlaskClient, path: str, **query: Any) -> Drawing:
+def get_drawing(client: FlaskClient, path: str, **query: Any) -> Drawing:
     answer = client.get(path, query_string=query)
     assert (answer.status_code, answer.mimetype) == (200, "image/svg+xml"), answer.text
     assert answer.headers["ETag"] and answer.headers["Content-Security-Policy"]
     return Drawing(answer.text)
 
 
-def test_chart_is_a_file_for_a_report(client: FlaskClient, run_id: str) -> None:
+def test_chart_is_an_svg_file_with_the_requested_settings(client: FlaskClient, run_id: str) -> None:
     path = f"/runs/{run_id}/charts.svg"
-    drawn = svg_of(client, path, key=["train/loss", "val/loss"])
-    assert drawn.texts()[0] == "loss" and {"train/loss", "val/loss"} <= set(drawn.texts())
-    assert (drawn.width, drawn.height) == (720, 360)
+    drawing = get_drawing(client, path, key=["train/loss", "val/loss"])
+    assert drawing.texts()[0] == "loss" and {"train/loss", "val/loss"} <= set(drawing.texts())
+    assert (drawing.width, drawing.height) == (720, 360)
     assert "2,020 points, drawn as 742: means" in (
-        drawn.root.findtext("desc") or ""
+        drawing.root.findtext("desc") or ""
     )  # one a pixel, the first, and all of val
-    drawn = svg_of(client, path, key="val/loss", x="relative", width=300, height=200, log_y="1", smoothing="0.6")
-    assert (drawn.width, drawn.height) == (300, 200)
-    assert drawn.texts()[0] == "val/loss"
-    drawn = svg_of(client, path, key=HOSTILE)
-    assert drawn.root.findtext("title") == HOSTILE and "NaN at step 1" in (drawn.root.findtext("desc") or "")
+    drawing = get_drawing(client, path, key="val/loss", x="relative", width=300, height=200, log_y="1", smoothing="0.6")
+    assert (drawing.width, drawing.height) == (300, 200)
+    assert drawing.texts()[0] == "val/loss"
+    drawing = get_drawing(client, path, key=HOSTILE)
+    assert drawing.root.findtext("title") == HOSTILE and "NaN at step 1" in (drawing.root.findtext("desc") or "")
 
 
 def test_range_is_shown_at_full_detail(client: FlaskClient, run_id: str) -> None:
     path = f"/runs/{run_id}/charts.svg"
-    drawn = svg_of(client, path, key="train/loss", **{"from": 1000, "to": 1200})
-    assert "201 of 2,000 points in this range" in (drawn.root.findtext("desc") or "")
-    assert {"1,000", "1,200"} <= set(drawn.x_ticks())
-    drawn = svg_of(client, path, key="train/loss", x="wall", **{"from": 1_763_985_600_000, "to": 1_763_985_900_000})
-    assert "6 of 2,000 points in this range" in (drawn.root.findtext("desc") or "")
-    drawn = svg_of(client, path, key="train/loss", **{"from": 5000, "to": 2**63 - 1})
-    assert "no finite value here" in drawn.texts()
+    drawing = get_drawing(client, path, key="train/loss", **{"from": 1000, "to": 1200})
+    assert "201 of 2,000 points in this range" in (drawing.root.findtext("desc") or "")
+    assert {"1,000", "1,200"} <= set(drawing.x_ticks())
+    drawing = get_drawing(
+        client, path, key="train/loss", x="wall", **{"from": 1_763_985_600_000, "to": 1_763_985_900_000}
+    )
+    assert "6 of 2,000 points in this range" in (drawing.root.findtext("desc") or "")
+    drawing = get_drawing(client, path, key="train/loss", **{"from": 5000, "to": 2**63 - 1})
+    assert "no finite value here" in drawing.texts()
 
 
-def test_runs_are_drawn_over_one_another_each_in_its_colour(client: FlaskClient, log_run: LogRun) -> None:
+def test_compared_runs_share_a_chart_each_in_its_colour(client: FlaskClient, log_run: LogRun) -> None:
     one, other = (log_run(name=name, metrics=points("loss", [3, 2, at])) for at, name in enumerate(("base", "wide")))
-    drawn = svg_of(client, "/compare/charts.svg", ids=f"{one},{other}", key="loss")
-    assert {"base", "wide"} <= set(drawn.texts())
-    colors = [group.get("color") for group in drawn.root.iter("g")]
+    drawing = get_drawing(client, "/compare/charts.svg", ids=f"{one},{other}", key="loss")
+    assert {"base", "wide"} <= set(drawing.texts())
+    colors = [group.get("color") for group in drawing.root.iter("g")]
     assert len(set(colors)) == 2
-    swapped = svg_of(client, "/compare/charts.svg", ids=f"{other},{one}", key="loss")
-    assert [group.get("color") for group in swapped.root.iter("g")] == colors  # a colour goes by the place in ids
+    swapped_drawing = get_drawing(client, "/compare/charts.svg", ids=f"{other},{one}", key="loss")
+    assert [
+        group.get("color") for group in swapped_drawing.root.iter("g")
+    ] == colors  # the colour depends on the place in ids
     log_run(id="third", name="base", metrics=points("acc", [1]))
-    drawn = svg_of(client, "/compare/charts.svg", ids=f"{one},third", key="acc")
-    assert "third base" in drawn.texts()
-    assert f"…{one[-4:]} base" not in drawn.texts()  # which has no acc
-    assert [group.get("color") for group in drawn.root.iter("g")] == colors[1:2] * 2  # its legend, its line
+    drawing = get_drawing(client, "/compare/charts.svg", ids=f"{one},third", key="acc")
+    assert "third base" in drawing.texts()
+    assert f"…{one[-4:]} base" not in drawing.texts()  # which has no acc
+    assert [group.get("color") for group in drawing.root.iter("g")] == colors[1:2] * 2  # its legend, its line
 
 
 BAD = {
@@ -106,12 +110,12 @@ BAD = {
 
 @pytest.mark.parametrize("query", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("kind", ["charts.svg", "charts"])
-def test_what_can_t_be_drawn_is_refused(client: FlaskClient, run_id: str, kind: str, query: dict[str, str]) -> None:
+def test_invalid_chart_parameter_is_400(client: FlaskClient, run_id: str, kind: str, query: dict[str, str]) -> None:
     for path in (f"/runs/{run_id}/{kind}?", f"/compare/{kind}?ids={run_id}&"):
         assert client.get(path + urlencode(query)).status_code == 400
 
 
-def test_what_is_not_there_is_404(client: FlaskClient, run_id: str) -> None:
+def test_unknown_run_or_metric_is_404(client: FlaskClient, run_id: str) -> None:
     for kind in ("charts.svg", "charts"):
         assert client.get(f"/runs/nobody/{kind}?key=loss").status_code == 404
         assert client.get(f"/runs/{run_id}/{kind}?key=nothing").status_code == 404
@@ -121,42 +125,42 @@ def test_what_is_not_there_is_404(client: FlaskClient, run_id: str) -> None:
         assert client.get(f"/compare/{kind}?ids=&key=loss").status_code == 400
 
 
-def page_of(client: FlaskClient, path: str, **query: Any) -> TestResponse:
+def get_page(client: FlaskClient, path: str, **query: Any) -> TestResponse:
     answer = client.get(path, query_string=query)
     assert (answer.status_code, answer.mimetype) == (200, "text/html"), answer.text
     assert not re.search(r"style=|<script(?! (type=\"module\" )?src=)", answer.text)
     return answer
 
 
-def test_page_of_a_chart_has_it_large_with_a_table_of_its_values(client: FlaskClient, run_id: str) -> None:
-    text = page_of(client, f"/runs/{run_id}/charts", key=["train/loss", "val/loss"]).text
-    drawn = Drawing(re.findall(r"<svg class=\"chart\".*?</svg>", text, re.DOTALL)[0])
-    assert drawn.width == 960 and len(list(drawn.root.iter("g"))) == 2
+def test_chart_page_has_a_large_chart_and_a_table_of_its_values(client: FlaskClient, run_id: str) -> None:
+    text = get_page(client, f"/runs/{run_id}/charts", key=["train/loss", "val/loss"]).text
+    drawing = Drawing(re.findall(r"<svg class=\"chart\".*?</svg>", text, re.DOTALL)[0])
+    assert drawing.width == 960 and len(list(drawing.root.iter("g"))) == 2
     assert text.count('<button type="button" class="plain s') == 2
     rows = re.findall(r"<tr><th scope=\"row\" class=\"number\">([\d,]+)</th>", text)
     assert rows[0] == "0" and rows[-1] == "1,999" and 50 < len(rows) < 110
     assert 'name="key" value="train/loss"' in text
-    answer = page_of(client, f"/runs/{run_id}/charts", key="train/loss", **{"from": 3, "to": 9})
+    answer = get_page(client, f"/runs/{run_id}/charts", key="train/loss", **{"from": 3, "to": 9})
     assert re.findall(r"<a href=\"([^\"]*)\">Whole range", answer.text) == [f"/runs/{run_id}/charts?key=train/loss"]
 
 
-def test_page_of_many_charts_stays_small_and_names_those_beyond(client: FlaskClient, log_run: LogRun) -> None:
+def test_page_of_many_charts_stays_small_and_links_to_the_omitted_ones(client: FlaskClient, log_run: LogRun) -> None:
     many = [f"metric {at}" for at in range(70)]
-    logged = [{"metrics": dict.fromkeys(many[:20], step * 7919 % 1000 / 7), "step": step} for step in range(1000)]
-    run_id = log_run(metrics=logged)
-    text = page_of(client, f"/runs/{run_id}").text
+    all_points = [{"metrics": dict.fromkeys(many[:20], step * 7919 % 1000 / 7), "step": step} for step in range(1000)]
+    run_id = log_run(metrics=all_points)
+    text = get_page(client, f"/runs/{run_id}").text
     assert text.count('<svg class="chart"') == 20 and len(text) < 160_000
     client.post(f"/api/w/runs/{run_id}/metrics", json=dict.fromkeys(many, 1))
-    text = page_of(client, f"/runs/{run_id}").text
+    text = get_page(client, f"/runs/{run_id}").text
     assert text.count('<svg class="chart"') == 40 and "30 more charts" in text
     assert f'<a href="/runs/{run_id}/charts?key=metric+59">metric 59</a>' in text
 
 
-def test_chart_has_as_many_lines_as_can_be_drawn(client: FlaskClient, log_run: LogRun) -> None:
+def test_number_of_lines_in_a_chart_is_limited(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics={f"m{at}": 1 for at in range(60)})
     keys = [f"m{at}" for at in range(60)]
     ids = ",".join([run_id] * 3)
-    assert svg_of(client, "/compare/charts.svg", ids=ids, key=keys)
+    assert get_drawing(client, "/compare/charts.svg", ids=ids, key=keys)
     answer = client.get("/compare/charts.svg", query_string={"ids": f"{ids},{run_id}", "key": keys})
     assert answer.status_code == 400 and "240 lines are too many" in answer.text
 
@@ -164,11 +168,11 @@ def test_chart_has_as_many_lines_as_can_be_drawn(client: FlaskClient, log_run: L
 def test_hostile_names_are_text_on_every_page(client: FlaskClient, run_id: str, log_run: LogRun) -> None:
     other = log_run(name=HOSTILE, metrics=points(HOSTILE, [1, 2]))
     for path, query in ((f"/runs/{run_id}/charts", {}), ("/compare/charts", {"ids": f"{run_id},{other}"})):
-        text = page_of(client, path, key=HOSTILE, **query).text
+        text = get_page(client, path, key=HOSTILE, **query).text
         assert "<script>alert" not in text and "{{7*7}}" in text
 
 
-def test_answer_is_304_until_the_run_is_written_to(client: FlaskClient, log_run: LogRun) -> None:
+def test_chart_is_304_until_the_run_is_written_to(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=points("loss", [3, 2, 1]))
     for path in (f"/runs/{run_id}/charts.svg?key=loss", f"/compare/charts.svg?ids={run_id}&key=loss"):
         etag = client.get(path).headers["ETag"]
@@ -177,11 +181,11 @@ def test_answer_is_304_until_the_run_is_written_to(client: FlaskClient, log_run:
         assert client.get(path, headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_points_come_for_several_metrics_and_up_to_a_step(client: FlaskClient, run_id: str) -> None:
+def test_metrics_api_returns_several_metrics_up_to_a_step(client: FlaskClient, run_id: str) -> None:
     path = f"/api/runs/{run_id}/metrics"
-    found = client.get(path, query_string={"key": ["val/loss", "train/loss"], "since_step": 3, "until_step": 5})
-    steps = {key: [point["step"] for point in one["points"]] for key, one in found.get_json().items()}
+    answer = client.get(path, query_string={"key": ["val/loss", "train/loss"], "since_step": 3, "until_step": 5})
+    steps = {key: [point["step"] for point in one["points"]] for key, one in answer.get_json().items()}
     assert steps == {"train/loss": [4, 5], "val/loss": [4, 5]}
-    thinned = client.get(path, query_string={"key": "train/loss", "until_step": 1000, "max_points": 50}).get_json()
-    assert max(point["step"] for point in thinned["train/loss"]["points"]) == 1000
+    series = client.get(path, query_string={"key": "train/loss", "until_step": 1000, "max_points": 50}).get_json()
+    assert max(point["step"] for point in series["train/loss"]["points"]) == 1000
     assert client.get(path, query_string={"key": "val/loss", "until_step": "5.5"}).status_code == 400

@@ -1,4 +1,4 @@
-"""GET /runs and GET /search: the table of runs as a browser gets it, whole without a script."""
+"""GET /runs and GET /search: the table of runs as a browser receives it, complete without JavaScript."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 
 
 class Forms(HTMLParser):
-    """The forms of a page: for each its action, its fields as a browser sends them, and what can be chosen or typed."""
+    """The forms of a page: the action of each, its fields as a browser submits them, and the names of its controls."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -36,20 +36,25 @@ class Forms(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        got = dict(attrs)
-        name, value = got.get("name") or "", got.get("value") or ""
+        attributes = dict(attrs)
+        name, value = attributes.get("name") or "", attributes.get("value") or ""
         if tag == "form":
             self.forms.append(
-                {"action": got.get("action"), "method": got.get("method", "get"), "sent": [], "names": set()}
+                {
+                    "action": attributes.get("action"),
+                    "method": attributes.get("method", "get"),
+                    "sent": [],
+                    "names": set(),
+                }
             )
         elif tag == "input" and name:
             self.forms[-1]["names"].add(name)
-            if got.get("type") != "checkbox" or "checked" in got:
+            if attributes.get("type") != "checkbox" or "checked" in attributes:
                 self.forms[-1]["sent"].append((name, value))
         elif tag == "select":
             self._select = name
             self.forms[-1]["names"].add(name)
-        elif tag == "option" and "selected" in got and self._select:
+        elif tag == "option" and "selected" in attributes and self._select:
             self.forms[-1]["sent"].append((self._select, value))
 
     def handle_endtag(self, tag: str) -> None:
@@ -60,29 +65,29 @@ class Forms(HTMLParser):
         return next(form for form in self.forms if name in form["names"])
 
 
-class Shown:
-    """A page of runs that was read."""
+class RunsPage:
+    """A page with a table of runs, requested and parsed."""
 
     def __init__(self, client: FlaskClient, url: str, status: int = 200, /, **query: Any) -> None:
         answer = client.get(url, query_string=query or None)
         assert (answer.status_code, answer.mimetype) == (status, "text/html"), answer.text
         self.text = answer.text
-        self.page = Page(answer.text)
-        boxes = 1 if self.page.rows and self.page.rows[0][0] == "Selected" else 0
-        self.head = self.page.rows[0][boxes:] if self.page.rows else []
-        self.rows = [dict(zip(self.head, row[boxes:], strict=True)) for row in self.page.rows[1:]]
+        self.content = Page(answer.text)
+        boxes = 1 if self.content.rows and self.content.rows[0][0] == "Selected" else 0
+        self.head = self.content.rows[0][boxes:] if self.content.rows else []
+        self.rows = [dict(zip(self.head, row[boxes:], strict=True)) for row in self.content.rows[1:]]
         self.names = [row["Run"] for row in self.rows]
         self.forms = Forms(answer.text)
 
     def link(self, label: str) -> str:
         """Return the target of the only link with this text."""
-        (found,) = re.findall(rf'<a [^>]*href="([^"]*)"[^>]*>{re.escape(label)}</a>', self.text)
-        return html.unescape(found)
+        (target,) = re.findall(rf'<a [^>]*href="([^"]*)"[^>]*>{re.escape(label)}</a>', self.text)
+        return html.unescape(target)
 
-    def sorted(self) -> dict[str, str]:
-        """aria-sort, by column."""
-        found = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><a [^>]*>(.*?)</a>', self.text)
-        return {heading: way for way, heading in found}
+    def find_sort_directions(self) -> dict[str, str]:
+        """Return the values of aria-sort, by column."""
+        target = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><a [^>]*>(.*?)</a>', self.text)
+        return {heading: way for way, heading in target}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
         log_run(id="b", name="wide", params={"lr": 0.01}, metrics=series(1.0, 0.123456789), tags={"os": "linux"})
         log_run(id="c", params={"lr": 0.01}, metrics={"loss": "NaN"}, artifacts={"m": b"1", "n": b"2"}, end="failed")
         log_run(experiment="digits", id="d", name="base", metrics={"accuracy": 0.9}, tags={"os": "mac", "n": 3})
-        spread(data, "abcd")
+        set_start_times(data, "abcd")
         yield app.test_client()
 
 
@@ -103,8 +108,8 @@ def series(*values: float) -> list[dict[str, float]]:
     return [{"loss": value, "step": step} for step, value in enumerate(values)]
 
 
-def spread(data: Path, ids: str) -> None:
-    """Start times a second apart, so that newest first is one order."""
+def set_start_times(data: Path, ids: str) -> None:
+    """Set start times a second apart, so that newest first is unambiguous."""
     for place, run_id in enumerate(ids):
         meta = data / "runs" / run_id / "meta.json"
         start, stamp = 1_760_000_000_000 + place * 1000, meta.stat()
@@ -115,59 +120,59 @@ def spread(data: Path, ids: str) -> None:
 # -- columns
 
 
-def test_columns_of_this_set_of_runs_and_their_values(client: FlaskClient) -> None:
-    shown = Shown(client, "/runs")
+def test_table_has_the_columns_of_its_runs_with_their_values(client: FlaskClient) -> None:
+    page = RunsPage(client, "/runs")
     own = ["Run", "Experiment", "Status", "Started", "Duration"]
-    assert shown.head == [*own, "accuracy", "loss", "lr", "opt", "Tags", "Artifacts", "Last write"]
-    assert shown.names == ["base", "c", "wide", "baseline"]
-    by_name = {row["Run"]: row for row in shown.rows}
+    assert page.head == [*own, "accuracy", "loss", "lr", "opt", "Tags", "Artifacts", "Last write"]
+    assert page.names == ["base", "c", "wide", "baseline"]
+    by_name = {row["Run"]: row for row in page.rows}
     assert by_name["baseline"]["loss"] == "0.5" and by_name["baseline"]["opt"] == "sgd"
     assert by_name["c"]["Artifacts"] == "2" and by_name["base"]["Artifacts"] == "0"
     assert by_name["base"]["Tags"] == "n: 3 os: mac"
     assert by_name["c"]["loss"] == "NaN" and by_name["base"]["loss"] == ""
     assert re.fullmatch(r"2025-10-09 \d\d:53:2\d", by_name["wide"]["Started"])
-    # sensible digits, the full value on hover
-    assert '<td class="number" title="0.123456789">0.12346</td>' in shown.text
-    assert Shown(client, "/runs", experiment="digits").head == [*own, "accuracy", "Tags", "Artifacts", "Last write"]
+    # rounded, with the full value on hover
+    assert '<td class="number" title="0.123456789">0.12346</td>' in page.text
+    assert RunsPage(client, "/runs", experiment="digits").head == [*own, "accuracy", "Tags", "Artifacts", "Last write"]
 
 
 def test_columns_are_chosen_by_the_url_and_kept_in_every_link_and_form(client: FlaskClient) -> None:
-    wanted = 'metrics.loss,created_by,tags.os,params.no,metrics."a,b",duration'
-    shown = Shown(client, "/runs", columns=wanted, spark="loss", q="id != x", limit=2)
-    assert shown.head == ["Run", "loss", "loss", "By", "os", "no", "a,b", "Duration"]
+    columns = 'metrics.loss,created_by,tags.os,params.no,metrics."a,b",duration'
+    page = RunsPage(client, "/runs", columns=columns, spark="loss", q="id != x", limit=2)
+    assert page.head == ["Run", "loss", "loss", "By", "os", "no", "a,b", "Duration"]
     for label in ("Run", "By", "next"):
-        query = dict(parse_qsl(urlsplit(shown.link(label)).query))
+        query = dict(parse_qsl(urlsplit(page.link(label)).query))
         assert query["q"] == "id != x" and query["limit"] == "2" and query["spark"] == "loss"
-        assert Shown(client, shown.link(label)).head == shown.head
-    form = shown.forms.with_field("status")
+        assert RunsPage(client, page.link(label)).head == page.head
+    form = page.forms.with_field("status")
     assert {"columns", "spark", "tag", "q", "experiment"} <= form["names"]
-    assert Shown(client, "/runs", **dict(form["sent"])).head == shown.head
-    # the chooser sends each column by itself
-    chooser = shown.forms.with_field("spark") if "columns" not in form["names"] else shown.forms.forms[1]
-    chosen = [value for name, value in chooser["sent"] if name == "columns"]
-    assert chosen == ["duration_ms", "created_by", "metrics.loss", 'metrics."a,b"', "params.no", "tags.os"]
-    again = Shown(client, "/runs?" + "&".join(f"columns={name}" for name in ("status", "metrics.loss")))
+    assert RunsPage(client, "/runs", **dict(form["sent"])).head == page.head
+    # the chooser submits one field for each column
+    chooser = page.forms.with_field("spark") if "columns" not in form["names"] else page.forms.forms[1]
+    checked_columns = [value for name, value in chooser["sent"] if name == "columns"]
+    assert checked_columns == ["duration_ms", "created_by", "metrics.loss", 'metrics."a,b"', "params.no", "tags.os"]
+    again = RunsPage(client, "/runs?" + "&".join(f"columns={name}" for name in ("status", "metrics.loss")))
     assert again.head == ["Run", "Status", "loss"]
-    assert Shown(client, "/runs?columns=&columns=").head == Shown(client, "/runs").head
+    assert RunsPage(client, "/runs?columns=&columns=").head == RunsPage(client, "/runs").head
 
 
-def test_chooser_folds_columns_that_begin_alike_and_counts_those_it_leaves_out(
+def test_chooser_groups_columns_by_prefix_and_counts_the_omitted_ones(
     make_app: Callable[..., Any],
 ) -> None:
     client = make_app().test_client()
     metrics = {f"{part}/{number}": number for part in ("grad", "time") for number in range(5)}
     run_logger(client)(metrics=metrics, params={f"p{number:03}": number for number in range(203)})
-    shown = Shown(client, "/runs", columns="status,metrics.time/3")
-    folded = re.findall(r"<details( open)?><summary>(\w+) <span class=\"quiet\">(\d+)", shown.text)
-    assert folded == [("", "grad", "5"), (" open", "time", "5")]
-    named = re.findall(r'name="columns" value="([^"]*)"', shown.text)
-    assert {f"metrics.{key}" for key in metrics} <= set(named) and "params.p199" in named
-    assert "params.p200" not in named and "and 3 more, by name" in shown.text
+    page = RunsPage(client, "/runs", columns="status,metrics.time/3")
+    groups = re.findall(r"<details( open)?><summary>(\w+) <span class=\"quiet\">(\d+)", page.text)
+    assert groups == [("", "grad", "5"), (" open", "time", "5")]
+    column_names = re.findall(r'name="columns" value="([^"]*)"', page.text)
+    assert {f"metrics.{key}" for key in metrics} <= set(column_names) and "params.p199" in column_names
+    assert "params.p200" not in column_names and "and 3 more, by name" in page.text
 
 
 @pytest.mark.parametrize("columns", ["loss", "metrics.", "tags.", "status,nothing", "metrics.a\x01"])
-def test_column_that_is_none_is_400_and_named(client: FlaskClient, columns: str) -> None:
-    assert "columns: " in Shown(client, "/runs", 400, columns=columns).text
+def test_unknown_column_is_400_and_names_the_parameter(client: FlaskClient, columns: str) -> None:
+    assert "columns: " in RunsPage(client, "/runs", 400, columns=columns).text
 
 
 # -- order
@@ -183,38 +188,38 @@ def test_column_that_is_none_is_400_and_named(client: FlaskClient, columns: str)
         ("Artifacts", ["c", "base", "wide", "baseline"], ["base", "wide", "baseline", "c"]),
     ],
 )
-def test_heading_orders_by_its_column_and_again_the_other_way_round(
+def test_heading_orders_by_its_column_and_reverses_on_the_second_click(
     client: FlaskClient, heading: str, first: list[str], second: list[str]
 ) -> None:
-    once = Shown(client, Shown(client, "/runs").link(heading))
+    once = RunsPage(client, RunsPage(client, "/runs").link(heading))
     # Ties go by id, descending, as in the API; missing and NaN last, either way.
     assert once.names == first
-    twice = Shown(client, once.link(heading))
+    twice = RunsPage(client, once.link(heading))
     assert twice.names == second
-    assert {once.sorted()[heading], twice.sorted()[heading]} == {"ascending", "descending"}
-    assert len(once.sorted()) == len(twice.sorted()) == 1
-    assert Shown(client, twice.link(heading)).names == first
+    assert {once.find_sort_directions()[heading], twice.find_sort_directions()[heading]} == {"ascending", "descending"}
+    assert len(once.find_sort_directions()) == len(twice.find_sort_directions()) == 1
+    assert RunsPage(client, twice.link(heading)).names == first
 
 
 @pytest.mark.parametrize(
     ("key", "order"),
     [("val/loss", "metrics.val/loss"), ("accuracy", "metrics.accuracy desc"), ("thing", "metrics.thing desc")],
 )
-def test_metrics_heading_orders_the_best_first(make_app: Callable[..., Any], key: str, order: str) -> None:
+def test_heading_of_a_metric_orders_the_best_first(make_app: Callable[..., Any], key: str, order: str) -> None:
     client = make_app().test_client()
     run_logger(client)(metrics={key: 1})
-    assert dict(parse_qsl(urlsplit(Shown(client, "/runs").link(key)).query)) == {"order_by": order}
+    assert dict(parse_qsl(urlsplit(RunsPage(client, "/runs").link(key)).query)) == {"order_by": order}
 
 
-def test_order_as_it_stands_is_that_of_the_start(client: FlaskClient) -> None:
-    shown = Shown(client, "/runs")
-    assert shown.sorted() == {"Started": "descending"}
-    oldest = Shown(client, shown.link("Started"))
-    assert oldest.names == shown.names[::-1] and oldest.sorted() == {"Started": "ascending"}
-    assert oldest.link("Started") == "/runs"
+def test_default_order_is_newest_first(client: FlaskClient) -> None:
+    page = RunsPage(client, "/runs")
+    assert page.find_sort_directions() == {"Started": "descending"}
+    oldest_first = RunsPage(client, page.link("Started"))
+    assert oldest_first.names == page.names[::-1] and oldest_first.find_sort_directions() == {"Started": "ascending"}
+    assert oldest_first.link("Started") == "/runs"
 
 
-# -- which runs
+# -- filters
 
 
 @pytest.mark.parametrize(
@@ -235,47 +240,51 @@ def test_order_as_it_stands_is_that_of_the_start(client: FlaskClient) -> None:
         ({"experiment": "", "status": "", "tag": "", "q": "", "limit": "", "spark": "", "order_by": ""}, None),
     ],
 )
-def test_filters_and_the_same_runs_as_json(client: FlaskClient, query: dict[str, Any], names: list[str] | None) -> None:
-    shown = Shown(client, "/runs", **query)
+def test_filters_select_the_same_runs_as_in_json(
+    client: FlaskClient, query: dict[str, Any], names: list[str] | None
+) -> None:
+    page = RunsPage(client, "/runs", **query)
     names = ["base", "c", "wide", "baseline"] if names is None else names
-    assert shown.names == names
-    found = client.get(shown.link("JSON")).get_json()
-    assert [run["name"] or run["id"] for run in found] == names
+    assert page.names == names
+    runs = client.get(page.link("JSON")).get_json()
+    assert [run["name"] or run["id"] for run in runs] == names
     if not names:
-        assert "No run matches" in shown.text
+        assert "No run matches" in page.text
 
 
-def test_boxes_hold_what_was_asked_and_what_has_none_is_a_chip(client: FlaskClient) -> None:
-    shown = Shown(client, "/runs", experiment="iris", status="failed", name="x", q="id = c", **{"tag.os": "mac"})
-    form = shown.forms.with_field("status")
+def test_form_contains_the_filters_and_those_without_a_field_are_chips(client: FlaskClient) -> None:
+    page = RunsPage(client, "/runs", experiment="iris", status="failed", name="x", q="id = c", **{"tag.os": "mac"})
+    form = page.forms.with_field("status")
     assert {("experiment", "iris"), ("q", "id = c"), ("tag.os", "mac"), ("name", "x")} <= set(form["sent"])
-    assert re.search(r"<option selected>failed</option>", shown.text)
-    (without,) = re.findall(r'href="([^"]*)" aria-label="Remove name = x"', shown.text)
+    assert re.search(r"<option selected>failed</option>", page.text)
+    (without,) = re.findall(r'href="([^"]*)" aria-label="Remove name = x"', page.text)
     assert "name=" not in without and "tag.os=mac" in without
-    assert shown.link("Clear filters") == "/runs"
+    assert page.link("Clear filters") == "/runs"
 
 
-def test_pages_of_runs(client: FlaskClient) -> None:
-    first = Shown(client, "/runs", limit=3, status="")
+def test_list_is_paged_and_links_to_the_pages_around(client: FlaskClient) -> None:
+    first = RunsPage(client, "/runs", limit=3, status="")
     assert first.names == ["base", "c", "wide"] and "1 to 3 of 4" in first.text
-    second = Shown(client, first.link("next"))
+    second = RunsPage(client, first.link("next"))
     assert second.names == ["baseline"] and "4 to 4 of 4" in second.text
-    assert Shown(client, second.link("previous")).names == first.names
-    assert "next" not in second.page.links and "There are only 4 runs" in Shown(client, "/runs?offset=9").text
+    assert RunsPage(client, second.link("previous")).names == first.names
+    assert "next" not in second.content.links and "There are only 4 runs" in RunsPage(client, "/runs?offset=9").text
     for limit in ("0", "1001", "x"):
-        assert "limit must be" in Shown(client, "/runs", 400, limit=limit).text
+        assert "limit must be" in RunsPage(client, "/runs", 400, limit=limit).text
 
 
 @pytest.mark.parametrize("path", ["/runs", "/search"])
-def test_query_that_can_not_be_read_is_shown_with_the_place_marked(client: FlaskClient, path: str) -> None:
-    shown = Shown(client, path, 400, q="metrics.loss > <b>high")
-    assert re.search(r'role="alert"[\s\S]*<pre>metrics.loss &gt; <mark>&lt;</mark>b&gt;high</pre>', shown.text)
-    assert "expected a value for metrics.loss" in shown.text and "(character 16)" in shown.text
-    assert ("q", "metrics.loss > <b>high") in shown.forms.with_field("q")["sent"]
-    assert 'aria-invalid="true"' in shown.text and "without this query" in shown.text
-    listed = Shown(client, path, 400, q="x >", status="running", order_by="metrics.loss")  # the rest still holds
-    assert listed.names == ["wide", "base"] and "q=" not in listed.link("Started")
-    assert "(character 4)" in Shown(client, path, 400, q="id ").text
+def test_invalid_query_is_shown_with_the_error_marked(client: FlaskClient, path: str) -> None:
+    page = RunsPage(client, path, 400, q="metrics.loss > <b>high")
+    assert re.search(r'role="alert"[\s\S]*<pre>metrics.loss &gt; <mark>&lt;</mark>b&gt;high</pre>', page.text)
+    assert "expected a value for metrics.loss" in page.text and "(character 16)" in page.text
+    assert ("q", "metrics.loss > <b>high") in page.forms.with_field("q")["sent"]
+    assert 'aria-invalid="true"' in page.text and "without this query" in page.text
+    filtered_page = RunsPage(
+        client, path, 400, q="x >", status="running", order_by="metrics.loss"
+    )  # the other parameters still apply
+    assert filtered_page.names == ["wide", "base"] and "q=" not in filtered_page.link("Started")
+    assert "(character 4)" in RunsPage(client, path, 400, q="id ").text
 
 
 @pytest.mark.parametrize(
@@ -293,20 +302,20 @@ def test_query_that_can_not_be_read_is_shown_with_the_place_marked(client: Flask
 def test_bare_word_is_searched_in_names_and_the_page_says_so(
     client: FlaskClient, path: str, text: str, query: str, names: list[str]
 ) -> None:
-    shown = Shown(client, path, q=text)
-    assert shown.names == [name for name in names if path != "/experiments/iris" or name != "base"]
-    assert ("q", query) in shown.forms.with_field("q")["sent"]
-    assert f"read as <code>{html.escape(query)}".replace("&quot;", "&#34;") in shown.text
-    assert "read as" not in Shown(client, path, q=query).text
+    page = RunsPage(client, path, q=text)
+    assert page.names == [name for name in names if path != "/experiments/iris" or name != "base"]
+    assert ("q", query) in page.forms.with_field("q")["sent"]
+    assert f"read as <code>{html.escape(query)}".replace("&quot;", "&#34;") in page.text
+    assert "read as" not in RunsPage(client, path, q=query).text
 
 
 @pytest.mark.parametrize("text", ["wide =", "(wide", "wide and", "status", "metrics.loss", "()", "lr in"])
-def test_half_a_comparison_is_no_name(client: FlaskClient, text: str) -> None:
-    assert "read as" not in Shown(client, "/runs", 400, q=text).text
+def test_incomplete_comparison_is_not_read_as_a_name(client: FlaskClient, text: str) -> None:
+    assert "read as" not in RunsPage(client, "/runs", 400, q=text).text
 
 
 @pytest.mark.parametrize(
-    ("text", "meant", "names"),
+    ("text", "suggestion", "names"),
     [
         ("loss < 0.2", "metrics.loss < 0.2", ["wide"]),
         ("id = a or loss<0.2", "id = a or metrics.loss<0.2", ["wide", "baseline"]),
@@ -314,14 +323,14 @@ def test_half_a_comparison_is_no_name(client: FlaskClient, text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/runs", "/experiments/iris"])
-def test_key_without_its_kind_is_offered_with_it(
-    client: FlaskClient, path: str, text: str, meant: str, names: list[str]
+def test_key_without_its_prefix_is_suggested_with_it(
+    client: FlaskClient, path: str, text: str, suggestion: str, names: list[str]
 ) -> None:
-    shown = Shown(client, path, 400, q=text, limit=25)
-    assert shown.rows
-    link = shown.link(f"<code>{html.escape(meant)}</code>")
-    assert "limit=25" in link and Shown(client, link).names == names
-    assert "Did you mean" not in Shown(client, path, 400, q=text.replace("l", "k")).text
+    page = RunsPage(client, path, 400, q=text, limit=25)
+    assert page.rows
+    link = page.link(f"<code>{html.escape(suggestion)}</code>")
+    assert "limit=25" in link and RunsPage(client, link).names == names
+    assert "Did you mean" not in RunsPage(client, path, 400, q=text.replace("l", "k")).text
 
 
 TEXTS = st.one_of(
@@ -335,16 +344,16 @@ FIELDS = st.sampled_from([*QUERY_FIELDS, "tag.x", "tag.", "param.x", "ids", "col
 
 @given(path=st.sampled_from(["/runs", "/search"]), query=st.lists(st.tuples(FIELDS, TEXTS), max_size=5))
 @settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-def test_whatever_is_asked_is_a_page(client: FlaskClient, path: str, query: list[tuple[str, str]]) -> None:
+def test_any_query_string_gets_a_page(client: FlaskClient, path: str, query: list[tuple[str, str]]) -> None:
     answer = client.get(f"{path}?{urlencode(query)}")
     assert answer.status_code in (200, 400) and answer.mimetype == "text/html", answer.text
-    if answer.status_code == 200:  # and so is each page that it leads to
+    if answer.status_code == 200:  # and so is each page that it links to
         for link in Page(answer.text).links:
             if link.startswith(path):
                 assert client.get(link).status_code == 200, link
 
 
-def test_other_mistakes_in_the_url_are_pages_too(client: FlaskClient) -> None:
+def test_other_mistakes_in_the_url_are_error_pages(client: FlaskClient) -> None:
     for query in (
         {"tag": "os"},
         {"tag": "=x"},
@@ -353,63 +362,63 @@ def test_other_mistakes_in_the_url_are_pages_too(client: FlaskClient) -> None:
         {"no": "1"},
         {"offset": "-1"},
     ):
-        assert "<h1>" in Shown(client, "/runs", 400, **query).text
+        assert "<h1>" in RunsPage(client, "/runs", 400, **query).text
 
 
-# -- the runs that are chosen
+# -- selected runs
 
 
-def test_runs_are_chosen_by_boxes_that_go_to_the_comparison_or_to_what_is_done_with_them(client: FlaskClient) -> None:
-    shown = Shown(client, "/runs")
-    assert re.findall(r'<input type="checkbox" name="ids" value="(\w)"', shown.text) == list("dcba")
-    assert re.findall(r'<button formaction="([^"]*)"', shown.text) == ["/compare", "/runs"]
-    assert shown.link("Select all 4 on this page") == "/runs?ids=d,c,b,a"
-    chosen = Shown(client, "/runs?ids=a&ids=c")
-    assert chosen.names == ["c", "baseline"]
-    assert 'type="checkbox" name="ids"' not in chosen.text, "there is nothing that a box would be for"
-    assert chosen.link("Compare") == "/compare?ids=c,a"
+def test_runs_are_selected_by_checkboxes_and_compared_tagged_or_deleted(client: FlaskClient) -> None:
+    page = RunsPage(client, "/runs")
+    assert re.findall(r'<input type="checkbox" name="ids" value="(\w)"', page.text) == list("dcba")
+    assert re.findall(r'<button formaction="([^"]*)"', page.text) == ["/compare", "/runs"]
+    assert page.link("Select all 4 on this page") == "/runs?ids=d,c,b,a"
+    selection = RunsPage(client, "/runs?ids=a&ids=c")
+    assert selection.names == ["c", "baseline"]
+    assert 'type="checkbox" name="ids"' not in selection.text, "selected runs have no checkboxes"
+    assert selection.link("Compare") == "/compare?ids=c,a"
     tag, delete = (
-        chosen.forms.with_field("key"),
-        next(form for form in chosen.forms.forms if form["action"] == "/runs/trash"),
+        selection.forms.with_field("key"),
+        next(form for form in selection.forms.forms if form["action"] == "/runs/trash"),
     )
     for form in (tag, delete):
         assert form["method"] == "post"
         assert [value for name, value in form["sent"] if name == "ids"] == ["c", "a"]
     assert tag["action"] == "/runs/tags"
-    assert "No run matches" in Shown(client, "/runs?ids=nobody").text
+    assert "No run matches" in RunsPage(client, "/runs?ids=nobody").text
 
 
-def test_several_runs_are_tagged_and_deleted_without_a_script(make_app: Callable[..., Any]) -> None:
+def test_several_runs_are_tagged_and_deleted_without_javascript(make_app: Callable[..., Any]) -> None:
     client = make_app().test_client()
     log_run = run_logger(client)
     ids = [log_run(name=name) for name in ("one", "two", "three")]
-    chosen = Shown(client, "/runs", ids=ids[:2])
-    form = chosen.forms.with_field("key")
+    selection = RunsPage(client, "/runs", ids=ids[:2])
+    form = selection.forms.with_field("key")
     fields = [pair for pair in form["sent"] if pair[0] not in ("key", "value")]
-    sent = client.post(form["action"], data=multi([*fields, ("key", "keep"), ("value", "no & yes")]))
-    assert (sent.status_code, sent.headers["Location"]) == (303, dict(fields)["then"])
-    assert Shown(client, sent.headers["Location"]).names == ["two", "one"]
-    assert Shown(client, "/runs", tag="keep=no & yes").names == ["two", "one"]
-    delete = next(form for form in chosen.forms.forms if form["action"] == "/runs/trash")
-    trashed = client.post("/runs/trash", data=multi(delete["sent"])).headers["Location"]
-    assert Shown(client, "/runs").names == ["three"]
-    assert Shown(client, trashed).names == ["two", "one"]
-    undo = next(form for form in Shown(client, trashed).forms.forms if form["action"] == "/runs/restore")
-    assert client.post("/runs/restore", data=multi(undo["sent"])).status_code == 303
-    assert Shown(client, "/runs").names == ["three", "two", "one"]
+    answer = client.post(form["action"], data=to_form_data([*fields, ("key", "keep"), ("value", "no & yes")]))
+    assert (answer.status_code, answer.headers["Location"]) == (303, dict(fields)["then"])
+    assert RunsPage(client, answer.headers["Location"]).names == ["two", "one"]
+    assert RunsPage(client, "/runs", tag="keep=no & yes").names == ["two", "one"]
+    delete = next(form for form in selection.forms.forms if form["action"] == "/runs/trash")
+    location = client.post("/runs/trash", data=to_form_data(delete["sent"])).headers["Location"]
+    assert RunsPage(client, "/runs").names == ["three"]
+    assert RunsPage(client, location).names == ["two", "one"]
+    undo = next(form for form in RunsPage(client, location).forms.forms if form["action"] == "/runs/restore")
+    assert client.post("/runs/restore", data=to_form_data(undo["sent"])).status_code == 303
+    assert RunsPage(client, "/runs").names == ["three", "two", "one"]
 
 
-def multi(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+def to_form_data(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
         fields.setdefault(name, []).append(value)
     return fields
 
 
-# -- what is seen of a run
+# -- how a run is displayed
 
 
-def test_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable[..., Any], data: Path) -> None:
+def test_running_run_without_writes_for_an_hour_is_marked_as_silent(make_app: Callable[..., Any], data: Path) -> None:
     client = make_app().test_client()
     log_run = run_logger(client)
     for run_id, minutes, end in (("dead", 61, None), ("thinks", 59, None), ("done", 300, "completed")):
@@ -420,87 +429,90 @@ def test_run_that_is_running_and_silent_for_an_hour_says_so(make_app: Callable[.
         meta.write_text(text)
         for file in meta.parent.iterdir():
             os.utime(file, (at, at))
-    shown = {row["Run"]: row["Status"] for row in Shown(client, "/runs").rows}
-    assert shown == {"dead": "running silent for 1 h 1 min", "thinks": "running", "done": "completed"}
-    assert Shown(client, "/runs", q="status = running and last_write_time < -1h").names == ["dead"]
-    assert [name for name in shown if "silent for 1 h 1 min" in client.get(f"/runs/{name}").text] == ["dead"]
+    statuses = {row["Run"]: row["Status"] for row in RunsPage(client, "/runs").rows}
+    assert statuses == {"dead": "running silent for 1 h 1 min", "thinks": "running", "done": "completed"}
+    assert RunsPage(client, "/runs", q="status = running and last_write_time < -1h").names == ["dead"]
+    assert [name for name in statuses if "silent for 1 h 1 min" in client.get(f"/runs/{name}").text] == ["dead"]
 
 
-def test_line_is_drawn_of_one_metric_of_each_run(client: FlaskClient) -> None:
-    shown = Shown(client, "/runs", spark="loss")
-    drawn = dict(zip(shown.names, re.findall(r'<td class="sparkline">(.*?)</td>', shown.text), strict=True))
-    assert drawn["base"] == "" and drawn["c"] == ""  # without the metric, and with nothing but a NaN of it
-    assert all("<svg" in drawn[name] and "<path" in drawn[name] for name in ("wide", "baseline"))
-    assert 'style="' not in shown.text
-    assert not re.findall("<svg", Shown(client, "/runs").text)
-    assert "<svg" not in Shown(client, "/runs", spark="no such").text
+def test_sparkline_of_a_metric_is_drawn_for_each_run(client: FlaskClient) -> None:
+    page = RunsPage(client, "/runs", spark="loss")
+    sparklines = dict(zip(page.names, re.findall(r'<td class="sparkline">(.*?)</td>', page.text), strict=True))
+    assert sparklines["base"] == "" and sparklines["c"] == ""  # without the metric, and with a NaN only
+    assert all("<svg" in sparklines[name] and "<path" in sparklines[name] for name in ("wide", "baseline"))
+    assert 'style="' not in page.text
+    assert not re.findall("<svg", RunsPage(client, "/runs").text)
+    assert "<svg" not in RunsPage(client, "/runs", spark="no such").text
 
 
-def test_names_of_any_kind_are_text_and_keep_their_place(make_app: Callable[..., Any]) -> None:
+def test_hostile_and_long_names_are_displayed_as_text(make_app: Callable[..., Any]) -> None:
     client = make_app().test_client()
     log_run = run_logger(client)
     for name in (HOSTILE, "実験 🚀 größe", "n" * 250, "a,b", 'metrics."x"'):
         log_run(experiment=name, name=name, params={name[:200] + "p": name}, metrics={name: 1.5}, tags={name: name})
     log_run(params={"text": "x" * 100_000, "lines": "a\nb\u202ec", "list": [1, {"a": None}]}, created_by=HOSTILE)
-    shown = Shown(client, "/runs", columns="experiment,created_by,tags,params.text,params.lines,params.list")
-    assert "<script>alert" not in shown.text and "onerror" not in shown.text
-    assert len(shown.text) < 60_000
-    assert {HOSTILE, "n" * 59 + "…", "実験 🚀 größe"} <= {row["Experiment"] for row in shown.rows}
-    assert f'title="{"n" * 250}"' in shown.text
-    everything = Shown(client, "/runs")
+    page = RunsPage(client, "/runs", columns="experiment,created_by,tags,params.text,params.lines,params.list")
+    assert "<script>alert" not in page.text and "onerror" not in page.text
+    assert len(page.text) < 60_000
+    assert {HOSTILE, "n" * 59 + "…", "実験 🚀 größe"} <= {row["Experiment"] for row in page.rows}
+    assert f'title="{"n" * 250}"' in page.text
+    everything = RunsPage(client, "/runs")
     for heading in ("a,b", 'metrics."x"'):
         assert heading in everything.head
-        ordered = Shown(
-            client, next(link for link in everything.page.links if html.escape(link) and order_of(link) == heading)
+        ordered_page = RunsPage(
+            client,
+            next(
+                link for link in everything.content.links if html.escape(link) and find_ordering_metric(link) == heading
+            ),
         )
-        assert ordered.rows[0][heading] == "1.5"
+        assert ordered_page.rows[0][heading] == "1.5"
     for name in (HOSTILE, "実験 🚀 größe"):
-        assert Shown(client, "/runs", experiment=name).names == [name]
-        assert Shown(client, "/runs", tag=f"{name}={name}").names == [name]
+        assert RunsPage(client, "/runs", experiment=name).names == [name]
+        assert RunsPage(client, "/runs", tag=f"{name}={name}").names == [name]
 
 
-def order_of(link: str) -> str | None:
-    """The metric that a link orders by."""
+def find_ordering_metric(link: str) -> str | None:
+    """Return the metric that a link orders by."""
     from chachaml_lite.tracking.query.search import parse_order
 
     text = dict(parse_qsl(urlsplit(link).query)).get("order_by", "")
     return parse_order(text)[0].name if text.startswith("metrics.") else None
 
 
-def test_server_that_only_reads_says_so_and_offers_no_write(make_app: Callable[..., Any]) -> None:
+def test_read_only_server_says_so_and_offers_no_writes(make_app: Callable[..., Any]) -> None:
     log_run = run_logger(make_app().test_client())
     ids = [log_run(name=name) for name in ("one", "two")]
     client = make_app(read_only=True).test_client()
     for path in ("/runs", f"/runs?ids={','.join(ids)}", "/experiments/iris"):
-        page = client.get(path).text
-        assert "read-only</span>" in page, path
-        assert "Tag or delete" not in page and 'method="post"' not in page, path
+        text = client.get(path).text
+        assert "read-only</span>" in text, path
+        assert "Tag or delete" not in text and 'method="post"' not in text, path
     assert "Compare" in client.get("/runs").text
 
 
-def test_without_runs_there_is_what_to_paste(make_app: Callable[..., Any]) -> None:
+def test_empty_store_shows_the_quickstart(make_app: Callable[..., Any]) -> None:
     client = make_app().test_client()
-    shown = Shown(client, "/runs")
-    (block,) = re.findall(r'<pre class="command">([\s\S]*?)</pre>', shown.text)
+    page = RunsPage(client, "/runs")
+    (block,) = re.findall(r'<pre class="command">([\s\S]*?)</pre>', page.text)
     assert html.unescape(block).strip() == client.get("/").text.strip()
-    assert not shown.rows and "Filter" not in shown.text
-    # what was asked for is there no less, should a filter find none
-    assert "No run matches" in Shown(client, "/runs?experiment=x").text
+    assert not page.rows and "Filter" not in page.text
+    # not so for a filter that matches nothing
+    assert "No run matches" in RunsPage(client, "/runs?experiment=x").text
 
 
 # -- /search
 
 
-def test_search_shows_how_to_ask_and_each_example_can_be_asked(client: FlaskClient) -> None:
-    shown = Shown(client, "/search")
-    assert shown.names == Shown(client, "/runs").names and 'id="query-help" open' in shown.text
-    assert 'id="query-help"' in Shown(client, "/runs").text
-    assert 'id="query-help" open' not in Shown(client, "/search", q="id = a").text
-    assert "<option selected>failed</option>" in Shown(client, "/search", status="failed").text
-    examples = [link for link in shown.page.links if link.startswith("/search?q=")]
+def test_search_page_shows_the_query_help_with_working_examples(client: FlaskClient) -> None:
+    page = RunsPage(client, "/search")
+    assert page.names == RunsPage(client, "/runs").names and 'id="query-help" open' in page.text
+    assert 'id="query-help"' in RunsPage(client, "/runs").text
+    assert 'id="query-help" open' not in RunsPage(client, "/search", q="id = a").text
+    assert "<option selected>failed</option>" in RunsPage(client, "/search", status="failed").text
+    examples = [link for link in page.content.links if link.startswith("/search?q=")]
     assert len(examples) >= 4
     for link in examples:
-        Shown(client, html.unescape(link))
+        RunsPage(client, html.unescape(link))
 
 
 @pytest.mark.parametrize(
@@ -515,32 +527,32 @@ def test_search_shows_how_to_ask_and_each_example_can_be_asked(client: FlaskClie
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/search", "/runs"])
-def test_search_takes_a_condition_on_a_metric_and_shows_it_as_a_query(
+def test_search_accepts_a_condition_on_a_metric_and_shows_it_as_a_query(
     client: FlaskClient, path: str, fields: dict[str, str], query: str
 ) -> None:
-    shown = Shown(client, path, **fields)
-    assert ("q", query) in shown.forms.with_field("q")["sent"]
-    assert shown.names == Shown(client, path, q=query).names
+    page = RunsPage(client, path, **fields)
+    assert ("q", query) in page.forms.with_field("q")["sent"]
+    assert page.names == RunsPage(client, path, q=query).names
     if path == "/search":
         api = client.get("/api/search", query_string={name: text for name, text in fields.items() if text})
-        assert [run["id"] for run in api.get_json()] == [run["id"] for run in client.get(shown.link("JSON")).get_json()]
+        assert [run["id"] for run in api.get_json()] == [run["id"] for run in client.get(page.link("JSON")).get_json()]
 
 
 @pytest.mark.parametrize("fields", [{"metric_key": "loss"}, {"metric_key": "a", "op": "lt"}, {"op": "lt"},
                                     {"metric_key": "a", "op": "~", "metric_value": "1"},
                                     {"metric_key": "a", "op": "<", "metric_value": "x"}])  # fmt: skip
-def test_half_a_condition_is_400_on_the_page_as_in_the_api(client: FlaskClient, fields: dict[str, str]) -> None:
+def test_incomplete_condition_is_400_on_the_page_as_in_the_api(client: FlaskClient, fields: dict[str, str]) -> None:
     for path in ("/search", "/api/search"):
         assert client.get(path, query_string=fields).status_code == 400
 
 
-def test_what_the_search_finds_is_the_same_table(client: FlaskClient) -> None:
-    shown = Shown(client, "/search", q="metrics.loss < 1", order_by="metrics.loss")
-    assert shown.names == ["wide", "baseline"]
-    assert shown.head == Shown(client, "/runs", q="metrics.loss < 1").head
-    assert shown.link("loss").startswith("/search?q=")
-    assert shown.link("JSON").startswith("/api/search?q=")
-    assert Shown(client, "/search", q="id != a", status="running").link("JSON").startswith("/api/runs?")
-    assert [run["id"] for run in client.get(shown.link("JSON")).get_json()] == ["b", "a"]
-    assert ("q", "metrics.loss < 1") in shown.forms.with_field("q")["sent"]
-    assert "No run matches" in Shown(client, "/search", q="id = x").text
+def test_search_results_are_the_same_table_as_on_runs(client: FlaskClient) -> None:
+    page = RunsPage(client, "/search", q="metrics.loss < 1", order_by="metrics.loss")
+    assert page.names == ["wide", "baseline"]
+    assert page.head == RunsPage(client, "/runs", q="metrics.loss < 1").head
+    assert page.link("loss").startswith("/search?q=")
+    assert page.link("JSON").startswith("/api/search?q=")
+    assert RunsPage(client, "/search", q="id != a", status="running").link("JSON").startswith("/api/runs?")
+    assert [run["id"] for run in client.get(page.link("JSON")).get_json()] == ["b", "a"]
+    assert ("q", "metrics.loss < 1") in page.forms.with_field("q")["sent"]
+    assert "No run matches" in RunsPage(client, "/search", q="id = x").text
