@@ -1,4 +1,4 @@
-"""Bodies as programs really send them: spellings of NaN, nulls, units of time, encodings, curl's uploads."""
+"""Request bodies as programs really send them: spellings of NaN, nulls, units of time, encodings, curl's uploads."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def client(shared_client: FlaskClient) -> FlaskClient:
 def post(
     client: FlaskClient, run_id: str, body: Any, kind: str = JSON, part: str = "metrics", **headers: str
 ) -> tuple[int, Any]:
-    sent = body if isinstance(body, (str, bytes)) else json.dumps(body)
-    answer = client.post(f"/api/w/runs/{run_id}/{part}", data=sent, content_type=kind, headers=headers)
+    data = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    answer = client.post(f"/api/w/runs/{run_id}/{part}", data=data, content_type=kind, headers=headers)
     return answer.status_code, answer.get_json()
 
 
-def refused(answer: tuple[int, Any]) -> str:
+def get_detail(answer: tuple[int, Any]) -> str:
     assert (answer[0], answer[1]["error"]) == (400, "bad request"), answer
     return str(answer[1]["detail"])
 
 
-def points(client: FlaskClient, run_id: str) -> dict[str, list[tuple[int, Any]]]:
+def get_points(client: FlaskClient, run_id: str) -> dict[str, list[tuple[int, Any]]]:
     series = client.get(f"/api/runs/{run_id}/metrics").get_json()
     return {key: [(point["step"], point["value"]) for point in each["points"]] for key, each in series.items()}
 
@@ -46,30 +46,30 @@ def points(client: FlaskClient, run_id: str) -> dict[str, list[tuple[int, Any]]]
 # -- values
 
 
-def test_null_is_skipped_counted_and_stores_no_point(client: FlaskClient, log_run: LogRun) -> None:
+def test_null_metric_is_skipped_and_counted(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     assert post(client, run_id, {"loss": None, "step": 3}) == (200, {"ok": True, "logged": 0, "skipped": 1})
     lines = '{"loss":1,"step":0}\n{"loss":null,"acc":null,"step":1}\n{"metrics":{"loss":2,"acc":null},"step":null}\n'
     assert post(client, run_id, lines, NDJSON) == (200, {"ok": True, "logged": 2, "skipped": 3})
-    assert points(client, run_id) == {"loss": [(0, 1), (0, 2)]}
-    assert '"metrics" is null' in refused(post(client, run_id, {"metrics": None, "step": 1}))
+    assert get_points(client, run_id) == {"loss": [(0, 1), (0, 2)]}
+    assert '"metrics" is null' in get_detail(post(client, run_id, {"metrics": None, "step": 1}))
 
 
-def test_params_keep_bare_nonfinite_numbers_as_strings_nested_too(client: FlaskClient, log_run: LogRun) -> None:
+def test_params_keep_bare_nonfinite_numbers_as_strings_even_nested(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     body = '{"missing": NaN, "a": {"b": [-inf, 1, {"c": +Infinity}]}, "text": "nan, inf: -nan", "d": nan, "nan":-NAN}'
-    stored = {
+    expected = {
         "missing": "NaN",
         "a": {"b": ["-Infinity", 1, {"c": "Infinity"}]},
         "text": "nan, inf: -nan",
         "d": "NaN",
         "nan": "NaN",
     }
-    for _ in range(2):  # the same again is fine
+    for _ in range(2):  # repeating them is fine
         assert post(client, run_id, body, part="params") == (200, {"ok": True})
-    assert client.get(f"/api/runs/{run_id}").get_json()["params"] == stored
-    assert "is not JSON" in refused(post(client, run_id, "{nan: 1}", part="params"))
-    assert "is not JSON" in refused(post(client, run_id, '{"a": NaN}', part="tags"))
+    assert client.get(f"/api/runs/{run_id}").get_json()["params"] == expected
+    assert "is not JSON" in get_detail(post(client, run_id, "{nan: 1}", part="params"))
+    assert "is not JSON" in get_detail(post(client, run_id, '{"a": NaN}', part="tags"))
 
 
 @pytest.mark.parametrize("step", ["50.0", "5e1", "-2.0", "9007199254740992.0", "-0.0", "50"])
@@ -89,25 +89,25 @@ def test_timestamp_in_another_unit_is_400_with_the_advice(
 ) -> None:
     run_id = log_run()
     seconds = int(time.time()) + years * 365 * 86_400
-    sent = {"seconds": seconds, "microseconds": seconds * 10**6, "nanoseconds": seconds * 10**9}[unit]
-    detail = refused(post(client, run_id, {"metrics": {"loss": 1}, "timestamp": sent}))
-    assert f"{sent} is one in {unit}" in detail and "milliseconds since 1970" in detail
+    timestamp = {"seconds": seconds, "microseconds": seconds * 10**6, "nanoseconds": seconds * 10**9}[unit]
+    detail = get_detail(post(client, run_id, {"metrics": {"loss": 1}, "timestamp": timestamp}))
+    assert f"{timestamp} is one in {unit}" in detail and "milliseconds since 1970" in detail
     change, by = re.search(r"(multiply|divide) by ([\d,]+)", detail).groups()  # type: ignore[union-attr]
     factor = int(by.replace(",", ""))
-    right = sent * factor if change == "multiply" else sent // factor
+    right = timestamp * factor if change == "multiply" else timestamp // factor
     assert post(client, run_id, {"metrics": {"loss": 1}, "timestamp": right})[0] == 200
     assert abs(right - seconds * 1000) < 1000
 
 
 @pytest.mark.parametrize("timestamp", [0, 5, -5, 2**63 - 1, -(2**63), 946_684_800_000])
-def test_timestamp_that_is_no_time_of_these_years_in_any_unit_is_taken(
+def test_timestamp_that_is_not_recent_in_any_unit_is_accepted(
     client: FlaskClient, log_run: LogRun, timestamp: int
 ) -> None:
     run_id = log_run()
     assert post(client, run_id, {"metrics": {"loss": 1}, "timestamp": timestamp})[0] == 200
 
 
-# -- the place of what is refused
+# -- the place of an error
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_timestamp_that_is_no_time_of_these_years_in_any_unit_is_taken(
         ('{"loss": true}', JSON, "metric 'loss'"),
     ],
 )
-def test_refused_entry_of_a_batch_is_named_with_its_place(
+def test_invalid_entry_of_a_batch_is_400_with_its_place(
     client: FlaskClient, log_run: LogRun, shared_data: Path, body: str, kind: str, place: str
 ) -> None:
     run_id = log_run(metrics={"loss": 1})
     before = files_of(shared_data)
-    assert refused(post(client, run_id, body.encode(), kind)).startswith(place)
+    assert get_detail(post(client, run_id, body.encode(), kind)).startswith(place)
     assert files_of(shared_data) == before
 
 
@@ -142,7 +142,7 @@ def test_empty_ndjson_logs_nothing_and_says_so(client: FlaskClient, log_run: Log
 # -- encodings
 
 
-def test_byte_order_mark_is_skipped_wherever_json_is_taken(client: FlaskClient, log_run: LogRun) -> None:
+def test_byte_order_mark_is_skipped_wherever_json_is_accepted(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     for part, kind in (("metrics", JSON), ("metrics", NDJSON), ("params", JSON), ("tags", JSON)):
         assert post(client, run_id, '\ufeff{"a": 1}'.encode(), kind, part)[0] == 200, part
@@ -152,28 +152,28 @@ def test_byte_order_mark_is_skipped_wherever_json_is_taken(client: FlaskClient, 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize(("part", "kind"), [("metrics", JSON), ("metrics", NDJSON), ("params", JSON)])
-def test_utf_16_is_named(client: FlaskClient, log_run: LogRun, encoding: str, part: str, kind: str) -> None:
-    assert "is UTF-16 or UTF-32" in refused(post(client, log_run(), '{"a": 1}'.encode(encoding), kind, part))
+def test_utf_16_is_400_and_named(client: FlaskClient, log_run: LogRun, encoding: str, part: str, kind: str) -> None:
+    assert "is UTF-16 or UTF-32" in get_detail(post(client, log_run(), '{"a": 1}'.encode(encoding), kind, part))
 
 
-def test_glued_and_stacked_lines_are_told_what_to_do(client: FlaskClient, log_run: LogRun) -> None:
+def test_lines_without_line_ends_or_the_right_type_are_400_with_advice(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     for kind in (JSON, NDJSON):
-        assert "--data-binary @FILE" in refused(post(client, run_id, '{"a":1}{"a":2}', kind))
-    assert f"lines as Content-Type {NDJSON}" in refused(post(client, run_id, '{"a":1}\n{"a":2}\n', JSON))
+        assert "--data-binary @FILE" in get_detail(post(client, run_id, '{"a":1}{"a":2}', kind))
+    assert f"lines as Content-Type {NDJSON}" in get_detail(post(client, run_id, '{"a":1}\n{"a":2}\n', JSON))
 
 
 @pytest.mark.parametrize(
     ("part", "kind"),
     [("metrics", JSON), ("metrics", NDJSON), ("params", JSON), ("artifacts?name=f", OCTETS), ("end", JSON)],
 )
-def test_encoded_content_is_400_that_names_the_header(
+def test_content_encoding_is_400_and_the_detail_names_the_header(
     client: FlaskClient, log_run: LogRun, shared_data: Path, part: str, kind: str
 ) -> None:
     run_id = log_run()
     before = files_of(shared_data)
     for encoding in ("gzip", "br", "GZIP, identity", "x"):
-        detail = refused(post(client, run_id, '{"status": "failed"}', kind, part, **{"Content-Encoding": encoding}))
+        detail = get_detail(post(client, run_id, '{"status": "failed"}', kind, part, **{"Content-Encoding": encoding}))
         assert f"Content-Encoding: {encoding}" in detail
     assert files_of(shared_data) == before
     body = '{"status": "failed"}' if part == "end" else '{"a": 1}'
@@ -184,13 +184,13 @@ def test_encoded_content_is_400_that_names_the_header(
 
 
 def test_advice_for_uploads_is_a_command_that_keeps_every_byte(server: Running, tmp_path: Path) -> None:
-    """Whatever a wrong upload looks like, nothing is stored, and the command of the answer stores the file as it is."""
+    """A wrong upload stores nothing, and the command in its answer stores the file unchanged."""
     content = b"line\r\n\x00\n\n=1&x\n" + bytes(range(256))
     (tmp_path / "model.pkl").write_bytes(content)
-    created = curl(
+    run_id = curl(
         tmp_path, f"{server.url}/api/w/runs?format=id", "-H", f"Content-Type: {JSON}", "-d", '{"experiment":"e"}'
     )
-    url = f"{server.url}/api/w/runs/{created.strip()}/artifacts?name=mod%20el.pkl"
+    url = f"{server.url}/api/w/runs/{run_id.strip()}/artifacts?name=mod%20el.pkl"
     octets = ("-H", f"Content-Type: {OCTETS}")
     wrong = (
         ("-d", "@model.pkl"),
@@ -206,8 +206,8 @@ def test_advice_for_uploads_is_a_command_that_keeps_every_byte(server: Running, 
         assert curl(tmp_path, url.partition("?")[0].replace("/api/w/", "/api/")).strip() == "[]"
         commands = re.findall(r"curl \S+ -H '[^']*' --data-binary @FILE", answer["detail"])
         assert len(commands) == 1, answer["detail"]
-    stored = json.loads(curl(tmp_path, *shlex.split(commands[0].replace("FILE", "model.pkl"))[1:]))
-    assert (stored["ok"], stored["name"], stored["size"]) == (True, "mod el.pkl", len(content))
+    artifact = json.loads(curl(tmp_path, *shlex.split(commands[0].replace("FILE", "model.pkl"))[1:]))
+    assert (artifact["ok"], artifact["name"], artifact["size"]) == (True, "mod el.pkl", len(content))
 
 
 def curl(folder: Path, *options: str) -> str:
@@ -215,10 +215,10 @@ def curl(folder: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize("part", ["metrics", "params", "tags", "end", "artifacts?name=x"])
-def test_wrong_type_is_answered_with_the_whole_command(client: FlaskClient, log_run: LogRun, part: str) -> None:
+def test_wrong_content_type_is_400_with_the_complete_command(client: FlaskClient, log_run: LogRun, part: str) -> None:
     run_id = log_run()
     for kind in ("application/x-www-form-urlencoded", "text/plain", f"{JSON}; boundary=x", f"{OCTETS}; boundary=--y"):
-        detail = refused(post(client, run_id, '{"a": 1}', kind, part))
+        detail = get_detail(post(client, run_id, '{"a": 1}', kind, part))
         words = shlex.split(detail[detail.index("curl ") :].partition("'Content")[0])
         assert words[1] == f"http://localhost/api/w/runs/{run_id}/{part}"
         assert ("-d '{...}'" in detail) is (part != "artifacts?name=x")

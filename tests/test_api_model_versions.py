@@ -1,4 +1,4 @@
-"""Model versions over HTTP: folders, aliases and selectors, descriptions and tags, what is deleted."""
+"""Model versions over HTTP: folders, aliases and selectors, descriptions and tags, deletion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {"model/MLmodel": b"flavors:", "model/weights.bin": b"0123456789" * 1000
 
 @pytest.fixture
 def run_id(log_run: LogRun) -> str:
-    """A running run with a folder `model/`, and artifacts beside it."""
+    """The id of a running run with a folder `model/`, and artifacts beside it."""
     return log_run(id="r1", artifacts={**FILES, "model.pkl": b"weights", "modelling/other": b"x"})
 
 
@@ -53,21 +53,21 @@ def download(client: FlaskClient, selector: str | int, status: int = 200, **head
 # -- folders
 
 
-def test_folder_version_has_the_checksum_that_sha256sum_gives(
+def test_folder_version_has_the_checksum_of_the_output_of_sha256sum(
     client: FlaskClient, run_id: str, data: Path, tmp_path: Path
 ) -> None:
     version = register(client, "model/")
     names = sorted((name.removeprefix("model/") for name in FILES), key=str.encode)
     assert names[0] == "MLmodel", "byte order: capitals first"
-    printed = subprocess.run(
+    output = subprocess.run(
         ["sha256sum", *names], cwd=data / "runs" / run_id / "blobs" / "model", check=True, capture_output=True
     ).stdout
-    assert version["sha256"] == hashlib.sha256(printed).hexdigest()
+    assert version["sha256"] == hashlib.sha256(output).hexdigest()
     assert (version["artifact"], version["files"], version["version"]) == ("model/", 3, 1)
     assert versions(client)[1]["files"] == 3
 
 
-def test_folder_version_downloads_as_an_uncompressed_zip_of_what_is_in_it(client: FlaskClient, run_id: str) -> None:
+def test_folder_version_downloads_as_an_uncompressed_zip_of_its_files(client: FlaskClient, run_id: str) -> None:
     version = register(client, "model/", stage="production")
     answer = download(client, "production")
     assert answer.mimetype == "application/zip"
@@ -94,12 +94,12 @@ def test_subfolder_may_be_a_version(client: FlaskClient, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("artifact", ["mod/", "model//", "/", "model", "model.pkl/", "../r1/", ""])
-def test_folder_that_is_not_there_is_404(client: FlaskClient, run_id: str, artifact: str) -> None:
+def test_unknown_folder_is_404(client: FlaskClient, run_id: str, artifact: str) -> None:
     assert register(client, artifact, 404)["error"] == "no such artifact"
     assert client.get("/api/models").get_json() == []
 
 
-def test_pinned_folder_is_neither_added_to_nor_changed(client: FlaskClient, run_id: str) -> None:
+def test_pinned_folder_accepts_no_new_or_changed_files(client: FlaskClient, run_id: str) -> None:
     register(client, "model/")
     assert upload(client, "r1", "model/new.txt", b"new") == 409
     assert upload(client, "r1", "model/data/new.txt", b"new") == 409
@@ -108,8 +108,8 @@ def test_pinned_folder_is_neither_added_to_nor_changed(client: FlaskClient, run_
     assert upload(client, "r1", "model/MLmodel", FILES["model/MLmodel"]) == 200
     for name in ("beside.txt", "modelling/new", "Model/new.txt"):
         assert upload(client, "r1", name, b"new") == 200, name
-    refused = client.post("/api/w/runs/r1/artifacts?name=model/x", data=b"1", content_type=OCTETS).get_json()
-    assert "in the folder 'model/', which version 1 of the model 'iris' is pinned to" in refused["detail"]
+    error = client.post("/api/w/runs/r1/artifacts?name=model/x", data=b"1", content_type=OCTETS).get_json()
+    assert "in the folder 'model/', which version 1 of the model 'iris' is pinned to" in error["detail"]
     assert len(zipfile.ZipFile(io.BytesIO(download(client, 1).data)).namelist()) == 3
 
 
@@ -121,18 +121,18 @@ def test_deleted_version_frees_its_folder(client: FlaskClient, run_id: str) -> N
     assert register(client, "model/")["files"] == 4
 
 
-def test_history_put_there_by_hand_pins_a_folder_within_a_second(
+def test_history_copied_by_hand_pins_a_folder_within_a_second(
     client: FlaskClient, run_id: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chachaml_lite.store.scan.LOOK_SECONDS", 0)
     register(client, "model/")
     history = data / "models" / "iris" / "history.jsonl"
-    copied = data / "models" / "copied"
+    copy = data / "models" / "copied"
     line = history.read_text()
     assert client.delete("/api/w/models/iris").status_code == 200
     assert upload(client, "r1", "modelling/free", b"1") == 200
-    copied.mkdir()
-    (copied / "history.jsonl").write_text(line)
+    copy.mkdir()
+    (copy / "history.jsonl").write_text(line)
     assert upload(client, "r1", "model/new.txt", b"new") == 409
 
 
@@ -142,13 +142,13 @@ def test_folder_changed_behind_the_server_is_404_and_named_by_verify(
     register(client, "model/")
     assert problems(data) == []
     lines = data / "runs" / "r1" / "artifacts.jsonl"
-    kept = [line for line in lines.read_text().splitlines(keepends=True) if "model/data" not in line]
-    lines.write_text("".join(kept))
+    other_lines = [line for line in lines.read_text().splitlines(keepends=True) if "model/data" not in line]
+    lines.write_text("".join(other_lines))
     assert download(client, 1, 404).get_json()["error"] == "no such artifact"
     assert "broken version" in {kind for _, kind, _ in problems(data)}
 
 
-def test_run_of_a_folder_version_stays(client: FlaskClient, run_id: str) -> None:
+def test_run_of_a_folder_version_cannot_be_deleted(client: FlaskClient, run_id: str) -> None:
     register(client, "model/")
     assert client.delete("/api/w/runs/r1").status_code == 409
 
@@ -156,7 +156,7 @@ def test_run_of_a_folder_version_stays(client: FlaskClient, run_id: str) -> None
 # -- aliases and selectors
 
 
-def test_alias_names_one_version_and_moves(client: FlaskClient, run_id: str) -> None:
+def test_alias_names_one_version_and_can_be_moved(client: FlaskClient, run_id: str) -> None:
     register(client)
     register(client, "modelling/other")
     assert post(client, "iris/aliases", {"alias": "champion", "version": 1}) == {"ok": True}
@@ -167,13 +167,15 @@ def test_alias_names_one_version_and_moves(client: FlaskClient, run_id: str) -> 
     post(client, "iris/aliases", {"alias": "champion", "version": None})
     download(client, "champion", 404)
     events = [event["event"] for event in client.get("/api/models/iris").get_json()["history"]]
-    assert events == ["registered", "registered", "alias", "alias", "alias"], "what changes nothing is no event"
+    assert events == ["registered", "registered", "alias", "alias", "alias"], (
+        "a request that changes nothing is not an event"
+    )
 
 
 @pytest.mark.parametrize(
     "alias", ["latest", "LATEST", "v1", "V22", "7", "-7", "", "a b", "a.b", "a/b", "ä", "x" * 251, "a\n", "٣", 5, None]
 )
-def test_alias_that_cannot_be_is_400(client: FlaskClient, run_id: str, alias: Any) -> None:
+def test_invalid_alias_is_400(client: FlaskClient, run_id: str, alias: Any) -> None:
     register(client)
     post(client, "iris/aliases", {"alias": alias, "version": 1}, 400)
     assert versions(client)[1]["aliases"] == []
@@ -190,14 +192,14 @@ def test_alias_that_cannot_be_is_400(client: FlaskClient, run_id: str, alias: An
         ({"alias": "a", "version": 1, "stage": "none"}, 400),
     ],
 )
-def test_bad_alias_body_changes_nothing(client: FlaskClient, run_id: str, body: Any, status: int) -> None:
+def test_invalid_alias_body_changes_nothing(client: FlaskClient, run_id: str, body: Any, status: int) -> None:
     register(client)
     post(client, "iris/aliases", body, status)
     post(client, "other/aliases", {"alias": "a", "version": 1}, 404)
     assert len(client.get("/api/models/iris").get_json()["history"]) == 1
 
 
-def test_alias_production_is_the_stage(client: FlaskClient, run_id: str) -> None:
+def test_alias_production_is_the_production_stage(client: FlaskClient, run_id: str) -> None:
     register(client)
     register(client)
     post(client, "iris/aliases", {"alias": "production", "version": 2})
@@ -229,16 +231,16 @@ def test_selector_is_a_number_then_latest_then_an_alias_then_a_stage(client: Fla
     assert download(client, "latest").data == b"weights"
 
 
-# -- described and tagged
+# -- descriptions and tags
 
 
-def test_model_without_a_version(client: FlaskClient, run_id: str) -> None:
-    made = post(client, "iris", {"description": "*flowers*", "tags": {"team": "vision", "gone": None}})
-    assert made == client.get("/api/models").get_json()[0]
-    assert made == {
+def test_model_without_a_version_is_listed_and_has_a_page(client: FlaskClient, run_id: str) -> None:
+    model = post(client, "iris", {"description": "*flowers*", "tags": {"team": "vision", "gone": None}})
+    assert model == client.get("/api/models").get_json()[0]
+    assert model == {
         "name": "iris",
         "description": "*flowers*",
-        "created_at": made["created_at"],
+        "created_at": model["created_at"],
         "versions": 0,
         "latest": None,
         "production": None,
@@ -291,7 +293,9 @@ def test_version_is_described_and_tagged(client: FlaskClient, run_id: str) -> No
         [],
     ],
 )
-def test_what_cannot_be_said_is_400_and_stores_nothing(client: FlaskClient, run_id: str, path: str, body: Any) -> None:
+def test_invalid_description_or_tags_are_400_and_store_nothing(
+    client: FlaskClient, run_id: str, path: str, body: Any
+) -> None:
     register(client)
     post(client, path, body, 400)
     post(client, path.replace("iris", "new"), body, 400)
@@ -299,29 +303,29 @@ def test_what_cannot_be_said_is_400_and_stores_nothing(client: FlaskClient, run_
     assert len(client.get("/api/models").get_json()) == 1
 
 
-def test_tags_beyond_a_line_are_413(client: FlaskClient, run_id: str) -> None:
+def test_tags_too_long_for_a_line_are_413(client: FlaskClient, run_id: str) -> None:
     register(client)
     post(client, "iris", {"tags": {"a": "x" * 1_100_000}}, 413)
     assert len(client.get("/api/models/iris").get_json()["history"]) == 1
 
 
-# -- deleted
+# -- deletion
 
 
-def test_unknown_version_is_404_and_told_which_there_are(client: FlaskClient, run_id: str) -> None:
-    def told() -> str:
+def test_unknown_version_is_404_and_the_detail_names_the_existing_ones(client: FlaskClient, run_id: str) -> None:
+    def get_detail() -> str:
         detail: str = download(client, 9, 404).get_json()["detail"]
         return detail
 
     register(client)
-    assert "it has version 1" in told()
+    assert "it has version 1" in get_detail()
     for _ in range(2):
         register(client)
-    assert "its versions are 1 to 3" in told()
+    assert "its versions are 1 to 3" in get_detail()
     assert client.delete("/api/w/models/iris/versions/2").status_code == 200
-    assert "it has 2 versions up to 3" in told()
+    assert "it has 2 versions up to 3" in get_detail()
     assert client.delete("/api/w/models/iris/versions/1").status_code == 200
-    assert "it has version 3" in told()
+    assert "it has version 3" in get_detail()
 
 
 def test_deleted_version_leaves_a_gap(client: FlaskClient, run_id: str) -> None:
@@ -345,14 +349,14 @@ def test_deleted_version_leaves_a_gap(client: FlaskClient, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("selector", ["latest", "best", "none", "01x", "0", "-1", "9" * 30])
-def test_only_a_number_names_what_is_deleted(client: FlaskClient, run_id: str, selector: str) -> None:
+def test_delete_version_accepts_only_a_number(client: FlaskClient, run_id: str, selector: str) -> None:
     register(client)
     post(client, "iris/aliases", {"alias": "best", "version": 1})
     assert client.delete(f"/api/w/models/iris/versions/{selector}").status_code == 404
     assert sorted(versions(client)) == [1]
 
 
-def test_what_is_in_production_is_not_deleted(client: FlaskClient, run_id: str) -> None:
+def test_version_in_production_is_not_deleted(client: FlaskClient, run_id: str) -> None:
     register(client, stage="production")
     register(client)
     for path in ("iris/versions/1", "iris"):
@@ -364,7 +368,7 @@ def test_what_is_in_production_is_not_deleted(client: FlaskClient, run_id: str) 
     assert client.delete("/api/w/models/iris/versions/1").status_code == 200
 
 
-def test_deleted_model_frees_its_name_its_numbers_and_its_runs(client: FlaskClient, run_id: str, data: Path) -> None:
+def test_deleted_model_frees_its_name_numbers_and_runs(client: FlaskClient, run_id: str, data: Path) -> None:
     for _ in range(2):
         register(client, "model/")
     assert client.delete("/api/w/models/iris").get_json() == {"ok": True}
@@ -377,7 +381,7 @@ def test_deleted_model_frees_its_name_its_numbers_and_its_runs(client: FlaskClie
     assert client.delete("/api/w/runs/r1").status_code == 200
 
 
-def test_model_in_memory_is_what_its_file_reads_as(
+def test_model_in_memory_is_the_same_as_read_from_its_file(
     client: FlaskClient, run_id: str, make_app: Callable[..., Any], data: Path
 ) -> None:
     register(client, "model/", stage="production")
@@ -392,16 +396,16 @@ def test_model_in_memory_is_what_its_file_reads_as(
     history.write_text(torn)
     assert register(client)["version"] == 5
     assert client.delete("/api/w/models/iris/versions/1").status_code == 200
-    anew = make_app(read_only=True).test_client()
+    restarted = make_app(read_only=True).test_client()
     for path in ("/api/models", "/api/models/iris", "/api/health"):
-        assert client.get(path).get_json() == anew.get(path).get_json(), path
+        assert client.get(path).get_json() == restarted.get(path).get_json(), path
     assert client.get("/api/health").get_json()["damaged"] == 1
 
 
-# -- stores of yesterday
+# -- stores of earlier releases
 
 
-def test_history_of_an_earlier_version_reads_as_it_is_and_is_only_appended_to(
+def test_history_of_an_earlier_release_is_read_and_only_appended_to(
     client: FlaskClient, run_id: str, data: Path
 ) -> None:
     """A history as it was written before there were aliases, tags, folders and deletions."""
@@ -416,8 +420,11 @@ def test_history_of_an_earlier_version_reads_as_it_is_and_is_only_appended_to(
     folder.mkdir(parents=True)
     before = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "history.jsonl").write_text(before)
-    found = versions(client, "old")
-    assert [(found[n]["stage"], found[n]["aliases"], found[n]["files"], found[n]["tags"]) for n in (1, 2)] == [
+    old_versions = versions(client, "old")
+    assert [
+        (old_versions[n]["stage"], old_versions[n]["aliases"], old_versions[n]["files"], old_versions[n]["tags"])
+        for n in (1, 2)
+    ] == [
         ("archived", [], None, {}),
         ("production", ["production"], None, {}),
     ]
@@ -447,7 +454,7 @@ def test_history_of_an_earlier_version_reads_as_it_is_and_is_only_appended_to(
         {"event": ["deleted"], "version": 1, "timestamp": 9},
     ],
 )
-def test_event_that_cannot_be_is_passed_over_and_named(
+def test_invalid_event_is_ignored_and_reported(
     client: FlaskClient, run_id: str, data: Path, event: dict[str, Any]
 ) -> None:
     register(client)

@@ -1,4 +1,4 @@
-"""An answer that was lost is asked for again: what the contract calls repeatable leaves the same state each time."""
+"""Writes repeated because a response was lost: those the contract calls repeatable leave the same state each time."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Write:
 
     path: str
     body: Any = None
-    #: What the answer to the second one has otherwise than the first one's.
-    other: tuple[str, ...] = ()
+    #: The fields in which the second answer differs from the first.
+    changing_fields: tuple[str, ...] = ()
 
     def send(self, client: FlaskClient) -> Any:
-        sent: dict[str, Any] = {"json": self.body} if self.body is not None else {}
+        request: dict[str, Any] = {"json": self.body} if self.body is not None else {}
         if isinstance(self.body, bytes):
-            sent = {"data": self.body, "content_type": OCTETS}
-        answer = client.post(self.path, **sent)
+            request = {"data": self.body, "content_type": OCTETS}
+        answer = client.post(self.path, **request)
         assert answer.status_code == 200, answer.text
         body = answer.get_json()
-        return {key: value for key, value in body.items() if key not in self.other}
+        return {key: value for key, value in body.items() if key not in self.changing_fields}
 
 
 RUN = "/api/w/runs/r"
-#: Each kind of write that may be repeated, after those that it needs.
+#: Each kind of write that may be repeated.
 WRITES = {
     "a run with an id": Write(
         "/api/w/runs", {"experiment": "e", "id": "new", "name": "n", "tags": {"a": 1, "b": None}}
@@ -56,14 +56,16 @@ WRITES = {
     "a note": Write(f"{RUN}/note", {"note": "# what I saw"}),
     "no note": Write(f"{RUN}/note", {"note": ""}),
     "a note in chachaml's spelling": Write("/api/note/r", {"note": "# what I saw"}),
-    # Who lost the answer can't be told again whom the promotion moved: they are moved already.
-    "a promotion": Write("/api/w/models/iris/promote", {"version": 2, "stage": "production"}, other=("demoted",)),
+    # A repeated promotion can't report again the versions that the first one has moved.
+    "a promotion": Write(
+        "/api/w/models/iris/promote", {"version": 2, "stage": "production"}, changing_fields=("demoted",)
+    ),
     "a promotion to where it is": Write("/api/w/models/iris/promote", {"version": 1, "stage": "production"}),
 }
 
 
 @pytest.fixture
-def stored(client: FlaskClient, log_run: LogRun) -> FlaskClient:
+def client_with_run(client: FlaskClient, log_run: LogRun) -> FlaskClient:
     log_run(id="r", params={"known": 1}, tags={"known": "x"}, artifacts={"old": b"old bytes", "m": b"m"})
     for stage in ("production", "staging"):
         body = {"name": "iris", "run_id": "r", "artifact": "m", "stage": stage}
@@ -71,9 +73,9 @@ def stored(client: FlaskClient, log_run: LogRun) -> FlaskClient:
     return client
 
 
-def state(client: FlaskClient, data: Path) -> tuple[dict[str, Any], dict[str, bytes | None]]:
-    """All that the API tells, and all that the files hold."""
-    told: dict[str, Any] = {}
+def read_state(client: FlaskClient, data: Path) -> tuple[dict[str, Any], dict[str, bytes | None]]:
+    """Return everything that the API returns, and the contents of all files."""
+    answers: dict[str, Any] = {}
     paths = ["/api/runs?limit=1000", "/api/models", "/api/models/iris", "/api/experiments", "/api/export"]
     for run in client.get(paths[0]).get_json():
         base = f"/api/runs/{run['id']}"
@@ -83,38 +85,38 @@ def state(client: FlaskClient, data: Path) -> tuple[dict[str, Any], dict[str, by
     for path in paths:
         answer = client.get(path)
         assert answer.status_code == 200, path
-        told[path] = answer.get_data()
+        answers[path] = answer.get_data()
     files = files_of(data)
     del files[".lock"]
-    return told, files
+    return answers, files
 
 
 @pytest.mark.parametrize("kind", WRITES)
-def test_write_that_is_repeated_at_once_leaves_the_same_state(stored: FlaskClient, data: Path, kind: str) -> None:
+def test_write_repeated_at_once_leaves_the_same_state(client_with_run: FlaskClient, data: Path, kind: str) -> None:
     write = WRITES[kind]
-    first = write.send(stored)
-    after = state(stored, data)
+    first = write.send(client_with_run)
+    after = read_state(client_with_run, data)
     for _ in range(2):
-        assert write.send(stored) == first
-        assert state(stored, data) == after
+        assert write.send(client_with_run) == first
+        assert read_state(client_with_run, data) == after
 
 
 @pytest.mark.parametrize("kind", WRITES)
-def test_write_that_is_repeated_after_a_restart_leaves_the_same_state(
-    stored: FlaskClient, make_app: MakeApp, data: Path, kind: str
+def test_write_repeated_after_a_restart_leaves_the_same_state(
+    client_with_run: FlaskClient, make_app: MakeApp, data: Path, kind: str
 ) -> None:
     write = WRITES[kind]
-    first = write.send(stored)
-    after = state(stored, data)
-    again = make_app().test_client()
-    assert write.send(again) == first
-    assert state(again, data) == after
+    first = write.send(client_with_run)
+    after = read_state(client_with_run, data)
+    restarted = make_app().test_client()
+    assert write.send(restarted) == first
+    assert read_state(restarted, data) == after
 
 
-def test_writes_that_are_repeated_in_the_order_of_a_script_leave_the_same_state(
+def test_writes_of_a_script_with_retries_leave_the_same_state(
     client: FlaskClient, make_app: MakeApp, data: Path
 ) -> None:
-    """A shell script with --retry, each of whose answers was lost once."""
+    """As by a shell script with `curl --retry` that lost each response once."""
     script = [
         Write("/api/w/runs", {"experiment": "e", "id": "r"}),
         Write(f"{RUN}/params", {"lr": 0.1}),
@@ -127,17 +129,17 @@ def test_writes_that_are_repeated_in_the_order_of_a_script_leave_the_same_state(
         write.send(client)
         write.send(client)
     client.post("/api/w/models", json={"name": "iris", "run_id": "r", "artifact": "m"})
-    after = state(client, data)
-    again = make_app().test_client()
+    after = read_state(client, data)
+    restarted = make_app().test_client()
     for write in (script[0], *script[3:]):
-        write.send(again)
-    assert state(again, data) == after
+        write.send(restarted)
+    assert read_state(restarted, data) == after
 
 
-def test_metric_that_is_sent_again_is_kept_twice_and_seen_once(stored: FlaskClient) -> None:
-    """The contract: every point is kept on disk, and a chart shows the last of several at one step."""
+def test_point_sent_twice_is_stored_twice_and_shown_once(client_with_run: FlaskClient) -> None:
+    """By the contract, every point is kept on disk, and a chart shows the last of several at one step."""
     for _ in range(2):
-        stored.post(f"{RUN}/metrics", json={"loss": 0.5, "step": 3})
-    series = stored.get("/api/runs/r/metrics?max_points=10").get_json()["loss"]
+        client_with_run.post(f"{RUN}/metrics", json={"loss": 0.5, "step": 3})
+    series = client_with_run.get("/api/runs/r/metrics?max_points=10").get_json()["loss"]
     assert (series["total"], [point["step"] for point in series["points"]]) == (2, [3])
-    assert stored.get("/api/runs/r").get_json()["metrics"] == {"loss": 0.5}
+    assert client_with_run.get("/api/runs/r").get_json()["metrics"] == {"loss": 0.5}

@@ -1,4 +1,4 @@
-"""A run logged over HTTP, and read back: the main job."""
+"""Runs logged over HTTP and read back, created, ended and deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 LogRun = Callable[..., str]
 
 
-def test_logged_run_is_read_back_whole(client: FlaskClient, log_run: LogRun) -> None:
+def test_logged_run_is_read_back_completely(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(
         name="first",
         tags={"author": "maria"},
@@ -46,7 +46,7 @@ def test_logged_run_is_read_back_whole(client: FlaskClient, log_run: LogRun) -> 
 # -- POST /api/w/runs
 
 
-def test_new_run_is_answered_as_a_list_shows_it(client: FlaskClient) -> None:
+def test_create_run_returns_the_run_as_in_a_list(client: FlaskClient) -> None:
     before = int(time.time() * 1000)
     answer = client.post("/api/w/runs", json={"experiment": "iris", "name": "first", "tags": {"author": "maria"}})
     after = int(time.time() * 1000)
@@ -75,7 +75,7 @@ def test_new_run_is_answered_as_a_list_shows_it(client: FlaskClient) -> None:
     assert client.get("/api/runs").get_json() == [run]
 
 
-def test_only_the_experiment_is_needed_and_null_is_as_good_as_absent(client: FlaskClient) -> None:
+def test_create_run_requires_only_the_experiment_and_null_means_absent(client: FlaskClient) -> None:
     optional = {"name": None, "tags": None, "parent_run_id": None, "created_by": None, "id": None}
     run = client.post("/api/w/runs", json={"experiment": "iris", **optional}).get_json()
     assert (run["name"], run["tags"], run["parent_run_id"], run["created_by"]) == (None, {}, None, None)
@@ -104,14 +104,14 @@ def test_only_the_experiment_is_needed_and_null_is_as_good_as_absent(client: Fla
         (True, "a JSON object"),
     ],
 )
-def test_run_of_another_form_is_400_and_the_field_is_named(client: FlaskClient, body: Any, names: str) -> None:
+def test_create_run_400_names_the_invalid_field(client: FlaskClient, body: Any, names: str) -> None:
     answer = client.post("/api/w/runs", json=body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     assert names in answer.get_json()["detail"]
     assert client.get("/api/runs").get_json() == []
 
 
-def test_ids_sort_by_start_time_and_are_never_the_same(client: FlaskClient) -> None:
+def test_ids_are_unique_and_sort_by_start_time(client: FlaskClient) -> None:
     runs = [client.post("/api/w/runs", json={"experiment": "iris"}).get_json() for _ in range(50)]
     ids = [run["id"] for run in runs]
     assert ids == sorted(ids)
@@ -120,7 +120,7 @@ def test_ids_sort_by_start_time_and_are_never_the_same(client: FlaskClient) -> N
     assert all(re.fullmatch(r"[a-z0-9-]+", run_id) for run_id in ids)
 
 
-def test_format_id_answers_the_bare_id(client: FlaskClient) -> None:
+def test_create_run_with_format_id_returns_the_bare_id(client: FlaskClient) -> None:
     answer = client.post("/api/w/runs?format=id", json={"experiment": "iris"})
     assert answer.mimetype == "text/plain"
     assert client.get(f"/api/runs/{answer.text.removesuffix(chr(10))}").status_code == 200
@@ -130,16 +130,16 @@ def test_format_id_answers_the_bare_id(client: FlaskClient) -> None:
     assert (wrong.status_code, wrong.mimetype) == (400, "application/json")
 
 
-def test_parent_may_live_in_another_store(client: FlaskClient, log_run: LogRun) -> None:
+def test_parent_may_be_in_another_store(client: FlaskClient, log_run: LogRun) -> None:
     child = log_run(parent_run_id="elsewhere")
     assert client.get(f"/api/runs/{child}").get_json()["parent_run_id"] == "elsewhere"
 
 
-def test_run_shows_its_children_as_they_were_started(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_lists_its_children_in_the_order_of_their_start(client: FlaskClient, log_run: LogRun) -> None:
     parent = log_run(id="z-parent")
     first = log_run(name="fold 1", parent_run_id=parent, id="second-by-name")
-    started = client.get(f"/api/runs/{first}").get_json()["start_time"]
-    while time.time_ns() // 1_000_000 == started:  # of two that start in one millisecond the ids decide
+    first_start_time = client.get(f"/api/runs/{first}").get_json()["start_time"]
+    while time.time_ns() // 1_000_000 == first_start_time:  # two that start in one millisecond are ordered by their ids
         pass
     second = log_run(parent_run_id=parent, id="first-by-name", end="failed")
     log_run(parent_run_id=first)
@@ -152,7 +152,7 @@ def test_run_shows_its_children_as_they_were_started(client: FlaskClient, log_ru
 # -- a client's own id
 
 
-def test_same_id_with_the_same_body_answers_the_existing_run(client: FlaskClient) -> None:
+def test_create_run_with_the_same_id_and_body_returns_the_existing_run(client: FlaskClient) -> None:
     body = {"experiment": "iris", "name": "n", "tags": {"a": 1, "b": "x"}, "id": "ci-17", "created_by": "maria"}
     first = client.post("/api/w/runs", json=body).get_json()
     assert first["id"] == "ci-17"
@@ -160,8 +160,8 @@ def test_same_id_with_the_same_body_answers_the_existing_run(client: FlaskClient
     client.post(f"{base}/tags", json={"a": 2, "c": 3})
     client.post(f"{base}/params", json={"lr": 0.1})
     client.post(f"{base}/end")
-    retried = {**body, "tags": {"b": "x", "a": 1}, "parent_run_id": None}
-    again = client.post("/api/w/runs", json=retried)
+    reordered_body = {**body, "tags": {"b": "x", "a": 1}, "parent_run_id": None}
+    again = client.post("/api/w/runs", json=reordered_body)
     assert again.status_code == 200
     run = again.get_json()
     assert (run["start_time"], run["status"], run["params"]) == (first["start_time"], "completed", {"lr": 0.1})
@@ -182,7 +182,7 @@ def test_same_id_with_the_same_body_answers_the_existing_run(client: FlaskClient
         {"created_by": "maria"},
     ],
 )
-def test_same_id_with_another_body_is_409_and_changes_nothing(client: FlaskClient, other: dict[str, Any]) -> None:
+def test_create_run_409_for_the_same_id_with_another_body(client: FlaskClient, other: dict[str, Any]) -> None:
     body = {"experiment": "iris", "name": "n", "tags": {"a": 1}, "id": "ci-17"}
     first = client.post("/api/w/runs", json=body).get_json()
     answer = client.post("/api/w/runs", json={**body, **other})
@@ -190,7 +190,7 @@ def test_same_id_with_another_body_is_409_and_changes_nothing(client: FlaskClien
     assert client.get("/api/runs").get_json() == [first]
 
 
-def test_id_that_differs_in_nothing_but_case_is_409(client: FlaskClient) -> None:
+def test_create_run_409_for_id_differing_only_in_case(client: FlaskClient) -> None:
     assert client.post("/api/w/runs", json={"experiment": "iris", "id": "Fold-A"}).status_code == 200
     answer = client.post("/api/w/runs", json={"experiment": "iris", "id": "fold-a"})
     assert answer.status_code == 409
@@ -198,14 +198,14 @@ def test_id_that_differs_in_nothing_but_case_is_409(client: FlaskClient) -> None
     assert client.get("/api/runs/fold-a").status_code == 404
 
 
-def test_id_that_the_server_made_can_be_brought_again_with_the_same_body(client: FlaskClient) -> None:
+def test_create_run_with_a_generated_id_can_be_repeated_with_the_same_body(client: FlaskClient) -> None:
     run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()
     assert client.post("/api/w/runs", json={"experiment": "iris", "id": run["id"]}).get_json()["id"] == run["id"]
     assert client.post("/api/w/runs", json={"experiment": "digits", "id": run["id"]}).status_code == 409
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_id_under_which_something_else_stands_in_the_folder_is_409(
+def test_create_run_409_for_id_of_a_stray_file_in_the_folder(
     client: FlaskClient, data: Path, tmp_path: Path, kind: str
 ) -> None:
     stray = data / "runs" / "notes.txt"
@@ -219,7 +219,7 @@ def test_id_under_which_something_else_stands_in_the_folder_is_409(
     assert list((data / "runs" / ".incoming").iterdir()) == []
 
 
-def test_id_is_free_again_when_its_run_is_deleted(client: FlaskClient) -> None:
+def test_id_of_deleted_run_can_be_reused(client: FlaskClient) -> None:
     client.post("/api/w/runs", json={"experiment": "iris", "id": "ci-17"})
     client.post("/api/w/runs/ci-17/params", json={"lr": 0.1})
     assert client.delete("/api/w/runs/ci-17").status_code == 200
@@ -245,12 +245,12 @@ def test_id_is_free_again_when_its_run_is_deleted(client: FlaskClient) -> None:
         ("?exit_code=-9", None, "failed", "exit code -9"),
     ],
 )
-def test_run_ends_as_it_is_told(
+def test_run_ends_with_the_status_and_error_of_the_request(
     client: FlaskClient, log_run: LogRun, query: str, body: Any, status: str, error: str | None
 ) -> None:
     run_id = log_run()
-    sent = {"json": body} if body is not None else {}
-    answer = client.post(f"/api/w/runs/{run_id}/end{query}", **sent)
+    request = {"json": body} if body is not None else {}
+    answer = client.post(f"/api/w/runs/{run_id}/end{query}", **request)
     assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["status"], run["error"]) == (status, error)
@@ -258,7 +258,7 @@ def test_run_ends_as_it_is_told(
     assert run["last_write_time"] >= run["end_time"]
 
 
-def test_no_body_is_completed_whatever_content_type_it_is_not_of(client: FlaskClient, log_run: LogRun) -> None:
+def test_end_without_a_body_is_completed_whatever_the_content_type(client: FlaskClient, log_run: LogRun) -> None:
     # curl -X POST -H 'Content-Type: application/json' URL, and the same without the header
     for kind in ("application/json", "application/x-www-form-urlencoded"):
         run_id = log_run()
@@ -289,12 +289,12 @@ def test_no_body_is_completed_whatever_content_type_it_is_not_of(client: FlaskCl
         ("?exit_code=1&exit_code=1", None),
     ],
 )
-def test_end_of_another_form_is_400_and_the_run_goes_on(
+def test_invalid_end_is_400_and_the_run_stays_running(
     client: FlaskClient, log_run: LogRun, query: str, body: Any
 ) -> None:
     run_id = log_run()
-    sent = {"json": body} if body is not None else {}
-    answer = client.post(f"/api/w/runs/{run_id}/end{query}", **sent)
+    request = {"json": body} if body is not None else {}
+    answer = client.post(f"/api/w/runs/{run_id}/end{query}", **request)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     assert client.get(f"/api/runs/{run_id}").get_json()["status"] == "running"
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1}).status_code == 200
@@ -303,19 +303,17 @@ def test_end_of_another_form_is_400_and_the_run_goes_on(
 @pytest.mark.parametrize("first", ["completed", "failed"])
 def test_end_can_be_repeated_but_not_changed(client: FlaskClient, log_run: LogRun, first: str) -> None:
     run_id = log_run(end=first)
-    ended = client.get(f"/api/runs/{run_id}").get_json()
+    run = client.get(f"/api/runs/{run_id}").get_json()
     again = client.post(f"/api/w/runs/{run_id}/end", json={"status": first, "error": "another"})
     assert (again.status_code, again.get_json()) == (200, {"ok": True})
     other = {"completed": "failed", "failed": "completed"}[first]
     answer = client.post(f"/api/w/runs/{run_id}/end", json={"status": other})
     assert (answer.status_code, answer.get_json()["error"]) == (409, "conflict")
-    assert client.get(f"/api/runs/{run_id}").get_json() == ended
+    assert client.get(f"/api/runs/{run_id}").get_json() == run
 
 
 @pytest.mark.parametrize("end", ["completed", "failed"])
-def test_after_its_end_a_run_takes_no_params_metrics_or_artifacts(
-    client: FlaskClient, log_run: LogRun, end: str
-) -> None:
+def test_ended_run_accepts_no_params_metrics_or_artifacts(client: FlaskClient, log_run: LogRun, end: str) -> None:
     run_id = log_run(params={"lr": 1}, metrics={"loss": 1}, artifacts={"m": b"1"}, end=end)
     base = f"/api/w/runs/{run_id}"
     before = client.get(f"/api/runs/{run_id}").get_json()
@@ -351,20 +349,20 @@ def test_unknown_run_is_404_no_such_run(client: FlaskClient) -> None:
 # -- DELETE /api/w/runs/:id
 
 
-def test_deleted_run_is_gone_with_all_that_is_in_it(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_deleted_run_is_removed_with_all_its_files(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(params={"lr": 1}, metrics={"loss": 1}, artifacts={"a/b": b"1"})
-    kept = log_run()
+    other = log_run()
     answer = client.delete(f"/api/w/runs/{run_id}")
     assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
     assert client.get(f"/api/runs/{run_id}").status_code == 404
     assert client.get(f"/api/artifacts/{run_id}/a/b/download").status_code == 404
-    assert [run["id"] for run in client.get("/api/runs").get_json()] == [kept]
-    assert sorted(path.name for path in (data / "runs").iterdir()) == [".incoming", kept]
+    assert [run["id"] for run in client.get("/api/runs").get_json()] == [other]
+    assert sorted(path.name for path in (data / "runs").iterdir()) == [".incoming", other]
     assert list((data / "runs" / ".incoming").iterdir()) == []
     assert client.delete(f"/api/w/runs/{run_id}").status_code == 404
 
 
-def test_run_that_a_model_version_points_to_is_409_to_delete(client: FlaskClient, log_run: LogRun) -> None:
+def test_delete_run_409_for_the_run_of_a_model_version(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(artifacts={"m": b"1"}, end="completed")
     for stage in ("production", "archived"):
         client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": stage})
@@ -380,12 +378,12 @@ def test_run_that_a_model_version_points_to_is_409_to_delete(client: FlaskClient
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"]
 )
-def test_charset_of_json_is_fine(client: FlaskClient, kind: str) -> None:
+def test_json_content_type_may_have_a_charset(client: FlaskClient, kind: str) -> None:
     answer = client.post("/api/w/runs", data='{"experiment": "größe"}'.encode(), content_type=kind)
     assert (answer.status_code, answer.get_json()["experiment"]) == (200, "größe")
 
 
-MIXED = [
+CONTENT_TYPES = [
     ("runs", "application/x-www-form-urlencoded", "application/json"),
     ("runs", "text/plain", "application/json"),
     ("runs", "application/x-ndjson", "application/json"),
@@ -409,16 +407,18 @@ MIXED = [
 ]
 
 
-@pytest.mark.parametrize(("route", "sent", "wanted"), MIXED)
-def test_another_content_type_is_400_and_the_detail_names_the_header_to_send(
-    client: FlaskClient, log_run: LogRun, route: str, sent: str | None, wanted: str
+@pytest.mark.parametrize(("route", "content_type", "expected_type"), CONTENT_TYPES)
+def test_wrong_content_type_is_400_and_the_detail_names_the_right_header(
+    client: FlaskClient, log_run: LogRun, route: str, content_type: str | None, expected_type: str
 ) -> None:
     run_id = log_run()
     before = client.get(f"/api/runs/{run_id}").get_json()
-    answer = client.post(f"/api/w/{route.replace('ID', run_id)}", data=b'{"experiment": "x"}', content_type=sent)
+    answer = client.post(
+        f"/api/w/{route.replace('ID', run_id)}", data=b'{"experiment": "x"}', content_type=content_type
+    )
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     detail = answer.get_json()["detail"]
-    assert f"-H 'Content-Type: {wanted}'" in detail
-    assert (sent or "and the request has none").partition(";")[0] in detail
+    assert f"-H 'Content-Type: {expected_type}'" in detail
+    assert (content_type or "and the request has none").partition(";")[0] in detail
     assert client.get(f"/api/runs/{run_id}").get_json() == before
     assert client.get("/api/runs").headers["X-Total-Count"] == "1"

@@ -1,4 +1,4 @@
-"""GET /compare and GET /diff/:name/:one/:other: runs side by side, as a browser gets them."""
+"""GET /compare and GET /diff/:name/:one/:other: runs side by side, as a browser receives them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LogRun = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\"'&"
 
 
-class Compared:
-    """A page that was read. `rows`: by the name of each param or metric, the text of its cells."""
+class ComparePage:
+    """A page of a comparison, requested and parsed. `rows`: the text of the cells by the name of a param or metric."""
 
     def __init__(self, client: FlaskClient, url: str, status: int = 200, /, **query: Any) -> None:
         answer = client.get(url, query_string=query or None)
@@ -34,18 +34,18 @@ class Compared:
                 return html.unescape(href)
         raise AssertionError(f"no link {text!r}")
 
-    def fields(self, action: str, holds: str) -> dict[str, str]:
-        """The hidden fields of the form that also has a field or button of that name."""
+    def fields(self, action: str, field: str) -> dict[str, str]:
+        """Return the hidden fields of the form that also has a field or button named `field`."""
         for form in re.findall(rf'<form[^>]*action="{re.escape(action)}"[^>]*>.*?</form>', self.text, re.DOTALL):
-            if f'name="{holds}"' in form:
-                found = re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form)
-                return {name: html.unescape(value) for name, value in found}
-        raise AssertionError(f"no form with {holds!r}")
+            if f'name="{field}"' in form:
+                hidden_fields = re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form)
+                return {name: html.unescape(value) for name, value in hidden_fields}
+        raise AssertionError(f"no form with {field!r}")
 
 
 @pytest.fixture
-def three(client: FlaskClient, log_run: LogRun) -> list[str]:
-    """Three runs with a param and a metric that are the same, and others that differ."""
+def three_runs(client: FlaskClient, log_run: LogRun) -> list[str]:
+    """The ids of three runs with a param and a metric that are the same, and others that differ."""
     return [
         log_run(
             id=f"run-{number}",
@@ -60,74 +60,76 @@ def three(client: FlaskClient, log_run: LogRun) -> list[str]:
     ]
 
 
-def test_what_differs_is_shown_with_the_best_marked_and_differences_to_the_first(
-    client: FlaskClient, three: list[str]
+def test_differences_are_shown_with_the_best_value_and_the_difference_to_the_first(
+    client: FlaskClient, three_runs: list[str]
 ) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2")
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2")
     assert page.rows["loss"] == ["0.5", "★ best 0.25 -0.25 (-50.0 %) better", "1 +0.5 (+100.0 %) worse"]
     assert page.rows["acc"] == ["0.8", "0.6 -0.2 (-25.0 %) worse", "★ best 0.9 +0.1 (+12.5 %) better"]
     assert page.rows["lr"] == ["0.1", "0.2", "0.1"]
     assert page.rows["solver"] == ["–", "adam", "adam"]
     assert not {"epochs", "text", "fixed"} & page.rows.keys()
     assert "3 metrics and params are the same" in page.text
-    everything = Compared(client, page.link("Show all"))
-    assert everything.rows["epochs"] == ["10", "10", "10"]
-    assert everything.rows["fixed"] == ["1", "1 ±0", "1 ±0"]
-    assert len(everything.rows["text"][0]) < 300
-    assert "all=" not in everything.link("Show only differences")
+    all_rows = ComparePage(client, page.link("Show all"))
+    assert all_rows.rows["epochs"] == ["10", "10", "10"]
+    assert all_rows.rows["fixed"] == ["1", "1 ±0", "1 ±0"]
+    assert len(all_rows.rows["text"][0]) < 300
+    assert "all=" not in all_rows.link("Show only differences")
     assert page.link("JSON") == "/api/compare?ids=run-0,run-1,run-2"
     for form in ("Markdown", "text", "CSV"):
         assert client.get(page.link(form)).status_code == 200
 
 
-def test_what_differs_from_the_baseline_is_marked(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2&baseline=run-1")
+def test_values_that_differ_from_the_baseline_are_marked(client: FlaskClient, three_runs: list[str]) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2&baseline=run-1")
     lr = page.text[page.text.index("<span>lr</span>") :].partition("</tr>")[0]
     assert re.findall(r"<td([^>]*)>", lr) == [' class="other"', "", ' class="other"']
 
 
-def test_boxes_of_a_list_and_a_list_in_one_field_are_the_same(client: FlaskClient, three: list[str]) -> None:
-    one = Compared(client, "/compare?ids=run-0&ids=run-1")
-    other = Compared(client, "/compare?ids=run-0,run-1,run-0,")
+def test_ids_may_be_repeated_or_separated_by_commas(client: FlaskClient, three_runs: list[str]) -> None:
+    one = ComparePage(client, "/compare?ids=run-0&ids=run-1")
+    other = ComparePage(client, "/compare?ids=run-0,run-1,run-0,")
     assert one.rows == other.rows
     assert "Compare 2 runs" in one.text
 
 
-def test_any_run_is_the_baseline_and_any_can_be_taken_out(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2&all=true")
-    page = Compared(client, page.link("Use two as baseline"))
+def test_any_run_can_be_the_baseline_or_be_removed(client: FlaskClient, three_runs: list[str]) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2&all=true")
+    page = ComparePage(client, page.link("Use two as baseline"))
     assert page.rows["loss"] == ["0.5 +0.25 (+100.0 %) worse", "★ best 0.25", "1 +0.75 (+300.0 %) worse"]
-    assert "epochs" in page.rows, "what was chosen before stays"
-    page = Compared(client, page.link("Remove two from the comparison"))
+    assert "epochs" in page.rows, "all=true is kept"
+    page = ComparePage(client, page.link("Remove two from the comparison"))
     assert page.rows["loss"] == ["★ best 0.5", "1 +0.5 (+100.0 %) worse"]
-    assert "Remove one" not in page.text, "two are the fewest"
+    assert "Remove one" not in page.text, "two runs are the minimum"
 
 
-def test_metric_can_be_turned_round_and_back(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2")
+def test_direction_of_a_metric_can_be_reversed_and_restored(client: FlaskClient, three_runs: list[str]) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2")
     assert 'aria-label="loss: lower is better, reverse"' in page.text
     assert 'value="most:loss"' in page.text
-    turned = Compared(client, "/compare", **page.fields("/compare", "best"), best="most:loss")
-    assert turned.rows["loss"] == ["0.5", "0.25 -0.25 (-50.0 %) worse", "★ best 1 +0.5 (+100.0 %) better"]
-    assert turned.fields("/compare", "best")["best"] == "most:loss"
-    back = Compared(client, "/compare?ids=run-0,run-1,run-2&best=most:loss&best=least:loss")
+    reversed_page = ComparePage(client, "/compare", **page.fields("/compare", "best"), best="most:loss")
+    assert reversed_page.rows["loss"] == ["0.5", "0.25 -0.25 (-50.0 %) worse", "★ best 1 +0.5 (+100.0 %) better"]
+    assert reversed_page.fields("/compare", "best")["best"] == "most:loss"
+    back = ComparePage(client, "/compare?ids=run-0,run-1,run-2&best=most:loss&best=least:loss")
     assert back.rows == page.rows
     assert client.get("/compare?ids=run-0,run-1&best=loss").status_code == 400
 
 
-def test_metric_of_unknown_direction_has_no_best_until_one_is_chosen(client: FlaskClient, log_run: LogRun) -> None:
+def test_metric_of_unknown_direction_has_no_best_value_until_one_is_chosen(
+    client: FlaskClient, log_run: LogRun
+) -> None:
     ids = [log_run(metrics={"grad_norm": value}) for value in (1, 2)]
-    page = Compared(client, "/compare", ids=",".join(ids))
+    page = ComparePage(client, "/compare", ids=",".join(ids))
     assert page.rows["grad_norm"] == ["1", "2 +1 (+100.0 %)"]
-    chosen = Compared(client, "/compare", ids=",".join(ids), best="least:grad_norm")
-    assert chosen.rows["grad_norm"] == ["★ best 1", "2 +1 (+100.0 %) worse"]
+    least_page = ComparePage(client, "/compare", ids=",".join(ids), best="least:grad_norm")
+    assert least_page.rows["grad_norm"] == ["★ best 1", "2 +1 (+100.0 %) worse"]
 
 
-def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_none(
-    client: FlaskClient, three: list[str], log_run: LogRun
+def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_no_curve(
+    client: FlaskClient, three_runs: list[str], log_run: LogRun
 ) -> None:
     log_run(id="more", metrics={"once": 1})
-    page = Compared(client, "/compare?ids=run-0,run-1,more")
+    page = ComparePage(client, "/compare?ids=run-0,run-1,more")
     assert re.findall(r'swatch".*?class="line (s\d) dash0"', page.text) == ["s1", "s2", "s3"]
     figures = re.findall(r'<figure id="chart.*?</figure>', page.text, re.DOTALL)
     assert len(figures) == 3, "loss, acc and fixed"
@@ -137,16 +139,16 @@ def test_curves_have_the_colours_of_the_header_and_metrics_of_one_point_have_non
         ("1", "s2"),
         ("2", "s3"),
     ]
-    smooth = Compared(client, "/compare?ids=run-0,run-1&smoothing=0.5&x=relative")
+    smooth = ComparePage(client, "/compare?ids=run-0,run-1&smoothing=0.5&x=relative")
     assert smooth.fields("/compare", "best") == {"ids": "run-0,run-1", "x": "relative", "smoothing": "0.5"}
 
 
-def test_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2")
+def test_scatter_plot_draws_a_metric_by_a_param_that_differs(client: FlaskClient, three_runs: list[str]) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2")
     assert "acc by lr" in page.text
     fields = page.fields("/compare#scatter", "param")
     assert fields == {"ids": "run-0,run-1,run-2"}
-    page = Compared(client, "/compare", **fields, metric="loss", param="solver", log_metric="true")
+    page = ComparePage(client, "/compare", **fields, metric="loss", param="solver", log_metric="true")
     scatter = page.text[page.text.index('id="scatter"') :]
     assert "loss by solver" in scatter
     assert "adam" in scatter
@@ -155,7 +157,7 @@ def test_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient,
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "said"),
+    ("query", "status", "message"),
     [
         ("", 400, "2 to 20 runs, and ids names 0: select some"),
         ("?ids=run-0", 400, "names 1"),
@@ -166,21 +168,21 @@ def test_scatter_sets_a_param_that_differs_against_a_metric(client: FlaskClient,
         ("?ids=run-0,run-1&sort=x", 400, "unknown query parameter"),
     ],
 )
-def test_what_can_t_be_compared_is_a_page_that_says_why(
-    client: FlaskClient, three: list[str], query: str, status: int, said: str
+def test_invalid_comparison_is_an_error_page_with_the_reason(
+    client: FlaskClient, three_runs: list[str], query: str, status: int, message: str
 ) -> None:
-    assert said in Compared(client, f"/compare{query}", status).text
+    assert message in ComparePage(client, f"/compare{query}", status).text
 
 
-def test_empty_runs_and_a_baseline_that_is_not_among_them_are_fine(client: FlaskClient, log_run: LogRun) -> None:
+def test_empty_runs_and_unknown_baseline_param_and_metric_are_compared(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(), log_run(metrics={"loss": "NaN"}), log_run(params={"none": None})]
-    page = Compared(client, "/compare", ids=",".join(ids), baseline="other", param="gone", metric="gone")
+    page = ComparePage(client, "/compare", ids=",".join(ids), baseline="other", param="gone", metric="gone")
     assert page.rows["loss"] == ["–", "NaN", "–"]
     assert page.rows["none"] == ["–", "–", "null"]
-    assert "Compare 2 runs" in Compared(client, "/compare", ids=f"{ids[0]},{log_run()}").text
+    assert "Compare 2 runs" in ComparePage(client, "/compare", ids=f"{ids[0]},{log_run()}").text
 
 
-def test_hostile_names_are_text(client: FlaskClient, log_run: LogRun) -> None:
+def test_hostile_names_are_displayed_as_text(client: FlaskClient, log_run: LogRun) -> None:
     ids = [
         log_run(
             experiment=HOSTILE + str(number),
@@ -190,18 +192,20 @@ def test_hostile_names_are_text(client: FlaskClient, log_run: LogRun) -> None:
         )
         for number in range(2)
     ]
-    page = Compared(client, "/compare", ids=",".join(ids))
+    page = ComparePage(client, "/compare", ids=",".join(ids))
     assert "<script>alert" not in page.text
     assert page.rows[HOSTILE] == [HOSTILE + "0", HOSTILE + "1"]
     assert page.rows["Experiment"] == [HOSTILE + "0", HOSTILE + "1"]
-    assert f"{HOSTILE} ({ids[0]})" in html.unescape(page.text), "two of one name are told apart"
-    turned = Compared(client, "/compare", **page.fields("/compare", "best"), best=f"least:{HOSTILE}")
-    assert turned.fields("/compare", "best")["best"] == f"least:{HOSTILE}"
+    assert f"{HOSTILE} ({ids[0]})" in html.unescape(page.text), (
+        "two runs of the same name are distinguished by their ids"
+    )
+    reversed_page = ComparePage(client, "/compare", **page.fields("/compare", "best"), best=f"least:{HOSTILE}")
+    assert reversed_page.fields("/compare", "best")["best"] == f"least:{HOSTILE}"
 
 
-def test_more_rows_than_a_page_takes_are_counted(client: FlaskClient, log_run: LogRun) -> None:
+def test_rows_over_the_limit_of_a_page_are_counted(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={f"p{at:03}": at + number for at in range(600)}) for number in range(2)]
-    page = Compared(client, "/compare", ids=",".join(ids))
+    page = ComparePage(client, "/compare", ids=",".join(ids))
     assert page.rows["p224"] == ["224", "225"]
     assert "p225" not in page.rows
     assert page.rows["375 more"] == ["all of them as JSON"]
@@ -217,8 +221,8 @@ def test_page_of_many_runs_and_metrics_stays_small(client: FlaskClient, log_run:
     assert client.get(f"/compare?ids={','.join(ids[:2])}").text.count("<figure") == 40
 
 
-def test_one_legend_hides_a_run_in_every_chart_and_the_url_keeps_it(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2&hide=run-1&from=0&to=1")
+def test_legend_hides_a_run_in_every_chart_and_in_the_url(client: FlaskClient, three_runs: list[str]) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2&hide=run-1&from=0&to=1")
     figures = re.findall(r'<figure id="chart.*?</figure>', page.text, re.DOTALL)
     assert figures
     for figure in figures:
@@ -228,12 +232,12 @@ def test_one_legend_hides_a_run_in_every_chart_and_the_url_keeps_it(client: Flas
     assert "run-1" in page.text.partition("<tbody>")[0], "its column stays"
     assert page.fields("/compare", "best") == {"ids": "run-0,run-1,run-2", "hide": "run-1", "from": "0", "to": "1"}
     assert "Whole range" in page.text
-    shown = client.get("/compare?ids=run-0,run-1,run-2&hide=run-1&hide=run-1").text
-    assert 'data-key="1"' in shown
+    text = client.get("/compare?ids=run-0,run-1,run-2&hide=run-1&hide=run-1").text
+    assert 'data-key="1"' in text
 
 
-def test_one_box_filters_the_rows_and_the_charts(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1,run-2&filter=/^(loss|lr)$/&all=true")
+def test_filter_applies_to_rows_and_charts(client: FlaskClient, three_runs: list[str]) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1,run-2&filter=/^(loss|lr)$/&all=true")
     assert set(page.rows) <= {
         "Metric or param",
         "Status",
@@ -250,22 +254,26 @@ def test_one_box_filters_the_rows_and_the_charts(client: FlaskClient, three: lis
     assert client.get("/compare?ids=run-0,run-1&filter=/(/").status_code == 400
 
 
-def test_filter_says_what_it_hides_and_is_kept_by_every_link_and_form(client: FlaskClient, three: list[str]) -> None:
-    page = Compared(client, "/compare?ids=run-0,run-1&filter=ac&all=true")
+def test_filter_reports_what_it_hides_and_is_kept_by_every_link_and_form(
+    client: FlaskClient, three_runs: list[str]
+) -> None:
+    page = ComparePage(client, "/compare?ids=run-0,run-1&filter=ac&all=true")
     assert "Filtered by “ac”: 1 of 3 metrics, 0 of 4 params." in page.text
-    assert "loss" in Compared(client, page.link("Clear the filter")).rows
+    assert "loss" in ComparePage(client, page.link("Clear the filter")).rows
     for link in ("Show only differences", "Use two as baseline"):
         assert "filter=ac" in page.link(link)
     for form in re.findall(r'<form[^>]* action="/compare.*?</form>', page.text, re.DOTALL):
         assert 'name="filter" value="ac"' in form, form
-    assert "No metric or param matches “nothing”." in Compared(client, "/compare?ids=run-0,run-1&filter=nothing").text
+    assert (
+        "No metric or param matches “nothing”." in ComparePage(client, "/compare?ids=run-0,run-1&filter=nothing").text
+    )
 
 
 # -- sections of the table
 
 
 class Sections:
-    """The sections of a part of the table: their names, which are open, and the keys that are rows of each."""
+    """The sections of a part of the table: their names, the open ones, and the keys of the rows in each."""
 
     def __init__(self, text: str, part: str) -> None:
         bodies = re.findall(rf'<tbody id="{part}-in-([^"]*)">(.*?)</tbody>', text, re.DOTALL)
@@ -277,7 +285,7 @@ class Sections:
 
 @pytest.fixture
 def forty(log_run: LogRun) -> str:
-    """Two runs of forty metrics and forty params under prefixes, all of which differ: the query of their comparison."""
+    """The query string that compares two runs of forty metrics and forty params under prefixes, all of which differ."""
     keys = [f"{part}/{number}" for part in ("grad", "weight", "system") for number in range(12)]
     keys += ["train/loss", "val/loss", "lr", "tokens"]
     params = [f"{part}.{number}" for part in ("model", "optimizer") for number in range(18)] + ["seed", "a", "b", "c"]
@@ -288,7 +296,7 @@ def forty(log_run: LogRun) -> str:
     return f"ids={','.join(ids)}"
 
 
-def test_forty_metrics_are_in_sections_of_which_the_machine_is_closed(client: FlaskClient, forty: str) -> None:
+def test_forty_metrics_are_in_sections_and_system_metrics_are_closed(client: FlaskClient, forty: str) -> None:
     page = client.get(f"/compare?{forty}").text
     metrics = Sections(page, "metrics")
     assert metrics.names == ["", "grad", "weight", "system"]
@@ -296,9 +304,9 @@ def test_forty_metrics_are_in_sections_of_which_the_machine_is_closed(client: Fl
     assert metrics.rows["grad"] == sorted(f"grad/{number}" for number in range(12))
     assert metrics.rows[""] == ["lr", "tokens", "train/loss", "val/loss"]
     assert metrics.rows["system"] == []
-    opened = Sections(client.get(metrics.links["system"][0]).text, "metrics")
-    assert opened.open == opened.names
-    assert len(opened.rows["system"]) == 12
+    opened_sections = Sections(client.get(metrics.links["system"][0]).text, "metrics")
+    assert opened_sections.open == opened_sections.names
+    assert len(opened_sections.rows["system"]) == 12
 
 
 def test_many_params_are_in_sections_and_few_are_not(client: FlaskClient, forty: str, log_run: LogRun) -> None:
@@ -311,18 +319,18 @@ def test_many_params_are_in_sections_and_few_are_not(client: FlaskClient, forty:
     assert "<span>model.28<" in page
 
 
-def test_filter_opens_what_it_leaves(client: FlaskClient, forty: str) -> None:
+def test_filter_opens_the_sections_that_match(client: FlaskClient, forty: str) -> None:
     page = client.get(f"/compare?{forty}&filter=1").text
     metrics = Sections(page, "metrics")
     assert metrics.rows["system"] == ["system/1", "system/10", "system/11"]
     assert "system" in metrics.open
     page = client.get(f"/compare?{forty}&filter=loss").text
-    assert Sections(page, "metrics").names == [], "two are no sections"
+    assert Sections(page, "metrics").names == [], "two keys make no sections"
     assert "<span>val/loss<" in page
-    assert "<span>system/3<" in client.get(f"/compare?{forty}&filter=system").text, "it is all there is"
+    assert "<span>system/3<" in client.get(f"/compare?{forty}&filter=system").text, "the only section is open"
 
 
-def test_sections_of_one_name_open_by_themselves(client: FlaskClient, log_run: LogRun) -> None:
+def test_sections_of_the_same_name_open_independently(client: FlaskClient, log_run: LogRun) -> None:
     keys = [f"{part}/{number}" for part in ("a", "b", "c") for number in range(25)]
     ids = [log_run(metrics=dict.fromkeys(keys, number), params=dict.fromkeys(keys, number)) for number in range(2)]
     page = client.get(f"/compare?ids={','.join(ids)}&open=params:c").text
@@ -330,13 +338,13 @@ def test_sections_of_one_name_open_by_themselves(client: FlaskClient, log_run: L
     assert Sections(page, "params").open == ["params:a", "params:c"]
 
 
-def test_difference_of_next_to_nothing_has_no_percent(client: FlaskClient, log_run: LogRun) -> None:
+def test_tiny_difference_has_no_percentage(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(metrics={"loss": loss}) for loss in (0.5, 0.5001, 0.6)]
     text = client.get(f"/compare?ids={','.join(ids)}").text
     assert "+0.0001<" in text and "+0.1 (+20.0 %)" in text
 
 
-def test_page_is_made_anew_when_one_of_its_runs_changed(client: FlaskClient, three: list[str]) -> None:
+def test_page_is_304_until_one_of_its_runs_changes(client: FlaskClient, three_runs: list[str]) -> None:
     etag = client.get("/compare?ids=run-0,run-1").headers["ETag"]
     assert client.get("/compare?ids=run-0,run-1", headers={"If-None-Match": etag}).status_code == 304
     client.post("/api/w/runs/run-0/metrics", json={"loss": 0.1, "step": 2})
@@ -346,7 +354,7 @@ def test_page_is_made_anew_when_one_of_its_runs_changed(client: FlaskClient, thr
 # -- two versions of a model
 
 
-def registered(client: FlaskClient, log_run: LogRun, name: str = "iris & co") -> list[str]:
+def register_versions(client: FlaskClient, log_run: LogRun, name: str = "iris & co") -> list[str]:
     ids = [
         log_run(params={"lr": number}, metrics={"loss": number + 1}, artifacts={"m": b"%d" % number})
         for number in range(2)
@@ -357,9 +365,9 @@ def registered(client: FlaskClient, log_run: LogRun, name: str = "iris & co") ->
 
 
 def test_two_versions_are_compared_by_their_runs(client: FlaskClient, log_run: LogRun) -> None:
-    ids = registered(client, log_run)
+    ids = register_versions(client, log_run)
     client.post("/api/w/models/iris%20%26%20co/promote", json={"version": 2, "stage": "production"})
-    page = Compared(client, "/diff/iris%20%26%20co/production/1")
+    page = ComparePage(client, "/diff/iris%20%26%20co/production/1")
     assert page.rows["lr"] == ["1", "0"]
     assert page.rows["loss"] == ["2", "★ best 1 -1 (-50.0 %) better"]
     assert page.rows["2"][0] == "production"
@@ -371,25 +379,23 @@ def test_two_versions_are_compared_by_their_runs(client: FlaskClient, log_run: L
     assert "<script>alert" not in page.text
 
 
-def test_versions_are_filtered_by_the_same_box(client: FlaskClient, log_run: LogRun) -> None:
-    registered(client, log_run, "iris")
-    page = Compared(client, "/diff/iris/1/2?filter=loss")
+def test_versions_can_be_filtered(client: FlaskClient, log_run: LogRun) -> None:
+    register_versions(client, log_run, "iris")
+    page = ComparePage(client, "/diff/iris/1/2?filter=loss")
     assert 'name="filter" value="loss"' in page.text
     assert "loss" in page.rows and "lr" not in page.rows
     assert page.link("Clear the filter") == "/diff/iris/1/2"
 
 
-def test_versions_of_one_run_have_nothing_to_compare_but_their_bytes(client: FlaskClient, log_run: LogRun) -> None:
-    registered(client, log_run, "iris")
-    page = Compared(client, "/diff/iris/1/3")
+def test_versions_of_one_run_are_compared_by_their_bytes_only(client: FlaskClient, log_run: LogRun) -> None:
+    register_versions(client, log_run, "iris")
+    page = ComparePage(client, "/diff/iris/1/3")
     assert "The two files are identical. Both are artifacts of one run" in page.text
 
 
 @pytest.mark.parametrize(
     ("path", "status"), [("nobody/1/2", 404), ("iris/1/9", 404), ("iris/1/staging", 404), ("iris/1/2?ids=a,b", 400)]
 )
-def test_versions_that_are_not_there_are_a_page_that_says_so(
-    client: FlaskClient, log_run: LogRun, path: str, status: int
-) -> None:
-    registered(client, log_run, "iris")
-    Compared(client, f"/diff/{path}", status)
+def test_unknown_version_is_an_error_page(client: FlaskClient, log_run: LogRun, path: str, status: int) -> None:
+    register_versions(client, log_run, "iris")
+    ComparePage(client, f"/diff/{path}", status)

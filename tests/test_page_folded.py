@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 LogRun = Callable[..., str]
 
 
-def rows_of(client: FlaskClient, path: str, **query: str) -> list[str]:
-    """The names in the table's rows."""
+def get_row_names(client: FlaskClient, path: str, **query: str) -> list[str]:
+    """Return the names of the runs in the table's rows."""
     answer = client.get(path, query_string=query or None)
     assert answer.status_code == 200, answer.text
     return re.findall(r'<tr id="run-[^>]*>.*?<a href="[^"]*">([^<]*)</a>', answer.text)
@@ -22,7 +22,7 @@ def rows_of(client: FlaskClient, path: str, **query: str) -> list[str]:
 
 @pytest.fixture
 def sweep(client: FlaskClient, log_run: LogRun) -> str:
-    """A sweep with three folds, one of which has a child, between two runs by themselves; its id."""
+    """The id of a sweep with three folds, one of which has a child, between two other runs."""
     log_run(name="before")
     run_id = log_run(name="sweep", metrics={"loss": 9})
     for number in range(3):
@@ -33,46 +33,46 @@ def sweep(client: FlaskClient, log_run: LogRun) -> str:
 
 
 @pytest.mark.parametrize("path", ["/runs", "/experiments/iris"])
-def test_children_are_a_count_at_their_parent(client: FlaskClient, sweep: str, path: str) -> None:
+def test_folded_children_are_counted_in_the_row_of_their_parent(client: FlaskClient, sweep: str, path: str) -> None:
     part = {"part": "table"} if path != "/runs" else {}
-    assert len(rows_of(client, path, **part)) == 7, "unless asked for"
-    asked = {**part, "children": "folded"}
-    assert rows_of(client, path, **asked) == ["after", "sweep", "before"]
-    text = client.get(path, query_string=asked).text
+    assert len(get_row_names(client, path, **part)) == 7, "not folded by default"
+    query = {**part, "children": "folded"}
+    assert get_row_names(client, path, **query) == ["after", "sweep", "before"]
+    text = client.get(path, query_string=query).text
     assert "1 to 3 of 3" in text
     (link,) = re.findall(r'<a class="quiet" href="([^"]*)">3 children</a>', text)
-    assert rows_of(client, link) == ["fold 2", "fold 1", "fold 0"]
-    assert rows_of(client, path, **asked, limit="2", offset="2") == ["before"]
+    assert get_row_names(client, link) == ["fold 2", "fold 1", "fold 0"]
+    assert get_row_names(client, path, **query, limit="2", offset="2") == ["before"]
 
 
-def test_way_there_and_back_is_a_link(client: FlaskClient, sweep: str) -> None:
+def test_folding_is_switched_on_and_off_by_a_link(client: FlaskClient, sweep: str) -> None:
     def follow(path: str, label: str) -> str:
-        (found,) = re.findall(rf'<a href="([^"]*)">{label}</a>', client.get(path).text)
-        return html.unescape(found)
+        (href,) = re.findall(rf'<a href="([^"]*)">{label}</a>', client.get(path).text)
+        return html.unescape(href)
 
-    folded = follow("/runs?status=running", "Fold children under their parents")
-    assert rows_of(client, folded) == ["after", "sweep", "before"]
-    assert len(rows_of(client, follow(folded, "Show them as rows"))) == 7
+    folded_url = follow("/runs?status=running", "Fold children under their parents")
+    assert get_row_names(client, folded_url) == ["after", "sweep", "before"]
+    assert len(get_row_names(client, follow(folded_url, "Show them as rows"))) == 7
     client.post("/api/w/runs", json={"experiment": "alone", "id": "one"})
     assert "Fold children" not in client.get("/runs?experiment=alone").text
 
 
-def test_runs_whose_parent_does_not_match_have_rows_of_their_own(client: FlaskClient, sweep: str) -> None:
-    assert rows_of(client, "/runs", children="folded", q="metrics.loss < 2") == ["fold 1", "fold 0"]
+def test_child_of_a_parent_that_does_not_match_has_its_own_row(client: FlaskClient, sweep: str) -> None:
+    assert get_row_names(client, "/runs", children="folded", q="metrics.loss < 2") == ["fold 1", "fold 0"]
     client.post("/runs/trash", data={"ids": sweep}, headers={"Origin": "http://localhost"})
-    assert rows_of(client, "/runs", children="folded") == ["after", "fold 2", "fold 1", "fold 0", "before"]
-    assert rows_of(client, "/runs", children="folded", deleted="true") == ["sweep"]
+    assert get_row_names(client, "/runs", children="folded") == ["after", "fold 2", "fold 1", "fold 0", "before"]
+    assert get_row_names(client, "/runs", children="folded", deleted="true") == ["sweep"]
 
 
-def test_runs_that_are_chosen_or_in_a_circle_are_not_folded(client: FlaskClient, sweep: str) -> None:
-    assert len(rows_of(client, "/runs", children="folded", ids=f"{sweep},none")) == 1
+def test_selected_runs_and_runs_in_a_cycle_are_not_folded(client: FlaskClient, sweep: str) -> None:
+    assert len(get_row_names(client, "/runs", children="folded", ids=f"{sweep},none")) == 1
     for one, other in (("a", "b"), ("b", "a"), ("self", "self")):
         client.post("/api/w/runs", json={"experiment": "circle", "id": one, "name": one, "parent_run_id": other})
-    assert sorted(rows_of(client, "/runs", children="folded", experiment="circle")) == ["a", "b", "self"]
+    assert sorted(get_row_names(client, "/runs", children="folded", experiment="circle")) == ["a", "b", "self"]
 
 
 @pytest.mark.parametrize("path", ["/runs", "/search", "/api/runs"])
-def test_another_word_than_folded_is_refused(client: FlaskClient, path: str) -> None:
+def test_children_parameter_400_for_any_value_but_folded(client: FlaskClient, path: str) -> None:
     answer = client.get(f"{path}?children=none")
     assert answer.status_code == 400 and "children must be folded" in answer.text
 
@@ -82,10 +82,10 @@ def test_api_folds_children(client: FlaskClient, sweep: str) -> None:
     assert [run["name"] for run in answer.json or []] == ["after", "sweep"]
     assert answer.headers["X-Total-Count"] == "3"
     assert "children=folded" in answer.headers["Link"]
-    few = client.get("/api/runs?children=folded&q=metrics.loss < 2&order_by=metrics.loss")
-    assert [run["name"] for run in few.json or []] == ["fold 0", "fold 1"]
-    trashed = client.get("/api/runs?children=folded&deleted=true")
-    assert trashed.json == []
+    matching = client.get("/api/runs?children=folded&q=metrics.loss < 2&order_by=metrics.loss")
+    assert [run["name"] for run in matching.json or []] == ["fold 0", "fold 1"]
+    trash = client.get("/api/runs?children=folded&deleted=true")
+    assert trash.json == []
     assert client.get("/api/runs?children=").status_code == 400
 
 
@@ -102,9 +102,9 @@ def test_api_folds_children(client: FlaskClient, sweep: str) -> None:
     ],
 )
 def test_json_and_csv_of_a_page_have_the_rows_of_its_table(client: FlaskClient, sweep: str, page: str) -> None:
-    rows = rows_of(client, page)
-    found = re.findall(r'href="([^"]*)"[^>]*>(JSON|CSV)</a>', client.get(page).text)
-    links = {label: html.unescape(url) for url, label in found}  # the last ones, beside the pages
+    rows = get_row_names(client, page)
+    anchors = re.findall(r'href="([^"]*)"[^>]*>(JSON|CSV)</a>', client.get(page).text)
+    links = {label: html.unescape(url) for url, label in anchors}  # the last ones, beside the links to other pages
     assert rows and [run["name"] for run in client.get(links["JSON"]).json or []] == rows
     assert [row["name"] for row in csv.DictReader(client.get(links["CSV"]).text.splitlines())] == rows
 
@@ -113,16 +113,16 @@ def test_json_and_csv_of_a_page_have_the_rows_of_its_table(client: FlaskClient, 
 def test_charts_draw_children_that_the_table_folds(client: FlaskClient, sweep: str, part: str) -> None:
     for number, run in enumerate(client.get("/api/runs?q=name ~ fold").json or []):
         client.post(f"/api/w/runs/{run['id']}/metrics", json={"loss": number, "step": 1})
-    folded, unfolded = (
+    folded_page, plain_page = (
         client.get("/experiments/iris", query_string={"part": part, **more}).text
         for more in ({"children": "folded"}, {})
     )
 
-    def drawn(text: str) -> set[str]:
+    def find_folds(text: str) -> set[str]:
         return set(re.findall(r"fold \d", text.partition('id="table"')[0]))
 
-    assert drawn(folded) == drawn(unfolded) == {"fold 0", "fold 1", "fold 2"}
-    assert "the charts draw parents and children alike" in folded
-    assert "the charts draw" not in unfolded
+    assert find_folds(folded_page) == find_folds(plain_page) == {"fold 0", "fold 1", "fold 2"}
+    assert "the charts draw parents and children alike" in folded_page
+    assert "the charts draw" not in plain_page
     table = client.get("/experiments/iris?part=table&children=folded").text
     assert "Children are folded under their parents." in table
