@@ -22,13 +22,13 @@ NewJob = Callable[..., Job]
 Tool = Callable[[str], str]
 PAGE = "github-actions"
 
-#: What a user's training may look like; its second metric has a baseline in the example.
+#: A user's training; its second metric has a baseline in the example.
 TRAIN = """#!/bin/sh
 log() { curl -fsS "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/$1" -H 'Content-Type: application/json' -d "$2"; }
 log params "{\\"lr\\":$LR}"
 log metrics "{\\"accuracy\\":${ACCURACY:-0.95},\\"loss\\":0.25}"
 """
-#: As much of GitHub's own program as the examples use, on the files of a folder.
+#: The part of GitHub's command-line client that the examples use, on the files of a folder.
 GH = """#!/bin/bash
 echo "$@" >>"$FAKE/called"
 case "$1 $2" in
@@ -50,15 +50,15 @@ esac
 """
 
 
-def example(word: str) -> Any:
-    """The one example in which a word stands."""
-    (found,) = [block for block in blocks("yaml", PAGE) if word in block]
-    return yaml.safe_load(found)
+def load_example(word: str) -> Any:
+    """Load the only example that contains a word."""
+    (text,) = [block for block in blocks("yaml", PAGE) if word in block]
+    return yaml.safe_load(text)
 
 
 @pytest.fixture
 def github(tmp_path: Path) -> Path:
-    """The folder of what GitHub keeps: artifacts in runs/ID, and a comment."""
+    """The folder of the state that GitHub keeps: artifacts in runs/ID, and a comment."""
     folder = tmp_path / "github"
     (folder / "bin").mkdir(parents=True)
     (folder / "runs").mkdir()
@@ -68,7 +68,7 @@ def github(tmp_path: Path) -> Path:
 
 
 def user_job(new: NewJob, github: Path, machine_path: str, artifacts: Artifacts, **settings: Any) -> Job:
-    """A job of a user's, whose checkout has a train.sh."""
+    """Make a job of a user, whose checkout has a train.sh."""
     variables = {"FAKE": str(github), "PATH": f"{github / 'bin'}:{machine_path}"}
     job = new(shell_variables={**variables, **settings.pop("shell_variables", {})}, **settings)
 
@@ -88,11 +88,11 @@ def machine_path(tool: Tool) -> str:
     return os.environ["PATH"]
 
 
-def test_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
+def test_example_logs_checks_and_uploads_runs_that_open_in_another_store(
     github_job: NewJob, github: Path, machine_path: str, data: Path
 ) -> None:
     artifacts = Artifacts(github / "runs" / "1234567890")
-    workflow = example("matrix:\n")["jobs"]["train"]
+    workflow = load_example("matrix:\n")["jobs"]["train"]
     names = []
     for lr in workflow["strategy"]["matrix"]["lr"]:
         job = user_job(github_job, github, machine_path, artifacts, matrix={"lr": lr})
@@ -107,18 +107,18 @@ def test_example_logs_gates_and_uploads_and_its_run_appears_on_a_laptop(
     for name in names:
         artifacts.unzip(name, data / "runs")
     with opened(data) as app:
-        listed = app.test_client().get("/api/runs").get_json()
-    assert {run["id"]: (run["status"], run["params"]) for run in listed} == {
+        runs = app.test_client().get("/api/runs").get_json()
+    assert {run["id"]: (run["status"], run["params"]) for run in runs} == {
         name: ("completed", {"lr": float(name.rpartition("-")[2])}) for name in names
     }
 
 
-def test_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_matrix(
+def test_baseline_is_the_last_green_main_of_the_same_job_of_the_matrix(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
-    workflow = example("matrix:\n")["jobs"]["train"]["steps"]
+    workflow = load_example("matrix:\n")["jobs"]["train"]["steps"]
     place = next(number for number, step in enumerate(workflow) if step.get("id") == "tracker") + 1
-    steps = [*workflow[:place], *example("gh run list"), *workflow[place:]]
+    steps = [*workflow[:place], *load_example("gh run list"), *workflow[place:]]
     steps[-2] = {**steps[-2], "with": {"checks": "accuracy>=baseline-0.01"}}
     jobs: list[tuple[Job, Artifacts]] = []
     for number, lr, accuracy in (
@@ -133,7 +133,7 @@ def test_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_matrix(
         job = user_job(github_job, github, machine_path, artifacts, **settings)
         job.run(steps)
         jobs.append((job, artifacts))
-    # Without what main has logged there is nothing to compare with; then each job has that of its own lr.
+    # The first jobs have no run of main to compare with; later each has the one with its own lr.
     assert [job.said("notice") != [] for job, _ in jobs] == [True, True, False, False]
     assert [job.said("error") for job, _ in jobs] == [
         [],
@@ -143,7 +143,7 @@ def test_last_green_main_is_the_baseline_and_only_of_the_same_job_of_the_matrix(
     ]
 
 
-def test_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
+def test_comment_shows_the_runs_of_a_fork_and_executes_none_of_its_text(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
     artifacts = Artifacts(github / "runs" / "5")
@@ -162,18 +162,18 @@ def test_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
             },
         ]
     )
-    steps = example("workflow_run:\n")["jobs"]["comment"]["steps"]
+    steps = load_example("workflow_run:\n")["jobs"]["comment"]["steps"]
     event = {
         "workflow_run": {"id": "5", "head_branch": "x; touch pwned", "head_repository": {"owner": {"login": "eve"}}}
     }
-    for _ in range(2):  # the second time its own comment is changed
-        commenting = user_job(github_job, github, machine_path, artifacts)
-        commenting.github["event"] = event
-        commenting.run(steps)
-        assert commenting.status == "success", commenting.log
-        assert not (commenting.workspace / "pwned").exists()
-    called = (github / "called").read_text().splitlines()
-    assert [line.partition(" --")[0].split(" -f")[0] for line in called] == [
+    for _ in range(2):  # the second time it edits its own comment
+        comment_job = user_job(github_job, github, machine_path, artifacts)
+        comment_job.github["event"] = event
+        comment_job.run(steps)
+        assert comment_job.status == "success", comment_job.log
+        assert not (comment_job.workspace / "pwned").exists()
+    calls = (github / "called").read_text().splitlines()
+    assert [line.partition(" --")[0].split(" -f")[0] for line in calls] == [
         "api -X GET repos/maria/iris/pulls",
         "run download 5",
         "pr comment 7",
@@ -182,27 +182,27 @@ def test_comment_shows_the_runs_of_a_fork_and_nothing_else_of_it(
         "run download 5",
         "pr comment 7",
     ]
-    assert "head=eve:x; touch pwned" in called[0]
+    assert "head=eve:x; touch pwned" in calls[0]
     comment = (github / "comment").read_text()
     assert f"`{hostile}`" in comment
     assert hostile not in re.sub(r"`[^`]*`", "", comment)
 
 
-def test_inputs_and_outputs_in_the_tables_are_those_of_the_actions() -> None:
+def test_tables_of_inputs_and_outputs_are_complete() -> None:
     start, finish = (yaml.safe_load((ROOT / path).read_text()) for path in ("action.yml", "finish/action.yml"))
     for head, part in (("input", "inputs"), ("output", "outputs")):
-        named = [(name, bool(of)) for row in table(PAGE, head) for name, of in _names(row[0])]
-        assert named == [(name, False) for name in start[part]] + [(name, True) for name in finish[part]]
+        names_in_table = [(name, bool(suffix)) for row in table(PAGE, head) for name, suffix in _names(row[0])]
+        assert names_in_table == [(name, False) for name in start[part]] + [(name, True) for name in finish[part]]
     for action in (start, finish):
         assert all(each["description"] for part in ("inputs", "outputs") for each in action[part].values())
 
 
 def _names(cell: str) -> list[tuple[str, str]]:
-    of = "(finish)" if "(finish)" in cell else ""
-    return [(name, of) for name in re.findall(r"`([\w-]+)`", cell)]
+    suffix = "(finish)" if "(finish)" in cell else ""
+    return [(name, suffix) for name in re.findall(r"`([\w-]+)`", cell)]
 
 
-def test_run_id_in_the_manual_is_what_the_action_makes(github_job: NewJob) -> None:
+def test_run_id_in_the_manual_is_the_one_the_action_derives(github_job: NewJob) -> None:
     job = github_job(matrix={"lr": "0.1"})
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- uses: ./finish")
     run = job.outputs("tracker")["run-id"]

@@ -1,4 +1,4 @@
-"""Artifacts deleted over HTTP, one or a folder, and what of it copies of the run, verify and a killed server know."""
+"""Deletion of artifacts and folders over HTTP; its effect on copies of the run, on verify and after a kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHECKPOINTS = {f"checkpoints/{step}.pt": b"%d" % step for step in range(3)}
 
 @pytest.fixture
 def run_id(log_run: LogRun) -> str:
-    """A running run with artifacts beside and inside of a folder."""
+    """The id of a running run with artifacts beside and inside a folder."""
     return log_run(id="r", artifacts={"a": b"bytes", **CHECKPOINTS, "checkpoints/deep/x": b"x", "checkpoint": b"y"})
 
 
@@ -41,7 +41,7 @@ def delete(client: FlaskClient, name: str | None, run_id: str = "r") -> TestResp
     return client.delete(f"/api/w/runs/{run_id}/artifacts", query_string=query)
 
 
-def deleted(client: FlaskClient, name: str) -> int:
+def delete_and_count(client: FlaskClient, name: str) -> int:
     answer = delete(client, name)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.get_json()
@@ -50,35 +50,35 @@ def deleted(client: FlaskClient, name: str) -> int:
     return count
 
 
-def names(client: FlaskClient) -> list[str]:
+def list_names(client: FlaskClient) -> list[str]:
     return [each["name"] for each in client.get("/api/runs/r/artifacts").get_json()]
 
 
-def blobs(data: Path) -> list[str]:
+def list_blobs(data: Path) -> list[str]:
     folder = data / "runs" / "r" / "blobs"
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def lines(data: Path) -> list[dict[str, Any]]:
+def read_lines(data: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (data / "runs" / "r" / "artifacts.jsonl").read_text().splitlines()]
 
 
-def take(source: FlaskClient, target: FlaskClient, status: int = 200) -> dict[str, Any]:
-    """Import the run of one store into another one."""
+def import_run(source: FlaskClient, target: FlaskClient, status: int = 200) -> dict[str, Any]:
+    """Import the run "r" of one store into another."""
     body = source.get("/api/runs/r/download").data
     answer = target.post("/api/w/import", data=body, content_type="application/zip")
     assert answer.status_code == status, answer.text
-    taken: dict[str, Any] = answer.get_json()
-    return taken
+    result: dict[str, Any] = answer.get_json()
+    return result
 
 
-def test_deleted_artifact_is_a_line_and_its_bytes_are_gone(client: FlaskClient, run_id: str, data: Path) -> None:
-    before = lines(data)
-    assert deleted(client, "a") == 1
-    assert "a" not in names(client) and "a" not in blobs(data)
+def test_deleted_artifact_is_a_line_and_its_bytes_are_removed(client: FlaskClient, run_id: str, data: Path) -> None:
+    before = read_lines(data)
+    assert delete_and_count(client, "a") == 1
+    assert "a" not in list_names(client) and "a" not in list_blobs(data)
     assert client.get("/api/artifacts/r/a/download").status_code == 404
-    *kept, line = lines(data)
-    assert kept == before
+    *earlier_lines, line = read_lines(data)
+    assert earlier_lines == before
     assert line == {"name": "a", "deleted": True, "timestamp": line["timestamp"]}
     assert line["timestamp"] >= before[0]["timestamp"]
     assert delete(client, "a").get_json()["error"] == "no such artifact"
@@ -88,17 +88,15 @@ def test_deleted_artifact_is_a_line_and_its_bytes_are_gone(client: FlaskClient, 
         assert "r/blobs/a" not in archive.namelist()
 
 
-def test_deleted_folder_takes_all_that_is_in_it_and_nothing_beside(
-    client: FlaskClient, run_id: str, data: Path
-) -> None:
-    assert deleted(client, "checkpoints/") == 4
-    assert names(client) == ["a", "checkpoint"]
-    assert blobs(data) == ["a", "checkpoint"], "empty folders go, too"
+def test_deletion_of_a_folder_deletes_exactly_its_artifacts(client: FlaskClient, run_id: str, data: Path) -> None:
+    assert delete_and_count(client, "checkpoints/") == 4
+    assert list_names(client) == ["a", "checkpoint"]
+    assert list_blobs(data) == ["a", "checkpoint"], "empty folders are removed, too"
     assert delete(client, "checkpoints/").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "nothing/", "checkpoints", "a/", "/", "../r/", "checkpoints//", "A"])
-def test_artifact_that_is_not_there_is_404(client: FlaskClient, run_id: str, data: Path, name: str) -> None:
+def test_delete_404_for_unknown_artifact(client: FlaskClient, run_id: str, data: Path, name: str) -> None:
     before = files_of(data)
     answer = delete(client, name)
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such artifact")
@@ -107,51 +105,53 @@ def test_artifact_that_is_not_there_is_404(client: FlaskClient, run_id: str, dat
     assert files_of(data) == before
 
 
-def test_artifact_of_an_ended_run_is_deleted_but_none_of_a_trashed_one(client: FlaskClient, run_id: str) -> None:
+def test_artifact_of_an_ended_run_can_be_deleted_but_not_of_a_trashed_one(client: FlaskClient, run_id: str) -> None:
     client.post("/api/w/runs/r/end")
-    assert deleted(client, "checkpoints/") == 4
+    assert delete_and_count(client, "checkpoints/") == 4
     client.post("/api/w/runs/r/trash")
-    refused = delete(client, "a")
-    assert (refused.status_code, refused.get_json()["error"]) == (404, "no such run")
+    answer = delete(client, "a")
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
     client.post("/api/w/runs/r/restore")
-    assert deleted(client, "a") == 1
+    assert delete_and_count(client, "a") == 1
 
 
-def test_upload_brings_a_name_back_with_other_bytes(client: FlaskClient, run_id: str, data: Path) -> None:
-    deleted(client, "a")
+def test_deleted_name_can_be_uploaded_again_with_other_bytes(client: FlaskClient, run_id: str, data: Path) -> None:
+    delete_and_count(client, "a")
     assert upload(client, "r", "a", b"other") == 200
     assert client.get("/api/artifacts/r/a/download").data == b"other"
     assert upload(client, "r", "a", b"third") == 409
     assert problems(data) == []
-    assert deleted(client, "a") == 1
+    assert delete_and_count(client, "a") == 1
 
 
-def test_deleted_name_may_become_a_folder_and_a_folder_a_file(client: FlaskClient, run_id: str, data: Path) -> None:
+def test_deleted_name_can_become_a_folder_and_a_deleted_folder_a_file(
+    client: FlaskClient, run_id: str, data: Path
+) -> None:
     assert upload(client, "r", "a/b", b"1") == 409
-    deleted(client, "a")
+    delete_and_count(client, "a")
     assert upload(client, "r", "a/b", b"1") == 200
-    deleted(client, "checkpoints/")
+    delete_and_count(client, "checkpoints/")
     assert upload(client, "r", "checkpoints", b"2") == 200
-    assert blobs(data) == ["a", "a/b", "checkpoint", "checkpoints"]
+    assert list_blobs(data) == ["a", "a/b", "checkpoint", "checkpoints"]
     assert upload(client, "r", "checkpoints/1", b"1") == 409
     assert problems(data) == []
 
 
-def test_spelling_of_other_names_does_not_change(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_deletion_leaves_names_differing_in_case_unchanged(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run(id="r", artifacts={"model": b"1", "Model": b"2", "MODEL": b"3"})
-    before = blobs(data)
+    before = list_blobs(data)
     assert len(before) == 3
-    deleted(client, "model")
+    delete_and_count(client, "model")
     with opened(data, read_only=True) as app:
         for reader in (client, app.test_client()):
             assert reader.get("/api/artifacts/r/Model/download").data == b"2"
             assert reader.get("/api/artifacts/r/MODEL/download").data == b"3"
     assert upload(client, "r", "model", b"4") == 200
-    assert blobs(data) == before
+    assert list_blobs(data) == before
     assert problems(data) == []
 
 
-def test_pinned_artifact_is_409_and_nothing_of_its_folder_is_deleted(
+def test_delete_409_for_pinned_artifact_and_deletes_nothing_of_its_folder(
     client: FlaskClient, run_id: str, data: Path
 ) -> None:
     register(client, "r")
@@ -163,88 +163,90 @@ def test_pinned_artifact_is_409_and_nothing_of_its_folder_is_deleted(
         assert (answer.status_code, answer.get_json()["error"]) == (409, "conflict"), name
     assert files_of(data / "runs" / "r") == before
     assert client.delete("/api/w/models/net/versions/1").status_code == 200
-    assert deleted(client, "checkpoints/") == 4
+    assert delete_and_count(client, "checkpoints/") == 4
 
 
-def test_what_was_uploaded_again_is_free_of_its_old_pin(client: FlaskClient, run_id: str, data: Path) -> None:
+def test_replaced_artifact_is_no_longer_pinned(client: FlaskClient, run_id: str, data: Path) -> None:
     register(client, "r")
     (data / "runs" / "r" / "artifacts.jsonl").write_text(
-        "".join(json.dumps(each) + "\n" for each in lines(data) if each["name"] != "a")
+        "".join(json.dumps(each) + "\n" for each in read_lines(data) if each["name"] != "a")
     )
     assert upload(client, "r", "a", b"other", overwrite="true") == 200
-    assert deleted(client, "a") == 1
+    assert delete_and_count(client, "a") == 1
 
 
-def test_artifact_whose_bytes_were_removed_by_hand_can_be_deleted(client: FlaskClient, run_id: str, data: Path) -> None:
+def test_artifact_without_its_bytes_can_be_deleted(client: FlaskClient, run_id: str, data: Path) -> None:
     (data / "runs" / "r" / "blobs" / "a").unlink()
-    assert deleted(client, "a") == 1
-    assert "a" not in names(client)
+    assert delete_and_count(client, "a") == 1
+    assert "a" not in list_names(client)
     assert problems(data) == []
 
 
-def test_links_that_were_put_there_are_not_followed(
-    client: FlaskClient, run_id: str, data: Path, tmp_path: Path
-) -> None:
+def test_deletion_does_not_follow_links(client: FlaskClient, run_id: str, data: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "1.pt").write_text("mine")
     folder = data / "runs" / "r" / "blobs" / "checkpoints"
     folder.rename(tmp_path / "moved")
     folder.symlink_to(outside)
-    assert deleted(client, "checkpoints/1.pt") == 1
+    assert delete_and_count(client, "checkpoints/1.pt") == 1
     assert (outside / "1.pt").read_text() == "mine"
 
 
 # -- copies
 
 
-def test_deletion_is_carried_on_by_an_import(client: FlaskClient, run_id: str, other: FlaskClient) -> None:
-    take(client, other)
-    deleted(client, "checkpoints/")
-    assert take(client, other)["updated"] == ["r"]
-    assert names(other) == ["a", "checkpoint"]
-    assert take(client, other)["unchanged"] == ["r"]
+def test_deletion_is_copied_by_an_import(client: FlaskClient, run_id: str, other: FlaskClient) -> None:
+    import_run(client, other)
+    delete_and_count(client, "checkpoints/")
+    assert import_run(client, other)["updated"] == ["r"]
+    assert list_names(other) == ["a", "checkpoint"]
+    assert import_run(client, other)["unchanged"] == ["r"]
     ids = {"ids": "r"}
     digests = [each.get("/api/digests", query_string=ids).get_json() for each in (client, other)]
     assert digests[0] == digests[1]
 
 
-def test_older_copy_does_not_bring_back_what_was_deleted(client: FlaskClient, run_id: str, other: FlaskClient) -> None:
-    take(client, other)
-    deleted(client, "a")
-    assert take(other, client)["unchanged"] == ["r"]
-    assert "a" not in names(client)
-    deleted(other, "checkpoint")
-    assert take(other, client)["updated"] == ["r"]
-    assert sorted(names(client)) == sorted([*CHECKPOINTS, "checkpoints/deep/x"])
+def test_import_of_an_older_copy_does_not_restore_deleted_artifacts(
+    client: FlaskClient, run_id: str, other: FlaskClient
+) -> None:
+    import_run(client, other)
+    delete_and_count(client, "a")
+    assert import_run(other, client)["unchanged"] == ["r"]
+    assert "a" not in list_names(client)
+    delete_and_count(other, "checkpoint")
+    assert import_run(other, client)["updated"] == ["r"]
+    assert sorted(list_names(client)) == sorted([*CHECKPOINTS, "checkpoints/deep/x"])
 
 
-def test_later_upload_counts_more_than_a_deletion(client: FlaskClient, run_id: str, other: FlaskClient) -> None:
-    take(client, other)
-    deleted(client, "a")
-    deleted(other, "a")
+def test_later_upload_wins_over_a_deletion(client: FlaskClient, run_id: str, other: FlaskClient) -> None:
+    import_run(client, other)
+    delete_and_count(client, "a")
+    delete_and_count(other, "a")
     upload(other, "r", "a", b"later")
-    take(other, client)
+    import_run(other, client)
     assert client.get("/api/artifacts/r/a/download").data == b"later"
-    take(client, other)
+    import_run(client, other)
     assert other.get("/api/artifacts/r/a/download").data == b"later"
 
 
-def test_deletion_elsewhere_of_what_is_pinned_here_is_409(client: FlaskClient, run_id: str, other: FlaskClient) -> None:
-    take(client, other)
+def test_import_409_for_deletion_of_an_artifact_pinned_in_the_target(
+    client: FlaskClient, run_id: str, other: FlaskClient
+) -> None:
+    import_run(client, other)
     assert other.post("/api/w/models", json={"name": "m", "run_id": "r", "artifact": "a"}).status_code == 200
-    deleted(client, "a")
-    before = names(other)
-    assert "was deleted where it comes from" in take(client, other, 409)["detail"]
-    assert names(other) == before
+    delete_and_count(client, "a")
+    before = list_names(other)
+    assert "was deleted where it comes from" in import_run(client, other, 409)["detail"]
+    assert list_names(other) == before
 
 
-def test_run_that_was_never_here_comes_without_what_was_deleted(
+def test_import_of_a_new_run_omits_its_deleted_artifacts(
     client: FlaskClient, run_id: str, other: FlaskClient, tmp_path: Path
 ) -> None:
-    deleted(client, "checkpoints/")
-    assert take(client, other)["imported"] == ["r"]
-    assert names(other) == ["a", "checkpoint"]
+    delete_and_count(client, "checkpoints/")
+    assert import_run(client, other)["imported"] == ["r"]
+    assert list_names(other) == ["a", "checkpoint"]
     assert upload(other, "r", "checkpoints/1.pt", b"1") == 200
     assert problems(tmp_path / "other") == []
 
@@ -252,7 +254,7 @@ def test_run_that_was_never_here_comes_without_what_was_deleted(
 # -- damage, kills
 
 
-def test_deletion_cut_off_before_its_bytes_went_is_finished_at_the_next_start(data: Path) -> None:
+def test_interrupted_deletion_is_completed_at_the_next_start(data: Path) -> None:
     with opened(data) as app:
         run_logger(app.test_client())(id="r", artifacts={"a": b"1", "d/b": b"2", "d/c": b"3", "D/b": b"4"})
     now = 9_000_000_000_000
@@ -262,16 +264,16 @@ def test_deletion_cut_off_before_its_bytes_went_is_finished_at_the_next_start(da
         file.write_text(f"{file.read_text()}{line}\n")
     mark = data / "runs" / ".incoming" / "r~deletion~0123456789abcdef"
     mark.write_bytes(b"")
-    assert len(blobs(data)) == 6
+    assert len(list_blobs(data)) == 6
     with opened(data) as app:
-        assert names(app.test_client()) == ["a", "d/c"]
-        assert blobs(data) == ["a", "d", "d/c"]
+        assert list_names(app.test_client()) == ["a", "d/c"]
+        assert list_blobs(data) == ["a", "d", "d/c"]
         assert not mark.exists()
         assert app.test_client().get("/api/artifacts/r/d/c/download").data == b"3"
     assert problems(data) == []
 
 
-def test_deletion_whose_line_was_not_written_deletes_nothing(data: Path) -> None:
+def test_deletion_with_a_torn_line_deletes_nothing(data: Path) -> None:
     with opened(data) as app:
         run_logger(app.test_client())(id="r", artifacts={"a": b"1"})
     file = data / "runs" / "r" / "artifacts.jsonl"
@@ -293,22 +295,22 @@ def test_deletion_whose_line_was_not_written_deletes_nothing(data: Path) -> None
         {"deleted": True, "timestamp": 1},
     ],
 )
-def test_line_that_is_no_deletion_is_damage_and_deletes_nothing(
+def test_invalid_deletion_line_is_damage_and_deletes_nothing(
     client: FlaskClient, run_id: str, data: Path, line: Any
 ) -> None:
     file = data / "runs" / "r" / "artifacts.jsonl"
     before = file.read_text()
     file.write_text(before + json.dumps(line) + "\n")
-    assert "a" in names(client)
+    assert "a" in list_names(client)
     assert ("runs/r/artifacts.jsonl", "damaged lines", True) in problems(data)
-    assert delete(client, "a").status_code == 500, "a write would build on what can't be believed"
+    assert delete(client, "a").status_code == 500, "no write to a file that is damaged"
     assert client.get("/api/artifacts/r/a/download").data == b"bytes"
 
 
-def test_bytes_left_of_what_was_deleted_are_named_by_verify_and_replaced_by_an_upload(
+def test_leftover_bytes_of_a_deleted_artifact_are_reported_by_verify_and_replaced_by_an_upload(
     client: FlaskClient, run_id: str, data: Path
 ) -> None:
-    deleted(client, "a")
+    delete_and_count(client, "a")
     (data / "runs" / "r" / "blobs" / "a").write_bytes(b"left")
     assert problems(data) == [("runs/r/blobs/a", "orphan", False)]
     assert upload(client, "r", "a", b"new") == 200
@@ -316,7 +318,7 @@ def test_bytes_left_of_what_was_deleted_are_named_by_verify_and_replaced_by_an_u
     assert problems(data) == []
 
 
-def test_store_of_an_earlier_version_reads_as_it_is(client: FlaskClient, data: Path) -> None:
+def test_store_of_an_earlier_release_can_be_read_and_deleted_from(client: FlaskClient, data: Path) -> None:
     folder = data / "runs" / "r"
     (folder / "blobs").mkdir(parents=True)
     (folder / "blobs" / "a").write_bytes(b"bytes")
@@ -324,15 +326,15 @@ def test_store_of_an_earlier_version_reads_as_it_is(client: FlaskClient, data: P
     (folder / "meta.json").write_text(json.dumps(meta))
     line = {"name": "a", "sha256": hashlib.sha256(b"bytes").hexdigest(), "size": 5, "timestamp": 1}
     (folder / "artifacts.jsonl").write_text(json.dumps(line) + "\n")
-    assert names(client) == ["a"]
-    assert deleted(client, "a") == 1
-    assert lines(data)[0] == line
+    assert list_names(client) == ["a"]
+    assert delete_and_count(client, "a") == 1
+    assert read_lines(data)[0] == line
 
 
 # -- pages and the command
 
 
-def test_page_of_the_run_deletes_an_artifact_and_a_folder(
+def test_run_page_deletes_an_artifact_and_a_folder(
     client: FlaskClient, run_id: str, make_app: Callable[..., Any]
 ) -> None:
     text = client.get("/runs/r").text
@@ -345,14 +347,14 @@ def test_page_of_the_run_deletes_an_artifact_and_a_folder(
     assert "artifacts/delete" not in make_app(read_only=True).test_client().get("/runs/r").text
 
 
-def test_command_deletes_artifacts_and_names_what_it_can_not(data: Path) -> None:
+def test_command_deletes_artifacts_and_reports_those_it_cannot(data: Path) -> None:
     with opened(data) as app:
         client = app.test_client()
         run_logger(client)(id="r", artifacts={"a": b"bytes", **CHECKPOINTS, "checkpoint": b"y"})
         register(client, "r")
-    at = ("--data", str(data))
-    assert "4 artifacts deleted" in cli("delete-artifact", *at, "r", "checkpoints/", "checkpoint").stdout
-    done = cli("delete-artifact", *at, "r", "a", "gone", code=1)
-    assert "a: conflict: " in done.stderr and "gone: no such artifact: " in done.stderr
-    assert "0 artifacts deleted" in done.stdout
-    assert blobs(data) == ["a"]
+    options = ("--data", str(data))
+    assert "4 artifacts deleted" in cli("delete-artifact", *options, "r", "checkpoints/", "checkpoint").stdout
+    result = cli("delete-artifact", *options, "r", "a", "gone", code=1)
+    assert "a: conflict: " in result.stderr and "gone: no such artifact: " in result.stderr
+    assert "0 artifacts deleted" in result.stdout
+    assert list_blobs(data) == ["a"]

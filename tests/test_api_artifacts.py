@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: any bytes under any name, one winner a name, and the same bytes back."""
+"""Artifacts over HTTP: any bytes under any name, conflicts, errors and chunked uploads."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def download(client: FlaskClient, run_id: str, name: str) -> TestResponse:
     [b"", b"\x00", b"text\r\n", bytes(range(256)) * 1000, b'{"json": 1}', b"\xff\xfe", b"x" * 3_000_000],
     ids=lambda content: str(content)[:20],
 )
-def test_any_bytes_come_back_as_they_were_sent(client: FlaskClient, log_run: LogRun, content: bytes) -> None:
+def test_any_bytes_can_be_uploaded_and_downloaded(client: FlaskClient, log_run: LogRun, content: bytes) -> None:
     run_id = log_run()
     sha256 = hashlib.sha256(content).hexdigest()
     answer = upload(client, run_id, "model.pkl", content)
     assert answer.get_json() == {"ok": True, "name": "model.pkl", "sha256": sha256, "size": len(content)}
-    got = download(client, run_id, "model.pkl")
-    assert got.data == content
-    assert (got.headers["ETag"], got.headers["Content-Length"]) == (f'"{sha256}"', str(len(content)))
-    assert got.headers["Accept-Ranges"] == "bytes"
+    answer = download(client, run_id, "model.pkl")
+    assert answer.data == content
+    assert (answer.headers["ETag"], answer.headers["Content-Length"]) == (f'"{sha256}"', str(len(content)))
+    assert answer.headers["Accept-Ranges"] == "bytes"
 
 
 def test_artifacts_are_listed_by_name(client: FlaskClient, log_run: LogRun) -> None:
@@ -64,11 +64,11 @@ def test_artifacts_are_listed_by_name(client: FlaskClient, log_run: LogRun) -> N
     before = int(time.time() * 1000)
     for name, content in (("z.txt", b"z"), ("plots/loss.png", b"png"), ("a", b"")):
         upload(client, run_id, name, content)
-    listed = client.get(f"/api/runs/{run_id}/artifacts").get_json()
-    assert [artifact["name"] for artifact in listed] == ["a", "plots/loss.png", "z.txt"]
-    created_at = listed[1]["created_at"]
+    artifacts = client.get(f"/api/runs/{run_id}/artifacts").get_json()
+    assert [artifact["name"] for artifact in artifacts] == ["a", "plots/loss.png", "z.txt"]
+    created_at = artifacts[1]["created_at"]
     assert before <= created_at <= int(time.time() * 1000)
-    assert listed[1] == {
+    assert artifacts[1] == {
         "id": f"{run_id}/plots/loss.png",
         "run_id": run_id,
         "name": "plots/loss.png",
@@ -77,8 +77,8 @@ def test_artifacts_are_listed_by_name(client: FlaskClient, log_run: LogRun) -> N
         "content_type": "image/png",
         "created_at": created_at,
     }
-    assert client.get(f"/api/runs/{run_id}").get_json()["artifacts"] == listed
-    assert client.get(f"/api/artifacts/{listed[1]['id']}/download").data == b"png"
+    assert client.get(f"/api/runs/{run_id}").get_json()["artifacts"] == artifacts
+    assert client.get(f"/api/artifacts/{artifacts[1]['id']}/download").data == b"png"
     assert client.get(f"/api/runs/{log_run()}/artifacts").get_json() == []
 
 
@@ -98,7 +98,7 @@ def test_artifacts_are_listed_by_name(client: FlaskClient, log_run: LogRun) -> N
         ("http://x.json?y=/a.html", "text/html"),
     ],
 )
-def test_type_is_told_by_the_end_of_the_name(
+def test_content_type_depends_on_the_file_extension(
     client: FlaskClient, log_run: LogRun, name: str, content_type: str
 ) -> None:
     name = name.replace("//", "/")
@@ -110,7 +110,7 @@ def test_type_is_told_by_the_end_of_the_name(
 @pytest.mark.parametrize(
     "name", ["größe 大.bin", 'a"b;c\\n.txt'.replace("\\", ""), "100%.txt", "a?b#c&d=e.txt", "'x'.txt"]
 )
-def test_any_name_can_be_downloaded_and_is_told_to_a_browser(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_download_of_any_name_has_its_file_name_in_the_header(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={f"dir/{name}": b"x"})
     answer = download(client, run_id, f"dir/{name}")
     assert answer.data == b"x"
@@ -120,10 +120,10 @@ def test_any_name_can_be_downloaded_and_is_told_to_a_browser(client: FlaskClient
     assert disposition.isascii()
 
 
-# -- one winner a name
+# -- conflicts
 
 
-def test_same_bytes_again_are_fine_and_change_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_upload_of_the_same_bytes_changes_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"m": b"one"})
     before = files_of(data)
     for query in ({}, {"overwrite": "true"}, {"overwrite": "false"}):
@@ -132,7 +132,7 @@ def test_same_bytes_again_are_fine_and_change_nothing(client: FlaskClient, log_r
 
 
 @pytest.mark.parametrize("query", [{}, {"overwrite": "false"}, {"overwrite": "0"}, {"overwrite": ""}])
-def test_other_bytes_are_409_unless_told_to_overwrite(
+def test_upload_of_other_bytes_is_409_without_overwrite(
     client: FlaskClient, log_run: LogRun, data: Path, query: dict[str, str]
 ) -> None:
     run_id = log_run(artifacts={"m": b"one"})
@@ -144,18 +144,18 @@ def test_other_bytes_are_409_unless_told_to_overwrite(
 
 
 @pytest.mark.parametrize("overwrite", ["true", "True", "1", "yes"])
-def test_overwrite_replaces_it(client: FlaskClient, log_run: LogRun, overwrite: str) -> None:
+def test_upload_with_overwrite_replaces_the_artifact(client: FlaskClient, log_run: LogRun, overwrite: str) -> None:
     run_id = log_run(artifacts={"m": b"one", "other": b"other"})
     for content in (b"two", b"", b"one"):
         answer = upload(client, run_id, "m", content, overwrite=overwrite)
         assert (answer.status_code, answer.get_json()["size"]) == (200, len(content))
         assert download(client, run_id, "m").data == content
-        listed = client.get(f"/api/runs/{run_id}/artifacts").get_json()
-        assert [artifact["name"] for artifact in listed] == ["m", "other"]
-        assert listed[0]["sha256"] == hashlib.sha256(content).hexdigest()
+        artifacts = client.get(f"/api/runs/{run_id}/artifacts").get_json()
+        assert [artifact["name"] for artifact in artifacts] == ["m", "other"]
+        assert artifacts[0]["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_what_a_version_was_pinned_to_before_may_be_replaced(client: FlaskClient, log_run: LogRun) -> None:
+def test_only_the_artifact_of_a_model_version_cannot_be_replaced(client: FlaskClient, log_run: LogRun) -> None:
     run_id, other = log_run(artifacts={"m": b"one"}), log_run(artifacts={"m": b"one"})
     client.post("/api/w/models", json={"name": "iris", "run_id": other, "artifact": "m"})
     assert upload(client, run_id, "m", b"two", overwrite="true").status_code == 200
@@ -168,7 +168,7 @@ def test_what_a_version_was_pinned_to_before_may_be_replaced(client: FlaskClient
     ("first", "second"),
     [("a", "a/b"), ("a/b", "a"), ("a/b", "a/b/c"), ("a/b/c", "a"), ("a/b/c", "a/b"), ("a", "A/b"), ("A/b", "a")],
 )
-def test_name_can_t_be_a_file_and_a_folder(client: FlaskClient, log_run: LogRun, first: str, second: str) -> None:
+def test_name_cannot_be_a_file_and_a_folder(client: FlaskClient, log_run: LogRun, first: str, second: str) -> None:
     run_id = log_run(artifacts={first: b"1"})
     for query in ({}, {"overwrite": "true"}):
         answer = upload(client, run_id, second, b"2", **query)
@@ -176,20 +176,20 @@ def test_name_can_t_be_a_file_and_a_folder(client: FlaskClient, log_run: LogRun,
     assert [artifact["name"] for artifact in client.get(f"/api/runs/{run_id}/artifacts").get_json()] == [first]
 
 
-def test_names_that_differ_in_case_or_normalisation_are_several(client: FlaskClient, log_run: LogRun) -> None:
+def test_names_that_differ_in_case_or_normalisation_are_distinct(client: FlaskClient, log_run: LogRun) -> None:
     names = ["a/x", "A/x", "a/X", "é", "e\u0301", "É", "ß", "ss", "b", "B", "%42", "%62"]
     run_id = log_run(artifacts={name: name.encode() for name in names})
     for name in names:
         assert download(client, run_id, name).data == name.encode()
 
 
-# -- what is refused
+# -- errors
 
 
 @pytest.mark.parametrize(
     "query", ["", "name", "name=", "nmae=x", "name=a&name=b", "name=a&overwrite=maybe", "name=a&extra=1", "name=%FF"]
 )
-def test_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, data: Path, query: str) -> None:
+def test_invalid_query_string_is_400(client: FlaskClient, log_run: LogRun, data: Path, query: str) -> None:
     run_id = log_run()
     before = files_of(data)
     answer = client.post(f"/api/w/runs/{run_id}/artifacts?{query}", data=b"x", content_type=OCTETS)
@@ -197,12 +197,12 @@ def test_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, data
     assert files_of(data) == before
 
 
-def test_missing_name_is_told_how_to_send_it(client: FlaskClient, log_run: LogRun) -> None:
+def test_missing_name_is_400_with_an_example(client: FlaskClient, log_run: LogRun) -> None:
     answer = client.post(f"/api/w/runs/{log_run()}/artifacts", data=b"x", content_type=OCTETS)
     assert "?name=model.pkl" in answer.get_json()["detail"]
 
 
-def test_upload_that_breaks_off_leaves_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_incomplete_upload_leaves_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run()
     before = files_of(data)
     answer = client.post(
@@ -236,7 +236,7 @@ def test_artifacts_of_an_unknown_run_are_404(client: FlaskClient) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """The URL of a server of its own, with a run "r"."""
+    """The URL of a separate server with a run "r"."""
     with running(tmp_path / "store", tmp_path / "server") as server:
         requests.post(f"{server.url}/api/w/runs", json={"experiment": "x", "id": "r"}, timeout=60).raise_for_status()
         yield server.url
@@ -260,20 +260,20 @@ def test_upload_in_chunks_needs_no_length(url: str) -> None:
             "size": len(content),
         }
     assert requests.get(f"{url}/api/artifacts/r/größe.bin/download", timeout=60).content == content
-    refused: Any = requests.post(uploads, params={"name": "größe.bin"}, data=b"x", headers=headers, timeout=60)
-    assert refused.status_code == 409
+    conflict: Any = requests.post(uploads, params={"name": "größe.bin"}, data=b"x", headers=headers, timeout=60)
+    assert conflict.status_code == 409
 
 
-def test_upload_and_download_cost_the_same_beside_many_artifacts(
+def test_cost_of_upload_and_download_does_not_depend_on_the_number_of_artifacts(
     client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted in names that are compared: 10,000 artifacts made an upload 30 times as slow."""
+    """Counted in compared names: with 10,000 artifacts an upload was 30 times as slow."""
     log_run(id="r", artifacts={f"folder/{number}": b"" for number in range(300)})
-    compared: list[str] = []
+    compared_names: list[str] = []
     fold = disk_names.fold
-    monkeypatch.setattr(disk_names, "fold", lambda name: compared.append(name) or fold(name))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(disk_names, "fold", lambda name: compared_names.append(name) or fold(name))  # type: ignore[func-returns-value]
     for number in range(3):
         url = f"/api/w/runs/r/artifacts?name=other/{number}"
         assert client.post(url, data=b"bytes", content_type=OCTETS).status_code == 200
         assert client.get(f"/api/artifacts/r/other/{number}/download").data == b"bytes"
-    assert len(compared) < 50
+    assert len(compared_names) < 50

@@ -1,4 +1,4 @@
-"""GET /api/runs/:id/check: 200 or 422, the baseline's three forms, and what fails."""
+"""GET /api/runs/:id/check: 200 or 422, the three forms of a baseline, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check(client: FlaskClient, run_id: str, *rules: str, **query: str) -> TestRe
 
 @pytest.fixture
 def run_id(log_run: LogRun) -> str:
-    """A run whose accuracy is 0.9 by now."""
+    """The id of a run whose latest accuracy is 0.9."""
     metrics = [
         {"accuracy": 0.5, "step": 0},
         {"accuracy": 0.9, "loss": 0.25, "step": 1},
@@ -38,7 +38,7 @@ def run_id(log_run: LogRun) -> str:
 
 
 @pytest.mark.parametrize(
-    ("rule", "passed"),
+    ("rule", "has_passed"),
     [
         ("accuracy>=0.9", True),
         ("accuracy>=0.91", False),
@@ -61,18 +61,18 @@ def run_id(log_run: LogRun) -> str:
         ("unknown!=9", False),
     ],
 )
-def test_rule_holds_the_latest_value_against_a_number(
-    client: FlaskClient, run_id: str, rule: str, passed: bool
+def test_rule_compares_the_latest_value_with_a_number(
+    client: FlaskClient, run_id: str, rule: str, has_passed: bool
 ) -> None:
     answer = check(client, run_id, rule)
     body = answer.get_json()
-    assert answer.status_code == (200 if passed else 422)
-    assert body["passed"] is passed
-    assert body["rules"][0]["passed"] is passed
-    assert set(body) == {"passed", "rules"} if passed else {"passed", "rules", "error", "detail"}
+    assert answer.status_code == (200 if has_passed else 422)
+    assert body["passed"] is has_passed
+    assert body["rules"][0]["passed"] is has_passed
+    assert set(body) == {"passed", "rules"} if has_passed else {"passed", "rules", "error", "detail"}
 
 
-def test_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -> None:
+def test_report_has_the_rules_in_their_order(client: FlaskClient, run_id: str) -> None:
     answer = check(client, run_id, "accuracy>=0.9", "loss<=0.2", "bad<1", "unknown<1", "worse > 1")
     assert (answer.status_code, answer.mimetype) == (422, "application/json")
     body = answer.get_json()
@@ -84,8 +84,8 @@ def test_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -> 
         {"rule": "worse > 1", "value": "Infinity", "threshold": 1.0, "passed": False},
     ]
     assert (body["passed"], body["error"]) == (False, "check failed")
-    for told in ("loss<=0.2", "0.25", "bad is NaN", "unknown missing"):
-        assert told in body["detail"]
+    for text in ("loss<=0.2", "0.25", "bad is NaN", "unknown missing"):
+        assert text in body["detail"]
     assert "accuracy" not in body["detail"]
     good = check(client, run_id, "accuracy>=0.9", "loss<=0.25")
     assert (good.status_code, good.get_json()["passed"], len(good.get_json()["rules"])) == (200, True, 2)
@@ -95,7 +95,7 @@ def test_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("rule", "threshold", "passed"),
+    ("rule", "threshold", "has_passed"),
     [
         ("accuracy>=baseline", 0.8, True),
         ("accuracy<baseline", 0.8, False),
@@ -109,14 +109,14 @@ def test_report_has_each_rule_in_its_order(client: FlaskClient, run_id: str) -> 
         ("accuracy>=0.9", 0.9, True),
     ],
 )
-def test_rule_may_hold_it_against_the_baselines(
-    client: FlaskClient, log_run: LogRun, run_id: str, rule: str, threshold: float | None, passed: bool
+def test_rule_compares_the_latest_value_with_the_baseline(
+    client: FlaskClient, log_run: LogRun, run_id: str, rule: str, threshold: float | None, has_passed: bool
 ) -> None:
     base = log_run(metrics=[{"accuracy": 0.8, "bad": 1, "step": 1}, {"accuracy": 0.1, "step": 0}])
     answer = check(client, run_id, rule, baseline=base)
-    assert answer.status_code == (200 if passed else 422)
-    (judged,) = answer.get_json()["rules"]
-    assert judged["threshold"] == (None if threshold is None else pytest.approx(threshold))
+    assert answer.status_code == (200 if has_passed else 422)
+    (rule_result,) = answer.get_json()["rules"]
+    assert rule_result["threshold"] == (None if threshold is None else pytest.approx(threshold))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -126,7 +126,7 @@ def test_baseline_that_is_not_finite_fails(client: FlaskClient, log_run: LogRun,
         assert check(client, run_id, rule, baseline=base).status_code == 422
 
 
-def test_threshold_beyond_a_double_fails_and_is_spelled(client: FlaskClient, log_run: LogRun, run_id: str) -> None:
+def test_threshold_beyond_a_double_fails_as_infinity(client: FlaskClient, log_run: LogRun, run_id: str) -> None:
     base = log_run(metrics={"accuracy": 1e308})
     answer = check(client, run_id, "accuracy<baseline*1e308", baseline=base)
     assert (answer.status_code, answer.get_json()["rules"][0]["threshold"]) == (422, "Infinity")
@@ -135,7 +135,7 @@ def test_threshold_beyond_a_double_fails_and_is_spelled(client: FlaskClient, log
     assert check(client, run_id, "accuracy<baseline-1", baseline=large).status_code == 200
 
 
-def test_production_of_a_model_is_the_run_behind_that_version(
+def test_baseline_production_is_the_run_of_the_production_version(
     client: FlaskClient, log_run: LogRun, run_id: str
 ) -> None:
     for number, accuracy in enumerate((0.95, 0.85, 0.99), 1):
@@ -149,27 +149,27 @@ def test_production_of_a_model_is_the_run_behind_that_version(
         assert check(client, run_id, "accuracy>=baseline", baseline="production:checked").status_code == status
 
 
-def test_latest_of_an_experiment_is_its_newest_completed_run_but_not_the_run_itself(
+def test_baseline_latest_is_the_newest_completed_run_other_than_the_run_itself(
     client: FlaskClient, log_run: LogRun
 ) -> None:
-    def against(run_id: str) -> Any:
+    def get_threshold(run_id: str) -> Any:
         answer = check(client, run_id, "accuracy>=baseline", baseline="latest:iris: v2")
         return answer.get_json().get("rules", [{}])[0].get("threshold", answer.status_code)
 
     mine = log_run("other", metrics={"accuracy": 1})
-    assert against(mine) == 404
+    assert get_threshold(mine) == 404
     log_run("iris: v2", metrics={"accuracy": 0.1}, end="failed")
     log_run("iris: v2", metrics={"accuracy": 0.2})
-    assert against(mine) == 404
+    assert get_threshold(mine) == 404
     log_run("iris: v2", metrics={"accuracy": 0.3}, end="completed")
     newest = log_run("iris: v2", metrics={"accuracy": 0.4}, end="completed")
     log_run("iris: v2", metrics={"accuracy": 0.5}, end="failed")
     log_run("iris: V2", metrics={"accuracy": 0.6}, end="completed")
-    assert against(mine) == 0.4
-    assert against(newest) == 0.3
+    assert get_threshold(mine) == 0.4
+    assert get_threshold(newest) == 0.3
 
 
-# -- what is refused
+# -- errors
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_latest_of_an_experiment_is_its_newest_completed_run_but_not_the_run_its
         ("rules=accuracy>=0.9", 400, "bad request"),
     ],
 )
-def test_what_cannot_be_checked_is_no_422(
+def test_invalid_check_is_400_or_404_but_never_422(
     client: FlaskClient, run_id: str, query: str, status: int, error: str
 ) -> None:
     answer = client.get(f"/api/runs/{run_id}/check?{query.replace('ID', run_id)}")
@@ -205,7 +205,7 @@ def test_check_of_an_unknown_run_is_404(client: FlaskClient) -> None:
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
 
 
-def test_run_that_goes_on_can_be_checked_and_checked_again(client: FlaskClient, log_run: LogRun) -> None:
+def test_running_run_can_be_checked_repeatedly(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     for value, status in ((None, 422), (0.5, 422), (0.95, 200)):
         if value is not None:
@@ -213,7 +213,7 @@ def test_run_that_goes_on_can_be_checked_and_checked_again(client: FlaskClient, 
         assert check(client, run_id, "accuracy>=0.9").status_code == status
 
 
-def test_curl_f_is_a_gate(server: Running, tool: Callable[[str], str]) -> None:
+def test_curl_with_fail_option_exits_by_the_check(server: Running, tool: Callable[[str], str]) -> None:
     run = {"experiment": "iris", "id": "mine"}
     requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).raise_for_status()
     requests.post(f"{server.url}/api/w/runs/mine/metrics", json={"accuracy": 0.9}, timeout=60).raise_for_status()

@@ -1,4 +1,4 @@
-"""The environment of a run (CONTRACT.md 2, `env`): kept, shown, compared, queried, carried to other stores."""
+"""The environment of a run (CONTRACT.md 2, `env`): stored, displayed, compared, queried, copied to other stores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ids(client: FlaskClient, **query: str) -> list[str]:
     return [run["id"] for run in answer.get_json()]
 
 
-def test_environment_is_kept_as_sent_and_shown(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_environment_is_stored_unchanged_and_displayed(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run(id="with", env=environment(), end="completed")
     log_run(id="without")
     assert client.get("/api/runs/with").get_json()["env"] == environment()
@@ -63,19 +63,19 @@ def test_environment_is_kept_as_sent_and_shown(client: FlaskClient, log_run: Log
         ({"x": "ü" * (MAX_BYTES // 2)}, f"the limit is {MAX_BYTES}"),
     ],
 )
-def test_environment_of_another_form_is_400_and_starts_no_run(client: FlaskClient, env: Any, reason: str) -> None:
+def test_invalid_environment_is_400_and_creates_no_run(client: FlaskClient, env: Any, reason: str) -> None:
     answer = client.post("/api/w/runs", json={"experiment": "iris", "env": env})
     assert answer.status_code == 400
     assert reason in answer.get_json()["detail"]
     assert ids(client) == []
 
 
-def test_longest_environment_is_taken(client: FlaskClient, log_run: LogRun) -> None:
+def test_environment_of_the_maximum_length_is_accepted(client: FlaskClient, log_run: LogRun) -> None:
     env = {"x": "y" * (MAX_BYTES - len('{"x": ""}'))}
     assert client.get(f"/api/runs/{log_run(env=env)}").get_json()["env"] == env
 
 
-def test_retried_post_with_another_environment_is_the_same_run_and_the_first_one_stays(client: FlaskClient) -> None:
+def test_repeated_post_with_another_environment_keeps_the_first_one(client: FlaskClient) -> None:
     first = {"experiment": "iris", "id": "job", "env": environment("a")}
     for body in (first, {**first, "env": environment("b")}, {"experiment": "iris", "id": "job"}):
         answer = client.post("/api/w/runs", json=body)
@@ -83,7 +83,7 @@ def test_retried_post_with_another_environment_is_the_same_run_and_the_first_one
     assert client.get("/api/runs/job").get_json()["env"] == environment("a")
 
 
-def test_runs_are_found_and_ordered_by_their_environment(client: FlaskClient, log_run: LogRun) -> None:
+def test_runs_are_filtered_and_ordered_by_their_environment(client: FlaskClient, log_run: LogRun) -> None:
     log_run(id="a", env=environment("a1", cpu_count=8))
     log_run(id="b", env=environment("b2", cpu_count=16, git={"commit": "b2", "dirty": True}))
     log_run(id="none")
@@ -112,7 +112,7 @@ def test_runs_are_found_and_ordered_by_their_environment(client: FlaskClient, lo
     ],
     ids=["usual", "empty keys", "an empty key at the end", "dots in keys", "values that are nothing"],
 )
-def test_value_at_each_path_is_the_one_that_is_shown_there(env: dict[str, Any]) -> None:
+def test_value_at_returns_the_leaf_of_each_flattened_path(env: dict[str, Any]) -> None:
     leaves = flatten(env)
     assert {path: value_at(env, path) for path in leaves} == leaves
     for path in ("", ".", *leaves):
@@ -136,30 +136,30 @@ def test_environments_are_compared_leaf_by_leaf(client: FlaskClient, log_run: Lo
     assert any(line.split() == ["env", "git.commit", "differ", "a1", "b2"] for line in text.splitlines())
 
 
-def test_columns_may_be_of_the_environment(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_columns_may_be_keys_of_the_environment(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run(id="a", env=environment("a1"))
     log_run(id="b")
     page = Page(client.get("/runs?columns=env.git.commit,env.cpu_count").text)
     assert page.row("a")[-2:] == ["a1", "8"]
-    printed = cli("runs", "--columns", "env.git.commit,status", "--data", str(data)).stdout.splitlines()
-    assert printed[0].split() == ["id", "status", "git.commit"] or printed[0].split() == ["id", "git.commit", "status"]
-    assert [line.split()[:2] for line in printed[1:3]] == [["b", "…"], ["a", "a1"]]
+    lines = cli("runs", "--columns", "env.git.commit,status", "--data", str(data)).stdout.splitlines()
+    assert lines[0].split() == ["id", "status", "git.commit"] or lines[0].split() == ["id", "git.commit", "status"]
+    assert [line.split()[:2] for line in lines[1:3]] == [["b", "…"], ["a", "a1"]]
 
 
-def test_environment_travels_with_the_run(client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path) -> None:
+def test_environment_is_in_the_zip_and_survives_an_import(
+    client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path
+) -> None:
     log_run(id="r", env=environment(), end="completed")
-    zipped = client.get("/api/runs/r/download").data
-    (tmp_path / "r.zip").write_bytes(zipped)
+    body = client.get("/api/runs/r/download").data
+    (tmp_path / "r.zip").write_bytes(body)
     there = ("--data", str(tmp_path / "there"))
     cli("import", str(tmp_path / "r.zip"), *there)
     assert json.loads(cli("show", "r", "--json", *there).stdout)["env"] == environment()
-    assert client.post("/api/w/import", data=zipped, content_type=ZIP).get_json()["unchanged"] == ["r"]
+    assert client.post("/api/w/import", data=body, content_type=ZIP).get_json()["unchanged"] == ["r"]
     assert cli("verify", "--data", str(data)).stdout.rstrip().endswith("all good")
 
 
-def test_push_carries_the_environment_and_sends_it_once(
-    client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path
-) -> None:
+def test_push_sends_the_environment_once(client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path) -> None:
     log_run(id="r", env=environment(), end="completed")
     with running(tmp_path / "there", tmp_path / "scratch") as there:
         first, second = (json.loads(cli("push", there.url, "--data", str(data), "--json").stdout) for _ in range(2))
@@ -167,35 +167,35 @@ def test_push_carries_the_environment_and_sends_it_once(
         assert json.loads(cli("show", "r", "--json", "--url", there.url).stdout)["env"] == environment()
 
 
-def test_import_keeps_an_environment_that_the_zip_lacks_and_refuses_another(client: FlaskClient) -> None:
-    def sent(query: str = "", **changes: Any) -> Any:
+def test_import_keeps_an_environment_missing_in_the_zip_and_refuses_another(client: FlaskClient) -> None:
+    def import_run(query: str = "", **changes: Any) -> Any:
         return client.post(f"/api/w/import{query}", data=stream_zip(run_files(**changes)), content_type=ZIP)
 
-    assert sent(env=environment("a")).status_code == 200
+    assert import_run(env=environment("a")).status_code == 200
     without: list[dict[str, Any]] = [{}, {"env": None}]
     for changes in without:
-        assert sent(**changes).status_code == 200
+        assert import_run(**changes).status_code == 200
         assert client.get("/api/runs/r").get_json()["env"] == environment("a")
-    refused = sent(env=environment("b"))
-    assert refused.status_code == 409 and "env" in refused.get_json()["detail"]
-    assert sent("?overwrite=true", env=environment("b")).status_code == 200
+    conflict = import_run(env=environment("b"))
+    assert conflict.status_code == 409 and "env" in conflict.get_json()["detail"]
+    assert import_run("?overwrite=true", env=environment("b")).status_code == 200
     assert client.get("/api/runs/r").get_json()["env"] == environment("b")
     for env in ("text", {"x": "y" * MAX_BYTES}):
-        assert sent(run_id="s", env=env).status_code == 400
+        assert import_run(run_id="s", env=env).status_code == 400
 
 
-def test_damaged_environment_is_named_by_verify(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_damaged_environment_is_reported_by_verify(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     log_run(id="r", env=environment())
     path = data / "runs/r/meta.json"
     path.write_text(path.read_text().replace('"env": {', '"env": "x", "other": {'))
     assert "no good env" in cli("verify", "--data", str(data), code=1).stdout
 
 
-def test_hostile_environment_is_text_on_pages_and_in_reports(client: FlaskClient, log_run: LogRun) -> None:
+def test_hostile_environment_is_displayed_as_text_on_pages_and_in_reports(client: FlaskClient, log_run: LogRun) -> None:
     hostile = '"><img src=x onerror=alert(1)>'
     log_run(id="a", env={hostile: hostile, "list": [hostile], "`": "`|`"})
     log_run(id="b", env={hostile: "other"})
     report = client.get("/api/runs/a?format=md").text
-    shown = cmarkgfm.github_flavored_markdown_to_html(report)
-    for text in (client.get("/runs/a").text, client.get("/compare?ids=a,b").text, shown):
+    report_html = cmarkgfm.github_flavored_markdown_to_html(report)
+    for text in (client.get("/runs/a").text, client.get("/compare?ids=a,b").text, report_html):
         assert "onerror" in text and "<img src=x" not in text

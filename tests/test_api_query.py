@@ -1,4 +1,4 @@
-"""?q= on GET /api/runs, /api/search and /api/export: what a query finds, and a 400 that points at a character."""
+"""?q= on GET /api/runs, /api/search and /api/export: the runs that match, and a 400 that points at a character."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("q", "found"),
+    ("q", "expected"),
     [
         ("metrics.val/loss < 0.3", "db"),
         ('metrics."val/loss" != 0.1', "cba"),
@@ -49,14 +49,14 @@ def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> str:
         ("id in (a, c)", "ca"),
     ],
 )
-def test_runs_that_a_query_finds(client: FlaskClient, q: str, found: str) -> None:
-    assert ids(client, q=q) == ids(client, "/api/search", q=q) == found
-    assert client.get("/api/search", query_string={"q": q}).headers["X-Total-Count"] == str(len(found))
+def test_query_selects_the_same_runs_in_list_search_and_export(client: FlaskClient, q: str, expected: str) -> None:
+    assert ids(client, q=q) == ids(client, "/api/search", q=q) == expected
+    assert client.get("/api/search", query_string={"q": q}).headers["X-Total-Count"] == str(len(expected))
     rows = client.get("/api/export", query_string={"q": q}).text
-    assert "".join(row["id"] for row in csv.DictReader(io.StringIO(rows))) == found
+    assert "".join(row["id"] for row in csv.DictReader(io.StringIO(rows))) == expected
 
 
-def test_query_narrows_what_else_is_asked_for(client: FlaskClient) -> None:
+def test_query_is_combined_with_the_other_parameters(client: FlaskClient) -> None:
     assert ids(client, q="name ~ base", experiment="iris", **{"param.lr": "0.1"}) == "a"
     assert ids(client, q="name ~ base", order_by="metrics.val/loss", limit=2) == "db"
     assert ids(client, q="name ~ base", order_by="metrics.val/loss", offset=2) == "a"
@@ -67,7 +67,7 @@ def test_query_narrows_what_else_is_asked_for(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/runs", "/api/search", "/api/export"])
-def test_query_that_can_not_be_read_is_400_and_says_where(client: FlaskClient, path: str) -> None:
+def test_invalid_query_is_400_and_names_the_character(client: FlaskClient, path: str) -> None:
     answer = client.get(path, query_string={"q": "metrics.val/loss < low"})
     assert answer.status_code == 400
     assert answer.get_json()["error"] == "bad request"
@@ -80,21 +80,21 @@ def test_query_that_can_not_be_read_is_400_and_says_where(client: FlaskClient, p
     assert client.get("/api/search?q=id=a&op=lt").status_code == 400
 
 
-def test_what_depends_on_the_time_is_asked_again_when_it_has_passed(
+def test_query_relative_to_now_is_not_304_after_time_has_passed(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list is 304 for as long as nothing changed; one that speaks of the last hour changes by itself."""
-    asked = {"q": "start_time > -1h"}
-    first = client.get("/api/runs", query_string=asked)
+    """A list is 304 as long as nothing changes, but one that depends on the last hour changes by itself."""
+    query = {"q": "start_time > -1h"}
+    first = client.get("/api/runs", query_string=query)
     assert len(first.get_json()) == 4
-    known = {"If-None-Match": first.headers["ETag"]}
-    passed_ns = 0
+    headers = {"If-None-Match": first.headers["ETag"]}
+    elapsed_ns = 0
     real_ns, real_monotonic_ns = time.time_ns, time.monotonic_ns
-    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + passed_ns)
-    monkeypatch.setattr(time, "monotonic_ns", lambda: real_monotonic_ns() + passed_ns)
-    passed_ns = 2 * 3600 * 10**9
-    later = client.get("/api/runs", query_string=asked, headers=known)
+    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + elapsed_ns)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: real_monotonic_ns() + elapsed_ns)
+    elapsed_ns = 2 * 3600 * 10**9
+    later = client.get("/api/runs", query_string=query, headers=headers)
     assert (later.status_code, later.get_json()) == (200, [])
-    known = {"If-None-Match": client.get("/api/runs").headers["ETag"]}
-    passed_ns *= 2
-    assert client.get("/api/runs", headers=known).status_code == 304
+    headers = {"If-None-Match": client.get("/api/runs").headers["ETag"]}
+    elapsed_ns *= 2
+    assert client.get("/api/runs", headers=headers).status_code == 304

@@ -184,7 +184,7 @@ def test_run_is_unlocked_while_its_large_files_are_copied(log_run: LogRun, data:
     assert b"x" * 3_000_000 in pieces[False]
 
 
-@pytest.mark.parametrize("written", [-1, 0, 10, 2**31 - 1, 2**31, 2**32 + 5])
+@pytest.mark.parametrize("mtime", [-1, 0, 10, 2**31 - 1, 2**31, 2**32 + 5])
 def test_files_with_any_modification_time_can_be_downloaded(
     client: FlaskClient, log_run: LogRun, data: Path, mtime: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""GET /api/search: runs by the latest value of a metric. GET /api/experiments: what the runs are about."""
+"""GET /api/search: runs by the latest value of a metric. GET /api/experiments: their counts by status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 LogRun = Callable[..., str]
 
 
-def found(client: FlaskClient, key: str, op: str, value: Any, **more: Any) -> list[str]:
+def search(client: FlaskClient, key: str, op: str, value: Any, **more: Any) -> list[str]:
     query = {"metric_key": key, "op": op, "metric_value": value, **more}
     answer = client.get("/api/search", query_string=query)
     assert answer.status_code == 200, answer.text
@@ -29,7 +29,7 @@ def found(client: FlaskClient, key: str, op: str, value: Any, **more: Any) -> li
         ((">", "gt"), ["high"]),
     ],
 )
-def test_each_operator_by_sign_and_by_word(
+def test_operator_is_a_sign_or_a_word(
     client: FlaskClient, log_run: LogRun, ops: tuple[str, ...], names: list[str]
 ) -> None:
     for name, value in (("low", 0.1), ("mid", 0.5), ("high", 2)):
@@ -37,13 +37,13 @@ def test_each_operator_by_sign_and_by_word(
     log_run(name="nan", metrics={"loss": "NaN"})
     log_run(name="without", metrics={"other": 0.5})
     for op in ops:
-        assert found(client, "loss", op, "0.5") == names
+        assert search(client, "loss", op, "0.5") == names
 
 
-def test_latest_value_counts_and_no_earlier_one(client: FlaskClient, log_run: LogRun) -> None:
+def test_search_compares_only_the_latest_value(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="fell", metrics=[{"acc": 0.9, "step": 1}, {"acc": 0.1, "step": 2}, {"acc": 0.95, "step": 0}])
-    assert found(client, "acc", "gt", 0.5) == []
-    assert found(client, "acc", "lt", 0.5) == ["fell"]
+    assert search(client, "acc", "gt", 0.5) == []
+    assert search(client, "acc", "lt", 0.5) == ["fell"]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_latest_value_counts_and_no_earlier_one(client: FlaskClient, log_run: Lo
         ("lt", "+5", ["one"]),
     ],
 )
-def test_values_as_numbers_are_written_and_the_three_that_are_none(
+def test_value_is_a_number_in_any_notation_nan_or_infinity(
     client: FlaskClient, log_run: LogRun, op: str, value: str, names: list[str]
 ) -> None:
-    for name, logged in (("inf", "Infinity"), ("one", 1), ("nan", "NaN")):
-        log_run(name=name, metrics={"m": logged})
-    assert found(client, "m", op, value) == names
+    for name, stored_value in (("inf", "Infinity"), ("one", 1), ("nan", "NaN")):
+        log_run(name=name, metrics={"m": stored_value})
+    assert search(client, "m", op, value) == names
 
 
-def test_plus_that_came_as_a_space_is_a_plus(client: FlaskClient, log_run: LogRun) -> None:
+def test_unescaped_plus_in_a_value_is_a_plus(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="large", metrics={"m": 100000})
     for value in ("1e+5", "+1e5", "+100000"):
         assert len(client.get(f"/api/search?metric_key=m&op==&metric_value={value}").get_json()) == 1
@@ -77,21 +77,21 @@ def test_plus_that_came_as_a_space_is_a_plus(client: FlaskClient, log_run: LogRu
 def test_experiment_narrows_the_search(client: FlaskClient, log_run: LogRun) -> None:
     log_run(name="mine", experiment="a", metrics={"m": 1})
     log_run(name="other", experiment="b", metrics={"m": 1})
-    assert found(client, "m", "ge", 1, experiment="a") == ["mine"]
-    assert found(client, "m", "ge", 1) == ["other", "mine"]
+    assert search(client, "m", "ge", 1, experiment="a") == ["mine"]
+    assert search(client, "m", "ge", 1) == ["other", "mine"]
 
 
-def test_runs_are_shown_as_the_list_shows_them(client: FlaskClient, log_run: LogRun) -> None:
+def test_results_are_the_same_as_in_the_list_of_runs(client: FlaskClient, log_run: LogRun) -> None:
     log_run(params={"lr": 1}, metrics={"m": 1}, tags={"a": "b"}, end="completed")
     answer = client.get("/api/search?metric_key=m&op=ge&metric_value=1")
     assert answer.get_json() == client.get("/api/runs").get_json()
     assert answer.headers["X-Total-Count"] == "1"
 
 
-def test_all_that_match_are_answered_unless_a_page_is_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+def test_search_returns_all_matches_without_a_limit(client: FlaskClient, log_run: LogRun) -> None:
     for number in range(105):
         log_run(name=str(number), metrics={"m": number % 7})
-    assert len(found(client, "m", "ge", 0)) == 105
+    assert len(search(client, "m", "ge", 0)) == 105
     query = {"metric_key": "m", "op": ">=", "metric_value": 5, "limit": 10, "order_by": "metrics.m"}
     first = client.get("/api/search", query_string=query)
     assert [run["metrics"]["m"] for run in first.get_json()] == [5] * 10
@@ -127,7 +127,7 @@ def test_all_that_match_are_answered_unless_a_page_is_asked_for(client: FlaskCli
         "?metric_key=m&op=ge&metric_value=" + "9" * 400,
     ],
 )
-def test_search_that_can_not_be_understood_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
+def test_invalid_search_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
     log_run(metrics={"m": 1})
     answer = client.get(f"/api/search{query}")
     assert answer.status_code == 400
@@ -140,22 +140,22 @@ def test_experiments_are_counted_by_status_with_the_newest_first(client: FlaskCl
     log_run(experiment="new")
     last_old = log_run(experiment="old")
     log_run(experiment="new", end="completed")
-    started = {run["id"]: run["start_time"] for run in client.get("/api/runs").get_json()}
+    start_times = {run["id"]: run["start_time"] for run in client.get("/api/runs").get_json()}
     keys = ("name", "description", "runs", "last_start_time", "by_status")
-    listed = [{key: each[key] for key in keys} for each in client.get("/api/experiments").get_json()]
-    assert listed == [
+    experiments = [{key: each[key] for key in keys} for each in client.get("/api/experiments").get_json()]
+    assert experiments == [
         {
             "name": "new",
             "description": None,
             "runs": 2,
-            "last_start_time": max(started.values()),
+            "last_start_time": max(start_times.values()),
             "by_status": {"running": 1, "completed": 1, "failed": 0},
         },
         {
             "name": "old",
             "description": None,
             "runs": 3,
-            "last_start_time": started[last_old],
+            "last_start_time": start_times[last_old],
             "by_status": {"running": 1, "completed": 1, "failed": 1},
         },
     ]

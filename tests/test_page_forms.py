@@ -1,4 +1,4 @@
-"""The POSTs of pages' forms: the API's rules and messages, then the next page; errors are a page, or JSON."""
+"""POST requests of the pages' forms: the rules and messages of the API, then a redirect; errors as a page or JSON."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Form:
-    """A form that is taken; `read`: where what it wrote is seen, and how it reads there."""
+    """A valid form. `api_path`: the path of the API to read the result from; `shows`: whether it is there."""
 
     path: str
     fields: Fields
-    read: str
+    api_path: str
     shows: Callable[[Any], bool]
-    #: What comes before it, as paths of the API.
+    #: Paths of the API that are posted to first.
     first: tuple[str, ...] = field(default=())
 
 
@@ -81,8 +81,8 @@ FORMS = {
 VERSIONS = {"/models": 0, "/models/<name>/versions/<int:version>/delete": 2}
 
 
-def fill(client: FlaskClient, rule: str) -> Form:
-    """Log what the form of a route is about."""
+def set_up(client: FlaskClient, rule: str) -> Form:
+    """Log the runs and models that the form of a route needs."""
     log_run = run_logger(client)
     log_run(id="r", experiment="forms", artifacts={"b": b"bytes", "old/a": b"bytes"})
     log_run(id="pinned", experiment="other", artifacts={"a": b"bytes"})
@@ -94,24 +94,24 @@ def fill(client: FlaskClient, rule: str) -> Form:
     return form
 
 
-def test_every_form_is_in_the_table(client: FlaskClient) -> None:
+def test_every_form_is_in_the_table_of_forms(client: FlaskClient) -> None:
     rules = {rule.rule for rule in client.application.url_map.iter_rules() if rule.endpoint.startswith("writes.")}
     assert rules == FORMS.keys()
 
 
 @pytest.mark.parametrize("rule", FORMS)
-def test_form_writes_and_leads_to_the_next_page(client: FlaskClient, rule: str) -> None:
-    form = fill(client, rule)
-    before = client.get(f"/api/{form.read}")
+def test_form_writes_and_redirects_to_the_next_page(client: FlaskClient, rule: str) -> None:
+    form = set_up(client, rule)
+    before = client.get(f"/api/{form.api_path}")
     assert before.status_code == 404 or not form.shows(before.get_json())
     answer = client.post(form.path, data={**form.fields, "then": "/runs?status=running"})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/runs?status=running"), answer.text
-    assert form.shows(client.get(f"/api/{form.read}").get_json())
+    assert form.shows(client.get(f"/api/{form.api_path}").get_json())
 
 
 @pytest.mark.parametrize("rule", FORMS)
 def test_refused_form_stores_nothing(client: FlaskClient, data: Any, rule: str) -> None:
-    form = fill(client, rule)
+    form = set_up(client, rule)
     before = files_of(data)
     elsewhere = ({"Origin": "https://other.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "null"})
     for headers in elsewhere:
@@ -125,8 +125,8 @@ def test_refused_form_stores_nothing(client: FlaskClient, data: Any, rule: str) 
 
 
 @pytest.mark.parametrize("rule", FORMS)
-def test_token_and_read_only_hold_for_forms(make_app: Callable[..., Any], data: Any, rule: str) -> None:
-    form = fill(make_app().test_client(), rule)
+def test_token_and_read_only_apply_to_forms(make_app: Callable[..., Any], data: Any, rule: str) -> None:
+    form = set_up(make_app().test_client(), rule)
     before = files_of(data)
     assert make_app(read_only=True).test_client().post(form.path, data=form.fields).status_code == 403
     client = make_app(token="secret").test_client()
@@ -136,17 +136,17 @@ def test_token_and_read_only_hold_for_forms(make_app: Callable[..., Any], data: 
     assert client.post(form.path, data={**form.fields, "then": "/runs"}).status_code == 303
 
 
-# -- one by one
+# -- single forms
 
 
 @pytest.fixture
 def run_id(shared_client: FlaskClient) -> str:
     answer = shared_client.post("/api/w/runs", json={"experiment": "forms"})
-    found: str = answer.get_json()["id"]
-    return found
+    run_id: str = answer.get_json()["id"]
+    return run_id
 
 
-def test_several_runs_at_once_stop_at_the_first_that_is_refused(shared_client: FlaskClient, run_id: str) -> None:
+def test_form_for_several_runs_stops_at_the_first_error(shared_client: FlaskClient, run_id: str) -> None:
     other = shared_client.post("/api/w/runs", json={"experiment": "forms"}).get_json()["id"]
     tag = {"ids": [run_id, other], "key": "owner", "value": "ana"}
     assert shared_client.post("/runs/tags", data=tag).status_code == 303
@@ -159,7 +159,7 @@ def test_several_runs_at_once_stop_at_the_first_that_is_refused(shared_client: F
 
 
 def test_tag_and_alias_are_removed(client: FlaskClient) -> None:
-    fill(client, "/runs/tags")
+    set_up(client, "/runs/tags")
     client.post("/api/w/runs/r/tags", json={"a": "b", "c": "d"})
     assert client.post("/runs/tags", data={"ids": "r", "key": "a", "remove": "true"}).status_code == 303
     assert client.get("/api/tags/r").get_json() == {"c": "d"}
@@ -168,7 +168,7 @@ def test_tag_and_alias_are_removed(client: FlaskClient) -> None:
     assert client.get("/api/models/m").get_json()["versions"][0]["aliases"] == []
 
 
-def test_run_named_as_an_action_has_its_page(client: FlaskClient, log_run: LogRun) -> None:
+def test_run_with_the_name_of_an_action_has_its_page(client: FlaskClient, log_run: LogRun) -> None:
     for run_id in ("trash", "tags"):
         log_run(id=run_id)
         assert f"<bdi>{run_id}</bdi>" in client.get(f"/runs/{run_id}").text
@@ -176,7 +176,7 @@ def test_run_named_as_an_action_has_its_page(client: FlaskClient, log_run: LogRu
 
 
 @pytest.mark.parametrize(
-    ("path", "fields", "status", "said"),
+    ("path", "fields", "status", "message"),
     [
         ("/runs/none/note", {"note": "x"}, 404, "No such run"),
         ("/runs/RUN/note", {"text": "x"}, 400, "unknown field"),
@@ -190,26 +190,26 @@ def test_run_named_as_an_action_has_its_page(client: FlaskClient, log_run: LogRu
     ],
 )
 def test_error_is_a_page_with_the_way_back_or_json_for_a_script(
-    shared_client: FlaskClient, run_id: str, path: str, fields: Fields, status: int, said: str
+    shared_client: FlaskClient, run_id: str, path: str, fields: Fields, status: int, message: str
 ) -> None:
-    sent = {**fields, "then": "/runs?status=running"}
-    answer = shared_client.post(path.replace("RUN", run_id), data=sent, headers={"Accept": "text/html,*/*;q=0.8"})
+    data = {**fields, "then": "/runs?status=running"}
+    answer = shared_client.post(path.replace("RUN", run_id), data=data, headers={"Accept": "text/html,*/*;q=0.8"})
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
-    assert said in answer.text
-    if status != 405 and path != "/runs/RUN/none" and said != "unknown field":
+    assert message in answer.text
+    if status != 405 and path != "/runs/RUN/none" and message != "unknown field":
         assert '<a href="/runs?status=running">Back</a>' in answer.text
-    answer = shared_client.post(path.replace("RUN", run_id), data=sent, headers={"Accept": "application/json"})
+    answer = shared_client.post(path.replace("RUN", run_id), data=data, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.mimetype) == (status, "application/json")
     assert answer.get_json().keys() == {"error", "detail"}
 
 
 @pytest.mark.parametrize("then", ["//other.example/", "https://other.example/", "/\\other.example", "x", None])
-def test_form_leads_to_no_other_site(shared_client: FlaskClient, run_id: str, then: str | None) -> None:
+def test_form_never_redirects_to_another_site(shared_client: FlaskClient, run_id: str, then: str | None) -> None:
     fields = {"note": "x"} if then is None else {"note": "x", "then": then}
     assert shared_client.post(f"/runs/{run_id}/note", data=fields).headers["Location"] == "/runs"
 
 
-def test_other_bodies_are_refused(shared_client: FlaskClient, run_id: str) -> None:
+def test_invalid_form_body_is_400(shared_client: FlaskClient, run_id: str) -> None:
     form: dict[str, Any] = {"content_type": "application/x-www-form-urlencoded"}
     path = f"/runs/{run_id}/note"
     assert shared_client.post(path, data=b"note=%FF", **form).status_code == 400

@@ -1,4 +1,4 @@
-"""Whatever a client sends stays text: no page has a tag or an attribute that it hasn't with harmless values.
+"""Any value sent by a client stays text: it adds no tag or attribute to any page.
 
 A store is filled with one value in every field that a client can set, and every page is parsed strictly, with that
 value in its query string and its path as well. With hostile values no page may have more parts than with harmless
@@ -21,8 +21,8 @@ from support.calls import OCTETS
 from support.strict_html import NotStrict, StrictPage
 
 MakeApp = Callable[..., Flask]
-#: Some words, and one: a name with a space is no target of a link in Markdown.
-#: Words without markup; one is no query, so that the page of a wrong one is among what they make.
+#: Words without markup: several, since a name with a space can't be the target of a link in Markdown; one, which can;
+#: and an invalid query, so that the error page for queries is among the pages.
 HARMLESS = ("plain words", "word", "word =")
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',
@@ -44,12 +44,12 @@ HOSTILE = (
     "\u202e<i>\u2028",
     "<\ud83d\ude00>".encode("utf-16", "surrogatepass").decode("utf-16"),
 )
-#: What an address begins with that is one of this server's own, or of the web.
+#: The beginning of an address of this server or of the web.
 GOOD_ADDRESS = re.compile(r"/(?!/)|#|https?://|mailto:|\?|\Z")
 
 
 def fill(client: FlaskClient, value: str) -> str:
-    """Set every field that a client can set, in every shape that it takes; the name of the model and the artifacts."""
+    """Set every field that a client can set, in every shape; return the name of the model and the artifacts."""
 
     def post(path: str, body: Any) -> Any:
         answer = client.post(path, json=body)
@@ -113,11 +113,11 @@ def fill(client: FlaskClient, value: str) -> str:
     return name
 
 
-def pages(name: str, value: str) -> list[str]:
-    """Every page, with the value wherever a URL takes one."""
+def list_pages(name: str, value: str) -> list[str]:
+    """Return the paths of all pages, with the value wherever a URL accepts one."""
     model, experiment = quote(name, safe=""), quote(value, safe="")
-    chosen = urlencode({**dict.fromkeys(("baseline", "param", "metric"), value), "best": f"least:{value}"})
-    asked = [
+    compare_query = urlencode({**dict.fromkeys(("baseline", "param", "metric"), value), "best": f"least:{value}"})
+    list_queries = [
         *({key: value} for key in ("experiment", "status", "name", "created_by", "parent_run_id", "q", "order_by")),
         *({key: value} for key in ("columns", "spark", "limit", "offset", "ids", "nonsense", value)),
         {"tag": f"{value}={value}"},
@@ -127,7 +127,7 @@ def pages(name: str, value: str) -> list[str]:
         {"ids": "one,older"},
         {},
     ]
-    one: list[dict[str, Any]] = [
+    chart_queries: list[dict[str, Any]] = [
         {"key": value},
         {"key": value, "x": "wall"},
         {"key": value, "x": value},
@@ -137,12 +137,12 @@ def pages(name: str, value: str) -> list[str]:
     return [
         *(
             f"{path}?{urlencode(query)}"
-            for query in asked
+            for query in list_queries
             for path in ("/runs", "/search", f"/experiments/{experiment}")
         ),
         *(f"/experiments/{experiment}?{urlencode({'metric': value, 'direction': each})}" for each in ("max", value)),
-        *(f"/runs/one/charts?{urlencode(query, doseq=True)}" for query in one),
-        *(f"/compare/charts?ids=one,older&{urlencode(query, doseq=True)}" for query in one),
+        *(f"/runs/one/charts?{urlencode(query, doseq=True)}" for query in chart_queries),
+        *(f"/compare/charts?ids=one,older&{urlencode(query, doseq=True)}" for query in chart_queries),
         *(f"/runs/one/artifacts/{quote(each)}" for each in artifacts),
         *(f"/runs/one/artifacts/{quote(artifacts[1])}?part={part}" for part in ("end", experiment)),
         "/runs/one",
@@ -151,7 +151,7 @@ def pages(name: str, value: str) -> list[str]:
         "/runs/one?all=params&x=wall",
         f"/runs/one?all={experiment}",
         "/compare?ids=one,older",
-        f"/compare?ids=one,older&all=true&{chosen}",
+        f"/compare?ids=one,older&all=true&{compare_query}",
         f"/compare?ids={experiment}",
         f"/diff/{model}/1/3",
         f"/diff/{model}/2/3",
@@ -169,10 +169,10 @@ def pages(name: str, value: str) -> list[str]:
     ]
 
 
-def parts_of(client: FlaskClient, name: str, value: str) -> set[tuple[str, str]]:
-    """Return the tags and attributes of all pages; each is parsed strictly, and has no unexpected links."""
+def collect_parts(client: FlaskClient, name: str, value: str) -> set[tuple[str, str]]:
+    """Return the tags and attributes of all pages; each is parsed strictly, and may have no unexpected links."""
     parts = set()
-    for path in pages(name, value):
+    for path in list_pages(name, value):
         answer = client.get(path, headers={"Accept": "text/html"})
         assert answer.status_code < 500, (path, answer.text)
         if answer.status_code == 303:
@@ -189,12 +189,12 @@ def parts_of(client: FlaskClient, name: str, value: str) -> set[tuple[str, str]]
 
 @pytest.fixture(scope="module")
 def harmless_parts(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    """The tags and attributes of pages if clients have sent only plain words."""
+    """The tags and attributes of all pages when clients have sent only harmless words."""
     parts: set[tuple[str, str]] = set()
     for value in HARMLESS:
         with opened(tmp_path_factory.mktemp("harmless") / "store") as app:
             client = app.test_client()
-            parts |= parts_of(client, fill(client, value), value)
+            parts |= collect_parts(client, fill(client, value), value)
     return parts
 
 
@@ -204,11 +204,25 @@ def test_hostile_value_in_every_field_stays_text_on_every_page(
 ) -> None:
     client = make_app().test_client()
     name = fill(client, value)
-    assert parts_of(client, name, value) <= harmless_parts
+    assert collect_parts(client, name, value) <= harmless_parts
     model = quote(name, safe="")
-    shown = {"/runs": value, "/runs/one": value, "/runs/older": value, f"/experiments/{quote(value, safe='')}": value}
-    shown |= {f"/models/{model}": name, f"/diff/{model}/2/3": name, f"/runs/one/artifacts/{model}/{model}.txt": name}
-    for path, text in {**shown, "/compare?ids=one,older": value, "/models": name, "/experiments": value}.items():
+    expected_texts = {
+        "/runs": value,
+        "/runs/one": value,
+        "/runs/older": value,
+        f"/experiments/{quote(value, safe='')}": value,
+    }
+    expected_texts |= {
+        f"/models/{model}": name,
+        f"/diff/{model}/2/3": name,
+        f"/runs/one/artifacts/{model}/{model}.txt": name,
+    }
+    for path, text in {
+        **expected_texts,
+        "/compare?ids=one,older": value,
+        "/models": name,
+        "/experiments": value,
+    }.items():
         answer = client.get(path)
         assert answer.status_code == 200, path
         assert text in StrictPage(answer.text).text, path
@@ -242,6 +256,6 @@ def test_title_of_a_structured_param_is_its_json(make_app: MakeApp) -> None:
         "<!-- a -->",
     ],
 )
-def test_strict_page_takes_nothing_that_is_not_in_its_grammar(html: str) -> None:
+def test_strict_page_refuses_everything_outside_its_grammar(html: str) -> None:
     with pytest.raises(NotStrict):
         StrictPage(html)
