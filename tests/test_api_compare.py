@@ -1,4 +1,4 @@
-"""GET /api/compare and /api/diff: what runs have in common and where they differ."""
+"""GET /api/compare and /api/diff: common and differing params, metrics and environments of runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 LogRun = Callable[..., str]
 
 
-def compared(client: FlaskClient, *ids: str) -> Any:
+def compare(client: FlaskClient, *ids: str) -> Any:
     answer = client.get("/api/compare", query_string={"ids": ",".join(ids)})
     assert answer.status_code == 200, answer.text
     return answer.get_json()
@@ -25,7 +25,7 @@ def test_params_and_latest_metrics_are_sorted_into_same_differ_and_partial(
         metrics=[{"loss": 9.0, "acc": 0.5, "step": 0}, {"loss": 0.5, "acc": 0.9, "step": 1}],
     )
     other = log_run(params={"epochs": 100, "lr": 0.1}, metrics={"loss": 0.5, "acc": 0.8, "f1": 0.7})
-    assert compared(client, one, other) == {
+    assert compare(client, one, other) == {
         "runs": [one, other],
         "params": {"same": {"epochs": 100}, "differ": {"lr": [0.01, 0.1]}, "partial": {"solver": ["adam", None]}},
         "metrics": {"same": {"loss": 0.5}, "differ": {"acc": [0.9, 0.8]}, "partial": {"f1": [None, 0.7]}},
@@ -33,17 +33,17 @@ def test_params_and_latest_metrics_are_sorted_into_same_differ_and_partial(
     }
 
 
-def test_values_stand_in_the_order_of_the_ids(client: FlaskClient, log_run: LogRun) -> None:
+def test_values_are_in_the_order_of_the_ids(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": number}) for number in range(3)]
-    asked = [ids[2], ids[0], ids[1]]
-    answer = compared(client, *asked)
-    assert answer["runs"] == asked
+    reordered_ids = [ids[2], ids[0], ids[1]]
+    answer = compare(client, *reordered_ids)
+    assert answer["runs"] == reordered_ids
     assert answer["params"]["differ"] == {"lr": [2, 0, 1]}
 
 
-def test_key_that_all_but_one_of_three_have_is_partial(client: FlaskClient, log_run: LogRun) -> None:
+def test_key_missing_in_one_of_three_runs_is_partial(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": 1}), log_run(params={"lr": 1}), log_run()]
-    assert compared(client, *ids)["params"] == {"same": {}, "differ": {}, "partial": {"lr": [1, 1, None]}}
+    assert compare(client, *ids)["params"] == {"same": {}, "differ": {}, "partial": {"lr": [1, 1, None]}}
 
 
 @pytest.mark.parametrize(
@@ -59,19 +59,17 @@ def test_key_that_all_but_one_of_three_have_is_partial(client: FlaskClient, log_
         ([1, 2], [2, 1], "differ"),
     ],
 )
-def test_params_are_the_same_when_their_json_values_are(
+def test_params_are_the_same_if_their_json_values_are_equal(
     client: FlaskClient, log_run: LogRun, one: Any, other: Any, kind: str
 ) -> None:
-    answer = compared(client, log_run(params={"p": one}), log_run(params={"p": other}))["params"]
+    answer = compare(client, log_run(params={"p": one}), log_run(params={"p": other}))["params"]
     assert [name for name in answer if "p" in answer[name]] == [kind]
 
 
-def test_runs_that_diverged_alike_are_the_same_and_non_finite_values_are_spelled(
-    client: FlaskClient, log_run: LogRun
-) -> None:
+def test_equal_nonfinite_metrics_are_the_same_and_encoded_as_strings(client: FlaskClient, log_run: LogRun) -> None:
     one = log_run(metrics={"a": "NaN", "b": "NaN", "c": "Infinity"})
     other = log_run(metrics={"a": "NaN", "b": 0.5, "c": "-Infinity"})
-    assert compared(client, one, other)["metrics"] == {
+    assert compare(client, one, other)["metrics"] == {
         "same": {"a": "NaN"},
         "differ": {"b": ["NaN", 0.5], "c": ["Infinity", "-Infinity"]},
         "partial": {},
@@ -83,18 +81,18 @@ def test_unknown_id_among_known_ones_is_404(client: FlaskClient, log_run: LogRun
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
 
 
-def test_shells_trailing_comma_and_spaces_are_nothing(client: FlaskClient, log_run: LogRun) -> None:
+def test_trailing_comma_and_spaces_in_ids_are_ignored(client: FlaskClient, log_run: LogRun) -> None:
     one, other = log_run(), log_run()
-    assert compared(client, one, f" {other}", "")["runs"] == [one, other]
+    assert compare(client, one, f" {other}", "")["runs"] == [one, other]
 
 
-def test_ids_may_be_repeated_as_a_form_with_boxes_sends_them(client: FlaskClient, log_run: LogRun) -> None:
+def test_ids_may_be_repeated_as_a_form_with_checkboxes_sends_them(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run() for _ in range(3)]
     answer = client.get("/api/compare", query_string={"ids": [ids[2], f"{ids[0]},{ids[1]}"]})
     assert answer.get_json()["runs"] == [ids[2], ids[0], ids[1]]
 
 
-def test_one_hundred_runs_can_be_compared_and_neither_one_nor_one_more(client: FlaskClient, log_run: LogRun) -> None:
+def test_compare_accepts_2_to_100_runs(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     statuses = {
         count: client.get("/api/compare", query_string={"ids": ",".join([run_id] * count)}).status_code
@@ -104,7 +102,7 @@ def test_one_hundred_runs_can_be_compared_and_neither_one_nor_one_more(client: F
 
 
 @pytest.mark.parametrize("query", ["", "?ids=", "?ids=,", "?id=a,b"])
-def test_comparison_that_names_no_runs_is_400(client: FlaskClient, query: str) -> None:
+def test_comparison_without_ids_is_400(client: FlaskClient, query: str) -> None:
     assert client.get(f"/api/compare{query}").status_code == 400
 
 
@@ -113,17 +111,17 @@ def register(client: FlaskClient, run_id: str, name: str = "iris model") -> None
     assert client.post("/api/w/models", json=body).status_code == 200
 
 
-def test_diff_compares_the_runs_behind_two_versions(client: FlaskClient, log_run: LogRun) -> None:
+def test_diff_compares_the_runs_of_two_versions(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": lr}, artifacts={"m": b"1"}) for lr in (0.1, 0.2, 0.1)]
     for run_id in ids:
         register(client, run_id)
     answer = client.get("/api/diff/iris%20model/2/1")
     assert answer.get_json()["runs"] == [ids[1], ids[0]]
     assert answer.get_json()["params"]["differ"] == {"lr": [0.2, 0.1]}
-    assert client.get("/api/diff/iris%20model/1/3").get_json() == compared(client, ids[0], ids[2])
+    assert client.get("/api/diff/iris%20model/1/3").get_json() == compare(client, ids[0], ids[2])
 
 
-def test_diff_takes_stages_for_versions(client: FlaskClient, log_run: LogRun) -> None:
+def test_diff_accepts_stages_for_versions(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(artifacts={"m": b"1"}) for _ in range(2)]
     for run_id in ids:
         register(client, run_id)
@@ -138,8 +136,8 @@ def test_diff_of_an_unknown_model_or_version_is_404(client: FlaskClient, log_run
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")
 
 
-def test_ids_are_read_by_one_parser_everywhere(client: FlaskClient, log_run: LogRun) -> None:
-    """Several in one field, separated by commas, or a field each."""
+def test_ids_are_parsed_in_the_same_way_everywhere(client: FlaskClient, log_run: LogRun) -> None:
+    """Several in one field, separated by commas, or one field each."""
     for run_id in ("a", "b", "c"):
         log_run(id=run_id, metrics=[{"loss": 2, "step": 0}, {"loss": 1, "step": 1}])
     for path in ("/api/compare", "/api/digests", "/compare", "/compare/charts", "/compare/charts.svg", "/runs"):

@@ -1,4 +1,4 @@
-"""Points in their plainest form are logged before Flask is asked; nobody can tell by answer or by what is stored."""
+"""The fast path of metrics: plain points are logged without Flask, with the same answer and the same stored points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chachaml_lite.tracking import metrics
 from chachaml_lite.web import metrics_fast_path
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
-#: A parameter of the type is out of the ordinary enough for Flask.
+#: A parameter of the content type that leaves the request to Flask.
 ORDINARY = "; charset=utf-8; v=1"
 
 BODIES = [
@@ -50,37 +50,41 @@ BODIES = [
 ]
 
 
-def both_ways(client: FlaskClient, path: str, body: bytes, kind: str, **headers: str) -> list[tuple[int, Any, Any]]:
-    """Status, headers and body of the answers to a POST in the plainest form, and in one that Flask gets."""
+def post_both_ways(
+    client: FlaskClient, path: str, body: bytes, kind: str, **headers: str
+) -> list[tuple[int, Any, Any]]:
+    """Post a body to the fast path and to Flask; return the status, headers and body of both answers."""
     answers = [client.post(path, data=body, content_type=kind + more, headers=headers) for more in ("", ORDINARY)]
     return [(answer.status_code, sorted(answer.headers), answer.data) for answer in answers]
 
 
-def stored(data: Path, run_id: str) -> list[tuple[str, Any, int]]:
+def read_points(data: Path, run_id: str) -> list[tuple[str, Any, int]]:
     path = data / "runs" / run_id / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     return [(point["key"], point["value"], point["step"]) for point in map(json.loads, lines)]
 
 
 @pytest.mark.parametrize(("body", "kind"), BODIES)
-def test_short_way_and_flasks_answer_and_store_the_same(
+def test_fast_path_answers_and_stores_the_same_as_flask(
     make_app: Callable[..., Flask], data: Path, body: bytes, kind: str
 ) -> None:
     client = make_app(max_json_bytes=2000).test_client()
     run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
-    short, flasks = both_ways(client, f"/api/w/runs/{run}/metrics", body, kind)
-    assert short == flasks
-    points = [(key, str(value), step) for key, value, step in stored(data, run)]
+    fast, by_flask = post_both_ways(client, f"/api/w/runs/{run}/metrics", body, kind)
+    assert fast == by_flask
+    points = [(key, str(value), step) for key, value, step in read_points(data, run)]
     assert points == points[: len(points) // 2] * 2
 
 
 @pytest.mark.parametrize("make", [lambda run: "none", lambda run: run.upper() + "x", lambda run: "..", lambda run: run])
-def test_run_that_takes_no_points_is_refused_in_the_same_words(client: FlaskClient, make: Callable[[str], str]) -> None:
+def test_run_that_accepts_no_points_is_refused_with_the_same_message(
+    client: FlaskClient, make: Callable[[str], str]
+) -> None:
     run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
     client.post(f"/api/w/runs/{run}/end")
-    short, flasks = both_ways(client, f"/api/w/runs/{make(run)}/metrics", b'{"loss": 1}', JSON)
-    assert short == flasks
-    assert short[0] == 404
+    fast, by_flask = post_both_ways(client, f"/api/w/runs/{make(run)}/metrics", b'{"loss": 1}', JSON)
+    assert fast == by_flask
+    assert fast[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -95,19 +99,19 @@ def test_run_that_takes_no_points_is_refused_in_the_same_words(client: FlaskClie
         ({"Authorization": "Bearer secret", "Sec-Fetch-Site": "cross-site"}, 403),
     ],
 )
-def test_guard_stands_before_both_ways(
+def test_authentication_is_checked_before_both_ways(
     make_app: Callable[..., Flask], data: Path, headers: dict[str, str], status: int
 ) -> None:
     client = make_app(token="secret").test_client()
     bearer = {"Authorization": "Bearer secret"}
     run = client.post("/api/w/runs", json={"experiment": "iris"}, headers=bearer).get_json()["id"]
-    short, flasks = both_ways(client, f"/api/w/runs/{run}/metrics", b'{"loss": 1}', JSON, **headers)
-    assert short == flasks
-    assert short[0] == status
-    assert len(stored(data, run)) == (2 if status == 200 else 0)
+    fast, by_flask = post_both_ways(client, f"/api/w/runs/{run}/metrics", b'{"loss": 1}', JSON, **headers)
+    assert fast == by_flask
+    assert fast[0] == status
+    assert len(read_points(data, run)) == (2 if status == 200 else 0)
 
 
-def test_full_disk_is_told_by_flask_and_nothing_is_stored(
+def test_full_disk_is_507_and_stores_nothing(
     client: FlaskClient, data: Path, log_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = log_run()
@@ -115,38 +119,38 @@ def test_full_disk_is_told_by_flask_and_nothing_is_stored(
         patch.setattr("os.write", lambda descriptor, content: len(content) // 2)
         answer = client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1})
     assert answer.status_code == 507
-    assert stored(data, run) == []
+    assert read_points(data, run) == []
     assert client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1}).status_code == 200
-    assert stored(data, run) == [("loss", 1, 0)]
+    assert read_points(data, run) == [("loss", 1, 0)]
 
 
-def test_plain_points_never_reach_flask_and_others_do(
+def test_plain_points_bypass_flask_and_other_requests_do_not(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
     client = app.test_client()
     run = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
-    reached = []
-    app.before_request_funcs[None].append(lambda: reached.append(1))
+    flask_requests = []
+    app.before_request_funcs[None].append(lambda: flask_requests.append(1))
     client.post(f"/api/w/runs/{run}/metrics", json={"loss": 1})
     client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}\n', content_type=NDJSON)
     for kind in ("application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"', f"{NDJSON}; charset=utf-8"):
         assert client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}', content_type=kind).status_code == 200
-    assert reached == []
+    assert flask_requests == []
     client.post(f"/api/w/runs/{run}/metrics", data=b'{"loss": 1}', content_type="application/json; charset=utf-16")
-    assert len(reached) == 1
-    reached.clear()
+    assert len(flask_requests) == 1
+    flask_requests.clear()
     client.post(f"/api/w/runs/{run}/metrics?x=1", json={"loss": 1})
     client.post(f"/api/w/runs/{run}/params", json={"lr": 1})
-    assert len(reached) == 2
+    assert len(flask_requests) == 2
 
 
-def test_answer_counts_the_points() -> None:
+def test_answer_has_the_number_of_points() -> None:
     assert json.loads(metrics_fast_path.format_result(metrics.Logged(7, 0))) == {"ok": True, "logged": 7}
     assert json.loads(metrics_fast_path.format_result(metrics.Logged(7, 2))) == {"ok": True, "logged": 7, "skipped": 2}
 
 
-def test_mistake_of_ours_is_500_in_the_one_shape_and_logs_nothing_twice(
+def test_internal_error_is_500_in_the_common_format_and_logs_once(
     client: FlaskClient, log_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = log_run()

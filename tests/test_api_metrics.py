@@ -1,4 +1,4 @@
-"""Metrics over HTTP: the forms of a body, what is a value, a step and a time, and the series that come back."""
+"""Metrics over HTTP: the forms of a body, valid values, steps and times, and the series returned."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def post(client: FlaskClient, run_id: str, body: Any, content_type: str = "appli
     return client.post(f"/api/w/runs/{run_id}/metrics", data=data, content_type=content_type)
 
 
-def series(client: FlaskClient, run_id: str, **query: Any) -> dict[str, list[tuple[int, Any]]]:
-    """The points of each series as (step, value)."""
+def get_series(client: FlaskClient, run_id: str, **query: Any) -> dict[str, list[tuple[int, Any]]]:
+    """Return the points of each series as (step, value)."""
     answer = client.get(f"/api/runs/{run_id}/metrics", query_string=query).get_json()
     return {key: [(point["step"], point["value"]) for point in one["points"]] for key, one in answer.items()}
 
@@ -63,19 +63,19 @@ FORMS: list[tuple[Any, int, dict[str, list[tuple[int, Any]]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "logged", "stored"), FORMS, ids=lambda value: str(value)[:50])
-def test_body_has_one_of_several_forms(
-    client: FlaskClient, log_run: LogRun, body: Any, logged: int, stored: dict[str, Any]
+@pytest.mark.parametrize(("body", "count", "expected"), FORMS, ids=lambda value: str(value)[:50])
+def test_body_in_any_of_its_forms_is_logged(
+    client: FlaskClient, log_run: LogRun, body: Any, count: int, expected: dict[str, Any]
 ) -> None:
     run_id = log_run()
     answer = post(client, run_id, body)
-    assert (answer.status_code, answer.get_json()) == (200, {"ok": True, "logged": logged})
-    assert series(client, run_id) == stored
+    assert (answer.status_code, answer.get_json()) == (200, {"ok": True, "logged": count})
+    assert get_series(client, run_id) == expected
     if isinstance(body, dict):  # the same as a line of NDJSON, alone or among others
         run_id = log_run()
         answer = post(client, run_id, f'\n{json.dumps(body)}\r\n\n{{"other": 1}}', NDJSON)
-        assert (answer.status_code, answer.get_json()) == (200, {"ok": True, "logged": logged + 1})
-        assert series(client, run_id) == {**stored, "other": [(0, 1)]}
+        assert (answer.status_code, answer.get_json()) == (200, {"ok": True, "logged": count + 1})
+        assert get_series(client, run_id) == {**expected, "other": [(0, 1)]}
 
 
 BAD: list[Any] = [
@@ -120,7 +120,9 @@ BAD: list[Any] = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda value: str(value)[:50])
-def test_one_bad_entry_and_none_is_stored(client: FlaskClient, log_run: LogRun, data: Path, bad: Any) -> None:
+def test_batch_with_one_invalid_entry_stores_nothing(
+    client: FlaskClient, log_run: LogRun, data: Path, bad: Any
+) -> None:
     run_id = log_run(metrics={"loss": 1})
     before = files_of(data)
     good = {"loss": 0.5, "step": 1}
@@ -133,7 +135,7 @@ def test_one_bad_entry_and_none_is_stored(client: FlaskClient, log_run: LogRun, 
     ):
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
         assert files_of(data) == before
-    assert series(client, run_id) == {"loss": [(0, 1)]}
+    assert get_series(client, run_id) == {"loss": [(0, 1)]}
 
 
 @pytest.mark.parametrize(
@@ -153,28 +155,28 @@ def test_one_bad_entry_and_none_is_stored(client: FlaskClient, log_run: LogRun, 
         '{"a": 1}{\n}{"b": 1}',
     ],
 )
-def test_each_line_of_ndjson_is_one_object(client: FlaskClient, log_run: LogRun, lines: str) -> None:
+def test_ndjson_400_unless_each_line_is_one_object(client: FlaskClient, log_run: LogRun, lines: str) -> None:
     run_id = log_run()
     answer = post(client, run_id, lines, NDJSON)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     assert "line " in answer.get_json()["detail"]
-    assert series(client, run_id) == {}
+    assert get_series(client, run_id) == {}
 
 
 def test_batch_of_many_points_is_one_request(client: FlaskClient, log_run: LogRun) -> None:
     batch = [{"loss": 1 / (step + 1), "acc": step, "step": step} for step in range(10_000)]
     run_id = log_run(metrics=batch)
-    assert series(client, run_id)["loss"] == [(entry["step"], entry["loss"]) for entry in batch]
+    assert get_series(client, run_id)["loss"] == [(entry["step"], entry["loss"]) for entry in batch]
     run_id = log_run()
     lines = "\n".join(map(json.dumps, batch))
     assert post(client, run_id, lines, NDJSON).get_json()["logged"] == 20_000
-    assert len(series(client, run_id)["acc"]) == 10_000
+    assert len(get_series(client, run_id)["acc"]) == 10_000
 
 
 # -- time
 
 
-def test_point_is_stamped_with_its_arrival_unless_it_brings_a_time(client: FlaskClient, log_run: LogRun) -> None:
+def test_point_without_a_timestamp_gets_the_time_of_its_arrival(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     before = int(time.time() * 1000)
     post(client, run_id, [{"a": 1}, {"metrics": {"b": 1}}, {"timestamp": 5}])
@@ -189,11 +191,11 @@ def test_point_is_stamped_with_its_arrival_unless_it_brings_a_time(client: Flask
 # -- what comes back
 
 
-def test_every_point_is_kept_by_step_and_then_arrival(client: FlaskClient, log_run: LogRun) -> None:
+def test_points_are_ordered_by_step_and_then_by_arrival(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     for step, value in ((5, 1), (1, 2), (5, 3), (-1, 4), (1, 2)):
         post(client, run_id, {"loss": value, "step": step})
-    assert series(client, run_id) == {"loss": [(-1, 4), (1, 2), (1, 2), (5, 1), (5, 3)]}
+    assert get_series(client, run_id) == {"loss": [(-1, 4), (1, 2), (1, 2), (5, 1), (5, 3)]}
     answer = client.get(f"/api/runs/{run_id}/metrics").get_json()
     assert answer["loss"]["total"] == 5
     assert set(answer["loss"]["points"][0]) == {"step", "value", "timestamp"}
@@ -204,7 +206,7 @@ def test_every_point_is_kept_by_step_and_then_arrival(client: FlaskClient, log_r
     [
         ([(0, 5)], (1, 5, 5, 5, 5, 0, 0)),
         ([(0, 3), (1, 1), (2, 2)], (3, 3, 2, 1, 3, 2, 0)),
-        # out of order: the latest is the one at the greatest step
+        # out of order: the last is the one at the greatest step
         ([(2, 2), (0, 3), (1, 1)], (3, 3, 2, 1, 3, 2, 0)),
         # of several at one step: the first logged is first, the last logged is last
         ([(1, 1), (0, 8), (1, 2), (0, 9), (1, 3)], (5, 8, 3, 1, 9, 1, 0)),
@@ -213,7 +215,7 @@ def test_every_point_is_kept_by_step_and_then_arrival(client: FlaskClient, log_r
         ([(-3, -2), (-1, -1)], (2, -2, -1, -2, -1, -1, 0)),
     ],
 )
-def test_series_adds_up_to_its_summary(
+def test_summary_is_that_of_all_points(
     client: FlaskClient, log_run: LogRun, points: list[tuple[int, Any]], summary: tuple[Any, ...]
 ) -> None:
     one_by_one, at_once = log_run(), log_run()
@@ -227,28 +229,28 @@ def test_series_adds_up_to_its_summary(
         assert run["metrics"] == {"m": summary[2]}
 
 
-def test_one_series_is_asked_for_by_its_key(client: FlaskClient, log_run: LogRun) -> None:
+def test_key_parameter_selects_one_series(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics={"loss": 1, "val/acc": 2})
-    assert series(client, run_id, key="val/acc") == {"val/acc": [(0, 2)]}
-    assert series(client, run_id, key="other") == {}
-    assert series(client, log_run()) == {}
+    assert get_series(client, run_id, key="val/acc") == {"val/acc": [(0, 2)]}
+    assert get_series(client, run_id, key="other") == {}
+    assert get_series(client, log_run()) == {}
 
 
 @pytest.mark.parametrize(
     ("since", "steps"), [(-1, [0, 1, 1, 2]), (0, [1, 1, 2]), (1, [2]), (2, []), (10**18, []), (-(2**63), [0, 1, 1, 2])]
 )
-def test_since_step_gives_only_greater_steps_and_the_total_of_all(
+def test_since_step_returns_only_greater_steps_and_the_total_of_all(
     client: FlaskClient, log_run: LogRun, since: int, steps: list[int]
 ) -> None:
     run_id = log_run(metrics=[{"loss": 1, "step": step} for step in (0, 1, 1, 2)])
-    assert [step for step, _ in series(client, run_id, since_step=since).get("loss", [])] == steps
+    assert [step for step, _ in get_series(client, run_id, since_step=since).get("loss", [])] == steps
     assert client.get(f"/api/runs/{run_id}/metrics?since_step={since}").get_json()["loss"]["total"] == 4
 
 
 @pytest.mark.parametrize(
     "query", ["max_points=0", "max_points=-1", "max_points=x", "max_points=", "since_step=1.5", "keys=a"]
 )
-def test_query_of_another_form_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
+def test_invalid_query_string_is_400(client: FlaskClient, log_run: LogRun, query: str) -> None:
     assert client.get(f"/api/runs/{log_run()}/metrics?{query}").status_code == 400
 
 
@@ -257,7 +259,7 @@ def test_thinned_series_keeps_its_ends_and_extremes(client: FlaskClient, log_run
     values = [math.sin(step / 50) for step in range(1000)]
     values[333], values[777] = 50.0, -50.0
     run_id = log_run(metrics=[{"m": value, "step": step} for step, value in enumerate(values)])
-    points = series(client, run_id, max_points=max_points)["m"]
+    points = get_series(client, run_id, max_points=max_points)["m"]
     assert 1 <= len(points) <= max_points
     assert points == sorted(points)
     assert all(values[step] == value for step, value in points)
@@ -268,25 +270,28 @@ def test_thinned_series_keeps_its_ends_and_extremes(client: FlaskClient, log_run
 
 def test_thinned_series_shows_only_the_last_of_several_at_one_step(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=[{"m": value, "step": step} for step, value in ((0, 1), (1, 9), (0, 2), (1, 3))])
-    assert series(client, run_id, max_points=100) == {"m": [(0, 2), (1, 3)]}
+    assert get_series(client, run_id, max_points=100) == {"m": [(0, 2), (1, 3)]}
     answer = client.get(f"/api/runs/{run_id}/metrics?max_points=100").get_json()
     assert answer["m"]["total"] == 4
-    assert len(series(client, run_id)["m"]) == 4
+    assert len(get_series(client, run_id)["m"]) == 4
 
 
-def test_retried_post_changes_neither_the_latest_value_nor_a_thinned_series(
+def test_repeated_post_changes_neither_the_latest_value_nor_a_thinned_series(
     client: FlaskClient, log_run: LogRun
 ) -> None:
     batch = [{"loss": 1 / (step + 1), "step": step} for step in range(5)]
     run_id = log_run(metrics=batch)
-    before = client.get(f"/api/runs/{run_id}").get_json()["metrics"], series(client, run_id, max_points=10)
+    before = client.get(f"/api/runs/{run_id}").get_json()["metrics"], get_series(client, run_id, max_points=10)
     assert post(client, run_id, batch).status_code == 200
-    assert (client.get(f"/api/runs/{run_id}").get_json()["metrics"], series(client, run_id, max_points=10)) == before
+    assert (
+        client.get(f"/api/runs/{run_id}").get_json()["metrics"],
+        get_series(client, run_id, max_points=10),
+    ) == before
 
 
-def test_diverged_loss_is_data(client: FlaskClient, log_run: LogRun) -> None:
+def test_nonfinite_values_are_stored_and_encoded_as_strings(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=[{"loss": 0.5, "step": 0}, {"loss": math.nan, "step": 1}, {"loss": math.inf, "step": 2}])
     text = client.get(f"/api/runs/{run_id}/metrics").text + client.get(f"/api/runs/{run_id}").text
     for bare in (": NaN", ": Infinity", ": -Infinity", ":NaN"):
         assert bare not in text
-    assert series(client, run_id)["loss"] == [(0, 0.5), (1, "NaN"), (2, "Infinity")]
+    assert get_series(client, run_id)["loss"] == [(0, 0.5), (1, "NaN"), (2, "Infinity")]

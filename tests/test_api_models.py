@@ -18,13 +18,13 @@ STAGES = ["none", "staging", "production", "archived"]
 
 @pytest.fixture
 def run_id(log_run: LogRun) -> str:
-    """A completed run with an artifact to register."""
+    """The id of a completed run with an artifact to register."""
     return log_run(artifacts={"model.pkl": b"weights"}, end="completed")
 
 
 @pytest.fixture
 def register(client: FlaskClient, run_id: str) -> Callable[..., dict[str, Any]]:
-    """Register the artifact as the next version of a model, and give the answer."""
+    """Return a function that registers the artifact as the next version of a model, and returns the answer."""
 
     def post(name: str = "iris", **fields: Any) -> dict[str, Any]:
         answer = client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "model.pkl", **fields})
@@ -44,7 +44,7 @@ def stages(client: FlaskClient, name: str = "iris") -> dict[int, str]:
     return {version["version"]: version["stage"] for version in versions}
 
 
-def test_registered_version_is_answered_whole(client: FlaskClient, run_id: str) -> None:
+def test_register_returns_the_complete_version(client: FlaskClient, run_id: str) -> None:
     before = int(time.time() * 1000)
     answer = client.post(
         "/api/w/models",
@@ -70,7 +70,7 @@ def test_registered_version_is_answered_whole(client: FlaskClient, run_id: str) 
     }
 
 
-def test_versions_count_from_one_for_each_model(register: Callable[..., dict[str, Any]]) -> None:
+def test_versions_are_numbered_from_one_for_each_model(register: Callable[..., dict[str, Any]]) -> None:
     assert [register()["version"] for _ in range(3)] == [1, 2, 3]
     assert register("digits")["version"] == 1
     assert register()["version"] == 4
@@ -106,7 +106,7 @@ def test_refused_version_leaves_no_gap(client: FlaskClient, run_id: str, registe
         ({"artifact": "../meta.json"}, 404, "no such artifact", "'../meta.json'"),
     ],
 )
-def test_version_that_cannot_be_is_refused_and_makes_no_model(
+def test_invalid_registration_is_refused_and_creates_no_model(
     client: FlaskClient, run_id: str, change: dict[str, Any], status: int, error: str, names: str
 ) -> None:
     answer = client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "model.pkl", **change})
@@ -116,7 +116,7 @@ def test_version_that_cannot_be_is_refused_and_makes_no_model(
 
 
 @pytest.mark.parametrize("missing", ["name", "run_id", "artifact"])
-def test_missing_field_is_named(client: FlaskClient, run_id: str, missing: str) -> None:
+def test_missing_field_is_400_and_named(client: FlaskClient, run_id: str, missing: str) -> None:
     body = {"name": "iris", "run_id": run_id, "artifact": "model.pkl"}
     del body[missing]
     answer = client.post("/api/w/models", json=body)
@@ -126,9 +126,7 @@ def test_missing_field_is_named(client: FlaskClient, run_id: str, missing: str) 
 # -- stages
 
 
-def test_promoting_to_production_moves_the_one_that_was_there_to_archived(
-    client: FlaskClient, register: Callable[..., Any]
-) -> None:
+def test_promotion_to_production_archives_the_version_before(client: FlaskClient, register: Callable[..., Any]) -> None:
     for _ in range(3):
         register()
     first = promote(client, 1, "production")
@@ -139,13 +137,15 @@ def test_promoting_to_production_moves_the_one_that_was_there_to_archived(
     assert stages(client) == {1: "archived", 2: "none", 3: "production"}
 
 
-def test_registering_into_production_demotes_too(client: FlaskClient, register: Callable[..., Any]) -> None:
+def test_registration_in_production_archives_the_version_before(
+    client: FlaskClient, register: Callable[..., Any]
+) -> None:
     register(stage="production")
     register(stage="production")
     assert stages(client) == {1: "archived", 2: "production"}
 
 
-def test_other_stages_hold_several(client: FlaskClient, register: Callable[..., Any]) -> None:
+def test_other_stages_may_have_several_versions(client: FlaskClient, register: Callable[..., Any]) -> None:
     for _ in range(3):
         register(stage="staging")
     assert promote(client, 1, "archived").get_json()["demoted"] == []
@@ -154,7 +154,7 @@ def test_other_stages_hold_several(client: FlaskClient, register: Callable[..., 
     assert stages(client) == {1: "archived", 2: "staging", 3: "staging"}
 
 
-def test_promoting_again_is_fine_and_changes_nothing(client: FlaskClient, register: Callable[..., Any]) -> None:
+def test_repeated_promotion_changes_nothing(client: FlaskClient, register: Callable[..., Any]) -> None:
     register()
     register(stage="production")
     promote(client, 1, "production")
@@ -214,23 +214,23 @@ def test_models_are_listed_by_name(client: FlaskClient, register: Callable[..., 
     }
 
 
-def test_model_shows_its_versions_with_todays_stage_and_its_history(
+def test_model_has_its_versions_with_their_current_stages_and_its_history(
     client: FlaskClient, register: Callable[..., Any]
 ) -> None:
     first, second = register(stage="production"), register(description="better")
     promote(client, 2, "production")
-    shown = client.get("/api/models/iris").get_json()
-    assert shown["model"] == client.get("/api/models").get_json()[0]
+    model = client.get("/api/models/iris").get_json()
+    assert model["model"] == client.get("/api/models").get_json()[0]
     more: dict[str, Any] = {"tags": {}, "aliases": [], "files": None}
-    assert shown["versions"] == [
+    assert model["versions"] == [
         {**second, **more, "stage": "production", "aliases": ["production"]},
         {**first, **more, "stage": "archived"},
     ]
-    events = [(event["event"], event["version"], event["stage"]) for event in shown["history"]]
+    events = [(event["event"], event["version"], event["stage"]) for event in model["history"]]
     assert events == [("registered", 1, "production"), ("registered", 2, "none"), ("promoted", 2, "production")]
 
 
-def test_version_is_downloaded_by_number_and_by_stage(
+def test_version_is_downloaded_by_number_or_stage(
     client: FlaskClient, log_run: LogRun, register: Callable[..., Any]
 ) -> None:
     register(stage="staging")
@@ -241,13 +241,13 @@ def test_version_is_downloaded_by_number_and_by_stage(
         ("1", b"weights"),
         ("2", b"better weights"),
         ("production", b"weights"),
-        ("staging", b"better weights"),  # of several the greatest number
+        ("staging", b"better weights"),  # the latest of several
     ):
         answer = client.get(f"/api/models/iris/{selector}/download")
         assert (answer.status_code, answer.data) == (200, content), selector
         assert answer.headers["ETag"] == f'"{hashlib.sha256(content).hexdigest()}"'
-    named = client.get("/api/models/iris/2/download").headers["Content-Disposition"]
-    assert named == 'attachment; filename="model v2.bin"'
+    disposition = client.get("/api/models/iris/2/download").headers["Content-Disposition"]
+    assert disposition == 'attachment; filename="model v2.bin"'
 
 
 @pytest.mark.parametrize(
@@ -273,21 +273,21 @@ def test_unknown_model_version_or_stage_is_404(client: FlaskClient, register: Ca
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such model")
 
 
-def test_version_stays_with_the_bytes_that_it_was_registered_with(
+def test_artifact_of_a_version_cannot_be_overwritten(
     client: FlaskClient, log_run: LogRun, register: Callable[..., Any]
 ) -> None:
-    running = log_run(artifacts={"m": b"one"})
-    register(run_id=running, artifact="m")
-    upload = f"/api/w/runs/{running}/artifacts?name=m&overwrite=true"
-    refused = client.post(upload, data=b"two", content_type="application/octet-stream")
-    assert (refused.status_code, refused.get_json()["error"]) == (409, "conflict")
-    assert "version 1 of the model 'iris'" in refused.get_json()["detail"]
+    run_id = log_run(artifacts={"m": b"one"})
+    register(run_id=run_id, artifact="m")
+    upload = f"/api/w/runs/{run_id}/artifacts?name=m&overwrite=true"
+    conflict = client.post(upload, data=b"two", content_type="application/octet-stream")
+    assert (conflict.status_code, conflict.get_json()["error"]) == (409, "conflict")
+    assert "version 1 of the model 'iris'" in conflict.get_json()["detail"]
     assert client.get("/api/models/iris/1/download").data == b"one"
     again = client.post(upload, data=b"one", content_type="application/octet-stream")
     assert again.status_code == 200
 
 
-def test_models_whose_names_differ_in_case_are_two(client: FlaskClient, register: Callable[..., Any]) -> None:
+def test_models_with_names_differing_in_case_are_distinct(client: FlaskClient, register: Callable[..., Any]) -> None:
     for name in ("iris", "Iris", "IRIS", "grün", "GRÜN", "a:b", "CON", "100%"):
         assert register(name)["version"] == 1
         assert register(name)["version"] == 2
@@ -296,8 +296,8 @@ def test_models_whose_names_differ_in_case_are_two(client: FlaskClient, register
         assert client.get(f"/api/models/{name}").get_json()["model"]["versions"] == 2
 
 
-def test_name_that_could_not_be_told_apart_on_disk_is_400(client: FlaskClient, register: Callable[..., Any]) -> None:
-    # On a file system that folds case the two need spellings that differ; the second one's would have 600 bytes.
+def test_name_too_long_to_be_distinguished_on_disk_is_400(client: FlaskClient, register: Callable[..., Any]) -> None:
+    # On a case-insensitive file system the two need different spellings; that of the second would have 600 bytes.
     run_id = register("é" * 100)["run_id"]
     answer = client.post("/api/w/models", json={"name": "É" * 100, "run_id": run_id, "artifact": "model.pkl"})
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
@@ -305,7 +305,7 @@ def test_name_that_could_not_be_told_apart_on_disk_is_400(client: FlaskClient, r
     assert register("é" * 100)["version"] == 2
 
 
-def test_file_that_is_in_a_models_way_is_left_alone(
+def test_stray_file_with_the_name_of_a_model_is_left_unchanged(
     client: FlaskClient, register: Callable[..., Any], data: Path
 ) -> None:
     (data / "models" / "iris").write_text("mine")

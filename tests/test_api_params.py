@@ -1,4 +1,4 @@
-"""Params over HTTP: any JSON value, set once, all or none."""
+"""Params over HTTP: any JSON value, set only once; a request stores all or none."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def data(shared_data: Path) -> Path:
     return shared_data
 
 
-def test_any_json_value_comes_back_as_it_was_sent(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_any_json_value_is_stored_and_returned_unchanged(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run()
     answer = client.post(f"/api/w/runs/{run_id}/params", data=json.dumps(VALUES), content_type="application/json")
     assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
@@ -52,9 +52,7 @@ def test_any_json_value_comes_back_as_it_was_sent(client: FlaskClient, log_run: 
 
 
 @pytest.mark.parametrize("key", VALUES)
-def test_same_value_again_is_fine_and_changes_nothing(
-    client: FlaskClient, log_run: LogRun, data: Path, key: str
-) -> None:
+def test_repeated_value_changes_nothing(client: FlaskClient, log_run: LogRun, data: Path, key: str) -> None:
     run_id = log_run(params={"value": VALUES[key]})
     before = files_of(data)
     assert client.post(f"/api/w/runs/{run_id}/params", json={"value": VALUES[key]}).status_code == 200
@@ -78,7 +76,7 @@ def test_same_value_again_is_fine_and_changes_nothing(
         (2**53, 2**53 + 1),
     ],
 )
-def test_another_value_is_409_in_either_order(client: FlaskClient, log_run: LogRun, first: Any, second: Any) -> None:
+def test_different_value_is_409_in_either_order(client: FlaskClient, log_run: LogRun, first: Any, second: Any) -> None:
     for one, other in ((first, second), (second, first)):
         run_id = log_run(params={"value": one})
         answer = client.post(f"/api/w/runs/{run_id}/params", json={"value": other})
@@ -88,16 +86,14 @@ def test_another_value_is_409_in_either_order(client: FlaskClient, log_run: LogR
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 1.0), (100, 1e2), ({"a": 1, "b": 2}, {"b": 2.0, "a": 1})])
-def test_number_is_the_same_however_it_is_written(
-    client: FlaskClient, log_run: LogRun, first: Any, second: Any
-) -> None:
+def test_number_is_the_same_in_any_notation(client: FlaskClient, log_run: LogRun, first: Any, second: Any) -> None:
     run_id = log_run(params={"value": first})
     assert client.post(f"/api/w/runs/{run_id}/params", json={"value": second}).status_code == 200
     assert repr(client.get(f"/api/runs/{run_id}").get_json()["params"]) == repr({"value": first})
 
 
 @pytest.mark.parametrize("bad", [{"lr": 0.2}, {"": 1}, {"a\x00": 1}, {"a" * 251: 1}])
-def test_one_bad_param_and_none_is_stored(
+def test_request_with_one_invalid_param_stores_nothing(
     client: FlaskClient, log_run: LogRun, data: Path, bad: dict[str, Any]
 ) -> None:
     run_id = log_run(params={"lr": 0.1})
@@ -107,14 +103,14 @@ def test_one_bad_param_and_none_is_stored(
         assert files_of(data) == before
 
 
-def test_params_add_up_in_the_order_of_their_arrival(client: FlaskClient, log_run: LogRun) -> None:
+def test_params_accumulate_in_the_order_of_their_arrival(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(params={"z": 1})
     for body in ({"a": 2, "z": 1}, {}, {"m": 3}):
         assert client.post(f"/api/w/runs/{run_id}/params", json=body).status_code == 200
     assert list(client.get(f"/api/runs/{run_id}").get_json()["params"].items()) == [("z", 1), ("a", 2), ("m", 3)]
 
 
-def test_value_has_any_length_that_a_body_has(client: FlaskClient, log_run: LogRun) -> None:
+def test_value_may_be_as_long_as_a_body(client: FlaskClient, log_run: LogRun) -> None:
     text = "x" * 1_000_000
     run_id = log_run(params={"prompt": text})
     assert client.get(f"/api/runs/{run_id}").get_json()["params"]["prompt"] == text

@@ -1,4 +1,4 @@
-"""Health, and what GET / tells a person with curl or a browser."""
+"""GET /api/health, and GET / for curl and for a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import chachaml_lite
 LogRun = Callable[..., str]
 
 
-def test_health_counts_the_runs_and_the_damaged(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_health_counts_runs_and_damaged_files(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     version = chachaml_lite.__version__
     answer = client.get("/api/health")
     assert answer.get_json() == {"ok": True, "version": version, "runs": 0, "damaged": 0}
@@ -32,7 +32,7 @@ def test_health_counts_the_runs_and_the_damaged(client: FlaskClient, log_run: Lo
     assert client.get("/api/health").get_json()["damaged"] == 2
 
 
-def test_health_is_never_kept_and_needs_no_token(make_app: Callable[..., Flask]) -> None:
+def test_health_is_not_cached_and_needs_no_token(make_app: Callable[..., Flask]) -> None:
     client = make_app(token="s3cret").test_client()
     answer = client.get("/api/health")
     assert answer.status_code == 200
@@ -41,12 +41,12 @@ def test_health_is_never_kept_and_needs_no_token(make_app: Callable[..., Flask])
     assert client.head("/api/health").status_code == 200
 
 
-def test_health_answers_as_soon_as_the_server_says_that_it_is_ready(server: Running) -> None:
+def test_health_is_ok_as_soon_as_the_server_is_ready(server: Running) -> None:
     assert requests.get(f"{server.url}/api/health", timeout=60).json()["ok"] is True
 
 
 @pytest.mark.parametrize("accept", ["*/*", None, "", "text/plain", "application/json"])
-def test_program_gets_a_quickstart_with_the_host_that_it_has_called(client: FlaskClient, accept: str | None) -> None:
+def test_root_is_a_quickstart_with_the_host_of_the_request(client: FlaskClient, accept: str | None) -> None:
     headers = {"Host": "localhost:4711", **({} if accept is None else {"Accept": accept})}
     answer = client.get("/", headers=headers)
     assert (answer.status_code, answer.mimetype) == (200, "text/plain")
@@ -59,7 +59,7 @@ def test_program_gets_a_quickstart_with_the_host_that_it_has_called(client: Flas
 @pytest.mark.parametrize(
     "accept", ["text/html", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html;q=0.5"]
 )
-def test_browser_is_led_to_the_runs(client: FlaskClient, accept: str) -> None:
+def test_root_redirects_a_browser_to_the_runs(client: FlaskClient, accept: str) -> None:
     answer = client.get("/", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Location"]) == (302, "/runs")
     assert client.get("/runs", headers={"Accept": accept}).mimetype == "text/html"
@@ -76,7 +76,7 @@ def test_quickstart_can_be_pasted_into_a_shell(
     commands = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(("HOST=", "RUN=", "curl ")))
     assert commands.count("\n") >= 5
     tool("curl")
-    done = subprocess.run(
+    result = subprocess.run(
         [tool("bash"), "-euo", "pipefail"],
         input=commands,
         cwd=tmp_path,
@@ -86,7 +86,7 @@ def test_quickstart_can_be_pasted_into_a_shell(
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     (run,) = requests.get(f"{server.url}/api/runs", headers=headers, timeout=60).json()
     assert run["status"] == "completed"
     assert run["params"]
@@ -94,6 +94,6 @@ def test_quickstart_can_be_pasted_into_a_shell(
     assert requests.get(f"{server.url}/api/runs/{run['id']}/artifacts", headers=headers, timeout=60).json()
 
 
-def test_quickstart_is_for_head_too_and_takes_no_query(client: FlaskClient) -> None:
+def test_root_accepts_head_but_not_post(client: FlaskClient) -> None:
     assert client.head("/").status_code == 200
     assert client.post("/").status_code == 405

@@ -1,4 +1,4 @@
-"""Tags, notes and datasets over HTTP, in both spellings: facts that may still be written after a run's end."""
+"""Tags, notes and datasets over HTTP, by both of their routes; they may still be written after a run's end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data(shared_data: Path) -> Path:
     return shared_data
 
 
-def tags_of(client: FlaskClient, run_id: str) -> Any:
+def get_tags(client: FlaskClient, run_id: str) -> Any:
     tags = client.get(f"/api/tags/{run_id}").get_json()
     assert client.get(f"/api/runs/{run_id}").get_json()["tags"] == tags
     return tags
@@ -36,36 +36,38 @@ def tags_of(client: FlaskClient, run_id: str) -> Any:
 @pytest.mark.parametrize(
     "value", ["text", "", "größe\n大", 5, -1.5, 2**60, 1e308, True, False, "true", "5", "null", "<b>", "x" * 10_000]
 )
-def test_tag_is_a_string_a_number_or_a_boolean_and_stays_one(client: FlaskClient, log_run: LogRun, value: Any) -> None:
-    started_with, set_whole, set_alone = log_run(tags={"t": value}), log_run(), log_run()
-    assert client.post(f"/api/w/runs/{set_whole}/tags", json={"t": value}).get_json() == {"ok": True}
-    assert client.post(f"/api/tags/{set_alone}", json={"key": "t", "value": value}).get_json() == {"ok": True}
-    for run_id in (started_with, set_whole, set_alone):
-        assert repr(tags_of(client, run_id)) == repr({"t": value})
+def test_tag_keeps_its_type_of_string_number_or_boolean(client: FlaskClient, log_run: LogRun, value: Any) -> None:
+    set_at_start, set_as_object, set_by_key = log_run(tags={"t": value}), log_run(), log_run()
+    assert client.post(f"/api/w/runs/{set_as_object}/tags", json={"t": value}).get_json() == {"ok": True}
+    assert client.post(f"/api/tags/{set_by_key}", json={"key": "t", "value": value}).get_json() == {"ok": True}
+    for run_id in (set_at_start, set_as_object, set_by_key):
+        assert repr(get_tags(client, run_id)) == repr({"t": value})
 
 
-def test_tag_may_change_and_null_removes_it_and_others_stay(client: FlaskClient, log_run: LogRun) -> None:
+def test_tag_can_be_changed_or_removed_by_null_and_others_stay(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(tags={"a": 1, "b": 2, "c": 3})
     assert client.post(f"/api/w/runs/{run_id}/tags", json={"a": "one", "b": None, "d": True}).status_code == 200
-    assert tags_of(client, run_id) == {"a": "one", "c": 3, "d": True}
+    assert get_tags(client, run_id) == {"a": "one", "c": 3, "d": True}
     assert client.post(f"/api/tags/{run_id}", json={"key": "c", "value": None}).status_code == 200
     assert client.post(f"/api/tags/{run_id}", json={"key": "never", "value": None}).status_code == 200
-    assert tags_of(client, run_id) == {"a": "one", "d": True}
+    assert get_tags(client, run_id) == {"a": "one", "d": True}
     assert log_run(id="nulls", tags={"a": None, "b": 1}) == "nulls"
-    assert tags_of(client, "nulls") == {"b": 1}
+    assert get_tags(client, "nulls") == {"b": 1}
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (True, 1), (1, 1.0), (0, False), ("1", 1)])
-def test_change_of_type_alone_is_a_change(client: FlaskClient, log_run: LogRun, before: Any, after: Any) -> None:
+def test_change_of_only_the_type_is_a_change(client: FlaskClient, log_run: LogRun, before: Any, after: Any) -> None:
     run_id = log_run(tags={"t": before})
     client.post(f"/api/w/runs/{run_id}/tags", json={"t": after})
-    assert repr(tags_of(client, run_id)) == repr({"t": after})
+    assert repr(get_tags(client, run_id)) == repr({"t": after})
 
 
 @pytest.mark.parametrize(
     "bad", [{"x": []}, {"x": {}}, {"x": [1]}, {"": 1}, {"a\n": 1}, {"k" * 251: 1}, {"x": {"nested": 1}}]
 )
-def test_one_bad_tag_and_none_is_stored(client: FlaskClient, log_run: LogRun, data: Path, bad: dict[str, Any]) -> None:
+def test_request_with_one_invalid_tag_stores_nothing(
+    client: FlaskClient, log_run: LogRun, data: Path, bad: dict[str, Any]
+) -> None:
     run_id = log_run(tags={"a": 1})
     before = files_of(data)
     for body in ({"a": 2, **bad}, {**bad, "new": 1}):
@@ -88,21 +90,21 @@ def test_one_bad_tag_and_none_is_stored(client: FlaskClient, log_run: LogRun, da
         ({"a": 1}, "unknown field 'a'"),
     ],
 )
-def test_chachamls_own_spelling_takes_a_key_and_a_value(
+def test_route_for_one_tag_requires_a_key_and_a_value(
     client: FlaskClient, log_run: LogRun, body: Any, names: str
 ) -> None:
     run_id = log_run()
     answer = client.post(f"/api/tags/{run_id}", json=body)
     assert answer.status_code == 400
     assert names in answer.get_json()["detail"]
-    assert tags_of(client, run_id) == {}
+    assert get_tags(client, run_id) == {}
 
 
 # -- the note
 
 
 @pytest.mark.parametrize("path", ["/api/w/runs/{}/note", "/api/note/{}"])
-def test_note_is_replaced_whole_in_either_spelling(client: FlaskClient, log_run: LogRun, path: str) -> None:
+def test_note_is_replaced_by_either_route(client: FlaskClient, log_run: LogRun, path: str) -> None:
     run_id = log_run()
     assert client.get(f"/api/runs/{run_id}").get_json()["note"] is None
     for note in ("# Überschrift\n\n* a\n* <script>", "x" * 100_000, "short"):
@@ -115,7 +117,7 @@ def test_note_is_replaced_whole_in_either_spelling(client: FlaskClient, log_run:
 
 @pytest.mark.parametrize("path", ["/api/w/runs/{}/note", "/api/note/{}"])
 @pytest.mark.parametrize("body", [{}, {"note": None}, {"note": 5}, {"note": ["a"]}, {"note": "x", "format": "md"}, "x"])
-def test_note_of_another_form_is_400(client: FlaskClient, log_run: LogRun, path: str, body: Any) -> None:
+def test_invalid_note_is_400(client: FlaskClient, log_run: LogRun, path: str, body: Any) -> None:
     run_id = log_run()
     client.post(path.format(run_id), json={"note": "kept"})
     assert client.post(path.format(run_id), json=body).status_code == 400
@@ -124,7 +126,7 @@ def test_note_of_another_form_is_400(client: FlaskClient, log_run: LogRun, path:
 
 # -- datasets
 
-WHOLE = {
+DATASET = {
     "role": "train",
     "n_rows": 150,
     "n_cols": 4,
@@ -137,7 +139,7 @@ WHOLE = {
 @pytest.mark.parametrize(
     "dataset",
     [
-        WHOLE,
+        DATASET,
         {"role": "test"},
         {"n_rows": 0},
         {"n_cols": 2**40},
@@ -147,10 +149,10 @@ WHOLE = {
         {"source": "iris.csv"},
         {"name": "iris", "source_type": "local", "schema": "{}", "profile": '{"num_rows": 5}', "hash": "d1"},
         {"tags": {"kind": "raw", "part": 1, "whole": True}},
-        {**WHOLE, "name": "iris", "tags": {"kind": "raw"}},
+        {**DATASET, "name": "iris", "tags": {"kind": "raw"}},
     ],
 )
-def test_data_set_is_shown_as_logged(client: FlaskClient, log_run: LogRun, dataset: dict[str, Any]) -> None:
+def test_dataset_is_returned_as_logged(client: FlaskClient, log_run: LogRun, dataset: dict[str, Any]) -> None:
     run_id = log_run()
     answer = client.post(f"/api/w/runs/{run_id}/datasets", json=dataset)
     assert (answer.status_code, answer.get_json()) == (200, {"ok": True})
@@ -158,21 +160,21 @@ def test_data_set_is_shown_as_logged(client: FlaskClient, log_run: LogRun, datas
     assert client.get(f"/api/runs/{run_id}").get_json()["datasets"] == [dataset]
 
 
-def test_data_sets_add_up_and_one_sent_again_is_not_added_twice(client: FlaskClient, log_run: LogRun) -> None:
+def test_datasets_accumulate_and_a_repeated_one_is_added_once(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
-    for dataset in (WHOLE, {**WHOLE, "role": "test"}, WHOLE, {**WHOLE, "role": None}):
+    for dataset in (DATASET, {**DATASET, "role": "test"}, DATASET, {**DATASET, "role": None}):
         assert client.post(f"/api/w/runs/{run_id}/datasets", json=dataset).status_code == 200
-    without_role = {key: value for key, value in WHOLE.items() if key != "role"}
-    assert client.get(f"/api/datasets/{run_id}").get_json() == [WHOLE, {**WHOLE, "role": "test"}, without_role]
+    without_role = {key: value for key, value in DATASET.items() if key != "role"}
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [DATASET, {**DATASET, "role": "test"}, without_role]
 
 
-def test_tags_of_a_data_set_that_is_sent_again_merge(client: FlaskClient, log_run: LogRun) -> None:
+def test_tags_of_a_repeated_dataset_are_merged(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     for tags in ({"a": 1, "b": "x"}, None, {"a": 2, "c": True}, {"b": None, "d": None}):
-        assert client.post(f"/api/w/runs/{run_id}/datasets", json={**WHOLE, "tags": tags}).status_code == 200
-    assert client.get(f"/api/datasets/{run_id}").get_json() == [{**WHOLE, "tags": {"a": 2, "c": True}}]
-    client.post(f"/api/w/runs/{run_id}/datasets", json={**WHOLE, "tags": {"a": None, "c": None}})
-    assert client.get(f"/api/datasets/{run_id}").get_json() == [WHOLE]
+        assert client.post(f"/api/w/runs/{run_id}/datasets", json={**DATASET, "tags": tags}).status_code == 200
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [{**DATASET, "tags": {"a": 2, "c": True}}]
+    client.post(f"/api/w/runs/{run_id}/datasets", json={**DATASET, "tags": {"a": None, "c": None}})
+    assert client.get(f"/api/datasets/{run_id}").get_json() == [DATASET]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_tags_of_a_data_set_that_is_sent_again_merge(client: FlaskClient, log_ru
         ({}, "at least one of role, n_rows, n_cols, features, hash, source"),
         ({"role": None}, "at least one of"),
         ({"rows": 5}, "unknown field 'rows'"),
-        ({**WHOLE, "extra": 1}, "unknown field 'extra'"),
+        ({**DATASET, "extra": 1}, "unknown field 'extra'"),
         ({"role": 5}, "role must be a string"),
         ({"n_rows": -1}, "n_rows must be a whole number"),
         ({"n_rows": 1.5}, "n_rows must be a whole number"),
@@ -199,10 +201,10 @@ def test_tags_of_a_data_set_that_is_sent_again_merge(client: FlaskClient, log_ru
         ({"tags": {"a": []}}, "tag 'a' must be a string"),
         ({"tags": {"a": None}}, "at least one of"),
         ({"tags": {}}, "at least one of"),
-        ([WHOLE], "a JSON object"),
+        ([DATASET], "a JSON object"),
     ],
 )
-def test_data_set_of_another_form_is_400(client: FlaskClient, log_run: LogRun, body: Any, names: str) -> None:
+def test_invalid_dataset_is_400(client: FlaskClient, log_run: LogRun, body: Any, names: str) -> None:
     run_id = log_run()
     answer = client.post(f"/api/w/runs/{run_id}/datasets", json=body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
@@ -210,12 +212,12 @@ def test_data_set_of_another_form_is_400(client: FlaskClient, log_run: LogRun, b
     assert client.get(f"/api/datasets/{run_id}").get_json() == []
 
 
-# -- all of them
+# -- tags, note and datasets
 
 
-def test_tags_note_and_data_sets_can_be_written_after_the_end(client: FlaskClient, log_run: LogRun) -> None:
+def test_tags_note_and_datasets_can_be_written_after_the_end(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(end="failed")
-    ended = client.get(f"/api/runs/{run_id}").get_json()
+    ended_run = client.get(f"/api/runs/{run_id}").get_json()
     for path, body in (
         (f"/api/w/runs/{run_id}/tags", {"a": 1}),
         (f"/api/tags/{run_id}", {"key": "b", "value": 2}),
@@ -226,13 +228,13 @@ def test_tags_note_and_data_sets_can_be_written_after_the_end(client: FlaskClien
         assert client.post(path, json=body).status_code == 200
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["tags"], run["note"], run["datasets"]) == ({"a": 1, "b": 2}, "y", [{"role": "train"}])
-    assert (run["status"], run["end_time"]) == ("failed", ended["end_time"])
+    assert (run["status"], run["end_time"]) == ("failed", ended_run["end_time"])
 
 
-def test_what_says_nothing_new_writes_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_request_without_changes_writes_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(tags={"a": 1})
     client.post(f"/api/note/{run_id}", json={"note": "x"})
-    client.post(f"/api/w/runs/{run_id}/datasets", json=WHOLE)
+    client.post(f"/api/w/runs/{run_id}/datasets", json=DATASET)
     meta = data / "runs" / run_id / "meta.json"
     before = meta.stat().st_ino, meta.read_bytes()
     for path, body in (
@@ -240,13 +242,13 @@ def test_what_says_nothing_new_writes_nothing(client: FlaskClient, log_run: LogR
         (f"/api/w/runs/{run_id}/tags", {}),
         (f"/api/w/runs/{run_id}/tags", {"never": None}),
         (f"/api/note/{run_id}", {"note": "x"}),
-        (f"/api/w/runs/{run_id}/datasets", WHOLE),
+        (f"/api/w/runs/{run_id}/datasets", DATASET),
     ):
         assert client.post(path, json=body).status_code == 200
     assert (meta.stat().st_ino, meta.read_bytes()) == before
 
 
-def test_what_others_have_put_into_meta_json_is_kept(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_unknown_fields_of_meta_json_are_kept(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run()
     path = data / "runs" / run_id / "meta.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "mine": {"a": [1]}}))
@@ -256,6 +258,6 @@ def test_what_others_have_put_into_meta_json_is_kept(client: FlaskClient, log_ru
 
 
 @pytest.mark.parametrize("path", ["/api/tags/unknown", "/api/datasets/unknown"])
-def test_those_of_an_unknown_run_are_404(client: FlaskClient, path: str) -> None:
+def test_tags_and_datasets_of_an_unknown_run_are_404(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")

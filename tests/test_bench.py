@@ -1,4 +1,4 @@
-"""The benchmarks run and print; what they print is for people to judge."""
+"""The benchmarks run and print their rows; the values are for people to judge."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp
         "deaf",
         "crowd",
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", "--scratch", str(tmp_path), *sections],
         capture_output=True,
         text=True,
@@ -34,7 +34,7 @@ def test_quick_benchmarks_print_a_row_for_each_goal_and_leave_nothing_behind(tmp
         timeout=540,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    goals = [line for line in done.stdout.splitlines() if line.endswith(("  yes", "  NO"))]
-    assert len(goals) >= 40, done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    goals = [line for line in result.stdout.splitlines() if line.endswith(("  yes", "  NO"))]
+    assert len(goals) >= 40, result.stdout
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""GET /runs/:id/artifacts/:name and /images/:name: what was uploaded is shown, and can't act."""
+"""GET /runs/:id/artifacts/:name and /images/:name: uploads are displayed, and none can execute a script."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def run_id(shared_client: FlaskClient) -> str:
     return run_logger(shared_client)(name="with files")
 
 
-def stored(client: FlaskClient, run_id: str, name: str, content: bytes) -> str:
+def store_artifact(client: FlaskClient, run_id: str, name: str, content: bytes) -> str:
     assert upload(client, run_id, name, content, overwrite="true") == 200
     return f"/runs/{run_id}/artifacts/{quote(name)}"
 
 
-def test_page_says_what_the_artifact_is(shared_client: FlaskClient, run_id: str) -> None:
-    page = shared_client.get(stored(shared_client, run_id, "plots/größe a.txt", b"hello\n")).text
+def test_page_shows_content_checksum_and_download_command(shared_client: FlaskClient, run_id: str) -> None:
+    page = shared_client.get(store_artifact(shared_client, run_id, "plots/größe a.txt", b"hello\n")).text
     answer = shared_client.get(f"/api/runs/{run_id}/artifacts").get_json()[0]
     assert answer["sha256"] in page
     assert f"/api/artifacts/{run_id}/plots/gr%C3%B6%C3%9Fe%20a.txt/download" in Page(page).links
@@ -45,10 +45,10 @@ def test_page_says_what_the_artifact_is(shared_client: FlaskClient, run_id: str)
 @pytest.mark.parametrize(
     "content", [ATTACK, b"a,b\n" + ATTACK, b'[{"' + b"<script>x</script>" + b'": "<b>"}]'], ids=["html", "csv", "json"]
 )
-def test_what_was_uploaded_is_text_in_a_page_of_ours(
+def test_upload_is_displayed_as_text_on_its_page(
     shared_client: FlaskClient, run_id: str, name: str, content: bytes
 ) -> None:
-    answer = shared_client.get(stored(shared_client, run_id, name, content))
+    answer = shared_client.get(store_artifact(shared_client, run_id, name, content))
     assert answer.status_code == 200
     assert PAGES_POLICY in answer.headers["Content-Security-Policy"]
     assert "<script>" not in answer.text.lower()
@@ -72,10 +72,10 @@ def test_what_was_uploaded_is_text_in_a_page_of_ours(
         ("c.svg", SVG, "image/svg+xml", "attachment"),
     ],
 )
-def test_image_is_sent_as_what_its_bytes_say_and_can_t_act(
+def test_image_has_the_type_of_its_bytes_and_a_strict_policy(
     shared_client: FlaskClient, run_id: str, name: str, content: bytes, media_type: str, disposition: str
 ) -> None:
-    page = shared_client.get(stored(shared_client, run_id, f"images of/{name}", content)).text
+    page = shared_client.get(store_artifact(shared_client, run_id, f"images of/{name}", content)).text
     path = f"/runs/{run_id}/images/images%20of/{name}"
     assert f'<img src="{path}?v=' in page
     assert (f'href="{path}' in page) == (disposition == "inline")
@@ -90,9 +90,9 @@ def test_image_is_sent_as_what_its_bytes_say_and_can_t_act(
     assert (part.status_code, part.headers["Content-Range"]) == (206, f"bytes 2-4/{len(content)}")
 
 
-def test_of_a_large_file_its_beginning_and_its_end_are_read(shared_client: FlaskClient, run_id: str) -> None:
+def test_page_of_a_large_file_shows_its_beginning_or_its_end(shared_client: FlaskClient, run_id: str) -> None:
     lines = "".join(f"line {number}\n" for number in range(50_000)).encode()
-    path = stored(shared_client, run_id, "train.log", lines)
+    path = store_artifact(shared_client, run_id, "train.log", lines)
     beginning, end = shared_client.get(path).text, shared_client.get(f"{path}?part=end").text
     assert "the first 64.0 kB of" in beginning
     assert "line 0\n" in beginning
@@ -101,16 +101,18 @@ def test_of_a_large_file_its_beginning_and_its_end_are_read(shared_client: Flask
     assert "line 49999\n" in end
     assert "line 0\n" not in end
     assert max(len(beginning), len(end)) < 80_000
-    table = Page(shared_client.get(stored(shared_client, run_id, "rows.csv", b"a,b\n" + b"1,x\n" * 40_000)).text).rows
+    table = Page(
+        shared_client.get(store_artifact(shared_client, run_id, "rows.csv", b"a,b\n" + b"1,x\n" * 40_000)).text
+    ).rows
     assert table == [["a", "b"]] + [["1", "x"]] * 200
 
 
-def test_what_can_t_be_shown_says_so(shared_client: FlaskClient, run_id: str) -> None:
+def test_undisplayable_content_and_errors_have_a_page_with_the_reason(shared_client: FlaskClient, run_id: str) -> None:
     base = f"/runs/{run_id}/artifacts"
-    assert "<pre" in shared_client.get(stored(shared_client, run_id, "model.pkl", bytes(range(256)))).text
+    assert "<pre" in shared_client.get(store_artifact(shared_client, run_id, "model.pkl", bytes(range(256)))).text
     assert "00000010  10 11" in shared_client.get(f"{base}/model.pkl").text
-    assert "The file is empty." in shared_client.get(stored(shared_client, run_id, "empty.txt", b"")).text
-    for path, status, said in (
+    assert "The file is empty." in shared_client.get(store_artifact(shared_client, run_id, "empty.txt", b"")).text
+    for path, status, message in (
         (f"{base}/none", 404, "the run has no artifact"),
         ("/runs/none/artifacts/a", 404, "no run has the id"),
         (f"{base}/empty.txt?part=middle", 400, "part must be start or end"),
@@ -122,10 +124,10 @@ def test_what_can_t_be_shown_says_so(shared_client: FlaskClient, run_id: str) ->
     ):
         answer = shared_client.get(path)
         assert (answer.status_code, answer.mimetype) == (status, "text/html"), path
-        assert said in answer.text
+        assert message in answer.text
 
 
-def test_bytes_that_are_gone_are_404(client: FlaskClient, data: Path) -> None:
+def test_missing_bytes_are_404(client: FlaskClient, data: Path) -> None:
     run_id = run_logger(client)(artifacts={"a.png": PNG})
     (data / "runs" / run_id / "blobs" / "a.png").unlink()
     for kind in ("artifacts", "images"):
@@ -133,7 +135,7 @@ def test_bytes_that_are_gone_are_404(client: FlaskClient, data: Path) -> None:
         assert (answer.status_code, answer.mimetype) == (404, "text/html")
 
 
-def test_artifact_is_registered_from_its_page(make_app: Callable[..., Flask]) -> None:
+def test_artifact_is_registered_on_its_page(make_app: Callable[..., Flask]) -> None:
     client = make_app().test_client()
     run_id = run_logger(client)(artifacts={"a": b"weights"})
     register(client, run_id, "known")
@@ -148,7 +150,7 @@ def test_artifact_is_registered_from_its_page(make_app: Callable[..., Flask]) ->
     assert "/models/known" in Page(client.get(f"/runs/{run_id}").text).links
 
 
-def test_server_that_only_reads_offers_no_write(make_app: Callable[..., Flask]) -> None:
+def test_read_only_server_offers_no_writes(make_app: Callable[..., Flask]) -> None:
     run_id = run_logger(make_app().test_client())(artifacts={"a": b"weights"})
     client = make_app(read_only=True).test_client()
     for path in (f"/runs/{run_id}", f"/runs/{run_id}/artifacts/a"):
@@ -158,11 +160,11 @@ def test_server_that_only_reads_offers_no_write(make_app: Callable[..., Flask]) 
     assert "POST" not in client.get(f"/runs/{run_id}").text
 
 
-def test_open_page_of_an_artifact_is_told_of_new_bytes(shared_client: FlaskClient, run_id: str) -> None:
-    path = stored(shared_client, run_id, "live.log", b"one\n")
+def test_page_of_an_artifact_is_304_until_its_bytes_change(shared_client: FlaskClient, run_id: str) -> None:
+    path = store_artifact(shared_client, run_id, "live.log", b"one\n")
     etag = {"If-None-Match": shared_client.get(path).headers["ETag"]}
     assert shared_client.get(path, headers=etag).status_code == 304
-    stored(shared_client, run_id, "live.log", b"one\ntwo\n")
+    store_artifact(shared_client, run_id, "live.log", b"one\ntwo\n")
     answer = shared_client.get(path, headers=etag)
     assert answer.status_code == 200
     assert "two" in answer.text

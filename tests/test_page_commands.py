@@ -1,4 +1,4 @@
-"""The commands that pages and GET / show: what is pasted into a shell works, with this server's host and token."""
+"""The commands on pages and GET /: pasted into a shell they work, with this server's host and token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ tokens = pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
 
 
 class Visitor:
-    """Somebody who reads this server's pages and has a shell, with the token in both where one is needed."""
+    """A user who reads this server's pages and has a shell, both with the token if there is one."""
 
     def __init__(self, server: Running, folder: Path, token: str | None) -> None:
         self._url, self._folder, self._token = server.url, folder, token
@@ -44,10 +44,10 @@ def visitor(serve: Callable[..., Running], tmp_path: Path, token: str | None, to
 
 
 @tokens
-def test_quickstart_for_curl_can_be_pasted_as_it_stands(visitor: Visitor) -> None:
-    printed = visitor.paste(visitor.get("/"))
-    assert '"detail"' not in printed  # what each error has
-    (run_id,) = re.findall(r"/runs/(\S+)$", printed, re.MULTILINE)
+def test_quickstart_for_curl_can_be_pasted_into_a_shell(visitor: Visitor) -> None:
+    output = visitor.paste(visitor.get("/"))
+    assert '"detail"' not in output  # which every error contains
+    (run_id,) = re.findall(r"/runs/(\S+)$", output, re.MULTILINE)
     page = visitor.get(f"/runs/{run_id}", "text/html")
     assert all(word in page for word in ("completed", "iris", "lr", "0.01", "accuracy", "0.94", "notes.txt"))
 
@@ -65,11 +65,11 @@ def test_commands_of_a_running_run_log_to_it_and_end_it(visitor: Visitor) -> Non
     run = visitor.get(f"/api{path}")
     assert '"status": "completed"' in run
     assert '"metrics": {"loss": 0.4}' in run
-    assert '<pre class="command"' not in visitor.get(path, "text/html"), "it takes no more"
+    assert '<pre class="command"' not in visitor.get(path, "text/html"), "an ended run shows no commands"
 
 
 @tokens
-def test_commands_of_the_page_without_models_register_one_which_then_downloads(visitor: Visitor) -> None:
+def test_commands_on_the_page_without_models_register_one_that_can_be_downloaded(visitor: Visitor) -> None:
     assert '"detail"' not in visitor.paste(visitor.commands("/models"))
     assert "production" in visitor.get("/models", "text/html")
     assert visitor.paste(visitor.commands("/models/iris-classifier") + "; cat model.pkl") == "any file will do\n"

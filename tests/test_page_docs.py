@@ -1,4 +1,4 @@
-"""The manual over HTTP: each page for browsers and for curl, its links, its examples with the host that was called."""
+"""The manual over HTTP: each page for browsers and for curl, its links, its examples with the host of the request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in DOCS.glob("*.md"))
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def read(name: str) -> str:
+def read_source(name: str) -> str:
     return (DOCS / f"{name}.md").read_text()
 
 
@@ -23,15 +23,15 @@ def build_path(name: str) -> str:
     return "/docs" if name == "index" else f"/docs/{name}"
 
 
-def anchors(source: str) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
+def find_anchors(source: str) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#{1,6} (.*)", re.sub(r"^```.*?^```", "", source, flags=re.M | re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_page_is_html_for_a_browser_and_markdown_for_curl(shared_client: FlaskClient, name: str) -> None:
-    title = read(name).partition("\n")[0].removeprefix("# ")
+    title = read_source(name).partition("\n")[0].removeprefix("# ")
     page = shared_client.get(build_path(name), headers=BROWSER)
     assert page.status_code == 200 and page.mimetype == "text/html"
     assert f"<title>{title}" in page.text
@@ -43,25 +43,25 @@ def test_page_is_html_for_a_browser_and_markdown_for_curl(shared_client: FlaskCl
 
 @pytest.mark.parametrize("name", NAMES)
 def test_links_of_a_page_lead_to_pages_and_headings_that_exist(shared_client: FlaskClient, name: str) -> None:
-    source = read(name)
+    source = read_source(name)
     for page, anchor in re.findall(r"\]\(([a-z-]+)\.md(?:#([\w-]+))?\)", source):
         assert page in NAMES, f"{name} links to {page}"
-        assert not anchor or anchor in anchors(read(page)), f"{name} links to {page}#{anchor}"
+        assert not anchor or anchor in find_anchors(read_source(page)), f"{name} links to {page}#{anchor}"
         href = f"{build_path(page)}#{anchor}" if anchor else build_path(page)
         assert f'href="{href}"' in shared_client.get(build_path(name), headers=BROWSER).text
         assert not anchor or f'id="{anchor}"' in shared_client.get(build_path(page), headers=BROWSER).text
 
 
 def test_index_lists_every_page(shared_client: FlaskClient) -> None:
-    listed = re.findall(r"^- \[.*?\]\(([a-z-]+)\.md\): .", read("index"), re.M)
-    assert sorted([*listed, "index"]) == NAMES
+    listed_names = re.findall(r"^- \[.*?\]\(([a-z-]+)\.md\): .", read_source("index"), re.M)
+    assert sorted([*listed_names, "index"]) == NAMES
     page = shared_client.get("/docs", headers=BROWSER).text
-    assert all(f'href="/docs/{name}"' in page for name in listed)
+    assert all(f'href="/docs/{name}"' in page for name in listed_names)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_page_uses_html_which_the_renderer_shows_as_text(name: str) -> None:
-    assert not re.search(r"^</?(details|summary|br|img|a)\b", read(name), re.M)
+    assert not re.search(r"^</?(details|summary|br|img|a)\b", read_source(name), re.M)
 
 
 def test_examples_name_the_host_that_was_called(shared_client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""Experiments: listed, described and looked at, over HTTP and as pages; their files on disk."""
+"""Experiments over HTTP and as pages: lists, descriptions, best runs, and their files on disk."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def describe(client: FlaskClient, name: str, text: str, status: int = 200) -> An
     return answer.get_json()
 
 
-def experiment(client: FlaskClient, name: str, **query: str) -> Any:
+def get_experiment(client: FlaskClient, name: str, **query: str) -> Any:
     answer = client.get(f"/api/experiments/{quote(name, safe='')}", query_string=query)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def test_every_name_has_a_description_of_its_own_and_a_page(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_any_name_has_its_own_description_and_page(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     for name in NAMES:
         log_run(name)
         describe(client, name, f"of {name}")
@@ -50,7 +50,7 @@ def test_every_name_has_a_description_of_its_own_and_a_page(client: FlaskClient,
         assert client.get(f"/api{link}").get_json()["name"] in NAMES
 
 
-def test_files_are_read_as_they_are_now_and_damage_hides_nothing_else(
+def test_changes_by_hand_are_read_and_damage_hides_nothing_else(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     log_run("iris")
@@ -60,16 +60,16 @@ def test_files_are_read_as_they_are_now_and_damage_hides_nothing_else(
     file = data / "experiments" / "iris.json"
     file.write_text('{"name": "iris", "description": "by hand", "owner": "maria"}')
     answer = client.get("/api/experiments", headers={"If-None-Match": etag})
-    assert (answer.status_code, experiment(client, "iris")["description"]) == (200, "by hand")
+    assert (answer.status_code, get_experiment(client, "iris")["description"]) == (200, "by hand")
     describe(client, "iris", "by a page")
-    written = json.loads(file.read_text())
-    assert written.pop("updated_at") > 0
-    assert written == {"name": "iris", "description": "by a page", "owner": "maria"}
+    fields = json.loads(file.read_text())
+    assert fields.pop("updated_at") > 0
+    assert fields == {"name": "iris", "description": "by a page", "owner": "maria"}
     describe(client, "iris", "")
-    assert experiment(client, "iris")["description"] is None
+    assert get_experiment(client, "iris")["description"] is None
     for content in ("", "[]", '{"description": 1}', '{"name": "other"}'):
         file.write_text(content)
-        assert experiment(client, "iris")["description"] is None, content
+        assert get_experiment(client, "iris")["description"] is None, content
         assert client.get("/experiments").status_code == 200
         assert client.get("/api/health").get_json()["damaged"] == 1, content
     describe(client, "digits", "fine")
@@ -79,14 +79,14 @@ def test_files_are_read_as_they_are_now_and_damage_hides_nothing_else(
     (data / "experiments" / "folder").mkdir()
     (data / "experiments" / ".left.json.tmp").touch()
     store = Store(data, "no", read_only=True)
-    found = {(problem.where, problem.kind) for problem in Verification(store).report().problems}
-    assert {("experiments/iris.json", "damaged file"), ("experiments/folder", "stray")} <= found
+    problems = {(problem.where, problem.kind) for problem in Verification(store).report().problems}
+    assert {("experiments/iris.json", "damaged file"), ("experiments/folder", "stray")} <= problems
     file.unlink()
-    assert experiment(client, "iris")["description"] is None
+    assert get_experiment(client, "iris")["description"] is None
 
 
-def test_description_needs_a_name_that_fits(client: FlaskClient, log_run: LogRun, data: Path) -> None:
-    for name in ("日" * 100, "日" * 83 + "ee"):  # with .json it would be longer than a file's name may be
+def test_description_400_for_name_too_long_for_a_file(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    for name in ("日" * 100, "日" * 83 + "ee"):  # with .json it would be longer than a file name may be
         log_run(name)
         assert "too long" in describe(client, name, "x", 400)["detail"]
     log_run("iris")
@@ -97,9 +97,9 @@ def test_description_needs_a_name_that_fits(client: FlaskClient, log_run: LogRun
     assert [path.name for path in (data / "experiments").iterdir()] == ["e" * 250 + ".json"]
 
 
-def test_best_run_is_by_the_metric_and_the_direction_asked_for(client: FlaskClient, log_run: LogRun) -> None:
+def test_best_run_depends_on_the_requested_metric_and_direction(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(metrics={"loss": loss}, name=f"run {loss}") for loss in (0.5, 0.25, 1, 0.25, "NaN")]
-    best = experiment(client, "iris", metric="loss")["best"]
+    best = get_experiment(client, "iris", metric="loss")["best"]
     assert best == {
         "metric": "loss",
         "direction": "min",
@@ -108,17 +108,19 @@ def test_best_run_is_by_the_metric_and_the_direction_asked_for(client: FlaskClie
         "name": "run 0.25",
         "value": 0.25,
     }
-    assert experiment(client, "iris", metric="loss", direction="max")["best"]["run_id"] == ids[2]
-    assert experiment(client, "iris", metric="none")["best"]["run_id"] is None
-    assert experiment(client, "iris")["best"] is None
+    assert get_experiment(client, "iris", metric="loss", direction="max")["best"]["run_id"] == ids[2]
+    assert get_experiment(client, "iris", metric="none")["best"]["run_id"] is None
+    assert get_experiment(client, "iris")["best"] is None
     assert "lowest loss" in client.get("/experiments/iris").text
     page = client.get("/experiments/iris?metric=loss&direction=max&limit=1").text
     assert "highest loss" in page
     assert "order_by=metrics.loss+desc" in page
-    assert "select a metric" in client.get("/experiments/iris?part=table").text, "no runs are read that aren't shown"
+    assert "select a metric" in client.get("/experiments/iris?part=table").text, (
+        "no runs are read that aren't displayed"
+    )
 
 
-def test_without_a_choice_the_best_run_is_by_what_runs_are_told_apart_by(client: FlaskClient, log_run: LogRun) -> None:
+def test_best_run_is_by_the_most_important_metric_by_default(client: FlaskClient, log_run: LogRun) -> None:
     log_run(metrics={"gpu": 99, "a": 1, "val/loss": 0.5, "train/loss": 0.1})
     log_run(metrics={"val/loss": 0.25, "train/loss": 0.2})
     page = client.get("/experiments/iris").text
@@ -126,7 +128,7 @@ def test_without_a_choice_the_best_run_is_by_what_runs_are_told_apart_by(client:
     assert ">0.25</span></strong>" in page
 
 
-def test_list_has_the_words_of_a_description_without_its_markdown(client: FlaskClient, log_run: LogRun) -> None:
+def test_list_shows_descriptions_without_their_markdown(client: FlaskClient, log_run: LogRun) -> None:
     log_run()
     describe(client, "iris", "Petals **and** sepals\n\n- <b>a & b</b>")
     page = client.get("/experiments").text
@@ -143,7 +145,7 @@ def test_list_has_the_words_of_a_description_without_its_markdown(client: FlaskC
         ("/experiments/iris?experiment=x", 400),
     ],
 )
-def test_what_is_not_understood_is_a_page_that_says_so(
+def test_unknown_experiment_and_invalid_query_are_error_pages(
     client: FlaskClient, log_run: LogRun, path: str, status: int
 ) -> None:
     log_run()
@@ -151,7 +153,7 @@ def test_what_is_not_understood_is_a_page_that_says_so(
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
 
 
-def test_read_only_server_shows_the_description_and_no_form(
+def test_read_only_server_shows_the_description_but_no_form(
     client: FlaskClient, log_run: LogRun, make_app: Callable[..., Any]
 ) -> None:
     log_run()

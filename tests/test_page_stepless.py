@@ -1,4 +1,4 @@
-"""Series that were logged without steps are drawn over time, and the chart says so; one point sent again is none."""
+"""Series logged without steps are drawn over time, and the chart says so; a point sent twice is not such a series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def points(values: list[Any], key: str = "loss", step: int | None = None) -> lis
     return entries if step is None else [{**entry, "step": step} for entry in entries]
 
 
-def svg(client: FlaskClient, run_id: str, **query: Any) -> Drawing:
+def get_drawing(client: FlaskClient, run_id: str, **query: Any) -> Drawing:
     answer = client.get(f"/runs/{run_id}/charts.svg", query_string={"key": "loss", **query})
     assert answer.status_code == 200
     return Drawing(answer.text)
@@ -34,7 +34,7 @@ def test_series_without_steps_is_a_line_over_time_with_a_caption(
     client: FlaskClient, log_run: LogRun, count: int, step: int | None
 ) -> None:
     run_id = log_run(metrics=points([float(at % 7) for at in range(count)], step=step))
-    assert "since the start" in svg(client, run_id).texts()
+    assert "since the start" in get_drawing(client, run_id).texts()
     for path in (f"/runs/{run_id}", f"/runs/{run_id}/charts?key=loss"):
         page = client.get(path).text
         assert NOTE in page
@@ -47,19 +47,19 @@ def test_series_without_steps_is_a_line_over_time_with_a_caption(
         assert NOTE in client.get(path).text
 
 
-def test_range_of_a_series_without_steps_is_of_time(client: FlaskClient, log_run: LogRun) -> None:
+def test_range_of_a_series_without_steps_is_a_range_of_times(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=points([float(at) for at in range(20)]))
     page = client.get(f"/runs/{run_id}/charts?key=loss&from=-9000000000000&to=9000000000000").text
     assert NOTE in page and "Whole range" in page
 
 
-def test_point_that_was_sent_again_is_still_one_point_at_its_step(client: FlaskClient, log_run: LogRun) -> None:
+def test_point_sent_twice_is_one_point_at_its_step(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=points([0.9, 0.9], step=5))
     assert NOTE not in client.get(f"/runs/{run_id}").text
-    assert "step" in svg(client, run_id).texts()
+    assert "step" in get_drawing(client, run_id).texts()
 
 
-def test_series_without_steps_beside_one_with_steps_is_named(client: FlaskClient, log_run: LogRun) -> None:
+def test_series_without_steps_beside_one_with_steps_is_named_in_a_note(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(metrics=[*points([1, 2, 3]), *({"acc": at, "step": at} for at in range(5))])
     page = client.get(f"/runs/{run_id}/charts?key=loss&key=acc").text
     assert "logged without steps, and a line over time only: loss" in page

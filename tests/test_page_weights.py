@@ -1,4 +1,4 @@
-"""The weight of pages, whatever is logged: each stays below a bound, in bytes before compression."""
+"""The size of pages, whatever is logged: each stays below a limit, in bytes before compression."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
 
 
 @pytest.mark.parametrize(
-    ("path", "bound"),
+    ("path", "max_bytes"),
     [
         ("/runs/big-0", 150_000),
         ("/runs/big-0?filter=9", 150_000),
@@ -48,7 +48,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
         ("/runs", 150_000),
     ],
 )
-def test_page_stays_below_its_weight(client: FlaskClient, path: str, bound: int) -> None:
+def test_page_stays_below_its_size_limit(client: FlaskClient, path: str, max_bytes: int) -> None:
     answer = client.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == 200, answer.text
-    assert len(answer.data) < bound
+    assert len(answer.data) < max_bytes
