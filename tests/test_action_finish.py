@@ -55,7 +55,7 @@ def read_meta(job: Job) -> dict[str, Any]:
     return content
 
 
-def server_pid(job: Job) -> int:
+def read_server_pid(job: Job) -> int:
     return int(json.loads((job.home / "server.json").read_text())["pid"])
 
 
@@ -215,7 +215,7 @@ def test_hostile_text_in_rules_and_names_is_no_command_in_the_log_or_the_summary
 
 def test_server_process_is_identified_without_proc(job: Job) -> None:
     """By ps, as on macOS."""
-    pid = server_pid(job)
+    pid = read_server_pid(job)
     assert str(job.home / "ready") in _command_by_ps(pid)
     assert _command_by_ps(2**22 + 1) == ""
 
@@ -240,7 +240,7 @@ def test_finish_without_an_installation_is_a_notice(github_job: NewJob) -> None:
 def test_killed_server_is_started_again_on_its_data(job: Job) -> None:
     log_metrics(job, accuracy=0.93)
     requests.get(f"{job.env['CHACHAML_URL']}/api/##[error]a/%0A::error::b", timeout=60)  # goes to the server's log
-    os.kill(server_pid(job), signal.SIGKILL)
+    os.kill(read_server_pid(job), signal.SIGKILL)
     finish(job, checks="accuracy>=0.9")
     assert job.steps[-1].outcome == "success", job.log
     assert job.said("warning") == ["the server had stopped; it was started again on the same data"]
@@ -252,7 +252,7 @@ def test_killed_server_is_started_again_on_its_data(job: Job) -> None:
 
 
 def test_store_that_cannot_be_reopened_fails_the_step(job: Job) -> None:
-    os.kill(server_pid(job), signal.SIGKILL)
+    os.kill(read_server_pid(job), signal.SIGKILL)
     data = Path(job.outputs("tracker")["data"])
     shutil.rmtree(data)
     data.touch()

@@ -67,8 +67,8 @@ def github(tmp_path: Path) -> Path:
     return folder
 
 
-def user_job(new: NewJob, github: Path, machine_path: str, artifacts: Artifacts, **settings: Any) -> Job:
-    """Make a job of a user, whose checkout has a train.sh."""
+def make_user_job(new: NewJob, github: Path, machine_path: str, artifacts: Artifacts, **settings: Any) -> Job:
+    """Make a job of a user whose checkout has a train.sh."""
     variables = {"FAKE": str(github), "PATH": f"{github / 'bin'}:{machine_path}"}
     job = new(shell_variables={**variables, **settings.pop("shell_variables", {})}, **settings)
 
@@ -95,7 +95,7 @@ def test_example_logs_checks_and_uploads_runs_that_open_in_another_store(
     workflow = load_example("matrix:\n")["jobs"]["train"]
     names = []
     for lr in workflow["strategy"]["matrix"]["lr"]:
-        job = user_job(github_job, github, machine_path, artifacts, matrix={"lr": lr})
+        job = make_user_job(github_job, github, machine_path, artifacts, matrix={"lr": lr})
         job.run(workflow["steps"])
         assert job.status == "success", job.log
         assert [text.partition(":")[0] for text in job.said("notice")] == ["loss<=baseline*1.02"]
@@ -130,7 +130,7 @@ def test_baseline_is_the_last_green_main_of_the_same_job_of_the_matrix(
         folder = github / "runs" / number
         artifacts = Artifacts(folder) if not folder.exists() else jobs[-1][1]
         settings = {"matrix": {"lr": lr}, "variables": {"run_id": number}, "shell_variables": {"ACCURACY": accuracy}}
-        job = user_job(github_job, github, machine_path, artifacts, **settings)
+        job = make_user_job(github_job, github, machine_path, artifacts, **settings)
         job.run(steps)
         jobs.append((job, artifacts))
     # The first jobs have no run of main to compare with; later each has the one with its own lr.
@@ -147,7 +147,7 @@ def test_comment_shows_the_runs_of_a_fork_and_executes_none_of_its_text(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
     artifacts = Artifacts(github / "runs" / "5")
-    job = user_job(github_job, github, machine_path, artifacts, variables={"run_id": "5"})
+    job = make_user_job(github_job, github, machine_path, artifacts, variables={"run_id": "5"})
     hostile = "@maria <img src=x> [a](https://evil.example) $(touch pwned)"
     job.run(
         [
@@ -167,7 +167,7 @@ def test_comment_shows_the_runs_of_a_fork_and_executes_none_of_its_text(
         "workflow_run": {"id": "5", "head_branch": "x; touch pwned", "head_repository": {"owner": {"login": "eve"}}}
     }
     for _ in range(2):  # the second time it edits its own comment
-        comment_job = user_job(github_job, github, machine_path, artifacts)
+        comment_job = make_user_job(github_job, github, machine_path, artifacts)
         comment_job.github["event"] = event
         comment_job.run(steps)
         assert comment_job.status == "success", comment_job.log
@@ -191,13 +191,13 @@ def test_comment_shows_the_runs_of_a_fork_and_executes_none_of_its_text(
 def test_tables_of_inputs_and_outputs_are_complete() -> None:
     start, finish = (yaml.safe_load((ROOT / path).read_text()) for path in ("action.yml", "finish/action.yml"))
     for head, part in (("input", "inputs"), ("output", "outputs")):
-        names_in_table = [(name, bool(suffix)) for row in table(PAGE, head) for name, suffix in _names(row[0])]
+        names_in_table = [(name, bool(suffix)) for row in table(PAGE, head) for name, suffix in _parse_names(row[0])]
         assert names_in_table == [(name, False) for name in start[part]] + [(name, True) for name in finish[part]]
     for action in (start, finish):
         assert all(each["description"] for part in ("inputs", "outputs") for each in action[part].values())
 
 
-def _names(cell: str) -> list[tuple[str, str]]:
+def _parse_names(cell: str) -> list[tuple[str, str]]:
     suffix = "(finish)" if "(finish)" in cell else ""
     return [(name, suffix) for name in re.findall(r"`([\w-]+)`", cell)]
 
@@ -217,7 +217,7 @@ def test_workflow_of_the_readme_passes_and_fails_by_its_check(
     steps = yaml.safe_load(code)["jobs"]["train"]["steps"]
     for accuracy, status in (("0.95", "success"), ("0.85", "failure")):
         variables = {"ACCURACY": accuracy, "LR": "0.1"}
-        job = user_job(
+        job = make_user_job(
             github_job, github, machine_path, Artifacts(github / "runs" / accuracy), shell_variables=variables
         )
         job.run(steps)

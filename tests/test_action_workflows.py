@@ -38,7 +38,7 @@ JOB_PERMISSIONS = {
 }
 
 
-def as_workflow(example: str) -> Any:
+def to_workflow(example: str) -> Any:
     """Return an example of the README or the manual as a workflow, even if it has only steps; None if it is none."""
     content = yaml.safe_load(example)
     if isinstance(content, list):
@@ -50,7 +50,7 @@ def as_workflow(example: str) -> Any:
 def test_each_file_is_valid_by_the_schema_of_its_kind(tmp_path: Path, kind: str) -> None:
     files = {"github-actions": ACTIONS, "github-workflows": WORKFLOWS, "compose-spec": []}[kind]
     for number, example in enumerate(EXAMPLES):
-        workflow = as_workflow(example)
+        workflow = to_workflow(example)
         if kind == ("github-workflows" if workflow else "compose-spec"):
             files = [*files, tmp_path / f"{number}.yml"]
             files[-1].write_text(yaml.safe_dump(workflow) if isinstance(yaml.safe_load(example), list) else example)
@@ -68,7 +68,7 @@ def iterate_steps() -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in ACTIONS:
         for step in yaml.safe_load(path.read_text())["runs"]["steps"]:
             yield str(path.relative_to(ROOT)), step
-    workflows = [(f"example, {example.splitlines()[0]}", as_workflow(example)) for example in EXAMPLES]
+    workflows = [(f"example, {example.splitlines()[0]}", to_workflow(example)) for example in EXAMPLES]
     workflows += [(path.name, yaml.safe_load(path.read_text())) for path in WORKFLOWS]
     for name, workflow in workflows:
         for job in workflow["jobs"].values() if workflow else ():

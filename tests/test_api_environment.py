@@ -20,7 +20,7 @@ from chachaml_lite.tracking.environment import MAX_BYTES, MISSING, flatten, valu
 ZIP = "application/zip"
 
 
-def environment(commit: str = "c0ffee", **changes: Any) -> dict[str, Any]:
+def make_environment(commit: str = "c0ffee", **changes: Any) -> dict[str, Any]:
     return {
         "command": ["python", "train.py"],
         "git": {"commit": commit, "dirty": False},
@@ -30,21 +30,21 @@ def environment(commit: str = "c0ffee", **changes: Any) -> dict[str, Any]:
     }
 
 
-def ids(client: FlaskClient, **query: str) -> list[str]:
+def list_ids(client: FlaskClient, **query: str) -> list[str]:
     answer = client.get("/api/runs", query_string=query)
     assert answer.status_code == 200, answer.text
     return [run["id"] for run in answer.get_json()]
 
 
 def test_environment_is_stored_unchanged_and_displayed(client: FlaskClient, log_run: LogRun, data: Path) -> None:
-    log_run(id="with", env=environment(), end="completed")
+    log_run(id="with", env=make_environment(), end="completed")
     log_run(id="without")
-    assert client.get("/api/runs/with").get_json()["env"] == environment()
-    assert json.loads((data / "runs/with/meta.json").read_text())["env"] == environment()
+    assert client.get("/api/runs/with").get_json()["env"] == make_environment()
+    assert json.loads((data / "runs/with/meta.json").read_text())["env"] == make_environment()
     assert client.get("/api/runs/without").get_json()["env"] is None
     assert "env" not in json.loads((data / "runs/without/meta.json").read_text())
     assert "env" not in client.get("/api/runs").get_json()[0]
-    assert [run["env"] for run in client.get("/api/runs?env=true").get_json()] == [None, environment()]
+    assert [run["env"] for run in client.get("/api/runs?env=true").get_json()] == [None, make_environment()]
     page = Page(client.get("/runs/with").text)
     assert page.row("git.commit") == ["git.commit", "c0ffee"]
     assert page.row("command") == ["command", '["python", "train.py"]']
@@ -67,7 +67,7 @@ def test_invalid_environment_is_400_and_creates_no_run(client: FlaskClient, env:
     answer = client.post("/api/w/runs", json={"experiment": "iris", "env": env})
     assert answer.status_code == 400
     assert reason in answer.get_json()["detail"]
-    assert ids(client) == []
+    assert list_ids(client) == []
 
 
 def test_environment_of_the_maximum_length_is_accepted(client: FlaskClient, log_run: LogRun) -> None:
@@ -76,35 +76,35 @@ def test_environment_of_the_maximum_length_is_accepted(client: FlaskClient, log_
 
 
 def test_repeated_post_with_another_environment_keeps_the_first_one(client: FlaskClient) -> None:
-    first = {"experiment": "iris", "id": "job", "env": environment("a")}
-    for body in (first, {**first, "env": environment("b")}, {"experiment": "iris", "id": "job"}):
+    first = {"experiment": "iris", "id": "job", "env": make_environment("a")}
+    for body in (first, {**first, "env": make_environment("b")}, {"experiment": "iris", "id": "job"}):
         answer = client.post("/api/w/runs", json=body)
         assert (answer.status_code, answer.get_json()["id"]) == (200, "job")
-    assert client.get("/api/runs/job").get_json()["env"] == environment("a")
+    assert client.get("/api/runs/job").get_json()["env"] == make_environment("a")
 
 
 def test_runs_are_filtered_and_ordered_by_their_environment(client: FlaskClient, log_run: LogRun) -> None:
-    log_run(id="a", env=environment("a1", cpu_count=8))
-    log_run(id="b", env=environment("b2", cpu_count=16, git={"commit": "b2", "dirty": True}))
+    log_run(id="a", env=make_environment("a1", cpu_count=8))
+    log_run(id="b", env=make_environment("b2", cpu_count=16, git={"commit": "b2", "dirty": True}))
     log_run(id="none")
     log_run(id="text", env={"git": "none"})
-    assert ids(client, q="env.git.commit = a1") == ["a"]
-    assert ids(client, q='env.git.commit ~ "B"') == ["b"]
-    assert ids(client, q="env.git.dirty = true") == ["b"]
-    assert ids(client, q="env.cpu_count >= 16") == ["b"]
-    assert ids(client, q="env.a.dotted.key.too = x and env.cpu_count < 10") == ["a"]
-    assert ids(client, q='env.command ~ "train.py"') == ["b", "a"]
-    assert ids(client, q="env.git = none") == ["text"]
-    assert ids(client, q="env.git.commit != a1") == ["b"]
-    assert ids(client, order_by="env.cpu_count desc")[:2] == ["b", "a"]
-    assert ids(client, order_by="env.git.commit")[:2] == ["a", "b"]
+    assert list_ids(client, q="env.git.commit = a1") == ["a"]
+    assert list_ids(client, q='env.git.commit ~ "B"') == ["b"]
+    assert list_ids(client, q="env.git.dirty = true") == ["b"]
+    assert list_ids(client, q="env.cpu_count >= 16") == ["b"]
+    assert list_ids(client, q="env.a.dotted.key.too = x and env.cpu_count < 10") == ["a"]
+    assert list_ids(client, q='env.command ~ "train.py"') == ["b", "a"]
+    assert list_ids(client, q="env.git = none") == ["text"]
+    assert list_ids(client, q="env.git.commit != a1") == ["b"]
+    assert list_ids(client, order_by="env.cpu_count desc")[:2] == ["b", "a"]
+    assert list_ids(client, order_by="env.git.commit")[:2] == ["a", "b"]
     assert client.get("/api/runs?order_by=env.").status_code == 400
 
 
 @pytest.mark.parametrize(
     "env",
     [
-        environment(),
+        make_environment(),
         {"": {"": {"a": 1}}},
         {"a": {"": 1}, "b": {"": {}}, "": 2},
         {"a.b": {"c": 1}, "a": {"b.c.d": 2, "e": {}}},
@@ -122,8 +122,8 @@ def test_value_at_returns_the_leaf_of_each_flattened_path(env: dict[str, Any]) -
 
 
 def test_environments_are_compared_leaf_by_leaf(client: FlaskClient, log_run: LogRun) -> None:
-    log_run(id="a", env=environment("a1", only="here"))
-    log_run(id="b", env=environment("b2"))
+    log_run(id="a", env=make_environment("a1", only="here"))
+    log_run(id="b", env=make_environment("b2"))
     env = client.get("/api/compare?ids=a,b").get_json()["env"]
     assert env["differ"] == {"git.commit": ["a1", "b2"]}
     assert env["partial"] == {"only": ["here", None]}
@@ -137,7 +137,7 @@ def test_environments_are_compared_leaf_by_leaf(client: FlaskClient, log_run: Lo
 
 
 def test_columns_may_be_keys_of_the_environment(client: FlaskClient, log_run: LogRun, data: Path) -> None:
-    log_run(id="a", env=environment("a1"))
+    log_run(id="a", env=make_environment("a1"))
     log_run(id="b")
     page = Page(client.get("/runs?columns=env.git.commit,env.cpu_count").text)
     assert page.row("a")[-2:] == ["a1", "8"]
@@ -149,43 +149,43 @@ def test_columns_may_be_keys_of_the_environment(client: FlaskClient, log_run: Lo
 def test_environment_is_in_the_zip_and_survives_an_import(
     client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path
 ) -> None:
-    log_run(id="r", env=environment(), end="completed")
+    log_run(id="r", env=make_environment(), end="completed")
     body = client.get("/api/runs/r/download").data
     (tmp_path / "r.zip").write_bytes(body)
     there = ("--data", str(tmp_path / "there"))
     cli("import", str(tmp_path / "r.zip"), *there)
-    assert json.loads(cli("show", "r", "--json", *there).stdout)["env"] == environment()
+    assert json.loads(cli("show", "r", "--json", *there).stdout)["env"] == make_environment()
     assert client.post("/api/w/import", data=body, content_type=ZIP).get_json()["unchanged"] == ["r"]
     assert cli("verify", "--data", str(data)).stdout.rstrip().endswith("all good")
 
 
 def test_push_sends_the_environment_once(client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path) -> None:
-    log_run(id="r", env=environment(), end="completed")
+    log_run(id="r", env=make_environment(), end="completed")
     with running(tmp_path / "there", tmp_path / "scratch") as there:
         first, second = (json.loads(cli("push", there.url, "--data", str(data), "--json").stdout) for _ in range(2))
         assert (first["imported"], second["unchanged"]) == (["r"], ["r"])
-        assert json.loads(cli("show", "r", "--json", "--url", there.url).stdout)["env"] == environment()
+        assert json.loads(cli("show", "r", "--json", "--url", there.url).stdout)["env"] == make_environment()
 
 
 def test_import_keeps_an_environment_missing_in_the_zip_and_refuses_another(client: FlaskClient) -> None:
     def import_run(query: str = "", **changes: Any) -> Any:
         return client.post(f"/api/w/import{query}", data=stream_zip(run_files(**changes)), content_type=ZIP)
 
-    assert import_run(env=environment("a")).status_code == 200
+    assert import_run(env=make_environment("a")).status_code == 200
     without: list[dict[str, Any]] = [{}, {"env": None}]
     for changes in without:
         assert import_run(**changes).status_code == 200
-        assert client.get("/api/runs/r").get_json()["env"] == environment("a")
-    conflict = import_run(env=environment("b"))
+        assert client.get("/api/runs/r").get_json()["env"] == make_environment("a")
+    conflict = import_run(env=make_environment("b"))
     assert conflict.status_code == 409 and "env" in conflict.get_json()["detail"]
-    assert import_run("?overwrite=true", env=environment("b")).status_code == 200
-    assert client.get("/api/runs/r").get_json()["env"] == environment("b")
+    assert import_run("?overwrite=true", env=make_environment("b")).status_code == 200
+    assert client.get("/api/runs/r").get_json()["env"] == make_environment("b")
     for env in ("text", {"x": "y" * MAX_BYTES}):
         assert import_run(run_id="s", env=env).status_code == 400
 
 
 def test_damaged_environment_is_reported_by_verify(client: FlaskClient, log_run: LogRun, data: Path) -> None:
-    log_run(id="r", env=environment())
+    log_run(id="r", env=make_environment())
     path = data / "runs/r/meta.json"
     path.write_text(path.read_text().replace('"env": {', '"env": "x", "other": {'))
     assert "no good env" in cli("verify", "--data", str(data), code=1).stdout

@@ -346,11 +346,11 @@ BROKEN: list[tuple[str, Files, str]] = [
     ("meta is a list", {"r/meta.json": b"[]"}, "meta.json holds no JSON object"),
     ("meta without a start", {"r/meta.json": meta(start_time=None)}, "start_time"),
     ("a start in the year 10000", {"r/meta.json": meta(start_time=253402300800000)}, "start_time"),
-    ("a status of its own", {"r/meta.json": meta(status="done")}, "status"),
+    ("an unknown status", {"r/meta.json": meta(status="done")}, "status"),
     ("an empty experiment", {"r/meta.json": meta(experiment="")}, "experiment is empty"),
     ("a tag that is a list", {"r/meta.json": meta(tags={"a": []})}, "tag 'a'"),
     ("a tag that is null", {"r/meta.json": meta(tags={"a": None})}, "tag"),
-    ("a parent elsewhere", {"r/meta.json": meta(parent_run_id="../x")}, "parent_run_id"),
+    ("an invalid parent", {"r/meta.json": meta(parent_run_id="../x")}, "parent_run_id"),
     ("a dataset that is text", {"r/meta.json": meta(datasets=["x"])}, "no good datasets"),
     ("a dataset whose checksum is a number", {"r/meta.json": meta(datasets=[{"hash": 5}])}, "no good datasets"),
     ("a dataset whose tags are text", {"r/meta.json": meta(datasets=[{"tags": "x"}])}, "no good datasets"),
@@ -358,16 +358,16 @@ BROKEN: list[tuple[str, Files, str]] = [
     ("running with an end", {"r/meta.json": meta(status="running")}, "end_time"),
     ("params are a list", {"r/params.json": b"[]"}, "params.json holds no JSON object"),
     ("a param without a name", {"r/params.json": b'{"": 1}'}, "param is empty"),
-    ("a line that is no point", {"r/metrics.jsonl": POINT + b"{}\n" + POINT}, "line 2 of metrics.jsonl is no point"),
+    ("an invalid point", {"r/metrics.jsonl": POINT + b"{}\n" + POINT}, "line 2 of metrics.jsonl is no point"),
     ("a torn line in the middle", {"r/metrics.jsonl": POINT[:9] + b"\n" + POINT}, "line 1 of metrics.jsonl"),
     ("a metric without a name", {"r/metrics.jsonl": POINT.replace(b"loss", b"")}, "metric is empty"),
-    ("an upload that is none", {"r/artifacts.jsonl": b"{}\n"}, "line 1 of artifacts.jsonl is no upload"),
+    ("an invalid upload", {"r/artifacts.jsonl": b"{}\n"}, "line 1 of artifacts.jsonl is no upload"),
     ("an upload elsewhere", {"r/artifacts.jsonl": upload_line("../m", b"bytes")}, "line 1 of artifacts.jsonl"),
-    ("a sum that is none", {"r/artifacts.jsonl": upload_line("m", b"bytes", sha256="x")}, "line 1 of artifacts.jsonl"),
+    ("an invalid checksum", {"r/artifacts.jsonl": upload_line("m", b"bytes", sha256="x")}, "line 1 of artifacts.jsonl"),
     ("other bytes", {"r/blobs/m": b"bytez"}, "artifact 'm' has 5 bytes of sha256"),
     ("bytes missing", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n", b"")}, "artifact 'n'"),
     ("overlap", {"r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("m/n", b"")}, "a folder of the other"),
-    ("a name of ours in capitals", {"r/Params.JSON": b"{"}, "only in case"),
+    ("a name of the store in capitals", {"r/Params.JSON": b"{"}, "only in case"),
     ("a stray with a colon", {"r/blobs/in/a:b": b""}, "'blobs/in/a:b' is no artifact"),
     ("a stray with a name of a device", {"r/blobs/con.txt": b""}, "'blobs/con.txt' is no artifact"),
     ("a stray with a dot behind", {"r/blobs/a./b": b""}, "'blobs/a./b' is no artifact"),
@@ -401,7 +401,7 @@ def test_torn_last_line_is_imported_as_it_is_and_can_be_completed(client: FlaskC
 # -- invalid and hostile zips
 
 
-def zip_with_entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
+def make_zip_with_entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
     """Return the zip of a valid run with one more entry."""
     buffer = io.BytesIO(stream_zip(run_files()))
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -413,7 +413,7 @@ def zip_with_entry(name: str, content: bytes = b"x", *, mode: int = 0, system: i
     return buffer.getvalue()
 
 
-def zip_with_duplicate_name() -> bytes:
+def make_zip_with_duplicate_name() -> bytes:
     buffer = io.BytesIO(stream_zip(run_files()))
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("r/meta.json", meta(experiment="two"))
@@ -427,7 +427,7 @@ def patch_zip(old: bytes, new: bytes) -> bytes:
     return whole.replace(old, new)
 
 
-def zip_with_false_size(size: int) -> bytes:
+def make_zip_with_false_size(size: int) -> bytes:
     """Return a zip whose central directory states a false size of the last file."""
     whole = bytearray(stream_zip(run_files(), zipfile.ZIP_STORED))
     at = whole.rindex(b"PK\x01\x02")
@@ -435,7 +435,7 @@ def zip_with_false_size(size: int) -> bytes:
     return bytes(whole)
 
 
-def zip_of_overlapping_entries(count: int) -> bytes:
+def make_zip_of_overlapping_entries(count: int) -> bytes:
     """Return a zip of many entries that all share the same megabytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -456,51 +456,51 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("an empty zip", lambda: stream_zip({}), "no run"),
     ("the first half", lambda: stream_zip(run_files())[:500], "no zip"),
     ("the second half", lambda: stream_zip(run_files())[500:], "no zip|damaged"),
-    ("up", lambda: zip_with_entry("r/../../x"), "segment"),
-    ("up at the start", lambda: zip_with_entry("../x"), "segment"),
-    ("up and hidden", lambda: zip_with_entry("r/.x/../../y"), "segment"),
-    ("up in a folder's name", lambda: zip_with_entry("../"), "segment"),
-    ("the root", lambda: zip_with_entry("/etc/x"), "not relative"),
-    ("nothing but the root", lambda: zip_with_entry("/"), "not relative"),
-    ("a drive", lambda: zip_with_entry("C:/x"), "not relative"),
-    ("a drive's folder", lambda: zip_with_entry("c:x"), "not relative"),
-    ("backslashes", lambda: zip_with_entry("r\\x"), "backslash"),
-    ("backslashes up", lambda: zip_with_entry("..\\x"), "backslash"),
-    ("two slashes", lambda: zip_with_entry("r//x"), "segment"),
-    ("a dot", lambda: zip_with_entry("r/./x"), "segment"),
-    ("a NUL", lambda: zip_with_entry("r/x\0.txt"), "control"),
-    ("a line end", lambda: zip_with_entry("r/x\ny"), "control"),
-    ("a long segment", lambda: zip_with_entry("r/" + "x" * 256), "too long"),
-    ("a long path", lambda: zip_with_entry("r/" + "x/" * 500 + "y"), "too long"),
-    ("in no folder", lambda: zip_with_entry("x"), "in no folder"),
-    ("a link", lambda: zip_with_entry("r/x", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "special"),
-    ("a link to a run", lambda: zip_with_entry("s", b"r", mode=stat.S_IFLNK | 0o777), "special"),
-    ("a pipe", lambda: zip_with_entry("r/x", mode=stat.S_IFIFO | 0o644), "special"),
-    ("a device", lambda: zip_with_entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
-    ("a socket", lambda: zip_with_entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
-    ("encrypted", lambda: zip_with_entry("r/x", flags=1), "encrypted"),
+    ("up", lambda: make_zip_with_entry("r/../../x"), "segment"),
+    ("up at the start", lambda: make_zip_with_entry("../x"), "segment"),
+    ("up and hidden", lambda: make_zip_with_entry("r/.x/../../y"), "segment"),
+    ("up in a folder's name", lambda: make_zip_with_entry("../"), "segment"),
+    ("the root", lambda: make_zip_with_entry("/etc/x"), "not relative"),
+    ("nothing but the root", lambda: make_zip_with_entry("/"), "not relative"),
+    ("a drive", lambda: make_zip_with_entry("C:/x"), "not relative"),
+    ("a drive's folder", lambda: make_zip_with_entry("c:x"), "not relative"),
+    ("backslashes", lambda: make_zip_with_entry("r\\x"), "backslash"),
+    ("backslashes up", lambda: make_zip_with_entry("..\\x"), "backslash"),
+    ("two slashes", lambda: make_zip_with_entry("r//x"), "segment"),
+    ("a dot", lambda: make_zip_with_entry("r/./x"), "segment"),
+    ("a NUL", lambda: make_zip_with_entry("r/x\0.txt"), "control"),
+    ("a line end", lambda: make_zip_with_entry("r/x\ny"), "control"),
+    ("a long segment", lambda: make_zip_with_entry("r/" + "x" * 256), "too long"),
+    ("a long path", lambda: make_zip_with_entry("r/" + "x/" * 500 + "y"), "too long"),
+    ("in no folder", lambda: make_zip_with_entry("x"), "in no folder"),
+    ("a link", lambda: make_zip_with_entry("r/x", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "special"),
+    ("a link to a run", lambda: make_zip_with_entry("s", b"r", mode=stat.S_IFLNK | 0o777), "special"),
+    ("a pipe", lambda: make_zip_with_entry("r/x", mode=stat.S_IFIFO | 0o644), "special"),
+    ("a device", lambda: make_zip_with_entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
+    ("a socket", lambda: make_zip_with_entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
+    ("encrypted", lambda: make_zip_with_entry("r/x", flags=1), "encrypted"),
     ("another compression", lambda: stream_zip(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
     ("and another", lambda: stream_zip(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
-    ("a name twice", zip_with_duplicate_name, "twice"),
-    ("names that differ in case", lambda: zip_with_entry("r/Blobs/x"), "only in case"),
-    ("ids that differ in case", lambda: zip_with_entry("R/meta.json"), "only in case"),
+    ("a name twice", make_zip_with_duplicate_name, "twice"),
+    ("names that differ in case", lambda: make_zip_with_entry("r/Blobs/x"), "only in case"),
+    ("ids that differ in case", lambda: make_zip_with_entry("R/meta.json"), "only in case"),
     ("names that differ in normalisation", lambda: stream_zip(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
-    ("a file that is a folder", lambda: zip_with_entry("r/meta.json/x"), "is a file in it"),
-    ("a run that is a file", lambda: zip_with_entry("r"), "in no folder"),
-    ("a bit that fell over", lambda: patch_zip(b'"iris"', b'"irix"'), "damaged"),
+    ("a file that is a folder", lambda: make_zip_with_entry("r/meta.json/x"), "is a file in it"),
+    ("a run that is a file", lambda: make_zip_with_entry("r"), "in no folder"),
+    ("a flipped bit", lambda: patch_zip(b'"iris"', b'"irix"'), "damaged"),
     ("a header with another name", lambda: patch_zip(b"\0r/params.json{", b"\0r/params.jsoN{"), "damaged"),
-    ("fewer bytes than told", lambda: zip_with_false_size(500), "damaged|bytes"),
-    ("more bytes than told", lambda: zip_with_false_size(2), "damaged|bytes"),
-    ("gigabytes, as told", lambda: zip_with_false_size(0xFFFFFFF0), "200 times"),
+    ("fewer bytes than stated", lambda: make_zip_with_false_size(500), "damaged|bytes"),
+    ("more bytes than stated", lambda: make_zip_with_false_size(2), "damaged|bytes"),
+    ("gigabytes, as stated", lambda: make_zip_with_false_size(0xFFFFFFF0), "200 times"),
     ("a bomb", lambda: stream_zip(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
     ("a folder without a run", lambda: stream_zip(run_files() | {"s/x": b""}), "'s' has no meta.json"),
-    ("folders by the thousand", lambda: zip_of_deep_folders(1000, 390), "folders are too many, or too deep"),
-    ("folders of a megabyte", lambda: zip_of_deep_folders(50, 390), "200 times"),
-    ("entries that share their bytes", lambda: zip_of_overlapping_entries(20), "200 times|verlap"),
+    ("folders by the thousand", lambda: make_zip_of_deep_folders(1000, 390), "folders are too many, or too deep"),
+    ("folders of a megabyte", lambda: make_zip_of_deep_folders(50, 390), "200 times"),
+    ("entries with shared bytes", lambda: make_zip_of_overlapping_entries(20), "200 times|verlap"),
 ]
 
 
-def zip_of_deep_folders(count: int, depth: int) -> bytes:
+def make_zip_of_deep_folders(count: int, depth: int) -> bytes:
     """Return the zip of a run with `count` empty files, each in `depth` nested folders of its own."""
     return stream_zip(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
 

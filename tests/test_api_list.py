@@ -22,7 +22,7 @@ from support.servers import Running
 LogRun = Callable[..., str]
 
 
-def ids(client: FlaskClient, **query: Any) -> list[str]:
+def list_ids(client: FlaskClient, **query: Any) -> list[str]:
     answer = client.get("/api/runs", query_string=query)
     assert answer.status_code == 200, answer.text
     run_ids = [run["id"] for run in answer.get_json()]
@@ -103,16 +103,16 @@ def log_five(log_run: LogRun) -> None:
     ],
 )
 def test_filters_match_exactly_and_must_all_match(five: FlaskClient, query: dict[str, str], expected: str) -> None:
-    assert "".join(ids(five, **query)) == expected
+    assert "".join(list_ids(five, **query)) == expected
 
 
 def test_integer_param_of_any_size_is_matched_exactly(client: FlaskClient, log_run: LogRun) -> None:
     seeds = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10**300 + 1, 10]
     runs = {seed: log_run(params={"seed": seed}) for seed in seeds}
     for seed, run_id in runs.items():
-        assert ids(client, **{"param.seed": str(seed)}) == [run_id]
-    assert ids(client, **{"param.seed": "1e1"}) == [runs[10]]
-    assert ids(client, **{"param.seed": "1_0"}) == []
+        assert list_ids(client, **{"param.seed": str(seed)}) == [run_id]
+    assert list_ids(client, **{"param.seed": "1e1"}) == [runs[10]]
+    assert list_ids(client, **{"param.seed": "1_0"}) == []
 
 
 def test_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
@@ -132,10 +132,10 @@ def test_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
 def test_default_order_is_by_start_time_then_id_both_descending(client: FlaskClient, data: Path) -> None:
     for run_id, start_time in (("b", 5), ("c", 5), ("a", 5), ("z", 4), ("m", 6)):
         copy_in(data, run_id, start_time)
-    assert ids(client) == ["m", "c", "b", "a", "z"]
-    assert ids(client, experiment="iris") == ["m", "c", "b", "a", "z"]
-    assert ids(client, order_by="start_time") == ["z", "c", "b", "a", "m"]
-    assert ids(client, order_by="start_time desc") == ["m", "c", "b", "a", "z"]
+    assert list_ids(client) == ["m", "c", "b", "a", "z"]
+    assert list_ids(client, experiment="iris") == ["m", "c", "b", "a", "z"]
+    assert list_ids(client, order_by="start_time") == ["z", "c", "b", "a", "m"]
+    assert list_ids(client, order_by="start_time desc") == ["m", "c", "b", "a", "z"]
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def log_runs_to_order(log_run: LogRun) -> None:
 def test_missing_and_nan_come_last_in_either_direction_and_ties_go_by_id_descending(
     runs_to_order: FlaskClient, order_by: str, expected: str
 ) -> None:
-    assert "".join(ids(runs_to_order, order_by=order_by)) == expected
+    assert "".join(list_ids(runs_to_order, order_by=order_by)) == expected
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ def test_unknown_order_is_400(shared_client: FlaskClient, order_by: str) -> None
 def test_metric_with_spaces_and_dots_in_its_name_can_be_ordered_by(client: FlaskClient, log_run: LogRun) -> None:
     for run_id, value in (("a", 2), ("b", 1), ("c", 3)):
         log_run(id=run_id, metrics={"val.top 5 desc": value})
-    assert ids(client, order_by="metrics.val.top 5 desc desc") == ["c", "a", "b"]
-    assert ids(client, order_by="metrics.val.top 5 desc asc") == ["b", "a", "c"]
+    assert list_ids(client, order_by="metrics.val.top 5 desc desc") == ["c", "a", "b"]
+    assert list_ids(client, order_by="metrics.val.top 5 desc asc") == ["b", "a", "c"]
 
 
 def test_long_order_is_refused_at_once(client: FlaskClient) -> None:
@@ -383,7 +383,7 @@ def test_text_that_parses_as_a_number_is_ordered_and_compared_as_a_number(
         log_run(id=f"r{place}", **{field[:-3]: {"lr": value}})
 
     def find_values(**query: str) -> list[Any]:
-        return [values[int(run_id[1:])] for run_id in ids(client, **query)]
+        return [values[int(run_id[1:])] for run_id in list_ids(client, **query)]
 
     ascending = ["-Infinity", "1e-5", "0.001", "0.1", ".5", 9, "10", "1 000", "abc", "NaN"]
     assert find_values(order_by=field) == ascending
@@ -395,4 +395,4 @@ def test_text_that_parses_as_a_number_is_ordered_and_compared_as_a_number(
 def test_names_that_parse_as_numbers_are_ordered_as_text(client: FlaskClient, log_run: LogRun) -> None:
     for run_id in ("10", "9", "1e1"):
         log_run(id=run_id, name=run_id)
-    assert ids(client, order_by="id") == ids(client, order_by="name") == ["10", "1e1", "9"]
+    assert list_ids(client, order_by="id") == list_ids(client, order_by="name") == ["10", "1e1", "9"]

@@ -188,7 +188,7 @@ def test_point_without_a_timestamp_gets_the_time_of_its_arrival(client: FlaskCli
     assert (stamps["c"], stamps["d"]) == (1763884800123, -1)
 
 
-# -- what comes back
+# -- the series returned
 
 
 def test_points_are_ordered_by_step_and_then_by_arrival(client: FlaskClient, log_run: LogRun) -> None:

@@ -42,7 +42,7 @@ def document(client: FlaskClient) -> dict[str, Any]:
     return content
 
 
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def iterate_operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
@@ -64,11 +64,11 @@ def test_every_route_of_the_api_is_described_and_every_description_is_a_route(
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/api")
     }
-    assert {(method, path) for method, path, _ in operations(document)} == routes
+    assert {(method, path) for method, path, _ in iterate_operations(document)} == routes
 
 
 def test_every_operation_has_a_name_and_each_schema_is_used(document: dict[str, Any]) -> None:
-    names = [operation["operationId"] for _, _, operation in operations(document)]
+    names = [operation["operationId"] for _, _, operation in iterate_operations(document)]
     assert len(names) == len(set(names))
     text = json.dumps(document)
     for kind in ("schemas", "parameters", "responses"):
@@ -78,7 +78,7 @@ def test_every_operation_has_a_name_and_each_schema_is_used(document: dict[str, 
 
 def test_query_parameters_are_exactly_those_of_the_document(document: dict[str, Any], client: FlaskClient) -> None:
     """An unknown parameter is a 400 whose detail lists the known ones; they are those of the document."""
-    for method, path, operation in operations(document):
+    for method, path, operation in iterate_operations(document):
         url = re.sub(r"{\w+}", "x", path)
         answer = client.open(url, method=method.upper(), query_string={"no-such-parameter": "1"})
         assert answer.status_code == 400, (method, path)
@@ -140,7 +140,9 @@ class Conformance:
 
     def __call__(self, name: str, status: int = 200, /, **parts: Any) -> TestResponse:
         """Call an operation by its operationId. `parts`: path parameters by name, and arguments of the test client."""
-        method, path, operation = next(entry for entry in operations(self.document) if entry[2]["operationId"] == name)
+        method, path, operation = next(
+            entry for entry in iterate_operations(self.document) if entry[2]["operationId"] == name
+        )
         for parameter in re.findall(r"{(\w+)}", path):
             path = path.replace(f"{{{parameter}}}", str(parts.pop(parameter)))
         answer: TestResponse = self.client.open(path, method=method.upper(), **parts)
@@ -171,7 +173,7 @@ class Conformance:
     def find_uncovered(self) -> set[tuple[str, int, str]]:
         """Return the documented successful responses that no call has covered."""
         documented = set()
-        for _, _, operation in operations(self.document):
+        for _, _, operation in iterate_operations(self.document):
             for status, response in operation["responses"].items():
                 if status in ("200", "206", "304", "422"):
                     kinds = resolve(self.document, response).get("content") or {"": None}
@@ -343,7 +345,7 @@ CHECKS = [
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize(("method", "path"), [entry[:2] for entry in operations(DOCUMENT)])
+@pytest.mark.parametrize(("method", "path"), [entry[:2] for entry in iterate_operations(DOCUMENT)])
 def test_no_request_is_answered_otherwise_than_described(
     client: FlaskClient, log_run: LogRun, method: str, path: str, mode: GenerationMode
 ) -> None:

@@ -27,7 +27,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
         yield app.test_client()
 
 
-def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> str:
+def list_ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> str:
     answer = client.get(path, query_string=query)
     assert answer.status_code == 200, answer.text
     return "".join(run["id"] for run in answer.get_json())
@@ -50,19 +50,19 @@ def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> str:
     ],
 )
 def test_query_selects_the_same_runs_in_list_search_and_export(client: FlaskClient, q: str, expected: str) -> None:
-    assert ids(client, q=q) == ids(client, "/api/search", q=q) == expected
+    assert list_ids(client, q=q) == list_ids(client, "/api/search", q=q) == expected
     assert client.get("/api/search", query_string={"q": q}).headers["X-Total-Count"] == str(len(expected))
     rows = client.get("/api/export", query_string={"q": q}).text
     assert "".join(row["id"] for row in csv.DictReader(io.StringIO(rows))) == expected
 
 
 def test_query_is_combined_with_the_other_parameters(client: FlaskClient) -> None:
-    assert ids(client, q="name ~ base", experiment="iris", **{"param.lr": "0.1"}) == "a"
-    assert ids(client, q="name ~ base", order_by="metrics.val/loss", limit=2) == "db"
-    assert ids(client, q="name ~ base", order_by="metrics.val/loss", offset=2) == "a"
+    assert list_ids(client, q="name ~ base", experiment="iris", **{"param.lr": "0.1"}) == "a"
+    assert list_ids(client, q="name ~ base", order_by="metrics.val/loss", limit=2) == "db"
+    assert list_ids(client, q="name ~ base", order_by="metrics.val/loss", offset=2) == "a"
     metric = {"metric_key": "val/loss", "op": "lt", "metric_value": "0.3"}
-    assert ids(client, "/api/search", **metric) == "db"
-    assert ids(client, "/api/search", q="experiment = iris", **metric) == "b"
+    assert list_ids(client, "/api/search", **metric) == "db"
+    assert list_ids(client, "/api/search", q="experiment = iris", **metric) == "b"
     assert "wide" in client.get("/api/runs", query_string={"q": "id = b", "format": "txt"}).text
 
 

@@ -174,7 +174,7 @@ def test_ndjson_lines_of_a_comparison_begin_with_the_differences(client: FlaskCl
 # -- the aligned table
 
 
-def width(line: str) -> int:
+def measure_width(line: str) -> int:
     """Return the columns that a line takes in a terminal, counted independently of the program."""
     return sum(
         0 if unicodedata.category(c) in ("Mn", "Me") else 2 if unicodedata.east_asian_width(c) in "WF" else 1
@@ -225,9 +225,9 @@ def test_table_fits_a_terminal_whatever_is_logged(client: FlaskClient, log_run: 
             tags={f"tag {n}": "y\u0301" * 50 for n in range(count)},
         )
     lines = get_table(client)
-    assert max(map(width, lines)) <= 120
+    assert max(map(measure_width, lines)) <= 120
     starts = {line.index("… running") for line in lines[1:4]}
-    columns = {width(line[: line.index("… running")]) for line in lines[1:4]}
+    columns = {measure_width(line[: line.index("… running")]) for line in lines[1:4]}
     assert len(columns) == 1, starts  # wide characters are counted as two columns
 
 
@@ -269,19 +269,19 @@ def test_line_below_the_table_counts_the_runs(client: FlaskClient, log_run: LogR
 def test_comparison_of_many_runs_is_split_into_several_tables(client: FlaskClient, log_run: LogRun) -> None:
     ids = [log_run(params={"lr": number}) for number in range(5)]
     lines = get_table(client, "/api/compare", ids=",".join(ids))
-    assert max(map(width, lines)) <= 120
+    assert max(map(measure_width, lines)) <= 120
     headings = [line for line in lines if line.startswith("kind")]
     assert [run_id for line in headings for run_id in line.split()[3:]] == ids
     assert len(headings) > 1
 
 
-# -- what users' text must not do
+# -- hostile text
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2066\u200f\r\n\u2028\x7f\ufeff\ud7ff\U000e0041"
 COMMANDS = ("::error::owned", " ::set-output name=a::b", "##[error]owned", "a ##[add-mask]b")
 
 
-def hostile_lists(client: FlaskClient, log_run: LogRun) -> list[str]:
+def log_hostile_runs(client: FlaskClient, log_run: LogRun) -> list[str]:
     visible = "".join(c for c in HOSTILE if unicodedata.category(c) != "Cc")
     run_id = log_run(
         experiment="::error::" + visible,
@@ -316,7 +316,7 @@ def acts_on_terminal(character: str) -> bool:
 
 @pytest.mark.parametrize("form", ["txt", "md", "csv", "jsonl", "json"])
 def test_answer_contains_no_characters_that_a_terminal_acts_on(client: FlaskClient, log_run: LogRun, form: str) -> None:
-    for url in hostile_lists(client, log_run):
+    for url in log_hostile_runs(client, log_run):
         answer = client.get(f"{url}format={form}")
         if answer.status_code == 400:
             assert "/api/runs/" in url and form in ("csv", "jsonl")
@@ -329,7 +329,7 @@ def test_answer_contains_no_characters_that_a_terminal_acts_on(client: FlaskClie
 
 @pytest.mark.parametrize("form", ["txt", "md", "jsonl", "json"])
 def test_line_is_never_a_command_to_github_actions(client: FlaskClient, log_run: LogRun, form: str) -> None:
-    for url in hostile_lists(client, log_run):
+    for url in log_hostile_runs(client, log_run):
         answer = client.get(f"{url}format={form}")
         for line in answer.text.splitlines() if answer.status_code == 200 else ():
             assert not line.lstrip().startswith("::"), line

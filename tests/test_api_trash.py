@@ -21,7 +21,7 @@ def post(client: FlaskClient, path: str, body: Any = None, status: int = 200) ->
     return answer.get_json()
 
 
-def ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> list[str]:
+def list_ids(client: FlaskClient, path: str = "/api/runs", **query: Any) -> list[str]:
     answer = client.get(path, query_string=query)
     assert answer.status_code == 200, answer.text
     return [run["id"] for run in answer.get_json()]
@@ -66,8 +66,8 @@ def test_write_to_ended_run_says_how_to_resume_it(client: FlaskClient, log_run: 
 def test_renamed_run_is_found_by_its_new_name(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(name="first", end="completed")
     post(client, f"/api/w/runs/{run_id}/name", {"name": "Zweiter Versuch"})
-    assert ids(client, name="Zweiter Versuch") == [run_id]
-    assert ids(client, name="first") == []
+    assert list_ids(client, name="Zweiter Versuch") == [run_id]
+    assert list_ids(client, name="first") == []
     for body in ({}, {"name": ""}, {"name": 5}, {"name": "a\nb"}, {"name": "a", "x": 1}):
         post(client, f"/api/w/runs/{run_id}/name", body, 400)
 
@@ -81,12 +81,12 @@ def test_trashed_run_is_in_no_list_count_comparison_query_or_latest(client: Flas
     trashed = log_run(id="gone", metrics={"loss": 0}, parent_run_id=parent, end="completed")
     for _ in range(2):
         post(client, f"/api/w/runs/{trashed}/trash")
-    assert ids(client) == [parent, active]
-    assert ids(client, experiment="iris") == [parent, active]
-    assert ids(client, order_by="metrics.loss") == [parent, active]
-    assert ids(client, q="metrics.loss <= 1") == [parent, active]
-    assert ids(client, "/api/search", metric_key="loss", op="lt", metric_value=5) == [parent, active]
-    assert ids(client, parent_run_id=parent) == []
+    assert list_ids(client) == [parent, active]
+    assert list_ids(client, experiment="iris") == [parent, active]
+    assert list_ids(client, order_by="metrics.loss") == [parent, active]
+    assert list_ids(client, q="metrics.loss <= 1") == [parent, active]
+    assert list_ids(client, "/api/search", metric_key="loss", op="lt", metric_value=5) == [parent, active]
+    assert list_ids(client, parent_run_id=parent) == []
     assert client.get("/api/runs").headers["X-Total-Count"] == "2"
     assert client.get("/api/runs").headers["X-Unreadable-Count"] == "0"
     assert client.get("/api/health").get_json()["runs"] == 2
@@ -108,12 +108,12 @@ def test_trash_is_listed_alone_or_with_the_others(client: FlaskClient, log_run: 
     active, trashed, other = log_run(id="kept"), log_run(id="gone"), log_run(id="other", experiment="digits")
     post(client, f"/api/w/runs/{trashed}/trash")
     post(client, f"/api/w/runs/{other}/trash")
-    assert ids(client, deleted="true") == [other, trashed]
-    assert ids(client, deleted="true", experiment="iris") == [trashed]
-    assert ids(client, deleted="all") == [other, trashed, active]
-    assert ids(client, deleted="all", experiment="iris") == [trashed, active]
-    assert ids(client, deleted="all", limit=1, offset=1) == [trashed]
-    assert ids(client, deleted="false") == [active]
+    assert list_ids(client, deleted="true") == [other, trashed]
+    assert list_ids(client, deleted="true", experiment="iris") == [trashed]
+    assert list_ids(client, deleted="all") == [other, trashed, active]
+    assert list_ids(client, deleted="all", experiment="iris") == [trashed, active]
+    assert list_ids(client, deleted="all", limit=1, offset=1) == [trashed]
+    assert list_ids(client, deleted="false") == [active]
     assert client.get("/api/runs?deleted=maybe").status_code == 400
 
 
@@ -157,7 +157,7 @@ def test_restored_run_is_listed_where_it_was(client: FlaskClient, log_run: LogRu
     post(client, "/api/w/runs/b/trash")
     for _ in range(2):
         post(client, "/api/w/runs/b/restore")
-    assert ids(client) == runs[::-1]
+    assert list_ids(client) == runs[::-1]
     assert client.get("/api/runs/b").get_json()["deleted_at"] is None
     post(client, "/api/w/runs/unknown/restore", status=404)
     post(client, "/api/w/runs/unknown/trash", status=404)
@@ -177,7 +177,7 @@ def test_removal_frees_the_disk_and_reports_the_bytes(client: FlaskClient, log_r
     assert answer.status_code == 200
     assert 100_000 < int(answer.headers["X-Freed-Bytes"]) < 110_000
     assert not (data / "runs" / run_id).exists()
-    assert ids(client, deleted="all") == []
+    assert list_ids(client, deleted="all") == []
 
 
 def test_model_of_trashed_run_still_works(client: FlaskClient, log_run: LogRun) -> None:
@@ -201,25 +201,25 @@ def test_trash_is_read_from_the_files_after_a_restart(make_app: Callable[..., Fl
         post(client, "/api/w/runs", {"experiment": "iris", "id": run_id})
     post(client, "/api/w/runs/a/trash")
     client = make_app().test_client()
-    assert (ids(client), ids(client, deleted="true")) == (["b"], ["a"])
+    assert (list_ids(client), list_ids(client, deleted="true")) == (["b"], ["a"])
     # A change by hand, behind the server's back, and a folder that disappears.
     meta = data / "runs" / "b" / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "deleted_at": 5}))
-    assert (ids(client), ids(client, deleted="true")) == ([], ["b", "a"])
+    assert (list_ids(client), list_ids(client, deleted="true")) == ([], ["b", "a"])
     (data / "runs" / "a").rename(data / "elsewhere")
-    assert ids(client, deleted="all") == ["b"]
+    assert list_ids(client, deleted="all") == ["b"]
 
 
 # -- experiments
 
 
-def experiments(client: FlaskClient, **query: str) -> dict[str, dict[str, Any]]:
+def list_experiments(client: FlaskClient, **query: str) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in client.get("/api/experiments", query_string=query).get_json()}
 
 
 def test_experiment_without_runs_is_created_described_and_tagged(client: FlaskClient, data: Path) -> None:
     post(client, "/api/w/experiments/planned", {})
-    experiment = experiments(client)["planned"]
+    experiment = list_experiments(client)["planned"]
     assert (experiment["runs"], experiment["last_start_time"], experiment["tags"], experiment["deleted_at"]) == (
         0,
         None,
@@ -254,10 +254,10 @@ def test_runs_of_deleted_experiment_are_in_the_trash_with_it(client: FlaskClient
     active, trashed_before, other = log_run(id="in"), log_run(id="trashed"), log_run(id="beside", experiment="digits")
     post(client, f"/api/w/runs/{trashed_before}/trash")
     post(client, "/api/w/experiments/iris", {"deleted": True})
-    assert (ids(client), ids(client, deleted="true")) == ([other], [trashed_before, active])
-    assert experiments(client).keys() == {"digits"}
-    assert experiments(client, deleted="true")["iris"]["runs"] == 2
-    assert experiments(client, deleted="all").keys() == {"digits", "iris"}
+    assert (list_ids(client), list_ids(client, deleted="true")) == ([other], [trashed_before, active])
+    assert list_experiments(client).keys() == {"digits"}
+    assert list_experiments(client, deleted="true")["iris"]["runs"] == 2
+    assert list_experiments(client, deleted="all").keys() == {"digits", "iris"}
     assert client.get(f"/api/runs/{active}").get_json()["deleted_at"] is not None
     assert client.get("/experiments/iris").status_code == 200
     error = post(client, f"/api/w/runs/{active}/tags", {"a": 1}, 404)
@@ -265,13 +265,13 @@ def test_runs_of_deleted_experiment_are_in_the_trash_with_it(client: FlaskClient
     post(client, "/api/w/runs", {"experiment": "iris"}, 409)
     post(client, f"/api/w/runs/{active}/restore", status=409)
     post(client, "/api/w/experiments/iris", {"deleted": False})
-    assert (ids(client), ids(client, deleted="true")) == ([other, active], [trashed_before])
+    assert (list_ids(client), list_ids(client, deleted="true")) == ([other, active], [trashed_before])
     post(client, f"/api/w/runs/{active}/tags", {"a": 1})
 
 
 def test_unknown_experiment_is_not_deleted(client: FlaskClient) -> None:
     post(client, "/api/w/experiments/nothing", {"deleted": True}, 404)
-    assert experiments(client, deleted="all") == {}
+    assert list_experiments(client, deleted="all") == {}
 
 
 def test_runs_of_experiment_deleted_by_hand_are_in_the_trash(client: FlaskClient, log_run: LogRun, data: Path) -> None:
@@ -279,9 +279,9 @@ def test_runs_of_experiment_deleted_by_hand_are_in_the_trash(client: FlaskClient
     (data / "experiments").mkdir()
     file = data / "experiments" / "iris.json"
     file.write_text('{"name": "iris", "deleted_at": 5}')
-    assert ids(client) == []
+    assert list_ids(client) == []
     file.unlink()
-    assert ids(client) == ["one"]
+    assert list_ids(client) == ["one"]
     file.write_text('{"name": "iris", "tags": []}')
     assert client.get("/api/health").get_json()["damaged"] == 1
 
@@ -306,7 +306,7 @@ def test_page_of_trashed_run_offers_only_undo_and_removal(client: FlaskClient, l
     selection_page = client.get("/runs?deleted=true&ids=gone").text
     assert UNDO in selection_page and 'action="/runs/delete"' in selection_page
     client.post("/runs/restore", data={"ids": "gone", "then": "/runs"})
-    assert ids(client) == ["gone"]
+    assert list_ids(client) == ["gone"]
     assert "The trash is empty" in client.get("/runs?deleted=true").text
 
 

@@ -37,7 +37,7 @@ def add(server: Running, run_id: str, key: str, values: list[Any], first: int = 
     assert requests.post(f"{server.url}/api/w/runs/{run_id}/metrics", json=body, timeout=60).ok
 
 
-def chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **settings: Any) -> Page:
+def open_chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **settings: Any) -> Page:
     query = urlencode([("key", key) for key in keys])
     return viewer.open(f"{server.url}/runs/{run_id}/charts?{query}", **settings)
 
@@ -67,7 +67,7 @@ def drag(page: Page, chart: Locator, start: float, end: float) -> None:
 
 def test_crosshair_shows_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run_id = log(train__loss=[at / 100 for at in range(101)], val__loss=[5, "NaN", 7])
-    page = chart_page(viewer, server, run_id, "train/loss", "val/loss")
+    page = open_chart_page(viewer, server, run_id, "train/loss", "val/loss")
     chart, tip = page.locator("svg.chart"), page.locator(".tip")
     position = find_position(chart, 0.5)
     page.mouse.move(position["x"], position["y"])
@@ -95,7 +95,7 @@ def test_steps_beyond_the_safe_integers_of_javascript_are_shown_exactly(
 ) -> None:
     run_id = log()
     add(server, run_id, "loss", [1, 2, 3], 2**62)
-    page = chart_page(viewer, server, run_id, "loss")
+    page = open_chart_page(viewer, server, run_id, "loss")
     page.locator("svg.chart").focus()
     page.keyboard.press("End")
     expect(page.locator(".tip b")).to_have_text(f"step {2**62 + 2:,}")
@@ -135,7 +135,7 @@ def test_chart_page_keeps_its_range_in_the_url_and_has_fields_for_it(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
-    page = chart_page(viewer, server, run_id, "loss")
+    page = open_chart_page(viewer, server, run_id, "loss")
     chart = page.locator("svg.chart")
     drag(page, chart, 0.2, 0.3)
     expect(page.locator(".notes")).to_contain_text(re.compile(r"^50\d of 5,000 points in this range"))
@@ -159,7 +159,7 @@ def test_series_hidden_in_the_legend_stays_hidden_while_points_arrive(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(train__loss=[3, 2, 1], val__loss=[4, 3, 2])
-    page = chart_page(viewer, server, run_id, "train/loss", "val/loss")
+    page = open_chart_page(viewer, server, run_id, "train/loss", "val/loss")
     button = page.get_by_role("button", name="val/loss")
     expect(button).to_have_attribute("aria-pressed", "true")
     button.click()
@@ -196,7 +196,7 @@ def test_tooltip_over_a_time_axis_uses_and_names_the_time_zone_of_the_axis(viewe
 
 def test_chart_settings_are_kept_in_the_url(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run_id = log(loss=[10 / (at + 1) + at % 3 for at in range(200)])
-    page = chart_page(viewer, server, run_id, "loss")
+    page = open_chart_page(viewer, server, run_id, "loss")
     chart = page.locator("svg.chart")
     page.get_by_label("Smoothing").focus()
     for _ in range(3):
@@ -253,7 +253,7 @@ def test_chart_form_and_table_of_values_work_without_javascript(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[3, 2, 1])
-    page = chart_page(viewer, server, run_id, "loss", java_script_enabled=False)
+    page = open_chart_page(viewer, server, run_id, "loss", java_script_enabled=False)
     page.get_by_label("log values").check()
     page.get_by_role("button", name="Draw").click()
     expect(page.locator("svg.chart")).to_have_attribute("data-log", "y")
@@ -310,7 +310,7 @@ def test_zoom_survives_a_change_of_smoothing_but_not_of_the_axis(
 
 def test_back_button_on_a_chart_page_zooms_out(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
     run = log(loss=[1 / (at + 1) for at in range(100)])
-    page = chart_page(viewer, server, run, "loss")
+    page = open_chart_page(viewer, server, run, "loss")
     whole = page.url
     drag(page, page.locator("svg.chart"), 0.2, 0.5)
     expect(page.get_by_role("link", name="Whole range")).to_be_visible()
@@ -327,7 +327,7 @@ def test_tap_on_a_chart_shows_its_values_until_a_tap_elsewhere(
     viewer: Viewer, server: Running, log: Callable[..., str]
 ) -> None:
     run = log(loss=[1.0, 0.5, 0.25])
-    page = chart_page(viewer, server, run, "loss", has_touch=True, size=NARROW)
+    page = open_chart_page(viewer, server, run, "loss", has_touch=True, size=NARROW)
     chart = page.locator("svg.chart")
     position = find_position(chart, 0.2)  # which is in view: on its own page a chart is wider than a phone
     page.touchscreen.tap(position["x"], position["y"])

@@ -28,13 +28,13 @@ def sweep(server: Running) -> Running:
     return server
 
 
-def trash(server: Running) -> list[str]:
+def list_trash(server: Running) -> list[str]:
     """The ids of the runs in the trash."""
     runs = requests.get(f"{server.url}/api/runs?deleted=true", timeout=60).json()
     return sorted(run["id"] for run in runs)
 
 
-def row_ids(page: Page) -> list[str]:
+def list_row_ids(page: Page) -> list[str]:
     ids: list[str] = page.locator("table.runs tbody tr").evaluate_all("rows => rows.map(row => row.id.slice(4))")
     return ids
 
@@ -51,18 +51,18 @@ LISTS = {
 @pytest.mark.parametrize("path", LISTS.values(), ids=LISTS.keys())
 def test_deletion_from_a_list_stays_on_its_page_and_is_undone_there(viewer: Viewer, sweep: Running, path: str) -> None:
     page = viewer.open(f"{sweep.url}{path}")
-    before, here = row_ids(page), page.url
+    before, here = list_row_ids(page), page.url
     page.get_by_label("Select fold 0", exact=True).check()
     page.get_by_label("Select fold 2", exact=True).check()
     page.locator("#delete-selected > summary").click()
     expect(page.get_by_text("Move 2 runs to the trash?")).to_be_visible()
-    assert trash(sweep) == [], "it asks first"
+    assert list_trash(sweep) == [], "it asks first"
     page.get_by_role("button", name="Delete 2 runs").click()
     expect(page.locator("#undo")).to_contain_text("2 runs moved to the trash.")
     expect(page.get_by_role("button", name="Undo")).to_be_focused()
     for run_id in ("fold-0", "fold-2"):
         expect(page.locator(f"#run-{run_id}")).to_have_count(0)
-    assert trash(sweep) == ["fold-0", "fold-2"]
+    assert list_trash(sweep) == ["fold-0", "fold-2"]
     assert page.url == here
     if path.startswith("/experiments"):
         expect(page.locator("#table .quiet")).to_have_text(str(len(before) - 2))
@@ -73,7 +73,7 @@ def test_deletion_from_a_list_stays_on_its_page_and_is_undone_there(viewer: View
     expect(page.locator("#run-fold-2")).to_be_visible()
     expect(page.locator("#undo")).to_be_hidden()
     expect(page.locator("#run-fold-0")).to_be_visible()
-    assert (trash(sweep), row_ids(page), page.url) == ([], before, here)
+    assert (list_trash(sweep), list_row_ids(page), page.url) == ([], before, here)
 
 
 def test_deletion_of_all_children_is_undone_on_their_parents_page(viewer: Viewer, sweep: Running) -> None:
@@ -126,7 +126,7 @@ def test_undo_is_not_offered_again_after_it_is_dismissed(viewer: Viewer, sweep: 
     page.get_by_role("button", name="Dismiss").click()
     page.reload()
     expect(page.locator("#undo")).to_be_hidden()
-    assert trash(sweep) == ["fold-3"]
+    assert list_trash(sweep) == ["fold-3"]
 
 
 @pytest.mark.parametrize("back", ["", "&back=/experiments/sweep?part=table"], ids=["", "from an experiment"])
@@ -134,18 +134,18 @@ def test_deletion_from_the_page_of_the_selected_runs_is_undone(viewer: Viewer, s
     page = viewer.open(f"{sweep.url}/runs?ids=fold-0,fold-1{back}")
     page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_text("runs are in the trash.")).to_be_visible()
-    assert trash(sweep) == ["fold-0", "fold-1"]
+    assert list_trash(sweep) == ["fold-0", "fold-1"]
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("runs are in the trash.")).to_have_count(0)
     expect(page.locator("#run-fold-0")).to_be_visible()
-    assert trash(sweep) == []
+    assert list_trash(sweep) == []
 
 
 def test_deletion_from_the_page_of_a_run_is_undone(viewer: Viewer, sweep: Running) -> None:
     page = viewer.open(f"{sweep.url}/runs/fold-1")
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("This run is in the trash")).to_be_visible()
-    assert trash(sweep) == ["fold-1"]
+    assert list_trash(sweep) == ["fold-1"]
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("This run is in the trash")).to_have_count(0)
-    assert trash(sweep) == []
+    assert list_trash(sweep) == []

@@ -42,7 +42,7 @@ def post(server: Running, run_id: str, part: str, body: object) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def api(server: Running, run_id: str) -> dict[str, object]:
+def get_run(server: Running, run_id: str) -> dict[str, object]:
     answer: dict[str, object] = requests.get(f"{server.url}/api/runs/{run_id}", timeout=60).json()
     return answer
 
@@ -64,7 +64,7 @@ def test_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, s
     area.fill("# Final\n\nit *works* <img src=x onerror=alert(1)>")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#note .rendered em")).to_have_text("works")
-    assert api(server, run_id)["note"] == "# Final\n\nit *works* <img src=x onerror=alert(1)>"
+    assert get_run(server, run_id)["note"] == "# Final\n\nit *works* <img src=x onerror=alert(1)>"
     expect(page).to_have_url(f"{server.url}/runs/{run_id}")
 
 
@@ -81,7 +81,7 @@ def test_note_being_written_stays_while_the_page_updates(viewer: Viewer, server:
     area.type("ence")
     area.press("Control+Enter")
     expect(page.locator("#note .rendered")).to_have_text("half a sentence")
-    assert api(server, run_id)["note"] == "half a sentence"
+    assert get_run(server, run_id)["note"] == "half a sentence"
 
 
 def test_refused_note_shows_the_error_and_keeps_the_text(viewer: Viewer, server: Running, run_id: str) -> None:
@@ -110,7 +110,7 @@ def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, 
     page.get_by_text("Tags …").click()
     page.get_by_role("button", name="Remove the tag author").click()
     expect(page.locator(".run-tags")).not_to_contain_text("author")
-    assert api(server, run_id)["tags"] == {"gpu": "größe 1"}
+    assert get_run(server, run_id)["tags"] == {"gpu": "größe 1"}
 
 
 @SCRIPTS
@@ -119,12 +119,12 @@ def test_run_is_ended_after_a_confirmation(viewer: Viewer, server: Running, run_
     expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
     expect(page.get_by_text("It will then accept no more params, metrics or artifacts.")).to_be_visible()
-    assert api(server, run_id)["status"] == "running"
+    assert get_run(server, run_id)["status"] == "running"
     page.get_by_label("Error message (optional)").fill("ran out of patience")
     page.get_by_role("button", name="Mark as failed").click()
     expect(page.locator("h1")).to_contain_text("failed")
     expect(page.locator("pre.error")).to_have_text("ran out of patience")
-    assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "ran out of patience")
+    assert (get_run(server, run_id)["status"], get_run(server, run_id)["error"]) == ("failed", "ran out of patience")
     expect(page.get_by_text("End …")).to_have_count(0)
 
 
@@ -137,7 +137,7 @@ def test_deleted_run_is_restored_by_undo_and_removed_after_a_confirmation(
     expect(page.get_by_text("This run is in the trash")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("This run is in the trash")).to_have_count(0)
-    assert api(server, run_id)["deleted_at"] is None
+    assert get_run(server, run_id)["deleted_at"] is None
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Delete permanently …").click()
     assert (data / "runs" / run_id).is_dir()
@@ -155,7 +155,7 @@ def test_run_of_a_model_version_is_not_removed(viewer: Viewer, server: Running, 
     page.get_by_text("Delete permanently …").click()
     page.get_by_role("button", name="Delete permanently", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("iris")
-    assert api(server, run_id)["id"] == run_id
+    assert get_run(server, run_id)["id"] == run_id
 
 
 # -- reading
@@ -215,7 +215,7 @@ def test_enter_in_the_field_of_the_error_marks_the_run_as_failed(viewer: Viewer,
     page.get_by_label("Error message (optional)").fill("it blew up")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("failed")
-    assert (api(server, run_id)["status"], api(server, run_id)["error"]) == ("failed", "it blew up")
+    assert (get_run(server, run_id)["status"], get_run(server, run_id)["error"]) == ("failed", "it blew up")
 
 
 def test_note_being_written_is_not_lost_by_another_form_or_a_link(viewer: Viewer, server: Running, run_id: str) -> None:

@@ -56,7 +56,7 @@ def log_three(log: Logger) -> list[str]:
     ]
 
 
-def names(page: Page) -> list[str]:
+def list_names(page: Page) -> list[str]:
     return page.locator("table.runs tbody th a").all_inner_texts()
 
 
@@ -64,7 +64,7 @@ def expect_names(page: Page, *expected: str) -> None:
     expect(page.locator("table.runs tbody th a")).to_have_text(list(expected))
 
 
-def query(page: Page) -> dict[str, list[str]]:
+def parse_query(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
@@ -153,7 +153,7 @@ def test_column_chooser_keeps_its_ticks_when_a_column_appears(viewer: Viewer, se
     expect(page.get_by_role("checkbox", name="ddd")).not_to_be_checked()
     page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url("**columns=**")
-    assert "metrics.bbb" in query(page)["columns"] and "metrics.ddd" not in query(page)["columns"]
+    assert "metrics.bbb" in parse_query(page)["columns"] and "metrics.ddd" not in parse_query(page)["columns"]
 
 
 def test_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger) -> None:
@@ -167,7 +167,7 @@ def test_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger
     expect(chooser.locator("label:visible", has=page.locator("input[name=columns]"))).to_have_count(1)
     third.check()
     chooser.get_by_label("Filter").press("Enter")
-    assert query(page) == {"columns": ["status"]}
+    assert parse_query(page) == {"columns": ["status"]}
     chooser.get_by_label("Filter").fill("")
     expect(third).to_be_hidden()
     expect(chooser.get_by_label("Status", exact=True)).to_be_visible()
@@ -198,7 +198,7 @@ def test_list_is_ordered_and_filtered_and_its_columns_are_chosen(viewer: Viewer,
     heading.click()
     expect_names(page, "second", "first", "third")
     expect(page.get_by_role("columnheader", name="loss")).to_have_attribute("aria-sort", "ascending")
-    assert query(page) == {"order_by": ["metrics.loss"]}
+    assert parse_query(page) == {"order_by": ["metrics.loss"]}
     heading.click()
     expect_names(page, "third", "first", "second")
     heading.click()
@@ -206,12 +206,12 @@ def test_list_is_ordered_and_filtered_and_its_columns_are_chosen(viewer: Viewer,
     experiment = page.locator(".filters").get_by_label("Experiment")
     experiment.select_option("iris")
     expect_names(page, "first", "third")  # at once, and the focus stays for a user of the keyboard
-    assert query(page)["experiment"] == ["iris"]
+    assert parse_query(page)["experiment"] == ["iris"]
     expect(experiment).to_be_focused()
     page.get_by_label("Query").fill('params.lr < 1 and name ~ "IR"')
     page.get_by_role("button", name="Filter").click()
     expect_names(page, "first", "third")
-    assert query(page)["order_by"] == ["metrics.loss"]
+    assert parse_query(page)["order_by"] == ["metrics.loss"]
 
     page.locator("summary", has_text="Columns").click()
     chooser = page.locator(".chooser")
@@ -254,7 +254,7 @@ def test_runs_are_selected_by_keyboard_and_compared(viewer: Viewer, server: Runn
     expect(page.get_by_label("Select second")).not_to_be_checked()
     page.keyboard.press("c")
     page.wait_for_url("**/compare?*")
-    assert query(page) == {"ids": [third, first]}
+    assert parse_query(page) == {"ids": [third, first]}
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
@@ -307,7 +307,7 @@ def test_list_is_ordered_filtered_and_paged_without_javascript(viewer: Viewer, s
     page.get_by_role("link", name="next").click()
     expect(page.locator("table.runs tbody tr")).to_have_count(10)
     page.get_by_role("link", name="Run", exact=True).click()
-    assert names(page)[:2] == ["run-000", "run-001"]
+    assert list_names(page)[:2] == ["run-000", "run-001"]
     page.get_by_label("Query").fill("name ~ 7 and not name ~ 1")
     page.get_by_role("button", name="Filter").click()
     expect_names(page, "run-007", "run-027", "run-037", "run-047", "run-057")

@@ -33,7 +33,7 @@ PAGES = [
 ]
 
 
-def new_run(server: Running, **fields: object) -> str:
+def create_run(server: Running, **fields: object) -> str:
     answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", **fields}, timeout=60)
     run_id: str = answer.json()["id"]
     return run_id
@@ -42,7 +42,7 @@ def new_run(server: Running, **fields: object) -> str:
 @pytest.fixture
 def hostile_run_id(server: Running) -> str:
     """The id of a run with hostile and long text in every field."""
-    run_id = new_run(server, name=HOSTILE, tags={HOSTILE: HOSTILE, "long": "w" * 250}, created_by=HOSTILE)
+    run_id = create_run(server, name=HOSTILE, tags={HOSTILE: HOSTILE, "long": "w" * 250}, created_by=HOSTILE)
     base = f"{server.url}/api/w/runs/{run_id}"
     requests.post(f"{base}/params", json={"p" * 250: HOSTILE, "url": "javascript:alert(3)"}, timeout=60)
     requests.post(f"{base}/metrics", json={HOSTILE: 0.5, "m" * 250: 1e300}, timeout=60)
@@ -53,7 +53,7 @@ def hostile_run_id(server: Running) -> str:
     requests.post(f"{base}/metrics", json=[{"loss": 1 / step, "step": step} for step in range(1, 50)], timeout=60)
     body = {"description": HOSTILE + "\n\n- one"}
     requests.post(f"{server.url}/api/w/experiments/iris", json=body, timeout=60)
-    new_run(server, id="OTHER", name="w" * 250)
+    create_run(server, id="OTHER", name="w" * 250)
     return run_id
 
 
@@ -98,11 +98,11 @@ def test_page_in_a_dark_theme_is_printed_light_and_without_controls(viewer: View
 
 
 def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Running) -> None:
-    first = new_run(server, name="first")
+    first = create_run(server, name="first")
     page = viewer.open(f"{server.url}/runs")
     page.evaluate("window.sameDocument = true")
     expect(page.locator("tbody tr")).to_have_count(1)
-    new_run(server, name="second")
+    create_run(server, name="second")
     expect(page.locator("tbody tr")).to_have_count(2)
     expect(page.locator("tbody tr").first).to_contain_text("second")
     requests.post(f"{server.url}/api/w/runs/{first}/end", timeout=60)
@@ -134,14 +134,14 @@ def test_request_to_a_busy_server_is_repeated_without_an_error(viewer: Viewer, s
             route.continue_()
 
     page.route("**/runs", busy_at_first)
-    name = new_run(server)
+    name = create_run(server)
     expect(page.locator("tbody")).to_contain_text(name)
     assert cache_control[:2] == ["max-age=2", "max-age=2"]
     expect(page.locator("#connection")).to_have_text("")
 
 
 def test_times_are_relative_and_exact_on_hover_in_the_viewers_time_zone(viewer: Viewer, server: Running) -> None:
-    new_run(server)
+    create_run(server)
     page = viewer.open(f"{server.url}/runs", timezone_id="Asia/Kolkata", locale="en-GB")
     time = page.locator("tbody time").first
     expect(time).to_have_text(re.compile(r"just now|\d+ (s|min) ago"))
@@ -149,14 +149,14 @@ def test_times_are_relative_and_exact_on_hover_in_the_viewers_time_zone(viewer: 
 
 
 def test_page_is_complete_and_times_are_in_utc_without_javascript(viewer: Viewer, server: Running) -> None:
-    new_run(server, name="plain")
+    create_run(server, name="plain")
     page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
     expect(page.locator("tbody")).to_contain_text("plain")
     expect(page.locator("tbody time").first).to_have_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
 
 
 def test_keyboard_shortcuts_select_open_and_show_help(viewer: Viewer, server: Running) -> None:
-    older, newer = new_run(server, name="older"), new_run(server, name="newer")
+    older, newer = create_run(server, name="older"), create_run(server, name="newer")
     page = viewer.open(f"{server.url}/runs")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -195,7 +195,7 @@ def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Runn
 def test_link_printed_by_the_mlflow_client_leads_to_its_page(
     viewer: Viewer, server: Running, link: str, path: str
 ) -> None:
-    new_run(server, id="OTHER")
+    create_run(server, id="OTHER")
     requests.post(f"{server.url}/api/w/models/iris v2", json={"description": "x"}, timeout=60)
     page = viewer.open(server.url + link)
     page.wait_for_url(server.url + path)

@@ -21,7 +21,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
     return shared_client
 
 
-def points(key: str, values: list[Any], first: int = 0) -> list[dict[str, Any]]:
+def make_points(key: str, values: list[Any], first: int = 0) -> list[dict[str, Any]]:
     return [
         {"metrics": {key: value}, "step": first + at, "timestamp": 1_763_985_600_000 + at * 60_000}
         for at, value in enumerate(values)
@@ -32,9 +32,9 @@ def points(key: str, values: list[Any], first: int = 0) -> list[dict[str, Any]]:
 def run_id(client: FlaskClient, log_run: LogRun) -> str:
     """The id of a run with a loss on two splits, and a metric with a hostile name."""
     all_points = [
-        *points("train/loss", [5 / (at + 1) for at in range(2000)]),
-        *points("val/loss", [6 / (at + 1) for at in range(20)]),
-        *points(HOSTILE, [1, "NaN", 3]),
+        *make_points("train/loss", [5 / (at + 1) for at in range(2000)]),
+        *make_points("val/loss", [6 / (at + 1) for at in range(20)]),
+        *make_points(HOSTILE, [1, "NaN", 3]),
     ]
     return log_run(metrics=all_points, name=HOSTILE)
 
@@ -75,7 +75,9 @@ def test_range_is_shown_at_full_detail(client: FlaskClient, run_id: str) -> None
 
 
 def test_compared_runs_share_a_chart_each_in_its_colour(client: FlaskClient, log_run: LogRun) -> None:
-    one, other = (log_run(name=name, metrics=points("loss", [3, 2, at])) for at, name in enumerate(("base", "wide")))
+    one, other = (
+        log_run(name=name, metrics=make_points("loss", [3, 2, at])) for at, name in enumerate(("base", "wide"))
+    )
     drawing = get_drawing(client, "/compare/charts.svg", ids=f"{one},{other}", key="loss")
     assert {"base", "wide"} <= set(drawing.texts())
     colors = [group.get("color") for group in drawing.root.iter("g")]
@@ -84,7 +86,7 @@ def test_compared_runs_share_a_chart_each_in_its_colour(client: FlaskClient, log
     assert [
         group.get("color") for group in swapped_drawing.root.iter("g")
     ] == colors  # the colour depends on the place in ids
-    log_run(id="third", name="base", metrics=points("acc", [1]))
+    log_run(id="third", name="base", metrics=make_points("acc", [1]))
     drawing = get_drawing(client, "/compare/charts.svg", ids=f"{one},third", key="acc")
     assert "third base" in drawing.texts()
     assert f"…{one[-4:]} base" not in drawing.texts()  # which has no acc
@@ -166,14 +168,14 @@ def test_number_of_lines_in_a_chart_is_limited(client: FlaskClient, log_run: Log
 
 
 def test_hostile_names_are_text_on_every_page(client: FlaskClient, run_id: str, log_run: LogRun) -> None:
-    other = log_run(name=HOSTILE, metrics=points(HOSTILE, [1, 2]))
+    other = log_run(name=HOSTILE, metrics=make_points(HOSTILE, [1, 2]))
     for path, query in ((f"/runs/{run_id}/charts", {}), ("/compare/charts", {"ids": f"{run_id},{other}"})):
         text = get_page(client, path, key=HOSTILE, **query).text
         assert "<script>alert" not in text and "{{7*7}}" in text
 
 
 def test_chart_is_304_until_the_run_is_written_to(client: FlaskClient, log_run: LogRun) -> None:
-    run_id = log_run(metrics=points("loss", [3, 2, 1]))
+    run_id = log_run(metrics=make_points("loss", [3, 2, 1]))
     for path in (f"/runs/{run_id}/charts.svg?key=loss", f"/compare/charts.svg?ids={run_id}&key=loss"):
         etag = client.get(path).headers["ETag"]
         assert client.get(path, headers={"If-None-Match": etag}).status_code == 304

@@ -277,13 +277,13 @@ def test_filter_is_on_every_part_and_kept_by_links_and_forms(client: FlaskClient
 
 
 def test_filter_applies_to_the_axes_too(client: FlaskClient, sweep: list[str]) -> None:
-    def axes(**query: Any) -> list[str]:
+    def find_axes(**query: Any) -> list[str]:
         return re.findall(r'data-field="([^"]*)"', get_page(client, part="parallel", **query))
 
-    assert axes() == ["params.lr", "params.optimizer", "metrics.acc"]
-    assert axes(filter="opt") == ["params.optimizer", "metrics.acc"]
-    assert axes(filter="lr", axes=["params.lr", "metrics.loss"]) == ["params.lr", "metrics.acc"]
-    assert axes(filter="nothing") == axes()
+    assert find_axes() == ["params.lr", "params.optimizer", "metrics.acc"]
+    assert find_axes(filter="opt") == ["params.optimizer", "metrics.acc"]
+    assert find_axes(filter="lr", axes=["params.lr", "metrics.loss"]) == ["params.lr", "metrics.acc"]
+    assert find_axes(filter="nothing") == find_axes()
     assert "Axes that match “opt”" in get_page(client, part="parallel", filter="opt")
     assert "No axis matches “nothing”" in get_page(client, part="parallel", filter="nothing")
 

@@ -19,7 +19,7 @@ def get_page(client: FlaskClient, run_id: str, query: str = "", status: int = 20
     return answer.text
 
 
-def words(html: str) -> str:
+def extract_text(html: str) -> str:
     """Return the visible text of a page, on one line."""
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
@@ -42,14 +42,14 @@ def test_header_has_author_times_and_related_runs(client: FlaskClient, log_run: 
     assert f'href="/api/runs/{run_id}/download"' in html
     assert f'href="/api/runs/{run_id}?format=md"' in html
     for part in ("Started", "Ended", "Duration", "By ci", "a: b"):
-        assert part in words(html), part
-    assert "Last write" not in words(html)
+        assert part in extract_text(html), part
+    assert "Last write" not in extract_text(html)
     assert "newer →" in get_page(client, before)
 
 
 def test_parent_in_another_store_is_not_a_link(client: FlaskClient, log_run: LogRun) -> None:
     html = get_page(client, log_run(parent_run_id="elsewhere"))
-    assert "Parent elsewhere (not in this store)" in words(html)
+    assert "Parent elsewhere (not in this store)" in extract_text(html)
     assert '"/runs/elsewhere"' not in html
 
 
@@ -70,7 +70,7 @@ def test_model_versions_are_listed_with_their_stage(client: FlaskClient, log_run
     run_id = log_run(artifacts={"m": b"x"})
     for stage in ("production", "none"):
         client.post("/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": stage})
-    assert "Model versions iris 1 production , iris 2" in words(get_page(client, run_id))
+    assert "Model versions iris 1 production , iris 2" in extract_text(get_page(client, run_id))
 
 
 # -- metrics and params
@@ -90,7 +90,7 @@ def test_min_and_max_cover_points_logged_again_and_the_page_says_so(client: Flas
     client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 0.5, "step": 1})  # a resumed run repeats a step
     html = get_page(client, run_id)
     assert Page(html).row("loss")[1:] == ["0.5 step 1", "0.1 step 1", "9 step 0"]
-    assert "Min and Max cover every finite point, including points logged again at the same step." in words(html)
+    assert "Min and Max cover every finite point, including points logged again at the same step." in extract_text(html)
 
 
 def test_long_param_is_collapsible_and_a_short_one_is_not(client: FlaskClient, log_run: LogRun) -> None:
@@ -109,7 +109,7 @@ def test_long_param_is_collapsible_and_a_short_one_is_not(client: FlaskClient, l
     assert html.count("<details><summary>") == 4
     assert "x" * 500 + "</pre>" in html
     assert "    {\n      &#34;kind&#34;: &#34;conv&#34;" in html
-    assert "10,000 more characters" in words(html)
+    assert "10,000 more characters" in extract_text(html)
     assert "w" * 20_001 not in html
 
 
@@ -118,11 +118,13 @@ def test_long_tables_are_truncated_and_shown_completely_on_request(client: Flask
         params={f"p{number}": number for number in range(201)}, metrics={f"m{number}": 1 for number in range(101)}
     )
     html = get_page(client, run_id, "?x=relative")
-    assert "100 of 101 metrics." in words(html) and "200 of 201 params." in words(html)
+    assert "100 of 101 metrics." in extract_text(html) and "200 of 201 params." in extract_text(html)
     assert "m99" not in [row[0].split()[0] for row in Page(html).rows if row and row[0]]
     link = re.findall(r'href="([^"]+)">Show all', html)[0].replace("&amp;", "&")
     all_metrics_page = client.get(link).text
-    assert "100 of 101 metrics" not in words(all_metrics_page) and "200 of 201 params." in words(all_metrics_page)
+    assert "100 of 101 metrics" not in extract_text(all_metrics_page) and "200 of 201 params." in extract_text(
+        all_metrics_page
+    )
     assert "m99" in [row[0].split()[0] for row in Page(all_metrics_page).rows if row and row[0]]
     assert '<option value="relative" selected>' in all_metrics_page, "the settings of charts are kept"
     links = [each.replace("&amp;", "&") for each in re.findall(r'href="([^"]+)">Show all', all_metrics_page)]
@@ -215,7 +217,7 @@ def test_note_is_rendered_as_safe_markdown(client: FlaskClient, log_run: LogRun)
     [("?all=points", "all must be one of"), ("?x=time", "x"), ("?smoothing=2", "smoothing"), ("?typo=1", "typo")],
 )
 def test_mistake_in_the_url_is_an_error_page(client: FlaskClient, log_run: LogRun, query: str, message: str) -> None:
-    assert message in words(get_page(client, log_run(), query, status=400))
+    assert message in extract_text(get_page(client, log_run(), query, status=400))
 
 
 def test_unknown_run_is_404_and_an_empty_one_has_a_page(client: FlaskClient, log_run: LogRun) -> None:
@@ -240,7 +242,7 @@ def test_only_a_running_run_can_be_ended_and_only_an_ended_one_resumed(client: F
 def test_read_only_server_offers_no_writes(log_run: LogRun, make_app: Callable[..., Any]) -> None:
     run_id = log_run(tags={"a": "b"})
     html = get_page(make_app(read_only=True).test_client(), run_id)
-    assert "a: b" in words(html)
+    assert "a: b" in extract_text(html)
     assert 'method="post"' not in html and "<textarea" not in html and "Log to this run" not in html
 
 
@@ -258,10 +260,10 @@ def test_pages_stay_small_for_3000_metrics(client: FlaskClient, many: str) -> No
     page = get_page(client, many)
     assert len(page.encode()) < 150_000
     assert "2,960 more charts" in page and "and 2,940 that are not listed" in page
-    assert "100 of 3,000 metrics" in words(page)
+    assert "100 of 3,000 metrics" in extract_text(page)
     runs = client.get("/runs", headers={"Accept": "text/html"}).text
     assert len(runs.encode()) < 100_000
-    assert "and 2,800 more, by name" in words(runs)
+    assert "and 2,800 more, by name" in extract_text(runs)
 
 
 def test_filter_by_part_of_a_name_applies_to_table_and_charts(client: FlaskClient, many: str) -> None:
@@ -284,10 +286,10 @@ def test_sections_are_rendered_when_they_are_opened(client: FlaskClient, log_run
     run_id = log_run(metrics=[{"metrics": dict.fromkeys(names, step), "step": step} for step in range(3)])
     page = get_page(client, run_id)
     assert len(page.encode()) < 150_000
-    sections = re.findall(r'id="metrics-(\w*)" data-section="\w*"( open)?>', page)
-    assert len(sections) == 22
-    assert [name for name, is_open in sections if is_open] == ["group0"]
-    assert "system" in [name for name, _ in sections]
+    find_sections = re.findall(r'id="metrics-(\w*)" data-section="\w*"( open)?>', page)
+    assert len(find_sections) == 22
+    assert [name for name, is_open in find_sections if is_open] == ["group0"]
+    assert "system" in [name for name, _ in find_sections]
     assert page.count("<figure") == 40
     assert 'title="system/cpu"' not in page
     opened_page = get_page(client, run_id, "?open=system")
@@ -310,29 +312,29 @@ def test_system_metrics_are_shown_if_they_are_the_only_ones_or_match_a_filter(
 
 
 def test_many_params_are_in_sections_by_prefix(client: FlaskClient, log_run: LogRun) -> None:
-    def sections(run_id: str, query: str = "") -> list[tuple[str, str]]:
+    def find_sections(run_id: str, query: str = "") -> list[tuple[str, str]]:
         html = get_page(client, run_id, query)
         matches = re.findall(r'<details class="section" id="params-in-([^"]*)"( open)?>', html)
         return [(name, "open" if is_open else "closed") for name, is_open in matches]
 
     params = {f"{prefix}{number}": number for prefix in ("model/", "optimizer.", "data.") for number in range(20)}
     run_id = log_run(params={"seed": 1, **params})
-    assert len(sections(run_id)) == 4
-    assert {state for _, state in sections(run_id)} == {"open", "closed"}
+    assert len(find_sections(run_id)) == 4
+    assert {state for _, state in find_sections(run_id)} == {"open", "closed"}
     rows = [row for row in Page(get_page(client, run_id)).rows if len(row) == 2]
     assert {key: value for key, value in rows if key in params} == {key: str(number) for key, number in params.items()}
-    assert sections(run_id, "?filter=/5|6|7/") == []
-    assert {state for _, state in sections(run_id, "?filter=/[0-9]/")} == {"open"}
-    assert sections(log_run(params=dict(list(params.items())[:29]))) == []
-    assert sections(log_run(params={f"p{number}": number for number in range(40)})) == []
+    assert find_sections(run_id, "?filter=/5|6|7/") == []
+    assert {state for _, state in find_sections(run_id, "?filter=/[0-9]/")} == {"open"}
+    assert find_sections(log_run(params=dict(list(params.items())[:29]))) == []
+    assert find_sections(log_run(params={f"p{number}": number for number in range(40)})) == []
 
 
 def test_filter_applies_to_params_as_well(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run(params={"model.layers": 3, "optim.lr": 0.1}, metrics={"loss": 1, "lr": 2})
-    page = words(get_page(client, run_id, "?filter=lr"))
+    page = extract_text(get_page(client, run_id, "?filter=lr"))
     assert "optim.lr" in page
     assert "model.layers" not in page
-    assert "No param's name matches “loss”. All 2 params" in words(get_page(client, run_id, "?filter=loss"))
+    assert "No param's name matches “loss”. All 2 params" in extract_text(get_page(client, run_id, "?filter=loss"))
 
 
 def test_note_and_artifacts_come_before_metrics_and_charts(client: FlaskClient, log_run: LogRun) -> None:

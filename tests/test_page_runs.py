@@ -96,15 +96,17 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     data = tmp_path_factory.mktemp("pages") / "store"
     with opened(data) as app:
         log_run = run_logger(app.test_client())
-        log_run(id="a", name="baseline", params={"lr": 0.1, "opt": "sgd"}, metrics=series(1.0, 0.5), end="completed")
-        log_run(id="b", name="wide", params={"lr": 0.01}, metrics=series(1.0, 0.123456789), tags={"os": "linux"})
+        log_run(
+            id="a", name="baseline", params={"lr": 0.1, "opt": "sgd"}, metrics=make_series(1.0, 0.5), end="completed"
+        )
+        log_run(id="b", name="wide", params={"lr": 0.01}, metrics=make_series(1.0, 0.123456789), tags={"os": "linux"})
         log_run(id="c", params={"lr": 0.01}, metrics={"loss": "NaN"}, artifacts={"m": b"1", "n": b"2"}, end="failed")
         log_run(experiment="digits", id="d", name="base", metrics={"accuracy": 0.9}, tags={"os": "mac", "n": 3})
         set_start_times(data, "abcd")
         yield app.test_client()
 
 
-def series(*values: float) -> list[dict[str, float]]:
+def make_series(*values: float) -> list[dict[str, float]]:
     return [{"loss": value, "step": step} for step, value in enumerate(values)]
 
 
