@@ -1,4 +1,4 @@
-"""One rendering of a page serves all who ask for the same state, and open pages leave the server to those who write."""
+"""One rendering of a page serves all requests for the same state, and open pages leave the server's time to writers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PAGE = "/runs/r"
 
 
 @pytest.fixture
-def run(client: FlaskClient) -> FlaskClient:
+def client_with_run(client: FlaskClient) -> FlaskClient:
     client.post("/api/w/runs", json={"experiment": "iris", "id": "r", "name": "first"})
     return client
 
 
 @contextmanager
-def renderings(client: FlaskClient, meanwhile: Any = None) -> Iterator[list[str]]:
-    """The names of the templates that are rendered; `meanwhile` is called in the middle of the first."""
+def record_renderings(client: FlaskClient, meanwhile: Any = None) -> Iterator[list[str]]:
+    """Collect the names of the templates that are rendered; `meanwhile` is called in the middle of the first."""
     names: list[str] = []
 
     def note(_: object, template: Any, **__: Any) -> None:
@@ -36,61 +36,61 @@ def renderings(client: FlaskClient, meanwhile: Any = None) -> Iterator[list[str]
         yield names
 
 
-def keep_up(client: FlaskClient, etag: str, path: str = PAGE) -> TestResponse:
-    """Ask as an open page does."""
+def get_as_open_page(client: FlaskClient, etag: str, path: str = PAGE) -> TestResponse:
+    """Request a page as an open page does for its live update."""
     return client.get(path, headers={"If-None-Match": etag, "Cache-Control": "max-age=2"})
 
 
 @pytest.mark.parametrize(
     "path", [PAGE, "/runs", "/runs?q=metrics.loss<3", "/compare/charts?ids=r&key=loss", "/runs/r/charts?key=loss"]
 )
-def test_state_is_rendered_once_for_all_who_ask(run: FlaskClient, path: str) -> None:
-    run.post("/api/w/runs/r/metrics", json={"loss": 1})
-    with renderings(run) as names:
-        first, second = run.get(path), run.get(path)
-        known = run.get(path, headers={"If-None-Match": first.headers["ETag"]})
+def test_state_is_rendered_once_for_all_requests(client_with_run: FlaskClient, path: str) -> None:
+    client_with_run.post("/api/w/runs/r/metrics", json={"loss": 1})
+    with record_renderings(client_with_run) as names:
+        first, second = client_with_run.get(path), client_with_run.get(path)
+        not_modified = client_with_run.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (first.text, first.headers.to_wsgi_list()) == (second.text, second.headers.to_wsgi_list())
-    assert (known.status_code, known.data) == (304, b"")
+    assert (not_modified.status_code, not_modified.data) == (304, b"")
     assert len(names) == 1
 
 
-def test_rendering_is_shared_with_nobody_who_asks_otherwise(run: FlaskClient) -> None:
-    with renderings(run) as names:
+def test_rendering_is_not_shared_with_different_requests(client_with_run: FlaskClient) -> None:
+    with record_renderings(client_with_run) as names:
         pages = [
-            run.get(PAGE),
-            run.get(f"{PAGE}?x=wall"),
-            run.get(PAGE, base_url="http://127.0.0.1:8080"),
-            run.get(PAGE, headers={"Accept": "text/html"}),
+            client_with_run.get(PAGE),
+            client_with_run.get(f"{PAGE}?x=wall"),
+            client_with_run.get(PAGE, base_url="http://127.0.0.1:8080"),
+            client_with_run.get(PAGE, headers={"Accept": "text/html"}),
         ]
     assert len(names) == 4
     assert "127.0.0.1:8080" in pages[2].text and "127.0.0.1:8080" not in pages[0].text
 
 
-def test_page_shows_a_write_at_once_to_whoever_opens_it_or_has_written(run: FlaskClient) -> None:
-    etag = run.get(PAGE).headers["ETag"]
+def test_page_shows_a_write_at_once_to_every_request_but_live_updates(client_with_run: FlaskClient) -> None:
+    etag = client_with_run.get(PAGE).headers["ETag"]
     for name in ("second", "third"):
-        run.post("/api/w/runs/r/tags", json={"round": name})
+        client_with_run.post("/api/w/runs/r/tags", json={"round": name})
         for headers in ({}, {"If-None-Match": etag}, {"Cache-Control": "max-age=60"}, {"Cache-Control": "max-age=0"}):
-            assert name in run.get(PAGE, headers=headers).text, headers
+            assert name in client_with_run.get(PAGE, headers=headers).text, headers
 
 
-def test_open_pages_render_one_at_a_time_and_others_as_they_come(
-    run: FlaskClient, monkeypatch: pytest.MonkeyPatch
+def test_live_updates_are_rendered_one_at_a_time_and_other_requests_at_once(
+    client_with_run: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PageCache, "is_fresh", lambda *_: False)
-    before = run.get(PAGE)
-    run.post("/api/w/runs/r/metrics", json={"loss": 1})
+    before = client_with_run.get(PAGE)
+    client_with_run.post("/api/w/runs/r/metrics", json={"loss": 1})
     answers: dict[str, TestResponse] = {}
-    other = run.application.test_client()
+    other = client_with_run.application.test_client()
 
     def meanwhile() -> None:
-        answers["known"] = keep_up(other, before.headers["ETag"])
-        answers["older"] = keep_up(other, '"older"')
-        answers["nothing there"] = keep_up(other, '"older"', "/experiments")
+        answers["known"] = get_as_open_page(other, before.headers["ETag"])
+        answers["older"] = get_as_open_page(other, '"older"')
+        answers["nothing there"] = get_as_open_page(other, '"older"', "/experiments")
         answers["opened"] = other.get("/experiments")
 
-    with renderings(run, meanwhile) as names:
-        now = keep_up(run, '"older"')
+    with record_renderings(client_with_run, meanwhile) as names:
+        now = get_as_open_page(client_with_run, '"older"')
     assert names == ["run.html", "experiments.html"]
     assert now.status_code == 200 and now.headers["ETag"] != before.headers["ETag"]
     assert answers["known"].status_code == 304
@@ -107,11 +107,11 @@ class Clock:
         return self.now
 
 
-def rendering(start: float, cost: float = 0.1, size: int = 3, etag: str = "e") -> Rendering:
+def make_rendering(start: float, cost: float = 0.1, size: int = 3, etag: str = "e") -> Rendering:
     return Rendering(etag, b"x" * size, "text/html", start, cost)
 
 
-def test_rendering_is_young_for_twenty_times_its_cost_and_never_beyond_what_is_asked() -> None:
+def test_rendering_is_fresh_for_twenty_times_its_cost_and_at_most_max_age() -> None:
     clock = Clock()
     cache = PageCache(clock)
     for age, cost, max_age, expected in (
@@ -120,10 +120,10 @@ def test_rendering_is_young_for_twenty_times_its_cost_and_never_beyond_what_is_a
         (1.9, 9, 2, True),
         (2, 9, 2, False),
     ):
-        assert cache.is_fresh(rendering(clock.now - age, cost), max_age) is expected
+        assert cache.is_fresh(make_rendering(clock.now - age, cost), max_age) is expected
 
 
-def test_turn_is_free_again_when_three_times_its_cost_has_passed() -> None:
+def test_turn_is_free_again_after_three_times_its_cost() -> None:
     clock = Clock()
     cache = PageCache(clock)
     assert cache.take_turn() and not cache.take_turn()
@@ -133,26 +133,26 @@ def test_turn_is_free_again_when_three_times_its_cost_has_passed() -> None:
     assert cache.take_turn()
 
 
-def test_older_rendering_that_ends_later_replaces_no_newer_one() -> None:
+def test_older_rendering_that_ends_later_does_not_replace_a_newer_one() -> None:
     cache = PageCache(Clock())
-    cache.store("p", rendering(2, etag="new"))
-    cache.store("p", rendering(1, etag="old"))
+    cache.store("p", make_rendering(2, etag="new"))
+    cache.store("p", make_rendering(1, etag="old"))
     last = cache.get("p")
     assert last is not None and last.etag == "new"
 
 
-def test_renderings_are_kept_within_a_bound() -> None:
+def test_kept_renderings_are_limited_in_size() -> None:
     cache = PageCache(Clock())
     for number in range(50):
-        cache.store(f"{number}", rendering(number, size=1_000_000))
-        cache.store("0", rendering(number, size=1_000_000))
+        cache.store(f"{number}", make_rendering(number, size=1_000_000))
+        cache.store("0", make_rendering(number, size=1_000_000))
     assert [page for page in range(50) if cache.get(str(page))] == [0, *range(25, 50)]  # with room for each as gzip
 
 
-def test_view_that_fails_gives_its_turn_back(run: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[float] = []
-    monkeypatch.setattr(PageCache, "end_turn", lambda _, cost: ended.append(cost))
+def test_failing_view_gives_its_turn_back(client_with_run: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs: list[float] = []
+    monkeypatch.setattr(PageCache, "end_turn", lambda _, cost: costs.append(cost))
     monkeypatch.setattr(PageCache, "take_turn", lambda _: True)
-    assert keep_up(run, '"e"', "/runs/none").status_code == 404
-    assert keep_up(run, '"e"', f"{PAGE}?x=nowhere").status_code == 400
-    assert len(ended) == 2
+    assert get_as_open_page(client_with_run, '"e"', "/runs/none").status_code == 404
+    assert get_as_open_page(client_with_run, '"e"', f"{PAGE}?x=nowhere").status_code == 400
+    assert len(costs) == 2
