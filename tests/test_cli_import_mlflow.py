@@ -6,8 +6,6 @@ import json
 import shlex
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +16,7 @@ import requests
 from conftest import opened
 from flask.testing import FlaskClient
 from support.commands import cli
+from support.mlflow_forks import Fork, mlflow_cli
 from support.mlflow_servers import MLflowServer
 from support.readme import blocks
 from support.servers import Running, environment, running
@@ -31,15 +30,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 
 
 def run_writing_script(uri: str, scratch: Path, *arguments: str) -> dict[str, Any]:
     """Log to a tracking URI with the script and return the ids that it prints."""
-    result = subprocess.run(
-        [sys.executable, WRITING, uri, *arguments],
-        cwd=scratch,
-        env=environment(**QUIET),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    result = Fork(str(WRITING), uri, *arguments, env=environment(**QUIET), cwd=scratch).wait(600)
     assert result.returncode == 0, result.stderr[-3000:]
     ids: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return ids
@@ -74,7 +65,7 @@ def import_from(source: Source | str, data: Path, *options: str, code: int = 0) 
     """Run the import and return its JSON output, or its error message if it printed none."""
     uri = source if isinstance(source, str) else source.uri
     command = ("import", "--from", "mlflow", "--tracking-uri", uri, "--data", str(data), "--json", *options)
-    result = cli(*command, code=code, env=QUIET)
+    result = mlflow_cli(*command, code=code, env=QUIET)
     return json.loads(result.stdout) if result.stdout else result.stderr
 
 
@@ -195,12 +186,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_experiment_option_imports_one_experiment_into_a_server(database: Path, tmp_path: Path) -> None:
     with running(tmp_path / "store", tmp_path / "scratch") as server:
         options = ("--tracking-uri", f"sqlite:///{database}", "--url", server.url)
-        result = cli("import", "--from", "mlflow", *options, "-e", "without runs", env=QUIET)
+        result = mlflow_cli("import", "--from", "mlflow", *options, "-e", "without runs", env=QUIET)
         assert result.stdout.splitlines()[1:] == ["0 imported, 0 updated, 0 unchanged"]
         names = [each["name"] for each in requests.get(f"{server.url}/api/experiments", timeout=60).json()]
         assert names == ["without runs"]
         assert requests.get(f"{server.url}/api/models", timeout=60).json() == []
-        unknown = cli("import", "--from", "mlflow", *options, "-e", "unknown", env=QUIET, code=2)
+        unknown = mlflow_cli("import", "--from", "mlflow", *options, "-e", "unknown", env=QUIET, code=2)
         assert "no experiment 'unknown'" in unknown.stderr
 
 
@@ -315,11 +306,11 @@ def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: R
     service = MLflowServer(tmp_path / "mlflow")
     try:
         service.start()
-        cli("export", "--url", url, "--to", "mlflow", "--tracking-uri", service.url, env=QUIET)
+        mlflow_cli("export", "--url", url, "--to", "mlflow", "--tracking-uri", service.url, env=QUIET)
         options = ("import", "--from", "mlflow", "--tracking-uri", service.url)
-        back = json.loads(cli(*options, "--url", url, "--json", env=QUIET).stdout)
+        back = json.loads(mlflow_cli(*options, "--url", url, "--json", env=QUIET).stdout)
         assert back["unchanged"] == ["ours.1"], back
-        json.loads(cli(*options, "--data", str(tmp_path / "other"), "--json", env=QUIET).stdout)
+        json.loads(mlflow_cli(*options, "--data", str(tmp_path / "other"), "--json", env=QUIET).stdout)
     finally:
         service.stop()
     ours = requests.get(f"{url}/api/runs/ours.1", timeout=60).json()

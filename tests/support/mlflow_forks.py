@@ -1,0 +1,124 @@
+"""Processes that need MLflow's client: commands and scripts, each a fork of a process that has imported it.
+
+Like any other process, a fork has an id, a folder, an environment and output files of its own, is reached by signals
+and ends with an exit code. What Python reads as it starts, PYTHON* and the locale, can't be set for it: that takes
+`support.commands.cli`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from support.servers import PATIENCE_SECONDS, environment
+
+SCRIPTS = Path(__file__).resolve().parent
+#: What takes long to import: of scripts, and of this Python's commands.
+_OF_SCRIPTS = ("mlflow.pyfunc", "mlflow.sklearn", "sklearn.linear_model", "sklearn.datasets")
+_OF_COMMANDS = (
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+    *("chachaml_lite.app", "chachaml_lite.cli", "chachaml_lite.export.transfer"),
+    *("chachaml_lite.importers.mlflow_runs", "chachaml_lite.importers.mlflow_source"),
+)
+#: Read by MLflow as it is imported, and set by our commands, too.
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+
+
+class Zygote:
+    """The process that is forked, of a Python that has MLflow."""
+
+    def __init__(self, python: str) -> None:
+        modules, variables = [*_OF_SCRIPTS], environment(**_QUIET)
+        if python == sys.executable:
+            modules += _OF_COMMANDS
+        else:
+            variables = {key: value for key, value in variables.items() if not key.startswith("PYTHON")}
+        self._process = subprocess.Popen(
+            [python, SCRIPTS / "mlflow_zygote.py", *modules],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        atexit.register(self._process.communicate)  # it ends with its stdin
+
+    def request(self, request: Mapping[str, Any]) -> int:
+        """Send a request and return its response."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+find_zygote = cache(Zygote)
+
+
+class Fork:
+    """A process that runs `python -m NAME ARGUMENTS`, or a script: what tests need of `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        name: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        """Start it. `env` is its whole environment, by default that of `support.servers.environment`."""
+        self.args = [name, *arguments]
+        self._zygote = find_zygote(python)
+        self._folder = TemporaryDirectory()
+        self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        for file in self._files:
+            file.touch()
+        self.pid = self._zygote.request(
+            {
+                "run": name,
+                "arguments": arguments,
+                "env": environment() if env is None else dict(env),
+                "cwd": str(cwd or Path.cwd()),
+                "stdout": str(self._files[0]),
+                "stderr": str(self._files[1]),
+            }
+        )
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; to be called before `wait`, after which the id may be another process's."""
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and kill it after `timeout` seconds; its output and its exit code, as `subprocess` has it."""
+        timer = threading.Timer(timeout, self.send_signal, (signal.SIGKILL,))
+        timer.start()
+        try:
+            code = self._zygote.request({"wait": self.pid})
+        finally:
+            timer.cancel()
+        output = [file.read_bytes().decode(errors="backslashreplace") for file in self._files]
+        self._folder.cleanup()
+        return subprocess.CompletedProcess(self.args, code, *output)
+
+
+def start_command(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Fork:
+    """Start `chachaml-lite` with these arguments; `env` is added to `support.servers.environment`."""
+    return Fork("chachaml_lite", *arguments, env=environment(**(env or {})), cwd=cwd)
+
+
+def mlflow_cli(
+    *arguments: str, cwd: Path | None = None, code: int | None = 0, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Like `support.commands.cli`, for commands that import MLflow."""
+    result = start_command(*arguments, env=env, cwd=cwd).wait()
+    assert code is None or result.returncode == code, (arguments, result.returncode, result.stdout, result.stderr)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result

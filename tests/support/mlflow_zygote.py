@@ -1,0 +1,86 @@
+"""A process that has imported MLflow and runs each job in a fork of itself, since the import takes seconds of CPU.
+
+`python mlflow_zygote.py MODULE...` imports the modules and reads requests from stdin, one JSON object a line. A request
+with a `run` starts a job, `python -m MODULE` or a script, and its response is the id of the process; any other waits
+for the process with the id `wait`, and its response is the exit code. It is run by MLflow 3.x and by 2.22: it imports
+nothing else of the tests.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import sys
+import traceback
+import warnings
+from typing import Any
+
+
+def main(modules: list[str]) -> None:
+    del sys.path[0]  # this folder, whose modules have names as general as `tools`
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in modules:
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy each page that it looks at
+    responses = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        request = json.loads(line)
+        response = start(request) if "run" in request else wait(request["wait"])
+        responses.write(f"{response}\n")
+        responses.flush()
+
+
+def start(job: dict[str, Any]) -> int:
+    """Start a process and return its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of threads, and NumPy's own stand a fork
+        process_id = os.fork()
+    if process_id == 0:
+        try:
+            code = run(job)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        finally:
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # an orderly end would free a million objects, one by one
+    return process_id
+
+
+def run(job: dict[str, Any]) -> int:
+    """Do in a fork what a new Python does, and return the exit code."""
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(job["env"])
+    for number, path in ((0, os.devnull), (1, job["stdout"]), (2, job["stderr"])):
+        file = os.open(path, os.O_RDWR)
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv = [job["run"], *job["arguments"]]
+    try:
+        if job["run"].endswith(".py"):
+            runpy.run_path(job["run"], run_name="__main__")
+        else:
+            runpy.run_module(job["run"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise
+        return end.code or 0
+    return 0
+
+
+def wait(process_id: int) -> int:
+    """Wait for a process; its exit code, or the negative number of the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
