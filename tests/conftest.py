@@ -219,11 +219,12 @@ def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     with ExitStack() as stack:
         count = 0
 
-        def start(*options: str, wrapper: Sequence[str] = (), **variables: str) -> Running:
+        def start(*options: str, wrapper: Sequence[str] = (), forks: bool = True, **variables: str) -> Running:
             nonlocal count
             count += 1
             scratch = tmp_path / f"server-{count}"
-            return stack.enter_context(running(data, scratch, *options, wrapper=wrapper, **variables))
+            started = running(data, scratch, *options, wrapper=wrapper, forks=forks, **variables)
+            return stack.enter_context(started)
 
         yield start
 

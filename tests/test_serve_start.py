@@ -205,7 +205,7 @@ def test_token_file_keeps_the_token_out_of_the_process_list(serve: Serve, tmp_pa
         (["--token-file", str(file)], {"CHACHAML_TOKEN": "other"}),  # which is there for curl
     ]
     for options, variables in starts:
-        server = serve(*options, **variables)
+        server = serve(*options, forks=False, **variables)
         assert requests.get(f"{server.url}/api/runs", headers=right).status_code == 200
         assert requests.get(f"{server.url}/api/runs", headers=wrong).status_code == 401
         assert "geheim" not in Path(f"/proc/{server.process.pid}/cmdline").read_text()

@@ -115,7 +115,7 @@ class Bench:
     @contextlib.contextmanager
     def server(self, data: Path | None = None, *options: str) -> Iterator[Running]:
         """The real server, with its default settings and `options`, on a new store unless one is given."""
-        with running(data or self.folder("store"), self.folder("server"), *options) as server:
+        with running(data or self.folder("store"), self.folder("server"), *options, forks=False) as server:
             yield server
 
     @contextlib.contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from support.forked import ForkedCommand, can_fork
 from support.servers import PATIENCE_SECONDS, environment
 
 COMMAND = (sys.executable, "-m", "chachaml_lite")
@@ -18,15 +20,33 @@ def cli(*arguments: str, cwd: Path | None = None, code: int | None = 0, env: Map
 
     `env` is added to an environment that has nothing of ours.
     """
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=environment(**(env or {})),
-        capture_output=True,
-        encoding="utf-8",
-        errors="backslashreplace",
-        timeout=PATIENCE_SECONDS,
-    )
+    variables = environment(**(env or {}))
+    if can_fork(env or {}):
+        done = _fork(arguments, variables, cwd)
+    else:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=cwd,
+            env=variables,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=PATIENCE_SECONDS,
+        )
     assert code is None or done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def _fork(arguments: Sequence[str], variables: Mapping[str, str], cwd: Path | None) -> subprocess.CompletedProcess[str]:
+    with TemporaryDirectory() as folder:
+        files = stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
+        for file in files:
+            file.touch()
+        process = ForkedCommand(arguments, variables, cwd, stdout, stderr)
+        try:
+            code = process.wait(PATIENCE_SECONDS)
+        finally:
+            process.kill()
+        printed = [file.read_bytes().decode(errors="backslashreplace") for file in files]
+    return subprocess.CompletedProcess(process.args, code, *printed)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from support.forked import ForkedCommand, can_fork
+
 #: Well beyond any honest wait on a loaded machine of two cores. A wait ends on an event; this ends a hang.
 PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.01
@@ -51,13 +53,17 @@ def free_port() -> int:
     raise AssertionError(f"no port of {_OWN_PORTS} is free")
 
 
+#: A process that tests have started.
+Process = subprocess.Popen[bytes] | ForkedCommand
+
+
 @dataclass
 class Running:
     """A server process that takes requests."""
 
     url: str
     data: Path
-    process: subprocess.Popen[bytes]
+    process: Process
     log_file: Path
 
     @property
@@ -89,28 +95,41 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def start(
-    data: Path, scratch: Path, *options: str, port: int = 0, wrapper: Sequence[str] = (), **variables: str
+    data: Path,
+    scratch: Path,
+    *options: str,
+    port: int = 0,
+    wrapper: Sequence[str] = (),
+    forks: bool = True,
+    **variables: str,
 ) -> Running:
     """Start `chachaml-lite serve`, on a free port unless told, and wait until it takes requests.
 
-    `wrapper`: a command in front of it that becomes the server, as `prlimit --nofile=99` does.
-    AssertionError, with what it printed, when it ends instead.
+    `wrapper`: a command in front of it that becomes the server, as `prlimit --nofile=99` does. `forks`: save the time
+    of a new Python, where nothing stands against it. AssertionError, with what it printed, when it ends instead.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     ready, log_file = scratch / "ready", scratch / "server.log"
     ready.unlink(missing_ok=True)
-    command = [*wrapper, sys.executable, "-m", "chachaml_lite", "serve", "--port", str(port), "--data", str(data)]
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--ready-file", str(ready), *options], stdout=log, stderr=log, env=environment(**variables)
-        )
+    arguments = ["serve", "--port", str(port), "--data", str(data), "--ready-file", str(ready), *options]
+    process: Process
+    if forks and not wrapper and can_fork(variables):
+        log_file.touch()
+        process = ForkedCommand(arguments, environment(**variables), None, log_file, log_file)
+    else:
+        with log_file.open("ab") as log:
+            command = [*wrapper, sys.executable, "-m", "chachaml_lite", *arguments]
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(**variables))
     server = Running(await_ready(process, ready, log_file), data, process, log_file)
     alive.append(server)
     return server
 
 
 def await_ready(
-    process: subprocess.Popen[bytes], ready: Path, log_file: Path, patience_seconds: float = PATIENCE_SECONDS
+    process: Process,
+    ready: Path,
+    log_file: Path,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> str:
     """Wait until a server that was just started has written its URL to `ready`; the URL.
 
@@ -134,10 +153,10 @@ def eventually(what: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def running(
-    data: Path, scratch: Path, *options: str, wrapper: Sequence[str] = (), **variables: str
+    data: Path, scratch: Path, *options: str, wrapper: Sequence[str] = (), forks: bool = True, **variables: str
 ) -> Iterator[Running]:
     """A started server, ended when the block is left."""
-    server = start(data, scratch, *options, port=0, wrapper=wrapper, **variables)
+    server = start(data, scratch, *options, port=0, wrapper=wrapper, forks=forks, **variables)
     try:
         yield server
     finally:
