@@ -87,7 +87,7 @@ def test_links_of_the_readme_lead_to_files() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 160
+    assert len(README.splitlines()) <= 145
 
 
 def test_curl_blocks_log_a_run_and_put_a_model_into_production(
