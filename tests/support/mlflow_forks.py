@@ -97,7 +97,7 @@ class Fork:
         os.kill(self.pid, number)
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
-        """Wait for its end, and kill it after `timeout` seconds; its output and its exit code, as `subprocess` has it."""
+        """Wait for its end, and kill it after `timeout` seconds; its output and exit code, as `subprocess` has them."""
         timer = threading.Timer(timeout, self.send_signal, (signal.SIGKILL,))
         timer.start()
         try:
