@@ -1,4 +1,4 @@
-"""The README and the manual: each block of code in them runs, and their tables say what the program has."""
+"""The README and the manual: every code block runs, and the tables agree with the program."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from chachaml_lite.cli import main
 
 MODEL = b"any file will do\n"
 SERVE = main.commands["serve"]
-#: Pages and sections whose blocks are run or checked by tests of their own, and which those are. A page counts for all
-#: of its sections.
+#: Pages and sections whose blocks other test modules run or check, and the names of those. A page stands for all of its
+#: sections.
 TESTED_ELSEWHERE = {
     ("README", "Python"): "test_readme_clients",
     ("README", "A command as a run"): "test_cli_help",
@@ -54,18 +54,18 @@ def kind(block: Block) -> str:
     return {"text": "tree"}[block.language]
 
 
-def blocks(wanted: str) -> list[str]:
-    return [block.code for block in all_blocks() if kind(block) == wanted]
+def blocks(name: str) -> list[str]:
+    return [block.code for block in all_blocks() if kind(block) == name]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
     """A server on ./artifacts of the folder in which the blocks run, as with `make run`."""
-    with running(tmp_path / "artifacts", tmp_path / "scratch") as started:
-        yield started
+    with running(tmp_path / "artifacts", tmp_path / "scratch") as running_server:
+        yield running_server
 
 
-def read(server: Running, path: str) -> Any:
+def get_json(server: Running, path: str) -> Any:
     answer = requests.get(server.url + path, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -76,8 +76,8 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     assert {kind(block) for block in all_blocks()} == {"make", "curl", "tree", "install", "elsewhere"}
     sections = {(page, section) for page, section, *_ in all_blocks()}
     assert {(page, section) for page, section in TESTED_ELSEWHERE if section} <= sections
-    for named in {name for names in TESTED_ELSEWHERE.values() for name in names.split(", ")}:
-        assert (ROOT / "tests" / f"{named}.py").is_file()
+    for module in {name for names in TESTED_ELSEWHERE.values() for name in names.split(", ")}:
+        assert (ROOT / "tests" / f"{module}.py").is_file()
 
 
 def test_links_of_the_readme_lead_to_files() -> None:
@@ -96,33 +96,33 @@ def test_curl_blocks_log_a_run_and_put_a_model_into_production(
     for name in ("bash", "curl", "jq"):
         tool(name)
     first, look, *others = blocks("curl")
-    printed = run_bash(for_host(first + look, server.url), tmp_path)
-    (run,) = read(server, "/api/runs")
+    output = run_bash(for_host(first + look, server.url), tmp_path)
+    (run,) = get_json(server, "/api/runs")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "first", "completed")
     assert run["params"] == {"lr": 0.01, "epochs": 3}
-    series = read(server, f"/api/runs/{run['id']}/metrics")
+    series = get_json(server, f"/api/runs/{run['id']}/metrics")
     assert [(point["step"], point["value"]) for point in series["loss"]["points"]] == [(0, 0.9), (1, 0.8), (2, 0.7)]
-    (artifact,) = read(server, f"/api/runs/{run['id']}/artifacts")
+    (artifact,) = get_json(server, f"/api/runs/{run['id']}/artifacts")
     assert (artifact["name"], artifact["sha256"]) == ("model.pkl", hashlib.sha256(MODEL).hexdigest())
-    for block in others:  # each stands alone: pasted into a new shell, with what the quickstart has logged
-        told = run_bash(for_host(block, server.url), tmp_path)
-        assert '"detail"' not in told, told
-    (version,) = read(server, "/api/models/iris-classifier")["versions"]
+    for block in others:  # each stands alone: pasted into a new shell, after the quickstart
+        block_output = run_bash(for_host(block, server.url), tmp_path)
+        assert '"detail"' not in block_output, block_output
+    (version,) = get_json(server, "/api/models/iris-classifier")["versions"]
     assert (version["version"], version["stage"]) == (1, "production")
     assert (tmp_path / "production.pkl").read_bytes() == MODEL
     assert (tmp_path / "loss.svg").read_bytes().startswith(b"<svg")
-    assert '"status": "completed"' in printed  # what jq was asked for
-    assert (server.data / "runs" / run["id"] / "metrics.jsonl").read_text() in printed
-    assert '"error"' not in printed
+    assert '"status": "completed"' in output  # the output of jq
+    assert (server.data / "runs" / run["id"] / "metrics.jsonl").read_text() in output
+    assert '"error"' not in output
 
     folder = server.data / "runs" / run["id"]
     tree, manual_tree = blocks("tree")
-    # The manual's tree has also what few stores have.
+    # The manual's tree also has files that few stores have.
     assert set(tree.splitlines()) <= set(manual_tree.splitlines())
-    drawn = {name.rstrip("/") for name in re.findall(r"^ *(\S+|<.*?>/)(?:  |$)", tree, re.MULTILINE)}
-    made = {path.name for path in (*folder.iterdir(), *server.data.rglob("models/*/*"))}
-    described = {"experiments", "<name>.json"}  # made with the first description
-    assert drawn == {"artifacts", "runs", "<run id>", "models", "<model>"} | described | made
+    tree_names = {name.rstrip("/") for name in re.findall(r"^ *(\S+|<.*?>/)(?:  |$)", tree, re.MULTILINE)}
+    file_names = {path.name for path in (*folder.iterdir(), *server.data.rglob("models/*/*"))}
+    optional_names = {"experiments", "<name>.json"}  # created with the first description
+    assert tree_names == {"artifacts", "runs", "<run id>", "models", "<model>"} | optional_names | file_names
 
 
 def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
@@ -131,19 +131,19 @@ def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
     for name in ("bash", "curl"):
         tool(name)
     run_bash(for_host(blocks("curl")[0], server.url), tmp_path)
-    (run,) = read(server, "/api/runs")
+    (run,) = get_json(server, "/api/runs")
     assert f"{DOCUMENTED_HOST}/runs" in README
     assert f'href="/runs/{run["id"]}"' in requests.get(f"{server.url}/runs", timeout=60).text
     page = requests.get(f"{server.url}/runs/{run['id']}", timeout=60).text
     assert all(word in page for word in ("lr", "0.01", "loss", "0.7", "model.pkl"))
 
 
-def test_each_make_target_of_the_readme_is_one() -> None:
+def test_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {target for block in blocks("make") for target in block.split() if target != "make"}
-    named |= set(re.findall(r"`make ([\w-]+)", README))
-    assert named >= {"run", "test", "check"}
-    assert named <= targets
+    names = {target for block in blocks("make") for target in block.split() if target != "make"}
+    names |= set(re.findall(r"`make ([\w-]+)", README))
+    assert names >= {"run", "test", "check"}
+    assert names <= targets
 
 
 def test_commands_of_the_installed_program_are_accepted() -> None:
@@ -163,31 +163,31 @@ def test_every_option_of_serve_is_in_the_table_with_its_variable_and_default() -
         default = option.get_default(context)
         has_one = isinstance(default, (str, int, Path)) and not isinstance(default, bool)
         options.append((option.opts[0], option.envvar, str(default) if has_one else None))
-    written = []
+    rows = []
     for name, variable, default, meaning in table("settings", "option"):
         assert meaning
-        written.append((name.strip("`"), variable.strip("`"), default.strip("`") if default.startswith("`") else None))
-    assert written == options
+        rows.append((name.strip("`"), variable.strip("`"), default.strip("`") if default.startswith("`") else None))
+    assert rows == options
 
 
-def test_variable_of_an_option_that_may_be_repeated_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_of_a_repeatable_option_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "separated by spaces" in next(row[-1] for row in table("settings", "option") if "--allowed-host" in row[0])
     monkeypatch.setenv("CHACHAML_ALLOWED_HOST", "a.example b.example")
     assert SERVE.make_context("serve", []).params["allowed_host"] == ("a.example", "b.example")
 
 
-def test_each_promise_names_a_test_that_there_is() -> None:
+def test_each_promise_names_an_existing_test() -> None:
     promises = table("durability", "promise")
     assert len(promises) > 15
-    for promise, named in promises:
+    for promise, test in promises:
         assert promise
-        file, _, name = named.strip("`").partition("::")
-        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), named
+        file, _, name = test.strip("`").partition("::")
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), test
     assert (ROOT / ".github/SECURITY.md").is_file()
 
 
 @pytest.mark.parametrize("head", ["write", "read"])
-def test_every_row_of_the_api_tables_has_its_answer(head: str) -> None:
+def test_every_row_of_the_api_tables_has_a_response(head: str) -> None:
     assert all(row[-1] for row in table("api", head))
 
 
@@ -198,5 +198,5 @@ def test_every_route_is_in_the_manual_and_every_row_is_a_route(client: FlaskClie
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.endpoint != "static" and not rule.endpoint.startswith("writes.")  # the pages' forms, which are no API
     }
-    written = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)", PAGES["api"])
-    assert {re.sub(r":\w+", ":", route) for route in written} == routes
+    documented_routes = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)", PAGES["api"])
+    assert {re.sub(r":\w+", ":", route) for route in documented_routes} == routes

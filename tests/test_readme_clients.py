@@ -1,4 +1,4 @@
-"""The clients and recipes of the manual: each runs as a reader runs it, and what it has logged is read back."""
+"""The clients and recipes of the manual: each runs as a reader would run it, and the run that it logged is checked."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from support.servers import PATIENCE_SECONDS, Running, environment
 Tool = Callable[[str], str]
 
 
-def read(server: Running, path: str) -> Any:
+def get_json(server: Running, path: str) -> Any:
     answer = requests.get(server.url + path, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def points(server: Running, run: str, key: str) -> list[tuple[int, float]]:
-    series = read(server, f"/api/runs/{run}/metrics?key={key}").get(key, {"points": []})
+    series = get_json(server, f"/api/runs/{run}/metrics?key={key}").get(key, {"points": []})
     return [(point["step"], point["value"]) for point in series["points"]]
 
 
@@ -41,12 +41,12 @@ LANGUAGES = {"python": "Python", "go": "Go", "js": "Node", "bash": "Bash"}
 
 
 def run_program(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
-def test_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
+def test_client_logs_a_complete_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
     (code,) = blocks(language, "clients", LANGUAGES[language])
     script = for_host(code, server.url)
     if language == "python":
@@ -59,22 +59,22 @@ def test_client_logs_a_whole_run(server: Running, tmp_path: Path, tool: Tool, la
         command = ["go", "run"] if language == "go" else ["node"]
         (tmp_path / f"client.{language}").write_text(script)
         run_program([tool(command[0]), *command[1:], f"client.{language}"], tmp_path)
-    (listed,) = read(server, "/api/runs")
-    run = read(server, f"/api/runs/{listed['id']}")
+    (entry,) = get_json(server, "/api/runs")
+    run = get_json(server, f"/api/runs/{entry['id']}")
     assert (run["experiment"], run["status"]) == ("iris", "completed")
     assert run["name"] == f"from-{'node' if language == 'js' else language}"
     epochs = run["params"]["epochs"]
     assert run["params"] == {"lr": 0.01, "epochs": 100 if language == "python" else 3}
-    logged = points(server, run["id"], "loss")
-    assert [step for step, _ in logged] == list(range(epochs))
-    assert [value for _, value in logged] == pytest.approx([1 / (step + 1) for step in range(epochs)])
+    logged_points = points(server, run["id"], "loss")
+    assert [step for step, _ in logged_points] == list(range(epochs))
+    assert [value for _, value in logged_points] == pytest.approx([1 / (step + 1) for step in range(epochs)])
     (artifact,) = run["artifacts"]
     download = requests.get(f"{server.url}/api/artifacts/{run['id']}/{artifact['name']}/download", timeout=60)
     assert (artifact["name"], download.content) == ("notes.txt", b"trained on a laptop")
 
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
-def test_client_that_is_refused_says_why_and_fails(
+def test_client_without_the_token_prints_the_reason_and_fails(
     serve: Callable[..., Running], tmp_path: Path, tool: Tool, language: str
 ) -> None:
     server = serve("--token", "secret")
@@ -82,38 +82,42 @@ def test_client_that_is_refused_says_why_and_fails(
     program = tmp_path / f"client.{language}"
     program.write_text(for_host(code, server.url))
     command = {"python": ["python3"], "go": ["go", "run"], "js": ["node"], "bash": ["bash", "-e"]}[language]
-    done = subprocess.run(
+    result = subprocess.run(
         [tool(command[0]), *command[1:], str(program)],
         env=environment(),
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode != 0
-    assert "401" in done.stderr or "token" in done.stderr
+    assert result.returncode != 0
+    assert "401" in result.stderr or "token" in result.stderr
 
 
-def test_train_py_logs_to_a_run_of_its_own_or_to_the_one_of_run(server: Running, tmp_path: Path) -> None:
+def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Running, tmp_path: Path) -> None:
     (code,) = blocks("python", "README", "Python")
     assert len([line for line in code.splitlines() if line]) == 10
     (tmp_path / "train.py").write_text(for_host(code, server.url))
     run_program([sys.executable, "train.py"], tmp_path)
-    (own,) = read(server, "/api/runs?experiment=iris")
-    assert (own["status"], own["params"]["epochs"], len(points(server, own["id"], "loss"))) == ("completed", 100, 100)
+    (own_run,) = get_json(server, "/api/runs?experiment=iris")
+    assert (own_run["status"], own_run["params"]["epochs"], len(points(server, own_run["id"], "loss"))) == (
+        "completed",
+        100,
+        100,
+    )
     (tmp_path / "train.py").write_text(code)
     cli("run", "-e", "run", "--", sys.executable, "train.py", cwd=tmp_path, env={"CHACHAML_URL": server.url})
-    (brought,) = read(server, "/api/runs?experiment=run")
-    assert (brought["status"], len(points(server, brought["id"], "loss"))) == ("completed", 100)
-    assert len(read(server, "/api/runs")) == 2
+    (given_run,) = get_json(server, "/api/runs?experiment=run")
+    assert (given_run["status"], len(points(server, given_run["id"], "loss"))) == ("completed", 100)
+    assert len(get_json(server, "/api/runs")) == 2
 
 
 # -- recipes
 
 
 def recipe(word: str) -> str:
-    """The one recipe in which a word stands."""
-    (found,) = [code for code in blocks("bash", "clients", "Shell scripts") if word in code]
-    return found
+    """Return the one recipe that contains a word."""
+    (script,) = [code for code in blocks("bash", "clients", "Shell scripts") if word in code]
+    return script
 
 
 def test_every_recipe_is_tested() -> None:
@@ -130,18 +134,18 @@ def test_trap_ends_the_run_with_the_scripts_exit_code(
     train.chmod(0o755)
     script = for_host(recipe("trap"), server.url)
     tool("curl")
-    done = subprocess.run(
+    result = subprocess.run(
         [tool("bash"), "-e"], input=script, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
     )
-    assert done.returncode == code, done.stderr
-    (run,) = read(server, "/api/runs?experiment=nightly")
+    assert result.returncode == code, result.stderr
+    (run,) = get_json(server, "/api/runs?experiment=nightly")
     assert (run["status"], run["error"]) == (status, error)
 
 
-@pytest.mark.parametrize("how", ["HUP", "INT", "TERM", "Ctrl-C", "timeout"])
+@pytest.mark.parametrize("interruption", ["HUP", "INT", "TERM", "Ctrl-C", "timeout"])
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
-    server: Running, tmp_path: Path, tool: Tool, shell: str, how: str
+    server: Running, tmp_path: Path, tool: Tool, shell: str, interruption: str
 ) -> None:
     tool("curl")
     ready = tmp_path / "ready"
@@ -150,7 +154,7 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
     train.write_text("#!/bin/sh\necho > ready\nread line\n")
     train.chmod(0o755)
     (tmp_path / "nightly.sh").write_text(for_host(recipe("trap"), server.url))
-    wrapper = ["timeout", "600"] if how == "timeout" else []
+    wrapper = ["timeout", "600"] if interruption == "timeout" else []
     with subprocess.Popen(
         [*wrapper, tool(shell), "nightly.sh"],
         cwd=tmp_path,
@@ -161,26 +165,26 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as process:
         ready.read_bytes()  # the training has begun
-        number = signal.SIGINT if how == "Ctrl-C" else getattr(signal, f"SIG{how}", None)
-        if how == "Ctrl-C":
+        number = signal.SIGINT if interruption == "Ctrl-C" else getattr(signal, f"SIG{interruption}", None)
+        if interruption == "Ctrl-C":
             os.killpg(process.pid, signal.SIGINT)
         elif number is None:
-            process.send_signal(signal.SIGALRM)  # what its clock sends to `timeout` when the time is up
+            process.send_signal(signal.SIGALRM)  # as `timeout` receives from its timer when the time is up
         else:
             process.send_signal(number)
             assert process.stdin
-            process.stdin.close()  # a shell heeds a signal once the command before it has ended
+            process.stdin.close()  # a shell handles a signal once its current command has ended
         code = process.wait(PATIENCE_SECONDS)
-    expected = 124 if how == "timeout" else 128 + (number or 0)
-    assert code == expected
-    (run,) = read(server, "/api/runs?experiment=nightly")
-    told = 128 + (number or signal.SIGTERM)
-    assert (run["status"], run["error"]) == ("failed", f"exit code {told}")
+    expected_code = 124 if interruption == "timeout" else 128 + (number or 0)
+    assert code == expected_code
+    (run,) = get_json(server, "/api/runs?experiment=nightly")
+    logged_code = 128 + (number or signal.SIGTERM)
+    assert (run["status"], run["error"]) == ("failed", f"exit code {logged_code}")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A folder of programs that stand first on the PATH; `sleep` in it doesn't take long."""
+    """A folder of programs that comes first on the PATH; its `sleep` takes 10 ms."""
     folder = tmp_path / "bin"
     folder.mkdir()
     add_program(folder, "sleep", "exec /bin/sleep 0.01")
@@ -195,7 +199,7 @@ def add_program(folder: Path, name: str, script: str) -> None:
 
 @pytest.mark.parametrize("has_gpu", [False, True], ids=["no GPU", "GPU"])
 @pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="this system has no /proc/loadavg")
-def test_machine_s_load_is_logged_until_the_run_has_ended(
+def test_machine_load_is_logged_until_the_run_ends(
     server: Running, tmp_path: Path, path: Path, tool: Tool, has_gpu: bool
 ) -> None:
     for name in ("bash", "curl", "jq"):
@@ -209,18 +213,18 @@ wait
 """
     script = for_host(recipe("loadavg"), server.url)
     run_bash(script + training, tmp_path, CHACHAML_RUN_ID=run, PATH=f"{path}:{os.environ['PATH']}")
-    logged = points(server, run, "system/load")
-    assert [step for step, _ in logged] == list(range(len(logged)))
-    assert len(logged) >= 3
+    logged_points = points(server, run, "system/load")
+    assert [step for step, _ in logged_points] == list(range(len(logged_points)))
+    assert len(logged_points) >= 3
     gpu = points(server, run, "system/gpu")
-    assert [value for _, value in gpu] == ([37] * len(logged) if has_gpu else [])
+    assert [value for _, value in gpu] == ([37] * len(logged_points) if has_gpu else [])
 
 
-def test_what_a_program_printed_is_sent_in_one_request(server: Running, tmp_path: Path, tool: Tool) -> None:
+def test_program_output_is_sent_in_one_request(server: Running, tmp_path: Path, tool: Tool) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
-    printed = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
-    (tmp_path / "train.log").write_text("".join(json.dumps(line) + "\n" for line in printed))
+    lines = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
+    (tmp_path / "train.log").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
     answer = run_bash(for_host(recipe("x-ndjson"), server.url), tmp_path, CHACHAML_RUN_ID=run)
     assert json.loads(answer)["logged"] == 10
@@ -228,7 +232,9 @@ def test_what_a_program_printed_is_sent_in_one_request(server: Running, tmp_path
     assert points(server, run, "accuracy") == [(epoch, epoch / 10) for epoch in range(5)]
 
 
-def test_nan_of_a_program_is_kept_and_a_jq_that_fails_is_seen(server: Running, tmp_path: Path, tool: Tool) -> None:
+def test_nan_in_program_output_is_kept_and_a_failing_jq_fails_the_script(
+    server: Running, tmp_path: Path, tool: Tool
+) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
@@ -237,7 +243,7 @@ def test_nan_of_a_program_is_kept_and_a_jq_that_fails_is_seen(server: Running, t
     run_bash(script, tmp_path, CHACHAML_RUN_ID=run)
     assert [(step, str(value)) for step, value in points(server, run, "loss")] == [(1, "NaN")]
     (tmp_path / "train.log").unlink()
-    done = subprocess.run(
+    result = subprocess.run(
         [tool("bash")],
         input=script,
         cwd=tmp_path,
@@ -246,23 +252,23 @@ def test_nan_of_a_program_is_kept_and_a_jq_that_fails_is_seen(server: Running, t
         text=True,
         timeout=60,
     )
-    assert done.returncode != 0
-    assert json.loads(done.stdout)["logged"] == 0
+    assert result.returncode != 0
+    assert json.loads(result.stdout)["logged"] == 0
 
 
-class Lossy(BaseHTTPRequestHandler):
-    """Passes each request on, and loses the first answer to some paths: the server has done what was asked."""
+class LossyHandler(BaseHTTPRequestHandler):
+    """Forwards each request, but loses the first response to some paths: the server has carried out the request."""
 
     target = ""
-    losing: set[str]
+    paths_to_lose: set[str]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {"Content-Type": self.headers["Content-Type"]}
         answer = requests.post(self.target + self.path, data=body, headers=headers, timeout=60)
-        lost = {part for part in self.losing if self.path.endswith(part)}
-        self.losing.difference_update(lost)
-        if lost:
+        lost_paths = {part for part in self.paths_to_lose if self.path.endswith(part)}
+        self.paths_to_lose.difference_update(lost_paths)
+        if lost_paths:
             self.close_connection = True
             return
         self.send_response(answer.status_code)
@@ -276,38 +282,38 @@ class Lossy(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def lossy(server: Running) -> Iterator[str]:
-    """The URL of what stands before the server, and loses answers."""
-    handler = type("Handler", (Lossy,), {"target": server.url, "losing": {"/runs", "/metrics", "/end"}})
+    """The URL of a proxy in front of the server that loses responses."""
+    handler = type("Handler", (LossyHandler,), {"target": server.url, "paths_to_lose": {"/runs", "/metrics", "/end"}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as front:
         thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{front.server_address[1]}"
         front.shutdown()
         thread.join()
-    assert handler.losing == set(), "no answer was lost, so this has shown nothing"  # type: ignore[attr-defined]
+    assert handler.paths_to_lose == set(), "no response was lost, so this proves nothing"  # type: ignore[attr-defined]
 
 
-def test_what_is_sent_again_after_a_lost_answer_is_there_once(
+def test_requests_repeated_after_a_lost_response_log_one_run(
     server: Running, lossy: str, tmp_path: Path, tool: Tool
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
     run_bash(for_host(recipe("--retry"), lossy), tmp_path)
-    (run,) = read(server, "/api/runs")
+    (run,) = get_json(server, "/api/runs")
     assert (run["experiment"], run["status"]) == ("nightly", "completed")
     assert run["params"] == {"lr": 0.01}
     assert run["metrics"] == {"loss": 0.5}
     assert points(server, run["id"], "loss") == [(1, 0.5)] * 2, "each point is kept, and charts show the last at a step"
 
 
-def test_what_is_refused_is_sent_once_and_its_reason_shown(server: Running, tmp_path: Path, tool: Tool) -> None:
+def test_refused_write_is_sent_once_and_its_reason_printed(server: Running, tmp_path: Path, tool: Tool) -> None:
     script = for_host(recipe("--retry"), server.url)
     run_bash(script, tmp_path)
-    (run,) = read(server, "/api/runs")
-    done = subprocess.run(
+    (run,) = get_json(server, "/api/runs")
+    result = subprocess.run(
         [tool("bash")], input=script, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
     )
-    assert done.returncode != 0
-    assert "no such run" in done.stdout and "ended" in done.stdout
-    tried = [line for line in server.log.splitlines() if f"/runs/{run['id']}/params" in line]
-    assert [" 404 " in line for line in tried] == [False, True], "it was tried once more, and no more than that"
+    assert result.returncode != 0
+    assert "no such run" in result.stdout and "ended" in result.stdout
+    attempts = [line for line in server.log.splitlines() if f"/runs/{run['id']}/params" in line]
+    assert [" 404 " in line for line in attempts] == [False, True], "it was tried once more, and no more than that"

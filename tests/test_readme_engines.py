@@ -1,4 +1,4 @@
-"""The manual's ways to other engines: a store that the server wrote is queried, and exported, as a reader does it."""
+"""The manual's examples for other programs: a store of the server is queried and exported as a reader would do it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ids(log_run: LogRun, data: Path) -> list[str]:
-    """Runs with values of each kind; the last one has no params, and none of these has all that another has."""
-    diverged = [{"loss": value, "step": step} for step, value in enumerate([1, 0.5, "Infinity", "-Infinity", "NaN"])]
+    """Runs with values of each kind; the last one has no params, and no two have the same fields."""
+    diverging_points = [
+        {"loss": value, "step": step} for step, value in enumerate([1, 0.5, "Infinity", "-Infinity", "NaN"])
+    ]
     return [
-        log_run(params={"lr": 0.1, "opt": "adam"}, tags={"a": 1}, metrics=diverged, end="failed"),
+        log_run(params={"lr": 0.1, "opt": "adam"}, tags={"a": 1}, metrics=diverging_points, end="failed"),
         log_run(params={"lr": 0.01, "layers": [1, 2]}, tags={"b": "x"}, metrics=[{"loss": 0.7, "acc": 1, "step": 7}]),
         log_run(experiment="größe", metrics=[{"loss": 3, "step": 2**40}, {"loss": 2, "step": 2**40}]),
     ]
@@ -59,10 +61,10 @@ def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pyt
 
 def test_pandas_reads_the_store(ids: list[str], tmp_path: Path) -> None:
     script, _ = blocks("python", *QUERIES)
-    printed = run_python(f"import warnings; warnings.simplefilter('error')\n{script}", tmp_path)
-    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(printed))}
+    output = run_python(f"import warnings; warnings.simplefilter('error')\n{script}", tmp_path)
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(output))}
     assert {run: (row["lr"], row["min"], row["last"]) for run, row in rows.items()} == {
-        ids[0]: ("0.1", "-inf", "-inf"),  # min and last pass over NaN
+        ids[0]: ("0.1", "-inf", "-inf"),  # min and last skip NaN
         ids[1]: ("0.01", "0.7", "0.7"),
         ids[2]: ("", "2.0", "2.0"),
     }
@@ -73,7 +75,7 @@ def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool:
     (data / "runs" / ids[0] / "blobs").mkdir(exist_ok=True)
     (data / "runs" / ids[0] / "blobs" / "metrics.jsonl").write_text("an artifact of that name\n")
     _, script = blocks("python", *QUERIES)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-"],
         input=script,
         cwd=tmp_path,
@@ -82,21 +84,23 @@ def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool:
         text=True,
         timeout=240,  # most of it is Java's start
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Exception" not in done.stderr, done.stderr
-    rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in done.stdout.splitlines()[3:-2]}
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Exception" not in result.stderr, result.stderr
+    rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in result.stdout.splitlines()[3:-2]}
     expected = {(ids[0], "loss", "5", "4"), (ids[1], "loss", "1", "7"), (ids[1], "acc", "1", "7")}
     assert rows == expected | {(ids[2], "loss", "2", str(2**40))}
 
 
-def test_store_is_exported(ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]) -> None:
+def test_export_command_exports_the_store(
+    ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]
+) -> None:
     tool("bash")
     (block,) = blocks("bash", *EXPORT)
     install, command = block.splitlines()
-    assert install == "pip install '.[mlflow]'"  # which test_packaging would take a minute for; its client is here
+    assert install == "pip install '.[mlflow]'"  # not run: it would take a minute, and the client is installed here
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     script = command.replace("http://localhost:5000", mlflow.url)
     assert script != command
-    printed = run_bash(script, tmp_path, PATH=path, CHACHAML_DATA="artifacts")
-    assert printed.splitlines()[-1] == "3 runs: 3 exported"
+    output = run_bash(script, tmp_path, PATH=path, CHACHAML_DATA="artifacts")
+    assert output.splitlines()[-1] == "3 runs: 3 exported"
     assert {run.data.tags["chachaml.run_id"] for run in mlflow.runs("größe")} >= {ids[2]}

@@ -453,10 +453,10 @@ def to_perceived_lab(color: str, vision: tuple[tuple[float, ...], ...]) -> tuple
 @pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS)
 def test_line_colors_differ_also_with_color_blindness(vision: tuple[tuple[float, ...], ...]) -> None:
     for colors in (*colors_of_pages(), STANDALONE_COLORS):
-        perceived = [to_perceived_lab(color, vision) for color in colors]
-        distances = [math.dist(one, other) for at, one in enumerate(perceived) for other in perceived[:at]]
+        lab_colors = [to_perceived_lab(color, vision) for color in colors]
+        distances = [math.dist(one, other) for at, one in enumerate(lab_colors) for other in lab_colors[:at]]
         assert min(distances) >= 9
-        assert min(math.dist(one, other) for at, one in enumerate(perceived[:4]) for other in perceived[:at]) >= 14
+        assert min(math.dist(one, other) for at, one in enumerate(lab_colors[:4]) for other in lab_colors[:at]) >= 14
 
 
 @pytest.mark.parametrize(

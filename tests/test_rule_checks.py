@@ -1,4 +1,4 @@
-"""The grammar of a check's rules, and which values pass them."""
+"""The grammar of a check's rules, and their thresholds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from chachaml_lite.errors import InvalidInput
 from chachaml_lite.tracking.checks import parse_rule
 
-READ = [
+PARSE_CASES = [
     # text, metric, comparison, threshold for a baseline of 10
     ("accuracy>=0.9", "accuracy", ">=", 0.9),
     ("accuracy >= 0.9", "accuracy", ">=", 0.9),
@@ -30,12 +30,12 @@ READ = [
     ("f1>=baseline-0.01", "f1", ">=", 9.99),
     ("f1>=baseline - 0.5", "f1", ">=", 9.5),
     ("f1>=baseline+0.5", "f1", ">=", 10.5),
-    ("f1>=baseline 0.5", "f1", ">=", 10.5),  # what is left of a + that was not sent as %2B
+    ("f1>=baseline 0.5", "f1", ">=", 10.5),  # a + that was not sent as %2B arrives as a space
     ("f1>=baseline  0.5", "f1", ">=", 10.5),
     ("f1>=baseline*-1", "f1", ">=", -10.0),
     ("f1>=baseline--1", "f1", ">=", 11.0),
 ]
-REFUSED = [
+INVALID_RULES = [
     "",
     " ",
     "accuracy",
@@ -73,21 +73,21 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "metric", "compare", "threshold"), READ)
-def test_rule_says_what_is_compared_with_what(text: str, metric: str, compare: str, threshold: float) -> None:
+@pytest.mark.parametrize(("text", "metric", "compare", "threshold"), PARSE_CASES)
+def test_rule_is_parsed_as(text: str, metric: str, compare: str, threshold: float) -> None:
     rule = parse_rule(text)
     assert (rule.metric, rule.compare, rule.text) == (metric, compare, text)
     assert rule.threshold(10) == pytest.approx(threshold, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", REFUSED)
-def test_what_is_no_rule_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+@pytest.mark.parametrize("text", INVALID_RULES)
+def test_invalid_rule_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput) as excinfo:
         parse_rule(text)
-    assert refused.value.detail.isprintable()
+    assert excinfo.value.detail.isprintable()
 
 
-def test_threshold_without_a_baseline_is_none_and_a_number_needs_none() -> None:
+def test_threshold_is_none_without_the_baseline_that_it_needs() -> None:
     assert parse_rule("f1>=baseline*2").threshold(None) is None
     assert parse_rule("f1>=0.5").threshold(None) == 0.5
 
@@ -114,7 +114,7 @@ def test_baseline_itself_is_not_rounded() -> None:
     ],
     ids=lambda text: text[:14],
 )
-def test_long_rule_is_refused_at_once(text: str) -> None:
-    # As long as a URL can be. A grammar that tries each way to share out the spaces or digits takes minutes.
+def test_long_rule_is_refused_quickly(text: str) -> None:
+    # As long as a URL can be. A grammar that backtracks, trying every way to split spaces or digits, takes minutes.
     with pytest.raises(InvalidInput):
         parse_rule(text)

@@ -1,4 +1,4 @@
-"""The receiver of chunked bodies: whatever the chunks are and however they arrive, it takes the body they hold."""
+"""The receiver of chunked bodies: it decodes chunks of any size, however they arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chachaml_lite.waitress_chunks import ChunkReceiver
 
 
 class Buffer:
-    """A buffer to be filled."""
+    """The buffer that the receiver appends to."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -28,12 +28,12 @@ class Buffer:
 def receive(pieces: Iterable[bytes], limit_bytes: int = 10**9) -> tuple[ChunkReceiver, bytes, int]:
     buffer = Buffer()
     receiver = ChunkReceiver(buffer, limit_bytes)
-    taken = sum(receiver.received(piece) for piece in pieces if not receiver.completed)
-    return receiver, b"".join(buffer.pieces), taken
+    consumed_bytes = sum(receiver.received(piece) for piece in pieces if not receiver.completed)
+    return receiver, b"".join(buffer.pieces), consumed_bytes
 
 
-def framed(sizes: Iterable[int], source: random.Random, form: str = "%x") -> tuple[bytes, bytes]:
-    """The chunks of some sizes as they are sent, and what they hold, which looks like their lines now and then."""
+def to_chunks(sizes: Iterable[int], source: random.Random, form: str = "%x") -> tuple[bytes, bytes]:
+    """Return chunks of the given sizes as they are sent, and their content, which resembles their lines in places."""
     contents = [bytes(source.choices(b"8\r\n0a;", k=size)) for size in sizes]
     body = b"".join((form % len(content)).encode() + b"\r\n" + content + b"\r\n" for content in contents)
     return body + b"0\r\n\r\n", b"".join(contents)
@@ -54,46 +54,46 @@ SIZES = {
 @pytest.mark.parametrize("form", ["%x", "%X", "%04x", "%x;ext=1"])
 @pytest.mark.parametrize("piece_bytes", [1, 7, 100, 5000, 10**6])
 @pytest.mark.parametrize("name", SIZES)
-def test_body_is_what_its_chunks_hold(name: str, piece_bytes: int, form: str) -> None:
-    body, content = framed(SIZES[name], random.Random(1), form)
-    sent = body + b"GET / HTTP/1.1\r\n"
-    pieces = [sent[at : at + piece_bytes] for at in range(0, len(sent), piece_bytes)]
-    receiver, received, taken = receive(pieces)
-    assert (receiver.completed, receiver.error, received) == (True, None, content)
-    assert (len(receiver), taken) == (len(content), len(body))
+def test_received_body_is_the_content_of_its_chunks(name: str, piece_bytes: int, form: str) -> None:
+    body, content = to_chunks(SIZES[name], random.Random(1), form)
+    stream = body + b"GET / HTTP/1.1\r\n"
+    pieces = [stream[at : at + piece_bytes] for at in range(0, len(stream), piece_bytes)]
+    receiver, received_content, consumed_bytes = receive(pieces)
+    assert (receiver.completed, receiver.error, received_content) == (True, None, content)
+    assert (len(receiver), consumed_bytes) == (len(content), len(body))
 
 
-def test_damage_in_a_row_of_chunks_is_refused_wherever_it_is() -> None:
-    body, _ = framed([8] * 400, random.Random(1))
+def test_damage_anywhere_in_a_row_of_chunks_is_refused() -> None:
+    body, _ = to_chunks([8] * 400, random.Random(1))
     for number in (0, 1, 9, 200, 399):
         for place in (0, 1, 2, 11, 12):
             at = number * 13 + place
-            damaged = body[:at] + b"?" + body[at + 1 :]
-            receiver, _, _ = receive([damaged])
+            damaged_body = body[:at] + b"?" + body[at + 1 :]
+            receiver, _, _ = receive([damaged_body])
             assert receiver.error is not None, (number, place)
 
 
-def test_limits_hold_for_rows_of_chunks() -> None:
-    body, _ = framed([8] * 5000, random.Random(1))
+def test_limits_apply_to_rows_of_chunks() -> None:
+    body, _ = to_chunks([8] * 5000, random.Random(1))
     receiver, _, _ = receive([body], limit_bytes=20_000)
     assert receiver.is_too_large
     many = waitress_chunks.FREE_CHUNKS
-    body, _ = framed([1] * (many - 10) + [8] * 100, random.Random(1))
+    body, _ = to_chunks([1] * (many - 10) + [8] * 100, random.Random(1))
     receiver, _, _ = receive([body])
     assert receiver.error is not None and "too small" in receiver.error.body
 
 
-def test_row_of_small_chunks_costs_no_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    body, content = framed([8] * 100_000, random.Random(1))
+def test_row_of_small_chunks_is_not_processed_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    body, content = to_chunks([8] * 100_000, random.Random(1))
     steps = 0
-    take = ChunkReceiver._process_line
+    process_line = ChunkReceiver._process_line
 
-    def count(receiver: ChunkReceiver, line: bytes) -> None:
+    def count_line(receiver: ChunkReceiver, line: bytes) -> None:
         nonlocal steps
         steps += 1
-        take(receiver, line)
+        process_line(receiver, line)
 
-    monkeypatch.setattr(ChunkReceiver, "_process_line", count)
+    monkeypatch.setattr(ChunkReceiver, "_process_line", count_line)
     buffer = Buffer()
     receiver = ChunkReceiver(buffer, 10**9)
     joins: list[int] = []
@@ -122,6 +122,6 @@ def test_small_pieces_of_an_upload_are_written_together(tmp_path: Path, monkeypa
     for number in range(50_000):
         upload.append(b"%08d" % number)
     assert upload.size == 400_000
-    done = upload.finish(400_000)
+    uploaded_file = upload.finish(400_000)
     assert len(writes) < 10
-    assert Path(done.path).read_bytes() == b"".join(b"%08d" % number for number in range(50_000))
+    assert Path(uploaded_file.path).read_bytes() == b"".join(b"%08d" % number for number in range(50_000))

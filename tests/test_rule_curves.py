@@ -17,9 +17,9 @@ NAN, INF = math.nan, math.inf
 
 
 def series_of(values: list[Number], steps: list[int] | None = None, times: list[int] | None = None) -> Series:
-    made = Series()
-    made.extend(values, list(range(len(values))) if steps is None else steps, times or [1000] * len(values))
-    return made
+    series = Series()
+    series.extend(values, list(range(len(values))) if steps is None else steps, times or [1000] * len(values))
+    return series
 
 
 def test_few_points_are_all_shown() -> None:
@@ -32,7 +32,7 @@ def test_few_points_are_all_shown() -> None:
 @pytest.mark.parametrize(
     ("view", "since", "xs", "ys"),
     [
-        (View("wall"), 0, [100, 200, 300, 400], [10, 20, 40, 30]),  # the third and fourth came the other way round
+        (View("wall"), 0, [100, 200, 300, 400], [10, 20, 40, 30]),  # the third and fourth arrived in reverse order
         (View("relative"), 50, [50, 150, 250, 350], [10, 20, 40, 30]),
         (View("relative"), 500, [-400, -300, -200, -100], [10, 20, 40, 30]),
         (View("step"), 0, [0, 1, 2, 3], [10, 20, 30, 40]),
@@ -43,19 +43,19 @@ def test_few_points_are_all_shown() -> None:
         (View("relative", start=150, stop=250), 50, [150, 250], [20, 40]),
     ],
 )
-def test_curve_is_over_steps_or_time_and_a_range_of_it(view: View, since: int, xs: list[int], ys: list[float]) -> None:
+def test_curve_is_over_steps_or_time_within_a_range(view: View, since: int, xs: list[int], ys: list[float]) -> None:
     curve = curve_of(series_of([10, 20, 30, 40], times=[100, 200, 400, 300]), view, since)
     assert (list(curve.xs), list(curve.ys)) == (xs, ys)
 
 
-def test_of_several_at_a_step_the_last_counts_on_every_axis() -> None:
+def test_last_of_several_points_at_a_step_counts_on_every_axis() -> None:
     series = series_of([1, 2, 3], [0, 0, 1], [10, 20, 30])
     for view in (View("step"), View("wall")):
         curve = curve_of(series, view)
         assert (list(curve.ys), curve.total, curve.within) == ([2, 3], 3, 2)
 
 
-def test_bucket_shows_its_mean_and_its_extremes_and_the_ends_their_points() -> None:
+def test_bucket_has_its_mean_and_extremes_and_the_ends_are_points() -> None:
     values: list[Number] = [float(at % 10) for at in range(1000)]
     curve = curve_of(series_of(values), View(buckets=10))
     assert len(curve.xs) == 12 and curve.is_thinned
@@ -65,7 +65,7 @@ def test_bucket_shows_its_mean_and_its_extremes_and_the_ends_their_points() -> N
 
 
 @pytest.mark.parametrize("buckets", [5, 81, 400])
-def test_spike_is_in_the_band_and_never_the_line_whatever_the_width(buckets: int) -> None:
+def test_spike_is_in_the_band_and_not_the_line_at_any_width(buckets: int) -> None:
     spikes = range(17, 10_000, 401)
     curve = curve_of(series_of([100.0 if at in spikes else 1.0 for at in range(10_000)]), View(buckets=buckets))
     assert max(curve.ys) < 10 and max(curve.highs) == 100
@@ -79,19 +79,19 @@ def test_buckets_are_as_wide_on_both_sides_of_zero() -> None:
     assert all(80 <= after - before <= 120 for before, after in zip(curve.xs[1:-2], curve.xs[2:-1], strict=True))
 
 
-def test_mean_of_values_that_no_sum_holds_lies_among_them() -> None:
+def test_mean_of_values_whose_sum_overflows_lies_among_them() -> None:
     for value in (1.7e308, 17 * 10**307, -1.7e308):
         curve = curve_of(series_of([value] * 1000), View(buckets=10))
         assert list(curve.ys) == pytest.approx([value] * len(curve.ys))
 
 
-def test_sampled_curve_has_values_that_were_logged() -> None:
+def test_sampled_curve_has_only_logged_values() -> None:
     values: list[Number] = [float(at**2) for at in range(1000)]
     curve = curve_of(series_of(values), View(buckets=10, is_sampled=True))
     assert len(curve.xs) == 12 and [values[x] for x in curve.xs] == list(curve.ys)
 
 
-def test_smoothing_draws_one_line_at_every_width_and_in_every_range() -> None:
+def test_smoothed_line_is_the_same_at_every_width_and_in_every_range() -> None:
     noisy = series_of([1 / (at + 1) + (at * 7919 % 100) / 100 for at in range(20_000)])
     wide = curve_of(noisy, View(buckets=20_000, smoothing=0.99))
     for view in (View(buckets=80), View(buckets=400), View(start=5000, stop=15_000, buckets=80)):
@@ -105,7 +105,7 @@ def test_smoothing_draws_one_line_at_every_width_and_in_every_range() -> None:
 def test_buckets_are_of_equal_width_not_of_equal_count() -> None:
     steps = [*range(1000), *range(1000, 101_000, 1000)]
     curve = curve_of(series_of([1.0] * len(steps), steps), View(buckets=100))
-    assert len([x for x in curve.xs if x >= 1000]) >= 98  # where points are few, each is seen
+    assert len([x for x in curve.xs if x >= 1000]) >= 98  # where points are few, each is in the curve
 
 
 def test_buckets_of_a_log_axis_are_of_equal_ratio() -> None:
@@ -115,7 +115,7 @@ def test_buckets_of_a_log_axis_are_of_equal_ratio() -> None:
     assert len(curve.xs) <= 42
 
 
-def test_what_is_not_finite_leaves_a_gap_only_where_a_bucket_has_nothing_else() -> None:
+def test_non_finite_values_leave_a_gap_only_in_a_bucket_without_others() -> None:
     values: list[Number] = [1.0] * 1000
     values[100:120] = [NAN] * 20
     values[500] = INF
@@ -132,8 +132,8 @@ def test_no_extreme_is_lost(points: list[tuple[float, int]], log_x: bool) -> Non
     finite = [value for value in by_step.values() if math.isfinite(value)]
     curve = curve_of(series, View(log_x=log_x, buckets=5))
     assert len(curve.xs) <= 8 and curve.within == len(by_step)
-    shown = [low for low in curve.lows if math.isfinite(low)]
-    assert (min(shown, default=0), max((high for high in curve.highs if math.isfinite(high)), default=0)) == (
+    finite_lows = [low for low in curve.lows if math.isfinite(low)]
+    assert (min(finite_lows, default=0), max((high for high in curve.highs if math.isfinite(high)), default=0)) == (
         min(finite, default=0),
         max(finite, default=0),
     )
@@ -152,7 +152,7 @@ def test_no_extreme_is_lost(points: list[tuple[float, int]], log_x: bool) -> Non
         ([], 0.5, []),
     ],
 )
-def test_smoothing_is_tensorboard_s(values: list[float], weight: float, expected: list[float]) -> None:
+def test_smoothing_matches_tensorboard(values: list[float], weight: float, expected: list[float]) -> None:
     assert smooth_values(values, weight) == pytest.approx(expected, nan_ok=True)
 
 
@@ -181,7 +181,7 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(("keys", "expected"), GROUPS)
-def test_metrics_that_measure_the_same_share_a_chart(keys: list[str], expected: dict[str, int]) -> None:
-    found = group_metrics(keys)
-    assert {group.title: len(group.keys) for group in found} == expected
-    assert sorted(key for group in found for key in group.keys) == sorted(keys)
+def test_metrics_of_the_same_quantity_share_a_chart(keys: list[str], expected: dict[str, int]) -> None:
+    groups = group_metrics(keys)
+    assert {group.title: len(group.keys) for group in groups} == expected
+    assert sorted(key for group in groups for key in group.keys) == sorted(keys)

@@ -24,7 +24,7 @@ UNKNOWN = "epoch lr m grad_norm learning_rate x1 weights neg_x momentum step sys
     ("key", "less"),
     [(key, less) for keys, less in ((LESS, True), (MORE, False), (UNKNOWN, None)) for key in keys.split()],
 )
-def test_direction_of_metric_is_known_by_its_name_or_not_at_all(key: str, less: bool | None) -> None:
+def test_direction_of_a_metric_follows_from_its_name(key: str, less: bool | None) -> None:
     assert direction.less_is_better(key) is less
 
 
@@ -41,13 +41,15 @@ def test_direction_of_metric_is_known_by_its_name_or_not_at_all(key: str, less: 
         ([], [], []),
     ],
 )
-def test_best_are_the_extremes_of_what_is_finite(values: list[Any], least: list[int], greatest: list[int]) -> None:
+def test_best_places_are_the_extremes_of_the_finite_values(
+    values: list[Any], least: list[int], greatest: list[int]
+) -> None:
     assert direction.best_places(values, less=True) == least
     assert direction.best_places(values, less=False) == greatest
 
 
 @pytest.mark.parametrize(
-    ("value", "base", "found"),
+    ("value", "base", "expected"),
     [
         (3, 2, (1.0, 50.0)),
         (1, -2, (3.0, 150.0)),
@@ -59,12 +61,12 @@ def test_best_are_the_extremes_of_what_is_finite(values: list[Any], least: list[
         (1.0, 1e-320, (1.0, None)),
     ],
 )
-def test_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, found: Any) -> None:
-    assert direction.difference(value, base) == found
+def test_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any, expected: Any) -> None:
+    assert direction.difference(value, base) == expected
 
 
 @pytest.mark.parametrize(
-    ("counts", "chosen"),
+    ("counts", "expected"),
     [
         ({}, None),
         ({"b": 1, "a": 1}, "a"),
@@ -75,7 +77,7 @@ def test_difference_is_absolute_and_in_percent_of_the_base(value: Any, base: Any
         ({"validation": 3, "loss": 3}, "loss"),
     ],
 )
-def test_runs_are_told_apart_by_what_most_have_and_what_is_known_to_be_good(
-    counts: dict[str, int], chosen: str | None
+def test_foremost_metric_is_one_that_most_runs_have_with_a_known_direction(
+    counts: dict[str, int], expected: str | None
 ) -> None:
-    assert direction.foremost(counts) == chosen
+    assert direction.foremost(counts) == expected

@@ -34,11 +34,11 @@ TABLE = {
     "com10": "com10",
     "null": "null",
 }
-#: What NTFS or GitHub's artifact upload refuses anywhere in a name, and what Windows takes for a device.
-REFUSED = re.compile(r'[\x00-\x1f":<>|*?\\]')
+#: The characters that NTFS or GitHub's artifact upload forbids anywhere in a name, and the device names of Windows.
+FORBIDDEN = re.compile(r'[\x00-\x1f":<>|*?\\]')
 DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\..*)?", re.IGNORECASE | re.DOTALL)
 
-# Pieces that matter make names that matter: case, normalisation, what is encoded, and what looks encoded.
+# Names built of pieces that are likely to collide: case, normalisation, encoded characters, and such as look encoded.
 PIECES = st.sampled_from(
     [
         *"aAbkKsSiI%.:?$ éÉßẞıİſﬁÅιςσ大\u212a\u212b\u0301\u0345",
@@ -51,22 +51,26 @@ SEGMENTS = (st.lists(PIECES, min_size=1, max_size=5).map("".join) | st.text(min_
 NAMES = st.lists(SEGMENTS, min_size=1, max_size=3).map("/".join)
 
 
-@pytest.mark.parametrize(("name", "spelled"), TABLE.items())
-def test_name_is_spelled_plainly_but_for_what_somebody_refuses(name: str, spelled: str) -> None:
-    assert spelling(name) == spelled
-    assert decode(spelled) == name
+@pytest.mark.parametrize(("name", "on_disk"), TABLE.items())
+def test_spelling_encodes_only_what_some_file_system_forbids(name: str, on_disk: str) -> None:
+    assert spelling(name) == on_disk
+    assert decode(on_disk) == name
 
 
 @settings(deadline=None, max_examples=300)
 @given(NAMES)
-def test_spelling_gives_the_name_back_and_holds_nothing_that_is_refused(name: str) -> None:
-    for taken in ((), {fold(spelling(name))}, {fold(spelling(name)), fold(spelling(name, {fold(spelling(name))}))}):
-        spelled = spelling(name, taken)
-        assert decode(spelled) == name
-        assert spelled.count("/") == name.count("/")
-        for segment in spelled.split("/"):
+def test_spelling_decodes_to_the_name_and_contains_nothing_forbidden(name: str) -> None:
+    for taken_spellings in (
+        (),
+        {fold(spelling(name))},
+        {fold(spelling(name)), fold(spelling(name, {fold(spelling(name))}))},
+    ):
+        spelling_of_name = spelling(name, taken_spellings)
+        assert decode(spelling_of_name) == name
+        assert spelling_of_name.count("/") == name.count("/")
+        for segment in spelling_of_name.split("/"):
             assert segment
-            assert not REFUSED.search(segment)
+            assert not FORBIDDEN.search(segment)
             assert not segment.startswith(".")
             assert segment[-1] not in ". "
             assert not DEVICE.fullmatch(segment)
@@ -79,11 +83,11 @@ def test_spelling_gives_the_name_back_and_holds_nothing_that_is_refused(name: st
 @example(["é", "e\u0301", "É", "E\u0301"])
 @example(["ß", "ẞ", "ss", "SS"])
 @example(["a/x", "A/x", "a/X", "A/X"])
-def test_no_two_names_share_a_file_where_case_or_normalisation_is_folded(names: list[str]) -> None:
-    spelled = spellings(names)
-    assert list(spelled) == names
-    assert {name: decode(each) for name, each in spelled.items()} == {name: name for name in names}
-    for folded in (
+def test_names_get_distinct_files_where_case_or_normalisation_is_folded(names: list[str]) -> None:
+    by_name = spellings(names)
+    assert list(by_name) == names
+    assert {name: decode(each) for name, each in by_name.items()} == {name: name for name in names}
+    for fold_with in (
         fold,
         str.lower,
         str.upper,
@@ -92,20 +96,20 @@ def test_no_two_names_share_a_file_where_case_or_normalisation_is_folded(names: 
         lambda text: unicodedata.normalize("NFD", text),
         lambda text: unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold()),
     ):
-        assert len({folded(each) for each in spelled.values()}) == len(names)
+        assert len({fold_with(each) for each in by_name.values()}) == len(names)
 
 
 @settings(deadline=None)
 @given(st.lists(NAMES, unique=True, max_size=8))
-def test_name_keeps_its_spelling_when_others_come(names: list[str]) -> None:
-    whole = spellings(names)
+def test_spelling_of_a_name_stays_when_others_are_added(names: list[str]) -> None:
+    all_spellings = spellings(names)
     for count in range(len(names)):
-        assert spellings(names[:count]) == {name: whole[name] for name in names[:count]}
-    assert spellings([*names, *names]) == whole
+        assert spellings(names[:count]) == {name: all_spellings[name] for name in names[:count]}
+    assert spellings([*names, *names]) == all_spellings
 
 
 @pytest.mark.parametrize(
-    ("spelled", "does_fit"),
+    ("on_disk", "does_fit"),
     [
         ("a" * 255, True),
         ("a" * 256, False),
@@ -117,17 +121,17 @@ def test_name_keeps_its_spelling_when_others_come(names: list[str]) -> None:
         ("/".join(["a" * 200] * 4), False),
     ],
 )
-def test_segment_has_255_bytes_and_a_path_800(spelled: str, does_fit: bool) -> None:
-    assert fits(spelled) is does_fit
+def test_segment_is_limited_to_255_bytes_and_a_path_to_800(on_disk: str, does_fit: bool) -> None:
+    assert fits(on_disk) is does_fit
 
 
-def test_folder_that_we_did_not_name_has_no_name() -> None:
+def test_decode_raises_for_a_folder_of_another_program() -> None:
     with pytest.raises(UnicodeDecodeError):
         decode("%FF")
 
 
 @given(st.lists(st.text("aA/bé", min_size=1, max_size=6).filter(lambda name: all(name.split("/"))), max_size=8))
-def test_names_that_overlap_are_found_as_by_comparing_all_of_them(names: list[str]) -> None:
+def test_overlap_finds_the_same_as_comparing_all_names(names: list[str]) -> None:
     *before, name = [*names, "a/b"]
     others = {fold(other) for other in before} - {fold(name)}
     overlapping = [one for one in others if one.startswith(f"{fold(name)}/") or fold(name).startswith(f"{one}/")]
@@ -139,7 +143,7 @@ def test_names_that_overlap_are_found_as_by_comparing_all_of_them(names: list[st
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "A", "a/b", "a/B", "a/b/c", "b", "a/b/d"]), st.booleans()), max_size=12)
 )
-def test_names_that_were_removed_stand_in_nobody_s_way(steps: list[tuple[str, bool]]) -> None:
+def test_removed_names_overlap_with_no_other(steps: list[tuple[str, bool]]) -> None:
     spellings, living = Spellings(), set[str]()
     for name, is_removed in steps:
         spellings.add(name)

@@ -1,4 +1,4 @@
-"""Several runs as one curve: mean, band and number of runs at each step, as a table of cases."""
+"""Several runs as one curve: mean, band and number of runs at each step."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def curve(points: Points, smooth: Sequence[float] | None = None) -> Curve:
     [
         ([], {}, [], [], []),
         ([{}], {}, [], [], []),
-        # one seed alone: a line, no band
+        # a single run: a line without a band
         ([{0: 4.0, 1: 2.0}], {0: 4, 1: 2}, [4, 2], [4, 2], [1, 1]),
         ([{0: 1.0, 1: 2.0}, {0: 3.0, 1: 6.0}], {0: 2, 1: 4}, [1, 2], [3, 6], [2, 2]),
-        # other steps: the line between two points counts, before the first and after the last nothing does
+        # different steps: a run counts between two of its points, but not before the first or after the last
         (
             [{0: 0.0, 10: 10.0}, {5: 7.0, 15: 7.0}],
             {0: 0, 5: 6, 10: 8.5, 15: 7},
@@ -37,9 +37,9 @@ def curve(points: Points, smooth: Sequence[float] | None = None) -> Curve:
             [0, 7, 10, 7],
             [1, 2, 2, 1],
         ),
-        # a run that ended early counts no more
+        # a run that ended early no longer counts
         ([{0: 1.0, 1: 1.0, 2: 1.0}, {0: 3.0}], {0: 2, 1: 1, 2: 1}, [1, 1, 1], [3, 1, 1], [2, 1, 1]),
-        # a run that diverged doesn't count next to what isn't finite
+        # a run that diverged doesn't count beside its non-finite values
         ([{0: 1.0, 2: 1.0, 4: 1.0}, {0: 3.0, 2: NAN, 4: 5.0}], {0: 2, 2: 1, 4: 3}, [1, 1, 1], [3, 1, 5], [2, 1, 2]),
         ([{0: 1.0, 1: NAN, 2: 1.0}], {0: 1, 1: NAN, 2: 1}, [1, NAN, 1], [1, NAN, 1], [1, 0, 1]),
         ([{0: NAN, 1: INF, 2: -INF}], {}, [], [], []),
@@ -56,13 +56,13 @@ def test_group_curve_table(
     assert group.has_band == any(count > 1 for count in counts)
 
 
-def test_deviation_is_that_of_a_sample_and_none_of_a_single_run() -> None:
+def test_deviation_is_the_sample_deviation_and_zero_for_a_single_run() -> None:
     group = group_curve([curve({0: 1.0, 1: 5.0}), curve({0: 3.0}), curve({0: 5.0})], "deviation")
     assert list(group.ys) == [3, 5]
     assert (list(group.lows), list(group.highs)) == ([1, 5], [5, 5])
 
 
-def test_more_places_than_points_are_evenly_spread_also_by_ratio() -> None:
+def test_group_of_long_curves_has_evenly_spaced_points_also_on_a_log_axis() -> None:
     long = curve({step: 2.0 * step for step in range(1001)})
     other = curve({step: 2.0 * step for step in range(1, 1001, 7)})
     group = group_curve([long, other], points=11)
@@ -73,7 +73,7 @@ def test_more_places_than_points_are_evenly_spread_also_by_ratio() -> None:
     assert list(by_ratio.xs) == [0, 1, 10, 100, 1000]
 
 
-def test_smooth_line_is_the_one_that_counts() -> None:
+def test_group_curve_uses_the_smoothed_values() -> None:
     group = group_curve([curve({0: 1.0, 1: 9.0}, [1.0, 2.0]), curve({0: 3.0, 1: 9.0}, [3.0, 4.0])])
     assert list(group.ys) == [2, 3]
 
@@ -87,9 +87,7 @@ FLOATS = st.floats() | st.floats(-10, 10)
     st.integers(2, 20),
     st.booleans(),
 )
-def test_mean_is_never_beyond_the_runs_nor_the_band_within_the_mean(
-    runs: list[Points], band: str, points: int, log_x: bool
-) -> None:
+def test_mean_lies_within_the_runs_and_within_the_band(runs: list[Points], band: str, points: int, log_x: bool) -> None:
     group = group_curve([curve(dict(sorted(points.items()))) for points in runs], band, points, log_x=log_x)
     assert list(group.xs) == sorted(set(group.xs))
     finite = [value for run in runs for value in run.values() if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""Images among artifacts: which names are those of images, their order, and the series that a number makes of them."""
+"""Images among artifacts: their names, their order, and series of images that differ in a number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from chachaml_lite.web.pages.artifact.image_series import MAX_IMAGES, image_names, neighbours, series_of
 
 
-def test_images_are_known_by_their_extensions_and_counted_as_a_person_counts() -> None:
+def test_images_are_found_by_extension_and_sorted_by_their_numbers() -> None:
     names = ["s/step_10.png", "s/step_2.png", "a.txt", "B.JPG", "png", "x.svg", "c.webp", "model.pkl", "s/step_1.PNG"]
     assert image_names(names) == ["B.JPG", "c.webp", "s/step_1.PNG", "s/step_2.png", "s/step_10.png", "x.svg"]
 
@@ -28,7 +28,7 @@ def test_series_has_the_names_that_differ_in_the_last_number(name: str, numbers:
     assert [step.number for step in series_of(names, name)] == numbers
 
 
-def test_long_series_is_thinned_to_even_distances_and_keeps_its_ends_and_the_image_shown() -> None:
+def test_long_series_is_thinned_evenly_and_keeps_its_ends_and_the_current_image() -> None:
     names = [f"s/{step}.png" for step in range(1000)]
     steps = series_of(names, "s/501.png")
     assert len(steps) <= MAX_IMAGES

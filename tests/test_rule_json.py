@@ -1,4 +1,4 @@
-"""The JSON parser: strict everywhere, except for the few liberties of bodies with metrics."""
+"""The JSON parser: strict everywhere, except for a few extensions in the bodies of metrics."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from chachaml_lite import strict_json
 LogRun = Callable[..., str]
 
 
-def nested(depth: int) -> Any:
-    """A value of `depth` arrays within each other."""
+def nest(depth: int) -> Any:
+    """Return a value of `depth` nested arrays."""
     value: Any = 1
     for _ in range(depth):
         value = [value]
     return value
 
 
-#: Not JSON for anybody, whatever the endpoint.
-REFUSED = {
+#: Invalid for every endpoint.
+INVALID = {
     "nothing": b"",
     "white space": b" \n\t ",
     "a bare word": b"nope",
@@ -71,9 +71,9 @@ REFUSED = {
     "100,000 arrays within each other": b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "100,000 objects within each other": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     "100,000 arrays never closed": b"[" * 100_000,
-    "one level too many": json.dumps({"a": nested(strict_json.MAX_DEPTH + 1)}).encode(),
+    "one level too many": json.dumps({"a": nest(strict_json.MAX_DEPTH + 1)}).encode(),
 }
-#: JSON where a metric value or a param is expected.
+#: Valid where a metric value or a param is expected.
 NONFINITE = {
     "NaN": b'{"a": NaN}',
     "Infinity": b'{"a": Infinity}',
@@ -82,13 +82,13 @@ NONFINITE = {
     "+Inf": b'{"a": +Inf}',
     "iNfInItY": b'{"a":iNfInItY}',
 }
-#: JSON only where a metric value is expected.
+#: Valid only where a metric value is expected.
 METRICS_ONLY = {
     ".500": b'{"a": .500}',
     "-.5": b'{"a":-.5}',
 }
-NOT_STRICT = {**REFUSED, **NONFINITE, **METRICS_ONLY}
-ACCEPTED: dict[str, tuple[bytes, Any]] = {
+NOT_STRICT = {**INVALID, **NONFINITE, **METRICS_ONLY}
+VALID: dict[str, tuple[bytes, Any]] = {
     "white space around": (b' \r\n\t{"a" : 1 } \n', {"a": 1}),
     "text beyond ASCII": ('{"größe": "大"}'.encode(), {"größe": "大"}),
     "a surrogate pair": (b'{"a": "\\ud83d\\ude00"}', {"a": "😀"}),
@@ -102,25 +102,25 @@ ACCEPTED: dict[str, tuple[bytes, Any]] = {
     "an integer of 309 digits": (b'{"a": 1' + b"0" * 308 + b"}", {"a": 10**308}),
     "the same key in two objects": (b'{"a": {"x": 1}, "b": {"x": 2}}', {"a": {"x": 1}, "b": {"x": 2}}),
     "the greatest depth": (
-        json.dumps({"a": nested(strict_json.MAX_DEPTH)}).encode(),
-        {"a": nested(strict_json.MAX_DEPTH)},
+        json.dumps({"a": nest(strict_json.MAX_DEPTH)}).encode(),
+        {"a": nest(strict_json.MAX_DEPTH)},
     ),
     "a bc number in a string": (b'{"a": "x:.5,-.5", "b": "\\":.5"}', {"a": "x:.5,-.5", "b": '":.5'}),
 }
 
 
 @pytest.mark.parametrize("body", NOT_STRICT.values(), ids=NOT_STRICT)
-def test_what_is_not_json_is_refused(body: bytes) -> None:
-    with pytest.raises(strict_json.NotJson) as refused:
+def test_invalid_json_is_refused(body: bytes) -> None:
+    with pytest.raises(strict_json.NotJson) as excinfo:
         strict_json.loads(body)
-    assert str(refused.value).isprintable()
+    assert str(excinfo.value).isprintable()
 
 
-@pytest.mark.parametrize(("body", "value"), ACCEPTED.values(), ids=ACCEPTED)
-def test_what_is_json_is_read_and_comes_out_again(body: bytes, value: Any) -> None:
-    read = strict_json.loads(body)
-    assert repr(read) == repr(value)
-    assert repr(strict_json.loads(strict_json.dumps(read).encode())) == repr(value)
+@pytest.mark.parametrize(("body", "value"), VALID.values(), ids=VALID)
+def test_valid_json_is_parsed_and_serialized_again(body: bytes, value: Any) -> None:
+    parsed_value = strict_json.loads(body)
+    assert repr(parsed_value) == repr(value)
+    assert repr(strict_json.loads(strict_json.dumps(parsed_value).encode())) == repr(value)
 
 
 JSON = st.recursive(
@@ -131,13 +131,13 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(JSON)
-def test_whatever_json_can_say_survives(value: Any) -> None:
+def test_any_json_value_survives_a_round_trip(value: Any) -> None:
     assert repr(strict_json.loads(json.dumps(value).encode())) == repr(value)
     assert repr(strict_json.loads(strict_json.dumps(value).encode())) == repr(value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
-def test_bare_nan_is_never_written(value: Any) -> None:
+def test_dumps_raises_for_nan_and_infinity(value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         strict_json.dumps(value)
 
@@ -155,14 +155,14 @@ def test_body_that_is_not_json_is_400_and_stores_nothing(client: FlaskClient, lo
     run_id = log_run()
     for route in ("tags", "end") if body in NONFINITE.values() else ("params", "tags", "end"):
         if route == "end" and not body:
-            continue  # no body is an end, too
+            continue  # an empty body is a valid end, too
         answer = client.post(f"/api/w/runs/{run_id}/{route}", data=body, content_type="application/json")
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request"), route
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["params"], run["tags"], run["status"]) == ({}, {}, "running")
 
 
-@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("body", INVALID.values(), ids=INVALID)
 def test_metrics_body_that_is_not_json_is_400_and_stores_nothing(
     client: FlaskClient, log_run: LogRun, body: bytes
 ) -> None:
@@ -171,9 +171,9 @@ def test_metrics_body_that_is_not_json_is_400_and_stores_nothing(
     bodies = [("application/json", body), ("application/json", b"[" + good + b"," + body + b"]")]
     if body.strip():
         bodies.append(("application/x-ndjson", good + b"\n" + body + b"\n" + good))
-    for kind, sent in bodies:
-        answer = client.post(f"/api/w/runs/{run_id}/metrics", data=sent, content_type=kind)
-        assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request"), sent[:200]
+    for kind, data in bodies:
+        answer = client.post(f"/api/w/runs/{run_id}/metrics", data=data, content_type=kind)
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request"), data[:200]
     assert client.get(f"/api/runs/{run_id}/metrics").get_json() == {}
 
 
@@ -211,7 +211,7 @@ def test_metrics_body_that_is_not_json_is_400_and_stores_nothing(
     ids=lambda value: str(value)[:20],
 )
 @pytest.mark.parametrize("form", ['{"a": %s}', '[{"a":%s, "b": 1}]', '{"metrics": {"a": %s}}', '{"b":.25,"a":%s}'])
-def test_metrics_body_takes_what_is_a_number_to_somebody(
+def test_metrics_body_accepts_the_numbers_of_common_programs(
     client: FlaskClient, log_run: LogRun, form: str, number: str, value: Any
 ) -> None:
     run_id = log_run()
@@ -254,7 +254,7 @@ def test_metric_beyond_a_double_or_beyond_bc_is_400(client: FlaskClient, log_run
     assert client.get(f"/api/runs/{run_id}/metrics").get_json() == {}
 
 
-def test_keys_of_metrics_are_never_taken_for_numbers(client: FlaskClient, log_run: LogRun) -> None:
+def test_metric_keys_are_never_read_as_numbers(client: FlaskClient, log_run: LogRun) -> None:
     run_id = log_run()
     body = b'{":.5": .5, "-.5": -.5, "\\"\\\\:.5": 1, "NaN": NaN}'
     answer = client.post(f"/api/w/runs/{run_id}/metrics", data=body, content_type="application/json")
@@ -267,39 +267,39 @@ def test_keys_of_metrics_are_never_taken_for_numbers(client: FlaskClient, log_ru
     }
 
 
-def test_body_of_nothing_but_quotes_is_refused_at_once(client: FlaskClient, log_run: LogRun) -> None:
-    # In a second look for numbers as bc prints them, each of these 1,000,000 quotes could begin a string that never
-    # ends; a search that started over at each would not be done today.
+def test_body_of_a_million_quotes_is_refused_quickly(client: FlaskClient, log_run: LogRun) -> None:
+    # In the second search, for numbers as bc prints them, each of these 1,000,000 quotes could start a string that
+    # never ends; a search that started over at each would not finish today.
     run_id = log_run()
     body = b'{"a' + b'\\"' * 1_000_000
     answer = client.post(f"/api/w/runs/{run_id}/metrics", data=body, content_type="application/json")
     assert answer.status_code == 400
 
 
-# -- what was let in can be read again
+# -- accepted values can be read back
 
 
 @pytest.mark.parametrize("depth", [1, 50, *range(strict_json.MAX_DEPTH - 5, strict_json.MAX_DEPTH + 3)])
-def test_what_is_let_in_is_there_after_a_restart_however_deep(
+def test_accepted_value_of_any_depth_is_there_after_a_restart(
     make_app: Callable[..., Flask], depth: int, data: Path
 ) -> None:
     client = make_app().test_client()
     run_id = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
     base = f"/api/w/runs/{run_id}"
-    params = client.post(f"{base}/params", data=json.dumps({"p": nested(depth)}), content_type="application/json")
+    params = client.post(f"{base}/params", data=json.dumps({"p": nest(depth)}), content_type="application/json")
     dataset = client.post(
-        f"{base}/datasets", data=json.dumps({"features": nested(depth)}), content_type="application/json"
+        f"{base}/datasets", data=json.dumps({"features": nest(depth)}), content_type="application/json"
     )
     assert {params.status_code, dataset.status_code} <= {200, 400}
     client = make_app().test_client()
     run = client.get(f"/api/runs/{run_id}").get_json()
-    assert run["params"] == ({"p": nested(depth)} if params.status_code == 200 else {})
-    assert run["datasets"] == ([{"features": nested(depth)}] if dataset.status_code == 200 else [])
+    assert run["params"] == ({"p": nest(depth)} if params.status_code == 200 else {})
+    assert run["datasets"] == ([{"features": nest(depth)}] if dataset.status_code == 200 else [])
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_file_is_not_much_larger_than_what_was_sent(log_run: LogRun, client: FlaskClient, shared_data: Path) -> None:
-    # Deep and wide: a line for each value, indented by its depth, would be a hundred times as large.
+def test_file_is_not_much_larger_than_the_request_body(log_run: LogRun, client: FlaskClient, shared_data: Path) -> None:
+    # Deep and wide: with a line for each value, indented by its depth, it would be a hundred times as large.
     run_id = log_run()
     body = json.dumps({"p": json.loads("[" * 90 + ",".join("1" * 10_000) + "]" * 90)}, separators=(",", ":"))
     answer = client.post(f"/api/w/runs/{run_id}/params", data=body, content_type="application/json")
@@ -307,7 +307,7 @@ def test_file_is_not_much_larger_than_what_was_sent(log_run: LogRun, client: Fla
     assert (shared_data / "runs" / run_id / "params.json").stat().st_size < 3 * len(body)
 
 
-def test_what_would_make_a_file_that_no_reader_takes_is_413(make_app: Callable[..., Flask]) -> None:
+def test_body_that_makes_a_file_too_large_to_read_is_413(make_app: Callable[..., Flask]) -> None:
     client = make_app(max_json_bytes=200_000_000).test_client()
     run_id = client.post("/api/w/runs", json={"experiment": "iris", "tags": {"os": "linux"}}).get_json()["id"]
     text = b"x" * (64 * 1024 * 1024)

@@ -1,4 +1,4 @@
-"""Log lines: one record is one line, and nothing in it acts on a terminal."""
+"""Log lines: one record is one line without control characters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def line_of(message: str, *args: object, exc_info: BaseException | None = None) 
 @pytest.mark.parametrize(
     "text", ["/a\n2026-01-01 00:00:00,000 INFO forged", "\x1b[2J", "\r", "\u202eabc", "::error::x"]
 )
-def test_record_with_text_of_a_client_is_one_line_of_plain_text(text: str) -> None:
+def test_record_with_a_client_s_text_is_one_printable_line(text: str) -> None:
     line = line_of("Client disconnected while serving %s", text)
     assert line.isprintable() and "Client disconnected while serving" in line
 

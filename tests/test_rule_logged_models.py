@@ -1,4 +1,4 @@
-"""Models that runs log: events in a file of the run, which is copied, merged, pushed and mended as the rest of it."""
+"""Logged models: events in a file of their run, which is copied, merged, pushed and repaired like the rest of it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_id(tracker: Tracker) -> str:
 
 
 def reread(data: Path, model_id: str) -> LoggedModel:
-    """A model as another process reads it."""
+    """Return a model as another process reads it."""
     store = Store(data, "no", read_only=True)
     try:
         return logged_models.get_model(Tracker.on(store, 1_000_000), model_id, deleted=True)
@@ -55,7 +55,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
 
 
-def test_model_is_read_again_as_it_was_written(tracker: Tracker, run_id: str, data: Path) -> None:
+def test_model_is_read_back_as_it_was_written(tracker: Tracker, run_id: str, data: Path) -> None:
     model = logged_models.create_model(tracker, run_id, NewModel("iris", "sklearn", {"a": "1"}, {"t": "x"}))
     assert (model.id, model.folder, model.status) == ("m-r-1", "models/iris", "pending")
     logged_models.add_params(tracker, model.id, {"b": "2"})
@@ -64,10 +64,14 @@ def test_model_is_read_again_as_it_was_written(tracker: Tracker, run_id: str, da
     point = ModelMetric(model.id, "acc", 0.5, 1, 5, run_id, "train", "d1")
     logged_models.log_metrics(tracker, [point, point, point._replace(step=2, value=float("nan"))])
     logged_models.finalize(tracker, model.id, "ready")
-    for seen in (logged_models.get_model(tracker, model.id), reread(data, model.id)):
-        assert (seen.status, seen.params, seen.tags) == ("ready", {"a": "1", "b": "2"}, {"u": "y"})
-        assert [(each.value, each.step, each.dataset_name) for each in seen.metrics.values()][0] == (0.5, 1, "train")
-        assert len(seen.metrics) == 2 and latest_metrics(seen) == {"acc": "NaN"}
+    for model_read in (logged_models.get_model(tracker, model.id), reread(data, model.id)):
+        assert (model_read.status, model_read.params, model_read.tags) == ("ready", {"a": "1", "b": "2"}, {"u": "y"})
+        assert [(each.value, each.step, each.dataset_name) for each in model_read.metrics.values()][0] == (
+            0.5,
+            1,
+            "train",
+        )
+        assert len(model_read.metrics) == 2 and latest_metrics(model_read) == {"acc": "NaN"}
     logged_models.delete_model(tracker, model.id)
     with pytest.raises(NotFound, match="m-r-1"):
         logged_models.get_model(tracker, model.id)
@@ -77,33 +81,33 @@ def test_model_is_read_again_as_it_was_written(tracker: Tracker, run_id: str, da
     ]  # fmt: skip
 
 
-def test_numbers_and_folders_are_given_once(tracker: Tracker, run_id: str) -> None:
+def test_model_numbers_and_folders_are_never_reused(tracker: Tracker, run_id: str) -> None:
     first = logged_models.create_model(tracker, run_id, NewModel("iris"))
     logged_models.delete_model(tracker, first.id)
-    made = [logged_models.create_model(tracker, run_id, NewModel(name)) for name in ("iris", "Iris", "other")]
-    assert [(each.id, each.folder) for each in made] == [
+    models = [logged_models.create_model(tracker, run_id, NewModel(name)) for name in ("iris", "Iris", "other")]
+    assert [(each.id, each.folder) for each in models] == [
         ("m-r-2", "models/iris-2"),
         ("m-r-3", "models/Iris-3"),
         ("m-r-4", "models/other"),
     ]
     run = tracker.run(run_id)
-    assert logged_models.folders_of(tracker, run) == [first.folder, *(each.folder for each in made)]
+    assert logged_models.folders_of(tracker, run) == [first.folder, *(each.folder for each in models)]
 
 
 def test_run_shows_the_models_that_it_logged_without_the_deleted_ones(tracker: Tracker, run_id: str) -> None:
-    def shown() -> list[str]:
+    def model_ids() -> list[str]:
         details = run_details(tracker, tracker.run(run_id))
         return [each["id"] for each in details.get("logged_models", [])]
 
     ids = [logged_models.create_model(tracker, run_id, NewModel(name)).id for name in ("iris", "other")]
-    assert shown() == ids
+    assert model_ids() == ids
     logged_models.delete_model(tracker, ids[0])
-    assert shown() == ids[1:]
+    assert model_ids() == ids[1:]
     logged_models.delete_model(tracker, ids[1])
-    assert shown() == []
+    assert model_ids() == []
 
 
-def test_models_logged_at_once_get_numbers_of_their_own(tracker: Tracker, run_id: str, data: Path) -> None:
+def test_models_logged_concurrently_get_distinct_numbers(tracker: Tracker, run_id: str, data: Path) -> None:
     def log(number: int) -> str:
         model = logged_models.create_model(tracker, run_id, NewModel("iris"))
         point = ModelMetric(model.id, "acc", number, 0, 5, run_id)
@@ -111,16 +115,16 @@ def test_models_logged_at_once_get_numbers_of_their_own(tracker: Tracker, run_id
         return model.id
 
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(log, range(40)))
-    assert sorted(made) == sorted(f"m-r-{number}" for number in range(1, 41))
-    for number, model_id in enumerate(made):
+        model_ids = list(pool.map(log, range(40)))
+    assert sorted(model_ids) == sorted(f"m-r-{number}" for number in range(1, 41))
+    for number, model_id in enumerate(model_ids):
         assert logged_models.get_model(tracker, model_id).metrics == reread(data, model_id).metrics
         assert [each.value for each in reread(data, model_id).metrics.values()] == [number]
     folders = logged_models.folders_of(tracker, tracker.run(run_id))
     assert len(set(folders)) == 40
 
 
-def test_folder_of_a_model_is_none_that_has_artifacts(make_app: Callable[..., Flask], data: Path) -> None:
+def test_model_folder_is_never_one_with_artifacts(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app().test_client()
     run = run_logger(client)(id="r")
     assert upload(client, run, "models/iris/notes.txt", b"mine") == 200
@@ -128,8 +132,8 @@ def test_folder_of_a_model_is_none_that_has_artifacts(make_app: Callable[..., Fl
     make_app(read_only=True)
     store = Store(data, "no")
     try:
-        on_it = Tracker.on(store, 1000)
-        folders = [logged_models.create_model(on_it, "r", NewModel(name)).folder for name in ("iris", "flat", "free")]
+        tracker = Tracker.on(store, 1000)
+        folders = [logged_models.create_model(tracker, "r", NewModel(name)).folder for name in ("iris", "flat", "free")]
         assert folders == ["models/iris-2", "models/flat-2", "models/free"]
     finally:
         store.close()
@@ -141,15 +145,15 @@ def test_names_that_mlflow_refuses_are_refused(name: str) -> None:
         NewModel(name)
 
 
-def test_links_of_a_run_are_kept_once(tracker: Tracker, run_id: str) -> None:
+def test_links_of_a_run_are_stored_once(tracker: Tracker, run_id: str) -> None:
     for _ in range(2):
         logged_models.link_inputs(tracker, run_id, ["m-x-1", "from another store"])
         logged_models.link_outputs(tracker, run_id, [("m-r-1", 3)])
-    seen = logged_models.of_run(tracker, tracker.run(run_id))
-    assert (list(seen.inputs), seen.outputs) == (["m-x-1", "from another store"], {"m-r-1": 3})
+    links = logged_models.of_run(tracker, tracker.run(run_id))
+    assert (list(links.inputs), links.outputs) == (["m-x-1", "from another store"], {"m-r-1": 3})
 
 
-def test_run_in_the_trash_takes_no_event_and_its_models_are_in_no_list(tracker: Tracker, run_id: str) -> None:
+def test_run_in_the_trash_accepts_no_event_and_its_models_are_not_listed(tracker: Tracker, run_id: str) -> None:
     model = logged_models.create_model(tracker, run_id, NewModel("iris"))
     assert [each.id for each in logged_models.list_models(tracker, ["iris"])] == [model.id]
     trash.trash_run(tracker, run_id)
@@ -176,7 +180,7 @@ def test_unknown_model_is_not_found(tracker: Tracker, run_id: str, model_id: str
 BROKEN = b'{"event":"created","model_id":"m-r-'
 
 
-def test_torn_last_line_is_passed_over_and_never_glued(tracker: Tracker, run_id: str, data: Path) -> None:
+def test_torn_last_line_is_ignored_and_never_joined_to_the_next(tracker: Tracker, run_id: str, data: Path) -> None:
     logged_models.create_model(tracker, run_id, NewModel("iris"))
     path = data / "runs/r" / FILE
     path.write_bytes(path.read_bytes() + BROKEN)
@@ -185,7 +189,7 @@ def test_torn_last_line_is_passed_over_and_never_glued(tracker: Tracker, run_id:
     assert {reread(data, f"m-r-{number}").name for number in (1, 2)} == {"iris", "second"}
 
 
-CREATED = {"event": "created", "model_id": "m-r-1", "name": "iris", "folder": "models/iris", "timestamp": 5}
+CREATION = {"event": "created", "model_id": "m-r-1", "name": "iris", "folder": "models/iris", "timestamp": 5}
 FLAGS = {"mlflow": {"models": True}}
 
 
@@ -194,21 +198,21 @@ def lines(*records: Any) -> bytes:
 
 
 def folder_with(data: Path, content: bytes, **meta: Any) -> Path:
-    """A store with one run, whose events are these."""
-    for path, held in {**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content}.items():
+    """Create a store with one run that has these events."""
+    for path, file_content in {**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content}.items():
         (data / "runs" / path).parent.mkdir(parents=True, exist_ok=True)
-        (data / "runs" / path).write_bytes(held)
+        (data / "runs" / path).write_bytes(file_content)
     return data
 
 
 BAD = [
     b"no json\n",
     lines([1]),
-    lines({**CREATED, "event": "unheard of"}),
-    lines({**CREATED, "model_id": "m-other-1"}),
-    lines({**CREATED, "timestamp": "5"}),
-    lines({**CREATED, "folder": "../out"}),
-    lines({**CREATED, "params": {"a": 1}}),
+    lines({**CREATION, "event": "unheard of"}),
+    lines({**CREATION, "model_id": "m-other-1"}),
+    lines({**CREATION, "timestamp": "5"}),
+    lines({**CREATION, "folder": "../out"}),
+    lines({**CREATION, "params": {"a": 1}}),
     lines({"event": "finalized", "model_id": "m-r-1", "status": "fine", "timestamp": 5}),
     lines(
         {"event": "metric", "model_id": "m-r-1", "key": "a", "value": True, "step": 0, "run_id": "r", "timestamp": 1}
@@ -219,8 +223,8 @@ BAD = [
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_damaged_event_is_named_by_verify_and_moved_aside(data: Path, bad: bytes) -> None:
-    folder_with(data, lines(CREATED) + bad + lines({"event": "input", "model_id": "m-r-1", "timestamp": 6}))
+def test_damaged_event_is_reported_by_verify_and_moved_aside(data: Path, bad: bytes) -> None:
+    folder_with(data, lines(CREATION) + bad + lines({"event": "input", "model_id": "m-r-1", "timestamp": 6}))
     assert reread(data, "m-r-1").name == "iris"
     assert problems(data) == [(f"runs/r/{FILE}", "damaged lines", True)]
     assert report(data, "--repair")["problems"] == []
@@ -228,51 +232,51 @@ def test_damaged_event_is_named_by_verify_and_moved_aside(data: Path, bad: bytes
     assert (data / "runs/r" / f"{FILE}.damaged").read_bytes() == bad
 
 
-def test_torn_tail_is_mended(data: Path) -> None:
-    folder_with(data, lines(CREATED) + BROKEN)
+def test_torn_tail_is_repaired(data: Path) -> None:
+    folder_with(data, lines(CREATION) + BROKEN)
     assert problems(data) == [(f"runs/r/{FILE}", "torn tail", True)]
     assert report(data, "--repair")["problems"] == []
-    assert (data / "runs/r" / FILE).read_bytes() == lines(CREATED)
+    assert (data / "runs/r" / FILE).read_bytes() == lines(CREATION)
 
 
-def imported(client: Any, content: bytes, **meta: Any) -> Any:
+def import_run(client: Any, content: bytes, **meta: Any) -> Any:
     body = stream_zip({**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content})
     return client.post("/api/w/import", data=body, content_type="application/zip")
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_zip_with_a_damaged_event_is_400_and_names_the_line(client: Any, bad: bytes) -> None:
-    answer = imported(client, lines(CREATED) + bad)
+    answer = import_run(client, lines(CREATION) + bad)
     assert answer.status_code == 400 and f"line 2 of {FILE}" in answer.get_json()["detail"]
     assert client.get("/api/runs/r").status_code == 404
 
 
-def tagged(at: int, **tags: str | None) -> dict[str, Any]:
+def tags_event(at: int, **tags: str | None) -> dict[str, Any]:
     return {"event": "tags", "model_id": "m-r-1", "tags": tags, "timestamp": at}
 
 
 def test_copies_are_merged_by_the_union_of_their_events(client: Any, data: Path) -> None:
-    assert imported(client, lines(CREATED, tagged(20, a="late"))).get_json()["imported"] == ["r"]
-    assert imported(client, lines(CREATED, tagged(10, a="early", b="x")) + BROKEN).get_json()["updated"] == ["r"]
-    assert imported(client, lines(tagged(20, a="late"), CREATED)).get_json()["unchanged"] == ["r"]
+    assert import_run(client, lines(CREATION, tags_event(20, a="late"))).get_json()["imported"] == ["r"]
+    assert import_run(client, lines(CREATION, tags_event(10, a="early", b="x")) + BROKEN).get_json()["updated"] == ["r"]
+    assert import_run(client, lines(tags_event(20, a="late"), CREATION)).get_json()["unchanged"] == ["r"]
     assert len(events(data / "runs/r")) == 3
     assert reread(data, "m-r-1").tags == {"a": "late", "b": "x"}
-    other = {**CREATED, "name": "another"}
-    refused = imported(client, lines(other))
-    assert refused.status_code == 409 and "m-r-1" in refused.get_json()["detail"]
+    other = {**CREATION, "name": "another"}
+    response = import_run(client, lines(other))
+    assert response.status_code == 409 and "m-r-1" in response.get_json()["detail"]
 
 
-def test_events_come_to_a_run_that_had_none(client: Any, data: Path) -> None:
+def test_import_adds_events_to_a_run_without_any(client: Any, data: Path) -> None:
     client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
-    assert imported(client, lines(CREATED)).get_json()["updated"] == ["r"]
+    assert import_run(client, lines(CREATION)).get_json()["updated"] == ["r"]
     assert reread(data, "m-r-1").name == "iris"
     client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
     assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == {"models": True}
 
 
-def test_manifest_and_digest_tell_of_events_in_any_order(tmp_path: Path) -> None:
-    seen = []
-    for number, order in enumerate(((CREATED, tagged(9, a="b")), (tagged(9, a="b"), CREATED), (CREATED,))):
+def test_manifest_lists_the_events_and_digest_ignores_their_order(tmp_path: Path) -> None:
+    digests = []
+    for number, order in enumerate(((CREATION, tags_event(9, a="b")), (tags_event(9, a="b"), CREATION), (CREATION,))):
         folder = folder_with(tmp_path / str(number), lines(*order))
         with opened(folder) as app:
             client = app.test_client()
@@ -280,37 +284,37 @@ def test_manifest_and_digest_tell_of_events_in_any_order(tmp_path: Path) -> None
             assert manifest["logged_models"] == list(order) and manifest["damage"] is None
             assert FILE not in {each["path"] for each in manifest["files"]}
             assert client.get("/api/digests?ids=r").get_json() == {"r": manifest["digest"]}
-            seen.append(manifest["digest"])
-    assert seen[0] == seen[1] != seen[2]
+            digests.append(manifest["digest"])
+    assert digests[0] == digests[1] != digests[2]
 
 
-def test_push_brings_the_events_that_are_new_and_no_more(tmp_path: Path) -> None:
+def test_push_adds_only_the_new_events(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    folder_with(here, lines(CREATED))
+    folder_with(here, lines(CREATION))
     with FolderClient(here, writes=True) as source, FolderClient(there, writes=True) as target:
         push = Push(source, target, overwrite=False)
         assert push.push("r", lambda _: None) == "imported"
-        assert (there / "runs/r" / FILE).read_bytes() == lines(CREATED)
-        (here / "runs/r" / FILE).write_bytes(lines(CREATED, tagged(7, a="here")))
-        (there / "runs/r" / FILE).write_bytes(lines(CREATED, tagged(8, a="there")))
+        assert (there / "runs/r" / FILE).read_bytes() == lines(CREATION)
+        (here / "runs/r" / FILE).write_bytes(lines(CREATION, tags_event(7, a="here")))
+        (there / "runs/r" / FILE).write_bytes(lines(CREATION, tags_event(8, a="there")))
         assert push.push("r", lambda _: None) == "updated"
         assert push.push("r", lambda _: None) == "unchanged"
-    assert events(there / "runs/r") == [CREATED, tagged(8, a="there"), tagged(7, a="here")]
+    assert events(there / "runs/r") == [CREATION, tags_event(8, a="there"), tags_event(7, a="here")]
     assert reread(there, "m-r-1").tags == {"a": "there"}
 
 
 def test_download_of_the_run_has_its_models(client: Any, tmp_path: Path) -> None:
-    imported(client, lines(CREATED))
+    import_run(client, lines(CREATION))
     body = client.get("/api/runs/r/download").data
     with opened(tmp_path / "other") as app:
         other = app.test_client()
         assert other.post("/api/w/import", data=body, content_type="application/zip").status_code == 200
-        got = [each.get("/api/digests?ids=r").get_json() for each in (client, other)]
-        assert got[0] == got[1]
+        digests = [each.get("/api/digests?ids=r").get_json() for each in (client, other)]
+        assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "merged"),
+    ("here", "there", "expected"),
     [
         ({}, {"models": True}, {"models": True}),
         ({"models": True}, {"holds_model": True}, {"models": True, "holds_model": True}),
@@ -318,10 +322,10 @@ def test_download_of_the_run_has_its_models(client: Any, tmp_path: Path) -> None
         ({"status": "SCHEDULED"}, {"status": "SCHEDULED", "models": True}, {"status": "SCHEDULED", "models": True}),
     ],
 )
-def test_object_mlflow_of_two_copies_has_the_flags_of_both(
-    client: Any, data: Path, here: dict[str, Any], there: dict[str, Any], merged: dict[str, Any]
+def test_merged_mlflow_object_has_the_flags_of_both_copies(
+    client: Any, data: Path, here: dict[str, Any], there: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     for each in (here, there):
         answer = client.post("/api/w/import", data=stream_zip(run_files(mlflow=each)), content_type="application/zip")
         assert answer.status_code == 200, answer.text
-    assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == merged
+    assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == expected

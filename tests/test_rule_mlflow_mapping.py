@@ -1,4 +1,4 @@
-"""A run in MLflow's words: a table of what becomes of what, and names held against MLflow's own rules."""
+"""The mapping of runs to MLflow: statuses, values, tags and datasets, and names checked against MLflow's own rules."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ RUN: dict[str, Any] = {
 }
 
 
-def of(**fields: Any) -> MlflowRun:
+def map_fields(**fields: Any) -> MlflowRun:
     return map_run({**RUN, **fields})
 
 
-def test_every_status_has_a_word() -> None:
+def test_every_status_has_an_mlflow_status() -> None:
     assert STATUSES.keys() == {"running", *ENDINGS}
-    assert [of(status=status).status for status in STATUSES] == ["RUNNING", "FINISHED", "FAILED"]
-    assert of(status="failed", error="killed").status == "KILLED"
+    assert [map_fields(status=status).status for status in STATUSES] == ["RUNNING", "FINISHED", "FAILED"]
+    assert map_fields(status="failed", error="killed").status == "KILLED"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_every_status_has_a_word() -> None:
         ([1, {"a": "größe"}], '[1, {"a": "größe"}]'),
     ],
 )
-def test_value_is_text_as_a_person_expects_it(value: Any, text: str) -> None:
+def test_value_is_plain_text(value: Any, text: str) -> None:
     assert text_of(value) == text
 
 
@@ -82,26 +82,26 @@ def test_value_is_text_as_a_person_expects_it(value: Any, text: str) -> None:
         ({"tags": {"os": "linux", "n": 1, "ok": True}}, {"os": "linux", "n": "1", "ok": "true"}),
     ],
 )
-def test_what_is_no_param_nor_metric_is_a_tag(fields: dict[str, Any], tags: dict[str, str]) -> None:
-    assert of(**fields).tags == tags
-    assert of(**fields).changes == []
+def test_other_fields_become_tags(fields: dict[str, Any], tags: dict[str, str]) -> None:
+    assert map_fields(**fields).tags == tags
+    assert map_fields(**fields).changes == []
 
 
-def test_run_without_a_name_is_called_by_its_id() -> None:
-    assert (of().name, of(name="first").name) == ("r1", "first")
+def test_run_without_a_name_is_named_by_its_id() -> None:
+    assert (map_fields().name, map_fields(name="first").name) == ("r1", "first")
 
 
-def test_tag_that_would_mean_something_to_mlflow_is_kept_under_another_name() -> None:
-    made = of(tags={"mlflow.parentRunId": "x", "chachaml.points": "9"}, note="n")
-    assert set(made.tags.values()) == {"x", "9", "n"}
-    assert {"mlflow.parentRunId", "chachaml.points"}.isdisjoint(made.tags)
-    assert len(made.changes) == 2
+def test_tag_with_a_reserved_name_is_renamed() -> None:
+    mlflow_run = map_fields(tags={"mlflow.parentRunId": "x", "chachaml.points": "9"}, note="n")
+    assert set(mlflow_run.tags.values()) == {"x", "9", "n"}
+    assert {"mlflow.parentRunId", "chachaml.points"}.isdisjoint(mlflow_run.tags)
+    assert len(mlflow_run.changes) == 2
 
 
 @pytest.mark.parametrize(
     "name", ["loss", "val/loss", "Größe", "損失", "lr 2", "a:b", "a.b-c_d", "a" * MAX_KEY, ".a", "a..b"]
 )
-def test_name_that_mlflow_takes_stays(name: str) -> None:
+def test_name_valid_in_mlflow_is_unchanged(name: str) -> None:
     assert map_key(name) == name
 
 
@@ -109,11 +109,11 @@ def test_name_that_mlflow_takes_stays(name: str) -> None:
     ("name", "start"),
     [("loss (train)", "loss _train_."), ("acc%", "acc_."), ("a//b", "a/b."), ("/a", "a."), ("../a", "_"), (".", "_.")],
 )
-def test_name_that_mlflow_refuses_is_still_read_as_it_was_meant(name: str, start: str) -> None:
+def test_name_invalid_in_mlflow_stays_readable(name: str, start: str) -> None:
     assert map_key(name).startswith(start)
 
 
-def test_names_that_would_become_one_are_kept_apart() -> None:
+def test_distinct_names_are_mapped_to_distinct_names() -> None:
     names = ["a?", "a!", "a_", "a//b", "a/b", "/a", "a", "./a", "a/", "..", "../", "x" * 249 + "?", "x" * 249 + "!"]
     assert len({map_key(name) for name in names}) == len(names)
     names = ["a#b.txt", "a?b.txt", "a_b.txt", " a.txt", "_a.txt", "%41", "A", "x/ y", "x/_y"]
@@ -129,15 +129,15 @@ def is_name(text: str) -> bool:
 
 @settings(deadline=None)  # the first one waits for MLflow to be imported
 @given(st.one_of(st.text(min_size=1, max_size=250), st.text("./ ~a?", min_size=1, max_size=12)).filter(is_name))
-def test_whatever_a_name_is_mlflow_takes_what_becomes_of_it(name: str) -> None:
+def test_mapped_name_is_valid_in_mlflow_for_any_name(name: str) -> None:
     rules = mlflow_module("mlflow.utils.validation")
     rules._validate_param_name(map_key(name))
-    rules._validate_tag(next(iter(of(tags={name: "x"}).tags)), "x")
+    rules._validate_tag(next(iter(map_fields(tags={name: "x"}).tags)), "x")
     assert 0 < len(map_key(name)) <= MAX_KEY
 
 
 @pytest.mark.parametrize("name", ["a%20b#?.txt", "größe?" * 20 + ".json", "a/b#" + "." + "x" * 200, "#" * 255, "? .gz"])
-def test_what_an_artifact_is_called_is_a_file_s_name_with_the_same_ending(name: str) -> None:
+def test_mapped_artifact_name_is_a_valid_file_name_with_the_same_extension(name: str) -> None:
     other = map_artifact_name(name)
     assert check_artifact_name(other) == other
     assert all(len(part.encode()) <= 255 for part in other.split("/"))
@@ -145,7 +145,7 @@ def test_what_an_artifact_is_called_is_a_file_s_name_with_the_same_ending(name: 
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"params": {"p": "x" * 6001}}, "param 'p' is truncated: it has 6001 characters, and MLflow takes 6000"),
         ({"params": {"p": list(range(2000))}}, "param 'p' is truncated: "),
@@ -160,25 +160,25 @@ def test_what_an_artifact_is_called_is_a_file_s_name_with_the_same_ending(name: 
         ({"datasets": [{"source": "x" * 501}]}, "dataset 'xxx"),
     ],
 )
-def test_what_can_t_stay_as_it_is_is_told(fields: dict[str, Any], told: str) -> None:
-    made = of(**fields)
-    (change,) = made.changes
-    assert change.startswith(told)
-    assert all(len(value) <= MAX_PARAM_VALUE and "\0" not in value for value in made.params.values())
-    assert all(len(value) <= MAX_TAG_VALUE for value in made.tags.values())
+def test_change_of_a_value_or_name_is_reported(fields: dict[str, Any], message: str) -> None:
+    mlflow_run = map_fields(**fields)
+    (change,) = mlflow_run.changes
+    assert change.startswith(message)
+    assert all(len(value) <= MAX_PARAM_VALUE and "\0" not in value for value in mlflow_run.params.values())
+    assert all(len(value) <= MAX_TAG_VALUE for value in mlflow_run.tags.values())
 
 
-def test_data_set_has_a_name_a_place_and_the_rest_as_its_profile() -> None:
-    described = {"role": "train", "n_rows": 5, "n_cols": 2, "source": "s3://x", "features": ["a"], "hash": "abc"}
-    one, other = of(datasets=[described, {"role": "test"}]).datasets
+def test_dataset_has_a_name_a_source_and_the_rest_as_its_profile() -> None:
+    dataset = {"role": "train", "n_rows": 5, "n_cols": 2, "source": "s3://x", "features": ["a"], "hash": "abc"}
+    one, other = map_fields(datasets=[dataset, {"role": "test"}]).datasets
     assert (one.name, json.loads(one.source), one.context) == ("s3://x", {"uri": "s3://x"}, "train")
     assert json.loads(one.profile or "") == {"num_rows": 5, "num_cols": 2, "features": ["a"], "hash": "abc"}
     assert (other.name, other.context) == ("test", "test")
     assert one.digest != other.digest
 
 
-def test_data_set_that_a_client_of_mlflow_described_is_as_it_was() -> None:
-    described = {
+def test_dataset_logged_by_an_mlflow_client_is_unchanged() -> None:
+    dataset = {
         "name": "flowers",
         "role": "train",
         "hash": "d1",
@@ -189,9 +189,9 @@ def test_data_set_that_a_client_of_mlflow_described_is_as_it_was() -> None:
         "tags": {"kind": "raw", "part": 1},
         "n_rows": 5,
     }
-    (one,) = of(datasets=[described]).datasets
+    (one,) = map_fields(datasets=[dataset]).datasets
     assert (one.name, one.digest, one.source_type, one.source) == ("flowers", "d1", "s3", '{"uri": "s3://x"}')
     assert (one.schema, one.profile) == ("{}", '{"num_rows": 5}')
     assert one.tags == {"kind": "raw", "part": "1", "mlflow.data.context": "train"}
-    (named,) = of(datasets=[{"name": "flowers", "source": "s3://x"}]).datasets
-    assert (named.name, json.loads(named.source)) == ("flowers", {"uri": "s3://x"})
+    (other,) = map_fields(datasets=[{"name": "flowers", "source": "s3://x"}]).datasets
+    assert (other.name, json.loads(other.source)) == ("flowers", {"uri": "s3://x"})

@@ -1,4 +1,4 @@
-"""Valid names, ids and keys: a table for the rule, and the same over HTTP wherever one is accepted."""
+"""Valid names, ids and keys: tables for the rules, and the same over HTTP for each field that takes one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GOOD = [
     "%41",
     "a=b&c",
 ]
-#: A name, and what the error says of it.
+#: A name, and a part of its error message.
 BAD = {
     "": "is empty",
     "a" * 251: "has 251 characters; the limit is 250",
@@ -49,7 +49,7 @@ BAD = {
     "a\x85b": "contains a control character",
     "a\x9b": "contains a control character",
 }
-#: Beyond those of `BAD`.
+#: In addition to `BAD`.
 BAD_FOR_MODELS = ["a/b", "/", "a\\b", ".", "..", "大" * 86, ":" * 86]
 GOOD_ARTIFACTS = [
     "model.pkl",
@@ -97,60 +97,60 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_name_may_be_anything_that_is_text(name: str) -> None:
+def test_name_may_be_any_text(name: str) -> None:
     assert check_name("param", name) == name
 
 
 @pytest.mark.parametrize(("name", "reason"), BAD.items())
-def test_name_is_short_and_without_control_characters(name: str, reason: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+def test_name_that_is_too_long_or_has_control_characters_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(InvalidInput) as excinfo:
         check_name("param", name)
-    assert refused.value.detail.startswith("param ")
-    assert reason in refused.value.detail
-    assert refused.value.detail.isprintable()
-    assert len(refused.value.detail) < 200
+    assert excinfo.value.detail.startswith("param ")
+    assert reason in excinfo.value.detail
+    assert excinfo.value.detail.isprintable()
+    assert len(excinfo.value.detail) < 200
 
 
 GOOD_FOR_MODELS = [name for name in GOOD if not {"/", "\\"} & set(name) and name.strip(".") and len(name) < 250]
 
 
 @pytest.mark.parametrize("name", [*GOOD_FOR_MODELS, "...", "a" * 250, "大" * 85, ":" * 85])
-def test_models_name_is_a_name_without_a_slash(name: str) -> None:
+def test_model_name_may_be_any_name_without_a_slash(name: str) -> None:
     assert check_model_name(name) == name
 
 
 @pytest.mark.parametrize("name", [*BAD, *BAD_FOR_MODELS, "../../etc/passwd"])
-def test_models_name_fits_into_a_url_and_a_file_name(name: str) -> None:
+def test_model_name_that_fits_no_url_or_file_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="^model name "):
         check_model_name(name)
 
 
 @pytest.mark.parametrize("name", GOOD_ARTIFACTS)
-def test_artifacts_name_is_a_relative_path(name: str) -> None:
+def test_artifact_name_is_a_relative_path(name: str) -> None:
     assert check_artifact_name(name) == name
 
 
 @pytest.mark.parametrize(("name", "reason"), BAD_ARTIFACTS.items())
-def test_artifacts_name_never_leads_anywhere_else(name: str, reason: str) -> None:
-    with pytest.raises(InvalidInput, match=reason) as refused:
+def test_artifact_name_that_leads_elsewhere_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason) as excinfo:
         check_artifact_name(name)
-    assert refused.value.detail.isprintable()
+    assert excinfo.value.detail.isprintable()
 
 
 @pytest.mark.parametrize("run_id", GOOD_IDS)
-def test_run_id_is_plain(run_id: str) -> None:
+def test_plain_run_id_is_accepted(run_id: str) -> None:
     assert is_run_id(run_id)
     assert check_run_id("id", run_id) == run_id
 
 
 @pytest.mark.parametrize("run_id", [*BAD_IDS, None, 5])
-def test_run_id_is_safe_in_a_url_a_file_name_and_a_shell_word(run_id: Any) -> None:
+def test_run_id_unsafe_in_a_url_file_name_or_shell_is_refused(run_id: Any) -> None:
     assert not is_run_id(run_id)
     with pytest.raises(InvalidInput, match="^parent_run_id must be 1 to 128 of "):
         check_run_id("parent_run_id", run_id)
 
 
-# -- over HTTP: every place that takes a name uses the rule
+# -- over HTTP: every field that takes a name applies the rule
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def counts(client: FlaskClient) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good_name_is_taken_everywhere_and_comes_back(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_good_name_is_accepted_everywhere_and_returned(client: FlaskClient, log_run: LogRun, name: str) -> None:
     fields = {"experiment": name, "name": name, "created_by": name, "tags": {name: name}}
     run_id = log_run(**fields, params={name: name}, metrics={"metrics": {name: 1}})
     run = client.get(f"/api/runs/{run_id}").get_json()
@@ -172,8 +172,8 @@ def test_good_name_is_taken_everywhere_and_comes_back(client: FlaskClient, log_r
     assert (run["tags"], run["params"], run["metrics"]) == ({name: name}, {name: name}, {name: 1})
     assert client.get(f"/api/runs/{run_id}/metrics", query_string={"key": name}).get_json()[name]["total"] == 1
     for field in ("experiment", "name", "created_by", f"tag.{name}", f"param.{name}"):
-        found = client.get("/api/runs", query_string={field: name}).get_json()
-        assert [each["id"] for each in found] == [run_id], field
+        runs = client.get("/api/runs", query_string={field: name}).get_json()
+        assert [each["id"] for each in runs] == [run_id], field
     assert client.get(f"/runs/{run_id}").status_code == 200
 
 
@@ -189,7 +189,7 @@ def test_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, log_
     ):
         assert client.post("/api/w/runs", json=body).status_code == 400, body
     base = f"/api/w/runs/{run_id}"
-    for path, sent in (
+    for path, payload in (
         (f"{base}/params", {"good": 1, name: 1}),
         (f"{base}/metrics", {"good": 1, name: 1}),
         (f"{base}/metrics", [{"good": 1}, {"metrics": {name: 1}}]),
@@ -197,7 +197,7 @@ def test_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, log_
         (f"/api/tags/{run_id}", {"key": name, "value": 1}),
         ("/api/w/models", {"name": name, "run_id": run_id, "artifact": "m"}),
     ):
-        answer = client.post(path, json=sent)
+        answer = client.post(path, json=payload)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request"), path
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["params"], run["metrics"], run["tags"]) == ({}, {}, {})
@@ -214,12 +214,12 @@ def test_bad_model_name_is_400(client: FlaskClient, log_run: LogRun, name: str) 
 
 
 @pytest.mark.parametrize("name", GOOD_ARTIFACTS)
-def test_good_artifact_name_is_taken_and_found_again(client: FlaskClient, log_run: LogRun, name: str) -> None:
+def test_good_artifact_name_is_accepted_and_downloadable(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={name: name.encode()})
     (artifact,) = client.get(f"/api/runs/{run_id}/artifacts").get_json()
     assert (artifact["name"], artifact["id"]) == (name, f"{run_id}/{name}")
-    quoted = client.get(f"/api/artifacts/{run_id}/{name.replace('%', '%25').replace('?', '%3F')}/download")
-    assert quoted.data == name.encode()
+    download = client.get(f"/api/artifacts/{run_id}/{name.replace('%', '%25').replace('?', '%3F')}/download")
+    assert download.data == name.encode()
 
 
 @pytest.mark.parametrize("name", BAD_ARTIFACTS)
@@ -236,7 +236,7 @@ def test_bad_artifact_name_is_400(client: FlaskClient, log_run: LogRun, name: st
 
 
 @pytest.mark.parametrize("run_id", BAD_IDS)
-def test_bad_id_is_400_as_an_id_and_as_a_parents(client: FlaskClient, run_id: str) -> None:
+def test_bad_id_is_400_as_id_and_as_parent_run_id(client: FlaskClient, run_id: str) -> None:
     before = counts(client)
     for field in ("id", "parent_run_id"):
         answer = client.post("/api/w/runs", json={"experiment": "iris", field: run_id})
@@ -246,7 +246,7 @@ def test_bad_id_is_400_as_an_id_and_as_a_parents(client: FlaskClient, run_id: st
 
 
 @pytest.mark.parametrize("run_id", GOOD_IDS)
-def test_good_id_is_taken_as_an_id_and_as_a_parents(client: FlaskClient, run_id: str) -> None:
+def test_good_id_is_accepted_as_id_and_as_parent_run_id(client: FlaskClient, run_id: str) -> None:
     run = client.post("/api/w/runs", json={"experiment": "iris", "id": run_id, "parent_run_id": run_id}).get_json()
     assert (run["id"], run["parent_run_id"]) == (run_id, run_id)
     assert client.get(f"/api/runs/{run_id}").status_code == 200

@@ -1,4 +1,4 @@
-"""Notes: Markdown becomes HTML of a few tags, whatever is written, and in time that grows with it as it should."""
+"""Notes: any Markdown becomes HTML of a few safe tags, in time linear in its length."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from chachaml_lite.web.markdown.inline import Links
 NOTE = RenderContext(3, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/"))
 FILE = RenderContext(2, replace(NOTE.links, folder="docs", keeps_lines=False))
 
-#: The tags that come out, and the attributes that each may have.
-ALLOWED = {
+#: The tags of the output, and the attributes that each may have.
+ALLOWED_TAGS = {
     **{f"h{level}": set() for level in range(2, 7)},
     **dict.fromkeys(("p", "br", "hr", "blockquote", "ul", "code", "em", "strong", "del"), set()),
     **dict.fromkeys(("table", "thead", "tbody", "tr"), set()),
@@ -40,8 +40,8 @@ _HREF = re.compile(r"(?:https?://|mailto:|/(?!/)|#)[^\s\"'<>\\]*\Z", re.IGNORECA
 _SRC = re.compile(r"/(?!/)[^\s\"'<>\\]*\Z")
 
 
-class Strict(HTMLParser):
-    """Reads HTML, and fails on a tag or attribute that isn't allowed, one that isn't closed, an unsafe address."""
+class StrictReader(HTMLParser):
+    """Reads HTML and fails on forbidden tags and attributes, unclosed tags and unsafe addresses."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Strict(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert {name for name, _ in attrs} <= ALLOWED[tag]
+        assert {name for name, _ in attrs} <= ALLOWED_TAGS[tag]
         assert not (tag == "a" and "a" in self.open), "a link in a link"
         values = dict(attrs)
         for name, pattern in (("href", _HREF), ("src", _SRC)):
@@ -129,13 +129,13 @@ class Strict(HTMLParser):
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_is_understood(source: str, html: str) -> None:
-    made = render_markdown(source, NOTE)
-    assert made.rstrip("\n") == html
-    Strict(made)
+def test_markdown_is_rendered_as(source: str, html: str) -> None:
+    output = render_markdown(source, NOTE)
+    assert output.rstrip("\n") == html
+    StrictReader(output)
 
 
-def test_file_is_filled_and_a_note_keeps_its_lines() -> None:
+def test_file_joins_its_lines_and_a_note_keeps_them() -> None:
     assert render_markdown("a\nb  \nc\\\nd", FILE) == "<p>a\nb<br>\nc<br>\nd</p>\n"
     assert render_markdown("a\nb  \nc\\\nd", NOTE) == "<p>a<br>\nb<br>\nc<br>\nd</p>\n"
 
@@ -185,9 +185,9 @@ def test_file_is_filled_and_a_note_keeps_its_lines() -> None:
         "\u202e\x00\x1b[31m\ud800",
     ],
 )  # fmt: skip
-def test_nothing_of_a_users_gets_to_act(source: str) -> None:
-    made = Strict(render_markdown(source, NOTE))
-    for address in made.addresses:
+def test_hostile_source_never_becomes_active_html(source: str) -> None:
+    reader = StrictReader(render_markdown(source, NOTE))
+    for address in reader.addresses:
         assert address.startswith(("/runs/r1/", "http://a.example", "http://evil.example/")) or address == "http://x"
 
 
@@ -203,8 +203,8 @@ _WORDS = st.sampled_from([*punctuation, "\n", "\n\n", "  \n", "~~~\n", "|-|-|\n"
 @example("![a [b](/x)](y.png)", NOTE)
 @example("*a [b* c](/x) d*", NOTE)
 @example("***a** b*", NOTE)
-def test_whatever_is_written_only_allowed_tags_come_out_and_each_is_closed(source: str, context: RenderContext) -> None:
-    Strict(render_markdown(source, context))
+def test_output_has_only_allowed_tags_each_closed_for_any_source(source: str, context: RenderContext) -> None:
+    StrictReader(render_markdown(source, context))
 
 
 _GRAMMAR = st.sampled_from(
@@ -218,20 +218,20 @@ _GRAMMAR = st.sampled_from(
 @example("a\\```\nb", NOTE)
 @example("[a](\ud800)", NOTE)
 @settings(max_examples=500)
-def test_renderer_raises_for_no_mix_of_escapes_and_ticks(source: str, context: RenderContext) -> None:
-    with patch.object(blocks.log, "exception") as logged:
-        Strict(render_markdown(source, context))
-    assert not logged.called
+def test_renderer_never_fails_on_escapes_and_backticks(source: str, context: RenderContext) -> None:
+    with patch.object(blocks.log, "exception") as log_exception:
+        StrictReader(render_markdown(source, context))
+    assert not log_exception.called
 
 
 def test_code_span_after_escaped_tick_begins_with_the_rest_of_its_run() -> None:
     assert render_markdown("\\``a`", NOTE) == "<p>`<code>a</code></p>\n"
 
 
-def test_pages_survive_a_fault_of_the_renderer(
+def test_pages_show_the_plain_text_if_the_renderer_fails(
     client: FlaskClient, log_run: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The text is shown as it is, and the log names it, on each page that renders Markdown."""
+    """Each page that renders Markdown shows the text as it is, and the log contains it."""
     text = "<b>the note</b>\nthat breaks"
     run_id = log_run(artifacts={"a.md": text.encode()})
     assert client.post(f"/api/w/runs/{run_id}/note", json={"note": text}).status_code == 200
@@ -248,9 +248,9 @@ def test_pages_survive_a_fault_of_the_renderer(
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N"], include_characters=" .,!?()"), max_size=100))
-def test_plain_words_stay_as_they_are(words: str) -> None:
+def test_plain_words_stay_unchanged(words: str) -> None:
     source = "x" + " ".join(words.split())
-    assert Strict(render_markdown(source, NOTE)).text == source + "\n"
+    assert StrictReader(render_markdown(source, NOTE)).text == source + "\n"
 
 
 _LONG = 20_000
@@ -294,14 +294,14 @@ _LONG = 20_000
         *("> ", "- ", "* ", "- - a\n", "> - ", "1. ", "- a\n\n", "#", "=\n", "-\n\n"),
     ],
 )
-def test_output_grows_with_the_source_and_no_faster(piece: str) -> None:
+def test_output_size_is_linear_in_the_source(piece: str) -> None:
     source = piece * (_LONG // len(piece))
     for each in (source, "a|b\n-|-\n" + source):
-        made = render_markdown(each, RenderContext(3))
-        assert len(made) < 12 * len(each)
-        Strict(made)
+        output = render_markdown(each, RenderContext(3))
+        assert len(output) < 12 * len(each)
+        StrictReader(output)
 
 
-def test_source_that_is_too_long_is_cut_and_it_is_said() -> None:
-    made = render_markdown("a" * (MAX_CHARACTERS + 1), NOTE)
-    assert made.endswith("<p><em>The first 100,000 of 100,001 characters.</em></p>\n")
+def test_source_over_the_limit_is_truncated_with_a_notice() -> None:
+    output = render_markdown("a" * (MAX_CHARACTERS + 1), NOTE)
+    assert output.endswith("<p><em>The first 100,000 of 100,001 characters.</em></p>\n")

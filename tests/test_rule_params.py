@@ -57,19 +57,19 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_equal_values_are_the_same(one: Any, other: Any) -> None:
+def test_same_json_is_true_for_equal_values(one: Any, other: Any) -> None:
     assert same_json(one, other)
     assert same_json(other, one)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_values_of_another_type_or_content_are_not(one: Any, other: Any) -> None:
+def test_same_json_is_false_for_another_type_or_content(one: Any, other: Any) -> None:
     assert not same_json(one, other)
     assert not same_json(other, one)
 
 
 @settings(deadline=None)
 @given(JSON, JSON)
-def test_value_is_the_same_as_itself_and_sameness_has_no_direction(one: Any, other: Any) -> None:
+def test_same_json_is_reflexive_and_symmetric(one: Any, other: Any) -> None:
     assert same_json(one, one)
     assert same_json(one, other) == same_json(other, one)

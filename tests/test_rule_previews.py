@@ -1,4 +1,4 @@
-"""Previews of artifacts: what an uploaded file is taken for, by its name and its first bytes."""
+"""Previews of artifacts: the kind of an uploaded file by its name and its first bytes, and how it is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTEXT = RenderContext(2, Links(artifacts="/runs/r1/artifacts/", images="/runs/
 
 
 def preview(name: str, content: bytes) -> Preview:
-    """As the page shows a file: its first bytes, and whether that is all."""
+    """Return the preview as the page builds it, from the first bytes and whether they are all."""
     return preview_of(name, content[:HEAD_BYTES], is_end=len(content) <= HEAD_BYTES, context=CONTEXT)
 
 
@@ -62,11 +62,11 @@ def preview(name: str, content: bytes) -> Preview:
         ("README", b"# Title", "text"),
     ],
 )
-def test_what_a_file_is_shown_as(name: str, content: bytes, kind: str) -> None:
+def test_preview_has_the_kind_of_the_file(name: str, content: bytes, kind: str) -> None:
     assert preview(name, content).kind == kind
 
 
-def test_what_is_no_image_is_not_sent_as_one() -> None:
+def test_image_type_is_none_for_other_content() -> None:
     assert image_type("a.png", b"<svg/onload=alert(1)>") is None
     assert image_type("a.svg.html", SVG) is None
     assert image_type("a.svg", b" " * 5000 + b"<svg>") is None
@@ -80,56 +80,56 @@ def test_table_of_separated_values() -> None:
     assert table.numbers == [True, False, True]
 
 
-def test_table_of_records_has_the_columns_of_all() -> None:
-    made = preview("a.json", json.dumps([{"a": 1, "b": None}, {"c": [1, "x"]}, {"a": "é"}]).encode()).table
-    assert made is not None
-    assert made.head == ["a", "b", "c"]
-    assert made.rows == [["1", "null", ""], ["", "", '[1, "x"]'], ["é", "", ""]]
+def test_table_of_records_has_the_columns_of_all_records() -> None:
+    table = preview("a.json", json.dumps([{"a": 1, "b": None}, {"c": [1, "x"]}, {"a": "é"}]).encode()).table
+    assert table is not None
+    assert table.head == ["a", "b", "c"]
+    assert table.rows == [["1", "null", ""], ["", "", '[1, "x"]'], ["é", "", ""]]
 
 
-def test_only_so_many_rows_and_columns_are_shown_and_it_is_said() -> None:
+def test_notes_count_the_rows_and_columns_shown() -> None:
     row = ",".join(map(str, range(300)))
-    made = preview("a.csv", "\n".join([row] * 100).encode())
-    assert made.table is not None
-    assert len(made.table.head) == MAX_COLUMNS
-    assert made.notes == (f"the first {len(made.table.rows)} rows", "the first 50 of 300 columns")
+    result = preview("a.csv", "\n".join([row] * 100).encode())
+    assert result.table is not None
+    assert len(result.table.head) == MAX_COLUMNS
+    assert result.notes == (f"the first {len(result.table.rows)} rows", "the first 50 of 300 columns")
     for name, content in (
         ("a.csv", b"a,b\n" + b"1,2\n" * 1000),
         ("a.jsonl", b'{"a":1}\n' * 1000),
         ("a.json", json.dumps([{"a": 1}] * 1000).encode()),
     ):
-        made = preview(name, content)
-        assert made.table is not None
-        assert (len(made.table.rows), made.notes) == (MAX_ROWS, ("the first 200 rows",))
+        result = preview(name, content)
+        assert result.table is not None
+        assert (len(result.table.rows), result.notes) == (MAX_ROWS, ("the first 200 rows",))
 
 
-def test_what_is_cut_off_at_the_end_is_no_row() -> None:
+def test_row_cut_off_at_the_end_is_left_out() -> None:
     long = b"x" * 1000
-    made = preview("a.csv", b"a,b\n" + (b"1," + long + b"\n") * 100).table
-    assert made is not None
-    assert {row[0] for row in made.rows} == {"1"}
-    assert {len(row[1]) for row in made.rows} == {300}
+    table = preview("a.csv", b"a,b\n" + (b"1," + long + b"\n") * 100).table
+    assert table is not None
+    assert {row[0] for row in table.rows} == {"1"}
+    assert {len(row[1]) for row in table.rows} == {300}
     records = preview("a.jsonl", (b'{"a":"' + long + b'"}\n') * 100).table
     assert records is not None
     assert len(records.rows) == HEAD_BYTES // 1009
 
 
-def test_text_is_as_a_terminal_leaves_it() -> None:
+def test_text_looks_as_in_a_terminal() -> None:
     log = b"\x1b[1;32mok\x1b[0m\n 10%\r 50%\r100%\r\n\x1b]0;title\x07plain\ttab\x00"[:-1] + "\u202egnp\x07".encode()
     assert preview("log", log).text == "ok\n100%\nplain\ttab\\u202egnp\\x07"
 
 
-def test_end_of_a_file_begins_with_a_whole_character() -> None:
+def test_preview_of_a_part_has_whole_characters_only() -> None:
     assert preview_of("log", b"\xa9\xa9 end", is_start=False, context=CONTEXT).text == " end"
     assert preview_of("a.csv", b"1,2\n3,4\n", is_start=False, context=CONTEXT).kind == "text"
     assert preview_of("a", "ab\u20ac".encode()[:-1], is_end=False, context=CONTEXT).text == "ab"
 
 
-def test_links_of_markdown_mean_the_artifacts_beside_it() -> None:
-    made = preview("docs/a.md", b"![plot](img/a b.png) [data](../data.csv) [m](m.pkl)".replace(b"a b", b"a%20b"))
-    assert '<img src="/runs/r1/images/docs/img/a%20b.png"' in made.html
-    assert '<a href="/runs/r1/artifacts/docs/m.pkl"' in made.html
-    assert "[data](../data.csv)" in made.html
+def test_markdown_links_lead_to_the_artifacts_beside_the_file() -> None:
+    result = preview("docs/a.md", b"![plot](img/a b.png) [data](../data.csv) [m](m.pkl)".replace(b"a b", b"a%20b"))
+    assert '<img src="/runs/r1/images/docs/img/a%20b.png"' in result.html
+    assert '<a href="/runs/r1/artifacts/docs/m.pkl"' in result.html
+    assert "[data](../data.csv)" in result.html
 
 
 _NAMES = st.sampled_from(["a.csv", "a.tsv", "a.json", "a.jsonl", "a.md", "a.svg", "a.png", "a", "a.txt"])
@@ -141,10 +141,10 @@ _NAMES = st.sampled_from(["a.csv", "a.tsv", "a.json", "a.jsonl", "a.md", "a.svg"
 @example("a.json", b"[" * 11 + b"1," * 30_000 + b"1" + b"]" * 11)
 @example("a.json", b'{"\\ud800": 1}')
 @example("a.csv", b"\r\ra,b\r\n\r")
-def test_nothing_raises_and_no_small_file_makes_a_large_page(name: str, content: bytes) -> None:
-    made = preview(name, content)
-    shown = len(made.text) + len(made.html)
-    if made.table is not None:
-        shown += sum(len(cell) for row in [made.table.head, *made.table.rows] for cell in row)
-        assert {len(row) for row in made.table.rows} <= {len(made.table.head)} == {len(made.table.numbers)}
-    assert shown <= 40 * len(content) + 2000
+def test_preview_never_raises_and_is_never_much_larger_than_the_file(name: str, content: bytes) -> None:
+    result = preview(name, content)
+    characters = len(result.text) + len(result.html)
+    if result.table is not None:
+        characters += sum(len(cell) for row in [result.table.head, *result.table.rows] for cell in row)
+        assert {len(row) for row in result.table.rows} <= {len(result.table.head)} == {len(result.table.numbers)}
+    assert characters <= 40 * len(content) + 2000

@@ -1,4 +1,4 @@
-"""The query grammar: what is read as what, what satisfies it, and what is said of a query that can't be read."""
+"""The query grammar: parsing, matching runs, and the errors for queries that can't be parsed."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def holds(query: str, **parts: Any) -> bool:
     return parse_query(query, NOW).test(Texts())(run(**parts))
 
 
-def spelled(condition: Condition) -> Any:
-    """A condition as nested lists."""
+def to_lists(condition: Condition) -> Any:
+    """Convert a condition to nested lists."""
     if isinstance(condition, Comparison):
         texts = [value.text for value in condition.values]
         return [condition.field.kind, condition.field.name, condition.op, *texts]
     if isinstance(condition, Not):
-        return ["not", spelled(condition.condition)]
+        return ["not", to_lists(condition.condition)]
     assert isinstance(condition, (All, Either))
-    return ["and" if isinstance(condition, All) else "or", *map(spelled, condition.conditions)]
+    return ["and" if isinstance(condition, All) else "or", *map(to_lists, condition.conditions)]
 
 
 def metric(key: str, op: str = ">", value: str = "1") -> list[str]:
     return ["metrics", key, op, value]
 
 
-READ: list[tuple[str, Any]] = [
+PARSE_CASES: list[tuple[str, Any]] = [
     ("metrics.acc > 1", metric("acc")),
     ("metrics.acc>1", metric("acc")),
     (" \tmetrics.acc\n>\u00a01 ", metric("acc")),
@@ -94,12 +94,12 @@ READ: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), READ, ids=[text for text, _ in READ])
-def test_query_is_read_as(text: str, expected: Any) -> None:
-    assert spelled(parse_query(text, NOW)) == expected
+@pytest.mark.parametrize(("text", "expected"), PARSE_CASES, ids=[text for text, _ in PARSE_CASES])
+def test_query_is_parsed_as(text: str, expected: Any) -> None:
+    assert to_lists(parse_query(text, NOW)) == expected
 
 
-#: The run that the next table asks about.
+#: The run that the queries of the next table are applied to.
 PARTS: dict[str, Any] = {
     "id": "20261123-x",
     "experiment": "iris",
@@ -122,7 +122,7 @@ PARTS: dict[str, Any] = {
     "artifacts": {"model.pkl": ()},
 }
 
-SATISFIED = {
+MATCH_CASES = {
     # metrics: the latest value, as a number
     "metrics.acc > 0.89": True,
     "metrics.acc > 0.9": False,
@@ -142,7 +142,7 @@ SATISFIED = {
     "metrics.nan <= 1": False,
     "metrics.nan > 1": False,
     "metrics.nan not in (NaN, 1)": True,
-    # what is missing satisfies nothing; not turns that
+    # a missing value satisfies nothing; not inverts that
     "metrics.no = 1": False,
     "metrics.no != 1": False,
     "not metrics.no = 1": True,
@@ -171,7 +171,7 @@ SATISFIED = {
     "tags.n in (2, 3)": True,
     "tags.os not in (linux, mac)": False,
     "tags.os not in (mac)": True,
-    # in order: numbers with numbers, and with text that is one; text with text
+    # order: numbers compare with numbers and numeric text; text with text
     "params.lr <= 0.01": True,
     "params.lr < 0.01": False,
     "params.text <= 0.01": True,
@@ -181,7 +181,7 @@ SATISFIED = {
     "params.opt > adan": False,
     "params.opt > 1": False,
     "params.none < 1": False,
-    # contains, whatever the case
+    # contains, ignoring case
     "name ~ base": True,
     'name ~ "LINE GRÖSSE"': True,
     'name ~ "line größe"': True,
@@ -215,7 +215,7 @@ SATISFIED = {
     "start_time = 2027-01-15T09:00+02:00": True,
     'start_time = "2027-01-15 07:00"': True,
     "start_time = 1799996400000": True,
-    # together
+    # combined
     "metrics.acc > 0.5 and params.lr < 1 and name ~ base": True,
     "metrics.acc > 0.5 and params.lr > 1": False,
     "metrics.acc > 1 or params.lr < 1": True,
@@ -223,13 +223,13 @@ SATISFIED = {
 }
 
 
-@pytest.mark.parametrize(("query", "expected"), SATISFIED.items())
-def test_run_satisfies(query: str, expected: bool) -> None:
+@pytest.mark.parametrize(("query", "expected"), MATCH_CASES.items())
+def test_query_matches_the_run(query: str, expected: bool) -> None:
     assert holds(query, **{**PARTS, "params": dict(PARTS["params"])}) is expected
 
 
-REFUSED = [
-    # what can't be read, between » and «, and a part of the reason
+ERROR_CASES = [
+    # the part that can't be parsed, between » and «, and a part of the reason
     ("»«", "empty"),
     ("   »«", "empty"),
     ("»accuracy« > 0.9", "metrics.accuracy"),
@@ -288,13 +288,13 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("marked", "reason"), REFUSED)
-def test_error_points_at_what_can_not_be_read(marked: str, reason: str) -> None:
-    before, _, rest = marked.partition("»")
+@pytest.mark.parametrize(("marked_query", "reason"), ERROR_CASES)
+def test_error_points_at_the_part_that_cannot_be_parsed(marked_query: str, reason: str) -> None:
+    before, _, rest = marked_query.partition("»")
     wrong, _, after = rest.partition("«")
-    with pytest.raises(BadQuery) as raised:
+    with pytest.raises(BadQuery) as excinfo:
         parse_query(before + wrong + after, NOW)
-    error = raised.value
+    error = excinfo.value
     assert (error.start, error.text[error.start : error.stop]) == (len(before), wrong)
     assert reason in error.reason
     assert error.detail.startswith(f"q, character {error.start + 1}: ")
@@ -302,26 +302,26 @@ def test_error_points_at_what_can_not_be_read(marked: str, reason: str) -> None:
     assert isinstance(error, InvalidInput)
 
 
-def test_detail_shows_where_in_one_line_and_only_what_stands_around() -> None:
-    with pytest.raises(BadQuery) as raised:
+def test_detail_marks_the_place_in_one_line_with_a_little_context() -> None:
+    with pytest.raises(BadQuery) as excinfo:
         parse_query("metrics.acc > high and name ~ base", NOW)
-    assert raised.value.detail == (
+    assert excinfo.value.detail == (
         "q, character 15: metrics.acc is compared with a number without quotes, or NaN, Infinity, -Infinity; "
         "marked »« in: metrics.acc > »high« and name ~ base"
     )
-    with pytest.raises(BadQuery) as raised:
+    with pytest.raises(BadQuery) as excinfo:
         parse_query("id = a or " * 50 + "accuracy > 1" + " or id = a" * 50, NOW)
-    assert raised.value.start == 500
-    assert len(raised.value.detail) < 500
-    shown = raised.value.detail.partition(" in: ")[2]
-    assert re.fullmatch(r"….{40}»accuracy«.{40}…", shown)
+    assert excinfo.value.start == 500
+    assert len(excinfo.value.detail) < 500
+    context = excinfo.value.detail.partition(" in: ")[2]
+    assert re.fullmatch(r"….{40}»accuracy«.{40}…", context)
 
 
 # -- bounds
 
 
-def test_query_may_be_as_large_as_said_and_no_larger() -> None:
-    """Deep is bounded so that reading and asking need no more of the stack than there is, wherever they start."""
+def test_query_length_depth_and_number_of_values_are_limited() -> None:
+    """The depth is limited so that parsing and matching never overflow the stack, wherever they are called."""
     assert holds("(" * MAX_DEPTH + "id = one" + ")" * MAX_DEPTH)
     assert holds("not (" * MAX_DEPTH + "id = one" + ")" * MAX_DEPTH) is (MAX_DEPTH % 2 == 0)
     assert holds("not " * 900 + "id = one")
@@ -334,24 +334,24 @@ def test_query_may_be_as_large_as_said_and_no_larger() -> None:
         ("x" * (MAX_CHARACTERS + 1), MAX_CHARACTERS),
         ("(" * 1_000_000, MAX_CHARACTERS),
     ):
-        with pytest.raises(BadQuery) as raised:
+        with pytest.raises(BadQuery) as excinfo:
             parse_query(text, NOW)
-        assert raised.value.start == at
-        assert "at most" in raised.value.reason
+        assert excinfo.value.start == at
+        assert "at most" in excinfo.value.reason
 
 
 @pytest.mark.parametrize(
     "unit", ['"', "'", '"\\', "((", "not ", "a.", "metrics.", "id = a and ", " ", "1", ",", "=", "\\"]
 )
-def test_what_repeats_is_read_at_once(unit: str) -> None:
+def test_repetitive_query_is_parsed_quickly(unit: str) -> None:
     text = (unit * MAX_CHARACTERS)[:MAX_CHARACTERS]
     began = time.process_time()
     with pytest.raises(BadQuery):
         parse_query(text, NOW)
-    assert time.process_time() - began < 5  # a pattern that tries every way takes hours
+    assert time.process_time() - began < 5  # a backtracking pattern would take hours
 
 
-# -- whatever is written
+# -- arbitrary text
 
 PIECES = st.sampled_from(
     [
@@ -373,7 +373,7 @@ PIECES = st.sampled_from(
 
 @given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES).map("".join)))
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
-def test_whatever_is_written_is_a_condition_or_a_bad_query_within_the_text(text: str) -> None:
+def test_any_text_is_a_condition_or_a_bad_query_within_the_text(text: str) -> None:
     try:
         condition = parse_query(text, NOW)
     except BadQuery as error:
@@ -393,7 +393,7 @@ NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, ma
 @example("a,b")
 @example("«x»")
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-def test_field_is_read_as_it_is_written_whatever_its_name(name: str) -> None:
+def test_field_of_any_name_is_parsed_back_from_its_text(name: str) -> None:
     for kind in ("metrics", "params", "tags"):
         field = Field(kind, name)
         assert parse_field(str(field)) == field
@@ -401,7 +401,7 @@ def test_field_is_read_as_it_is_written_whatever_its_name(name: str) -> None:
         assert isinstance(condition, Comparison) and condition.field == field
 
 
-# any tree of comparisons, beside Python's own and, or, not
+# any tree of comparisons, checked against Python's own and, or, not
 LEAVES = st.tuples(st.sampled_from("abc"), st.sampled_from(["<", "<=", "=", "!=", ">=", ">"]), st.integers(0, 2))
 TREES: st.SearchStrategy[Any] = st.recursive(
     LEAVES,
@@ -422,25 +422,25 @@ def as_query(tree: Any) -> str:
     return f"metrics.{tree[0]} {tree[1]} {tree[2]}"
 
 
-def by_hand(tree: Any) -> bool:
+def evaluate(tree: Any) -> bool:
     if tree[0] == "not":
-        return not by_hand(tree[1])
+        return not evaluate(tree[1])
     if tree[0] == "and":
-        return all(map(by_hand, tree[1]))
+        return all(map(evaluate, tree[1]))
     if tree[0] == "or":
-        return any(map(by_hand, tree[1]))
+        return any(map(evaluate, tree[1]))
     key, op, bound = tree
     if key not in VALUES:
         return False
     value = VALUES[key]
-    told = {"<": value < bound, "<=": value <= bound, "=": value == bound, "!=": value != bound}
-    return bool({**told, ">=": value >= bound, ">": value > bound}[op])
+    results = {"<": value < bound, "<=": value <= bound, "=": value == bound, "!=": value != bound}
+    return bool({**results, ">=": value >= bound, ">": value > bound}[op])
 
 
 @given(TREES)
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
-def test_conditions_are_put_together_as_logic_has_it(tree: Any) -> None:
-    assert holds(as_query(tree), metrics=VALUES) is by_hand(tree)
+def test_conditions_combine_like_and_or_and_not_of_python(tree: Any) -> None:
+    assert holds(as_query(tree), metrics=VALUES) is evaluate(tree)
 
 
 # -- times and lengths
@@ -497,26 +497,26 @@ def test_length_of_time(text: str, expected: float | None) -> None:
 
 
 @pytest.mark.parametrize("condition", ['note ~ "x"', 'params.p ~ "x"', 'params.p = "x"'])
-def test_text_of_a_field_is_made_once_for_a_run_however_many_conditions_look_into_it(
+def test_text_of_a_field_is_built_once_per_run_for_all_conditions(
     monkeypatch: pytest.MonkeyPatch, condition: str
 ) -> None:
-    made: list[object] = []
-    monkeypatch.setattr(conditions, "text_of", lambda value: made.append(value) or "a line")  # type: ignore[func-returns-value]
+    values: list[object] = []
+    monkeypatch.setattr(conditions, "text_of", lambda value: values.append(value) or "a line")  # type: ignore[func-returns-value]
     test = parse_query(" or ".join([condition] * 100), NOW).test(Texts())
     notes = ["one", "two", "three"]
     for note in notes:
         assert test(run(note=note, params={"p": [note]})) is False
-    assert len(made) == len(notes)
+    assert len(values) == len(notes)
 
 
 @pytest.mark.parametrize(
     "query", ["metrics.`val loss` < 1", "params.`lr` = 1", "`name` = x", "name = `x`", "tags.a`b = 1"]
 )
 def test_backticks_get_a_hint_about_quotes(query: str) -> None:
-    with pytest.raises(BadQuery) as refused:
+    with pytest.raises(BadQuery) as excinfo:
         parse_query(query, NOW)
-    assert "not backticks" in refused.value.reason
-    assert refused.value.start == query.index("`")
+    assert "not backticks" in excinfo.value.reason
+    assert excinfo.value.start == query.index("`")
 
 
 def test_key_with_a_backtick_is_written_in_quotes() -> None:

@@ -1,4 +1,4 @@
-"""Rules that MLflow's clients need of a run: any status after any, writes after its end, its own fields changed."""
+"""Rules of runs for MLflow's clients: any status may follow any other, ended runs can be written to, fields change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ STATUSES = ("running", "completed", "failed")
 @pytest.fixture
 def tracker(data: Path) -> Iterator[Tracker]:
     store = Store(data, "no")
-    made = Tracker.on(store, 1_000_000)
-    runs.create_run(made, runs.NewRun("iris", id="r", name="first", note="mine", created_by="me"))
-    yield made
+    new_tracker = Tracker.on(store, 1_000_000)
+    runs.create_run(new_tracker, runs.NewRun("iris", id="r", name="first", note="mine", created_by="me"))
+    yield new_tracker
     store.close()
 
 
@@ -35,22 +35,22 @@ def meta(tracker: Tracker) -> dict[str, Any]:
 @pytest.mark.parametrize("after", STATUSES)
 def test_any_status_may_follow_any_other(tracker: Tracker, before: str, after: str) -> None:
     runs.set_status(tracker, "r", before, "why" if before == "failed" else None)
-    first = meta(tracker)
+    meta_before = meta(tracker)
     runs.set_status(tracker, "r", after, "other" if after == "failed" else None)
-    then = meta(tracker)
-    assert then["status"] == after
-    assert then["error"] == ("other" if after == "failed" else None)
-    assert (then["end_time"] is None) == (after == "running")
+    meta_after = meta(tracker)
+    assert meta_after["status"] == after
+    assert meta_after["error"] == ("other" if after == "failed" else None)
+    assert (meta_after["end_time"] is None) == (after == "running")
     if before == "running":
-        assert then.get("resumed_at") is None
+        assert meta_after.get("resumed_at") is None
     elif (before, after) == ("completed", "completed"):
-        assert then == first
+        assert meta_after == meta_before
     else:
-        assert then["resumed_at"] > first["end_time"], "a copy with the first end must not bring it back"
-        assert after == "running" or then["end_time"] >= then["resumed_at"]
+        assert meta_after["resumed_at"] > meta_before["end_time"], "a copy with the first end must not bring it back"
+        assert after == "running" or meta_after["end_time"] >= meta_after["resumed_at"]
 
 
-def test_status_that_is_so_already_writes_nothing(tracker: Tracker, data: Path) -> None:
+def test_unchanged_status_writes_nothing(tracker: Tracker, data: Path) -> None:
     for status, error in (("running", None), ("failed", "why")):
         runs.set_status(tracker, "r", status, error)
         before = files_of(data)
@@ -59,7 +59,7 @@ def test_status_that_is_so_already_writes_nothing(tracker: Tracker, data: Path) 
         assert meta(tracker).get("resumed_at") is None
 
 
-def test_time_of_an_end_is_as_told_but_not_before_the_start(tracker: Tracker) -> None:
+def test_end_time_is_as_given_but_not_before_the_start(tracker: Tracker) -> None:
     start = meta(tracker)["start_time"]
     runs.set_status(tracker, "r", "completed", end_time=start + 5)
     assert meta(tracker)["end_time"] == start + 5
@@ -69,7 +69,7 @@ def test_time_of_an_end_is_as_told_but_not_before_the_start(tracker: Tracker) ->
     assert meta(tracker)["end_time"] == meta(tracker)["resumed_at"] >= start
 
 
-def test_status_that_is_none_is_refused_and_stores_nothing(tracker: Tracker, data: Path) -> None:
+def test_invalid_status_is_refused_and_stores_nothing(tracker: Tracker, data: Path) -> None:
     before = files_of(data)
     for status, error in (("killed", None), ("", None), ("failed", "x" * 100_001)):
         with pytest.raises(InvalidInput):
@@ -79,7 +79,7 @@ def test_status_that_is_none_is_refused_and_stores_nothing(tracker: Tracker, dat
     assert files_of(data) == before
 
 
-def test_ended_run_takes_what_is_said_to_go_into_an_ended_one(tracker: Tracker) -> None:
+def test_ended_run_accepts_writes_only_with_even_ended(tracker: Tracker) -> None:
     runs.finish_run(tracker, "r", "completed")
     with pytest.raises(RunEnded):
         params.set_params(tracker, "r", {"lr": 1})
@@ -100,7 +100,7 @@ def test_ended_run_takes_what_is_said_to_go_into_an_ended_one(tracker: Tracker) 
     assert run["metric_summary"]["loss"]["count"] == 1
 
 
-def test_trashed_run_takes_nothing_even_then(tracker: Tracker, data: Path) -> None:
+def test_trashed_run_refuses_every_write(tracker: Tracker, data: Path) -> None:
     trash.trash_run(tracker, "r")
     before = files_of(data)
     for write in (
@@ -115,10 +115,10 @@ def test_trashed_run_takes_nothing_even_then(tracker: Tracker, data: Path) -> No
     assert files_of(data) == before
 
 
-def test_own_fields_of_a_run_change_together_or_not_at_all(tracker: Tracker, data: Path) -> None:
+def test_fields_of_a_run_change_together_or_not_at_all(tracker: Tracker, data: Path) -> None:
     runs.change_run(tracker, "r", {"a": 1}, name="second", parent_run_id="p", note="yours", created_by=None)
-    then = meta(tracker)
-    assert {key: then[key] for key in ("name", "parent_run_id", "note", "created_by", "tags")} == {
+    new_meta = meta(tracker)
+    assert {key: new_meta[key] for key in ("name", "parent_run_id", "note", "created_by", "tags")} == {
         "name": "second",
         "parent_run_id": "p",
         "note": "yours",

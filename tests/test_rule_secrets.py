@@ -1,4 +1,4 @@
-"""Secrets taken out of commands and URLs before they are recorded."""
+"""Secrets are masked in commands and URLs before they are recorded."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ SECRET = "hunter2"
     ],
 )
 def test_secret_is_masked(words: list[str]) -> None:
-    masked = mask_command(["python", *words, "last"])
-    assert SECRET not in str(masked), masked
-    assert masked[0] == "python" and masked[-1] == "last"
-    assert len(masked) == len(words) + 2
+    masked_words = mask_command(["python", *words, "last"])
+    assert SECRET not in str(masked_words), masked_words
+    assert masked_words[0] == "python" and masked_words[-1] == "last"
+    assert len(masked_words) == len(words) + 2
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,18 @@ def test_secret_is_masked(words: list[str]) -> None:
         ["--lr=0.1", "model.size=10", '{"lr": 0.1}'],
     ],
 )
-def test_other_words_stay_as_they_are(words: list[str]) -> None:
+def test_other_words_stay_unchanged(words: list[str]) -> None:
     assert mask_command(words) == words
 
 
-def test_urls_lose_their_user_and_nothing_else() -> None:
+def test_urls_lose_only_their_user_info() -> None:
     assert strip_user_info("git+https://x:y@host:8080/p@1.0#egg=a") == "git+https://host:8080/p@1.0#egg=a"
     assert strip_user_info("https://x:p@ss@host/p") == "https://host/p"
     assert strip_user_info("ssh://git@host/p and http://a@b/c") == "ssh://host/p and http://b/c"
 
 
-def test_long_and_odd_texts_take_no_time() -> None:
-    started = time.process_time()
+def test_long_and_odd_texts_are_masked_quickly() -> None:
+    start = time.process_time()
     for text in (
         "a" * 200_000,
         "--" * 100_000,
@@ -78,5 +78,5 @@ def test_long_and_odd_texts_take_no_time() -> None:
         "@" * 100_000,
     ):
         mask_text(text)
-    assert time.process_time() - started < 10
+    assert time.process_time() - start < 10
     assert re.fullmatch(r"(--key \*\*\* ?)*", mask_text("--key --key ")) is None

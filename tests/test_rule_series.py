@@ -1,4 +1,4 @@
-"""Series: parsed as they are stored, thinned so that nothing that matters is out of sight, kept within a bound."""
+"""Series: parsed from their file, thinned without losing extremes, and cached within a limit."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NUMBERS = st.one_of(st.integers(-(2**60), 2**60), st.floats(allow_nan=True, allo
 
 
 def series_of(values: list[Number], steps: list[int] | None = None) -> Series:
-    made = Series()
-    made.extend(values, list(range(len(values))) if steps is None else steps, [0] * len(values))
-    return made
+    series = Series()
+    series.extend(values, list(range(len(values))) if steps is None else steps, [0] * len(values))
+    return series
 
 
-def shown(series: Series, max_points: int, since_step: int | None = None) -> list[Point]:
+def thin(series: Series, max_points: int, since_step: int | None = None) -> list[Point]:
     return series.points(series.thin(series.between(since_step), max_points))
 
 
@@ -35,7 +35,7 @@ def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> st
 
 
 @pytest.mark.parametrize(
-    ("text", "points", "damaged"),
+    ("text", "points", "damaged_count"),
     [
         ("", [], 0),
         ("\n\n", [], 0),
@@ -62,11 +62,11 @@ def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> st
         ('{"key":"a","value":1e400,"step":0,"timestamp":1}', [], 1),
     ],
 )
-def test_line_is_a_point_or_damage(text: str, points: list[object], damaged: int) -> None:
-    assert parse_points(text.encode()) == (points, damaged)
+def test_line_is_a_point_or_damage(text: str, points: list[object], damaged_count: int) -> None:
+    assert parse_points(text.encode()) == (points, damaged_count)
 
 
-def test_line_that_is_not_utf_8_costs_no_other() -> None:
+def test_line_that_is_not_utf_8_affects_no_other_line() -> None:
     good = line("ü", 1).encode()
     assert parse_points(good + b'\n{"key":"\xff"}\n' + good) == ([("ü", 1, 0, 1)] * 2, 1)
 
@@ -74,47 +74,47 @@ def test_line_that_is_not_utf_8_costs_no_other() -> None:
 def test_spike_in_a_million_points_is_shown() -> None:
     values: list[Number] = [0.5] * 1_000_000
     values[654_321], values[123_456] = 9.0, -9.0
-    points = shown(series_of(values), 1000)
+    points = thin(series_of(values), 1000)
     assert len(points) <= 1000
-    seen = {(point.step, point.value) for point in points}
-    assert seen >= {(654_321, 9.0), (123_456, -9.0), (0, 0.5), (999_999, 0.5)}
+    values_by_step = {(point.step, point.value) for point in points}
+    assert values_by_step >= {(654_321, 9.0), (123_456, -9.0), (0, 0.5), (999_999, 0.5)}
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
-def test_value_that_is_no_finite_number_is_shown_as_such_and_hides_no_extreme(odd: float) -> None:
+def test_non_finite_value_is_shown_and_hides_no_extreme(odd: float) -> None:
     values: list[Number] = [float(number % 7) for number in range(10_000)]
     values[5_000], values[7_000] = odd, 99.0
-    points = shown(series_of(values), 100)
+    points = thin(series_of(values), 100)
     assert len(points) <= 100
     assert [point.step for point in points if not math.isfinite(point.value)] == [5_000]
     assert max(point.value for point in points if math.isfinite(point.value)) == 99.0
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=200), st.integers(1, 50))
-def test_thinned_series_is_a_part_of_it_in_order_with_its_extremes(values: list[Number], max_points: int) -> None:
-    points = shown(series_of(values), max_points)
+def test_thinned_series_is_an_ordered_part_of_it_with_its_extremes(values: list[Number], max_points: int) -> None:
+    points = thin(series_of(values), max_points)
     assert 0 < len(points) <= max_points
     steps = [point.step for point in points]
     assert steps == sorted(set(steps))
     assert all(repr(point.value) == repr(values[point.step]) for point in points)
     finite = [value for value in values if math.isfinite(value)]
     if max_points >= 5 and finite:
-        kept = [point.value for point in points if math.isfinite(point.value)]
-        assert (min(kept), max(kept)) == (min(finite), max(finite))
+        values_left = [point.value for point in points if math.isfinite(point.value)]
+        assert (min(values_left), max(values_left)) == (min(finite), max(finite))
         assert (steps[0], steps[-1]) == (0, len(values) - 1)
 
 
 @given(st.lists(st.tuples(st.integers(-3, 12), NUMBERS), max_size=60), st.integers(1, 60))
-def test_points_come_by_step_and_then_arrival_however_they_arrive(pairs: list[tuple[int, Number]], cut: int) -> None:
+def test_points_are_ordered_by_step_and_then_by_arrival(pairs: list[tuple[int, Number]], cut: int) -> None:
     series = Series()
     for part in (pairs[:cut], pairs[cut:]):
         if part:
             series.extend([value for _, value in part], [step for step, _ in part], [0] * len(part))
     expected = sorted(pairs, key=lambda pair: pair[0])
-    stored = [(point.step, repr(point.value)) for point in series.points(series.between())]
-    assert stored == [(step, repr(value)) for step, value in expected]
+    points_in_order = [(point.step, repr(point.value)) for point in series.points(series.between())]
+    assert points_in_order == [(step, repr(value)) for step, value in expected]
     last = dict(expected)
-    points = shown(series, 1000)
+    points = thin(series, 1000)
     assert {point.step: repr(point.value) for point in points} == {step: repr(value) for step, value in last.items()}
     assert [p.step for p in series.points(series.between(5))] == [step for step, _ in expected if step > 5]
     assert [p.step for p in series.points(series.between(2, 7))] == [step for step, _ in expected if 2 < step <= 7]
@@ -127,15 +127,13 @@ def test_integers_stay_integers(client: FlaskClient, log_run: LogRun) -> None:
     assert [json.dumps(point["value"]) for point in json.loads(answer)["n"]["points"]] == ["5", "2.5", str(2**60 + 1)]
 
 
-def test_series_that_grows_is_read_on_and_one_that_was_edited_is_read_anew(
-    client: FlaskClient, log_run: LogRun, data: Path
-) -> None:
+def test_grown_series_is_read_further_and_an_edited_one_again(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(metrics=[{"loss": 1.0, "step": 0}])
     path = data / "runs" / run_id / "metrics.jsonl"
 
     def values() -> list[float]:
-        found = client.get(f"/api/runs/{run_id}/metrics?key=loss").get_json()
-        return [point["value"] for point in found["loss"]["points"]]
+        series = client.get(f"/api/runs/{run_id}/metrics?key=loss").get_json()
+        return [point["value"] for point in series["loss"]["points"]]
 
     assert values() == [1.0]
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 2.0, "step": 1}).status_code == 200
@@ -153,7 +151,7 @@ def test_series_that_grows_is_read_on_and_one_that_was_edited_is_read_anew(
     assert values() == [5.0]
 
 
-def test_kept_series_stay_within_their_bound(data: Path) -> None:
+def test_cached_series_stay_within_their_limit(data: Path) -> None:
     from chachaml_lite.store.store import Store
     from chachaml_lite.tracking import metrics, runs
     from chachaml_lite.tracking.tracker import Tracker
@@ -167,7 +165,7 @@ def test_kept_series_stay_within_their_bound(data: Path) -> None:
         assert metrics.select_series(tracker, run_id)["loss"].total == 1000
         assert tracker.series.held_bytes <= 60_000
     assert tracker.series.held_bytes > 24_000
-    # One that grows, and one whose file is another each time, are counted once.
+    # A series that grows, and one whose file changes each time, are counted once.
     for step in range(1000, 1050):
         metrics.log_points(tracker, ids[0], [{"loss": 1.0, "step": step}])
         path = data / "runs" / ids[1] / "metrics.jsonl"

@@ -1,4 +1,4 @@
-"""Formatters of numbers, times and sizes: whatever the value is, they give one line of text and raise nothing."""
+"""Formatters of numbers, times and sizes: for any value, they return one line of text and never raise."""
 
 from __future__ import annotations
 
@@ -57,12 +57,14 @@ def test_times_durations_and_sizes_are_formatted_in_one_line(value: int | None) 
     ],
     ids=lambda value: f"{float(value):g}",
 )
-def test_every_view_of_a_run_survives_the_ends_of_the_range(shared_client: FlaskClient, one: Any, other: Any) -> None:
+def test_every_view_of_a_run_renders_the_extremes_of_the_range(
+    shared_client: FlaskClient, one: Any, other: Any
+) -> None:
     client = shared_client
     ids = [client.post("/api/w/runs", json={"experiment": "ends"}).get_json()["id"] for _ in range(2)]
     points = [{"loss": value, "step": step} for step, value in enumerate((one, other, 0.5, one))]
-    for run_id, logged in zip(ids, (points, points[1:]), strict=True):
-        assert client.post(f"/api/w/runs/{run_id}/metrics", json=logged).status_code == 200
+    for run_id, batch in zip(ids, (points, points[1:]), strict=True):
+        assert client.post(f"/api/w/runs/{run_id}/metrics", json=batch).status_code == 200
     run_id = ids[0]
     api = f"/api/runs/{run_id}"
     paths = [
@@ -72,7 +74,11 @@ def test_every_view_of_a_run_survives_the_ends_of_the_range(shared_client: Flask
         f"/runs/{run_id}",
         "/runs?spark=loss&limit=5",
         f"/compare?ids={','.join(ids)}&x=relative",
-        *(f"/runs/{run_id}/charts{kind}?key=loss&{how}" for kind in ("", ".svg") for how in ("", "log_y=1", "x=wall")),
+        *(
+            f"/runs/{run_id}/charts{kind}?key=loss&{options}"
+            for kind in ("", ".svg")
+            for options in ("", "log_y=1", "x=wall")
+        ),
     ]
     statuses = {path: client.get(path, headers={"Accept": "text/html,*/*;q=0.1"}).status_code for path in paths}
     assert statuses == dict.fromkeys(paths, 200)

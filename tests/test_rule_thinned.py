@@ -1,4 +1,4 @@
-"""The thinned form of a long series: what a chart of it shows is what one of its points would, in a bounded size."""
+"""The thinned form of a long series: its charts match those of all points, and its size is bounded."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ START_MS = 1_700_000_000_000
 def series_of(
     value: Callable[[int], Number], step: Callable[[int], int] = int, time: Callable[[int], int] = lambda at: at * 10
 ) -> Series:
-    made = Series()
+    series = Series()
     places = range(COUNT)
-    made.extend([value(at) for at in places], [step(at) for at in places], [START_MS + time(at) for at in places])
-    return made
+    series.extend([value(at) for at in places], [step(at) for at in places], [START_MS + time(at) for at in places])
+    return series
 
 
 def noisy(at: int) -> float:
@@ -66,25 +66,25 @@ def file_of(series: Series) -> bytes:
     return b"".join(thinned_file({"loss": series}, STAMP, START_MS))
 
 
-def opened(content: bytes, points: Stamp = STAMP) -> ThinnedRun:
+def open_thinned(content: bytes, points: Stamp = STAMP) -> ThinnedRun:
     return ThinnedRun(lambda start, size: content[start : start + size], points)
 
 
 FILES = {name: file_of(series) for name, series in SERIES.items()}
 
 
-def interpolated(curve: Curve, x: int) -> float:
+def nearest_value(curve: Curve, x: int) -> float:
     at = min(range(len(curve.xs)), key=lambda place: abs(curve.xs[place] - x))
     return curve.ys[at]
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", SERIES)
-def test_thinned_curve_shows_what_the_curve_of_all_points_does(name: str, view: str) -> None:
+def test_thinned_curve_matches_the_curve_of_all_points(name: str, view: str) -> None:
     exact = curve_of(SERIES[name], VIEWS[view], START_MS)
-    curves = opened(FILES[name]).curves(None, VIEWS[view], START_MS)
+    curves = open_thinned(FILES[name]).curves(None, VIEWS[view], START_MS)
     if curves is None:
-        assert view == "half"  # so small a part that its points have to be looked at
+        assert view == "half"  # so small a part that its points have to be read
         return
     curve = curves["loss"]
     assert (curve.total, curve.is_at_one_step, curve.is_stepless) == (
@@ -106,7 +106,7 @@ def test_thinned_curve_shows_what_the_curve_of_all_points_does(name: str, view: 
         assert low <= y <= high or math.isnan(y)
     if name == "noisy" and view not in ("log", "log relative", "table"):  # a bucket there holds few points: noise
         for x, y in zip(curve.xs[1:-1], curve.ys[1:-1], strict=True):
-            assert abs(y - interpolated(exact, x)) < 0.1
+            assert abs(y - nearest_value(exact, x)) < 0.1
     if VIEWS[view].smoothing and name == "noisy":
         assert exact.smooth is not None and curve.smooth is not None
         assert len(curve.smooth) == len(curve.xs)
@@ -114,9 +114,9 @@ def test_thinned_curve_shows_what_the_curve_of_all_points_does(name: str, view: 
 
 
 @pytest.mark.parametrize("view", [View(buckets=10), View("wall", buckets=10), View(buckets=10, smoothing=0.9)])
-def test_points_that_are_no_numbers_count_for_nothing_beside_those_that_are(view: View) -> None:
-    """A thousand in a row are several buckets of the thinned form, and a quarter of one of the curve."""
-    curves = opened(file_of(series_of(lambda at: math.nan if 15_000 <= at < 16_000 else 1.5))).curves(
+def test_nan_points_do_not_affect_the_curve_of_the_others(view: View) -> None:
+    """A thousand in a row are several buckets of the thinned form, but a quarter of a bucket of the curve."""
+    curves = open_thinned(file_of(series_of(lambda at: math.nan if 15_000 <= at < 16_000 else 1.5))).curves(
         None, view, START_MS
     )
     assert curves is not None
@@ -131,29 +131,29 @@ def test_thinned_form_has_a_bounded_size(name: str) -> None:
     assert len(FILES[name]) < 1_100_000
 
 
-def test_series_of_moderate_length_is_kept_as_it_is() -> None:
+def test_series_of_moderate_length_is_not_thinned() -> None:
     series = Series()
     values: list[Number] = [5 if at % 3 else math.nan if at % 7 == 3 else at / 3 for at in range(EXACT_POINTS)]
     series.extend(values, [at // 2 for at in range(EXACT_POINTS)], [START_MS - at for at in range(EXACT_POINTS)])
-    run = opened(file_of(series))
+    run = open_thinned(file_of(series))
     for view in VIEWS.values():
         curves = run.curves(["loss", "none"], view, START_MS)
         assert repr(curves) == repr({"loss": curve_of(series, view, min(START_MS, series.timestamps[0]))})
-    selected = run.points(None, 500)
-    assert selected is not None
-    kept, places, total = selected["loss"]
+    selection = run.points(None, 500)
+    assert selection is not None
+    selected_series, places, total = selection["loss"]
     expected = series.points(series.thin(series.between(), 500))
-    assert (repr(kept.points(places)), total) == (repr(expected), EXACT_POINTS)
+    assert (repr(selected_series.points(places)), total) == (repr(expected), EXACT_POINTS)
 
 
 @pytest.mark.parametrize("max_points", [1, 3, 50, 400])
 @pytest.mark.parametrize("name", SERIES)
-def test_thinned_points_are_points_as_they_were_logged_with_the_extremes(name: str, max_points: int) -> None:
+def test_thinned_points_are_logged_points_and_include_the_extremes(name: str, max_points: int) -> None:
     series = SERIES[name]
-    selected = opened(FILES[name]).points(["loss"], max_points)
-    assert selected is not None
-    kept, places, total = selected["loss"]
-    points = kept.points(places)
+    selection = open_thinned(FILES[name]).points(["loss"], max_points)
+    assert selection is not None
+    selected_series, places, total = selection["loss"]
+    points = selected_series.points(places)
     assert total == len(series) and len(points) <= max_points
     assert {repr(point) for point in points} <= {repr(point) for point in series.points(range(COUNT))}
     assert [point.step for point in points] == sorted({point.step for point in points})
@@ -161,32 +161,35 @@ def test_thinned_points_are_points_as_they_were_logged_with_the_extremes(name: s
     assert len(points) >= len(exact) * 0.9
     if max_points > 3:
         finite = [point.value for point in exact if math.isfinite(point.value)]
-        thinned = [point.value for point in points if math.isfinite(point.value)]
-        assert (min(finite, default=0), max(finite, default=0)) == (min(thinned, default=0), max(thinned, default=0))
+        finite_values = [point.value for point in points if math.isfinite(point.value)]
+        assert (min(finite, default=0), max(finite, default=0)) == (
+            min(finite_values, default=0),
+            max(finite_values, default=0),
+        )
         assert repr((points[0], points[-1])) == repr((exact[0], exact[-1]))
 
 
-def test_thinned_form_is_not_asked_for_what_it_does_not_hold() -> None:
-    run = opened(FILES["noisy"])
+def test_thinned_form_returns_none_for_more_detail_than_it_has() -> None:
+    run = open_thinned(FILES["noisy"])
     assert run.points(None, 30_000) is None
     assert run.curves(None, View(start=100, stop=400), START_MS) is None
-    large = opened(file_of(series_of(lambda at: 2**60 + at)))
-    assert large.points(None, 50) is None  # no float holds these
+    large = open_thinned(file_of(series_of(lambda at: 2**60 + at)))
+    assert large.points(None, 50) is None  # no float can represent these
     curves = large.curves(None, View(), START_MS)
     assert curves is not None and curves["loss"].ys[0] == float(2**60)
 
 
-def test_damaged_or_stale_file_is_refused_wherever_the_damage_is() -> None:
+def test_damaged_or_stale_file_is_refused() -> None:
     content = FILES["few steps"]
     places = [*range(60), *random.Random(1).sample(range(len(content)), 300), len(content) - 1]
     for place in places:
-        damaged = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+        damaged_content = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
         with pytest.raises(Damaged):
-            opened(damaged).curves(None, View(), START_MS)
+            open_thinned(damaged_content).curves(None, View(), START_MS)
     for length in (0, 10, 48, 100, len(content) // 2, len(content) - 1):
         with pytest.raises(Damaged):
-            opened(content[:length]).curves(None, View(), START_MS)
+            open_thinned(content[:length]).curves(None, View(), START_MS)
     changes: list[dict[str, Any]] = [{"size": 5}, {"mtime_ns": 6}]
     for change in changes:
         with pytest.raises(Damaged):
-            opened(content, STAMP._replace(**change))
+            open_thinned(content, STAMP._replace(**change))

@@ -1,4 +1,4 @@
-"""Syncing to disk: the system calls of a real server, counted and made to fail by strace."""
+"""Syncing to disk: the system calls of a real server, traced and made to fail by strace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CALL = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")
 
 
 def strace(tool: Callable[[str], str], *options: str) -> list[str]:
-    """The command in front of a server that traces it, and leaves the process id to it."""
+    """Return a wrapper of the server's command that traces it and keeps the server's process id."""
     return [tool("strace"), "-D", "-f", "-y", "-qq", "--seccomp-bpf", *options]
 
 
@@ -27,7 +27,7 @@ def post(server: Running, path: str, body: Any) -> requests.Response:
     return requests.post(server.url + path, json=body)
 
 
-#: Each kind of write, and what of it has to be on the disk before the answer: files and folders, below the store.
+#: Each kind of write, and the files and folders that have to be synced before the response, relative to the store.
 WRITES: list[tuple[str, Any, set[str]]] = [
     ("/api/w/runs", {"experiment": "e", "id": "r"}, {"meta.json", "run~", "runs"}),
     ("/api/w/runs/r/params", {"a": 1}, {"params.json", "runs/r"}),
@@ -42,43 +42,41 @@ WRITES: list[tuple[str, Any, set[str]]] = [
 POINTS = ("/api/w/runs/r/metrics", {"loss": 1, "step": 1})
 
 
-def synced(trace: Path, since: int) -> tuple[list[str], int]:
-    """The paths that were synced since a number of lines of the trace, and the number of lines now."""
+def paths_synced_since(trace: Path, since: int) -> tuple[list[str], int]:
+    """Return the paths synced after the first `since` lines of the trace, and the present number of lines."""
     lines = trace.read_text().splitlines()
-    return [found[1] for line in lines[since:] if (found := _CALL.search(line))], len(lines)
+    return [match[1] for line in lines[since:] if (match := _CALL.search(line))], len(lines)
 
 
 @pytest.mark.parametrize("mode", ["always", "everysec", "no"])
-def test_each_write_is_on_the_disk_before_its_answer_as_the_mode_says(
+def test_each_write_is_synced_before_its_response_as_the_mode_says(
     serve: Serve, tool: Callable[[str], str], data: Path, tmp_path: Path, mode: str
 ) -> None:
     trace = tmp_path / "trace"
     server = serve("--fsync", mode, wrapper=strace(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
-    seen = len(trace.read_text().splitlines())
-    for path, body, expected in WRITES:
+    line_count = len(trace.read_text().splitlines())
+    for path, body, parts in WRITES:
         assert post(server, path, body).status_code == 200
-        # A traced call goes on only after its line was written, so what the answer waited for is there.
-        paths, seen = synced(trace, seen)
-        for part in expected if mode != "no" else ():
+        # A traced call continues only after its line was written, so all calls before the response are in the trace.
+        paths, line_count = paths_synced_since(trace, line_count)
+        for part in parts if mode != "no" else ():
             assert any(each.endswith(part) or part in Path(each).name for each in paths), (path, part, paths)
         assert mode != "no" or paths == []
         if path == "/api/w/runs":
             assert post(server, *POINTS).status_code == 200
-            paths, seen = synced(trace, seen)
-            first = [each for each in paths if each.endswith("metrics.jsonl")]
+            paths, line_count = paths_synced_since(trace, line_count)
+            first_syncs = [each for each in paths if each.endswith("metrics.jsonl")]
             assert post(server, *POINTS).status_code == 200
-            paths, seen = synced(trace, seen)
+            paths, line_count = paths_synced_since(trace, line_count)
             names = [Path(each).name for each in paths]
-            if mode == "everysec":  # behind the answers, when it is time: not yet, or for both of them by now
+            if mode == "everysec":  # after the responses, at intervals: not yet, or already for both of them
                 assert set(names) <= {"metrics.jsonl"}
             else:
-                assert (len(first), names) == {"always": (1, ["metrics.jsonl"]), "no": (0, [])}[mode]
+                assert (len(first_syncs), names) == {"always": (1, ["metrics.jsonl"]), "no": (0, [])}[mode]
     assert server.stop() == 0
 
 
-def test_points_are_on_the_disk_within_a_second_of_their_answer(
-    serve: Serve, tool: Callable[[str], str], tmp_path: Path
-) -> None:
+def test_points_are_synced_soon_after_their_response(serve: Serve, tool: Callable[[str], str], tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     server = serve(wrapper=strace(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
     assert post(server, *WRITES[0][:2]).status_code == 200
@@ -87,16 +85,16 @@ def test_points_are_on_the_disk_within_a_second_of_their_answer(
         eventually(lambda number=number: trace.read_text().count("metrics.jsonl>") >= number)  # type: ignore[misc]
 
 
-def failing(tool: Callable[[str], str], path: Path) -> list[str]:
-    """The command in front of a server for which each fsync of one file fails."""
+def strace_failing(tool: Callable[[str], str], path: Path) -> list[str]:
+    """Return a wrapper of the server's command with which each fsync of one file fails."""
     return strace(tool, "-P", str(path), "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-o", "/dev/null")
 
 
-def test_points_whose_fsync_fails_are_not_stored_when_their_answer_waits_for_it(
+def test_points_whose_fsync_fails_are_not_stored_in_mode_always(
     serve: Serve, tool: Callable[[str], str], data: Path
 ) -> None:
     path = data / "runs/r/metrics.jsonl"
-    server = serve("--fsync", "always", wrapper=failing(tool, path))
+    server = serve("--fsync", "always", wrapper=strace_failing(tool, path))
     assert post(server, *WRITES[0][:2]).status_code == 200
     for _ in range(2):
         answer = post(server, *POINTS)
@@ -107,23 +105,23 @@ def test_points_whose_fsync_fails_are_not_stored_when_their_answer_waits_for_it(
     assert post(server, "/api/w/runs/r/params", {"a": 1}).status_code == 200
 
 
-def test_points_are_refused_after_an_fsync_failed_behind_an_answer_until_a_new_start(
+def test_points_are_refused_until_a_restart_after_a_delayed_fsync_failed(
     serve: Serve, tool: Callable[[str], str], data: Path
 ) -> None:
-    server = serve(wrapper=failing(tool, data / "runs/r/metrics.jsonl"))
+    server = serve(wrapper=strace_failing(tool, data / "runs/r/metrics.jsonl"))
     assert post(server, *WRITES[0][:2]).status_code == 200
     assert post(server, "/api/w/runs", {"experiment": "e", "id": "other"}).status_code == 200
     assert post(server, *POINTS).status_code == 200
     eventually(lambda: "fsync failed" in server.log)
-    stored = (data / "runs/r/metrics.jsonl").read_bytes()
+    content = (data / "runs/r/metrics.jsonl").read_bytes()
     answer = post(server, *POINTS)
     assert (answer.status_code, answer.json()["error"]) == (500, "storage fault")
-    assert (data / "runs/r/metrics.jsonl").read_bytes() == stored
+    assert (data / "runs/r/metrics.jsonl").read_bytes() == content
     assert post(server, "/api/w/runs/other/metrics", {"loss": 1}).status_code == 200
     assert requests.get(f"{server.url}/api/runs/r").json()["metrics"] == {"loss": 1}
     assert requests.delete(f"{server.url}/api/w/runs/r").status_code == 200
     assert post(server, *WRITES[0][:2]).status_code == 200
-    assert post(server, *POINTS).status_code == 200  # to another file of that name
+    assert post(server, *POINTS).status_code == 200  # to a new file of the same name
     assert server.stop() == 0
     server = serve()
     assert post(server, *POINTS).status_code == 200
@@ -138,7 +136,7 @@ def test_points_are_refused_after_an_fsync_failed_behind_an_answer_until_a_new_s
         ("models/iris/history.jsonl", "/api/w/models", {"name": "iris", "run_id": "r", "artifact": "a"}),
     ],
 )
-def test_write_whose_fsync_fails_leaves_what_was_there(
+def test_write_whose_fsync_fails_changes_nothing(
     serve: Serve, tool: Callable[[str], str], data: Path, name: str, path: str, body: Any
 ) -> None:
     server = serve()
@@ -146,7 +144,7 @@ def test_write_whose_fsync_fails_leaves_what_was_there(
         assert post(server, each, content).status_code == 200
     assert server.stop() == 0
     before = {file: file.read_bytes() for file in sorted(data.rglob("*")) if file.is_file() and file.name != ".lock"}
-    server = serve(wrapper=failing(tool, data / name))
+    server = serve(wrapper=strace_failing(tool, data / name))
     assert post(server, path, body).status_code == 500
     assert server.stop() == 0
     after = {file: file.read_bytes() for file in sorted(data.rglob("*")) if file.is_file() and file.name != ".lock"}

@@ -1,4 +1,4 @@
-"""Imports by a real server: killed in the middle, without a token, too large, in little memory, broken off."""
+"""Imports by a real server: killed in the middle, without a token, too large, interrupted, in little memory."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Serve = Callable[..., Running]
 ZIP = {"Content-Type": "application/zip"}
 
 
-def send(server: Running, body: Any, **headers: str) -> requests.Response:
+def send_import(server: Running, body: Any, **headers: str) -> requests.Response:
     return requests.post(f"{server.url}/api/w/import", data=body, headers={**ZIP, **headers}, timeout=PATIENCE_SECONDS)
 
 
-def left_in_incoming(data: Path) -> list[str]:
+def incoming_files(data: Path) -> list[str]:
     return os.listdir(data / "runs/.incoming")
 
 
-#: A run as it was, and as it is now.
+#: A run as first imported, and as updated later.
 BEFORE = run_files(status="running", end_time=None) | {
     "r/artifacts.jsonl": upload_line("m", b"bytes") + upload_line("n", b"n"),
     "r/blobs/n": b"n",
@@ -46,113 +46,113 @@ AFTER = BEFORE | {
 }
 
 
-#: Becomes the server that is named behind it, which dies in the n-th call of a function of `os`, before it is made.
-DIES = """
+#: A wrapper of the server's command that kills the server just before its n-th call of a function of `os`.
+KILL_AT_CALL = """
 import os, runpy, signal, sys
-call, left = sys.argv[1], int(sys.argv[2])
-made = getattr(os, call)
-def counted(*arguments, **named):
-    global left
-    if os.path.basename(str(arguments[-1])) == "ready":  # the file that says that it listens
-        return made(*arguments, **named)
-    left -= 1
-    if not left:
+call, calls_left = sys.argv[1], int(sys.argv[2])
+original = getattr(os, call)
+def count_call(*arguments, **options):
+    global calls_left
+    if os.path.basename(str(arguments[-1])) == "ready":  # the file that reports that the server listens
+        return original(*arguments, **options)
+    calls_left -= 1
+    if not calls_left:
         os.kill(os.getpid(), signal.SIGKILL)
-    return made(*arguments, **named)
-setattr(os, call, counted)
+    return original(*arguments, **options)
+setattr(os, call, count_call)
 sys.argv[1:] = sys.argv[6:]
 runpy.run_module("chachaml_lite", run_name="__main__", alter_sys=True)
 """
 
 
-def killed_at(call: str, number: int) -> list[str]:
-    """The command in front of a server that is killed when it calls a function of `os` for the n-th time."""
-    return [sys.executable, "-c", DIES, call, str(number)]
+def kill_at(call: str, number: int) -> list[str]:
+    """Return a wrapper of the server's command that kills the server at its n-th call of a function of `os`."""
+    return [sys.executable, "-c", KILL_AT_CALL, call, str(number)]
 
 
 @pytest.mark.parametrize(("call", "number"), [("fsync", 1), ("fsync", 3), ("fsync", 8), ("rename", 1)])
-def test_server_that_is_killed_while_it_imports_has_the_run_whole_or_not_at_all(
+def test_server_killed_during_an_import_has_no_part_of_the_run(
     serve: Serve, data: Path, call: str, number: int
 ) -> None:
-    server = serve(wrapper=killed_at(call, number))
+    server = serve(wrapper=kill_at(call, number))
     with pytest.raises(requests.ConnectionError):
-        send(server, stream_zip(AFTER))
+        send_import(server, stream_zip(AFTER))
     eventually(lambda: server.process.poll() is not None)
     assert not (data / "runs/r").exists()
     server = serve()
-    assert left_in_incoming(data) == []
+    assert incoming_files(data) == []
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
-    assert send(server, stream_zip(AFTER)).json()["imported"] == ["r"]
+    assert send_import(server, stream_zip(AFTER)).json()["imported"] == ["r"]
     assert problems(data) == []
 
 
-def test_server_that_is_killed_anywhere_in_an_update_has_a_sound_run_and_the_next_try_finishes_it(
+def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_completes_it(
     serve: Serve, data: Path
 ) -> None:
     server = serve()
-    assert send(server, stream_zip(BEFORE)).json()["imported"] == ["r"]
+    assert send_import(server, stream_zip(BEFORE)).json()["imported"] == ["r"]
     assert server.stop() == 0
-    seen, number = set(), 0
+    states, number = set(), 0
     while True:
         number += 1
-        server = serve(wrapper=killed_at("rename", number))
+        server = serve(wrapper=kill_at("rename", number))
         try:
-            done = send(server, stream_zip(AFTER)).json()
+            result = send_import(server, stream_zip(AFTER)).json()
         except requests.ConnectionError:
             eventually(lambda: server.process.poll() is not None)  # noqa: B023
             server = serve()
             assert problems(data) == []
-            assert left_in_incoming(data) == []
+            assert incoming_files(data) == []
             run = requests.get(f"{server.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()
-            seen.add((len(run["artifacts"]), run["metric_summary"]["loss"]["count"], run["status"]))
+            states.add((len(run["artifacts"]), run["metric_summary"]["loss"]["count"], run["status"]))
             assert server.stop() == 0
             continue
         break
-    assert done["updated"] == ["r"] or done["unchanged"] == ["r"]
-    assert len(seen) > 2  # it was killed between things that can be told apart
-    assert send(server, stream_zip(AFTER)).json()["unchanged"] == ["r"]
-    held = {f"r/{path}": content for path, content in files_of(data / "runs/r").items() if content is not None}
-    held.pop("r/summary.json", None)
+    assert result["updated"] == ["r"] or result["unchanged"] == ["r"]
+    assert len(states) > 2  # it was killed in distinguishable states
+    assert send_import(server, stream_zip(AFTER)).json()["unchanged"] == ["r"]
+    files = {f"r/{path}": content for path, content in files_of(data / "runs/r").items() if content is not None}
+    files.pop("r/summary.json", None)
     same = {"r/params.json", "r/metrics.jsonl", "r/mine.txt", "r/blobs/m", "r/blobs/n", "r/blobs/o"}
-    assert held.keys() == AFTER.keys()
-    assert {path: held[path] for path in same} == {path: AFTER[path] for path in same}
+    assert files.keys() == AFTER.keys()
+    assert {path: files[path] for path in same} == {path: AFTER[path] for path in same}
     assert requests.get(f"{server.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["status"] == "completed"
 
 
-def test_no_byte_is_kept_of_who_may_not_write_and_none_beyond_the_limit(tmp_path: Path) -> None:
+def test_import_without_permission_or_over_the_limit_stores_no_byte(tmp_path: Path) -> None:
     body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
     with running(tmp_path / "store", tmp_path / "scratch", "--token", "t", "--max-upload", "100000") as server:
         incoming = tmp_path / "store/runs/.incoming"
         before = incoming.stat().st_mtime_ns
-        assert send(server, body).status_code == 401
-        assert send(server, body, Authorization="Bearer t").status_code == 413
-        assert incoming.stat().st_mtime_ns == before  # nothing was made in it, not for a moment
-        answer = send(server, stream_zip(run_files()), Authorization="Bearer t")
+        assert send_import(server, body).status_code == 401
+        assert send_import(server, body, Authorization="Bearer t").status_code == 413
+        assert incoming.stat().st_mtime_ns == before  # nothing was created in it, not even for a moment
+        answer = send_import(server, stream_zip(run_files()), Authorization="Bearer t")
         assert (answer.status_code, answer.json()["imported"]) == (200, ["r"])
-        refused = send(server, stream_zip(run_files()), Authorization="Bearer t", Origin="http://evil.example")
-        assert refused.status_code == 403
+        answer = send_import(server, stream_zip(run_files()), Authorization="Bearer t", Origin="http://evil.example")
+        assert answer.status_code == 403
 
 
-def test_of_a_sender_that_hangs_up_nothing_is_left(server: Running, data: Path) -> None:
+def test_client_disconnecting_during_an_import_leaves_nothing(server: Running, data: Path) -> None:
     body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS) as sender:
         head = "POST /api/w/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
         sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100_000])
-        eventually(lambda: left_in_incoming(data) != [])
-    eventually(lambda: left_in_incoming(data) == [])
+        eventually(lambda: incoming_files(data) != [])
+    eventually(lambda: incoming_files(data) == [])
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
 
 
 def test_large_run_is_imported_in_little_memory(server: Running, tmp_path: Path) -> None:
-    zipped, content = tmp_path / "run.zip", bytes(range(256)) * 4096
-    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as archive:
+    zip_path, content = tmp_path / "run.zip", bytes(range(256)) * 4096
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("r/meta.json", meta())
         with archive.open("r/large.bin", "w") as file:
             for _ in range(200):
                 file.write(content)
         archive.writestr("r/metrics.jsonl", POINT * 300_000)
-    with zipped.open("rb") as body:
-        assert send(server, body).json()["imported"] == ["r"]
+    with zip_path.open("rb") as body:
+        assert send_import(server, body).json()["imported"] == ["r"]
     assert (server.data / "runs/r/large.bin").stat().st_size == 200 * len(content)
     assert requests.get(f"{server.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metric_summary"]["loss"]["count"]
     assert peak_bytes(server.process.pid) < 150_000_000

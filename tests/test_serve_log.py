@@ -1,4 +1,4 @@
-"""The lines that a server logs, and the headers that every answer bears."""
+"""The lines that a server logs, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
 
 
 @pytest.mark.parametrize(
-    ("path", "shown", "status"),
+    ("path", "pattern", "status"),
     [
         ("/api/health", "/api/health", 200),
         ("/api/runs?limit=5", "/api/runs\\?limit=5", 200),
@@ -22,14 +22,14 @@ LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
         ("/nowhere", "/nowhere", 404),
     ],
 )
-def test_each_request_is_one_line_in_the_log_with_the_path_as_it_was_sent(
-    server: Running, path: str, shown: str, status: int
+def test_each_request_is_one_log_line_with_the_path_as_sent(
+    server: Running, path: str, pattern: str, status: int
 ) -> None:
     assert requests.get(server.url + path, timeout=PATIENCE_SECONDS).status_code == status
-    assert re.search(f"^{LINE % ('GET', shown, status)}$", server.log, re.MULTILINE), server.log
+    assert re.search(f"^{LINE % ('GET', pattern, status)}$", server.log, re.MULTILINE), server.log
 
 
-def test_refused_request_is_logged_and_bears_the_protecting_headers(server: Running) -> None:
+def test_refused_request_is_logged_and_has_the_security_headers(server: Running) -> None:
     answer = requests.get(f"{server.url}/api/runs", headers={"Host": "evil.example"}, timeout=PATIENCE_SECONDS)
     assert answer.status_code == 403
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -42,20 +42,20 @@ def test_quiet_server_logs_no_requests(serve: Callable[..., Running]) -> None:
     assert "/api/runs" not in server.log
 
 
-def test_answer_outlives_a_log_that_nobody_takes(
+def test_closed_log_stream_does_not_break_the_response(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Gone:
+    class ClosedStream:
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
     client = make_app(quiet=False).test_client()
-    monkeypatch.setattr("sys.stderr", Gone())
+    monkeypatch.setattr("sys.stderr", ClosedStream())
     assert client.get("/api/runs").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/runs", "/api/runs", "/nowhere", "/api/nowhere"])
-def test_every_answer_bears_the_protecting_headers_once(make_app: Callable[..., Flask], path: str) -> None:
+def test_every_response_has_the_security_headers_once(make_app: Callable[..., Flask], path: str) -> None:
     headers = make_app().test_client().get(path).headers
     assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
     assert headers.getlist("Referrer-Policy") == ["same-origin"]

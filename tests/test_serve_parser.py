@@ -1,4 +1,4 @@
-"""The parser of requests against what no client should send: an answer or a clean close, and no traceback."""
+"""The request parser on malformed input: a response or a clean close, and no traceback."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from support.wire import Connection, head
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("server")
-    with running(folder / "store", folder / "scratch") as started:
-        yield started
+    with running(folder / "store", folder / "scratch") as running_server:
+        yield running_server
 
 
-def answer_to(server: Running, content: bytes) -> bytes:
-    """All that comes back for these bytes, with nothing behind them. AssertionError where the server goes wrong."""
+def exchange(server: Running, content: bytes) -> bytes:
+    """Send these bytes and the end of the stream; return the response. Raises AssertionError for a bad response."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.settimeout(PATIENCE_SECONDS)
         connection.sendall(content)
         connection.shutdown(socket.SHUT_WR)
-        received = b""
+        response = b""
         try:
             while piece := connection.recv(65536):
-                received += piece
+                response += piece
         except ConnectionResetError:
             pass
-    assert not received or received.startswith(b"HTTP/1."), received
-    assert b" 500 " not in received.partition(b"\r\n")[0]
-    return received
+    assert not response or response.startswith(b"HTTP/1."), response
+    assert b" 500 " not in response.partition(b"\r\n")[0]
+    return response
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def answer_to(server: Running, content: bytes) -> bytes:
     ],
     ids=lambda content: repr(content[:60]),
 )
-def test_malformed_request_is_4xx_in_the_one_shape_and_quiet(server: Running, content: bytes) -> None:
-    status = int(answer_to(server, content).split()[1])
+def test_malformed_request_is_4xx_without_a_traceback(server: Running, content: bytes) -> None:
+    status = int(exchange(server, content).split()[1])
     assert 400 <= status < 500 or content.startswith((b"GET /\r\n", b"GET / HTTP/9.9"))
     assert "Traceback" not in server.log
 
@@ -83,7 +83,7 @@ BODIES = st.one_of(
     headers=st.lists(st.tuples(NAMES, VALUES), max_size=5),
     body=BODIES,
 )
-def test_any_bytes_get_an_answer_or_a_close_and_the_next_connection_is_served(
+def test_any_bytes_get_a_response_or_a_close_and_the_next_connection_is_served(
     server: Running,
     method: bytes,
     target: bytes,
@@ -92,28 +92,26 @@ def test_any_bytes_get_an_answer_or_a_close_and_the_next_connection_is_served(
     body: bytes,
 ) -> None:
     lines = [method + b" " + target + b" " + version, *(name + b": " + value for name, value in headers)]
-    answer_to(server, b"\r\n".join([*lines, b"", b""]) + body)
+    exchange(server, b"\r\n".join([*lines, b"", b""]) + body)
     log = server.log
     assert "Traceback" not in log, log[-3000:]
     assert all(character == "\n" or character.isprintable() for character in log)
-    next_one = Connection(server.port)
-    next_one.send(head("GET /api/health"))
-    assert next_one.answer().status == 200
-    next_one.close()
+    next_client = Connection(server.port)
+    next_client.send(head("GET /api/health"))
+    assert next_client.answer().status == 200
+    next_client.close()
 
 
-def test_path_of_a_request_that_is_reset_is_escaped_in_the_log(
-    server: Running, connect: Callable[..., Connection]
-) -> None:
+def test_path_of_a_reset_request_is_escaped_in_the_log(server: Running, connect: Callable[..., Connection]) -> None:
     """Waitress itself logs it, decoded, as "Client disconnected while serving"."""
     before = len(server.log)
     for _ in range(20):
         connection = connect(server.port)
         connection.send(head("GET /api/runs/x%0a2026-01-01%20forged%1b%5b2J") * 50)
         connection.reset()
-    known = connect(server.port)
-    known.request("GET /api/health")
-    assert known.answer().status == 200
-    added = server.log[before:]
-    assert "\x1b" not in added
-    assert not [line for line in added.splitlines() if line.startswith("2026-01-01 forged")]
+    other_client = connect(server.port)
+    other_client.request("GET /api/health")
+    assert other_client.answer().status == 200
+    new_log = server.log[before:]
+    assert "\x1b" not in new_log
+    assert not [line for line in new_log.splitlines() if line.startswith("2026-01-01 forged")]

@@ -1,4 +1,4 @@
-"""A server below --url-prefix, asked directly: every route with the prefix and without, by programs and commands."""
+"""A server with --url-prefix, without a proxy: routes with the prefix and without, for programs and commands."""
 
 from __future__ import annotations
 
@@ -12,33 +12,31 @@ from support.servers import Running
 
 Serve = Callable[..., Running]
 OCTETS = {"Content-Type": "application/octet-stream"}
-#: A prefix like any, and one whose first segment is a route's.
+#: An ordinary prefix, and one whose first segment is also a route's.
 PREFIXES = ["/tracker", "/runs/api"]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("is_taken_off", [False, True], ids=["handed on", "taken off"])
-def test_requests_are_the_same_whether_a_proxy_hands_the_prefix_on_or_not(
-    serve: Serve, prefix: str, is_taken_off: bool
-) -> None:
+@pytest.mark.parametrize("is_stripped", [False, True], ids=["forwarded", "stripped"])
+def test_requests_work_with_the_prefix_forwarded_or_stripped(serve: Serve, prefix: str, is_stripped: bool) -> None:
     server = serve("--url-prefix", prefix, "--max-json", "1000")
-    base = server.url.removesuffix(prefix) if is_taken_off else server.url
+    base = server.url.removesuffix(prefix) if is_stripped else server.url
     assert server.url == f"http://localhost:{server.port}{prefix}"
     run = requests.post(f"{base}/api/w/runs", json={"experiment": "iris", "id": "r"})
     assert run.status_code == 200
     assert requests.post(f"{base}/api/w/runs/r/metrics", json={"loss": 1}).json() == {"ok": True, "logged": 1}
-    # Larger than any other body may be: it is known for an upload by its path.
+    # Larger than any other body may be: the server recognizes an upload by its path.
     content = b"x" * 100_000
-    uploaded = requests.post(f"{base}/api/w/runs/r/artifacts?name=m", data=content, headers=OCTETS)
-    assert uploaded.json()["size"] == len(content)
+    upload = requests.post(f"{base}/api/w/runs/r/artifacts?name=m", data=content, headers=OCTETS)
+    assert upload.json()["size"] == len(content)
     assert requests.get(f"{base}/api/artifacts/r/m/download").content == content
-    refused = requests.post(f"{base}/api/w/runs/r/note", json={"note": "x" * 2000})
-    assert refused.status_code == 413
+    too_large = requests.post(f"{base}/api/w/runs/r/note", json={"note": "x" * 2000})
+    assert too_large.status_code == 413
     page = requests.get(f"{base}/runs/r", headers={"Accept": "text/html"}).text
     assert f'href="{prefix}/static/style.css"' in page and f'action="{prefix}/runs/r/note"' in page
 
 
-def test_upload_with_a_wrong_token_is_refused_below_the_prefix_before_its_body_is_kept(serve: Serve) -> None:
+def test_upload_without_the_token_is_401_and_login_works_below_the_prefix(serve: Serve) -> None:
     server = serve("--url-prefix", "/tracker", CHACHAML_TOKEN="s3cret")
     answer = requests.post(
         f"{server.url}/api/w/runs/r/artifacts?name=m", data=b"x" * 100_000, headers={**OCTETS, "Connection": "close"}
@@ -52,7 +50,7 @@ def test_upload_with_a_wrong_token_is_refused_below_the_prefix_before_its_body_i
     assert not list(browser.cookies)
 
 
-def test_commands_take_a_url_with_a_path(serve: Serve) -> None:
+def test_commands_accept_a_url_with_a_path(serve: Serve) -> None:
     server = serve("--url-prefix", "/tracker")
     cli("run", "--url", server.url, "-e", "iris", "--id", "r", "--", "echo", "done")
     assert "r" in cli("runs", "--url", server.url).stdout

@@ -26,7 +26,7 @@ TOKEN = "s3cret"
 
 @dataclass
 class Site:
-    """A server behind a proxy, below `prefix`. `curl` asks it as the manual's commands do, and gives the body."""
+    """A server behind a proxy, below `prefix`. `curl` sends requests like the manual's commands and returns bodies."""
 
     url: str
     prefix: str
@@ -39,20 +39,20 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def documented_block(language: str, *replacements: tuple[str, str]) -> str:
-    """The manual's block of that language, with what it documents replaced by what is this test's."""
+def adapt_block(language: str, *replacements: tuple[str, str]) -> str:
+    """Return the manual's block of a language, with its example values replaced by those of this test."""
     match = re.search(rf"```{language}\n(.*?)```", MANUAL.read_text(), re.DOTALL)
     assert match is not None
     block = match[1]
-    for documented, ours in replacements:
-        assert documented in block
-        block = block.replace(documented, ours)
+    for placeholder, replacement in replacements:
+        assert placeholder in block
+        block = block.replace(placeholder, replacement)
     return block
 
 
 def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
-    """The manual's block, with the ports and files of this test, in what makes it a whole configuration."""
-    server = documented_block(
+    """Return a complete configuration from the manual's block, with the ports and files of this test."""
+    server = adapt_block(
         "nginx",
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("/etc/ssl/certs/tracker.pem", f"{folder}/tracker.pem"),
@@ -71,8 +71,8 @@ def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
 
 
 def caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
-    """The manual's block likewise. The certificate is this test's: Caddy would fetch one."""
-    server = documented_block(
+    """Return the same for Caddy, with a certificate of this test: Caddy would fetch one."""
+    server = adapt_block(
         "caddy",
         ("tracker.example.org {", f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls tracker.pem tracker.key"),
         ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
@@ -85,7 +85,7 @@ def caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
 
 
 def proxy_command(name: str, program: str, port: int, upstream: int, folder: Path, prefix: str) -> list[str]:
-    """The command of a proxy that serves `upstream` on `port`, with its configuration in `folder`."""
+    """Return the command of a proxy that serves `upstream` on `port`, with its configuration in `folder`."""
     if name == "caddy":
         (folder / "Caddyfile").write_text(caddy_config(port, upstream, folder, prefix))
         return [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
@@ -119,7 +119,7 @@ def site(
     with (folder / "error.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 
-    def ask(path: str, *options: str) -> bytes:
+    def run_curl(path: str, *options: str) -> bytes:
         return subprocess.run(
             [curl, "-sS", "--fail-with-body", "--resolve", f"{NAME}:{port}:127.0.0.1"]
             + ["--cacert", str(folder / "tracker.pem"), "-H", f"Authorization: Bearer {TOKEN}", *options, url + path],
@@ -131,7 +131,7 @@ def site(
     try:
         eventually(lambda: is_listening(port) or process.poll() is not None)
         assert process.poll() is None, (folder / "error.log").read_text()
-        yield Site(url, prefix, server, ask)
+        yield Site(url, prefix, server, run_curl)
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
@@ -148,16 +148,16 @@ def test_upload_of_100_mb_and_a_range_of_it_pass_through_the_proxy(site: Site, t
             file.write(piece)
     site.curl("/api/w/runs", *JSON, '{"experiment": "iris", "id": "r"}')
     octets = ("-H", "Content-Type: application/octet-stream", "--data-binary", f"@{content}")
-    stored = json.loads(site.curl("/api/w/runs/r/artifacts?name=a%2Fmodel.bin", *octets))
-    assert stored["size"] == content.stat().st_size
-    assert stored["sha256"] == hashlib.sha256(content.read_bytes()).hexdigest()
+    upload = json.loads(site.curl("/api/w/runs/r/artifacts?name=a%2Fmodel.bin", *octets))
+    assert upload["size"] == content.stat().st_size
+    assert upload["sha256"] == hashlib.sha256(content.read_bytes()).hexdigest()
     path = "/api/artifacts/r/a%2Fmodel.bin/download"
     assert site.curl(path, "-r", "104857500-") == content.read_bytes()[104857500:]
     assert b"content-range: bytes 5-9/104857600" in site.curl(path, "-r", "5-9", "-i").lower()
-    assert not list((tmp_path / "proxy/client_body").glob("**/*.*"))  # it is not written twice
+    assert not list((tmp_path / "proxy/client_body").glob("**/*.*"))  # the proxy writes no copy of it
 
 
-def test_what_is_told_to_people_names_the_public_url(site: Site) -> None:
+def test_texts_and_links_contain_the_public_url(site: Site) -> None:
     assert f"\nHOST={site.url}\n" in site.curl("/").decode()
     run_id = site.curl("/api/w/runs?format=id", *JSON, '{"experiment": "iris"}').decode().strip()
     assert f"{site.url}/runs/{run_id}" in site.curl(f"/api/runs/{run_id}?format=txt").decode()
@@ -165,14 +165,14 @@ def test_what_is_told_to_people_names_the_public_url(site: Site) -> None:
     for _ in range(2):
         site.curl("/api/w/runs", *JSON, '{"experiment": "iris"}')
     head, _, _ = site.curl("/api/runs?limit=1", "-i").decode().partition("\r\n\r\n")
-    following = re.search(r"(?i)^link: <([^>]+)>", head, re.MULTILINE)
-    assert following is not None and following[1].startswith(f"{site.prefix}/api/runs?")
-    assert len(json.loads(site.curl(following[1].removeprefix(site.prefix)))) == 1
+    next_link = re.search(r"(?i)^link: <([^>]+)>", head, re.MULTILINE)
+    assert next_link is not None and next_link[1].startswith(f"{site.prefix}/api/runs?")
+    assert len(json.loads(site.curl(next_link[1].removeprefix(site.prefix)))) == 1
     stranger = requests.get(f"{site.server.url}/api/runs", headers={"Host": "other.test"})
     assert (stranger.status_code, "--public-url" in stranger.json()["detail"]) == (403, True)
 
 
-def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_proxy(site: Site, viewer: Viewer) -> None:
+def test_login_forms_live_updates_and_downloads_work_in_a_browser_behind_the_proxy(site: Site, viewer: Viewer) -> None:
     site.curl("/api/w/runs", *JSON, '{"experiment": "iris", "id": "r", "name": "behind it"}')
     page = viewer.open(f"{site.url}/runs/r", ignore_https_errors=True)
     page.get_by_label("Token").fill(TOKEN)
@@ -183,7 +183,7 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_prox
     assert cookie["path"] == (site.prefix or "/")
 
     site.curl("/api/w/runs/r/metrics", *JSON, '[{"loss": 0.5, "step": 1}, {"loss": 0.25, "step": 2}]')
-    expect(page.locator("#metrics td").first).to_contain_text("0.25")  # by itself
+    expect(page.locator("#metrics td").first).to_contain_text("0.25")  # without a reload
     expect(page.locator("svg.chart")).to_be_visible()
 
     page.get_by_text("Write a note").click()
@@ -201,7 +201,7 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_prox
     page.locator("figcaption a").first.click()
     expect(page).to_have_url(f"{site.url}/runs/r/charts?key=loss")
     expect(page.locator("figure.chart-figure svg.chart")).to_be_visible()
-    expect(page.locator("#keys")).to_be_visible()  # the script of the keys is there
+    expect(page.locator("#keys")).to_be_visible()  # the keyboard script is loaded
     page.keyboard.press("g")
     page.keyboard.press("e")
     expect(page).to_have_url(f"{site.url}/experiments")
@@ -219,10 +219,10 @@ def test_login_forms_live_update_and_downloads_work_in_a_browser_behind_the_prox
 
 
 @pytest.mark.parametrize("with_script", [True, False])
-def test_login_over_http_on_a_name_that_is_not_loopback(
+def test_login_works_over_http_on_a_host_that_is_not_loopback(
     serve: Callable[..., Running], viewer: Viewer, with_script: bool
 ) -> None:
-    """Browsers send no Sec-Fetch-Site there: what they say of a form's page is its Origin, by our referrer policy."""
+    """Browsers send no Sec-Fetch-Site there, but the Origin of a form's page, thanks to our referrer policy."""
     server = serve("--allowed-host", NAME, CHACHAML_TOKEN=TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "id": "r"}, headers=headers)

@@ -20,15 +20,15 @@ from support.wire import Answer, Connection, head
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]
 
-SMUGGLED = head("GET /api/health", "X-Smuggled: yes")
+HIDDEN_REQUEST = head("GET /api/health", "X-Smuggled: yes")
 EXPECT = "Expect: 100-continue"
 ZIP = "Content-Type: application/zip"
 TOKEN, JSON = "Authorization: Bearer secret", "Content-Type: application/json"
-KEEP, CHUNKED = "Connection: keep-alive", "Transfer-Encoding: chunked"
-LENGTH = f"Content-Length: {len(SMUGGLED)}"
+KEEP, CHUNKED_HEADER = "Connection: keep-alive", "Transfer-Encoding: chunked"
+LENGTH = f"Content-Length: {len(HIDDEN_REQUEST)}"
 
 
-def chunked(body: bytes) -> bytes:
+def to_chunks(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
 
@@ -37,16 +37,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     from support.servers import running
 
     folder = tmp_path_factory.mktemp("server")
-    with running(folder / "store", folder / "scratch", "--token", "secret", "--max-json", "1000") as started:
-        yield started
+    with running(folder / "store", folder / "scratch", "--token", "secret", "--max-json", "1000") as running_server:
+        yield running_server
 
 
-def served(server: Running) -> int:
+def count_requests(server: Running) -> int:
     """Return the number of requests in the server's log."""
     return server.log.count(" INFO ")
 
 
-@pytest.mark.parametrize("after", [b"", b"0" * 300_000 + SMUGGLED], ids=["alone", "with more behind"])
+@pytest.mark.parametrize("after", [b"", b"0" * 300_000 + HIDDEN_REQUEST], ids=["alone", "with more behind"])
 @pytest.mark.parametrize(
     ("line", "headers", "status"),
     [
@@ -61,59 +61,58 @@ def served(server: Running) -> int:
         ("POST /nowhere", (EXPECT, "Content-Length: 100000"), 401),
     ],
 )
-def test_body_that_is_not_taken_is_no_other_request(
+def test_rejected_body_is_never_read_as_a_request(
     server: Running, connect: Connect, line: str, headers: tuple[str, ...], status: int, after: bytes
 ) -> None:
-    before = served(server)
+    before = count_requests(server)
     connection = connect(server.port)
-    connection.send(head(line, *headers) + SMUGGLED + after)
+    connection.send(head(line, *headers) + HIDDEN_REQUEST + after)
     answer = connection.answer()
     assert (answer.status, answer.headers["connection"]) == (status, "close")
     assert connection.at_end()
-    eventually(lambda: served(server) == before + 1)
+    eventually(lambda: count_requests(server) == before + 1)
     assert b"X-Smuggled" not in server.log.encode()
 
 
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        head("POST /api/w/runs", TOKEN, LENGTH, "Transfer-Encoding: chunked") + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked", "Content-Length: 0") + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Content-Length: 5", LENGTH) + SMUGGLED,
-        head("POST /api/w/runs", TOKEN, f"Content-Length: +{len(SMUGGLED)}") + SMUGGLED,
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: xchunked") + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked, identity") + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding:\r\n chunked") + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "X: y\r\n Transfer-Encoding: chunked", LENGTH) + SMUGGLED,
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding : chunked") + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"0x5\r\nhello\r\n0\r\n\r\n" + SMUGGLED,
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"5\nhello\n0\n\n" + SMUGGLED,
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"\r\n\r\n" + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"5\r\nhelloX\r\n0\r\n\r\n" + SMUGGLED,
-        head("POST /api/w/runs", TOKEN, KEEP, CHUNKED).replace(b"1.1", b"1.0", 1) + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, KEEP, CHUNKED).replace(b"1.1", b"1.2", 1) + chunked(SMUGGLED),
-        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked").replace(b"1.1", b"2.0", 1) + chunked(SMUGGLED),
+        head("POST /api/w/runs", TOKEN, LENGTH, "Transfer-Encoding: chunked") + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked", "Content-Length: 0") + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Content-Length: 5", LENGTH) + HIDDEN_REQUEST,
+        head("POST /api/w/runs", TOKEN, f"Content-Length: +{len(HIDDEN_REQUEST)}") + HIDDEN_REQUEST,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: xchunked") + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked, identity") + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding:\r\n chunked") + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "X: y\r\n Transfer-Encoding: chunked", LENGTH) + HIDDEN_REQUEST,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding : chunked") + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"0x5\r\nhello\r\n0\r\n\r\n" + HIDDEN_REQUEST,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"5\nhello\n0\n\n" + HIDDEN_REQUEST,
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"\r\n\r\n" + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked") + b"5\r\nhelloX\r\n0\r\n\r\n" + HIDDEN_REQUEST,
+        head("POST /api/w/runs", TOKEN, KEEP, CHUNKED_HEADER).replace(b"1.1", b"1.0", 1) + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, KEEP, CHUNKED_HEADER).replace(b"1.1", b"1.2", 1) + to_chunks(HIDDEN_REQUEST),
+        head("POST /api/w/runs", TOKEN, "Transfer-Encoding: chunked").replace(b"1.1", b"2.0", 1)
+        + to_chunks(HIDDEN_REQUEST),
     ],
     ids=lambda content: repr(content[:110])[2:-1],
 )
-def test_request_whose_end_is_in_doubt_is_400_and_the_last_of_its_connection(
+def test_request_with_ambiguous_end_is_400_and_closes_its_connection(
     server: Running, connect: Connect, request_bytes: bytes
 ) -> None:
     before = server.log
     connection = connect(server.port)
-    connection.send(request_bytes + SMUGGLED)
+    connection.send(request_bytes + HIDDEN_REQUEST)
     answer = connection.answer()
     assert (answer.status, answer.headers["connection"]) == (400, "close")
     assert set(answer.json()) == {"error", "detail"}
     assert connection.at_end()
     requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
-    added = server.log[len(before) :]
-    assert "Traceback" not in added and added.count("/api/health") == 1
+    new_log = server.log[len(before) :]
+    assert "Traceback" not in new_log and new_log.count("/api/health") == 1
 
 
-def test_expectation_without_a_body_is_answered_at_once_and_the_next_request_is_its_own(
-    server: Running, connect: Connect
-) -> None:
+def test_expect_header_without_a_body_leaves_the_next_request_intact(server: Running, connect: Connect) -> None:
     connection = connect(server.port)
     for headers in (("Content-Length: 0",), ()):
         connection.send(head("GET /api/health", EXPECT, *headers))
@@ -122,8 +121,8 @@ def test_expectation_without_a_body_is_answered_at_once_and_the_next_request_is_
         assert connection.answer().status == 404
 
 
-def test_client_that_is_still_sending_hears_why_it_was_refused(server: Running, connect: Connect) -> None:
-    """A close with bytes unread would reset the connection, and the answer would be lost."""
+def test_client_still_sending_receives_the_error(server: Running, connect: Connect) -> None:
+    """Closing with unread bytes would reset the connection, and the response would be lost."""
     connection = connect(server.port)
     connection.send(head("POST /api/w/import", ZIP, "Content-Length: 20000000"))
     for _ in range(20):
@@ -163,14 +162,14 @@ def proxy(server: Running, tmp_path: Path) -> Iterator[int]:
     with (tmp_path / "haproxy.log").open("wb") as log:
         process = subprocess.Popen([program, "-db", "-f", str(config)], stdout=log, stderr=log)
     try:
-        eventually(lambda: answers(front))
+        eventually(lambda: accepts_connections(front))
         yield front
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
 
 
-def answers(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except OSError:
@@ -178,25 +177,23 @@ def answers(port: int) -> bool:
     return True
 
 
-def test_no_client_of_a_proxy_gets_the_answer_to_another_ones_request(
-    server: Running, proxy: int, connect: Connect
-) -> None:
-    """300 clients, with a token, without, and attackers whose bodies are requests; each asks for a run of its own."""
-    guard = threading.Lock()
+def test_proxy_client_never_gets_the_response_to_another_request(server: Running, proxy: int, connect: Connect) -> None:
+    """300 clients: with a token, without, and attackers whose bodies are requests; each requests another run."""
+    lock = threading.Lock()
 
-    def ask(number: int) -> tuple[int, Answer]:
-        wanted = head(f"GET /api/runs/run-{number}", *(["Authorization: Bearer secret"] if number % 3 == 0 else []))
+    def send(number: int) -> tuple[int, Answer]:
+        request = head(f"GET /api/runs/run-{number}", *(["Authorization: Bearer secret"] if number % 3 == 0 else []))
         if number % 3 == 2:
-            hidden = head(f"GET /api/runs/hidden-{number}", "Authorization: Bearer secret")
-            length = f"Content-Length: {len(hidden)}"
-            wanted = head("POST /api/w/import", ZIP, length, *([EXPECT] if number % 2 else [])) + hidden
-        with guard:
+            hidden_request = head(f"GET /api/runs/hidden-{number}", "Authorization: Bearer secret")
+            length = f"Content-Length: {len(hidden_request)}"
+            request = head("POST /api/w/import", ZIP, length, *([EXPECT] if number % 2 else [])) + hidden_request
+        with lock:
             connection = connect(proxy)
-        connection.send(wanted)
+        connection.send(request)
         return number, connection.answer()
 
     with ThreadPoolExecutor(20) as pool:
-        results = list(pool.map(ask, range(300)))
+        results = list(pool.map(send, range(300)))
     for number, answer in results:
         if number % 3 == 0:
             assert answer.status == 404 and f"run-{number}'" in json.loads(answer.body)["detail"], (number, answer)

@@ -1,4 +1,4 @@
-"""Stopping: what is in flight when the signal comes gets its answer whole, and the process ends with 0."""
+"""Stopping: requests in flight when the signal arrives get their complete responses, and the process exits with 0."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from support.wire import Connection, head
 Serve = Callable[..., Running]
 Connect = Callable[..., Connection]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
-UNFINISHED = "requests unfinished"
+UNFINISHED_MESSAGE = "requests unfinished"
 
 
 @pytest.fixture
-def run(server: Running) -> str:
-    """The path under which the run r is written to."""
+def run_path(server: Running) -> str:
+    """The path for writes to the run r."""
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     return "/api/w/runs/r"
 
 
-def ended(server: Running) -> bool:
-    """Whether the process ended well, and without giving up on anybody."""
-    return server.process.wait(PATIENCE_SECONDS) == 0 and UNFINISHED not in server.log
+def ends_cleanly(server: Running) -> bool:
+    """Whether the process exits with 0 and has finished every request."""
+    return server.process.wait(PATIENCE_SECONDS) == 0 and UNFINISHED_MESSAGE not in server.log
 
 
 def refuses(port: int) -> bool:
-    """Whether nobody listens there any more."""
+    """Whether no process listens on the port any more."""
     try:
         Connection(port).close()
     except (ConnectionRefusedError, ConnectionResetError):
@@ -40,12 +40,12 @@ def refuses(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_upload_that_trickles_in_is_stored_and_answered(
-    server: Running, run: str, data: Path, number: signal.Signals, connect: Connect
+def test_slow_upload_in_flight_is_stored_and_answered(
+    server: Running, run_path: str, data: Path, number: signal.Signals, connect: Connect
 ) -> None:
     content = b"0123456789" * 100_000
     connection = connect(server.port)
-    line = f"POST {run}/artifacts?name=model"
+    line = f"POST {run_path}/artifacts?name=model"
     connection.send(head(line, f"Content-Type: {OCTETS}", f"Content-Length: {len(content)}") + content[:300_000])
     eventually(lambda: any((data / "runs/.incoming").iterdir()))
     server.process.send_signal(number)
@@ -55,17 +55,17 @@ def test_upload_that_trickles_in_is_stored_and_answered(
     answer = connection.answer()
     assert (answer.status, answer.json()["size"]) == (200, len(content))
     assert connection.at_end()
-    assert ended(server)
+    assert ends_cleanly(server)
     assert (data / "runs/r/blobs/model").read_bytes() == content
     assert list((data / "runs/.incoming").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_slow_reader_gets_the_whole_of_a_large_download(
-    server: Running, run: str, number: signal.Signals, connect: Connect
+def test_slow_reader_gets_a_large_download_completely(
+    server: Running, run_path: str, number: signal.Signals, connect: Connect
 ) -> None:
     content = b"0123456789" * 800_000
-    url = f"{server.url}{run}/artifacts?name=model"
+    url = f"{server.url}{run_path}/artifacts?name=model"
     assert requests.post(url, data=content, headers={"Content-Type": OCTETS}).status_code == 200
     connection = connect(server.port, receive_bytes=16_384)
     connection.send(head("GET /api/artifacts/r/model/download"))
@@ -74,18 +74,16 @@ def test_slow_reader_gets_the_whole_of_a_large_download(
     eventually(lambda: refuses(server.port))
     answer = connection.answer()
     assert (answer.status, answer.body == content) == (200, True)
-    assert ended(server)
+    assert ends_cleanly(server)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_requests_that_wait_in_the_queue_are_all_answered(
-    serve: Serve, data: Path, number: signal.Signals, connect: Connect
-) -> None:
+def test_queued_requests_are_all_answered(serve: Serve, data: Path, number: signal.Signals, connect: Connect) -> None:
     server = serve("--threads", "1")
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     body = b"[" + b",".join(b'{"loss":%d,"step":%d}' % (step, step) for step in range(3_000)) + b"]"
     connections = [connect(server.port) for _ in range(12)]
-    for connection in connections:  # each is known to the server before the signal
+    for connection in connections:  # the server has accepted each before the signal
         connection.request("GET /api/health")
         assert connection.answer().status == 200
     for connection in connections:
@@ -97,29 +95,29 @@ def test_requests_that_wait_in_the_queue_are_all_answered(
         assert (answer.status, answer.json()["logged"]) == (200, 3_000)
         assert connection.answer().status == 200
         assert connection.at_end()
-    assert ended(server)
+    assert ends_cleanly(server)
     assert (data / "runs/r/metrics.jsonl").read_bytes().count(b"\n") == 12 * 3_000
 
 
-def test_idle_connections_and_half_sent_heads_don_t_hold_up_the_end(server: Running, connect: Connect) -> None:
+def test_idle_connections_and_incomplete_headers_do_not_delay_the_stop(server: Running, connect: Connect) -> None:
     idle = [connect(server.port) for _ in range(20)]
-    kept = [connect(server.port) for _ in range(20)]
-    half = [connect(server.port) for _ in range(20)]
-    for connection in kept:
+    keep_alive = [connect(server.port) for _ in range(20)]
+    half_sent = [connect(server.port) for _ in range(20)]
+    for connection in keep_alive:
         connection.request("GET /api/health")
         assert connection.answer().status == 200
-    for connection in half:
+    for connection in half_sent:
         connection.send(b"GET /api/health HTT")
     server.process.send_signal(signal.SIGTERM)
-    assert all(connection.at_end() for connection in [*idle, *kept])
-    for connection in half:
+    assert all(connection.at_end() for connection in [*idle, *keep_alive])
+    for connection in half_sent:
         connection.close()
-    assert ended(server)
+    assert ends_cleanly(server)
 
 
-def test_second_signal_cuts_nothing_off(server: Running, run: str, data: Path, connect: Connect) -> None:
+def test_second_signal_interrupts_no_request(server: Running, run_path: str, data: Path, connect: Connect) -> None:
     connection = connect(server.port)
-    line = f"POST {run}/artifacts?name=model"
+    line = f"POST {run_path}/artifacts?name=model"
     connection.send(head(line, f"Content-Type: {OCTETS}", "Content-Length: 10") + b"01234")
     eventually(lambda: any((data / "runs/.incoming").iterdir()))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
@@ -127,19 +125,19 @@ def test_second_signal_cuts_nothing_off(server: Running, run: str, data: Path, c
         eventually(lambda: refuses(server.port))
     connection.send(b"56789")
     assert connection.answer().status == 200
-    assert ended(server)
+    assert ends_cleanly(server)
 
 
-def test_signals_that_come_while_everything_is_closed_change_nothing(serve: Serve) -> None:
+def test_signals_during_the_shutdown_change_nothing(serve: Serve) -> None:
     for _ in range(3):
         server = serve()
         while server.process.poll() is None:
             server.process.send_signal(signal.SIGTERM)
-        assert ended(server)
+        assert ends_cleanly(server)
         assert "Traceback" not in server.log
 
 
-def test_points_are_synced_and_the_store_given_back_at_the_end(serve: Serve, data: Path) -> None:
+def test_clean_stop_unlocks_the_store(serve: Serve, data: Path) -> None:
     server = serve()
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     requests.post(f"{server.url}/api/w/runs/r/metrics", json={"loss": 1})

@@ -24,7 +24,7 @@ TOKEN = "Authorization: Bearer secret\r\n"
 
 
 @pytest.mark.parametrize(
-    ("headers", "status", "is_kept"),
+    ("headers", "status", "is_stored"),
     [
         (f"Host: localhost\r\n{TOKEN}", 404, True),
         ("Host: localhost\r\n", 401, False),
@@ -34,63 +34,63 @@ TOKEN = "Authorization: Bearer secret\r\n"
         (f"Host: localhost\r\n{TOKEN}Sec-Fetch-Site: cross-site\r\n", 403, False),
     ],
 )
-@pytest.mark.parametrize("chunked", [False, True])
-def test_upload_is_kept_while_it_comes_in_only_if_its_sender_may_write(
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_incoming_upload_is_stored_only_if_its_sender_may_write(
     serve: Callable[..., Running],
     connect: Callable[..., Connection],
     headers: str,
     status: int,
-    is_kept: bool,
-    chunked: bool,
+    is_stored: bool,
+    is_chunked: bool,
 ) -> None:
     server = serve("--token", "secret")
     half = b"x" * 100_000
-    framed = b"%x\r\n%b\r\n" % (len(half), half) if chunked else half
-    length = "Transfer-Encoding: chunked\r\n" if chunked else f"Content-Length: {2 * len(half)}\r\n"
+    half_body = b"%x\r\n%b\r\n" % (len(half), half) if is_chunked else half
+    length = "Transfer-Encoding: chunked\r\n" if is_chunked else f"Content-Length: {2 * len(half)}\r\n"
     target = "/api/w/runs/none/artifacts?name=a"
     request = f"POST {target} HTTP/1.1\r\n{headers}Content-Type: application/octet-stream\r\n{length}\r\n"
     stranger, other = connect(server.port), connect(server.port)
-    stranger.send(request.encode() + framed)
+    stranger.send(request.encode() + half_body)
 
-    def received() -> int:
+    def count_stored_bytes() -> int:
         return sum(path.stat().st_size for path in (server.data / "runs/.incoming").iterdir())
 
-    if is_kept:
-        eventually(lambda: received() == len(half))
-    # What was sent before somebody else asks is read before that is answered.
+    if is_stored:
+        eventually(lambda: count_stored_bytes() == len(half))
+    # The server reads what was sent so far before it answers a later request of another client.
     other.send(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert other.answer().status == 200
-    assert (received() > 0) == is_kept
-    stranger.send(framed + (b"0\r\n\r\n" if chunked else b""))
+    assert (count_stored_bytes() > 0) == is_stored
+    stranger.send(half_body + (b"0\r\n\r\n" if is_chunked else b""))
     assert stranger.answer().status == status
-    eventually(lambda: received() == 0)
+    eventually(lambda: count_stored_bytes() == 0)
 
 
-# -- what strangers can use up
+# -- resources that strangers can use up
 
 
 def memory_bytes(server: Running) -> int:
     status = Path(f"/proc/{server.process.pid}/status")
     if not status.exists():
-        pytest.skip("the memory of a process is not told here")
+        pytest.skip("this system does not report the memory of a process")
     return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) * 1024  # type: ignore[index]
 
 
 def temporary_files(server: Running) -> list[str]:
     """Return the server's open files in the system's folder for temporary files."""
-    opened = []
+    paths = []
     for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
         with contextlib.suppress(OSError):
-            opened.append(str(link.readlink()))
+            paths.append(str(link.readlink()))
     return [
         path
-        for path in opened
+        for path in paths
         if path.startswith(tempfile.gettempdir()) and not path.startswith(str(server.data.parent))
     ]
 
 
 @pytest.mark.parametrize("size", [2_000_000, 9_000_000])
-def test_body_of_a_stranger_is_kept_neither_in_memory_nor_on_the_disk(
+def test_body_of_a_stranger_is_stored_neither_in_memory_nor_on_the_disk(
     serve: Serve, connect: Connect, size: int
 ) -> None:
     server = serve()
@@ -105,7 +105,7 @@ def test_body_of_a_stranger_is_kept_neither_in_memory_nor_on_the_disk(
     assert memory_bytes(server) - before < 10_000_000
 
 
-CHUNKED = "Transfer-Encoding: chunked"
+CHUNKED_HEADER = "Transfer-Encoding: chunked"
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ CHUNKED = "Transfer-Encoding: chunked"
     ],
     ids=lambda value: repr(value[:12]),
 )
-def test_chunked_body_without_an_end_is_refused_early_and_what_follows_is_thrown_away(
+def test_endless_chunked_body_is_refused_early_and_the_rest_discarded(
     server: Running, connect: Connect, body: bytes, detail: str
 ) -> None:
     requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
     before = memory_bytes(server)
     connection = connect(server.port)
-    connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED) + body)
+    connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED_HEADER) + body)
     answer = connection.answer()
     assert answer.status == 400 and detail in answer.json()["detail"]
     connection.send(bytes(5_000_000))
@@ -135,15 +135,17 @@ def test_chunked_body_without_an_end_is_refused_early_and_what_follows_is_thrown
     assert requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).status_code == 200
 
 
-def test_chunked_body_over_its_limit_is_413_as_soon_as_it_is(serve: Serve, connect: Connect) -> None:
+def test_chunked_body_over_its_limit_is_413_before_its_end(serve: Serve, connect: Connect) -> None:
     server = serve("--max-json", "1000")
     connection = connect(server.port)
-    connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED) + b"7d0\r\n" + b" " * 2000)
-    assert connection.answer().status == 413  # although its end has not come
+    connection.send(
+        head("POST /api/w/runs", "Content-Type: application/json", CHUNKED_HEADER) + b"7d0\r\n" + b" " * 2000
+    )
+    assert connection.answer().status == 413  # before the end of the body
     assert connection.at_end()
 
 
-def test_chunks_of_any_size_in_pieces_of_any_size_make_the_same_artifact(server: Running, connect: Connect) -> None:
+def test_chunks_of_any_size_sent_in_pieces_of_any_size_are_the_same_artifact(server: Running, connect: Connect) -> None:
     content = bytes(range(256)) * 30
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     for number, (chunk, piece) in enumerate([(1, 1000), (7, 3), (1000, 1), (5000, 4096), (20_000, 100_000)]):
@@ -151,50 +153,50 @@ def test_chunks_of_any_size_in_pieces_of_any_size_make_the_same_artifact(server:
         body = b"".join(b"%X;a=b\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\nTrailer: x\r\n\r\n"
         connection = connect(server.port)
         type_ = "Content-Type: application/octet-stream"
-        connection.send(head(f"POST /api/w/runs/r/artifacts?name=a{number}", type_, CHUNKED))
+        connection.send(head(f"POST /api/w/runs/r/artifacts?name=a{number}", type_, CHUNKED_HEADER))
         for at in range(0, len(body), piece):
             connection.send(body[at : at + piece])
         assert connection.answer().json()["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_chunks_as_small_as_they_may_be_are_taken_in_any_number(server: Running, connect: Connect) -> None:
+def test_chunks_of_the_smallest_size_are_accepted_in_any_number(server: Running, connect: Connect) -> None:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     count = 2 * FREE_CHUNKS
     body = (b"%x\r\n%b\r\n" % (MIN_CHUNK_BYTES, bytes(MIN_CHUNK_BYTES))) * count + b"0\r\n\r\n"
     connection = connect(server.port)
     type_ = "Content-Type: application/octet-stream"
-    connection.send(head("POST /api/w/runs/r/artifacts?name=a", type_, CHUNKED) + body)
+    connection.send(head("POST /api/w/runs/r/artifacts?name=a", type_, CHUNKED_HEADER) + body)
     assert connection.answer().json()["size"] == count * MIN_CHUNK_BYTES
 
 
-def test_flood_of_line_ends_is_passed_over(server: Running, connect: Connect) -> None:
+def test_flood_of_line_ends_is_ignored(server: Running, connect: Connect) -> None:
     connection = connect(server.port)
     connection.send(b"\r\n" * 3_000_000)
     connection.request("GET /api/health")
     assert connection.answer().status == 200
 
 
-def test_form_to_log_in_has_4_kb_at_most(serve: Serve, connect: Connect) -> None:
+def test_login_form_over_4_kb_is_refused(serve: Serve, connect: Connect) -> None:
     server = serve("--token", "secret")
-    for headers in ("Content-Length: 9000000", CHUNKED):
+    for headers in ("Content-Length: 9000000", CHUNKED_HEADER):
         connection = connect(server.port)
         body = b"a=&" * 3_000_000
-        framed = b"%x\r\n%b" % (len(body), body) if headers == CHUNKED else body
-        connection.send(head("POST /login", "Content-Type: application/x-www-form-urlencoded", headers) + framed)
+        framed_body = b"%x\r\n%b" % (len(body), body) if headers == CHUNKED_HEADER else body
+        connection.send(head("POST /login", "Content-Type: application/x-www-form-urlencoded", headers) + framed_body)
         assert connection.answer().status in (401, 413)
         assert connection.at_end()
 
 
 def test_connection_without_headers_is_closed_after_ten_seconds(server: Running, connect: Connect) -> None:
-    known = connect(server.port)
-    known.request("GET /api/health")
-    assert known.answer().status == 200
-    started = time.monotonic()
+    client = connect(server.port)
+    client.request("GET /api/health")
+    assert client.answer().status == 200
+    start = time.monotonic()
     strangers = [connect(server.port) for _ in range(3)]
-    for stranger, begun in zip(strangers, (b"", b"\r\n", b"GET /api/health HTTP/1.1\r\nHost: loc"), strict=True):
-        stranger.send(begun)
+    for stranger, first_bytes in zip(strangers, (b"", b"\r\n", b"GET /api/health HTTP/1.1\r\nHost: loc"), strict=True):
+        stranger.send(first_bytes)
     for stranger in strangers:
         assert stranger.at_end()  # waits for the server to close it
-        assert time.monotonic() - started > 9
-    known.request("GET /api/health")  # idle for as long, between two requests
-    assert known.answer().status == 200
+        assert time.monotonic() - start > 9
+    client.request("GET /api/health")  # idle for as long, between two requests
+    assert client.answer().status == 200

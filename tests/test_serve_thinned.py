@@ -1,4 +1,4 @@
-"""The file of a long run's thinned series: once it is there, no chart needs metrics.jsonl; its loss costs only time."""
+"""The file of a long run's thinned series: with it, no chart reads metrics.jsonl; its loss costs only time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from support.servers import Running, await_ready
 from support.verifying import problems, report
 
 START_MS = 1_700_000_000_000
-#: Beyond what is kept as it is, and more than a cache of this size holds.
+#: Enough points to be thinned, and more than a cache of SMALL_CACHE holds.
 POINTS = 20_000
 SMALL_CACHE = ("--series-cache", "100000")
 
 
 def write_run(data: Path, run_id: str, status: str = "completed", points: int = POINTS) -> Path:
-    """Put a long run into a store's folder, as a copy from elsewhere does; its metrics.jsonl."""
+    """Put a long run into a store's folder, like a copy from elsewhere; return its metrics.jsonl."""
     folder = data / "runs" / run_id
     folder.mkdir(parents=True)
     meta = {"id": run_id, "experiment": "long", "name": run_id, "status": status, "start_time": START_MS}
@@ -40,7 +40,7 @@ def write_run(data: Path, run_id: str, status: str = "completed", points: int = 
 
 
 def make_unreadable(metrics: Path) -> None:
-    """Replace every byte of a file, but not its size and its mtime: whoever parses it finds nothing."""
+    """Replace every byte of a file, but keep its size and mtime: parsing it gives no points."""
     status = metrics.stat()
     metrics.write_bytes(b"x" * status.st_size)
     os.utime(metrics, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -53,26 +53,26 @@ CHARTS = [
 ]
 
 
-def drawn(url: str, path: str) -> int:
+def count_drawn_points(url: str, path: str) -> int:
     """Return the number of points in the lines of a page's charts, by their paths."""
     answer = requests.get(url + path)
     assert answer.status_code == 200, answer.text
     return answer.text.count("L") + answer.text.count(",")
 
 
-def test_charts_of_long_runs_are_made_without_their_points_also_after_a_restart(
+def test_charts_of_long_runs_are_drawn_without_their_points_even_after_a_restart(
     serve: Callable[..., Running], data: Path
 ) -> None:
     files = {run_id: write_run(data, run_id) for run_id in ("a", "b")}
     first = serve(*SMALL_CACHE)
-    before = {path: drawn(first.url, path) for path in CHARTS}
+    before = {path: count_drawn_points(first.url, path) for path in CHARTS}
     first.stop()
     for metrics in files.values():
         make_unreadable(metrics)
     server = serve(*SMALL_CACHE)
     for _ in range(2):  # two runs in turn, neither of which fits
         for path in CHARTS:
-            assert drawn(server.url, path) > before[path] * 0.8, path
+            assert count_drawn_points(server.url, path) > before[path] * 0.8, path
     for query in ("max_points=200", "key=loss&max_points=50"):
         series = requests.get(f"{server.url}/api/runs/a/metrics?{query}").json()["loss"]
         assert (series["total"], series["points"][0]["step"], series["points"][-1]["step"]) == (POINTS, 0, POINTS - 1)
@@ -80,27 +80,27 @@ def test_charts_of_long_runs_are_made_without_their_points_also_after_a_restart(
             math.cos(point["step"] / 999) + 2 for point in series["points"]
         ]
     assert "```mermaid" in requests.get(f"{server.url}/api/runs/a?format=md").text
-    # Else the charts above would show nothing: that it is all in another file is what this test is about.
+    # The points can't be read, so the charts above were drawn from the other file: else this test would prove nothing.
     assert requests.get(f"{server.url}/api/runs/a/metrics?key=loss").json() == {}
 
 
-def test_stale_or_damaged_thinned_file_is_ignored_and_made_anew(serve: Callable[..., Running], data: Path) -> None:
+def test_stale_or_damaged_thinned_file_is_ignored_and_rebuilt(serve: Callable[..., Running], data: Path) -> None:
     metrics = write_run(data, "a")
     server = serve(*SMALL_CACHE)
-    thinned = metrics.with_name(".thinned")
-    assert drawn(server.url, "/runs/a") and thinned.exists()
-    good = thinned.read_bytes()
+    thinned_file = metrics.with_name(".thinned")
+    assert count_drawn_points(server.url, "/runs/a") and thinned_file.exists()
+    good = thinned_file.read_bytes()
     chart = "/api/runs/a/metrics?max_points=20"
     expected = requests.get(server.url + chart).json()
     server.stop()
 
     for content in (b"", good[: len(good) // 2], good[:60] + b"?" + good[61:], good[:-9] + b"x" * 9):
-        thinned.write_bytes(content)
+        thinned_file.write_bytes(content)
         server = serve(*SMALL_CACHE)
         assert requests.get(server.url + chart).json()["loss"]["total"] == POINTS
-        assert drawn(server.url, "/runs/a?x=wall")
+        assert count_drawn_points(server.url, "/runs/a?x=wall")
         server.stop()
-        assert thinned.read_bytes() == good
+        assert thinned_file.read_bytes() == good
 
     with metrics.open("a") as file:
         file.write(f'{{"key":"loss","value":77.5,"step":{POINTS},"timestamp":{START_MS}}}\n')
@@ -108,18 +108,18 @@ def test_stale_or_damaged_thinned_file_is_ignored_and_made_anew(serve: Callable[
     series = requests.get(server.url + chart).json()["loss"]
     assert (series["total"], series["points"][-1]["value"]) == (POINTS + 1, 77.5)
     assert series != expected["loss"]
-    thinned.unlink()
+    thinned_file.unlink()
     assert requests.get(server.url + chart).status_code == 200
 
 
-def test_thinned_file_is_no_part_of_a_run_elsewhere_and_no_problem_to_verify(
+def test_thinned_file_is_neither_copied_with_its_run_nor_reported_by_verify(
     serve: Callable[..., Running], data: Path, tmp_path: Path
 ) -> None:
     metrics = write_run(data, "a")
-    thinned = metrics.with_name(".thinned")
+    thinned_file = metrics.with_name(".thinned")
     server, other = serve(), serve("--data", str(tmp_path / "other"))
     digest = requests.get(f"{server.url}/api/digests?ids=a").json()
-    assert drawn(server.url, "/runs/a") and thinned.exists()
+    assert count_drawn_points(server.url, "/runs/a") and thinned_file.exists()
     assert requests.get(f"{server.url}/api/digests?ids=a").json() == digest
     assert ".thinned" not in requests.get(f"{server.url}/api/runs/a/manifest").text
     assert requests.get(f"{server.url}/api/runs/a/files/.thinned").status_code == 404
@@ -138,21 +138,21 @@ def test_thinned_file_is_no_part_of_a_run_elsewhere_and_no_problem_to_verify(
 def test_read_only_server_writes_no_thinned_file(serve: Callable[..., Running], data: Path) -> None:
     metrics = write_run(data, "a")
     server = serve("--read-only")
-    assert drawn(server.url, "/runs/a")
+    assert count_drawn_points(server.url, "/runs/a")
     assert sorted(path.name for path in metrics.parent.iterdir()) == ["meta.json", "metrics.jsonl"]
 
 
-def test_run_that_is_being_written_to_gets_no_thinned_file_until_its_end(server: Running, data: Path) -> None:
-    created = requests.post(f"{server.url}/api/w/runs", json={"experiment": "long"}).json()
-    base, thinned = f"{server.url}/api/w/runs/{created['id']}", data / "runs" / created["id"] / ".thinned"
+def test_run_gets_no_thinned_file_before_its_end(server: Running, data: Path) -> None:
+    run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "long"}).json()
+    base, thinned_file = f"{server.url}/api/w/runs/{run['id']}", data / "runs" / run["id"] / ".thinned"
     points = [{"loss": at / 3, "step": at} for at in range(6000)]
     assert requests.post(f"{base}/metrics", json=points).status_code == 200
-    assert drawn(server.url, f"/runs/{created['id']}") and not thinned.exists()
+    assert count_drawn_points(server.url, f"/runs/{run['id']}") and not thinned_file.exists()
     assert requests.post(f"{base}/end").status_code == 200
-    assert drawn(server.url, f"/runs/{created['id']}") and thinned.exists()
+    assert count_drawn_points(server.url, f"/runs/{run['id']}") and thinned_file.exists()
 
 
-KILLED = """
+KILL_ON_RENAME = """
 import os, signal, sys
 rename = os.rename
 def killing(source, target):
@@ -165,13 +165,13 @@ main()
 """
 
 
-def test_server_killed_while_it_writes_the_file_leaves_nothing_behind(
+def test_leftover_of_a_server_killed_while_writing_the_file_is_removed(
     serve: Callable[..., Running], data: Path, tmp_path: Path
 ) -> None:
     metrics = write_run(data, "a")
     ready = tmp_path / "ready"
     options = ["serve", "--port", "0", "--data", str(data), "--ready-file", str(ready)]
-    process = subprocess.Popen([sys.executable, "-c", KILLED, *options], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", KILL_ON_RENAME, *options], stderr=subprocess.DEVNULL)
     url = await_ready(process, ready, tmp_path / "ready")
     with pytest.raises(requests.RequestException):
         requests.get(f"{url}/runs/a")
@@ -179,23 +179,23 @@ def test_server_killed_while_it_writes_the_file_leaves_nothing_behind(
     assert (metrics.parent / "..thinned.tmp").exists()
     server = serve()
     assert not (metrics.parent / "..thinned.tmp").exists()
-    assert drawn(server.url, "/runs/a") and metrics.with_name(".thinned").exists()
+    assert count_drawn_points(server.url, "/runs/a") and metrics.with_name(".thinned").exists()
 
 
 def test_thinned_file_of_another_program_never_breaks_a_page(data: Path) -> None:
     metrics = write_run(data, "a")
     with opened(data) as app:
         assert app.test_client().get("/runs/a").status_code == 200
-    thinned = metrics.with_name(".thinned")
+    thinned_file = metrics.with_name(".thinned")
     header = json.dumps({"size": metrics.stat().st_size, "mtime_ns": metrics.stat().st_mtime_ns, "series": {"loss": 5}})
     line = b"chachaml-lite thinned 1 %d %d" % (len(header), zlib.crc32(header.encode()))
     strays: list[Callable[[], object]] = [
-        *(thinned.mkdir, lambda: thinned.symlink_to(metrics), lambda: os.mkfifo(thinned)),
-        lambda: thinned.write_bytes(line.ljust(47) + b"\n" + header.encode()),
-        lambda: thinned.write_bytes(b"chachaml-lite thinned 1 99999999999999 1".ljust(47) + b"\n"),
+        *(thinned_file.mkdir, lambda: thinned_file.symlink_to(metrics), lambda: os.mkfifo(thinned_file)),
+        lambda: thinned_file.write_bytes(line.ljust(47) + b"\n" + header.encode()),
+        lambda: thinned_file.write_bytes(b"chachaml-lite thinned 1 99999999999999 1".ljust(47) + b"\n"),
     ]
-    for put in strays:
-        thinned.unlink() if not thinned.is_dir() else thinned.rmdir()
-        put()
+    for create_stray in strays:
+        thinned_file.unlink() if not thinned_file.is_dir() else thinned_file.rmdir()
+        create_stray()
         with opened(data) as app:
             assert app.test_client().get("/runs/a").status_code == 200

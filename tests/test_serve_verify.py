@@ -1,4 +1,4 @@
-"""`chachaml-lite verify` beside a live server: what is just being written is no damage, what is damaged is found."""
+"""`chachaml-lite verify` beside a live server: writes in progress are not reported, and damage is found."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from support.verifying import problems, report, verify
 
 
 class Writer(threading.Thread):
-    """Writes all that there is to write, over and over, until it is told to stop."""
+    """Sends every kind of write, over and over, until `stop` is set."""
 
     def __init__(self, url: str, name: str) -> None:
         super().__init__(daemon=True)
         self._base, self._name = f"{url}/api/w", name
         self._session = requests.Session()
         self.stop = threading.Event()
-        self.busy = threading.Event()
+        self.has_written = threading.Event()
         self.fault: BaseException | None = None
 
     def run(self) -> None:
@@ -32,14 +32,14 @@ class Writer(threading.Thread):
             while not self.stop.is_set():
                 self._log(f"{self._name}-{number}")
                 number += 1
-                self.busy.set()
+                self.has_written.set()
         except BaseException as fault:
             self.fault = fault
-            self.busy.set()
+            self.has_written.set()
 
     def _post(self, path: str, body: Any) -> None:
-        sent: dict[str, Any] = {"data": body, "headers": {"Content-Type": OCTETS}}
-        answer = self._session.post(self._base + path, **(sent if isinstance(body, bytes) else {"json": body}))
+        upload: dict[str, Any] = {"data": body, "headers": {"Content-Type": OCTETS}}
+        answer = self._session.post(self._base + path, **(upload if isinstance(body, bytes) else {"json": body}))
         assert answer.status_code == 200, answer.text
 
     def _log(self, run_id: str) -> None:
@@ -60,14 +60,14 @@ class Writer(threading.Thread):
 
 
 @pytest.fixture
-def busy(serve: Callable[..., Running]) -> Iterator[Running]:
-    """A server with three writers at work."""
+def busy_server(serve: Callable[..., Running]) -> Iterator[Running]:
+    """A server to which three clients write."""
     server = serve("--quiet", "--fsync", "everysec")
     writers = [Writer(server.url, f"w{number}") for number in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
-        assert writer.busy.wait(PATIENCE_SECONDS)
+        assert writer.has_written.wait(PATIENCE_SECONDS)
     yield server
     for writer in writers:
         writer.stop.set()
@@ -76,15 +76,15 @@ def busy(serve: Callable[..., Running]) -> Iterator[Running]:
     assert [writer.fault for writer in writers] == [None] * len(writers)
 
 
-def test_what_is_just_being_written_is_no_damage(busy: Running, data: Path) -> None:
+def test_write_in_progress_is_not_reported_as_damage(busy_server: Running, data: Path) -> None:
     for _ in range(3):
-        found = report(data)
-        assert found["problems"] == []
-        assert found["runs"] >= 3 and found["artifacts"] >= 18 and found["points"] >= 60_000
+        result = report(data)
+        assert result["problems"] == []
+        assert result["runs"] >= 3 and result["artifacts"] >= 18 and result["points"] >= 60_000
 
 
-def test_damage_is_found_among_what_is_being_written(busy: Running, data: Path) -> None:
-    base = f"{busy.url}/api/w/runs"
+def test_damage_is_found_during_writes(busy_server: Running, data: Path) -> None:
+    base = f"{busy_server.url}/api/w/runs"
     for run_id in ("whole", "bad"):
         requests.post(base, json={"experiment": "e", "id": run_id}, timeout=PATIENCE_SECONDS)
         for name in ("one", "two"):
@@ -107,32 +107,32 @@ def test_damage_is_found_among_what_is_being_written(busy: Running, data: Path) 
     ]
 
 
-def test_upload_that_is_on_its_way_is_no_leftover(server: Running, data: Path) -> None:
+def test_upload_in_progress_is_not_reported_as_a_leftover(server: Running, data: Path) -> None:
     (data / "runs/.incoming/upload~0a").write_bytes(b"half")
     assert problems(data) == []
     server.kill()
     assert problems(data) == [("runs/.incoming/upload~0a", "leftover", True)]
 
 
-def test_upload_between_its_line_and_its_rename_is_not_missed(server: Running, data: Path) -> None:
+def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(server: Running, data: Path) -> None:
     base = f"{server.url}/api/w/runs"
     requests.post(base, json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
-    sent = {"data": b"bytes", "headers": {"Content-Type": OCTETS}}
-    answer = requests.post(f"{base}/r/artifacts?name=m", **sent, timeout=PATIENCE_SECONDS)  # type: ignore[arg-type]
-    waiting = data / f"runs/.incoming/r~{answer.json()['sha256']}~0a"
-    (data / "runs/r/blobs/m").rename(waiting)
+    upload = {"data": b"bytes", "headers": {"Content-Type": OCTETS}}
+    answer = requests.post(f"{base}/r/artifacts?name=m", **upload, timeout=PATIENCE_SECONDS)  # type: ignore[arg-type]
+    pending_blob = data / f"runs/.incoming/r~{answer.json()['sha256']}~0a"
+    (data / "runs/r/blobs/m").rename(pending_blob)
     assert problems(data) == []
-    waiting.unlink()
+    pending_blob.unlink()
     assert problems(data) == [("runs/r/blobs/m", "missing", False)]
 
 
-def test_nothing_is_repaired_beside_a_server(server: Running, data: Path) -> None:
+def test_repair_is_refused_while_a_server_runs(server: Running, data: Path) -> None:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     (data / "runs/r/metrics.jsonl").write_bytes(b"torn")
     before = files_of(data)
-    refused = verify(data, "--repair")
-    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-    assert "another server owns this store" in refused.stderr and "--repair" in refused.stderr
+    result = verify(data, "--repair")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "another server owns this store" in result.stderr and "--repair" in result.stderr
     assert files_of(data) == before
     assert server.stop() == 0
     assert report(data, "--repair")["ok"]
@@ -141,14 +141,14 @@ def test_nothing_is_repaired_beside_a_server(server: Running, data: Path) -> Non
 def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Running], data: Path) -> None:
     assert serve().stop() == 0
     stop = threading.Event()
-    found: set[tuple[str, str, bool]] = set()
+    reported_problems: set[tuple[str, str, bool]] = set()
 
-    def verify_on() -> None:
+    def verify_repeatedly() -> None:
         while not stop.is_set():
-            found.update(problems(data))
+            reported_problems.update(problems(data))
 
-    verifier = threading.Thread(target=verify_on, daemon=True)
-    (data / "runs/x").touch()  # a problem, so that it is asked whether a server runs
+    verifier = threading.Thread(target=verify_repeatedly, daemon=True)
+    (data / "runs/x").touch()  # a problem, which makes verify check whether a server runs
     verifier.start()
     try:
         for _ in range(4):
@@ -156,4 +156,4 @@ def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Runn
     finally:
         stop.set()
         verifier.join(PATIENCE_SECONDS)
-    assert found == {("runs/x", "stray", False)}
+    assert reported_problems == {("runs/x", "stray", False)}

@@ -1,4 +1,4 @@
-"""Many clients of one real server at once, threads with a connection each and processes: the API's rules hold."""
+"""Many concurrent clients of one real server, in threads with a connection each and in processes of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Caller:
-    """One client with a connection that it keeps."""
+    """A client with one connection that it keeps open."""
 
     def __init__(self, server: Running, number: int) -> None:
         self.number = number
@@ -40,7 +40,7 @@ class Caller:
         return answer.json()
 
 
-def all_at_once(server: Running, act: Callable[[Caller], T]) -> list[T]:
+def run_concurrently(server: Running, act: Callable[[Caller], T]) -> list[T]:
     """Return the results of `act` for 16 clients that start simultaneously."""
     barrier = threading.Barrier(CLIENTS)
 
@@ -60,18 +60,16 @@ def caller(server: Running) -> Caller:
     return caller
 
 
-def test_every_point_of_16_clients_on_one_run_and_on_their_own_is_there_and_counted(
-    server: Running, caller: Caller
-) -> None:
-    def log(mine: Caller) -> None:
-        own = f"own-{mine.number}"
-        assert mine.post("/api/w/runs", {"experiment": "e", "id": own}).status_code == 200
+def test_points_of_16_concurrent_clients_are_all_stored_and_counted(server: Running, caller: Caller) -> None:
+    def log(own_caller: Caller) -> None:
+        own = f"own-{own_caller.number}"
+        assert own_caller.post("/api/w/runs", {"experiment": "e", "id": own}).status_code == 200
         for step in range(25):
             for run_id in ("r", own):
-                body = {"shared": step, f"key{mine.number}": step, "step": step}
-                assert mine.post(f"/api/w/runs/{run_id}/metrics", body).json()["logged"] == 2
+                body = {"shared": step, f"key{own_caller.number}": step, "step": step}
+                assert own_caller.post(f"/api/w/runs/{run_id}/metrics", body).json()["logged"] == 2
 
-    all_at_once(server, log)
+    run_concurrently(server, log)
     summary = caller.get("/api/runs/r")["metric_summary"]
     keys = {f"key{number}": 25 for number in range(CLIENTS)}
     assert {key: each["count"] for key, each in summary.items()} == {"shared": 25 * CLIENTS, **keys}
@@ -83,16 +81,16 @@ def test_every_point_of_16_clients_on_one_run_and_on_their_own_is_there_and_coun
     assert len(caller.get("/api/runs?limit=100")) == CLIENTS + 1
 
 
-def test_of_16_clients_that_contradict_each_other_one_wins(server: Running, caller: Caller) -> None:
-    def contradict(mine: Caller) -> tuple[int, ...]:
+def test_conflicting_writes_of_16_clients_have_one_winner(server: Running, caller: Caller) -> None:
+    def contradict(own_caller: Caller) -> tuple[int, ...]:
         bodies: list[tuple[str, Any]] = [
-            ("/api/w/runs/r/params", {"lr": mine.number}),
-            ("/api/w/runs/r/artifacts?name=m", b"%d" % mine.number * 50_000),
-            ("/api/w/runs", {"experiment": f"e{mine.number}", "id": "taken"}),
+            ("/api/w/runs/r/params", {"lr": own_caller.number}),
+            ("/api/w/runs/r/artifacts?name=m", b"%d" % own_caller.number * 50_000),
+            ("/api/w/runs", {"experiment": f"e{own_caller.number}", "id": "taken"}),
         ]
-        return tuple(mine.post(path, body).status_code for path, body in bodies)
+        return tuple(own_caller.post(path, body).status_code for path, body in bodies)
 
-    answers = all_at_once(server, contradict)
+    answers = run_concurrently(server, contradict)
     winners = []
     for kind in range(3):
         assert Counter(each[kind] for each in answers) == {200: 1, 409: CLIENTS - 1}
@@ -103,44 +101,46 @@ def test_of_16_clients_that_contradict_each_other_one_wins(server: Running, call
     assert caller.get("/api/runs/taken")["experiment"] == f"e{winners[2]}"
 
 
-def test_versions_have_no_gaps_and_at_no_moment_are_two_in_production(server: Running, caller: Caller) -> None:
+def test_versions_have_no_gaps_and_never_are_two_in_production(server: Running, caller: Caller) -> None:
     assert caller.post("/api/w/runs/r/artifacts?name=m", b"bytes").status_code == 200
     body = {"name": "iris", "run_id": "r", "artifact": "m"}
-    versions = all_at_once(server, lambda mine: mine.post("/api/w/models", body).json()["version"])
+    versions = run_concurrently(server, lambda own_caller: own_caller.post("/api/w/models", body).json()["version"])
     assert sorted(versions) == list(range(1, CLIENTS + 1))
-    promoted = threading.Event()
-    seen: list[list[int]] = []
+    is_finished = threading.Event()
+    production_versions: list[list[int]] = []
 
     def watch() -> None:
-        mine = Caller(server, 99)
-        while not promoted.is_set() or not seen:
-            shown = mine.get("/api/models/iris")
-            in_production = [each["version"] for each in shown["versions"] if each["stage"] == "production"]
-            assert ([shown["model"]["production"]] if in_production else []) == in_production
-            seen.append(in_production)
+        own_caller = Caller(server, 99)
+        while not is_finished.is_set() or not production_versions:
+            model = own_caller.get("/api/models/iris")
+            in_production = [each["version"] for each in model["versions"] if each["stage"] == "production"]
+            assert ([model["model"]["production"]] if in_production else []) == in_production
+            production_versions.append(in_production)
 
-    def promote(mine: Caller) -> list[tuple[int, list[int]]]:
+    def promote(own_caller: Caller) -> list[tuple[int, list[int]]]:
         answers = []
         for _ in range(4):
-            answer = mine.post("/api/w/models/iris/promote", {"version": mine.number + 1, "stage": "production"})
+            answer = own_caller.post(
+                "/api/w/models/iris/promote", {"version": own_caller.number + 1, "stage": "production"}
+            )
             assert answer.status_code == 200
             answers.append((answer.json()["version"], answer.json()["demoted"]))
         return answers
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch)
-        answers = [answer for each in all_at_once(server, promote) for answer in each]
-        promoted.set()
+        answers = [answer for each in run_concurrently(server, promote) for answer in each]
+        is_finished.set()
         watching.result(PATIENCE_SECONDS)
-    assert all(len(each) <= 1 for each in seen)
-    shown = caller.get("/api/models/iris")
-    stages = Counter(each["stage"] for each in shown["versions"])
+    assert all(len(each) <= 1 for each in production_versions)
+    model = caller.get("/api/models/iris")
+    stages = Counter(each["stage"] for each in model["versions"])
     assert stages == {"production": 1, "archived": CLIENTS - 1}
     # Each promotion that took place demoted the one before it: a chain, in the order of the history.
-    chain = [event["version"] for event in shown["history"] if event["event"] == "promoted"]
-    assert chain[-1] == shown["model"]["production"]
-    demoted = [number for _, numbers in answers for number in numbers]
-    assert sorted(demoted) == sorted(chain[:-1])
+    chain = [event["version"] for event in model["history"] if event["event"] == "promoted"]
+    assert chain[-1] == model["model"]["production"]
+    demoted_versions = [number for _, numbers in answers for number in numbers]
+    assert sorted(demoted_versions) == sorted(chain[:-1])
 
 
 _CLIENT = """
@@ -161,7 +161,7 @@ print(json.dumps({
 """
 
 
-def test_clients_in_processes_of_their_own_are_served_as_well(server: Running, caller: Caller) -> None:
+def test_clients_in_separate_processes_follow_the_same_rules(server: Running, caller: Caller) -> None:
     assert caller.post("/api/w/runs/r/artifacts?name=m", b"bytes").status_code == 200
     processes = [
         subprocess.Popen(
@@ -172,8 +172,8 @@ def test_clients_in_processes_of_their_own_are_served_as_well(server: Running, c
         )
         for number in range(4)
     ]
-    printed = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
-    answers: list[dict[str, Any]] = [json.loads(each) for each in printed]
+    outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
+    answers: list[dict[str, Any]] = [json.loads(each) for each in outputs]
     assert [each["created"] for each in answers] == [200] * 4
     assert Counter(each["param"] for each in answers) == {200: 1, 409: 3}
     assert all(each["points"] == [200] * 30 and each["models"] == [200] * 4 for each in answers)

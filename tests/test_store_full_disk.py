@@ -1,4 +1,4 @@
-"""A disk that is full, and one that turns read-only: the real thing, on a tmpfs of one megabyte."""
+"""A full disk, and one that turns read-only: a real one, a tmpfs of one megabyte."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chachaml_lite.store.store import Store
 
 Write = Callable[[FlaskClient], TestResponse]
 BASE = "/api/w/runs/r"
-LONG = "x" * 5000  # more than what is left of the page that a small file has
+LONG = "x" * 5000  # more than the free rest of a small file's last page
 
 
 def upload(name: str, content: bytes, **query: str) -> Write:
@@ -33,20 +33,20 @@ def upload(name: str, content: bytes, **query: str) -> Write:
     )
 
 
-def posting(path: str, body: Any) -> Write:
+def post(path: str, body: Any) -> Write:
     return lambda client: client.post(path, json=body)
 
 
 MODEL = {"run_id": "r", "artifact": "a"}
 WRITES: dict[str, Write] = {
-    "create a run": posting("/api/w/runs", {"experiment": "e", "id": "new"}),
-    "first metrics": posting("/api/w/runs/empty/metrics", {"loss": 1}),
-    "metrics": posting(f"{BASE}/metrics", [{"loss": step, "step": step} for step in range(200)]),
-    "params": posting(f"{BASE}/params", {"new": 1}),
-    "first params": posting("/api/w/runs/empty/params", {"new": 1}),
-    "tags": posting(f"{BASE}/tags", {"new": 1}),
-    "note": posting(f"{BASE}/note", {"note": "new"}),
-    "dataset": posting(f"{BASE}/datasets", {"role": "train"}),
+    "create a run": post("/api/w/runs", {"experiment": "e", "id": "new"}),
+    "first metrics": post("/api/w/runs/empty/metrics", {"loss": 1}),
+    "metrics": post(f"{BASE}/metrics", [{"loss": step, "step": step} for step in range(200)]),
+    "params": post(f"{BASE}/params", {"new": 1}),
+    "first params": post("/api/w/runs/empty/params", {"new": 1}),
+    "tags": post(f"{BASE}/tags", {"new": 1}),
+    "note": post(f"{BASE}/note", {"note": "new"}),
+    "dataset": post(f"{BASE}/datasets", {"role": "train"}),
     "artifact": upload("new", LONG.encode()),
     "small artifact": upload("new", b"1"),
     "artifact in a folder": upload("new/folder", b"1"),
@@ -55,15 +55,15 @@ WRITES: dict[str, Write] = {
     "first artifact, whose line alone has no room": lambda client: client.post(
         "/api/w/runs/empty/artifacts?name=e", data=b"", content_type=OCTETS
     ),
-    "model": posting("/api/w/models", {**MODEL, "name": "new"}),
-    "version": posting("/api/w/models", {**MODEL, "name": "iris", "description": LONG}),
-    "tag of a model": posting("/api/w/models/crowded", {"tags": {"a": LONG}}),
-    "alias": posting("/api/w/models/crowded/aliases", {"alias": "a" * 200, "version": 1}),
-    "promotion": posting("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
+    "model": post("/api/w/models", {**MODEL, "name": "new"}),
+    "version": post("/api/w/models", {**MODEL, "name": "iris", "description": LONG}),
+    "tag of a model": post("/api/w/models/crowded", {"tags": {"a": LONG}}),
+    "alias": post("/api/w/models/crowded/aliases", {"alias": "a" * 200, "version": 1}),
+    "promotion": post("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
     "import": lambda client: client.post(
         "/api/w/import", data=stream_zip(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
     ),
-    "end": posting(f"{BASE}/end", {"status": "completed"}),
+    "end": post(f"{BASE}/end", {"status": "completed"}),
 }
 
 
@@ -72,10 +72,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk of one megabyte."""
     try:
         mounting = mounted(tmp_path / "disk", "1m")
-        made = mounting.__enter__()
+        mounted_disk = mounting.__enter__()
     except OSError as fault:
         unavailable(f"no tmpfs can be mounted: {fault}")
-    yield made
+    yield mounted_disk
     mounting.__exit__(None, None, None)
 
 
@@ -86,14 +86,14 @@ def data(disk: Disk) -> Path:
 
 
 @pytest.fixture
-def logged(client: FlaskClient, log_run: LogRun, data: Path) -> FlaskClient:
+def client_with_run(client: FlaskClient, log_run: LogRun, data: Path) -> FlaskClient:
     """A client of a store with a run r that has one of everything, and lines up to the end of a page."""
     log_run(id="empty")
     log_run(id="r", params={"lr": 1}, metrics={"loss": 1}, artifacts={"a": b"bytes", "b": b"other"})
     for name in ("iris", "crowded"):
         assert client.post("/api/w/models", json={**MODEL, "name": name, "stage": "staging"}).status_code == 200
     crowd(data / "runs/r/artifacts.jsonl", lambda size: upload(f"{size}{'f' * 180}", b"")(client))
-    promotions = [posting("/api/w/models/crowded/promote", {"version": 1, "stage": s}) for s in ("none", "staging")]
+    promotions = [post("/api/w/models/crowded/promote", {"version": 1, "stage": s}) for s in ("none", "staging")]
     crowd(data / "models/crowded/history.jsonl", lambda size: promotions[size % 2](client))
     return client
 
@@ -107,12 +107,12 @@ def crowd(path: Path, add: Callable[[int], TestResponse]) -> None:
 
 
 def files(data: Path) -> dict[str, bytes]:
-    """Every file of a store with its content, temporaries and all."""
+    """Return every file of a store with its content, temporary files included."""
     return {str(path.relative_to(data)): path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
 
 
 def run_of(client: FlaskClient) -> dict[str, Any]:
-    """The run as it is shown, but for the time of the last write: to cut a file back is one, for the file system."""
+    """Return the run, but for the time of the last write: to the file system, truncating a file is a write."""
     run: dict[str, Any] = client.get("/api/runs/r").get_json()
     return {**run, "last_write_time": None}
 
@@ -123,30 +123,32 @@ def is_refused(answer: TestResponse | requests.Response, data: Path) -> bool:
     return body.keys() == {"error", "detail"} and str(data.parent) not in answer.text
 
 
-@pytest.mark.parametrize("what", WRITES)
-def test_on_a_full_disk_nothing_is_half_written(logged: FlaskClient, data: Path, disk: Disk, what: str) -> None:
-    write = WRITES[what]
+@pytest.mark.parametrize("kind", WRITES)
+def test_write_on_a_full_disk_is_507_and_nothing_is_half_written(
+    client_with_run: FlaskClient, data: Path, disk: Disk, kind: str
+) -> None:
+    write = WRITES[kind]
     disk.fill()
     before = files(data)
-    shown = run_of(logged)
+    run_before = run_of(client_with_run)
     for _ in range(2):
-        assert is_refused(write(logged), data)
+        assert is_refused(write(client_with_run), data)
         assert files(data) == before
-    assert run_of(logged) == shown
-    assert logged.get("/api/artifacts/r/a/download").data == b"bytes"
-    assert logged.get("/api/health").get_json()["damaged"] == 0
+    assert run_of(client_with_run) == run_before
+    assert client_with_run.get("/api/artifacts/r/a/download").data == b"bytes"
+    assert client_with_run.get("/api/health").get_json()["damaged"] == 0
     disk.free()
-    assert write(logged).status_code == 200
+    assert write(client_with_run).status_code == 200
     assert files(data) != before
 
 
 @pytest.mark.parametrize(
     ("points", "tag"), [(1000, "a"), (1, "a" * 20_000)], ids=["points without room", "tag without room"]
 )
-def test_batch_of_mlflow_s_is_all_or_nothing_on_a_disk_with_room_for_a_part_of_it(
-    logged: FlaskClient, data: Path, disk: Disk, points: int, tag: str
+def test_mlflow_batch_is_all_or_nothing_on_a_disk_with_room_for_a_part_of_it(
+    client_with_run: FlaskClient, data: Path, disk: Disk, points: int, tag: str
 ) -> None:
-    """Its params came first, and stayed, beneath an answer that said that nothing was stored."""
+    """Its params used to be stored first, and stayed although the response said that nothing was stored."""
     batch = {
         "run_id": "r",
         "params": [{"key": "new", "value": "1"}],
@@ -155,45 +157,45 @@ def test_batch_of_mlflow_s_is_all_or_nothing_on_a_disk_with_room_for_a_part_of_i
     }
     disk.fill()
     os.truncate(disk.path / "filler", (disk.path / "filler").stat().st_size - 4 * 4096)
-    before, shown = files(data), run_of(logged)
+    files_before, run_before = files(data), run_of(client_with_run)
     for _ in range(2):
-        answer = logged.post("/api/2.0/mlflow/runs/log-batch", json=batch)
+        answer = client_with_run.post("/api/2.0/mlflow/runs/log-batch", json=batch)
         assert (answer.status_code, answer.get_json()["error_code"]) == (507, "RESOURCE_EXHAUSTED"), answer.text
-        assert files(data) == before
-    assert run_of(logged) == shown
+        assert files(data) == files_before
+    assert run_of(client_with_run) == run_before
     disk.free()
-    assert logged.post("/api/2.0/mlflow/runs/log-batch", json=batch).status_code == 200
-    run = run_of(logged)
+    assert client_with_run.post("/api/2.0/mlflow/runs/log-batch", json=batch).status_code == 200
+    run = run_of(client_with_run)
     assert (run["params"]["new"], run["metrics"]["new"], run["tags"]["new"]) == (1, 1, tag)
     assert run["metric_summary"]["new"]["count"] == points
 
 
-@pytest.mark.parametrize("what", WRITES)
-def test_on_a_disk_that_turned_read_only_writes_are_refused_and_reads_are_served(
-    logged: FlaskClient, make_app: Callable[..., Flask], data: Path, what: str
+@pytest.mark.parametrize("kind", WRITES)
+def test_disk_turned_read_only_refuses_writes_and_serves_reads(
+    client_with_run: FlaskClient, make_app: Callable[..., Flask], data: Path, kind: str
 ) -> None:
     client = make_app().test_client()  # without an open file, which could still be written to
     with read_only(data):
         before = files(data)
-        assert is_refused(WRITES[what](client), data)
+        assert is_refused(WRITES[kind](client), data)
         for path in ("/api/runs", "/api/runs/r", "/api/runs/r/metrics", "/api/artifacts/r/a/download", "/api/models"):
             assert client.get(path).status_code == 200
         assert files(data) == before
-    assert WRITES[what](client).status_code == 200
+    assert WRITES[kind](client).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/export", "/api/runs/r/download"])
 def test_export_and_zip_need_no_room_on_the_disk_of_the_store(
-    logged: FlaskClient, data: Path, disk: Disk, path: str
+    client_with_run: FlaskClient, data: Path, disk: Disk, path: str
 ) -> None:
-    before = logged.get(path)
+    before = client_with_run.get(path)
     disk.fill()
-    on_full_disk = logged.get(path)
+    on_full_disk = client_with_run.get(path)
     assert (on_full_disk.status_code, on_full_disk.data) == (200, before.data)
     assert list((data / "runs/.incoming").iterdir()) == []
     disk.free()
     with read_only(data):
-        assert logged.get(path).data == before.data
+        assert client_with_run.get(path).data == before.data
 
 
 def test_server_starts_on_a_full_disk_and_makes_room_by_deleting(
@@ -214,26 +216,26 @@ def test_server_starts_on_a_full_disk_and_makes_room_by_deleting(
     assert server.stop() == 0
 
 
-def test_file_of_points_that_was_cut_back_goes_on_where_it_was(
-    logged: FlaskClient, make_app: Callable[..., Flask], data: Path, disk: Disk
+def test_metrics_file_truncated_after_a_failed_write_accepts_further_points(
+    client_with_run: FlaskClient, make_app: Callable[..., Flask], data: Path, disk: Disk
 ) -> None:
     for _ in range(5):
         disk.fill()
-        assert is_refused(WRITES["metrics"](logged), data)
+        assert is_refused(WRITES["metrics"](client_with_run), data)
         disk.free()
-        assert logged.post(f"{BASE}/metrics", json={"loss": 1}).status_code == 200
-    for client in (logged, make_app().test_client()):
+        assert client_with_run.post(f"{BASE}/metrics", json={"loss": 1}).status_code == 200
+    for client in (client_with_run, make_app().test_client()):
         assert client.get("/api/runs/r").get_json()["metric_summary"]["loss"]["count"] == 6
 
 
 @pytest.mark.parametrize("path", [f"{BASE}/artifacts?name=large", "/api/w/import"])
-@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("is_chunked", [False, True])
 def test_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
-    serve: Callable[..., Running], data: Path, chunked: bool, path: str
+    serve: Callable[..., Running], data: Path, is_chunked: bool, path: str
 ) -> None:
     server = serve()
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
-    body: Any = iter([bytes(100_000)] * 20) if chunked else bytes(2_000_000)
+    body: Any = iter([bytes(100_000)] * 20) if is_chunked else bytes(2_000_000)
     assert is_refused(requests.post(server.url + path, data=body, headers={"Content-Type": OCTETS}), data)
     assert list((data / "runs/.incoming").iterdir()) == []
     url = f"{server.url}{BASE}/artifacts?name=large"
@@ -241,16 +243,16 @@ def test_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
     assert server.stop() == 0
 
 
-def test_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_some(
+def test_server_out_of_file_descriptors_is_503_and_recovers(
     serve: Callable[..., Running],
 ) -> None:
     server = serve()
     session = requests.Session()
     assert session.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}).status_code == 200
     pid = server.process.pid
-    used = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
+    used_numbers = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(n for n in range(1000) if n not in used), limits[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(n for n in range(1000) if n not in used_numbers), limits[1]))
     answers = [
         session.post(f"{server.url}{BASE}/params", json={"a": 1}),
         session.post(f"{server.url}{BASE}/metrics", json={"a": 1}),
@@ -266,22 +268,24 @@ def test_server_out_of_file_descriptors_says_so_and_goes_on_when_there_are_some(
     assert session.get(f"{server.url}/api/runs/r").json()["metrics"] == {}
 
 
-def test_deletion_of_an_artifact_makes_the_room_for_its_line(logged: FlaskClient, disk: Disk, data: Path) -> None:
+def test_artifact_deletion_frees_the_space_for_its_own_line(
+    client_with_run: FlaskClient, disk: Disk, data: Path
+) -> None:
     name = "e" * 180
-    assert upload(name, LONG.encode())(logged).status_code == 200
-    crowd(data / "runs/r/artifacts.jsonl", lambda size: upload(f"{size}{'g' * 180}", b"")(logged))
+    assert upload(name, LONG.encode())(client_with_run).status_code == 200
+    crowd(data / "runs/r/artifacts.jsonl", lambda size: upload(f"{size}{'g' * 180}", b"")(client_with_run))
     disk.fill()
-    assert logged.post(f"{BASE}/params", json={"new": LONG}).status_code == 507
-    answer = logged.delete(f"{BASE}/artifacts", query_string={"name": name})
+    assert client_with_run.post(f"{BASE}/params", json={"new": LONG}).status_code == 507
+    answer = client_with_run.delete(f"{BASE}/artifacts", query_string={"name": name})
     assert (answer.status_code, answer.get_json()) == (200, {"ok": True, "deleted": 1})
     disk.free()
     assert not (data / "runs/r/blobs" / name).exists()
-    assert name not in [each["name"] for each in logged.get("/api/runs/r/artifacts").get_json()]
+    assert name not in [each["name"] for each in client_with_run.get("/api/runs/r/artifacts").get_json()]
     assert list((data / "runs/.incoming").iterdir()) == []
 
 
-def test_deletion_of_an_artifact_is_refused_on_a_disk_that_turned_read_only(
-    logged: FlaskClient, make_app: Callable[..., Flask], data: Path
+def test_artifact_deletion_is_refused_on_a_disk_turned_read_only(
+    client_with_run: FlaskClient, make_app: Callable[..., Flask], data: Path
 ) -> None:
     client = make_app().test_client()
     with read_only(data):
@@ -291,7 +295,7 @@ def test_deletion_of_an_artifact_is_refused_on_a_disk_that_turned_read_only(
     assert client.delete(f"{BASE}/artifacts?name=b").status_code == 200
 
 
-def test_store_on_a_read_only_disk_can_be_looked_at_where_there_is_one(tmp_path: Path) -> None:
+def test_error_on_a_read_only_disk_suggests_read_only_if_there_is_a_store(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     (disk / "there").mkdir(parents=True)
     with read_only(disk):

@@ -1,4 +1,4 @@
-"""A request costs what it asks for and what changed, not what is in the store; and what others do is not missed."""
+"""The cost of a request depends on what it asks for and on changes, not on the store's size; no change is missed."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ DEADLINE = 60
 
 @pytest.fixture
 def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders that were listed, as it goes on."""
-    made: list[str] = []
+    """The names of the folders listed so far, a list that grows."""
+    names: list[str] = []
     listing = scan.list_folder
 
-    def listed(path: str) -> scan.Folders:
-        made.append(Path(path).name)
+    def record(path: str) -> scan.Folders:
+        names.append(Path(path).name)
         return listing(path)
 
-    monkeypatch.setattr(scan, "list_folder", listed)
-    return made
+    monkeypatch.setattr(scan, "list_folder", record)
+    return names
 
 
 @pytest.fixture
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that tells nothing of changes."""
+def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No change events from the kernel."""
     monkeypatch.setattr(watch, "_LOCAL", frozenset())
 
 
@@ -54,8 +54,8 @@ def ids(client: FlaskClient, query: str = "") -> set[str]:
     return {run["id"] for run in client.get(f"/api/runs?limit=1000{query}").get_json()}
 
 
-def live(client: FlaskClient, run_id: str) -> None:
-    """A run's whole life, each step of which asks about it alone."""
+def log_complete_run(client: FlaskClient, run_id: str) -> None:
+    """Log a complete run with requests that concern only this run."""
     assert client.post("/api/w/runs", json={"experiment": "e", "id": run_id}).status_code == 200
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1}).status_code == 200
     assert client.post(f"/api/w/runs/{run_id}/params", json={"lr": 1}).status_code == 200
@@ -63,7 +63,7 @@ def live(client: FlaskClient, run_id: str) -> None:
     assert client.post(f"/api/w/runs/{run_id}/end").status_code == 200
 
 
-def test_new_runs_and_lists_of_them_never_list_the_folder_again(client: FlaskClient, listings: list[str]) -> None:
+def test_new_runs_are_listed_without_reading_the_folder_again(client: FlaskClient, listings: list[str]) -> None:
     assert_new_runs_show_at_once(client, listings)
 
 
@@ -71,23 +71,23 @@ def assert_new_runs_show_at_once(client: FlaskClient, listings: list[str]) -> No
     assert ids(client) == set()
     listings.clear()
     for number in range(20):
-        live(client, f"run-{number}")
+        log_complete_run(client, f"run-{number}")
         assert len(ids(client, "&experiment=e")) == number + 1
     client.delete("/api/w/runs/run-3")
     assert "run-3" not in ids(client)
     assert listings.count("runs") == 0
 
 
-@pytest.mark.usefixtures("deaf")
-def test_own_runs_show_at_once_where_the_kernel_tells_nothing(
+@pytest.mark.usefixtures("no_events")
+def test_own_runs_are_listed_at_once_without_kernel_events(
     client: FlaskClient, listings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan, "LOOK_SECONDS", 3600.0)
     assert_new_runs_show_at_once(client, listings)
 
 
-@pytest.mark.usefixtures("deaf")
-def test_dropped_in_run_shows_soon_where_the_kernel_tells_nothing_and_at_once_by_its_id(
+@pytest.mark.usefixtures("no_events")
+def test_copied_run_is_listed_soon_without_kernel_events_and_found_at_once_by_id(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     log_run(id="a", end="completed")
@@ -102,7 +102,7 @@ def test_dropped_in_run_shows_soon_where_the_kernel_tells_nothing_and_at_once_by
         assert time.monotonic() < deadline
 
 
-def test_folder_with_a_time_in_the_future_is_listed_no_more_often(
+def test_folder_with_an_mtime_in_the_future_is_not_listed_more_often(
     client: FlaskClient, log_run: LogRun, data: Path, listings: list[str]
 ) -> None:
     run_id = log_run(id="a", artifacts={"m": b"m"}, end="completed")
@@ -122,7 +122,7 @@ def test_folder_with_a_time_in_the_future_is_listed_no_more_often(
     assert listings == []
 
 
-def test_id_in_another_case_is_found_also_when_it_was_dropped_in(
+def test_create_run_409_for_id_differing_only_in_case_from_a_copied_run(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     log_run(id="first", end="completed")
@@ -139,7 +139,7 @@ def test_id_in_another_case_is_found_also_when_it_was_dropped_in(
     assert ids(client) == {"first", "second"}
 
 
-def test_run_made_anew_under_its_id_is_the_new_one(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_run_created_again_under_its_id_is_the_new_one(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     for turn in range(5):
         assert client.post("/api/w/runs", json={"experiment": f"e{turn}", "id": "a"}).status_code == 200
         client.post("/api/w/runs/a/params", json={"turn": turn})
@@ -157,7 +157,7 @@ def test_run_made_anew_under_its_id_is_the_new_one(client: FlaskClient, log_run:
     assert client.get("/api/runs/a").get_json()["experiment"] == "other"
 
 
-def test_run_swapped_for_a_link_is_no_run(client: FlaskClient, log_run: LogRun, data: Path, tmp_path: Path) -> None:
+def test_run_replaced_by_a_link_is_404(client: FlaskClient, log_run: LogRun, data: Path, tmp_path: Path) -> None:
     log_run(id="a")
     assert ids(client) == {"a"}
     shutil.move(data / "runs/a", tmp_path / "elsewhere")
@@ -167,9 +167,7 @@ def test_run_swapped_for_a_link_is_no_run(client: FlaskClient, log_run: LogRun, 
     assert ids(client) == set()
 
 
-def test_more_folders_than_the_kernel_keeps_events_of_are_all_seen(
-    client: FlaskClient, log_run: LogRun, data: Path
-) -> None:
+def test_overflow_of_the_kernels_event_queue_misses_no_folder(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     limit = Path("/proc/sys/fs/inotify/max_queued_events")
     log_run(id="a")
     log_run(id="b")
@@ -182,7 +180,7 @@ def test_more_folders_than_the_kernel_keeps_events_of_are_all_seen(
     assert ids(client) == {"a", "c"}
 
 
-def test_writes_without_a_list_never_lose_what_others_changed(
+def test_writes_between_lists_never_lose_changes_of_others(
     client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chachaml_lite.tracking.index.pending_looks._WRITES", 10)
@@ -217,16 +215,16 @@ for turn in range(400):
 """
 
 
-@pytest.mark.parametrize("is_deaf", [False, True])
-def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
+@pytest.mark.parametrize("has_no_events", [False, True])
+def test_lists_match_the_disk_after_changes_by_another_process_and_many_threads(
     make_app: Callable[..., Flask],
     log_run: LogRun,
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    is_deaf: bool,
+    has_no_events: bool,
 ) -> None:
-    if is_deaf:
+    if has_no_events:
         monkeypatch.setattr(watch, "_LOCAL", frozenset())
         monkeypatch.setattr(scan, "LOOK_SECONDS", 0.0)
     app = make_app()
@@ -237,17 +235,17 @@ def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
     stop = threading.Event()
 
     def work(number: int) -> None:
-        mine = app.test_client()
+        own_client = app.test_client()
         turn = 0
         while not stop.is_set():
             turn += 1
             run_id = f"r{(number + turn) % 12}"
             answers: list[Any] = [
-                mine.post("/api/w/runs", json={"experiment": "e", "id": run_id}),
-                mine.post(f"/api/w/runs/{run_id}/metrics", json={"loss": turn}),
-                mine.get("/api/runs?limit=5&experiment=e"),
-                mine.get("/api/runs?limit=1000"),
-                mine.delete(f"/api/w/runs/{run_id}"),
+                own_client.post("/api/w/runs", json={"experiment": "e", "id": run_id}),
+                own_client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": turn}),
+                own_client.get("/api/runs?limit=5&experiment=e"),
+                own_client.get("/api/runs?limit=1000"),
+                own_client.delete(f"/api/w/runs/{run_id}"),
             ]
             statuses.update(answer.status_code for answer in answers)
 
@@ -262,37 +260,37 @@ def test_another_process_and_many_threads_leave_lists_that_say_what_is_there(
         stop.set()
         for thread in threads:
             thread.join(DEADLINE)
-    there = {each.name for each in (data / "runs").iterdir() if (each / "meta.json").exists()}
-    assert ids(client) == ids(client, "&experiment=e") == there
-    assert client.get("/api/health").get_json()["runs"] == len(there)
-    for run_id in there:
+    ids_on_disk = {each.name for each in (data / "runs").iterdir() if (each / "meta.json").exists()}
+    assert ids(client) == ids(client, "&experiment=e") == ids_on_disk
+    assert client.get("/api/health").get_json()["runs"] == len(ids_on_disk)
+    for run_id in ids_on_disk:
         assert client.get(f"/api/runs/{run_id}").status_code == 200
     assert statuses <= {200, 404, 409}
 
 
-@pytest.mark.parametrize("moves", ["renamed", "removed"])
+@pytest.mark.parametrize("move", ["renamed", "removed"])
 @pytest.mark.parametrize("write", ["params", "tags", "metrics", "artifacts", "end", "delete"])
-def test_run_that_goes_in_mid_write_is_404(
-    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch, write: str, moves: str
+def test_run_moved_or_removed_during_a_write_is_404(
+    client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch, write: str, move: str
 ) -> None:
     log_run(id="a", artifacts={"m": b"first"})
     lines = (data / "runs/a/artifacts.jsonl").read_bytes()
     lock_run = Tracker.run
     calls = 0
 
-    def go(self: Tracker, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
+    def move_run(self: Tracker, run_id: str, parts: tuple[int, ...] = ALL_PARTS) -> Run:
         nonlocal calls
         run = lock_run(self, run_id, parts)
         run.part(META), run.part(PARAMS), run.part(SUMMARY), run.part(ARTIFACTS)
         calls += 1
         if calls == (2 if write == "artifacts" else 1):
-            if moves == "renamed":
+            if move == "renamed":
                 (data / "runs/a").rename(data / "runs/.a")
             else:
                 shutil.rmtree(data / "runs/a")
         return run
 
-    monkeypatch.setattr(Tracker, "run", go)
+    monkeypatch.setattr(Tracker, "run", move_run)
     url = f"/api/w/runs/a/{write}"
     if write == "artifacts":
         answer = client.post(f"{url}?name=m&overwrite=true", data=b"second", content_type=OCTETS)
@@ -302,9 +300,9 @@ def test_run_that_goes_in_mid_write_is_404(
         answer = client.post(url, json={"status": "completed"} if write == "end" else {"x": 1})
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such run")
     assert sorted(each.name for each in (data / "runs").iterdir() if each.name != ".incoming") == (
-        [".a"] if moves == "renamed" else []
+        [".a"] if move == "renamed" else []
     )
-    if moves == "renamed":
+    if move == "renamed":
         assert (data / "runs/.a/artifacts.jsonl").read_bytes() == lines
     assert list((data / "runs/.incoming").iterdir()) == []
 
@@ -329,51 +327,51 @@ def test_upload_whose_run_is_renamed_between_its_line_and_its_bytes_leaves_no_li
     assert list((data / "runs/.incoming").iterdir()) == []
 
 
-def test_history_is_not_read_again_for_what_this_server_adds_to_it(
+def test_history_is_not_read_again_after_writes_of_this_server(
     client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
     register(client, run_id)
     assert client.get("/api/models/iris").status_code == 200
-    read: list[str] = []
+    reads: list[str] = []
     events = ModelFiles.events
-    monkeypatch.setattr(ModelFiles, "events", lambda files, folder: read.append(folder) or events(files, folder))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(ModelFiles, "events", lambda files, folder: reads.append(folder) or events(files, folder))  # type: ignore[func-returns-value]
     for number in (2, 3):
         assert register(client, run_id)["version"] == number
         assert len(client.get("/api/models/iris").get_json()["versions"]) == number
-    assert read == []
+    assert reads == []
     with (data / "models/iris/history.jsonl").open("a") as file:
         file.write("\n")
     assert register(client, run_id)["version"] == 4
-    assert read == ["iris"]
+    assert reads == ["iris"]
 
 
-# -- the files that points are written to stay open, but not for long and not all of them
+# -- metrics.jsonl stays open after a write, but not for long and not for all runs
 
 
-def open_points(data: Path) -> set[str]:
-    """The ids of the runs whose metrics.jsonl this process has open."""
+def runs_with_open_points(data: Path) -> set[str]:
+    """Return the ids of the runs whose metrics.jsonl this process has open."""
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
         pytest.skip("this system doesn't list a process's descriptors in /proc")
-    found = set()
+    run_ids = set()
     for descriptor in descriptors.iterdir():
         with contextlib.suppress(OSError):  # closed meanwhile
             target = Path(os.readlink(descriptor))
             if target.name == "metrics.jsonl" and target.is_relative_to(data):
-                found.add(target.parent.name)
-    return found
+                run_ids.add(target.parent.name)
+    return run_ids
 
 
-def test_file_of_points_is_closed_once_no_more_come(client: FlaskClient, log_run: LogRun, data: Path) -> None:
-    """It is opened again for the next point, which the file then has once."""
+def test_metrics_file_is_closed_when_idle(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+    """It is opened again for the next point, which is written once."""
     run_id = log_run(metrics={"loss": 1})
-    eventually(lambda: open_points(data) == set())
+    eventually(lambda: runs_with_open_points(data) == set())
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 2, "step": 1}).status_code == 200
     assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2
 
 
-def test_no_more_files_of_points_are_open_than_there_may_be(
+def test_number_of_open_metrics_files_is_limited(
     client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(point_files, "MAX_OPEN", 3)
@@ -381,6 +379,6 @@ def test_no_more_files_of_points_are_open_than_there_may_be(
     for step in range(2):
         for run_id in ids:
             assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1, "step": step}).status_code == 200
-            assert len(open_points(data)) <= 3
+            assert len(runs_with_open_points(data)) <= 3
     for run_id in ids:
         assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2

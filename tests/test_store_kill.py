@@ -1,4 +1,4 @@
-"""A server killed in the middle of everything, again and again: what it had acknowledged is there afterwards, whole."""
+"""A server killed in the middle of its work, again and again: the writes that it acknowledged are there afterwards."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ class Ledger:
     params: dict[str, dict[str, int]] = field(default_factory=dict)
     points: dict[str, int] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
-    #: What may be changed, by kind, run or model, and name: the value that was acknowledged last (None: there is
-    #: none), and the one that was on its way after that.
-    may_be: dict[tuple[str, str, str], list[Any]] = field(default_factory=dict)
+    #: The values that something changeable may have, by kind, run or model, and name: the value acknowledged last (None
+    #: if there is none), and the one sent after that.
+    allowed_values: dict[tuple[str, str, str], list[Any]] = field(default_factory=dict)
 
 
 class Writer(threading.Thread):
-    """Writes everything there is to write, until the server is gone."""
+    """Sends every kind of write until the server is killed."""
 
-    def __init__(self, url: str, name: str, acknowledged: Callable[[], None]) -> None:
+    def __init__(self, url: str, name: str, on_acknowledged: Callable[[], None]) -> None:
         super().__init__(daemon=True)
         self.url, self.name, self.ledger = url, name, Ledger()
         self.fault: BaseException | None = None
-        self._acknowledged = acknowledged
+        self._on_acknowledged = on_acknowledged
         self._session = requests.Session()
 
     def run(self) -> None:
         try:
             number = 0
             while True:
-                self._log(f"{self.name}-{number}")
+                self._log_run(f"{self.name}-{number}")
                 number += 1
         except requests.RequestException:
             pass  # the server was killed
@@ -56,21 +56,21 @@ class Writer(threading.Thread):
             self.fault = fault
 
     def _post(self, path: str, body: Any) -> Any:
-        """Post a body; None: delete what the path names."""
-        sent = {"data": body, "headers": {"Content-Type": OCTETS}} if isinstance(body, bytes) else {"json": body}
-        answer = self._session.request("DELETE" if body is None else "POST", self.url + path, **sent)
+        """Post a body; with None, delete what the path names."""
+        payload = {"data": body, "headers": {"Content-Type": OCTETS}} if isinstance(body, bytes) else {"json": body}
+        answer = self._session.request("DELETE" if body is None else "POST", self.url + path, **payload)
         assert answer.status_code == 200, answer.text
         body = answer.json()
-        self._acknowledged()
+        self._on_acknowledged()
         return body
 
-    def _change(self, kind: str, of: str, name: str, value: Any, path: str, body: Any) -> None:
-        allowed = self.ledger.may_be.setdefault((kind, of, name), [None])
-        allowed.append(value)
+    def _change(self, kind: str, owner: str, name: str, value: Any, path: str, body: Any) -> None:
+        allowed_values = self.ledger.allowed_values.setdefault((kind, owner, name), [None])
+        allowed_values.append(value)
         self._post(path, body)
-        allowed[:] = [value]
+        allowed_values[:] = [value]
 
-    def _log(self, run_id: str) -> None:
+    def _log_run(self, run_id: str) -> None:
         ledger, base = self.ledger, f"/api/w/runs/{run_id}"
         fields = {"experiment": self.name, "name": run_id, "tags": {"first": True}}
         self._post("/api/w/runs", {**fields, "id": run_id})
@@ -90,10 +90,10 @@ class Writer(threading.Thread):
             self._change("artifact", run_id, name, b"x", f"{base}/artifacts?name={name}", b"x")
         self._change("artifact", run_id, "deep/1", None, f"{base}/artifacts?name=deep/1", None)
         for name in ("old/a", "old/b"):
-            ledger.may_be["artifact", run_id, name].append(None)
+            ledger.allowed_values["artifact", run_id, name].append(None)
         self._post(f"{base}/artifacts?name=old/", None)
         for name in ("old/a", "old/b"):
-            ledger.may_be["artifact", run_id, name] = [None]
+            ledger.allowed_values["artifact", run_id, name] = [None]
         for artifact in ("deep/", "model"):
             body = {"name": self.name, "run_id": run_id, "artifact": artifact}
             version = self._post("/api/w/models", body)["version"]
@@ -103,19 +103,19 @@ class Writer(threading.Thread):
         self._change("end", run_id, "", "completed", f"{base}/end", {"status": "completed"})
 
 
-def test_every_acknowledged_write_is_found_after_a_kill_and_nothing_is_half_there(
+def test_acknowledged_writes_survive_a_kill_and_nothing_is_half_written(
     serve: Callable[..., Running], data: Path
 ) -> None:
     chance = random.Random(4)
     ledgers: dict[str, Ledger] = {}
     server = serve()
     for turn in range(ROUNDS):
-        enough = threading.Semaphore(0)
-        writers = [Writer(server.url, f"w{turn}-{number}", enough.release) for number in range(WRITERS)]
+        write_count = threading.Semaphore(0)
+        writers = [Writer(server.url, f"w{turn}-{number}", write_count.release) for number in range(WRITERS)]
         for writer in writers:
             writer.start()
         for _ in range(chance.randrange(40, 250)):
-            assert enough.acquire(timeout=PATIENCE_SECONDS), [writer.fault for writer in writers]
+            assert write_count.acquire(timeout=PATIENCE_SECONDS), [writer.fault for writer in writers]
         server.kill()
         for writer in writers:
             writer.join(PATIENCE_SECONDS)
@@ -123,9 +123,9 @@ def test_every_acknowledged_write_is_found_after_a_kill_and_nothing_is_half_ther
             ledgers[writer.name] = writer.ledger
         server = serve()
         for name in (each.name for each in writers):
-            check(server.url, name, ledgers[name])
+            assert_acknowledged_writes(server.url, name, ledgers[name])
     for name, ledger in ledgers.items():
-        check(server.url, name, ledger)
+        assert_acknowledged_writes(server.url, name, ledger)
     assert requests.get(f"{server.url}/api/health").json()["damaged"] == 0
     assert list((data / "runs/.incoming").iterdir()) == []
     for run in (data / "runs").iterdir():
@@ -140,24 +140,24 @@ def test_every_acknowledged_write_is_found_after_a_kill_and_nothing_is_half_ther
     assert server.stop() == 0
 
 
-def check(url: str, name: str, ledger: Ledger) -> None:
-    """Whether all of a writer's acknowledged writes are there, and of the others nothing by half."""
+def assert_acknowledged_writes(url: str, name: str, ledger: Ledger) -> None:
+    """Assert that all acknowledged writes of a writer are there, and that no other write is there in part."""
     session = requests.Session()
-    listed = {run["id"]: run for run in session.get(f"{url}/api/runs?experiment={name}&limit=1000").json()}
-    assert listed.keys() >= ledger.runs.keys() and len(listed) <= len(ledger.runs) + 1
-    found: dict[tuple[str, str, str], Any] = {}
-    for run_id in listed:
+    runs = {run["id"]: run for run in session.get(f"{url}/api/runs?experiment={name}&limit=1000").json()}
+    assert runs.keys() >= ledger.runs.keys() and len(runs) <= len(ledger.runs) + 1
+    values: dict[tuple[str, str, str], Any] = {}
+    for run_id in runs:
         run = session.get(f"{url}/api/runs/{run_id}").json()
         assert (run["experiment"], run["name"], run["tags"]["first"]) == (name, run_id, True)
         assert run["params"].items() >= ledger.params.get(run_id, {}).items()
         counts = [run["metric_summary"].get(key, {"count": 0})["count"] for key in ("loss", "acc")]
-        acknowledged = ledger.points.get(run_id, 0)
-        assert counts in ([acknowledged] * 2, [acknowledged + 1] * 2)  # a request's points are all there, or none
-        found["tag", run_id, "turn"] = run["tags"].get("turn")
-        found["end", run_id, ""] = None if run["status"] == "running" else run["status"]
+        point_count = ledger.points.get(run_id, 0)
+        assert counts in ([point_count] * 2, [point_count + 1] * 2)  # a request's points are all there, or none
+        values["tag", run_id, "turn"] = run["tags"].get("turn")
+        values["end", run_id, ""] = None if run["status"] == "running" else run["status"]
         for artifact in run["artifacts"]:
             content = session.get(f"{url}/api/artifacts/{artifact['id']}/download").content
-            found["artifact", run_id, artifact["name"]] = content
+            values["artifact", run_id, artifact["name"]] = content
             assert (artifact["sha256"], artifact["size"]) == (hashlib.sha256(content).hexdigest(), len(content))
     model = session.get(f"{url}/api/models/{name}").json()
     versions = {version["version"]: version["run_id"] for version in model.get("versions", ())}
@@ -167,6 +167,6 @@ def check(url: str, name: str, ledger: Ledger) -> None:
     assert sorted(versions) == list(range(1, len(versions) + 1))
     for version in versions:
         assert session.get(f"{url}/api/models/{name}/{version}/download").status_code == 200
-    found["production", name, ""] = model["model"]["production"] if versions else None
-    wrong = [key for key, allowed in ledger.may_be.items() if found.get(key) not in allowed]
+    values["production", name, ""] = model["model"]["production"] if versions else None
+    wrong = [key for key, allowed_values in ledger.allowed_values.items() if values.get(key) not in allowed_values]
     assert wrong == []

@@ -1,4 +1,4 @@
-"""The folder is the contract's section 4: its tree, its spellings, and a folder that people may edit by hand."""
+"""The store's folder, as section 4 of the contract defines it: its tree, its file formats, and edits by hand."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from flask.testing import FlaskClient
 
 LogRun = Callable[..., str]
 #: What NTFS and GitHub's artifact upload refuse in a name.
-REFUSED = set('":<>|*?\\')
+FORBIDDEN_CHARACTERS = set('":<>|*?\\')
 
 
 def tree(folder: Path) -> list[str]:
-    """Every file below a folder but those in or behind a name with a dot in front, relative, in order."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
-    return sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
+    """Return the sorted relative paths of the files below a folder, without hidden files and folders."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts))
 
 
 def lines(path: Path) -> list[Any]:
-    """The values in the lines of a file, each of which has to have its end."""
+    """Return the values in the lines of a file, each of which must end with a newline."""
     text = path.read_text()
     assert text.endswith("\n")
     return [json.loads(line) for line in text.splitlines()]
@@ -34,13 +34,13 @@ def lines(path: Path) -> list[Any]:
 
 def upload(client: FlaskClient, run_id: str, name: str, content: bytes = b"bytes") -> int:
     query = {"name": name}
-    sent = client.post(
+    response = client.post(
         f"/api/w/runs/{run_id}/artifacts", query_string=query, data=content, content_type="application/octet-stream"
     )
-    return sent.status_code
+    return response.status_code
 
 
-def edited(path: Path, content: str, by: str) -> None:
+def edit(path: Path, content: str, by: str) -> None:
     """Give a file other content as an editor does: in place, or by a rename."""
     if by == "rename":
         other = path.with_name("other")
@@ -52,7 +52,7 @@ def edited(path: Path, content: str, by: str) -> None:
 
 @pytest.fixture
 def how_to(client: FlaskClient, data: Path) -> str:
-    """The id of a run that was logged, ended and registered by the how-to's calls."""
+    """The id of a run that the how-to's calls logged, ended and registered."""
     run_id: str = client.post(
         "/api/w/runs", json={"experiment": "iris", "name": "from-python", "tags": {"author": "maria"}}
     ).get_json()["id"]
@@ -69,7 +69,7 @@ def how_to(client: FlaskClient, data: Path) -> str:
     return run_id
 
 
-def test_how_to_leaves_exactly_the_contract_s_tree(how_to: str, data: Path) -> None:
+def test_how_to_calls_create_exactly_the_tree_of_the_contract(how_to: str, data: Path) -> None:
     run = f"runs/{how_to}"
     assert tree(data) == [
         "models/iris-classifier/history.jsonl",
@@ -82,17 +82,17 @@ def test_how_to_leaves_exactly_the_contract_s_tree(how_to: str, data: Path) -> N
     ]
 
 
-def test_files_have_the_contract_s_shapes(how_to: str, client: FlaskClient, data: Path) -> None:
+def test_files_have_the_formats_of_the_contract(how_to: str, client: FlaskClient, data: Path) -> None:
     folder = data / "runs" / how_to
     meta = json.loads((folder / "meta.json").read_text())
-    shown = client.get(f"/api/runs/{how_to}").get_json()
+    details = client.get(f"/api/runs/{how_to}").get_json()
     assert meta == {
         "id": how_to,
         "experiment": "iris",
         "name": "from-python",
         "status": "completed",
-        "start_time": shown["start_time"],
-        "end_time": shown["end_time"],
+        "start_time": details["start_time"],
+        "end_time": details["end_time"],
         "error": None,
         "tags": {"author": "maria"},
         "note": None,
@@ -109,8 +109,8 @@ def test_files_have_the_contract_s_shapes(how_to: str, client: FlaskClient, data
     summary = json.loads((folder / "summary.json").read_text())
     status = (folder / "metrics.jsonl").stat()
     assert (summary["size"], summary["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
-    registered, promoted = lines(data / "models/iris-classifier/history.jsonl")
-    assert {**registered, "timestamp": 0} == {
+    registration, promotion = lines(data / "models/iris-classifier/history.jsonl")
+    assert {**registration, "timestamp": 0} == {
         "event": "registered",
         "model": "iris-classifier",
         "version": 1,
@@ -121,14 +121,14 @@ def test_files_have_the_contract_s_shapes(how_to: str, client: FlaskClient, data
         "description": "first cut",
         "timestamp": 0,
     }
-    assert {**promoted, "timestamp": 0} == {"event": "promoted", "version": 1, "stage": "production", "timestamp": 0}
+    assert {**promotion, "timestamp": 0} == {"event": "promoted", "version": 1, "stage": "production", "timestamp": 0}
 
 
-def test_point_a_line_in_a_fixed_compact_schema(how_to: str, data: Path) -> None:
-    written = (data / "runs" / how_to / "metrics.jsonl").read_text()
-    points = [json.loads(line) for line in written.splitlines()]
+def test_metrics_file_has_one_compact_point_per_line(how_to: str, data: Path) -> None:
+    text = (data / "runs" / how_to / "metrics.jsonl").read_text()
+    points = [json.loads(line) for line in text.splitlines()]
     assert [list(point) for point in points] == [["key", "value", "step", "timestamp"]] * 4
-    assert written == "".join(json.dumps(point, separators=(",", ":")) + "\n" for point in points)
+    assert text == "".join(json.dumps(point, separators=(",", ":")) + "\n" for point in points)
     assert [(point["key"], point["value"], point["step"]) for point in points] == [
         ("accuracy", 0.94, 0),
         ("loss", 1.0, 0),
@@ -137,7 +137,7 @@ def test_point_a_line_in_a_fixed_compact_schema(how_to: str, data: Path) -> None
     ]
 
 
-def test_value_that_is_no_finite_number_is_strict_json_on_disk(client: FlaskClient, data: Path) -> None:
+def test_non_finite_value_is_strict_json_on_disk(client: FlaskClient, data: Path) -> None:
     run_id = client.post("/api/w/runs", json={"experiment": "e"}).get_json()["id"]
     body = '{"a": NaN, "b": "Infinity", "c": -Infinity, "d": -0.0, "e": 1e300}'
     assert client.post(f"/api/w/runs/{run_id}/metrics", data=body, content_type="application/json").status_code == 200
@@ -145,15 +145,15 @@ def test_value_that_is_no_finite_number_is_strict_json_on_disk(client: FlaskClie
     def refuse(token: str) -> float:
         raise AssertionError(token)
 
-    written = (data / "runs" / run_id / "metrics.jsonl").read_text()
-    values = [json.loads(line, parse_constant=refuse)["value"] for line in written.splitlines()]
+    text = (data / "runs" / run_id / "metrics.jsonl").read_text()
+    values = [json.loads(line, parse_constant=refuse)["value"] for line in text.splitlines()]
     assert str(values) == "['NaN', 'Infinity', '-Infinity', -0.0, 1e+300]"
 
 
-def test_no_file_holds_an_absolute_path(how_to: str, data: Path) -> None:
+def test_files_contain_no_absolute_path(how_to: str, data: Path) -> None:
     content = {name: (data / name).read_bytes() for name in tree(data)}
-    named = [name for name, each in content.items() if str(data).encode() in each or b"/tmp" in each]
-    assert (len(content), named) == (7, [])
+    names_with_paths = [name for name, each in content.items() if str(data).encode() in each or b"/tmp" in each]
+    assert (len(content), names_with_paths) == (7, [])
 
 
 NAMES = [
@@ -189,7 +189,7 @@ def test_every_artifact_name_is_portable_on_disk_and_read_back(
 ) -> None:
     run_id = log_run(artifacts={name: name.encode() for name in NAMES})
     for name in NAMES:
-        assert client.get(f"/api/artifacts/{run_id}/{_quoted(name)}/download").data == name.encode(), name
+        assert client.get(f"/api/artifacts/{run_id}/{_percent_encode(name)}/download").data == name.encode(), name
     assert _portable(tree(data / "runs" / run_id / "blobs")) == len(NAMES)
     assert {run["name"] for run in client.get(f"/api/runs/{run_id}/artifacts").get_json()} == set(NAMES)
 
@@ -201,11 +201,11 @@ def test_every_model_name_is_portable_on_disk_and_read_back(client: FlaskClient,
         answer = client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "m"})
         assert (answer.status_code, answer.get_json()["version"]) == (200, 1), name
     for name in names:
-        assert client.get(f"/api/models/{_quoted(name)}").get_json()["model"]["name"] == name
+        assert client.get(f"/api/models/{_percent_encode(name)}").get_json()["model"]["name"] == name
     assert _portable(tree(data / "models")) == len(names)
 
 
-def _quoted(name: str) -> str:
+def _percent_encode(name: str) -> str:
     return "".join(f"%{byte:02x}" for byte in name.encode()).replace("%2f", "/")
 
 
@@ -214,7 +214,7 @@ def _portable(paths: list[str]) -> int:
     devices = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
     for path in paths:
         for part in path.split("/"):
-            assert not REFUSED & set(part) and part[-1] not in ". ", path
+            assert not FORBIDDEN_CHARACTERS & set(part) and part[-1] not in ". ", path
             assert part.split(".")[0].lower() not in devices, path
     return len({path.casefold() for path in paths})
 
@@ -235,10 +235,10 @@ def test_unknown_files_and_keys_are_kept(client: FlaskClient, log_run: LogRun, d
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-# -- what people do to the folder beside a live server
+# -- changes by hand to the folder of a live server
 
 
-def test_copied_a_renamed_and_a_removed_run_show_on_the_next_request(
+def test_copied_renamed_or_removed_run_shows_on_the_next_request(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     first, runs = log_run(params={"lr": 1}, metrics={"loss": 2.0}, artifacts={"a": b"bytes"}), data / "runs"
@@ -246,8 +246,8 @@ def test_copied_a_renamed_and_a_removed_run_show_on_the_next_request(
     for number in range(20):  # each change right after a request, within a tick of the file system's clock
         copy = f"copy-{number}"
         shutil.copytree(runs / first, runs / copy)
-        shown = client.get(f"/api/runs/{copy}").get_json()
-        assert (shown["id"], shown["params"], shown["metrics"]) == (copy, {"lr": 1}, {"loss": 2.0})
+        details = client.get(f"/api/runs/{copy}").get_json()
+        assert (details["id"], details["params"], details["metrics"]) == (copy, {"lr": 1}, {"loss": 2.0})
         assert client.get(f"/api/artifacts/{copy}/a/download").data == b"bytes"
         assert client.get("/api/runs").headers["X-Total-Count"] == "2"
         (runs / copy).rename(runs / "renamed")
@@ -258,7 +258,7 @@ def test_copied_a_renamed_and_a_removed_run_show_on_the_next_request(
         assert client.get("/api/runs").headers["X-Total-Count"] == "1"
 
 
-def test_run_copied_from_another_store_takes_writes(make_app: Callable[..., Flask], data: Path) -> None:
+def test_run_moved_out_and_back_accepts_writes(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app().test_client()
     run_id = client.post("/api/w/runs", json={"experiment": "e", "id": "ci-1"}).get_json()["id"]
     shutil.move(data / "runs" / run_id, data.parent / "aside")
@@ -272,13 +272,11 @@ def test_run_copied_from_another_store_takes_writes(make_app: Callable[..., Flas
 def test_edited_meta_json_shows_on_the_next_request(client: FlaskClient, log_run: LogRun, data: Path, by: str) -> None:
     run_id = log_run(name="before", tags={"n": 1})
     path = data / "runs" / run_id / "meta.json"
-    for power in range(
-        1, 15
-    ):  # each of another size: where the file system's clock ticks slowly, that tells them apart
+    for power in range(1, 15):  # each of another size, to tell them apart where the file system's clock is coarse
         assert client.get(f"/api/runs/{run_id}").get_json()["tags"] == {"n": 10 ** (power - 1)}
-        edited(path, path.read_text().replace(f'"n": {10 ** (power - 1)}', f'"n": {10**power}'), by)
+        edit(path, path.read_text().replace(f'"n": {10 ** (power - 1)}', f'"n": {10**power}'), by)
     assert client.get(f"/api/runs?tag.n={10**14}").headers["X-Total-Count"] == "1"
-    edited(path, path.read_text().replace('"running"', '"completed"'), by)
+    edit(path, path.read_text().replace('"running"', '"completed"'), by)
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1}).status_code == 404
 
 
@@ -288,7 +286,7 @@ def test_edited_params_json_shows_on_the_next_request(
 ) -> None:
     run_id = log_run(params={"lr": 0.01})
     assert client.get(f"/api/runs/{run_id}").get_json()["params"] == {"lr": 0.01}
-    edited(data / "runs" / run_id / "params.json", '{"lr": 0.5, "by hand": true}', by)
+    edit(data / "runs" / run_id / "params.json", '{"lr": 0.5, "by hand": true}', by)
     assert client.get(f"/api/runs/{run_id}").get_json()["params"] == {"lr": 0.5, "by hand": True}
     assert client.post(f"/api/w/runs/{run_id}/params", json={"lr": 0.5}).status_code == 200
     assert client.post(f"/api/w/runs/{run_id}/params", json={"lr": 0.01}).status_code == 409
@@ -307,27 +305,27 @@ def test_point_added_by_hand_shows_on_the_next_request(
         with path.open("a") as file:
             file.write(line)
     else:
-        edited(path, path.read_text() + line, by)
-    shown = client.get(f"/api/runs/{run_id}").get_json()
-    assert (shown["metrics"], shown["metric_summary"]["loss"]["count"]) == ({"loss": 0.25}, 2)
+        edit(path, path.read_text() + line, by)
+    details = client.get(f"/api/runs/{run_id}").get_json()
+    assert (details["metrics"], details["metric_summary"]["loss"]["count"]) == ({"loss": 0.25}, 2)
     assert client.get(f"/api/runs/{run_id}/metrics").get_json()["loss"]["points"][1]["step"] == 7
     if end is None:
         assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 0.1, "step": 8}).status_code == 200
         assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]["loss"]["count"] == 3
 
 
-def test_run_that_was_replaced_by_hand_is_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_run_replaced_by_hand_is_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(name="before")
-    folder, saved = data / "runs" / run_id, data.parent / "saved"
-    shutil.copytree(folder, saved)
-    for name in ("restored", "edited", "moved back"):  # lists alone are asked for: they look at nothing that is quiet
+    folder, backup = data / "runs" / run_id, data.parent / "saved"
+    shutil.copytree(folder, backup)
+    for name in ("restored", "edited", "moved back"):  # only lists are requested, which check no quiet run
         assert len(client.get("/api/runs").get_json()) == 1
         if name == "restored":
             shutil.rmtree(folder)
-            shutil.copytree(saved, folder)
+            shutil.copytree(backup, folder)
         elif name == "moved back":
             folder.rename(data.parent / "aside")
-            saved.rename(folder)
+            backup.rename(folder)
         path = folder / "meta.json"
         for number in range(3):
             assert len(client.get("/api/runs").get_json()) == 1
@@ -336,7 +334,7 @@ def test_run_that_was_replaced_by_hand_is_still_watched(client: FlaskClient, log
             assert [run["name"] for run in client.get("/api/runs").get_json()] == [f"{name} {'x' * number}"]
 
 
-def test_two_runs_that_changed_places_are_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_runs_that_swapped_folders_are_still_watched(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     runs = data / "runs"
     for run_id in ("one", "two"):
         log_run(id=run_id, name=run_id)
@@ -345,12 +343,12 @@ def test_two_runs_that_changed_places_are_still_watched(client: FlaskClient, log
     (runs / "two").rename(runs / "one")
     (data.parent / "aside").rename(runs / "two")
     assert {run["id"]: run["name"] for run in client.get("/api/runs").get_json()} == {"one": "two", "two": "one"}
-    named = {"one": "two", "two": "one"}
+    names = {"one": "two", "two": "one"}
     for run_id in ("one", "two"):
         path = runs / run_id / "meta.json"
         path.write_text(path.read_text().replace('"name": "', '"name": "new '))
-        named[run_id] = f"new {named[run_id]}"
-        assert {run["id"]: run["name"] for run in client.get("/api/runs").get_json()} == named
+        names[run_id] = f"new {names[run_id]}"
+        assert {run["id"]: run["name"] for run in client.get("/api/runs").get_json()} == names
 
 
 def test_history_edited_by_hand_shows_on_the_next_request(client: FlaskClient, log_run: LogRun, data: Path) -> None:
@@ -367,14 +365,14 @@ def test_history_edited_by_hand_shows_on_the_next_request(client: FlaskClient, l
 # -- summary.json
 
 
-def test_deleted_summary_costs_nothing_but_time(make_app: Callable[..., Flask], log_run: LogRun, data: Path) -> None:
+def test_deleted_summary_is_rebuilt(make_app: Callable[..., Flask], log_run: LogRun, data: Path) -> None:
     run_id = log_run(metrics=[{"loss": 1.0, "step": 0}, {"loss": "NaN", "step": 1}], end="completed")
     before = make_app().test_client().get(f"/api/runs/{run_id}").get_json()
     (data / "runs" / run_id / "summary.json").unlink()
     assert make_app().test_client().get(f"/api/runs/{run_id}").get_json() == before
 
 
-def test_summary_of_an_older_version_is_made_anew_with_the_time_of_the_latest_value(
+def test_summary_of_an_older_version_is_rebuilt_with_the_time_of_the_latest_value(
     make_app: Callable[..., Flask], log_run: LogRun, data: Path
 ) -> None:
     points = [{"metrics": {"loss": step / 2}, "step": step, "timestamp": 1000 + step} for step in (0, 7, 3)]
@@ -382,32 +380,32 @@ def test_summary_of_an_older_version_is_made_anew_with_the_time_of_the_latest_va
     path = data / "runs" / run_id / "summary.json"
     summary = json.loads(path.read_text())
     assert summary["metrics"]["loss"].pop("last_time") == 1007
-    path.write_text(json.dumps(summary).replace("3.5", "99.5"))  # what stands in one without that is not believed
-    shown = make_app().test_client().get(f"/api/runs/{run_id}").get_json()
-    assert shown["metrics"] == {"loss": 3.5}
+    path.write_text(
+        json.dumps(summary).replace("3.5", "99.5")
+    )  # the values of a summary without that field are not used
+    details = make_app().test_client().get(f"/api/runs/{run_id}").get_json()
+    assert details["metrics"] == {"loss": 3.5}
     assert json.loads(path.read_text())["metrics"]["loss"]["last_time"] == 1007
 
 
 @pytest.mark.parametrize("field", ["size", "mtime_ns"])
-def test_summary_of_another_size_or_mtime_is_not_believed(
+def test_summary_with_another_size_or_mtime_is_ignored(
     make_app: Callable[..., Flask], log_run: LogRun, data: Path, field: str
 ) -> None:
     run_id = log_run(metrics={"loss": 1.0}, end="completed")
     path = data / "runs" / run_id / "summary.json"
-    forged = json.loads(path.read_text().replace("1.0", "99.0"))
-    path.write_text(json.dumps(forged))
-    # It is what is read where it names its source rightly: else this test would show nothing.
+    wrong_summary = json.loads(path.read_text().replace("1.0", "99.0"))
+    path.write_text(json.dumps(wrong_summary))
+    # It is used while it has the size and mtime of its source: otherwise this test would prove nothing.
     assert make_app().test_client().get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 99.0}
-    path.write_text(json.dumps({**forged, field: forged[field] + 1}))
+    path.write_text(json.dumps({**wrong_summary, field: wrong_summary[field] + 1}))
     assert make_app().test_client().get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 1.0}
 
 
-def test_run_whose_metrics_were_replaced_has_the_new_ones(
-    make_app: Callable[..., Flask], log_run: LogRun, data: Path
-) -> None:
+def test_replaced_metrics_file_is_read_again(make_app: Callable[..., Flask], log_run: LogRun, data: Path) -> None:
     run_id = log_run(metrics={"loss": 1.5}, end="completed")
     path = data / "runs" / run_id / "metrics.jsonl"
     before = path.stat()
-    path.write_text(path.read_text().replace("1.5", "2.5"))  # of the same size: only the time tells
+    path.write_text(path.read_text().replace("1.5", "2.5"))  # the same size: only the mtime differs
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
     assert make_app().test_client().get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 2.5}

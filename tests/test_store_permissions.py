@@ -16,26 +16,26 @@ from support.calls import register, upload
 def umask() -> Iterator[Callable[[int], None]]:
     before = os.umask(0o022)
 
-    def put(mask: int) -> None:
+    def set_umask(mask: int) -> None:
         os.umask(mask)
 
-    yield put
+    yield set_umask
     os.umask(before)
 
 
 def modes(data: Path, kind: Callable[[int], bool]) -> dict[str, str]:
-    """The rights of everything of a kind that the server made, by path."""
-    found = {}
+    """Return the modes of all files or folders of the store, by path."""
+    modes_by_path = {}
     for path in [data, *data.rglob("*")]:
         status = path.lstat()
         if kind(status.st_mode):
-            found[str(path.relative_to(data))] = oct(stat.S_IMODE(status.st_mode))
-    return found
+            modes_by_path[str(path.relative_to(data))] = oct(stat.S_IMODE(status.st_mode))
+    return modes_by_path
 
 
 @pytest.mark.parametrize(("mask", "file", "folder"), [(0o000, "0o644", "0o755"), (0o077, "0o600", "0o700")])
 @pytest.mark.parametrize("is_there", [False, True])
-def test_nobody_but_the_owner_can_write_a_store(
+def test_store_is_writable_by_its_owner_only(
     make_app: Callable[..., Flask],
     data: Path,
     umask: Callable[[int], None],
@@ -56,7 +56,7 @@ def test_nobody_but_the_owner_can_write_a_store(
     register(client, "r")
     assert client.post("/api/w/runs/r/end").status_code == 200
     folders, files = modes(data, stat.S_ISDIR), modes(data, stat.S_ISREG)
-    assert folders.pop(".") == ("0o755" if is_there else "0o700")  # the user's own is left as it is
+    assert folders.pop(".") == ("0o755" if is_there else "0o700")  # a folder of the user's keeps its mode
     assert folders == dict.fromkeys(
         ("runs", "runs/.incoming", "runs/r", "runs/r/blobs", "runs/r/blobs/deep", "models", "models/iris"), folder
     )

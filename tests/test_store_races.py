@@ -33,8 +33,8 @@ def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
     sys.setswitchinterval(before)
 
 
-def at_once(app: Flask, *acts: Act, threads: int = THREADS) -> list[Any]:
-    """Return the results of each act in so many threads that start together, each with a client and a number."""
+def run_concurrently(app: Flask, *acts: Act, threads: int = THREADS) -> list[Any]:
+    """Run the acts in threads that start together, each with a client and a number; return all results."""
     barrier = threading.Barrier(threads)
 
     def run(number: int) -> list[Any]:
@@ -46,29 +46,29 @@ def at_once(app: Flask, *acts: Act, threads: int = THREADS) -> list[Any]:
         return [each for results in pool.map(run, range(threads)) for each in results]
 
 
-def start(app: Flask, **fields: Any) -> str:
+def create_run(app: Flask, **fields: Any) -> str:
     run_id: str = app.test_client().post("/api/w/runs", json={"experiment": "e", **fields}).get_json()["id"]
     return run_id
 
 
-def test_run_is_found_by_everybody_as_soon_as_its_id_was_answered(app: Flask) -> None:
+def test_created_run_is_visible_to_all_once_its_id_is_returned(app: Flask) -> None:
     def create_and_read(client: FlaskClient, number: int) -> list[int]:
         statuses = []
         for _ in range(8):
-            made = client.post("/api/w/runs", json={"experiment": "e"})
-            statuses.append(made.status_code)
-            if made.status_code == 200:
-                run_id = made.get_json()["id"]
+            answer = client.post("/api/w/runs", json={"experiment": "e"})
+            statuses.append(answer.status_code)
+            if answer.status_code == 200:
+                run_id = answer.get_json()["id"]
                 statuses.append(client.get(f"/api/runs/{run_id}").status_code)
                 statuses.append(run_id in {run["id"] for run in client.get("/api/runs?limit=1000").get_json()})
         return statuses
 
-    assert at_once(app, create_and_read) == [[200, 200, True] * 8] * THREADS
+    assert run_concurrently(app, create_and_read) == [[200, 200, True] * 8] * THREADS
     assert app.test_client().get("/api/health").get_json()["runs"] == 8 * THREADS
 
 
-def test_no_param_and_no_tag_is_lost_among_readers_and_writers(app: Flask) -> None:
-    run_id = start(app)
+def test_concurrent_params_and_tags_are_never_lost(app: Flask) -> None:
+    run_id = create_run(app)
 
     def write(client: FlaskClient, number: int) -> set[int]:
         statuses = set()
@@ -82,14 +82,14 @@ def test_no_param_and_no_tag_is_lost_among_readers_and_writers(app: Flask) -> No
                 statuses.add(client.post(f"/api/w/runs/{run_id}/tags", json={key: turn}).status_code)
         return statuses
 
-    assert at_once(app, write) == [{200}] * THREADS
+    assert run_concurrently(app, write) == [{200}] * THREADS
     run = app.test_client().get(f"/api/runs/{run_id}").get_json()
-    written = {f"k{number}-{turn}" for number in range(THREADS) if number % 4 for turn in range(10)}
-    assert (run["params"].keys(), run["tags"].keys()) == (written, written)
+    keys = {f"k{number}-{turn}" for number in range(THREADS) if number % 4 for turn in range(10)}
+    assert (run["params"].keys(), run["tags"].keys()) == (keys, keys)
 
 
-def test_points_are_all_there_and_all_counted(app: Flask, make_app: Callable[..., Flask]) -> None:
-    run_id = start(app)
+def test_concurrent_points_are_all_counted(app: Flask, make_app: Callable[..., Flask]) -> None:
+    run_id = create_run(app)
 
     def log(client: FlaskClient, number: int) -> None:
         for step in range(20):
@@ -98,40 +98,40 @@ def test_points_are_all_there_and_all_counted(app: Flask, make_app: Callable[...
             if number % 4 == 0:
                 assert client.get(f"/api/runs/{run_id}").status_code == 200
 
-    at_once(app, log)
+    run_concurrently(app, log)
     counts = {"shared": 40 * THREADS, **{f"own{number}": 40 for number in range(THREADS)}}
-    for client in (app.test_client(), make_app().test_client()):  # as it was added up, and as it is on the disk
+    for client in (app.test_client(), make_app().test_client()):  # as summed up in memory, and as stored on the disk
         summary = client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]
         assert {key: series["count"] for key, series in summary.items()} == counts
 
 
-def test_one_param_of_many_values_has_one_winner(app: Flask) -> None:
-    run_id = start(app)
+def test_param_with_concurrent_values_has_one_winner(app: Flask) -> None:
+    run_id = create_run(app)
 
     def set_value(client: FlaskClient, number: int) -> tuple[int, int]:
         return client.post(f"/api/w/runs/{run_id}/params", json={"lr": number}).status_code, number
 
-    answers = at_once(app, set_value)
+    answers = run_concurrently(app, set_value)
     winners = [number for status, number in answers if status == 200]
     assert sorted(status for status, _ in answers) == [200] + [409] * (THREADS - 1)
     assert app.test_client().get(f"/api/runs/{run_id}").get_json()["params"] == {"lr": winners[0]}
 
 
-def test_one_artifact_name_of_many_contents_has_one_winner(app: Flask) -> None:
-    run_id = start(app)
+def test_artifact_with_concurrent_contents_has_one_winner(app: Flask) -> None:
+    run_id = create_run(app)
 
     def send(client: FlaskClient, number: int) -> tuple[int, int]:
         answer = client.post(f"/api/w/runs/{run_id}/artifacts?name=m", data=b"%d" % number, content_type=OCTETS)
         return answer.status_code, number
 
-    answers = at_once(app, send)
+    answers = run_concurrently(app, send)
     winners = [number for status, number in answers if status == 200]
     assert sorted(status for status, _ in answers) == [200] + [409] * (THREADS - 1)
     assert app.test_client().get(f"/api/artifacts/{run_id}/m/download").data == b"%d" % winners[0]
 
 
-def test_overwritten_artifact_is_always_one_of_those_sent_whole(app: Flask) -> None:
-    run_id = start(app)
+def test_overwritten_artifact_is_always_one_complete_upload(app: Flask) -> None:
+    run_id = create_run(app)
     contents = {b"%d" % number * (number + 1) * 100 for number in range(THREADS)}
 
     def overwrite_and_read(client: FlaskClient, number: int) -> None:
@@ -142,37 +142,35 @@ def test_overwritten_artifact_is_always_one_of_those_sent_whole(app: Flask) -> N
             answer = client.get(f"/api/artifacts/{run_id}/m/download")
             assert answer.status_code == 200 and answer.data in contents
 
-    at_once(app, overwrite_and_read)
+    run_concurrently(app, overwrite_and_read)
     (artifact,) = app.test_client().get(f"/api/runs/{run_id}/artifacts").get_json()
     assert len(app.test_client().get(f"/api/artifacts/{run_id}/m/download").data) == artifact["size"]
 
 
-def test_one_id_brought_by_many_is_one_run(app: Flask) -> None:
+def test_id_chosen_by_many_clients_is_one_run(app: Flask) -> None:
     def create(client: FlaskClient, number: int) -> tuple[int, str]:
         answer = client.post("/api/w/runs", json={"experiment": "e", "id": "ci-1"})
         return answer.status_code, answer.get_json()["id"]
 
-    assert at_once(app, create) == [(200, "ci-1")] * THREADS
+    assert run_concurrently(app, create) == [(200, "ci-1")] * THREADS
 
     def create_another(client: FlaskClient, number: int) -> int:
         return client.post("/api/w/runs", json={"experiment": f"e{number}", "id": "Ci-2"}).status_code
 
-    assert sorted(at_once(app, create_another)) == [200] + [409] * (THREADS - 1)
+    assert sorted(run_concurrently(app, create_another)) == [200] + [409] * (THREADS - 1)
     assert app.test_client().get("/api/health").get_json()["runs"] == 2
 
 
-def test_ids_that_differ_in_case_alone_have_one_winner(app: Flask) -> None:
+def test_ids_differing_only_in_case_have_one_winner(app: Flask) -> None:
     def create(client: FlaskClient, number: int) -> int:
         run_id = "".join(c.upper() if number >> at & 1 else c for at, c in enumerate("abcd"))
         return client.post("/api/w/runs", json={"experiment": "e", "id": run_id}).status_code
 
-    assert sorted(at_once(app, create)) == [200] + [409] * (THREADS - 1)
+    assert sorted(run_concurrently(app, create)) == [200] + [409] * (THREADS - 1)
 
 
-def test_versions_count_without_gaps_and_names_that_differ_in_case_get_folders_that_don_t(
-    app: Flask, data: Path
-) -> None:
-    run_id = start(app)
+def test_versions_have_no_gaps_and_models_differing_only_in_case_get_distinct_folders(app: Flask, data: Path) -> None:
+    run_id = create_run(app)
     app.test_client().post(f"/api/w/runs/{run_id}/artifacts?name=m", data=b"bytes", content_type=OCTETS)
     names = ["iris", "Iris", "IRIS", "iriS"]
 
@@ -180,40 +178,42 @@ def test_versions_count_without_gaps_and_names_that_differ_in_case_get_folders_t
         body = {"name": names[number % 4], "run_id": run_id, "artifact": "m", "stage": "production"}
         return names[number % 4], client.post("/api/w/models", json=body).get_json()["version"]
 
-    versions = at_once(app, register, register)
+    versions = run_concurrently(app, register, register)
     assert sorted(versions) == sorted((name, number) for name in names for number in range(1, 9))
     assert len({folder.name.casefold() for folder in (data / "models").iterdir()}) == len(names)
 
 
 def test_run_ends_once(app: Flask) -> None:
-    run_id = start(app)
+    run_id = create_run(app)
 
     def end(client: FlaskClient, number: int) -> tuple[int, str]:
         status = ("completed", "failed")[number % 2]
         return client.post(f"/api/w/runs/{run_id}/end", json={"status": status}).status_code, status
 
-    answers = at_once(app, end)
-    ended = app.test_client().get(f"/api/runs/{run_id}").get_json()["status"]
-    assert set(answers) == {(200, ended), (409, {"completed": "failed", "failed": "completed"}[ended])}
+    answers = run_concurrently(app, end)
+    final_status = app.test_client().get(f"/api/runs/{run_id}").get_json()["status"]
+    assert set(answers) == {(200, final_status), (409, {"completed": "failed", "failed": "completed"}[final_status])}
 
 
-def test_nothing_is_acknowledged_after_the_end(app: Flask, make_app: Callable[..., Flask]) -> None:
-    run_id = start(app)
+def test_points_are_not_acknowledged_after_the_end(app: Flask, make_app: Callable[..., Flask]) -> None:
+    run_id = create_run(app)
 
     def log(client: FlaskClient, number: int) -> int:
-        stored = 0
+        stored_count = 0
         for step in range(30):
             if number == 0 and step == 5:
                 assert client.post(f"/api/w/runs/{run_id}/end").status_code == 200
-            stored += client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1, "step": step}).status_code == 200
-        return stored
+            stored_count += (
+                client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1, "step": step}).status_code == 200
+            )
+        return stored_count
 
-    stored = sum(at_once(app, log))
+    acknowledged_count = sum(run_concurrently(app, log))
     summary = make_app().test_client().get(f"/api/runs/{run_id}").get_json()["metric_summary"]
-    assert summary["loss"]["count"] == stored
+    assert summary["loss"]["count"] == acknowledged_count
 
 
-def test_deleted_run_is_gone_and_the_rest_stays(app: Flask) -> None:
+def test_deleted_run_is_404_while_others_are_written(app: Flask) -> None:
     def log_and_delete(client: FlaskClient, number: int) -> list[int]:
         statuses = []
         for _ in range(5):
@@ -224,12 +224,12 @@ def test_deleted_run_is_gone_and_the_rest_stays(app: Flask) -> None:
             statuses.append(client.get(f"/api/runs/{run_id}").status_code)
         return statuses
 
-    assert at_once(app, log_and_delete) == [[200, 200, 200, 404] * 5] * THREADS
+    assert run_concurrently(app, log_and_delete) == [[200, 200, 200, 404] * 5] * THREADS
     assert app.test_client().get("/api/runs").get_json() == []
 
 
-def test_one_run_deleted_and_written_to_at_once_gives_clear_answers(app: Flask) -> None:
-    def one(client: FlaskClient, number: int) -> set[int]:
+def test_run_deleted_and_written_concurrently_gives_only_200_404_or_409(app: Flask) -> None:
+    def write_or_delete(client: FlaskClient, number: int) -> set[int]:
         statuses = set()
         for turn in range(8):
             run = "/api/w/runs/shared"
@@ -247,14 +247,12 @@ def test_one_run_deleted_and_written_to_at_once_gives_clear_answers(app: Flask) 
                 statuses.add(client.get("/api/runs/shared").status_code)
         return statuses
 
-    assert set().union(*at_once(app, one)) <= {200, 404, 409}
+    assert set().union(*run_concurrently(app, write_or_delete)) <= {200, 404, 409}
     assert app.test_client().get("/api/health").get_json()["damaged"] == 0
 
 
-def test_what_a_slow_reader_has_read_is_never_what_the_next_writer_builds_on(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reader reads the file before one write, and keeps what it read just when the next one has looked."""
+def test_stale_read_never_overwrites_newer_write(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader reads the file before one write, and caches it right after the next write has checked the file."""
     store = Store(data, "no")
     tracker = Tracker.on(store, 0)
     run_id = runs.create_run(tracker, runs.NewRun("e"))["id"]
@@ -265,18 +263,18 @@ def test_what_a_slow_reader_has_read_is_never_what_the_next_writer_builds_on(
     reader = threading.Thread(target=lambda: tracker.run(run_id).params)
 
     def read_slowly(of: Store, the_run: str, number: int, stamp: Stamp) -> run_parts.Kept:
-        kept = read_part(of, the_run, number, stamp)
+        result = read_part(of, the_run, number, stamp)
         if threading.current_thread() is reader and number == run_parts.PARAMS:
             has_read.set()
             assert may_keep.wait(60)
-        return kept
+        return result
 
     def look_and_wait(the_run: run_entry.Run, numbers: tuple[int, ...]) -> bool:
-        changed = look(the_run, numbers)
+        result = look(the_run, numbers)
         if threading.current_thread() is not reader:
             may_keep.set()
             reader.join(60)
-        return changed
+        return result
 
     monkeypatch.setattr(run_entry, "read_part", read_slowly)
     reader.start()

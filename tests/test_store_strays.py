@@ -1,4 +1,4 @@
-"""Things in the store's folder that nobody logged: passed over, left alone, never followed outside."""
+"""Strays in the store's folder, files that were never logged: ignored, left unchanged, never followed outside."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support.snapshots import files_of
 
 
 @pytest.fixture
-def bad(client: FlaskClient, log_run: LogRun) -> str:
-    """The id of a run that is about to be damaged, beside one that isn't."""
+def bad_run_id(client: FlaskClient, log_run: LogRun) -> str:
+    """The id of a run to damage, beside one that stays intact."""
     return log_good_and_bad(client, log_run)
 
 
-def test_strays_are_passed_over_and_left_alone(
-    client: FlaskClient, bad: str, log_run: LogRun, data: Path, caplog: pytest.LogCaptureFixture
+def test_strays_are_ignored_and_left_unchanged(
+    client: FlaskClient, bad_run_id: str, log_run: LogRun, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     runs = data / "runs"
     (runs / "README.txt").write_text("a stray file")
@@ -37,31 +37,31 @@ def test_strays_are_passed_over_and_left_alone(
         log_run()
     assert client.get("/api/health").get_json()["damaged"] == 0
     assert client.get("/api/runs/linked").status_code == 404
-    named = [record.getMessage() for record in caplog.records if "README.txt" in record.getMessage()]
-    assert len(named) == 1
+    warnings = [record.getMessage() for record in caplog.records if "README.txt" in record.getMessage()]
+    assert len(warnings) == 1
     assert (runs / "README.txt").read_text() == "a stray file"
 
 
-def test_list_tells_how_many_runs_it_can_t_have(client: FlaskClient, bad: str, data: Path) -> None:
-    def told() -> str:
+def test_list_header_counts_the_unreadable_runs(client: FlaskClient, bad_run_id: str, data: Path) -> None:
+    def unreadable_count() -> str:
         return client.get("/api/runs?limit=1").headers["X-Unreadable-Count"]
 
     (data / "runs" / "no run").mkdir()
-    (data / "runs" / bad / "params.json").write_text("{")
-    assert told() == "0", "a run with damaged params is in the list"
-    meta = (data / "runs" / bad / "meta.json").read_text()
-    (data / "runs" / bad / "meta.json").write_text("{")
-    assert told() == "1"
+    (data / "runs" / bad_run_id / "params.json").write_text("{")
+    assert unreadable_count() == "0", "a run with damaged params is in the list"
+    meta = (data / "runs" / bad_run_id / "meta.json").read_text()
+    (data / "runs" / bad_run_id / "meta.json").write_text("{")
+    assert unreadable_count() == "1"
     (data / "runs" / "empty").mkdir()
-    assert told() == "2"
-    (data / "runs" / bad / "meta.json").write_text(meta)
+    assert unreadable_count() == "2"
+    (data / "runs" / bad_run_id / "meta.json").write_text(meta)
     (data / "runs" / "empty").rmdir()
-    assert told() == "0"
+    assert unreadable_count() == "0"
 
 
 @pytest.mark.parametrize("name", ["-dash", "sp ace", "con", "dot.", "a" * 200, "\u00e4", "new\nline", "\x1b[2J"])
-def test_folder_that_is_no_run_is_counted(
-    client: FlaskClient, bad: str, data: Path, name: str, caplog: pytest.LogCaptureFixture
+def test_folder_that_is_not_a_run_is_counted_as_damaged(
+    client: FlaskClient, bad_run_id: str, data: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (data / "runs" / name).mkdir()
     assert [run["id"] for run in client.get("/api/runs").get_json()] == ["bad", "good"]
@@ -70,7 +70,7 @@ def test_folder_that_is_no_run_is_counted(
     assert len(messages) == 1 and messages[0].isprintable()
 
 
-def test_folder_without_anything_in_it_is_counted(client: FlaskClient, bad: str, data: Path) -> None:
+def test_empty_folder_is_counted_as_damaged(client: FlaskClient, bad_run_id: str, data: Path) -> None:
     (data / "runs/empty").mkdir()
     (data / "models/empty").mkdir()
     assert client.get("/api/health").get_json()["damaged"] == 2
@@ -79,8 +79,8 @@ def test_folder_without_anything_in_it_is_counted(client: FlaskClient, bad: str,
 
 
 @pytest.mark.parametrize("folder", [b"\xff\xfe", b"%FF", b"a%2Fb", b"%2E%2E", b"new\nline", b"%0A"])
-def test_model_s_folder_of_an_impossible_name_is_counted(
-    client: FlaskClient, bad: str, data: Path, folder: bytes
+def test_model_folder_with_an_invalid_name_is_counted_as_damaged(
+    client: FlaskClient, bad_run_id: str, data: Path, folder: bytes
 ) -> None:
     shutil.copytree(data / "models/iris", data / "models" / os.fsdecode(folder))
     assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
@@ -89,7 +89,9 @@ def test_model_s_folder_of_an_impossible_name_is_counted(
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "a//b", "../../up", "a/./b", "c\u0000d", "e\\f", "x" * 300])
-def test_artifact_s_line_of_an_impossible_name_is_damage(client: FlaskClient, bad: str, data: Path, name: str) -> None:
+def test_artifact_line_with_an_invalid_name_is_counted_as_damaged(
+    client: FlaskClient, bad_run_id: str, data: Path, name: str
+) -> None:
     with (data / "runs/bad/artifacts.jsonl").open("a") as file:
         file.write(json.dumps({"name": name, "sha256": "0" * 64, "size": 1, "timestamp": 1}) + "\n")
     assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
@@ -100,7 +102,7 @@ def test_artifact_s_line_of_an_impossible_name_is_damage(client: FlaskClient, ba
 
 
 @pytest.mark.parametrize("stray", ["file", "link"])
-def test_id_whose_place_is_taken_by_a_stray_is_a_conflict(client: FlaskClient, data: Path, stray: str) -> None:
+def test_create_run_409_for_id_whose_place_is_taken_by_a_stray(client: FlaskClient, data: Path, stray: str) -> None:
     place = data / "runs/taken"
     place.write_text("a stray") if stray == "file" else place.symlink_to(data.parent)
     assert client.post("/api/w/runs", json={"experiment": "e", "id": "taken"}).status_code == 409
@@ -108,7 +110,7 @@ def test_id_whose_place_is_taken_by_a_stray_is_a_conflict(client: FlaskClient, d
     assert list((data / "runs/.incoming").iterdir()) == []
 
 
-def test_model_whose_place_is_taken_by_a_stray_gets_another_one(
+def test_model_whose_place_is_taken_by_a_stray_gets_another_folder(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
@@ -118,27 +120,27 @@ def test_model_whose_place_is_taken_by_a_stray_gets_another_one(
     assert (data / "models/iris").read_text() == "a stray"
 
 
-# -- links and other things in the way of blobs
+# -- links and other strays in the way of blobs
 
 
 @pytest.mark.parametrize("name", ["a", "inner/a", "inner/deep/a"])
-@pytest.mark.parametrize("linked", ["blobs", "blobs/inner"])
+@pytest.mark.parametrize("link_name", ["blobs", "blobs/inner"])
 def test_linked_folder_of_blobs_is_never_followed(
-    client: FlaskClient, log_run: LogRun, data: Path, name: str, linked: str
+    client: FlaskClient, log_run: LogRun, data: Path, name: str, link_name: str
 ) -> None:
     run_id = log_run(artifacts={"inner/deep/kept": b"kept"}, metrics={"loss": 1})
-    folder, outside = data / "runs" / run_id / linked, data.parent / "outside"
+    folder, outside = data / "runs" / run_id / link_name, data.parent / "outside"
     folder.rename(outside)
     folder.symlink_to(outside)
     before = sorted(str(path) for path in outside.rglob("*"))
     assert client.get(f"/api/artifacts/{run_id}/inner/deep/kept/download").status_code == 404
-    refused = upload(client, run_id, name, b"new") != 200
-    assert refused or (linked == "blobs/inner" and name == "a")
+    is_refused = upload(client, run_id, name, b"new") != 200
+    assert is_refused or (link_name == "blobs/inner" and name == "a")
     assert sorted(str(path) for path in outside.rglob("*")) == before
     assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 1}
 
 
-def test_upload_replaces_a_link_and_not_what_it_leads_to(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_upload_replaces_a_link_and_not_its_target(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id, outside = log_run(artifacts={"a": b"bytes"}), data.parent / "outside"
     blob = data / "runs" / run_id / "blobs/a"
     outside.write_bytes(b"not ours")
@@ -150,15 +152,13 @@ def test_upload_replaces_a_link_and_not_what_it_leads_to(client: FlaskClient, lo
     assert (outside.read_bytes(), blob.is_symlink()) == (b"not ours", False)
 
 
-@pytest.mark.parametrize("in_the_way", ["link", "file", "folder"])
-def test_something_in_the_way_of_an_upload_is_a_conflict(
-    client: FlaskClient, log_run: LogRun, data: Path, in_the_way: str
-) -> None:
+@pytest.mark.parametrize("obstacle", ["link", "file", "folder"])
+def test_upload_409_for_a_stray_in_its_way(client: FlaskClient, log_run: LogRun, data: Path, obstacle: str) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
     place = data / "runs" / run_id / "blobs/inner"
-    if in_the_way == "link":
+    if obstacle == "link":
         place.symlink_to(data.parent)
-    elif in_the_way == "file":
+    elif obstacle == "file":
         place.write_bytes(b"by hand")
     else:
         (place / "a").mkdir(parents=True)
@@ -169,7 +169,7 @@ def test_something_in_the_way_of_an_upload_is_a_conflict(
     assert upload(client, run_id, "other", b"new") == 200
 
 
-def test_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient, log_run: LogRun, data: Path) -> None:
+def test_blob_created_by_hand_is_replaced_only_with_overwrite(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
     by_hand = data / "runs" / run_id / "blobs/b"
     by_hand.write_bytes(b"by hand")
@@ -179,10 +179,10 @@ def test_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient, 
     assert by_hand.read_bytes() == b"new"
 
 
-# -- in the place of a temporary file, of experiments/
+# -- in place of a temporary file, of experiments/
 
 
-@pytest.mark.parametrize("planted", ["pipe", "hard link", "link", "file"])
+@pytest.mark.parametrize("stray", ["pipe", "hard link", "link", "file"])
 @pytest.mark.parametrize(
     ("name", "path", "body"),
     [
@@ -192,30 +192,30 @@ def test_blob_put_there_by_hand_is_replaced_only_when_told(client: FlaskClient, 
         ("experiments/.iris.json.tmp", "/api/w/experiments/iris", {"description": "new"}),
     ],
 )
-def test_what_is_planted_in_the_place_of_a_temporary_file_is_neither_waited_for_nor_written_to(
-    client: FlaskClient, log_run: LogRun, data: Path, name: str, path: str, body: dict[str, object], planted: str
+def test_stray_in_place_of_a_temporary_file_is_replaced_without_waiting_or_following(
+    client: FlaskClient, log_run: LogRun, data: Path, name: str, path: str, body: dict[str, object], stray: str
 ) -> None:
     run_id, outside = log_run(experiment="iris", metrics={"loss": 1}), data.parent / "outside"
     assert client.post("/api/w/experiments/iris", json={"description": "old"}).status_code == 200
     outside.write_bytes(b"not ours")
     place = data / name.replace("RUN", run_id)
-    if planted == "pipe":
+    if stray == "pipe":
         os.mkfifo(place)
-    elif planted == "hard link":
+    elif stray == "hard link":
         place.hardlink_to(outside)
-    elif planted == "link":
+    elif stray == "link":
         place.symlink_to(outside)
     else:
         place.write_bytes(b"left")
     assert client.post(path.replace("RUN", run_id), json=body).status_code == 200
     assert outside.read_bytes() == b"not ours"
     assert not os.path.lexists(place)
-    written = place.with_name(place.name.removeprefix(".").removesuffix(".tmp"))
-    assert written.is_file() and written.stat().st_nlink == 1 and not written.is_symlink()
+    target = place.with_name(place.name.removeprefix(".").removesuffix(".tmp"))
+    assert target.is_file() and target.stat().st_nlink == 1 and not target.is_symlink()
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_link_in_the_place_of_experiments_is_neither_read_nor_written_through(
+def test_link_in_place_of_experiments_is_neither_read_nor_written_through(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     log_run(experiment="iris")
@@ -225,8 +225,8 @@ def test_link_in_the_place_of_experiments_is_neither_read_nor_written_through(
     (data / "experiments").symlink_to(outside)
     before = files_of(outside)
     assert client.get("/api/experiments/iris").get_json()["description"] is None
-    refused = client.post("/api/w/experiments/iris", json={"description": "new"})
-    assert (refused.status_code, refused.get_json()["error"]) == (500, "storage fault")
+    response = client.post("/api/w/experiments/iris", json={"description": "new"})
+    assert (response.status_code, response.get_json()["error"]) == (500, "storage fault")
     assert files_of(outside) == before
     (data / "experiments").unlink()
     assert client.post("/api/w/experiments/iris", json={"description": "new"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Last lines that were torn, and what a killed server leaves: tolerated, finished, or swept."""
+"""Torn last lines, which are ignored, and leftovers of a killed server, which are finished or removed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from chachaml_lite.store.store import Store
 
 
 @pytest.fixture
-def bad(client: FlaskClient, log_run: LogRun) -> str:
-    """The id of a run that is about to be damaged, beside one that isn't."""
+def bad_run_id(client: FlaskClient, log_run: LogRun) -> str:
+    """The id of a run to damage, beside one that stays intact."""
     return log_good_and_bad(client, log_run)
 
 
 @pytest.mark.parametrize(
     "torn", [b'{"key":"loss","va', b"\x00\x00\x00", b"\xc3", b'{"key":"loss","value":0.5,"step":7,"timestamp":1}']
 )
-def test_torn_last_metrics_line_is_tolerated_and_nothing_is_glued_onto_it(
+def test_torn_last_metrics_line_is_ignored_and_never_joined_to_the_next(
     client: FlaskClient, log_run: LogRun, data: Path, torn: bytes
 ) -> None:
     run_id = log_run(metrics={"loss": 1, "step": 1})
@@ -40,13 +40,13 @@ def test_torn_last_metrics_line_is_tolerated_and_nothing_is_glued_onto_it(
     whole = torn.endswith(b"}")
     assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"loss": 0.5 if whole else 1}
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 3, "step": 8}).status_code == 200
-    shown = client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]["loss"]
-    assert (shown["count"], shown["last"]) == (2 + whole, 3)
+    summary = client.get(f"/api/runs/{run_id}").get_json()["metric_summary"]["loss"]
+    assert (summary["count"], summary["last"]) == (2 + whole, 3)
     lines = path.read_bytes().split(b"\n")
     assert lines[1] == torn and json.loads(lines[2])["value"] == 3 and lines[3] == b""
 
 
-def test_torn_last_artifacts_line_is_tolerated_and_nothing_is_glued_onto_it(
+def test_torn_last_artifacts_line_is_ignored_and_never_joined_to_the_next(
     make_app: Callable[..., Flask], log_run: LogRun, client: FlaskClient, data: Path
 ) -> None:
     run_id = log_run(artifacts={"a": b"bytes"})
@@ -62,8 +62,8 @@ def test_torn_last_artifacts_line_is_tolerated_and_nothing_is_glued_onto_it(
     assert len(path.read_bytes().split(b"\n")) == 5
 
 
-def test_torn_last_history_line_is_tolerated_and_nothing_is_glued_onto_it(
-    make_app: Callable[..., Flask], client: FlaskClient, bad: str, data: Path
+def test_torn_last_history_line_is_ignored_and_never_joined_to_the_next(
+    make_app: Callable[..., Flask], client: FlaskClient, bad_run_id: str, data: Path
 ) -> None:
     path = data / "models/iris/history.jsonl"
     with path.open("ab") as file:
@@ -76,7 +76,7 @@ def test_torn_last_history_line_is_tolerated_and_nothing_is_glued_onto_it(
     assert len(path.read_bytes().split(b"\n")) == 6
 
 
-def test_history_that_can_t_be_read_is_not_begun_anew(client: FlaskClient, bad: str, data: Path) -> None:
+def test_unreadable_history_is_never_started_again(client: FlaskClient, bad_run_id: str, data: Path) -> None:
     path = data / "models/iris/history.jsonl"
     path.write_bytes(b"\x00" * len(path.read_bytes()))
     before = path.read_bytes()
@@ -84,12 +84,10 @@ def test_history_that_can_t_be_read_is_not_begun_anew(client: FlaskClient, bad: 
     assert path.read_bytes() == before
 
 
-# -- what a killed server leaves
+# -- leftovers of a killed server
 
 
-def test_leftovers_of_a_killed_server_are_passed_over_and_swept_at_the_next_start(
-    serve: Callable[..., Running], data: Path
-) -> None:
+def test_leftovers_of_a_killed_server_are_removed_at_the_next_start(serve: Callable[..., Running], data: Path) -> None:
     server = serve()
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "kept"}).json()["id"]
     server.kill()
@@ -111,39 +109,39 @@ def test_leftovers_of_a_killed_server_are_passed_over_and_swept_at_the_next_star
     assert requests.get(f"{server.url}/api/health").json()["damaged"] == 0
 
 
-def test_start_after_a_kill_looks_for_leftovers_only_in_runs_that_changed_since_the_start_before(
+def test_start_after_a_kill_checks_only_runs_changed_since_the_previous_start(
     make_app: Callable[..., Flask], serve: Callable[..., Running], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
     for run_id in ("rested", "changed"):
         requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": run_id})
     server.kill()
-    rested_ns, leftover = (data / "runs/rested").stat().st_ctime_ns, data / "runs/changed/.params.json.tmp"
+    unchanged_ns, leftover = (data / "runs/rested").stat().st_ctime_ns, data / "runs/changed/.params.json.tmp"
     os.utime(
-        data / ".lock", ns=(rested_ns + 1, rested_ns + 1)
-    )  # as if the server had begun after that run's last write
+        data / ".lock", ns=(unchanged_ns + 1, unchanged_ns + 1)
+    )  # as if the server had started after that run's last write
 
     def is_later() -> bool:
         leftover.unlink(missing_ok=True)
         leftover.write_text('{"half')
-        return leftover.parent.stat().st_ctime_ns > rested_ns + 1
+        return leftover.parent.stat().st_ctime_ns > unchanged_ns + 1
 
     eventually(is_later)
-    tried: list[str] = []
+    unlinked_paths: list[str] = []
     unlink = os.unlink
 
-    def counted(path: Any, **given: Any) -> None:
-        tried.append(str(path))
-        unlink(path, **given)
+    def record_unlink(path: Any, **options: Any) -> None:
+        unlinked_paths.append(str(path))
+        unlink(path, **options)
 
-    monkeypatch.setattr(os, "unlink", counted)
+    monkeypatch.setattr(os, "unlink", record_unlink)
     client = make_app().test_client()
     assert not leftover.exists()
-    assert [path for path in tried if "/rested/" in path] == []
+    assert [path for path in unlinked_paths if "/rested/" in path] == []
     assert len(client.get("/api/runs").get_json()) == 2
 
 
-def test_start_after_a_kill_removes_from_experiments_only_what_a_server_leaves(
+def test_start_after_a_kill_removes_only_temporary_files_from_experiments(
     make_app: Callable[..., Flask], data: Path
 ) -> None:
     folder = data / "experiments"
@@ -155,7 +153,7 @@ def test_start_after_a_kill_removes_from_experiments_only_what_a_server_leaves(
     assert sorted(each.name for each in folder.iterdir()) == [".gitignore", ".iris.json", ".iris.tmp", "notes.json.tmp"]
 
 
-def test_leftovers_are_no_part_of_a_live_store(client: FlaskClient, bad: str, data: Path) -> None:
+def test_leftovers_are_ignored_by_a_live_server(client: FlaskClient, bad_run_id: str, data: Path) -> None:
     (data / "runs/bad/.meta.json.tmp").write_text('{"half')
     (data / "runs/.incoming/run~0123").mkdir()
     assert client.post("/api/w/runs/bad/tags", json={"a": 1}).status_code == 200
@@ -164,24 +162,24 @@ def test_leftovers_are_no_part_of_a_live_store(client: FlaskClient, bad: str, da
     assert len(client.get("/api/runs").get_json()) == 2
 
 
-def interrupted(data: Path, run_id: str, name: str, content: bytes, *, line: str | None = None) -> Path:
+def interrupt_upload(data: Path, run_id: str, name: str, content: bytes, *, line: str | None = None) -> Path:
     """Create the state of a server killed between an upload's line and its rename; return the path of the bytes."""
     sha256 = hashlib.sha256(content).hexdigest()
-    waiting = data / "runs/.incoming" / f"{run_id}~{sha256}~0123456789abcdef"
-    waiting.write_bytes(content)
+    pending_blob = data / "runs/.incoming" / f"{run_id}~{sha256}~0123456789abcdef"
+    pending_blob.write_bytes(content)
     record = {"name": name, "sha256": sha256, "size": len(content), "timestamp": 1}
     with (data / "runs" / run_id / "artifacts.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n" if line is None else line)
-    return waiting
+    return pending_blob
 
 
 @pytest.mark.parametrize("name", ["a", "b", "A", "inner/deep/b", "NUL", "\u00e4: ?"])
-def test_upload_cut_off_between_its_line_and_its_rename_is_finished_at_the_next_start(
-    make_app: Callable[..., Flask], bad: str, data: Path, name: str
+def test_upload_interrupted_between_its_line_and_its_rename_is_finished_at_the_next_start(
+    make_app: Callable[..., Flask], bad_run_id: str, data: Path, name: str
 ) -> None:
-    waiting = interrupted(data, bad, name, b"other bytes")
+    pending_blob = interrupt_upload(data, bad_run_id, name, b"other bytes")
     client = make_app().test_client()
-    assert not waiting.exists()
+    assert not pending_blob.exists()
     names = {artifact["name"] for artifact in client.get("/api/runs/bad/artifacts").get_json()}
     assert names == {"a", name}
     for each in names:
@@ -203,38 +201,42 @@ def test_upload_cut_off_between_its_line_and_its_rename_is_finished_at_the_next_
         '{"name": "/etc/x", "sha256": "SHA"}\n',
     ],
 )
-def test_upload_without_its_line_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, line: str) -> None:
+def test_upload_without_its_line_is_removed(
+    make_app: Callable[..., Flask], bad_run_id: str, data: Path, line: str
+) -> None:
     sha256 = hashlib.sha256(b"other bytes").hexdigest()
-    waiting = interrupted(data, bad, "b", b"other bytes", line=line.replace("SHA", sha256))
+    pending_blob = interrupt_upload(data, bad_run_id, "b", b"other bytes", line=line.replace("SHA", sha256))
     client = make_app().test_client()
-    assert not waiting.exists()
+    assert not pending_blob.exists()
     assert client.get("/api/artifacts/bad/a/download").data == b"the bytes"
     assert client.get("/api/artifacts/bad/b/download").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["..~00~11", "a~b~c", "no such run~00~11", ".~.~.", "~~"])
-def test_leftover_of_any_name_is_swept(make_app: Callable[..., Flask], bad: str, data: Path, name: str) -> None:
+def test_leftover_of_any_name_is_removed(
+    make_app: Callable[..., Flask], bad_run_id: str, data: Path, name: str
+) -> None:
     (data / "runs/.incoming" / name).write_bytes(b"whatever")
     make_app()
     assert list((data / "runs/.incoming").iterdir()) == []
 
 
-def test_bytes_that_can_t_be_put_in_their_place_are_kept_for_the_next_start(
-    make_app: Callable[..., Flask], bad: str, data: Path
+def test_upload_that_cannot_be_finished_is_kept_for_the_next_start(
+    make_app: Callable[..., Flask], bad_run_id: str, data: Path
 ) -> None:
-    waiting = interrupted(data, bad, "inner/b", b"other bytes")
-    in_the_way = data / "runs/bad/blobs/inner"
-    in_the_way.symlink_to(data.parent)
+    pending_blob = interrupt_upload(data, bad_run_id, "inner/b", b"other bytes")
+    obstacle = data / "runs/bad/blobs/inner"
+    obstacle.symlink_to(data.parent)
     client = make_app().test_client()
     assert client.get("/api/artifacts/bad/inner/b/download").status_code == 404
-    assert waiting.read_bytes() == b"other bytes"
-    in_the_way.unlink()
+    assert pending_blob.read_bytes() == b"other bytes"
+    obstacle.unlink()
     assert make_app().test_client().get("/api/artifacts/bad/inner/b/download").data == b"other bytes"
 
 
 @pytest.mark.parametrize("name", ["runs", "runs/.incoming", "models"])
 @pytest.mark.parametrize("kind", ["link", "file"])
-def test_store_whose_own_folders_lead_elsewhere_is_not_served_and_nothing_there_is_swept(
+def test_store_with_folders_that_lead_elsewhere_is_not_served_and_nothing_there_is_removed(
     data: Path, name: str, kind: str
 ) -> None:
     outside = data.parent / "outside"
@@ -242,7 +244,7 @@ def test_store_whose_own_folders_lead_elsewhere_is_not_served_and_nothing_there_
     (outside / "mine").write_text("not the store's")
     (data / name).parent.mkdir(parents=True)
     (data / name).symlink_to(outside) if kind == "link" else (data / name).write_text("a file")
-    with pytest.raises(StoreUnusable) as refused:
+    with pytest.raises(StoreUnusable) as excinfo:
         Store(data, "no").close()
-    assert name in refused.value.detail
+    assert name in excinfo.value.detail
     assert (outside / "mine").read_text() == "not the store's"

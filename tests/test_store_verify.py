@@ -254,8 +254,11 @@ def test_repairable_damage_is_repaired_once(closed_store: Path, case: str) -> No
     assert repair_report["ok"]
     assert path in {each["where"] for each in repair_report["repairs"]}
     if path.endswith(".jsonl"):  # the damaged lines were moved aside, the good ones remain
-        remaining, moved = (closed_store / path).read_bytes(), (closed_store / f"{path}.damaged").read_bytes()
-        assert sorted(remaining.splitlines() + moved.splitlines()) == sorted(damaged_content.splitlines())
+        remaining_lines, moved_lines = (
+            (closed_store / path).read_bytes(),
+            (closed_store / f"{path}.damaged").read_bytes(),
+        )
+        assert sorted(remaining_lines.splitlines() + moved_lines.splitlines()) == sorted(damaged_content.splitlines())
     again = report(closed_store, "--repair")
     assert (again["ok"], again["repairs"]) == (True, [])
 

@@ -19,7 +19,7 @@ LogRun = Callable[..., str]
 
 @pytest.fixture(params=["watched", "looked at each time", "more runs than watches", "runs/ unwatched"], autouse=True)
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The ways in which the runs are known to be unchanged; where looking is one, with no pause between two looks."""
+    """The ways of noticing changes to runs; scans, where they are used, without a pause between them."""
     monkeypatch.setattr(scan, "LOOK_SECONDS", 0.0)
     if request.param == "looked at each time":
         monkeypatch.setattr(watch, "_LOCAL", frozenset())
@@ -32,7 +32,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def ids(client: FlaskClient, query: str = "") -> list[str]:
-    """The ids of a list whose answer is not taken from a cache when its ETag says that it is the same."""
+    """Return the ids in a list, after checking that a repeated request with its ETag is a 304."""
     first = client.get(f"/api/runs{query}")
     again = client.get(f"/api/runs{query}", headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 304
@@ -46,52 +46,52 @@ def test_each_change_by_hand_shows_in_the_next_list_and_in_its_etag(
     for run_id in ("a", "b", "c"):
         log_run(id=run_id, params={"lr": 1}, metrics={"loss": 1.0}, end="completed")
     assert ids(client) == ["c", "b", "a"]
-    seen = {client.get("/api/runs").headers["ETag"]}
+    etags = {client.get("/api/runs").headers["ETag"]}
 
-    def changed() -> str:
+    def assert_new_etag() -> str:
         etag: str = client.get("/api/runs").headers["ETag"]
-        assert etag not in seen
-        seen.add(etag)
+        assert etag not in etags
+        etags.add(etag)
         return etag
 
     shutil.copytree(runs / "a", runs / "z")
-    assert ids(client, "?limit=1000") == ["c", "b", "z", "a"]  # started when a was, and then by id
-    changed()
+    assert ids(client, "?limit=1000") == ["c", "b", "z", "a"]  # it has the start time of a, so the id decides
+    assert_new_etag()
     meta = json.loads((runs / "a/meta.json").read_text())
     (runs / "a/meta.json").write_text(
         json.dumps({**meta, "start_time": meta["start_time"] + 10**9, "status": "failed"})
     )
     assert ids(client) == ["a", "c", "b", "z"]
     assert ids(client, "?status=failed") == ["a"]
-    changed()
+    assert_new_etag()
     (runs / "b/params.json").write_text('{"lr": 2}')
     assert ids(client, "?param.lr=2") == ["b"]
-    changed()
+    assert_new_etag()
     with (runs / "c/metrics.jsonl").open("a") as file:
         file.write('{"key":"loss","value":0.1,"step":5,"timestamp":1}\n')
     assert ids(client, "?order_by=metrics.loss")[0] == "c"
-    changed()
-    prepared = runs / "b/.mine"
-    prepared.write_text((runs / "b/meta.json").read_text().replace('"iris"', '"tulip"'))
-    prepared.rename(runs / "b/meta.json")
+    assert_new_etag()
+    temporary = runs / "b/.mine"
+    temporary.write_text((runs / "b/meta.json").read_text().replace('"iris"', '"tulip"'))
+    temporary.rename(runs / "b/meta.json")
     assert ids(client, "?experiment=tulip") == ["b"]
-    changed()
+    assert_new_etag()
     shutil.rmtree(runs / "c")
     assert ids(client) == ["a", "b", "z"]
-    changed()
+    assert_new_etag()
     (runs / "z").rename(runs / "y")
     assert ids(client) == ["a", "b", "y"]
-    changed()
+    assert_new_etag()
     (runs / "y/meta.json").write_text("{")
     assert ids(client) == ["a", "b"]
     assert client.get("/api/health").get_json()["damaged"] == 1
-    changed()
+    assert_new_etag()
     (runs / "y/meta.json").write_text(json.dumps(meta))
     assert ids(client) == ["a", "b", "y"]
-    changed()
+    assert_new_etag()
 
 
-def test_more_events_than_the_kernel_keeps_lose_none(
+def test_overflow_of_the_kernels_event_queue_loses_no_change(
     client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -100,7 +100,7 @@ def test_more_events_than_the_kernel_keeps_lose_none(
         log_run(id=run_id)
     assert ids(client) == ["b", "a"]
     paths = [data / "runs" / run_id / "notes.txt" for run_id in ("a", "b")]
-    for number in range(events // 2 + 100):  # in turns, for the kernel keeps equal neighbours as one
+    for number in range(events // 2 + 100):  # alternating, since the kernel merges equal successive events
         with paths[number % 2].open("a") as file:
             file.write("x")
     meta = json.loads((data / "runs/a/meta.json").read_text())
@@ -118,48 +118,46 @@ def test_list_of_ended_runs_never_parses_their_points(
         raise AssertionError("metrics.jsonl was read")
 
     monkeypatch.setattr(RunFiles, "read_lines", refuse)
-    client = make_app().test_client()  # another server, which knows nothing yet
-    listed = client.get("/api/runs?order_by=metrics.loss").get_json()
-    assert [run["metrics"]["loss"] for run in listed] == [1 / 3, 0.5, 1.0]
+    client = make_app().test_client()  # another server, which has read nothing yet
+    runs = client.get("/api/runs?order_by=metrics.loss").get_json()
+    assert [run["metrics"]["loss"] for run in runs] == [1 / 3, 0.5, 1.0]
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
-def test_list_that_nothing_has_changed_reads_no_file(
-    client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unchanged_list_reads_no_file(client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         log_run(params={"lr": 1}, metrics={"loss": 1.0}, end="completed")
     first = client.get("/api/runs")
-    opened: list[str] = []
+    opened_files: list[str] = []
     open_regular = reading.open_regular
-    monkeypatch.setattr(reading, "open_regular", lambda path: opened.append(path) or open_regular(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(reading, "open_regular", lambda path: opened_files.append(path) or open_regular(path))  # type: ignore[func-returns-value]
     again = client.get("/api/runs")
-    assert (again.data, opened) == (first.data, [])
+    assert (again.data, opened_files) == (first.data, [])
     assert client.get("/api/runs", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
-    assert opened == []
+    assert opened_files == []
 
 
 @pytest.mark.parametrize("kernel", ["watched"], indirect=True)
-def test_file_that_was_read_is_not_looked_at_again(
+def test_watched_file_is_not_stamped_again(
     client: FlaskClient, log_run: LogRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = log_run(params={"lr": 1}, metrics={"loss": 1.0}, artifacts={"a": b"bytes"}, end="completed")
-    looked: list[str] = []
+    stamped_names: list[str] = []
     stamp, stamps = RunFiles.stamp, RunFiles.stamps
 
-    def counted_stamp(files: RunFiles, run_id: str, name: str) -> reading.Stamp:
-        looked.append(name)
+    def record_stamp(files: RunFiles, run_id: str, name: str) -> reading.Stamp:
+        stamped_names.append(name)
         return stamp(files, run_id, name)
 
-    def counted_stamps(files: RunFiles, run_id: str, names: Iterable[str]) -> list[reading.Stamp]:
-        looked.extend(names)
+    def record_stamps(files: RunFiles, run_id: str, names: Iterable[str]) -> list[reading.Stamp]:
+        stamped_names.extend(names)
         return stamps(files, run_id, names)
 
-    monkeypatch.setattr(RunFiles, "stamp", counted_stamp)
-    monkeypatch.setattr(RunFiles, "stamps", counted_stamps)
+    monkeypatch.setattr(RunFiles, "stamp", record_stamp)
+    monkeypatch.setattr(RunFiles, "stamps", record_stamps)
     client.get("/api/runs")
     for path in (f"runs/{run_id}", f"runs/{run_id}/metrics", f"runs/{run_id}/download"):
         assert client.get(f"/api/{path}").status_code == 200
-    looked.clear()
+    stamped_names.clear()
     assert [run["id"] for run in client.get("/api/runs").get_json()] == [run_id]
-    assert looked == []
+    assert stamped_names == []

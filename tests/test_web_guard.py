@@ -30,7 +30,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
     "host",
     ["localhost", "localhost:8080", "LocalHost:8080", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8080"],
 )
-def test_host_of_this_machine_is_answered(client: FlaskClient, host: str) -> None:
+def test_host_of_this_machine_is_accepted(client: FlaskClient, host: str) -> None:
     assert client.get("/api/health", headers={"Host": host}).status_code == 200
 
 
@@ -87,7 +87,7 @@ def test_request_without_a_host_is_403(server: Running) -> None:
         assert b'"error": "forbidden"' in answer.read()
 
 
-def test_host_is_allowed_by_setting_and_by_what_the_server_is_bound_to(make_app: MakeApp) -> None:
+def test_allowed_hosts_are_those_of_the_setting_and_the_bound_address(make_app: MakeApp) -> None:
     client = make_app(allowed_hosts=("Runs.Example", "[fe80::1]", "tracker:9000"), host="10.0.0.7").test_client()
     for host, status in [
         ("runs.example", 200),
@@ -123,10 +123,10 @@ WRITE = ("/api/w/runs", {"experiment": "iris"})
         {"Sec-Fetch-Site": "none"},
         {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8080"},
         {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
-        {"Sec-Fetch-Site": "same-origin", "Origin": "https://tracker.example.org"},  # behind a proxy that names us so
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://tracker.example.org"},  # behind a proxy with this name
     ],
 )
-def test_write_of_our_own_page_or_of_a_program_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_write_of_own_page_or_of_a_program_is_accepted(client: FlaskClient, headers: dict[str, str]) -> None:
     answer = client.post(WRITE[0], json=WRITE[1], headers={"Host": "localhost:8080", **headers})
     assert answer.status_code == 200
 
@@ -164,10 +164,10 @@ def test_deleting_and_logging_in_are_writes_too(make_app: MakeApp) -> None:
     assert client.post("/logout", headers=origin).status_code == 403
 
 
-def test_login_form_is_taken_over_http_on_a_lan_where_browsers_send_no_sec_fetch_site(make_app: MakeApp) -> None:
+def test_login_form_works_over_http_on_a_lan_without_sec_fetch_site(make_app: MakeApp) -> None:
     client = make_app(token=TOKEN, allowed_hosts=("tracker.test",)).test_client()
     lan = {"Host": "tracker.test:8080"}
-    # By this policy the Origin of our own forms is ours; by no-referrer it would be `null`, as another site's may be.
+    # With this policy our own forms send our Origin; with no-referrer it would be `null`, as another site's may be.
     assert client.get("/login", headers=lan).headers["Referrer-Policy"] == "same-origin"
     for origin, status in (("http://tracker.test:8080", 303), ("null", 403), ("http://evil.test:8080", 403)):
         for path in ("/login", "/logout"):
@@ -175,7 +175,7 @@ def test_login_form_is_taken_over_http_on_a_lan_where_browsers_send_no_sec_fetch
             assert answer.status_code == status, (origin, path)
 
 
-def test_write_through_a_proxy_is_taken_by_its_public_url(make_app: MakeApp) -> None:
+def test_write_through_a_proxy_is_accepted_from_the_public_url(make_app: MakeApp) -> None:
     client = make_app(public_url="https://tracker.example.org:8443").test_client()
     for host in ("tracker.example.org:8443", "tracker.example.org", "localhost:8080"):  # as proxies keep or change it
         for origin, status in (
@@ -209,7 +209,7 @@ def test_403_for_an_unknown_host_names_it_and_the_option_that_allows_it(
     assert all(part in detail for part in parts) and detail.isascii() and detail.isprintable() and len(detail) < 1000
 
 
-def test_reading_from_another_sites_page_is_answered_but_gives_it_no_right_to_see(client: FlaskClient) -> None:
+def test_read_of_another_sites_page_is_answered_without_cors_headers(client: FlaskClient) -> None:
     answer = client.get("/api/runs", headers={"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 200
     assert not [name for name, _ in answer.headers if name.lower().startswith("access-control-")]
@@ -217,24 +217,24 @@ def test_reading_from_another_sites_page_is_answered_but_gives_it_no_right_to_se
 
 # -- the token
 
-#: What a probe, a login and the pages' own files need, and nothing else.
+#: The routes that a probe, a login and the pages' static files need, and no others.
 OPEN_ROUTES = {"service.health", "login.form", "login.log_in", "static"}
 
 
-def test_every_route_but_the_open_ones_needs_the_token(make_app: MakeApp) -> None:
+def test_every_route_but_the_open_ones_requires_the_token(make_app: MakeApp) -> None:
     app = make_app(token=TOKEN)
     client = app.test_client()
-    seen = set()
+    endpoints = set()
     for rule in app.url_map.iter_rules():
-        seen.add(rule.endpoint)
+        endpoints.add(rule.endpoint)
         with app.test_request_context():
             path = rule.build(dict.fromkeys(rule.arguments, "1")) or (None, "")
         for method in sorted(rule.methods or ()):
             if (rule.endpoint, method) == ("login.log_in", "POST"):
-                continue  # it answers 401 by itself, to a wrong token
+                continue  # the view itself responds with 401 to a wrong token
             status = client.open(path[1], method=method).status_code
             assert (status == 401) == (rule.endpoint not in OPEN_ROUTES), (rule, method)
-    assert seen > OPEN_ROUTES
+    assert endpoints > OPEN_ROUTES
     assert client.get("/api/no/such/route").status_code == 401
     assert client.get("/no/such/page").status_code == 401
 
@@ -256,7 +256,7 @@ def test_every_route_but_the_open_ones_needs_the_token(make_app: MakeApp) -> Non
         ("Bearer \xff\xfe", 401),
     ],
 )
-def test_token_travels_as_bearer(make_app: MakeApp, header: str | None, status: int) -> None:
+def test_token_is_accepted_only_as_bearer(make_app: MakeApp, header: str | None, status: int) -> None:
     client = make_app(token=TOKEN).test_client()
     answer = client.get("/api/runs", headers={} if header is None else {"Authorization": header})
     assert answer.status_code == status
@@ -266,7 +266,7 @@ def test_token_travels_as_bearer(make_app: MakeApp, header: str | None, status: 
         assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
-def test_token_beyond_ascii_is_taken_as_curl_sends_it(make_app: MakeApp) -> None:
+def test_non_ascii_token_is_accepted_as_curl_sends_it(make_app: MakeApp) -> None:
     client = make_app(token="geheimnß").test_client()
     as_sent = "Bearer geheimnß".encode().decode("latin-1")  # a server sees the bytes of a header as latin-1
     assert client.get("/api/runs", headers={"Authorization": as_sent}).status_code == 200
@@ -281,20 +281,20 @@ def test_wrong_token_stores_nothing(make_app: MakeApp) -> None:
     assert client.post(WRITE[0], json=WRITE[1], headers=right).status_code == 200
 
 
-def test_without_a_configured_token_none_is_asked_for(client: FlaskClient) -> None:
+def test_server_without_a_token_ignores_the_authorization_header(client: FlaskClient) -> None:
     assert client.get("/api/runs", headers={"Authorization": "Bearer whatever"}).status_code == 200
 
 
-# -- a browser logs in
+# -- login in a browser
 
 
 def test_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
     client = make_app(token=TOKEN).test_client()
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-    asked = client.get("/runs?experiment=iris", headers=browser)
-    assert (asked.status_code, asked.headers["Location"]) == (303, "/login?next=/runs?experiment%3Diris")
+    redirect = client.get("/runs?experiment=iris", headers=browser)
+    assert (redirect.status_code, redirect.headers["Location"]) == (303, "/login?next=/runs?experiment%3Diris")
 
-    form = client.get(asked.headers["Location"], headers=browser)
+    form = client.get(redirect.headers["Location"], headers=browser)
     assert form.status_code == 200
     assert '<input type="hidden" name="next" value="/runs?experiment=iris">' in form.text
 
@@ -313,12 +313,12 @@ def test_browser_logs_in_once_and_out_again(make_app: MakeApp) -> None:
     assert page.status_code == 200 and 'action="/logout"' in page.text
     assert client.get("/api/runs").status_code == 200
 
-    out = client.post("/logout")
-    assert (out.status_code, out.headers["Location"]) == (303, "/login")
+    logout = client.post("/logout")
+    assert (logout.status_code, logout.headers["Location"]) == (303, "/login")
     assert client.get("/api/runs").status_code == 401
 
 
-def test_without_a_token_there_is_nothing_to_log_in_to(make_app: MakeApp) -> None:
+def test_login_page_redirects_without_a_token(make_app: MakeApp) -> None:
     client = make_app().test_client()
     answer = client.get("/login?next=/runs%3Fexperiment=iris")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/runs?experiment=iris")
@@ -371,7 +371,7 @@ def test_cookie_is_secure_where_the_public_url_is_https(
         client.set_cookie(cookie_name(TOKEN), cookie_value(TOKEN))
 
 
-def test_commands_and_reports_have_the_public_url(make_app: MakeApp) -> None:
+def test_commands_and_reports_contain_the_public_url(make_app: MakeApp) -> None:
     client = make_app(public_url="https://tracker.example.org").test_client()
     run_id = client.post("/api/w/runs", json={"experiment": "iris"}).get_json()["id"]
     ours = "https://tracker.example.org"
@@ -424,7 +424,7 @@ def test_browser_gets_the_login_page_and_a_program_the_error(make_app: MakeApp) 
 @pytest.mark.parametrize(
     "path", ["/api/runs", "/runs", "/", "/api/none", "/none", "/static/style.css", "/api/runs/none", "/login"]
 )
-def test_every_answer_bears_the_headers_that_protect_a_browser(client: FlaskClient, path: str) -> None:
+def test_every_response_has_the_security_headers(client: FlaskClient, path: str) -> None:
     for host in ("localhost", "evil.example"):
         headers = client.get(path, headers={"Host": host}).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -435,16 +435,14 @@ def test_every_answer_bears_the_headers_that_protect_a_browser(client: FlaskClie
         assert "unsafe" not in policy
 
 
-def test_uploaded_page_is_handed_over_as_a_file_and_runs_nothing(
-    client: FlaskClient, log_run: Callable[..., str]
-) -> None:
+def test_uploaded_page_is_downloaded_as_a_file_in_a_sandbox(client: FlaskClient, log_run: Callable[..., str]) -> None:
     run_id = log_run(artifacts={"evil.html": b"<script>alert(1)</script>"})
     answer = client.get(f"/api/artifacts/{run_id}/evil.html/download")
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
 
 
-def test_servers_name_and_version_are_not_told(server: Running) -> None:
+def test_server_header_is_not_sent(server: Running) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request("GET", "/api/runs")
     answer = connection.getresponse()
