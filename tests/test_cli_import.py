@@ -83,7 +83,7 @@ def test_zips_made_by_hand_and_by_github_are_imported(
     assert list_run_folders(data) == [".incoming", "a", "b", "c"]
 
 
-def zip_with_link() -> bytes:
+def build_zip_with_link() -> bytes:
     """Build a zip with a symbolic link in it."""
     buffer = io.BytesIO(stream_zip(run_files()))
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -96,7 +96,7 @@ def zip_with_link() -> bytes:
 BAD: dict[str, tuple[bytes, str]] = {
     "slip.zip": (stream_zip(run_files() | {"r/../../evil": b"x"}), r"\.\. segment"),
     "bomb.zip": (stream_zip(run_files() | {"r/zeros": bytes(70_000_000)}), "200 times its own size"),
-    "link.zip": (zip_with_link(), "is a link"),
+    "link.zip": (build_zip_with_link(), "is a link"),
     "text.zip": (b"no zip at all", "no zip file"),
     "empty.zip": (stream_zip({}), "holds no run"),
     "name-\x1b[31m.zip": (stream_zip(run_files(start_time="never")), "no good start_time"),

@@ -83,15 +83,20 @@ def test_runs_accepts_the_filters_of_the_api(target: list[str], options: str, id
 
 
 def test_table_of_runs_fits_the_terminal_and_prefers_columns_that_differ(server: Running) -> None:
-    def head(*options: str, **variables: str) -> list[str]:
+    def get_heading(*options: str, **variables: str) -> list[str]:
         output = cli("runs", "-e", "iris", "--url", server.url, *options, env=variables).stdout
         return str(output).splitlines()[0].split()
 
-    narrow = head(COLUMNS="42")
+    narrow = get_heading(COLUMNS="42")
     assert {"id", "status", "accuracy", "lr"} <= set(narrow) and "epochs" not in narrow, "all have the same epochs"
-    assert {"epochs", "os"} <= set(head(COLUMNS="200"))
-    assert {"epochs", "os", "n", "parent"} <= set(head("--wide", COLUMNS="60"))
-    assert head("--columns", "metrics.accuracy,params.lr,duration", COLUMNS="20") == ["id", "accuracy", "lr", "took"]
+    assert {"epochs", "os"} <= set(get_heading(COLUMNS="200"))
+    assert {"epochs", "os", "n", "parent"} <= set(get_heading("--wide", COLUMNS="60"))
+    assert get_heading("--columns", "metrics.accuracy,params.lr,duration", COLUMNS="20") == [
+        "id",
+        "accuracy",
+        "lr",
+        "took",
+    ]
     error = cli("runs", "--url", server.url, "--columns", "params.lr,nosuch", code=2).stderr
     assert "--columns: 'nosuch' is unknown" in error
 

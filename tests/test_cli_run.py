@@ -70,9 +70,9 @@ def start_command(env: Mapping[str, str], *arguments: str, **settings: Any) -> I
 
 
 def fetch(server: Running, path: str) -> requests.Response:
-    answer = requests.get(server.url + path, headers={"Authorization": "Bearer t"}, timeout=PATIENCE_SECONDS)
-    assert answer.status_code == 200, answer.text
-    return answer
+    response = requests.get(server.url + path, headers={"Authorization": "Bearer t"}, timeout=PATIENCE_SECONDS)
+    assert response.status_code == 200, response.text
+    return response
 
 
 def fetch_run(server: Running, run_id: str) -> Any:

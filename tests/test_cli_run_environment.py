@@ -242,13 +242,13 @@ def older_server(tmp_path: Path) -> Iterator[str]:
                     400,
                 )
                 if not (self.path == "/api/w/runs" and b'"env"' in body):
-                    answer = requests.request(
+                    response = requests.request(
                         self.command,
                         server.url + self.path,
                         data=body,
                         headers={"Content-Type": self.headers["Content-Type"] or ""},
                     )
-                    content, status = answer.content, answer.status_code
+                    content, status = response.content, response.status_code
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))

@@ -78,8 +78,8 @@ def build_waiting_command(condition: str) -> list[str]:
 import json, os, time, urllib.request
 url = f"{{os.environ['CHACHAML_URL']}}/api/runs/{{os.environ['CHACHAML_RUN_ID']}}/metrics"
 while True:
-    with urllib.request.urlopen(url) as answer:
-        series = json.load(answer)
+    with urllib.request.urlopen(url) as response:
+        series = json.load(response)
     steps = {{name: [point["step"] for point in each["points"]] for name, each in series.items()}}
     if {condition}:
         break

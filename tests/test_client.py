@@ -78,8 +78,8 @@ def test_response_dropped_midway_does_not_affect_the_next_request(client: Client
     run_id = client.post("/api/w/runs", {"experiment": "iris"})["id"]
     path = build_path("api", "w", "runs", run_id, "artifacts")
     client.ask("POST", path, [("name", "a")], body=bytes(5_000_000), content_type=OCTETS)
-    answer = client.ask("GET", build_path("api", "artifacts", run_id, "a", "download"))
-    assert next(answer.pieces())
+    response = client.ask("GET", build_path("api", "artifacts", run_id, "a", "download"))
+    assert next(response.pieces())
     assert client.get("/api/health")["ok"]
     with client.ask("GET", build_path("api", "artifacts", run_id, "a", "download")):
         pass
@@ -123,7 +123,7 @@ def test_missing_or_wrong_token_is_refused(serve: Callable[..., Running]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "message"),
+    ("response", "kind", "message"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Unreachable, "a chachaml-lite server"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", Unreachable, "broke off"),
@@ -140,16 +140,16 @@ def test_missing_or_wrong_token_is_refused(serve: Callable[..., Running]) -> Non
     ],
 )
 def test_response_of_another_kind_of_server_raises_an_error_that_says_so(
-    answer: bytes, kind: type[Exception], message: str
+    response: bytes, kind: type[Exception], message: str
 ) -> None:
-    with stranger(answer) as port, HttpClient(f"127.0.0.1:{port}/") as client, pytest.raises(kind, match=message):
+    with stranger(response) as port, HttpClient(f"127.0.0.1:{port}/") as client, pytest.raises(kind, match=message):
         client.get("/api/runs")
 
 
 def test_url_prefix_and_token_are_sent() -> None:
     requests: list[bytes] = []
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-    with stranger(answer, requests) as port, HttpClient(f"http://127.0.0.1:{port}/team/a%20b/", " tö ") as client:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    with stranger(response, requests) as port, HttpClient(f"http://127.0.0.1:{port}/team/a%20b/", " tö ") as client:
         assert client.get("/api/runs", [("q", "a b+ö")]) == {}
         assert client.url == f"http://127.0.0.1:{port}/team/a%20b"
     assert requests[0].startswith(b"GET /team/a%20b/api/runs?q=a+b%2B%C3%B6 HTTP/1.1\r\n")
@@ -184,15 +184,15 @@ def test_https_requires_a_trusted_certificate(
     subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
     with (
-        stranger(answer, context=context) as port,
+        stranger(response, context=context) as port,
         HttpClient(f"https://localhost:{port}") as client,
         pytest.raises(NoServer, match="self-signed"),
     ):
         client.get("/api/runs")
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
-    with stranger(answer, context=context) as port, HttpClient(f"https://localhost:{port}") as client:
+    with stranger(response, context=context) as port, HttpClient(f"https://localhost:{port}") as client:
         assert client.get("/api/runs") == []
 
 
@@ -239,8 +239,8 @@ def test_https_uses_the_proxy_of_the_environment(
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     monkeypatch.setenv("no_proxy", "localhost,other.test")
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
-    with stranger(answer, context=context) as port, forwarding_proxy(port) as (proxy, requests):
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+    with stranger(response, context=context) as port, forwarding_proxy(port) as (proxy, requests):
         monkeypatch.setenv("https_proxy", f"http://user:p%40ss@127.0.0.1:{proxy}")
         with HttpClient("https://tracker.test") as client:  # a name that only the proxy knows
             assert client.get("/api/runs") == []

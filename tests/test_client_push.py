@@ -273,9 +273,9 @@ def test_large_run_is_sent_in_parts_that_are_each_a_valid_run(
 
     class WatchingClient(HttpClient):
         def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
-            answer = super().ask(method, path, *arguments, **options)
+            response = super().ask(method, path, *arguments, **options)
             if method == "POST":
-                answer.content()
+                response.content()
                 run = target.get("/api/runs/r")
                 assert run["metrics"] == {"loss": 1} and run["params"] == {"lr": 1}
                 states.append((run["status"], len(run["artifacts"])))
@@ -285,7 +285,7 @@ def test_large_run_is_sent_in_parts_that_are_each_a_valid_run(
                     body=target.ask("GET", "/api/runs/r/download").content(),
                     content_type=push_module.ZIP,
                 )
-            return answer
+            return response
 
     with WatchingClient(server.url) as client:
         Push(source, client, overwrite=False).push("r", int)
@@ -371,12 +371,12 @@ def test_run_missing_from_the_target_after_the_push_is_an_error(
 
     class LosingClient(HttpClient):
         def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
-            answer = super().ask(method, path, *arguments, **options)
+            response = super().ask(method, path, *arguments, **options)
             if method == "POST":
-                content = answer.content()
+                content = response.content()
                 target.ask("DELETE", "/api/w/runs/r").content()
                 return Answer(200, {}, io.BytesIO(content))
-            return answer
+            return response
 
     with LosingClient(server.url) as client, pytest.raises(NotPushed, match="does not have what was sent"):
         Push(source, client, overwrite=False).push("r", int)

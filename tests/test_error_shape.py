@@ -116,10 +116,10 @@ def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 assert client.post(f"{base}/artifacts?name={name}", **upload).status_code == 200
         assert client.post("/api/w/runs/ended/end").status_code == 200
         for run_id in ("ended", "open"):
-            answer = client.post(
+            response = client.post(
                 "/api/w/models", json={"name": "iris", "run_id": run_id, "artifact": "m", "stage": "production"}
             )
-            assert answer.status_code == 200
+            assert response.status_code == 200
     return place
 
 
@@ -167,25 +167,25 @@ def build_call(method: str, rule: str) -> Call:
 
 
 def assert_error(
-    answer: TestResponse, status: int, error: str | None, data: Path, more: frozenset[str] = frozenset()
+    response: TestResponse, status: int, error: str | None, data: Path, more: frozenset[str] = frozenset()
 ) -> None:
     """Assert that a response is an error in the common form, which reveals nothing of the machine."""
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == JSON
-    body = answer.get_json()
+    assert response.status_code == status, response.text
+    assert response.mimetype == JSON
+    body = response.get_json()
     assert set(body) == {"error", "detail", *more}
     assert body["error"] in ERRORS[status]
     assert error in (None, body["error"])
     assert body["detail"]
     assert body["detail"].isprintable()
-    assert_reveals_nothing(answer, data)
+    assert_reveals_nothing(response, data)
 
 
-def assert_reveals_nothing(answer: TestResponse, data: Path) -> None:
-    text = answer.text
+def assert_reveals_nothing(response: TestResponse, data: Path) -> None:
+    text = response.text
     for secret in (str(data), str(SOURCE), "Traceback", 'File "', "site-packages", "werkzeug", "Flask"):
         assert secret not in text
-    assert ("<html" in text.lower()) == (answer.mimetype == "text/html")
+    assert ("<html" in text.lower()) == (response.mimetype == "text/html")
 
 
 def list_api_calls(client: FlaskClient) -> list[tuple[str, str, set[str], Call]]:
@@ -218,8 +218,8 @@ def test_valid_write_is_200_and_stores_something(make_client: Callable[..., Flas
     acts_on = {"DELETE": "unpinned", "resume": "finished", "restore": "trashed"}
     run_id = next((acts_on[word] for word in re.split(r"[ /]", key) if word in acts_on), "open")
     url = call.url(run_id=run_id, **({"name": "unused"} if "DELETE" in key else {}))
-    answer = client.open(url, method=key.split()[0], **call.request_body())
-    assert answer.status_code == 200, answer.text
+    response = client.open(url, method=key.split()[0], **call.request_body())
+    assert response.status_code == 200, response.text
     assert files_of(data) != before
 
 
@@ -228,8 +228,8 @@ def test_valid_read_is_200_on_every_route(make_client: Callable[..., FlaskClient
     before = files_of(data)
     for method, rule, _, call in list_api_calls(client):
         if method == "GET":
-            answer = client.get(call.url())
-            assert answer.status_code == 200, (rule, answer.text)
+            response = client.get(call.url())
+            assert response.status_code == 200, (rule, response.text)
             assert client.head(call.url()).status_code == 200, rule
     after = files_of(data)
     assert {name: after.get(name) for name in before} == before
@@ -251,8 +251,8 @@ def test_another_origin_is_403_on_every_write(make_client: Callable[..., FlaskCl
     before = files_of(data)
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         for key, call in WRITES.items():
-            answer = client.open(call.url(), method=key.split()[0], headers=headers, **call.request_body())
-            assert_error(answer, 403, "forbidden", data)
+            response = client.open(call.url(), method=key.split()[0], headers=headers, **call.request_body())
+            assert_error(response, 403, "forbidden", data)
     assert files_of(data) == before
 
 
@@ -264,8 +264,8 @@ def test_missing_or_wrong_token_is_401_on_every_route_but_health(
     for method, rule, _, call in list_api_calls(client):
         if rule != "/api/health":
             for headers in ({}, {"Authorization": "Bearer wrong"}):
-                answer = client.open(call.url(), method=method, headers=headers, **call.request_body())
-                assert_error(answer, 401, "unauthorized", data)
+                response = client.open(call.url(), method=method, headers=headers, **call.request_body())
+                assert_error(response, 401, "unauthorized", data)
     assert files_of(data) == before
 
 
@@ -279,11 +279,11 @@ def test_another_method_is_405_and_allow_lists_the_valid_ones(
         allowed_methods.setdefault(each.rule, set()).update(each.methods or ())
     for method, rule, _, call in list_api_calls(client):
         for other in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - allowed_methods[rule]:
-            answer = client.open(call.url(), method=other, **({} if method == "GET" else call.request_body()))
-            assert answer.status_code == 405, (other, rule)
-            assert set(answer.headers["Allow"].split(", ")) == allowed_methods[rule]
+            response = client.open(call.url(), method=other, **({} if method == "GET" else call.request_body()))
+            assert response.status_code == 405, (other, rule)
+            assert set(response.headers["Allow"].split(", ")) == allowed_methods[rule]
             if other != "HEAD":
-                assert_error(answer, 405, "method not allowed", data)
+                assert_error(response, 405, "method not allowed", data)
     assert files_of(data) == before
 
 
@@ -331,8 +331,8 @@ def test_unknown_route_is_404_or_405(shared_client: tuple[FlaskClient, Path], pa
     client, data = shared_client
     before = files_of(data)
     for method in ("GET", "POST", "PUT"):
-        answer = client.open(path, method=method, headers={"Accept": "text/html"})
-        assert_error(answer, 405 if path == "/api/w/runs/open" else 404, None, data)
+        response = client.open(path, method=method, headers={"Accept": "text/html"})
+        assert_error(response, 405 if path == "/api/w/runs/open" else 404, None, data)
     assert files_of(data) == before
 
 
@@ -342,11 +342,11 @@ def test_unknown_or_repeated_query_parameter_is_400(make_client: Callable[..., F
     for method, _, _, call in list_api_calls(client):
         joint = "&" if call.query else "?"
         for wrong in ("nmae=x", "nmae=", "%FF=1", "a=%FF"):
-            answer = client.open(f"{call.url()}{joint}{wrong}", method=method, **call.request_body())
-            assert_error(answer, 400, "bad request", data)
+            response = client.open(f"{call.url()}{joint}{wrong}", method=method, **call.request_body())
+            assert_error(response, 400, "bad request", data)
         if call.query and not call.query.startswith(("rule=", "ids=")):
-            answer = client.open(f"{call.url()}&{call.query}", method=method, **call.request_body())
-            assert_error(answer, 400, "bad request", data)
+            response = client.open(f"{call.url()}&{call.query}", method=method, **call.request_body())
+            assert_error(response, 400, "bad request", data)
     assert files_of(data) == before
 
 
@@ -373,8 +373,8 @@ def test_body_that_is_not_an_object_is_400_on_every_write(make_client: Callable[
         for body in NOT_OBJECTS:
             if (key.endswith("/end") and not body) or (key.endswith("/metrics") and body == b"[]"):
                 continue  # an empty body ends a run, and an empty list is a valid batch
-            answer = client.post(call.url(), data=body, content_type=JSON)
-            assert_error(answer, 400, "bad request", data)
+            response = client.post(call.url(), data=body, content_type=JSON)
+            assert_error(response, 400, "bad request", data)
     assert files_of(data) == before
 
 
@@ -396,9 +396,9 @@ def test_another_content_type_is_400_on_every_write(make_client: Callable[..., F
             "x",
             None,
         } - accepted_types:
-            answer = client.post(call.url(), data=call.request_body()["data"], content_type=kind)
-            assert_error(answer, 400, "bad request", data)
-            assert "Content-Type: " in answer.get_json()["detail"]
+            response = client.post(call.url(), data=call.request_body()["data"], content_type=kind)
+            assert_error(response, 400, "bad request", data)
+            assert "Content-Type: " in response.get_json()["detail"]
     assert files_of(data) == before
 
 
@@ -413,9 +413,9 @@ def test_body_over_the_limit_is_413_on_every_write(make_client: Callable[..., Fl
         assert fits.status_code == (200 if call.content_type == OCTETS else 400)
         if fits.status_code == 200:
             before = files_of(data)
-        answer = client.post(call.url(), data=b" " * (limit + 1), content_type=call.content_type or JSON)
-        assert_error(answer, 413, "body too large", data)
-        assert str(limit) in answer.get_json()["detail"]
+        response = client.post(call.url(), data=b" " * (limit + 1), content_type=call.content_type or JSON)
+        assert_error(response, 413, "body too large", data)
+        assert str(limit) in response.get_json()["detail"]
     assert files_of(data) == before
 
 
@@ -558,9 +558,9 @@ def test_failed_check_is_422_with_its_report(make_client: Callable[..., FlaskCli
     client = make_client()
     before = files_of(data)
     for rule in ("loss<0.1", "acc>=0", "unknown>0", "loss<baseline"):
-        answer = client.get("/api/runs/open/check", query_string={"rule": rule, "baseline": "ended"})
-        assert_error(answer, 422, "check failed", data, frozenset({"passed", "rules"}))
-        assert answer.get_json()["passed"] is False
+        response = client.get("/api/runs/open/check", query_string={"rule": rule, "baseline": "ended"})
+        assert_error(response, 422, "check failed", data, frozenset({"passed", "rules"}))
+        assert response.get_json()["passed"] is False
     after = files_of(data)
     assert {name: after[name] for name in before} == before
 
@@ -599,19 +599,19 @@ def test_error_of_a_page_is_an_html_page(
 ) -> None:
     client, data = shared_client
     before = files_of(data)
-    answer = client.open(path, method=method)
-    assert (answer.status_code, answer.mimetype) == (status, "text/html")
-    assert str(status) in answer.text
-    assert "<script>" not in answer.text
-    assert ("Allow" in answer.headers) == (status == 405)
-    assert_reveals_nothing(answer, data)
+    response = client.open(path, method=method)
+    assert (response.status_code, response.mimetype) == (status, "text/html")
+    assert str(status) in response.text
+    assert "<script>" not in response.text
+    assert ("Allow" in response.headers) == (status == 405)
+    assert_reveals_nothing(response, data)
     assert files_of(data) == before
 
 
 def test_error_for_another_host_is_an_html_page(make_client: Callable[..., FlaskClient], data: Path) -> None:
-    answer = make_client().get("/runs", headers=OTHER_HOST)
-    assert (answer.status_code, answer.mimetype) == (403, "text/html")
-    assert_reveals_nothing(answer, data)
+    response = make_client().get("/runs", headers=OTHER_HOST)
+    assert (response.status_code, response.mimetype) == (403, "text/html")
+    assert_reveals_nothing(response, data)
 
 
 # -- internal errors
@@ -631,9 +631,9 @@ def test_internal_error_is_logged_in_full_and_the_response_is_brief(
         raise RuntimeError(f"a secret of {data}")
 
     for path, mimetype in (("/api/broken", JSON), ("/broken", "text/html")):
-        answer = app.test_client().get(path)
-        assert (answer.status_code, answer.mimetype) == (500, mimetype)
-        assert "internal error" in answer.text.lower()
-        assert_reveals_nothing(answer, data)
+        response = app.test_client().get(path)
+        assert (response.status_code, response.mimetype) == (500, mimetype)
+        assert "internal error" in response.text.lower()
+        assert_reveals_nothing(response, data)
     assert "a secret of" in caplog.text
     assert "Traceback" in caplog.text

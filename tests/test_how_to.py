@@ -56,25 +56,25 @@ def run_session(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> 
 
 
 def fetch_json(server: Running, path: str) -> Any:
-    answer = requests.get(server.url + path, timeout=60)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = requests.get(server.url + path, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def fetch_page(server: Running, path: str) -> Page:
-    answer = requests.get(server.url + path, headers={"Accept": "text/html"}, timeout=60)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    return Page(answer.text)
+    response = requests.get(server.url + path, headers={"Accept": "text/html"}, timeout=60)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    return Page(response.text)
 
 
 def test_curl_session_works_as_printed(
     server: Running, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, answers = run_session(session)
+    run_id, responses = run_session(session)
     logged_one = {"ok": True, "logged": 1}
     upload = {"ok": True, "name": "model.pkl", "sha256": hashlib.sha256(MODEL).hexdigest(), "size": len(MODEL)}
-    assert answers == [{"ok": True}, logged_one, *[logged_one] * 5, upload, {"ok": True}]
+    assert responses == [{"ok": True}, logged_one, *[logged_one] * 5, upload, {"ok": True}]
 
     run = fetch_json(server, f"/api/runs/{run_id}")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "from-python", "completed")
@@ -128,8 +128,8 @@ def test_python_script_works_as_printed(server: Running, how_to: str, tmp_path: 
 def test_model_registration_works_as_printed(
     server: Running, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
-    run_id, answers = run_session(session + registration)
-    version = answers[-1]
+    run_id, responses = run_session(session + registration)
+    version = responses[-1]
     assert version == {
         "name": "iris-classifier",
         "version": 1,
@@ -152,8 +152,8 @@ def test_promotion_to_production_demotes_the_previous_version(
 ) -> None:
     demoted_versions = {}
     for number in (1, 2):
-        _, answers = run_session(session + registration)
-        assert answers[-1]["version"] == number
+        _, responses = run_session(session + registration)
+        assert responses[-1]["version"] == number
         response = requests.post(
             f"{server.url}/api/w/models/iris-classifier/promote",
             json={"version": number, "stage": "production"},
@@ -177,11 +177,11 @@ def test_unknown_or_ended_run_is_404_no_such_run(
 ) -> None:
     (documented_error,) = re.findall(r"\{ \"error\": .*? \}", how_to)
     run_id = log_run(end="completed") if is_ended else "never-started"
-    answer = client.post(f"/api/w/runs/{run_id}/{part}", json={"loss": 0.5})
-    assert answer.status_code == 404
-    assert answer.get_json()["error"] == json.loads(documented_error)["error"] == "no such run"
+    response = client.post(f"/api/w/runs/{run_id}/{part}", json={"loss": 0.5})
+    assert response.status_code == 404
+    assert response.get_json()["error"] == json.loads(documented_error)["error"] == "no such run"
     if is_ended:
-        assert "ended" in answer.get_json()["detail"]
+        assert "ended" in response.get_json()["detail"]
         run = client.get(f"/api/runs/{run_id}").get_json()
         assert (run["params"], run["metrics"]) == ({}, {})
 
@@ -201,9 +201,9 @@ def test_wrong_content_type_is_400_and_the_error_names_the_correct_header(
     client: FlaskClient, log_run: LogRun, part: str, content_type: str, correct_type: str
 ) -> None:
     run_id = log_run()
-    answer = client.post(f"/api/w/runs/{run_id}/{part}", data=b'{"loss":0.5}', content_type=content_type)
-    assert answer.status_code == 400
-    assert f"-H 'Content-Type: {correct_type}'" in answer.get_json()["detail"]
+    response = client.post(f"/api/w/runs/{run_id}/{part}", data=b'{"loss":0.5}', content_type=content_type)
+    assert response.status_code == 400
+    assert f"-H 'Content-Type: {correct_type}'" in response.get_json()["detail"]
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["params"], run["metrics"], run["artifacts"]) == ({}, {}, [])
 

@@ -248,11 +248,11 @@ def make_client(template_store: Path, data: Path, make_app: Callable[..., Flask]
     return lambda **settings: make_app(**settings).test_client()
 
 
-def assert_refused(answer: TestResponse, status: int, code: str) -> str:
+def assert_refused(response: TestResponse, status: int, code: str) -> str:
     """Assert that a response is an error in MLflow's form, and return its message."""
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == "application/json"
-    body = answer.get_json()
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/json"
+    body = response.get_json()
     assert set(body) == {"error_code", "message"}
     assert body["error_code"] == code
     message: str = body["message"]
@@ -280,9 +280,9 @@ def test_unknown_endpoint_is_404_in_mlflows_format(client: FlaskClient, method: 
 
 
 def test_another_method_is_405_with_allow(client: FlaskClient) -> None:
-    answer = client.post("/api/3.0/mlflow/server-info", json={})
-    assert_refused(answer, 405, "BAD_REQUEST")
-    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    response = client.post("/api/3.0/mlflow/server-info", json={})
+    assert_refused(response, 405, "BAD_REQUEST")
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 def test_missing_token_or_another_host_is_refused_in_mlflows_format(make_app: Callable[..., Flask]) -> None:
@@ -290,9 +290,9 @@ def test_missing_token_or_another_host_is_refused_in_mlflows_format(make_app: Ca
     path = "/api/3.0/mlflow/server-info"
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic czNjcmV0OnMzY3JldA=="}):
         for url in (path, "/api/2.0/mlflow/none"):
-            answer = client.get(url, headers=headers)
-            assert "MLFLOW_TRACKING_TOKEN" in assert_refused(answer, 401, "UNAUTHENTICATED")
-            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+            response = client.get(url, headers=headers)
+            assert "MLFLOW_TRACKING_TOKEN" in assert_refused(response, 401, "UNAUTHENTICATED")
+            assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert_refused(client.get(path, headers={"Host": "evil.example"}), 403, "PERMISSION_DENIED")
 
@@ -300,8 +300,8 @@ def test_missing_token_or_another_host_is_refused_in_mlflows_format(make_app: Ca
 def test_read_only_server_refuses_writes_and_accepts_posts_that_only_read(make_app: Callable[..., Flask]) -> None:
     make_app()  # creates the folder
     client = make_app(read_only=True).test_client()
-    answer = client.post("/api/2.0/mlflow/runs/create", json={})
-    assert "--read-only" in assert_refused(answer, 403, "PERMISSION_DENIED")
+    response = client.post("/api/2.0/mlflow/runs/create", json={})
+    assert "--read-only" in assert_refused(response, 403, "PERMISSION_DENIED")
     for path in DIALECT.reads:
         fields = {"experiment_ids": ["0"], "name": "none"}
         assert client.post(path, json=fields).status_code == (404 if "latest" in path else 200), path
@@ -327,19 +327,19 @@ def test_server_without_mlflow_returns_404_in_its_own_format(make_app: Callable[
     client = make_app(mlflow=False).test_client()
     before = files_of(data)
     for method, path in (("GET", "/api/3.0/mlflow/server-info"), ("POST", "/api/2.0/mlflow/runs/create")):
-        answer = client.open(path, method=method)
-        assert (answer.status_code, answer.get_json()["error"]) == (404, "not found")
+        response = client.open(path, method=method)
+        assert (response.status_code, response.get_json()["error"]) == (404, "not found")
     assert files_of(data) == before
 
 
 def test_server_info_disables_multipart_uploads(client: FlaskClient) -> None:
-    answer = client.get("/api/3.0/mlflow/server-info")
+    response = client.get("/api/3.0/mlflow/server-info")
     expected: dict[str, Any] = dict.fromkeys(
         ("workspaces_enabled", "trace_archival_enabled", "multipart_uploads_enabled", "multipart_downloads_enabled"),
         False,
     )
-    assert answer.get_json() == {"store_type": None, **expected}
-    assert "ETag" not in answer.headers
+    assert response.get_json() == {"store_type": None, **expected}
+    assert "ETag" not in response.headers
 
 
 # -- every error of every route
@@ -352,11 +352,11 @@ def test_every_route_has_a_valid_call(make_client: Callable[..., FlaskClient]) -
 
 @pytest.mark.parametrize("endpoint", CALLS)
 def test_valid_call_ignores_unknown_fields(make_client: Callable[..., FlaskClient], endpoint: str) -> None:
-    answer = CALLS[endpoint].send(make_client(), of_a_newer_client="x")
-    assert answer.status_code == OK, answer.text
-    assert answer.mimetype == JSON
-    assert "ETag" not in answer.headers
-    assert "null" not in answer.text or endpoint == "mlflow_service.server_info"
+    response = CALLS[endpoint].send(make_client(), of_a_newer_client="x")
+    assert response.status_code == OK, response.text
+    assert response.mimetype == JSON
+    assert "ETag" not in response.headers
+    assert "null" not in response.text or endpoint == "mlflow_service.server_info"
 
 
 @pytest.mark.parametrize("endpoint", [endpoint for endpoint, call in CALLS.items() if call.method == "GET"])
@@ -385,11 +385,11 @@ def test_invalid_call_is_4xx_and_stores_nothing(
         assert_refused(call.send(client, **{name: unknown}), 404, "RESOURCE_DOES_NOT_EXIST")
     if call.method != "GET":
         for body in (b"{", b"[]", b'"x"', b"1", b"null", b"\xff", b'{"a": 1, "a": 2}', b"[" * 10_000):
-            answer = client.open(call.path, method=call.method, data=body, content_type=JSON)
-            assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+            response = client.open(call.path, method=call.method, data=body, content_type=JSON)
+            assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
         for kind in ("text/plain", "application/x-www-form-urlencoded", None):
-            answer = client.open(call.path, method=call.method, data=json.dumps(call.fields), content_type=kind)
-            assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+            response = client.open(call.path, method=call.method, data=json.dumps(call.fields), content_type=kind)
+            assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
     for token in ("x", "e30=", "eyJvZmZzZXQiOiAtMX0=", "eyJvZmZzZXQiOiAiMSJ9"):
         if "max_results" in call.fields:
             assert_refused(call.send(client, page_token=token), 400, "INVALID_PARAMETER_VALUE")
@@ -405,8 +405,8 @@ def test_body_over_the_limit_is_413(make_client: Callable[..., FlaskClient], dat
     client, call = make_client(max_json_bytes=1000), CALLS[endpoint]
     before = files_of(data)
     body = json.dumps(call.fields).encode().ljust(1001)
-    answer = client.open(call.path, method=call.method, data=body, content_type=JSON)
-    assert_refused(answer, 413, "INVALID_PARAMETER_VALUE")
+    response = client.open(call.path, method=call.method, data=body, content_type=JSON)
+    assert_refused(response, 413, "INVALID_PARAMETER_VALUE")
     assert files_of(data) == before
 
 
@@ -523,10 +523,10 @@ def test_write_to_the_trash_is_400_and_the_message_mentions_restore(
     client = make_client()
     CALLS["mlflow_runs.delete_run"].send(client)
     for endpoint in ("log_metric", "log_parameter", "set_tag", "delete_tag", "log_batch", "log_model", "update_run"):
-        answer = CALLS[f"mlflow_runs.{endpoint}"].send(client)
-        assert "restore" in assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
-    answer = client.put(f"{FILES}/0/open/artifacts/new", data=b"x")
-    assert "restore" in assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+        response = CALLS[f"mlflow_runs.{endpoint}"].send(client)
+        assert "restore" in assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
+    response = client.put(f"{FILES}/0/open/artifacts/new", data=b"x")
+    assert "restore" in assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
     assert CALLS["mlflow_runs.restore_run"].send(client).status_code == OK
     CALLS["mlflow_experiments.delete_experiment"].send(client)
     for endpoint in ("mlflow_runs.create_run", "mlflow_runs.set_tag", "mlflow_runs.restore_run"):

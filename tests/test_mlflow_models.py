@@ -16,13 +16,13 @@ BASE = "/api/2.0/mlflow"
 
 
 def call(client: FlaskClient, method: str, path: str, **fields: Any) -> dict[str, Any]:
-    answer = client.open(f"{BASE}/{path}", method=method, json=fields or None)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.get_json()
+    response = client.open(f"{BASE}/{path}", method=method, json=fields or None)
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.get_json()
     return body
 
 
-def pairs(values: dict[str, str]) -> list[dict[str, str]]:
+def to_pairs(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
@@ -46,7 +46,7 @@ def log_metric(client: FlaskClient, run_id: str, model_id: str, value: Any, **fi
 def test_model_of_a_run_is_created_changed_and_finalized(client: FlaskClient, data: Path) -> None:
     run_id = create_run(client)
     created_model = create_model(
-        client, source_run_id=run_id, model_type="sklearn", params=pairs({"a": "1"}), tags=pairs({"t": "x"})
+        client, source_run_id=run_id, model_type="sklearn", params=to_pairs({"a": "1"}), tags=to_pairs({"t": "x"})
     )
     model_id, at = created_model["info"]["model_id"], created_model["info"]["creation_timestamp_ms"]
     assert created_model == {
@@ -60,22 +60,22 @@ def test_model_of_a_run_is_created_changed_and_finalized(client: FlaskClient, da
             "status": "LOGGED_MODEL_PENDING",
             "model_type": "sklearn",
             "source_run_id": run_id,
-            "tags": pairs({"t": "x"}),
+            "tags": to_pairs({"t": "x"}),
         },
-        "data": {"params": pairs({"a": "1"}), "metrics": []},
+        "data": {"params": to_pairs({"a": "1"}), "metrics": []},
     }
     path = f"logged-models/{model_id}"
-    assert call(client, "POST", f"{path}/params", model_id=model_id, params=pairs({"b": "2"})) == {}
-    assert call(client, "PATCH", f"{path}/tags", tags=pairs({"u": "ü", "a/b c": "1"})) == {}
+    assert call(client, "POST", f"{path}/params", model_id=model_id, params=to_pairs({"b": "2"})) == {}
+    assert call(client, "PATCH", f"{path}/tags", tags=to_pairs({"u": "ü", "a/b c": "1"})) == {}
     assert call(client, "DELETE", f"{path}/tags/a%2Fb%20c") == {}
     assert call(client, "DELETE", f"{path}/tags/t") == {}
     log_metric(client, run_id, model_id, "NaN", dataset_name="train", dataset_digest="d1")
     finalized_model = call(client, "PATCH", path, model_id=model_id, status="LOGGED_MODEL_READY")["model"]
     assert call(client, "GET", path)["model"] == finalized_model
-    assert finalized_model["info"]["status"] == "LOGGED_MODEL_READY" and finalized_model["info"]["tags"] == pairs(
+    assert finalized_model["info"]["status"] == "LOGGED_MODEL_READY" and finalized_model["info"]["tags"] == to_pairs(
         {"u": "ü"}
     )
-    assert finalized_model["data"]["params"] == pairs({"a": "1", "b": "2"})
+    assert finalized_model["data"]["params"] == to_pairs({"a": "1", "b": "2"})
     assert finalized_model["data"]["metrics"] == [
         {
             "key": "acc",
@@ -98,7 +98,7 @@ def test_models_of_a_run_are_in_its_json_and_on_its_page(client: FlaskClient) ->
     run_id = create_run(client)
     paths = (f"/api/runs/{run_id}", f"/runs/{run_id}")
     assert "logged_models" not in client.get(paths[0]).get_json()
-    info = create_model(client, source_run_id=run_id, model_type="<tree>", params=pairs({"depth": "3"}))["info"]
+    info = create_model(client, source_run_id=run_id, model_type="<tree>", params=to_pairs({"depth": "3"}))["info"]
     etags = [client.get(path).headers["ETag"] for path in paths]
     log_metric(client, run_id, info["model_id"], 0.5)
     call(client, "PATCH", f"logged-models/{info['model_id']}", status="READY")
@@ -119,7 +119,7 @@ def test_models_of_a_run_are_in_its_json_and_on_its_page(client: FlaskClient) ->
     page = client.get(paths[1]).text
     assert "Logged models" in page and "&lt;tree&gt;" in page and "acc 0.5" in page and "depth=3" in page
     fresh = client.get(paths[0]).headers["ETag"]
-    call(client, "PATCH", f"logged-models/{info['model_id']}/tags", tags=pairs({"a": "b"}))
+    call(client, "PATCH", f"logged-models/{info['model_id']}/tags", tags=to_pairs({"a": "b"}))
     assert client.get(paths[0], headers={"If-None-Match": fresh}).status_code == 200
     call(client, "DELETE", f"logged-models/{info['model_id']}")
     assert "logged_models" not in client.get(paths[0]).get_json()
@@ -183,8 +183,8 @@ def test_batch_with_metrics_of_a_model_is_stored_for_run_and_model_or_not_at_all
     assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"acc": 1.0, "own": 1}
     before = files_of(data)
     points[1]["model_id"] = "m-nobody-1"
-    answer = client.post(f"{BASE}/runs/log-batch", json={**batch, "metrics": points})
-    assert "m-nobody-1" in assert_refused(answer, 404, "RESOURCE_DOES_NOT_EXIST")
+    response = client.post(f"{BASE}/runs/log-batch", json={**batch, "metrics": points})
+    assert "m-nobody-1" in assert_refused(response, 404, "RESOURCE_DOES_NOT_EXIST")
     assert files_of(data) == before
 
 
@@ -254,8 +254,8 @@ def test_invalid_call_is_refused_and_changes_nothing(
 ) -> None:
     model_id = create_model(client, source_run_id=create_run(client))["info"]["model_id"]
     before = files_of(data)
-    answer = client.open(f"{BASE}/{path.replace('MODEL', model_id)}", method=method, json=fields)
-    assert_refused(answer, status, code)
+    response = client.open(f"{BASE}/{path.replace('MODEL', model_id)}", method=method, json=fields)
+    assert_refused(response, status, code)
     assert files_of(data) == before
 
 
@@ -265,15 +265,15 @@ def test_write_to_a_model_of_a_deleted_run_or_experiment_is_refused(client: Flas
     call(client, "POST", "runs/delete", run_id=run_id)
     for method, path, fields in (
         ("POST", "logged-models", {"experiment_id": "0", "source_run_id": run_id}),
-        ("PATCH", f"logged-models/{model_id}/tags", {"tags": pairs({"a": "b"})}),
+        ("PATCH", f"logged-models/{model_id}/tags", {"tags": to_pairs({"a": "b"})}),
         ("DELETE", f"logged-models/{model_id}", None),
     ):
-        answer = client.open(f"{BASE}/{path}", method=method, json=fields)
-        assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+        response = client.open(f"{BASE}/{path}", method=method, json=fields)
+        assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
     experiment_id = call(client, "POST", "experiments/create", name="gone")["experiment_id"]
     call(client, "POST", "experiments/delete", experiment_id=experiment_id)
-    answer = client.post(f"{BASE}/logged-models", json={"experiment_id": experiment_id, "name": "alone"})
-    assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+    response = client.post(f"{BASE}/logged-models", json={"experiment_id": experiment_id, "name": "alone"})
+    assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
 
 
 @pytest.fixture
@@ -288,8 +288,8 @@ def models(client: FlaskClient) -> list[str]:
             client,
             name=f"m{number}",
             source_run_id=run_id,
-            params=pairs(params),
-            tags=pairs({"n": str(number % 2)}),
+            params=to_pairs(params),
+            tags=to_pairs({"n": str(number % 2)}),
             **fields,
         )
         ids.append(model["info"]["model_id"])
@@ -373,9 +373,9 @@ def test_search_page_by_page(client: FlaskClient, models: list[str]) -> None:
     ids: list[str] = []
     fields: dict[str, Any] = {"experiment_ids": ["0", "17"], "max_results": 3}
     for _ in itertools.count():
-        answer = call(client, "POST", "logged-models/search", **fields)
-        ids += [each["info"]["model_id"] for each in answer["models"]]
-        if "next_page_token" not in answer:
+        response = call(client, "POST", "logged-models/search", **fields)
+        ids += [each["info"]["model_id"] for each in response["models"]]
+        if "next_page_token" not in response:
             break
-        fields["page_token"] = answer["next_page_token"]
+        fields["page_token"] = response["next_page_token"]
     assert ids == models[::-1]

@@ -26,13 +26,13 @@ def call(client: FlaskClient) -> Callable[..., Any]:
 
     def send(route: str, body: Any = None, **query: Any) -> Any:
         if body is None:
-            answer = client.get(f"{API}/{route}", query_string=query)
+            response = client.get(f"{API}/{route}", query_string=query)
         elif isinstance(body, str):
-            answer = client.post(f"{API}/{route}", data=body, content_type="application/json; charset=utf-8")
+            response = client.post(f"{API}/{route}", data=body, content_type="application/json; charset=utf-8")
         else:
-            answer = client.post(f"{API}/{route}", json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.get_json()
+            response = client.post(f"{API}/{route}", json=body)
+        assert response.status_code == 200, response.text
+        return response.get_json()
 
     return send
 

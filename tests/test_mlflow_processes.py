@@ -163,12 +163,12 @@ def test_server_with_url_prefix_accepts_uploads(serve: Serve, tmp_path: Path) ->
 
 def test_no_mlflow_option_disables_the_protocol(serve: Serve) -> None:
     server = serve("--no-mlflow")
-    answer = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", json={}, timeout=PATIENCE_SECONDS)
-    assert (answer.status_code, answer.json()["error"]) == (404, "not found")
-    answer = requests.put(
+    response = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", json={}, timeout=PATIENCE_SECONDS)
+    assert (response.status_code, response.json()["error"]) == (404, "not found")
+    response = requests.put(
         f"{server.url}/api/2.0/mlflow-artifacts/artifacts/0/x/artifacts/y", data=b"x", timeout=PATIENCE_SECONDS
     )
-    assert (answer.status_code, answer.json()["error"]) == (404, "not found")
+    assert (response.status_code, response.json()["error"]) == (404, "not found")
 
 
 # -- files
@@ -188,8 +188,8 @@ def test_artifact_of_a_gigabyte_is_stored_and_sent_in_bounded_memory(
     uri = tracking.client.get_run(run_id).info.artifact_uri.removeprefix("mlflow-artifacts:/")
     url = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{uri}/files/large.bin"
     n_bytes = 0
-    with requests.get(url, stream=True, timeout=PATIENCE_SECONDS) as answer:
-        for piece in answer.iter_content(1 << 20):
+    with requests.get(url, stream=True, timeout=PATIENCE_SECONDS) as response:
+        for piece in response.iter_content(1 << 20):
             n_bytes += len(piece)
     assert n_bytes == size
     assert peak_bytes(server.process.pid) - before < 64e6
@@ -204,8 +204,8 @@ def test_chunked_and_empty_uploads_are_stored(server: Running) -> None:
     base = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts"
     bodies: dict[str, Any] = {"chunks": iter([b"one", b"two"]), "none": iter([]), "length": b"", "some": b"x" * 100_000}
     for name, body in bodies.items():
-        answer = requests.put(f"{base}/{name}", data=body, timeout=PATIENCE_SECONDS)
-        assert (answer.status_code, answer.json()) == (200, {}), name
+        response = requests.put(f"{base}/{name}", data=body, timeout=PATIENCE_SECONDS)
+        assert (response.status_code, response.json()) == (200, {}), name
     contents = {name: requests.get(f"{base}/{name}", timeout=PATIENCE_SECONDS).content for name in bodies}
     assert contents == {"chunks": b"onetwo", "none": b"", "length": b"", "some": b"x" * 100_000}
 
@@ -221,8 +221,8 @@ def test_refused_upload_is_answered_in_mlflows_format(serve: Serve) -> None:
         ({**bearer, "Host": "evil.example"}, 100_000, 403, "PERMISSION_DENIED"),
         (bearer, 300_000, 413, "INVALID_PARAMETER_VALUE"),
     ):
-        answer = requests.put(url, data=b"x" * size, headers=headers, timeout=PATIENCE_SECONDS)
-        assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+        response = requests.put(url, data=b"x" * size, headers=headers, timeout=PATIENCE_SECONDS)
+        assert (response.status_code, response.json()["error_code"]) == (status, code)
     assert requests.put(url, data=b"x" * 200_000, headers=bearer, timeout=PATIENCE_SECONDS).status_code == 200
     assert [path.name for path in (server.data / "runs" / run_id / "blobs").iterdir()] == ["a"]
 

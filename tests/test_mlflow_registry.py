@@ -12,12 +12,12 @@ from flask.testing import FlaskClient
 from support.calls import upload
 from support.snapshots import files_of
 from test_mlflow_errors import assert_refused
-from test_mlflow_models import BASE, call, create_model, create_run, pairs
+from test_mlflow_models import BASE, call, create_model, create_run, to_pairs
 
 
 def put_file(client: FlaskClient, path: str, content: bytes) -> None:
-    answer = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{path}", data=content)
-    assert answer.status_code == 200, answer.text
+    response = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{path}", data=content)
+    assert response.status_code == 200, response.text
 
 
 def get_file(client: FlaskClient, path: str) -> Any:
@@ -52,20 +52,20 @@ def fetch_download_uri(client: FlaskClient, name: str, version: str) -> str:
 
 
 def fetch(client: FlaskClient, path: str, **query: Any) -> Any:
-    answer = client.get(f"{BASE}/{path}", query_string=query)
-    assert answer.status_code == 200, answer.text
-    return answer.get_json()
+    response = client.get(f"{BASE}/{path}", query_string=query)
+    assert response.status_code == 200, response.text
+    return response.get_json()
 
 
 def test_version_of_a_logged_model(client: FlaskClient) -> None:
     run_id = create_run(client)
     model_id = log_model(client, source_run_id=run_id)
-    call(client, "POST", "registered-models/create", name="iris", description="d", tags=pairs({"a": "b"}))
+    call(client, "POST", "registered-models/create", name="iris", description="d", tags=to_pairs({"a": "b"}))
     version = register(
         client,
         f"models:/{model_id}",
         model_id=model_id,
-        tags=pairs({"t": "x"}),
+        tags=to_pairs({"t": "x"}),
         description="first",
         run_link="http://x",
     )
@@ -82,12 +82,12 @@ def test_version_of_a_logged_model(client: FlaskClient) -> None:
         "model_id": model_id,
         "run_link": "http://x",
         "status": "READY",
-        "tags": pairs({"t": "x"}),
+        "tags": to_pairs({"t": "x"}),
         "aliases": [],
     }
     assert fetch(client, "model-versions/get", name="iris", version="1")["model_version"] == version
     model = fetch(client, "registered-models/get", name="iris")["registered_model"]
-    assert (model["description"], model["tags"], model["latest_versions"]) == ("d", pairs({"a": "b"}), [version])
+    assert (model["description"], model["tags"], model["latest_versions"]) == ("d", to_pairs({"a": "b"}), [version])
     uri = fetch_download_uri(client, "iris", "1")
     assert uri == f"mlflow-artifacts:/0/models/{model_id}/artifacts"
     native = client.get("/api/models/iris").get_json()["versions"][0]
@@ -153,8 +153,8 @@ def test_download_uri_leads_to_the_files(client: FlaskClient) -> None:
     )
     assert [each["path"] for each in files_of_version.get_json()["files"]] == ["MLmodel"]
     assert get_file(client, "0/versions/iris/1/artifacts/MLmodel").data == b"2.x"
-    answer = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{root}/one.pkl", data=b"x")
-    assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+    response = client.put(f"/api/2.0/mlflow-artifacts/artifacts/{root}/one.pkl", data=b"x")
+    assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
 
 
 def test_files_of_a_registered_model_cannot_be_replaced_or_added(client: FlaskClient, data: Path) -> None:
@@ -207,8 +207,8 @@ def test_alias_production_is_the_stage_production(client: FlaskClient) -> None:
 
     call(client, "POST", "registered-models/alias", name="iris", alias="champion", version="1")
     assert fetch_by_alias("champion")["aliases"] == ["champion"] and fetch_by_alias("latest")["version"] == "2"
-    answer = client.post("/api/w/models/iris/promote", json={"version": 1, "stage": "production"})
-    assert answer.status_code == 200
+    response = client.post("/api/w/models/iris/promote", json={"version": 1, "stage": "production"})
+    assert response.status_code == 200
     assert fetch_by_alias("production")["version"] == "1"
     call(client, "POST", "registered-models/alias", name="iris", alias="production", version="2")
     assert client.get("/api/models").get_json()[0]["production"] == 2
@@ -216,8 +216,8 @@ def test_alias_production_is_the_stage_production(client: FlaskClient) -> None:
     assert model["aliases"] == [{"alias": "champion", "version": "1"}, {"alias": "production", "version": "2"}]
     for _ in range(2):
         call(client, "DELETE", "registered-models/alias", name="iris", alias="champion")
-    answer = client.get(f"{BASE}/registered-models/alias", query_string={"name": "iris", "alias": "champion"})
-    assert_refused(answer, 400, "INVALID_PARAMETER_VALUE")
+    response = client.get(f"{BASE}/registered-models/alias", query_string={"name": "iris", "alias": "champion"})
+    assert_refused(response, 400, "INVALID_PARAMETER_VALUE")
 
 
 def test_model_and_version_are_renamed_described_tagged_and_deleted(client: FlaskClient) -> None:
@@ -244,7 +244,7 @@ def test_model_and_version_are_renamed_described_tagged_and_deleted(client: Flas
         for _ in range(2):
             call(client, "DELETE", f"{what}/delete-tag", **fields, key="k")
         (thing,) = fetch(client, f"{what}/get", **fields).values()
-        assert thing["tags"] == pairs({"l": "ü"})
+        assert thing["tags"] == to_pairs({"l": "ü"})
     call(client, "DELETE", "model-versions/delete", name="new", version="2")
     assert register(client, f"models:/{model_id}", "new")["version"] == "3"
     call(client, "DELETE", "registered-models/delete", name="new")
@@ -256,7 +256,7 @@ def versioned_model(client: FlaskClient) -> str:
     """The id of a logged model, registered as versions of "a" (1 and 2), "B" and "c d"."""
     model_id = log_model(client, source_run_id=create_run(client))
     for name in ("a", "a", "B", "c d"):
-        register(client, f"models:/{model_id}", name, tags=pairs({"of": name}))
+        register(client, f"models:/{model_id}", name, tags=to_pairs({"of": name}))
     call(client, "POST", "registered-models/set-tag", name="a", key="team", value="x y")
     return model_id
 
@@ -283,9 +283,9 @@ PROMPTS = "tag.`mlflow.prompt.is_prompt` != 'true'"
 def test_search_registered_models(
     client: FlaskClient, versioned_model: str, query: dict[str, Any], names: list[str]
 ) -> None:
-    answer = fetch(client, "registered-models/search", **query)
-    assert [each["name"] for each in answer["registered_models"]] == names
-    assert ("next_page_token" in answer) == ("max_results" in query)
+    response = fetch(client, "registered-models/search", **query)
+    assert [each["name"] for each in response["registered_models"]] == names
+    assert ("next_page_token" in response) == ("max_results" in query)
 
 
 @pytest.mark.parametrize(
@@ -304,8 +304,8 @@ def test_search_registered_models(
 )
 def test_search_model_versions(client: FlaskClient, versioned_model: str, text: str, versions: list[str]) -> None:
     text = text.replace("RUN", versioned_model[2:-2]).replace("MODEL", versioned_model)
-    answer = fetch(client, "model-versions/search", filter=text, order_by=["creation_timestamp DESC", "name DESC"])
-    by_name = [f"{each['name']} {each['version']}" for each in answer["model_versions"]]
+    response = fetch(client, "model-versions/search", filter=text, order_by=["creation_timestamp DESC", "name DESC"])
+    by_name = [f"{each['name']} {each['version']}" for each in response["model_versions"]]
     assert sorted(by_name) == sorted(versions)
     by_order = fetch(client, "model-versions/search", filter=text, order_by=["name ASC", "version_number DESC"])
     names = [(each["name"], -int(each["version"])) for each in by_order["model_versions"]]
@@ -316,11 +316,11 @@ def test_search_model_versions_page_by_page(client: FlaskClient, versioned_model
     names: list[str] = []
     query: dict[str, Any] = {"max_results": 3, "order_by": "name"}
     while True:
-        answer = fetch(client, "model-versions/search", **query)
-        names += [each["name"] for each in answer["model_versions"]]
-        if "next_page_token" not in answer:
+        response = fetch(client, "model-versions/search", **query)
+        names += [each["name"] for each in response["model_versions"]]
+        if "next_page_token" not in response:
             break
-        query["page_token"] = answer["next_page_token"]
+        query["page_token"] = response["next_page_token"]
     assert names == ["B", "a", "a", "c d"]
 
 
@@ -336,7 +336,7 @@ CONFLICT = 409, "RESOURCE_CONFLICT"
         ("POST", "registered-models/create", {}, BAD),
         ("POST", "registered-models/create", {"name": "a/b"}, BAD),
         ("POST", "registered-models/create", {"name": "a"}, EXISTS),
-        ("POST", "registered-models/create", {"name": "p", "tags": pairs({"mlflow.prompt.is_prompt": "true"})}, BAD),
+        ("POST", "registered-models/create", {"name": "p", "tags": to_pairs({"mlflow.prompt.is_prompt": "true"})}, BAD),
         ("POST", "registered-models/set-tag", {"name": "a", "key": "mlflow.prompt.is_prompt", "value": "True"}, BAD),
         ("POST", "registered-models/set-tag", {"name": "a"}, BAD),
         ("POST", "registered-models/set-tag", {"name": "x", "key": "k", "value": "v"}, NONE),

@@ -45,7 +45,7 @@ def section(bench: Bench) -> None:
                 )
                 print_row("   its size", f"{size / 1000:.0f} kB", "", None, goal, size)
             began = time.perf_counter()
-            answer = connection.ask(wire.get(f"/api/runs/{run_id}/metrics?key=group0%2Fmetric%200"))
+            response = connection.ask(wire.get(f"/api/runs/{run_id}/metrics?key=group0%2Fmetric%200"))
             print_row("   one series of it", format_duration(time.perf_counter() - began))
-            assert len(json.loads(answer)["group0/metric 0"]["points"]) == _STEPS
+            assert len(json.loads(response)["group0/metric 0"]["points"]) == _STEPS
         bench.remove(data)

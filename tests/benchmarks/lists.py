@@ -80,8 +80,8 @@ def measure_store(bench: Bench, runs: int) -> StoreFigures:
 
 
 def _measure_warm(bench: Bench, floor: str, server: Running) -> Warm:
-    with wire.Connection(floor) as noop, wire.Connection(server.url) as ours:
-        etag = ours.ask_headers(wire.get(NEWEST)).get("etag", "")
+    with wire.Connection(floor) as noop, wire.Connection(server.url) as connection:
+        etag = connection.ask_headers(wire.get(NEWEST)).get("etag", "")
         requests = {
             "newest": wire.get(NEWEST),
             "ordered": wire.get(ORDERED),
@@ -89,19 +89,19 @@ def _measure_warm(bench: Bench, floor: str, server: Running) -> Warm:
             "unchanged": wire.get(NEWEST, {"If-None-Match": etag}),
         }
         try:
-            ours.ask(wire.get(SEARCH))
+            connection.ask(wire.get(SEARCH))
             requests["search"] = wire.get(SEARCH)
         except wire.ApiError:
             pass  # a server without /api/search
         figures = {}
         for name, request in requests.items():
-            ours.ask(request)
+            connection.ask(request)
             floors: list[float] = []
             durations: list[float] = []
             began = time.perf_counter()
             while len(durations) < bench.sizes.list_rounds and time.perf_counter() - began < _ROUND_SECONDS:
                 floors += wire.measure_times(noop, [wire.get("/noop")])
-                durations += wire.measure_times(ours, [request])
+                durations += wire.measure_times(connection, [request])
             figures[name] = (median(durations) - median(floors), median(durations))
     return Warm(
         newest=figures["newest"][0],

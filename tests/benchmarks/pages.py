@@ -32,21 +32,21 @@ def section(bench: Bench) -> None:
         bench.floor() as floor,
         bench.server(store.path) as server,
         wire.Connection(floor) as noop,
-        wire.Connection(server.url) as ours,
+        wire.Connection(server.url) as connection,
     ):
         for what, target in PAGES:
-            _measure_page(bench, noop, ours, what, wire.get(target, {"Accept": "text/html"}))
+            _measure_page(bench, noop, connection, what, wire.get(target, {"Accept": "text/html"}))
     sweeps.section(bench)
 
 
-def _measure_page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, request: bytes) -> None:
-    size = len(ours.ask(request))
+def _measure_page(bench: Bench, noop: wire.Connection, connection: wire.Connection, what: str, request: bytes) -> None:
+    size = len(connection.ask(request))
     floors: list[float] = []
     durations: list[float] = []
     began = time.perf_counter()
     while len(durations) < bench.sizes.list_rounds and time.perf_counter() - began < _ROUND_SECONDS:
         floors += wire.measure_times(noop, [wire.get("/noop")])
-        durations += wire.measure_times(ours, [request])
+        durations += wire.measure_times(connection, [request])
     cost = median(durations) - median(floors)
     print_row(what, format_duration(cost), "", None, _SLOWEST, cost)
     print_row("   its size", f"{size / 1000:.0f} kB", "", None, _LARGEST, size)

@@ -138,7 +138,7 @@ def _build_metrics(number: int, step: int) -> dict[str, float]:
     return dict.fromkeys(_METRICS, 1 / (step + 1.5)) | {"accuracy": number % 1000 / 1000 * share}
 
 
-class Ours(Service):
+class ChachamlLite(Service):
     """This service."""
 
     name = "chachaml-lite"

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from . import mlflow_protocol, wire
-from .peer_services import MLflow, Ours, Service, Trackio
+from .peer_services import ChachamlLite, MLflow, Service, Trackio
 from .stores import compute_loss
 from .table import describe_load, describe_machine, format_duration, format_megabytes, format_rate, median
 from .upload import write_random_file
@@ -140,8 +140,8 @@ class Workloads:
         while n_loaded < self.runs and time.perf_counter() - began < self.load_seconds:
             service.log_whole_run(connection, n_loaded)
             n_loaded += 1
-        durations = time.perf_counter() - began
-        figures[f"load runs of 500 points, at most {self.runs:,}"] = f"{n_loaded:,} in {durations:.0f} s"
+        seconds = time.perf_counter() - began
+        figures[f"load runs of 500 points, at most {self.runs:,}"] = f"{n_loaded:,} in {seconds:.0f} s"
         among = f" of {n_loaded:,}" if n_loaded < self.runs else ""
         for workload, request in (("newest 100", service.build_newest()), ("ordered filter", service.build_ordered())):
             if request is None:
@@ -196,7 +196,7 @@ def _get_version(python: Path, name: str) -> str | None:
 @click.command()
 @click.argument("peers_python", type=click.Path(path_type=Path))
 @click.option("--runs", default=1000, show_default=True, help="Runs to list.")
-@click.option("--searched", default=10_000, show_default=True, help="Runs for MLflow's search.")
+@click.option("--searched", "searched_runs", default=10_000, show_default=True, help="Runs for MLflow's search.")
 @click.option("--points", default=1_000_000, show_default=True, help="Points in the long series.")
 @click.option("--load-seconds", default=60.0, show_default=True, help="The time limit for loading each.")
 @click.option("--mib", default=256, show_default=True, help="Size of the artifact.")
@@ -213,7 +213,7 @@ def main(
             runs, points, load_seconds, write_random_file(folder / "artifact", mib), searched_runs, peers_python
         )
         kinds: list[tuple[type[Service], Path, str]] = [
-            (Ours, Path(sys.executable), "chachaml-lite"),
+            (ChachamlLite, Path(sys.executable), "chachaml-lite"),
             (MLflow, peers_python, "mlflow"),
             (Trackio, peers_python, "trackio"),
         ]

@@ -33,55 +33,57 @@ def section(bench: Bench) -> None:
         bench.floor() as floor,
         bench.server(data, "--fsync", "no") as server,
         wire.Connection(floor) as noop,
-        wire.Connection(server.url) as ours,
+        wire.Connection(server.url) as connection,
     ):
         for number in range(runs):
-            _log_run(ours, number, [f"metric_{key}" for key in range(_METRICS)], _POINTS)
+            _log_run(connection, number, [f"metric_{key}" for key in range(_METRICS)], _POINTS)
         for what, query in PAGES:
-            _measure_page(bench, noop, ours, what.format(runs=runs), query.format(runs=runs))
+            _measure_page(bench, noop, connection, what.format(runs=runs), query.format(runs=runs))
     bench.remove(data)
     print_heading(f"page: an experiment of {long_runs} runs of {points:,} points, all drawn")
     data = bench.folder("long-sweep")
-    with bench.server(data, "--fsync", "no") as server, wire.Connection(server.url) as ours:
+    with bench.server(data, "--fsync", "no") as server, wire.Connection(server.url) as connection:
         for number in range(long_runs):
-            _log_run(ours, number, ["loss"], points)
-    with bench.server(data) as server, wire.Connection(server.url) as ours:
-        first, _ = _time_page(ours, f"drawn={long_runs}&from=-1")
+            _log_run(connection, number, ["loss"], points)
+    with bench.server(data) as server, wire.Connection(server.url) as connection:
+        first, _ = _time_page(connection, f"drawn={long_runs}&from=-1")
         print_row("the very first time, which keeps their thinned form", format_duration(first))
-    with bench.server(data) as server, wire.Connection(server.url) as ours:
-        again, size = _time_page(ours, f"drawn={long_runs}&from=-2")
+    with bench.server(data) as server, wire.Connection(server.url) as connection:
+        again, size = _time_page(connection, f"drawn={long_runs}&from=-2")
         print_row("the first time of a server, from their thinned form", format_duration(again), "", None, _LONG, again)
         print_row("   its size", f"{size / 1000:.0f} kB", "", None, _SIZE, size)
-        then = min(_time_page(ours, f"drawn={long_runs}&from=-{number}")[0] for number in range(3, 6))
+        then = min(_time_page(connection, f"drawn={long_runs}&from=-{number}")[0] for number in range(3, 6))
         print_row("then", format_duration(then), "", None, _LONG, then)
     print_note("grouped, it is the same curves in about the same time")
     bench.remove(data)
 
 
-def _log_run(ours: wire.Connection, number: int, keys: list[str], points: int) -> None:
-    run_id = ours.ask_json(wire.post("/api/w/runs", {"experiment": "sweep", "name": f"run {number}"}))["id"]
+def _log_run(connection: wire.Connection, number: int, keys: list[str], points: int) -> None:
+    run_id = connection.ask_json(wire.post("/api/w/runs", {"experiment": "sweep", "name": f"run {number}"}))["id"]
     base = f"/api/w/runs/{run_id}"
-    ours.ask(wire.post(f"{base}/params", {"optimizer": ("adam", "adamw", "sgd")[number % 3], "lr": 0.1 / (number + 1)}))
+    connection.ask(
+        wire.post(f"{base}/params", {"optimizer": ("adam", "adamw", "sgd")[number % 3], "lr": 0.1 / (number + 1)})
+    )
     for start in range(0, points, 5000):
         steps = range(start, min(start + 5000, points))
         body = [{"metrics": {key: compute_loss(step) + number for key in keys}, "step": step} for step in steps]
-        ours.ask(wire.post(f"{base}/metrics", body))
-    ours.ask(wire.post(f"{base}/end", {"status": "completed"}))
+        connection.ask(wire.post(f"{base}/metrics", body))
+    connection.ask(wire.post(f"{base}/end", {"status": "completed"}))
 
 
-def _time_page(ours: wire.Connection, query: str) -> tuple[float, int]:
+def _time_page(connection: wire.Connection, query: str) -> tuple[float, int]:
     """Return the duration of a page, and its size in bytes."""
     began = time.perf_counter()
-    size = len(ours.ask(wire.get(f"/experiments/sweep?{query}", {"Accept": "text/html"})))
+    size = len(connection.ask(wire.get(f"/experiments/sweep?{query}", {"Accept": "text/html"})))
     return time.perf_counter() - began, size
 
 
-def _measure_page(bench: Bench, noop: wire.Connection, ours: wire.Connection, what: str, query: str) -> None:
+def _measure_page(bench: Bench, noop: wire.Connection, connection: wire.Connection, what: str, query: str) -> None:
     durations, floors, size = [], [], 0
-    _time_page(ours, query)  # the series are parsed once
+    _time_page(connection, query)  # the series are parsed once
     for number in range(1, bench.sizes.list_rounds + 1):
         floors += wire.measure_times(noop, [wire.get("/noop")])
-        seconds, size = _time_page(ours, query + _FROM.format(number))
+        seconds, size = _time_page(connection, query + _FROM.format(number))
         durations.append(seconds)
     cost = median(durations) - median(floors)
     print_row(what, format_duration(cost), "", None, _TIME, cost)

@@ -46,14 +46,14 @@ class _Tabs:
         while not self._stop.wait(delay):
             began = time.perf_counter()
             connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            self.statuses.append(answer.status)
-            if etag := answer.headers.get("ETag"):
+            response = connection.getresponse()
+            response.read()
+            self.statuses.append(response.status)
+            if etag := response.headers.get("ETag"):
                 headers["If-None-Match"] = etag
             seconds = time.perf_counter() - began
             delay = max(
-                _EACH_SECONDS, float(answer.headers.get("Retry-After", 0)), min(_PATIENCE_SECONDS, 10 * seconds)
+                _EACH_SECONDS, float(response.headers.get("Retry-After", 0)), min(_PATIENCE_SECONDS, 10 * seconds)
             )
         connection.close()
 

@@ -40,9 +40,9 @@ def log_runs(url: str) -> str:
     session = requests.Session()
 
     def post(path: str, body: Any = None) -> Any:
-        answer = session.post(f"{url}/api/w/{path}", json=body, timeout=60)
-        answer.raise_for_status()
-        return answer.json()
+        response = session.post(f"{url}/api/w/{path}", json=body, timeout=60)
+        response.raise_for_status()
+        return response.json()
 
     run_id = ""
     for name, params in NETWORKS:

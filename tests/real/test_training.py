@@ -17,9 +17,9 @@ def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Ru
     session = requests.Session()
 
     def post(path: str, **body: Any) -> Any:
-        answer = session.post(f"{server.url}/api/w/{path}", json=body, timeout=60)
-        answer.raise_for_status()
-        return answer.json()
+        response = session.post(f"{server.url}/api/w/{path}", json=body, timeout=60)
+        response.raise_for_status()
+        return response.json()
 
     run_id = post("runs", experiment="digits", name="mlp", created_by="tests")["id"]
     training = train(server.url, run_id)
