@@ -39,7 +39,7 @@ JOB_PERMISSIONS = {
 
 
 def to_workflow(example: str) -> Any:
-    """Return an example of the README or the manual as a workflow, even if it has only steps; None if it is none."""
+    """Return an example of the README or the manual as a workflow, even if it has only steps; None if it isn't one."""
     content = yaml.safe_load(example)
     if isinstance(content, list):
         return {"on": "push", "jobs": {"train": {"runs-on": "ubuntu-latest", "steps": content}}}

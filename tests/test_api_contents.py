@@ -1,4 +1,4 @@
-"""GET /api/digests, a run's manifest and its files: by them two copies of a run are compared."""
+"""GET /api/digests, a run's manifest and its files: the means to compare two copies of a run."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def send(client: FlaskClient, body: bytes, **query: str) -> TestResponse:
 
 
 def import_zip(client: FlaskClient, body: bytes, **query: str) -> dict[str, list[str]]:
-    """Return the runs of an import by outcome, without empty outcomes."""
+    """Import a zip; return the ids of its runs by outcome, without empty outcomes."""
     answer = send(client, body, **query)
     assert answer.status_code == 200, answer.text
     outcomes: dict[str, Any] = answer.get_json()

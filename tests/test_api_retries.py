@@ -36,7 +36,7 @@ class Write:
 
 
 RUN = "/api/w/runs/r"
-#: Each kind of write that may be repeated.
+#: Each kind of write that may be repeated, once the store has what it needs.
 WRITES = {
     "a run with an id": Write(
         "/api/w/runs", {"experiment": "e", "id": "new", "name": "n", "tags": {"a": 1, "b": None}}

@@ -1,4 +1,4 @@
-"""Runs resumed, renamed, moved to the trash, restored and removed; experiments without runs, tagged, deleted."""
+"""Resuming, renaming, trashing, restoring and removing runs; experiments without runs, their tags and deletion."""
 
 from __future__ import annotations
 
