@@ -6,8 +6,6 @@ import json
 import math
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
-from support.commands import COMMAND, cli
+from support.commands import cli
+from support.mlflow_forks import mlflow_cli, start_command
 from support.mlflow_servers import Between, Reader, between
-from support.servers import PATIENCE_SECONDS, Running, environment, free_port
+from support.servers import PATIENCE_SECONDS, Running, free_port
 
 from chachaml_lite.cli import main
 from chachaml_lite.client.folder import FolderClient
@@ -434,16 +433,14 @@ def test_bookkeeping_tag_edited_in_mlflow_is_reported_as_an_error(
     assert "its tag chachaml.points in MLflow was changed, to 'many'" in outcome["error"]
 
 
-def kill_once_reached(front: Between, data: Path, number: signal.Signals = signal.SIGKILL) -> Any:
-    command = [*COMMAND, "export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data)]
-    with subprocess.Popen(
-        command, env=environment(TMPDIR=str(data)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+def kill_once_reached(front: Between, data: Path, number: signal.Signals = signal.SIGKILL) -> tuple[str, str]:
+    words = ("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data))
+    with start_command(*words, env={"TMPDIR": str(data)}) as process:
         assert front.reached.wait(PATIENCE_SECONDS)
         process.send_signal(number)
-        outputs = process.communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == -number, outputs
-    return outputs
+        result = process.wait()
+    assert result.returncode == -number, result
+    return result.stdout, result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -491,7 +488,7 @@ def test_failed_run_is_named_and_the_others_are_exported(
     assert "not those that were uploaded" in errors["torn"]
     assert re.search(r"trash; restore it there \(mlflow experiments restore -x \d+\)", errors["trash"])
     assert "torn" not in [name for run in mlflow.runs(experiment) for name in mlflow.artifacts(run)]
-    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
+    result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
     assert re.search(r"^failed +same: MLflow has another run with this id", result.stdout, re.MULTILINE)
     assert result.stdout.endswith("5 runs: 3 failed, 1 deleted, 1 unchanged\n")
 
@@ -501,18 +498,9 @@ def test_concurrent_exports_create_each_run_once(
 ) -> None:
     ids = [log_run(experiment=experiment, metrics={"loss": number}, end="completed") for number in range(4)]
     words = ["export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), "-e", experiment]
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "chachaml_lite", *words],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    outputs = [each.communicate(timeout=PATIENCE_SECONDS)[0] for each in both]
-    assert [each.returncode for each in both] == [0, 0], "\n".join(outputs)
+    with start_command(*words) as first, start_command(*words) as second:
+        both = [first.wait(), second.wait()]
+    assert [each.returncode for each in both] == [0, 0], both
     runs = mlflow.runs(experiment)
     assert sorted(run.data.tags["chachaml.run_id"] for run in runs) == sorted(ids)
     assert all(len(mlflow.client.get_metric_history(run.info.run_id, "loss")) == 1 for run in runs)
@@ -557,7 +545,7 @@ def test_damaged_run_is_reported_and_the_exit_code_is_1(
     for name in ("good", "bad"):
         log_run(experiment=experiment, id=name)
     (data / "runs/bad/meta.json").write_text("{")
-    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
+    result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), code=1)
     assert "1 run in runs/ can't be read and is left out; run `chachaml-lite verify`" in result.stderr
     assert "1 run: 1 exported" in result.stdout
 
@@ -617,25 +605,25 @@ def test_unreachable_server_is_exit_code_3_immediately(
     serve: Callable[..., Running], client: FlaskClient, mlflow: Reader, data: Path
 ) -> None:
     nobody = f"http://localhost:{free_port()}"
-    result = cli("export", "--to", "mlflow", "--tracking-uri", nobody, "--data", str(data), code=3)
+    result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", nobody, "--data", str(data), code=3)
     assert (result.stdout, result.stderr) == (
         "",
         f"chachaml-lite: no MLflow server answers at {nobody} (Connection refused)\n",
     )
-    result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--url", nobody, code=3)
+    result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--url", nobody, code=3)
     assert result.stderr.startswith("chachaml-lite: no server responds at ")
 
 
 def test_server_without_mlflows_api_is_exit_code_3(serve: Callable[..., Running]) -> None:
     server = serve("--no-mlflow")
-    result = cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
+    result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
     assert result.stdout == ""
     assert re.fullmatch(r"chachaml-lite: no MLflow server answers at .*\n", result.stderr)
 
 
 def test_unauthorized_export_is_exit_code_2(client: FlaskClient, data: Path, mlflow: Reader) -> None:
     with between(mlflow.url, lambda path, body: False, passes_on=True, status=401) as front:
-        result = cli("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data), code=2)
+        result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", front.url, "--data", str(data), code=2)
     assert result.stdout == ""
     assert re.fullmatch(r"chachaml-lite: .* refuses access: .*MLFLOW_TRACKING_USERNAME .*\n", result.stderr)
 
@@ -645,26 +633,24 @@ def test_server_lost_midway_is_exit_code_3_with_the_progress(
 ) -> None:
     for run_id in ("one", "two"):
         log_run(experiment=experiment, id=run_id, metrics={"loss": 1}, end="completed")
-    command = [*COMMAND, "export", "--to", "mlflow", "--data", str(data), "--tracking-uri"]
+    words = ("export", "--to", "mlflow", "--data", str(data), "--tracking-uri")
     with between(mlflow.url, nth_batch(2), passes_on=False) as front:
-        process = subprocess.Popen(
-            [*command, front.url], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        process = start_command(*words, front.url)
         assert front.reached.wait(PATIENCE_SECONDS)
-    output, error = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 3, output + error
-    assert output.splitlines()[-1] == "1 run: 1 exported"
+    result = process.wait()
+    assert result.returncode == 3, result
+    assert result.stdout.splitlines()[-1] == "1 run: 1 exported"
     assert re.fullmatch(
         rf"chachaml-lite: no MLflow server answers at {front.url} \(.*\); "
         "1 of 2 runs are done, the same command continues from there\n",
-        error,
+        result.stderr,
     )
 
 
 def test_terminal_escapes_in_names_are_printed_escaped(log_run: LogRun, data: Path, mlflow: Reader) -> None:
     log_run(experiment=HOSTILE, name=HOSTILE, params={HOSTILE: 1}, artifacts={f"{HOSTILE}?": b"1"})
     for extra in ([], ["--json"]):
-        result = cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), *extra)
+        result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), *extra)
         assert not re.search(
             "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^ *::", result.stdout + result.stderr, re.MULTILINE
         ), extra

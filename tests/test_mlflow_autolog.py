@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 from support.mlflow2 import find_python
+from support.mlflow_forks import Fork
 from support.mlflow_tracking import CLIENT_SETTINGS
 from support.servers import Running, running
 
@@ -26,17 +26,11 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 def run_script(python: str, server: Running, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
     """Run a script with a Python that has MLflow and return its output."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
-    process = subprocess.run(
-        [python, SCRIPTS / name, *arguments],
-        env={**variables, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"},
-        cwd=scratch,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
-    output: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    env = {**variables, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"}
+    process = Fork(str(SCRIPTS / name), *arguments, env=env, cwd=scratch, python=python)
+    result = process.wait(PATIENCE_SECONDS)
+    assert result.returncode == 0, result.stderr[-4000:]
+    output: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return output
 
 

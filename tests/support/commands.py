@@ -33,9 +33,14 @@ def cli(*arguments: str, cwd: Path | None = None, code: int | None = 0, env: Map
             errors="backslashreplace",
             timeout=PATIENCE_SECONDS,
         )
-    assert code is None or done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
+    return check_result(done, code)
+
+
+def check_result(result: subprocess.CompletedProcess[str], code: int | None) -> subprocess.CompletedProcess[str]:
+    """The result of a command. AssertionError for another exit code than this one, and for a traceback."""
+    assert code is None or result.returncode == code, result
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
 
 
 def _fork(arguments: Sequence[str], variables: Mapping[str, str], cwd: Path | None) -> subprocess.CompletedProcess[str]:

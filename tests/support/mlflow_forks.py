@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from support.commands import check_result
 from support.servers import PATIENCE_SECONDS, environment
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -67,43 +68,42 @@ class Fork:
     """A process that runs `python -m NAME ARGUMENTS`, or a script: what tests need of `subprocess.Popen`."""
 
     def __init__(
-        self,
-        name: str,
-        *arguments: str,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        python: str = sys.executable,
+        self, name: str, *arguments: str, env: Mapping[str, str], cwd: Path | None = None, python: str = sys.executable
     ) -> None:
-        """Start it. `env` is its whole environment, by default that of `support.servers.environment`."""
+        """Start it, with `env` as its whole environment. A `with` block that it outlasts kills it."""
         self.args = [name, *arguments]
+        self.is_over = False
         self._zygote = find_zygote(python)
         self._folder = TemporaryDirectory()
         self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         for file in self._files:
             file.touch()
-        self.pid = self._zygote.request(
-            {
-                "run": name,
-                "arguments": arguments,
-                "env": environment() if env is None else dict(env),
-                "cwd": str(cwd or Path.cwd()),
-                "stdout": str(self._files[0]),
-                "stderr": str(self._files[1]),
-            }
-        )
+        stdout, stderr = map(str, self._files)
+        job = {"run": name, "arguments": arguments, "env": dict(env), "cwd": str(cwd or Path.cwd())}
+        self.pid = self._zygote.request({**job, "stdout": stdout, "stderr": stderr})
 
     def send_signal(self, number: int) -> None:
-        """Send a signal; to be called before `wait`, after which the id may be another process's."""
-        os.kill(self.pid, number)
+        """Send a signal, unless the process is over and its id may be another one's."""
+        if not self.is_over:
+            os.kill(self.pid, number)
+
+    def __enter__(self) -> Fork:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self.is_over:
+            self.send_signal(signal.SIGKILL)
+            self.wait()
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
-        """Wait for its end, and kill it after `timeout` seconds; its output and exit code, as `subprocess` has them."""
+        """Wait for its end, and kill it after `timeout` seconds; its output and exit code, as of `subprocess.run`."""
         timer = threading.Timer(timeout, self.send_signal, (signal.SIGKILL,))
         timer.start()
         try:
             code = self._zygote.request({"wait": self.pid})
         finally:
             timer.cancel()
+        self.is_over = True
         output = [file.read_bytes().decode(errors="backslashreplace") for file in self._files]
         self._folder.cleanup()
         return subprocess.CompletedProcess(self.args, code, *output)
@@ -118,7 +118,4 @@ def mlflow_cli(
     *arguments: str, cwd: Path | None = None, code: int | None = 0, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Like `support.commands.cli`, for commands that import MLflow."""
-    result = start_command(*arguments, env=env, cwd=cwd).wait()
-    assert code is None or result.returncode == code, (arguments, result.returncode, result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr, result.stderr
-    return result
+    return check_result(start_command(*arguments, env=env, cwd=cwd).wait(), code)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,19 @@ FEATURES, CLASSES = load_iris(return_X_y=True)
 IS_3 = mlflow.__version__ >= "3"
 
 
+@cache
 def trained() -> Any:
     return LogisticRegression(max_iter=200).fit(FEATURES, CLASSES)
 
 
 def log(model: Any, name: str, **fields: Any) -> Any:
-    """Log a model; 2.x names the folder of its files."""
-    return mlflow.sklearn.log_model(model, **{"name" if IS_3 else "artifact_path": name}, **fields)
+    """Log a model; 2.x names the folder of its files.
+
+    Its requirements are given: to find them MLflow loads it in a process of its own, for as long as all else takes.
+    mlflow_training.py has a model with the defaults.
+    """
+    fields |= {"name" if IS_3 else "artifact_path": name, "pip_requirements": ["scikit-learn"]}
+    return mlflow.sklearn.log_model(model, **fields)
 
 
 def predicts(uri: str) -> bool:

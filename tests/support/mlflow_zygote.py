@@ -15,6 +15,8 @@ import json
 import os
 import runpy
 import sys
+import tempfile
+import time
 import traceback
 import warnings
 from typing import Any
@@ -60,6 +62,8 @@ def run(job: dict[str, Any]) -> int:
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
+    tempfile.tempdir = None  # TMPDIR may have been read
+    time.tzset()
     for number, path in ((0, os.devnull), (1, job["stdout"]), (2, job["stderr"])):
         file = os.open(path, os.O_RDWR)
         os.dup2(file, number)
