@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from ...text.safe import truncate
 from ...tracking.query.conditions import number_in, text_of
 from . import svg
 from .line_style import Chart
-from .scales import Scale, padded_scale, should_use_log
+from .scales import Scale, padded_scale, should_use_log, to_finite
 from .svg import Look
 from .ticks import number_ticks
 
@@ -100,7 +99,7 @@ def _place(axis: Coordinate, bottom: float) -> _Placement:
 
 
 def _numeric(axis: Coordinate, bottom: float) -> _Placement:
-    numbers = [None if value is MISSING else _to_finite(value) for value in axis.values]
+    numbers = [to_finite(value) for value in axis.values]
     finite_values = [number for number in numbers if number is not None]
     is_log = should_use_log(finite_values)
     scale = padded_scale(min(finite_values), max(finite_values), is_log=is_log) if finite_values else Scale(0, 1)
@@ -129,14 +128,6 @@ def _words(axis: Coordinate, bottom: float) -> _Placement:
     if isinstance(axis.brush, frozenset) and (positions := [at[word] for word in axis.brush if word in at]):
         brush_range = (min(positions) - step / 2, max(positions) + step / 2)
     return _Placement(labels, [bottom + _NONE if text is None else at[text] for text in texts], data, brush_range)
-
-
-def _to_finite(value: Any) -> float | None:
-    number = number_in(value)
-    try:
-        return float(number) if number is not None and math.isfinite(number) else None
-    except OverflowError:
-        return None
 
 
 def _line(path: Path, points: Sequence[tuple[float, float]]) -> str:

@@ -6,7 +6,9 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from ...tracking.query.conditions import number_in
 from ...tracking.series.summary import Number
 
 _LARGEST = sys.float_info.max
@@ -43,6 +45,15 @@ def _log_ratio(value: Number, low: Number) -> float:
     if value / 2 < low:
         return math.log1p((value - low) / low)
     return math.log(value) - math.log(low)
+
+
+def to_finite(value: Any) -> float | None:
+    """Return a JSON value as a finite number, also if it is text that is a number; None for anything else."""
+    number = number_in(value)
+    try:
+        return float(number) if number is not None and math.isfinite(number) else None
+    except OverflowError:
+        return None
 
 
 def integer_scale(low: int, high: int, *, is_log: bool = False) -> Scale:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from ...tracking.query.conditions import number_in
 from . import svg
 from .frame import Axis, Frame, heading, wrap_chart
 from .line_style import Chart
-from .scales import Scale, padded_scale
+from .scales import Scale, padded_scale, to_finite
 from .svg import Look
 from .ticks import Tick, Ticks, number_ticks
 from .times import calendar_ticks, duration_ticks
@@ -58,8 +57,8 @@ def scatter_chart(
     finite, 0 or less on a log axis) are counted in the notes.
     """
     look = Look(standalone=standalone)
-    ys = [_to_finite(dot.y) for dot in dots]
-    xs = [_to_finite(dot.x) for dot in dots]
+    ys = [to_finite(dot.y) for dot in dots]
+    xs = [to_finite(dot.x) for dot in dots]
     by_name = any(x is None and dot.x is not None and not _is_odd(dot.x) for x, dot in zip(xs, dots, strict=True))
     if by_name:
         x_axis, places = _categories(dots, x_name)
@@ -96,14 +95,6 @@ def _x_ticks(scale: Scale, values: Sequence[float], most: int, value_type: str) 
     if value_type == "time":
         return in_ms, calendar_ticks(in_ms, most)
     return in_ms, duration_ticks(in_ms, most)
-
-
-def _to_finite(value: Any) -> float | None:
-    number = number_in(value)
-    try:
-        return float(number) if number is not None and math.isfinite(number) else None
-    except OverflowError:
-        return None
 
 
 def _is_odd(value: Any) -> bool:

@@ -34,7 +34,7 @@ def form() -> str | BaseResponse:
     next_path = local_path(request.args.get("next", ""))
     if services().token is None:
         return redirect(next_path, 303)
-    return render_template("login.html", next=next_path, wrong=False)
+    return render_template("login.html", next=next_path, is_wrong=False)
 
 
 @login.post("/login")
@@ -45,7 +45,7 @@ def log_in() -> tuple[str, int] | BaseResponse:
     token = services().token
     next_path = local_path(request.form.get("next", ""))
     if token is not None and not is_same_secret(request.form.get("token", "").strip(), token):
-        return render_template("login.html", next=next_path, wrong=True), 401
+        return render_template("login.html", next=next_path, is_wrong=True), 401
     response = redirect(next_path, 303)
     if token is not None:
         response.set_cookie(cookie_name(token), cookie_value(token), max_age=_LOGIN_SECONDS, **_cookie_settings())

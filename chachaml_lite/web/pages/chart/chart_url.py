@@ -70,6 +70,15 @@ def _parse_smoothing(text: str | None) -> float:
     return value
 
 
+def parse_hidden_keys(query: Query) -> tuple[str, ...]:
+    """Return the keys of the lines that are hidden, in `hide`.
+
+    The legend's buttons append a key, without JavaScript: an even number of times means that the line is shown.
+    """
+    keys = query.texts("hide")
+    return tuple(key for key in dict.fromkeys(keys) if key and keys.count(key) % 2)
+
+
 def parse_keys(query: Query) -> list[str]:
     """Return the requested metrics, without duplicates. Raises InvalidInput if there are none."""
     keys = list(dict.fromkeys(query.texts("key")))

@@ -39,7 +39,7 @@ class Cell(NamedTuple):
     is_missing: bool = False
     is_best: bool = False
     #: For a param: whether it differs from the baseline's.
-    is_other: bool = False
+    is_different: bool = False
     delta: str = ""
     verdict: str = ""
 
@@ -222,7 +222,7 @@ def _param_row(line: _Line, base: int) -> Row:
     return Row(
         line.key,
         line.differs,
-        [_cell(value)._replace(is_other=not _is_same(value, base_value)) for value in line.values],
+        [_cell(value)._replace(is_different=not _is_same(value, base_value)) for value in line.values],
     )
 
 

@@ -72,8 +72,7 @@ class ComparisonView:
             query.flag("log_param"),
             query.flag("log_metric"),
             chart_url.parse_style(query),
-            # The page's buttons append a key: an even number of times means shown.
-            frozenset(key for key in query.texts("hide") if key and query.texts("hide").count(key) % 2),
+            frozenset(chart_url.parse_hidden_keys(query)),
             query.text("filter") or "",
             parse_key_filter(query.text("filter") or ""),
             frozenset(query.texts("open")),

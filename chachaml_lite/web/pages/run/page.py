@@ -76,8 +76,8 @@ def run_page(run_id: str) -> str | Response:
             raise InvalidInput(f"all must be one of {', '.join(MAX_ROWS)}, not {name[:60]!r}")
     text, open_sections = query.text("filter") or "", query.texts("open")
     test = parse_key_filter(text)
-    kept_fields = [*(("all", name) for name in full_parts), *(("open", name) for name in dict.fromkeys(open_sections))]
-    fields = [*([("filter", text)] if text else []), *kept_fields]
+    other_fields = [*(("all", name) for name in full_parts), *(("open", name) for name in dict.fromkeys(open_sections))]
+    fields = [*([("filter", text)] if text else []), *other_fields]
     path = url_for("pages.run_page", run_id=run_id)
     run = tracker().run(run_id)
     summary = {key: series for key, series in run.summary.items() if test is None or test(key)}
@@ -119,8 +119,8 @@ def run_page(run_id: str) -> str | Response:
         filter=text,
         metric_count=len(run.summary),
         param_count=len(run.params),
-        unfiltered_url=chart_url.url(path, style, kept_fields),
-        kept_fields=kept_fields,
+        unfiltered_url=chart_url.url(path, style, other_fields),
+        other_fields=other_fields,
         open_section_url=lambda name: chart_url.url(path, style, [*fields, ("open", name)]),
         note=render_note(details["note"] or "", run_id),
         note_key=hashlib.blake2b((details["note"] or "").encode(), digest_size=6).hexdigest(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from ....text.format import format_duration, format_number, format_time
 from ....tracking.index.run_entry import Run
 from ....tracking.query.conditions import number_in, text_of
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, TAGS, Field, FieldType, reader
-from ...charts.scales import Scale, padded_scale, should_use_log, tone_of
+from ...charts.scales import Scale, padded_scale, should_use_log, to_finite, tone_of
 
 #: A run's own fields that can be chosen, and their labels.
 OWN_NAMES = {
@@ -70,15 +69,6 @@ def format_field(field: Field, value: Any) -> str:
     return format_duration(value) if field.holds is FieldType.DURATION else format_number(value)
 
 
-def parse_float(value: Any) -> float | None:
-    """Return a value as a finite number, or None."""
-    number = None if value is MISSING else number_in(value)
-    try:
-        return float(number) if number is not None and math.isfinite(number) else None
-    except OverflowError:
-        return None
-
-
 @dataclass(frozen=True)
 class Coloring:
     """Colours by a field: each run's step on the colour scale for a number, or its index of the colours for a word.
@@ -97,7 +87,7 @@ def color_by(field: Field | None, values: Sequence[Any]) -> Coloring:
     if field is None:
         return Coloring([None] * len(values), [0] * len(values), None, [])
     present = [value for value in values if value is not MISSING]
-    numbers = [parse_float(value) for value in values]
+    numbers = [to_finite(value) for value in values]
     good = [number for number in numbers if number is not None]
     if good and all(number_in(value) is not None for value in present):
         low, high = min(good), max(good)

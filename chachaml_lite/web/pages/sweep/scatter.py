@@ -11,8 +11,8 @@ from flask import url_for
 from ....tracking.index.run_entry import Run
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, FieldType
 from ...charts import Chart, Dot, scatter_chart
-from ...charts.scales import should_use_log
-from .fields import Coloring, color_by, field_choices, format_field, name_of, parse_float, values_of, varies
+from ...charts.scales import should_use_log, to_finite
+from .fields import Coloring, color_by, field_choices, format_field, name_of, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
@@ -82,7 +82,7 @@ def _value(value: Any) -> Any:
 def _is_log(requested: str, values: Sequence[Any], field: Field) -> bool:
     if requested != "auto":
         return requested == "log"
-    return field.holds is not FieldType.TIME and should_use_log(map(parse_float, values))
+    return field.holds is not FieldType.TIME and should_use_log(map(to_finite, values))
 
 
 def _find_differing_param(runs: Sequence[Run]) -> Field | None:
@@ -92,7 +92,7 @@ def _find_differing_param(runs: Sequence[Run]) -> Field | None:
         field = Field(PARAMS, key)
         values = values_of(runs, field)
         if varies(values):
-            if all(value is MISSING or parse_float(value) is not None for value in values):
+            if all(value is MISSING or to_finite(value) is not None for value in values):
                 return field
             differing.append(field)
     return differing[0] if differing else None

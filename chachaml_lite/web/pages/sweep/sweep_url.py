@@ -78,8 +78,7 @@ class SweepView:
         query = RunView.query(name, FIELDS, REPEATABLE)
         runs = RunView.of(query, path, name, FIELDS)
         by, part, run_limit = _field(query, "by"), _one_of(query, "part", PARTS), _parse_run_limit(query)
-        hide_keys = query.texts("hide")  # the legend's buttons append a key: an even number of times means shown
-        hidden_keys = tuple(key for key in dict.fromkeys(hide_keys) if key and hide_keys.count(key) % 2)
+        hidden_keys = chart_url.parse_hidden_keys(query)
         rest = tuple(pair for pair in runs.other_fields if pair[0] != "hide")
         filter_text = query.text("filter") or ""
         brushes = tuple(text for text in query.texts("brush") if text)
