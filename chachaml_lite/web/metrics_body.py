@@ -25,9 +25,9 @@ def parse_entries(body: bytes, kind: str) -> list[dict[str, Any]]:
     """Parse a body of type `kind`: an object of metrics, an array, or one object per line. Raises InvalidInput."""
     body = body.removeprefix(codecs.BOM_UTF8)
     if kind == NDJSON:
-        return _lines(body)
+        return _parse_lines(body)
     try:
-        value = _metrics_json(body)
+        value = _parse_metrics(body)
     except strict_json.NotJson as fault:
         raise InvalidInput(describe_json_error(body, fault) + _hint(fault)) from fault
     entries = value if isinstance(value, list) else [value]
@@ -47,12 +47,12 @@ def describe_position(body: bytes, kind: str, index: int) -> str:
     return f"index {index}: " if body.lstrip().startswith(b"[") else ""
 
 
-def _metrics_json(body: bytes) -> Any:
+def _parse_metrics(body: bytes) -> Any:
     """Parse a body like `strict_json`, but accept NaN, infinities, and numbers as bc prints them."""
     try:
         value = _FAST.decode(strict_json.decode(body))
     except (ValueError, RecursionError):
-        return strict_json.loads(_LENIENT_TOKEN.sub(_as_json, body), _LENIENT)
+        return strict_json.loads(_LENIENT_TOKEN.sub(_to_json, body), _LENIENT)
     return (
         value if _is_plain(body, value if isinstance(value, list) else [value]) else strict_json.loads(body, _LENIENT)
     )
@@ -69,7 +69,7 @@ def _is_plain(body: bytes, entries: list[Any]) -> bool:
     return body.count(b'"') == 2 * sum(map(len, entries))
 
 
-def _as_json(match: re.Match[bytes]) -> bytes:
+def _to_json(match: re.Match[bytes]) -> bytes:
     fraction: bytes | None = match["fraction"]
     return as_string(match) if fraction is None else bytes(match["minus"]) + b"0" + fraction
 
@@ -78,7 +78,7 @@ def _is_entry(line: bytes) -> bool:
     return bool(line) and not line.isspace()
 
 
-def _lines(body: bytes) -> list[dict[str, Any]]:
+def _parse_lines(body: bytes) -> list[dict[str, Any]]:
     lines = [line for line in body.split(b"\n") if line and not line.isspace()]
     if not lines:
         return []
@@ -97,7 +97,7 @@ def _lines(body: bytes) -> list[dict[str, Any]]:
         if not _is_entry(line):
             continue
         try:
-            entry = _metrics_json(line)
+            entry = _parse_metrics(line)
         except strict_json.NotJson as fault:
             raise InvalidInput(f"line {number}: {describe_json_error(line, fault)}{_hint(fault)}") from fault
         if not isinstance(entry, dict):

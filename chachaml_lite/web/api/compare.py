@@ -59,10 +59,10 @@ def search_runs() -> Response:
     """Return the runs that match a query, a condition on a metric, or both, newest first: all of them, or one page."""
     query = Query(("q", *query_string.METRIC_CONDITION, "experiment", *run_list.PAGING))
     condition = query_string.parse_metric_condition(query)
-    where = run_list.where(query) + (() if condition is None else (condition,))
+    where = run_list.parse_where(query) + (() if condition is None else (condition,))
     if not where:
         raise InvalidInput(query_string.CONDITION_HINT)
-    page = {"limit": None, **run_list.paging(query)}
+    page = {"limit": None, **run_list.parse_paging(query)}
     return run_list.run_list(query, search.RunQuery(experiment=query.text("experiment"), where=where, **page))
 
 
@@ -70,7 +70,7 @@ def search_runs() -> Response:
 def export_runs() -> Response:
     """Return runs as rows of CSV, newest first: all of them, those of an experiment, or those that match a query."""
     query = Query(("experiment", "q", "bom"))
-    run_query = search.RunQuery(experiment=query.text("experiment"), where=run_list.where(query), limit=None)
+    run_query = search.RunQuery(experiment=query.text("experiment"), where=run_list.parse_where(query), limit=None)
     matches, _ = search.find_runs(tracker(), run_query)
     keys: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     for run in matches:

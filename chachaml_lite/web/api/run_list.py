@@ -20,13 +20,13 @@ from ..urls import with_query
 PAGING = ("order_by", "limit", "offset", *formats.FIELDS)
 
 
-def where(query: Query) -> tuple[Condition, ...]:
+def parse_where(query: Query) -> tuple[Condition, ...]:
     """Return the condition in a query string's `q`, if there is one. Raises InvalidInput."""
     text = query.text("q")
     return () if text is None else (parse_query(text, tracker().clock.now_ms()),)
 
 
-def paging(query: Query) -> dict[str, Any]:
+def parse_paging(query: Query) -> dict[str, Any]:
     """Return the order and the page in a query string, as far as they are given. Raises InvalidInput."""
     requested: dict[str, Any] = {
         "order_by": query.text("order_by"),

@@ -175,8 +175,12 @@ def list_runs() -> Response:
     requested: dict[str, Any] = {name: query.text(name) for name in _FILTERS if query.text(name) is not None}
     requested["deleted"] = search.parse_deleted(query.text("deleted") or "false")
     requested["is_folded"] = search.parse_folding(query.text("children"))
-    requested |= {"tags": query.with_prefix("tag."), "params": query.with_prefix("param."), **run_list.paging(query)}
-    return run_list.run_list(query, search.RunQuery(where=run_list.where(query), **requested))
+    requested |= {
+        "tags": query.with_prefix("tag."),
+        "params": query.with_prefix("param."),
+        **run_list.parse_paging(query),
+    }
+    return run_list.run_list(query, search.RunQuery(where=run_list.parse_where(query), **requested))
 
 
 @api.get("/api/runs/<run_id>")

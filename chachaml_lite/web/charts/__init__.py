@@ -1,7 +1,7 @@
 """Charts as SVG: pure functions from data to Markup. Nothing here depends on Flask, a store or a request.
 
 - `line_chart([Line(label, curve, color), ...], title, Style(x="step", log_y=True, smoothing=.6, ...)) -> Chart`:
-  series over steps or time. A `Line`'s `curve` comes from `tracking.curves.curve_of(series, View(...))`, a run's
+  series over steps or time. A `Line`'s `curve` comes from `tracking.series.curves.curve_of(series, View(...))`, a run's
   curves from `tracking.metrics.get_curves`: thinned, with the range applied. `color`: its index of the colours, from 0.
 - `scatter_chart([Dot(label, x, y, color, href), ...], title, x_name=, y_name=, log_x=, log_y=) -> Chart`: a param (any
   JSON value; words get positions of their own) against a metric, with a dot per run.

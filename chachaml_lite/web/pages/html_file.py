@@ -27,7 +27,7 @@ from .artifact.preview import MAGIC_BYTES, image_type
 from .compare.compare_table import Comparison
 from .compare.compare_url import ComparisonView
 from .markdown import render_note
-from .run.metrics import metric_part
+from .run.metrics import build_metric_part
 from .sections import sections_of
 from .sweep.curves import SweepSection
 
@@ -39,13 +39,13 @@ _MAX_IMAGE_BYTES, _MAX_IMAGES_BYTES = 1_000_000, 20_000_000
 _IMAGE = re.compile(r'<img src="([^"]*)"')
 
 
-def run_file(run: Run, style: Style) -> Response:
+def render_run_file(run: Run, style: Style) -> Response:
     """Return a run as a file, with everything on its page except the points. Raises NotFound."""
     details = runs.run_details(tracker(), run)
-    images = dict(_images(run, details["artifacts"]))
+    images = dict(_read_images(run, details["artifacts"]))
     open_sections = frozenset(section.name for section in sections_of(run.summary, frozenset()))
-    sections = metric_part(tracker(), run, run.summary, open_sections, style, has_all_rows=True).sections
-    return _file(
+    sections = build_metric_part(tracker(), run, run.summary, open_sections, style, has_all_rows=True).sections
+    return _render_file(
         "saved_run.html",
         f"{run.id}.html",
         run=details,
@@ -55,16 +55,16 @@ def run_file(run: Run, style: Style) -> Response:
         figures=[figure for section in sections for figure in section.charts.figures],
         omitted_charts=sum(len(section.charts.links) + section.charts.unlisted_count for section in sections),
         env={path: format_number(value) for path, value in flatten(details["env"]).items()},
-        note=_with_images(
+        note=_embed_images(
             render_note(details["note"] or "", run.id), url_for("pages.image", run_id=run.id, name=""), images
         ),
         images=images,
     )
 
 
-def comparison_file(view: ComparisonView, table: Comparison, sections: Sequence[SweepSection]) -> Response:
+def render_comparison_file(view: ComparisonView, table: Comparison, sections: Sequence[SweepSection]) -> Response:
     """Return a comparison as a file, with its table and charts."""
-    return _file(
+    return _render_file(
         "saved_comparison.html",
         "comparison.html",
         url=full_url_for("pages.compare_page", ids=",".join(view.ids)) if is_served() else None,
@@ -73,7 +73,7 @@ def comparison_file(view: ComparisonView, table: Comparison, sections: Sequence[
     )
 
 
-def _file(template: str, name: str, **context: Any) -> Response:
+def _render_file(template: str, name: str, **context: Any) -> Response:
     response = Response(render_template(template, css=_style(), policy=POLICY, **context), mimetype="text/html")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Content-Security-Policy"] = POLICY
@@ -87,7 +87,7 @@ def _style() -> Markup:
     return Markup((content or b"").decode())
 
 
-def _images(run: Run, image_records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _read_images(run: Run, image_records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield the names of small images among the artifacts, and their bytes as data URLs."""
     remaining_bytes = _MAX_IMAGES_BYTES
     for artifact in image_records:
@@ -102,7 +102,7 @@ def _images(run: Run, image_records: Sequence[dict[str, Any]]) -> Iterator[tuple
             yield name, f"data:{media_type};base64,{b64encode(content).decode()}"
 
 
-def _with_images(note: Markup, below: str, images: dict[str, str]) -> Markup:
+def _embed_images(note: Markup, below: str, images: dict[str, str]) -> Markup:
     """Return a note with the run's images embedded; an image that isn't in the file only has its alternative text."""
 
     def source(match: re.Match[str]) -> str:

@@ -96,7 +96,7 @@ def view_of(style: Style, buckets: int, whole: int = 0) -> View:
     return View(style.x, style.log_x, style.start, style.stop, buckets, whole, style.smoothing)
 
 
-def run_figures(
+def draw_run_figures(
     tracker: Tracker, run: Run, sections: Sequence[tuple[Sequence[str], bool]], style: Style
 ) -> list[SectionCharts]:
     """Return the charts of a run's metrics by section; metrics of the same quantity share a chart.
@@ -121,7 +121,7 @@ def run_figures(
         if axis_style != style:
             time_curves = metrics.get_curves(tracker, run, group.keys, _view_of_page(axis_style, len(keys_to_load)))
             lines = [replace(line, curve=time_curves[line.label]) for line in lines]
-        return _figure(_links_of_run(run.id, group.keys), group.title, lines, style)
+        return _build_figure(_links_of_run(run.id, group.keys), group.title, lines, style)
 
     return [
         SectionCharts(
@@ -137,41 +137,41 @@ def _page_of_run(run_id: str, keys: Sequence[str], style: Style) -> str:
     return url(url_for("charts.run_chart", run_id=run_id), style, [("key", key) for key in keys])
 
 
-def run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figure:
+def draw_run_chart(tracker: Tracker, run: Run, keys: Sequence[str], style: Style) -> Figure:
     """Return one chart of some metrics of a run, at full detail.
 
     Raises NotFound for a metric that the run doesn't have.
     """
     buckets = _bucket_count(style, len(keys))
-    lines = run_lines(tracker, run, keys, view_of(style, buckets))
+    lines = load_run_lines(tracker, run, keys, view_of(style, buckets))
     axis_style = _axis_of(lines, style)
     if axis_style != style:
-        lines = run_lines(tracker, run, keys, view_of(axis_style, buckets))
-    return _figure(_links_of_run(run.id, keys), title_of(keys), lines, style)
+        lines = load_run_lines(tracker, run, keys, view_of(axis_style, buckets))
+    return _build_figure(_links_of_run(run.id, keys), title_of(keys), lines, style)
 
 
-def run_lines(tracker: Tracker, run: Run, keys: Sequence[str], view: View) -> list[Line]:
+def load_run_lines(tracker: Tracker, run: Run, keys: Sequence[str], view: View) -> list[Line]:
     """Return some metrics of a run as lines. Raises NotFound for a metric that the run doesn't have."""
     curves = metrics.get_curves(tracker, run, keys, view)
     _refuse_unknown(keys, curves, url_for("runs.get_run", run_id=run.id))
     return [Line(key, curves[key], place) for place, key in enumerate(keys)]
 
 
-def comparison_chart(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], style: Style) -> Figure:
+def draw_comparison_chart(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], style: Style) -> Figure:
     """Return one chart of some metrics of some runs. Raises NotFound for a metric that none of them has."""
     buckets = _bucket_count(style, len(keys) * len(runs))
-    lines = comparison_lines(tracker, runs, keys, view_of(style, buckets))
+    lines = load_comparison_lines(tracker, runs, keys, view_of(style, buckets))
     axis_style = _axis_of(lines, style)
     if axis_style != style:
-        lines = comparison_lines(tracker, runs, keys, view_of(axis_style, buckets))
-    return _figure(_links_of_runs(runs, keys), title_of(keys), lines, style)
+        lines = load_comparison_lines(tracker, runs, keys, view_of(axis_style, buckets))
+    return _build_figure(_links_of_runs(runs, keys), title_of(keys), lines, style)
 
 
-def comparison_lines(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], view: View) -> list[Line]:
+def load_comparison_lines(tracker: Tracker, runs: Sequence[NamedRun], keys: Sequence[str], view: View) -> list[Line]:
     """Return some metrics of some runs as lines. Raises NotFound for a metric that none of them has."""
     curves = [metrics.get_curves(tracker, run.id, keys, view) for run in runs]
     _refuse_unknown(keys, {key for each in curves for key in each}, url_for("compare.compare_runs"))
-    return _lines_of_runs(runs, curves, keys)
+    return _build_lines(runs, curves, keys)
 
 
 def title_of(keys: Sequence[str]) -> str:
@@ -204,7 +204,7 @@ def _bucket_count(style: Style, lines: int) -> int:
     return min(style.width, max(_FEWEST_POINTS, _CHART_POINTS // max(1, lines)))
 
 
-def _lines_of_runs(runs: Sequence[NamedRun], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
+def _build_lines(runs: Sequence[NamedRun], curves: Sequence[dict[str, Curve]], keys: Sequence[str]) -> list[Line]:
     """Return a line for each run and metric: the colour identifies the run, the dashes one of several metrics."""
     return [
         Line(run.label if len(keys) == 1 else f"{run.label} {key}", curves[place][key], place, dash)
@@ -241,12 +241,12 @@ def _links_of_run(run_id: str, keys: Sequence[str]) -> _Links:
     )
 
 
-def _fields(runs: Sequence[NamedRun], keys: Sequence[str]) -> Fields:
+def _run_fields(runs: Sequence[NamedRun], keys: Sequence[str]) -> Fields:
     return [("ids", ",".join(run.id for run in runs)), *(("key", key) for key in keys)]
 
 
 def _links_of_runs(runs: Sequence[NamedRun], keys: Sequence[str]) -> _Links:
-    fields = _fields(runs, keys)
+    fields = _run_fields(runs, keys)
     return _Links(
         url_for("charts.compare_chart"),
         url_for("charts.compare_svg"),
@@ -255,7 +255,7 @@ def _links_of_runs(runs: Sequence[NamedRun], keys: Sequence[str]) -> _Links:
     )
 
 
-def _figure(links: _Links, title: str, lines: list[Line], style: Style) -> Figure:
+def _build_figure(links: _Links, title: str, lines: list[Line], style: Style) -> Figure:
     digest = hashlib.blake2b("\n".join(value for _, value in links.fields).encode("utf-8", "replace"), digest_size=6)
     axis = _axis_of(lines, style)
     legend = [Entry(line.label, f"{color_class(line.color)} {dash_class(line.color, line.dash)}") for line in lines]

@@ -34,7 +34,7 @@ def run_svg(run_id: str) -> Response:
     """Return a chart of metrics of one run as a file."""
     query = Query(chart_url.CHART_FIELDS, repeatable=("key",))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_FILE_SIZE, standalone=True)
-    return _svg(figures.run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
+    return _svg(figures.draw_run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
 
 @charts.get("/compare/charts.svg")
@@ -42,7 +42,7 @@ def compare_svg() -> Response:
     """Return a chart of metrics of several runs as a file."""
     query = Query(("ids", *chart_url.CHART_FIELDS), repeatable=("ids", "key"))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_FILE_SIZE, standalone=True)
-    return _svg(figures.comparison_chart(tracker(), requested_runs(query), keys, style))
+    return _svg(figures.draw_comparison_chart(tracker(), requested_runs(query), keys, style))
 
 
 @charts.get("/runs/<run_id>/charts")
@@ -51,9 +51,9 @@ def run_chart(run_id: str) -> str:
     query = Query(chart_url.CHART_FIELDS, repeatable=("key",))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_PAGE_SIZE)
     run = tracker().run(run_id, (META,))
-    figure = figures.run_chart(tracker(), run, keys, style)
+    figure = figures.draw_run_chart(tracker(), run, keys, style)
     style = replace(style, x=figure.axis)
-    table = figures.run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
+    table = figures.load_run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
     breadcrumbs = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
     return _page(figure, table, style, keys, breadcrumbs)
 
@@ -64,9 +64,9 @@ def compare_chart() -> str:
     query = Query(("ids", *chart_url.CHART_FIELDS), repeatable=("ids", "key"))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_PAGE_SIZE)
     runs = requested_runs(query)
-    figure = figures.comparison_chart(tracker(), runs, keys, style)
+    figure = figures.draw_comparison_chart(tracker(), runs, keys, style)
     style = replace(style, x=figure.axis)
-    table = figures.comparison_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
+    table = figures.load_comparison_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
     return _page(figure, table, style, keys, [(url_for("pages.compare_page", ids=ids), "Compare")], ids)
 

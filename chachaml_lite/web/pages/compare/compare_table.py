@@ -114,7 +114,7 @@ class Comparison:
     param_keys: list[str]
 
 
-def comparison(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> Comparison:
+def compare_runs(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> Comparison:
     """Compare runs side by side, in their order, each with its label."""
     base = next((place for place, run in enumerate(runs) if run.id == view.baseline), 0)
     sides = [

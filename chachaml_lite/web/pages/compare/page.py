@@ -20,7 +20,7 @@ from ..chart import chart_url, figures
 from ..sections import sections_of
 from ..sweep import curves
 from ..sweep.members import Member
-from .compare_table import Comparison, comparison
+from .compare_table import Comparison, compare_runs
 from .compare_url import ComparisonView
 
 #: The most metrics, and the most params, to choose from for the scatter chart.
@@ -38,7 +38,7 @@ def compare_page() -> str | Response:
         context = _comparison_context(
             replace(view, open_sections=all_sections), runs, [each.label for each in named_runs]
         )
-        return html_file.comparison_file(view, context["table"], context["sections"])
+        return html_file.render_comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
     return _page("compare.html", api=api, **_comparison_context(view, runs, [each.label for each in named_runs]))
 
@@ -59,7 +59,7 @@ def diff_page(name: str, one: str, other: str) -> str:
 
 def _comparison_context(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """Return the context of the macros in `_comparison.html`."""
-    table = comparison(view, runs, labels)
+    table = compare_runs(view, runs, labels)
     with_curves = set(curves.keys_with_curves(runs))
     keys = [key for key in table.metric_keys if key in with_curves]
     keys_shown = [key for key in keys if view.key_test is None or view.key_test(key)]

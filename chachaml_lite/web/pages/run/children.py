@@ -13,14 +13,14 @@ from ....tracking.query import fields
 from ....tracking.query.fields import Field
 from ....tracking.runs import latest_metrics
 from ....tracking.tracker import Tracker
-from ..runs.runs_table import RunTable, run_table
+from ..runs.runs_table import RunTable, build_run_table
 from ..runs.runs_url import RunView
 
 #: The most metrics, and the most params, in the table.
 _MOST_KEYS = 6
 
 
-def children_table(
+def build_children_table(
     tracker: Tracker, run: Run, children: Sequence[Run], total: int, trashed_ids: tuple[str, ...]
 ) -> RunTable:
     """Return the table of `children`, out of `total`; its heads link to the list of these runs in that order."""
@@ -38,7 +38,7 @@ def children_table(
         columns=columns,
         trashed_ids=trashed_ids,
     )
-    return run_table(tracker, view, children, total)
+    return build_run_table(tracker, view, children, total)
 
 
 def _frequent_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:

@@ -10,7 +10,7 @@ from ....tracking.index.run_entry import Run
 from ....tracking.series.summary import SeriesSummary, number_to_json
 from ....tracking.tracker import Tracker
 from ...charts import Style
-from ..chart.figures import SectionCharts, run_figures
+from ..chart.figures import SectionCharts, draw_run_figures
 from ..sections import sections_of
 
 #: The most rows of the table, unless all are requested.
@@ -62,7 +62,7 @@ class MetricPart:
         return any(section.is_open and section.total > len(section.rows) for section in self.sections)
 
 
-def metric_part(
+def build_metric_part(
     tracker: Tracker,
     run: Run,
     summary: Mapping[str, SeriesSummary],
@@ -78,7 +78,7 @@ def metric_part(
     """
     sections = sections_of(summary, open_names, is_filtered=is_filtered)
     requests = [(section.keys if section.is_open else (), section.name in open_names) for section in sections]
-    charts_by_section = run_figures(tracker, run, requests, style)
+    charts_by_section = draw_run_figures(tracker, run, requests, style)
     remaining = len(summary) if has_all_rows else MOST_ROWS
     parts = []
     for section, charts in zip(sections, charts_by_section, strict=True):

@@ -22,11 +22,11 @@ from ...query_string import Query, is_file
 from ...urls import current_url
 from ..blueprint import pages
 from ..chart import chart_url
-from ..html_file import run_file
+from ..html_file import render_run_file
 from ..markdown import render_note
 from ..sections import Section, param_sections, section_of_param
-from .children import children_table
-from .metrics import MOST_ROWS, metric_part
+from .children import build_children_table
+from .metrics import MOST_ROWS, build_metric_part
 
 #: The most rows of each table on the page, unless all rows of one are requested.
 MAX_ROWS = {"metrics": MOST_ROWS, "params": 200, "artifacts": 200, "children": 50, "env": 100}
@@ -69,7 +69,7 @@ def run_page(run_id: str) -> str | Response:
     """Show a run; with ?format=html as a file."""
     query = Query(("all", "filter", "open", "format", "trashed", *chart_url.PAGE_FIELDS), repeatable=("all", "open"))
     if is_file(query):
-        return run_file(tracker().run(run_id), chart_url.parse_style(query))
+        return render_run_file(tracker().run(run_id), chart_url.parse_style(query))
     full_parts, style = query.texts("all"), chart_url.parse_style(query)
     for name in full_parts:
         if name not in MAX_ROWS:
@@ -97,7 +97,7 @@ def run_page(run_id: str) -> str | Response:
         older=older,
         newer=newer,
         versions=tracker().registry.pinned_to(run_id),
-        metrics=metric_part(
+        metrics=build_metric_part(
             tracker(),
             run,
             summary,
@@ -112,7 +112,7 @@ def run_page(run_id: str) -> str | Response:
         folders=list_folders(details["artifacts"]) if not services().read_only else [],
         env=_part("env", list(flatten(details["env"]).items()), full_parts, _param_row),
         children=children_part,
-        children_table=children_table(tracker(), run, children_part.rows, children_part.total, trashed_ids)
+        children_table=build_children_table(tracker(), run, children_part.rows, children_part.total, trashed_ids)
         if children or trashed_ids
         else None,
         style=style,

@@ -53,7 +53,7 @@ def _render_list(view: RunView, is_search: bool = False) -> tuple[str, int]:
         fault, list_view = error, replace(view, q=None)
         run_query = list_view.run_query(now_ms)
     matches, total = search.find_runs(tracker(), run_query)
-    table = runs_table.run_table(tracker(), list_view, matches, total)
+    table = runs_table.build_run_table(tracker(), list_view, matches, total)
     suggestion = None if fault is None else complete_query(fault, matches)
     page = render_template(
         "runs.html",

@@ -25,7 +25,7 @@ from ....tracking.tracker import Tracker
 from ..sections import section_of, section_of_param, sections_of
 from .key_columns import KINDS, FilteredColumns, default_keys, filter_columns, is_by_key, passes_filter
 from .runs_url import ALL_TAGS, RunView
-from .sparklines import sparklines
+from .sparklines import draw_sparklines
 
 #: A run's own columns before its metrics and params, and after them, by default; and the others.
 _BEFORE = {
@@ -148,7 +148,7 @@ class RunTable:
         return self.view.url(offset=next_offset) if next_offset < self.total else None
 
 
-def run_table(
+def build_run_table(
     tracker: Tracker, view: RunView, page_runs: Sequence[Run], total: int, key_test: KeyTest | None = None
 ) -> RunTable:
     """Return the table of the runs on a page, out of `total`. Raises InvalidInput for an invalid column name.
@@ -279,7 +279,7 @@ def _column(view: RunView, name: str, page_runs: Sequence[Run], now_ms: int) -> 
 def _sparks(tracker: Tracker, view: RunView, key: str, page_runs: Sequence[Run]) -> tuple[Column, list[Cell]]:
     metric = Field(fields.METRICS, key)
     return Column("", key, view.ordered_by(metric).url(), kind="metric"), [
-        Cell("spark", value=line) for line in sparklines(tracker, page_runs, key)
+        Cell("spark", value=line) for line in draw_sparklines(tracker, page_runs, key)
     ]
 
 

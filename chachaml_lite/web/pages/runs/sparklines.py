@@ -19,7 +19,7 @@ _POINTS = 40
 _MOST_BYTES = 32_000_000
 
 
-def sparklines(tracker: Tracker, runs: Sequence[Run], key: str) -> Iterator[Markup | None]:
+def draw_sparklines(tracker: Tracker, runs: Sequence[Run], key: str) -> Iterator[Markup | None]:
     """Yield the lines of a page's runs, in order: "" if there is no such metric, None beyond the limit."""
     remaining_bytes = _MOST_BYTES
     for run in runs:
@@ -27,9 +27,9 @@ def sparklines(tracker: Tracker, runs: Sequence[Run], key: str) -> Iterator[Mark
             yield Markup("")
             continue
         remaining_bytes -= run.stamps[SUMMARY].size
-        yield _line_of(tracker, run, key) if remaining_bytes >= 0 else None
+        yield _draw_line(tracker, run, key) if remaining_bytes >= 0 else None
 
 
-def _line_of(tracker: Tracker, run: Run, key: str) -> Markup:
+def _draw_line(tracker: Tracker, run: Run, key: str) -> Markup:
     curve = metrics.get_curves(tracker, run.id, [key], View(buckets=_POINTS)).get(key)
     return Markup("") if curve is None else sparkline(curve.ys, label=f"{key}, {curve.total} points")

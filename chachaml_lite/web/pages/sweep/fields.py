@@ -31,7 +31,7 @@ def name_of(field: Field) -> str:
     return OWN_NAMES.get(field.name, field.name) if field.kind == OWN else field.name
 
 
-def field_choices(runs: Sequence[Run], *chosen_fields: Field | None) -> list[tuple[str, list[tuple[str, str]]]]:
+def list_field_choices(runs: Sequence[Run], *chosen_fields: Field | None) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the fields of the runs by group, each as in the URL and as its label."""
     keys: dict[str, dict[str, None]] = {PARAMS: {}, METRICS: {}, TAGS: {}}
     for run in runs:

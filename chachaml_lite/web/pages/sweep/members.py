@@ -49,7 +49,7 @@ class Member:
         return series_class(self.color)
 
 
-def run_members(runs: Sequence[Run], total: int, hidden_keys: frozenset[str]) -> list[Member]:
+def list_run_members(runs: Sequence[Run], total: int, hidden_keys: frozenset[str]) -> list[Member]:
     """Return a line for each run.
 
     `total`: the number of matching runs, so that a run keeps its colour when a newer one starts.
@@ -88,7 +88,7 @@ def _order(value: Any) -> tuple[int, float, str]:
     return 0, float(number), ""
 
 
-def group_choices(runs: Sequence[Run], current: Field | None) -> list[tuple[str, str]]:
+def list_group_choices(runs: Sequence[Run], current: Field | None) -> list[tuple[str, str]]:
     """Return the fields to group runs by, which have a few different values, each as in the URL and as its label."""
     values: dict[Field, set[str]] = {}
     for run in runs:

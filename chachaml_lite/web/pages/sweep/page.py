@@ -29,7 +29,7 @@ from ..runs.runs_url import PAGE_SIZES
 from . import curves
 from .coordinates import draw_coordinates
 from .fields import name_of
-from .members import Member, group_choices, group_members, run_members
+from .members import Member, group_members, list_group_choices, list_run_members
 from .scatter import draw_scatter
 from .sweep_url import RUN_LIMITS, SweepView
 
@@ -64,7 +64,7 @@ def experiment_page(name: str) -> tuple[str, int]:
         run_query, brushes = _conditions(view, now_ms)
     matches, total = search.find_runs(tracker(), replace(run_query, where=(*run_query.where, *brushes)))
     drawing = _choose_drawing(view, run_query)
-    table = runs_table.run_table(tracker(), view.runs, matches, total, view.key_test)
+    table = runs_table.build_run_table(tracker(), view.runs, matches, total, view.key_test)
     suggestion = None if fault is None else complete_query(fault, matches)
     metric = view.metric
     if metric is None:  # one of the drawn runs' metrics, so that no other run is read
@@ -113,7 +113,7 @@ def _choose_drawing(view: SweepView, run_query: search.RunQuery) -> Drawing:
         return Drawing([], 0, [], 0)
     runs, total = search.find_runs(tracker(), replace(run_query, limit=view.run_limit, offset=0, is_folded=False))
     if view.group_by is None or view.part != "curves":
-        return Drawing(runs, total, run_members(runs, total, view.hidden_keys), 0)
+        return Drawing(runs, total, list_run_members(runs, total, view.hidden_keys), 0)
     members, omitted_groups = group_members(runs, view.group_by, view.hidden_keys)
     return Drawing(runs, total, members, omitted_groups)
 
@@ -140,7 +140,7 @@ def _part(view: SweepView, drawing: Drawing, metric: str | None, brushes: Sequen
         lambda key: view.url(chart=key),
         is_filtered=view.key_test is not None,
     )
-    return {"sections": sections, "metric_count": len(keys), "choices": group_choices(drawing.runs, view.group_by)}
+    return {"sections": sections, "metric_count": len(keys), "choices": list_group_choices(drawing.runs, view.group_by)}
 
 
 def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> runs_table.RunTable:

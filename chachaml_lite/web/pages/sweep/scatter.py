@@ -12,7 +12,7 @@ from ....tracking.index.run_entry import Run
 from ....tracking.query.fields import METRICS, MISSING, OWN, PARAMS, Field, FieldType
 from ...charts import Chart, Dot, scatter_chart
 from ...charts.scales import should_use_log, to_finite
-from .fields import Coloring, color_by, field_choices, format_field, name_of, values_of, varies
+from .fields import Coloring, color_by, format_field, list_field_choices, name_of, values_of, varies
 from .members import Member
 from .sweep_url import SweepView
 
@@ -71,7 +71,7 @@ def draw_scatter(view: SweepView, members: Sequence[Member], metric: str) -> Sca
         height=400,
         x_type=_X_TYPES.get(x_field.holds, "number"),
     )
-    choices = field_choices(runs, x_field, view.color)
+    choices = list_field_choices(runs, x_field, view.color)
     return Scatter(chart, x_field, metric, view.color, coloring, choices, "x" * log_x + "y" * log_y)
 
 
