@@ -61,7 +61,7 @@ def parse_stage(word: str) -> str:
     return word.lower()
 
 
-def _requested_version(fields: Fields) -> Version:
+def _load_version(fields: Fields) -> Version:
     """Return the requested version. Raises InvalidInput, NotFound."""
     model, number = models.get_model(tracker(), fields.text("name")), parse_number(fields)
     version = model.versions.get(number)
@@ -97,13 +97,13 @@ def create_model_version() -> Response:
 @api.get("/model-versions/get")
 def get_model_version() -> Response:
     """Return a version by its number."""
-    return _answer(_requested_version(requests.parse_fields()))
+    return _answer(_load_version(requests.parse_fields()))
 
 
 @api.get("/model-versions/get-download-uri")
 def get_download_uri() -> Response:
     """Return the URI of the folder of a version's files; a single file appears in a folder of its own."""
-    version = _requested_version(requests.parse_fields())
+    version = _load_version(requests.parse_fields())
     experiment = tracker().run(version.run_id).meta["experiment"]
     if not version.is_folder:
         root = vocabulary.experiment_uri(experiment)
@@ -119,7 +119,7 @@ def get_download_uri() -> Response:
 def update_model_version() -> Response:
     """Change a version's description."""
     fields = requests.parse_fields()
-    version = _requested_version(fields)
+    version = _load_version(fields)
     description = fields.maybe_text("description")
     return _answer(versions.change_version(tracker(), version.name, version.version, description))
 
@@ -128,7 +128,7 @@ def update_model_version() -> Response:
 def transition_stage() -> Response:
     """Move a version to a stage. Production holds one version, whatever the request says."""
     fields = requests.parse_fields()
-    version, stage = _requested_version(fields), parse_stage(fields.text("stage"))
+    version, stage = _load_version(fields), parse_stage(fields.text("stage"))
     exclusive = fields.flag("archive_existing_versions")
     changed_version, _ = versions.promote_version(tracker(), version.name, version.version, stage, exclusive=exclusive)
     return _answer(changed_version)
@@ -137,7 +137,7 @@ def transition_stage() -> Response:
 @api.delete("/model-versions/delete")
 def delete_model_version() -> Response:
     """Delete a version. Its number is not reused."""
-    version = _requested_version(requests.parse_fields())
+    version = _load_version(requests.parse_fields())
     versions.delete_version(tracker(), version.name, version.version)
     return responses.answer()
 
@@ -146,7 +146,7 @@ def delete_model_version() -> Response:
 def set_tag() -> Response:
     """Set a tag of a version."""
     fields = requests.parse_fields()
-    version, tags = _requested_version(fields), {fields.text("key"): fields.maybe_text("value") or ""}
+    version, tags = _load_version(fields), {fields.text("key"): fields.maybe_text("value") or ""}
     versions.change_version(tracker(), version.name, version.version, tags=dict(tags))
     return responses.answer()
 
@@ -155,7 +155,7 @@ def set_tag() -> Response:
 def delete_tag() -> Response:
     """Remove a tag of a version. A missing tag is no error, as in MLflow's registry."""
     fields = requests.parse_fields()
-    version, key = _requested_version(fields), fields.text("key")
+    version, key = _load_version(fields), fields.text("key")
     versions.change_version(tracker(), version.name, version.version, tags={key: None})
     return responses.answer()
 

@@ -75,14 +75,14 @@ def dataset_from_mlflow(dataset: Dataset) -> dict[str, Any]:
         "source_type": dataset.source_type,
         "schema": dataset.schema,
         "profile": dataset.profile,
-        "n_rows": _rows(_object(dataset.profile)),
-        "features": _columns(_object(dataset.schema)),
+        "n_rows": _find_rows(_parse_object(dataset.profile)),
+        "features": _find_columns(_parse_object(dataset.schema)),
         "tags": tags or None,
     }
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def _parse_object(text: str | None) -> dict[str, Any]:
     try:
         value = strict_json.loads((text or "{}").encode())
     except strict_json.NotJson:
@@ -90,14 +90,14 @@ def _object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _rows(profile: dict[str, Any]) -> int | None:
+def _find_rows(profile: dict[str, Any]) -> int | None:
     rows = profile.get("num_rows")
     if rows is None and isinstance(shape := profile.get("features_shape"), list) and shape:
         rows = shape[0]
     return rows if type(rows) is int and rows >= 0 else None
 
 
-def _columns(schema: dict[str, Any]) -> list[str] | None:
+def _find_columns(schema: dict[str, Any]) -> list[str] | None:
     columns = schema.get("mlflow_colspec")
     if not isinstance(columns, list):
         return None

@@ -69,7 +69,7 @@ def file_response(
     reads. Raises RequestedRangeNotSatisfiable.
     """
     try:
-        byte_range = _requested_range(size, sha256)
+        byte_range = _parse_range(size, sha256)
     except RequestedRangeNotSatisfiable:
         file.close()
         raise
@@ -106,7 +106,7 @@ def _attachment(file: BinaryIO, name: str, content_type: str, length: int, *, is
     return response
 
 
-def _requested_range(size: int, sha256: str) -> tuple[int, int] | None:
+def _parse_range(size: int, sha256: str) -> tuple[int, int] | None:
     """Return the start and end of the requested range; None for the whole file. Raises RequestedRangeNotSatisfiable."""
     match = _RANGE.match(request.headers.get("Range", ""))
     if match is None or not _range_applies(sha256):

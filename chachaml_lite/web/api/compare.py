@@ -30,26 +30,26 @@ def compare_runs() -> Response:
     """Compare runs side by side."""
     query = Query(("ids", *formats.FIELDS), repeatable=("ids",))
     response_format = formats.negotiate(query)
-    return _comparison(response_format, compare.compare_runs(tracker(), parse_ids(query)))
+    return _comparison_response(response_format, compare.compare_runs(tracker(), parse_ids(query)))
 
 
 @api.get("/api/diff/<name>/<one>/<other>")
 def diff_versions(name: str, one: str, other: str) -> Response:
     """Compare the runs of two versions of a model side by side."""
     response_format = formats.negotiate(Query(formats.FIELDS))
-    return _comparison(response_format, compare.diff_versions(tracker(), name, one, other))
+    return _comparison_response(response_format, compare.diff_versions(tracker(), name, one, other))
 
 
-def _comparison(response_format: formats.Format, comparison: dict[str, Any]) -> Response:
+def _comparison_response(response_format: formats.Format, comparison: dict[str, Any]) -> Response:
     return formats.list_response(
         response_format,
         comparison,
-        lambda: columns.comparison_table(comparison, _headings(comparison)),
-        lambda: columns.comparison_text(comparison, _headings(comparison)),
+        lambda: columns.comparison_table(comparison, _list_headings(comparison)),
+        lambda: columns.comparison_text(comparison, _list_headings(comparison)),
     )
 
 
-def _headings(comparison: dict[str, Any]) -> list[str]:
+def _list_headings(comparison: dict[str, Any]) -> list[str]:
     runs = [tracker().run(run_id, (META,)) for run_id in comparison["runs"]]
     return head_runs([(run.id, run.meta.get("name")) for run in runs], _HEADING_WIDTH)
 

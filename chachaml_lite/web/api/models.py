@@ -69,7 +69,7 @@ def change_version(name: str, version: str) -> Response:
     """Describe or tag a version."""
     Query(())
     body = request_body.check_fields(request_body.parse_object(), {}, _DESCRIPTION_FIELDS)
-    changed = model_versions.change_version(tracker(), name, _number(name, version), **body)
+    changed = model_versions.change_version(tracker(), name, _parse_number(name, version), **body)
     return responses.json_response(changed.public())
 
 
@@ -77,11 +77,11 @@ def change_version(name: str, version: str) -> Response:
 def delete_version(name: str, version: str) -> Response:
     """Delete a version."""
     Query(())
-    model_versions.delete_version(tracker(), name, _number(name, version))
+    model_versions.delete_version(tracker(), name, _parse_number(name, version))
     return responses.ok()
 
 
-def _number(name: str, version: str) -> int:
+def _parse_number(name: str, version: str) -> int:
     """Return the version number in a path. Writes take no selector, which may refer to another version tomorrow."""
     if not model_versions.is_number(version):
         raise models.unknown_version_error(models.get_model(tracker(), name), version)

@@ -46,7 +46,7 @@ def run_list(query: Query, run_query: search.RunQuery) -> Response:
     next_offset = run_query.offset + len(matches)
     more = bool(matches) and next_offset < total
     response = formats.list_response(
-        response_format, items, lambda: columns.run_table(items, _footer(len(matches), total, more, next_offset))
+        response_format, items, lambda: columns.run_table(items, _format_footer(len(matches), total, more, next_offset))
     )
     response.headers["X-Total-Count"] = str(total)
     response.headers["X-Unreadable-Count"] = str(tracker().catalog.unreadable())
@@ -55,7 +55,7 @@ def run_list(query: Query, run_query: search.RunQuery) -> Response:
     return response
 
 
-def _footer(count: int, total: int, more: bool, next_offset: int) -> list[str]:
+def _format_footer(count: int, total: int, more: bool, next_offset: int) -> list[str]:
     """Return the lines below a table of runs."""
     if not count:
         if total:

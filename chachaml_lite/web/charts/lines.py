@@ -149,7 +149,7 @@ class _Drawing:
         curve = self._line.curve
         outlines = []
         for stretch in stretches:
-            # A shade needs only whole units, which takes a fifth less space.
+            # Whole units suffice for a band, and take a fifth less space.
             upper, lower = ([(x, round(y)) for x, y in self._places(stretch, ys)] for ys in (curve.highs, curve.lows))
             if upper != lower:
                 outlines.append(svg.polyline([*upper, *reversed(lower)]) + "z")

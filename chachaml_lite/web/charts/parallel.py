@@ -21,7 +21,7 @@ MISSING: Any = object()
 _MOST_WORDS = 24
 _TOP, _BELOW, _NONE = 34.0, 34.0, 16.0
 _CHARACTER, _LONGEST_NAME = 6.2, 20
-#: The width of the broadest character: to the left of the first axis is only the edge, which would cut off its values.
+#: The width of the widest character: values to the left of the first axis must not extend beyond the view box.
 _WIDEST_CHARACTER = 11.0
 _WIDTH, _LEAST_WIDTH = 1200, 118
 

@@ -13,7 +13,7 @@ from . import svg
 from .frame import Frame
 from .scales import Scale
 
-#: Parts of a unit of the view box that are one unit of a path.
+#: The number of units of a path in a unit of the view box.
 PARTS = 4
 
 

@@ -54,7 +54,7 @@ def render_markdown(source: str, context: RenderContext) -> Markup:
     """
     text = source[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     try:
-        parts = list(_Blocks(text.expandtabs(4).split("\n"), context.links, _Levels(context.level)).html(0))
+        parts = list(_Blocks(text.expandtabs(4).split("\n"), context.links, _Levels(context.level)).render(0))
     except Exception:
         log.exception("Markdown that cannot be rendered is shown as plain text: %s", ascii(text[:200]))
         parts = [f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n']
@@ -86,42 +86,42 @@ class _Blocks:
         self._lines, self._links, self._levels = lines, links, levels
         self._position = 0
 
-    def html(self, depth: int, *, is_tight: bool = False) -> Iterator[str]:
+    def render(self, depth: int, *, is_tight: bool = False) -> Iterator[str]:
         """Yield the HTML of the lines, block by block. `is_tight` is for list items, whose text needs no paragraph."""
         while self._position < len(self._lines):
             line = self._lines[self._position]
             if not line.strip():
                 self._position += 1
             elif fence := _FENCE.match(line):
-                yield self._code(fence)
+                yield self._render_code(fence)
             elif heading := _HEADING.match(line):
                 self._position += 1
                 text = line[heading.end() :].strip()
-                yield self._heading(len(heading[1]), text.rstrip("#").rstrip() if text.endswith(" #") else text)
+                yield self._render_heading(len(heading[1]), text.rstrip("#").rstrip() if text.endswith(" #") else text)
             elif _RULE.match(line):
                 self._position += 1
                 yield "<hr>\n"
             elif depth < MAX_DEPTH and _QUOTE.match(line):
-                yield f"<blockquote>\n{self._inner(self._take_quote(), depth)}</blockquote>\n"
+                yield f"<blockquote>\n{self._render_inner(self._take_quote(), depth)}</blockquote>\n"
             elif depth < MAX_DEPTH and (item := _ITEM.match(line)):
-                yield self._list(item, depth)
-            elif table := self._table():
+                yield self._render_list(item, depth)
+            elif table := self._render_table():
                 yield table
             else:
-                yield self._paragraph(depth, is_tight=is_tight)
+                yield self._render_paragraph(depth, is_tight=is_tight)
 
-    def _inner(self, lines: list[str], depth: int, *, is_tight: bool = False) -> str:
-        return "".join(_Blocks(lines, self._links, self._levels).html(depth + 1, is_tight=is_tight))
+    def _render_inner(self, lines: list[str], depth: int, *, is_tight: bool = False) -> str:
+        return "".join(_Blocks(lines, self._links, self._levels).render(depth + 1, is_tight=is_tight))
 
-    def _line(self, text: str) -> str:
+    def _render_line(self, text: str) -> str:
         return render_inline(text, self._links)
 
-    def _heading(self, number: int, text: str) -> str:
+    def _render_heading(self, number: int, text: str) -> str:
         level = self._levels.of(number)
-        anchor = f' id="{_slug(text)}"' if self._links.manual is not None else ""
-        return f"<h{level}{anchor}>{self._line(text)}</h{level}>\n"
+        anchor = f' id="{_slugify(text)}"' if self._links.manual is not None else ""
+        return f"<h{level}{anchor}>{self._render_line(text)}</h{level}>\n"
 
-    def _code(self, fence: re.Match[str]) -> str:
+    def _render_code(self, fence: re.Match[str]) -> str:
         """Return a fenced code block, which ends with the lines if it is not closed."""
         self._position += 1
         closing = re.compile(f" {{0,3}}{re.escape(fence[1][0])}{{{len(fence[1])},}} *$")
@@ -149,12 +149,12 @@ class _Blocks:
         """Return whether a line begins a block other than a paragraph."""
         return any(each.match(line) for each in (_FENCE, _HEADING, _RULE, _QUOTE, _ITEM))
 
-    def _list(self, first: re.Match[str], depth: int) -> str:
+    def _render_list(self, first: re.Match[str], depth: int) -> str:
         items: list[list[str]] = []
         is_loose = False
         item: re.Match[str] | None = first
         while item:
-            items.append(self._item(item))
+            items.append(self._take_item(item))
             blank = self._position
             while self._position < len(self._lines) and not self._lines[self._position].strip():
                 self._position += 1
@@ -168,7 +168,7 @@ class _Blocks:
             task = _TASK.match(lines[0])
             if task:
                 lines[0] = ("☐ " if task[1] == " " else "☑ ") + lines[0][task.end() :]
-            inner = self._inner(lines, depth, is_tight=not is_loose).rstrip("\n")
+            inner = self._render_inner(lines, depth, is_tight=not is_loose).rstrip("\n")
             kind = ' class="task"' if task else ""
             list_items.append(f"<li{kind}>{inner}</li>\n")
         if first[3] is None:
@@ -176,7 +176,7 @@ class _Blocks:
         start = "" if int(first[3]) == 1 else f' start="{int(first[3])}"'
         return f"<ol{start}>\n{''.join(list_items)}</ol>\n"
 
-    def _item(self, mark: re.Match[str]) -> list[str]:
+    def _take_item(self, mark: re.Match[str]) -> list[str]:
         """Return a list item's lines: the one with the mark, those indented as far, and text that directly follows."""
         indent = mark.end() if mark[4] else mark.end() + 1
         lines = [self._lines[self._position][mark.end() :]]
@@ -196,34 +196,34 @@ class _Blocks:
             self._position -= 1
         return lines
 
-    def _table(self) -> str | None:
+    def _render_table(self) -> str | None:
         """Return a table if the next line is its head and the one after it a delimiter row, else None."""
         if self._position + 1 >= len(self._lines) or "|" not in self._lines[self._position]:
             return None
-        alignments = [_ALIGN.match(cell) for cell in _cells(self._lines[self._position + 1])]
-        head = _cells(self._lines[self._position])
+        alignments = [_ALIGN.match(cell) for cell in _split_cells(self._lines[self._position + 1])]
+        head = _split_cells(self._lines[self._position])
         if len(head) != len(alignments) or len(head) > _MAX_COLUMNS or not all(alignments):
             return None
         classes = [' class="number"' if each and each[2] and not each[1] else "" for each in alignments]
         self._position += 2
-        rows = [self._row("th", head, classes)]
+        rows = [self._render_row("th", head, classes)]
         while self._position < len(self._lines):
             line = self._lines[self._position]
             if "|" not in line or self._begins(line):
                 break
             # Never more cells than the line has: a short row stays short, so no small source makes a large page.
-            rows.append(self._row("td", _cells(line)[: len(head)], classes))
+            rows.append(self._render_row("td", _split_cells(line)[: len(head)], classes))
             self._position += 1
         body = f"<tbody>\n{''.join(rows[1:])}</tbody>\n" if len(rows) > 1 else ""
         table = f"<table>\n<thead>\n{rows[0]}</thead>\n{body}</table>"
         return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">\n{table}\n</div>\n'
 
-    def _row(self, tag: str, cells: list[str], classes: list[str]) -> str:
-        texts = (self._line(cell.strip().replace("\\|", "|")) for cell in cells)
+    def _render_row(self, tag: str, cells: list[str], classes: list[str]) -> str:
+        texts = (self._render_line(cell.strip().replace("\\|", "|")) for cell in cells)
         row_cells = "".join(f"<{tag}{kind}>{text}</{tag}>" for text, kind in zip(texts, classes, strict=False))
         return f"<tr>{row_cells}</tr>\n"
 
-    def _paragraph(self, depth: int, *, is_tight: bool) -> str:
+    def _render_paragraph(self, depth: int, *, is_tight: bool) -> str:
         lines = [self._lines[self._position]]
         self._position += 1
         while self._position < len(self._lines):
@@ -232,7 +232,7 @@ class _Blocks:
                 break
             if underline := _UNDERLINE.match(line):
                 self._position += 1
-                return self._heading(1 if underline[1][0] == "=" else 2, "\n".join(map(str.strip, lines)))
+                return self._render_heading(1 if underline[1][0] == "=" else 2, "\n".join(map(str.strip, lines)))
             # Within text, only the number 1 begins a list: "in\n2024. that was" is a sentence.
             item = _ITEM.match(line)
             is_text = depth >= MAX_DEPTH and (item or _QUOTE.match(line))
@@ -240,16 +240,16 @@ class _Blocks:
                 break
             lines.append(line)
             self._position += 1
-        text = self._line("\n".join(line.lstrip(" ") for line in lines).rstrip(" "))
+        text = self._render_line("\n".join(line.lstrip(" ") for line in lines).rstrip(" "))
         return f"{text}\n" if is_tight else f"<p>{text}</p>\n"
 
 
-def _slug(heading: str) -> str:
+def _slugify(heading: str) -> str:
     """Return a heading's anchor as GitHub builds it, so that a link in the manual works there and here."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-def _cells(line: str) -> list[str]:
+def _split_cells(line: str) -> list[str]:
     line = line.strip()
     cells = _CELL.split(line.removeprefix("|"), maxsplit=_MAX_COLUMNS + 1)
     return cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells

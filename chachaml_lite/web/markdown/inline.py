@@ -58,19 +58,21 @@ class Links:
             return self.manual + page[1] + page[2]
         if _WEB_URL.match(target):
             return target
-        return self._local(target) if _LOCAL_URL.match(target) else self._artifact(self.artifacts, target)
+        return (
+            self._resolve_local(target) if _LOCAL_URL.match(target) else self._resolve_artifact(self.artifacts, target)
+        )
 
     def src(self, target: str) -> str | None:
         """Return the URL of an image on this server, or None for any other."""
         is_local = target.startswith("/") and _LOCAL_URL.match(target)
-        return self._local(target) if is_local else self._artifact(self.images, target)
+        return self._resolve_local(target) if is_local else self._resolve_artifact(self.images, target)
 
-    def _local(self, target: str) -> str:
+    def _resolve_local(self, target: str) -> str:
         """Return the URL of a path on this server, given with or without --url-prefix, or of an anchor."""
         is_whole = target.startswith(("#", f"{self.root}/"))
         return target if is_whole else self.root + target
 
-    def _artifact(self, base: str | None, target: str) -> str | None:
+    def _resolve_artifact(self, base: str | None, target: str) -> str | None:
         name = unquote(target.removeprefix("./"), errors="replace")
         if base is None or not _NAME.match(name) or {"", ".", ".."} & set(name.split("/")):
             return None
@@ -88,7 +90,7 @@ class _OpenMark(NamedTuple):
 
 def render_inline(text: str, links: Links) -> str:
     """Render the text of a block as HTML."""
-    return _Text(text, links).html()
+    return _Text(text, links).render()
 
 
 @dataclass
@@ -104,29 +106,29 @@ class _Text:
     #: The positions of runs of backticks, by their length.
     ticks: dict[int, list[int]] = field(default_factory=dict)
 
-    def html(self) -> str:
+    def render(self) -> str:
         for run in _TICKS.finditer(self.text):
             self.ticks.setdefault(len(run[0]), []).append(run.start())
         at = 0
         while token := _TOKEN.search(self.text, at):
-            self._literal(self.text[at : token.start()])
-            at = self._token(token)
-        self._literal(self.text[at:])
+            self._add_text(self.text[at : token.start()])
+            at = self._process_token(token)
+        self._add_text(self.text[at:])
         return "".join(self.parts)
 
-    def _literal(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if text:
             self.parts.append(str(escape(text)))
 
-    def _token(self, token: re.Match[str]) -> int:
+    def _process_token(self, token: re.Match[str]) -> int:
         """Process a token; return the position after it."""
         kind, text = token.lastgroup, token[0]
         if kind == "escaped":
-            self._literal(token["escaped"])
+            self._add_text(token["escaped"])
         elif kind == "ticks":
-            return self._code(token)
+            return self._render_code(token)
         elif kind == "mark":
-            self._mark(token)
+            self._process_mark(token)
         elif kind in ("open", "image"):
             self._push(text, token.start())
         elif kind == "close":
@@ -135,15 +137,15 @@ class _Text:
             hard = self.links.keeps_lines or len(text) > 1
             self.parts.append("<br>\n" if hard else "\n")
         else:
-            return self._address(token)
+            return self._render_url(token)
         return token.end()
 
-    def _code(self, token: re.Match[str]) -> int:
+    def _render_code(self, token: re.Match[str]) -> int:
         """Render a code span, from these backticks to the next run of the same length; return the position after it."""
         fences = self.ticks.get(len(token[0]), [])  # empty for the rest of a longer run whose first one is escaped
         after = bisect_left(fences, token.end())
         if after == len(fences):
-            self._literal(token[0])
+            self._add_text(token[0])
             return token.end()
         content = self.text[token.end() : fences[after]].replace("\n", " ")
         if content[:1] == content[-1:] == " " and content.strip():
@@ -151,7 +153,7 @@ class _Text:
         self.parts.append(f"<code>{escape(content)}</code>")
         return fences[after] + len(token[0])
 
-    def _address(self, token: re.Match[str]) -> int:
+    def _render_url(self, token: re.Match[str]) -> int:
         """Render a bare URL; return the position after it."""
         url, end = token["angle"] or token["bare"], token.end()
         if token["bare"]:
@@ -163,9 +165,9 @@ class _Text:
             end = token.start() + len(url)
         href = None if self._is_in_link() else self.links.href(url)
         if href is None:
-            self._literal(self.text[token.start() : end])
+            self._add_text(self.text[token.start() : end])
         else:
-            self.parts.append(f"{_anchor(href)}{escape(url.removeprefix('mailto:'))}</a>")
+            self.parts.append(f"{_open_link(href)}{escape(url.removeprefix('mailto:'))}</a>")
         return end
 
     def _is_in_link(self) -> bool:
@@ -173,7 +175,7 @@ class _Text:
 
     # -- emphasis
 
-    def _mark(self, token: re.Match[str]) -> None:
+    def _process_mark(self, token: re.Match[str]) -> None:
         mark = token[0]
         kinds = [mark] if mark in _TAGS else [mark[:2], mark[0]] if len(mark) == 3 and mark[0] != "~" else []
         before = self.text[token.start() - 1] if token.start() else " "
@@ -187,7 +189,7 @@ class _Text:
             for kind in kinds:
                 self._push(kind, token.start())
         else:
-            self._literal(mark)
+            self._add_text(mark)
 
     def _last_opening(self) -> str | None:
         return self.open_marks[-1].kind if self.open_marks else None
@@ -216,35 +218,39 @@ class _Text:
 
     def _close_bracket(self, token: re.Match[str]) -> int:
         if not self.counts.get("[") and not self.counts.get("!["):
-            self._literal("]")
+            self._add_text("]")
             return token.end()
         barrier = self.barrier
         while (opening := self._pop()).kind not in ("[", "!["):
             pass  # emphasis opened within the brackets and not closed there is text
         target = _TARGET.match(self.text, token.end())
         target_text = "" if target is None else target[2] if target[1] is None else target[1]
-        if target is not None and opening.kind == "![" and (image := self._image(opening, token.start(), target_text)):
+        if (
+            target is not None
+            and opening.kind == "!["
+            and (image := self._render_image(opening, token.start(), target_text))
+        ):
             del self.parts[opening.part :]
             self.parts.append(image)
             return target.end()
         href = self.links.href(target_text) if target is not None and opening.kind == "[" else None
         if target is None or href is None or len(self.open_marks) < barrier:
-            self._literal("]")
+            self._add_text("]")
             return token.end()
-        self.parts[opening.part] = _anchor(href)
+        self.parts[opening.part] = _open_link(href)
         self.parts.append("</a>")
         self.barrier = len(self.open_marks)
         return target.end()
 
-    def _image(self, opening: _OpenMark, end: int, target_text: str) -> str | None:
+    def _render_image(self, opening: _OpenMark, end: int, target_text: str) -> str | None:
         """Render an image, or a link to it if it is elsewhere and not inside a link; return None if it is text."""
         alt = escape(self.text[opening.at + 2 : end])
         src = self.links.src(target_text)
         if src is not None:
             return f'<img src="{escape(src)}" alt="{alt}" loading="lazy">'
         href = None if self._is_in_link() else self.links.href(target_text)
-        return None if href is None else f"{_anchor(href)}{alt}</a>"
+        return None if href is None else f"{_open_link(href)}{alt}</a>"
 
 
-def _anchor(href: str) -> str:
+def _open_link(href: str) -> str:
     return f'<a href="{escape(href)}" rel="noopener noreferrer">'

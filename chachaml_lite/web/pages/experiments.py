@@ -26,7 +26,9 @@ def experiment_list() -> str:
     paging = Paging.from_request(query, url_for("pages.experiment_list"), len(items))
     return render_template(
         "experiments.html",
-        experiments=[{**each, "url": _url(each["name"]), "summary": _summary(each)} for each in paging.select(items)],
+        experiments=[
+            {**each, "url": _page_url(each["name"]), "summary": _summarize(each)} for each in paging.select(items)
+        ],
         paging=paging,
         statuses=STATUSES,
         api=url_for("experiments.list_experiments"),
@@ -34,13 +36,13 @@ def experiment_list() -> str:
     )
 
 
-def _summary(experiment: dict[str, Any]) -> str:
+def _summarize(experiment: dict[str, Any]) -> str:
     """Return the beginning of an experiment's description, without its Markdown."""
     text = experiment["description"] or ""
     return render_text(text[:_MOST_CHARACTERS], 2).striptags() if text else ""
 
 
-def _url(name: str) -> str:
+def _page_url(name: str) -> str:
     """Return the URL of an experiment's page, or of its list of runs if clients would resolve its name as a path."""
     if name in (".", "..") or name.startswith("/"):
         return url_for("pages.run_list", experiment=name)

@@ -52,7 +52,7 @@ def model_page(name: str) -> str:
         model=models.model_to_json(model),
         path=path,
         api=url_for("models.get_model", name=name),
-        versions=[_version_row(version) for version in paging.select(versions)],
+        versions=[_build_version_row(version) for version in paging.select(versions)],
         paging=paging,
         stages=STAGES,
         aliases=aliases,
@@ -60,7 +60,7 @@ def model_page(name: str) -> str:
         history=history[:_MOST_EVENTS],
         earlier_count=max(0, len(history) - _MOST_EVENTS),
         version_numbers=[version.version for version in versions[:_MOST_CHOICES]],
-        download=_download(model),
+        download=_describe_download(model),
         **command_context(),
     )
 
@@ -75,7 +75,7 @@ def redirect_to_diff(name: str) -> BaseResponse:
     return redirect(url_for("pages.diff_page", name=name, one=one, other=other), 303)
 
 
-def _version_row(version: Version) -> dict[str, Any]:
+def _build_version_row(version: Version) -> dict[str, Any]:
     """Return a version with the current label of its run, which is None if the run is gone."""
     run = tracker().catalog.run(version.run_id, (META,))
     label = None if run is None else run.meta.get("name") or run.id
@@ -83,7 +83,7 @@ def _version_row(version: Version) -> dict[str, Any]:
     return {**version.public(), "run_label": label, "aliases": aliases}
 
 
-def _download(model: Model) -> dict[str, str] | None:
+def _describe_download(model: Model) -> dict[str, str] | None:
     """Return the parts of the download command: production, else the newest version, as a selector; and a file name."""
     version = model.in_stage(PRODUCTION)
     selector = PRODUCTION if version else "latest"

@@ -210,7 +210,7 @@ def delete_model(name: str) -> Response:
 def promote_version(name: str) -> Response:
     """Move a version to a stage."""
     form = _Form("version", "stage")
-    model_versions.promote_version(tracker(), name, _version(form), form.require("stage"))
+    model_versions.promote_version(tracker(), name, _parse_version(form), form.require("stage"))
     return _redirect(form)
 
 
@@ -218,7 +218,7 @@ def promote_version(name: str) -> Response:
 def set_alias(name: str) -> Response:
     """Point an alias to a version, or remove it."""
     form = _Form("alias", "version", "remove")
-    models.set_alias(tracker(), name, form.require("alias"), None if form.flag("remove") else _version(form))
+    models.set_alias(tracker(), name, form.require("alias"), None if form.flag("remove") else _parse_version(form))
     return _redirect(form)
 
 
@@ -230,7 +230,7 @@ def delete_version(name: str, version: int) -> Response:
     return _redirect(form)
 
 
-def _version(form: _Form) -> int:
+def _parse_version(form: _Form) -> int:
     number = form.integer("version")
     if number is None:
         raise InvalidInput("the field 'version' is missing")

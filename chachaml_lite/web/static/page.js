@@ -1,11 +1,11 @@
 // The scripts of every page.
-import "./remembered.js";
+import "./stored_settings.js";
 import "./times.js";
 import "./forms.js";
 import "./copy.js";
 import "./keys.js";
-import "./at_once.js";
+import "./auto_submit.js";
 import "./chooser.js";
 import "./live.js";
 import "./selection.js";
-import "./selection_acts.js";
+import "./selection_actions.js";

@@ -26,7 +26,7 @@ def is_image_name(name: str) -> bool:
 
 def image_names(names: Iterable[str]) -> list[str]:
     """Return the names of images in natural order: step_2.png before step_10.png."""
-    return sorted(filter(is_image_name, names), key=_natural)
+    return sorted(filter(is_image_name, names), key=_natural_key)
 
 
 def neighbours(images: list[str], name: str) -> tuple[str | None, str | None]:
@@ -40,7 +40,7 @@ def neighbours(images: list[str], name: str) -> tuple[str | None, str | None]:
 def series_of(images: Iterable[str], name: str) -> list[Step]:
     """Return the images whose names differ from `name` only in the last number, by that number; [] for fewer than two.
 
-    From a longer series MOST_SHOWN are chosen, `name` among them.
+    From a longer series MAX_IMAGES images are selected, including `name`.
     """
     pattern = _split(name)
     if pattern is None:
@@ -68,6 +68,6 @@ def _split(name: str) -> tuple[str, int, str] | None:
     return stem[: last_number.start()], int(last_number[0]), name[last_number.end() :]
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def _natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key that orders numbers within names by value."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]

@@ -95,7 +95,7 @@ def preview_of(
         return Preview("image", SVG if media_type == SVG else "")
     text = _text_of(content, is_start=is_start, is_end=is_end)
     if text is None:
-        return Preview("binary", _hex(content[:_HEX_BYTES]))
+        return Preview("binary", _format_hex(content[:_HEX_BYTES]))
     extension = name.rpartition(".")[2].lower()
     if is_start and extension in ("md", "markdown"):
         return Preview("markdown", html=render_markdown(text, context))
@@ -128,7 +128,7 @@ def _escape_lines(text: str) -> str:
     return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
-def _hex(content: bytes) -> str:
+def _format_hex(content: bytes) -> str:
     """Format bytes as hexadecimal numbers, with printable ASCII next to them."""
     lines = []
     for at in range(0, len(content), _HEX_LINE):
@@ -141,7 +141,7 @@ def _hex(content: bytes) -> str:
 # -- tables
 
 
-def _csv(text: str, is_end: bool, delimiter: str | None = None) -> Preview | None:
+def _preview_csv(text: str, is_end: bool, delimiter: str | None = None) -> Preview | None:
     first = text.partition("\n")[0]
     separator = delimiter or max(",;\t|", key=first.count)
     try:
@@ -153,33 +153,33 @@ def _csv(text: str, is_end: bool, delimiter: str | None = None) -> Preview | Non
     rows = [row for row in rows if row]
     if not rows or max(map(len, rows)) < 2:
         return None
-    return _table(rows[0], rows[1:], is_end)
+    return _preview_table(rows[0], rows[1:], is_end)
 
 
-def _tsv(text: str, is_end: bool) -> Preview | None:
-    return _csv(text, is_end, "\t")
+def _preview_tsv(text: str, is_end: bool) -> Preview | None:
+    return _preview_csv(text, is_end, "\t")
 
 
-def _json(text: str, is_end: bool) -> Preview | None:
+def _preview_json(text: str, is_end: bool) -> Preview | None:
     value = _load_json(text) if is_end else None
     if value is None:
         return None
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        return _records(value, is_end)
+        return _preview_records(value, is_end)
     if isinstance(value, dict) and not any(isinstance(each, (dict, list)) for each in value.values()):
-        return _table(["key", "value"], [[key, _cell(each)] for key, each in value.items()], is_end)
+        return _preview_table(["key", "value"], [[key, _format_cell(each)] for key, each in value.items()], is_end)
     return Preview("text", _escape_lines(strict_json.dumps_indented(value)))
 
 
-def _json_lines(text: str, is_end: bool) -> Preview | None:
+def _preview_json_lines(text: str, is_end: bool) -> Preview | None:
     lines = [line for line in text.split("\n") if line.strip()]
     records = [_load_json(line) for line in (lines if is_end else lines[:-1])[: MAX_ROWS + 1]]
-    return _records(records, is_end) if records and all(isinstance(each, dict) for each in records) else None
+    return _preview_records(records, is_end) if records and all(isinstance(each, dict) for each in records) else None
 
 
 _TABLE_READERS: dict[str, Callable[[str, bool], Preview | None]] = {
-    **{"csv": _csv, "tsv": _tsv, "tab": _tsv},
-    **{"json": _json, "jsonl": _json_lines, "ndjson": _json_lines},
+    **{"csv": _preview_csv, "tsv": _preview_tsv, "tab": _preview_tsv},
+    **{"json": _preview_json, "jsonl": _preview_json_lines, "ndjson": _preview_json_lines},
 }
 
 
@@ -191,36 +191,36 @@ def _load_json(text: str) -> Any:
         return None
 
 
-def _records(records: Sequence[dict[str, Any]], is_end: bool) -> Preview:
+def _preview_records(records: Sequence[dict[str, Any]], is_end: bool) -> Preview:
     head = list(dict.fromkeys(key for record in records[: MAX_ROWS + 1] for key in record))
     columns = head[:MAX_COLUMNS]
-    rows = [[_cell(record[key]) if key in record else "" for key in columns] for record in records]
-    return _table(head, rows, is_end)
+    rows = [[_format_cell(record[key]) if key in record else "" for key in columns] for record in records]
+    return _preview_table(head, rows, is_end)
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return value if isinstance(value, str) else strict_json.dumps(value)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> Preview:
+def _preview_table(head: Sequence[str], rows: Sequence[Sequence[str]], is_end: bool) -> Preview:
     """Return a preview of the first rows and columns of a table."""
-    texts = [[_cell_text(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
+    texts = [[_escape_cell(cell) for cell in row[:MAX_COLUMNS]] for row in rows[:MAX_ROWS]]
     width = min(MAX_COLUMNS, max(map(len, [head, *rows])))
     notes = []
     if len(rows) > MAX_ROWS or not is_end:
         notes.append(f"the first {len(texts):,} rows")
     if len(head) > MAX_COLUMNS:
         notes.append(f"the first {MAX_COLUMNS} of {len(head):,} columns")
-    names = [_cell_text(cell) for cell in head[:MAX_COLUMNS]]
-    numbers = [_all_numbers(row[index] for row in texts if index < len(row)) for index in range(width)]
+    names = [_escape_cell(cell) for cell in head[:MAX_COLUMNS]]
+    numbers = [_are_numbers(row[index] for row in texts if index < len(row)) for index in range(width)]
     padded_rows = [row + [""] * (width - len(row)) for row in texts]
     return Preview("table", table=Table(names + [""] * (width - len(names)), padded_rows, numbers), notes=tuple(notes))
 
 
-def _cell_text(cell: str) -> str:
+def _escape_cell(cell: str) -> str:
     return truncate(_escape_lines(cell), _MAX_CELL)
 
 
-def _all_numbers(cells: Iterable[str]) -> bool:
+def _are_numbers(cells: Iterable[str]) -> bool:
     present = [cell.strip() for cell in cells if cell.strip()]
     return bool(present) and all(map(_NUMBER.match, present))

@@ -1,9 +1,9 @@
 """Charts on pages, with their legends, notes and links; metrics of the same quantity share one.
 
-A page's view calls `run_figures(tracker, run, sections, style)`, with `style` from `chart_url.style_of(query)`, and
-accepts the parameters `chart_url.OF_PAGES`. Its template uses `charts.grid(section_charts, name)` of _charts.html,
-`charts.axis_fields(style)` in a form of the class chart-controls, and the script charts.js. The charts of several runs
-are those of `sweep.curves`.
+A page's view calls `draw_run_figures(tracker, run, sections, style)`, with `style` from `chart_url.parse_style(query)`,
+and accepts the parameters `chart_url.PAGE_FIELDS`. Its template uses `charts.grid(section_charts, name)` of
+_charts.html, `charts.axis_fields(style)` in a form of the class chart-controls, and the script charts.js. The charts of
+several runs are drawn by `sweep.curves`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def draw_run_figures(
         metrics.get_curves(tracker, run, keys_to_load, _view_of_page(style, len(keys_to_load))) if keys_to_load else {}
     )
 
-    def figure(group: Group) -> Figure:
+    def build_group_figure(group: Group) -> Figure:
         lines = [Line(key, curves[key], place) for place, key in enumerate(group.keys) if key in curves]
         axis_style = _axis_of(lines, style)
         if axis_style != style:
@@ -125,7 +125,7 @@ def draw_run_figures(
 
     return [
         SectionCharts(
-            [figure(group) for group in drawn_groups],
+            [build_group_figure(group) for group in drawn_groups],
             [(group.title, _page_of_run(run.id, group.keys, style)) for group in rest[:_MOST_NAMED]],
             max(0, len(rest) - _MOST_NAMED),
         )

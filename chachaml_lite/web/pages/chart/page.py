@@ -34,7 +34,7 @@ def run_svg(run_id: str) -> Response:
     """Return a chart of metrics of one run as a file."""
     query = Query(chart_url.CHART_FIELDS, repeatable=("key",))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_FILE_SIZE, standalone=True)
-    return _svg(figures.draw_run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
+    return _svg_response(figures.draw_run_chart(tracker(), tracker().run(run_id, (META,)), keys, style))
 
 
 @charts.get("/compare/charts.svg")
@@ -42,7 +42,7 @@ def compare_svg() -> Response:
     """Return a chart of metrics of several runs as a file."""
     query = Query(("ids", *chart_url.CHART_FIELDS), repeatable=("ids", "key"))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_FILE_SIZE, standalone=True)
-    return _svg(figures.draw_comparison_chart(tracker(), requested_runs(query), keys, style))
+    return _svg_response(figures.draw_comparison_chart(tracker(), load_runs(query), keys, style))
 
 
 @charts.get("/runs/<run_id>/charts")
@@ -55,7 +55,7 @@ def run_chart(run_id: str) -> str:
     style = replace(style, x=figure.axis)
     table = figures.load_run_lines(tracker(), run, keys, _view_of_table(style, len(keys)))
     breadcrumbs = [(url_for("pages.run_page", run_id=run_id), run.meta.get("name") or run_id)]
-    return _page(figure, table, style, keys, breadcrumbs)
+    return _render_page(figure, table, style, keys, breadcrumbs)
 
 
 @charts.get("/compare/charts")
@@ -63,15 +63,15 @@ def compare_chart() -> str:
     """Show a large chart of metrics of several runs."""
     query = Query(("ids", *chart_url.CHART_FIELDS), repeatable=("ids", "key"))
     keys, style = chart_url.parse_keys(query), chart_url.parse_style(query, *_PAGE_SIZE)
-    runs = requested_runs(query)
+    runs = load_runs(query)
     figure = figures.draw_comparison_chart(tracker(), runs, keys, style)
     style = replace(style, x=figure.axis)
     table = figures.load_comparison_lines(tracker(), runs, keys, _view_of_table(style, len(runs) * len(keys)))
     ids = ",".join(run.id for run in runs)
-    return _page(figure, table, style, keys, [(url_for("pages.compare_page", ids=ids), "Compare")], ids)
+    return _render_page(figure, table, style, keys, [(url_for("pages.compare_page", ids=ids), "Compare")], ids)
 
 
-def requested_runs(query: Query) -> list[NamedRun]:
+def load_runs(query: Query) -> list[NamedRun]:
     """Return the runs in `ids`, in order, each labelled with its name, or with its id if two share a name.
 
     Raises InvalidInput, NotFound.
@@ -82,7 +82,7 @@ def requested_runs(query: Query) -> list[NamedRun]:
     return figures.name_runs([tracker().run(run_id, (META,)) for run_id in ids])
 
 
-def _svg(figure: Figure) -> Response:
+def _svg_response(figure: Figure) -> Response:
     return Response(str(figure.chart.svg) + "\n", mimetype="image/svg+xml")
 
 
@@ -92,7 +92,7 @@ def _view_of_table(style: Style, lines: int) -> View:
     return figures.view_of(style, buckets)._replace(smoothing=0, is_sampled=True)
 
 
-def _page(
+def _render_page(
     figure: Figure,
     table: Sequence[Line],
     style: Style,
@@ -108,8 +108,8 @@ def _page(
         "fields": fields,
         "whole_range_url": figure.page if style.start is style.stop is None else _full_range_url(figure, style, fields),
         "labels": [line.label for line in table],
-        "rows": _rows(table, style.x),
-        "digits": _digits(table),
+        "rows": _build_rows(table, style.x),
+        "digits": _count_digits(table),
         "api": figure.json,
     }
     return render_template("chart.html", **context)
@@ -119,13 +119,13 @@ def _full_range_url(figure: Figure, style: Style, fields: list[tuple[str, str]])
     return chart_url.url(figure.page.partition("?")[0], replace(style, start=None, stop=None), fields)
 
 
-def _digits(lines: Sequence[Line]) -> int:
+def _count_digits(lines: Sequence[Line]) -> int:
     """Return the number of digits that distinguish the values of the table."""
     values = [y for line in lines for y in line.curve.ys if math.isfinite(y)]
     return digits_of(min(values), max(values)) if values else 5
 
 
-def _rows(lines: Sequence[Line], axis: str) -> list[tuple[str, list[float | str | None]]]:
+def _build_rows(lines: Sequence[Line], axis: str) -> list[tuple[str, list[float | str | None]]]:
     """Return each x at which any line has a point, with the value of each line there."""
     columns: list[dict[int, float | str]] = []
     for line in lines:

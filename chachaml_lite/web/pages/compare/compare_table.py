@@ -121,25 +121,25 @@ def compare_runs(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str
         Side(run, label, place, place == base, view.url(baseline=run.id if place else None), view.without_run(run.id))
         for place, (run, label) in enumerate(zip(runs, labels, strict=True))
     ]
-    metrics = _lines([latest_metrics(run) for run in runs])
-    params = _lines([run.params for run in runs])
-    env = _lines([flatten(run.meta.get("env")) for run in runs])
+    metrics = _list_lines([latest_metrics(run) for run in runs])
+    params = _list_lines([run.params for run in runs])
+    env = _list_lines([flatten(run.meta.get("env")) for run in runs])
 
-    def metric_row(line: _Line) -> Row:
-        return _metric_row(line, base, view.directions.get(line.key, direction.less_is_better(line.key)))
+    def build_metric_row(line: _Line) -> Row:
+        return _build_metric_row(line, base, view.directions.get(line.key, direction.less_is_better(line.key)))
 
-    def param_row(line: _Line) -> Row:
-        return _param_row(line, base)
+    def build_param_row(line: _Line) -> Row:
+        return _build_param_row(line, base)
 
     parts = []
     remaining = _MOST_CELLS_IN_FILE if view.is_file else _MOST_CELLS
     width = len(runs) + _CELLS_OF_NAME
     for lines, row, in_sections, prefix in (
-        (metrics, metric_row, sections_of, ""),
-        (params, param_row, param_sections, "params:"),
-        (env, param_row, param_sections, "env:"),
+        (metrics, build_metric_row, sections_of, ""),
+        (params, build_param_row, param_sections, "params:"),
+        (env, build_param_row, param_sections, "env:"),
     ):
-        parts.append(_part(lines, view, max(remaining // width, _FEWEST_ROWS), row, in_sections, prefix))
+        parts.append(_build_part(lines, view, max(remaining // width, _FEWEST_ROWS), row, in_sections, prefix))
         remaining -= len(parts[-1].rows) * width
     metric_part, param_part, env_part = parts
     return Comparison(
@@ -167,7 +167,7 @@ class _Line(NamedTuple):
     differs: bool
 
 
-def _lines(sides: Sequence[Mapping[str, Any]]) -> list[_Line]:
+def _list_lines(sides: Sequence[Mapping[str, Any]]) -> list[_Line]:
     """Return all keys of the runs, in the order of their first appearance."""
     lines = []
     for key in dict.fromkeys(key for side in sides for key in side):
@@ -180,7 +180,7 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other if one is _MISSING or other is _MISSING else same_json(one, other)
 
 
-def _part(
+def _build_part(
     lines: list[_Line],
     view: ComparisonView,
     remaining: int,
@@ -207,22 +207,22 @@ def _part(
     return Part(sections, len(matching_lines) - len(lines_by_key), len(matching_lines), len(lines))
 
 
-def _metric_row(line: _Line, base: int, less_is_better: bool | None) -> Row:
+def _build_metric_row(line: _Line, base: int, less_is_better: bool | None) -> Row:
     best = [] if less_is_better is None else direction.best_places(line.values, less=less_is_better)
     cells = []
     for place, value in enumerate(line.values):
         distance = direction.difference(value, line.values[base]) if place != base else None
         delta, verdict = ("", "") if distance is None else _format_difference(distance, less_is_better)
-        cells.append(_cell(value)._replace(is_best=place in best, delta=delta, verdict=verdict))
+        cells.append(_build_cell(value)._replace(is_best=place in best, delta=delta, verdict=verdict))
     return Row(line.key, line.differs, cells, True, less_is_better)
 
 
-def _param_row(line: _Line, base: int) -> Row:
+def _build_param_row(line: _Line, base: int) -> Row:
     base_value = line.values[base]
     return Row(
         line.key,
         line.differs,
-        [_cell(value)._replace(is_different=not _is_same(value, base_value)) for value in line.values],
+        [_build_cell(value)._replace(is_different=not _is_same(value, base_value)) for value in line.values],
     )
 
 
@@ -238,7 +238,7 @@ def _format_difference(delta: tuple[float, float | None], less_is_better: bool |
     return text, "better" if (absolute < 0) == less_is_better else "worse"
 
 
-def _cell(value: Any) -> Cell:
+def _build_cell(value: Any) -> Cell:
     if value is _MISSING:
         return Cell(is_missing=True)
     full_text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

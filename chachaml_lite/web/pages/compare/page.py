@@ -35,12 +35,10 @@ def compare_page() -> str | Response:
     named_runs = figures.name_runs(runs)
     if view.is_file:
         all_sections = frozenset(section.name for section in sections_of(curves.keys_with_curves(runs), frozenset()))
-        context = _comparison_context(
-            replace(view, open_sections=all_sections), runs, [each.label for each in named_runs]
-        )
+        context = _build_context(replace(view, open_sections=all_sections), runs, [each.label for each in named_runs])
         return html_file.render_comparison_file(view, context["table"], context["sections"])
     api = url_for("compare.compare_runs", ids=",".join(view.ids))
-    return _page("compare.html", api=api, **_comparison_context(view, runs, [each.label for each in named_runs]))
+    return render_template("compare.html", api=api, **_build_context(view, runs, [each.label for each in named_runs]))
 
 
 @pages.get("/diff/<name>/<one>/<other>")
@@ -53,11 +51,11 @@ def diff_page(name: str, one: str, other: str) -> str:
     context: dict[str, Any] = {"name": name, "versions": versions, "runs": runs, "api": api}
     if versions[0].run_id != versions[1].run_id:
         labels = [f"version {version.version}" for version in versions]
-        context.update(_comparison_context(view, runs, labels))
-    return _page("diff.html", **context)
+        context.update(_build_context(view, runs, labels))
+    return render_template("diff.html", **context)
 
 
-def _comparison_context(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+def _build_context(view: ComparisonView, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """Return the context of the macros in `_comparison.html`."""
     table = compare_runs(view, runs, labels)
     with_curves = set(curves.keys_with_curves(runs))
@@ -87,16 +85,16 @@ def _comparison_context(view: ComparisonView, runs: Sequence[Run], labels: Seque
             page_of,
             is_filtered=view.key_test is not None,
         ),
-        "scatter": _scatter(view, table),
+        "scatter": _draw_scatter(view, table),
     }
 
 
-def _scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
+def _draw_scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
     """Return the context of a scatter chart of the chosen fields, or the first suitable ones; None without any."""
     params, metrics = table.param_keys, table.metric_keys
     if not params or not metrics:
         return None
-    param = view.param or _first_numeric(table) or params[0]
+    param = view.param or _find_numeric_param(table) or params[0]
     metric = view.metric or metrics[0]
     dots = [
         Dot(
@@ -115,12 +113,12 @@ def _scatter(view: ComparisonView, table: Comparison) -> dict[str, Any] | None:
         "chart": chart,
         "param": param,
         "metric": metric,
-        "params": _choices(params, param),
-        "metrics": _choices(metrics, metric),
+        "params": _limit_choices(params, param),
+        "metrics": _limit_choices(metrics, metric),
     }
 
 
-def _first_numeric(table: Comparison) -> str | None:
+def _find_numeric_param(table: Comparison) -> str | None:
     """Return the first numeric param that differs between the runs, or None."""
     for key in table.param_keys:
         values = {value for side in table.sides if is_finite(value := side.run.params.get(key))}
@@ -129,10 +127,6 @@ def _first_numeric(table: Comparison) -> str | None:
     return None
 
 
-def _choices(keys: list[str], current: str) -> list[str]:
+def _limit_choices(keys: list[str], current: str) -> list[str]:
     few = keys[:_MOST_CHOICES]
     return few if current in few else [current, *few]
-
-
-def _page(template: str, **context: Any) -> str:
-    return render_template(template, **context)

@@ -27,8 +27,8 @@ def build_children_table(
     metrics = [{"metrics": latest_metrics(child)} for child in children]
     params = [{"params": child.params} for child in children]
     child_columns = [
-        *(Field(fields.METRICS, key) for key in _frequent_keys(metrics, "metrics")),
-        *(Field(fields.PARAMS, key) for key in _differing_keys(params, "params")),
+        *(Field(fields.METRICS, key) for key in _list_frequent_keys(metrics, "metrics")),
+        *(Field(fields.PARAMS, key) for key in _list_differing_keys(params, "params")),
     ]
     columns = ("status", "start_time", "duration_ms", *map(str, child_columns))
     view = RunView(
@@ -41,14 +41,14 @@ def build_children_table(
     return build_run_table(tracker, view, children, total)
 
 
-def _frequent_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
+def _list_frequent_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     """Return the keys that at least half of the runs have, sorted; of many, those that differ between most runs."""
     ranked_keys = rank_keys(records, kind)
     frequent = [key for key in ranked_keys if 2 * sum(key in record[kind] for record in records) >= len(records)]
     return sorted(frequent[:_MOST_KEYS])
 
 
-def _differing_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
+def _list_differing_keys(records: Sequence[dict[str, Any]], kind: str) -> list[str]:
     """Return the keys whose values differ between the runs that have them, sorted."""
     values: dict[str, list[Any]] = {}
     for record in records:

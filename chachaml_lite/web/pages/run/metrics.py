@@ -85,12 +85,12 @@ def build_metric_part(
         most = max(remaining, MOST_ROWS) if section.name in open_names else remaining
         section_keys = section.keys[:most] if section.is_open else ()
         remaining = max(0, remaining - len(section_keys))
-        rows = [_row(key, summary[key]) for key in section_keys]
+        rows = [_build_row(key, summary[key]) for key in section_keys]
         parts.append(MetricSection(section.name, section.title, len(section.keys), section.is_open, rows, charts))
     return MetricPart("metrics", parts, len(summary), sum(len(part.rows) for part in parts))
 
 
-def _row(key: str, series: SeriesSummary) -> MetricRow:
+def _build_row(key: str, series: SeriesSummary) -> MetricRow:
     return MetricRow(
         key=key,
         last=number_to_json(series.last),

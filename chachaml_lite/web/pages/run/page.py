@@ -87,13 +87,13 @@ def run_page(run_id: str) -> str | Response:
     silent_ms = run.silent_ms(tracker().clock.now_ms())
     older, newer = tracker().catalog.neighbours(run)
     trashed_ids = tuple(filter(None, (query.text("trashed") or "").split(",")))
-    children_part = _part("children", children, full_parts, _identity)
+    children_part = _build_part("children", children, full_parts, _identity)
     return render_template(
         "run.html",
         run=details,
         is_writable=details["deleted_at"] is None and not services().read_only,
         silent_duration=None if silent_ms is None else format_duration(silent_ms),
-        parent=_label(details["parent_run_id"]),
+        parent=_find_label(details["parent_run_id"]),
         older=older,
         newer=newer,
         versions=tracker().registry.pinned_to(run_id),
@@ -106,11 +106,11 @@ def run_page(run_id: str) -> str | Response:
             is_filtered=test is not None,
             has_all_rows="metrics" in full_parts,
         ),
-        params=_part("params", params, full_parts, _param_row),
-        param_sections=_param_sections([key for key, _ in params], is_filtered=test is not None),
-        artifacts=_part("artifacts", details["artifacts"], full_parts, _identity),
+        params=_build_part("params", params, full_parts, _build_param_row),
+        param_sections=_group_params([key for key, _ in params], is_filtered=test is not None),
+        artifacts=_build_part("artifacts", details["artifacts"], full_parts, _identity),
         folders=list_folders(details["artifacts"]) if not services().read_only else [],
-        env=_part("env", list(flatten(details["env"]).items()), full_parts, _param_row),
+        env=_build_part("env", list(flatten(details["env"]).items()), full_parts, _build_param_row),
         children=children_part,
         children_table=build_children_table(tracker(), run, children_part.rows, children_part.total, trashed_ids)
         if children or trashed_ids
@@ -132,19 +132,21 @@ def run_page(run_id: str) -> str | Response:
     )
 
 
-def _label(run_id: str | None) -> str | None:
+def _find_label(run_id: str | None) -> str | None:
     """Return the name of a run, or its id; None if this store has no such run."""
     run = None if run_id is None else tracker().catalog.run(run_id, (META,))
     return None if run is None else run.meta.get("name") or run.id
 
 
-def _part(name: str, all_items: Sequence[Item], full_parts: Sequence[str], row: Callable[[Item], Row]) -> Part[Row]:
+def _build_part(
+    name: str, all_items: Sequence[Item], full_parts: Sequence[str], row: Callable[[Item], Row]
+) -> Part[Row]:
     """Return a table of all items, or only the first ones, each converted to a row."""
     items = all_items if name in full_parts else all_items[: MAX_ROWS[name]]
     return Part(name, [row(each) for each in items], len(all_items))
 
 
-def _param_sections(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:
+def _group_params(keys: Sequence[str], *, is_filtered: bool) -> list[Section]:
     """Return the sections of many params, open if they match a filter; [] for a few params, or for a single section."""
     open_sections = frozenset(map(section_of_param, keys)) if is_filtered else frozenset()
     sections = param_sections(keys, open_sections)
@@ -155,7 +157,7 @@ def _identity(item: Item) -> Item:
     return item
 
 
-def _param_row(item: tuple[str, Any]) -> ParamRow:
+def _build_param_row(item: tuple[str, Any]) -> ParamRow:
     key, value = item
     text = format_number(value)
     is_structure = isinstance(value, (dict, list))

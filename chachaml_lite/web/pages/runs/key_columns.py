@@ -45,13 +45,13 @@ def default_keys(
 
 def is_by_key(name: str) -> bool:
     """Return whether a column, by its name in the URL, is that of a metric or a param."""
-    field = _field(name)
+    field = _parse_field(name)
     return field is not None and field.kind in KINDS
 
 
 def passes_filter(test: KeyTest | None, name: str) -> bool:
     """Return whether a column, by its name in the URL, passes a filter: anything but a metric or a param does."""
-    field = _field(name)
+    field = _parse_field(name)
     return test is None or field is None or field.kind not in KINDS or test(field.name)
 
 
@@ -67,7 +67,7 @@ def filter_columns(
     )
 
 
-def _field(name: str) -> Field | None:
+def _parse_field(name: str) -> Field | None:
     """Return the field of a column, or None if its name isn't one or stands for several."""
     try:
         return parse_field(name)

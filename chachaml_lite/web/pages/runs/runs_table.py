@@ -178,16 +178,16 @@ def build_run_table(
         names += default_names  # none of the chosen columns matches
     spark = view.spark if view.spark is None or key_test is None or key_test(view.spark) else None
     now_ms = tracker.clock.now_ms()
-    columns_with_cells = [] if spark is None else [_sparks(tracker, view, spark, page_runs)]
-    columns_with_cells += [_column(view, name, page_runs, now_ms) for name in names if name != "name"]
+    columns_with_cells = [] if spark is None else [_build_spark_column(tracker, view, spark, page_runs)]
+    columns_with_cells += [_build_column(view, name, page_runs, now_ms) for name in names if name != "name"]
     counts = count_children(tracker) if view.hides_children else {}
     rows = [
         Row(run.id, run.meta.get("name") or run.id, list(cells), child_count=counts.get(run.id, 0))
         for run, *cells in zip(page_runs, *(cells for _, cells in columns_with_cells), strict=True)
     ]
-    name = _heading(view, Field(fields.OWN, "name"), "Run")
+    name = _build_heading(view, Field(fields.OWN, "name"), "Run")
     columns = [column for column, _ in columns_with_cells]
-    choices = _choices(
+    choices = _list_choices(
         keys, [name if name == ALL_TAGS else str(fields.parse_field(name)) for name in names_before_filter]
     )
     has_children = view.hides_children or any(run.meta.get("parent_run_id") for run in page_runs)
@@ -201,17 +201,17 @@ def build_run_table(
         choices,
         keys["metrics"],
         has_children,
-        _in_trash(tracker, view),
+        _find_trashed(tracker, view),
         filtered_columns,
     )
 
 
-def _in_trash(tracker: Tracker, view: RunView) -> list[str]:
+def _find_trashed(tracker: Tracker, view: RunView) -> list[str]:
     trashed_runs = [tracker.catalog.run(run_id) for run_id in view.trashed_ids]
     return [run.id for run in trashed_runs if run is not None and run.meta.get("deleted_at") is not None]
 
 
-def _choices(keys: dict[str, list[str]], shown_names: Sequence[str]) -> list[Choices]:
+def _list_choices(keys: dict[str, list[str]], shown_names: Sequence[str]) -> list[Choices]:
     groups = [("Run", dict(_HEADINGS), 0)]
     for kind in _KINDS:
         labels = {str(Field(kind, key)): key for key in keys[kind][:_MOST_CHOICES]}
@@ -220,13 +220,13 @@ def _choices(keys: dict[str, list[str]], shown_names: Sequence[str]) -> list[Cho
             ("Environment" if kind == fields.ENV else kind.capitalize(), labels, max(0, len(keys[kind]) - len(labels)))
         )
     return [
-        (group, _sections(group, labels, shown_names), unlisted_count)
+        (group, _group_choices(group, labels, shown_names), unlisted_count)
         for group, labels, unlisted_count in groups
         if labels
     ]
 
 
-def _sections(group: str, labels: dict[str, str], shown_names: Sequence[str]) -> list[ChoiceSection]:
+def _group_choices(group: str, labels: dict[str, str], shown_names: Sequence[str]) -> list[ChoiceSection]:
     """Return a group's columns in sections by prefix, folded if none of a section's columns is shown."""
     if group == "Run":
         return [ChoiceSection("", True, [(text, heading, text in shown_names) for text, heading in labels.items()])]
@@ -241,44 +241,46 @@ def _sections(group: str, labels: dict[str, str], shown_names: Sequence[str]) ->
 # -- columns
 
 
-def _heading(view: RunView, field: Field, heading: str, is_number: bool = False) -> Column:
+def _build_heading(view: RunView, field: Field, heading: str, is_number: bool = False) -> Column:
     by, descending = view.order
     return Column(
         str(field),
         heading,
-        view.ordered_by(field).url(),
+        view.with_order(field).url(),
         ("descending" if descending else "ascending") if by == field else None,
         is_number,
         "" if field.kind == fields.OWN else field.kind.removesuffix("s"),
     )
 
 
-def _column(view: RunView, name: str, page_runs: Sequence[Run], now_ms: int) -> tuple[Column, list[Cell]]:
+def _build_column(view: RunView, name: str, page_runs: Sequence[Run], now_ms: int) -> tuple[Column, list[Cell]]:
     if name == ALL_TAGS:
-        return Column(ALL_TAGS, "Tags"), [Cell("tags", value=_tags(run)) for run in page_runs]
+        return Column(ALL_TAGS, "Tags"), [Cell("tags", value=_truncate_tags(run)) for run in page_runs]
     try:
         field = fields.parse_field(name)
     except InvalidInput as fault:
         raise InvalidInput(f"columns: {fault.detail}; or {ALL_TAGS}, for all of them") from fault
     heading = _HEADINGS.get(field.name, field.name) if field.kind == fields.OWN else field.name
     if field == _STATUS:
-        return _heading(view, field, heading), [_status(run, now_ms) for run in page_runs]
+        return _build_heading(view, field, heading), [_status_cell(run, now_ms) for run in page_runs]
     if field.holds is FieldType.DURATION:
-        return _heading(view, field, heading, is_number=True), [_duration(run) for run in page_runs]
+        return _build_heading(view, field, heading, is_number=True), [_duration_cell(run) for run in page_runs]
     read = fields.reader(field)
     values = [read(run) for run in page_runs]
     if field.holds is FieldType.TIME:
-        return _heading(view, field, heading), [_time(value) for value in values]
+        return _build_heading(view, field, heading), [_time_cell(value) for value in values]
     present = [value for value in values if value is not MISSING]
     is_number = bool(present) and all(
         isinstance(value, (int, float)) and not isinstance(value, bool) for value in present
     )
-    return _heading(view, field, heading, is_number), [_value(value) for value in values]
+    return _build_heading(view, field, heading, is_number), [_value_cell(value) for value in values]
 
 
-def _sparks(tracker: Tracker, view: RunView, key: str, page_runs: Sequence[Run]) -> tuple[Column, list[Cell]]:
+def _build_spark_column(
+    tracker: Tracker, view: RunView, key: str, page_runs: Sequence[Run]
+) -> tuple[Column, list[Cell]]:
     metric = Field(fields.METRICS, key)
-    return Column("", key, view.ordered_by(metric).url(), kind="metric"), [
+    return Column("", key, view.with_order(metric).url(), kind="metric"), [
         Cell("spark", value=line) for line in draw_sparklines(tracker, page_runs, key)
     ]
 
@@ -286,21 +288,21 @@ def _sparks(tracker: Tracker, view: RunView, key: str, page_runs: Sequence[Run])
 # -- cells
 
 
-def _status(run: Run, now_ms: int) -> Cell:
+def _status_cell(run: Run, now_ms: int) -> Cell:
     silent_ms = run.silent_ms(now_ms)
     return Cell("status", run.meta["status"], value=None if silent_ms is None else format_duration(silent_ms))
 
 
-def _duration(run: Run) -> Cell:
+def _duration_cell(run: Run) -> Cell:
     times = {name: run.meta.get(name) for name in ("start_time", "end_time")}
     return Cell("duration", value={**times, "duration_ms": run.duration_ms})
 
 
-def _time(value: Any) -> Cell:
+def _time_cell(value: Any) -> Cell:
     return Cell("value") if value is MISSING else Cell("time", value=value)
 
 
-def _value(value: Any) -> Cell:
+def _value_cell(value: Any) -> Cell:
     if value is MISSING:
         return Cell("value")
     if isinstance(value, float):
@@ -314,6 +316,6 @@ def _value(value: Any) -> Cell:
     )
 
 
-def _tags(run: Run) -> dict[str, Any]:
+def _truncate_tags(run: Run) -> dict[str, Any]:
     tags: dict[str, Any] = run.meta.get("tags", {})
     return {key: truncate(tag, _HOVER_CHARACTERS) if isinstance(tag, str) else tag for key, tag in tags.items()}

@@ -181,7 +181,7 @@ class RunView:
         """Return the field that the runs are ordered by, and whether descending. Raises InvalidInput."""
         return (_DEFAULT_FIELD, True) if self.order_by is None else search.parse_order(self.order_by)
 
-    def ordered_by(self, field: Field) -> RunView:
+    def with_order(self, field: Field) -> RunView:
         """Return the first page of these runs ordered by a field, or in reverse if they already are."""
         now, descending = self.order
         descending = not descending if now == field else _greatest_first(field)

@@ -94,7 +94,7 @@ def draw_sections(
     figures = dict(
         zip(
             keys_to_draw,
-            _figures(tracker, visible_members, keys_to_draw, style, band, is_grouped, page_of),
+            _draw_figures(tracker, visible_members, keys_to_draw, style, band, is_grouped, page_of),
             strict=True,
         )
     )
@@ -118,7 +118,7 @@ def draw_sections(
     return sections
 
 
-def _figures(
+def _draw_figures(
     tracker: Tracker,
     members: Sequence[tuple[int, Member]],
     keys: Sequence[str],
@@ -150,13 +150,13 @@ def _figures(
             for run in runs:
                 curves[run.id].update(metrics.get_curves(tracker, run.id, [key], view_over_time))
         run_curves = {run_id: each[key] for run_id, each in curves.items() if key in each}
-        chart = line_chart(_lines(members, run_curves, view, band), key, axis_style)
+        chart = line_chart(_build_lines(members, run_curves, view, band), key, axis_style)
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=6).hexdigest()
         figures.append(SweepFigure(f"chart-{digest}", key, chart, page_of(key), not axis_style.is_sketch))
     return figures
 
 
-def _lines(members: Sequence[tuple[int, Member]], curves: dict[str, Curve], view: View, band: str) -> list[Line]:
+def _build_lines(members: Sequence[tuple[int, Member]], curves: dict[str, Curve], view: View, band: str) -> list[Line]:
     """Return a line for each member that has the metric."""
     lines = []
     for place, member in members:

@@ -70,7 +70,7 @@ def group_members(runs: Sequence[Run], by: Field, hidden_keys: frozenset[str]) -
         groups.setdefault(f"= {text_of(value)}" if value is not MISSING else "", (value, []))[1].append(run)
     largest = sorted(groups.values(), key=lambda group: -len(group[1]))[:MAX_GROUPS]
     members = []
-    for place, (value, group_runs) in enumerate(sorted(largest, key=lambda group: _order(group[0]))):
+    for place, (value, group_runs) in enumerate(sorted(largest, key=lambda group: _sort_key(group[0]))):
         text = "none" if value is MISSING else text_of(value)
         key = text if len(text) <= _LONGEST_KEY else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         label = text if value is MISSING else truncate(format_number(value), _LONGEST_LABEL)
@@ -78,7 +78,7 @@ def group_members(runs: Sequence[Run], by: Field, hidden_keys: frozenset[str]) -
     return members, len(groups) - len(largest)
 
 
-def _order(value: Any) -> tuple[int, float, str]:
+def _sort_key(value: Any) -> tuple[int, float, str]:
     """Return a sort key: numbers before text, and both before missing values."""
     if value is MISSING:
         return 2, 0.0, ""

@@ -58,10 +58,10 @@ def experiment_page(name: str) -> tuple[str, int]:
     requested_view = view.runs
     now_ms = tracker().clock.now_ms()
     try:
-        run_query, brushes = _conditions(view, now_ms)
+        run_query, brushes = _parse_conditions(view, now_ms)
     except BadQuery as error:  # show the page without the query
         fault, view = error, view.without_query()
-        run_query, brushes = _conditions(view, now_ms)
+        run_query, brushes = _parse_conditions(view, now_ms)
     matches, total = search.find_runs(tracker(), replace(run_query, where=(*run_query.where, *brushes)))
     drawing = _choose_drawing(view, run_query)
     table = runs_table.build_run_table(tracker(), view.runs, matches, total, view.key_test)
@@ -82,7 +82,7 @@ def experiment_page(name: str) -> tuple[str, int]:
         table=_with_swatches(table, drawing.members if view.part == "curves" else []),
         fault=fault,
         suggestion=None if suggestion is None else (suggestion, requested_view.url(q=suggestion, offset=0)),
-        metrics=_choices(table.metrics, metric),
+        metrics=_limit_choices(table.metrics, metric),
         metric=metric,
         statuses=STATUSES,
         page_sizes=PAGE_SIZES,
@@ -90,20 +90,20 @@ def experiment_page(name: str) -> tuple[str, int]:
         bands=BANDS,
         field_name=name_of,
         drawing=drawing,
-        **_part(view, drawing, metric, brushes),
-        best_first_url=_url_by_metric(view, experiment["best"]) if experiment.get("best") else None,
-        api=with_query(url_for("experiments.get_experiment", name=name), _metric_choices(view)),
+        **_build_part(view, drawing, metric, brushes),
+        best_first_url=_best_first_url(view, experiment["best"]) if experiment.get("best") else None,
+        api=with_query(url_for("experiments.get_experiment", name=name), _metric_fields(view)),
         **command_context(),
     )
     return page, 400 if fault else 200
 
 
-def _conditions(view: SweepView, now_ms: int) -> tuple[search.RunQuery, list[Condition]]:
+def _parse_conditions(view: SweepView, now_ms: int) -> tuple[search.RunQuery, list[Condition]]:
     """Return the query to the store, and the brushes. Raises InvalidInput, BadQuery."""
     return view.runs.run_query(now_ms), [parse_query(text, now_ms) for text in view.brushes]
 
 
-def _metric_choices(view: SweepView) -> list[tuple[str, str]]:
+def _metric_fields(view: SweepView) -> list[tuple[str, str]]:
     return [(name, text) for name, text in view.runs.other_fields if name in ("metric", "direction")]
 
 
@@ -118,7 +118,7 @@ def _choose_drawing(view: SweepView, run_query: search.RunQuery) -> Drawing:
     return Drawing(runs, total, members, omitted_groups)
 
 
-def _part(view: SweepView, drawing: Drawing, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
+def _build_part(view: SweepView, drawing: Drawing, metric: str | None, brushes: Sequence[Condition]) -> dict[str, Any]:
     """Return the context of the parts above the table of runs."""
     if view.part == "scatter":
         return {"scatter": None if metric is None else draw_scatter(view, drawing.members, metric)}
@@ -149,12 +149,12 @@ def _with_swatches(table: runs_table.RunTable, members: Sequence[Member]) -> run
     return replace(table, rows=[replace(row, swatch=classes.get(row.id, "")) for row in table.rows])
 
 
-def _choices(keys: Sequence[str], current: str | None) -> list[str]:
+def _limit_choices(keys: Sequence[str], current: str | None) -> list[str]:
     few = list(keys[:_MOST_CHOICES])
     return few if current is None or current in few else [current, *few]
 
 
-def _url_by_metric(view: SweepView, best: dict[str, Any]) -> str:
+def _best_first_url(view: SweepView, best: dict[str, Any]) -> str:
     """Return the URL of the page with the runs ordered by the metric, the best first."""
     way = "" if best["direction"] == "min" else " desc"
     return view.runs.url(order_by=f"{Field(METRICS, best['metric'])}{way}", offset=0)

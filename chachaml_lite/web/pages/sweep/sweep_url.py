@@ -77,7 +77,7 @@ class SweepView:
         """Return the state in the request's query string, for the experiment `name`. Raises InvalidInput."""
         query = RunView.query(name, FIELDS, REPEATABLE)
         runs = RunView.of(query, path, name, FIELDS)
-        by, part, run_limit = _field(query, "by"), _one_of(query, "part", PARTS), _parse_run_limit(query)
+        by, part, run_limit = _parse_field(query, "by"), _parse_choice(query, "part", PARTS), _parse_run_limit(query)
         hidden_keys = chart_url.parse_hidden_keys(query)
         rest = tuple(pair for pair in runs.other_fields if pair[0] != "hide")
         filter_text = query.text("filter") or ""
@@ -88,7 +88,7 @@ class SweepView:
             parse_direction(query.text("direction")),
             part,
             by,
-            _one_of(query, "band", BANDS),
+            _parse_choice(query, "band", BANDS),
             _default_run_limit(part, by) if run_limit is None else run_limit,
             run_limit,
             frozenset(hidden_keys),
@@ -97,10 +97,10 @@ class SweepView:
             query.text("chart") or None,
             frozenset(query.texts("open")),
             chart_url.parse_style(query),
-            _field(query, "across"),
-            _field(query, "color"),
-            _one_of(query, "scale_x", SCALES),
-            _one_of(query, "scale_y", SCALES),
+            _parse_field(query, "across"),
+            _parse_field(query, "color"),
+            _parse_choice(query, "scale_x", SCALES),
+            _parse_choice(query, "scale_y", SCALES),
             tuple(parse_field(text) for text in query.texts("axes") if text),
             brushes,
         )
@@ -158,7 +158,7 @@ class SweepView:
         return list(self.runs.pairs(*without))
 
 
-def _one_of(query: Query, name: str, choices: Sequence[str]) -> str:
+def _parse_choice(query: Query, name: str, choices: Sequence[str]) -> str:
     """Return a field with a few possible values, the first being the default. Raises InvalidInput."""
     text = query.text(name) or choices[0]
     if text not in choices:
@@ -166,7 +166,7 @@ def _one_of(query: Query, name: str, choices: Sequence[str]) -> str:
     return text
 
 
-def _field(query: Query, name: str) -> Field | None:
+def _parse_field(query: Query, name: str) -> Field | None:
     text = query.text(name)
     try:
         return parse_field(text) if text else None
