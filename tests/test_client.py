@@ -198,7 +198,7 @@ def test_https_requires_a_trusted_certificate(
 
 @contextmanager
 def forwarding_proxy(port: int, refusal: bytes | None = None) -> Iterator[tuple[int, list[bytes]]]:
-    """A proxy that accepts or refuses one CONNECT, always to the same port here. Yields its port and the requests."""
+    """A proxy that connects one CONNECT to a local port, or refuses it. Yields its port and the received requests."""
     requests: list[bytes] = []
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
