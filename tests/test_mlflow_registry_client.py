@@ -239,8 +239,8 @@ def test_search_registered_models_and_versions(tracking: Tracking, names: list[s
     assert search_models("") == ["B", "a", "c"]
     assert search_models("", ["name DESC"]) == ["c", "a", "B"]
     assert search_models(" AND tags.n = '1'") == ["B"]
-    assert search_models(" AND name LIKE '%searched c'") == ["c"]
-    assert search_models(" AND name ILIKE '%SEARCHED b'") == ["B"]
+    assert search_models(" AND name LIKE '%versions c'") == ["c"]
+    assert search_models(" AND name ILIKE '%VERSIONS b'") == ["B"]
     assert search_models(f" AND name = '{names[0]}'") == ["a"]
 
     def search_versions(text: str) -> list[str]:
