@@ -44,7 +44,7 @@ TESTED_ELSEWHERE = {
 }
 
 
-def kind(block: Block) -> str:
+def classify(block: Block) -> str:
     """Return how a block is tested. Raises KeyError where no test knows it."""
     if {(block.page, None), (block.page, block.section)} & TESTED_ELSEWHERE.keys():
         return "elsewhere"
@@ -54,8 +54,8 @@ def kind(block: Block) -> str:
     return {"text": "tree"}[block.language]
 
 
-def blocks(name: str) -> list[str]:
-    return [block.code for block in all_blocks() if kind(block) == name]
+def list_blocks(name: str) -> list[str]:
+    return [block.code for block in all_blocks() if classify(block) == name]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def get_json(server: Running, path: str) -> Any:
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     assert sum(len(re.findall(r"^ *```", page, re.M)) for page in PAGES.values()) == 2 * len(all_blocks())
-    assert {kind(block) for block in all_blocks()} == {"make", "curl", "tree", "install", "elsewhere"}
+    assert {classify(block) for block in all_blocks()} == {"make", "curl", "tree", "install", "elsewhere"}
     sections = {(page, section) for page, section, *_ in all_blocks()}
     assert {(page, section) for page, section in TESTED_ELSEWHERE if section} <= sections
     for module in {name for names in TESTED_ELSEWHERE.values() for name in names.split(", ")}:
@@ -95,7 +95,7 @@ def test_curl_blocks_log_a_run_and_put_a_model_into_production(
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
-    first, look, *others = blocks("curl")
+    first, look, *others = list_blocks("curl")
     output = run_bash(for_host(first + look, server.url), tmp_path)
     (run,) = get_json(server, "/api/runs")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "first", "completed")
@@ -116,7 +116,7 @@ def test_curl_blocks_log_a_run_and_put_a_model_into_production(
     assert '"error"' not in output
 
     folder = server.data / "runs" / run["id"]
-    tree, manual_tree = blocks("tree")
+    tree, manual_tree = list_blocks("tree")
     # The manual's tree also has files that few stores have.
     assert set(tree.splitlines()) <= set(manual_tree.splitlines())
     tree_names = {name.rstrip("/") for name in re.findall(r"^ *(\S+|<.*?>/)(?:  |$)", tree, re.MULTILINE)}
@@ -130,7 +130,7 @@ def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
-    run_bash(for_host(blocks("curl")[0], server.url), tmp_path)
+    run_bash(for_host(list_blocks("curl")[0], server.url), tmp_path)
     (run,) = get_json(server, "/api/runs")
     assert f"{DOCUMENTED_HOST}/runs" in README
     assert f'href="/runs/{run["id"]}"' in requests.get(f"{server.url}/runs", timeout=60).text
@@ -140,7 +140,7 @@ def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
 
 def test_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    names = {target for block in blocks("make") for target in block.split() if target != "make"}
+    names = {target for block in list_blocks("make") for target in block.split() if target != "make"}
     names |= set(re.findall(r"`make ([\w-]+)", README))
     assert names >= {"run", "test", "check"}
     assert names <= targets
@@ -148,7 +148,7 @@ def test_make_targets_of_the_readme_exist() -> None:
 
 def test_commands_of_the_installed_program_are_accepted() -> None:
     """test_packaging checks that `pip install .` provides these commands."""
-    (block,) = blocks("install")
+    (block,) = list_blocks("install")
     install, serve, module = map(shlex.split, block.splitlines())
     assert install == ["pip", "install", "."]
     assert serve[:2] == ["chachaml-lite", "serve"]

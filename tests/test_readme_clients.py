@@ -29,7 +29,7 @@ def get_json(server: Running, path: str) -> Any:
     return answer.json()
 
 
-def points(server: Running, run: str, key: str) -> list[tuple[int, float]]:
+def get_points(server: Running, run: str, key: str) -> list[tuple[int, float]]:
     series = get_json(server, f"/api/runs/{run}/metrics?key={key}").get(key, {"points": []})
     return [(point["step"], point["value"]) for point in series["points"]]
 
@@ -65,7 +65,7 @@ def test_client_logs_a_complete_run(server: Running, tmp_path: Path, tool: Tool,
     assert run["name"] == f"from-{'node' if language == 'js' else language}"
     epochs = run["params"]["epochs"]
     assert run["params"] == {"lr": 0.01, "epochs": 100 if language == "python" else 3}
-    logged_points = points(server, run["id"], "loss")
+    logged_points = get_points(server, run["id"], "loss")
     assert [step for step, _ in logged_points] == list(range(epochs))
     assert [value for _, value in logged_points] == pytest.approx([1 / (step + 1) for step in range(epochs)])
     (artifact,) = run["artifacts"]
@@ -99,7 +99,7 @@ def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Runn
     (tmp_path / "train.py").write_text(for_host(code, server.url))
     run_program([sys.executable, "train.py"], tmp_path)
     (own_run,) = get_json(server, "/api/runs?experiment=iris")
-    assert (own_run["status"], own_run["params"]["epochs"], len(points(server, own_run["id"], "loss"))) == (
+    assert (own_run["status"], own_run["params"]["epochs"], len(get_points(server, own_run["id"], "loss"))) == (
         "completed",
         100,
         100,
@@ -107,14 +107,14 @@ def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Runn
     (tmp_path / "train.py").write_text(code)
     cli("run", "-e", "run", "--", sys.executable, "train.py", cwd=tmp_path, env={"CHACHAML_URL": server.url})
     (given_run,) = get_json(server, "/api/runs?experiment=run")
-    assert (given_run["status"], len(points(server, given_run["id"], "loss"))) == ("completed", 100)
+    assert (given_run["status"], len(get_points(server, given_run["id"], "loss"))) == ("completed", 100)
     assert len(get_json(server, "/api/runs")) == 2
 
 
 # -- recipes
 
 
-def recipe(word: str) -> str:
+def find_recipe(word: str) -> str:
     """Return the one recipe that contains a word."""
     (script,) = [code for code in blocks("bash", "clients", "Shell scripts") if word in code]
     return script
@@ -122,7 +122,7 @@ def recipe(word: str) -> str:
 
 def test_every_recipe_is_tested() -> None:
     words = ("trap", "loadavg", "x-ndjson", "--retry")
-    assert blocks("bash", "clients", "Shell scripts") == [recipe(word) for word in words]
+    assert blocks("bash", "clients", "Shell scripts") == [find_recipe(word) for word in words]
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(0, "completed", None), (3, "failed", "exit code 3")])
@@ -132,7 +132,7 @@ def test_trap_ends_the_run_with_the_scripts_exit_code(
     train = tmp_path / "train.sh"
     train.write_text(f"#!/bin/sh\nexit {code}\n")
     train.chmod(0o755)
-    script = for_host(recipe("trap"), server.url)
+    script = for_host(find_recipe("trap"), server.url)
     tool("curl")
     result = subprocess.run(
         [tool("bash"), "-e"], input=script, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
@@ -153,7 +153,7 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
     train = tmp_path / "train.sh"
     train.write_text("#!/bin/sh\necho > ready\nread line\n")
     train.chmod(0o755)
-    (tmp_path / "nightly.sh").write_text(for_host(recipe("trap"), server.url))
+    (tmp_path / "nightly.sh").write_text(for_host(find_recipe("trap"), server.url))
     wrapper = ["timeout", "600"] if interruption == "timeout" else []
     with subprocess.Popen(
         [*wrapper, tool(shell), "nightly.sh"],
@@ -211,12 +211,12 @@ until [ "$(curl -fsS "$HOST/api/runs/$RUN/metrics" | jq '.["system/load"].total 
 curl -fsS -X POST "$HOST/api/w/runs/$RUN/end"
 wait
 """
-    script = for_host(recipe("loadavg"), server.url)
+    script = for_host(find_recipe("loadavg"), server.url)
     run_bash(script + training, tmp_path, CHACHAML_RUN_ID=run, PATH=f"{path}:{os.environ['PATH']}")
-    logged_points = points(server, run, "system/load")
+    logged_points = get_points(server, run, "system/load")
     assert [step for step, _ in logged_points] == list(range(len(logged_points)))
     assert len(logged_points) >= 3
-    gpu = points(server, run, "system/gpu")
+    gpu = get_points(server, run, "system/gpu")
     assert [value for _, value in gpu] == ([37] * len(logged_points) if has_gpu else [])
 
 
@@ -226,10 +226,10 @@ def test_program_output_is_sent_in_one_request(server: Running, tmp_path: Path, 
     lines = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
     (tmp_path / "train.log").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
-    answer = run_bash(for_host(recipe("x-ndjson"), server.url), tmp_path, CHACHAML_RUN_ID=run)
+    answer = run_bash(for_host(find_recipe("x-ndjson"), server.url), tmp_path, CHACHAML_RUN_ID=run)
     assert json.loads(answer)["logged"] == 10
-    assert points(server, run, "loss") == [(epoch, 1 / (epoch + 1)) for epoch in range(5)]
-    assert points(server, run, "accuracy") == [(epoch, epoch / 10) for epoch in range(5)]
+    assert get_points(server, run, "loss") == [(epoch, 1 / (epoch + 1)) for epoch in range(5)]
+    assert get_points(server, run, "accuracy") == [(epoch, epoch / 10) for epoch in range(5)]
 
 
 def test_nan_in_program_output_is_kept_and_a_failing_jq_fails_the_script(
@@ -238,10 +238,10 @@ def test_nan_in_program_output_is_kept_and_a_failing_jq_fails_the_script(
     for name in ("bash", "curl", "jq"):
         tool(name)
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
-    script = for_host(recipe("x-ndjson"), server.url)
+    script = for_host(find_recipe("x-ndjson"), server.url)
     (tmp_path / "train.log").write_text('{"epoch":1,"loss":NaN,"accuracy":0.5}\n')
     run_bash(script, tmp_path, CHACHAML_RUN_ID=run)
-    assert [(step, str(value)) for step, value in points(server, run, "loss")] == [(1, "NaN")]
+    assert [(step, str(value)) for step, value in get_points(server, run, "loss")] == [(1, "NaN")]
     (tmp_path / "train.log").unlink()
     result = subprocess.run(
         [tool("bash")],
@@ -298,16 +298,18 @@ def test_requests_repeated_after_a_lost_response_log_one_run(
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
-    run_bash(for_host(recipe("--retry"), lossy), tmp_path)
+    run_bash(for_host(find_recipe("--retry"), lossy), tmp_path)
     (run,) = get_json(server, "/api/runs")
     assert (run["experiment"], run["status"]) == ("nightly", "completed")
     assert run["params"] == {"lr": 0.01}
     assert run["metrics"] == {"loss": 0.5}
-    assert points(server, run["id"], "loss") == [(1, 0.5)] * 2, "each point is kept, and charts show the last at a step"
+    assert get_points(server, run["id"], "loss") == [(1, 0.5)] * 2, (
+        "each point is kept, and charts show the last at a step"
+    )
 
 
 def test_refused_write_is_sent_once_and_its_reason_printed(server: Running, tmp_path: Path, tool: Tool) -> None:
-    script = for_host(recipe("--retry"), server.url)
+    script = for_host(find_recipe("--retry"), server.url)
     run_bash(script, tmp_path)
     (run,) = get_json(server, "/api/runs")
     result = subprocess.run(

@@ -29,7 +29,7 @@ NOON = 1_763_985_600_000  # 2025-11-24 12:00 UTC
 STYLE = Path(charts.__file__).resolve().parents[1] / "static" / "style.css"
 
 
-def series_of(values: list[Number], steps: list[int] | None = None, times: list[int] | None = None) -> Series:
+def make_series(values: list[Number], steps: list[int] | None = None, times: list[int] | None = None) -> Series:
     series = Series()
     places = list(range(len(values)))
     series.extend(
@@ -38,14 +38,14 @@ def series_of(values: list[Number], steps: list[int] | None = None, times: list[
     return series
 
 
-def chart_of(*all_series: Series, **options: object) -> Chart:
+def make_chart(*all_series: Series, **options: object) -> Chart:
     style = Style(**options)  # type: ignore[arg-type]
     view = View(style.x, style.log_x, style.start, style.stop, smoothing=style.smoothing)
     lines = [Line(f"metric {at}", curve_of(series, view, NOON), at) for at, series in enumerate(all_series)]
     return line_chart(lines, "a title", style)
 
 
-def labels(ticks: Ticks) -> list[str]:
+def list_labels(ticks: Ticks) -> list[str]:
     return [tick.label for tick in ticks.ticks]
 
 
@@ -85,7 +85,7 @@ NUMBERS: list[tuple[Scale, int, list[str], str]] = [
 @pytest.mark.parametrize(("scale", "most", "expected", "caption"), NUMBERS, ids=str)
 def test_ticks_are_at_round_numbers(scale: Scale, most: int, expected: list[str], caption: str) -> None:
     ticks = number_ticks(scale, most)
-    assert (labels(ticks), ticks.caption) == (expected, caption)
+    assert (list_labels(ticks), ticks.caption) == (expected, caption)
     places = [tick.fraction for tick in ticks.ticks]
     assert places == sorted(places) and all(0 <= place <= 1 for place in places)
 
@@ -98,8 +98,8 @@ def test_tick_is_at_the_place_of_its_label() -> None:
 
 
 def test_ticks_of_steps_are_whole() -> None:
-    assert labels(number_ticks(integer_scale(0, 2), 10, is_whole=True)) == ["0", "1", "2"]
-    assert labels(number_ticks(integer_scale(7, 7), 6, is_whole=True)) == ["6", "7", "8"]
+    assert list_labels(number_ticks(integer_scale(0, 2), 10, is_whole=True)) == ["0", "1", "2"]
+    assert list_labels(number_ticks(integer_scale(7, 7), 6, is_whole=True)) == ["6", "7", "8"]
 
 
 DURATIONS = [
@@ -117,7 +117,7 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("low", "high", "most", "expected"), DURATIONS)
 def test_durations_have_units_of_time(low: float, high: float, most: int, expected: list[str]) -> None:
-    assert labels(duration_ticks(integer_scale(int(low * 1000), int(high * 1000)), most)) == expected
+    assert list_labels(duration_ticks(integer_scale(int(low * 1000), int(high * 1000)), most)) == expected
 
 
 CALENDAR = [
@@ -137,14 +137,14 @@ CALENDAR = [
 @pytest.mark.parametrize(("low", "high", "most", "expected", "caption"), CALENDAR)
 def test_wall_time_has_calendar_ticks(low: int, high: int, most: int, expected: list[str], caption: str) -> None:
     ticks = calendar_ticks(Scale(low, high), most)
-    assert (labels(ticks), ticks.caption) == (expected, caption)
+    assert (list_labels(ticks), ticks.caption) == (expected, caption)
 
 
 # -- lines
 
 
 def test_chart_is_an_image_with_a_name_ticks_and_a_line() -> None:
-    drawing = Drawing(chart_of(series_of([float(at) for at in range(11)])).svg)
+    drawing = Drawing(make_chart(make_series([float(at) for at in range(11)])).svg)
     assert (drawing.root.get("role"), drawing.root.get("aria-label")) == ("img", "a title")
     assert "metric 0: 10 at step 10, the last; least 0 at step 0" in (drawing.root.findtext("desc") or "")
     assert (drawing.x_ticks(), drawing.y_ticks()) == (["0", "2", "4", "6", "8", "10"], ["0", "2", "4", "6", "8", "10"])
@@ -159,7 +159,7 @@ def test_chart_is_an_image_with_a_name_ticks_and_a_line() -> None:
 
 
 def test_non_finite_values_are_gaps_and_markers() -> None:
-    chart = chart_of(series_of([1, 2, NAN, 3, INF, 4, 5, -INF, *range(20)]))
+    chart = make_chart(make_series([1, 2, NAN, 3, INF, 4, 5, -INF, *range(20)]))
     drawing = Drawing(chart.svg)
     assert [len(stretch) for stretch in drawing.paths("line")] == [2, 2, 20]
     assert len(drawing.paths("dots")) == 1  # the 3, alone between two gaps
@@ -173,17 +173,17 @@ def test_non_finite_values_are_gaps_and_markers() -> None:
 def test_thinned_series_has_a_band_from_min_to_max() -> None:
     values = [math.sin(at / 500) for at in range(10_000)]
     values[5003] = 9.0
-    chart = chart_of(series_of(list(values)))
+    chart = make_chart(make_series(list(values)))
     assert chart.notes == ("10,000 points, drawn as 402: means, min to max shaded",)
     drawing = Drawing(chart.svg)
     (band,), (line,) = drawing.paths("band"), drawing.paths("line")
     assert len(band) == 2 * len(line)
     assert min(y for _, y in band) < min(y for _, y in line) - 50  # the spike is in the band
-    assert not Drawing(chart_of(series_of([float(at) for at in range(300)])).svg).paths("band")
+    assert not Drawing(make_chart(make_series([float(at) for at in range(300)])).svg).paths("band")
 
 
 def test_smoothed_line_has_the_raw_one_behind_it() -> None:
-    drawing = Drawing(chart_of(series_of([at % 2 for at in range(100)]), smoothing=0.9).svg)
+    drawing = Drawing(make_chart(make_series([at % 2 for at in range(100)]), smoothing=0.9).svg)
     (raw,), (line,) = drawing.paths("raw"), drawing.paths("line")
     swings = [max(y for _, y in path[50:]) - min(y for _, y in path[50:]) for path in (raw, line)]
     assert swings[1] < swings[0] / 5
@@ -204,20 +204,20 @@ def test_smoothed_line_has_the_raw_one_behind_it() -> None:
     ],
 )
 def test_note_counts_the_points_left_out(values: list[Number], options: dict[str, object], note: str) -> None:
-    assert note in chart_of(series_of(values), **options).notes
+    assert note in make_chart(make_series(values), **options).notes
 
 
 def test_last_of_several_points_at_a_step_is_drawn() -> None:
-    chart = chart_of(series_of([1, 2, 3], [0, 0, 0]))
+    chart = make_chart(make_series([1, 2, 3], [0, 0, 0]))
     assert chart.notes[0] == "1 of 3 points, the last at each step"
     assert len(Drawing(chart.svg).paths("dots")) == 1
 
 
 def test_chart_without_finite_values_says_so() -> None:
     for chart in (
-        chart_of(series_of([NAN])),
-        chart_of(series_of([])),
-        chart_of(),
+        make_chart(make_series([NAN])),
+        make_chart(make_series([])),
+        make_chart(),
     ):
         assert "no finite value here" in Drawing(chart.svg).texts()
 
@@ -234,14 +234,14 @@ def test_chart_without_finite_values_says_so() -> None:
     ],
 )
 def test_empty_log_axis_gives_the_reason(values: list[Number], options: dict[str, object], reason: str) -> None:
-    texts = Drawing(chart_of(series_of(values), **options).svg).texts()
+    texts = Drawing(make_chart(make_series(values), **options).svg).texts()
     assert any(reason in text for text in texts), texts
 
 
 def test_hostile_names_are_escaped() -> None:
     name = "</svg><script>alert(1)</script>\"'&\x00\x1b\ud800"
     for standalone in (False, True):
-        curve = curve_of(series_of([1, 2]), View())
+        curve = curve_of(make_series([1, 2]), View())
         svg = line_chart([Line(name, curve)], name, Style(standalone=standalone)).svg
         drawing = Drawing(svg)
         assert not list(drawing.root.iter("script")) and "\ufffd" in svg
@@ -252,7 +252,7 @@ def test_hostile_names_are_escaped() -> None:
 
 
 def test_standalone_chart_needs_no_style_sheet() -> None:
-    svg = chart_of(series_of([1, 2, 3]), series_of([3, 2, 1]), standalone=True).svg
+    svg = make_chart(make_series([1, 2, 3]), make_series([3, 2, 1]), standalone=True).svg
     drawing = Drawing(svg)
     assert svg.startswith("<svg xmlns=")
     assert not re.search(r"class=|style|data-", svg)
@@ -264,10 +264,10 @@ def test_standalone_chart_needs_no_style_sheet() -> None:
     "values", [[0, 1], [123_000, 123_999], [1e-5, 1.00001e-5], [-2_500_000, 7], [0.123456, 0.1235]]
 )
 def test_axis_labels_fit_beside_the_plot(values: list[Number]) -> None:
-    drawing = Drawing(chart_of(series_of(values)).svg)
+    drawing = Drawing(make_chart(make_series(values)).svg)
     plot_left = float(drawing.root.attrib["data-plot"].split()[0])
-    labels = [each for each in drawing.root.iter("text") if each.get("text-anchor") == "end"]
-    beside = {each.text or "": float(each.attrib["x"]) for each in labels if float(each.attrib["x"]) < plot_left}
+    axis_labels = [each for each in drawing.root.iter("text") if each.get("text-anchor") == "end"]
+    beside = {each.text or "": float(each.attrib["x"]) for each in axis_labels if float(each.attrib["x"]) < plot_left}
     assert beside
     for label, end in beside.items():
         assert end - 6 * len(label) >= 0, label
@@ -315,7 +315,7 @@ def test_line_chart_stays_within_its_box_for_any_points(
     style = Style(x, *logs, smoothing, standalone=standalone, start=start, stop=stop)
     lines = []
     for at, points in enumerate(every):
-        series = series_of(*[list(column) for column in zip(*points, strict=True)] or [[]])
+        series = make_series(*[list(column) for column in zip(*points, strict=True)] or [[]])
         curve = curve_of(series, view, NOON)
         assert list(curve.xs) == sorted(curve.xs) and len(curve.xs) <= buckets + 3
         lines.append(Line(f"m{at}", curve, at))
@@ -395,24 +395,24 @@ def test_axis_does_not_cross_zero_if_no_value_does() -> None:
 # -- colors
 
 
-def linear(color: str) -> list[float]:
+def to_linear_rgb(color: str) -> list[float]:
     """Return the linear red, green and blue of a color such as #1f6fb5."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
 
 
-def luminance(color: str) -> float:
+def compute_luminance(color: str) -> float:
     """Return the relative luminance of a color, as WCAG 2.2 defines it."""
-    red, green, blue = linear(color)
+    red, green, blue = to_linear_rgb(color)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+def compute_contrast(one: str, other: str) -> float:
+    brighter, darker = sorted((compute_luminance(one), compute_luminance(other)), reverse=True)
     return (brighter + 0.05) / (darker + 0.05)
 
 
-def colors_of_pages() -> tuple[list[str], list[str]]:
+def read_page_colors() -> tuple[list[str], list[str]]:
     """Return the colors of series in style.css, light and dark."""
     pairs = re.findall(r"--series-\d+: light-dark\((#\w+), (#\w+)\);", STYLE.read_text())
     return [light for light, _ in pairs], [dark for _, dark in pairs]
@@ -422,11 +422,11 @@ def test_line_colors_have_contrast_in_light_and_in_dark_mode() -> None:
     """WCAG 2.2 requires 3:1 for graphics (1.4.11)."""
     pages = re.search(r"--page: light-dark\((#\w+), (#\w+)\);", STYLE.read_text())
     assert pages is not None
-    for page, series in zip(pages.groups(), colors_of_pages(), strict=True):
+    for page, series in zip(pages.groups(), read_page_colors(), strict=True):
         assert len(series) == len(STANDALONE_COLORS)
-        assert all(contrast(color, page) >= 3 for color in series), page
+        assert all(compute_contrast(color, page) >= 3 for color in series), page
     for color in STANDALONE_COLORS:
-        assert contrast(color, "#ffffff") >= 3 and contrast(color, "#0d1117") >= 3, color
+        assert compute_contrast(color, "#ffffff") >= 3 and compute_contrast(color, "#0d1117") >= 3, color
 
 
 #: Perception of red, green and blue light by type of vision (Machado, Oliveira, Fernandes 2009, "A
@@ -441,7 +441,7 @@ VISIONS = {
 
 def to_perceived_lab(color: str, vision: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
     """Convert a color as perceived to CIELAB, where distances match perceived differences."""
-    light = [sum(share * part for share, part in zip(row, linear(color), strict=True)) for row in vision]
+    light = [sum(share * part for share, part in zip(row, to_linear_rgb(color), strict=True)) for row in vision]
     red, green, blue = (min(1.0, max(0.0, part)) for part in light)
     x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
     y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -452,7 +452,7 @@ def to_perceived_lab(color: str, vision: tuple[tuple[float, ...], ...]) -> tuple
 
 @pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS)
 def test_line_colors_differ_also_with_color_blindness(vision: tuple[tuple[float, ...], ...]) -> None:
-    for colors in (*colors_of_pages(), STANDALONE_COLORS):
+    for colors in (*read_page_colors(), STANDALONE_COLORS):
         lab_colors = [to_perceived_lab(color, vision) for color in colors]
         distances = [math.dist(one, other) for at, one in enumerate(lab_colors) for other in lab_colors[:at]]
         assert min(distances) >= 9
@@ -469,10 +469,10 @@ def test_digits_suffice_to_distinguish_the_values_of_an_axis(low: float, high: f
 
 def test_values_at_the_pointer_equal_the_logged_values() -> None:
     values: list[Number] = [1_000_000 + step * 1e-6 for step in range(20)]
-    assert pointer_values(values) == pytest.approx(values, abs=1e-9)
-    assert pointer_values([0.0, 1_238_567.0]) == [0, 1_238_567]
+    assert read_pointer_values(values) == pytest.approx(values, abs=1e-9)
+    assert read_pointer_values([0.0, 1_238_567.0]) == [0, 1_238_567]
 
 
-def pointer_values(values: list[Number]) -> list[float]:
-    (series,) = Drawing(chart_of(series_of(values)).svg).root.iter("g")
+def read_pointer_values(values: list[Number]) -> list[float]:
+    (series,) = Drawing(make_chart(make_series(values)).svg).root.iter("g")
     return [float(text) for text in series.attrib["data-values"].split()]

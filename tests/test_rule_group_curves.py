@@ -16,7 +16,7 @@ NAN, INF = math.nan, math.inf
 Points = dict[int, float]
 
 
-def curve(points: Points, smooth: Sequence[float] | None = None) -> Curve:
+def make_curve(points: Points, smooth: Sequence[float] | None = None) -> Curve:
     xs, ys = list(points), list(points.values())
     return Curve(xs, ys, ys, ys, total=len(xs), within=len(xs), smooth=smooth)
 
@@ -48,7 +48,7 @@ def curve(points: Points, smooth: Sequence[float] | None = None) -> Curve:
 def test_group_curve_table(
     runs: list[Points], mean: Points, low: list[float], high: list[float], counts: list[int]
 ) -> None:
-    group = group_curve([curve(points) for points in runs])
+    group = group_curve([make_curve(points) for points in runs])
     assert list(group.xs) == list(mean)
     for column, expected in ((group.ys, mean.values()), (group.lows, low), (group.highs, high)):
         assert list(column) == pytest.approx(list(expected), nan_ok=True)
@@ -57,14 +57,14 @@ def test_group_curve_table(
 
 
 def test_deviation_is_the_sample_deviation_and_zero_for_a_single_run() -> None:
-    group = group_curve([curve({0: 1.0, 1: 5.0}), curve({0: 3.0}), curve({0: 5.0})], "deviation")
+    group = group_curve([make_curve({0: 1.0, 1: 5.0}), make_curve({0: 3.0}), make_curve({0: 5.0})], "deviation")
     assert list(group.ys) == [3, 5]
     assert (list(group.lows), list(group.highs)) == ([1, 5], [5, 5])
 
 
 def test_group_of_long_curves_has_evenly_spaced_points_also_on_a_log_axis() -> None:
-    long = curve({step: 2.0 * step for step in range(1001)})
-    other = curve({step: 2.0 * step for step in range(1, 1001, 7)})
+    long = make_curve({step: 2.0 * step for step in range(1001)})
+    other = make_curve({step: 2.0 * step for step in range(1, 1001, 7)})
     group = group_curve([long, other], points=11)
     assert list(group.xs) == list(range(0, 1001, 100))
     assert list(group.ys) == pytest.approx([2 * x for x in group.xs])
@@ -74,7 +74,7 @@ def test_group_of_long_curves_has_evenly_spaced_points_also_on_a_log_axis() -> N
 
 
 def test_group_curve_uses_the_smoothed_values() -> None:
-    group = group_curve([curve({0: 1.0, 1: 9.0}, [1.0, 2.0]), curve({0: 3.0, 1: 9.0}, [3.0, 4.0])])
+    group = group_curve([make_curve({0: 1.0, 1: 9.0}, [1.0, 2.0]), make_curve({0: 3.0, 1: 9.0}, [3.0, 4.0])])
     assert list(group.ys) == [2, 3]
 
 
@@ -88,7 +88,7 @@ FLOATS = st.floats() | st.floats(-10, 10)
     st.booleans(),
 )
 def test_mean_lies_within_the_runs_and_within_the_band(runs: list[Points], band: str, points: int, log_x: bool) -> None:
-    group = group_curve([curve(dict(sorted(points.items()))) for points in runs], band, points, log_x=log_x)
+    group = group_curve([make_curve(dict(sorted(points.items()))) for points in runs], band, points, log_x=log_x)
     assert list(group.xs) == sorted(set(group.xs))
     finite = [value for run in runs for value in run.values() if math.isfinite(value)]
     for mean, low, high, count in zip(group.ys, group.lows, group.highs, group.counts, strict=True):

@@ -42,7 +42,7 @@ def run_id(tracker: Tracker) -> str:
     return "r"
 
 
-def reread(data: Path, model_id: str) -> LoggedModel:
+def reload_model(data: Path, model_id: str) -> LoggedModel:
     """Return a model as another process reads it."""
     store = Store(data, "no", read_only=True)
     try:
@@ -51,7 +51,7 @@ def reread(data: Path, model_id: str) -> LoggedModel:
         store.close()
 
 
-def events(folder: Path) -> list[dict[str, Any]]:
+def read_events(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
 
 
@@ -64,7 +64,7 @@ def test_model_is_read_back_as_it_was_written(tracker: Tracker, run_id: str, dat
     point = ModelMetric(model.id, "acc", 0.5, 1, 5, run_id, "train", "d1")
     logged_models.log_metrics(tracker, [point, point, point._replace(step=2, value=float("nan"))])
     logged_models.finalize(tracker, model.id, "ready")
-    for model_read in (logged_models.get_model(tracker, model.id), reread(data, model.id)):
+    for model_read in (logged_models.get_model(tracker, model.id), reload_model(data, model.id)):
         assert (model_read.status, model_read.params, model_read.tags) == ("ready", {"a": "1", "b": "2"}, {"u": "y"})
         assert [(each.value, each.step, each.dataset_name) for each in model_read.metrics.values()][0] == (
             0.5,
@@ -76,7 +76,7 @@ def test_model_is_read_back_as_it_was_written(tracker: Tracker, run_id: str, dat
     with pytest.raises(NotFound, match="m-r-1"):
         logged_models.get_model(tracker, model.id)
     assert logged_models.get_model(tracker, model.id, deleted=True).is_deleted
-    assert [event["event"] for event in events(data / "runs/r")] == [
+    assert [event["event"] for event in read_events(data / "runs/r")] == [
         "created", "params", "tags", "metric", "metric", "metric", "finalized", "deleted",
     ]  # fmt: skip
 
@@ -95,16 +95,16 @@ def test_model_numbers_and_folders_are_never_reused(tracker: Tracker, run_id: st
 
 
 def test_run_shows_the_models_that_it_logged_without_the_deleted_ones(tracker: Tracker, run_id: str) -> None:
-    def model_ids() -> list[str]:
+    def list_model_ids() -> list[str]:
         details = run_details(tracker, tracker.run(run_id))
         return [each["id"] for each in details.get("logged_models", [])]
 
     ids = [logged_models.create_model(tracker, run_id, NewModel(name)).id for name in ("iris", "other")]
-    assert model_ids() == ids
+    assert list_model_ids() == ids
     logged_models.delete_model(tracker, ids[0])
-    assert model_ids() == ids[1:]
+    assert list_model_ids() == ids[1:]
     logged_models.delete_model(tracker, ids[1])
-    assert model_ids() == []
+    assert list_model_ids() == []
 
 
 def test_models_logged_concurrently_get_distinct_numbers(tracker: Tracker, run_id: str, data: Path) -> None:
@@ -118,8 +118,8 @@ def test_models_logged_concurrently_get_distinct_numbers(tracker: Tracker, run_i
         model_ids = list(pool.map(log, range(40)))
     assert sorted(model_ids) == sorted(f"m-r-{number}" for number in range(1, 41))
     for number, model_id in enumerate(model_ids):
-        assert logged_models.get_model(tracker, model_id).metrics == reread(data, model_id).metrics
-        assert [each.value for each in reread(data, model_id).metrics.values()] == [number]
+        assert logged_models.get_model(tracker, model_id).metrics == reload_model(data, model_id).metrics
+        assert [each.value for each in reload_model(data, model_id).metrics.values()] == [number]
     folders = logged_models.folders_of(tracker, tracker.run(run_id))
     assert len(set(folders)) == 40
 
@@ -186,18 +186,18 @@ def test_torn_last_line_is_ignored_and_never_joined_to_the_next(tracker: Tracker
     path.write_bytes(path.read_bytes() + BROKEN)
     assert logged_models.create_model(tracker, run_id, NewModel("second")).id == "m-r-2"
     assert path.read_bytes().splitlines()[1] == BROKEN
-    assert {reread(data, f"m-r-{number}").name for number in (1, 2)} == {"iris", "second"}
+    assert {reload_model(data, f"m-r-{number}").name for number in (1, 2)} == {"iris", "second"}
 
 
 CREATION = {"event": "created", "model_id": "m-r-1", "name": "iris", "folder": "models/iris", "timestamp": 5}
 FLAGS = {"mlflow": {"models": True}}
 
 
-def lines(*records: Any) -> bytes:
+def to_lines(*records: Any) -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n" for each in records)
 
 
-def folder_with(data: Path, content: bytes, **meta: Any) -> Path:
+def write_store(data: Path, content: bytes, **meta: Any) -> Path:
     """Create a store with one run that has these events."""
     for path, file_content in {**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content}.items():
         (data / "runs" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -207,25 +207,27 @@ def folder_with(data: Path, content: bytes, **meta: Any) -> Path:
 
 BAD = [
     b"no json\n",
-    lines([1]),
-    lines({**CREATION, "event": "unheard of"}),
-    lines({**CREATION, "model_id": "m-other-1"}),
-    lines({**CREATION, "timestamp": "5"}),
-    lines({**CREATION, "folder": "../out"}),
-    lines({**CREATION, "params": {"a": 1}}),
-    lines({"event": "finalized", "model_id": "m-r-1", "status": "fine", "timestamp": 5}),
-    lines(
+    to_lines([1]),
+    to_lines({**CREATION, "event": "unheard of"}),
+    to_lines({**CREATION, "model_id": "m-other-1"}),
+    to_lines({**CREATION, "timestamp": "5"}),
+    to_lines({**CREATION, "folder": "../out"}),
+    to_lines({**CREATION, "params": {"a": 1}}),
+    to_lines({"event": "finalized", "model_id": "m-r-1", "status": "fine", "timestamp": 5}),
+    to_lines(
         {"event": "metric", "model_id": "m-r-1", "key": "a", "value": True, "step": 0, "run_id": "r", "timestamp": 1}
     ),
-    lines({"event": "metric", "model_id": "m-r-1", "key": "a", "value": "x", "step": 0, "run_id": "r", "timestamp": 1}),
-    lines({"event": "output", "model_id": "m-r-1", "timestamp": 5}),
+    to_lines(
+        {"event": "metric", "model_id": "m-r-1", "key": "a", "value": "x", "step": 0, "run_id": "r", "timestamp": 1}
+    ),
+    to_lines({"event": "output", "model_id": "m-r-1", "timestamp": 5}),
 ]
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_damaged_event_is_reported_by_verify_and_moved_aside(data: Path, bad: bytes) -> None:
-    folder_with(data, lines(CREATION) + bad + lines({"event": "input", "model_id": "m-r-1", "timestamp": 6}))
-    assert reread(data, "m-r-1").name == "iris"
+    write_store(data, to_lines(CREATION) + bad + to_lines({"event": "input", "model_id": "m-r-1", "timestamp": 6}))
+    assert reload_model(data, "m-r-1").name == "iris"
     assert problems(data) == [(f"runs/r/{FILE}", "damaged lines", True)]
     assert report(data, "--repair")["problems"] == []
     assert (data / "runs/r" / FILE).read_bytes().count(b"\n") == 2
@@ -233,10 +235,10 @@ def test_damaged_event_is_reported_by_verify_and_moved_aside(data: Path, bad: by
 
 
 def test_torn_tail_is_repaired(data: Path) -> None:
-    folder_with(data, lines(CREATION) + BROKEN)
+    write_store(data, to_lines(CREATION) + BROKEN)
     assert problems(data) == [(f"runs/r/{FILE}", "torn tail", True)]
     assert report(data, "--repair")["problems"] == []
-    assert (data / "runs/r" / FILE).read_bytes() == lines(CREATION)
+    assert (data / "runs/r" / FILE).read_bytes() == to_lines(CREATION)
 
 
 def import_run(client: Any, content: bytes, **meta: Any) -> Any:
@@ -246,38 +248,42 @@ def import_run(client: Any, content: bytes, **meta: Any) -> Any:
 
 @pytest.mark.parametrize("bad", BAD)
 def test_zip_with_a_damaged_event_is_400_and_names_the_line(client: Any, bad: bytes) -> None:
-    answer = import_run(client, lines(CREATION) + bad)
+    answer = import_run(client, to_lines(CREATION) + bad)
     assert answer.status_code == 400 and f"line 2 of {FILE}" in answer.get_json()["detail"]
     assert client.get("/api/runs/r").status_code == 404
 
 
-def tags_event(at: int, **tags: str | None) -> dict[str, Any]:
+def make_tags_event(at: int, **tags: str | None) -> dict[str, Any]:
     return {"event": "tags", "model_id": "m-r-1", "tags": tags, "timestamp": at}
 
 
 def test_copies_are_merged_by_the_union_of_their_events(client: Any, data: Path) -> None:
-    assert import_run(client, lines(CREATION, tags_event(20, a="late"))).get_json()["imported"] == ["r"]
-    assert import_run(client, lines(CREATION, tags_event(10, a="early", b="x")) + BROKEN).get_json()["updated"] == ["r"]
-    assert import_run(client, lines(tags_event(20, a="late"), CREATION)).get_json()["unchanged"] == ["r"]
-    assert len(events(data / "runs/r")) == 3
-    assert reread(data, "m-r-1").tags == {"a": "late", "b": "x"}
+    assert import_run(client, to_lines(CREATION, make_tags_event(20, a="late"))).get_json()["imported"] == ["r"]
+    assert import_run(client, to_lines(CREATION, make_tags_event(10, a="early", b="x")) + BROKEN).get_json()[
+        "updated"
+    ] == ["r"]
+    assert import_run(client, to_lines(make_tags_event(20, a="late"), CREATION)).get_json()["unchanged"] == ["r"]
+    assert len(read_events(data / "runs/r")) == 3
+    assert reload_model(data, "m-r-1").tags == {"a": "late", "b": "x"}
     other = {**CREATION, "name": "another"}
-    response = import_run(client, lines(other))
+    response = import_run(client, to_lines(other))
     assert response.status_code == 409 and "m-r-1" in response.get_json()["detail"]
 
 
 def test_import_adds_events_to_a_run_without_any(client: Any, data: Path) -> None:
     client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
-    assert import_run(client, lines(CREATION)).get_json()["updated"] == ["r"]
-    assert reread(data, "m-r-1").name == "iris"
+    assert import_run(client, to_lines(CREATION)).get_json()["updated"] == ["r"]
+    assert reload_model(data, "m-r-1").name == "iris"
     client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
     assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == {"models": True}
 
 
 def test_manifest_lists_the_events_and_digest_ignores_their_order(tmp_path: Path) -> None:
     digests = []
-    for number, order in enumerate(((CREATION, tags_event(9, a="b")), (tags_event(9, a="b"), CREATION), (CREATION,))):
-        folder = folder_with(tmp_path / str(number), lines(*order))
+    for number, order in enumerate(
+        ((CREATION, make_tags_event(9, a="b")), (make_tags_event(9, a="b"), CREATION), (CREATION,))
+    ):
+        folder = write_store(tmp_path / str(number), to_lines(*order))
         with opened(folder) as app:
             client = app.test_client()
             manifest = client.get("/api/runs/r/manifest").get_json()
@@ -290,21 +296,21 @@ def test_manifest_lists_the_events_and_digest_ignores_their_order(tmp_path: Path
 
 def test_push_adds_only_the_new_events(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    folder_with(here, lines(CREATION))
+    write_store(here, to_lines(CREATION))
     with FolderClient(here, writes=True) as source, FolderClient(there, writes=True) as target:
         push = Push(source, target, overwrite=False)
         assert push.push("r", lambda _: None) == "imported"
-        assert (there / "runs/r" / FILE).read_bytes() == lines(CREATION)
-        (here / "runs/r" / FILE).write_bytes(lines(CREATION, tags_event(7, a="here")))
-        (there / "runs/r" / FILE).write_bytes(lines(CREATION, tags_event(8, a="there")))
+        assert (there / "runs/r" / FILE).read_bytes() == to_lines(CREATION)
+        (here / "runs/r" / FILE).write_bytes(to_lines(CREATION, make_tags_event(7, a="here")))
+        (there / "runs/r" / FILE).write_bytes(to_lines(CREATION, make_tags_event(8, a="there")))
         assert push.push("r", lambda _: None) == "updated"
         assert push.push("r", lambda _: None) == "unchanged"
-    assert events(there / "runs/r") == [CREATION, tags_event(8, a="there"), tags_event(7, a="here")]
-    assert reread(there, "m-r-1").tags == {"a": "there"}
+    assert read_events(there / "runs/r") == [CREATION, make_tags_event(8, a="there"), make_tags_event(7, a="here")]
+    assert reload_model(there, "m-r-1").tags == {"a": "there"}
 
 
 def test_download_of_the_run_has_its_models(client: Any, tmp_path: Path) -> None:
-    import_run(client, lines(CREATION))
+    import_run(client, to_lines(CREATION))
     body = client.get("/api/runs/r/download").data
     with opened(tmp_path / "other") as app:
         other = app.test_client()

@@ -9,33 +9,33 @@ import pytest
 from chachaml_lite.tracking.transfer.merge_end import merge_end
 
 
-def running_meta(resumed_at: int | None = None) -> dict[str, Any]:
+def make_running_meta(resumed_at: int | None = None) -> dict[str, Any]:
     return {"status": "running", "end_time": None, "error": None, "resumed_at": resumed_at}
 
 
-def ended_meta(end_time: int, resumed_at: int | None = None, status: str = "completed") -> dict[str, Any]:
+def make_ended_meta(end_time: int, resumed_at: int | None = None, status: str = "completed") -> dict[str, Any]:
     return {"status": status, "end_time": end_time, "error": None, "resumed_at": resumed_at}
 
 
 @pytest.mark.parametrize(
     ("here", "there", "expected"),
     [
-        (running_meta(), running_meta(), running_meta()),
-        (running_meta(), ended_meta(5), ended_meta(5)),
-        (ended_meta(5), running_meta(), ended_meta(5)),
-        (ended_meta(5), ended_meta(5), ended_meta(5)),
-        (ended_meta(5), ended_meta(6), None),
-        (ended_meta(5), ended_meta(5, status="failed"), None),
-        (running_meta(10), ended_meta(5), running_meta(10)),
-        (ended_meta(5), running_meta(10), running_meta(10)),
-        (ended_meta(5), ended_meta(15, 10), ended_meta(15, 10)),
-        (ended_meta(15, 10), ended_meta(5), ended_meta(15, 10)),
-        (running_meta(10), ended_meta(12), ended_meta(12, 10)),
-        (ended_meta(12), running_meta(10), ended_meta(12, 10)),
-        (running_meta(10), ended_meta(10), ended_meta(10, 10)),
-        (ended_meta(12), ended_meta(15, 10), None),
-        (running_meta(10), ended_meta(15, 10), ended_meta(15, 10)),
-        (ended_meta(15, 10), running_meta(20), running_meta(20)),
+        (make_running_meta(), make_running_meta(), make_running_meta()),
+        (make_running_meta(), make_ended_meta(5), make_ended_meta(5)),
+        (make_ended_meta(5), make_running_meta(), make_ended_meta(5)),
+        (make_ended_meta(5), make_ended_meta(5), make_ended_meta(5)),
+        (make_ended_meta(5), make_ended_meta(6), None),
+        (make_ended_meta(5), make_ended_meta(5, status="failed"), None),
+        (make_running_meta(10), make_ended_meta(5), make_running_meta(10)),
+        (make_ended_meta(5), make_running_meta(10), make_running_meta(10)),
+        (make_ended_meta(5), make_ended_meta(15, 10), make_ended_meta(15, 10)),
+        (make_ended_meta(15, 10), make_ended_meta(5), make_ended_meta(15, 10)),
+        (make_running_meta(10), make_ended_meta(12), make_ended_meta(12, 10)),
+        (make_ended_meta(12), make_running_meta(10), make_ended_meta(12, 10)),
+        (make_running_meta(10), make_ended_meta(10), make_ended_meta(10, 10)),
+        (make_ended_meta(12), make_ended_meta(15, 10), None),
+        (make_running_meta(10), make_ended_meta(15, 10), make_ended_meta(15, 10)),
+        (make_ended_meta(15, 10), make_running_meta(20), make_running_meta(20)),
     ],
 )
 def test_merged_end_is_that_of_the_copy_resumed_last(here: Any, there: Any, expected: Any) -> None:

@@ -32,7 +32,7 @@ def log_points(client: FlaskClient, points: list[tuple[str, Any, int]], cut: int
     return run_id
 
 
-def summary_of(series: list[tuple[Any, int]]) -> dict[str, Any]:
+def summarize(series: list[tuple[Any, int]]) -> dict[str, Any]:
     """Return the summary of values and steps in the order of arrival, as the contract defines it."""
     steps = [step for _, step in series]
     finite = [value for value, _ in series if value not in NON_FINITE]
@@ -57,7 +57,7 @@ def test_summary_is_that_of_all_points_in_any_order(tmp_path: Path) -> None:
         def check_points(points: list[tuple[str, Any, int]], cut: int) -> None:
             run_id = log_points(client, points, cut)
             keys = dict.fromkeys(key for key, _, _ in points)
-            summary = {key: summary_of([(value, step) for name, value, step in points if name == key]) for key in keys}
+            summary = {key: summarize([(value, step) for name, value, step in points if name == key]) for key in keys}
             assert client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] == summary
             client.post(f"/api/w/runs/{run_id}/end")
             expected[run_id] = summary

@@ -158,7 +158,7 @@ def client(shared_client: FlaskClient) -> FlaskClient:
     return shared_client
 
 
-def counts(client: FlaskClient) -> tuple[str, int]:
+def count_runs_and_models(client: FlaskClient) -> tuple[str, int]:
     """Return the number of runs and models."""
     return client.get("/api/runs?limit=1").headers["X-Total-Count"], len(client.get("/api/models").get_json())
 
@@ -180,7 +180,7 @@ def test_good_name_is_accepted_everywhere_and_returned(client: FlaskClient, log_
 @pytest.mark.parametrize("name", BAD)
 def test_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={"m": b"1"})
-    before = counts(client)
+    before = count_runs_and_models(client)
     for body in (
         {"experiment": name},
         {"experiment": "x", "name": name},
@@ -201,16 +201,16 @@ def test_bad_name_is_400_everywhere_and_stores_nothing(client: FlaskClient, log_
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request"), path
     run = client.get(f"/api/runs/{run_id}").get_json()
     assert (run["params"], run["metrics"], run["tags"]) == ({}, {}, {})
-    assert counts(client) == before
+    assert count_runs_and_models(client) == before
 
 
 @pytest.mark.parametrize("name", BAD_FOR_MODELS)
 def test_bad_model_name_is_400(client: FlaskClient, log_run: LogRun, name: str) -> None:
     run_id = log_run(artifacts={"m": b"1"})
-    before = counts(client)
+    before = count_runs_and_models(client)
     answer = client.post("/api/w/models", json={"name": name, "run_id": run_id, "artifact": "m"})
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
-    assert counts(client) == before
+    assert count_runs_and_models(client) == before
 
 
 @pytest.mark.parametrize("name", GOOD_ARTIFACTS)
@@ -237,12 +237,12 @@ def test_bad_artifact_name_is_400(client: FlaskClient, log_run: LogRun, name: st
 
 @pytest.mark.parametrize("run_id", BAD_IDS)
 def test_bad_id_is_400_as_id_and_as_parent_run_id(client: FlaskClient, run_id: str) -> None:
-    before = counts(client)
+    before = count_runs_and_models(client)
     for field in ("id", "parent_run_id"):
         answer = client.post("/api/w/runs", json={"experiment": "iris", field: run_id})
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request"), field
         assert answer.get_json()["detail"].startswith(f"{field} must be 1 to 128 of ")
-    assert counts(client) == before
+    assert count_runs_and_models(client) == before
 
 
 @pytest.mark.parametrize("run_id", GOOD_IDS)

@@ -18,7 +18,7 @@ SVG = b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.
 CONTEXT = RenderContext(2, Links(artifacts="/runs/r1/artifacts/", images="/runs/r1/images/", folder="docs"))
 
 
-def preview(name: str, content: bytes) -> Preview:
+def build_preview(name: str, content: bytes) -> Preview:
     """Return the preview as the page builds it, from the first bytes and whether they are all."""
     return preview_of(name, content[:HEAD_BYTES], is_end=len(content) <= HEAD_BYTES, context=CONTEXT)
 
@@ -63,7 +63,7 @@ def preview(name: str, content: bytes) -> Preview:
     ],
 )
 def test_preview_has_the_kind_of_the_file(name: str, content: bytes, kind: str) -> None:
-    assert preview(name, content).kind == kind
+    assert build_preview(name, content).kind == kind
 
 
 def test_image_type_is_none_for_other_content() -> None:
@@ -73,7 +73,7 @@ def test_image_type_is_none_for_other_content() -> None:
 
 
 def test_table_of_separated_values() -> None:
-    table = preview("a.csv", b'id;name;score\r\n1;"a; ""b""\n<c>";0.5\r\n2;d\r\n').table
+    table = build_preview("a.csv", b'id;name;score\r\n1;"a; ""b""\n<c>";0.5\r\n2;d\r\n').table
     assert table is not None
     assert table.head == ["id", "name", "score"]
     assert table.rows == [["1", 'a; "b"\n<c>', "0.5"], ["2", "d", ""]]
@@ -81,7 +81,7 @@ def test_table_of_separated_values() -> None:
 
 
 def test_table_of_records_has_the_columns_of_all_records() -> None:
-    table = preview("a.json", json.dumps([{"a": 1, "b": None}, {"c": [1, "x"]}, {"a": "é"}]).encode()).table
+    table = build_preview("a.json", json.dumps([{"a": 1, "b": None}, {"c": [1, "x"]}, {"a": "é"}]).encode()).table
     assert table is not None
     assert table.head == ["a", "b", "c"]
     assert table.rows == [["1", "null", ""], ["", "", '[1, "x"]'], ["é", "", ""]]
@@ -89,7 +89,7 @@ def test_table_of_records_has_the_columns_of_all_records() -> None:
 
 def test_notes_count_the_rows_and_columns_shown() -> None:
     row = ",".join(map(str, range(300)))
-    result = preview("a.csv", "\n".join([row] * 100).encode())
+    result = build_preview("a.csv", "\n".join([row] * 100).encode())
     assert result.table is not None
     assert len(result.table.head) == MAX_COLUMNS
     assert result.notes == (f"the first {len(result.table.rows)} rows", "the first 50 of 300 columns")
@@ -98,25 +98,25 @@ def test_notes_count_the_rows_and_columns_shown() -> None:
         ("a.jsonl", b'{"a":1}\n' * 1000),
         ("a.json", json.dumps([{"a": 1}] * 1000).encode()),
     ):
-        result = preview(name, content)
+        result = build_preview(name, content)
         assert result.table is not None
         assert (len(result.table.rows), result.notes) == (MAX_ROWS, ("the first 200 rows",))
 
 
 def test_row_cut_off_at_the_end_is_left_out() -> None:
     long = b"x" * 1000
-    table = preview("a.csv", b"a,b\n" + (b"1," + long + b"\n") * 100).table
+    table = build_preview("a.csv", b"a,b\n" + (b"1," + long + b"\n") * 100).table
     assert table is not None
     assert {row[0] for row in table.rows} == {"1"}
     assert {len(row[1]) for row in table.rows} == {300}
-    records = preview("a.jsonl", (b'{"a":"' + long + b'"}\n') * 100).table
+    records = build_preview("a.jsonl", (b'{"a":"' + long + b'"}\n') * 100).table
     assert records is not None
     assert len(records.rows) == HEAD_BYTES // 1009
 
 
 def test_text_looks_as_in_a_terminal() -> None:
     log = b"\x1b[1;32mok\x1b[0m\n 10%\r 50%\r100%\r\n\x1b]0;title\x07plain\ttab\x00"[:-1] + "\u202egnp\x07".encode()
-    assert preview("log", log).text == "ok\n100%\nplain\ttab\\u202egnp\\x07"
+    assert build_preview("log", log).text == "ok\n100%\nplain\ttab\\u202egnp\\x07"
 
 
 def test_preview_of_a_part_has_whole_characters_only() -> None:
@@ -126,7 +126,9 @@ def test_preview_of_a_part_has_whole_characters_only() -> None:
 
 
 def test_markdown_links_lead_to_the_artifacts_beside_the_file() -> None:
-    result = preview("docs/a.md", b"![plot](img/a b.png) [data](../data.csv) [m](m.pkl)".replace(b"a b", b"a%20b"))
+    result = build_preview(
+        "docs/a.md", b"![plot](img/a b.png) [data](../data.csv) [m](m.pkl)".replace(b"a b", b"a%20b")
+    )
     assert '<img src="/runs/r1/images/docs/img/a%20b.png"' in result.html
     assert '<a href="/runs/r1/artifacts/docs/m.pkl"' in result.html
     assert "[data](../data.csv)" in result.html
@@ -142,7 +144,7 @@ _NAMES = st.sampled_from(["a.csv", "a.tsv", "a.json", "a.jsonl", "a.md", "a.svg"
 @example("a.json", b'{"\\ud800": 1}')
 @example("a.csv", b"\r\ra,b\r\n\r")
 def test_preview_never_raises_and_is_never_much_larger_than_the_file(name: str, content: bytes) -> None:
-    result = preview(name, content)
+    result = build_preview(name, content)
     characters = len(result.text) + len(result.html)
     if result.table is not None:
         characters += sum(len(cell) for row in [result.table.head, *result.table.rows] for cell in row)

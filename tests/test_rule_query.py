@@ -24,7 +24,7 @@ NOW = 1_800_000_030_500  # half a minute into a minute, and a little more
 MINUTE = 1_800_000_000_000
 
 
-def run(**parts: Any) -> Run:
+def make_run(**parts: Any) -> Run:
     """A run for conditions, without a store."""
     metrics = {key: SimpleNamespace(last=value) for key, value in parts.pop("metrics", {}).items()}
     start, end = parts.get("start_time", 0), parts.get("end_time")
@@ -41,7 +41,7 @@ def run(**parts: Any) -> Run:
 
 
 def holds(query: str, **parts: Any) -> bool:
-    return parse_query(query, NOW).test(Texts())(run(**parts))
+    return parse_query(query, NOW).test(Texts())(make_run(**parts))
 
 
 def to_lists(condition: Condition) -> Any:
@@ -380,7 +380,7 @@ def test_any_text_is_a_condition_or_a_bad_query_within_the_text(text: str) -> No
         assert 0 <= error.start <= error.stop <= len(text) and error.reason
         assert "\n" not in error.detail
         return
-    assert condition.test(Texts())(run(metrics={"a": 1.0}, params={"b": "x"})) in (True, False)
+    assert condition.test(Texts())(make_run(metrics={"a": 1.0}, params={"b": "x"})) in (True, False)
 
 
 NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=12)
@@ -414,11 +414,11 @@ TREES: st.SearchStrategy[Any] = st.recursive(
 VALUES = {"a": 1, "b": math.nan}
 
 
-def as_query(tree: Any) -> str:
+def to_query(tree: Any) -> str:
     if tree[0] == "not":
-        return f"not ({as_query(tree[1])})"
+        return f"not ({to_query(tree[1])})"
     if tree[0] in ("and", "or"):
-        return f" {tree[0]} ".join(f"({as_query(each)})" for each in tree[1])
+        return f" {tree[0]} ".join(f"({to_query(each)})" for each in tree[1])
     return f"metrics.{tree[0]} {tree[1]} {tree[2]}"
 
 
@@ -440,7 +440,7 @@ def evaluate(tree: Any) -> bool:
 @given(TREES)
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 def test_conditions_combine_like_and_or_and_not_of_python(tree: Any) -> None:
-    assert holds(as_query(tree), metrics=VALUES) is evaluate(tree)
+    assert holds(to_query(tree), metrics=VALUES) is evaluate(tree)
 
 
 # -- times and lengths
@@ -505,7 +505,7 @@ def test_text_of_a_field_is_built_once_per_run_for_all_conditions(
     test = parse_query(" or ".join([condition] * 100), NOW).test(Texts())
     notes = ["one", "two", "three"]
     for note in notes:
-        assert test(run(note=note, params={"p": [note]})) is False
+        assert test(make_run(note=note, params={"p": [note]})) is False
     assert len(values) == len(notes)
 
 
@@ -522,4 +522,4 @@ def test_backticks_get_a_hint_about_quotes(query: str) -> None:
 def test_key_with_a_backtick_is_written_in_quotes() -> None:
     field = parse_field("params.a`b")
     assert str(field) == 'params."a`b"'
-    assert parse_query(f"{field} = 1", NOW).test(Texts())(run(params={"a`b": 1}))
+    assert parse_query(f"{field} = 1", NOW).test(Texts())(make_run(params={"a`b": 1}))

@@ -27,7 +27,7 @@ def tracker(data: Path) -> Iterator[Tracker]:
     store.close()
 
 
-def meta(tracker: Tracker) -> dict[str, Any]:
+def get_meta(tracker: Tracker) -> dict[str, Any]:
     return dict(tracker.run("r").meta)
 
 
@@ -35,9 +35,9 @@ def meta(tracker: Tracker) -> dict[str, Any]:
 @pytest.mark.parametrize("after", STATUSES)
 def test_any_status_may_follow_any_other(tracker: Tracker, before: str, after: str) -> None:
     runs.set_status(tracker, "r", before, "why" if before == "failed" else None)
-    meta_before = meta(tracker)
+    meta_before = get_meta(tracker)
     runs.set_status(tracker, "r", after, "other" if after == "failed" else None)
-    meta_after = meta(tracker)
+    meta_after = get_meta(tracker)
     assert meta_after["status"] == after
     assert meta_after["error"] == ("other" if after == "failed" else None)
     assert (meta_after["end_time"] is None) == (after == "running")
@@ -56,17 +56,17 @@ def test_unchanged_status_writes_nothing(tracker: Tracker, data: Path) -> None:
         before = files_of(data)
         runs.set_status(tracker, "r", status, error)
         assert files_of(data) == before
-        assert meta(tracker).get("resumed_at") is None
+        assert get_meta(tracker).get("resumed_at") is None
 
 
 def test_end_time_is_as_given_but_not_before_the_start(tracker: Tracker) -> None:
-    start = meta(tracker)["start_time"]
+    start = get_meta(tracker)["start_time"]
     runs.set_status(tracker, "r", "completed", end_time=start + 5)
-    assert meta(tracker)["end_time"] == start + 5
+    assert get_meta(tracker)["end_time"] == start + 5
     runs.set_status(tracker, "r", "running", end_time=start + 5)
-    assert meta(tracker)["end_time"] is None
+    assert get_meta(tracker)["end_time"] is None
     runs.set_status(tracker, "r", "completed", end_time=1)
-    assert meta(tracker)["end_time"] == meta(tracker)["resumed_at"] >= start
+    assert get_meta(tracker)["end_time"] == get_meta(tracker)["resumed_at"] >= start
 
 
 def test_invalid_status_is_refused_and_stores_nothing(tracker: Tracker, data: Path) -> None:
@@ -117,7 +117,7 @@ def test_trashed_run_refuses_every_write(tracker: Tracker, data: Path) -> None:
 
 def test_fields_of_a_run_change_together_or_not_at_all(tracker: Tracker, data: Path) -> None:
     runs.change_run(tracker, "r", {"a": 1}, name="second", parent_run_id="p", note="yours", created_by=None)
-    new_meta = meta(tracker)
+    new_meta = get_meta(tracker)
     assert {key: new_meta[key] for key in ("name", "parent_run_id", "note", "created_by", "tags")} == {
         "name": "second",
         "parent_run_id": "p",
@@ -132,4 +132,4 @@ def test_fields_of_a_run_change_together_or_not_at_all(tracker: Tracker, data: P
             runs.change_run(tracker, "r", {"b": 2}, **changes)
     assert files_of(data) == before
     runs.change_run(tracker, "r", {"a": True}, name=None)
-    assert (meta(tracker)["name"], meta(tracker)["tags"]) == (None, {"a": True}), "true is not 1"
+    assert (get_meta(tracker)["name"], get_meta(tracker)["tags"]) == (None, {"a": True}), "true is not 1"

@@ -20,7 +20,7 @@ LogRun = Callable[..., str]
 NUMBERS = st.one_of(st.integers(-(2**60), 2**60), st.floats(allow_nan=True, allow_infinity=True))
 
 
-def series_of(values: list[Number], steps: list[int] | None = None) -> Series:
+def make_series(values: list[Number], steps: list[int] | None = None) -> Series:
     series = Series()
     series.extend(values, list(range(len(values))) if steps is None else steps, [0] * len(values))
     return series
@@ -30,7 +30,7 @@ def thin(series: Series, max_points: int, since_step: int | None = None) -> list
     return series.points(series.thin(series.between(since_step), max_points))
 
 
-def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> str:
+def format_line(key: str, value: object, step: object = 0, timestamp: object = 1) -> str:
     return json.dumps({"key": key, "value": value, "step": step, "timestamp": timestamp})
 
 
@@ -39,26 +39,30 @@ def line(key: str, value: object, step: object = 0, timestamp: object = 1) -> st
     [
         ("", [], 0),
         ("\n\n", [], 0),
-        (line("a", 1.5, 3, 9), [("a", 1.5, 3, 9)], 0),
-        (line("a", 5) + "\n" + line("b", -0.5) + "\n", [("a", 5, 0, 1), ("b", -0.5, 0, 1)], 0),
-        ("\n" + line("a", 1), [("a", 1, 0, 1)], 0),
-        (line("a", "Infinity") + "\n" + line("a", "-Infinity"), [("a", math.inf, 0, 1), ("a", -math.inf, 0, 1)], 0),
-        (line("a", 1) + '\n{"key":"a","va', [("a", 1, 0, 1)], 1),
-        ('{"key":"a","va\n' + line("a", 1), [("a", 1, 0, 1)], 1),
-        (line("a", 1) + "," + line("b", 2), [], 1),
-        (line("a", 1)[:-1] + "\n" + '"x":1}', [], 2),
-        (line("a", "1"), [], 1),
-        (line("a", True), [], 1),
-        (line("a", None), [], 1),
-        (line("a", 1, 1.0), [], 1),
-        (line("a", 1, True), [], 1),
-        (line("a", 1, 2**63), [], 1),
-        (line("a", 1, 2**63, 2**63), [], 1),
-        (line("a", 1, -(2**63) - 1, -(2**63) - 1), [], 1),
-        (line("a", 1, -(2**63)), [("a", 1, -(2**63), 1)], 0),
-        (line("a", 1, 0, None), [], 1),
+        (format_line("a", 1.5, 3, 9), [("a", 1.5, 3, 9)], 0),
+        (format_line("a", 5) + "\n" + format_line("b", -0.5) + "\n", [("a", 5, 0, 1), ("b", -0.5, 0, 1)], 0),
+        ("\n" + format_line("a", 1), [("a", 1, 0, 1)], 0),
+        (
+            format_line("a", "Infinity") + "\n" + format_line("a", "-Infinity"),
+            [("a", math.inf, 0, 1), ("a", -math.inf, 0, 1)],
+            0,
+        ),
+        (format_line("a", 1) + '\n{"key":"a","va', [("a", 1, 0, 1)], 1),
+        ('{"key":"a","va\n' + format_line("a", 1), [("a", 1, 0, 1)], 1),
+        (format_line("a", 1) + "," + format_line("b", 2), [], 1),
+        (format_line("a", 1)[:-1] + "\n" + '"x":1}', [], 2),
+        (format_line("a", "1"), [], 1),
+        (format_line("a", True), [], 1),
+        (format_line("a", None), [], 1),
+        (format_line("a", 1, 1.0), [], 1),
+        (format_line("a", 1, True), [], 1),
+        (format_line("a", 1, 2**63), [], 1),
+        (format_line("a", 1, 2**63, 2**63), [], 1),
+        (format_line("a", 1, -(2**63) - 1, -(2**63) - 1), [], 1),
+        (format_line("a", 1, -(2**63)), [("a", 1, -(2**63), 1)], 0),
+        (format_line("a", 1, 0, None), [], 1),
         ('{"key":7,"value":1,"step":0,"timestamp":1}', [], 1),
-        ("[1]\nnull\n7\n" + line("a", 1), [("a", 1, 0, 1)], 3),
+        ("[1]\nnull\n7\n" + format_line("a", 1), [("a", 1, 0, 1)], 3),
         ('{"key":"a","value":1e400,"step":0,"timestamp":1}', [], 1),
     ],
 )
@@ -67,14 +71,14 @@ def test_line_is_a_point_or_damage(text: str, points: list[object], damaged_coun
 
 
 def test_line_that_is_not_utf_8_affects_no_other_line() -> None:
-    good = line("ü", 1).encode()
+    good = format_line("ü", 1).encode()
     assert parse_points(good + b'\n{"key":"\xff"}\n' + good) == ([("ü", 1, 0, 1)] * 2, 1)
 
 
 def test_spike_in_a_million_points_is_shown() -> None:
     values: list[Number] = [0.5] * 1_000_000
     values[654_321], values[123_456] = 9.0, -9.0
-    points = thin(series_of(values), 1000)
+    points = thin(make_series(values), 1000)
     assert len(points) <= 1000
     values_by_step = {(point.step, point.value) for point in points}
     assert values_by_step >= {(654_321, 9.0), (123_456, -9.0), (0, 0.5), (999_999, 0.5)}
@@ -84,7 +88,7 @@ def test_spike_in_a_million_points_is_shown() -> None:
 def test_non_finite_value_is_shown_and_hides_no_extreme(odd: float) -> None:
     values: list[Number] = [float(number % 7) for number in range(10_000)]
     values[5_000], values[7_000] = odd, 99.0
-    points = thin(series_of(values), 100)
+    points = thin(make_series(values), 100)
     assert len(points) <= 100
     assert [point.step for point in points if not math.isfinite(point.value)] == [5_000]
     assert max(point.value for point in points if math.isfinite(point.value)) == 99.0
@@ -92,7 +96,7 @@ def test_non_finite_value_is_shown_and_hides_no_extreme(odd: float) -> None:
 
 @given(st.lists(NUMBERS, min_size=1, max_size=200), st.integers(1, 50))
 def test_thinned_series_is_an_ordered_part_of_it_with_its_extremes(values: list[Number], max_points: int) -> None:
-    points = thin(series_of(values), max_points)
+    points = thin(make_series(values), max_points)
     assert 0 < len(points) <= max_points
     steps = [point.step for point in points]
     assert steps == sorted(set(steps))
@@ -131,24 +135,24 @@ def test_grown_series_is_read_further_and_an_edited_one_again(client: FlaskClien
     run_id = log_run(metrics=[{"loss": 1.0, "step": 0}])
     path = data / "runs" / run_id / "metrics.jsonl"
 
-    def values() -> list[float]:
+    def get_values() -> list[float]:
         series = client.get(f"/api/runs/{run_id}/metrics?key=loss").get_json()
         return [point["value"] for point in series["loss"]["points"]]
 
-    assert values() == [1.0]
+    assert get_values() == [1.0]
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 2.0, "step": 1}).status_code == 200
-    assert values() == [1.0, 2.0]
+    assert get_values() == [1.0, 2.0]
     path.write_text(path.read_text().replace('"value":1.0', '"value":7.0'))
-    assert values() == [7.0, 2.0]
+    assert get_values() == [7.0, 2.0]
     with path.open("a") as file:
-        file.write(line("loss", 3.0, 2) + "\n")
-    assert values() == [7.0, 2.0, 3.0]
+        file.write(format_line("loss", 3.0, 2) + "\n")
+    assert get_values() == [7.0, 2.0, 3.0]
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 4.0, "step": 3}).status_code == 200
-    assert values() == [7.0, 2.0, 3.0, 4.0]
+    assert get_values() == [7.0, 2.0, 3.0, 4.0]
     path.unlink()
     assert client.get(f"/api/runs/{run_id}/metrics").get_json() == {}
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 5.0}).status_code == 200
-    assert values() == [5.0]
+    assert get_values() == [5.0]
 
 
 def test_cached_series_stay_within_their_limit(data: Path) -> None:

@@ -21,7 +21,7 @@ COUNT = 40_000
 START_MS = 1_700_000_000_000
 
 
-def series_of(
+def make_series(
     value: Callable[[int], Number], step: Callable[[int], int] = int, time: Callable[[int], int] = lambda at: at * 10
 ) -> Series:
     series = Series()
@@ -35,18 +35,18 @@ def noisy(at: int) -> float:
 
 
 SERIES = {
-    "noisy": series_of(noisy),
-    "integers": series_of(lambda at: at % 1000),
-    "with a spike": series_of(lambda at: 1e9 if at == 12_345 else noisy(at)),
-    "diverging": series_of(lambda at: math.nan if at % 7000 == 6 else -math.inf if at == 20_001 else noisy(at)),
-    "all NaN": series_of(lambda at: math.nan),
-    "beyond sums": series_of(lambda at: 1.7e308 if at % 2 else 1.6e308),
-    "repeated steps": series_of(noisy, step=lambda at: at // 2),
-    "few steps": series_of(noisy, step=lambda at: at // 400),
-    "logged without steps": series_of(noisy, step=lambda at: 7),
-    "with a pause": series_of(noisy, time=lambda at: at + (10**9 if at > 39_000 else 0)),
-    "times out of order": series_of(noisy, time=lambda at: at * 10 - (5000 if at % 3 else 0)),
-    "steps out of order": series_of(noisy, step=lambda at: at ^ 64),
+    "noisy": make_series(noisy),
+    "integers": make_series(lambda at: at % 1000),
+    "with a spike": make_series(lambda at: 1e9 if at == 12_345 else noisy(at)),
+    "diverging": make_series(lambda at: math.nan if at % 7000 == 6 else -math.inf if at == 20_001 else noisy(at)),
+    "all NaN": make_series(lambda at: math.nan),
+    "beyond sums": make_series(lambda at: 1.7e308 if at % 2 else 1.6e308),
+    "repeated steps": make_series(noisy, step=lambda at: at // 2),
+    "few steps": make_series(noisy, step=lambda at: at // 400),
+    "logged without steps": make_series(noisy, step=lambda at: 7),
+    "with a pause": make_series(noisy, time=lambda at: at + (10**9 if at > 39_000 else 0)),
+    "times out of order": make_series(noisy, time=lambda at: at * 10 - (5000 if at % 3 else 0)),
+    "steps out of order": make_series(noisy, step=lambda at: at ^ 64),
 }
 VIEWS = {
     "step": View(),
@@ -62,7 +62,7 @@ VIEWS = {
 }
 
 
-def file_of(series: Series) -> bytes:
+def make_file(series: Series) -> bytes:
     return b"".join(thinned_file({"loss": series}, STAMP, START_MS))
 
 
@@ -70,10 +70,10 @@ def open_thinned(content: bytes, points: Stamp = STAMP) -> ThinnedRun:
     return ThinnedRun(lambda start, size: content[start : start + size], points)
 
 
-FILES = {name: file_of(series) for name, series in SERIES.items()}
+FILES = {name: make_file(series) for name, series in SERIES.items()}
 
 
-def nearest_value(curve: Curve, x: int) -> float:
+def find_nearest_value(curve: Curve, x: int) -> float:
     at = min(range(len(curve.xs)), key=lambda place: abs(curve.xs[place] - x))
     return curve.ys[at]
 
@@ -106,7 +106,7 @@ def test_thinned_curve_matches_the_curve_of_all_points(name: str, view: str) -> 
         assert low <= y <= high or math.isnan(y)
     if name == "noisy" and view not in ("log", "log relative", "table"):  # a bucket there holds few points: noise
         for x, y in zip(curve.xs[1:-1], curve.ys[1:-1], strict=True):
-            assert abs(y - nearest_value(exact, x)) < 0.1
+            assert abs(y - find_nearest_value(exact, x)) < 0.1
     if VIEWS[view].smoothing and name == "noisy":
         assert exact.smooth is not None and curve.smooth is not None
         assert len(curve.smooth) == len(curve.xs)
@@ -116,7 +116,7 @@ def test_thinned_curve_matches_the_curve_of_all_points(name: str, view: str) -> 
 @pytest.mark.parametrize("view", [View(buckets=10), View("wall", buckets=10), View(buckets=10, smoothing=0.9)])
 def test_nan_points_do_not_affect_the_curve_of_the_others(view: View) -> None:
     """A thousand in a row are several buckets of the thinned form, but a quarter of a bucket of the curve."""
-    curves = open_thinned(file_of(series_of(lambda at: math.nan if 15_000 <= at < 16_000 else 1.5))).curves(
+    curves = open_thinned(make_file(make_series(lambda at: math.nan if 15_000 <= at < 16_000 else 1.5))).curves(
         None, view, START_MS
     )
     assert curves is not None
@@ -135,7 +135,7 @@ def test_series_of_moderate_length_is_not_thinned() -> None:
     series = Series()
     values: list[Number] = [5 if at % 3 else math.nan if at % 7 == 3 else at / 3 for at in range(EXACT_POINTS)]
     series.extend(values, [at // 2 for at in range(EXACT_POINTS)], [START_MS - at for at in range(EXACT_POINTS)])
-    run = open_thinned(file_of(series))
+    run = open_thinned(make_file(series))
     for view in VIEWS.values():
         curves = run.curves(["loss", "none"], view, START_MS)
         assert repr(curves) == repr({"loss": curve_of(series, view, min(START_MS, series.timestamps[0]))})
@@ -173,7 +173,7 @@ def test_thinned_form_returns_none_for_more_detail_than_it_has() -> None:
     run = open_thinned(FILES["noisy"])
     assert run.points(None, 30_000) is None
     assert run.curves(None, View(start=100, stop=400), START_MS) is None
-    large = open_thinned(file_of(series_of(lambda at: 2**60 + at)))
+    large = open_thinned(make_file(make_series(lambda at: 2**60 + at)))
     assert large.points(None, 50) is None  # no float can represent these
     curves = large.curves(None, View(), START_MS)
     assert curves is not None and curves["loss"].ys[0] == float(2**60)

@@ -31,7 +31,7 @@ def create_run(server: Running, run_id: str = "r") -> None:
     assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": run_id}).status_code == 200
 
 
-def incoming(data: Path) -> list[str]:
+def list_incoming(data: Path) -> list[str]:
     return os.listdir(data / "runs/.incoming")
 
 
@@ -93,9 +93,9 @@ def test_client_disconnecting_during_an_upload_leaves_nothing(
     piece = b"x" * 300_000
     body = piece if "Length" in framing else b"%x\r\n%s\r\n" % (len(piece), piece)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", framing) + body)
-    eventually(lambda: len(incoming(data)) == 1)
+    eventually(lambda: len(list_incoming(data)) == 1)
     getattr(connection, disconnect)()
-    eventually(lambda: incoming(data) == [])
+    eventually(lambda: list_incoming(data) == [])
     assert requests.get(f"{server_with_run.url}/api/runs/r/artifacts").json() == []
     assert not (data / "runs/r/blobs").exists()
 
@@ -105,7 +105,7 @@ def test_client_disconnecting_during_a_download_leaks_no_descriptor(server_with_
     assert requests.post(url, data=bytes(20_000_000), headers={"Content-Type": OCTETS}).status_code == 200
     files = f"/proc/{server_with_run.process.pid}/fd"
 
-    def open_blobs() -> int:
+    def count_open_blobs() -> int:
         count = 0
         for name in os.listdir(files):
             with contextlib.suppress(FileNotFoundError):
@@ -115,22 +115,22 @@ def test_client_disconnecting_during_a_download_leaks_no_descriptor(server_with_
     connections = [connect(server_with_run.port, receive_bytes=16_384) for _ in range(10)]
     for connection in connections:
         connection.send(head("GET /api/artifacts/r/model/download"))
-    eventually(lambda: open_blobs() == 10)
+    eventually(lambda: count_open_blobs() == 10)
     assert requests.get(f"{server_with_run.url}/api/health").status_code == 200  # they block no thread
     for connection in connections:
         connection.reset()
-    eventually(lambda: open_blobs() == 0)
+    eventually(lambda: count_open_blobs() == 0)
 
 
-def pieces() -> Iterator[bytes]:
+def generate_pieces() -> Iterator[bytes]:
     for number in range(50):
         yield b"%d " % number * 10_000
 
 
 def test_chunked_upload_is_stored_completely(server_with_run: Running) -> None:
     url = f"{server_with_run.url}/api/w/runs/r/artifacts?name=model"
-    answer = requests.post(url, data=pieces(), headers={"Content-Type": OCTETS})
-    content = b"".join(pieces())
+    answer = requests.post(url, data=generate_pieces(), headers={"Content-Type": OCTETS})
+    content = b"".join(generate_pieces())
     assert answer.json()["sha256"] == hashlib.sha256(content).hexdigest()
     assert requests.get(f"{server_with_run.url}/api/artifacts/r/model/download").content == content
 
@@ -142,7 +142,7 @@ def test_broken_chunk_is_400_and_nothing_is_stored(
     connection = connect(server_with_run.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Transfer-Encoding: chunked") + chunk)
     assert connection.answer().status == 400
-    eventually(lambda: incoming(data) == [])
+    eventually(lambda: list_incoming(data) == [])
     assert requests.get(f"{server_with_run.url}/api/runs/r/artifacts").json() == []
 
 
@@ -162,7 +162,7 @@ def test_expect_100_continue_over_the_limit_is_413_at_once(serve: Serve, data: P
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Content-Length: 5", "Expect: 100-continue"))
     answer = connection.answer()
     assert (answer.status, answer.json()["error"]) == (413, "body too large")
-    assert incoming(data) == []
+    assert list_incoming(data) == []
 
 
 def test_pipelined_requests_are_answered_in_order(server_with_run: Running, connect: Connect) -> None:

@@ -148,26 +148,26 @@ def test_body_over_the_limit_is_413_on_a_real_server(serve: Callable[..., Runnin
     before = files_of(server.data)
     as_json = {"Content-Type": "application/json"}
 
-    def chunks(count: int) -> Iterator[bytes]:  # sent in chunks, without a Content-Length
+    def generate_chunks(count: int) -> Iterator[bytes]:  # sent in chunks, without a Content-Length
         for _ in range(count):
             yield b" " * 1000
 
     for answer in (
         requests.post(f"{base}/r/params", data=b" " * 1001, headers=as_json, timeout=TIMEOUT),
-        requests.post(f"{base}/r/metrics", data=chunks(50), headers=as_json, timeout=TIMEOUT),
+        requests.post(f"{base}/r/metrics", data=generate_chunks(50), headers=as_json, timeout=TIMEOUT),
         requests.post(f"{base}/r/artifacts?name=m", data=b" " * 5001, headers=OCTETS, timeout=TIMEOUT),
-        requests.post(f"{base}/r/artifacts?name=m", data=chunks(50), headers=OCTETS, timeout=TIMEOUT),
+        requests.post(f"{base}/r/artifacts?name=m", data=generate_chunks(50), headers=OCTETS, timeout=TIMEOUT),
     ):
         assert_error(answer, 413, "body too large", server)
     assert files_of(server.data) == before
-    fits = requests.post(f"{base}/r/artifacts?name=m", data=chunks(5), headers=OCTETS, timeout=TIMEOUT)
+    fits = requests.post(f"{base}/r/artifacts?name=m", data=generate_chunks(5), headers=OCTETS, timeout=TIMEOUT)
     assert (fits.status_code, fits.json()["size"]) == (200, 5000)
 
 
 # -- 507
 
 
-def writes(url: str, mark: str) -> dict[str, Callable[[], Response]]:
+def make_writes(url: str, mark: str) -> dict[str, Callable[[], Response]]:
     """Return a request for each kind of write, larger than the free rest of a file's last block on a full disk."""
     base = f"{url}/api/w/runs"
     large = {f"{mark} {number}": "x" * 100 for number in range(100)}
@@ -227,7 +227,7 @@ def assert_full_then_free(server: Running, fill_disk: Callable[[], None], free_d
     populate(server.url)
     before, responses_before = files_of(server.data), load_all(server.url)
     fill_disk()
-    for name, write in writes(server.url, "full").items():
+    for name, write in make_writes(server.url, "full").items():
         answer = write()
         assert answer.status_code == 507, (name, answer.text)
         assert_error(answer, 507, "disk full", server)
@@ -237,7 +237,7 @@ def assert_full_then_free(server: Running, fill_disk: Callable[[], None], free_d
     assert requests.get(f"{server.url}/api/health", timeout=TIMEOUT).json()["damaged"] == 0
     assert requests.delete(f"{server.url}/api/w/runs/doomed", timeout=TIMEOUT).status_code == 200
     free_disk()
-    for name, write in writes(server.url, "after").items():
+    for name, write in make_writes(server.url, "after").items():
         answer = write()
         assert answer.status_code == 200, (name, answer.text)
     runs, points, model = load_all(server.url)

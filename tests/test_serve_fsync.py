@@ -16,7 +16,7 @@ Serve = Callable[..., Running]
 _CALL = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")
 
 
-def strace(tool: Callable[[str], str], *options: str) -> list[str]:
+def make_strace_command(tool: Callable[[str], str], *options: str) -> list[str]:
     """Return a wrapper of the server's command that traces it and keeps the server's process id."""
     return [tool("strace"), "-D", "-f", "-y", "-qq", "--seccomp-bpf", *options]
 
@@ -42,7 +42,7 @@ WRITES: list[tuple[str, Any, set[str]]] = [
 POINTS = ("/api/w/runs/r/metrics", {"loss": 1, "step": 1})
 
 
-def paths_synced_since(trace: Path, since: int) -> tuple[list[str], int]:
+def read_synced_paths(trace: Path, since: int) -> tuple[list[str], int]:
     """Return the paths synced after the first `since` lines of the trace, and the present number of lines."""
     lines = trace.read_text().splitlines()
     return [match[1] for line in lines[since:] if (match := _CALL.search(line))], len(lines)
@@ -53,21 +53,21 @@ def test_each_write_is_synced_before_its_response_as_the_mode_says(
     serve: Serve, tool: Callable[[str], str], data: Path, tmp_path: Path, mode: str
 ) -> None:
     trace = tmp_path / "trace"
-    server = serve("--fsync", mode, wrapper=strace(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
+    server = serve("--fsync", mode, wrapper=make_strace_command(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
     line_count = len(trace.read_text().splitlines())
     for path, body, parts in WRITES:
         assert post(server, path, body).status_code == 200
         # A traced call continues only after its line was written, so all calls before the response are in the trace.
-        paths, line_count = paths_synced_since(trace, line_count)
+        paths, line_count = read_synced_paths(trace, line_count)
         for part in parts if mode != "no" else ():
             assert any(each.endswith(part) or part in Path(each).name for each in paths), (path, part, paths)
         assert mode != "no" or paths == []
         if path == "/api/w/runs":
             assert post(server, *POINTS).status_code == 200
-            paths, line_count = paths_synced_since(trace, line_count)
+            paths, line_count = read_synced_paths(trace, line_count)
             first_syncs = [each for each in paths if each.endswith("metrics.jsonl")]
             assert post(server, *POINTS).status_code == 200
-            paths, line_count = paths_synced_since(trace, line_count)
+            paths, line_count = read_synced_paths(trace, line_count)
             names = [Path(each).name for each in paths]
             if mode == "everysec":  # after the responses, at intervals: not yet, or already for both of them
                 assert set(names) <= {"metrics.jsonl"}
@@ -78,23 +78,25 @@ def test_each_write_is_synced_before_its_response_as_the_mode_says(
 
 def test_points_are_synced_soon_after_their_response(serve: Serve, tool: Callable[[str], str], tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    server = serve(wrapper=strace(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
+    server = serve(wrapper=make_strace_command(tool, "-e", "trace=fsync,fdatasync", "-o", str(trace)))
     assert post(server, *WRITES[0][:2]).status_code == 200
     for number in range(1, 4):
         assert post(server, *POINTS).status_code == 200
         eventually(lambda number=number: trace.read_text().count("metrics.jsonl>") >= number)  # type: ignore[misc]
 
 
-def strace_failing(tool: Callable[[str], str], path: Path) -> list[str]:
+def make_failing_strace_command(tool: Callable[[str], str], path: Path) -> list[str]:
     """Return a wrapper of the server's command with which each fsync of one file fails."""
-    return strace(tool, "-P", str(path), "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-o", "/dev/null")
+    return make_strace_command(
+        tool, "-P", str(path), "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-o", "/dev/null"
+    )
 
 
 def test_points_whose_fsync_fails_are_not_stored_in_mode_always(
     serve: Serve, tool: Callable[[str], str], data: Path
 ) -> None:
     path = data / "runs/r/metrics.jsonl"
-    server = serve("--fsync", "always", wrapper=strace_failing(tool, path))
+    server = serve("--fsync", "always", wrapper=make_failing_strace_command(tool, path))
     assert post(server, *WRITES[0][:2]).status_code == 200
     for _ in range(2):
         answer = post(server, *POINTS)
@@ -108,7 +110,7 @@ def test_points_whose_fsync_fails_are_not_stored_in_mode_always(
 def test_points_are_refused_until_a_restart_after_a_delayed_fsync_failed(
     serve: Serve, tool: Callable[[str], str], data: Path
 ) -> None:
-    server = serve(wrapper=strace_failing(tool, data / "runs/r/metrics.jsonl"))
+    server = serve(wrapper=make_failing_strace_command(tool, data / "runs/r/metrics.jsonl"))
     assert post(server, *WRITES[0][:2]).status_code == 200
     assert post(server, "/api/w/runs", {"experiment": "e", "id": "other"}).status_code == 200
     assert post(server, *POINTS).status_code == 200
@@ -144,7 +146,7 @@ def test_write_whose_fsync_fails_changes_nothing(
         assert post(server, each, content).status_code == 200
     assert server.stop() == 0
     before = {file: file.read_bytes() for file in sorted(data.rglob("*")) if file.is_file() and file.name != ".lock"}
-    server = serve(wrapper=strace_failing(tool, data / name))
+    server = serve(wrapper=make_failing_strace_command(tool, data / name))
     assert post(server, path, body).status_code == 500
     assert server.stop() == 0
     after = {file: file.read_bytes() for file in sorted(data.rglob("*")) if file.is_file() and file.name != ".lock"}

@@ -28,7 +28,7 @@ def populated_client(client: FlaskClient, log_run: LogRun) -> FlaskClient:
     return client
 
 
-def urls(client: FlaskClient) -> list[tuple[str, set[str]]]:
+def list_urls(client: FlaskClient) -> list[tuple[str, set[str]]]:
     """Return a valid URL for each rule, and the methods that it allows."""
     by_path: dict[str, tuple[str, set[str]]] = {}
     for method, rule, _ in iterate_rules(client):
@@ -41,7 +41,7 @@ def urls(client: FlaskClient) -> list[tuple[str, set[str]]]:
 
 
 def test_head_response_equals_get_without_the_body(populated_client: FlaskClient) -> None:
-    for url, methods in urls(populated_client):
+    for url, methods in list_urls(populated_client):
         head_answer = populated_client.head(url)
         assert head_answer.get_data() == b""
         if "GET" in methods:
@@ -57,7 +57,7 @@ def test_head_response_equals_get_without_the_body(populated_client: FlaskClient
 
 def test_options_lists_the_methods_and_changes_nothing(populated_client: FlaskClient, data: Path) -> None:
     before = files_of(data)
-    for url, methods in urls(populated_client):
+    for url, methods in list_urls(populated_client):
         answer = populated_client.options(url)
         assert answer.status_code == 200, url
         allowed_methods = set(answer.headers["Allow"].replace(" ", "").split(","))
@@ -74,7 +74,7 @@ def test_response_never_allows_another_site_to_read_it(populated_client: FlaskCl
         "Access-Control-Request-Headers": "content-type",
         "Access-Control-Request-Private-Network": "true",
     }
-    for url, _ in [*urls(populated_client), ("/api/none", set()), ("/login", set())]:
+    for url, _ in [*list_urls(populated_client), ("/api/none", set()), ("/login", set())]:
         for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE"):
             answer = populated_client.open(url, method=method, headers=preflight_headers)
             assert not [name for name in dict(answer.headers) if name.lower().startswith("access-control-")]

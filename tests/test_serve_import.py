@@ -26,7 +26,7 @@ def send_import(server: Running, body: Any, **headers: str) -> requests.Response
     return requests.post(f"{server.url}/api/w/import", data=body, headers={**ZIP, **headers}, timeout=PATIENCE_SECONDS)
 
 
-def incoming_files(data: Path) -> list[str]:
+def list_incoming(data: Path) -> list[str]:
     return os.listdir(data / "runs/.incoming")
 
 
@@ -80,7 +80,7 @@ def test_server_killed_during_an_import_has_no_part_of_the_run(
     eventually(lambda: server.process.poll() is not None)
     assert not (data / "runs/r").exists()
     server = serve()
-    assert incoming_files(data) == []
+    assert list_incoming(data) == []
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
     assert send_import(server, stream_zip(AFTER)).json()["imported"] == ["r"]
     assert problems(data) == []
@@ -102,7 +102,7 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
             eventually(lambda: server.process.poll() is not None)  # noqa: B023
             server = serve()
             assert problems(data) == []
-            assert incoming_files(data) == []
+            assert list_incoming(data) == []
             run = requests.get(f"{server.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()
             states.add((len(run["artifacts"]), run["metric_summary"]["loss"]["count"], run["status"]))
             assert server.stop() == 0
@@ -138,8 +138,8 @@ def test_client_disconnecting_during_an_import_leaves_nothing(server: Running, d
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS) as sender:
         head = "POST /api/w/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
         sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100_000])
-        eventually(lambda: incoming_files(data) != [])
-    eventually(lambda: incoming_files(data) == [])
+        eventually(lambda: list_incoming(data) != [])
+    eventually(lambda: list_incoming(data) == [])
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
 
 

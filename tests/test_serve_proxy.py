@@ -50,7 +50,7 @@ def adapt_block(language: str, *replacements: tuple[str, str]) -> str:
     return block
 
 
-def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
+def make_nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     """Return a complete configuration from the manual's block, with the ports and files of this test."""
     server = adapt_block(
         "nginx",
@@ -70,7 +70,7 @@ def nginx_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     )
 
 
-def caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
+def make_caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     """Return the same for Caddy, with a certificate of this test: Caddy would fetch one."""
     server = adapt_block(
         "caddy",
@@ -84,12 +84,12 @@ def caddy_config(port: int, upstream: int, folder: Path, prefix: str) -> str:
     return f"{{\n    admin off\n    auto_https off\n    storage file_system {folder}\n}}\n{server}"
 
 
-def proxy_command(name: str, program: str, port: int, upstream: int, folder: Path, prefix: str) -> list[str]:
+def configure_proxy(name: str, program: str, port: int, upstream: int, folder: Path, prefix: str) -> list[str]:
     """Return the command of a proxy that serves `upstream` on `port`, with its configuration in `folder`."""
     if name == "caddy":
-        (folder / "Caddyfile").write_text(caddy_config(port, upstream, folder, prefix))
+        (folder / "Caddyfile").write_text(make_caddy_config(port, upstream, folder, prefix))
         return [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-    (folder / "nginx.conf").write_text(nginx_config(port, upstream, folder, prefix))
+    (folder / "nginx.conf").write_text(make_nginx_config(port, upstream, folder, prefix))
     return [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
@@ -115,7 +115,7 @@ def site(
     url = f"https://{NAME}:{port}{prefix}"
     server = serve("--public-url", url, CHACHAML_TOKEN=TOKEN)
     assert server.url.endswith(f":{server.port}{prefix}")
-    command = proxy_command(name, program, port, server.port, folder, prefix)
+    command = configure_proxy(name, program, port, server.port, folder, prefix)
     with (folder / "error.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 

@@ -137,7 +137,7 @@ def test_store_on_a_read_only_disk_is_served(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def start_error(data: Path) -> str:
+def get_start_error(data: Path) -> str:
     command = [sys.executable, "-m", "chachaml_lite", "serve", "--port", "0", "--read-only", "--data", str(data)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, env=environment())
     assert (result.returncode, result.stdout) == (1, "")
@@ -146,7 +146,7 @@ def start_error(data: Path) -> str:
 
 
 def test_missing_folder_is_not_created(data: Path) -> None:
-    assert "can't be read" in start_error(data)
+    assert "can't be read" in get_start_error(data)
     assert not data.exists()
 
 
@@ -154,4 +154,4 @@ def test_store_with_a_link_to_elsewhere_is_not_served(data: Path, tmp_path: Path
     (tmp_path / "elsewhere").mkdir()
     data.mkdir()
     (data / "runs").symlink_to(tmp_path / "elsewhere")
-    assert "is a link" in start_error(data)
+    assert "is a link" in get_start_error(data)

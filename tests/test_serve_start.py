@@ -23,7 +23,7 @@ from chachaml_lite.commands.serve import serve as serve_command
 Serve = Callable[..., Running]
 
 
-def command(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_serve(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`chachaml-lite serve`, when it ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "chachaml_lite", "serve", *options],
@@ -97,7 +97,7 @@ def test_data_folder_is_created_for_its_owner_only(serve: Serve, data: Path) -> 
 
 
 def test_help_names_every_option_with_its_variable_and_default() -> None:
-    result = command("--help")
+    result = run_serve("--help")
     assert result.returncode == 0, result
     text = " ".join(result.stdout.split())
     for option in serve_command.params:
@@ -114,14 +114,14 @@ SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
     "allowed_host": (
         "one.example two.example",
         lambda server: (
-            {status_for(server, host) for host in ("one.example", "two.example")} == {200}
-            and status_for(server, "three.example") == 403
+            {get_status(server, host) for host in ("one.example", "two.example")} == {200}
+            and get_status(server, "three.example") == 403
         ),
     ),
     "public_url": (
         "https://tracker.example.org/",
         lambda server: (
-            status_for(server, "tracker.example.org") == 200
+            get_status(server, "tracker.example.org") == 200
             and "HOST=https://tracker.example.org\n" in requests.get(server.url).text
             and f" on {server.url}, for others https://tracker.example.org, data in " in server.log
         ),
@@ -136,29 +136,29 @@ SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
         ),
     ),
     "fsync": ("no", lambda server: requests.get(f"{server.url}/api/health").ok),
-    "max_upload": ("3", lambda server: upload_status(server, b"123") == 200 and upload_status(server, b"1234") == 413),
-    "max_json": ("99", lambda server: create_status(server, 50) == 200 and create_status(server, 99) == 413),
+    "max_upload": ("3", lambda server: upload(server, b"123") == 200 and upload(server, b"1234") == 413),
+    "max_json": ("99", lambda server: create_run(server, 50) == 200 and create_run(server, 99) == 413),
     "series_cache": ("0", lambda server: requests.get(f"{server.url}/api/health").ok),
-    "read_only": ("1", lambda server: create_status(server, 1) == 403),
+    "read_only": ("1", lambda server: create_run(server, 1) == 403),
     "quiet": ("1", lambda server: requests.get(f"{server.url}/api/health").ok and "GET" not in server.log),
 }
 
 
-def status_for(server: Running, host: str) -> int:
+def get_status(server: Running, host: str) -> int:
     return requests.get(f"{server.url}/api/runs", headers={"Host": host}).status_code
 
 
-def create_status(server: Running, size: int) -> int:
+def create_run(server: Running, size: int) -> int:
     return requests.post(f"{server.url}/api/w/runs", json={"experiment": "e" * size}).status_code
 
 
-def upload_status(server: Running, content: bytes) -> int:
+def upload(server: Running, content: bytes) -> int:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     url = f"{server.url}/api/w/runs/r/artifacts?name={len(content)}"
     return requests.post(url, data=content, headers={"Content-Type": OCTETS}).status_code
 
 
-def thread_count(server: Running) -> int:
+def count_threads(server: Running) -> int:
     return len(os.listdir(f"/proc/{server.process.pid}/task"))
 
 
@@ -188,7 +188,7 @@ def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Pat
         assert len(list((tmp_path / "here/runs").iterdir())) == 2
         assert requests.get(f"{server.url}/api/3.0/mlflow/server-info").status_code == 404
         assert "warning: anyone who can reach 127.0.0.2 can read and write" in server.log
-        assert thread_count(server) == thread_count(serve("--threads", "1")) + 8
+        assert count_threads(server) == count_threads(serve("--threads", "1")) + 8
     finally:
         assert server.stop() == 0
     tested_options = {*SETTINGS, "port", "data", "ready_file", "threads", "no_token", "no_mlflow", "token_file"}
@@ -261,7 +261,7 @@ def test_token_option_warns_that_the_process_list_shows_it(serve: Serve, tmp_pat
     ],
 )
 def test_usage_error_is_explained_and_exits_with_2(data: Path, options: list[str], part: str) -> None:
-    result = command("--data", str(data), *options)
+    result = run_serve("--data", str(data), *options)
     assert (result.returncode, result.stdout) == (2, "")
     assert part in result.stderr and "Traceback" not in result.stderr
     assert not data.exists()
@@ -279,18 +279,18 @@ def test_port_in_use_is_reported_in_one_line(data: Path, address: str) -> None:
         listener.listen()
         port = str(listener.getsockname()[1])
         assert is_one_line_error(
-            command("--port", port, "--data", str(data)), f"port {port} is in use", 'make run ARGS="--port 18523"'
+            run_serve("--port", port, "--data", str(data)), f"port {port} is in use", 'make run ARGS="--port 18523"'
         )
     assert not data.exists()
 
 
 def test_second_server_on_a_store_reports_the_first_in_one_line(server: Running, data: Path) -> None:
-    result = command("--port", "0", "--data", str(data))
+    result = run_serve("--port", "0", "--data", str(data))
     assert is_one_line_error(result, "another server", str(server.process.pid), "another folder")
     assert requests.get(f"{server.url}/api/health").json()["ok"] is True
     link = data.with_name("link")
     link.symlink_to(data)
-    assert is_one_line_error(command("--port", "0", "--data", str(link)), "another server")
+    assert is_one_line_error(run_serve("--port", "0", "--data", str(link)), "another server")
 
 
 def test_store_is_unlocked_after_a_stop_and_after_a_kill(serve: Serve) -> None:
@@ -308,7 +308,7 @@ def test_file_at_the_data_folder_path_is_reported_in_one_line(data: Path, inside
     else:
         data.write_text("a file")
         folder = Path(f"{data}{inside}")
-    assert is_one_line_error(command("--port", "0", "--data", str(folder)), "can't be used")
+    assert is_one_line_error(run_serve("--port", "0", "--data", str(folder)), "can't be used")
 
 
 @pytest.mark.parametrize("has_store", [True, False])
@@ -323,7 +323,7 @@ def test_unwritable_data_folder_is_reported_in_one_line(serve: Serve, data: Path
         unavailable(f"nothing can be mounted: {fault}")
     try:
         assert is_one_line_error(
-            command("--port", "0", "--data", str(data)), "Read-only file system", "--data", "--read-only"
+            run_serve("--port", "0", "--data", str(data)), "Read-only file system", "--data", "--read-only"
         )
     finally:
         mounting.__exit__(None, None, None)
@@ -331,12 +331,12 @@ def test_unwritable_data_folder_is_reported_in_one_line(serve: Serve, data: Path
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "256.0.0.1", "a..b", "192.0.2.1", "\u00e4" * 70])
 def test_foreign_host_is_reported_in_one_line(data: Path, host: str) -> None:
-    result = command("--host", host, "--port", "0", "--data", str(data), CHACHAML_TOKEN="t")
+    result = run_serve("--host", host, "--port", "0", "--data", str(data), CHACHAML_TOKEN="t")
     assert is_one_line_error(result, "--host")
 
 
 def test_unwritable_ready_file_is_reported_in_one_line(data: Path, tmp_path: Path) -> None:
-    result = command("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
+    result = run_serve("--port", "0", "--data", str(data), "--ready-file", str(tmp_path / "none/ready"))
     assert result.returncode == 1, result
     assert result.stderr.count("\n") == 1 and "--ready-file" in result.stderr
     assert (data / ".lock").read_bytes() == b""  # given back

@@ -30,7 +30,7 @@ def ends_cleanly(server: Running) -> bool:
     return server.process.wait(PATIENCE_SECONDS) == 0 and UNFINISHED_MESSAGE not in server.log
 
 
-def refuses(port: int) -> bool:
+def refuses_connections(port: int) -> bool:
     """Whether no process listens on the port any more."""
     try:
         Connection(port).close()
@@ -49,7 +49,7 @@ def test_slow_upload_in_flight_is_stored_and_answered(
     connection.send(head(line, f"Content-Type: {OCTETS}", f"Content-Length: {len(content)}") + content[:300_000])
     eventually(lambda: any((data / "runs/.incoming").iterdir()))
     server.process.send_signal(number)
-    eventually(lambda: refuses(server.port))
+    eventually(lambda: refuses_connections(server.port))
     for start in range(300_000, len(content), 50_000):
         connection.send(content[start : start + 50_000])
     answer = connection.answer()
@@ -71,7 +71,7 @@ def test_slow_reader_gets_a_large_download_completely(
     connection.send(head("GET /api/artifacts/r/model/download"))
     eventually(lambda: "GET /api/artifacts/r/model/download" in server.log)
     server.process.send_signal(number)
-    eventually(lambda: refuses(server.port))
+    eventually(lambda: refuses_connections(server.port))
     answer = connection.answer()
     assert (answer.status, answer.body == content) == (200, True)
     assert ends_cleanly(server)
@@ -122,7 +122,7 @@ def test_second_signal_interrupts_no_request(server: Running, run_path: str, dat
     eventually(lambda: any((data / "runs/.incoming").iterdir()))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         server.process.send_signal(number)
-        eventually(lambda: refuses(server.port))
+        eventually(lambda: refuses_connections(server.port))
     connection.send(b"56789")
     assert connection.answer().status == 200
     assert ends_cleanly(server)

@@ -69,14 +69,14 @@ def test_incoming_upload_is_stored_only_if_its_sender_may_write(
 # -- resources that strangers can use up
 
 
-def memory_bytes(server: Running) -> int:
+def read_memory_bytes(server: Running) -> int:
     status = Path(f"/proc/{server.process.pid}/status")
     if not status.exists():
         pytest.skip("this system does not report the memory of a process")
     return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) * 1024  # type: ignore[index]
 
 
-def temporary_files(server: Running) -> list[str]:
+def list_temporary_files(server: Running) -> list[str]:
     """Return the server's open files in the system's folder for temporary files."""
     paths = []
     for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
@@ -95,14 +95,14 @@ def test_body_of_a_stranger_is_stored_neither_in_memory_nor_on_the_disk(
 ) -> None:
     server = serve()
     requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
-    before = memory_bytes(server)
+    before = read_memory_bytes(server)
     strangers = [connect(server.port) for _ in range(20)]
     for stranger in strangers:
         stranger.send(f"POST /api/w/runs HTTP/1.1\r\nHost: evil.example\r\nContent-Length: {size}\r\n\r\n".encode())
         stranger.send(bytes(size - 1))
     assert {stranger.answer().status for stranger in strangers} == {403}
-    assert not temporary_files(server)
-    assert memory_bytes(server) - before < 10_000_000
+    assert not list_temporary_files(server)
+    assert read_memory_bytes(server) - before < 10_000_000
 
 
 CHUNKED_HEADER = "Transfer-Encoding: chunked"
@@ -124,14 +124,14 @@ def test_endless_chunked_body_is_refused_early_and_the_rest_discarded(
     server: Running, connect: Connect, body: bytes, detail: str
 ) -> None:
     requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
-    before = memory_bytes(server)
+    before = read_memory_bytes(server)
     connection = connect(server.port)
     connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED_HEADER) + body)
     answer = connection.answer()
     assert answer.status == 400 and detail in answer.json()["detail"]
     connection.send(bytes(5_000_000))
     assert connection.at_end()
-    assert memory_bytes(server) - before < 10_000_000
+    assert read_memory_bytes(server) - before < 10_000_000
     assert requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).status_code == 200
 
 

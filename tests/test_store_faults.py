@@ -139,20 +139,20 @@ def test_damage_is_warned_of_once_until_it_is_repaired(
     file = data / name
     good = file.read_bytes()
 
-    def warnings() -> int:
+    def count_warnings() -> int:
         assert client.get("/api/health").get_json()["damaged"] == (file.read_bytes() != good)
         return sum("is damaged" in record.getMessage() for record in caplog.records)
 
-    assert warnings() == 0, "intact files are not warned of"
+    assert count_warnings() == 0, "intact files are not warned of"
     file.write_bytes(b"{\n")
-    assert warnings() == 1
+    assert count_warnings() == 1
     for seconds in (10, 20):  # another stamp, and the same damage
         os.utime(file, (seconds, seconds))
-        assert warnings() == 1
+        assert count_warnings() == 1
     file.write_bytes(good)
-    assert warnings() == 1
+    assert count_warnings() == 1
     file.write_bytes(b"{\n")
-    assert warnings() == 2
+    assert count_warnings() == 2
 
 
 @pytest.mark.parametrize("kind", DAMAGE)

@@ -106,12 +106,12 @@ def crowd(path: Path, add: Callable[[int], TestResponse]) -> None:
         assert add(number).status_code == 200
 
 
-def files(data: Path) -> dict[str, bytes]:
+def read_files(data: Path) -> dict[str, bytes]:
     """Return every file of a store with its content, temporary files included."""
     return {str(path.relative_to(data)): path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
 
 
-def run_of(client: FlaskClient) -> dict[str, Any]:
+def get_run(client: FlaskClient) -> dict[str, Any]:
     """Return the run, but for the time of the last write: to the file system, truncating a file is a write."""
     run: dict[str, Any] = client.get("/api/runs/r").get_json()
     return {**run, "last_write_time": None}
@@ -129,17 +129,17 @@ def test_write_on_a_full_disk_is_507_and_nothing_is_half_written(
 ) -> None:
     write = WRITES[kind]
     disk.fill()
-    before = files(data)
-    run_before = run_of(client_with_run)
+    before = read_files(data)
+    run_before = get_run(client_with_run)
     for _ in range(2):
         assert is_refused(write(client_with_run), data)
-        assert files(data) == before
-    assert run_of(client_with_run) == run_before
+        assert read_files(data) == before
+    assert get_run(client_with_run) == run_before
     assert client_with_run.get("/api/artifacts/r/a/download").data == b"bytes"
     assert client_with_run.get("/api/health").get_json()["damaged"] == 0
     disk.free()
     assert write(client_with_run).status_code == 200
-    assert files(data) != before
+    assert read_files(data) != before
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_mlflow_batch_is_all_or_nothing_on_a_disk_with_room_for_a_part_of_it(
     }
     disk.fill()
     os.truncate(disk.path / "filler", (disk.path / "filler").stat().st_size - 4 * 4096)
-    files_before, run_before = files(data), run_of(client_with_run)
+    files_before, run_before = read_files(data), get_run(client_with_run)
     for _ in range(2):
         answer = client_with_run.post("/api/2.0/mlflow/runs/log-batch", json=batch)
         assert (answer.status_code, answer.get_json()["error_code"]) == (507, "RESOURCE_EXHAUSTED"), answer.text
-        assert files(data) == files_before
-    assert run_of(client_with_run) == run_before
+        assert read_files(data) == files_before
+    assert get_run(client_with_run) == run_before
     disk.free()
     assert client_with_run.post("/api/2.0/mlflow/runs/log-batch", json=batch).status_code == 200
-    run = run_of(client_with_run)
+    run = get_run(client_with_run)
     assert (run["params"]["new"], run["metrics"]["new"], run["tags"]["new"]) == (1, 1, tag)
     assert run["metric_summary"]["new"]["count"] == points
 
@@ -176,11 +176,11 @@ def test_disk_turned_read_only_refuses_writes_and_serves_reads(
 ) -> None:
     client = make_app().test_client()  # without an open file, which could still be written to
     with read_only(data):
-        before = files(data)
+        before = read_files(data)
         assert is_refused(WRITES[kind](client), data)
         for path in ("/api/runs", "/api/runs/r", "/api/runs/r/metrics", "/api/artifacts/r/a/download", "/api/models"):
             assert client.get(path).status_code == 200
-        assert files(data) == before
+        assert read_files(data) == before
     assert WRITES[kind](client).status_code == 200
 
 
@@ -289,9 +289,9 @@ def test_artifact_deletion_is_refused_on_a_disk_turned_read_only(
 ) -> None:
     client = make_app().test_client()
     with read_only(data):
-        before = files(data)
+        before = read_files(data)
         assert is_refused(client.delete(f"{BASE}/artifacts?name=b"), data)
-        assert files(data) == before
+        assert read_files(data) == before
     assert client.delete(f"{BASE}/artifacts?name=b").status_code == 200
 
 

@@ -50,7 +50,7 @@ def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_LOCAL", frozenset())
 
 
-def ids(client: FlaskClient, query: str = "") -> set[str]:
+def list_ids(client: FlaskClient, query: str = "") -> set[str]:
     return {run["id"] for run in client.get(f"/api/runs?limit=1000{query}").get_json()}
 
 
@@ -68,13 +68,13 @@ def test_new_runs_are_listed_without_reading_the_folder_again(client: FlaskClien
 
 
 def assert_new_runs_show_at_once(client: FlaskClient, listings: list[str]) -> None:
-    assert ids(client) == set()
+    assert list_ids(client) == set()
     listings.clear()
     for number in range(20):
         log_complete_run(client, f"run-{number}")
-        assert len(ids(client, "&experiment=e")) == number + 1
+        assert len(list_ids(client, "&experiment=e")) == number + 1
     client.delete("/api/w/runs/run-3")
-    assert "run-3" not in ids(client)
+    assert "run-3" not in list_ids(client)
     assert listings.count("runs") == 0
 
 
@@ -91,14 +91,14 @@ def test_copied_run_is_listed_soon_without_kernel_events_and_found_at_once_by_id
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     log_run(id="a", end="completed")
-    assert ids(client) == {"a"}
+    assert list_ids(client) == {"a"}
     shutil.copytree(data / "runs/a", data / "runs/b")
     assert client.get("/api/runs/b").status_code == 200
     shutil.copytree(data / "runs/a", data / "runs/c")
     shutil.rmtree(data / "runs/a")
     assert client.get("/api/runs/a").status_code == 404
     deadline = time.monotonic() + DEADLINE
-    while ids(client) != {"b", "c"}:
+    while list_ids(client) != {"b", "c"}:
         assert time.monotonic() < deadline
 
 
@@ -112,7 +112,7 @@ def test_folder_with_an_mtime_in_the_future_is_not_listed_more_often(
     deadline = time.monotonic() + DEADLINE
     while True:
         listings.clear()
-        assert ids(client) == {"a"}
+        assert list_ids(client) == {"a"}
         assert client.get("/api/models").status_code == 200
         if not listings:
             break
@@ -126,7 +126,7 @@ def test_create_run_409_for_id_differing_only_in_case_from_a_copied_run(
     client: FlaskClient, log_run: LogRun, data: Path
 ) -> None:
     log_run(id="first", end="completed")
-    assert ids(client) == {"first"}
+    assert list_ids(client) == {"first"}
     shutil.copytree(data / "runs/first", data / "runs/Second")
     body = {"experiment": "e", "id": "sECOND"}
     assert client.post("/api/w/runs", json=body).status_code == 409
@@ -136,7 +136,7 @@ def test_create_run_409_for_id_differing_only_in_case_from_a_copied_run(
     assert client.post("/api/w/runs", json={**body, "id": "second"}).status_code == 409
     assert client.delete("/api/w/runs/sECOND").status_code == 200
     assert client.post("/api/w/runs", json={**body, "id": "second"}).status_code == 200
-    assert ids(client) == {"first", "second"}
+    assert list_ids(client) == {"first", "second"}
 
 
 def test_run_created_again_under_its_id_is_the_new_one(client: FlaskClient, log_run: LogRun, data: Path) -> None:
@@ -144,11 +144,11 @@ def test_run_created_again_under_its_id_is_the_new_one(client: FlaskClient, log_
         assert client.post("/api/w/runs", json={"experiment": f"e{turn}", "id": "a"}).status_code == 200
         client.post("/api/w/runs/a/params", json={"turn": turn})
         if turn % 2:
-            assert ids(client, f"&experiment=e{turn}") == {"a"}
+            assert list_ids(client, f"&experiment=e{turn}") == {"a"}
             assert client.delete("/api/w/runs/a").status_code == 200
         else:
             shutil.rmtree(data / "runs/a")
-        assert ids(client, f"&experiment=e{turn}") == set()
+        assert list_ids(client, f"&experiment=e{turn}") == set()
     log_run(id="b", experiment="other")
     log_run(id="a", experiment="mine")
     (data / "runs/a").rename(data / "runs/.a")
@@ -159,25 +159,25 @@ def test_run_created_again_under_its_id_is_the_new_one(client: FlaskClient, log_
 
 def test_run_replaced_by_a_link_is_404(client: FlaskClient, log_run: LogRun, data: Path, tmp_path: Path) -> None:
     log_run(id="a")
-    assert ids(client) == {"a"}
+    assert list_ids(client) == {"a"}
     shutil.move(data / "runs/a", tmp_path / "elsewhere")
     (data / "runs/a").symlink_to(tmp_path / "elsewhere")
     assert client.get("/api/runs/a").status_code == 404
     assert client.post("/api/w/runs/a/metrics", json={"loss": 1}).status_code == 404
-    assert ids(client) == set()
+    assert list_ids(client) == set()
 
 
 def test_overflow_of_the_kernels_event_queue_misses_no_folder(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     limit = Path("/proc/sys/fs/inotify/max_queued_events")
     log_run(id="a")
     log_run(id="b")
-    assert ids(client) == {"a", "b"}
+    assert list_ids(client) == {"a", "b"}
     for number in range(int(limit.read_text()) // 2 + 100 if limit.exists() else 0):
         (data / f"runs/x{number % 7}").mkdir()
         (data / f"runs/x{number % 7}").rmdir()
     shutil.copytree(data / "runs/a", data / "runs/c")
     shutil.rmtree(data / "runs/b")
-    assert ids(client) == {"a", "c"}
+    assert list_ids(client) == {"a", "c"}
 
 
 def test_writes_between_lists_never_lose_changes_of_others(
@@ -186,12 +186,12 @@ def test_writes_between_lists_never_lose_changes_of_others(
     monkeypatch.setattr("chachaml_lite.tracking.index.pending_looks._WRITES", 10)
     for run_id in ("a", "b"):
         log_run(id=run_id)
-    assert ids(client) == {"a", "b"}
+    assert list_ids(client) == {"a", "b"}
     meta = json.loads((data / "runs/a/meta.json").read_text())
     (data / "runs/a/meta.json").write_text(json.dumps({**meta, "experiment": "tulip"}))
     for step in range(25):
         client.post("/api/w/runs/b/metrics", json={"loss": 1, "step": step})
-    assert ids(client, "&experiment=tulip") == {"a"}
+    assert list_ids(client, "&experiment=tulip") == {"a"}
 
 
 _OTHER_PROCESS = """
@@ -261,7 +261,7 @@ def test_lists_match_the_disk_after_changes_by_another_process_and_many_threads(
         for thread in threads:
             thread.join(DEADLINE)
     ids_on_disk = {each.name for each in (data / "runs").iterdir() if (each / "meta.json").exists()}
-    assert ids(client) == ids(client, "&experiment=e") == ids_on_disk
+    assert list_ids(client) == list_ids(client, "&experiment=e") == ids_on_disk
     assert client.get("/api/health").get_json()["runs"] == len(ids_on_disk)
     for run_id in ids_on_disk:
         assert client.get(f"/api/runs/{run_id}").status_code == 200
@@ -349,7 +349,7 @@ def test_history_is_not_read_again_after_writes_of_this_server(
 # -- metrics.jsonl stays open after a write, but not for long and not for all runs
 
 
-def runs_with_open_points(data: Path) -> set[str]:
+def list_runs_with_open_points(data: Path) -> set[str]:
     """Return the ids of the runs whose metrics.jsonl this process has open."""
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
@@ -366,7 +366,7 @@ def runs_with_open_points(data: Path) -> set[str]:
 def test_metrics_file_is_closed_when_idle(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     """It is opened again for the next point, which is written once."""
     run_id = log_run(metrics={"loss": 1})
-    eventually(lambda: runs_with_open_points(data) == set())
+    eventually(lambda: list_runs_with_open_points(data) == set())
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 2, "step": 1}).status_code == 200
     assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2
 
@@ -375,10 +375,10 @@ def test_number_of_open_metrics_files_is_limited(
     client: FlaskClient, log_run: LogRun, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(point_files, "MAX_OPEN", 3)
-    ids = [log_run() for _ in range(8)]
+    run_ids = [log_run() for _ in range(8)]
     for step in range(2):
-        for run_id in ids:
+        for run_id in run_ids:
             assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 1, "step": step}).status_code == 200
-            assert len(runs_with_open_points(data)) <= 3
-    for run_id in ids:
+            assert len(list_runs_with_open_points(data)) <= 3
+    for run_id in run_ids:
         assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2

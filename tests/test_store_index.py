@@ -53,7 +53,7 @@ def drop_in(data: Path, run_id: str, number: int, **fields: Any) -> Path:
     return folder / "meta.json"
 
 
-def ids(client: FlaskClient, query: str = "") -> list[str]:
+def list_ids(client: FlaskClient, query: str = "") -> list[str]:
     answer = client.get(f"/api/runs?limit=1000{query}")
     assert answer.status_code == 200
     run_ids = [run["id"] for run in answer.get_json()]
@@ -61,7 +61,7 @@ def ids(client: FlaskClient, query: str = "") -> list[str]:
     return run_ids
 
 
-def newest(start: int = RUNS - 1, step: int = -1) -> list[str]:
+def list_newest_ids(start: int = RUNS - 1, step: int = -1) -> list[str]:
     return [f"r-{number:03}" for number in range(start, -1, step)]
 
 
@@ -79,22 +79,22 @@ def opened_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
-def runs_of_metas(opened_files: list[str]) -> list[str]:
+def list_opened_metas(opened_files: list[str]) -> list[str]:
     return [Path(path).parent.name for path in opened_files if path.endswith("/meta.json")]
 
 
 def test_start_reads_no_unchanged_run_but_those_listed(make_app: MakeApp, data: Path, opened_files: list[str]) -> None:
     first = make_app().test_client().get("/api/runs?limit=5")
-    assert len(runs_of_metas(opened_files)) >= RUNS
+    assert len(list_opened_metas(opened_files)) >= RUNS
     assert (data / ".index").is_file()
     client = make_app().test_client()
     opened_files.clear()
     again = client.get("/api/runs?limit=5")
     assert (again.data, again.headers["X-Total-Count"]) == (first.data, str(RUNS))
-    assert runs_of_metas(opened_files) == newest()[:5]
+    assert list_opened_metas(opened_files) == list_newest_ids()[:5]
     assert len(opened_files) < 20
-    assert ids(client) == newest()
-    assert ids(client, "&experiment=even") == newest(RUNS - 2, -2)
+    assert list_ids(client) == list_newest_ids()
+    assert list_ids(client, "&experiment=even") == list_newest_ids(RUNS - 2, -2)
     assert [child["id"] for child in client.get("/api/runs/r-000").get_json()["children"]] == ["r-007"]
 
 
@@ -103,7 +103,7 @@ def test_first_list_of_many_runs_opens_each_once_and_those_listed_again(
 ) -> None:
     client = make_app().test_client()
     assert client.get("/api/runs?limit=5").status_code == 200
-    assert sorted(runs_of_metas(opened_files)) == sorted([*newest(), *newest()[:5]])
+    assert sorted(list_opened_metas(opened_files)) == sorted([*list_newest_ids(), *list_newest_ids()[:5]])
 
 
 def edit(meta: Path) -> None:
@@ -164,15 +164,15 @@ def test_change_while_the_server_is_down_is_seen_by_the_next_one(
     make_app: MakeApp, data: Path, opened_files: list[str], change: Callable[[Path], None]
 ) -> None:
     run_id, query, is_gone = CHANGES[change]
-    assert run_id in ids(make_app().test_client(), query)
+    assert run_id in list_ids(make_app().test_client(), query)
     make_app()  # stops it and starts another one, which has read nothing yet
     change(data / "runs" / run_id / "meta.json")
     drop_in(data, "dropped", 950)
     opened_files.clear()
     client = make_app().test_client()
     assert client.get("/api/runs?limit=1").get_json()[0]["id"] in ("dropped", run_id)
-    assert len(runs_of_metas(opened_files)) <= 5
-    run_ids = ids(client, query)
+    assert len(list_opened_metas(opened_files)) <= 5
+    run_ids = list_ids(client, query)
     if is_gone:
         assert run_id not in run_ids
     else:
@@ -182,14 +182,14 @@ def test_change_while_the_server_is_down_is_seen_by_the_next_one(
 def test_experiment_deleted_while_the_server_is_down_hides_its_runs(make_app: MakeApp, data: Path) -> None:
     client = make_app().test_client()
     assert client.post("/api/w/runs/r-002/trash").status_code == 200
-    assert len(ids(client)) == RUNS - 1
+    assert len(list_ids(client)) == RUNS - 1
     (data / "experiments").mkdir()
     (data / "experiments/odd.json").write_text('{"name": "odd", "deleted_at": 5}')
     client = make_app().test_client()
-    assert ids(client) == [run_id for run_id in newest(RUNS - 2, -2) if run_id != "r-002"]
-    assert len(ids(client, "&deleted=true")) == RUNS // 2 + 1
+    assert list_ids(client) == [run_id for run_id in list_newest_ids(RUNS - 2, -2) if run_id != "r-002"]
+    assert len(list_ids(client, "&deleted=true")) == RUNS // 2 + 1
     (data / "experiments/odd.json").unlink()
-    assert len(ids(make_app().test_client())) == RUNS - 1
+    assert len(list_ids(make_app().test_client())) == RUNS - 1
 
 
 def cut(index: Path) -> None:
@@ -245,9 +245,9 @@ def test_damaged_index_is_ignored_and_rebuilt(
     DAMAGES[damage](index)
     opened_files.clear()
     client = make_app().test_client()
-    assert ids(client) == newest()
+    assert list_ids(client) == list_newest_ids()
     assert client.get("/api/health").get_json()["damaged"] == 0
-    assert len(runs_of_metas(opened_files)) >= RUNS
+    assert len(list_opened_metas(opened_files)) >= RUNS
     make_app()
     assert damage == "a folder" or (index.read_bytes() == content and not index.is_symlink())
 
@@ -269,7 +269,7 @@ def test_index_half_written_by_a_killed_server_is_ignored(serve: Callable[..., R
 def test_read_only_server_uses_the_index_and_writes_none(
     make_app: MakeApp, data: Path, opened_files: list[str]
 ) -> None:
-    assert ids(make_app(read_only=True).test_client()) == newest()
+    assert list_ids(make_app(read_only=True).test_client()) == list_newest_ids()
     make_app().test_client().get("/api/runs?limit=1")
     make_app(read_only=True)
     content = (data / ".index").read_bytes()
@@ -278,7 +278,7 @@ def test_read_only_server_uses_the_index_and_writes_none(
     opened_files.clear()
     client = make_app(read_only=True).test_client()
     assert client.get("/api/runs?limit=1").headers["X-Total-Count"] == str(2 * RUNS)
-    assert set(runs_of_metas(opened_files)) == {f"s-{number:03}" for number in range(RUNS)}
+    assert set(list_opened_metas(opened_files)) == {f"s-{number:03}" for number in range(RUNS)}
     make_app(read_only=True)
     assert (data / ".index").read_bytes() == content
     shutil.rmtree(data / "runs")
@@ -286,14 +286,14 @@ def test_read_only_server_uses_the_index_and_writes_none(
     (data / ".index").unlink()
     for number in range(RUNS):
         drop_in(data, f"r-{number:03}", number)
-    assert ids(make_app(read_only=True).test_client()) == newest()
+    assert list_ids(make_app(read_only=True).test_client()) == list_newest_ids()
     assert not (data / ".index").exists()
 
 
 def test_small_store_has_no_index(make_app: MakeApp, data: Path) -> None:
-    for run_id in newest()[:-20]:
+    for run_id in list_newest_ids()[:-20]:
         shutil.rmtree(data / "runs" / run_id)
-    assert len(ids(make_app().test_client())) == 20
+    assert len(list_ids(make_app().test_client())) == 20
     make_app()
     assert sorted(each.name for each in data.iterdir()) == [".lock", "models", "runs"]
 
@@ -323,10 +323,10 @@ def test_run_changed_or_removed_before_its_first_read_is_listed_as_it_is(make_ap
     edit(data / "runs/r-011/meta.json")
     change_start_time(data / "runs/r-012/meta.json")
     runs = client.get("/api/runs?limit=1000").get_json()
-    assert sorted(run["id"] for run in runs) == sorted(set(newest()) - {"r-010"})
+    assert sorted(run["id"] for run in runs) == sorted(set(list_newest_ids()) - {"r-010"})
     assert {run["id"]: run for run in runs}["r-011"]["experiment"] == "tulip"
-    assert ids(client)[0] == "r-012"
-    assert ids(client, "&experiment=tulip") == ["r-011"]
+    assert list_ids(client)[0] == "r-012"
+    assert list_ids(client, "&experiment=tulip") == ["r-011"]
     older = client.get("/runs/r-009")
     assert older.status_code == 200
 

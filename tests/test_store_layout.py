@@ -19,13 +19,13 @@ LogRun = Callable[..., str]
 FORBIDDEN_CHARACTERS = set('":<>|*?\\')
 
 
-def tree(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """Return the sorted relative paths of the files below a folder, without hidden files and folders."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
     return sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts))
 
 
-def lines(path: Path) -> list[Any]:
+def read_lines(path: Path) -> list[Any]:
     """Return the values in the lines of a file, each of which must end with a newline."""
     text = path.read_text()
     assert text.endswith("\n")
@@ -71,7 +71,7 @@ def how_to(client: FlaskClient, data: Path) -> str:
 
 def test_how_to_calls_create_exactly_the_tree_of_the_contract(how_to: str, data: Path) -> None:
     run = f"runs/{how_to}"
-    assert tree(data) == [
+    assert list_files(data) == [
         "models/iris-classifier/history.jsonl",
         f"{run}/artifacts.jsonl",
         f"{run}/blobs/model.pkl",
@@ -101,7 +101,7 @@ def test_files_have_the_formats_of_the_contract(how_to: str, client: FlaskClient
         "created_by": None,
     }
     assert json.loads((folder / "params.json").read_text()) == {"lr": 0.01, "epochs": 100}
-    (artifact,) = lines(folder / "artifacts.jsonl")
+    (artifact,) = read_lines(folder / "artifacts.jsonl")
     sha256 = hashlib.sha256(b"bytes").hexdigest()
     assert list(artifact) == ["name", "sha256", "size", "timestamp"]
     assert {**artifact, "timestamp": 0} == {"name": "model.pkl", "sha256": sha256, "size": 5, "timestamp": 0}
@@ -109,7 +109,7 @@ def test_files_have_the_formats_of_the_contract(how_to: str, client: FlaskClient
     summary = json.loads((folder / "summary.json").read_text())
     status = (folder / "metrics.jsonl").stat()
     assert (summary["size"], summary["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
-    registration, promotion = lines(data / "models/iris-classifier/history.jsonl")
+    registration, promotion = read_lines(data / "models/iris-classifier/history.jsonl")
     assert {**registration, "timestamp": 0} == {
         "event": "registered",
         "model": "iris-classifier",
@@ -151,7 +151,7 @@ def test_non_finite_value_is_strict_json_on_disk(client: FlaskClient, data: Path
 
 
 def test_files_contain_no_absolute_path(how_to: str, data: Path) -> None:
-    content = {name: (data / name).read_bytes() for name in tree(data)}
+    content = {name: (data / name).read_bytes() for name in list_files(data)}
     names_with_paths = [name for name, each in content.items() if str(data).encode() in each or b"/tmp" in each]
     assert (len(content), names_with_paths) == (7, [])
 
@@ -190,7 +190,7 @@ def test_every_artifact_name_is_portable_on_disk_and_read_back(
     run_id = log_run(artifacts={name: name.encode() for name in NAMES})
     for name in NAMES:
         assert client.get(f"/api/artifacts/{run_id}/{_percent_encode(name)}/download").data == name.encode(), name
-    assert _portable(tree(data / "runs" / run_id / "blobs")) == len(NAMES)
+    assert _count_portable(list_files(data / "runs" / run_id / "blobs")) == len(NAMES)
     assert {run["name"] for run in client.get(f"/api/runs/{run_id}/artifacts").get_json()} == set(NAMES)
 
 
@@ -202,14 +202,14 @@ def test_every_model_name_is_portable_on_disk_and_read_back(client: FlaskClient,
         assert (answer.status_code, answer.get_json()["version"]) == (200, 1), name
     for name in names:
         assert client.get(f"/api/models/{_percent_encode(name)}").get_json()["model"]["name"] == name
-    assert _portable(tree(data / "models")) == len(names)
+    assert _count_portable(list_files(data / "models")) == len(names)
 
 
 def _percent_encode(name: str) -> str:
     return "".join(f"%{byte:02x}" for byte in name.encode()).replace("%2f", "/")
 
 
-def _portable(paths: list[str]) -> int:
+def _count_portable(paths: list[str]) -> int:
     """Return the number of paths; none is invalid on NTFS, and no two differ only by case."""
     devices = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
     for path in paths:

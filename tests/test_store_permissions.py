@@ -23,7 +23,7 @@ def umask() -> Iterator[Callable[[int], None]]:
     os.umask(before)
 
 
-def modes(data: Path, kind: Callable[[int], bool]) -> dict[str, str]:
+def read_modes(data: Path, kind: Callable[[int], bool]) -> dict[str, str]:
     """Return the modes of all files or folders of the store, by path."""
     modes_by_path = {}
     for path in [data, *data.rglob("*")]:
@@ -55,7 +55,7 @@ def test_store_is_writable_by_its_owner_only(
     assert upload(client, "r", "a", b"a") == upload(client, "r", "deep/b", b"b") == 200
     register(client, "r")
     assert client.post("/api/w/runs/r/end").status_code == 200
-    folders, files = modes(data, stat.S_ISDIR), modes(data, stat.S_ISREG)
+    folders, files = read_modes(data, stat.S_ISDIR), read_modes(data, stat.S_ISREG)
     assert folders.pop(".") == ("0o755" if is_there else "0o700")  # a folder of the user's keeps its mode
     assert folders == dict.fromkeys(
         ("runs", "runs/.incoming", "runs/r", "runs/r/blobs", "runs/r/blobs/deep", "models", "models/iris"), folder

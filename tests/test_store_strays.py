@@ -43,20 +43,20 @@ def test_strays_are_ignored_and_left_unchanged(
 
 
 def test_list_header_counts_the_unreadable_runs(client: FlaskClient, bad_run_id: str, data: Path) -> None:
-    def unreadable_count() -> str:
+    def get_unreadable_count() -> str:
         return client.get("/api/runs?limit=1").headers["X-Unreadable-Count"]
 
     (data / "runs" / "no run").mkdir()
     (data / "runs" / bad_run_id / "params.json").write_text("{")
-    assert unreadable_count() == "0", "a run with damaged params is in the list"
+    assert get_unreadable_count() == "0", "a run with damaged params is in the list"
     meta = (data / "runs" / bad_run_id / "meta.json").read_text()
     (data / "runs" / bad_run_id / "meta.json").write_text("{")
-    assert unreadable_count() == "1"
+    assert get_unreadable_count() == "1"
     (data / "runs" / "empty").mkdir()
-    assert unreadable_count() == "2"
+    assert get_unreadable_count() == "2"
     (data / "runs" / bad_run_id / "meta.json").write_text(meta)
     (data / "runs" / "empty").rmdir()
-    assert unreadable_count() == "0"
+    assert get_unreadable_count() == "0"
 
 
 @pytest.mark.parametrize("name", ["-dash", "sp ace", "con", "dot.", "a" * 200, "\u00e4", "new\nline", "\x1b[2J"])

@@ -31,7 +31,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     yield request.param
 
 
-def ids(client: FlaskClient, query: str = "") -> list[str]:
+def list_ids(client: FlaskClient, query: str = "") -> list[str]:
     """Return the ids in a list, after checking that a repeated request with its ETag is a 304."""
     first = client.get(f"/api/runs{query}")
     again = client.get(f"/api/runs{query}", headers={"If-None-Match": first.headers["ETag"]})
@@ -45,7 +45,7 @@ def test_each_change_by_hand_shows_in_the_next_list_and_in_its_etag(
     runs = data / "runs"
     for run_id in ("a", "b", "c"):
         log_run(id=run_id, params={"lr": 1}, metrics={"loss": 1.0}, end="completed")
-    assert ids(client) == ["c", "b", "a"]
+    assert list_ids(client) == ["c", "b", "a"]
     etags = {client.get("/api/runs").headers["ETag"]}
 
     def assert_new_etag() -> str:
@@ -55,39 +55,39 @@ def test_each_change_by_hand_shows_in_the_next_list_and_in_its_etag(
         return etag
 
     shutil.copytree(runs / "a", runs / "z")
-    assert ids(client, "?limit=1000") == ["c", "b", "z", "a"]  # it has the start time of a, so the id decides
+    assert list_ids(client, "?limit=1000") == ["c", "b", "z", "a"]  # it has the start time of a, so the id decides
     assert_new_etag()
     meta = json.loads((runs / "a/meta.json").read_text())
     (runs / "a/meta.json").write_text(
         json.dumps({**meta, "start_time": meta["start_time"] + 10**9, "status": "failed"})
     )
-    assert ids(client) == ["a", "c", "b", "z"]
-    assert ids(client, "?status=failed") == ["a"]
+    assert list_ids(client) == ["a", "c", "b", "z"]
+    assert list_ids(client, "?status=failed") == ["a"]
     assert_new_etag()
     (runs / "b/params.json").write_text('{"lr": 2}')
-    assert ids(client, "?param.lr=2") == ["b"]
+    assert list_ids(client, "?param.lr=2") == ["b"]
     assert_new_etag()
     with (runs / "c/metrics.jsonl").open("a") as file:
         file.write('{"key":"loss","value":0.1,"step":5,"timestamp":1}\n')
-    assert ids(client, "?order_by=metrics.loss")[0] == "c"
+    assert list_ids(client, "?order_by=metrics.loss")[0] == "c"
     assert_new_etag()
     temporary = runs / "b/.mine"
     temporary.write_text((runs / "b/meta.json").read_text().replace('"iris"', '"tulip"'))
     temporary.rename(runs / "b/meta.json")
-    assert ids(client, "?experiment=tulip") == ["b"]
+    assert list_ids(client, "?experiment=tulip") == ["b"]
     assert_new_etag()
     shutil.rmtree(runs / "c")
-    assert ids(client) == ["a", "b", "z"]
+    assert list_ids(client) == ["a", "b", "z"]
     assert_new_etag()
     (runs / "z").rename(runs / "y")
-    assert ids(client) == ["a", "b", "y"]
+    assert list_ids(client) == ["a", "b", "y"]
     assert_new_etag()
     (runs / "y/meta.json").write_text("{")
-    assert ids(client) == ["a", "b"]
+    assert list_ids(client) == ["a", "b"]
     assert client.get("/api/health").get_json()["damaged"] == 1
     assert_new_etag()
     (runs / "y/meta.json").write_text(json.dumps(meta))
-    assert ids(client) == ["a", "b", "y"]
+    assert list_ids(client) == ["a", "b", "y"]
     assert_new_etag()
 
 
@@ -98,14 +98,14 @@ def test_overflow_of_the_kernels_event_queue_loses_no_change(
     events = int(limit.read_text()) if limit.exists() else 0
     for run_id in ("a", "b"):
         log_run(id=run_id)
-    assert ids(client) == ["b", "a"]
+    assert list_ids(client) == ["b", "a"]
     paths = [data / "runs" / run_id / "notes.txt" for run_id in ("a", "b")]
     for number in range(events // 2 + 100):  # alternating, since the kernel merges equal successive events
         with paths[number % 2].open("a") as file:
             file.write("x")
     meta = json.loads((data / "runs/a/meta.json").read_text())
     (data / "runs/a/meta.json").write_text(json.dumps({**meta, "experiment": "tulip"}))
-    assert ids(client, "?experiment=tulip") == ["a"]
+    assert list_ids(client, "?experiment=tulip") == ["a"]
 
 
 def test_list_of_ended_runs_never_parses_their_points(
