@@ -84,23 +84,14 @@ class Tracker:
 
         `even_ended` also allows a run that has ended. Raises NotFound, RunEnded, RunTrashed.
         """
-        if not self.catalog.had(run_id):
-            self.run(run_id)
-        with self.store.lock_run(run_id):
-            run = self.run(run_id, (META, *parts))
-            self.refuse_trashed(run)
+        with self.writable_run(run_id, *parts) as run:
             status = run.meta["status"]
             if status != "running" and not even_ended:
                 raise RunEnded(
                     f"the run has ended ({status}), and takes no more params, metrics or artifacts; "
                     "tags, note and datasets can still be written"
                 )
-            stamp = run.part(META).stamp
-            try:
-                yield run
-            except FileNotFoundError as fault:
-                self._refuse_gone(run, stamp, fault)
-                raise
+            yield run
 
     def _refuse_gone(self, run: Run, stamp: Stamp, fault: FileNotFoundError) -> None:
         """Raise NotFound if a file is missing because the run's folder was removed, renamed or replaced meanwhile."""
