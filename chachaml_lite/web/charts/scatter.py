@@ -59,7 +59,7 @@ def scatter_chart(
     look = Look(standalone=standalone)
     ys = [to_finite(dot.y) for dot in dots]
     xs = [to_finite(dot.x) for dot in dots]
-    by_name = any(x is None and dot.x is not None and not _is_odd(dot.x) for x, dot in zip(xs, dots, strict=True))
+    by_name = any(x is None and dot.x is not None and not _is_number(dot.x) for x, dot in zip(xs, dots, strict=True))
     if by_name:
         x_axis, places = _categories(dots, x_name)
     else:
@@ -97,8 +97,8 @@ def _x_ticks(scale: Scale, values: Sequence[float], most: int, value_type: str) 
     return in_ms, duration_ticks(in_ms, most)
 
 
-def _is_odd(value: Any) -> bool:
-    """Return whether a value is a number that can't be shown, rather than a word."""
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number, even a non-finite one, rather than a word."""
     return number_in(value) is not None
 
 

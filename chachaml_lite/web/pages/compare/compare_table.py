@@ -31,7 +31,7 @@ _CELL_CHARACTERS, _HOVER_CHARACTERS = 240, 1000
 class Cell(NamedTuple):
     """One run's value.
 
-    `delta` is its difference from the baseline's; `verdict` says whether that is "better" or "worse".
+    `delta` is its difference from the baseline's; `verdict` is "better", "worse" or "".
     """
 
     text: str = ""

@@ -92,10 +92,10 @@ class RunView:
 
         Raises InvalidInput.
         """
-        return cls.of(cls.query(page_experiment), path, page_experiment)
+        return cls.from_query(cls.parse_query(page_experiment), path, page_experiment)
 
     @staticmethod
-    def query(
+    def parse_query(
         page_experiment: str | None = None, extra_names: tuple[str, ...] = (), repeatable: tuple[str, ...] = ()
     ) -> Query:
         """Parse the request's query string, on a page that also takes the fields `extra_names`. Raises InvalidInput."""
@@ -103,7 +103,7 @@ class RunView:
         return Query((*field_names, *extra_names), PREFIXES, (*REPEATABLE, *repeatable))
 
     @classmethod
-    def of(
+    def from_query(
         cls, request_query: Query, path: str, page_experiment: str | None = None, extra_names: tuple[str, ...] = ()
     ) -> RunView:
         """Return the state in a query string. `extra_names`: those of the page's other fields. Raises InvalidInput."""

@@ -75,8 +75,8 @@ class SweepView:
     @classmethod
     def from_request(cls, path: str, name: str) -> SweepView:
         """Return the state in the request's query string, for the experiment `name`. Raises InvalidInput."""
-        query = RunView.query(name, FIELDS, REPEATABLE)
-        runs = RunView.of(query, path, name, FIELDS)
+        query = RunView.parse_query(name, FIELDS, REPEATABLE)
+        runs = RunView.from_query(query, path, name, FIELDS)
         by, part, run_limit = _parse_field(query, "by"), _parse_choice(query, "part", PARTS), _parse_run_limit(query)
         hidden_keys = chart_url.parse_hidden_keys(query)
         rest = tuple(pair for pair in runs.other_fields if pair[0] != "hide")
