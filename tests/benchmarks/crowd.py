@@ -27,7 +27,7 @@ def section(bench: Bench) -> None:
     sizes = bench.sizes
     runs = max(sizes.runs)
     print_heading(
-        f"crowd: {sizes.crowd} clients, each logging ten times a second to a run of its own, beside {runs:,} runs"
+        f"crowd: {sizes.crowd} clients, each logging ten times a second to its own run, in a store of {runs:,} runs"
     )
     data = write_slim_store(bench.folder("store"), runs)
     with bench.server(data, "--quiet") as server:
@@ -35,7 +35,7 @@ def section(bench: Bench) -> None:
             ids = [new_run(connection) for _ in range(sizes.crowd)]
             connection.ask(wire.get("/runs", {"Accept": "text/html"}))
         alone = 0.0
-        for what, path in (("nobody looks", None), ("a page of the runs is asked for each second", "/runs")):
+        for what, path in (("no reader", None), ("the page of runs requested every second", "/runs")):
             durations, pages = _measure(server.url, ids, sizes.crowd_seconds, path)
             p99 = durations[len(durations) * 99 // 100]
             alone = alone or p99

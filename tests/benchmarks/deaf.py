@@ -29,7 +29,7 @@ _SHARE = Goal(0.25, "<= 25%")
 def section(bench: Bench) -> None:
     """Print the time of a list with a check, and of those within the second after it, compared with inotify."""
     runs, looks = bench.sizes.deaf_runs, bench.sizes.deaf_looks
-    print_heading(f"deaf: the newest 100 of {runs:,} runs with inotify switched off, to the same with it")
+    print_heading(f"deaf: the newest 100 of {runs:,} runs without inotify, compared with inotify")
     store = write_slim_store(bench.folder(f"slim-{runs}"), runs)
     wrapper = (sys.executable, "-m", "benchmarks.deaf")
     with (
@@ -48,10 +48,10 @@ def section(bench: Bench) -> None:
                 within_one.append(_time_list(deaf))
                 with_inotify.append(_time_list(hearing))
     floor, within, look = median(with_inotify), median(within_one), median(looking)
-    print_row("within a second after a look", format_duration(within), format_duration(floor), within / floor, _SAME)
-    print_row("with a look at each run", format_duration(look), format_duration(floor), look / floor)
+    print_row("within a second after a check", format_duration(within), format_duration(floor), within / floor, _SAME)
+    print_row("with a check of each run", format_duration(look), format_duration(floor), look / floor)
     share = look / (2 * scan.LOOK_SECONDS)
-    print_row("the share of its time for a page that asks every 2 s", f"{share:.1%}", "", None, _SHARE, share)
+    print_row("share of the server's time for a page that polls every 2 s", f"{share:.1%}", "", None, _SHARE, share)
     bench.remove(store)
 
 

@@ -44,7 +44,7 @@ def _floods(size: int) -> Iterator[tuple[str, bytes, bytes]]:
         b"x",
     )
     yield (
-        "a form to log in",
+        "a login form",
         head("POST /login", "Content-Type: application/x-www-form-urlencoded", _content_length(size)),
         b"a=&",
     )
@@ -88,7 +88,7 @@ def _measure_plain_seconds_a_mb(bench: Bench, size: int) -> float:
 
 def section(bench: Bench) -> None:
     """Print the cost of attacks on one connection each, then of many connections at once."""
-    print_heading("edge: what strangers cost, in CPU time a MB")
+    print_heading("edge: requests without a token, CPU time per MB")
     size = bench.sizes.edge_mb * _MB
     plain = _measure_plain_seconds_a_mb(bench, 10 * size)
     with bench.server(None, "--token", "secret", "--quiet") as server:
@@ -107,15 +107,15 @@ def section(bench: Bench) -> None:
                 seconds / plain,
                 _CPU,
             )
-        _uploads(server.url, pid, size, plain)
+        _measure_uploads(server.url, pid, size, plain)
         growth = peak_bytes(pid) - idle
         print_row(
             "memory at its peak, above idle", format_megabytes(growth), "", None, Goal(_MEMORY_BYTES, "< 20 MB"), growth
         )
-        _crowd(bench, server.url, pid)
+        _measure_crowd(bench, server.url, pid)
 
 
-def _uploads(url: str, pid: int, size: int, plain: float) -> None:
+def _measure_uploads(url: str, pid: int, size: int, plain: float) -> None:
     """Uploads with the token: of known length, in large chunks, and in the smallest chunks that are accepted."""
     with requests.Session() as client:
         client.headers["Authorization"] = "Bearer secret"
@@ -136,7 +136,7 @@ def _uploads(url: str, pid: int, size: int, plain: float) -> None:
             ).raise_for_status()
             seconds = (_wait_for_idle_cpu_seconds(pid) - before) / (length / _MB)
             print_row(
-                f"an upload that is taken, {what}",
+                f"an accepted upload, {what}",
                 format_duration(seconds),
                 format_duration(plain),
                 seconds / plain,
@@ -144,7 +144,7 @@ def _uploads(url: str, pid: int, size: int, plain: float) -> None:
             )
 
 
-def _crowd(bench: Bench, url: str, pid: int) -> None:
+def _measure_crowd(bench: Bench, url: str, pid: int) -> None:
     """Many connections without a token, each with an incomplete body of 2 MB; then many that send nothing."""
     count, size = bench.sizes.edge_strangers, 2 * _MB
     begin = head("POST /api/w/import", "Content-Type: application/zip", _content_length(size))
@@ -156,12 +156,12 @@ def _crowd(bench: Bench, url: str, pid: int) -> None:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(begin + bytes(size - 1))
         growth = peak_bytes(pid) - idle
-        what = f"memory, {count} strangers with 2 MB each, above idle"
+        what = f"memory, {count} clients without a token, 2 MB each, above idle"
         print_row(what, format_megabytes(growth), "", None, Goal(_MEMORY_BYTES, "< 20 MB"), growth)
-    _silent(bench.sizes.edge_silent, url)
+    _measure_idle_connections(bench.sizes.edge_silent, url)
 
 
-def _silent(count: int, url: str) -> None:
+def _measure_idle_connections(count: int, url: str) -> None:
     """More idle connections than the server accepts: at the limit it closes the one that was idle longest."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     n_files = count + 200
@@ -172,9 +172,9 @@ def _silent(count: int, url: str) -> None:
     with contextlib.ExitStack() as strangers:
         for _ in range(count):
             strangers.enter_context(_connect(url))
-        for what in ("the first answer", "the next one"):
+        for what in ("the first response", "the next response"):
             start = time.perf_counter()
             requests.get(f"{url}/api/health", timeout=PATIENCE_SECONDS)
             seconds = time.perf_counter() - start
-            name = f"{what} beside {count:,} connections that send nothing"
+            name = f"{what} with {count:,} idle connections"
             print_row(name, format_duration(seconds), "", None, Goal(5, "< 5 s"), seconds)

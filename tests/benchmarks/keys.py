@@ -17,7 +17,7 @@ _PAGE, _LIST = Goal(150e3, "<= 150 kB"), Goal(100e3, "<= 100 kB")
 
 def section(bench: Bench) -> None:
     """Print the rows for each number of keys."""
-    print_heading(f"keys: a run with many metrics of {_STEPS} points each, the first time it is looked at")
+    print_heading(f"keys: a run with many metrics of {_STEPS} points each, on its first request")
     for keys in bench.sizes.keys:
         data = bench.folder("keys")
         with bench.server(data) as server, wire.Connection(server.url) as connection:

@@ -117,7 +117,7 @@ def section(bench: Bench) -> None:
     """Print the rows of the store that the goals are about, and with --large of one ten times as large."""
     runs = max(size for size in bench.sizes.runs if size <= 10_000)
     print_heading(
-        f"list: {runs:,} ended runs of 20 params and 5 metrics with 100 points each (the no-op's time taken off)"
+        f"list: {runs:,} ended runs of 20 params and 5 metrics with 100 points each (minus the time of the no-op)"
     )
     figures = measure_store(bench, runs)
     warm = figures.warm
@@ -128,7 +128,7 @@ def section(bench: Bench) -> None:
         "one experiment, ordered by a metric, first 100", format_duration(warm.ordered), "", None, limit, warm.ordered
     )
     if warm.search is None:
-        print_note("GET /api/search is not there yet")
+        print_note("there is no GET /api/search")
     else:
         print_row(
             "one experiment, a metric condition (GET /api/search)",
@@ -154,7 +154,7 @@ def section(bench: Bench) -> None:
     first = figures.without_summaries
     print_row("start to the newest 100, no summary.json anywhere", format_duration(first.newest))
     print_row("start to a first full search, no summary.json anywhere", format_duration(first.search))
-    print_note(f"({figures.n_summaries:,} of {runs:,} summaries were kept by that first server)")
+    print_note(f"({figures.n_summaries:,} of {runs:,} summaries were written by the first server)")
     print_row("memory after these", format_megabytes(figures.memory), "", None, Goal(150e6, "< 150 MB"), figures.memory)
     for larger in (size for size in bench.sizes.runs if size > 10_000):
         large = measure_store(bench, larger)

@@ -18,4 +18,4 @@ def section(bench: Bench) -> None:
     for what, size in bench.memory:
         print_row(what, format_megabytes(size))
     if not bench.memory:
-        print_note("(name other sections before this one to see what they leave)")
+        print_note("(list other sections before this one to see the memory after them)")

@@ -25,7 +25,7 @@ PAGES = (
 def section(bench: Bench) -> None:
     """Print the rows of the store that the goals are about."""
     runs = max(size for size in bench.sizes.runs if size <= 10_000)
-    print_heading(f"page: /runs from {runs:,} ended runs, 50 to a page (the no-op's time taken off)")
+    print_heading(f"page: /runs from {runs:,} ended runs, 50 to a page (minus the time of the no-op)")
     store = bench.store(runs)
     store.add_summaries()
     with (

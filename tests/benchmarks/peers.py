@@ -69,7 +69,7 @@ class Workloads:
         try:
             figures["start to first answer"] = format_duration(service.start())
         except (RuntimeError, OSError) as fault:
-            click.echo(f"{service.name} did not start; going on without it: {str(fault).strip()[-300:]}", err=True)
+            click.echo(f"{service.name} did not start; continuing without it: {str(fault).strip()[-300:]}", err=True)
             return False
         return True
 
@@ -221,7 +221,7 @@ def main(
         for kind, python, package in kinds:
             version = _get_version(python, package)
             if version is None:
-                click.echo(f"{kind.name} is not installed for {python}; going on without it", err=True)
+                click.echo(f"{kind.name} is not installed for {python}; continuing without it", err=True)
             else:
                 services.append(kind(python, folder / kind.name))
                 services[-1].name += f" {version}"

@@ -24,15 +24,15 @@ def section(bench: Bench) -> None:
         connection.ask(wire.get(ALL))
         empty = resident_bytes(server.process.pid)
     store = write_slim_store(bench.folder(f"slim-{runs}"), runs)
-    _start(bench, store, runs, empty, "the first of all, which reads every meta.json")
-    _start(bench, store, runs, empty, "a later one", stop_by=signal.SIGKILL)
-    _start(bench, store, runs, empty, "one after a kill")
+    _start(bench, store, runs, empty, "the first start, which reads every meta.json")
+    _start(bench, store, runs, empty, "a later start", stop_by=signal.SIGKILL)
+    _start(bench, store, runs, empty, "a start after a kill")
     for number in range(0, runs, 100):  # changed while no server is running
         path = f"{store}/runs/made-{number:07}/meta.json"
         content = Path(path).read_bytes()
         os.rename(path, f"{path}.before")
         Path(path).write_bytes(content)
-    _start(bench, store, runs, empty, "one after which one run of a hundred has changed")
+    _start(bench, store, runs, empty, "a start after one run in a hundred has changed")
     bench.remove(store)
 
 
@@ -53,6 +53,6 @@ def _start(
         print_row(what, format_duration(seconds), "", None, _SOON, seconds)
         print_row("  its CPU time", format_duration(cpu_seconds(pid)))
         print_row("  memory after it", format_megabytes(resident), "", None, _SMALL, resident)
-        print_row("  the most that it took", format_megabytes(peak_bytes(pid)))
-        print_note(f"(a run that nothing is asked of takes {(resident - empty) / runs:,.0f} bytes)")
+        print_row("  peak memory", format_megabytes(peak_bytes(pid)))
+        print_note(f"(an idle run takes {(resident - empty) / runs:,.0f} bytes)")
         server.stop(stop_by)

@@ -27,7 +27,7 @@ PAGES = (
 def section(bench: Bench) -> None:
     """Print the rows of a sweep, and of one with long runs, the first time and later."""
     runs, long_runs, points = bench.sizes.sweep_runs, bench.sizes.long_sweep_runs, bench.sizes.long_sweep_points
-    print_heading(f"page: an experiment of {runs} runs (the no-op's time taken off)")
+    print_heading(f"page: an experiment of {runs} runs (minus the time of the no-op)")
     data = bench.folder("sweep")
     with (
         bench.floor() as floor,
@@ -47,14 +47,16 @@ def section(bench: Bench) -> None:
             _log_run(connection, number, ["loss"], points)
     with bench.server(data) as server, wire.Connection(server.url) as connection:
         first, _ = _time_page(connection, f"drawn={long_runs}&from=-1")
-        print_row("the very first time, which keeps their thinned form", format_duration(first))
+        print_row("the first request, which stores the thinned series", format_duration(first))
     with bench.server(data) as server, wire.Connection(server.url) as connection:
         again, size = _time_page(connection, f"drawn={long_runs}&from=-2")
-        print_row("the first time of a server, from their thinned form", format_duration(again), "", None, _LONG, again)
+        print_row(
+            "the first request to a new server, from the thinned series", format_duration(again), "", None, _LONG, again
+        )
         print_row("   its size", f"{size / 1000:.0f} kB", "", None, _SIZE, size)
         then = min(_time_page(connection, f"drawn={long_runs}&from=-{number}")[0] for number in range(3, 6))
-        print_row("then", format_duration(then), "", None, _LONG, then)
-    print_note("grouped, it is the same curves in about the same time")
+        print_row("later requests", format_duration(then), "", None, _LONG, then)
+    print_note("grouped, the same curves take about the same time")
     bench.remove(data)
 
 
