@@ -318,4 +318,4 @@ def test_refused_write_is_sent_once_and_its_reason_printed(server: Running, tmp_
     assert result.returncode != 0
     assert "no such run" in result.stdout and "ended" in result.stdout
     attempts = [line for line in server.log.splitlines() if f"/runs/{run['id']}/params" in line]
-    assert [" 404 " in line for line in attempts] == [False, True], "it was tried once more, and no more than that"
+    assert [" 404 " in line for line in attempts] == [False, True], "the second run of the script sends it once"

@@ -17,11 +17,11 @@ from chachaml_lite.store.run_files import RunFiles
 LogRun = Callable[..., str]
 
 
-@pytest.fixture(params=["watched", "looked at each time", "more runs than watches", "runs/ unwatched"], autouse=True)
+@pytest.fixture(params=["watched", "scanned each time", "more runs than watches", "runs/ unwatched"], autouse=True)
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The ways of noticing changes to runs; scans, where they are used, without a pause between them."""
     monkeypatch.setattr(scan, "LOOK_SECONDS", 0.0)
-    if request.param == "looked at each time":
+    if request.param == "scanned each time":
         monkeypatch.setattr(watch, "_LOCAL", frozenset())
     elif request.param == "runs/ unwatched":
         monkeypatch.setattr(watch.EntryWatch, "start", lambda self: None)
