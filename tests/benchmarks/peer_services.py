@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from support.servers import environment, free_port
@@ -24,6 +24,16 @@ _METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "lr")
 _POINTS = 100
 
 Points = Sequence[tuple[int, float]]
+
+
+class Process(Protocol):
+    """A running process, as `subprocess.Popen` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> object: ...
 
 
 class Service(ABC):
@@ -42,7 +52,7 @@ class Service(ABC):
         self.folder.mkdir(parents=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def log_file(self) -> Path:
@@ -52,8 +62,18 @@ class Service(ABC):
     def start(self) -> float:
         """Start the server and return the seconds until it responds. RuntimeError, with its output, if it doesn't."""
         began = time.perf_counter()
+        self._process = self.launch()
+        while time.perf_counter() - began < _START_SECONDS and self._process.poll() is None:
+            with contextlib.suppress(OSError, wire.ApiError), wire.Connection(self.url) as connection:
+                connection.ask(self.build_probe())
+                return time.perf_counter() - began
+            time.sleep(0.05)
+        raise RuntimeError(self.log_file.read_text(errors="replace")[-500:])
+
+    def launch(self) -> Process:
+        """Start the server's process, as the first of a group."""
         with self.log_file.open("wb") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command(),
                 cwd=self.folder,  # MLflow creates an unneeded database in the working directory
                 stdout=log,
@@ -61,12 +81,6 @@ class Service(ABC):
                 env=environment(**self.variables()),
                 start_new_session=True,
             )
-        while time.perf_counter() - began < _START_SECONDS and self._process.poll() is None:
-            with contextlib.suppress(OSError, wire.ApiError), wire.Connection(self.url) as connection:
-                connection.ask(self.build_probe())
-                return time.perf_counter() - began
-            time.sleep(0.05)
-        raise RuntimeError(self.log_file.read_text(errors="replace")[-500:])
 
     def stop(self) -> None:
         """Kill the server and its workers, which are one process group."""

@@ -53,12 +53,12 @@ class Zygote:
         )
         atexit.register(self._process.communicate)  # it ends with its stdin
 
-    def request(self, request: Mapping[str, Any]) -> int:
+    def request(self, **request: Any) -> Any:
         """Send a request and return its response."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return json.loads(self._process.stdout.readline())
 
 
 find_zygote = cache(Zygote)
@@ -68,45 +68,61 @@ class Fork:
     """A process that runs `python -m NAME ARGUMENTS`, or a script: what tests need of `subprocess.Popen`."""
 
     def __init__(
-        self, name: str, *arguments: str, env: Mapping[str, str], cwd: Path | None = None, python: str = sys.executable
+        self,
+        name: str,
+        *arguments: str,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        python: str = sys.executable,
+        log: Path | None = None,
     ) -> None:
-        """Start it, with `env` as its whole environment. A `with` block that it outlasts kills it."""
+        """Start it, with `env` as its whole environment. A `with` block that it outlasts kills it.
+
+        A process with a `log`, for all of its output, is a server: it has a session of its own, and other processes.
+        """
         self.args = [name, *arguments]
-        self.is_over = False
+        self.returncode: int | None = None
         self._zygote = find_zygote(python)
         self._folder = TemporaryDirectory()
-        self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        self._files = [log or Path(self._folder.name, stream) for stream in ("stdout", "stderr")]
         for file in self._files:
             file.touch()
         stdout, stderr = map(str, self._files)
         job = {"run": name, "arguments": arguments, "env": dict(env), "cwd": str(cwd or Path.cwd())}
-        self.pid = self._zygote.request({**job, "stdout": stdout, "stderr": stderr})
+        self.pid: int = self._zygote.request(**job, stdout=stdout, stderr=stderr, session=log is not None)
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process is over and its id may be another one's."""
-        if not self.is_over:
+        if self.returncode is None:
             os.kill(self.pid, number)
 
     def __enter__(self) -> Fork:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if not self.is_over:
+        if self.returncode is None:
             self.send_signal(signal.SIGKILL)
             self.wait()
+
+    def poll(self) -> int | None:
+        """Return its exit code (negative: the signal that killed it), None while it runs."""
+        if self.returncode is None:
+            self.returncode = self._zygote.request(wait=self.pid, options=os.WNOHANG)
+        return self.returncode
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """Wait for its end, and kill it after `timeout` seconds; its output and exit code, as of `subprocess.run`."""
         timer = threading.Timer(timeout, self.send_signal, (signal.SIGKILL,))
         timer.start()
         try:
-            code = self._zygote.request({"wait": self.pid})
+            if self.returncode is None:
+                self.returncode = self._zygote.request(wait=self.pid, options=0)
         finally:
             timer.cancel()
-        self.is_over = True
+        assert self.returncode is not None
         output = [file.read_bytes().decode(errors="backslashreplace") for file in self._files]
         self._folder.cleanup()
-        return subprocess.CompletedProcess(self.args, code, *output)
+        return subprocess.CompletedProcess(self.args, self.returncode, *output)
 
 
 def start_command(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Fork:

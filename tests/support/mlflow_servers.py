@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 from benchmarks.peer_services import MLflow
 
-from support.servers import PATIENCE_SECONDS
+from support.mlflow_forks import Fork
+from support.servers import PATIENCE_SECONDS, environment
 
 #: What a request to MLflow's server that changes something has in its path.
 WRITES = ("create", "log-batch", "log-inputs", "update", "set-", "delete", "mlflow-artifacts/artifacts/")
@@ -37,13 +38,20 @@ def mlflow_module(name: str) -> Any:
 
 
 class MLflowServer(MLflow):
-    """MLflow's server without its jobs, which no test asks for: they are eight processes that import MLflow each."""
+    """MLflow's server without its jobs, which no test asks for: they are eight processes that import MLflow each.
+
+    The command is a fork of a process that has imported MLflow; it starts the server itself as a new Python.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(Path(sys.executable), folder)
 
     def variables(self) -> dict[str, str]:
         return {**super().variables(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+    def launch(self) -> Fork:
+        _, _, *words = self.command()
+        return Fork(*words, env=environment(**self.variables()), cwd=self.folder, log=self.log_file)
 
 
 class Reader:

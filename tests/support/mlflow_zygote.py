@@ -2,8 +2,8 @@
 
 `python mlflow_zygote.py MODULE...` imports the modules and reads requests from stdin, one JSON object a line. A request
 with a `run` starts a job, `python -m MODULE` or a script, and its response is the id of the process; any other waits
-for the process with the id `wait`, and its response is the exit code. It is run by MLflow 3.x and by 2.22: it imports
-nothing else of the tests.
+for the process with the id `wait`, by `waitpid` with `options`, and its response is the exit code, or null. It is run
+by MLflow 3.x and by 2.22: it imports nothing else of the tests.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def main(modules: list[str]) -> None:
     responses = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
-        response = start(request) if "run" in request else wait(request["wait"])
-        responses.write(f"{response}\n")
+        response = start(request) if "run" in request else wait(request["wait"], request["options"])
+        responses.write(json.dumps(response) + "\n")
         responses.flush()
 
 
@@ -44,30 +44,33 @@ def start(job: dict[str, Any]) -> int:
         warnings.simplefilter("ignore")  # Python warns of threads, and NumPy's own stand a fork
         process_id = os.fork()
     if process_id == 0:
+        code = 1
         try:
             code = run(job)
         except BaseException:
             traceback.print_exc()
-            code = 1
-        finally:
+        try:
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
+        finally:
             os._exit(code)  # an orderly end would free a million objects, one by one
     return process_id
 
 
 def run(job: dict[str, Any]) -> int:
     """Do in a fork what a new Python does, and return the exit code."""
+    if job["session"]:
+        os.setsid()
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
     tempfile.tempdir = None  # TMPDIR may have been read
     time.tzset()
     for number, path in ((0, os.devnull), (1, job["stdout"]), (2, job["stderr"])):
-        file = os.open(path, os.O_RDWR)
+        file = os.open(path, os.O_RDWR | os.O_APPEND)
         os.dup2(file, number)
-        os.close(file)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     sys.argv = [job["run"], *job["arguments"]]
     try:
         if job["run"].endswith(".py"):
@@ -81,9 +84,10 @@ def run(job: dict[str, Any]) -> int:
     return 0
 
 
-def wait(process_id: int) -> int:
-    """Wait for a process; its exit code, or the negative number of the signal that killed it."""
-    return os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
+def wait(process_id: int, options: int) -> int | None:
+    """Wait for a process; its exit code, or the negative number of the signal that killed it. None while it runs."""
+    ended, status = os.waitpid(process_id, options)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 if __name__ == "__main__":
