@@ -198,7 +198,7 @@ def test_nothing_is_unpickled_executed_or_requested_from_another_server(path: Pa
     if path.relative_to(SOURCE).as_posix() not in (
         MLFLOW_CLIENT,
         IMPORTER,
-    ):  # IMPORTS also reads artifacts and databases
+    ):  # the importer also reads artifacts and databases
         assert not [name for name in names if name.partition(".")[0] == "mlflow"]
     if path.relative_to(SOURCE).as_posix() not in (EXPORTER, IMPORTER):
         assert not [name for name in names if name.startswith(f"{PACKAGE}.mlflow_client")]

@@ -61,7 +61,7 @@ EXPECTED: dict[str, tuple[list[str], dict[str, int], list[str]]] = {
 
 
 @pytest.mark.parametrize("library", EXPECTED)
-def test_autologged_run_is_complete_in_mlflows_client_and_in_the_own_api(
+def test_autologged_run_is_complete_in_mlflows_client_and_in_the_native_api(
     training: dict[str, Any], server: Running, library: str
 ) -> None:
     params, points, files = EXPECTED[library]

@@ -1,4 +1,4 @@
-"""Runs logged by MLflow's protocol in the own API, own runs in MLflow's, and the bodies of MLflow's clients."""
+"""Runs logged by MLflow's protocol read by the native API, and the reverse; bodies of MLflow's clients."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def start_run(call: Callable[..., Any], **fields: Any) -> str:
     return run_id
 
 
-# -- logged by MLflow's clients, in the own API
+# -- logged by MLflow's protocol, read by the native API
 
 
-def test_run_logged_by_mlflow_is_complete_in_the_own_api(
+def test_run_logged_by_mlflow_is_complete_in_the_native_api(
     client: FlaskClient, call: Callable[..., Any], data: Path
 ) -> None:
     experiment = call("experiments/create", {"name": "iris", "tags": [{"key": "team", "value": "a"}]})["experiment_id"]
@@ -98,7 +98,7 @@ def to_pairs(values: dict[str, str]) -> list[dict[str, str]]:
         ("5", "failed", "killed"),
     ],
 )
-def test_mlflow_status_in_the_own_api(
+def test_mlflow_status_in_the_native_api(
     client: FlaskClient, call: Callable[..., Any], word: str | int, status: str, error: str | None
 ) -> None:
     run_id = start_run(call)
@@ -183,10 +183,10 @@ def test_get_run_does_not_read_points(
     assert fresh.get(f"{API}/runs/get", query_string={"run_id": run_id}).get_json() == before
 
 
-# -- logged by the own API, in MLflow's
+# -- logged by the native API, read by MLflow's protocol
 
 
-def test_run_logged_by_the_own_api_is_complete_in_mlflow(
+def test_run_logged_by_the_native_api_is_complete_in_mlflow(
     client: FlaskClient, log_run: Callable[..., str], call: Any
 ) -> None:
     run_id = log_run(

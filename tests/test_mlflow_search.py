@@ -19,7 +19,7 @@ from chachaml_lite.mlflow_api import filters
 pytest_plugins = ["support.mlflow_tracking"]
 pytestmark = pytest.mark.timeout(600)
 
-#: Runs by number: params, tags, metrics, status, times. Small alphabets, so that comparisons are true and false.
+#: Runs by number: params, tags, metrics, status, times. Few characters, so that comparisons are often true.
 RUNS: list[dict[str, Any]] = [
     {"params": {"lr": "0.01", "net": "ResNet"}, "metrics": {"acc": 0.5, "a b": 1.0}, "status": "FINISHED"},
     {"params": {"lr": "0.010", "net": "resnet50"}, "metrics": {"acc": 0.9}, "status": "FAILED"},

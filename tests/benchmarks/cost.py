@@ -1,4 +1,4 @@
-"""The growth of the cost of lists and searches with the number of runs, as the small table in the README."""
+"""The growth of the cost of lists and searches with the number of runs, as the table in docs/performance.md."""
 
 from __future__ import annotations
 
