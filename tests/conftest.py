@@ -18,7 +18,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.app_parts import share_templates, share_url_builders
-from support.servers import Running, alive, running
+from support.servers import Server, run_server, running_servers
 from support.tools import find_tool
 from support.wire import Connection
 from werkzeug.test import TestResponse
@@ -69,7 +69,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             for name, printed in (("stdout", fault.stdout), ("stderr", fault.stderr)):
                 text = printed.decode(errors="replace") if isinstance(printed, bytes) else printed
                 item.add_report_section(call.when, f"{name} of the process", (text or "")[-_SHOWN_CHARACTERS:])
-        for server in alive:
+        for server in running_servers:
             with suppress(OSError):
                 item.add_report_section(call.when, f"log of {server.url}", server.log[-_SHOWN_CHARACTERS:])
     yield
@@ -119,8 +119,8 @@ def data(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(data: Path, **settings: Any) -> Iterator[Flask]:
-    """An app on the store at `data`, with the settings given."""
+def open_app(data: Path, **settings: Any) -> Iterator[Flask]:
+    """Open an app on the store at `data`, with these settings."""
     config = Config(data=data, **{"fsync": "no", "quiet": True, **settings})
     tracker = Tracker.on(Store(config.data, config.fsync, read_only=config.read_only), config.series_cache_bytes)
     try:
@@ -139,7 +139,7 @@ def make_app(data: Path) -> Iterator[Callable[..., Flask]]:
 
         def make(**settings: Any) -> Flask:
             stack.close()
-            return stack.enter_context(opened(data, **settings))
+            return stack.enter_context(open_app(data, **settings))
 
         yield make
 
@@ -153,7 +153,7 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shared_client(shared_data: Path) -> Iterator[FlaskClient]:
     """One client for all tests of a file that work on runs of their own: to make an app takes as long as ten tests."""
-    with opened(shared_data) as app:
+    with open_app(shared_data) as app:
         yield app.test_client()
 
 
@@ -214,23 +214,23 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
 
 
 @pytest.fixture
-def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start a real server on this test's store, with the options given; all are ended with the test."""
     with ExitStack() as stack:
         count = 0
 
-        def start(*options: str, wrapper: Sequence[str] = (), forks: bool = True, **variables: str) -> Running:
+        def start(*options: str, wrapper: Sequence[str] = (), forks: bool = True, **variables: str) -> Server:
             nonlocal count
             count += 1
             scratch = tmp_path / f"server-{count}"
-            started = running(data, scratch, *options, wrapper=wrapper, forks=forks, **variables)
+            started = run_server(data, scratch, *options, wrapper=wrapper, forks=forks, **variables)
             return stack.enter_context(started)
 
         yield start
 
 
 @pytest.fixture
-def server(serve: Callable[..., Running]) -> Running:
+def server(serve: Callable[..., Server]) -> Server:
     """A real server with default settings."""
     return serve()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import opened
+from conftest import open_app
 from support.github_artifacts import Artifacts
 from support.github_runner import ROOT, Job
 from support.readme import PAGES, blocks, table
@@ -106,7 +106,7 @@ def test_example_logs_checks_and_uploads_runs_that_open_in_another_store(
     assert command in names
     for name in names:
         artifacts.unzip(name, data / "runs")
-    with opened(data) as app:
+    with open_app(data) as app:
         runs = app.test_client().get("/api/runs").get_json()
     assert {run["id"]: (run["status"], run["params"]) for run in runs} == {
         name: ("completed", {"lr": float(name.rpartition("-")[2])}) for name in names

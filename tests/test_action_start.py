@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 from support.github_runner import ROOT, Job
-from support.servers import Running, free_port
+from support.servers import Server, free_port
 from support.snapshots import files_of
 
 from chachaml_lite.sidecar.identity import derive_run_id
@@ -116,7 +116,7 @@ def test_port_and_data_folder_are_configurable(github_job: NewJob) -> None:
 
 @pytest.mark.parametrize("fault", ["port", "data", "setting"])
 def test_server_that_does_not_start_fails_the_step_and_shows_the_reason(
-    github_job: NewJob, server: Running, fault: str
+    github_job: NewJob, server: Server, fault: str
 ) -> None:
     job = github_job(shell_variables={"CHACHAML_FSYNC": "sometimes"} if fault == "setting" else {})
     (job.workspace / "file").touch()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from support.github_artifacts import Artifacts
 from support.github_runner import ROOT, Job
 from support.readme import blocks
@@ -205,7 +205,7 @@ def test_training_in_ci_logs_to_the_sidecar_and_is_checked_against_the_last_gree
 def test_run_survives_github_artifacts_unchanged(data: Path, tmp_path: Path) -> None:
     names = [".env", "a:b?.txt", "CON", "dir/.hidden/file", "trailing.", 'quo"te<|>*', "ünïcode/日本.bin", "empty"]
     contents = {name: name.encode() if name != "empty" else b"" for name in names}
-    with opened(data) as app:
+    with open_app(data) as app:
         client = app.test_client()
         run = run_logger(client)(
             name=".hidden", params={"lr": 1}, metrics={"loss": 0.5}, artifacts=contents, end="failed"
@@ -216,7 +216,7 @@ def test_run_survives_github_artifacts_unchanged(data: Path, tmp_path: Path) -> 
     laptop = tmp_path / "laptop"
     artifacts.unzip(run, laptop / "runs")
     assert files_of(laptop / "runs" / run).keys() == files_of(data / "runs" / run).keys()
-    with opened(laptop) as app:
+    with open_app(laptop) as app:
         client = app.test_client()
         after = client.get(f"/api/runs/{run}").get_json()
         assert {**after, "last_write_time": 0} == {**before, "last_write_time": 0}  # which is the time of its files

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from flask.testing import FlaskClient
 from support.calls import register, upload
 from support.commands import cli
@@ -32,7 +32,7 @@ def run_id(log_run: LogRun) -> str:
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[FlaskClient]:
     """A client of another store."""
-    with opened(tmp_path / "other") as app:
+    with open_app(tmp_path / "other") as app:
         yield app.test_client()
 
 
@@ -142,7 +142,7 @@ def test_deletion_leaves_names_differing_in_case_unchanged(client: FlaskClient, 
     before = list_blobs(data)
     assert len(before) == 3
     delete_and_count(client, "model")
-    with opened(data, read_only=True) as app:
+    with open_app(data, read_only=True) as app:
         for reader in (client, app.test_client()):
             assert reader.get("/api/artifacts/r/Model/download").data == b"2"
             assert reader.get("/api/artifacts/r/MODEL/download").data == b"3"
@@ -255,7 +255,7 @@ def test_import_of_a_new_run_omits_its_deleted_artifacts(
 
 
 def test_interrupted_deletion_is_completed_at_the_next_start(data: Path) -> None:
-    with opened(data) as app:
+    with open_app(data) as app:
         run_logger(app.test_client())(id="r", artifacts={"a": b"1", "d/b": b"2", "d/c": b"3", "D/b": b"4"})
     now = 9_000_000_000_000
     file = data / "runs" / "r" / "artifacts.jsonl"
@@ -265,7 +265,7 @@ def test_interrupted_deletion_is_completed_at_the_next_start(data: Path) -> None
     mark = data / "runs" / ".incoming" / "r~deletion~0123456789abcdef"
     mark.write_bytes(b"")
     assert len(list_blobs(data)) == 6
-    with opened(data) as app:
+    with open_app(data) as app:
         assert list_names(app.test_client()) == ["a", "d/c"]
         assert list_blobs(data) == ["a", "d", "d/c"]
         assert not mark.exists()
@@ -274,13 +274,13 @@ def test_interrupted_deletion_is_completed_at_the_next_start(data: Path) -> None
 
 
 def test_deletion_with_a_torn_line_deletes_nothing(data: Path) -> None:
-    with opened(data) as app:
+    with open_app(data) as app:
         run_logger(app.test_client())(id="r", artifacts={"a": b"1"})
     file = data / "runs" / "r" / "artifacts.jsonl"
     file.write_text(file.read_text() + '{"name": "a", "deleted": tr')
     mark = data / "runs" / ".incoming" / "r~deletion~0123456789abcdef"
     mark.write_bytes(b"")
-    with opened(data) as app:
+    with open_app(data) as app:
         assert app.test_client().get("/api/artifacts/r/a/download").data == b"1"
     assert not mark.exists()
 
@@ -348,7 +348,7 @@ def test_run_page_deletes_an_artifact_and_a_folder(
 
 
 def test_command_deletes_artifacts_and_reports_those_it_cannot(data: Path) -> None:
-    with opened(data) as app:
+    with open_app(data) as app:
         client = app.test_client()
         run_logger(client)(id="r", artifacts={"a": b"bytes", **CHECKPOINTS, "checkpoint": b"y"})
         register(client, "r")

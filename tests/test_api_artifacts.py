@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from flask.testing import FlaskClient
-from support.servers import running
+from support.servers import run_server
 from support.snapshots import files_of
 from werkzeug.test import TestResponse
 
@@ -237,7 +237,7 @@ def test_artifacts_of_an_unknown_run_are_404(client: FlaskClient) -> None:
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """The URL of a separate server with a run "r"."""
-    with running(tmp_path / "store", tmp_path / "server") as server:
+    with run_server(tmp_path / "store", tmp_path / "server") as server:
         requests.post(f"{server.url}/api/w/runs", json={"experiment": "x", "id": "r"}, timeout=60).raise_for_status()
         yield server.url
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 from flask.testing import FlaskClient
-from support.servers import Running
+from support.servers import Server
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]
@@ -213,7 +213,7 @@ def test_running_run_can_be_checked_repeatedly(client: FlaskClient, log_run: Log
         assert check(client, run_id, "accuracy>=0.9").status_code == status
 
 
-def test_curl_with_fail_option_exits_by_the_check(server: Running, tool: Callable[[str], str]) -> None:
+def test_curl_with_fail_option_exits_by_the_check(server: Server, tool: Callable[[str], str]) -> None:
     run = {"experiment": "iris", "id": "mine"}
     requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).raise_for_status()
     requests.post(f"{server.url}/api/w/runs/mine/metrics", json={"accuracy": 0.9}, timeout=60).raise_for_status()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from support.calls import LogRun
-from support.servers import Running
+from support.servers import Server
 from werkzeug.test import TestResponse
 
 from chachaml_lite.web import compression
@@ -124,7 +124,7 @@ def test_page_is_compressed_once_for_all_requests_of_the_same_rendering(
     assert len(compressed_sizes) == 2
 
 
-def test_compressed_answer_of_a_real_server_is_complete(server: Running) -> None:
+def test_compressed_answer_of_a_real_server_is_complete(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
         request = f"GET /api/openapi.json HTTP/1.1\r\nHost: localhost:{server.port}\r\nAccept-Encoding: gzip\r\n"
         connection.sendall(f"{request}Connection: close\r\n\r\n".encode())

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import opened
+from conftest import open_app
 from flask.testing import FlaskClient
 from support.calls import LogRun, upload
 from support.zips import POINT
@@ -125,7 +125,7 @@ def test_digest_ignores_derived_hidden_and_reformatted_files(
     os.utime(folder / "metrics.jsonl", (1, 1))
     assert get_digest(client) == before
     body = client.get("/api/runs/r/download").data
-    with opened(tmp_path / "other") as app:
+    with open_app(tmp_path / "other") as app:
         other = app.test_client()
         assert other.post("/api/w/import", data=body, content_type="application/zip").status_code == 200
         assert get_digest(other) == before

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from support.calls import LogRun
 from support.commands import cli
 from support.html_tables import Page
-from support.servers import running
+from support.servers import run_server
 from support.zips import run_files, stream_zip
 
 from chachaml_lite.tracking.environment import MAX_BYTES, MISSING, flatten, value_at
@@ -161,7 +161,7 @@ def test_environment_is_in_the_zip_and_survives_an_import(
 
 def test_push_sends_the_environment_once(client: FlaskClient, log_run: LogRun, tmp_path: Path, data: Path) -> None:
     log_run(id="r", env=make_environment(), end="completed")
-    with running(tmp_path / "there", tmp_path / "scratch") as there:
+    with run_server(tmp_path / "there", tmp_path / "scratch") as there:
         first, second = (json.loads(cli("push", there.url, "--data", str(data), "--json").stdout) for _ in range(2))
         assert (first["imported"], second["unchanged"]) == (["r"], ["r"])
         assert json.loads(cli("show", "r", "--json", "--url", there.url).stdout)["env"] == make_environment()

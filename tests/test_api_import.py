@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun, register, upload
@@ -62,7 +62,7 @@ def read_stored_files(folder: Path, run_id: str) -> Files:
 @pytest.fixture
 def other(tmp_path: Path) -> Any:
     """A client of the other store, from which runs are imported."""
-    with opened(tmp_path / "other") as app:
+    with open_app(tmp_path / "other") as app:
         yield app.test_client()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from support.servers import Running
+from support.servers import Server
 from support.snapshots import files_of
 
 LogRun = Callable[..., str]
@@ -183,7 +183,7 @@ def test_content_encoding_is_400_and_the_detail_names_the_header(
 # -- files, as curl sends them
 
 
-def test_advice_for_uploads_is_a_command_that_keeps_every_byte(server: Running, tmp_path: Path) -> None:
+def test_advice_for_uploads_is_a_command_that_keeps_every_byte(server: Server, tmp_path: Path) -> None:
     """A wrong upload stores nothing, and the command in its answer stores the file unchanged."""
     content = b"line\r\n\x00\n\n=1&x\n" + bytes(range(256))
     (tmp_path / "model.pkl").write_bytes(content)

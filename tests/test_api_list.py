@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from flask.testing import FlaskClient
-from support.servers import Running
+from support.servers import Server
 
 LogRun = Callable[..., str]
 
@@ -41,7 +41,7 @@ def copy_in(data: Path, run_id: str, start_time: int, **fields: Any) -> None:
 @pytest.fixture(scope="module")
 def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of a store with five runs that differ in everything that can be filtered by."""
-    with opened(tmp_path_factory.mktemp("five") / "store") as app:
+    with open_app(tmp_path_factory.mktemp("five") / "store") as app:
         log_five(run_logger(app.test_client()))
         yield app.test_client()
 
@@ -115,7 +115,7 @@ def test_integer_param_of_any_size_is_matched_exactly(client: FlaskClient, log_r
     assert list_ids(client, **{"param.seed": "1_0"}) == []
 
 
-def test_name_may_be_sent_as_raw_utf_8(server: Running) -> None:
+def test_name_may_be_sent_as_raw_utf_8(server: Server) -> None:
     # curl "$HOST/api/runs?experiment=größe" sends the bytes as they were typed.
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "größe"}, timeout=60).raise_for_status()
     for name, status, count in (("größe".encode(), 200, 1), (b"gr%C3%B6%C3%9Fe", 200, 1), (b"gr\xf6\xdfe", 400, 2)):
@@ -142,7 +142,7 @@ def test_default_order_is_by_start_time_then_id_both_descending(client: FlaskCli
 def runs_to_order(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of a store with metrics and params to order by; d has none, e a NaN, and b and c tie."""
     data = tmp_path_factory.mktemp("measured") / "store"
-    with opened(data) as app:
+    with open_app(data) as app:
         log_runs_to_order(run_logger(app.test_client()))
         for place, run_id in enumerate(
             "abcdefg"

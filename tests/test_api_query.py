@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from flask.testing import FlaskClient
 
 LogRun = Callable[..., str]
@@ -18,7 +18,7 @@ LogRun = Callable[..., str]
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of a store with four runs: a, b and c of iris, d of digits."""
-    with opened(tmp_path_factory.mktemp("asked") / "store") as app:
+    with open_app(tmp_path_factory.mktemp("asked") / "store") as app:
         log_run = run_logger(app.test_client())
         log_run(id="a", name="Baseline", params={"lr": 0.1}, metrics={"val/loss": 0.5}, tags={"os": "linux"})
         log_run(id="b", name="base wide", params={"lr": 0.01}, metrics={"val/loss": 0.2}, end="completed")

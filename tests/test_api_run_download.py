@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from flask.testing import FlaskClient
-from support.servers import PATIENCE_SECONDS, Running, running
+from support.servers import PATIENCE_SECONDS, Server, run_server
 
 from chachaml_lite.app import create_app
 from chachaml_lite.config import Config
@@ -265,7 +265,7 @@ def check_consistent(archive: zipfile.ZipFile, run_id: str) -> None:
     assert len([json.loads(line) for line in points.splitlines()]) % 2 == 0  # both points of a request, or neither
 
 
-def test_clients_that_read_nothing_do_not_block_others(server: Running) -> None:
+def test_clients_that_read_nothing_do_not_block_others(server: Server) -> None:
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "a"}, timeout=PATIENCE_SECONDS).json()["id"]
     upload = requests.post(
         f"{server.url}/api/w/runs/{run_id}/artifacts?name=big",
@@ -291,7 +291,7 @@ def test_clients_that_read_nothing_do_not_block_others(server: Running) -> None:
 
 
 def test_download_of_a_large_run_takes_little_memory(tmp_path: Path) -> None:
-    with running(tmp_path / "store", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "a"}, timeout=PATIENCE_SECONDS).json()[
             "id"
         ]

@@ -10,7 +10,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from support.servers import Running
+from support.servers import Server
 
 import chachaml_lite
 
@@ -41,7 +41,7 @@ def test_health_is_not_cached_and_needs_no_token(make_app: Callable[..., Flask])
     assert client.head("/api/health").status_code == 200
 
 
-def test_health_is_ok_as_soon_as_the_server_is_ready(server: Running) -> None:
+def test_health_is_ok_as_soon_as_the_server_is_ready(server: Server) -> None:
     assert requests.get(f"{server.url}/api/health", timeout=60).json()["ok"] is True
 
 
@@ -67,7 +67,7 @@ def test_root_redirects_a_browser_to_the_runs(client: FlaskClient, accept: str) 
 
 @pytest.mark.parametrize("token", [None, "s3cret"])
 def test_quickstart_can_be_pasted_into_a_shell(
-    serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path, token: str | None
+    serve: Callable[..., Server], tool: Callable[[str], str], tmp_path: Path, token: str | None
 ) -> None:
     server = serve(*(["--token", token] if token else []))
     headers = {"Authorization": f"Bearer {token}"} if token else {}

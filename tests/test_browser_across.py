@@ -8,20 +8,20 @@ import pytest
 import requests
 from playwright.sync_api import expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def post(server: Running, path: str, body: object) -> object:
+def post(server: Server, path: str, body: object) -> object:
     answer = requests.post(f"{server.url}/api/w/{path}", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def log(server: Running, run_id: str, params: object = None, metrics: object = None, **fields: object) -> None:
+def log(server: Server, run_id: str, params: object = None, metrics: object = None, **fields: object) -> None:
     post(server, "runs", {"experiment": "iris", "id": run_id, **fields})
     if params:
         post(server, f"runs/{run_id}/params", params)
@@ -29,7 +29,7 @@ def log(server: Running, run_id: str, params: object = None, metrics: object = N
         post(server, f"runs/{run_id}/metrics", metrics)
 
 
-def log_versions(server: Running) -> None:
+def log_versions(server: Server) -> None:
     """Log three runs, each a version of the model iris; the second is in production."""
     for number in (1, 2, 3):
         log(server, f"of-{number}", {"lr": number / 10}, {"loss": 1 / number}, name=f"{HOSTILE} {number} " + "n" * 200)
@@ -49,7 +49,7 @@ def log_versions(server: Running) -> None:
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
 def test_promotion_asks_for_confirmation_and_archives_the_version_in_production(
-    viewer: Viewer, server: Running, javascript: bool
+    viewer: Viewer, server: Server, javascript: bool
 ) -> None:
     log_versions(server)
     page = viewer.open(f"{server.url}/models", java_script_enabled=javascript)
@@ -64,7 +64,7 @@ def test_promotion_asks_for_confirmation_and_archives_the_version_in_production(
     expect(page.locator(".history li").first).to_contain_text("Version 2 left production and was archived.")
 
 
-def test_model_page_updates_live_and_shows_an_error_of_the_api(viewer: Viewer, server: Running) -> None:
+def test_model_page_updates_live_and_shows_an_error_of_the_api(viewer: Viewer, server: Server) -> None:
     viewer.expected.append("404")
     log_versions(server)
     page = viewer.open(f"{server.url}/models/iris")
@@ -77,7 +77,7 @@ def test_model_page_updates_live_and_shows_an_error_of_the_api(viewer: Viewer, s
     expect(row.get_by_role("alert")).to_contain_text("no such model: the model 'iris' has no version or stage '9'")
 
 
-def log_three(server: Running) -> None:
+def log_three(server: Server) -> None:
     """Log three runs; the second has the lowest loss."""
     for number, loss in enumerate([0.5, 0.25, 1]):
         points = [{"loss": loss + 1 / step, "acc": 1 - loss / 2, "step": step} for step in range(1, 20)]
@@ -87,7 +87,7 @@ def log_three(server: Running) -> None:
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
 def test_runs_selected_in_the_list_are_compared_by_differences_and_against_a_baseline(
-    viewer: Viewer, server: Running, javascript: bool
+    viewer: Viewer, server: Server, javascript: bool
 ) -> None:
     log_three(server)
     page = viewer.open(f"{server.url}/runs", java_script_enabled=javascript)
@@ -122,7 +122,7 @@ def test_runs_selected_in_the_list_are_compared_by_differences_and_against_a_bas
     assert dots.evaluate_all("all => all.map((e) => getComputedStyle(e).fill)") == headers
 
 
-def test_comparison_updates_live_while_a_run_is_logging(viewer: Viewer, server: Running) -> None:
+def test_comparison_updates_live_while_a_run_is_logging(viewer: Viewer, server: Server) -> None:
     log_three(server)
     page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
     page.evaluate("window.sameDocument = true")
@@ -136,7 +136,7 @@ def test_comparison_updates_live_while_a_run_is_logging(viewer: Viewer, server: 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
 def test_experiment_is_described_in_place_and_shows_its_best_run(
-    viewer: Viewer, server: Running, javascript: bool
+    viewer: Viewer, server: Server, javascript: bool
 ) -> None:
     log_three(server)
     page = viewer.open(f"{server.url}/experiments", java_script_enabled=javascript)
@@ -162,7 +162,7 @@ def test_experiment_is_described_in_place_and_shows_its_best_run(
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
 def test_pages_are_accessible_and_fit_the_screen(
-    viewer: Viewer, server: Running, size: tuple[int, int], scheme: str
+    viewer: Viewer, server: Server, size: tuple[int, int], scheme: str
 ) -> None:
     viewer.expected.append("400")
     page = viewer.open(f"{server.url}/models", size=size, color_scheme=scheme)
@@ -181,7 +181,7 @@ def test_pages_are_accessible_and_fit_the_screen(
         assert_accessible(page)
 
 
-def test_form_of_a_model_version_stays_within_its_frame(viewer: Viewer, server: Running) -> None:
+def test_form_of_a_model_version_stays_within_its_frame(viewer: Viewer, server: Server) -> None:
     post(server, "runs", {"experiment": "iris", "id": "one"})
     upload = f"{server.url}/api/w/runs/one/artifacts?name=model.pkl"
     assert requests.post(upload, data=b"x", headers={"Content-Type": "application/octet-stream"}, timeout=60).ok

@@ -11,7 +11,7 @@ import pytest
 import requests
 from playwright.sync_api import Locator, Page, expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 @pytest.fixture
-def log(server: Running) -> Callable[..., str]:
+def log(server: Server) -> Callable[..., str]:
     """Return a function that logs a run with the given series, each a list of values, and returns the run's id."""
 
     def log_run(**series: list[Any]) -> str:
@@ -32,12 +32,12 @@ def log(server: Running) -> Callable[..., str]:
     return log_run
 
 
-def add(server: Running, run_id: str, key: str, values: list[Any], first: int = 0) -> None:
+def add(server: Server, run_id: str, key: str, values: list[Any], first: int = 0) -> None:
     body = [{"metrics": {key: value}, "step": first + at} for at, value in enumerate(values)]
     assert requests.post(f"{server.url}/api/w/runs/{run_id}/metrics", json=body, timeout=60).ok
 
 
-def open_chart_page(viewer: Viewer, server: Running, run_id: str, *keys: str, **settings: Any) -> Page:
+def open_chart_page(viewer: Viewer, server: Server, run_id: str, *keys: str, **settings: Any) -> Page:
     query = urlencode([("key", key) for key in keys])
     return viewer.open(f"{server.url}/runs/{run_id}/charts?{query}", **settings)
 
@@ -65,7 +65,7 @@ def drag(page: Page, chart: Locator, start: float, end: float) -> None:
     page.mouse.up()
 
 
-def test_crosshair_shows_the_value_of_each_line(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_crosshair_shows_the_value_of_each_line(viewer: Viewer, server: Server, log: Callable[..., str]) -> None:
     run_id = log(train__loss=[at / 100 for at in range(101)], val__loss=[5, "NaN", 7])
     page = open_chart_page(viewer, server, run_id, "train/loss", "val/loss")
     chart, tip = page.locator("svg.chart"), page.locator(".tip")
@@ -91,7 +91,7 @@ def test_crosshair_shows_the_value_of_each_line(viewer: Viewer, server: Running,
 
 
 def test_steps_beyond_the_safe_integers_of_javascript_are_shown_exactly(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run_id = log()
     add(server, run_id, "loss", [1, 2, 3], 2**62)
@@ -102,7 +102,7 @@ def test_steps_beyond_the_safe_integers_of_javascript_are_shown_exactly(
 
 
 def test_zoom_by_dragging_shows_all_points_of_the_range_and_is_undone(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
     page = viewer.open(f"{server.url}/runs/{run_id}")
@@ -132,7 +132,7 @@ def test_zoom_by_dragging_shows_all_points_of_the_range_and_is_undone(
 
 
 def test_chart_page_keeps_its_range_in_the_url_and_has_fields_for_it(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[at % 7 for at in range(5000)])
     page = open_chart_page(viewer, server, run_id, "loss")
@@ -156,7 +156,7 @@ def test_chart_page_keeps_its_range_in_the_url_and_has_fields_for_it(
 
 
 def test_series_hidden_in_the_legend_stays_hidden_while_points_arrive(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run_id = log(train__loss=[3, 2, 1], val__loss=[4, 3, 2])
     page = open_chart_page(viewer, server, run_id, "train/loss", "val/loss")
@@ -180,7 +180,7 @@ def test_series_hidden_in_the_legend_stays_hidden_while_points_arrive(
     expect(lines.nth(1)).to_be_visible()
 
 
-def test_tooltip_over_a_time_axis_uses_and_names_the_time_zone_of_the_axis(viewer: Viewer, server: Running) -> None:
+def test_tooltip_over_a_time_axis_uses_and_names_the_time_zone_of_the_axis(viewer: Viewer, server: Server) -> None:
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     at_ms = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC
     points = [{"metrics": {"loss": at}, "step": at, "timestamp": at_ms + at * 60_000} for at in range(3)]
@@ -194,7 +194,7 @@ def test_tooltip_over_a_time_axis_uses_and_names_the_time_zone_of_the_axis(viewe
     expect(chart).to_contain_text("2027-01-15, UTC")
 
 
-def test_chart_settings_are_kept_in_the_url(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_chart_settings_are_kept_in_the_url(viewer: Viewer, server: Server, log: Callable[..., str]) -> None:
     run_id = log(loss=[10 / (at + 1) + at % 3 for at in range(200)])
     page = open_chart_page(viewer, server, run_id, "loss")
     chart = page.locator("svg.chart")
@@ -218,7 +218,7 @@ def test_chart_settings_are_kept_in_the_url(viewer: Viewer, server: Running, log
 
 
 def test_charts_of_a_run_appear_with_its_first_points_and_are_interactive(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run_id = log()
     page = viewer.open(f"{server.url}/runs/{run_id}")
@@ -250,7 +250,7 @@ def test_charts_of_a_run_appear_with_its_first_points_and_are_interactive(
 
 
 def test_chart_form_and_table_of_values_work_without_javascript(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run_id = log(loss=[3, 2, 1])
     page = open_chart_page(viewer, server, run_id, "loss", java_script_enabled=False)
@@ -264,7 +264,7 @@ def test_chart_form_and_table_of_values_work_without_javascript(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_chart_pages_are_accessible_and_fit_the_screen(
-    viewer: Viewer, server: Running, log: Callable[..., str], scheme: str
+    viewer: Viewer, server: Server, log: Callable[..., str], scheme: str
 ) -> None:
     one, other = log(loss=[3, 2, "NaN", 1]), log(loss=[2, 1])
     add(server, one, HOSTILE, [1, 2])
@@ -289,7 +289,7 @@ def test_chart_pages_are_accessible_and_fit_the_screen(
 
 
 def test_zoom_survives_a_change_of_smoothing_but_not_of_the_axis(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run = log(loss=[1 / (at + 1) for at in range(100)])
     page = viewer.open(f"{server.url}/runs/{run}")
@@ -308,7 +308,7 @@ def test_zoom_survives_a_change_of_smoothing_but_not_of_the_axis(
     expect(button).to_have_count(0)
 
 
-def test_back_button_on_a_chart_page_zooms_out(viewer: Viewer, server: Running, log: Callable[..., str]) -> None:
+def test_back_button_on_a_chart_page_zooms_out(viewer: Viewer, server: Server, log: Callable[..., str]) -> None:
     run = log(loss=[1 / (at + 1) for at in range(100)])
     page = open_chart_page(viewer, server, run, "loss")
     whole = page.url
@@ -324,7 +324,7 @@ def test_back_button_on_a_chart_page_zooms_out(viewer: Viewer, server: Running, 
 
 
 def test_tap_on_a_chart_shows_its_values_until_a_tap_elsewhere(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run = log(loss=[1.0, 0.5, 0.25])
     page = open_chart_page(viewer, server, run, "loss", has_touch=True, size=NARROW)
@@ -337,7 +337,7 @@ def test_tap_on_a_chart_shows_its_values_until_a_tap_elsewhere(
 
 
 def test_series_of_200_points_is_drawn_point_by_point_among_many_charts(
-    viewer: Viewer, server: Running, log: Callable[..., str]
+    viewer: Viewer, server: Server, log: Callable[..., str]
 ) -> None:
     run = log(**{f"m{number}": [at % 7 for at in range(200)] for number in range(20)})
     page = viewer.open(f"{server.url}/runs/{run}")

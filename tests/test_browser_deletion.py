@@ -8,13 +8,13 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
 
 @pytest.fixture
-def sweep(server: Running) -> Running:
+def sweep(server: Server) -> Server:
     """A server with a parent and its four children, in one experiment."""
 
     def post(path: str, body: Any) -> None:
@@ -28,7 +28,7 @@ def sweep(server: Running) -> Running:
     return server
 
 
-def list_trash(server: Running) -> list[str]:
+def list_trash(server: Server) -> list[str]:
     """The ids of the runs in the trash."""
     runs = requests.get(f"{server.url}/api/runs?deleted=true", timeout=60).json()
     return sorted(run["id"] for run in runs)
@@ -49,7 +49,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("path", LISTS.values(), ids=LISTS.keys())
-def test_deletion_from_a_list_stays_on_its_page_and_is_undone_there(viewer: Viewer, sweep: Running, path: str) -> None:
+def test_deletion_from_a_list_stays_on_its_page_and_is_undone_there(viewer: Viewer, sweep: Server, path: str) -> None:
     page = viewer.open(f"{sweep.url}{path}")
     before, here = list_row_ids(page), page.url
     page.get_by_label("Select fold 0", exact=True).check()
@@ -76,7 +76,7 @@ def test_deletion_from_a_list_stays_on_its_page_and_is_undone_there(viewer: View
     assert (list_trash(sweep), list_row_ids(page), page.url) == ([], before, here)
 
 
-def test_deletion_of_all_children_is_undone_on_their_parents_page(viewer: Viewer, sweep: Running) -> None:
+def test_deletion_of_all_children_is_undone_on_their_parents_page(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/runs/parent", size=NARROW)
     page.get_by_label("Select all on this page", exact=True).check()
     page.locator("#delete-selected > summary").click()
@@ -91,7 +91,7 @@ def test_deletion_of_all_children_is_undone_on_their_parents_page(viewer: Viewer
 
 
 @pytest.mark.parametrize("how", ["restored", "deleted permanently"])
-def test_undo_is_not_offered_for_runs_that_left_the_trash_otherwise(viewer: Viewer, sweep: Running, how: str) -> None:
+def test_undo_is_not_offered_for_runs_that_left_the_trash_otherwise(viewer: Viewer, sweep: Server, how: str) -> None:
     page = viewer.open(f"{sweep.url}/runs")
     for path in ("/runs", "/experiments/sweep?part=table"):
         page.goto(f"{sweep.url}{path}")
@@ -114,7 +114,7 @@ def test_undo_is_not_offered_for_runs_that_left_the_trash_otherwise(viewer: View
         expect(page.locator("#undo")).to_be_hidden()
 
 
-def test_undo_is_not_offered_again_after_it_is_dismissed(viewer: Viewer, sweep: Running) -> None:
+def test_undo_is_not_offered_again_after_it_is_dismissed(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/runs")
     page.get_by_label("Select fold 3", exact=True).check()
     page.locator("#delete-selected > summary").click()
@@ -130,7 +130,7 @@ def test_undo_is_not_offered_again_after_it_is_dismissed(viewer: Viewer, sweep: 
 
 
 @pytest.mark.parametrize("back", ["", "&back=/experiments/sweep?part=table"], ids=["", "from an experiment"])
-def test_deletion_from_the_page_of_the_selected_runs_is_undone(viewer: Viewer, sweep: Running, back: str) -> None:
+def test_deletion_from_the_page_of_the_selected_runs_is_undone(viewer: Viewer, sweep: Server, back: str) -> None:
     page = viewer.open(f"{sweep.url}/runs?ids=fold-0,fold-1{back}")
     page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_text("runs are in the trash.")).to_be_visible()
@@ -141,7 +141,7 @@ def test_deletion_from_the_page_of_the_selected_runs_is_undone(viewer: Viewer, s
     assert list_trash(sweep) == []
 
 
-def test_deletion_from_the_page_of_a_run_is_undone(viewer: Viewer, sweep: Running) -> None:
+def test_deletion_from_the_page_of_a_run_is_undone(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/runs/fold-1")
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("This run is in the trash")).to_be_visible()

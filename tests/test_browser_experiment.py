@@ -11,20 +11,20 @@ import pytest
 import requests
 from playwright.sync_api import Locator, Page, expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
-def post(server: Running, path: str, body: Any) -> Any:
+def post(server: Server, path: str, body: Any) -> Any:
     answer = requests.post(f"{server.url}/api/w/{path}", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def log_run(server: Running, number: int, steps: int = 30) -> None:
+def log_run(server: Server, number: int, steps: int = 30) -> None:
     """Log run `number` of a sweep; its loss falls from its number plus one towards its number."""
     optimizer = OPTIMIZERS[number % 3]
     run_id = f"run-{number:02}"
@@ -38,7 +38,7 @@ def log_run(server: Running, number: int, steps: int = 30) -> None:
 
 
 @pytest.fixture
-def sweep(server: Running) -> Running:
+def sweep(server: Server) -> Server:
     """A server with a sweep of 60 runs."""
     for number in range(60):
         log_run(server, number)
@@ -72,7 +72,7 @@ def find_position(svg: Locator, fraction: float, height: float = 0.5) -> dict[st
     return position
 
 
-def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_kept_in_the_url(viewer: Viewer, sweep: Running) -> None:
+def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_kept_in_the_url(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep")
     page.evaluate("window.sameDocument = true")
     expect(lines(page, "loss")).to_have_count(20)
@@ -119,9 +119,7 @@ def test_sweep_is_drawn_grouped_hidden_and_zoomed_and_kept_in_the_url(viewer: Vi
     assert not page.evaluate("window.sameDocument"), "the reload has made a new document"
 
 
-def test_pointing_highlights_a_line_in_every_chart_and_lists_ten_values_in_order(
-    viewer: Viewer, sweep: Running
-) -> None:
+def test_pointing_highlights_a_line_in_every_chart_and_lists_ten_values_in_order(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep?drawn=60")
     svg = chart(page, "loss")
     at = find_position(svg, 0.5, 0.49)
@@ -154,7 +152,7 @@ def test_pointing_highlights_a_line_in_every_chart_and_lists_ten_values_in_order
     assert strong.get_attribute("data-key") == "19"
 
 
-def test_page_updates_live_with_the_sweep(viewer: Viewer, server: Running) -> None:
+def test_page_updates_live_with_the_sweep(viewer: Viewer, server: Server) -> None:
     for number in range(3):
         log_run(server, number)
     page = viewer.open(f"{server.url}/experiments/sweep?by=params.optimizer&hide=sgd")
@@ -167,7 +165,7 @@ def test_page_updates_live_with_the_sweep(viewer: Viewer, server: Running) -> No
     expect(button(page, "sgd 1 run")).to_have_attribute("aria-pressed", "false")
 
 
-def test_forty_keys_are_filtered_by_one_box_and_sections_are_drawn_when_opened(viewer: Viewer, server: Running) -> None:
+def test_forty_keys_are_filtered_by_one_box_and_sections_are_drawn_when_opened(viewer: Viewer, server: Server) -> None:
     keys = [f"{part}/{number}" for part in ("grad", "weight", "system") for number in range(12)]
     keys += ["train/loss", "val/loss", "lr", "tokens"]
     for run in ("one", "two"):
@@ -197,7 +195,7 @@ def test_forty_keys_are_filtered_by_one_box_and_sections_are_drawn_when_opened(v
 
 @pytest.mark.parametrize("path", ["experiments/sweep", "experiments/sweep?part=parallel", "runs/run-01"])
 def test_invalid_expression_is_an_alert_beside_its_box_until_it_is_corrected(
-    viewer: Viewer, sweep: Running, path: str
+    viewer: Viewer, sweep: Server, path: str
 ) -> None:
     viewer.expected.append("400 (BAD REQUEST)")
     page = viewer.open(f"{sweep.url}/{path}")
@@ -227,13 +225,13 @@ def test_invalid_expression_is_an_alert_beside_its_box_until_it_is_corrected(
         "compare?ids=run-01,run-02&",
     ],
 )
-def test_long_filter_that_matches_nothing_fits_a_phone(viewer: Viewer, sweep: Running, path: str) -> None:
+def test_long_filter_that_matches_nothing_fits_a_phone(viewer: Viewer, sweep: Server, path: str) -> None:
     page = viewer.open(f"{sweep.url}/{path}filter={'x' * 300}", size=NARROW)
     expect(page.get_by_text("x" * 300).first).to_be_visible()
     assert_fits(page)
 
 
-def test_names_and_values_of_axes_stay_within_the_drawing(viewer: Viewer, server: Running) -> None:
+def test_names_and_values_of_axes_stay_within_the_drawing(viewer: Viewer, server: Server) -> None:
     words = ["word word word word", "a" * 40, "W" * 40, "<script>alert(1)</script>", "數據集數據集數據集數據集數據集"]
     for number, word in enumerate(words):
         post(server, "runs", {"experiment": "words", "id": f"run-{number}"})
@@ -250,7 +248,7 @@ def test_names_and_values_of_axes_stay_within_the_drawing(viewer: Viewer, server
     assert outside == []
 
 
-def test_brush_along_an_axis_filters_the_runs_of_the_table(viewer: Viewer, sweep: Running) -> None:
+def test_brush_along_an_axis_filters_the_runs_of_the_table(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep?part=parallel")
     rows = page.locator("#runs tbody tr")
     expect(page.locator("#table")).to_contain_text("60")
@@ -277,7 +275,7 @@ def test_brush_along_an_axis_filters_the_runs_of_the_table(viewer: Viewer, sweep
     expect(rows).to_have_count(30)
 
 
-def test_experiment_page_works_without_javascript(viewer: Viewer, sweep: Running) -> None:
+def test_experiment_page_works_without_javascript(viewer: Viewer, sweep: Server) -> None:
     page = viewer.open(f"{sweep.url}/experiments/sweep", java_script_enabled=False)
     button(page, "sgd 59").click()
     expect(page.locator("#legend").get_by_role("button", name="sgd 59")).to_have_attribute("aria-pressed", "false")
@@ -301,7 +299,7 @@ def test_experiment_page_works_without_javascript(viewer: Viewer, sweep: Running
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
 def test_every_part_is_accessible_and_fits_the_screen(
-    viewer: Viewer, sweep: Running, size: tuple[int, int], scheme: str
+    viewer: Viewer, sweep: Server, size: tuple[int, int], scheme: str
 ) -> None:
     long_name = "lr=0.001 " * 20
     for number in range(2):

@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Page, expect
 from support.browsers import Viewer, assert_accessible
 from support.scripts import between, for_host, run_bash
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
@@ -27,7 +27,7 @@ def working_folder(tmp_path: Path, tool: Callable[[str], str]) -> Path:
 
 
 @pytest.fixture
-def page(viewer: Viewer, server: Running) -> Page:
+def page(viewer: Viewer, server: Server) -> Page:
     """The page of all runs, opened before there are any."""
     page = viewer.open(f"{server.url}/runs")
     expect(page.locator("pre.command")).to_contain_text(server.url)
@@ -49,7 +49,7 @@ def assert_run_is_shown(page: Page, artifact: str, texts: list[str]) -> None:
 
 
 def test_run_logged_by_the_how_to_appears_on_the_open_page(
-    page: Page, server: Running, shared: Path, working_folder: Path
+    page: Page, server: Server, shared: Path, working_folder: Path
 ) -> None:
     how_to = (shared / "how-to.txt").read_text()
     run_bash(for_host(between(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working_folder)
@@ -57,13 +57,13 @@ def test_run_logged_by_the_how_to_appears_on_the_open_page(
 
 
 def test_run_logged_by_the_quickstart_of_the_page_appears_on_it(
-    page: Page, server: Running, working_folder: Path
+    page: Page, server: Server, working_folder: Path
 ) -> None:
     run_bash(page.locator("pre.command").inner_text(), working_folder)
     assert_run_is_shown(page, "notes.txt", ["iris", "completed", "0.94", "0.4", "0.01", "100"])
 
 
-def test_page_of_a_run_updates_live_while_it_is_logged(viewer: Viewer, server: Running) -> None:
+def test_page_of_a_run_updates_live_while_it_is_logged(viewer: Viewer, server: Server) -> None:
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     base = f"{server.url}/api/w/runs/{run_id}"
     page = viewer.open(f"{server.url}/runs/{run_id}")

@@ -7,12 +7,12 @@ import re
 import requests
 from playwright.sync_api import expect
 from support.browsers import Viewer
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
 
-def log_two(server: Running) -> None:
+def log_two(server: Server) -> None:
     for number in range(2):
         body = {"id": f"run-{number}", "name": f"name {number}", "experiment": "iris", "metrics": {"thing": number + 1}}
         metrics = body.pop("metrics")
@@ -22,7 +22,7 @@ def log_two(server: Running) -> None:
         assert answer.ok, answer.text
 
 
-def test_view_of_a_list_is_remembered_until_it_is_reset(viewer: Viewer, server: Running) -> None:
+def test_view_of_a_list_is_remembered_until_it_is_reset(viewer: Viewer, server: Server) -> None:
     log_two(server)
     page = viewer.open(f"{server.url}/runs?columns=status,metrics.thing&order_by=metrics.thing")
     page.goto(f"{server.url}/experiments")
@@ -45,7 +45,7 @@ def test_view_of_a_list_is_remembered_until_it_is_reset(viewer: Viewer, server: 
     expect(page).to_have_url(f"{server.url}/runs")
 
 
-def test_axis_of_curves_is_remembered_for_an_experiment(viewer: Viewer, server: Running) -> None:
+def test_axis_of_curves_is_remembered_for_an_experiment(viewer: Viewer, server: Server) -> None:
     log_two(server)
     requests.post(f"{server.url}/api/w/runs/run-0/metrics", json=[{"thing": 1, "step": 1}], timeout=60)
     page = viewer.open(f"{server.url}/experiments/iris")
@@ -61,7 +61,7 @@ def test_axis_of_curves_is_remembered_for_an_experiment(viewer: Viewer, server: 
     expect(page.get_by_label("Over")).to_have_value("step")
 
 
-def test_direction_of_a_metric_is_remembered_across_comparisons(viewer: Viewer, server: Running) -> None:
+def test_direction_of_a_metric_is_remembered_across_comparisons(viewer: Viewer, server: Server) -> None:
     log_two(server)
     page = viewer.open(f"{server.url}/compare?ids=run-0,run-1")
     page.get_by_role("button", name="thing: choose whether").click()
@@ -72,7 +72,7 @@ def test_direction_of_a_metric_is_remembered_across_comparisons(viewer: Viewer, 
     expect(page.get_by_role("button", name="thing: lower is better")).to_be_visible()
 
 
-def log_lines(server: Running) -> None:
+def log_lines(server: Server) -> None:
     """Log two runs of one experiment and one of another, each with a line."""
     for number, experiment in enumerate(("iris", "iris", "digits")):
         run = {"id": f"run-{number}", "name": f"name {number}", "experiment": experiment}
@@ -82,7 +82,7 @@ def log_lines(server: Running) -> None:
         assert requests.post(f"{server.url}/api/w/runs/run-{number}/metrics", json=points, timeout=60).ok
 
 
-def test_chart_settings_are_remembered_across_the_pages_of_an_experiment(viewer: Viewer, server: Running) -> None:
+def test_chart_settings_are_remembered_across_the_pages_of_an_experiment(viewer: Viewer, server: Server) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/runs/run-0")
     page.get_by_label("log values").check()
@@ -108,7 +108,7 @@ def test_chart_settings_are_remembered_across_the_pages_of_an_experiment(viewer:
     assert page.url == f"{server.url}/runs/run-1"
 
 
-def test_groups_of_an_experiment_are_remembered_independently_of_its_columns(viewer: Viewer, server: Running) -> None:
+def test_groups_of_an_experiment_are_remembered_independently_of_its_columns(viewer: Viewer, server: Server) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/experiments/iris?columns=status")
     page.get_by_label("Group by").select_option("params.lr")
@@ -131,7 +131,7 @@ def test_groups_of_an_experiment_are_remembered_independently_of_its_columns(vie
     expect(page.get_by_label("Group by")).to_have_value("")
 
 
-def test_setting_that_the_server_refuses_is_forgotten(viewer: Viewer, server: Running) -> None:
+def test_setting_that_the_server_refuses_is_forgotten(viewer: Viewer, server: Server) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/experiments/iris?columns=status")
     viewer.expected.append("400 (BAD REQUEST)")

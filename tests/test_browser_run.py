@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Dialog, Page, expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
@@ -18,7 +18,7 @@ SCRIPTS = pytest.mark.parametrize("script", [True, False], ids=["script", "no sc
 
 
 @pytest.fixture
-def run_id(server: Running) -> str:
+def run_id(server: Server) -> str:
     """The id of a running run that has metrics, params, tags, a note and artifacts."""
     answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "base"}, timeout=60)
     run_id: str = answer.json()["id"]
@@ -37,17 +37,17 @@ def run_id(server: Running) -> str:
     return run_id
 
 
-def post(server: Running, run_id: str, part: str, body: object) -> None:
+def post(server: Server, run_id: str, part: str, body: object) -> None:
     answer = requests.post(f"{server.url}/api/w/runs/{run_id}/{part}", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
 
 
-def get_run(server: Running, run_id: str) -> dict[str, object]:
+def get_run(server: Server, run_id: str) -> dict[str, object]:
     answer: dict[str, object] = requests.get(f"{server.url}/api/runs/{run_id}", timeout=60).json()
     return answer
 
 
-def open_run(viewer: Viewer, server: Running, run_id: str, script: bool = True) -> Page:
+def open_run(viewer: Viewer, server: Server, run_id: str, script: bool = True) -> Page:
     return viewer.open(f"{server.url}/runs/{run_id}", java_script_enabled=script)
 
 
@@ -55,7 +55,7 @@ def open_run(viewer: Viewer, server: Running, run_id: str, script: bool = True) 
 
 
 @SCRIPTS
-def test_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+def test_note_is_edited_in_place(viewer: Viewer, server: Server, run_id: str, script: bool) -> None:
     page = open_run(viewer, server, run_id, script)
     expect(page.locator("#note .rendered strong")).to_have_text("draft")
     page.get_by_text("Edit the note").click()
@@ -68,7 +68,7 @@ def test_note_is_edited_in_place(viewer: Viewer, server: Running, run_id: str, s
     expect(page).to_have_url(f"{server.url}/runs/{run_id}")
 
 
-def test_note_being_written_stays_while_the_page_updates(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_note_being_written_stays_while_the_page_updates(viewer: Viewer, server: Server, run_id: str) -> None:
     page = open_run(viewer, server, run_id)
     page.get_by_text("Edit the note").click()
     area = page.get_by_label("Note, in Markdown")
@@ -84,7 +84,7 @@ def test_note_being_written_stays_while_the_page_updates(viewer: Viewer, server:
     assert get_run(server, run_id)["note"] == "half a sentence"
 
 
-def test_refused_note_shows_the_error_and_keeps_the_text(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_refused_note_shows_the_error_and_keeps_the_text(viewer: Viewer, server: Server, run_id: str) -> None:
     viewer.expected.append("404")  # the browser logs responses that are errors
     page = open_run(viewer, server, run_id)
     page.get_by_text("Edit the note").click()
@@ -100,7 +100,7 @@ def test_refused_note_shows_the_error_and_keeps_the_text(viewer: Viewer, server:
 
 
 @SCRIPTS
-def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+def test_tags_are_set_and_removed(viewer: Viewer, server: Server, run_id: str, script: bool) -> None:
     page = open_run(viewer, server, run_id, script)
     page.get_by_text("Tags …").click()
     page.get_by_label("Key", exact=True).fill("gpu")
@@ -114,7 +114,7 @@ def test_tags_are_set_and_removed(viewer: Viewer, server: Running, run_id: str, 
 
 
 @SCRIPTS
-def test_run_is_ended_after_a_confirmation(viewer: Viewer, server: Running, run_id: str, script: bool) -> None:
+def test_run_is_ended_after_a_confirmation(viewer: Viewer, server: Server, run_id: str, script: bool) -> None:
     page = open_run(viewer, server, run_id, script)
     expect(page.get_by_role("button", name="Mark as failed")).not_to_be_visible()
     page.get_by_text("End …").click()
@@ -130,7 +130,7 @@ def test_run_is_ended_after_a_confirmation(viewer: Viewer, server: Running, run_
 
 @SCRIPTS
 def test_deleted_run_is_restored_by_undo_and_removed_after_a_confirmation(
-    viewer: Viewer, server: Running, run_id: str, data: Path, script: bool
+    viewer: Viewer, server: Server, run_id: str, data: Path, script: bool
 ) -> None:
     page = open_run(viewer, server, run_id, script)
     page.get_by_role("button", name="Delete", exact=True).click()
@@ -146,7 +146,7 @@ def test_deleted_run_is_restored_by_undo_and_removed_after_a_confirmation(
     assert not (data / "runs" / run_id).exists()
 
 
-def test_run_of_a_model_version_is_not_removed(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_run_of_a_model_version_is_not_removed(viewer: Viewer, server: Server, run_id: str) -> None:
     viewer.expected.append("409")
     body = {"name": "iris", "run_id": run_id, "artifact": "table.csv"}
     assert requests.post(f"{server.url}/api/w/models", json=body, timeout=60).status_code == 200
@@ -161,7 +161,7 @@ def test_run_of_a_model_version_is_not_removed(viewer: Viewer, server: Running, 
 # -- reading
 
 
-def test_unfolded_param_stays_open_while_points_arrive(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_unfolded_param_stays_open_while_points_arrive(viewer: Viewer, server: Server, run_id: str) -> None:
     page = open_run(viewer, server, run_id)
     page.locator("#params summary").click()
     expect(page.locator("#params pre")).to_contain_text('"width": 64')
@@ -170,7 +170,7 @@ def test_unfolded_param_stays_open_while_points_arrive(viewer: Viewer, server: R
     expect(page.locator("#params pre")).to_be_visible()
 
 
-def test_artifacts_are_opened_and_downloaded_from_the_run(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_artifacts_are_opened_and_downloaded_from_the_run(viewer: Viewer, server: Server, run_id: str) -> None:
     page = open_run(viewer, server, run_id)
     page.get_by_role("link", name="table.csv", exact=True).click()
     expect(page.get_by_role("cell", name="3", exact=True)).to_be_visible()
@@ -187,7 +187,7 @@ def test_artifacts_are_opened_and_downloaded_from_the_run(viewer: Viewer, server
 
 
 def test_charts_update_live_while_their_axes_change_and_new_metrics_appear(
-    viewer: Viewer, server: Running, run_id: str
+    viewer: Viewer, server: Server, run_id: str
 ) -> None:
     page = open_run(viewer, server, run_id)
     page.evaluate("window.loadedOnce = true")
@@ -209,7 +209,7 @@ def test_charts_update_live_while_their_axes_change_and_new_metrics_appear(
     assert page.evaluate("window.loadedOnce")
 
 
-def test_enter_in_the_field_of_the_error_marks_the_run_as_failed(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_enter_in_the_field_of_the_error_marks_the_run_as_failed(viewer: Viewer, server: Server, run_id: str) -> None:
     page = open_run(viewer, server, run_id)
     page.get_by_text("End …").click()
     page.get_by_label("Error message (optional)").fill("it blew up")
@@ -218,7 +218,7 @@ def test_enter_in_the_field_of_the_error_marks_the_run_as_failed(viewer: Viewer,
     assert (get_run(server, run_id)["status"], get_run(server, run_id)["error"]) == ("failed", "it blew up")
 
 
-def test_note_being_written_is_not_lost_by_another_form_or_a_link(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_note_being_written_is_not_lost_by_another_form_or_a_link(viewer: Viewer, server: Server, run_id: str) -> None:
     page = open_run(viewer, server, run_id)
     page.get_by_text("Edit the note").click()
     area = page.get_by_label("Note, in Markdown")
@@ -246,7 +246,7 @@ def test_note_being_written_is_not_lost_by_another_form_or_a_link(viewer: Viewer
     expect(page.locator("#note .rendered")).to_have_text("half a sentence")
 
 
-def test_hidden_tab_requests_nothing_until_it_is_visible_again(viewer: Viewer, server: Running, run_id: str) -> None:
+def test_hidden_tab_requests_nothing_until_it_is_visible_again(viewer: Viewer, server: Server, run_id: str) -> None:
     page = viewer.open(f"{server.url}/search")
     page.clock.install()
     page.goto(f"{server.url}/runs/{run_id}")
@@ -276,7 +276,7 @@ def test_hidden_tab_requests_nothing_until_it_is_visible_again(viewer: Viewer, s
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_run_page_is_accessible_and_fits_the_screen_with_everything_open(
-    viewer: Viewer, server: Running, run_id: str, size: tuple[int, int], scheme: str
+    viewer: Viewer, server: Server, run_id: str, size: tuple[int, int], scheme: str
 ) -> None:
     page = viewer.open(f"{server.url}/runs/{run_id}", size=size, color_scheme=scheme)
     for summary in page.locator("main summary").all():
@@ -287,7 +287,7 @@ def test_run_page_is_accessible_and_fits_the_screen_with_everything_open(
             page.keyboard.press("Escape")
 
 
-def test_form_of_a_button_is_on_top_of_the_page_and_has_the_focus(viewer: Viewer, server: Running) -> None:
+def test_form_of_a_button_is_on_top_of_the_page_and_has_the_focus(viewer: Viewer, server: Server) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     body = {f"m{number}": number for number in range(40)}
     requests.post(f"{server.url}/api/w/runs/{run}/metrics", json=body, timeout=60)
@@ -305,14 +305,14 @@ def test_form_of_a_button_is_on_top_of_the_page_and_has_the_focus(viewer: Viewer
 
 
 @pytest.mark.parametrize("width", [360, 400])
-def test_header_takes_two_rows_on_a_phone(viewer: Viewer, server: Running, width: int) -> None:
+def test_header_takes_two_rows_on_a_phone(viewer: Viewer, server: Server, width: int) -> None:
     page = viewer.open(f"{server.url}/runs", size=(width, 740))
     assert page.locator("header.bar").evaluate("bar => bar.getBoundingClientRect().height") < 80
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_saved_run_opens_from_disk_offline_and_prints(
-    viewer: Viewer, server: Running, tmp_path: Path, scheme: str
+    viewer: Viewer, server: Server, tmp_path: Path, scheme: str
 ) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "name": "saved"}, timeout=60).json()[
         "id"
@@ -338,7 +338,7 @@ def test_saved_run_opens_from_disk_offline_and_prints(
     assert page.pdf().startswith(b"%PDF-")
 
 
-def test_slider_steps_through_the_images_of_a_series(viewer: Viewer, server: Running) -> None:
+def test_slider_steps_through_the_images_of_a_series(viewer: Viewer, server: Server) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     for step in range(3):
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{100 + step}" height="50"><rect width="9"/></svg>'
@@ -368,7 +368,7 @@ def test_slider_steps_through_the_images_of_a_series(viewer: Viewer, server: Run
     assert_fits(page)
 
 
-def test_numbers_of_metrics_fit_a_phone(viewer: Viewer, server: Running) -> None:
+def test_numbers_of_metrics_fit_a_phone(viewer: Viewer, server: Server) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris"}, timeout=60).json()["id"]
     points = [
         {"train/loss": 5.0542 + step, "a/very/long/name/of/a/metric": 0.0012345, "step": step} for step in (1, 299)

@@ -13,7 +13,7 @@ import requests
 from playwright.sync_api import Page, expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
 from support.scripts import for_host, run_bash
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
@@ -21,7 +21,7 @@ pytest_plugins = "support.browsers"
 class Logger:
     """A client that logs runs to a server over HTTP."""
 
-    def __init__(self, server: Running) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._session = requests.Session()
 
@@ -42,7 +42,7 @@ class Logger:
 
 
 @pytest.fixture
-def log(server: Running) -> Logger:
+def log(server: Server) -> Logger:
     return Logger(server)
 
 
@@ -80,7 +80,7 @@ curl -X POST "$HOST/api/w/runs/$RUN/end"
 
 
 def test_run_logged_with_curl_appears_on_the_open_page_without_a_reload(
-    viewer: Viewer, server: Running, tmp_path: Path, tool: Callable[[str], str]
+    viewer: Viewer, server: Server, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
@@ -101,7 +101,7 @@ def test_run_logged_with_curl_appears_on_the_open_page_without_a_reload(
     assert page.evaluate("window.sameDocument")
 
 
-def test_input_and_checkboxes_stay_while_the_table_updates(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_input_and_checkboxes_stay_while_the_table_updates(viewer: Viewer, server: Server, log: Logger) -> None:
     first, *_ = log_three(log)
     page = viewer.open(f"{server.url}/runs?spark=loss")
     page.get_by_label("Select first").check()
@@ -122,7 +122,7 @@ def test_input_and_checkboxes_stay_while_the_table_updates(viewer: Viewer, serve
     expect(page.locator("table.runs tbody tr").last).to_contain_text("seen: true")
 
 
-def test_current_row_and_ticks_survive_a_new_row(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_current_row_and_ticks_survive_a_new_row(viewer: Viewer, server: Server, log: Logger) -> None:
     for number in range(4):
         log.run(f"run {number}")
     page = viewer.open(f"{server.url}/runs?limit=4")
@@ -142,7 +142,7 @@ def test_current_row_and_ticks_survive_a_new_row(viewer: Viewer, server: Running
     log(f"runs/{last}/end")
 
 
-def test_column_chooser_keeps_its_ticks_when_a_column_appears(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_column_chooser_keeps_its_ticks_when_a_column_appears(viewer: Viewer, server: Server, log: Logger) -> None:
     run_id = log.run("one", {"bbb": 1, "ddd": 2})
     page = viewer.open(f"{server.url}/runs")
     page.locator("summary", has_text="Columns").click()
@@ -156,7 +156,7 @@ def test_column_chooser_keeps_its_ticks_when_a_column_appears(viewer: Viewer, se
     assert "metrics.bbb" in parse_query(page)["columns"] and "metrics.ddd" not in parse_query(page)["columns"]
 
 
-def test_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_column_chooser_is_filtered(viewer: Viewer, server: Server, log: Logger) -> None:
     log.run("a", {f"{part}/{number}": number for part in ("grad", "time") for number in range(5)})
     page = viewer.open(f"{server.url}/runs?columns=status")
     page.locator("summary", has_text="Columns").click()
@@ -176,7 +176,7 @@ def test_column_chooser_is_filtered(viewer: Viewer, server: Running, log: Logger
 
 
 def test_too_few_or_too_many_runs_to_compare_are_an_alert_on_the_list(
-    viewer: Viewer, server: Running, log: Logger
+    viewer: Viewer, server: Server, log: Logger
 ) -> None:
     for number in range(21):
         log.run(f"run {number}")
@@ -191,7 +191,7 @@ def test_too_few_or_too_many_runs_to_compare_are_an_alert_on_the_list(
     expect(page).to_have_url(f"{server.url}/runs?status=running")
 
 
-def test_list_is_ordered_and_filtered_and_its_columns_are_chosen(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_list_is_ordered_and_filtered_and_its_columns_are_chosen(viewer: Viewer, server: Server, log: Logger) -> None:
     log_three(log)
     page = viewer.open(f"{server.url}/runs")
     heading = page.locator("table.runs thead").get_by_role("link", name="loss")
@@ -229,7 +229,7 @@ def test_list_is_ordered_and_filtered_and_its_columns_are_chosen(viewer: Viewer,
     expect_names(page, "third", "second", "first")
 
 
-def test_invalid_query_is_marked_under_its_box(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_invalid_query_is_marked_under_its_box(viewer: Viewer, server: Server, log: Logger) -> None:
     log_three(log)
     viewer.expected.append("400")
     page = viewer.open(f"{server.url}/runs")
@@ -244,7 +244,7 @@ def test_invalid_query_is_marked_under_its_box(viewer: Viewer, server: Running, 
     expect_names(page, "third", "first")
 
 
-def test_runs_are_selected_by_keyboard_and_compared(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_runs_are_selected_by_keyboard_and_compared(viewer: Viewer, server: Server, log: Logger) -> None:
     first, second, third = log_three(log)
     viewer.expected.append("404")  # unless there is a page to compare runs
     page = viewer.open(f"{server.url}/runs")
@@ -259,7 +259,7 @@ def test_runs_are_selected_by_keyboard_and_compared(viewer: Viewer, server: Runn
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 def test_selected_runs_are_tagged_and_deleted_on_their_page(
-    viewer: Viewer, server: Running, log: Logger, script: bool
+    viewer: Viewer, server: Server, log: Logger, script: bool
 ) -> None:
     first, _, third = log_three(log)
     if script:  # the list's own buttons need JavaScript
@@ -283,7 +283,7 @@ def test_selected_runs_are_tagged_and_deleted_on_their_page(
     assert len(requests.get(f"{server.url}/api/runs", timeout=60).json()) == 1
 
 
-def test_error_of_the_api_is_shown(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_error_of_the_api_is_shown(viewer: Viewer, server: Server, log: Logger) -> None:
     first, second, _ = log_three(log)
     log(f"runs/{first}/end", {"status": "completed"})
     requests.post(f"{server.url}/api/w/runs/{first}/artifacts?name=m", data=b"1", timeout=60)
@@ -299,7 +299,7 @@ def test_error_of_the_api_is_shown(viewer: Viewer, server: Running, log: Logger)
     expect(page.get_by_role("alert")).to_contain_text("model versions point to this run (net 1)")
 
 
-def test_list_is_ordered_filtered_and_paged_without_javascript(viewer: Viewer, server: Running, log: Logger) -> None:
+def test_list_is_ordered_filtered_and_paged_without_javascript(viewer: Viewer, server: Server, log: Logger) -> None:
     for number in range(60):
         log.run(f"run-{number:03}")
     page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
@@ -315,7 +315,7 @@ def test_list_is_ordered_filtered_and_paged_without_javascript(viewer: Viewer, s
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_lists_are_accessible_and_fit_the_screen_with_everything_open(
-    viewer: Viewer, server: Running, log: Logger, scheme: str
+    viewer: Viewer, server: Server, log: Logger, scheme: str
 ) -> None:
     viewer.expected.append("400")
     log.run("n" * 250, {"m" * 250: 1e-300, "loss": 1}, {"p" * 250: "v" * 5000}, tags={"t" * 250: "u" * 250})

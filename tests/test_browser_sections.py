@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Locator, Page, expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
@@ -19,13 +19,13 @@ PARAMS = [f"{part}.{number}" for part in ("model", "optimizer") for number in ra
 PARAMS += ["optimizer.loss", "seed", "batch", "epochs"]
 
 
-def post(server: Running, path: str, body: Any) -> None:
+def post(server: Server, path: str, body: Any) -> None:
     answer = requests.post(f"{server.url}/api/w/{path}", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture
-def forty(server: Running) -> Running:
+def forty(server: Server) -> Server:
     """A server with two runs of forty metrics, of five points each, and forty params; all of them differ."""
     for number, run in enumerate(("one", "two")):
         post(server, "runs", {"experiment": "llm", "id": run})
@@ -55,7 +55,7 @@ def section(page: Page, name: str, part: str = "metrics") -> Locator:
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
 @pytest.mark.parametrize("path", ["runs/one", "compare?ids=one,two", "experiments/llm"])
-def test_forty_keys_are_filtered_by_one_box(viewer: Viewer, forty: Running, path: str, javascript: bool) -> None:
+def test_forty_keys_are_filtered_by_one_box(viewer: Viewer, forty: Server, path: str, javascript: bool) -> None:
     page = viewer.open(f"{forty.url}/{path}", java_script_enabled=javascript)
     expect(charts(page).first).to_be_visible()
     box = page.get_by_label("Metrics and params", exact=True)
@@ -92,7 +92,7 @@ def test_forty_keys_are_filtered_by_one_box(viewer: Viewer, forty: Running, path
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
-def test_section_of_a_comparison_opens_and_closes(viewer: Viewer, forty: Running, javascript: bool) -> None:
+def test_section_of_a_comparison_opens_and_closes(viewer: Viewer, forty: Server, javascript: bool) -> None:
     page = viewer.open(f"{forty.url}/compare?ids=one,two", java_script_enabled=javascript)
     grad, system = section(page, "grad"), section(page, "system")
     expect(grad.locator("tr:visible")).to_have_count(13)
@@ -108,7 +108,7 @@ def test_section_of_a_comparison_opens_and_closes(viewer: Viewer, forty: Running
     expect(system.locator("tr:visible")).to_have_count(13)
 
 
-def test_opened_and_closed_sections_stay_so_while_the_page_updates(viewer: Viewer, forty: Running) -> None:
+def test_opened_and_closed_sections_stay_so_while_the_page_updates(viewer: Viewer, forty: Server) -> None:
     page = viewer.open(f"{forty.url}/compare?ids=one,two")
     section(page, "grad").locator("summary").click()
     section(page, "params:model", "params").locator("summary").click()
@@ -126,7 +126,7 @@ def test_opened_and_closed_sections_stay_so_while_the_page_updates(viewer: Viewe
     expect(section(page, "grad").locator("tr:visible")).to_have_count(13)
 
 
-def test_settings_changed_in_place_are_kept_by_links_and_forms(viewer: Viewer, forty: Running) -> None:
+def test_settings_changed_in_place_are_kept_by_links_and_forms(viewer: Viewer, forty: Server) -> None:
     page = viewer.open(f"{forty.url}/experiments/llm")
     page.get_by_label("Smoothing").fill("0.5")
     page.get_by_label("Metrics and params", exact=True).fill("loss")
@@ -147,7 +147,7 @@ def test_settings_changed_in_place_are_kept_by_links_and_forms(viewer: Viewer, f
 
 
 @pytest.mark.parametrize("path", ["compare?ids=one,two&", "experiments/llm?"], ids=["comparison", "experiment"])
-def test_filter_and_chart_settings_keep_each_others_fields(viewer: Viewer, forty: Running, path: str) -> None:
+def test_filter_and_chart_settings_keep_each_others_fields(viewer: Viewer, forty: Server, path: str) -> None:
     page = viewer.open(f"{forty.url}/{path}x=relative&smoothing=0.5&from=0&to=3600000")
     box = page.get_by_label("Metrics and params", exact=True)
     box.fill("loss")
@@ -165,7 +165,7 @@ def test_filter_and_chart_settings_keep_each_others_fields(viewer: Viewer, forty
     expect(page).to_have_url(re.compile("smoothing=0.5"))
 
 
-def test_page_of_a_single_chart_is_left_by_typing_in_the_filter(viewer: Viewer, forty: Running) -> None:
+def test_page_of_a_single_chart_is_left_by_typing_in_the_filter(viewer: Viewer, forty: Server) -> None:
     page = viewer.open(f"{forty.url}/experiments/llm")
     page.get_by_role("link", name="val/loss", exact=True).click()
     expect(charts(page)).to_have_count(1)
@@ -177,7 +177,7 @@ def test_page_of_a_single_chart_is_left_by_typing_in_the_filter(viewer: Viewer, 
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide light", "narrow dark"])
 def test_pages_of_forty_keys_are_accessible_and_fit_the_screen(
-    viewer: Viewer, forty: Running, size: tuple[int, int], scheme: str
+    viewer: Viewer, forty: Server, size: tuple[int, int], scheme: str
 ) -> None:
     page = viewer.open(f"{forty.url}/compare?ids=one,two", size=size, color_scheme=scheme)
     section(page, "grad").locator("summary").click()

@@ -8,13 +8,13 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 from support.browsers import NARROW, WIDE, Viewer, assert_accessible, assert_fits
-from support.servers import Running
+from support.servers import Server
 
 pytest_plugins = "support.browsers"
 
 
 @pytest.fixture
-def runs(server: Running) -> Running:
+def runs(server: Server) -> Server:
     """A server with thirty runs of one experiment."""
     for number in range(30):
         post(server, "runs", {"experiment": "iris", "id": f"run-{number:02}", "name": f"name {number}"})
@@ -22,7 +22,7 @@ def runs(server: Running) -> Running:
     return server
 
 
-def post(server: Running, path: str, body: Any) -> None:
+def post(server: Server, path: str, body: Any) -> None:
     assert requests.post(f"{server.url}/api/w/{path}", json=body, timeout=60).ok
 
 
@@ -30,7 +30,7 @@ def expect_count(page: Page) -> Any:
     return expect(page.locator(".selected-count"))
 
 
-def test_selection_survives_order_filter_and_pages_and_is_compared(viewer: Viewer, runs: Running) -> None:
+def test_selection_survives_order_filter_and_pages_and_is_compared(viewer: Viewer, runs: Server) -> None:
     page = viewer.open(f"{runs.url}/experiments/iris?part=table&limit=25")
     expect_count(page).to_have_text("Selected:")
     page.get_by_label("Select name 29", exact=True).check()
@@ -56,7 +56,7 @@ def test_selection_survives_order_filter_and_pages_and_is_compared(viewer: Viewe
     expect_count(page).to_have_text("Selected:")
 
 
-def test_whole_page_or_a_range_of_rows_is_selected_at_once(viewer: Viewer, runs: Running) -> None:
+def test_whole_page_or_a_range_of_rows_is_selected_at_once(viewer: Viewer, runs: Server) -> None:
     page = viewer.open(f"{runs.url}/runs?limit=25")
     whole = page.get_by_label("Select all on this page", exact=True)
     page.get_by_label("Select name 20", exact=True).click()
@@ -78,7 +78,7 @@ def test_whole_page_or_a_range_of_rows_is_selected_at_once(viewer: Viewer, runs:
     assert_accessible(page)
 
 
-def test_head_of_the_table_stays_while_its_rows_scroll(viewer: Viewer, runs: Running) -> None:
+def test_head_of_the_table_stays_while_its_rows_scroll(viewer: Viewer, runs: Server) -> None:
     page = viewer.open(f"{runs.url}/runs", size=(1280, 600))
     region = page.get_by_role("region", name="Runs")
     head, first = page.locator("table.runs thead th").first, page.locator("#run-run-29")
@@ -88,7 +88,7 @@ def test_head_of_the_table_stays_while_its_rows_scroll(viewer: Viewer, runs: Run
     assert head.bounding_box() == before
 
 
-def test_children_are_selected_on_their_parents_page(viewer: Viewer, runs: Running) -> None:
+def test_children_are_selected_on_their_parents_page(viewer: Viewer, runs: Server) -> None:
     post(runs, "runs", {"experiment": "sweep", "id": "parent"})
     for number in range(3):
         post(runs, "runs", {"experiment": "sweep", "id": f"fold-{number}", "parent_run_id": "parent"})
@@ -107,7 +107,7 @@ def test_children_are_selected_on_their_parents_page(viewer: Viewer, runs: Runni
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare 3 runs")
 
 
-def test_bar_tags_runs_selected_on_any_page_without_leaving_the_page(viewer: Viewer, runs: Running) -> None:
+def test_bar_tags_runs_selected_on_any_page_without_leaving_the_page(viewer: Viewer, runs: Server) -> None:
     page = viewer.open(f"{runs.url}/runs?limit=25&order_by=name")
     expect(page.locator("#tag-selected > summary")).to_be_hidden()
     page.get_by_label("Select name 1", exact=True).check()
@@ -142,7 +142,7 @@ def test_bar_tags_runs_selected_on_any_page_without_leaving_the_page(viewer: Vie
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("question", ["tag", "delete"])
 def test_dialogs_of_the_bar_stay_within_the_screen(
-    viewer: Viewer, runs: Running, size: tuple[int, int], question: str
+    viewer: Viewer, runs: Server, size: tuple[int, int], question: str
 ) -> None:
     page = viewer.open(f"{runs.url}/experiments/iris?part=table", size=size)
     page.get_by_label("Select all on this page", exact=True).check()
@@ -154,7 +154,7 @@ def test_dialogs_of_the_bar_stay_within_the_screen(
     assert_fits(page)
 
 
-def test_selection_may_exceed_a_page_up_to_a_limit(viewer: Viewer, runs: Running) -> None:
+def test_selection_may_exceed_a_page_up_to_a_limit(viewer: Viewer, runs: Server) -> None:
     page = viewer.open(f"{runs.url}/runs?limit=25")
     page.get_by_label("Select all on this page", exact=True).check()
     page.get_by_role("link", name="next").click()
@@ -179,7 +179,7 @@ def test_selection_may_exceed_a_page_up_to_a_limit(viewer: Viewer, runs: Running
     expect(page.get_by_role("alert")).to_have_text("select 1 to 1000 runs; 1001 are selected")
 
 
-def test_trash_restores_and_deletes_selected_runs(viewer: Viewer, runs: Running) -> None:
+def test_trash_restores_and_deletes_selected_runs(viewer: Viewer, runs: Server) -> None:
     for number in range(3):
         post(runs, f"runs/run-0{number}/trash", {})
     page = viewer.open(f"{runs.url}/runs?deleted=true")

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Route, expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
-from support.servers import Running, free_port
+from support.servers import Server, free_port
 
 pytest_plugins = "support.browsers"
 
@@ -33,14 +33,14 @@ PAGES = [
 ]
 
 
-def create_run(server: Running, **fields: object) -> str:
+def create_run(server: Server, **fields: object) -> str:
     answer = requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", **fields}, timeout=60)
     run_id: str = answer.json()["id"]
     return run_id
 
 
 @pytest.fixture
-def hostile_run_id(server: Running) -> str:
+def hostile_run_id(server: Server) -> str:
     """The id of a run with hostile and long text in every field."""
     run_id = create_run(server, name=HOSTILE, tags={HOSTILE: HOSTILE, "long": "w" * 250}, created_by=HOSTILE)
     base = f"{server.url}/api/w/runs/{run_id}"
@@ -60,7 +60,7 @@ def hostile_run_id(server: Running) -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 900), NARROW], ids=["wide", "narrow"])
 def test_every_page_is_accessible_fits_the_screen_and_runs_no_script_of_a_user(
-    viewer: Viewer, server: Running, hostile_run_id: str, scheme: str, size: tuple[int, int]
+    viewer: Viewer, server: Server, hostile_run_id: str, scheme: str, size: tuple[int, int]
 ) -> None:
     viewer.expected += ["404", "400"]  # the browser logs a page that is an error
     page = viewer.open(f"{server.url}/runs", size=size, color_scheme=scheme)
@@ -71,7 +71,7 @@ def test_every_page_is_accessible_fits_the_screen_and_runs_no_script_of_a_user(
         assert_accessible(page)
 
 
-def test_theme_is_the_systems_until_one_is_chosen_and_remembered(viewer: Viewer, server: Running) -> None:
+def test_theme_is_the_systems_until_one_is_chosen_and_remembered(viewer: Viewer, server: Server) -> None:
     page = viewer.open(f"{server.url}/runs", color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
@@ -84,7 +84,7 @@ def test_theme_is_the_systems_until_one_is_chosen_and_remembered(viewer: Viewer,
     assert page.evaluate(ground) == dark
 
 
-def test_page_in_a_dark_theme_is_printed_light_and_without_controls(viewer: Viewer, server: Running) -> None:
+def test_page_in_a_dark_theme_is_printed_light_and_without_controls(viewer: Viewer, server: Server) -> None:
     assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "iris", "id": "one"}, timeout=60).ok
     page = viewer.open(f"{server.url}/experiments/iris", color_scheme="dark")
     page.evaluate("localStorage.setItem('chachaml-theme', 'dark')")
@@ -97,7 +97,7 @@ def test_page_in_a_dark_theme_is_printed_light_and_without_controls(viewer: View
     expect(page.locator("main input:visible, main form.write button:visible")).to_have_count(0)
 
 
-def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Running) -> None:
+def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewer, server: Server) -> None:
     first = create_run(server, name="first")
     page = viewer.open(f"{server.url}/runs")
     page.evaluate("window.sameDocument = true")
@@ -110,7 +110,7 @@ def test_new_run_appears_and_an_ended_one_changes_without_a_reload(viewer: Viewe
     assert page.evaluate("window.sameDocument")
 
 
-def test_unreachable_server_is_reported_until_it_is_back(viewer: Viewer, serve: Callable[..., Running]) -> None:
+def test_unreachable_server_is_reported_until_it_is_back(viewer: Viewer, serve: Callable[..., Server]) -> None:
     port = str(free_port())
     server = serve("--port", port)
     viewer.expected.append("ERR_CONNECTION_REFUSED")
@@ -121,7 +121,7 @@ def test_unreachable_server_is_reported_until_it_is_back(viewer: Viewer, serve: 
     expect(page.locator("#connection")).to_have_text("")
 
 
-def test_request_to_a_busy_server_is_repeated_without_an_error(viewer: Viewer, server: Running) -> None:
+def test_request_to_a_busy_server_is_repeated_without_an_error(viewer: Viewer, server: Server) -> None:
     viewer.expected.append("503")
     page = viewer.open(f"{server.url}/runs")
     cache_control: list[str | None] = []
@@ -140,7 +140,7 @@ def test_request_to_a_busy_server_is_repeated_without_an_error(viewer: Viewer, s
     expect(page.locator("#connection")).to_have_text("")
 
 
-def test_times_are_relative_and_exact_on_hover_in_the_viewers_time_zone(viewer: Viewer, server: Running) -> None:
+def test_times_are_relative_and_exact_on_hover_in_the_viewers_time_zone(viewer: Viewer, server: Server) -> None:
     create_run(server)
     page = viewer.open(f"{server.url}/runs", timezone_id="Asia/Kolkata", locale="en-GB")
     time = page.locator("tbody time").first
@@ -148,14 +148,14 @@ def test_times_are_relative_and_exact_on_hover_in_the_viewers_time_zone(viewer: 
     expect(time).to_have_attribute("title", re.compile(r"GMT\+5:30"))
 
 
-def test_page_is_complete_and_times_are_in_utc_without_javascript(viewer: Viewer, server: Running) -> None:
+def test_page_is_complete_and_times_are_in_utc_without_javascript(viewer: Viewer, server: Server) -> None:
     create_run(server, name="plain")
     page = viewer.open(f"{server.url}/runs", java_script_enabled=False)
     expect(page.locator("tbody")).to_contain_text("plain")
     expect(page.locator("tbody time").first).to_have_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
 
 
-def test_keyboard_shortcuts_select_open_and_show_help(viewer: Viewer, server: Running) -> None:
+def test_keyboard_shortcuts_select_open_and_show_help(viewer: Viewer, server: Server) -> None:
     older, newer = create_run(server, name="older"), create_run(server, name="newer")
     page = viewer.open(f"{server.url}/runs")
     page.keyboard.press("?")
@@ -174,7 +174,7 @@ def test_keyboard_shortcuts_select_open_and_show_help(viewer: Viewer, server: Ru
     page.wait_for_url(f"**/runs/{older}")
 
 
-def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Running) -> None:
+def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Server) -> None:
     page = viewer.open(f"{server.url}/runs", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -193,7 +193,7 @@ def test_quickstart_of_an_empty_store_can_be_copied(viewer: Viewer, server: Runn
     ],
 )
 def test_link_printed_by_the_mlflow_client_leads_to_its_page(
-    viewer: Viewer, server: Running, link: str, path: str
+    viewer: Viewer, server: Server, link: str, path: str
 ) -> None:
     create_run(server, id="OTHER")
     requests.post(f"{server.url}/api/w/models/iris v2", json={"description": "x"}, timeout=60)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from support.commands import cli
-from support.servers import Running
+from support.servers import Server
 
 from chachaml_lite.client.folder import FolderClient
 
 
 @pytest.fixture(params=["--url", "--data"])
-def place(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> list[str]:
+def place(request: pytest.FixtureRequest, serve: Callable[..., Server], data: Path) -> list[str]:
     """A store with two running runs, behind a server or as a folder."""
     with FolderClient(data, writes=True) as client:
         for run_id in ("run-1", "other"):

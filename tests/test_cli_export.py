@@ -17,7 +17,7 @@ from support.calls import OCTETS, LogRun
 from support.commands import cli
 from support.mlflow_forks import mlflow_cli, start_command
 from support.mlflow_servers import Between, Reader, between
-from support.servers import PATIENCE_SECONDS, Running, free_port
+from support.servers import PATIENCE_SECONDS, Server, free_port
 
 from chachaml_lite.cli import main
 from chachaml_lite.client.folder import FolderClient
@@ -233,7 +233,7 @@ def test_children_are_exported_under_their_parents(
     assert "mlflow.parentRunId" not in by_id["lonely"].data.tags
 
 
-def test_export_from_a_server_by_id_or_by_query(serve: Callable[..., Running], mlflow: Reader, experiment: str) -> None:
+def test_export_from_a_server_by_id_or_by_query(serve: Callable[..., Server], mlflow: Reader, experiment: str) -> None:
     server = serve("--token", "secret")
     with HttpClient(server.url, "secret") as client:
         for run_id in ("one", "two", "three"):
@@ -602,7 +602,7 @@ def test_mlflow_skinny_is_enough(log_run: LogRun, data: Path, mlflow: Reader, tm
 
 
 def test_unreachable_server_is_exit_code_3_immediately(
-    serve: Callable[..., Running], client: FlaskClient, mlflow: Reader, data: Path
+    serve: Callable[..., Server], client: FlaskClient, mlflow: Reader, data: Path
 ) -> None:
     nobody = f"http://localhost:{free_port()}"
     result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", nobody, "--data", str(data), code=3)
@@ -614,7 +614,7 @@ def test_unreachable_server_is_exit_code_3_immediately(
     assert result.stderr.startswith("chachaml-lite: no server responds at ")
 
 
-def test_server_without_mlflows_api_is_exit_code_3(serve: Callable[..., Running]) -> None:
+def test_server_without_mlflows_api_is_exit_code_3(serve: Callable[..., Server]) -> None:
     server = serve("--no-mlflow")
     result = mlflow_cli("export", "--to", "mlflow", "--tracking-uri", server.url, "--url", server.url, code=3)
     assert result.stdout == ""

@@ -16,7 +16,7 @@ import pytest
 from support.commands import cli
 from support.readme import PAGES, blocks
 from support.scripts import for_host, run_bash
-from support.servers import PATIENCE_SECONDS, Running, environment, running
+from support.servers import PATIENCE_SECONDS, Server, environment, run_server
 from tensorboard.summary import Writer
 
 from chachaml_lite import __version__
@@ -34,10 +34,10 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the runs and models of the examples, on ./artifacts of a folder with a train.py."""
     folder = tmp_path_factory.mktemp("help")
-    with running(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
+    with run_server(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
         for run_id, experiment in (("one", "iris"), ("two", "digits"), ("odd", "$(touch /tmp/x) y")):
             client.post("/api/w/runs", {"experiment": experiment, "id": run_id})
             client.post(build_path("api", "w", "runs", run_id, "metrics"), {"accuracy": 0.95, "loss": 0.1})
@@ -58,10 +58,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that the examples push to, as https://tracker.example.org."""
     folder = tmp_path_factory.mktemp("team")
-    with running(folder / "artifacts", folder / "scratch", "--token", "secret") as server:
+    with run_server(folder / "artifacts", folder / "scratch", "--token", "secret") as server:
         yield server
 
 
@@ -104,8 +104,8 @@ def test_help_lists_the_exit_codes_and_has_a_short_option() -> None:
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_examples_in_the_help_run(
     request: pytest.FixtureRequest,
-    server: Running,
-    team: Running,
+    server: Server,
+    team: Server,
     tmp_path: Path,
     tool: Callable[[str], str],
     name: str,
@@ -125,12 +125,12 @@ def test_examples_in_the_help_run(
         if name in TESTED_ELSEWHERE or "--from mlflow" in line:  # run by test_cli_import_mlflow, on its own stores
             continue
         if line.startswith("chachaml-lite serve"):
-            run_server(script, tmp_path, variables)
+            run_serve_example(script, tmp_path, variables)
         else:
             run_bash(script, server.data.parent, **variables)
 
 
-def run_server(script: str, folder: Path, variables: dict[str, str]) -> None:
+def run_serve_example(script: str, folder: Path, variables: dict[str, str]) -> None:
     """Run a command that starts a server until it prints its address."""
     with subprocess.Popen(
         ["bash", "-c", f"exec {script}"], cwd=folder, env=environment(**variables), stdout=subprocess.PIPE
@@ -156,7 +156,7 @@ def complete(shell: str, *words: str, **variables: str) -> list[str]:
 
 
 def test_bash_completion_of_commands_options_and_names(
-    server: Running, tool: Callable[[str], str], tmp_path: Path
+    server: Server, tool: Callable[[str], str], tmp_path: Path
 ) -> None:
     tool("bash")
     script = """
@@ -189,7 +189,7 @@ complete_words chachaml-lite end one --status ""
     ]
 
 
-def test_completion_of_names_from_a_server_or_a_folder(server: Running) -> None:
+def test_completion_of_names_from_a_server_or_a_folder(server: Server) -> None:
     for variables in ({"CHACHAML_URL": server.url}, {"CHACHAML_DATA": str(server.data)}):
         assert complete("bash", "compare", "one", "tw", **variables) == ["two"]
         assert sorted(complete("bash", "runs", "-e", "''", **variables)) == ["digits", "iris"], (
@@ -227,7 +227,7 @@ def test_blocks_of_the_manual_run_in_sequence(tmp_path: Path, tool: Callable[[st
 
 
 def test_blocks_of_the_manual_copy_runs_between_stores(
-    server: Running, team: Running, tmp_path: Path, tool: Callable[[str], str]
+    server: Server, team: Server, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
@@ -258,7 +258,7 @@ def test_manual_lists_every_command() -> None:
 # -- the version
 
 
-def test_version_is_defined_in_one_place(server: Running) -> None:
+def test_version_is_defined_in_one_place(server: Server) -> None:
     assert cli("--version").stdout == f"chachaml-lite, version {__version__}\n"
     with HttpClient(server.url) as client:
         health: Any = client.get("/api/health")

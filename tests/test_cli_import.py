@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.commands import COMMAND, cli
-from support.servers import PATIENCE_SECONDS, Running, environment, free_port
+from support.servers import PATIENCE_SECONDS, Server, environment, free_port
 from support.snapshots import files_of
 from support.zips import META, run_files, stream_zip
 from test_api_run_download import peak_bytes
@@ -25,7 +25,7 @@ from test_client_push import FULL, log
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 
 
 @pytest.fixture(params=["--url", "--data"])
@@ -161,7 +161,7 @@ def test_missing_file_or_folder_is_exit_code_2_and_nothing_is_imported(
     assert not (data / "runs/r").exists()
 
 
-def test_folder_owned_by_a_server_is_refused_and_the_server_imports(server: Running, tmp_path: Path) -> None:
+def test_folder_owned_by_a_server_is_refused_and_the_server_imports(server: Server, tmp_path: Path) -> None:
     zip_path = write_file(tmp_path, "run.zip", stream_zip(run_files()))
     result = cli("import", zip_path, "--data", str(server.data), code=3)
     assert re.fullmatch(r"chachaml-lite: another server owns this store.*\n", result.stderr)
@@ -189,7 +189,7 @@ def test_exit_codes_for_refusals_and_unreachable_servers(serve: Serve, tmp_path:
             assert message in cli("import", zip_path, "--url", f"http://127.0.0.1:{port}", code=code).stderr
 
 
-def test_large_zip_is_never_loaded_into_memory(server: Running, tmp_path: Path) -> None:
+def test_large_zip_is_never_loaded_into_memory(server: Server, tmp_path: Path) -> None:
     zip_path = tmp_path / "run.zip"
     with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("r/meta.json", json.dumps(META))

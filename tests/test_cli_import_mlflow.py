@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import opened
+from conftest import open_app
 from flask.testing import FlaskClient
 from support.commands import cli
 from support.mlflow_forks import Fork, mlflow_cli
 from support.mlflow_servers import MLflowServer
 from support.readme import blocks
-from support.servers import Running, environment, running
+from support.servers import Server, environment, run_server
 from support.snapshots import files_of
 
 WRITING = Path(__file__).resolve().parent / "support" / "mlflow_writing.py"
@@ -76,7 +76,7 @@ def test_whole_store_is_imported_and_later_imports_add_only_new_data(source: Sou
     runs = {ids["run"], ids["child"], ids["going"], holder}
     assert set(first["imported"]) == runs and first["ok"] and not first["failed"]
     assert first["models"]["imported"] == ["iris 1", "iris 3", "iris 4"]
-    with opened(data) as app:
+    with open_app(data) as app:
         client = app.test_client()
         _assert_runs(client, ids)
         _assert_models(client, ids)
@@ -88,7 +88,7 @@ def test_whole_store_is_imported_and_later_imports_add_only_new_data(source: Sou
     more = run_writing_script(source.tracking_uri, source.scratch, "more")
     later = import_from(source, data)
     assert later["updated"] == [ids["going"]] and later["models"]["imported"] == ["iris 5"]
-    with opened(data) as app:
+    with open_app(data) as app:
         _assert_continued(app.test_client(), more)
     assert json.loads(cli("verify", "--data", str(data), "--json").stdout)["problems"] == []
     last = import_from(source, data)
@@ -184,7 +184,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_experiment_option_imports_one_experiment_into_a_server(database: Path, tmp_path: Path) -> None:
-    with running(tmp_path / "store", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         options = ("--tracking-uri", f"sqlite:///{database}", "--url", server.url)
         result = mlflow_cli("import", "--from", "mlflow", *options, "-e", "without runs", env=QUIET)
         assert result.stdout.splitlines()[1:] == ["0 imported, 0 updated, 0 unchanged"]
@@ -282,7 +282,7 @@ def _ids_of(database: Path) -> dict[str, str]:
     return {"run": by_name["parent"], "going": by_name["going on"]}
 
 
-def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: Running) -> None:
+def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: Server) -> None:
     """To MLflow and back: the run is unchanged for the store that it came from, and complete in another one."""
     url = server.url
     body = {
@@ -314,7 +314,7 @@ def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: R
     finally:
         service.stop()
     ours = requests.get(f"{url}/api/runs/ours.1", timeout=60).json()
-    with opened(tmp_path / "other") as app:
+    with open_app(tmp_path / "other") as app:
         theirs = app.test_client().get("/api/runs/ours.1").get_json()
     for each in (ours, theirs):
         each.pop("last_write_time")

@@ -15,7 +15,7 @@ import numpy
 import pytest
 import requests
 from support.commands import cli
-from support.servers import Running
+from support.servers import Server
 from support.snapshots import files_of
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -87,7 +87,7 @@ def log_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["--url", "--data"])
-def place(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> list[str]:
+def place(request: pytest.FixtureRequest, serve: Callable[..., Server], data: Path) -> list[str]:
     """The target of an import: a server's store, or the same folder without a server."""
     return ["--url", serve().url] if request.param == "--url" else ["--data", str(data)]
 
@@ -125,7 +125,7 @@ def test_folder_with_event_files_is_imported_as_a_run_named_by_its_path(
     assert runs["sweep/a b"]["params"] == {"lr": 0.5, "layers": 3, "opt": "adam", "nesterov": True}
 
 
-def test_text_and_images_are_imported_as_artifacts(log_folder: Path, serve: Callable[..., Running], data: Path) -> None:
+def test_text_and_images_are_imported_as_artifacts(log_folder: Path, serve: Callable[..., Server], data: Path) -> None:
     server = serve()
     import_json(log_folder, "--url", server.url)
     run = fetch_runs_by_name(["--url", server.url])["lr=0.1"]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from support.commands import cli
-from support.servers import Running, environment
+from support.servers import Server, environment
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Agent:
 
 
 @pytest.fixture(params=["--url", "--data"])
-def place(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> list[str]:
+def place(request: pytest.FixtureRequest, serve: Callable[..., Server], data: Path) -> list[str]:
     return ["--url", serve().url] if request.param == "--url" else ["--data", str(data)]
 
 

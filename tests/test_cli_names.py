@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import cli
-from support.servers import Running, free_port, running
+from support.servers import Server, free_port, run_server
 
 from chachaml_lite.client.base import OCTETS
 from chachaml_lite.client.folder import FolderClient
@@ -20,10 +20,10 @@ IDS = ("20261130-101010-123-aaaaaa", "20261130-101010-123-bbbbbb", "20261201-000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with runs whose ids share prefixes, two with the same name, and one in the trash."""
     folder = tmp_path_factory.mktemp("names")
-    with running(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
+    with run_server(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
         for run_id, name in (
             *zip(IDS, ("base", "base", "tuned"), strict=True),
             ("job", None),
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(params=["--url", "--data"])
-def place(request: pytest.FixtureRequest, server: Running) -> list[str]:
+def place(request: pytest.FixtureRequest, server: Server) -> list[str]:
     return [request.param, server.url if request.param == "--url" else str(server.data)]
 
 
@@ -83,7 +83,7 @@ def test_check_report_compare_and_push_accept_prefixes(place: list[str], tmp_pat
     cli("check", "20261201", "--rule", "accuracy>=baseline", "--baseline", "job-", *place)
     assert cli("report", "20261201", "--format", "txt", *place).stdout.startswith("tuned  running\n")
     assert cli("compare", "20261201", "job-", *place).stdout
-    with running(tmp_path / "other", tmp_path / "scratch") as other:
+    with run_server(tmp_path / "other", tmp_path / "scratch") as other:
         output = json.loads(cli("push", other.url, "20261201", *place, "--json").stdout)
     assert output["imported"] == [IDS[2]]
 
@@ -129,7 +129,7 @@ def test_compare_headings_are_ids_if_truncated_names_are_equal(data: Path) -> No
 # -- links
 
 
-def test_links_are_printed_for_a_server_and_not_for_a_folder(server: Running, tmp_path: Path) -> None:
+def test_links_are_printed_for_a_server_and_not_for_a_folder(server: Server, tmp_path: Path) -> None:
     commands = (
         ["runs"],
         ["show", "job"],
@@ -140,7 +140,7 @@ def test_links_are_printed_for_a_server_and_not_for_a_folder(server: Running, tm
     for command in (*commands, ["trash", "list"], ["runs", "-e", "none"]):
         assert "http" not in cli(*command, "--data", str(server.data)).stdout, command
     assert f"{server.url}/runs/job\n" in cli("show", "job", "--url", server.url).stdout
-    with running(tmp_path / "team", tmp_path / "scratch") as team:
+    with run_server(tmp_path / "team", tmp_path / "scratch") as team:
         result = cli("push", team.url, "job", "--data", str(server.data))
         assert set(re.findall(r"https?://\S+", result.stdout + result.stderr)) == {team.url}
         (team.data / "runs/job/params.json").write_text('{"lr": 9}')
@@ -178,13 +178,13 @@ HTTP_TERMS = re.compile(
         ("end trashed-1", "`chachaml-lite trash restore ID`"),
     ],
 )
-def test_message_names_options_instead_of_http_terms(server: Running, arguments: str, message: str) -> None:
+def test_message_names_options_instead_of_http_terms(server: Server, arguments: str, message: str) -> None:
     result = cli(*shlex.split(arguments), code=2, env={"CHACHAML_URL": server.url})
     assert message in result.stderr
     assert not HTTP_TERMS.search(result.stderr), result.stderr
 
 
-def test_message_about_a_token_names_its_option(serve: Callable[..., Running]) -> None:
+def test_message_about_a_token_names_its_option(serve: Callable[..., Server]) -> None:
     server = serve("--token", "geheim")
     for command in (
         ["runs"],
@@ -202,9 +202,9 @@ def test_message_about_a_token_names_its_option(serve: Callable[..., Running]) -
     assert "--to-token" in result.stderr and not HTTP_TERMS.search(result.stderr)
 
 
-def test_message_about_a_conflict_names_the_overwrite_option(server: Running, tmp_path: Path) -> None:
+def test_message_about_a_conflict_names_the_overwrite_option(server: Server, tmp_path: Path) -> None:
     with (
-        running(tmp_path / "other", tmp_path / "scratch") as other,
+        run_server(tmp_path / "other", tmp_path / "scratch") as other,
         HttpClient(server.url) as here,
         HttpClient(other.url) as there,
     ):
@@ -221,7 +221,7 @@ def test_message_about_a_conflict_names_the_overwrite_option(server: Running, tm
     assert fetch_error(server) == "no run has the id 'nosuch'; use an id that POST /api/w/runs returned"
 
 
-def fetch_error(server: Running) -> str:
+def fetch_error(server: Server) -> str:
     import requests
 
     return str(requests.get(f"{server.url}/api/runs/nosuch", timeout=60).json()["detail"])
@@ -230,8 +230,8 @@ def fetch_error(server: Running) -> str:
 # -- the first line of push and import
 
 
-def test_first_line_of_push_and_import_names_source_and_target(server: Running, tmp_path: Path) -> None:
-    with running(tmp_path / "team", tmp_path / "scratch") as team:
+def test_first_line_of_push_and_import_names_source_and_target(server: Server, tmp_path: Path) -> None:
+    with run_server(tmp_path / "team", tmp_path / "scratch") as team:
         result = cli("push", team.url, "--url", server.url)
         assert result.stdout.splitlines()[0] == f"pushing from {server.url} to {team.url}"
         result = cli("push", team.url, "--data", str(server.data), "--json")
@@ -246,13 +246,13 @@ def test_first_line_of_push_and_import_names_source_and_target(server: Running, 
     json.loads(result.stdout)
 
 
-def test_push_without_a_source_uses_the_artifacts_folder_and_says_so(server: Running, tmp_path: Path) -> None:
+def test_push_without_a_source_uses_the_artifacts_folder_and_says_so(server: Server, tmp_path: Path) -> None:
     with FolderClient(tmp_path / "artifacts", writes=True) as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "of-the-folder"})
         client.ask(
             "POST", "/api/w/runs/of-the-folder/artifacts", [("name", "a")], body=b"1", content_type=OCTETS
         ).json()
-    with running(tmp_path / "team", tmp_path / "scratch") as team:
+    with run_server(tmp_path / "team", tmp_path / "scratch") as team:
         result = cli("push", team.url, cwd=tmp_path)
         assert (
             result.stdout.splitlines()[0]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.commands import COMMAND, cli
 from support.proxies import proxy, public, sent_zips
-from support.servers import PATIENCE_SECONDS, Running, environment, free_port, running
+from support.servers import PATIENCE_SECONDS, Server, environment, free_port, run_server
 from support.zips import META
 from test_client import stranger
 from test_client_push import log
@@ -22,7 +22,7 @@ from test_client_push import log
 from chachaml_lite.client.http import HttpClient
 from chachaml_lite.commands import run_names
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 #: `push` in pieces of 1 MB instead of 64 MB.
 SMALL = """
 import runpy, sys
@@ -34,14 +34,14 @@ runpy.run_module("chachaml_lite", run_name="__main__", alter_sys=True)
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Running]:
+def source(tmp_path: Path) -> Iterator[Server]:
     """The server that runs are pushed from."""
-    with running(tmp_path / "home", tmp_path / "home-scratch") as server:
+    with run_server(tmp_path / "home", tmp_path / "home-scratch") as server:
         yield server
 
 
 @pytest.fixture
-def source_with_runs(source: Running) -> Running:
+def source_with_runs(source: Server) -> Server:
     """The same server, with three runs."""
     with HttpClient(source.url) as client:
         for run_id, experiment, accuracy in (("one", "iris", 0.9), ("two", "iris", 0.5), ("three", "digits", 0.95)):
@@ -58,20 +58,20 @@ def push_json(*arguments: str, code: int = 0, **variables: str) -> Any:
     return output
 
 
-def load_runs(server: Running, token: str | None = None) -> dict[str, Any]:
+def load_runs(server: Server, token: str | None = None) -> dict[str, Any]:
     with HttpClient(server.url, token) as client:
         return {run["id"]: public(run) for run in client.get("/api/runs")}
 
 
 def test_push_to_a_laptop_and_from_its_folder_to_a_team(
-    source_with_runs: Running, server: Running, tmp_path: Path
+    source_with_runs: Server, server: Server, tmp_path: Path
 ) -> None:
     output = push_json(server.url, CHACHAML_URL=source_with_runs.url)
     assert (output["imported"], output["failed"]) == (["one", "two", "three"], [])
     assert load_runs(server) == load_runs(source_with_runs)
     assert push_json(server.url, "--url", source_with_runs.url)["unchanged"] == ["one", "two", "three"]
     assert sent_zips(server.log) == 3
-    with running(tmp_path / "team", tmp_path / "team-scratch", "--token", "geheim ö") as team:
+    with run_server(tmp_path / "team", tmp_path / "team-scratch", "--token", "geheim ö") as team:
         # From the laptop's folder, while a server runs on it.
         result = cli("push", team.url, "--data", str(server.data), env={"CHACHAML_TO_TOKEN": "geheim ö"})
         assert result.stdout.splitlines()[-1].startswith("3 imported, 0 updated, 0 unchanged; ")
@@ -82,7 +82,7 @@ def test_push_to_a_laptop_and_from_its_folder_to_a_team(
         assert result.stdout.splitlines()[1:] == ["0 imported, 0 updated, 3 unchanged; 0 bytes sent"]
 
 
-def test_unreadable_run_is_reported_if_all_runs_are_pushed(source_with_runs: Running, server: Running) -> None:
+def test_unreadable_run_is_reported_if_all_runs_are_pushed(source_with_runs: Server, server: Server) -> None:
     (source_with_runs.data / "runs/two/meta.json").write_text("{")
     output = push_json(server.url, "--url", source_with_runs.url, code=1)
     assert (output["imported"], output["unreadable"]) == (["one", "three"], 1)
@@ -92,7 +92,7 @@ def test_unreadable_run_is_reported_if_all_runs_are_pushed(source_with_runs: Run
 
 
 def test_damage_outside_of_run_metadata_is_not_counted_as_an_unreadable_run(
-    source_with_runs: Running, server: Running
+    source_with_runs: Server, server: Server
 ) -> None:
     (source_with_runs.data / "models/broken").mkdir(parents=True)
     (source_with_runs.data / "models/broken/history.jsonl").write_text("{")
@@ -103,7 +103,7 @@ def test_damage_outside_of_run_metadata_is_not_counted_as_an_unreadable_run(
     assert [(each["id"], each["error"]) for each in output["failed"]] == [("two", "damaged")]
 
 
-def test_push_of_selected_runs_sends_no_others(source_with_runs: Running, server: Running) -> None:
+def test_push_of_selected_runs_sends_no_others(source_with_runs: Server, server: Server) -> None:
     model = {"name": "best", "run_id": "three", "artifact": "m", "stage": "production"}
     with HttpClient(source_with_runs.url) as client:
         client.post("/api/w/models", model)
@@ -120,7 +120,7 @@ def test_push_of_selected_runs_sends_no_others(source_with_runs: Running, server
 
 
 def test_default_source_is_the_artifacts_folder_or_else_the_local_server(
-    source_with_runs: Running, server: Running, tmp_path: Path
+    source_with_runs: Server, server: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "artifacts").symlink_to(source_with_runs.data)
     (tmp_path / "empty").mkdir()
@@ -172,9 +172,7 @@ def test_runs_beyond_one_page_are_all_pushed(serve: Serve, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
-def test_killed_push_leaves_a_valid_store_and_the_next_one_continues(
-    source: Running, server: Running, how: str
-) -> None:
+def test_killed_push_leaves_a_valid_store_and_the_next_one_continues(source: Server, server: Server, how: str) -> None:
     contents = {f"{number}": os.urandom(600_000) for number in range(8)}
     with HttpClient(source.url) as client:
         log(client, "r", run={}, metrics={"loss": 1}, artifacts=contents, end={"status": "completed"})
@@ -200,7 +198,7 @@ def test_killed_push_leaves_a_valid_store_and_the_next_one_continues(
     assert cli("verify", "--data", str(server.data)).stdout.endswith(": all good\n")
 
 
-def test_server_lost_midway_is_exit_code_3_with_the_progress(source_with_runs: Running, server: Running) -> None:
+def test_server_lost_midway_is_exit_code_3_with_the_progress(source_with_runs: Server, server: Server) -> None:
     with HttpClient(source_with_runs.url) as client:
         log(client, "four", run={}, artifacts={"large": os.urandom(2_000_000)})
     with proxy(server.port, cut_after=1_000_000) as broken_proxy:
@@ -218,7 +216,7 @@ def test_server_lost_midway_is_exit_code_3_with_the_progress(source_with_runs: R
 # -- refused
 
 
-def test_conflicting_run_is_named_and_the_others_are_pushed(source_with_runs: Running, server: Running) -> None:
+def test_conflicting_run_is_named_and_the_others_are_pushed(source_with_runs: Server, server: Server) -> None:
     push_json(server.url, "--url", source_with_runs.url, "two")
     for client, note in ((HttpClient(source_with_runs.url), "mine"), (HttpClient(server.url), "theirs\x1b[31m")):
         with client:
@@ -235,7 +233,7 @@ def test_conflicting_run_is_named_and_the_others_are_pushed(source_with_runs: Ru
 
 
 def test_run_over_the_targets_limit_is_refused_and_the_others_are_pushed(
-    source_with_runs: Running, serve: Serve
+    source_with_runs: Server, serve: Serve
 ) -> None:
     server = serve("--max-upload", "100000")
     with HttpClient(source_with_runs.url) as client:
@@ -246,7 +244,7 @@ def test_run_over_the_targets_limit_is_refused_and_the_others_are_pushed(
 
 
 def test_full_disk_of_the_target_is_exit_code_3_and_leaves_no_partial_run(
-    source_with_runs: Running, serve: Serve, tool: Callable[[str], str]
+    source_with_runs: Server, serve: Serve, tool: Callable[[str], str]
 ) -> None:
     server = serve(wrapper=[tool("prlimit"), "--fsize=1000000"])
     with HttpClient(source_with_runs.url) as client:
@@ -258,7 +256,7 @@ def test_full_disk_of_the_target_is_exit_code_3_and_leaves_no_partial_run(
     assert os.listdir(server.data / "runs/.incoming") == []
 
 
-def test_usage_error_or_refused_access_is_exit_code_2(source_with_runs: Running, serve: Serve, tmp_path: Path) -> None:
+def test_usage_error_or_refused_access_is_exit_code_2(source_with_runs: Server, serve: Serve, tmp_path: Path) -> None:
     server = serve("--token", "geheim")
     there = [server.url, "--to-token", "geheim"]
     arguments_by_message = {
@@ -278,14 +276,12 @@ def test_usage_error_or_refused_access_is_exit_code_2(source_with_runs: Running,
     result = cli("push", source_with_runs.url, "--url", server.url, code=2)
     assert "unauthorized" in result.stderr
     assert sent_zips(server.log) == 0
-    with running(server.data, tmp_path / "reads", "--read-only") as reader:
+    with run_server(server.data, tmp_path / "reads", "--read-only") as reader:
         result = cli("push", reader.url, "--url", source_with_runs.url, code=2)
         assert "forbidden: this server is read-only" in result.stderr
 
 
-def test_unreachable_source_or_target_is_exit_code_3(
-    source_with_runs: Running, server: Running, tmp_path: Path
-) -> None:
+def test_unreachable_source_or_target_is_exit_code_3(source_with_runs: Server, server: Server, tmp_path: Path) -> None:
     nobody = f"http://localhost:{free_port()}"
     for arguments in ([nobody, "--url", source_with_runs.url], [server.url, "--url", nobody]):
         assert f"no server responds at {nobody}" in cli("push", *arguments, code=3).stderr
@@ -302,7 +298,7 @@ def test_unreachable_source_or_target_is_exit_code_3(
     ],
 )
 def test_target_without_the_import_api_error_says_so(
-    source_with_runs: Running, status: int, body: bytes, code: int, message: str
+    source_with_runs: Server, status: int, body: bytes, code: int, message: str
 ) -> None:
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
     with stranger(head.encode() + body) as port:
@@ -314,7 +310,7 @@ def test_target_without_the_import_api_error_says_so(
 # -- on a terminal
 
 
-def test_progress_bar_on_a_terminal(source_with_runs: Running, server: Running) -> None:
+def test_progress_bar_on_a_terminal(source_with_runs: Server, server: Server) -> None:
     with HttpClient(source_with_runs.url) as client:
         log(client, "large", run={}, artifacts={"m": os.urandom(3_000_000)})
     terminal, stderr = pty.openpty()

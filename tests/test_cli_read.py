@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import COMMAND, cli
-from support.servers import PATIENCE_SECONDS, Running, environment, free_port, running
+from support.servers import PATIENCE_SECONDS, Server, environment, free_port, run_server
 from support.snapshots import files_of
 from test_client import stranger
 
@@ -24,10 +24,10 @@ HOSTILE, WORSE = "::error::\u202ered", "::error::\x1b[31mred\u202e\n::error::x"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a few runs and models; read-only for the tests."""
     folder = tmp_path_factory.mktemp("read")
-    with running(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
+    with run_server(folder / "artifacts", folder / "scratch") as server, HttpClient(server.url) as client:
         for run_id, accuracy, status in (("a1", 0.8, "completed"), ("a2", 0.9, "completed"), ("a3", 0.1, "failed")):
             fields = {"experiment": "iris", "id": run_id, "name": f"n-{run_id}", "created_by": "maria"}
             client.post("/api/w/runs", {**fields, "tags": {"os": "linux", "n": run_id}, "parent_run_id": "p"})
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(params=["--url", "--data"])
-def target(request: pytest.FixtureRequest, server: Running) -> list[str]:
+def target(request: pytest.FixtureRequest, server: Server) -> list[str]:
     return [request.param, server.url if request.param == "--url" else str(server.data)]
 
 
@@ -82,7 +82,7 @@ def test_runs_accepts_the_filters_of_the_api(target: list[str], options: str, id
     assert [run["id"] for run in runs] == ids.split()
 
 
-def test_table_of_runs_fits_the_terminal_and_prefers_columns_that_differ(server: Running) -> None:
+def test_table_of_runs_fits_the_terminal_and_prefers_columns_that_differ(server: Server) -> None:
     def get_heading(*options: str, **variables: str) -> list[str]:
         output = cli("runs", "-e", "iris", "--url", server.url, *options, env=variables).stdout
         return str(output).splitlines()[0].split()
@@ -101,7 +101,7 @@ def test_table_of_runs_fits_the_terminal_and_prefers_columns_that_differ(server:
     assert "--columns: 'nosuch' is unknown" in error
 
 
-def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) -> None:
+def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Server]) -> None:
     server = serve()
     with HttpClient(server.url) as client:
         for run_id in ("good", "bad"):
@@ -116,7 +116,7 @@ def test_error_of_a_failed_run_is_in_the_table(serve: Callable[..., Running]) ->
 # -- show, compare, report
 
 
-def test_show_compare_and_report_print_the_same_as_the_api(target: list[str], server: Running) -> None:
+def test_show_compare_and_report_print_the_same_as_the_api(target: list[str], server: Server) -> None:
     output = cli("show", "a2", *target).stdout
     assert re.search(r"^accuracy +0\.45 +0\.9 +0\.45 +0\.9 +2", output, re.MULTILINE)
     assert json.loads(cli("show", "latest:iris", "--json", *target).stdout)["id"] == "a2"
@@ -190,13 +190,13 @@ def test_failed_check_is_exit_code_1_and_lists_each_rule(target: list[str]) -> N
         ("nosuch", 2, "nosuch"),
     ],
 )
-def test_usage_error_or_unknown_run_is_exit_code_2(server: Running, arguments: str, code: int, message: str) -> None:
+def test_usage_error_or_unknown_run_is_exit_code_2(server: Server, arguments: str, code: int, message: str) -> None:
     result = cli(*shlex.split(arguments), code=code, env={"CHACHAML_URL": server.url})
     assert result.stdout == ""
     assert message in result.stderr
 
 
-def test_unreachable_server_or_missing_store_is_exit_code_3(server: Running, tmp_path: Path) -> None:
+def test_unreachable_server_or_missing_store_is_exit_code_3(server: Server, tmp_path: Path) -> None:
     for options in (["--url", f"http://localhost:{free_port()}"], ["--data", str(tmp_path / "none")]):
         for command in (["runs"], ["show", "a"], ["check", "a", "--rule", "a>=1"], ["report", "x"]):
             result = cli(*command, *options, code=3)
@@ -206,7 +206,7 @@ def test_unreachable_server_or_missing_store_is_exit_code_3(server: Running, tmp
         assert "URL" in cli("runs", "--url", url, code=2).stderr
 
 
-def test_option_overrides_variables_and_url_overrides_data(server: Running, tmp_path: Path) -> None:
+def test_option_overrides_variables_and_url_overrides_data(server: Server, tmp_path: Path) -> None:
     nowhere = {"CHACHAML_URL": f"http://localhost:{free_port()}", "CHACHAML_DATA": str(tmp_path / "none")}
     assert "a2" in cli("runs", "--url", server.url, env=nowhere).stdout
     assert "a2" in cli("runs", "--data", str(server.data), env=nowhere).stdout
@@ -216,7 +216,7 @@ def test_option_overrides_variables_and_url_overrides_data(server: Running, tmp_
     assert "one of them" in cli("runs", "--url", server.url, "--data", str(server.data), code=2).stderr
 
 
-def test_token_is_sent_and_a_wrong_one_is_exit_code_2(serve: Callable[..., Running]) -> None:
+def test_token_is_sent_and_a_wrong_one_is_exit_code_2(serve: Callable[..., Server]) -> None:
     server = serve("--token", "geheim ö")
     for options in ([], ["--token", "x"]):
         assert "unauthorized" in cli("runs", "--url", server.url, *options, code=2).stderr
@@ -224,7 +224,7 @@ def test_token_is_sent_and_a_wrong_one_is_exit_code_2(serve: Callable[..., Runni
     assert "no runs here" in cli("runs", env={"CHACHAML_URL": server.url, "CHACHAML_TOKEN": "geheim ö"}).stdout
 
 
-def test_reading_a_folder_changes_nothing_and_its_server_keeps_working(server: Running) -> None:
+def test_reading_a_folder_changes_nothing_and_its_server_keeps_working(server: Server) -> None:
     before = files_of(server.data)
     cli("runs", "--data", str(server.data))
     cli("report", "iris", "--data", str(server.data))
@@ -236,7 +236,7 @@ def test_reading_a_folder_changes_nothing_and_its_server_keeps_working(server: R
 # -- terminals, pipes, locales
 
 
-def test_terminal_escapes_in_names_are_printed_escaped(server: Running) -> None:
+def test_terminal_escapes_in_names_are_printed_escaped(server: Server) -> None:
     for arguments in (["runs"], ["show", "h1"], ["compare", "h1", "a1"], ["report", "h1"], ["report", HOSTILE]):
         for extra in ([], *([["--format", "txt"], ["--json"]] if arguments[0] == "report" else [["--json"]])):
             output = cli(*arguments, *extra, "--url", server.url).stdout
@@ -246,7 +246,7 @@ def test_terminal_escapes_in_names_are_printed_escaped(server: Running) -> None:
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|^::", error, re.MULTILINE), error
 
 
-def test_closed_stdout_ends_the_command_without_a_message(server: Running) -> None:
+def test_closed_stdout_ends_the_command_without_a_message(server: Server) -> None:
     # Its standard output is a pipe whose reading end is closed.
     reading, writing = os.pipe()
     os.close(reading)
@@ -263,7 +263,7 @@ def test_closed_stdout_ends_the_command_without_a_message(server: Running) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_output_that_cannot_be_written_is_a_one_line_error(server: Running) -> None:
+def test_output_that_cannot_be_written_is_a_one_line_error(server: Server) -> None:
     command = ["sh", "-c", 'exec "$@" > /dev/full', "sh", *COMMAND, "runs", "--url", server.url]
     result = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE_SECONDS)
     assert result.returncode == 1, result
@@ -271,7 +271,7 @@ def test_output_that_cannot_be_written_is_a_one_line_error(server: Running) -> N
     assert result.stderr.count(b"\n") == 1
 
 
-def test_locale_without_unicode_escapes_text_and_keeps_json_in_utf_8(server: Running) -> None:
+def test_locale_without_unicode_escapes_text_and_keeps_json_in_utf_8(server: Server) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     result = cli("runs", "--url", server.url, env=ascii_only)
     assert r"\u65e5\u672c" in result.stdout
@@ -285,7 +285,7 @@ def test_locale_without_unicode_escapes_text_and_keeps_json_in_utf_8(server: Run
 @pytest.mark.parametrize(
     "word", ["a1/metrics", "a1/artifacts", "a1/download", "../runs", "", "latest:", "production:", "a1?format=md", "."]
 )
-def test_invalid_id_never_reaches_another_route(server: Running, word: str) -> None:
+def test_invalid_id_never_reaches_another_route(server: Server, word: str) -> None:
     for command in (["show", word], ["check", word, "--rule", "a>1"], ["compare", "a1", word]):
         result = cli(*command, "--url", server.url, code=2)
         assert result.stdout == ""

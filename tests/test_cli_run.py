@@ -19,19 +19,19 @@ from typing import Any
 import pytest
 import requests
 from support.commands import COMMAND, cli
-from support.servers import PATIENCE_SECONDS, Running, environment, eventually, free_port, running
+from support.servers import PATIENCE_SECONDS, Server, environment, free_port, run_server, wait_until
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server shared by the tests, whose runs have different ids."""
     folder = tmp_path_factory.mktemp("run")
-    with running(folder / "store", folder / "scratch", "--token", "t") as server:
+    with run_server(folder / "store", folder / "scratch", "--token", "t") as server:
         yield server
 
 
 @pytest.fixture
-def env(server: Running, tmp_path: Path) -> dict[str, str]:
+def env(server: Server, tmp_path: Path) -> dict[str, str]:
     """An environment in which `run` finds the server, and puts temporary files where the test can list them."""
     (tmp_path / "tmp").mkdir()
     return {"CHACHAML_URL": server.url, "CHACHAML_TOKEN": "t", "TMPDIR": str(tmp_path / "tmp")}
@@ -69,24 +69,24 @@ def start_command(env: Mapping[str, str], *arguments: str, **settings: Any) -> I
             process.kill()
 
 
-def fetch(server: Running, path: str) -> requests.Response:
+def fetch(server: Server, path: str) -> requests.Response:
     response = requests.get(server.url + path, headers={"Authorization": "Bearer t"}, timeout=PATIENCE_SECONDS)
     assert response.status_code == 200, response.text
     return response
 
 
-def fetch_run(server: Running, run_id: str) -> Any:
+def fetch_run(server: Server, run_id: str) -> Any:
     return fetch(server, f"/api/runs/{run_id}").json()
 
 
-def fetch_log(server: Running, run_id: str) -> bytes:
+def fetch_log(server: Server, run_id: str) -> bytes:
     return fetch(server, f"/api/artifacts/{run_id}/log.txt/download").content
 
 
 # -- output, passed through and logged
 
 
-def test_input_and_outputs_are_passed_through_unchanged_and_logged(server: Running, env: dict[str, str]) -> None:
+def test_input_and_outputs_are_passed_through_unchanged_and_logged(server: Server, env: dict[str, str]) -> None:
     script = """
 import os, sys
 content = sys.stdin.buffer.read()
@@ -104,7 +104,7 @@ os.write(1, b"first\\n"); os.write(2, b"oops \\xff\\x00\\n"); os.write(1, conten
     assert os.listdir(env["TMPDIR"]) == []
 
 
-def test_log_has_both_outputs_in_the_order_of_printing(server: Running, env: dict[str, str]) -> None:
+def test_log_has_both_outputs_in_the_order_of_printing(server: Server, env: dict[str, str]) -> None:
     # Each line is printed only after the previous one has been passed on.
     script = "import sys\nfor n in range(6):\n    print(n, file=sys.stderr if n % 2 else sys.stdout)\n    input()"
     with start_command(env, "-q", "--id", "order", "--", *python_command(script)) as process:
@@ -117,7 +117,7 @@ def test_log_has_both_outputs_in_the_order_of_printing(server: Running, env: dic
     assert fetch_log(server, "order") == b"0\n1\n2\n3\n4\n5\n"
 
 
-def test_long_output_is_logged_in_full_in_bounded_memory(server: Running, env: dict[str, str]) -> None:
+def test_long_output_is_logged_in_full_in_bounded_memory(server: Server, env: dict[str, str]) -> None:
     script = "import os\npiece = bytes(range(256)) * 4096\nfor _ in range(100):\n    os.write(1, piece)"
     # Measured by a small process: the peak of a child includes the memory of the parent that it was forked from.
     measure = """
@@ -136,14 +136,14 @@ print(status, usage.ru_maxrss)
 
 
 @pytest.mark.parametrize("options", [["--experiment", "e"], ["-e", "e", "--"]])
-def test_options_after_the_command_are_passed_to_it(server: Running, env: dict[str, str], options: list[str]) -> None:
+def test_options_after_the_command_are_passed_to_it(server: Server, env: dict[str, str], options: list[str]) -> None:
     assert run_command(env, "-q", *options, "echo", "--name", "x", "-q", "--help").stdout == b"--name x -q --help\n"
 
 
 # -- the run
 
 
-def test_options_set_the_fields_of_the_run_that_the_command_logs_to(server: Running, env: dict[str, str]) -> None:
+def test_options_set_the_fields_of_the_run_that_the_command_logs_to(server: Server, env: dict[str, str]) -> None:
     script = """
 import json, os, urllib.request
 url, run, token = (os.environ["CHACHAML_" + name] for name in ("URL", "RUN_ID", "TOKEN"))
@@ -175,7 +175,7 @@ print(urllib.request.urlopen(request).status)
 
 
 def test_nested_run_is_a_child_and_the_folder_names_the_experiment(
-    server: Running, env: dict[str, str], tmp_path: Path
+    server: Server, env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "my project").mkdir()
     inner = [*COMMAND, "run", "-q", "--id", "inner", "--", "true"]
@@ -184,7 +184,7 @@ def test_nested_run_is_a_child_and_the_folder_names_the_experiment(
     assert (run["experiment"], [child["id"] for child in run["children"]]) == ("my project", ["inner"])
 
 
-def test_command_behind_a_proxy_reaches_the_server_on_this_machine(server: Running, env: dict[str, str]) -> None:
+def test_command_behind_a_proxy_reaches_the_server_on_this_machine(server: Server, env: dict[str, str]) -> None:
     script = 'curl -fsS "$CHACHAML_URL/api/health" && echo "$no_proxy $NO_PROXY"'
     proxies = {"http_proxy": "http://127.0.0.1:1", "NO_PROXY": "intra.example.org, localhost"}
     output = run_command({**env, **proxies}, "-q", "--", "sh", "-c", script).stdout.decode()
@@ -210,7 +210,7 @@ def test_command_behind_a_proxy_reaches_the_server_on_this_machine(server: Runni
     ],
 )
 def test_exit_code_and_status_are_those_of_the_command(
-    server: Running, env: dict[str, str], script: str, code: int, error: str | None
+    server: Server, env: dict[str, str], script: str, code: int, error: str | None
 ) -> None:
     run_id = re.sub(r"\W+", "-", script)
     run_command(env, "--id", run_id, "--", "sh", "-c", script, code=code)
@@ -219,7 +219,7 @@ def test_exit_code_and_status_are_those_of_the_command(
 
 
 def test_command_that_cannot_be_started_is_127_or_126_and_its_run_fails(
-    server: Running, env: dict[str, str], tmp_path: Path
+    server: Server, env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "no-program").write_text("#!/bin/sh\n")
     (tmp_path / "garbage").write_bytes(b"\x01\x02\x03")
@@ -233,7 +233,7 @@ def test_command_that_cannot_be_started_is_127_or_126_and_its_run_fails(
         assert f"chachaml-lite: {name}: ".encode() in process.stderr
 
 
-def test_background_process_of_the_command_is_not_waited_for(server: Running, env: dict[str, str]) -> None:
+def test_background_process_of_the_command_is_not_waited_for(server: Server, env: dict[str, str]) -> None:
     process = run_command(env, "--id", "left", "--", "sh", "-c", "sleep 1000 & echo $!; exit 4", code=4)
     with suppress(ProcessLookupError):
         os.kill(int(process.stdout), signal.SIGKILL)
@@ -248,7 +248,7 @@ def test_background_process_of_the_command_is_not_waited_for(server: Running, en
         os.kill(int(pid), signal.SIGKILL)
 
 
-def test_closed_stdout_ends_the_command_by_sigpipe(server: Running, env: dict[str, str]) -> None:
+def test_closed_stdout_ends_the_command_by_sigpipe(server: Server, env: dict[str, str]) -> None:
     with start_command(env, "-q", "--id", "pipe", "--", "yes") as process:
         assert process.stdout
         assert process.stdout.read(2) == b"y\n"
@@ -257,7 +257,7 @@ def test_closed_stdout_ends_the_command_by_sigpipe(server: Running, env: dict[st
     assert fetch_run(server, "pipe")["error"] == "killed by SIGPIPE"
 
 
-def test_log_is_stored_even_without_stdout_and_stderr(server: Running, env: dict[str, str]) -> None:
+def test_log_is_stored_even_without_stdout_and_stderr(server: Server, env: dict[str, str]) -> None:
     command = [*COMMAND, "run", "--id", "mute", "--", "sh", "-c", "echo out; echo err >&2"]
     subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment(**env), check=True, timeout=60)
     assert sorted(fetch_log(server, "mute").split()) == [b"err", b"out"]
@@ -279,7 +279,7 @@ while True:
 """
 
 
-def test_signals_are_passed_to_the_command(server: Running, env: dict[str, str]) -> None:
+def test_signals_are_passed_to_the_command(server: Server, env: dict[str, str]) -> None:
     def reset_sighup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have started these tests
 
@@ -295,7 +295,7 @@ def test_signals_are_passed_to_the_command(server: Running, env: dict[str, str])
     assert fetch_run(server, "signals")["error"] == "exit code 7"
 
 
-def test_signal_ignored_by_nohup_stays_ignored(server: Running, env: dict[str, str]) -> None:
+def test_signal_ignored_by_nohup_stays_ignored(server: Server, env: dict[str, str]) -> None:
     script = 'trap "" HUP; exec "$@"'
     inner = [*COMMAND, "run", "-q", "--id", "nohup", "--", "sh", "-c", "echo ready; read line; echo $line"]
     process = subprocess.Popen(
@@ -314,7 +314,7 @@ def test_signal_ignored_by_nohup_stays_ignored(server: Running, env: dict[str, s
     assert process.returncode == 0
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_command_once(server: Running, env: dict[str, str]) -> None:
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(server: Server, env: dict[str, str]) -> None:
     # The count is printed after the next typed line is read, when every signal that Ctrl-C has sent must have arrived.
     script = """
 import signal
@@ -358,7 +358,7 @@ print("count", count, flush=True)
     os.close(seat)
 
 
-def test_truncated_log_does_not_end_the_command(server: Running, env: dict[str, str]) -> None:
+def test_truncated_log_does_not_end_the_command(server: Server, env: dict[str, str]) -> None:
     # This limits the size of files. The command's output is a pipe, and the server is another process.
     script = "i=0; while [ $i -lt 5000 ]; do echo 'a line of twenty b'; i=$((i + 1)); done; exit 6"
     command = [*COMMAND, "run", "-q", "--id", "full", "--", "sh", "-c", script]
@@ -371,7 +371,7 @@ def test_truncated_log_does_not_end_the_command(server: Running, env: dict[str, 
     assert fetch_run(server, "full")["error"] == "exit code 6"
 
 
-def test_command_that_closes_its_outputs_is_waited_for_and_gets_signals(server: Running, env: dict[str, str]) -> None:
+def test_command_that_closes_its_outputs_is_waited_for_and_gets_signals(server: Server, env: dict[str, str]) -> None:
     script = 'trap "exit 9" TERM; echo ready; exec >&- 2>&-; while :; do read line; done'
     with start_command(env, "-q", "--id", "silent", "--", "bash", "-c", script) as process:
         assert process.stdout
@@ -394,7 +394,7 @@ def test_command_is_not_started_without_the_named_server(tmp_path: Path) -> None
     assert not (tmp_path / "started").exists()
 
 
-def test_command_is_not_started_if_the_server_refuses_the_run(server: Running, env: dict[str, str]) -> None:
+def test_command_is_not_started_if_the_server_refuses_the_run(server: Server, env: dict[str, str]) -> None:
     touch = ["--", "touch", f"{env['TMPDIR']}/started"]
     assert b"unauthorized" in run_command({**env, "CHACHAML_TOKEN": "x"}, *touch, code=2).stderr
     run_command(env, "--id", "no/id", *touch, code=2)
@@ -431,7 +431,7 @@ def test_default_without_a_server_is_the_artifacts_folder(tmp_path: Path) -> Non
     assert (tmp_path / "elsewhere/runs/two/meta.json").exists()
 
 
-def test_folder_owned_by_another_server_is_exit_code_3_with_advice(server: Running, tmp_path: Path) -> None:
+def test_folder_owned_by_another_server_is_exit_code_3_with_advice(server: Server, tmp_path: Path) -> None:
     result = cli("run", "--data", str(server.data), "--", "touch", str(tmp_path / "started"), code=3)
     assert re.search(rf"another server owns this store \(process \d+, {server.url}\): .*--url", result.stderr)
     assert not (tmp_path / "started").exists()
@@ -439,7 +439,7 @@ def test_folder_owned_by_another_server_is_exit_code_3_with_advice(server: Runni
 
 def test_server_lost_midway_leaves_the_command_running_and_keeps_its_log(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
-    with running(tmp_path / "store", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         env = {"CHACHAML_URL": server.url, "TMPDIR": str(tmp_path / "tmp")}
         script = "echo ready; read line; echo $line; exit 5"
         with start_command(env, "--id", "alone", "--", "sh", "-c", script) as process:
@@ -457,7 +457,7 @@ def test_server_lost_midway_leaves_the_command_running_and_keeps_its_log(tmp_pat
     assert f"{server.url}/api/w/runs/alone/end?exit_code=5" in messages
 
 
-def test_log_is_kept_in_a_file_if_the_command_ends_its_run_itself(server: Running, env: dict[str, str]) -> None:
+def test_log_is_kept_in_a_file_if_the_command_ends_its_run_itself(server: Server, env: dict[str, str]) -> None:
     script = 'curl -sf -X POST "$CHACHAML_URL/api/w/runs/$CHACHAML_RUN_ID/end" -H "Authorization: Bearer t"; exit $1'
     process = run_command(env, "--id", "itself", "--", "sh", "-c", script, "sh", "0")
     assert b"log.txt was not stored" in process.stderr
@@ -469,7 +469,7 @@ def test_log_is_kept_in_a_file_if_the_command_ends_its_run_itself(server: Runnin
 def test_signal_during_the_upload_of_the_log_ends_the_upload_only(env: dict[str, str], tmp_path: Path) -> None:
     # The server is stopped once the run has started, so that the upload can't continue.
     script = "import os, sys; print(os.getpid(), file=sys.stderr); sys.stdout.write('x' * 30_000_000)"
-    with running(tmp_path / "store", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         variables = {"CHACHAML_URL": server.url, "TMPDIR": env["TMPDIR"]}
         with start_command(
             variables, "--id", "slow", "--", *python_command(script), stdout=subprocess.DEVNULL
@@ -477,14 +477,14 @@ def test_signal_during_the_upload_of_the_log_ends_the_upload_only(env: dict[str,
             assert process.stderr
             child = int(process.stderr.readline())
             server.process.send_signal(signal.SIGSTOP)
-            eventually(lambda: not exists(child))
+            wait_until(lambda: not exists(child))
             stderr = process.stderr
 
             def responds_to_signal() -> bool:
                 process.send_signal(signal.SIGTERM)
                 return bool(select.select([stderr], [], [], 0)[0])
 
-            eventually(responds_to_signal)
+            wait_until(responds_to_signal)
             line = process.stderr.readline()
             server.process.send_signal(signal.SIGCONT)
             assert b"because of a signal" in line

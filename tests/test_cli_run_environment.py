@@ -18,7 +18,7 @@ import requests
 from support.commands import cli
 from support.readme import blocks
 from support.scripts import for_host, run_bash
-from support.servers import PATIENCE_SECONDS, environment, running
+from support.servers import PATIENCE_SECONDS, environment, run_server
 from test_cli_help import put_on_path
 
 from chachaml_lite.machine import environment as module
@@ -232,7 +232,7 @@ def older_server(tmp_path: Path) -> Iterator[str]:
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from threading import Thread
 
-    with running(tmp_path / "older", tmp_path / "older-scratch") as server:
+    with run_server(tmp_path / "older", tmp_path / "older-scratch") as server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -282,7 +282,7 @@ def test_blocks_of_the_manual_run(repository: Path, tmp_path: Path, tool: Callab
     output = run_bash(run_it + ask, repository, **variables)
     commit = git(repository, "rev-parse", "HEAD")
     assert output.startswith("trained\n") and commit[:10] in output and output.endswith("1 run\n")
-    with running(tmp_path / "served", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "served", tmp_path / "scratch") as server:
         assert run_bash(for_host(send, server.url), repository, **variables) == f"{commit}\n"
 
 

@@ -12,7 +12,7 @@ import pytest
 from support.commands import COMMAND, cli
 from support.readme import blocks, table
 from support.scripts import run_bash
-from support.servers import PATIENCE_SECONDS, environment, eventually, running
+from support.servers import PATIENCE_SECONDS, environment, run_server, wait_until
 from test_cli_help import put_on_path
 
 #: A fake pynvml, with values of driver 535 on a machine with an A100 and a card that doesn't report its power.
@@ -104,7 +104,7 @@ def fetch_run(data: Path, run_id: str = "r") -> Any:
 
 
 def test_load_of_machine_and_processes_is_logged(tmp_path: Path) -> None:
-    with running(tmp_path / "store", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         command = [*COMMAND, "run", "-q", "--id", "r", "--url", server.url, *FAST, "--", sys.executable, "-c", BUSY]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment()) as process:
             assert process.stdin is not None
@@ -115,7 +115,7 @@ def test_load_of_machine_and_processes_is_logged(tmp_path: Path) -> None:
                 maxima = {name: series["max"] for name, series in summary.items()}
                 return bool(maxima.get("system/process/cpu", 0) > 5 and maxima["system/process/memory"] > 50)
 
-            eventually(is_measured)
+            wait_until(is_measured)
             process.stdin.close()
             assert process.wait(PATIENCE_SECONDS) == 0
         run = json.loads(cli("show", "r", "--json", "--url", server.url).stdout)
@@ -212,7 +212,7 @@ def test_missing_nvml_does_not_affect_the_rest(tmp_path: Path, data: Path) -> No
 
 
 def test_server_lost_midway_changes_neither_the_command_nor_its_exit_code(tmp_path: Path) -> None:
-    with running(tmp_path / "store", tmp_path / "scratch") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         command = [
             *COMMAND,
             "run",

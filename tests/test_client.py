@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support.servers import PATIENCE_SECONDS, Running, free_port
+from support.servers import PATIENCE_SECONDS, Server, free_port
 from support.snapshots import files_of
 
 from chachaml_lite.client.base import OCTETS, ApiError, Client, NoServer, Unreachable, build_path
@@ -25,7 +25,7 @@ TOKEN = "schöner token"
 
 
 @pytest.fixture(params=["http", "folder"])
-def client(request: pytest.FixtureRequest, serve: Callable[..., Running], data: Path) -> Iterator[Client]:
+def client(request: pytest.FixtureRequest, serve: Callable[..., Server], data: Path) -> Iterator[Client]:
     """A client of this test's store, over HTTP or on the folder."""
     if request.param == "http":
         client: Client = HttpClient(serve("--token", TOKEN).url, TOKEN)
@@ -101,7 +101,7 @@ def test_api_error_carries_status_error_and_detail(client: Client) -> None:
 
 
 def test_client_reconnects_to_a_restarted_server_and_raises_unreachable_without_one(
-    serve: Callable[..., Running], data: Path, tmp_path: Path
+    serve: Callable[..., Server], data: Path, tmp_path: Path
 ) -> None:
     port = str(free_port())
     first = serve("--port", port)
@@ -114,7 +114,7 @@ def test_client_reconnects_to_a_restarted_server_and_raises_unreachable_without_
         client.get("/api/health")
 
 
-def test_missing_or_wrong_token_is_refused(serve: Callable[..., Running]) -> None:
+def test_missing_or_wrong_token_is_refused(serve: Callable[..., Server]) -> None:
     server = serve("--token", TOKEN)
     for token in (None, "x"):
         with HttpClient(server.url, token) as client, pytest.raises(ApiError) as fault:
@@ -257,7 +257,7 @@ def test_https_uses_the_proxy_of_the_environment(
     HttpClient("https://tracker.test").close()
 
 
-def test_http_uses_no_proxy(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_uses_no_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with HttpClient(server.url) as client:
@@ -269,7 +269,7 @@ def test_token_that_is_not_a_header_value_raises_bad_target() -> None:
         HttpClient("http://localhost", "a\r\nb")
 
 
-def test_folder_owned_by_a_server_can_be_read_and_is_not_changed(server: Running, data: Path) -> None:
+def test_folder_owned_by_a_server_can_be_read_and_is_not_changed(server: Server, data: Path) -> None:
     with HttpClient(server.url) as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "one"})
         before = files_of(data)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.proxies import proxy, public, sent_zips
-from support.servers import Running, eventually
+from support.servers import Server, wait_until
 from support.snapshots import files_of
 
 from chachaml_lite.client import push as push_module
@@ -20,7 +20,7 @@ from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.http import HttpClient
 from chachaml_lite.client.push import NotPushed, Push
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def source(source_folder: Path) -> Iterator[FolderClient]:
 
 
 @pytest.fixture
-def target(server: Running) -> Iterator[HttpClient]:
+def target(server: Server) -> Iterator[HttpClient]:
     with HttpClient(server.url) as client:
         yield client
 
@@ -115,7 +115,7 @@ def read_files(folder: Path) -> dict[str, bytes | None]:
 # -- what arrives
 
 
-def test_push_copies_every_part_of_a_run(source: Client, target: Client, source_folder: Path, server: Running) -> None:
+def test_push_copies_every_part_of_a_run(source: Client, target: Client, source_folder: Path, server: Server) -> None:
     folder = log_full_run(source, source_folder)
     log(source, "r", end={"status": "failed", "error": "boom"})
     outcome, _ = push(source, target)
@@ -130,7 +130,7 @@ def test_push_copies_every_part_of_a_run(source: Client, target: Client, source_
 
 
 def test_repeated_push_of_a_growing_run_sends_only_the_new_parts(
-    source: Client, target: Client, source_folder: Path, server: Running
+    source: Client, target: Client, source_folder: Path, server: Server
 ) -> None:
     folder = log_full_run(source, source_folder)
     assert push(source, target)[0] == "imported"
@@ -171,7 +171,7 @@ def test_empty_metrics_file_is_no_difference(source: Client, target: Client, sou
 
 
 def test_additional_data_of_the_target_is_kept_and_sends_nothing(
-    source: Client, target: Client, server: Running
+    source: Client, target: Client, server: Server
 ) -> None:
     log(source, "r", **FULL)
     assert push(source, target)[0] == "imported"
@@ -264,7 +264,7 @@ def test_overwrite_keeps_what_only_the_target_has(source: Client, target: Client
 
 
 def test_large_run_is_sent_in_parts_that_are_each_a_valid_run(
-    source: Client, target: Client, server: Running, monkeypatch: pytest.MonkeyPatch
+    source: Client, target: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_module, "PIECE_BYTES", 1000)
     contents = {f"{number}": bytes([number]) * 400 for number in range(5)} | {"large": b"l" * 5000}
@@ -344,7 +344,7 @@ def test_push_of_a_run_that_never_stops_changing_fails(target: Client, source_fo
 
 
 def test_run_deleted_from_the_target_during_the_push_is_sent_whole(
-    source: Client, target: Client, source_folder: Path, server: Running
+    source: Client, target: Client, source_folder: Path, server: Server
 ) -> None:
     log(source, "r", run={}, artifacts={"a": b"1", "b": b"2"})
     push(source, target)
@@ -364,9 +364,7 @@ def test_run_deleted_from_the_target_during_the_push_is_sent_whole(
 # -- damage
 
 
-def test_run_missing_from_the_target_after_the_push_is_an_error(
-    source: Client, target: Client, server: Running
-) -> None:
+def test_run_missing_from_the_target_after_the_push_is_an_error(source: Client, target: Client, server: Server) -> None:
     log(source, "r", run={}, artifacts={"a": b"1"})
 
     class LosingClient(HttpClient):
@@ -382,7 +380,7 @@ def test_run_missing_from_the_target_after_the_push_is_an_error(
         Push(source, client, overwrite=False).push("r", int)
 
 
-def test_damaged_source_is_not_sent(source: Client, target: Client, source_folder: Path, server: Running) -> None:
+def test_damaged_source_is_not_sent(source: Client, target: Client, source_folder: Path, server: Server) -> None:
     log(source, "r", run={}, artifacts={"a": b"1" * 1000})
     (source_folder / "runs/r/blobs/a").write_bytes(b"2" * 1000)
     with pytest.raises(NotPushed, match="damaged: the bytes of artifact 'a' do not match its sha256"):
@@ -395,12 +393,12 @@ def test_damaged_source_is_not_sent(source: Client, target: Client, source_folde
         Push(source, target, overwrite=False).push("r", int)
     assert target.get("/api/runs") == []
     # The server removes the temporary file of a broken upload when it notices that the connection has ended.
-    eventually(lambda: not any("~" in name for _, _, names in os.walk(server.data / "runs") for name in names))
+    wait_until(lambda: not any("~" in name for _, _, names in os.walk(server.data / "runs") for name in names))
 
 
 @pytest.mark.parametrize("bend", [(b"an artifact", b"an ARTIFACT"), (b'"loss"', b'"LOSS"')])
 def test_bytes_corrupted_in_transit_are_refused(
-    source: Client, target: Client, server: Running, bend: tuple[bytes, bytes]
+    source: Client, target: Client, server: Server, bend: tuple[bytes, bytes]
 ) -> None:
     log(source, "r", run={}, metrics={"loss": 1}, artifacts={"a": b"an artifact of bytes"})
     raises_not_pushed = pytest.raises(NotPushed, match="bad request: the zip is not imported: .*CRC|sha256")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import opened
+from conftest import open_app
 from flask import Flask
 from flask.testing import FlaskClient
 from support.routes import native_rules
@@ -104,7 +104,7 @@ QUERY_STRINGS = {
 def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which every rule can be broken: runs, artifacts and a model. Tests work on copies."""
     place = tmp_path_factory.mktemp("filled") / "store"
-    with opened(place) as app:
+    with open_app(place) as app:
         client = app.test_client()
         upload = {"data": b"bytes", "content_type": OCTETS}
         for run_id in ("open", "ended"):
@@ -135,7 +135,7 @@ def shared_client(template_store: Path, tmp_path_factory: pytest.TempPathFactory
     """A client for the requests that change nothing, so that they can share one store, and the path of that store."""
     place = tmp_path_factory.mktemp("refusing") / "store"
     shutil.copytree(template_store, place)
-    with opened(place) as app:
+    with open_app(place) as app:
         yield app.test_client(), place
 
 

@@ -14,7 +14,7 @@ import requests
 from flask.testing import FlaskClient
 from support.html_tables import Page
 from support.scripts import between, for_host, run_bash, run_python
-from support.servers import Running
+from support.servers import Server
 
 LogRun = Callable[..., str]
 
@@ -39,7 +39,7 @@ def registration(how_to: str) -> str:
 
 
 @pytest.fixture
-def run_session(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> Callable[[str], tuple[str, list[Any]]]:
+def run_session(server: Server, tmp_path: Path, tool: Callable[[str], str]) -> Callable[[str], tuple[str, list[Any]]]:
     """A function that runs the session, or more, in bash, and returns the run's id and the JSON responses."""
     for name in ("bash", "curl", "jq", "bc"):
         tool(name)
@@ -55,13 +55,13 @@ def run_session(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> 
     return run
 
 
-def fetch_json(server: Running, path: str) -> Any:
+def fetch_json(server: Server, path: str) -> Any:
     response = requests.get(server.url + path, timeout=60)
     assert response.status_code == 200, response.text
     return response.json()
 
 
-def fetch_page(server: Running, path: str) -> Page:
+def fetch_page(server: Server, path: str) -> Page:
     response = requests.get(server.url + path, headers={"Accept": "text/html"}, timeout=60)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -69,7 +69,7 @@ def fetch_page(server: Running, path: str) -> Page:
 
 
 def test_curl_session_works_as_printed(
-    server: Running, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
+    server: Server, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     run_id, responses = run_session(session)
     logged_one = {"ok": True, "logged": 1}
@@ -91,7 +91,7 @@ def test_curl_session_works_as_printed(
 
 
 def test_run_of_the_session_is_on_the_pages_with_params_metrics_and_artifact(
-    server: Running, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
+    server: Server, session: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     run_id, _ = run_session(session)
     runs = fetch_page(server, "/runs")
@@ -112,7 +112,7 @@ def test_run_of_the_session_is_on_the_pages_with_params_metrics_and_artifact(
     assert requests.get(server.url + link, timeout=60).content == MODEL
 
 
-def test_python_script_works_as_printed(server: Running, how_to: str, tmp_path: Path) -> None:
+def test_python_script_works_as_printed(server: Server, how_to: str, tmp_path: Path) -> None:
     script = between(how_to, "2. From Python", "3. (Optional)")
     assert run_python(for_host(script, server.url), tmp_path) == ""
     (run,) = fetch_json(server, "/api/runs?experiment=iris&name=from-python&status=completed&tag.author=maria")
@@ -126,7 +126,7 @@ def test_python_script_works_as_printed(server: Running, how_to: str, tmp_path: 
 
 
 def test_model_registration_works_as_printed(
-    server: Running, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
+    server: Server, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     run_id, responses = run_session(session + registration)
     version = responses[-1]
@@ -148,7 +148,7 @@ def test_model_registration_works_as_printed(
 
 
 def test_promotion_to_production_demotes_the_previous_version(
-    server: Running, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
+    server: Server, session: str, registration: str, run_session: Callable[[str], tuple[str, list[Any]]]
 ) -> None:
     demoted_versions = {}
     for number in (1, 2):

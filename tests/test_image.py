@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, await_ready, environment, free_port
+from support.servers import PATIENCE_SECONDS, Server, await_ready, environment, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,7 +55,7 @@ def get_entrypoint() -> list[str]:
 
 
 @pytest.fixture
-def container(tmp_path: Path) -> Iterator[Running]:
+def container(tmp_path: Path) -> Iterator[Server]:
     """The image's command with its variables, except for a free port, a temporary folder and a token."""
     ready, log_file = tmp_path / "ready", tmp_path / "log"
     variables = {**get_variables(), "CHACHAML_PORT": str(free_port()), "CHACHAML_DATA": str(tmp_path / "data")}
@@ -67,13 +67,13 @@ def container(tmp_path: Path) -> Iterator[Running]:
             env=environment(**variables, CHACHAML_TOKEN="secret", CHACHAML_READY_FILE=str(ready)),
         )
     try:
-        yield Running(await_ready(process, ready, log_file), tmp_path / "data", process, log_file)
+        yield Server(await_ready(process, ready, log_file), tmp_path / "data", process, log_file)
     finally:
         process.kill()
         process.wait(PATIENCE_SECONDS)
 
 
-def test_image_listens_on_all_addresses_and_is_healthy_until_sigterm(container: Running, health: list[str]) -> None:
+def test_image_listens_on_all_addresses_and_is_healthy_until_sigterm(container: Server, health: list[str]) -> None:
     env = environment(CHACHAML_PORT=str(container.port), http_proxy="http://127.0.0.1:9")
     assert get_variables()["CHACHAML_HOST"] == "0.0.0.0"
     assert requests.get(f"http://127.0.0.1:{container.port}/api/runs", timeout=60).status_code == 401

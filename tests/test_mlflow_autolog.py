@@ -14,7 +14,7 @@ import requests
 from support.mlflow2 import find_python
 from support.mlflow_forks import Fork
 from support.mlflow_tracking import CLIENT_SETTINGS
-from support.servers import Running, running
+from support.servers import Server, run_server
 
 SCRIPTS = Path(__file__).resolve().parent / "support"
 #: A process that imports MLflow and trains; ten times what it takes on an idle machine.
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 600
 pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 
 
-def run_script(python: str, server: Running, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
+def run_script(python: str, server: Server, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
     """Run a script with a Python that has MLflow and return its output."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
     env = {**variables, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"}
@@ -41,14 +41,14 @@ def python(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("autolog")
-    with running(folder / "store", folder / "scratch", "--quiet") as running_server:
+    with run_server(folder / "store", folder / "scratch", "--quiet") as running_server:
         yield running_server
 
 
 @pytest.fixture(scope="module")
-def training(python: str, server: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def training(python: str, server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run_script(python, server, tmp_path_factory.mktemp("scratch"), "mlflow_training.py")
 
 
@@ -62,7 +62,7 @@ EXPECTED: dict[str, tuple[list[str], dict[str, int], list[str]]] = {
 
 @pytest.mark.parametrize("library", EXPECTED)
 def test_autologged_run_is_complete_in_mlflows_client_and_in_the_native_api(
-    training: dict[str, Any], server: Running, library: str
+    training: dict[str, Any], server: Server, library: str
 ) -> None:
     params, points, files = EXPECTED[library]
     by_client = training["runs"][library]
@@ -94,7 +94,7 @@ def test_autologged_run_is_complete_in_mlflows_client_and_in_the_native_api(
 
 
 def test_model_logged_by_mlflow_is_promoted_with_curl_and_loaded_by_stage(
-    python: str, server: Running, tmp_path: Path
+    python: str, server: Server, tmp_path: Path
 ) -> None:
     first_result = run_script(python, server, tmp_path, "mlflow_registering.py", "register")
     first, second = first_result["runs"]
@@ -121,7 +121,7 @@ def test_model_logged_by_mlflow_is_promoted_with_curl_and_loaded_by_stage(
 
 
 def test_models_without_a_run_are_logged_evaluated_and_registered(tmp_path: Path) -> None:
-    with running(tmp_path / "store", tmp_path / "scratch", "--quiet") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch", "--quiet") as server:
         run = {"experiment": "alone", "id": "by-curl"}
         assert requests.post(f"{server.url}/api/w/runs", json=run, timeout=60).status_code == 200
         artifact = requests.post(

@@ -12,7 +12,7 @@ import requests
 from support.mlflow_tracking import CLIENT_SETTINGS
 from support.readme import PAGES, blocks, table
 from support.scripts import run_bash
-from support.servers import PATIENCE_SECONDS, Running
+from support.servers import PATIENCE_SECONDS, Server
 
 from chachaml_lite.mlflow_api import vocabulary
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 PAGE, CHANGE = "mlflow", "Change the URL"
 
 
-def test_program_of_the_page_logs_to_this_server(server: Running, tmp_path: Path, tool: Callable[[str], str]) -> None:
+def test_program_of_the_page_logs_to_this_server(server: Server, tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("bash"), tool("curl")
     (program,) = blocks("python", PAGE, CHANGE)
     (script,) = blocks("bash", PAGE, CHANGE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import opened
+from conftest import open_app
 from flask import Flask
 from flask.testing import FlaskClient
 from support.routes import mlflow_rules
@@ -227,7 +227,7 @@ ENDPOINTS_WITH_PATH_PARAMETERS = {
 def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a run and a model, as each of these requests requires; tests work on copies."""
     place = tmp_path_factory.mktemp("filled") / "store"
-    with opened(place) as app:
+    with open_app(place) as app:
         client = app.test_client()
         client.post("/api/w/runs", json={"experiment": "Default", "id": "open", "tags": {"old": "1"}})
         client.post("/api/w/runs/open/params", json={"lr": 0.1})

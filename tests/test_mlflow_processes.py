@@ -19,16 +19,16 @@ import requests
 from benchmarks.gauges import peak_bytes, reset_peak, resident_bytes
 from support.mlflow2 import find_python
 from support.mlflow_tracking import CLIENT_SETTINGS, Tracking
-from support.servers import PATIENCE_SECONDS, Running, environment, free_port, start
+from support.servers import PATIENCE_SECONDS, Server, environment, free_port, start
 from support.tools import unavailable
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 pytestmark = pytest.mark.timeout(600)
 LOGGING = Path(__file__).resolve().parent / "support" / "mlflow_logging.py"
 
 
 @pytest.fixture
-def tracking(server: Running) -> Tracking:
+def tracking(server: Server) -> Tracking:
     """A server for this test alone, with MLflow's client for it."""
     return Tracking(server.url, server.data)
 
@@ -37,7 +37,7 @@ def tracking(server: Running) -> Tracking:
 
 
 @pytest.mark.parametrize("series", ["3", "2.22"])
-def test_client_of_each_series_logs_and_reads(server: Running, tmp_path: Path, series: str) -> None:
+def test_client_of_each_series_logs_and_reads(server: Server, tmp_path: Path, series: str) -> None:
     python = sys.executable if series == "3" else find_python()
     folder = tmp_path / "files"
     folder.mkdir()
@@ -175,7 +175,7 @@ def test_no_mlflow_option_disables_the_protocol(serve: Serve) -> None:
 
 
 def test_artifact_of_a_gigabyte_is_stored_and_sent_in_bounded_memory(
-    tracking: Tracking, server: Running, tmp_path: Path
+    tracking: Tracking, server: Server, tmp_path: Path
 ) -> None:
     size = 1 << 30
     path = tmp_path / "large.bin"
@@ -198,7 +198,7 @@ def test_artifact_of_a_gigabyte_is_stored_and_sent_in_bounded_memory(
     requests.delete(f"{server.url}/api/w/runs/{run_id}", timeout=PATIENCE_SECONDS)
 
 
-def test_chunked_and_empty_uploads_are_stored(server: Running) -> None:
+def test_chunked_and_empty_uploads_are_stored(server: Server) -> None:
     response = requests.post(f"{server.url}/api/2.0/mlflow/runs/create", json={}, timeout=PATIENCE_SECONDS)
     run_id = response.json()["run"]["info"]["run_id"]
     base = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts"

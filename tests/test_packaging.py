@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.servers import PATIENCE_SECONDS, Server, await_ready, environment
 from support.tools import NO_PACKAGE_INDEX, unavailable
 
 from chachaml_lite import __version__
@@ -79,7 +79,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], cwd: Path, scratch: Path, data: Path) -> Iterator[Running]:
+def serving(command: list[str], cwd: Path, scratch: Path, data: Path) -> Iterator[Server]:
     """A server that `command` starts, as a child or as itself, ended as by Ctrl-C when the block is left."""
     scratch.mkdir(parents=True, exist_ok=True)
     log_file = scratch / "server.log"
@@ -89,14 +89,14 @@ def serving(command: list[str], cwd: Path, scratch: Path, data: Path) -> Iterato
         )
     try:
         url = await_ready(process, scratch / "ready", log_file, INSTALL_SECONDS)
-        yield Running(url, data, process, log_file)
+        yield Server(url, data, process, log_file)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
         process.wait(PATIENCE_SECONDS)
 
 
-def shows_its_page(server: Running) -> bool:
+def shows_its_page(server: Server) -> bool:
     """Whether the page of runs comes with its style sheet: templates and static files are there."""
     page = requests.get(f"{server.url}/runs", timeout=60)
     assert page.status_code == 200, page.text

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.scripts import run_bash
-from support.servers import Running
+from support.servers import Server
 
 TOKEN = "correct horse"
 tokens = pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
@@ -19,7 +19,7 @@ tokens = pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
 class Visitor:
     """A user who reads this server's pages and has a shell, both with the token if there is one."""
 
-    def __init__(self, server: Running, folder: Path, token: str | None) -> None:
+    def __init__(self, server: Server, folder: Path, token: str | None) -> None:
         self._url, self._folder, self._token = server.url, folder, token
 
     def get(self, path: str, accept: str = "*/*") -> str:
@@ -37,7 +37,7 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(serve: Callable[..., Running], tmp_path: Path, token: str | None, tool: Callable[[str], str]) -> Visitor:
+def visitor(serve: Callable[..., Server], tmp_path: Path, token: str | None, tool: Callable[[str], str]) -> Visitor:
     tool("bash")
     tool("curl")
     return Visitor(serve(*(["--token", token] if token else [])), tmp_path, token)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from conftest import opened
+from conftest import open_app
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS
@@ -192,7 +192,7 @@ def harmless_parts(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, s
     """The tags and attributes of all pages when clients have sent only harmless words."""
     parts: set[tuple[str, str]] = set()
     for value in HARMLESS:
-        with opened(tmp_path_factory.mktemp("harmless") / "store") as app:
+        with open_app(tmp_path_factory.mktemp("harmless") / "store") as app:
             client = app.test_client()
             parts |= collect_parts(client, fill(client, value), value)
     return parts

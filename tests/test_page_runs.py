@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -94,7 +94,7 @@ class RunsPage:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of a store with runs of two experiments, each with its own params, metrics and tags."""
     data = tmp_path_factory.mktemp("pages") / "store"
-    with opened(data) as app:
+    with open_app(data) as app:
         log_run = run_logger(app.test_client())
         log_run(
             id="a", name="baseline", params={"lr": 0.1, "opt": "sgd"}, metrics=make_series(1.0, 0.5), end="completed"

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from support.calls import LogRun
 from support.commands import cli
-from support.servers import Running
+from support.servers import Server
 from support.strict_html import StrictPage
 
 PNG = bytes.fromhex(
@@ -94,7 +94,7 @@ def test_unknown_format_of_a_page_is_400(client: FlaskClient, log_run: LogRun, p
     assert answer.status_code == 400 and "format=html" in answer.text
 
 
-def test_report_command_writes_the_file(server: Running, tmp_path: Path) -> None:
+def test_report_command_writes_the_file(server: Server, tmp_path: Path) -> None:
     with_url = {"CHACHAML_URL": server.url}
     cli("run", "-e", "iris", "--id", "one", "--no-env", "--", "true", env=with_url)
     for where in (["--url", server.url], ["--data", str(server.data)]):

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from support.readme import PAGES, README, ROOT, Block, all_blocks, table
 from support.routes import native_rules
 from support.scripts import DOCUMENTED_HOST, for_host, run_bash
-from support.servers import Running, running
+from support.servers import Server, run_server
 
 from chachaml_lite.cli import main
 
@@ -59,13 +59,13 @@ def list_blocks(name: str) -> list[str]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Running]:
+def server(tmp_path: Path) -> Iterator[Server]:
     """A server on ./artifacts of the folder in which the blocks run, as with `make run`."""
-    with running(tmp_path / "artifacts", tmp_path / "scratch") as running_server:
+    with run_server(tmp_path / "artifacts", tmp_path / "scratch") as running_server:
         yield running_server
 
 
-def get_json(server: Running, path: str) -> Any:
+def get_json(server: Server, path: str) -> Any:
     answer = requests.get(server.url + path, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -91,7 +91,7 @@ def test_readme_is_short() -> None:
 
 
 def test_curl_blocks_log_a_run_and_put_a_model_into_production(
-    server: Running, tmp_path: Path, tool: Callable[[str], str]
+    server: Server, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
@@ -126,7 +126,7 @@ def test_curl_blocks_log_a_run_and_put_a_model_into_production(
 
 
 def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
-    server: Running, tmp_path: Path, tool: Callable[[str], str]
+    server: Server, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)

@@ -18,18 +18,18 @@ import requests
 from support.commands import cli
 from support.readme import blocks
 from support.scripts import for_host, run_bash, run_python
-from support.servers import PATIENCE_SECONDS, Running, environment
+from support.servers import PATIENCE_SECONDS, Server, environment
 
 Tool = Callable[[str], str]
 
 
-def get_json(server: Running, path: str) -> Any:
+def get_json(server: Server, path: str) -> Any:
     answer = requests.get(server.url + path, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def get_points(server: Running, run: str, key: str) -> list[tuple[int, float]]:
+def get_points(server: Server, run: str, key: str) -> list[tuple[int, float]]:
     series = get_json(server, f"/api/runs/{run}/metrics?key={key}").get(key, {"points": []})
     return [(point["step"], point["value"]) for point in series["points"]]
 
@@ -46,7 +46,7 @@ def run_program(command: list[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
-def test_client_logs_a_complete_run(server: Running, tmp_path: Path, tool: Tool, language: str) -> None:
+def test_client_logs_a_complete_run(server: Server, tmp_path: Path, tool: Tool, language: str) -> None:
     (code,) = blocks(language, "clients", LANGUAGES[language])
     script = for_host(code, server.url)
     if language == "python":
@@ -75,7 +75,7 @@ def test_client_logs_a_complete_run(server: Running, tmp_path: Path, tool: Tool,
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
 def test_client_without_the_token_prints_the_reason_and_fails(
-    serve: Callable[..., Running], tmp_path: Path, tool: Tool, language: str
+    serve: Callable[..., Server], tmp_path: Path, tool: Tool, language: str
 ) -> None:
     server = serve("--token", "secret")
     (code,) = blocks(language, "clients", LANGUAGES[language])
@@ -93,7 +93,7 @@ def test_client_without_the_token_prints_the_reason_and_fails(
     assert "401" in result.stderr or "token" in result.stderr
 
 
-def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Running, tmp_path: Path) -> None:
+def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("python", "README", "Python")
     assert len([line for line in code.splitlines() if line]) == 10
     (tmp_path / "train.py").write_text(for_host(code, server.url))
@@ -127,7 +127,7 @@ def test_every_recipe_is_tested() -> None:
 
 @pytest.mark.parametrize(("code", "status", "error"), [(0, "completed", None), (3, "failed", "exit code 3")])
 def test_trap_ends_the_run_with_the_scripts_exit_code(
-    server: Running, tmp_path: Path, tool: Tool, code: int, status: str, error: str | None
+    server: Server, tmp_path: Path, tool: Tool, code: int, status: str, error: str | None
 ) -> None:
     train = tmp_path / "train.sh"
     train.write_text(f"#!/bin/sh\nexit {code}\n")
@@ -145,7 +145,7 @@ def test_trap_ends_the_run_with_the_scripts_exit_code(
 @pytest.mark.parametrize("interruption", ["HUP", "INT", "TERM", "Ctrl-C", "timeout"])
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
-    server: Running, tmp_path: Path, tool: Tool, shell: str, interruption: str
+    server: Server, tmp_path: Path, tool: Tool, shell: str, interruption: str
 ) -> None:
     tool("curl")
     ready = tmp_path / "ready"
@@ -200,7 +200,7 @@ def add_program(folder: Path, name: str, script: str) -> None:
 @pytest.mark.parametrize("has_gpu", [False, True], ids=["no GPU", "GPU"])
 @pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="this system has no /proc/loadavg")
 def test_machine_load_is_logged_until_the_run_ends(
-    server: Running, tmp_path: Path, path: Path, tool: Tool, has_gpu: bool
+    server: Server, tmp_path: Path, path: Path, tool: Tool, has_gpu: bool
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
@@ -220,7 +220,7 @@ wait
     assert [value for _, value in gpu] == ([37] * len(logged_points) if has_gpu else [])
 
 
-def test_program_output_is_sent_in_one_request(server: Running, tmp_path: Path, tool: Tool) -> None:
+def test_program_output_is_sent_in_one_request(server: Server, tmp_path: Path, tool: Tool) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
     lines = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
@@ -233,7 +233,7 @@ def test_program_output_is_sent_in_one_request(server: Running, tmp_path: Path, 
 
 
 def test_nan_in_program_output_is_kept_and_a_failing_jq_fails_the_script(
-    server: Running, tmp_path: Path, tool: Tool
+    server: Server, tmp_path: Path, tool: Tool
 ) -> None:
     for name in ("bash", "curl", "jq"):
         tool(name)
@@ -281,7 +281,7 @@ class LossyHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def lossy(server: Running) -> Iterator[str]:
+def lossy(server: Server) -> Iterator[str]:
     """The URL of a proxy in front of the server that loses responses."""
     handler = type("Handler", (LossyHandler,), {"target": server.url, "paths_to_lose": {"/runs", "/metrics", "/end"}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as front:
@@ -294,7 +294,7 @@ def lossy(server: Running) -> Iterator[str]:
 
 
 def test_requests_repeated_after_a_lost_response_log_one_run(
-    server: Running, lossy: str, tmp_path: Path, tool: Tool
+    server: Server, lossy: str, tmp_path: Path, tool: Tool
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
@@ -308,7 +308,7 @@ def test_requests_repeated_after_a_lost_response_log_one_run(
     )
 
 
-def test_refused_write_is_sent_once_and_its_reason_printed(server: Running, tmp_path: Path, tool: Tool) -> None:
+def test_refused_write_is_sent_once_and_its_reason_printed(server: Server, tmp_path: Path, tool: Tool) -> None:
     script = for_host(find_recipe("--retry"), server.url)
     run_bash(script, tmp_path)
     (run,) = get_json(server, "/api/runs")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import opened, run_logger
+from conftest import open_app, run_logger
 from flask import Flask
 from support.calls import upload
 from support.verifying import problems, report
@@ -284,7 +284,7 @@ def test_manifest_lists_the_events_and_digest_ignores_their_order(tmp_path: Path
         ((CREATION, make_tags_event(9, a="b")), (make_tags_event(9, a="b"), CREATION), (CREATION,))
     ):
         folder = write_store(tmp_path / str(number), to_lines(*order))
-        with opened(folder) as app:
+        with open_app(folder) as app:
             client = app.test_client()
             manifest = client.get("/api/runs/r/manifest").get_json()
             assert manifest["logged_models"] == list(order) and manifest["damage"] is None
@@ -312,7 +312,7 @@ def test_push_adds_only_the_new_events(tmp_path: Path) -> None:
 def test_download_of_the_run_has_its_models(client: Any, tmp_path: Path) -> None:
     import_run(client, to_lines(CREATION))
     body = client.get("/api/runs/r/download").data
-    with opened(tmp_path / "other") as app:
+    with open_app(tmp_path / "other") as app:
         other = app.test_client()
         assert other.post("/api/w/import", data=body, content_type="application/zip").status_code == 200
         digests = [each.get("/api/digests?ids=r").get_json() for each in (client, other)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import opened
+from conftest import open_app
 from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def summarize(series: list[tuple[Any, int]]) -> dict[str, Any]:
 
 def test_summary_is_that_of_all_points_in_any_order(tmp_path: Path) -> None:
     expected = {}
-    with opened(tmp_path / "store") as app:
+    with open_app(tmp_path / "store") as app:
         client = app.test_client()
 
         @client_for_all_examples
@@ -63,7 +63,7 @@ def test_summary_is_that_of_all_points_in_any_order(tmp_path: Path) -> None:
             expected[run_id] = summary
 
         check_points()
-    with opened(tmp_path / "store") as app:  # from the summary files written at the runs' ends
+    with open_app(tmp_path / "store") as app:  # from the summary files written at the runs' ends
         client = app.test_client()
         summaries = {run_id: client.get(f"/api/runs/{run_id}").get_json()["metric_summary"] for run_id in expected}
         assert summaries == expected

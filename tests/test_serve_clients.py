@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 import requests
 from support.calls import OCTETS
-from support.servers import Running, eventually
+from support.servers import Server, wait_until
 from support.wire import Connection, head
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 Connect = Callable[..., Connection]
 UPLOAD = "POST /api/w/runs/r/artifacts?name=model"
 
 
 @pytest.fixture
-def server_with_run(server: Running) -> Running:
+def server_with_run(server: Server) -> Server:
     """A server with the run r."""
     create_run(server)
     return server
 
 
-def create_run(server: Running, run_id: str = "r") -> None:
+def create_run(server: Server, run_id: str = "r") -> None:
     assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": run_id}).status_code == 200
 
 
@@ -87,20 +87,20 @@ def test_connection_limit_closes_the_longest_idle_stranger_and_keeps_a_client_wi
 @pytest.mark.parametrize("disconnect", ["close", "reset"])
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
 def test_client_disconnecting_during_an_upload_leaves_nothing(
-    server_with_run: Running, data: Path, disconnect: str, framing: str, connect: Connect
+    server_with_run: Server, data: Path, disconnect: str, framing: str, connect: Connect
 ) -> None:
     connection = connect(server_with_run.port)
     piece = b"x" * 300_000
     body = piece if "Length" in framing else b"%x\r\n%s\r\n" % (len(piece), piece)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", framing) + body)
-    eventually(lambda: len(list_incoming(data)) == 1)
+    wait_until(lambda: len(list_incoming(data)) == 1)
     getattr(connection, disconnect)()
-    eventually(lambda: list_incoming(data) == [])
+    wait_until(lambda: list_incoming(data) == [])
     assert requests.get(f"{server_with_run.url}/api/runs/r/artifacts").json() == []
     assert not (data / "runs/r/blobs").exists()
 
 
-def test_client_disconnecting_during_a_download_leaks_no_descriptor(server_with_run: Running, connect: Connect) -> None:
+def test_client_disconnecting_during_a_download_leaks_no_descriptor(server_with_run: Server, connect: Connect) -> None:
     url = f"{server_with_run.url}/api/w/runs/r/artifacts?name=model"
     assert requests.post(url, data=bytes(20_000_000), headers={"Content-Type": OCTETS}).status_code == 200
     files = f"/proc/{server_with_run.process.pid}/fd"
@@ -115,11 +115,11 @@ def test_client_disconnecting_during_a_download_leaks_no_descriptor(server_with_
     connections = [connect(server_with_run.port, receive_bytes=16_384) for _ in range(10)]
     for connection in connections:
         connection.send(head("GET /api/artifacts/r/model/download"))
-    eventually(lambda: count_open_blobs() == 10)
+    wait_until(lambda: count_open_blobs() == 10)
     assert requests.get(f"{server_with_run.url}/api/health").status_code == 200  # they block no thread
     for connection in connections:
         connection.reset()
-    eventually(lambda: count_open_blobs() == 0)
+    wait_until(lambda: count_open_blobs() == 0)
 
 
 def generate_pieces() -> Iterator[bytes]:
@@ -127,7 +127,7 @@ def generate_pieces() -> Iterator[bytes]:
         yield b"%d " % number * 10_000
 
 
-def test_chunked_upload_is_stored_completely(server_with_run: Running) -> None:
+def test_chunked_upload_is_stored_completely(server_with_run: Server) -> None:
     url = f"{server_with_run.url}/api/w/runs/r/artifacts?name=model"
     answer = requests.post(url, data=generate_pieces(), headers={"Content-Type": OCTETS})
     content = b"".join(generate_pieces())
@@ -137,16 +137,16 @@ def test_chunked_upload_is_stored_completely(server_with_run: Running) -> None:
 
 @pytest.mark.parametrize("chunk", [b"zz\r\nxx\r\n", b"-5\r\nxx\r\n", b"5\r\nxxxxxxxxxxx\r\n0\r\n\r\n"])
 def test_broken_chunk_is_400_and_nothing_is_stored(
-    server_with_run: Running, data: Path, chunk: bytes, connect: Connect
+    server_with_run: Server, data: Path, chunk: bytes, connect: Connect
 ) -> None:
     connection = connect(server_with_run.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Transfer-Encoding: chunked") + chunk)
     assert connection.answer().status == 400
-    eventually(lambda: list_incoming(data) == [])
+    wait_until(lambda: list_incoming(data) == [])
     assert requests.get(f"{server_with_run.url}/api/runs/r/artifacts").json() == []
 
 
-def test_expect_100_continue_gets_100_before_the_body(server_with_run: Running, connect: Connect) -> None:
+def test_expect_100_continue_gets_100_before_the_body(server_with_run: Server, connect: Connect) -> None:
     connection = connect(server_with_run.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Content-Length: 5", "Expect: 100-continue"))
     assert connection.answer(has_body=False).status == 100
@@ -165,7 +165,7 @@ def test_expect_100_continue_over_the_limit_is_413_at_once(serve: Serve, data: P
     assert list_incoming(data) == []
 
 
-def test_pipelined_requests_are_answered_in_order(server_with_run: Running, connect: Connect) -> None:
+def test_pipelined_requests_are_answered_in_order(server_with_run: Server, connect: Connect) -> None:
     connection = connect(server_with_run.port)
     metric = b'{"loss": 1}'
     post_head = head("POST /api/w/runs/r/metrics", "Content-Type: application/json", f"Content-Length: {len(metric)}")
@@ -188,14 +188,14 @@ def test_pipelined_requests_are_answered_in_order(server_with_run: Running, conn
     ],
 )
 def test_request_never_puts_a_control_character_or_a_second_line_into_the_log(
-    server_with_run: Running, line: bytes, connect: Connect
+    server_with_run: Server, line: bytes, connect: Connect
 ) -> None:
     log_before = server_with_run.log
     connection = connect(server_with_run.port)
     connection.send(line + b"\r\nHost: localhost\r\nUser-Agent: \x1b[2J\r\nConnection: close\r\n\r\n")
     assert 400 <= connection.answer().status < 500
     requests.get(f"{server_with_run.url}/api/health")
-    eventually(lambda: "/api/health" in server_with_run.log[len(log_before) :])
+    wait_until(lambda: "/api/health" in server_with_run.log[len(log_before) :])
     new_log = server_with_run.log[len(log_before) :]
     assert all(character == "\n" or character.isprintable() for character in new_log), new_log
     assert new_log.count("\n") <= 2

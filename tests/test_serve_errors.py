@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 from requests import Response
-from support.servers import Running, running
+from support.servers import Server, run_server
 from support.snapshots import files_of
 from support.tools import unavailable
 
@@ -25,7 +25,7 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 TIMEOUT = 60
 
 
-def assert_error(answer: Response, status: int, error: str, server: Running) -> None:
+def assert_error(answer: Response, status: int, error: str, server: Server) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/json"
     assert set(answer.json()) == {"error", "detail"}
@@ -34,7 +34,7 @@ def assert_error(answer: Response, status: int, error: str, server: Running) -> 
         assert leak not in answer.text
 
 
-def send_raw(server: Running, request: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
+def send_raw(server: Server, request: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
     """Send bytes as they are; return the status, headers and body of the response."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
         connection.sendall(request)
@@ -50,15 +50,15 @@ SIZE = len(CONTENT)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the tests that change nothing in its store."""
     folder = tmp_path_factory.mktemp("errors")
-    with running(folder / "store", folder / "scratch") as running_server:
+    with run_server(folder / "store", folder / "scratch") as running_server:
         yield running_server
 
 
 @pytest.fixture(scope="module")
-def download_url(server: Running) -> str:
+def download_url(server: Server) -> str:
     """The URL of a download."""
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "x", "id": "r"}, timeout=TIMEOUT).raise_for_status()
     for name, content in (("m", CONTENT), ("empty", b"")):
@@ -71,13 +71,13 @@ def download_url(server: Running) -> str:
     "range_header",
     [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0", "bytes=99999999999-", f"bytes={'9' * 30}-"],
 )
-def test_unsatisfiable_range_is_416(server: Running, download_url: str, range_header: str) -> None:
+def test_unsatisfiable_range_is_416(server: Server, download_url: str, range_header: str) -> None:
     answer = requests.get(download_url, headers={"Range": range_header}, timeout=TIMEOUT)
     assert_error(answer, 416, "requested range not satisfiable", server)
     assert answer.headers["Content-Range"] == f"bytes */{SIZE}"
 
 
-def test_range_of_an_empty_file_is_416(server: Running, download_url: str) -> None:
+def test_range_of_an_empty_file_is_416(server: Server, download_url: str) -> None:
     url = download_url.replace("/m/", "/empty/")
     assert_error(
         requests.get(url, headers={"Range": "bytes=0-"}, timeout=TIMEOUT),
@@ -141,7 +141,7 @@ def test_head_returns_the_size_without_a_body(download_url: str) -> None:
 # -- 413
 
 
-def test_body_over_the_limit_is_413_on_a_real_server(serve: Callable[..., Running]) -> None:
+def test_body_over_the_limit_is_413_on_a_real_server(serve: Callable[..., Server]) -> None:
     server = serve("--max-json", "1000", "--max-upload", "5000")
     base = f"{server.url}/api/w/runs"
     requests.post(base, json={"experiment": "x", "id": "r"}, timeout=TIMEOUT).raise_for_status()
@@ -222,7 +222,7 @@ def load_all(url: str) -> Any:
     return details, points, requests.get(f"{url}/api/models/iris", timeout=TIMEOUT).json()
 
 
-def assert_full_then_free(server: Running, fill_disk: Callable[[], None], free_disk: Callable[[], None]) -> None:
+def assert_full_then_free(server: Server, fill_disk: Callable[[], None], free_disk: Callable[[], None]) -> None:
     """Assert that each write is rejected completely while the disk is full, and accepted afterwards."""
     populate(server.url)
     before, responses_before = files_of(server.data), load_all(server.url)
@@ -270,12 +270,12 @@ def test_full_disk_is_507_and_nothing_is_half_written(small_disk: Path, tmp_path
             while True:
                 file.write(b"x" * 4096)
 
-    with running(small_disk / "store", tmp_path / "server") as server:
+    with run_server(small_disk / "store", tmp_path / "server") as server:
         assert_full_then_free(server, fill_disk, filler.unlink)
 
 
 def test_write_that_fails_halfway_is_507_and_nothing_is_half_written(
-    serve: Callable[..., Running],
+    serve: Callable[..., Server],
 ) -> None:
     server = serve()
     # A limit on the size of files is reached in the middle of a write, like a disk's end, and needs no right to mount.
@@ -307,7 +307,7 @@ def test_write_that_fails_halfway_is_507_and_nothing_is_half_written(
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_malformed_request_gets_a_json_error(server: Running, request_bytes: bytes, status: int) -> None:
+def test_malformed_request_gets_a_json_error(server: Server, request_bytes: bytes, status: int) -> None:
     response_status, headers, body = send_raw(server, request_bytes)
     assert (response_status, headers["Content-Type"]) == (status, "application/json")
     assert set(json.loads(body)) == {"error", "detail"}
@@ -319,7 +319,7 @@ def test_malformed_request_gets_a_json_error(server: Running, request_bytes: byt
 # -- paths that are not UTF-8
 
 
-def test_path_that_is_not_utf_8_is_400(download_url: str, server: Running) -> None:
+def test_path_that_is_not_utf_8_is_400(download_url: str, server: Server) -> None:
     """Each such byte used to be read as U+FFFD, so that two names silently became one file."""
     before = files_of(server.data)
     for method, path in (

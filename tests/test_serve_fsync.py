@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 from support.calls import OCTETS
-from support.servers import Running, eventually
+from support.servers import Server, wait_until
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 _CALL = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")
 
 
@@ -21,7 +21,7 @@ def make_strace_command(tool: Callable[[str], str], *options: str) -> list[str]:
     return [tool("strace"), "-D", "-f", "-y", "-qq", "--seccomp-bpf", *options]
 
 
-def post(server: Running, path: str, body: Any) -> requests.Response:
+def post(server: Server, path: str, body: Any) -> requests.Response:
     if isinstance(body, bytes):
         return requests.post(server.url + path, data=body, headers={"Content-Type": OCTETS})
     return requests.post(server.url + path, json=body)
@@ -82,7 +82,7 @@ def test_points_are_synced_soon_after_their_response(serve: Serve, tool: Callabl
     assert post(server, *WRITES[0][:2]).status_code == 200
     for number in range(1, 4):
         assert post(server, *POINTS).status_code == 200
-        eventually(lambda number=number: trace.read_text().count("metrics.jsonl>") >= number)  # type: ignore[misc]
+        wait_until(lambda number=number: trace.read_text().count("metrics.jsonl>") >= number)  # type: ignore[misc]
 
 
 def make_failing_strace_command(tool: Callable[[str], str], path: Path) -> list[str]:
@@ -114,7 +114,7 @@ def test_points_are_refused_until_a_restart_after_a_delayed_fsync_failed(
     assert post(server, *WRITES[0][:2]).status_code == 200
     assert post(server, "/api/w/runs", {"experiment": "e", "id": "other"}).status_code == 200
     assert post(server, *POINTS).status_code == 200
-    eventually(lambda: "fsync failed" in server.log)
+    wait_until(lambda: "fsync failed" in server.log)
     content = (data / "runs/r/metrics.jsonl").read_bytes()
     answer = post(server, *POINTS)
     assert (answer.status_code, answer.json()["error"]) == (500, "storage fault")

@@ -9,7 +9,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun, log_good_and_bad, upload
-from support.servers import PATIENCE_SECONDS, Running
+from support.servers import PATIENCE_SECONDS, Server
 from support.snapshots import files_of
 from support.wire import Connection, head
 from test_error_shape import build_call, iterate_rules
@@ -181,22 +181,20 @@ def test_artifact_name_never_leads_out_of_the_store(populated_client: FlaskClien
 
 
 @pytest.fixture
-def server_with_run(server: Running) -> Running:
+def server_with_run(server: Server) -> Server:
     response = requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     assert response.status_code == 200
     return server
 
 
-def test_200_000_params_are_stored_and_returned(server_with_run: Running) -> None:
+def test_200_000_params_are_stored_and_returned(server_with_run: Server) -> None:
     params = {f"p{number}": number for number in range(200_000)}
     url = f"{server_with_run.url}/api/w/runs/r/params"
     assert requests.post(url, json=params, timeout=PATIENCE_SECONDS).status_code == 200
     assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["params"] == params
 
 
-def test_params_of_30_mb_are_413_naming_the_option(
-    server_with_run: Running, connect: Callable[..., Connection]
-) -> None:
+def test_params_of_30_mb_are_413_naming_the_option(server_with_run: Server, connect: Callable[..., Connection]) -> None:
     connection = connect(server_with_run.port)
     connection.request("POST /api/w/runs/r/params", b'{"a":"' + b"x" * 30_000_000 + b'"}', JSON)
     answer = connection.answer()
@@ -208,7 +206,7 @@ def test_params_of_30_mb_are_413_naming_the_option(
 @pytest.mark.parametrize("path", ["params", "metrics", "tags", "datasets", "end"])
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_nesting_of_100_000_levels_is_400_and_the_server_survives(
-    server_with_run: Running, path: str, opening: bytes
+    server_with_run: Server, path: str, opening: bytes
 ) -> None:
     for body in (opening * 100_000, b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"):
         url = f"{server_with_run.url}/api/w/runs/r/{path}"
@@ -221,7 +219,7 @@ def test_nesting_of_100_000_levels_is_400_and_the_server_survives(
 
 
 def test_too_small_content_length_makes_the_rest_a_bad_request(
-    server_with_run: Running, connect: Callable[..., Connection], data: Path
+    server_with_run: Server, connect: Callable[..., Connection], data: Path
 ) -> None:
     connection = connect(server_with_run.port)
     body = b'{"loss": 1}' + b'{"loss": 2}'
@@ -233,7 +231,7 @@ def test_too_small_content_length_makes_the_rest_a_bad_request(
 
 
 def test_too_large_content_length_stores_nothing(
-    server_with_run: Running, connect: Callable[..., Connection], data: Path
+    server_with_run: Server, connect: Callable[..., Connection], data: Path
 ) -> None:
     before = files_of(data)
     connection = connect(server_with_run.port)
@@ -245,7 +243,7 @@ def test_too_large_content_length_stores_nothing(
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "11, 12", "٣", "", "99999999999999999999999"])
 def test_invalid_content_length_is_4xx(
-    server_with_run: Running, connect: Callable[..., Connection], data: Path, length: str
+    server_with_run: Server, connect: Callable[..., Connection], data: Path, length: str
 ) -> None:
     before = files_of(data)
     connection = connect(server_with_run.port)
@@ -258,7 +256,7 @@ def test_invalid_content_length_is_4xx(
 
 
 def test_two_content_lengths_smuggle_no_request(
-    server_with_run: Running, connect: Callable[..., Connection], data: Path
+    server_with_run: Server, connect: Callable[..., Connection], data: Path
 ) -> None:
     before = files_of(data)
     hidden_request = head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 11") + b'{"loss": 2}'
@@ -273,7 +271,7 @@ def test_two_content_lengths_smuggle_no_request(
 
 
 def test_20_slow_readers_of_a_large_download_do_not_block_others(
-    server_with_run: Running, connect: Callable[..., Connection]
+    server_with_run: Server, connect: Callable[..., Connection]
 ) -> None:
     response = requests.post(
         f"{server_with_run.url}/api/w/runs/r/artifacts?name=model",

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, eventually, running
+from support.servers import PATIENCE_SECONDS, Server, run_server, wait_until
 from support.snapshots import files_of
 from support.verifying import problems
 from support.zips import POINT, meta, run_files, stream_zip, upload_line
 from test_api_run_download import peak_bytes
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 ZIP = {"Content-Type": "application/zip"}
 
 
-def send_import(server: Running, body: Any, **headers: str) -> requests.Response:
+def send_import(server: Server, body: Any, **headers: str) -> requests.Response:
     return requests.post(f"{server.url}/api/w/import", data=body, headers={**ZIP, **headers}, timeout=PATIENCE_SECONDS)
 
 
@@ -77,7 +77,7 @@ def test_server_killed_during_an_import_has_no_part_of_the_run(
     server = serve(wrapper=kill_at(call, number))
     with pytest.raises(requests.ConnectionError):
         send_import(server, stream_zip(AFTER))
-    eventually(lambda: server.process.poll() is not None)
+    wait_until(lambda: server.process.poll() is not None)
     assert not (data / "runs/r").exists()
     server = serve()
     assert list_incoming(data) == []
@@ -99,7 +99,7 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
         try:
             result = send_import(server, stream_zip(AFTER)).json()
         except requests.ConnectionError:
-            eventually(lambda: server.process.poll() is not None)  # noqa: B023
+            wait_until(lambda: server.process.poll() is not None)  # noqa: B023
             server = serve()
             assert problems(data) == []
             assert list_incoming(data) == []
@@ -121,7 +121,7 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
 
 def test_import_without_permission_or_over_the_limit_stores_no_byte(tmp_path: Path) -> None:
     body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
-    with running(tmp_path / "store", tmp_path / "scratch", "--token", "t", "--max-upload", "100000") as server:
+    with run_server(tmp_path / "store", tmp_path / "scratch", "--token", "t", "--max-upload", "100000") as server:
         incoming = tmp_path / "store/runs/.incoming"
         before = incoming.stat().st_mtime_ns
         assert send_import(server, body).status_code == 401
@@ -133,17 +133,17 @@ def test_import_without_permission_or_over_the_limit_stores_no_byte(tmp_path: Pa
         assert answer.status_code == 403
 
 
-def test_client_disconnecting_during_an_import_leaves_nothing(server: Running, data: Path) -> None:
+def test_client_disconnecting_during_an_import_leaves_nothing(server: Server, data: Path) -> None:
     body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS) as sender:
         head = "POST /api/w/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
         sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100_000])
-        eventually(lambda: list_incoming(data) != [])
-    eventually(lambda: list_incoming(data) == [])
+        wait_until(lambda: list_incoming(data) != [])
+    wait_until(lambda: list_incoming(data) == [])
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
 
 
-def test_large_run_is_imported_in_little_memory(server: Running, tmp_path: Path) -> None:
+def test_large_run_is_imported_in_little_memory(server: Server, tmp_path: Path) -> None:
     zip_path, content = tmp_path / "run.zip", bytes(range(256)) * 4096
     with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("r/meta.json", meta())

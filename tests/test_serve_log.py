@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 from flask import Flask
-from support.servers import PATIENCE_SECONDS, Running
+from support.servers import PATIENCE_SECONDS, Server
 
 LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
 
@@ -23,20 +23,20 @@ LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO %s %s %d \d+\.\d ms"
     ],
 )
 def test_each_request_is_one_log_line_with_the_path_as_sent(
-    server: Running, path: str, pattern: str, status: int
+    server: Server, path: str, pattern: str, status: int
 ) -> None:
     assert requests.get(server.url + path, timeout=PATIENCE_SECONDS).status_code == status
     assert re.search(f"^{LINE % ('GET', pattern, status)}$", server.log, re.MULTILINE), server.log
 
 
-def test_refused_request_is_logged_and_has_the_security_headers(server: Running) -> None:
+def test_refused_request_is_logged_and_has_the_security_headers(server: Server) -> None:
     answer = requests.get(f"{server.url}/api/runs", headers={"Host": "evil.example"}, timeout=PATIENCE_SECONDS)
     assert answer.status_code == 403
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert re.search(LINE % ("GET", "/api/runs", 403), server.log)
 
 
-def test_quiet_server_logs_no_requests(serve: Callable[..., Running]) -> None:
+def test_quiet_server_logs_no_requests(serve: Callable[..., Server]) -> None:
     server = serve("--quiet")
     requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS)
     assert "/api/runs" not in server.log

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.servers import PATIENCE_SECONDS, Running, running
+from support.servers import PATIENCE_SECONDS, Server, run_server
 from support.wire import Connection, head
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with running(folder / "store", folder / "scratch") as running_server:
+    with run_server(folder / "store", folder / "scratch") as running_server:
         yield running_server
 
 
-def exchange(server: Running, content: bytes) -> bytes:
+def exchange(server: Server, content: bytes) -> bytes:
     """Send these bytes and the end of the stream; return the response. Raises AssertionError for a bad response."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.settimeout(PATIENCE_SECONDS)
@@ -53,7 +53,7 @@ def exchange(server: Running, content: bytes) -> bytes:
     ],
     ids=lambda content: repr(content[:60]),
 )
-def test_malformed_request_is_4xx_without_a_traceback(server: Running, content: bytes) -> None:
+def test_malformed_request_is_4xx_without_a_traceback(server: Server, content: bytes) -> None:
     status = int(exchange(server, content).split()[1])
     assert 400 <= status < 500 or content.startswith((b"GET /\r\n", b"GET / HTTP/9.9"))
     assert "Traceback" not in server.log
@@ -84,7 +84,7 @@ BODIES = st.one_of(
     body=BODIES,
 )
 def test_any_bytes_get_a_response_or_a_close_and_the_next_connection_is_served(
-    server: Running,
+    server: Server,
     method: bytes,
     target: bytes,
     version: bytes,
@@ -102,7 +102,7 @@ def test_any_bytes_get_a_response_or_a_close_and_the_next_connection_is_served(
     next_client.close()
 
 
-def test_path_of_a_reset_request_is_escaped_in_the_log(server: Running, connect: Callable[..., Connection]) -> None:
+def test_path_of_a_reset_request_is_escaped_in_the_log(server: Server, connect: Callable[..., Connection]) -> None:
     """Waitress itself logs it, decoded, as "Client disconnected while serving"."""
     before = len(server.log)
     for _ in range(20):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import requests
 from support.commands import cli
-from support.servers import Running
+from support.servers import Server
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 OCTETS = {"Content-Type": "application/octet-stream"}
 #: An ordinary prefix, and one whose first segment is also a route's.
 PREFIXES = ["/tracker", "/runs/api"]

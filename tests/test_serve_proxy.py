@@ -15,7 +15,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 from support.browsers import Viewer
-from support.servers import PATIENCE_SECONDS, Running, eventually, free_port
+from support.servers import PATIENCE_SECONDS, Server, free_port, wait_until
 
 pytest_plugins = "support.browsers"
 
@@ -30,7 +30,7 @@ class Site:
 
     url: str
     prefix: str
-    server: Running
+    server: Server
     curl: Callable[..., bytes]
 
 
@@ -98,7 +98,7 @@ PROXIES = [(name, prefix) for name in ("nginx", "caddy") for prefix in ("", "/tr
 
 @pytest.fixture(params=PROXIES, ids=[f"{name}{prefix}" for name, prefix in PROXIES])
 def site(
-    serve: Callable[..., Running], tool: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest
+    serve: Callable[..., Server], tool: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Site]:
     name, prefix = request.param
     program, openssl, curl = tool(name), tool("openssl"), tool("curl")
@@ -129,7 +129,7 @@ def site(
         ).stdout
 
     try:
-        eventually(lambda: is_listening(port) or process.poll() is not None)
+        wait_until(lambda: is_listening(port) or process.poll() is not None)
         assert process.poll() is None, (folder / "error.log").read_text()
         yield Site(url, prefix, server, run_curl)
     finally:
@@ -220,7 +220,7 @@ def test_login_forms_live_updates_and_downloads_work_in_a_browser_behind_the_pro
 
 @pytest.mark.parametrize("with_script", [True, False])
 def test_login_works_over_http_on_a_host_that_is_not_loopback(
-    serve: Callable[..., Running], viewer: Viewer, with_script: bool
+    serve: Callable[..., Server], viewer: Viewer, with_script: bool
 ) -> None:
     """Browsers send no Sec-Fetch-Site there, but the Origin of a form's page, thanks to our referrer policy."""
     server = serve("--allowed-host", NAME, CHACHAML_TOKEN=TOKEN)

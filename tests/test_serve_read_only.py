@@ -16,12 +16,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun, log_good_and_bad, read_all
 from support.disks import mounted, read_only
-from support.servers import PATIENCE_SECONDS, Running, environment, running
+from support.servers import PATIENCE_SECONDS, Server, environment, run_server
 from support.snapshots import files_of
 from support.tools import unavailable
 from test_error_shape import WRITES, build_call, iterate_rules
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
             disk = stack.enter_context(mounted(tmp_path / "disk", "4m"))
         except OSError as fault:
             unavailable(f"can't mount a tmpfs: {fault}")
-        with running(disk.path, tmp_path / "owner") as owner:
+        with run_server(disk.path, tmp_path / "owner") as owner:
             base = f"{owner.url}/api/w/runs"
             responses = [
                 requests.post(base, json={"experiment": "iris", "id": "r"}, timeout=PATIENCE_SECONDS),
@@ -126,7 +126,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_store_on_a_read_only_disk_is_served(tmp_path: Path) -> None:
-    with read_only_disk(tmp_path) as data, running(data, tmp_path / "reader", "--read-only") as server:
+    with read_only_disk(tmp_path) as data, run_server(data, tmp_path / "reader", "--read-only") as server:
         for path in ("/runs", "/api/runs", "/api/runs/r", "/api/runs/r/metrics", "/api/export", "/api/health"):
             assert requests.get(server.url + path, timeout=PATIENCE_SECONDS).status_code == 200
         download = requests.get(f"{server.url}/api/runs/r/download", timeout=PATIENCE_SECONDS)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, eventually, free_port
+from support.servers import PATIENCE_SECONDS, Server, free_port, wait_until
 from support.tools import unavailable
 from support.wire import Answer, Connection, head
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 Connect = Callable[..., Connection]
 
 HIDDEN_REQUEST = head("GET /api/health", "X-Smuggled: yes")
@@ -33,15 +33,15 @@ def to_chunks(body: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    from support.servers import running
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    from support.servers import run_server
 
     folder = tmp_path_factory.mktemp("server")
-    with running(folder / "store", folder / "scratch", "--token", "secret", "--max-json", "1000") as running_server:
+    with run_server(folder / "store", folder / "scratch", "--token", "secret", "--max-json", "1000") as running_server:
         yield running_server
 
 
-def count_requests(server: Running) -> int:
+def count_requests(server: Server) -> int:
     """Return the number of requests in the server's log."""
     return server.log.count(" INFO ")
 
@@ -62,7 +62,7 @@ def count_requests(server: Running) -> int:
     ],
 )
 def test_rejected_body_is_never_read_as_a_request(
-    server: Running, connect: Connect, line: str, headers: tuple[str, ...], status: int, after: bytes
+    server: Server, connect: Connect, line: str, headers: tuple[str, ...], status: int, after: bytes
 ) -> None:
     before = count_requests(server)
     connection = connect(server.port)
@@ -70,7 +70,7 @@ def test_rejected_body_is_never_read_as_a_request(
     answer = connection.answer()
     assert (answer.status, answer.headers["connection"]) == (status, "close")
     assert connection.at_end()
-    eventually(lambda: count_requests(server) == before + 1)
+    wait_until(lambda: count_requests(server) == before + 1)
     assert b"X-Smuggled" not in server.log.encode()
 
 
@@ -98,7 +98,7 @@ def test_rejected_body_is_never_read_as_a_request(
     ids=lambda content: repr(content[:110])[2:-1],
 )
 def test_request_with_ambiguous_end_is_400_and_closes_its_connection(
-    server: Running, connect: Connect, request_bytes: bytes
+    server: Server, connect: Connect, request_bytes: bytes
 ) -> None:
     before = server.log
     connection = connect(server.port)
@@ -112,7 +112,7 @@ def test_request_with_ambiguous_end_is_400_and_closes_its_connection(
     assert "Traceback" not in new_log and new_log.count("/api/health") == 1
 
 
-def test_expect_header_without_a_body_leaves_the_next_request_intact(server: Running, connect: Connect) -> None:
+def test_expect_header_without_a_body_leaves_the_next_request_intact(server: Server, connect: Connect) -> None:
     connection = connect(server.port)
     for headers in (("Content-Length: 0",), ()):
         connection.send(head("GET /api/health", EXPECT, *headers))
@@ -121,7 +121,7 @@ def test_expect_header_without_a_body_leaves_the_next_request_intact(server: Run
         assert connection.answer().status == 404
 
 
-def test_client_still_sending_receives_the_error(server: Running, connect: Connect) -> None:
+def test_client_still_sending_receives_the_error(server: Server, connect: Connect) -> None:
     """Closing with unread bytes would reset the connection, and the response would be lost."""
     connection = connect(server.port)
     connection.send(head("POST /api/w/import", ZIP, "Content-Length: 20000000"))
@@ -152,7 +152,7 @@ backend tracker
 
 
 @pytest.fixture
-def proxy(server: Running, tmp_path: Path) -> Iterator[int]:
+def proxy(server: Server, tmp_path: Path) -> Iterator[int]:
     """The port of a HAProxy in front of the server."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -162,7 +162,7 @@ def proxy(server: Running, tmp_path: Path) -> Iterator[int]:
     with (tmp_path / "haproxy.log").open("wb") as log:
         process = subprocess.Popen([program, "-db", "-f", str(config)], stdout=log, stderr=log)
     try:
-        eventually(lambda: accepts_connections(front))
+        wait_until(lambda: accepts_connections(front))
         yield front
     finally:
         process.terminate()
@@ -177,7 +177,7 @@ def accepts_connections(port: int) -> bool:
     return True
 
 
-def test_proxy_client_never_gets_the_response_to_another_request(server: Running, proxy: int, connect: Connect) -> None:
+def test_proxy_client_never_gets_the_response_to_another_request(server: Server, proxy: int, connect: Connect) -> None:
     """300 clients: with a token, without, and attackers whose bodies are requests; each requests another run."""
     lock = threading.Lock()
 

@@ -15,12 +15,12 @@ import pytest
 import requests
 from support.calls import OCTETS
 from support.disks import read_only
-from support.servers import PATIENCE_SECONDS, Running, await_ready, environment
+from support.servers import PATIENCE_SECONDS, Server, await_ready, environment
 from support.tools import unavailable
 
 from chachaml_lite.commands.serve import serve as serve_command
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 
 
 def run_serve(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def is_one_line_error(result: subprocess.CompletedProcess[str], *parts: str) -> 
 # -- where it listens, and what it says
 
 
-def test_localhost_listens_on_ipv4_and_ipv6(server: Running) -> None:
+def test_localhost_listens_on_ipv4_and_ipv6(server: Server) -> None:
     hosts = ["127.0.0.1", "localhost", *(["[::1]"] if has_ipv6() else [])]
     for host in hosts:
         assert requests.get(f"http://{host}:{server.port}/api/health").json()["ok"] is True
@@ -108,7 +108,7 @@ def test_help_names_every_option_with_its_variable_and_default() -> None:
     assert "serve" in top.stdout and "curl" in top.stdout
 
 
-SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
+SETTINGS: dict[str, tuple[str, Callable[[Server], bool]]] = {
     "host": ("127.0.0.1", lambda server: server.url.startswith("http://127.0.0.1:")),
     "token": ("secret", lambda server: requests.get(f"{server.url}/api/runs").status_code == 401),
     "allowed_host": (
@@ -144,21 +144,21 @@ SETTINGS: dict[str, tuple[str, Callable[[Running], bool]]] = {
 }
 
 
-def get_status(server: Running, host: str) -> int:
+def get_status(server: Server, host: str) -> int:
     return requests.get(f"{server.url}/api/runs", headers={"Host": host}).status_code
 
 
-def create_run(server: Running, size: int) -> int:
+def create_run(server: Server, size: int) -> int:
     return requests.post(f"{server.url}/api/w/runs", json={"experiment": "e" * size}).status_code
 
 
-def upload(server: Running, content: bytes) -> int:
+def upload(server: Server, content: bytes) -> int:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     url = f"{server.url}/api/w/runs/r/artifacts?name={len(content)}"
     return requests.post(url, data=content, headers={"Content-Type": OCTETS}).status_code
 
 
-def count_threads(server: Running) -> int:
+def count_threads(server: Server) -> int:
     return len(os.listdir(f"/proc/{server.process.pid}/task"))
 
 
@@ -181,7 +181,7 @@ def test_other_options_are_environment_variables_too(serve: Serve, tmp_path: Pat
             stderr=log,
             env=environment(**{f"CHACHAML_{name}": value for name, value in variables.items()}),
         )
-    server = Running(await_ready(process, ready, log_file), tmp_path / "here", process, log_file)
+    server = Server(await_ready(process, ready, log_file), tmp_path / "here", process, log_file)
     try:
         assert server.url.startswith("http://127.0.0.2:")
         assert requests.post(f"{server.url}/api/w/runs", json={"experiment": "e"}).status_code == 200
@@ -284,7 +284,7 @@ def test_port_in_use_is_reported_in_one_line(data: Path, address: str) -> None:
     assert not data.exists()
 
 
-def test_second_server_on_a_store_reports_the_first_in_one_line(server: Running, data: Path) -> None:
+def test_second_server_on_a_store_reports_the_first_in_one_line(server: Server, data: Path) -> None:
     result = run_serve("--port", "0", "--data", str(data))
     assert is_one_line_error(result, "another server", str(server.process.pid), "another folder")
     assert requests.get(f"{server.url}/api/health").json()["ok"] is True

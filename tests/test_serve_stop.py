@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 import requests
 from support.calls import OCTETS
-from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.servers import PATIENCE_SECONDS, Server, wait_until
 from support.wire import Connection, head
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 Connect = Callable[..., Connection]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 UNFINISHED_MESSAGE = "requests unfinished"
 
 
 @pytest.fixture
-def run_path(server: Running) -> str:
+def run_path(server: Server) -> str:
     """The path for writes to the run r."""
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
     return "/api/w/runs/r"
 
 
-def ends_cleanly(server: Running) -> bool:
+def ends_cleanly(server: Server) -> bool:
     """Whether the process exits with 0 and has finished every request."""
     return server.process.wait(PATIENCE_SECONDS) == 0 and UNFINISHED_MESSAGE not in server.log
 
@@ -41,15 +41,15 @@ def refuses_connections(port: int) -> bool:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_slow_upload_in_flight_is_stored_and_answered(
-    server: Running, run_path: str, data: Path, number: signal.Signals, connect: Connect
+    server: Server, run_path: str, data: Path, number: signal.Signals, connect: Connect
 ) -> None:
     content = b"0123456789" * 100_000
     connection = connect(server.port)
     line = f"POST {run_path}/artifacts?name=model"
     connection.send(head(line, f"Content-Type: {OCTETS}", f"Content-Length: {len(content)}") + content[:300_000])
-    eventually(lambda: any((data / "runs/.incoming").iterdir()))
+    wait_until(lambda: any((data / "runs/.incoming").iterdir()))
     server.process.send_signal(number)
-    eventually(lambda: refuses_connections(server.port))
+    wait_until(lambda: refuses_connections(server.port))
     for start in range(300_000, len(content), 50_000):
         connection.send(content[start : start + 50_000])
     answer = connection.answer()
@@ -62,16 +62,16 @@ def test_slow_upload_in_flight_is_stored_and_answered(
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_slow_reader_gets_a_large_download_completely(
-    server: Running, run_path: str, number: signal.Signals, connect: Connect
+    server: Server, run_path: str, number: signal.Signals, connect: Connect
 ) -> None:
     content = b"0123456789" * 800_000
     url = f"{server.url}{run_path}/artifacts?name=model"
     assert requests.post(url, data=content, headers={"Content-Type": OCTETS}).status_code == 200
     connection = connect(server.port, receive_bytes=16_384)
     connection.send(head("GET /api/artifacts/r/model/download"))
-    eventually(lambda: "GET /api/artifacts/r/model/download" in server.log)
+    wait_until(lambda: "GET /api/artifacts/r/model/download" in server.log)
     server.process.send_signal(number)
-    eventually(lambda: refuses_connections(server.port))
+    wait_until(lambda: refuses_connections(server.port))
     answer = connection.answer()
     assert (answer.status, answer.body == content) == (200, True)
     assert ends_cleanly(server)
@@ -99,7 +99,7 @@ def test_queued_requests_are_all_answered(serve: Serve, data: Path, number: sign
     assert (data / "runs/r/metrics.jsonl").read_bytes().count(b"\n") == 12 * 3_000
 
 
-def test_idle_connections_and_incomplete_headers_do_not_delay_the_stop(server: Running, connect: Connect) -> None:
+def test_idle_connections_and_incomplete_headers_do_not_delay_the_stop(server: Server, connect: Connect) -> None:
     idle = [connect(server.port) for _ in range(20)]
     keep_alive = [connect(server.port) for _ in range(20)]
     half_sent = [connect(server.port) for _ in range(20)]
@@ -115,14 +115,14 @@ def test_idle_connections_and_incomplete_headers_do_not_delay_the_stop(server: R
     assert ends_cleanly(server)
 
 
-def test_second_signal_interrupts_no_request(server: Running, run_path: str, data: Path, connect: Connect) -> None:
+def test_second_signal_interrupts_no_request(server: Server, run_path: str, data: Path, connect: Connect) -> None:
     connection = connect(server.port)
     line = f"POST {run_path}/artifacts?name=model"
     connection.send(head(line, f"Content-Type: {OCTETS}", "Content-Length: 10") + b"01234")
-    eventually(lambda: any((data / "runs/.incoming").iterdir()))
+    wait_until(lambda: any((data / "runs/.incoming").iterdir()))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         server.process.send_signal(number)
-        eventually(lambda: refuses_connections(server.port))
+        wait_until(lambda: refuses_connections(server.port))
     connection.send(b"56789")
     assert connection.answer().status == 200
     assert ends_cleanly(server)

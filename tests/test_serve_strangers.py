@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.servers import PATIENCE_SECONDS, Running, eventually
+from support.servers import PATIENCE_SECONDS, Server, wait_until
 from support.wire import Connection, head
 
 from chachaml_lite.waitress_chunks import FREE_CHUNKS, MIN_CHUNK_BYTES
 
-Serve = Callable[..., Running]
+Serve = Callable[..., Server]
 Connect = Callable[..., Connection]
 
 TOKEN = "Authorization: Bearer secret\r\n"
@@ -36,7 +36,7 @@ TOKEN = "Authorization: Bearer secret\r\n"
 )
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_incoming_upload_is_stored_only_if_its_sender_may_write(
-    serve: Callable[..., Running],
+    serve: Callable[..., Server],
     connect: Callable[..., Connection],
     headers: str,
     status: int,
@@ -56,27 +56,27 @@ def test_incoming_upload_is_stored_only_if_its_sender_may_write(
         return sum(path.stat().st_size for path in (server.data / "runs/.incoming").iterdir())
 
     if is_stored:
-        eventually(lambda: count_stored_bytes() == len(half))
+        wait_until(lambda: count_stored_bytes() == len(half))
     # The server reads what was sent so far before it answers a later request of another client.
     other.send(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert other.answer().status == 200
     assert (count_stored_bytes() > 0) == is_stored
     stranger.send(half_body + (b"0\r\n\r\n" if is_chunked else b""))
     assert stranger.answer().status == status
-    eventually(lambda: count_stored_bytes() == 0)
+    wait_until(lambda: count_stored_bytes() == 0)
 
 
 # -- resources that strangers can use up
 
 
-def read_memory_bytes(server: Running) -> int:
+def read_memory_bytes(server: Server) -> int:
     status = Path(f"/proc/{server.process.pid}/status")
     if not status.exists():
         pytest.skip("this system does not report the memory of a process")
     return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) * 1024  # type: ignore[index]
 
 
-def list_temporary_files(server: Running) -> list[str]:
+def list_temporary_files(server: Server) -> list[str]:
     """Return the server's open files in the system's folder for temporary files."""
     paths = []
     for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
@@ -121,7 +121,7 @@ CHUNKED_HEADER = "Transfer-Encoding: chunked"
     ids=lambda value: repr(value[:12]),
 )
 def test_endless_chunked_body_is_refused_early_and_the_rest_discarded(
-    server: Running, connect: Connect, body: bytes, detail: str
+    server: Server, connect: Connect, body: bytes, detail: str
 ) -> None:
     requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
     before = read_memory_bytes(server)
@@ -145,7 +145,7 @@ def test_chunked_body_over_its_limit_is_413_before_its_end(serve: Serve, connect
     assert connection.at_end()
 
 
-def test_chunks_of_any_size_sent_in_pieces_of_any_size_are_the_same_artifact(server: Running, connect: Connect) -> None:
+def test_chunks_of_any_size_sent_in_pieces_of_any_size_are_the_same_artifact(server: Server, connect: Connect) -> None:
     content = bytes(range(256)) * 30
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     for number, (chunk, piece) in enumerate([(1, 1000), (7, 3), (1000, 1), (5000, 4096), (20_000, 100_000)]):
@@ -159,7 +159,7 @@ def test_chunks_of_any_size_sent_in_pieces_of_any_size_are_the_same_artifact(ser
         assert connection.answer().json()["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_chunks_of_the_smallest_size_are_accepted_in_any_number(server: Running, connect: Connect) -> None:
+def test_chunks_of_the_smallest_size_are_accepted_in_any_number(server: Server, connect: Connect) -> None:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     count = 2 * FREE_CHUNKS
     body = (b"%x\r\n%b\r\n" % (MIN_CHUNK_BYTES, bytes(MIN_CHUNK_BYTES))) * count + b"0\r\n\r\n"
@@ -169,7 +169,7 @@ def test_chunks_of_the_smallest_size_are_accepted_in_any_number(server: Running,
     assert connection.answer().json()["size"] == count * MIN_CHUNK_BYTES
 
 
-def test_flood_of_line_ends_is_ignored(server: Running, connect: Connect) -> None:
+def test_flood_of_line_ends_is_ignored(server: Server, connect: Connect) -> None:
     connection = connect(server.port)
     connection.send(b"\r\n" * 3_000_000)
     connection.request("GET /api/health")
@@ -187,7 +187,7 @@ def test_login_form_over_4_kb_is_refused(serve: Serve, connect: Connect) -> None
         assert connection.at_end()
 
 
-def test_connection_without_headers_is_closed_after_ten_seconds(server: Running, connect: Connect) -> None:
+def test_connection_without_headers_is_closed_after_ten_seconds(server: Server, connect: Connect) -> None:
     client = connect(server.port)
     client.request("GET /api/health")
     assert client.answer().status == 200

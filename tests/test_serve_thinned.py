@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import opened
-from support.servers import Running, await_ready
+from conftest import open_app
+from support.servers import Server, await_ready
 from support.verifying import problems, report
 
 START_MS = 1_700_000_000_000
@@ -61,7 +61,7 @@ def count_drawn_points(url: str, path: str) -> int:
 
 
 def test_charts_of_long_runs_are_drawn_without_their_points_even_after_a_restart(
-    serve: Callable[..., Running], data: Path
+    serve: Callable[..., Server], data: Path
 ) -> None:
     files = {run_id: write_run(data, run_id) for run_id in ("a", "b")}
     first = serve(*SMALL_CACHE)
@@ -84,7 +84,7 @@ def test_charts_of_long_runs_are_drawn_without_their_points_even_after_a_restart
     assert requests.get(f"{server.url}/api/runs/a/metrics?key=loss").json() == {}
 
 
-def test_stale_or_damaged_thinned_file_is_ignored_and_rebuilt(serve: Callable[..., Running], data: Path) -> None:
+def test_stale_or_damaged_thinned_file_is_ignored_and_rebuilt(serve: Callable[..., Server], data: Path) -> None:
     metrics = write_run(data, "a")
     server = serve(*SMALL_CACHE)
     thinned_file = metrics.with_name(".thinned")
@@ -113,7 +113,7 @@ def test_stale_or_damaged_thinned_file_is_ignored_and_rebuilt(serve: Callable[..
 
 
 def test_thinned_file_is_neither_copied_with_its_run_nor_reported_by_verify(
-    serve: Callable[..., Running], data: Path, tmp_path: Path
+    serve: Callable[..., Server], data: Path, tmp_path: Path
 ) -> None:
     metrics = write_run(data, "a")
     thinned_file = metrics.with_name(".thinned")
@@ -135,14 +135,14 @@ def test_thinned_file_is_neither_copied_with_its_run_nor_reported_by_verify(
     assert [problem[1] for problem in problems(data)] == ["leftover"]
 
 
-def test_read_only_server_writes_no_thinned_file(serve: Callable[..., Running], data: Path) -> None:
+def test_read_only_server_writes_no_thinned_file(serve: Callable[..., Server], data: Path) -> None:
     metrics = write_run(data, "a")
     server = serve("--read-only")
     assert count_drawn_points(server.url, "/runs/a")
     assert sorted(path.name for path in metrics.parent.iterdir()) == ["meta.json", "metrics.jsonl"]
 
 
-def test_run_gets_no_thinned_file_before_its_end(server: Running, data: Path) -> None:
+def test_run_gets_no_thinned_file_before_its_end(server: Server, data: Path) -> None:
     run = requests.post(f"{server.url}/api/w/runs", json={"experiment": "long"}).json()
     base, thinned_file = f"{server.url}/api/w/runs/{run['id']}", data / "runs" / run["id"] / ".thinned"
     points = [{"loss": at / 3, "step": at} for at in range(6000)]
@@ -166,7 +166,7 @@ main()
 
 
 def test_leftover_of_a_server_killed_while_writing_the_file_is_removed(
-    serve: Callable[..., Running], data: Path, tmp_path: Path
+    serve: Callable[..., Server], data: Path, tmp_path: Path
 ) -> None:
     metrics = write_run(data, "a")
     ready = tmp_path / "ready"
@@ -184,7 +184,7 @@ def test_leftover_of_a_server_killed_while_writing_the_file_is_removed(
 
 def test_thinned_file_of_another_program_never_breaks_a_page(data: Path) -> None:
     metrics = write_run(data, "a")
-    with opened(data) as app:
+    with open_app(data) as app:
         assert app.test_client().get("/runs/a").status_code == 200
     thinned_file = metrics.with_name(".thinned")
     header = json.dumps({"size": metrics.stat().st_size, "mtime_ns": metrics.stat().st_mtime_ns, "series": {"loss": 5}})
@@ -197,5 +197,5 @@ def test_thinned_file_of_another_program_never_breaks_a_page(data: Path) -> None
     for create_stray in strays:
         thinned_file.unlink() if not thinned_file.is_dir() else thinned_file.rmdir()
         create_stray()
-        with opened(data) as app:
+        with open_app(data) as app:
             assert app.test_client().get("/runs/a").status_code == 200

@@ -5,12 +5,12 @@ from __future__ import annotations
 from http.client import HTTPConnection
 
 import pytest
-from support.servers import PATIENCE_SECONDS, Running
+from support.servers import PATIENCE_SECONDS, Server
 
 
 @pytest.mark.parametrize(("connection_header", "stays"), [("keep-alive", True), ("", True), ("close", False)])
 def test_connection_stays_open_after_a_304_unless_the_client_closes_it(
-    server: Running, connection_header: str, stays: bool
+    server: Server, connection_header: str, stays: bool
 ) -> None:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/api/runs")
@@ -31,7 +31,7 @@ def test_connection_stays_open_after_a_304_unless_the_client_closes_it(
     connection.close()
 
 
-def test_http_1_0_connection_is_closed_after_a_304(server: Running) -> None:
+def test_http_1_0_connection_is_closed_after_a_304(server: Server) -> None:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/api/runs")
     first = connection.getresponse()

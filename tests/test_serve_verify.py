@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 from support.calls import OCTETS
-from support.servers import PATIENCE_SECONDS, Running
+from support.servers import PATIENCE_SECONDS, Server
 from support.snapshots import files_of
 from support.verifying import problems, report, verify
 
@@ -60,7 +60,7 @@ class Writer(threading.Thread):
 
 
 @pytest.fixture
-def busy_server(serve: Callable[..., Running]) -> Iterator[Running]:
+def busy_server(serve: Callable[..., Server]) -> Iterator[Server]:
     """A server to which three clients write."""
     server = serve("--quiet", "--fsync", "everysec")
     writers = [Writer(server.url, f"w{number}") for number in range(3)]
@@ -76,14 +76,14 @@ def busy_server(serve: Callable[..., Running]) -> Iterator[Running]:
     assert [writer.fault for writer in writers] == [None] * len(writers)
 
 
-def test_write_in_progress_is_not_reported_as_damage(busy_server: Running, data: Path) -> None:
+def test_write_in_progress_is_not_reported_as_damage(busy_server: Server, data: Path) -> None:
     for _ in range(3):
         result = report(data)
         assert result["problems"] == []
         assert result["runs"] >= 3 and result["artifacts"] >= 18 and result["points"] >= 60_000
 
 
-def test_damage_is_found_during_writes(busy_server: Running, data: Path) -> None:
+def test_damage_is_found_during_writes(busy_server: Server, data: Path) -> None:
     base = f"{busy_server.url}/api/w/runs"
     for run_id in ("whole", "bad"):
         requests.post(base, json={"experiment": "e", "id": run_id}, timeout=PATIENCE_SECONDS)
@@ -107,14 +107,14 @@ def test_damage_is_found_during_writes(busy_server: Running, data: Path) -> None
     ]
 
 
-def test_upload_in_progress_is_not_reported_as_a_leftover(server: Running, data: Path) -> None:
+def test_upload_in_progress_is_not_reported_as_a_leftover(server: Server, data: Path) -> None:
     (data / "runs/.incoming/upload~0a").write_bytes(b"half")
     assert problems(data) == []
     server.kill()
     assert problems(data) == [("runs/.incoming/upload~0a", "leftover", True)]
 
 
-def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(server: Running, data: Path) -> None:
+def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(server: Server, data: Path) -> None:
     base = f"{server.url}/api/w/runs"
     requests.post(base, json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     upload = {"data": b"bytes", "headers": {"Content-Type": OCTETS}}
@@ -126,7 +126,7 @@ def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(serve
     assert problems(data) == [("runs/r/blobs/m", "missing", False)]
 
 
-def test_repair_is_refused_while_a_server_runs(server: Running, data: Path) -> None:
+def test_repair_is_refused_while_a_server_runs(server: Server, data: Path) -> None:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     (data / "runs/r/metrics.jsonl").write_bytes(b"torn")
     before = files_of(data)
@@ -138,7 +138,7 @@ def test_repair_is_refused_while_a_server_runs(server: Running, data: Path) -> N
     assert report(data, "--repair")["ok"]
 
 
-def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Running], data: Path) -> None:
+def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Server], data: Path) -> None:
     assert serve().stop() == 0
     stop = threading.Event()
     reported_problems: set[tuple[str, str, bool]] = set()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 import requests
 from support.calls import OCTETS
-from support.servers import PATIENCE_SECONDS, Running, environment
+from support.servers import PATIENCE_SECONDS, Server, environment
 
 CLIENTS = 16
 T = TypeVar("T")
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Caller:
     """A client with one connection that it keeps open."""
 
-    def __init__(self, server: Running, number: int) -> None:
+    def __init__(self, server: Server, number: int) -> None:
         self.number = number
         self._url = server.url
         self._session = requests.Session()
@@ -40,7 +40,7 @@ class Caller:
         return answer.json()
 
 
-def run_concurrently(server: Running, act: Callable[[Caller], T]) -> list[T]:
+def run_concurrently(server: Server, act: Callable[[Caller], T]) -> list[T]:
     """Return the results of `act` for 16 clients that start simultaneously."""
     barrier = threading.Barrier(CLIENTS)
 
@@ -54,13 +54,13 @@ def run_concurrently(server: Running, act: Callable[[Caller], T]) -> list[T]:
 
 
 @pytest.fixture
-def caller(server: Running) -> Caller:
+def caller(server: Server) -> Caller:
     caller = Caller(server, 0)
     assert caller.post("/api/w/runs", {"experiment": "e", "id": "r"}).status_code == 200
     return caller
 
 
-def test_points_of_16_concurrent_clients_are_all_stored_and_counted(server: Running, caller: Caller) -> None:
+def test_points_of_16_concurrent_clients_are_all_stored_and_counted(server: Server, caller: Caller) -> None:
     def log(own_caller: Caller) -> None:
         own = f"own-{own_caller.number}"
         assert own_caller.post("/api/w/runs", {"experiment": "e", "id": own}).status_code == 200
@@ -81,7 +81,7 @@ def test_points_of_16_concurrent_clients_are_all_stored_and_counted(server: Runn
     assert len(caller.get("/api/runs?limit=100")) == CLIENTS + 1
 
 
-def test_conflicting_writes_of_16_clients_have_one_winner(server: Running, caller: Caller) -> None:
+def test_conflicting_writes_of_16_clients_have_one_winner(server: Server, caller: Caller) -> None:
     def contradict(own_caller: Caller) -> tuple[int, ...]:
         bodies: list[tuple[str, Any]] = [
             ("/api/w/runs/r/params", {"lr": own_caller.number}),
@@ -101,7 +101,7 @@ def test_conflicting_writes_of_16_clients_have_one_winner(server: Running, calle
     assert caller.get("/api/runs/taken")["experiment"] == f"e{winners[2]}"
 
 
-def test_versions_have_no_gaps_and_never_are_two_in_production(server: Running, caller: Caller) -> None:
+def test_versions_have_no_gaps_and_never_are_two_in_production(server: Server, caller: Caller) -> None:
     assert caller.post("/api/w/runs/r/artifacts?name=m", b"bytes").status_code == 200
     body = {"name": "iris", "run_id": "r", "artifact": "m"}
     versions = run_concurrently(server, lambda own_caller: own_caller.post("/api/w/models", body).json()["version"])
@@ -161,7 +161,7 @@ print(json.dumps({
 """
 
 
-def test_clients_in_separate_processes_follow_the_same_rules(server: Running, caller: Caller) -> None:
+def test_clients_in_separate_processes_follow_the_same_rules(server: Server, caller: Caller) -> None:
     assert caller.post("/api/w/runs/r/artifacts?name=m", b"bytes").status_code == 200
     processes = [
         subprocess.Popen(

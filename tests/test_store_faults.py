@@ -14,7 +14,7 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun, log_good_and_bad, read_all
-from support.servers import Running
+from support.servers import Server
 
 
 def _cut(path: Path) -> None:
@@ -228,7 +228,7 @@ def test_model_bytes_replaced_by_hand_are_not_sent(client: FlaskClient, bad_run_
     assert client.get("/api/models/iris/1/download").status_code == 404
 
 
-def test_holes_of_a_gigabyte_cost_no_memory_and_hide_nothing(serve: Callable[..., Running], data: Path) -> None:
+def test_holes_of_a_gigabyte_cost_no_memory_and_hide_nothing(serve: Callable[..., Server], data: Path) -> None:
     server = serve()
     for run_id in ("good", "bad"):
         base = f"{server.url}/api/w/runs"

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
 from support.disks import Disk, mounted, read_only
-from support.servers import Running
+from support.servers import Server
 from support.tools import unavailable
 from support.zips import run_files, stream_zip
 from werkzeug.test import TestResponse
@@ -199,7 +199,7 @@ def test_export_and_zip_need_no_room_on_the_disk_of_the_store(
 
 
 def test_server_starts_on_a_full_disk_and_makes_room_by_deleting(
-    serve: Callable[..., Running], data: Path, disk: Disk
+    serve: Callable[..., Server], data: Path, disk: Disk
 ) -> None:
     server = serve()
     for run_id in ("kept", "large"):
@@ -231,7 +231,7 @@ def test_metrics_file_truncated_after_a_failed_write_accepts_further_points(
 @pytest.mark.parametrize("path", [f"{BASE}/artifacts?name=large", "/api/w/import"])
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
-    serve: Callable[..., Running], data: Path, is_chunked: bool, path: str
+    serve: Callable[..., Server], data: Path, is_chunked: bool, path: str
 ) -> None:
     server = serve()
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"})
@@ -244,7 +244,7 @@ def test_upload_larger_than_the_disk_is_refused_and_leaves_nothing(
 
 
 def test_server_out_of_file_descriptors_is_503_and_recovers(
-    serve: Callable[..., Running],
+    serve: Callable[..., Server],
 ) -> None:
     server = serve()
     session = requests.Session()

@@ -18,7 +18,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, register
-from support.servers import eventually
+from support.servers import wait_until
 
 from chachaml_lite.store import point_files, scan, watch
 from chachaml_lite.store.model_files import ModelFiles
@@ -366,7 +366,7 @@ def list_runs_with_open_points(data: Path) -> set[str]:
 def test_metrics_file_is_closed_when_idle(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     """It is opened again for the next point, which is written once."""
     run_id = log_run(metrics={"loss": 1})
-    eventually(lambda: list_runs_with_open_points(data) == set())
+    wait_until(lambda: list_runs_with_open_points(data) == set())
     assert client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 2, "step": 1}).status_code == 200
     assert (data / "runs" / run_id / "metrics.jsonl").read_bytes().count(b"\n") == 2
 

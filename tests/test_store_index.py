@@ -16,7 +16,7 @@ import requests
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
-from support.servers import Running, eventually
+from support.servers import Server, wait_until
 
 from chachaml_lite.cli import main
 from chachaml_lite.store import reading, scan, watch
@@ -252,7 +252,7 @@ def test_damaged_index_is_ignored_and_rebuilt(
     assert damage == "a folder" or (index.read_bytes() == content and not index.is_symlink())
 
 
-def test_index_half_written_by_a_killed_server_is_ignored(serve: Callable[..., Running], data: Path) -> None:
+def test_index_half_written_by_a_killed_server_is_ignored(serve: Callable[..., Server], data: Path) -> None:
     server = serve()
     assert len(requests.get(f"{server.url}/api/runs?limit=5", timeout=60).json()) == 5
     server.kill()
@@ -356,4 +356,4 @@ def test_change_is_listed_soon_without_kernel_events_however_frequent_the_reques
     client = make_app().test_client()
     assert client.get("/api/runs?limit=1").get_json()[0]["experiment"] == "odd"
     edit(data / "runs/r-519/meta.json")
-    eventually(lambda: client.get("/api/runs?limit=1").get_json()[0]["experiment"] == "tulip")
+    wait_until(lambda: client.get("/api/runs?limit=1").get_json()[0]["experiment"] == "tulip")

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 from support.calls import OCTETS
-from support.servers import PATIENCE_SECONDS, Running
+from support.servers import PATIENCE_SECONDS, Server
 
 #: How often the server is killed. Each round takes about a second.
 ROUNDS = 20
@@ -104,7 +104,7 @@ class Writer(threading.Thread):
 
 
 def test_acknowledged_writes_survive_a_kill_and_nothing_is_half_written(
-    serve: Callable[..., Running], data: Path
+    serve: Callable[..., Server], data: Path
 ) -> None:
     chance = random.Random(4)
     ledgers: dict[str, Ledger] = {}

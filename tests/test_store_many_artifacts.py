@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conftest import opened
+from conftest import open_app
 from flask.testing import FlaskClient
 from support.calls import OCTETS
 
@@ -88,7 +88,7 @@ def test_request_for_one_artifact_costs_the_same_among_10_000_as_among_100(tmp_p
     for artifacts in (100, 10_000):
         data = tmp_path / str(artifacts)
         write_run(data, artifacts)
-        with opened(data) as app:
+        with open_app(data) as app:
             client = app.test_client()
             for step in STEPS:  # warm up: the first request of a kind costs more
                 perform(client, step)

@@ -15,7 +15,7 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun, log_good_and_bad, register, upload
-from support.servers import Running, eventually
+from support.servers import Server, wait_until
 
 from chachaml_lite.errors import StoreUnusable
 from chachaml_lite.store.store import Store
@@ -87,7 +87,7 @@ def test_unreadable_history_is_never_started_again(client: FlaskClient, bad_run_
 # -- leftovers of a killed server
 
 
-def test_leftovers_of_a_killed_server_are_removed_at_the_next_start(serve: Callable[..., Running], data: Path) -> None:
+def test_leftovers_of_a_killed_server_are_removed_at_the_next_start(serve: Callable[..., Server], data: Path) -> None:
     server = serve()
     run_id = requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "kept"}).json()["id"]
     server.kill()
@@ -110,7 +110,7 @@ def test_leftovers_of_a_killed_server_are_removed_at_the_next_start(serve: Calla
 
 
 def test_start_after_a_kill_checks_only_runs_changed_since_the_previous_start(
-    make_app: Callable[..., Flask], serve: Callable[..., Running], data: Path, monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Flask], serve: Callable[..., Server], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
     for run_id in ("rested", "changed"):
@@ -126,7 +126,7 @@ def test_start_after_a_kill_checks_only_runs_changed_since_the_previous_start(
         leftover.write_text('{"half')
         return leftover.parent.stat().st_ctime_ns > unchanged_ns + 1
 
-    eventually(is_later)
+    wait_until(is_later)
     unlinked_paths: list[str] = []
     unlink = os.unlink
 

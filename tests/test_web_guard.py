@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support.servers import Running
+from support.servers import Server
 
 from chachaml_lite.web.auth import cookie_name, cookie_value
 
@@ -78,7 +78,7 @@ def test_another_host_is_403_on_every_route(client: FlaskClient, host: str) -> N
     assert (page.status_code, page.mimetype) == (403, "text/html")
 
 
-def test_request_without_a_host_is_403(server: Running) -> None:
+def test_request_without_a_host_is_403(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /api/health HTTP/1.0\r\n\r\n")
         answer = http.client.HTTPResponse(connection)
@@ -442,7 +442,7 @@ def test_uploaded_page_is_downloaded_as_a_file_in_a_sandbox(client: FlaskClient,
     assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
 
 
-def test_server_header_is_not_sent(server: Running) -> None:
+def test_server_header_is_not_sent(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request("GET", "/api/runs")
     answer = connection.getresponse()

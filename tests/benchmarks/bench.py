@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.servers import Running, running
+from support.servers import Server, run_server
 
 from .floors import run_floor
 from .stores import Template, TemplateStore, log_templates
@@ -113,9 +113,9 @@ class Bench:
         return self.scratch / f"{next(self._numbers):02}-{name}"
 
     @contextlib.contextmanager
-    def server(self, data: Path | None = None, *options: str) -> Iterator[Running]:
+    def server(self, data: Path | None = None, *options: str) -> Iterator[Server]:
         """The real server, with its default settings and `options`, on a new store unless one is given."""
-        with running(data or self.folder("store"), self.folder("server"), *options, forks=False) as server:
+        with run_server(data or self.folder("store"), self.folder("server"), *options, forks=False) as server:
             yield server
 
     @contextlib.contextmanager

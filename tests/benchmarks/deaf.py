@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from support.servers import running
+from support.servers import run_server
 
 from chachaml_lite.store import scan, watch
 
@@ -33,7 +33,7 @@ def section(bench: Bench) -> None:
     store = write_slim_store(bench.folder(f"slim-{runs}"), runs)
     wrapper = (sys.executable, "-m", "benchmarks.deaf")
     with (
-        running(store, bench.folder("server"), "--quiet", wrapper=wrapper, PYTHONPATH=_TESTS) as deaf_server,
+        run_server(store, bench.folder("server"), "--quiet", wrapper=wrapper, PYTHONPATH=_TESTS) as deaf_server,
         bench.server(store, "--quiet", "--read-only") as server,
         wire.Connection(deaf_server.url) as deaf,
         wire.Connection(server.url) as hearing,

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from support.servers import Running
+from support.servers import Server
 
 from . import wire
 from .bench import Bench
@@ -79,7 +79,7 @@ def measure_store(bench: Bench, runs: int) -> StoreFigures:
     return bench.lists[runs]
 
 
-def _measure_warm(bench: Bench, floor: str, server: Running) -> Warm:
+def _measure_warm(bench: Bench, floor: str, server: Server) -> Warm:
     with wire.Connection(floor) as noop, wire.Connection(server.url) as connection:
         etag = connection.ask_headers(wire.get(NEWEST)).get("etag", "")
         requests = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.servers import Running
+from support.servers import Server
 
 from . import wire
 
@@ -39,7 +39,7 @@ class Template:
     summary: bytes | None
 
 
-def log_templates(server: Running) -> list[Template]:
+def log_templates(server: Server) -> list[Template]:
     """Log `TEMPLATES` runs over HTTP, of 5 metrics with 100 points each and 20 params, and read their files."""
     templates = []
     with wire.Connection(server.url) as connection:

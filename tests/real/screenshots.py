@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 from support.browsers import Viewer, chromium, launched
-from support.servers import running
+from support.servers import run_server
 from support.training import train
 
 FOLDER = Path(__file__).resolve().parents[2] / ".github" / "screenshots"
@@ -75,7 +75,10 @@ def take_screenshots(folder: Path) -> None:
     """Write sweep.png and run.png into `folder`. Raises AssertionError if a page has an error."""
     path = chromium()
     assert path is not None, "no Chromium or Chrome is installed"
-    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch, "store"), Path(scratch, "server")) as server:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        run_server(Path(scratch, "store"), Path(scratch, "server")) as server,
+    ):
         run_id = log_runs(server.url)
         log_sweep(server.url)
         folder.mkdir(exist_ok=True)

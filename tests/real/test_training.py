@@ -9,11 +9,11 @@ from typing import Any
 import requests
 from sklearn.metrics import accuracy_score
 from sklearn.neural_network import MLPClassifier
-from support.servers import Running
+from support.servers import Server
 from support.training import EPOCHS, PARAMS, train, unseen
 
 
-def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Running) -> None:
+def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Server) -> None:
     session = requests.Session()
 
     def post(path: str, **body: Any) -> Any:

@@ -19,7 +19,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from support.servers import Running
+from support.servers import Server
 from support.tools import unavailable
 
 #: Without the last five Chromium asks hosts of its maker's, which no test machine has to reach.
@@ -155,7 +155,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def viewer(browser: Browser, serve: Callable[..., Running]) -> Iterator[Viewer]:
+def viewer(browser: Browser, serve: Callable[..., Server]) -> Iterator[Viewer]:
     """Somebody with a browser; at the end nothing may have gone wrong on any page that was open.
 
     It stands on `serve` so that pages are closed before the servers that they keep asking.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.mlflow_servers import mlflow_module
-from support.servers import running
+from support.servers import run_server
 
 pytest_plugins = "support.mlflow_servers"
 
@@ -63,5 +63,5 @@ def tracking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield Tracking(request.getfixturevalue("mlflow").url, None)
         return
     folder = tmp_path_factory.mktemp("ours")
-    with running(folder / "store", folder / "scratch", "--quiet") as server:
+    with run_server(folder / "store", folder / "scratch", "--quiet") as server:
         yield Tracking(server.url, server.data)

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.01
 _OWN_PORTS = range(20_000, 32_768)
 _claims: list[IO[str]] = []
 #: The servers of this process that have not been stopped, whose logs are shown with a test that fails.
-alive: list[Running] = []
+running_servers: list[Server] = []
 #: What MLflow's client sets for the processes that its own will start, in any test of this process.
 _OF_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
@@ -58,7 +58,7 @@ Process = subprocess.Popen[bytes] | ForkedCommand
 
 
 @dataclass
-class Running:
+class Server:
     """A server process that takes requests."""
 
     url: str
@@ -102,7 +102,7 @@ def start(
     wrapper: Sequence[str] = (),
     forks: bool = True,
     **variables: str,
-) -> Running:
+) -> Server:
     """Start `chachaml-lite serve`, on a free port unless told, and wait until it takes requests.
 
     `wrapper`: a command in front of it that becomes the server, as `prlimit --nofile=99` does. `forks`: save the time
@@ -120,8 +120,8 @@ def start(
         with log_file.open("ab") as log:
             command = [*wrapper, sys.executable, "-m", "chachaml_lite", *arguments]
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(**variables))
-    server = Running(await_ready(process, ready, log_file), data, process, log_file)
-    alive.append(server)
+    server = Server(await_ready(process, ready, log_file), data, process, log_file)
+    running_servers.append(server)
     return server
 
 
@@ -143,7 +143,7 @@ def await_ready(
     return ready.read_text().strip()
 
 
-def eventually(what: Callable[[], bool]) -> None:
+def wait_until(what: Callable[[], bool]) -> None:
     """Wait until something is so that no answer waits for. AssertionError when it never is."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not what():
@@ -152,13 +152,13 @@ def eventually(what: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def running(
+def run_server(
     data: Path, scratch: Path, *options: str, wrapper: Sequence[str] = (), forks: bool = True, **variables: str
-) -> Iterator[Running]:
-    """A started server, ended when the block is left."""
+) -> Iterator[Server]:
+    """Start a server, and end it when the block is left."""
     server = start(data, scratch, *options, port=0, wrapper=wrapper, forks=forks, **variables)
     try:
         yield server
     finally:
         server.stop()
-        alive.remove(server)
+        running_servers.remove(server)
