@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,19 +35,22 @@ def noisy(at: int) -> float:
     return math.sin(at / 3000) + random.Random(at).uniform(-0.1, 0.1)
 
 
-SERIES = {
-    "noisy": make_series(noisy),
-    "integers": make_series(lambda at: at % 1000),
-    "with a spike": make_series(lambda at: 1e9 if at == 12_345 else noisy(at)),
-    "diverging": make_series(lambda at: math.nan if at % 7000 == 6 else -math.inf if at == 20_001 else noisy(at)),
-    "all NaN": make_series(lambda at: math.nan),
-    "beyond sums": make_series(lambda at: 1.7e308 if at % 2 else 1.6e308),
-    "repeated steps": make_series(noisy, step=lambda at: at // 2),
-    "few steps": make_series(noisy, step=lambda at: at // 400),
-    "logged without steps": make_series(noisy, step=lambda at: 7),
-    "with a pause": make_series(noisy, time=lambda at: at + (10**9 if at > 39_000 else 0)),
-    "times out of order": make_series(noisy, time=lambda at: at * 10 - (5000 if at % 3 else 0)),
-    "steps out of order": make_series(noisy, step=lambda at: at ^ 64),
+#: Made when a test needs them: all of them take seconds, and each process of the tests reads this file.
+SERIES: dict[str, Callable[[], Series]] = {
+    "noisy": lambda: make_series(noisy),
+    "integers": lambda: make_series(lambda at: at % 1000),
+    "with a spike": lambda: make_series(lambda at: 1e9 if at == 12_345 else noisy(at)),
+    "diverging": lambda: make_series(
+        lambda at: math.nan if at % 7000 == 6 else -math.inf if at == 20_001 else noisy(at)
+    ),
+    "all NaN": lambda: make_series(lambda at: math.nan),
+    "beyond sums": lambda: make_series(lambda at: 1.7e308 if at % 2 else 1.6e308),
+    "repeated steps": lambda: make_series(noisy, step=lambda at: at // 2),
+    "few steps": lambda: make_series(noisy, step=lambda at: at // 400),
+    "logged without steps": lambda: make_series(noisy, step=lambda at: 7),
+    "with a pause": lambda: make_series(noisy, time=lambda at: at + (10**9 if at > 39_000 else 0)),
+    "times out of order": lambda: make_series(noisy, time=lambda at: at * 10 - (5000 if at % 3 else 0)),
+    "steps out of order": lambda: make_series(noisy, step=lambda at: at ^ 64),
 }
 VIEWS = {
     "step": View(),
@@ -70,7 +74,14 @@ def open_thinned(content: bytes, points: Stamp = STAMP) -> ThinnedRun:
     return ThinnedRun(lambda start, size: content[start : start + size], points)
 
 
-FILES = {name: make_file(series) for name, series in SERIES.items()}
+@cache
+def load_series(name: str) -> Series:
+    return SERIES[name]()
+
+
+@cache
+def load_file(name: str) -> bytes:
+    return make_file(load_series(name))
 
 
 def find_nearest_value(curve: Curve, x: int) -> float:
@@ -81,8 +92,8 @@ def find_nearest_value(curve: Curve, x: int) -> float:
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", SERIES)
 def test_thinned_curve_matches_the_curve_of_all_points(name: str, view: str) -> None:
-    exact = curve_of(SERIES[name], VIEWS[view], START_MS)
-    curves = open_thinned(FILES[name]).curves(None, VIEWS[view], START_MS)
+    exact = curve_of(load_series(name), VIEWS[view], START_MS)
+    curves = open_thinned(load_file(name)).curves(None, VIEWS[view], START_MS)
     if curves is None:
         assert view == "half"  # so small a part that its points have to be read
         return
@@ -127,8 +138,8 @@ def test_nan_points_do_not_affect_the_curve_of_the_others(view: View) -> None:
 
 @pytest.mark.parametrize("name", SERIES)
 def test_thinned_form_has_a_bounded_size(name: str) -> None:
-    assert len(FILES[name]) < 24 * COUNT
-    assert len(FILES[name]) < 1_100_000
+    assert len(load_file(name)) < 24 * COUNT
+    assert len(load_file(name)) < 1_100_000
 
 
 def test_series_of_moderate_length_is_not_thinned() -> None:
@@ -149,8 +160,8 @@ def test_series_of_moderate_length_is_not_thinned() -> None:
 @pytest.mark.parametrize("max_points", [1, 3, 50, 400])
 @pytest.mark.parametrize("name", SERIES)
 def test_thinned_points_are_logged_points_and_include_the_extremes(name: str, max_points: int) -> None:
-    series = SERIES[name]
-    selection = open_thinned(FILES[name]).points(["loss"], max_points)
+    series = load_series(name)
+    selection = open_thinned(load_file(name)).points(["loss"], max_points)
     assert selection is not None
     selected_series, places, total = selection["loss"]
     points = selected_series.points(places)
@@ -170,7 +181,7 @@ def test_thinned_points_are_logged_points_and_include_the_extremes(name: str, ma
 
 
 def test_thinned_form_returns_none_for_more_detail_than_it_has() -> None:
-    run = open_thinned(FILES["noisy"])
+    run = open_thinned(load_file("noisy"))
     assert run.points(None, 30_000) is None
     assert run.curves(None, View(start=100, stop=400), START_MS) is None
     large = open_thinned(make_file(make_series(lambda at: 2**60 + at)))
@@ -180,7 +191,7 @@ def test_thinned_form_returns_none_for_more_detail_than_it_has() -> None:
 
 
 def test_damaged_or_stale_file_is_refused() -> None:
-    content = FILES["few steps"]
+    content = load_file("few steps")
     places = [*range(60), *random.Random(1).sample(range(len(content)), 300), len(content) - 1]
     for place in places:
         damaged_content = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]

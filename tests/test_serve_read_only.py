@@ -58,9 +58,10 @@ def test_browser_can_log_in_to_read(run_id: str, make_app: Callable[..., Flask])
     assert client.post("/api/w/runs", json={"experiment": "x"}).status_code == 403
 
 
-def test_write_without_the_token_is_401(make_app: Callable[..., Flask]) -> None:
-    client = make_app(token="t").test_client()
-    assert client.post("/api/w/runs", json={"experiment": "x"}).status_code == 401
+def test_write_without_the_token_is_401(run_id: str, make_app: Callable[..., Flask]) -> None:
+    response = make_app(read_only=True, token="t").test_client().post("/api/w/runs", json={"experiment": "x"})
+    assert response.status_code == 401
+    assert "read-only" not in response.text
 
 
 def test_missing_summary_is_rebuilt_in_memory_only(

@@ -7,13 +7,14 @@ import pickle
 from typing import Any
 
 import requests
-from sklearn.metrics import accuracy_score
-from sklearn.neural_network import MLPClassifier
 from support.servers import Server
-from support.training import EPOCHS, PARAMS, train, unseen
 
 
 def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Server) -> None:
+    # scikit-learn takes a second to import, in each process that only collects this test, too
+    from sklearn.metrics import accuracy_score
+    from support.training import EPOCHS, PARAMS, train, unseen
+
     session = requests.Session()
 
     def post(path: str, **body: Any) -> Any:
@@ -46,7 +47,7 @@ def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Se
         == model_version["sha256"]
         == run["artifacts"][0]["sha256"]
     )
-    model: MLPClassifier = pickle.loads(download.content)
+    model = pickle.loads(download.content)
     images, digits = unseen()
     assert model.predict(images).tolist() == training.predictions
     assert float(accuracy_score(digits, model.predict(images))) == run["metrics"]["accuracy"]
