@@ -82,7 +82,7 @@ def test_run_that_has_ended_before_keeps_its_status(job: Job) -> None:
     job.run(FINISH)
     assert job.status == "success"
     assert (read_meta(job)["status"], read_meta(job)["error"]) == ("failed", "exit code 7")
-    assert [text.partition(":")[0] for text in job.said("notice")] == [
+    assert [text.partition(":")[0] for text in job.list_annotations("notice")] == [
         "the run had already ended, and its status stays as it is"
     ]
 
@@ -95,8 +95,8 @@ def test_second_finish_changes_nothing(job: Job) -> None:
         assert job.outputs("end")["passed"] == "false"
         assert Path(job.outputs("end")["summary"]).read_text() == job.summaries[0]
     assert len(job.summaries) == 1
-    assert job.said("error") == ["loss<0.4: loss is 0.5, threshold 0.4"]
-    assert job.said("notice") == ["this job's run has already been finished; nothing to do"]
+    assert job.list_annotations("error") == ["loss<0.4: loss is 0.5, threshold 0.4"]
+    assert job.list_annotations("notice") == ["this job's run has already been finished; nothing to do"]
 
 
 def test_checks_after_the_finish_fail_the_job_since_the_server_has_stopped(job: Job) -> None:
@@ -106,13 +106,13 @@ def test_checks_after_the_finish_fail_the_job_since_the_server_has_stopped(job: 
     finish(job, checks="accuracy>=0.99")
     assert job.steps[-1].outcome == "failure"
     assert job.outputs("end")["passed"] == "false"
-    assert "these checks can't run any more" in job.said("error")[0]
+    assert "these checks can't run any more" in job.list_annotations("error")[0]
 
 
 def test_comment_may_follow_a_rule(job: Job) -> None:
     log_metrics(job, **{"loss #2": 0.1, "accuracy": 0.95})
     finish(job, checks="# the gate\naccuracy>=0.9 # of all\nloss #2<=0.2 #\n  #loss<0")
-    assert (job.outputs("end")["passed"], job.said("error")) == ("true", [])
+    assert (job.outputs("end")["passed"], job.list_annotations("error")) == ("true", [])
 
 
 def test_run_given_by_id_is_finished_instead_of_the_action_s(job: Job) -> None:
@@ -126,8 +126,8 @@ def test_run_given_by_id_is_finished_instead_of_the_action_s(job: Job) -> None:
 def test_unknown_run_fails_the_step(job: Job) -> None:
     finish(job, **{"run-id": "none\n::warning::such"})
     assert job.status == "failure"
-    assert job.said("warning") == []
-    assert len(job.said("error")) == 1
+    assert job.list_annotations("warning") == []
+    assert len(job.list_annotations("error")) == 1
 
 
 # -- the gate
@@ -168,7 +168,7 @@ def test_missing_baseline_is_a_notice_and_the_other_rules_are_checked(job: Job) 
     finish(job, checks="accuracy>=baseline-0.01\naccuracy>=0.9")
     assert job.steps[-1].outcome == "success"
     assert job.outputs("end")["passed"] == "true"
-    (notice,) = job.said("notice")
+    (notice,) = job.list_annotations("notice")
     assert notice.startswith("accuracy>=baseline-0.01: there is no baseline: ")
     assert "➖ skipped" in job.summaries[0]
 
@@ -177,7 +177,7 @@ def test_missing_baseline_is_a_notice_and_the_other_rules_are_checked(job: Job) 
 def test_missing_named_baseline_is_a_notice_too(job: Job, baseline: str) -> None:
     log_metrics(job, accuracy=0.93)
     finish(job, checks="accuracy>=baseline\naccuracy>=0.95", baseline=baseline)
-    assert (len(job.said("notice")), len(job.said("error"))) == (1, 1)
+    assert (len(job.list_annotations("notice")), len(job.list_annotations("error"))) == (1, 1)
 
 
 def test_run_copied_into_the_store_is_the_baseline(job: Job, github_job: NewJob) -> None:
@@ -195,7 +195,7 @@ def test_run_copied_into_the_store_is_the_baseline(job: Job, github_job: NewJob)
     )
     log_metrics(job, accuracy=0.93)
     finish(job, checks="accuracy>=baseline-0.03\naccuracy>=baseline\naccuracy<=baseline+0.01")
-    assert job.said("error") == ["accuracy>=baseline: accuracy is 0.93, threshold 0.95"]
+    assert job.list_annotations("error") == ["accuracy>=baseline: accuracy is 0.93, threshold 0.95"]
     assert "accuracy>=baseline-0.03: is 0.93, threshold 0.9199" in job.summaries[0]
 
 
@@ -234,7 +234,7 @@ def test_finish_without_an_installation_is_a_notice(github_job: NewJob) -> None:
     (job.home / "venv").unlink()
     job.home.rmdir()
     finish(job)
-    assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
+    assert job.list_annotations("notice") == ["no server was started in this job, so there is nothing to finish"]
 
 
 def test_killed_server_is_started_again_on_its_data(job: Job) -> None:
@@ -243,10 +243,10 @@ def test_killed_server_is_started_again_on_its_data(job: Job) -> None:
     os.kill(read_server_pid(job), signal.SIGKILL)
     finish(job, checks="accuracy>=0.9")
     assert job.steps[-1].outcome == "success", job.log
-    assert job.said("warning") == ["the server had stopped; it was started again on the same data"]
+    assert job.list_annotations("warning") == ["the server had stopped; it was started again on the same data"]
     output = job.log.partition("::group::Output of the server\n")[2].partition("::endgroup::")[0]
     assert "GET /api/" in output
-    assert job.said("error") == []
+    assert job.list_annotations("error") == []
     assert read_meta(job)["status"] == "completed"
     assert "`accuracy`" in job.summaries[0]
 
@@ -258,7 +258,7 @@ def test_store_that_cannot_be_reopened_fails_the_step(job: Job) -> None:
     data.touch()
     finish(job, checks="accuracy>=0.9")
     assert job.steps[-1].outcome == "failure"
-    assert any("exit code" in text for text in job.said("error"))
+    assert any("exit code" in text for text in job.list_annotations("error"))
 
 
 def test_summary_lists_the_runs_of_a_job_that_has_none_of_its_own(github_job: NewJob) -> None:
@@ -284,14 +284,14 @@ def test_checks_without_a_run_fail(github_job: NewJob) -> None:
     job.run("- {id: tracker, uses: ./}")
     finish(job, checks="accuracy>=0.9")
     assert job.steps[-1].outcome == "failure"
-    assert job.said("error") == ["there are checks but no run; set experiment at the start, or run-id here"]
+    assert job.list_annotations("error") == ["there are checks but no run; set experiment at the start, or run-id here"]
 
 
 @pytest.mark.parametrize("name", ["", "/dev/null/summary"], ids=["none", "no file"])
 def test_summary_that_cannot_be_written_does_not_fail_the_step(job: Job, name: str) -> None:
     job.run([{"id": "end", "uses": "./finish", "env": {"GITHUB_STEP_SUMMARY": name}}])
     assert job.status == "success", job.log
-    assert len(job.said("warning")) == (1 if name else 0)
+    assert len(job.list_annotations("warning")) == (1 if name else 0)
     assert "first" in Path(job.outputs("end")["summary"]).read_text()
 
 
@@ -315,7 +315,9 @@ def test_report_over_githubs_limit_omits_whole_sections(job: Job) -> None:
     for section in (*sections[:2], *sections[3:]):
         assert section in summary
     assert re.search(r"\*\*Omitted, because GitHub displays at most 1 MiB: Params \([\d,]+ KiB\)\.\*\*", summary)
-    assert job.said("notice") == ["the report is too long for GitHub's summary, which lists the omitted sections"]
+    assert job.list_annotations("notice") == [
+        "the report is too long for GitHub's summary, which lists the omitted sections"
+    ]
 
 
 @pytest.mark.parametrize("checks", ["", "accuracy>=0.99"], ids=["no checks", "a check fails"])
@@ -343,7 +345,7 @@ def test_no_html_file_is_uploaded_without_a_run(github_job: NewJob) -> None:
     finish(job, html="report.html")  # it would fail here if it uploaded anything
     assert job.status == "success", job.log
     assert job.outputs("end")["html"] == ""
-    assert "no run was logged" in job.said("notice")[0]
+    assert "no run was logged" in job.list_annotations("notice")[0]
 
 
 def test_long_report_keeps_as_many_sections_as_fit() -> None:

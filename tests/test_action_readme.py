@@ -98,7 +98,7 @@ def test_example_logs_checks_and_uploads_runs_that_open_in_another_store(
         job = make_user_job(github_job, github, machine_path, artifacts, matrix={"lr": lr})
         job.run(workflow["steps"])
         assert job.status == "success", job.log
-        assert [text.partition(":")[0] for text in job.said("notice")] == ["loss<=baseline*1.02"]
+        assert [text.partition(":")[0] for text in job.list_annotations("notice")] == ["loss<=baseline*1.02"]
         assert "### Checks" in job.summaries[0]
         names.append(job.outputs("tracker")["run-id"])
     assert artifacts.names() == sorted(names)
@@ -134,8 +134,8 @@ def test_baseline_is_the_last_green_main_of_the_same_job_of_the_matrix(
         job.run(steps)
         jobs.append((job, artifacts))
     # The first jobs have no run of main to compare with; later each has the one with its own lr.
-    assert [job.said("notice") != [] for job, _ in jobs] == [True, True, False, False]
-    assert [job.said("error") for job, _ in jobs] == [
+    assert [job.list_annotations("notice") != [] for job, _ in jobs] == [True, True, False, False]
+    assert [job.list_annotations("error") for job, _ in jobs] == [
         [],
         [],
         ["accuracy>=baseline-0.01: accuracy is 0.93, threshold 0.94"],

@@ -127,8 +127,8 @@ def test_server_that_does_not_start_fails_the_step_and_shows_the_reason(
     reason = {"port": f"port {server.port} is in use", "data": "file", "setting": "'sometimes' is not one of"}[fault]
     group = job.steps[0].log.partition("::group::Output of the server\n")[2].partition("::endgroup::")[0]
     assert reason in group
-    assert any("the server ended with exit code" in text for text in job.said("error"))
-    assert job.said("notice") == ["no server was started in this job, so there is nothing to finish"]
+    assert any("the server ended with exit code" in text for text in job.list_annotations("error"))
+    assert job.list_annotations("notice") == ["no server was started in this job, so there is nothing to finish"]
 
 
 def test_server_that_never_answers_fails_the_step_after_a_timeout(tmp_path: Path) -> None:
@@ -155,11 +155,11 @@ def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_jo
     job = github_job()
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- {uses: ./, with: {experiment: iris, suffix: b}}")
     assert job.status == "failure"
-    assert job.said("error") == [
+    assert job.list_annotations("error") == [
         f"this job already has a server, at {job.env['CHACHAML_URL']}; stop it with .../finish first"
     ]
     job.run(FINISH + "- {if: always(), uses: ./, with: {experiment: iris}}")
-    assert "has ended; another use of the action in one job needs another suffix" in job.said("error")[-1]
+    assert "has ended; another use of the action in one job needs another suffix" in job.list_annotations("error")[-1]
     job.run(FINISH + "- {id: second, if: always(), uses: ./, with: {experiment: iris, suffix: second}}" + FINISH)
     assert job.outputs("second")["run-id"] == "gh-1234567890-1-train-second"
     assert [step.outcome for step in job.steps[-3:]] == ["success"] * 3, job.log
@@ -204,7 +204,7 @@ def test_token_may_come_from_the_job_s_environment(github_job: NewJob) -> None:
 def test_token_that_no_header_can_contain_is_refused(github_job: NewJob) -> None:
     job = github_job()
     job.run(r'- {uses: ./, with: {token: "two\nlines"}}')
-    assert job.said("error") == [
+    assert job.list_annotations("error") == [
         "the token has a line break or another control character, which no HTTP header can contain"
     ]
 
@@ -241,9 +241,9 @@ def test_name_refused_by_the_server_fails_the_step_with_the_reason(github_job: N
     job = github_job()
     job.run('- {id: tracker, uses: ./, with: {experiment: iris, name: "a\\n::warning::b"}}' + FINISH)
     assert [step.outcome for step in job.steps] == ["failure", "success"], job.log
-    assert job.said("warning") == []
-    assert job.said("error")[0].startswith("the run could not be started: ")
-    assert "control character" in job.said("error")[0]
+    assert job.list_annotations("warning") == []
+    assert job.list_annotations("error")[0].startswith("the run could not be started: ")
+    assert "control character" in job.list_annotations("error")[0]
 
 
 def test_python_variables_and_modules_of_the_job_are_ignored(github_job: NewJob) -> None:

@@ -189,7 +189,7 @@ def test_training_in_ci_logs_to_the_sidecar_and_is_checked_against_the_last_gree
         return job
 
     first = run("1", "refs/heads/main")
-    assert len(first.said("notice")) == 2  # for the rules that have no baseline yet
+    assert len(first.list_annotations("notice")) == 2  # for the rules that have no baseline yet
     second = run("2", "refs/heads/topic")
     assert second.annotations == []
     assert "✅ passed    accuracy>=baseline-0.02" in second.summaries[0]

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from support.calls import register, upload
 from support.commands import cli
 from support.snapshots import files_of
-from support.verifying import problems
+from support.verifying import list_problems
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]
@@ -82,7 +82,7 @@ def test_deleted_artifact_is_a_line_and_its_bytes_are_removed(client: FlaskClien
     assert line == {"name": "a", "deleted": True, "timestamp": line["timestamp"]}
     assert line["timestamp"] >= before[0]["timestamp"]
     assert delete(client, "a").get_json()["error"] == "no such artifact"
-    assert problems(data) == [] and client.get("/api/health").get_json()["damaged"] == 0
+    assert list_problems(data) == [] and client.get("/api/health").get_json()["damaged"] == 0
     assert list((data / "runs" / ".incoming").iterdir()) == []
     with zipfile.ZipFile(io.BytesIO(client.get("/api/runs/r/download").data)) as archive:
         assert "r/blobs/a" not in archive.namelist()
@@ -120,7 +120,7 @@ def test_deleted_name_can_be_uploaded_again_with_other_bytes(client: FlaskClient
     assert upload(client, "r", "a", b"other") == 200
     assert client.get("/api/artifacts/r/a/download").data == b"other"
     assert upload(client, "r", "a", b"third") == 409
-    assert problems(data) == []
+    assert list_problems(data) == []
     assert delete_and_count(client, "a") == 1
 
 
@@ -134,7 +134,7 @@ def test_deleted_name_can_become_a_folder_and_a_deleted_folder_a_file(
     assert upload(client, "r", "checkpoints", b"2") == 200
     assert list_blobs(data) == ["a", "a/b", "checkpoint", "checkpoints"]
     assert upload(client, "r", "checkpoints/1", b"1") == 409
-    assert problems(data) == []
+    assert list_problems(data) == []
 
 
 def test_deletion_leaves_names_differing_in_case_unchanged(client: FlaskClient, log_run: LogRun, data: Path) -> None:
@@ -148,7 +148,7 @@ def test_deletion_leaves_names_differing_in_case_unchanged(client: FlaskClient, 
             assert reader.get("/api/artifacts/r/MODEL/download").data == b"3"
     assert upload(client, "r", "model", b"4") == 200
     assert list_blobs(data) == before
-    assert problems(data) == []
+    assert list_problems(data) == []
 
 
 def test_delete_409_for_pinned_artifact_and_deletes_nothing_of_its_folder(
@@ -179,7 +179,7 @@ def test_artifact_without_its_bytes_can_be_deleted(client: FlaskClient, run_id: 
     (data / "runs" / "r" / "blobs" / "a").unlink()
     assert delete_and_count(client, "a") == 1
     assert "a" not in list_names(client)
-    assert problems(data) == []
+    assert list_problems(data) == []
 
 
 def test_deletion_does_not_follow_links(client: FlaskClient, run_id: str, data: Path, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_import_of_a_new_run_omits_its_deleted_artifacts(
     assert import_run(client, other)["imported"] == ["r"]
     assert list_names(other) == ["a", "checkpoint"]
     assert upload(other, "r", "checkpoints/1.pt", b"1") == 200
-    assert problems(tmp_path / "other") == []
+    assert list_problems(tmp_path / "other") == []
 
 
 # -- damage, kills
@@ -270,7 +270,7 @@ def test_interrupted_deletion_is_completed_at_the_next_start(data: Path) -> None
         assert list_blobs(data) == ["a", "d", "d/c"]
         assert not mark.exists()
         assert app.test_client().get("/api/artifacts/r/d/c/download").data == b"3"
-    assert problems(data) == []
+    assert list_problems(data) == []
 
 
 def test_deletion_with_a_torn_line_deletes_nothing(data: Path) -> None:
@@ -302,7 +302,7 @@ def test_invalid_deletion_line_is_damage_and_deletes_nothing(
     before = file.read_text()
     file.write_text(before + json.dumps(line) + "\n")
     assert "a" in list_names(client)
-    assert ("runs/r/artifacts.jsonl", "damaged lines", True) in problems(data)
+    assert ("runs/r/artifacts.jsonl", "damaged lines", True) in list_problems(data)
     assert delete(client, "a").status_code == 500, "no write to a file that is damaged"
     assert client.get("/api/artifacts/r/a/download").data == b"bytes"
 
@@ -312,10 +312,10 @@ def test_leftover_bytes_of_a_deleted_artifact_are_reported_by_verify_and_replace
 ) -> None:
     delete_and_count(client, "a")
     (data / "runs" / "r" / "blobs" / "a").write_bytes(b"left")
-    assert problems(data) == [("runs/r/blobs/a", "orphan", False)]
+    assert list_problems(data) == [("runs/r/blobs/a", "orphan", False)]
     assert upload(client, "r", "a", b"new") == 200
     assert client.get("/api/artifacts/r/a/download").data == b"new"
-    assert problems(data) == []
+    assert list_problems(data) == []
 
 
 def test_store_of_an_earlier_release_can_be_read_and_deleted_from(client: FlaskClient, data: Path) -> None:

@@ -46,9 +46,9 @@ def test_environment_is_stored_unchanged_and_displayed(client: FlaskClient, log_
     assert "env" not in client.get("/api/runs").get_json()[0]
     assert [run["env"] for run in client.get("/api/runs?env=true").get_json()] == [None, make_environment()]
     page = Page(client.get("/runs/with").text)
-    assert page.row("git.commit") == ["git.commit", "c0ffee"]
-    assert page.row("command") == ["command", '["python", "train.py"]']
-    assert page.row("a.dotted.key.too") == ["a.dotted.key.too", "x"]
+    assert page.find_row("git.commit") == ["git.commit", "c0ffee"]
+    assert page.find_row("command") == ["command", '["python", "train.py"]']
+    assert page.find_row("a.dotted.key.too") == ["a.dotted.key.too", "x"]
     assert "Environment" not in client.get("/runs/without").text
     assert "| `git.commit` | `c0ffee` |" in client.get("/api/runs/with?format=md").text
     assert "git.commit        c0ffee" in client.get("/api/runs/with?format=txt").text
@@ -129,9 +129,9 @@ def test_environments_are_compared_leaf_by_leaf(client: FlaskClient, log_run: Lo
     assert env["partial"] == {"only": ["here", None]}
     assert env["same"]["cpu_count"] == 8 and "git.dirty" in env["same"]
     page = Page(client.get("/compare?ids=a,b").text)
-    assert page.row("git.commit")[1:] == ["a1", "b2"]
+    assert page.find_row("git.commit")[1:] == ["a1", "b2"]
     assert not any(row[0] == "cpu_count" for row in page.rows)
-    assert Page(client.get("/compare?ids=a,b&all=true").text).row("cpu_count")[1:] == ["8", "8"]
+    assert Page(client.get("/compare?ids=a,b&all=true").text).find_row("cpu_count")[1:] == ["8", "8"]
     text = client.get("/api/compare?ids=a,b&format=txt").text
     assert any(line.split() == ["env", "git.commit", "differ", "a1", "b2"] for line in text.splitlines())
 
@@ -140,7 +140,7 @@ def test_columns_may_be_keys_of_the_environment(client: FlaskClient, log_run: Lo
     log_run(id="a", env=make_environment("a1"))
     log_run(id="b")
     page = Page(client.get("/runs?columns=env.git.commit,env.cpu_count").text)
-    assert page.row("a")[-2:] == ["a1", "8"]
+    assert page.find_row("a")[-2:] == ["a1", "8"]
     lines = cli("runs", "--columns", "env.git.commit,status", "--data", str(data)).stdout.splitlines()
     assert lines[0].split() == ["id", "status", "git.commit"] or lines[0].split() == ["id", "git.commit", "status"]
     assert [line.split()[:2] for line in lines[1:3]] == [["b", "…"], ["a", "a1"]]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from support.calls import OCTETS, upload
-from support.verifying import problems
+from support.verifying import list_problems
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]
@@ -140,12 +140,12 @@ def test_folder_changed_behind_the_server_is_404_and_named_by_verify(
     client: FlaskClient, run_id: str, data: Path
 ) -> None:
     register(client, "model/")
-    assert problems(data) == []
+    assert list_problems(data) == []
     lines = data / "runs" / "r1" / "artifacts.jsonl"
     other_lines = [line for line in lines.read_text().splitlines(keepends=True) if "model/data" not in line]
     lines.write_text("".join(other_lines))
     assert download(client, 1, 404).get_json()["error"] == "no such artifact"
-    assert "broken version" in {kind for _, kind, _ in problems(data)}
+    assert "broken version" in {kind for _, kind, _ in list_problems(data)}
 
 
 def test_run_of_a_folder_version_cannot_be_deleted(client: FlaskClient, run_id: str) -> None:
@@ -429,7 +429,7 @@ def test_history_of_an_earlier_release_is_read_and_only_appended_to(
         ("production", ["production"], None, {}),
     ]
     assert client.get("/api/health").get_json()["damaged"] == 0
-    assert problems(data) == []
+    assert list_problems(data) == []
     assert client.get("/api/models/old/production/download").data == b"weights"
     assert (folder / "history.jsonl").read_text() == before
     assert client.delete("/api/w/models/old/versions/1").status_code == 200
@@ -463,5 +463,5 @@ def test_invalid_event_is_ignored_and_reported(
     history.write_text(history.read_text() + json.dumps(event) + "\n")
     assert client.get("/api/models/iris").get_json() == before
     assert client.get("/api/health").get_json()["damaged"] == 1
-    assert ("models/iris/history.jsonl", "damaged lines", True) in problems(data)
+    assert ("models/iris/history.jsonl", "damaged lines", True) in list_problems(data)
     assert register(client)["version"] == 2

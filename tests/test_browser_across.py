@@ -166,7 +166,7 @@ def test_pages_are_accessible_and_fit_the_screen(
 ) -> None:
     viewer.expected.append("400")
     page = viewer.open(f"{server.url}/models", size=size, color_scheme=scheme)
-    page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
+    page.on("dialog", lambda dialog: viewer.faults.append(f"a dialog opened: {dialog.message}"))
     assert_accessible(page)
     assert_fits(page)
     log_versions(server)

@@ -274,7 +274,7 @@ def test_chart_pages_are_accessible_and_fit_the_screen(
     ]
     for size in ((1280, 900), NARROW):
         page = viewer.open(server.url + paths[0], size=size, color_scheme=scheme)
-        page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
+        page.on("dialog", lambda dialog: viewer.faults.append(f"a dialog opened: {dialog.message}"))
         for path in paths:
             page.goto(server.url + path)
             page.locator("svg.chart").focus()

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 from support.browsers import Viewer, assert_accessible
-from support.scripts import between, for_host, run_bash
+from support.scripts import extract_lines, run_bash, set_host
 from support.servers import Server
 
 pytest_plugins = "support.browsers"
@@ -52,7 +52,9 @@ def test_run_logged_by_the_how_to_appears_on_the_open_page(
     page: Page, server: Server, shared: Path, working_folder: Path
 ) -> None:
     how_to = (shared / "how-to.txt").read_text()
-    run_bash(for_host(between(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working_folder)
+    run_bash(
+        set_host(extract_lines(how_to, "1. Bare curl, end-to-end", "Verify in the UI"), server.url), working_folder
+    )
     assert_run_is_shown(page, "model.pkl", ["from-python", "iris", "completed", "0.94", "0.2", "0.01", "100", "maria"])
 
 

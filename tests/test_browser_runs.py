@@ -12,7 +12,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 from support.browsers import NARROW, Viewer, assert_accessible, assert_fits
-from support.scripts import for_host, run_bash
+from support.scripts import run_bash, set_host
 from support.servers import Server
 
 pytest_plugins = "support.browsers"
@@ -87,7 +87,7 @@ def test_run_logged_with_curl_appears_on_the_open_page_without_a_reload(
     page = viewer.open(f"{server.url}/runs")
     expect(page.locator("pre.command")).to_contain_text(server.url)
     page.evaluate("window.sameDocument = true")
-    run_bash(for_host(HOW_TO, server.url), tmp_path)
+    run_bash(set_host(HOW_TO, server.url), tmp_path)
     row = page.locator("table.runs tbody tr")
     expect(row).to_have_count(1)
     expect(row).to_contain_text("from-curl")

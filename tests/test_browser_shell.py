@@ -64,7 +64,7 @@ def test_every_page_is_accessible_fits_the_screen_and_runs_no_script_of_a_user(
 ) -> None:
     viewer.expected += ["404", "400"]  # the browser logs a page that is an error
     page = viewer.open(f"{server.url}/runs", size=size, color_scheme=scheme)
-    page.on("dialog", lambda dialog: viewer.wrong.append(f"a dialog opened: {dialog.message}"))
+    page.on("dialog", lambda dialog: viewer.faults.append(f"a dialog opened: {dialog.message}"))
     for path in PAGES:
         page.goto(server.url + path.replace("RUN", hostile_run_id))
         assert_fits(page)

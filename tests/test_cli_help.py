@@ -15,7 +15,7 @@ import click
 import pytest
 from support.commands import cli
 from support.readme import PAGES, blocks
-from support.scripts import for_host, run_bash
+from support.scripts import run_bash, set_host
 from support.servers import PATIENCE_SECONDS, Server, environment, run_server
 from tensorboard.summary import Writer
 
@@ -238,7 +238,7 @@ def test_blocks_of_the_manual_copy_runs_between_stores(
         client.ask("POST", path, query, body=b"bytes", content_type=OCTETS).json()
         client.post("/api/w/runs/newest/end", {"status": "completed"})
     imports, pushes = blocks("bash", "cli", "Copy runs between stores")
-    run_bash(for_host(imports, server.url), tmp_path, **put_on_path())
+    run_bash(set_host(imports, server.url), tmp_path, **put_on_path())
     (model,) = tmp_path.glob("artifacts/runs/*/blobs/model.pkl")
     assert model.read_bytes() == b"bytes"
     output = run_bash(pushes.replace(TEAM, team.url), tmp_path, **put_on_path())

@@ -17,7 +17,7 @@ import pytest
 import requests
 from support.commands import cli
 from support.readme import blocks
-from support.scripts import for_host, run_bash
+from support.scripts import run_bash, set_host
 from support.servers import PATIENCE_SECONDS, environment, run_server
 from test_cli_help import put_on_path
 
@@ -283,7 +283,7 @@ def test_blocks_of_the_manual_run(repository: Path, tmp_path: Path, tool: Callab
     commit = git(repository, "rev-parse", "HEAD")
     assert output.startswith("trained\n") and commit[:10] in output and output.endswith("1 run\n")
     with run_server(tmp_path / "served", tmp_path / "scratch") as server:
-        assert run_bash(for_host(send, server.url), repository, **variables) == f"{commit}\n"
+        assert run_bash(set_host(send, server.url), repository, **variables) == f"{commit}\n"
 
 
 def test_server_does_not_import_the_machine_modules(tmp_path: Path) -> None:

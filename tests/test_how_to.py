@@ -13,7 +13,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from support.html_tables import Page
-from support.scripts import between, for_host, run_bash, run_python
+from support.scripts import extract_lines, run_bash, run_python, set_host
 from support.servers import Server
 
 LogRun = Callable[..., str]
@@ -29,13 +29,13 @@ def how_to(shared: Path) -> str:
 @pytest.fixture
 def session(how_to: str) -> str:
     """Step 1, from HOST= to the end of the run."""
-    return between(how_to, "1. Bare curl, end-to-end", "Verify in the UI")
+    return extract_lines(how_to, "1. Bare curl, end-to-end", "Verify in the UI")
 
 
 @pytest.fixture
 def registration(how_to: str) -> str:
     """Step 3."""
-    return between(how_to, "3. (Optional) Register a model", "The same exclusivity rule")
+    return extract_lines(how_to, "3. (Optional) Register a model", "The same exclusivity rule")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def run_session(server: Server, tmp_path: Path, tool: Callable[[str], str]) -> C
     (folder / "model.pkl").write_bytes(MODEL)
 
     def run(script: str) -> tuple[str, list[Any]]:
-        first_line, *rest = run_bash(for_host(script, server.url), folder).splitlines()
+        first_line, *rest = run_bash(set_host(script, server.url), folder).splitlines()
         assert first_line.startswith("Run id: ")
         return first_line.removeprefix("Run id: "), [json.loads(line) for line in rest]
 
@@ -95,7 +95,7 @@ def test_run_of_the_session_is_on_the_pages_with_params_metrics_and_artifact(
 ) -> None:
     run_id, _ = run_session(session)
     runs = fetch_page(server, "/runs")
-    head, row = runs.rows[0], runs.row("from-python")
+    head, row = runs.rows[0], runs.find_row("from-python")
     cells = dict(zip(head, row, strict=True))
     assert {"accuracy": "0.94", "loss": "0.2", "lr": "0.01", "epochs": "100"}.items() <= cells.items()
     assert "iris" in row
@@ -103,18 +103,18 @@ def test_run_of_the_session_is_on_the_pages_with_params_metrics_and_artifact(
     assert f"/runs/{run_id}" in runs.links
 
     run = fetch_page(server, f"/runs/{run_id}")
-    assert run.row("loss 5 points")[1:] == ["0.2 step 4", "0.2 step 4", "1 step 0"]  # last, min, max
-    assert run.row("accuracy 1 point")[1:] == ["0.94 step 0"] * 3
-    assert run.row("lr") == ["lr", "0.01"]
-    assert run.row("epochs") == ["epochs", "100"]
-    assert run.row("model.pkl")[1] == f"{len(MODEL)} B"
+    assert run.find_row("loss 5 points")[1:] == ["0.2 step 4", "0.2 step 4", "1 step 0"]  # last, min, max
+    assert run.find_row("accuracy 1 point")[1:] == ["0.94 step 0"] * 3
+    assert run.find_row("lr") == ["lr", "0.01"]
+    assert run.find_row("epochs") == ["epochs", "100"]
+    assert run.find_row("model.pkl")[1] == f"{len(MODEL)} B"
     link = next(link for link in run.links if link.endswith("/model.pkl/download"))
     assert requests.get(server.url + link, timeout=60).content == MODEL
 
 
 def test_python_script_works_as_printed(server: Server, how_to: str, tmp_path: Path) -> None:
-    script = between(how_to, "2. From Python", "3. (Optional)")
-    assert run_python(for_host(script, server.url), tmp_path) == ""
+    script = extract_lines(how_to, "2. From Python", "3. (Optional)")
+    assert run_python(set_host(script, server.url), tmp_path) == ""
     (run,) = fetch_json(server, "/api/runs?experiment=iris&name=from-python&status=completed&tag.author=maria")
     assert run["params"] == {"lr": 0.01, "epochs": 100}
     assert run["metrics"] == {"loss": 0.01, "accuracy": 0.94}
@@ -219,7 +219,7 @@ def test_batch_logs_both_metrics_at_the_same_step(client: FlaskClient, log_run: 
 
 
 def test_verbs_and_paths_of_the_how_to_are_routes(client: FlaskClient, how_to: str) -> None:
-    surface = between(how_to, "Verb + path", "Read endpoints")
+    surface = extract_lines(how_to, "Verb + path", "Read endpoints")
     documented_paths = {re.sub(r":\w+", ":", path) for path in re.findall(r"^POST (/[\w/:]+)", surface, re.MULTILINE)}
     rules = client.application.url_map.iter_rules()
     routes = {re.sub(r"<.*?>", ":", rule.rule) for rule in rules if "POST" in (rule.methods or ())}

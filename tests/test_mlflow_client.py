@@ -26,23 +26,23 @@ TEXTS = [
 
 def test_experiment_is_created_tagged_deleted_and_restored(tracking: Tracking) -> None:
     client = tracking.client
-    experiment_id = tracking.new_experiment("life")
+    experiment_id = tracking.create_experiment("life")
     name = client.get_experiment(experiment_id).name
     assert re.fullmatch(r"[0-9]{1,20}", experiment_id)
     assert client.get_experiment_by_name(name).experiment_id == experiment_id
     assert client.get_experiment(experiment_id).artifact_location.endswith(f"/{experiment_id}")
-    assert tracking.refused(client.create_experiment, name) == "RESOURCE_ALREADY_EXISTS"
+    assert tracking.error_code(client.create_experiment, name) == "RESOURCE_ALREADY_EXISTS"
     client.set_experiment_tag(experiment_id, "team", "a")
     client.set_experiment_tag(experiment_id, "mlflow.note.content", "*About*")
     assert client.get_experiment(experiment_id).tags == {"team": "a", "mlflow.note.content": "*About*"}
     client.delete_experiment_tag(experiment_id, "team")
     assert client.get_experiment(experiment_id).tags == {"mlflow.note.content": "*About*"}
-    assert tracking.refused(client.delete_experiment_tag, experiment_id, "team") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.delete_experiment_tag, experiment_id, "team") == "RESOURCE_DOES_NOT_EXIST"
     run = client.create_run(experiment_id).info.run_id
     client.delete_experiment(experiment_id)
     assert client.get_experiment_by_name(name).lifecycle_stage == "deleted"
     assert client.get_run(run).info.lifecycle_stage == "deleted"
-    assert tracking.refused(client.create_experiment, name) == "RESOURCE_ALREADY_EXISTS"
+    assert tracking.error_code(client.create_experiment, name) == "RESOURCE_ALREADY_EXISTS"
     assert client.search_runs([experiment_id]) == []
     client.restore_experiment(experiment_id)
     assert client.get_experiment(experiment_id).lifecycle_stage == "active"
@@ -52,16 +52,16 @@ def test_experiment_is_created_tagged_deleted_and_restored(tracking: Tracking) -
 def test_unknown_experiment_is_an_error_and_default_exists(tracking: Tracking) -> None:
     client = tracking.client
     assert client.get_experiment_by_name("no such experiment") is None
-    assert tracking.refused(client.get_experiment, "123456789") == "RESOURCE_DOES_NOT_EXIST"
-    assert tracking.refused(client.create_run, "123456789") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.get_experiment, "123456789") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.create_run, "123456789") == "RESOURCE_DOES_NOT_EXIST"
     default = client.get_experiment("0")
     assert (default.name, client.get_experiment_by_name("Default").experiment_id) == ("Default", "0")
-    assert tracking.refused(client.create_experiment, "Default") == "RESOURCE_ALREADY_EXISTS"
+    assert tracking.error_code(client.create_experiment, "Default") == "RESOURCE_ALREADY_EXISTS"
 
 
 def test_search_experiments(tracking: Tracking) -> None:
     client = tracking.client
-    experiment_ids = [tracking.new_experiment("searched") for _ in range(5)]
+    experiment_ids = [tracking.create_experiment("searched") for _ in range(5)]
     for number, each in enumerate(experiment_ids):
         client.set_experiment_tag(each, "number", str(number))
         client.set_experiment_tag(each, "of search", "yes")
@@ -91,8 +91,8 @@ def test_search_experiments(tracking: Tracking) -> None:
     assert search("tags.number != '2'") == [0, 1, 3]
     assert search("creation_time > 0") == [0, 1, 2, 3]
     assert search("creation_time < 1") == []
-    assert tracking.refused(client.search_experiments, filter_string="nonsense = 'x'") == "INVALID_PARAMETER_VALUE"
-    assert tracking.refused(client.search_experiments, filter_string="name = 'x' OR name = 'y'") == (
+    assert tracking.error_code(client.search_experiments, filter_string="nonsense = 'x'") == "INVALID_PARAMETER_VALUE"
+    assert tracking.error_code(client.search_experiments, filter_string="name = 'x' OR name = 'y'") == (
         "INVALID_PARAMETER_VALUE"
     )
 
@@ -102,7 +102,7 @@ def test_search_experiments(tracking: Tracking) -> None:
 
 def test_run_is_created_renamed_ended_deleted_and_restored(tracking: Tracking) -> None:
     client = tracking.client
-    experiment = tracking.new_experiment()
+    experiment = tracking.create_experiment()
     run = client.create_run(experiment, start_time=1000, tags={"a": "1", "mlflow.note.content": "n"}, run_name="first")
     info = run.info
     assert (info.experiment_id, info.run_name, info.status, info.start_time) == (experiment, "first", "RUNNING", 1000)
@@ -124,17 +124,17 @@ def test_run_is_created_renamed_ended_deleted_and_restored(tracking: Tracking) -
         (client.log_param, ("p", "1")),
         (client.set_tag, ("t", "1")),
     ):
-        assert tracking.refused(call, info.run_id, *arguments) == "INVALID_PARAMETER_VALUE"
+        assert tracking.error_code(call, info.run_id, *arguments) == "INVALID_PARAMETER_VALUE"
     assert client.search_runs([experiment]) == []
     assert [each.info.run_id for each in client.search_runs([experiment], run_view_type=2)] == [info.run_id]
     client.restore_run(info.run_id)
     assert client.get_run(info.run_id).info.lifecycle_stage == "active"
-    assert tracking.refused(client.get_run, "no-such-run") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.get_run, "no-such-run") == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_run_takes_every_status_and_writes_after_its_end(tracking: Tracking) -> None:
     client = tracking.client
-    run = tracking.new_run()
+    run = tracking.create_run()
     for status in ("SCHEDULED", "RUNNING", "FINISHED", "RUNNING", "KILLED", "FAILED", "FINISHED"):
         client.update_run(run, status=status)
         assert client.get_run(run).info.status == status
@@ -150,10 +150,10 @@ def test_run_takes_every_status_and_writes_after_its_end(tracking: Tracking) -> 
 
 def test_run_name_user_and_parent_from_tags(tracking: Tracking) -> None:
     client = tracking.client
-    experiment = tracking.new_experiment()
+    experiment = tracking.create_experiment()
     parent = client.create_run(experiment, tags={"mlflow.runName": "by tag", "mlflow.user": "maria"})
     assert (parent.info.run_name, parent.data.tags["mlflow.user"]) == ("by tag", "maria")
-    assert tracking.refused(client.create_run, experiment, tags={"mlflow.runName": "a"}, run_name="b") == (
+    assert tracking.error_code(client.create_run, experiment, tags={"mlflow.runName": "a"}, run_name="b") == (
         "INVALID_PARAMETER_VALUE"
     )
     child = client.create_run(experiment, tags={"mlflow.parentRunId": parent.info.run_id})
@@ -163,7 +163,7 @@ def test_run_name_user_and_parent_from_tags(tracking: Tracking) -> None:
 
 
 def test_params_keep_their_texts(tracking: Tracking) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     params = {f"p{number}": text for number, text in enumerate(TEXTS)}
     for key, text in params.items():
         client.log_param(run, key, text)
@@ -173,13 +173,13 @@ def test_params_keep_their_texts(tracking: Tracking) -> None:
         client.log_param(run, key, text)  # the same value again
         if '"' not in text:
             assert len(client.search_runs([experiment], f'params.{key} = "{text}"')) == 1, text
-    assert tracking.refused(client.log_param, run, "p2", "1") == "INVALID_PARAMETER_VALUE"
-    assert tracking.refused(client.log_param, run, "p0", "0.010") == "INVALID_PARAMETER_VALUE"
+    assert tracking.error_code(client.log_param, run, "p2", "1") == "INVALID_PARAMETER_VALUE"
+    assert tracking.error_code(client.log_param, run, "p0", "0.010") == "INVALID_PARAMETER_VALUE"
     assert client.get_run(run).data.params == params
 
 
 def test_batch_is_all_or_nothing(tracking: Tracking) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     entities = tracking.mlflow.entities
     client.log_param(run, "lr", "0.1")
     batch = {
@@ -187,11 +187,11 @@ def test_batch_is_all_or_nothing(tracking: Tracking) -> None:
         "params": [entities.Param("new", "1"), entities.Param("lr", "0.2")],
         "tags": [entities.RunTag("t", "1")],
     }
-    assert tracking.refused(client.log_batch, run, **batch) == "INVALID_PARAMETER_VALUE"
+    assert tracking.error_code(client.log_batch, run, **batch) == "INVALID_PARAMETER_VALUE"
     data = client.get_run(run).data
     assert (data.params, data.metrics, data.tags.get("t")) == ({"lr": "0.1"}, {}, None)
     twice = [entities.Param("x", "1"), entities.Param("x", "2")]
-    assert tracking.refused(client.log_batch, run, params=twice) == "INVALID_PARAMETER_VALUE"
+    assert tracking.error_code(client.log_batch, run, params=twice) == "INVALID_PARAMETER_VALUE"
     batch["params"] = [entities.Param("new", "1"), entities.Param("lr", "0.1")]
     client.log_batch(run, **batch)
     data = client.get_run(run).data
@@ -199,7 +199,7 @@ def test_batch_is_all_or_nothing(tracking: Tracking) -> None:
 
 
 def test_metric_history_is_sorted_by_time_and_step_and_paged(tracking: Tracking) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     for value, timestamp, step in ((1.0, 30, 0), (2.0, 10, 5), (3.0, 10, 2), (4.0, 20, 1)):
         client.log_metric(run, "m", value, timestamp, step)
     points = [(each.timestamp, each.step, each.value) for each in client.get_metric_history(run, "m")]
@@ -214,7 +214,7 @@ def test_metric_history_is_sorted_by_time_and_step_and_paged(tracking: Tracking)
 
 
 def test_nonfinite_metrics_are_stored_and_searched(tracking: Tracking) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     for key, value in (("nan", math.nan), ("inf", math.inf), ("minus", -math.inf)):
         client.log_metric(run, key, value)
     metrics = client.get_run(run).data.metrics
@@ -228,7 +228,7 @@ def test_nonfinite_metrics_are_stored_and_searched(tracking: Tracking) -> None:
 
 
 def test_tag_is_set_changed_and_deleted(tracking: Tracking) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     client.set_tag(run, "empty", "")
     client.set_tag(run, "long", "x" * 5000)
     client.set_tag(run, "size", "größe")
@@ -237,13 +237,13 @@ def test_tag_is_set_changed_and_deleted(tracking: Tracking) -> None:
     assert (tags["empty"], len(tags["long"]), tags["size"]) == ("", 5000, "changed")
     client.delete_tag(run, "size")
     assert "size" not in client.get_run(run).data.tags
-    assert tracking.refused(client.delete_tag, run, "size") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.delete_tag, run, "size") == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_fluent_api_nests_resumes_and_fails_runs(tracking: Tracking, tmp_path: Path) -> None:
     mlflow = tracking.mlflow
     mlflow.set_tracking_uri(tracking.url)
-    mlflow.set_experiment(experiment_id=tracking.new_experiment("fluent"))
+    mlflow.set_experiment(experiment_id=tracking.create_experiment("fluent"))
     with mlflow.start_run(run_name="parent", description="of two") as parent:
         mlflow.log_params({"lr": 0.01, "layers": 3, "on": True})
         for number in range(2):
@@ -267,7 +267,7 @@ def test_fluent_api_nests_resumes_and_fails_runs(tracking: Tracking, tmp_path: P
 
 
 def test_dataset_logged_twice_is_stored_once(tracking: Tracking) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     entities = tracking.mlflow.entities
     schema = '{"mlflow_colspec": [{"type": "double", "name": "x"}, {"type": "long", "name": "y"}]}'
     dataset = entities.Dataset("iris", "d1", "local", '{"uri": "iris.csv"}', schema, '{"num_rows": 150}')
@@ -296,7 +296,7 @@ def test_dataset_logged_twice_is_stored_once(tracking: Tracking) -> None:
 
 
 def test_artifacts_are_listed_by_folder_with_sizes_and_downloaded(tracking: Tracking, tmp_path: Path) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     files = {"empty.bin": b"", "a b.txt": b"text", "größe 数.txt": b"\xff\x00", "sub/deep/x.json": b"{}", "sub/y": b"y"}
     for name, content in files.items():
         path = tmp_path / name
@@ -324,7 +324,7 @@ def test_artifacts_are_listed_by_folder_with_sizes_and_downloaded(tracking: Trac
 
 
 def test_artifacts_are_deleted_from_an_ended_run(tracking: Tracking, tmp_path: Path) -> None:
-    client, run = tracking.client, tracking.new_run()
+    client, run = tracking.client, tracking.create_run()
     repository = tracking.mlflow.store.artifact.artifact_repository_registry.get_artifact_repository(
         client.get_run(run).info.artifact_uri, tracking.url
     )

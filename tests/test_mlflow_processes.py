@@ -147,15 +147,15 @@ def test_token_of_mlflow_tracking_token_is_accepted(serve: Serve, monkeypatch: p
         tracking.client.create_experiment("x")
     assert error.value.error_code == "UNAUTHENTICATED"
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret")
-    run_id = tracking.new_run()
+    run_id = tracking.create_run()
     assert tracking.client.get_run(run_id).info.status == "RUNNING"
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "wrong")
-    assert tracking.refused(tracking.client.get_run, run_id) == "UNAUTHENTICATED"
+    assert tracking.error_code(tracking.client.get_run, run_id) == "UNAUTHENTICATED"
 
 
 def test_server_with_url_prefix_accepts_uploads(serve: Serve, tmp_path: Path) -> None:
     tracking = Tracking(serve("--url-prefix", "/tracker").url, None)
-    run_id = tracking.new_run()
+    run_id = tracking.create_run()
     (tmp_path / "a.txt").write_text("text")
     tracking.client.log_artifact(run_id, str(tmp_path / "a.txt"))
     assert [each.path for each in tracking.client.list_artifacts(run_id)] == ["a.txt"]
@@ -181,7 +181,7 @@ def test_artifact_of_a_gigabyte_is_stored_and_sent_in_bounded_memory(
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
         file.truncate(size)  # a sparse file: it takes no space and is read as zeros
-    run_id = tracking.new_run()
+    run_id = tracking.create_run()
     before = resident_bytes(server.process.pid)
     reset_peak(server.process.pid)
     tracking.client.log_artifact(run_id, str(path), "files")

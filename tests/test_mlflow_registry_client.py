@@ -44,7 +44,7 @@ def register(tracking: Tracking, name: str, model: Any, run_id: str | None = Non
 
 def test_logged_model_is_created_tagged_evaluated_and_deleted(tracking: Tracking, tmp_path: Path) -> None:
     client = tracking.client
-    experiment = tracking.new_experiment()
+    experiment = tracking.create_experiment()
     run = client.create_run(experiment).info.run_id
     pending_model = client.create_logged_model(experiment, "iris", run, params={str(n): "v" for n in range(250)})
     assert (str(pending_model.status), pending_model.source_run_id, pending_model.experiment_id) == (
@@ -64,7 +64,7 @@ def test_logged_model_is_created_tagged_evaluated_and_deleted(tracking: Tracking
     client.set_logged_model_tags(model.model_id, {"a": "b", "t": "y"})
     client.delete_logged_model_tag(model.model_id, "a")
     assert client.get_logged_model(model.model_id).tags == {"t": "y"}
-    assert tracking.refused(client.delete_logged_model_tag, model.model_id, "a") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.delete_logged_model_tag, model.model_id, "a") == "RESOURCE_DOES_NOT_EXIST"
     client.log_metric(run, "acc", 0.5, 10, 1, model_id=model.model_id)
     client.log_metric(run, "acc", 0.75, 20, 2, model_id=model.model_id)
     metrics = client.get_logged_model(model.model_id).metrics
@@ -82,14 +82,14 @@ def test_logged_model_is_created_tagged_evaluated_and_deleted(tracking: Tracking
     folder = Path(tracking.mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking.url))
     assert (folder / "data" / "größe.bin").read_bytes() == b"iris"
     client.delete_logged_model(model.model_id)
-    assert tracking.refused(client.get_logged_model, model.model_id) == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.get_logged_model, model.model_id) == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_logged_models_are_inputs_and_outputs_of_runs(tracking: Tracking, tmp_path: Path) -> None:
     from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
     client = tracking.client
-    experiment = tracking.new_experiment()
+    experiment = tracking.create_experiment()
     run = client.create_run(experiment).info.run_id
     model = log_model(tracking, experiment, run, tmp_path)
     client.log_outputs(run, [LoggedModelOutput(model.model_id, 3)])
@@ -103,13 +103,13 @@ def test_logged_models_are_inputs_and_outputs_of_runs(tracking: Tracking, tmp_pa
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a.b", "a%b", 'a"b', "a'b"])
 def test_logged_model_with_an_invalid_name_is_refused(tracking: Tracking, name: str) -> None:
     client = tracking.client
-    experiment = tracking.new_experiment()
-    assert tracking.refused(client.create_logged_model, experiment, name) == "INVALID_PARAMETER_VALUE"
+    experiment = tracking.create_experiment()
+    assert tracking.error_code(client.create_logged_model, experiment, name) == "INVALID_PARAMETER_VALUE"
 
 
 def test_search_logged_models(tracking: Tracking, tmp_path: Path) -> None:
     client = tracking.client
-    experiment = tracking.new_experiment()
+    experiment = tracking.create_experiment()
     run = client.create_run(experiment).info.run_id
     models = [log_model(tracking, experiment, run, tmp_path, f"m{number}") for number in range(4)]
     for number, model in enumerate(models[:3]):
@@ -144,7 +144,7 @@ def test_search_logged_models(tracking: Tracking, tmp_path: Path) -> None:
     rest = client.search_logged_models([experiment], max_results=3, page_token=page.token)
     assert (len(page), len(rest), rest.token) == (3, 1, None)
     for text in ("name", "name = 'a' OR name = 'b'"):
-        assert tracking.refused(client.search_logged_models, [experiment], text) == "INVALID_PARAMETER_VALUE", text
+        assert tracking.error_code(client.search_logged_models, [experiment], text) == "INVALID_PARAMETER_VALUE", text
 
 
 def test_registered_model_is_created_tagged_renamed_and_deleted(tracking: Tracking, names: list[str]) -> None:
@@ -152,7 +152,7 @@ def test_registered_model_is_created_tagged_renamed_and_deleted(tracking: Tracki
     name, other, new_name = names
     model = client.create_registered_model(name, {"a": "b"}, "about it")
     assert (model.name, model.description, model.tags, model.aliases) == (name, "about it", {"a": "b"}, {})
-    assert tracking.refused(client.create_registered_model, name) == "RESOURCE_ALREADY_EXISTS"
+    assert tracking.error_code(client.create_registered_model, name) == "RESOURCE_ALREADY_EXISTS"
     client.set_registered_model_tag(name, "c", "")
     client.delete_registered_model_tag(name, "a")
     client.delete_registered_model_tag(name, "a")
@@ -160,20 +160,20 @@ def test_registered_model_is_created_tagged_renamed_and_deleted(tracking: Tracki
     client.update_registered_model(name, "other words")
     assert client.get_registered_model(name).description == "other words"
     client.create_registered_model(other)
-    assert tracking.refused(client.rename_registered_model, name, other) == "RESOURCE_ALREADY_EXISTS"
+    assert tracking.error_code(client.rename_registered_model, name, other) == "RESOURCE_ALREADY_EXISTS"
     client.rename_registered_model(name, new_name)
-    assert tracking.refused(client.get_registered_model, name) == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.get_registered_model, name) == "RESOURCE_DOES_NOT_EXIST"
     assert client.get_registered_model(new_name).description == "other words"
     client.delete_registered_model(new_name)
     for call in (client.get_registered_model, client.delete_registered_model):
-        assert tracking.refused(call, new_name) == "RESOURCE_DOES_NOT_EXIST"
+        assert tracking.error_code(call, new_name) == "RESOURCE_DOES_NOT_EXIST"
     for bad in ("", "a/b"):
-        assert tracking.refused(client.create_registered_model, bad) == "INVALID_PARAMETER_VALUE"
+        assert tracking.error_code(client.create_registered_model, bad) == "INVALID_PARAMETER_VALUE"
 
 
 def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: list[str], tmp_path: Path) -> None:
     client = tracking.client
-    experiment, name = tracking.new_experiment(), names[0]
+    experiment, name = tracking.create_experiment(), names[0]
     run = client.create_run(experiment).info.run_id
     model = log_model(tracking, experiment, run, tmp_path)
     client.create_registered_model(name)
@@ -182,7 +182,7 @@ def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: 
     assert (first.description, first.tags, first.source) == ("first", {"t": "x"}, f"models:/{model.model_id}")
     for _ in range(3):
         register(tracking, name, model, run)
-    assert tracking.refused(register, tracking, "no such model", model) == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(register, tracking, "no such model", model) == "RESOURCE_DOES_NOT_EXIST"
     client.update_model_version(name, "1", "other words")
     client.set_model_version_tag(name, "1", "u", "ü")
     client.delete_model_version_tag(name, "1", "t")
@@ -200,10 +200,12 @@ def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: 
     client.delete_registered_model_alias(name, "champion")
     client.delete_registered_model_alias(name, "champion")
     for alias in ("champion", "none"):
-        assert tracking.refused(client.get_model_version_by_alias, name, alias) == "INVALID_PARAMETER_VALUE"
+        assert tracking.error_code(client.get_model_version_by_alias, name, alias) == "INVALID_PARAMETER_VALUE"
     for alias in ("latest", "v1", "not one", *(["1"] if tracking.is_ours else [])):
-        assert tracking.refused(client.set_registered_model_alias, name, alias, "1") == "INVALID_PARAMETER_VALUE", alias
-    assert tracking.refused(client.set_registered_model_alias, name, "x", "9") == "RESOURCE_DOES_NOT_EXIST"
+        assert tracking.error_code(client.set_registered_model_alias, name, alias, "1") == "INVALID_PARAMETER_VALUE", (
+            alias
+        )
+    assert tracking.error_code(client.set_registered_model_alias, name, "x", "9") == "RESOURCE_DOES_NOT_EXIST"
     client.transition_model_version_stage(name, "1", "production")
     client.transition_model_version_stage(name, "2", "Production", archive_existing_versions=True)
     client.transition_model_version_stage(name, "3", "Staging")
@@ -213,9 +215,9 @@ def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: 
     assert stages == ["Archived", "Production", "Staging", "None"]
     latest = client.get_latest_versions(name, ["Production", "Staging"])
     assert sorted(str(each.version) for each in latest) == ["2", "3"]
-    assert tracking.refused(client.transition_model_version_stage, name, "1", "live") == "INVALID_PARAMETER_VALUE"
+    assert tracking.error_code(client.transition_model_version_stage, name, "1", "live") == "INVALID_PARAMETER_VALUE"
     client.delete_model_version(name, "4")
-    assert tracking.refused(client.get_model_version, name, "4") == "RESOURCE_DOES_NOT_EXIST"
+    assert tracking.error_code(client.get_model_version, name, "4") == "RESOURCE_DOES_NOT_EXIST"
     uri = client.get_model_version_download_uri(name, "1")
     folder = Path(tracking.mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking.url))
     assert (folder / "MLmodel").read_bytes() == b"flavors: {}"
@@ -223,7 +225,7 @@ def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: 
 
 def test_search_registered_models_and_versions(tracking: Tracking, names: list[str], tmp_path: Path) -> None:
     client = tracking.client
-    experiment = tracking.new_experiment()
+    experiment = tracking.create_experiment()
     run = client.create_run(experiment).info.run_id
     model = log_model(tracking, experiment, run, tmp_path)
     for number, name in enumerate(names):
@@ -256,7 +258,7 @@ def test_search_registered_models_and_versions(tracking: Tracking, names: list[s
     rest = client.search_registered_models(mine, max_results=2, page_token=page.token)
     assert (len(page), len(rest), rest.token or None) == (2, 1, None)
     for text in ("name =", "size = 'x'", "name = 'a' OR name = 'b'"):
-        assert tracking.refused(client.search_registered_models, text) == "INVALID_PARAMETER_VALUE", text
+        assert tracking.error_code(client.search_registered_models, text) == "INVALID_PARAMETER_VALUE", text
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc", "models:/m-0123456789abcdef0123456789abcdef"])
@@ -265,6 +267,6 @@ def test_model_version_with_an_unknown_source_is_refused(tracking: Tracking, nam
     name = f"{names[0]} {source[:4].strip('/')}"
     client.create_registered_model(name)
     model_id = source.removeprefix("models:/") if source.startswith("models:/") else None
-    code = tracking.refused(client.create_model_version, name, source, model_id=model_id)
+    code = tracking.error_code(client.create_model_version, name, source, model_id=model_id)
     assert code == "INVALID_PARAMETER_VALUE" or not tracking.is_ours
     assert client.search_model_versions(f"name='{name}'") == []

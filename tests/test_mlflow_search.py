@@ -42,7 +42,7 @@ class RunsOnServer:
 
     def __init__(self, tracking: Tracking) -> None:
         self.tracking, self.client = tracking, tracking.client
-        self.experiment = tracking.new_experiment("search")
+        self.experiment = tracking.create_experiment("search")
         self.ids: list[str] = []
         entities = tracking.mlflow.entities
         for number, run in enumerate(RUNS):
@@ -252,10 +252,10 @@ INVALID_FILTERS = [
 def test_invalid_filter_or_order_is_refused(server_runs: RunsOnServer) -> None:
     for text in INVALID_FILTERS:
         if server_runs.tracking.is_ours or text not in ("metrics.acc > 1 AND", "metrics.acc > 1 metrics.acc < 0"):
-            assert server_runs.tracking.refused(server_runs.search, text) == "INVALID_PARAMETER_VALUE", text
+            assert server_runs.tracking.error_code(server_runs.search, text) == "INVALID_PARAMETER_VALUE", text
     for order in ("foo.bar", "metrics.acc down", "nonsense", "dataset.name", ""):
         if server_runs.tracking.is_ours:
-            assert server_runs.tracking.refused(server_runs.search, "", [order]) == "INVALID_PARAMETER_VALUE", order
+            assert server_runs.tracking.error_code(server_runs.search, "", [order]) == "INVALID_PARAMETER_VALUE", order
 
 
 @pytest.mark.parametrize("text", ["x", "a AND b", "metrics.a = 1 " + "AND metrics.a = 1 " * 1000, "'" * 100_001])

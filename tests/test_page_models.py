@@ -42,9 +42,9 @@ def model(client: FlaskClient, log_run: LogRun) -> list[str]:
 def test_models_are_listed_with_their_production_version(client: FlaskClient, model: list[str]) -> None:
     register(client, model[0], name="digits", description="d" * 300)
     page, text = get_page(client, "/models")
-    assert page.row("iris")[:3] == ["iris", "production version 2 latest is 3", "3"]
-    assert page.row("digits")[1:3] == ["none yet, latest is 1", "1"]
-    assert len(page.row("digits")[4]) < 200
+    assert page.find_row("iris")[:3] == ["iris", "production version 2 latest is 3", "3"]
+    assert page.find_row("digits")[1:3] == ["none yet, latest is 1", "1"]
+    assert len(page.find_row("digits")[4]) < 200
     assert "/models/iris" in page.links
     assert 'href="/api/models"' in text
 
@@ -52,10 +52,10 @@ def test_models_are_listed_with_their_production_version(client: FlaskClient, mo
 def test_model_shows_its_versions_newest_first(client: FlaskClient, model: list[str]) -> None:
     page, text = get_page(client, "/models/iris")
     assert [row[0] for row in page.rows] == ["Version", "3", "2", "1"]
-    assert page.row("2")[1] == "production"
-    assert page.row("1")[1] == "archived"
-    assert page.row("1")[3:5] == ["run 0", "m.pkl"]
-    assert page.row("1")[7] == "the first one"
+    assert page.find_row("2")[1] == "production"
+    assert page.find_row("1")[1] == "archived"
+    assert page.find_row("1")[3:5] == ["run 0", "m.pkl"]
+    assert page.find_row("1")[7] == "the first one"
     assert page.links.count(f"/runs/{model[0]}") == 2, "from its version and from the history"
     assert "/api/models/iris/1/download" in page.links
     assert 'href="/api/models/iris"' in text
@@ -76,7 +76,7 @@ def test_history_describes_each_event_newest_first(client: FlaskClient, model: l
 def test_version_of_a_missing_run_is_marked_as_deleted(client: FlaskClient, model: list[str], data: Any) -> None:
     (data / "runs" / model[0]).rename(data / "gone")
     page, _ = get_page(client, "/models/iris")
-    assert page.row("1")[3] == f"{model[0]} deleted"
+    assert page.find_row("1")[3] == f"{model[0]} deleted"
     assert "/api/models/iris/1/download" not in page.links
 
 
@@ -87,7 +87,7 @@ def test_promotion_from_the_page_moves_the_version_or_shows_the_error(client: Fl
     answer = client.post("/models/iris/promote", data=fields)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/models/iris")
     page, _ = get_page(client, "/models/iris")
-    assert [page.row(number)[1] for number in "123"] == ["archived", "archived", "production"]
+    assert [page.find_row(number)[1] for number in "123"] == ["archived", "archived", "production"]
     answer = client.post("/models/iris/promote", data={**fields, "version": "9"})
     assert answer.status_code == 404
     assert "no version or stage" in answer.text
@@ -108,7 +108,7 @@ def test_aliases_are_set_and_removed_and_versions_deleted_on_the_page(client: Fl
     assert submit_form(client, base, description="*flowers*") == 303
     client.post(f"/api/w{base}", json={"tags": {"team": "vision"}})
     page, text = get_page(client, "/models/iris")
-    assert page.row("3")[1] == "none best"
+    assert page.find_row("3")[1] == "none best"
     assert "Remove alias best" in text
     for words in ("best: version 3", "team: vision", "*flowers*"):
         assert words in text
@@ -139,7 +139,7 @@ def test_folder_is_registered_on_the_page_of_an_artifact_in_it(client: FlaskClie
     fields = {"name": "iris", "run_id": run_id, "artifact": "net/", "stage": "none"}
     assert submit_form(client, "/models", **fields) == 303
     page, text = get_page(client, "/models/iris")
-    assert page.row("1")[4] == "net/ 2 files"
+    assert page.find_row("1")[4] == "net/ 2 files"
     assert "curl -fo net.zip" in text
     assert "/api/models/iris/latest/download" in text
     _, text = get_page(client, f"/runs/{run_id}/artifacts/net/a/m.pkl")
@@ -151,7 +151,7 @@ def test_model_without_versions_has_a_page(client: FlaskClient) -> None:
     _, text = get_page(client, "/models/iris")
     assert "No versions yet" in text
     page, _ = get_page(client, "/models")
-    assert page.row("iris")[1:3] == ["no version yet", "0"]
+    assert page.find_row("iris")[1:3] == ["no version yet", "0"]
 
 
 def test_read_only_server_offers_no_promotion(
@@ -160,7 +160,7 @@ def test_read_only_server_offers_no_promotion(
     client = make_app(read_only=True).test_client()
     page, text = get_page(client, "/models/iris")
     assert 'method="post"' not in text
-    assert page.row("2")[2] == "run 1"
+    assert page.find_row("2")[2] == "run 1"
 
 
 def test_hostile_names_are_displayed_as_text_and_link_to_their_model(client: FlaskClient, log_run: LogRun) -> None:
@@ -173,7 +173,7 @@ def test_hostile_names_are_displayed_as_text_and_link_to_their_model(client: Fla
     (link,) = (each for each in page.links if each.startswith("/models/"))
     page, text = get_page(client, link)
     assert "<script>alert" not in text
-    assert page.row("1")[3] == HOSTILE
+    assert page.find_row("1")[3] == HOSTILE
     assert client.get(f"/api{link}").get_json()["model"]["name"] == HOSTILE
     assert (
         client.get(f"/diff/{link.removeprefix('/models/')}?one=1&other=1").headers["Location"].startswith("/diff/%3C")

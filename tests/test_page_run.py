@@ -89,7 +89,7 @@ def test_min_and_max_cover_points_logged_again_and_the_page_says_so(client: Flas
     run_id = log_run(metrics=[{"loss": 9.0, "step": 0}, {"loss": 0.1, "step": 1}])
     client.post(f"/api/w/runs/{run_id}/metrics", json={"loss": 0.5, "step": 1})  # a resumed run repeats a step
     html = get_page(client, run_id)
-    assert Page(html).row("loss")[1:] == ["0.5 step 1", "0.1 step 1", "9 step 0"]
+    assert Page(html).find_row("loss")[1:] == ["0.5 step 1", "0.1 step 1", "9 step 0"]
     assert "Min and Max cover every finite point, including points logged again at the same step." in extract_text(html)
 
 

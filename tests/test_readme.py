@@ -15,7 +15,7 @@ import requests
 from flask.testing import FlaskClient
 from support.readme import PAGES, README, ROOT, Block, all_blocks, table
 from support.routes import native_rules
-from support.scripts import DOCUMENTED_HOST, for_host, run_bash
+from support.scripts import DOCUMENTED_HOST, run_bash, set_host
 from support.servers import Server, run_server
 
 from chachaml_lite.cli import main
@@ -96,7 +96,7 @@ def test_curl_blocks_log_a_run_and_put_a_model_into_production(
     for name in ("bash", "curl", "jq"):
         tool(name)
     first, look, *others = list_blocks("curl")
-    output = run_bash(for_host(first + look, server.url), tmp_path)
+    output = run_bash(set_host(first + look, server.url), tmp_path)
     (run,) = get_json(server, "/api/runs")
     assert (run["experiment"], run["name"], run["status"]) == ("iris", "first", "completed")
     assert run["params"] == {"lr": 0.01, "epochs": 3}
@@ -105,7 +105,7 @@ def test_curl_blocks_log_a_run_and_put_a_model_into_production(
     (artifact,) = get_json(server, f"/api/runs/{run['id']}/artifacts")
     assert (artifact["name"], artifact["sha256"]) == ("model.pkl", hashlib.sha256(MODEL).hexdigest())
     for block in others:  # each stands alone: pasted into a new shell, after the quickstart
-        block_output = run_bash(for_host(block, server.url), tmp_path)
+        block_output = run_bash(set_host(block, server.url), tmp_path)
         assert '"detail"' not in block_output, block_output
     (version,) = get_json(server, "/api/models/iris-classifier")["versions"]
     assert (version["version"], version["stage"]) == (1, "production")
@@ -130,7 +130,7 @@ def test_run_of_the_first_curl_block_is_on_the_pages_that_the_readme_names(
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
-    run_bash(for_host(list_blocks("curl")[0], server.url), tmp_path)
+    run_bash(set_host(list_blocks("curl")[0], server.url), tmp_path)
     (run,) = get_json(server, "/api/runs")
     assert f"{DOCUMENTED_HOST}/runs" in README
     assert f'href="/runs/{run["id"]}"' in requests.get(f"{server.url}/runs", timeout=60).text

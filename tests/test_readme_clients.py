@@ -17,7 +17,7 @@ import pytest
 import requests
 from support.commands import cli
 from support.readme import blocks
-from support.scripts import for_host, run_bash, run_python
+from support.scripts import run_bash, run_python, set_host
 from support.servers import PATIENCE_SECONDS, Server, environment
 
 Tool = Callable[[str], str]
@@ -48,7 +48,7 @@ def run_program(command: list[str], folder: Path) -> None:
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
 def test_client_logs_a_complete_run(server: Server, tmp_path: Path, tool: Tool, language: str) -> None:
     (code,) = blocks(language, "clients", LANGUAGES[language])
-    script = for_host(code, server.url)
+    script = set_host(code, server.url)
     if language == "python":
         assert run_python(script, tmp_path) == ""
     elif language == "bash":
@@ -80,7 +80,7 @@ def test_client_without_the_token_prints_the_reason_and_fails(
     server = serve("--token", "secret")
     (code,) = blocks(language, "clients", LANGUAGES[language])
     program = tmp_path / f"client.{language}"
-    program.write_text(for_host(code, server.url))
+    program.write_text(set_host(code, server.url))
     command = {"python": ["python3"], "go": ["go", "run"], "js": ["node"], "bash": ["bash", "-e"]}[language]
     result = subprocess.run(
         [tool(command[0]), *command[1:], str(program)],
@@ -96,7 +96,7 @@ def test_client_without_the_token_prints_the_reason_and_fails(
 def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("python", "README", "Python")
     assert len([line for line in code.splitlines() if line]) == 10
-    (tmp_path / "train.py").write_text(for_host(code, server.url))
+    (tmp_path / "train.py").write_text(set_host(code, server.url))
     run_program([sys.executable, "train.py"], tmp_path)
     (own_run,) = get_json(server, "/api/runs?experiment=iris")
     assert (own_run["status"], own_run["params"]["epochs"], len(get_points(server, own_run["id"], "loss"))) == (
@@ -132,7 +132,7 @@ def test_trap_ends_the_run_with_the_scripts_exit_code(
     train = tmp_path / "train.sh"
     train.write_text(f"#!/bin/sh\nexit {code}\n")
     train.chmod(0o755)
-    script = for_host(find_recipe("trap"), server.url)
+    script = set_host(find_recipe("trap"), server.url)
     tool("curl")
     result = subprocess.run(
         [tool("bash"), "-e"], input=script, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
@@ -153,7 +153,7 @@ def test_trap_ends_the_run_as_failed_when_its_script_is_interrupted(
     train = tmp_path / "train.sh"
     train.write_text("#!/bin/sh\necho > ready\nread line\n")
     train.chmod(0o755)
-    (tmp_path / "nightly.sh").write_text(for_host(find_recipe("trap"), server.url))
+    (tmp_path / "nightly.sh").write_text(set_host(find_recipe("trap"), server.url))
     wrapper = ["timeout", "600"] if interruption == "timeout" else []
     with subprocess.Popen(
         [*wrapper, tool(shell), "nightly.sh"],
@@ -211,7 +211,7 @@ until [ "$(curl -fsS "$HOST/api/runs/$RUN/metrics" | jq '.["system/load"].total 
 curl -fsS -X POST "$HOST/api/w/runs/$RUN/end"
 wait
 """
-    script = for_host(find_recipe("loadavg"), server.url)
+    script = set_host(find_recipe("loadavg"), server.url)
     run_bash(script + training, tmp_path, CHACHAML_RUN_ID=run, PATH=f"{path}:{os.environ['PATH']}")
     logged_points = get_points(server, run, "system/load")
     assert [step for step, _ in logged_points] == list(range(len(logged_points)))
@@ -226,7 +226,7 @@ def test_program_output_is_sent_in_one_request(server: Server, tmp_path: Path, t
     lines = [{"epoch": epoch, "loss": 1 / (epoch + 1), "accuracy": epoch / 10, "at": "now"} for epoch in range(5)]
     (tmp_path / "train.log").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
-    answer = run_bash(for_host(find_recipe("x-ndjson"), server.url), tmp_path, CHACHAML_RUN_ID=run)
+    answer = run_bash(set_host(find_recipe("x-ndjson"), server.url), tmp_path, CHACHAML_RUN_ID=run)
     assert json.loads(answer)["logged"] == 10
     assert get_points(server, run, "loss") == [(epoch, 1 / (epoch + 1)) for epoch in range(5)]
     assert get_points(server, run, "accuracy") == [(epoch, epoch / 10) for epoch in range(5)]
@@ -238,7 +238,7 @@ def test_nan_in_program_output_is_kept_and_a_failing_jq_fails_the_script(
     for name in ("bash", "curl", "jq"):
         tool(name)
     run = requests.post(f"{server.url}/api/w/runs?format=id", json={"experiment": "iris"}, timeout=60).text.strip()
-    script = for_host(find_recipe("x-ndjson"), server.url)
+    script = set_host(find_recipe("x-ndjson"), server.url)
     (tmp_path / "train.log").write_text('{"epoch":1,"loss":NaN,"accuracy":0.5}\n')
     run_bash(script, tmp_path, CHACHAML_RUN_ID=run)
     assert [(step, str(value)) for step, value in get_points(server, run, "loss")] == [(1, "NaN")]
@@ -298,7 +298,7 @@ def test_requests_repeated_after_a_lost_response_log_one_run(
 ) -> None:
     for name in ("bash", "curl"):
         tool(name)
-    run_bash(for_host(find_recipe("--retry"), lossy), tmp_path)
+    run_bash(set_host(find_recipe("--retry"), lossy), tmp_path)
     (run,) = get_json(server, "/api/runs")
     assert (run["experiment"], run["status"]) == ("nightly", "completed")
     assert run["params"] == {"lr": 0.01}
@@ -309,7 +309,7 @@ def test_requests_repeated_after_a_lost_response_log_one_run(
 
 
 def test_refused_write_is_sent_once_and_its_reason_printed(server: Server, tmp_path: Path, tool: Tool) -> None:
-    script = for_host(find_recipe("--retry"), server.url)
+    script = set_host(find_recipe("--retry"), server.url)
     run_bash(script, tmp_path)
     (run,) = get_json(server, "/api/runs")
     result = subprocess.run(

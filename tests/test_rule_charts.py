@@ -321,7 +321,7 @@ def test_line_chart_stays_within_its_box_for_any_points(
         lines.append(Line(f"m{at}", curve, at))
     chart = line_chart(lines, "t", style)
     drawing = Drawing(chart.svg)
-    for across, down in drawing.every_point():
+    for across, down in drawing.all_points():
         assert -0.1 <= across <= drawing.width + 0.1 and -0.1 <= down <= drawing.height + 0.1
     if lines:
         sparkline(lines[0].curve.ys)
@@ -345,7 +345,7 @@ def test_scatter_chart_stays_within_its_box_for_any_values(
         Dot("run", x if x not in (INF, -INF) else "Infinity", y if y not in (INF, -INF) else "NaN") for x, y in dots
     ]
     drawing = Drawing(scatter_chart(chart_dots, "t", x_name="lr", y_name="loss", log_x=logs[0], log_y=logs[1]).svg)
-    for across, down in drawing.every_point():
+    for across, down in drawing.all_points():
         assert -0.1 <= across <= drawing.width + 0.1 and -0.1 <= down <= drawing.height + 0.1
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import open_app, run_logger
 from flask import Flask
 from support.calls import upload
-from support.verifying import problems, report
+from support.verifying import list_problems, load_report
 from support.zips import run_files, stream_zip
 
 from chachaml_lite.client.folder import FolderClient
@@ -228,16 +228,16 @@ BAD = [
 def test_damaged_event_is_reported_by_verify_and_moved_aside(data: Path, bad: bytes) -> None:
     write_store(data, to_lines(CREATION) + bad + to_lines({"event": "input", "model_id": "m-r-1", "timestamp": 6}))
     assert reload_model(data, "m-r-1").name == "iris"
-    assert problems(data) == [(f"runs/r/{FILE}", "damaged lines", True)]
-    assert report(data, "--repair")["problems"] == []
+    assert list_problems(data) == [(f"runs/r/{FILE}", "damaged lines", True)]
+    assert load_report(data, "--repair")["problems"] == []
     assert (data / "runs/r" / FILE).read_bytes().count(b"\n") == 2
     assert (data / "runs/r" / f"{FILE}.damaged").read_bytes() == bad
 
 
 def test_torn_tail_is_repaired(data: Path) -> None:
     write_store(data, to_lines(CREATION) + BROKEN)
-    assert problems(data) == [(f"runs/r/{FILE}", "torn tail", True)]
-    assert report(data, "--repair")["problems"] == []
+    assert list_problems(data) == [(f"runs/r/{FILE}", "torn tail", True)]
+    assert load_report(data, "--repair")["problems"] == []
     assert (data / "runs/r" / FILE).read_bytes() == to_lines(CREATION)
 
 

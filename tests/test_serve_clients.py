@@ -61,7 +61,7 @@ def test_idle_and_slow_clients_do_not_block_others(serve: Serve, connect: Connec
     assert len(requests.get(f"{server.url}/api/runs").json()) == 21
     for connection in idle:  # and each of them gets a response once it sends a request
         connection.request("GET /api/health")
-    assert {connection.answer().status for connection in idle} == {200}
+    assert {connection.read_response().status for connection in idle} == {200}
     for connection in slow:
         connection.close()
 
@@ -72,11 +72,11 @@ def test_connection_limit_closes_the_longest_idle_stranger_and_keeps_a_client_wi
     server = serve(wrapper=[tool("prlimit"), "--nofile=700:700"])
     client = connect(server.port)
     client.request("GET /api/health")
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
     strangers = [connect(server.port) for _ in range(200)]
-    assert strangers[0].at_end()  # the longest idle of those that have sent no request
+    assert strangers[0].is_closed()  # the longest idle of those that have sent no request
     client.request("POST /api/w/runs", b'{"experiment": "e"}', "Content-Type: application/json")
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
     for connection in strangers:
         connection.close()
     assert requests.get(f"{server.url}/api/runs").status_code == 200
@@ -141,7 +141,7 @@ def test_broken_chunk_is_400_and_nothing_is_stored(
 ) -> None:
     connection = connect(server_with_run.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Transfer-Encoding: chunked") + chunk)
-    assert connection.answer().status == 400
+    assert connection.read_response().status == 400
     wait_until(lambda: list_incoming(data) == [])
     assert requests.get(f"{server_with_run.url}/api/runs/r/artifacts").json() == []
 
@@ -149,9 +149,9 @@ def test_broken_chunk_is_400_and_nothing_is_stored(
 def test_expect_100_continue_gets_100_before_the_body(server_with_run: Server, connect: Connect) -> None:
     connection = connect(server_with_run.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Content-Length: 5", "Expect: 100-continue"))
-    assert connection.answer(has_body=False).status == 100
+    assert connection.read_response(has_body=False).status == 100
     connection.send(b"bytes")
-    assert (connection.answer().status, server_with_run.log.count(" 200 ")) == (200, 2)
+    assert (connection.read_response().status, server_with_run.log.count(" 200 ")) == (200, 2)
     assert requests.get(f"{server_with_run.url}/api/artifacts/r/model/download").content == b"bytes"
 
 
@@ -160,7 +160,7 @@ def test_expect_100_continue_over_the_limit_is_413_at_once(serve: Serve, data: P
     create_run(server)
     connection = connect(server.port)
     connection.send(head(UPLOAD, f"Content-Type: {OCTETS}", "Content-Length: 5", "Expect: 100-continue"))
-    answer = connection.answer()
+    answer = connection.read_response()
     assert (answer.status, answer.json()["error"]) == (413, "body too large")
     assert list_incoming(data) == []
 
@@ -171,8 +171,8 @@ def test_pipelined_requests_are_answered_in_order(server_with_run: Server, conne
     post_head = head("POST /api/w/runs/r/metrics", "Content-Type: application/json", f"Content-Length: {len(metric)}")
     connection.send((post_head + metric + head("GET /api/runs/r")) * 10)
     for number in range(1, 11):
-        assert connection.answer().json()["ok"] is True
-        assert connection.answer().json()["metric_summary"]["loss"]["count"] == number
+        assert connection.read_response().json()["ok"] is True
+        assert connection.read_response().json()["metric_summary"]["loss"]["count"] == number
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_request_never_puts_a_control_character_or_a_second_line_into_the_log(
     log_before = server_with_run.log
     connection = connect(server_with_run.port)
     connection.send(line + b"\r\nHost: localhost\r\nUser-Agent: \x1b[2J\r\nConnection: close\r\n\r\n")
-    assert 400 <= connection.answer().status < 500
+    assert 400 <= connection.read_response().status < 500
     requests.get(f"{server_with_run.url}/api/health")
     wait_until(lambda: "/api/health" in server_with_run.log[len(log_before) :])
     new_log = server_with_run.log[len(log_before) :]

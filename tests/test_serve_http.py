@@ -197,7 +197,7 @@ def test_200_000_params_are_stored_and_returned(server_with_run: Server) -> None
 def test_params_of_30_mb_are_413_naming_the_option(server_with_run: Server, connect: Callable[..., Connection]) -> None:
     connection = connect(server_with_run.port)
     connection.request("POST /api/w/runs/r/params", b'{"a":"' + b"x" * 30_000_000 + b'"}', JSON)
-    answer = connection.answer()
+    answer = connection.read_response()
     assert (answer.status, answer.headers["content-type"]) == (413, "application/json")
     assert answer.json()["error"] == "body too large" and "--max-json" in answer.json()["detail"]
     assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["params"] == {}
@@ -224,9 +224,9 @@ def test_too_small_content_length_makes_the_rest_a_bad_request(
     connection = connect(server_with_run.port)
     body = b'{"loss": 1}' + b'{"loss": 2}'
     connection.send(head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 11") + body + b"\r\n\r\n")
-    assert connection.answer().status == 200
-    assert connection.answer().status == 400  # {"loss": 2} is not a request
-    assert connection.at_end()
+    assert connection.read_response().status == 200
+    assert connection.read_response().status == 400  # {"loss": 2} is not a request
+    assert connection.is_closed()
     assert len((data / "runs/r/metrics.jsonl").read_text().splitlines()) == 1
 
 
@@ -250,7 +250,7 @@ def test_invalid_content_length_is_4xx(
     connection.send(head("POST /api/w/runs/r/metrics", JSON, f"Content-Length: {length}") + b'{"loss": 1}\r\n\r\n')
     connection.send(head("GET /api/health"))
     if length != "99999999999999999999999":  # the server waits for the rest of the body
-        assert 400 <= connection.answer().status < 500
+        assert 400 <= connection.read_response().status < 500
     assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
     assert files_of(data) == before
 
@@ -266,7 +266,7 @@ def test_two_content_lengths_smuggle_no_request(
     ):
         connection = connect(server_with_run.port)
         connection.send(head("GET /api/health", *headers) + hidden_request)
-        assert connection.answer().status in (200, 400)
+        assert connection.read_response().status in (200, 400)
     assert files_of(data) == before
 
 

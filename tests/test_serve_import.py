@@ -14,7 +14,7 @@ import pytest
 import requests
 from support.servers import PATIENCE_SECONDS, Server, run_server, wait_until
 from support.snapshots import files_of
-from support.verifying import problems
+from support.verifying import list_problems
 from support.zips import POINT, meta, run_files, stream_zip, upload_line
 from test_api_run_download import peak_bytes
 
@@ -83,7 +83,7 @@ def test_server_killed_during_an_import_has_no_part_of_the_run(
     assert list_incoming(data) == []
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
     assert send_import(server, stream_zip(AFTER)).json()["imported"] == ["r"]
-    assert problems(data) == []
+    assert list_problems(data) == []
 
 
 def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_completes_it(
@@ -101,7 +101,7 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
         except requests.ConnectionError:
             wait_until(lambda: server.process.poll() is not None)  # noqa: B023
             server = serve()
-            assert problems(data) == []
+            assert list_problems(data) == []
             assert list_incoming(data) == []
             run = requests.get(f"{server.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()
             states.add((len(run["artifacts"]), run["metric_summary"]["loss"]["count"], run["status"]))

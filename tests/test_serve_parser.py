@@ -98,7 +98,7 @@ def test_any_bytes_get_a_response_or_a_close_and_the_next_connection_is_served(
     assert all(character == "\n" or character.isprintable() for character in log)
     next_client = Connection(server.port)
     next_client.send(head("GET /api/health"))
-    assert next_client.answer().status == 200
+    assert next_client.read_response().status == 200
     next_client.close()
 
 
@@ -111,7 +111,7 @@ def test_path_of_a_reset_request_is_escaped_in_the_log(server: Server, connect: 
         connection.reset()
     other_client = connect(server.port)
     other_client.request("GET /api/health")
-    assert other_client.answer().status == 200
+    assert other_client.read_response().status == 200
     new_log = server.log[before:]
     assert "\x1b" not in new_log
     assert not [line for line in new_log.splitlines() if line.startswith("2026-01-01 forged")]

@@ -14,8 +14,8 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from support.calls import OCTETS, LogRun, log_good_and_bad, read_all
-from support.disks import mounted, read_only
+from support.calls import OCTETS, LogRun, get_statuses, log_good_and_bad
+from support.disks import mount_read_only, mount_tmpfs
 from support.servers import PATIENCE_SECONDS, Server, environment, run_server
 from support.snapshots import files_of
 from support.tools import unavailable
@@ -47,8 +47,8 @@ def test_every_write_is_403_and_stores_nothing(run_id: str, make_app: Callable[.
 
 
 def test_every_read_has_the_same_response(run_id: str, client: FlaskClient, make_app: Callable[..., Flask]) -> None:
-    before = read_all(client)
-    assert read_all(make_app(read_only=True).test_client()) == before
+    before = get_statuses(client)
+    assert get_statuses(make_app(read_only=True).test_client()) == before
 
 
 def test_browser_can_log_in_to_read(run_id: str, make_app: Callable[..., Flask]) -> None:
@@ -110,7 +110,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
     """A store with a run "r" on a read-only disk."""
     with contextlib.ExitStack() as stack:
         try:
-            disk = stack.enter_context(mounted(tmp_path / "disk", "4m"))
+            disk = stack.enter_context(mount_tmpfs(tmp_path / "disk", "4m"))
         except OSError as fault:
             unavailable(f"can't mount a tmpfs: {fault}")
         with run_server(disk.path, tmp_path / "owner") as owner:
@@ -122,7 +122,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
             ]
             assert [answer.status_code for answer in responses] == [200] * 3
         (disk.path / "runs/r/summary.json").unlink()
-        stack.enter_context(read_only(disk.path))
+        stack.enter_context(mount_read_only(disk.path))
         yield disk.path
 
 

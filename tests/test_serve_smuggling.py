@@ -15,7 +15,7 @@ import pytest
 import requests
 from support.servers import PATIENCE_SECONDS, Server, free_port, wait_until
 from support.tools import unavailable
-from support.wire import Answer, Connection, head
+from support.wire import Connection, Response, head
 
 Serve = Callable[..., Server]
 Connect = Callable[..., Connection]
@@ -67,9 +67,9 @@ def test_rejected_body_is_never_read_as_a_request(
     before = count_requests(server)
     connection = connect(server.port)
     connection.send(head(line, *headers) + HIDDEN_REQUEST + after)
-    answer = connection.answer()
+    answer = connection.read_response()
     assert (answer.status, answer.headers["connection"]) == (status, "close")
-    assert connection.at_end()
+    assert connection.is_closed()
     wait_until(lambda: count_requests(server) == before + 1)
     assert b"X-Smuggled" not in server.log.encode()
 
@@ -103,10 +103,10 @@ def test_request_with_ambiguous_end_is_400_and_closes_its_connection(
     before = server.log
     connection = connect(server.port)
     connection.send(request_bytes + HIDDEN_REQUEST)
-    answer = connection.answer()
+    answer = connection.read_response()
     assert (answer.status, answer.headers["connection"]) == (400, "close")
     assert set(answer.json()) == {"error", "detail"}
-    assert connection.at_end()
+    assert connection.is_closed()
     requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS)
     new_log = server.log[len(before) :]
     assert "Traceback" not in new_log and new_log.count("/api/health") == 1
@@ -116,9 +116,9 @@ def test_expect_header_without_a_body_leaves_the_next_request_intact(server: Ser
     connection = connect(server.port)
     for headers in (("Content-Length: 0",), ()):
         connection.send(head("GET /api/health", EXPECT, *headers))
-        assert connection.answer().status == 200
+        assert connection.read_response().status == 200
         connection.send(head("GET /nowhere", "Authorization: Bearer secret"))
-        assert connection.answer().status == 404
+        assert connection.read_response().status == 404
 
 
 def test_client_still_sending_receives_the_error(server: Server, connect: Connect) -> None:
@@ -127,8 +127,8 @@ def test_client_still_sending_receives_the_error(server: Server, connect: Connec
     connection.send(head("POST /api/w/import", ZIP, "Content-Length: 20000000"))
     for _ in range(20):
         connection.send(bytes(1_000_000))
-    assert connection.answer().status == 401
-    assert connection.at_end()
+    assert connection.read_response().status == 401
+    assert connection.is_closed()
 
 
 # -- behind a proxy that reuses its connections
@@ -181,7 +181,7 @@ def test_proxy_client_never_gets_the_response_to_another_request(server: Server,
     """300 clients: with a token, without, and attackers whose bodies are requests; each requests another run."""
     lock = threading.Lock()
 
-    def send(number: int) -> tuple[int, Answer]:
+    def send(number: int) -> tuple[int, Response]:
         request = head(f"GET /api/runs/run-{number}", *(["Authorization: Bearer secret"] if number % 3 == 0 else []))
         if number % 3 == 2:
             hidden_request = head(f"GET /api/runs/hidden-{number}", "Authorization: Bearer secret")
@@ -190,7 +190,7 @@ def test_proxy_client_never_gets_the_response_to_another_request(server: Server,
         with lock:
             connection = connect(proxy)
         connection.send(request)
-        return number, connection.answer()
+        return number, connection.read_response()
 
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(send, range(300)))

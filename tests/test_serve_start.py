@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.calls import OCTETS
-from support.disks import read_only
+from support.disks import mount_read_only
 from support.servers import PATIENCE_SECONDS, Server, await_ready, environment
 from support.tools import unavailable
 
@@ -317,7 +317,7 @@ def test_unwritable_data_folder_is_reported_in_one_line(serve: Serve, data: Path
         assert serve().stop() == 0
     data.mkdir(exist_ok=True)
     try:
-        mounting = read_only(data)
+        mounting = mount_read_only(data)
         mounting.__enter__()
     except OSError as fault:
         unavailable(f"nothing can be mounted: {fault}")

@@ -52,9 +52,9 @@ def test_slow_upload_in_flight_is_stored_and_answered(
     wait_until(lambda: refuses_connections(server.port))
     for start in range(300_000, len(content), 50_000):
         connection.send(content[start : start + 50_000])
-    answer = connection.answer()
+    answer = connection.read_response()
     assert (answer.status, answer.json()["size"]) == (200, len(content))
-    assert connection.at_end()
+    assert connection.is_closed()
     assert ends_cleanly(server)
     assert (data / "runs/r/blobs/model").read_bytes() == content
     assert list((data / "runs/.incoming").iterdir()) == []
@@ -72,7 +72,7 @@ def test_slow_reader_gets_a_large_download_completely(
     wait_until(lambda: "GET /api/artifacts/r/model/download" in server.log)
     server.process.send_signal(number)
     wait_until(lambda: refuses_connections(server.port))
-    answer = connection.answer()
+    answer = connection.read_response()
     assert (answer.status, answer.body == content) == (200, True)
     assert ends_cleanly(server)
 
@@ -85,16 +85,16 @@ def test_queued_requests_are_all_answered(serve: Serve, data: Path, number: sign
     connections = [connect(server.port) for _ in range(12)]
     for connection in connections:  # the server has accepted each before the signal
         connection.request("GET /api/health")
-        assert connection.answer().status == 200
+        assert connection.read_response().status == 200
     for connection in connections:
         connection.request("POST /api/w/runs/r/metrics", body, "Content-Type: application/json")
         connection.request("GET /api/health")  # and a second one right behind it
     server.process.send_signal(number)
     for connection in connections:
-        answer = connection.answer()
+        answer = connection.read_response()
         assert (answer.status, answer.json()["logged"]) == (200, 3_000)
-        assert connection.answer().status == 200
-        assert connection.at_end()
+        assert connection.read_response().status == 200
+        assert connection.is_closed()
     assert ends_cleanly(server)
     assert (data / "runs/r/metrics.jsonl").read_bytes().count(b"\n") == 12 * 3_000
 
@@ -105,11 +105,11 @@ def test_idle_connections_and_incomplete_headers_do_not_delay_the_stop(server: S
     half_sent = [connect(server.port) for _ in range(20)]
     for connection in keep_alive:
         connection.request("GET /api/health")
-        assert connection.answer().status == 200
+        assert connection.read_response().status == 200
     for connection in half_sent:
         connection.send(b"GET /api/health HTT")
     server.process.send_signal(signal.SIGTERM)
-    assert all(connection.at_end() for connection in [*idle, *keep_alive])
+    assert all(connection.is_closed() for connection in [*idle, *keep_alive])
     for connection in half_sent:
         connection.close()
     assert ends_cleanly(server)
@@ -124,7 +124,7 @@ def test_second_signal_interrupts_no_request(server: Server, run_path: str, data
         server.process.send_signal(number)
         wait_until(lambda: refuses_connections(server.port))
     connection.send(b"56789")
-    assert connection.answer().status == 200
+    assert connection.read_response().status == 200
     assert ends_cleanly(server)
 
 

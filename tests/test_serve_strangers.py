@@ -59,10 +59,10 @@ def test_incoming_upload_is_stored_only_if_its_sender_may_write(
         wait_until(lambda: count_stored_bytes() == len(half))
     # The server reads what was sent so far before it answers a later request of another client.
     other.send(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert other.answer().status == 200
+    assert other.read_response().status == 200
     assert (count_stored_bytes() > 0) == is_stored
     stranger.send(half_body + (b"0\r\n\r\n" if is_chunked else b""))
-    assert stranger.answer().status == status
+    assert stranger.read_response().status == status
     wait_until(lambda: count_stored_bytes() == 0)
 
 
@@ -100,7 +100,7 @@ def test_body_of_a_stranger_is_stored_neither_in_memory_nor_on_the_disk(
     for stranger in strangers:
         stranger.send(f"POST /api/w/runs HTTP/1.1\r\nHost: evil.example\r\nContent-Length: {size}\r\n\r\n".encode())
         stranger.send(bytes(size - 1))
-    assert {stranger.answer().status for stranger in strangers} == {403}
+    assert {stranger.read_response().status for stranger in strangers} == {403}
     assert not list_temporary_files(server)
     assert read_memory_bytes(server) - before < 10_000_000
 
@@ -127,10 +127,10 @@ def test_endless_chunked_body_is_refused_early_and_the_rest_discarded(
     before = read_memory_bytes(server)
     connection = connect(server.port)
     connection.send(head("POST /api/w/runs", "Content-Type: application/json", CHUNKED_HEADER) + body)
-    answer = connection.answer()
+    answer = connection.read_response()
     assert answer.status == 400 and detail in answer.json()["detail"]
     connection.send(bytes(5_000_000))
-    assert connection.at_end()
+    assert connection.is_closed()
     assert read_memory_bytes(server) - before < 10_000_000
     assert requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).status_code == 200
 
@@ -141,8 +141,8 @@ def test_chunked_body_over_its_limit_is_413_before_its_end(serve: Serve, connect
     connection.send(
         head("POST /api/w/runs", "Content-Type: application/json", CHUNKED_HEADER) + b"7d0\r\n" + b" " * 2000
     )
-    assert connection.answer().status == 413  # before the end of the body
-    assert connection.at_end()
+    assert connection.read_response().status == 413  # before the end of the body
+    assert connection.is_closed()
 
 
 def test_chunks_of_any_size_sent_in_pieces_of_any_size_are_the_same_artifact(server: Server, connect: Connect) -> None:
@@ -156,7 +156,7 @@ def test_chunks_of_any_size_sent_in_pieces_of_any_size_are_the_same_artifact(ser
         connection.send(head(f"POST /api/w/runs/r/artifacts?name=a{number}", type_, CHUNKED_HEADER))
         for at in range(0, len(body), piece):
             connection.send(body[at : at + piece])
-        assert connection.answer().json()["sha256"] == hashlib.sha256(content).hexdigest()
+        assert connection.read_response().json()["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_chunks_of_the_smallest_size_are_accepted_in_any_number(server: Server, connect: Connect) -> None:
@@ -166,14 +166,14 @@ def test_chunks_of_the_smallest_size_are_accepted_in_any_number(server: Server, 
     connection = connect(server.port)
     type_ = "Content-Type: application/octet-stream"
     connection.send(head("POST /api/w/runs/r/artifacts?name=a", type_, CHUNKED_HEADER) + body)
-    assert connection.answer().json()["size"] == count * MIN_CHUNK_BYTES
+    assert connection.read_response().json()["size"] == count * MIN_CHUNK_BYTES
 
 
 def test_flood_of_line_ends_is_ignored(server: Server, connect: Connect) -> None:
     connection = connect(server.port)
     connection.send(b"\r\n" * 3_000_000)
     connection.request("GET /api/health")
-    assert connection.answer().status == 200
+    assert connection.read_response().status == 200
 
 
 def test_login_form_over_4_kb_is_refused(serve: Serve, connect: Connect) -> None:
@@ -183,20 +183,20 @@ def test_login_form_over_4_kb_is_refused(serve: Serve, connect: Connect) -> None
         body = b"a=&" * 3_000_000
         framed_body = b"%x\r\n%b" % (len(body), body) if headers == CHUNKED_HEADER else body
         connection.send(head("POST /login", "Content-Type: application/x-www-form-urlencoded", headers) + framed_body)
-        assert connection.answer().status in (401, 413)
-        assert connection.at_end()
+        assert connection.read_response().status in (401, 413)
+        assert connection.is_closed()
 
 
 def test_connection_without_headers_is_closed_after_ten_seconds(server: Server, connect: Connect) -> None:
     client = connect(server.port)
     client.request("GET /api/health")
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
     start = time.monotonic()
     strangers = [connect(server.port) for _ in range(3)]
     for stranger, first_bytes in zip(strangers, (b"", b"\r\n", b"GET /api/health HTTP/1.1\r\nHost: loc"), strict=True):
         stranger.send(first_bytes)
     for stranger in strangers:
-        assert stranger.at_end()  # waits for the server to close it
+        assert stranger.is_closed()  # waits for the server to close it
         assert time.monotonic() - start > 9
     client.request("GET /api/health")  # idle for as long, between two requests
-    assert client.answer().status == 200
+    assert client.read_response().status == 200

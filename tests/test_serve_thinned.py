@@ -17,7 +17,7 @@ import pytest
 import requests
 from conftest import open_app
 from support.servers import Server, await_ready
-from support.verifying import problems, report
+from support.verifying import list_problems, load_report
 
 START_MS = 1_700_000_000_000
 #: Enough points to be thinned, and more than a cache of SMALL_CACHE holds.
@@ -130,9 +130,9 @@ def test_thinned_file_is_neither_copied_with_its_run_nor_reported_by_verify(
     assert (tmp_path / "other/runs/a/metrics.jsonl").exists()
     assert not (tmp_path / "other/runs/a/.thinned").exists()
     server.stop()
-    assert report(data)["problems"] == []
+    assert load_report(data)["problems"] == []
     (metrics.parent / "..thinned.tmp").write_bytes(b"half of it")
-    assert [problem[1] for problem in problems(data)] == ["leftover"]
+    assert [problem[1] for problem in list_problems(data)] == ["leftover"]
 
 
 def test_read_only_server_writes_no_thinned_file(serve: Callable[..., Server], data: Path) -> None:

@@ -12,7 +12,7 @@ import requests
 from support.calls import OCTETS
 from support.servers import PATIENCE_SECONDS, Server
 from support.snapshots import files_of
-from support.verifying import problems, report, verify
+from support.verifying import list_problems, load_report, verify
 
 
 class Writer(threading.Thread):
@@ -78,7 +78,7 @@ def busy_server(serve: Callable[..., Server]) -> Iterator[Server]:
 
 def test_write_in_progress_is_not_reported_as_damage(busy_server: Server, data: Path) -> None:
     for _ in range(3):
-        result = report(data)
+        result = load_report(data)
         assert result["problems"] == []
         assert result["runs"] >= 3 and result["artifacts"] >= 18 and result["points"] >= 60_000
 
@@ -99,7 +99,7 @@ def test_damage_is_found_during_writes(busy_server: Server, data: Path) -> None:
     (data / "runs/bad/blobs/three").write_bytes(b"nobody's")
     with (data / "runs/bad/metrics.jsonl").open("ab") as file:
         file.write(b'{"key":"lo')
-    assert problems(data) == [
+    assert list_problems(data) == [
         ("runs/bad/blobs/one", "wrong bytes", False),
         ("runs/bad/blobs/three", "orphan", False),
         ("runs/bad/blobs/two", "missing", False),
@@ -109,9 +109,9 @@ def test_damage_is_found_during_writes(busy_server: Server, data: Path) -> None:
 
 def test_upload_in_progress_is_not_reported_as_a_leftover(server: Server, data: Path) -> None:
     (data / "runs/.incoming/upload~0a").write_bytes(b"half")
-    assert problems(data) == []
+    assert list_problems(data) == []
     server.kill()
-    assert problems(data) == [("runs/.incoming/upload~0a", "leftover", True)]
+    assert list_problems(data) == [("runs/.incoming/upload~0a", "leftover", True)]
 
 
 def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(server: Server, data: Path) -> None:
@@ -121,9 +121,9 @@ def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(serve
     answer = requests.post(f"{base}/r/artifacts?name=m", **upload, timeout=PATIENCE_SECONDS)  # type: ignore[arg-type]
     pending_blob = data / f"runs/.incoming/r~{answer.json()['sha256']}~0a"
     (data / "runs/r/blobs/m").rename(pending_blob)
-    assert problems(data) == []
+    assert list_problems(data) == []
     pending_blob.unlink()
-    assert problems(data) == [("runs/r/blobs/m", "missing", False)]
+    assert list_problems(data) == [("runs/r/blobs/m", "missing", False)]
 
 
 def test_repair_is_refused_while_a_server_runs(server: Server, data: Path) -> None:
@@ -135,7 +135,7 @@ def test_repair_is_refused_while_a_server_runs(server: Server, data: Path) -> No
     assert "another server owns this store" in result.stderr and "--repair" in result.stderr
     assert files_of(data) == before
     assert server.stop() == 0
-    assert report(data, "--repair")["ok"]
+    assert load_report(data, "--repair")["ok"]
 
 
 def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Server], data: Path) -> None:
@@ -145,7 +145,7 @@ def test_server_starts_while_a_store_is_being_verified(serve: Callable[..., Serv
 
     def verify_repeatedly() -> None:
         while not stop.is_set():
-            reported_problems.update(problems(data))
+            reported_problems.update(list_problems(data))
 
     verifier = threading.Thread(target=verify_repeatedly, daemon=True)
     (data / "runs/x").touch()  # a problem, which makes verify check whether a server runs

@@ -13,7 +13,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from support.calls import OCTETS, LogRun, log_good_and_bad, read_all
+from support.calls import OCTETS, LogRun, get_statuses, log_good_and_bad
 from support.servers import Server
 
 
@@ -115,7 +115,7 @@ def test_rest_is_served_and_the_damage_is_counted_and_named(
     client: FlaskClient, bad_run_id: str, data: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     DAMAGE[kind](build_path(data, name))
-    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    assert {path: status for path, status in get_statuses(client).items() if status >= 500} == {}
     run_ids = [run["id"] for run in client.get("/api/runs").get_json()]
     assert run_ids == (["good"] if name == "meta.json" else ["bad", "good"])
     assert client.get("/api/artifacts/good/a/download").data == b"good"
@@ -214,7 +214,7 @@ def test_damaged_blob_is_never_sent_as_the_artifact(
     client: FlaskClient, bad_run_id: str, data: Path, kind: str
 ) -> None:
     {**DAMAGE, "gone": _remove}[kind](data / "runs/bad/blobs/a")
-    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    assert {path: status for path, status in get_statuses(client).items() if status >= 500} == {}
     for path in ("/api/artifacts/bad/a/download", "/api/models/iris/1/download"):
         answer = client.get(path)
         assert (answer.status_code, answer.get_json()["error"]) == (404, "no such artifact")
@@ -269,4 +269,4 @@ def test_invalid_dataset_makes_a_damaged_run_and_breaks_no_list(
     search = {"experiment_ids": [experiment["experiment_id"]]}
     answer = client.post("/api/2.0/mlflow/runs/search", json=search)
     assert [run["info"]["run_id"] for run in answer.get_json()["runs"]] == ["good"]
-    assert {status for status in read_all(client).values() if status >= 500} == set()
+    assert {status for status in get_statuses(client).values() if status >= 500} == set()

@@ -13,7 +13,7 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
-from support.disks import Disk, mounted, read_only
+from support.disks import Disk, mount_read_only, mount_tmpfs
 from support.servers import Server
 from support.tools import unavailable
 from support.zips import run_files, stream_zip
@@ -71,7 +71,7 @@ WRITES: dict[str, Write] = {
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk of one megabyte."""
     try:
-        mounting = mounted(tmp_path / "disk", "1m")
+        mounting = mount_tmpfs(tmp_path / "disk", "1m")
         mounted_disk = mounting.__enter__()
     except OSError as fault:
         unavailable(f"no tmpfs can be mounted: {fault}")
@@ -175,7 +175,7 @@ def test_disk_turned_read_only_refuses_writes_and_serves_reads(
     client_with_run: FlaskClient, make_app: Callable[..., Flask], data: Path, kind: str
 ) -> None:
     client = make_app().test_client()  # without an open file, which could still be written to
-    with read_only(data):
+    with mount_read_only(data):
         before = read_files(data)
         assert is_refused(WRITES[kind](client), data)
         for path in ("/api/runs", "/api/runs/r", "/api/runs/r/metrics", "/api/artifacts/r/a/download", "/api/models"):
@@ -194,7 +194,7 @@ def test_export_and_zip_need_no_room_on_the_disk_of_the_store(
     assert (on_full_disk.status_code, on_full_disk.data) == (200, before.data)
     assert list((data / "runs/.incoming").iterdir()) == []
     disk.free()
-    with read_only(data):
+    with mount_read_only(data):
         assert client_with_run.get(path).data == before.data
 
 
@@ -288,7 +288,7 @@ def test_artifact_deletion_is_refused_on_a_disk_turned_read_only(
     client_with_run: FlaskClient, make_app: Callable[..., Flask], data: Path
 ) -> None:
     client = make_app().test_client()
-    with read_only(data):
+    with mount_read_only(data):
         before = read_files(data)
         assert is_refused(client.delete(f"{BASE}/artifacts?name=b"), data)
         assert read_files(data) == before
@@ -298,7 +298,7 @@ def test_artifact_deletion_is_refused_on_a_disk_turned_read_only(
 def test_error_on_a_read_only_disk_suggests_read_only_if_there_is_a_store(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     (disk / "there").mkdir(parents=True)
-    with read_only(disk):
+    with mount_read_only(disk):
         for name in ("there", "not there"):
             with pytest.raises(StoreUnusable) as fault:
                 Store(disk / name, "no")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from support.calls import LogRun, log_good_and_bad, read_all, register, upload
+from support.calls import LogRun, get_statuses, log_good_and_bad, register, upload
 from support.snapshots import files_of
 
 
@@ -83,7 +83,7 @@ def test_model_folder_with_an_invalid_name_is_counted_as_damaged(
     client: FlaskClient, bad_run_id: str, data: Path, folder: bytes
 ) -> None:
     shutil.copytree(data / "models/iris", data / "models" / os.fsdecode(folder))
-    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    assert {path: status for path, status in get_statuses(client).items() if status >= 500} == {}
     assert [model["name"] for model in client.get("/api/models").get_json()] == ["iris"]
     assert client.get("/api/health").get_json()["damaged"] == 1
 
@@ -94,7 +94,7 @@ def test_artifact_line_with_an_invalid_name_is_counted_as_damaged(
 ) -> None:
     with (data / "runs/bad/artifacts.jsonl").open("a") as file:
         file.write(json.dumps({"name": name, "sha256": "0" * 64, "size": 1, "timestamp": 1}) + "\n")
-    assert {path: status for path, status in read_all(client).items() if status >= 500} == {}
+    assert {path: status for path, status in get_statuses(client).items() if status >= 500} == {}
     assert [artifact["name"] for artifact in client.get("/api/runs/bad/artifacts").get_json()] == ["a"]
     assert client.get("/api/health").get_json()["damaged"] == 1
     assert upload(client, "bad", "b", b"new") == 200

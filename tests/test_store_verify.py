@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from support.calls import LogRun, log_good_and_bad, upload
 from support.servers import PATIENCE_SECONDS, environment
 from support.snapshots import files_of
-from support.verifying import COMMAND, problems, report, verify
+from support.verifying import COMMAND, list_problems, load_report, verify
 
 from chachaml_lite.store.reading import Damaged
 from chachaml_lite.store.store import Store
@@ -39,7 +39,7 @@ def test_summary_of_earlier_version_is_not_reported(closed_store: Path) -> None:
     for series in summary["metrics"].values():
         del series["last_time"]
     path.write_text(json.dumps(summary))
-    assert problems(closed_store) == []
+    assert list_problems(closed_store) == []
 
 
 def overwrite(content: bytes) -> Callable[[Path], None]:
@@ -219,7 +219,7 @@ HARMLESS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 
 def test_intact_store_has_no_problems(closed_store: Path) -> None:
-    full_report = report(closed_store)
+    full_report = load_report(closed_store)
     assert full_report == {
         "ok": True,
         "runs": 3,
@@ -241,7 +241,7 @@ def test_damage_is_reported_and_nothing_is_changed(closed_store: Path, case: str
     damage(closed_store / path)
     pipes = [each for each in closed_store.rglob("*") if each.is_fifo()]
     content_before = {} if pipes else files_of(closed_store)
-    assert problems(closed_store) == sorted(expected)
+    assert list_problems(closed_store) == sorted(expected)
     assert pipes or files_of(closed_store) == content_before
 
 
@@ -250,7 +250,7 @@ def test_repairable_damage_is_repaired_once(closed_store: Path, case: str) -> No
     path, damage, _ = DAMAGES[case]
     damage(closed_store / path)
     damaged_content = (closed_store / path).read_bytes()
-    repair_report = report(closed_store, "--repair")
+    repair_report = load_report(closed_store, "--repair")
     assert repair_report["ok"]
     assert path in {each["where"] for each in repair_report["repairs"]}
     if path.endswith(".jsonl"):  # the damaged lines were moved aside, the good ones remain
@@ -259,7 +259,7 @@ def test_repairable_damage_is_repaired_once(closed_store: Path, case: str) -> No
             (closed_store / f"{path}.damaged").read_bytes(),
         )
         assert sorted(remaining_lines.splitlines() + moved_lines.splitlines()) == sorted(damaged_content.splitlines())
-    again = report(closed_store, "--repair")
+    again = load_report(closed_store, "--repair")
     assert (again["ok"], again["repairs"]) == (True, [])
 
 
@@ -267,15 +267,15 @@ def test_repairable_damage_is_repaired_once(closed_store: Path, case: str) -> No
 def test_unrepairable_damage_is_left_unchanged(closed_store: Path, case: str) -> None:
     path, damage, expected = DAMAGES[case]
     damage(closed_store / path)
-    assert problems(closed_store, "--repair") == sorted(expected)
-    assert report(closed_store, "--repair")["repairs"] == []
+    assert list_problems(closed_store, "--repair") == sorted(expected)
+    assert load_report(closed_store, "--repair")["repairs"] == []
 
 
 @pytest.mark.parametrize("case", HARMLESS)
 def test_harmless_change_is_not_reported(closed_store: Path, case: str) -> None:
     path, change = HARMLESS[case]
     change(closed_store / path)
-    assert problems(closed_store) == []
+    assert list_problems(closed_store) == []
 
 
 def test_repaired_store_is_served_without_damage(closed_store: Path, make_app: Callable[..., Flask]) -> None:
@@ -283,22 +283,22 @@ def test_repaired_store_is_served_without_damage(closed_store: Path, make_app: C
         append(b"half a li")(closed_store / RUN / name)
     append(b"half a li")(closed_store / IRIS)
     assert make_app(read_only=True).test_client().get("/api/health").get_json()["damaged"] == 2
-    assert report(closed_store, "--repair")["ok"]
+    assert load_report(closed_store, "--repair")["ok"]
     client = make_app().test_client()
     assert client.get("/api/health").get_json()["damaged"] == 0
     assert client.get("/api/runs/bad").get_json()["metric_summary"]["loss"]["count"] == 2
     assert client.post("/api/w/runs/bad/metrics", json={"loss": 1}).status_code == 200
     make_app(read_only=True)
-    assert problems(closed_store) == []
+    assert list_problems(closed_store) == []
 
 
 def test_upload_interrupted_before_its_rename_is_finished(closed_store: Path) -> None:
     blob = closed_store / RUN / "blobs/deep/Weights"
     line = json.loads((closed_store / RUN / "artifacts.jsonl").read_text().splitlines()[-1])
     blob.rename(closed_store / "runs/.incoming" / f"bad~{line['sha256']}~0a")
-    kinds = {kind for _, kind, _ in problems(closed_store)}
+    kinds = {kind for _, kind, _ in list_problems(closed_store)}
     assert kinds == {"missing", "leftover"}
-    repair_report = report(closed_store, "--repair")
+    repair_report = load_report(closed_store, "--repair")
     assert repair_report["ok"] and blob.read_bytes() == b"w" * 1000
     assert [each["detail"] for each in repair_report["repairs"]] == ["finished or removed"]
 
@@ -307,15 +307,15 @@ def test_single_run_is_verified_with_the_model_versions_that_point_to_it(closed_
     (closed_store / "runs/good/params.json").write_bytes(b"")
     (closed_store / "runs/bad/blobs/a").unlink()
     (closed_store / "runs/stray").write_bytes(b"")
-    assert problems(closed_store, "ended") == []
-    assert problems(closed_store, "good") == [("runs/good/params.json", "damaged file", False)]
-    assert problems(closed_store, "bad") == [("runs/bad/blobs/a", "missing", False)]
-    assert problems(closed_store, "ended", "nobody", "../x") == [
+    assert list_problems(closed_store, "ended") == []
+    assert list_problems(closed_store, "good") == [("runs/good/params.json", "damaged file", False)]
+    assert list_problems(closed_store, "bad") == [("runs/bad/blobs/a", "missing", False)]
+    assert list_problems(closed_store, "ended", "nobody", "../x") == [
         ("runs/../x", "no such run", False),
         ("runs/nobody", "no such run", False),
     ]
     (closed_store / "runs/bad/artifacts.jsonl").unlink()
-    assert {kind for _, kind, _ in problems(closed_store, "bad")} == {"broken version", "orphan"}
+    assert {kind for _, kind, _ in list_problems(closed_store, "bad")} == {"broken version", "orphan"}
 
 
 def test_text_report_has_one_line_for_each_problem(closed_store: Path) -> None:
@@ -338,7 +338,7 @@ def test_folder_name_cannot_send_terminal_escapes(closed_store: Path) -> None:
     result = verify(closed_store)
     assert result.returncode == 1 and "\x1b" not in result.stdout
     assert "runs/\\x1b[2Jx\\n" in result.stdout and "runs/\\udcff" in result.stdout
-    assert len(report(closed_store)["problems"]) == 2
+    assert len(load_report(closed_store)["problems"]) == 2
 
 
 def test_folder_without_a_store_is_a_one_line_error_and_unchanged(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from support.browsers import Viewer, chromium, launched
+from support.browsers import Viewer, find_chromium, launch_browser
 from support.servers import run_server
 from support.training import train
 
@@ -73,7 +73,7 @@ def log_sweep(url: str) -> None:
 
 def take_screenshots(folder: Path) -> None:
     """Write sweep.png and run.png into `folder`. Raises AssertionError if a page has an error."""
-    path = chromium()
+    path = find_chromium()
     assert path is not None, "no Chromium or Chrome is installed"
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -82,7 +82,7 @@ def take_screenshots(folder: Path) -> None:
         run_id = log_runs(server.url)
         log_sweep(server.url)
         folder.mkdir(exist_ok=True)
-        with launched(path) as browser:
+        with launch_browser(path) as browser:
             viewer = Viewer(browser)
             for name, place in (
                 ("sweep", "/experiments/digits-optimizers?by=params.optimizer"),
@@ -92,7 +92,7 @@ def take_screenshots(folder: Path) -> None:
                 page.wait_for_load_state("networkidle")
                 page.screenshot(path=folder / f"{name}.png")
             viewer.close()
-            assert not viewer.wrong, viewer.wrong
+            assert not viewer.faults, viewer.faults
 
 
 if __name__ == "__main__":

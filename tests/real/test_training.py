@@ -13,7 +13,7 @@ from support.servers import Server
 def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Server) -> None:
     # scikit-learn takes a second to import, in each process that only collects this test, too
     from sklearn.metrics import accuracy_score
-    from support.training import EPOCHS, PARAMS, train, unseen
+    from support.training import EPOCHS, PARAMS, load_test_images, train
 
     session = requests.Session()
 
@@ -48,6 +48,6 @@ def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Se
         == run["artifacts"][0]["sha256"]
     )
     model = pickle.loads(download.content)
-    images, digits = unseen()
+    images, digits = load_test_images()
     assert model.predict(images).tolist() == training.predictions
     assert float(accuracy_score(digits, model.predict(images))) == run["metrics"]["accuracy"]

@@ -57,7 +57,7 @@ WIDE = (1280, 900)
 NARROW = (360, 740)
 
 
-def chromium() -> str | None:
+def find_chromium() -> str | None:
     """The path of a Chromium or Chrome on this machine; None where there is none.
 
     Debian's headless shell comes first: Playwright's own default, it takes half of the CPU time of the whole browser.
@@ -67,7 +67,7 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def launched(path: str) -> Iterator[Browser]:
+def launch_browser(path: str) -> Iterator[Browser]:
     """A browser without windows."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))
@@ -81,7 +81,7 @@ class Viewer:
 
     browser: Browser
     contexts: list[BrowserContext] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     #: What a test says is to be expected: a console message that holds one of these texts is no fault.
     expected: list[str] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ class Viewer:
 
     def _note(self, text: str, is_wrong: bool) -> None:
         if is_wrong and not any(each in text for each in self.expected):
-            self.wrong.append(text)
+            self.faults.append(text)
 
     def close(self) -> None:
         """Close every page."""
@@ -147,10 +147,10 @@ def assert_fits(page: Page) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A real browser; without one the test is skipped on a user's machine, and fails in CI."""
-    path = chromium()
+    path = find_chromium()
     if path is None:
         unavailable("no Chromium or Chrome is installed")
-    with launched(str(path)) as started:
+    with launch_browser(str(path)) as started:
         yield started
 
 
@@ -163,4 +163,4 @@ def viewer(browser: Browser, serve: Callable[..., Server]) -> Iterator[Viewer]:
     looking = Viewer(browser)
     yield looking
     looking.close()
-    assert not looking.wrong
+    assert not looking.faults

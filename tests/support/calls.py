@@ -35,7 +35,7 @@ def upload(client: FlaskClient, run_id: str, name: str, content: bytes, **query:
     return answer.status_code
 
 
-def read_all(client: FlaskClient) -> dict[str, int]:
+def get_statuses(client: FlaskClient) -> dict[str, int]:
     """The status of every GET route there is, for the damaged run and its model."""
     values = {"run_id": "bad", "name": "a", "selector": "1", "one": "1", "other": "2"}
     statuses = {}

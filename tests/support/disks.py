@@ -38,7 +38,7 @@ class Disk:
 
 
 @contextlib.contextmanager
-def mounted(path: Path, size: str) -> Iterator[Disk]:
+def mount_tmpfs(path: Path, size: str) -> Iterator[Disk]:
     """A tmpfs of a size ("1m") at a new folder. OSError where this machine or user can't mount one."""
     path.mkdir()
     options = f"size={size},mode=700,uid={os.getuid()},gid={os.getgid()}"
@@ -50,7 +50,7 @@ def mounted(path: Path, size: str) -> Iterator[Disk]:
 
 
 @contextlib.contextmanager
-def read_only(path: Path) -> Iterator[None]:
+def mount_read_only(path: Path) -> Iterator[None]:
     """A folder that can only be read while the block lasts, as when the kernel finds a fault on a disk.
 
     A disk with a file that is open to write can't be remounted, so the folder is mounted read-only on top of itself.

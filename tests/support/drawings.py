@@ -37,17 +37,17 @@ class Drawing:
         found = []
         for element in self.root.iter("path"):
             if kind in element.get("class", "").split():
-                found += stretches(element.attrib["d"])
+                found += parse_path(element.attrib["d"])
         return found
 
-    def every_point(self) -> list[tuple[float, float]]:
+    def all_points(self) -> list[tuple[float, float]]:
         """Return the points of everything that is drawn."""
-        points = [point for e in self.root.iter("path") for stretch in stretches(e.attrib["d"]) for point in stretch]
+        points = [point for e in self.root.iter("path") for stretch in parse_path(e.attrib["d"]) for point in stretch]
         points += [(float(e.attrib["x"]), float(e.attrib["y"])) for e in self.root.iter("text")]
         return points + [(float(e.attrib["cx"]), float(e.attrib["cy"])) for e in self.root.iter("circle")]
 
 
-def stretches(d: str) -> list[list[tuple[float, float]]]:
+def parse_path(d: str) -> list[list[tuple[float, float]]]:
     """The points of a path, stretch by stretch, in absolute coordinates."""
     found: list[list[tuple[float, float]]] = []
     tokens = [match.groups() for match in _TOKEN.finditer(d)]

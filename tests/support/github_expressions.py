@@ -19,12 +19,12 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
 STATUS_FUNCTIONS = frozenset({"always", "success", "failure", "cancelled"})
 
 
-def interpolated(text: str, contexts: Mapping[str, Any], status: str = "success") -> str:
+def interpolate(text: str, contexts: Mapping[str, Any], status: str = "success") -> str:
     """`text` with each `${{ }}` replaced by what it comes to."""
     return re.sub(r"\$\{\{(.*?)\}\}", lambda found: as_text(evaluate(found[1], contexts, status)), text)
 
 
-def holds(condition: str, contexts: Mapping[str, Any], status: str) -> bool:
+def evaluate_condition(condition: str, contexts: Mapping[str, Any], status: str) -> bool:
     """Whether a step with this `if:` runs; `status`: the job's, or inside a composite action the action's own."""
     inner = re.fullmatch(r"\s*\$\{\{(.*)\}\}\s*", condition)
     source = inner[1] if inner else condition

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.github_expressions import holds, interpolated
+from support.github_expressions import evaluate_condition, interpolate
 from support.servers import environment
 from support.tools import NO_PACKAGE_INDEX, unavailable
 
@@ -37,7 +37,7 @@ _SUMMARY_BYTES = 1024 * 1024
 _STEP_SECONDS = 500
 Outputs = dict[str, str]
 #: Stands for somebody else's action: gets its inputs, gives its outputs.
-Stand = Callable[[Mapping[str, str]], Outputs]
+ActionStub = Callable[[Mapping[str, str]], Outputs]
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Job:
         *,
         root: Path = ROOT,
         matrix: Mapping[str, Any] | None = None,
-        uses: Mapping[str, Stand] | None = None,
+        uses: Mapping[str, ActionStub] | None = None,
         variables: Mapping[str, str] | None = None,
         shell_variables: Mapping[str, str] | None = None,
     ) -> None:
@@ -135,7 +135,7 @@ class Job:
     def log(self) -> str:
         return "".join(step.log for step in self.steps)
 
-    def said(self, kind: str) -> list[str]:
+    def list_annotations(self, kind: str) -> list[str]:
         """The texts of the annotations of one kind."""
         return [each.text for each in self.annotations if each.kind == kind]
 
@@ -156,7 +156,7 @@ class Job:
     ) -> Step:
         """Run one step, of the workflow or of a composite action."""
         name = str(step.get("name") or step.get("uses") or step.get("run"))
-        if not holds(str(step.get("if", "true")), contexts, status):
+        if not evaluate_condition(str(step.get("if", "true")), contexts, status):
             found = Step(name, "skipped")
         elif "run" in step:
             found = self._shell(name, step, contexts, variables)
@@ -186,7 +186,7 @@ class Job:
         assert not unknown, f"{folder} has no inputs {unknown}"
         outer = self._contexts()
         inputs = {
-            key: given[key] if key in given else interpolated(str(each.get("default", "")), outer)
+            key: given[key] if key in given else interpolate(str(each.get("default", "")), outer)
             for key, each in action["inputs"].items()
         }
         scope: dict[str, Step] = {}
@@ -199,7 +199,7 @@ class Job:
             if done.outcome == "failure":
                 status = "failure"
         contexts = {**self._contexts(scope), "inputs": inputs}
-        outputs = {key: interpolated(each["value"], contexts) for key, each in action.get("outputs", {}).items()}
+        outputs = {key: interpolate(each["value"], contexts) for key, each in action.get("outputs", {}).items()}
         return Step(name, status, log, outputs)
 
     def _contexts(self, scope: Mapping[str, Step] | None = None) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class Job:
 
     def _values(self, mapping: Mapping[str, Any] | None, contexts: Mapping[str, Any]) -> dict[str, str]:
         return {
-            key: interpolated(value if isinstance(value, str) else yaml.safe_dump(value).split("\n")[0], contexts)
+            key: interpolate(value if isinstance(value, str) else yaml.safe_dump(value).split("\n")[0], contexts)
             for key, value in (mapping or {}).items()
         }
 
@@ -230,7 +230,7 @@ class Job:
         }
         for file in files.values():
             file.touch()
-        files["script"].write_text(interpolated(step["run"], contexts))
+        files["script"].write_text(interpolate(step["run"], contexts))
         shell = ["bash", "-e"] if "shell" not in step else ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail"]
         assert step.get("shell", "bash") == "bash"
         done = subprocess.run(

@@ -34,6 +34,6 @@ class Page(HTMLParser):
         if self._in_cell:
             self.rows[-1][-1] += data
 
-    def row(self, first: str) -> list[str]:
+    def find_row(self, first: str) -> list[str]:
         """The row whose first cell with a text begins with `first`."""
         return next(row for row in self.rows if next(filter(None, row), "").startswith(first))

@@ -40,16 +40,16 @@ class Tracking:
     def is_ours(self) -> bool:
         return self.data is not None
 
-    def new_experiment(self, name: str = "test") -> str:
+    def create_experiment(self, name: str = "test") -> str:
         """The id of an experiment that no other test has."""
         made: str = self.client.create_experiment(f"{name}-{next(_numbers)}")
         return made
 
-    def new_run(self, **fields: Any) -> str:
+    def create_run(self, **fields: Any) -> str:
         """The id of a run in an experiment of its own."""
-        return str(self.client.create_run(self.new_experiment(), **fields).info.run_id)
+        return str(self.client.create_run(self.create_experiment(), **fields).info.run_id)
 
-    def refused(self, call: Any, *arguments: Any, **fields: Any) -> str:
+    def error_code(self, call: Any, *arguments: Any, **fields: Any) -> str:
         """The error code of a call that has to be refused."""
         with pytest.raises(self.mlflow.exceptions.MlflowException) as caught:
             call(*arguments, **fields)

@@ -12,7 +12,7 @@ from support.servers import PATIENCE_SECONDS, environment
 DOCUMENTED_HOST = "http://localhost:8080"
 
 
-def between(text: str, first: str, beyond: str) -> str:
+def extract_lines(text: str, first: str, beyond: str) -> str:
     """The lines of `text` after the one that begins with `first`, up to the one that begins with `beyond`."""
     lines = text.splitlines(keepends=True)
     start = next(number for number, line in enumerate(lines) if line.startswith(first)) + 1
@@ -20,7 +20,7 @@ def between(text: str, first: str, beyond: str) -> str:
     return "".join(lines[start:end])
 
 
-def for_host(script: str, url: str) -> str:
+def set_host(script: str, url: str) -> str:
     """`script`, with the one change that a reader makes: the host."""
     assert script.count(DOCUMENTED_HOST) == 1, f"the host is to be set once, and is used from there on:\n{script}"
     return script.replace(DOCUMENTED_HOST, url)

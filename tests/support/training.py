@@ -22,7 +22,7 @@ PARAMS = {"hidden_layer_sizes": [32], "learning_rate_init": 0.01, "random_state"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """The result of a training, to compare it with the tracked run."""
 
     losses: list[float]
@@ -32,13 +32,13 @@ class Trained:
     pickled: bytes
 
 
-def unseen() -> tuple[Any, Any]:
+def load_test_images() -> tuple[Any, Any]:
     """The images that the training does not see, and which digits they are."""
     _, images, _, digits = _parts()
     return images, digits
 
 
-def train(url: str, run_id: str, epochs: int = EPOCHS, **changed: Any) -> Trained:
+def train(url: str, run_id: str, epochs: int = EPOCHS, **changed: Any) -> TrainingResult:
     """Train, and log to a run of the server at `url`: params, a dataset, metrics of each epoch, the model.
 
     `changed`: params of the network that are to be others.
@@ -65,7 +65,7 @@ def train(url: str, run_id: str, epochs: int = EPOCHS, **changed: Any) -> Traine
         post("metrics", json={"loss": losses[-1], "accuracy": accuracy, "step": epoch})
     pickled = pickle.dumps(model)
     post("artifacts?name=model.pkl", data=pickled)
-    return Trained(losses, accuracy, predictions.tolist(), pickled)
+    return TrainingResult(losses, accuracy, predictions.tolist(), pickled)
 
 
 def _parts() -> Any:

@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "chachaml_lite", "verify"]
 
 
 @dataclass
-class Done:
+class CommandResult:
     """The outcome of the command."""
 
     returncode: int
@@ -27,15 +27,15 @@ class Done:
     stderr: str
 
 
-def verify(data: Path, *arguments: str) -> Done:
+def verify(data: Path, *arguments: str) -> CommandResult:
     """The command, in this process: a Python for each would take as long as twenty verifications."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
         main(["verify", "--data", str(data), *arguments], prog_name="chachaml-lite")
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return CommandResult(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
-def report(data: Path, *arguments: str) -> dict[str, Any]:
+def load_report(data: Path, *arguments: str) -> dict[str, Any]:
     """The report in JSON, held against the exit code."""
     done = verify(data, "--json", *arguments)
     assert done.stderr == ""
@@ -48,7 +48,7 @@ def report(data: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def problems(data: Path, *arguments: str) -> list[tuple[str, str, bool]]:
+def list_problems(data: Path, *arguments: str) -> list[tuple[str, str, bool]]:
     """Return the place and kind of each problem, and whether it can be repaired."""
-    found = report(data, *arguments)["problems"]
+    found = load_report(data, *arguments)["problems"]
     return sorted((each["where"], each["kind"], each["repairable"]) for each in found)

@@ -11,7 +11,7 @@ from support.servers import PATIENCE_SECONDS
 
 
 @dataclass
-class Answer:
+class Response:
     """A response as it came."""
 
     status: int
@@ -44,7 +44,7 @@ class Connection:
         """Send a request with a body of known length."""
         self.send(head(line, *headers, f"Content-Length: {len(body)}") + body)
 
-    def answer(self, *, has_body: bool = True) -> Answer:
+    def read_response(self, *, has_body: bool = True) -> Response:
         """The next response, its body as long as it says."""
         while b"\r\n\r\n" not in self._held:
             self._receive()
@@ -55,9 +55,9 @@ class Connection:
         while len(self._held) < size:
             self._receive()
         body, self._held = self._held[:size], self._held[size:]
-        return Answer(int(first.split()[1]), headers, body)
+        return Response(int(first.split()[1]), headers, body)
 
-    def at_end(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether the server has closed its side, with nothing more to read."""
         try:
             return not self._held and not self._socket.recv(1)
