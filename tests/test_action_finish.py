@@ -50,7 +50,7 @@ def finish(job: Job, **inputs: str) -> None:
 
 
 def read_meta(job: Job) -> dict[str, Any]:
-    outputs = job.outputs("tracker")
+    outputs = job.get_outputs("tracker")
     content: dict[str, Any] = json.loads(Path(outputs["data"], "runs", outputs["run-id"], "meta.json").read_text())
     return content
 
@@ -92,8 +92,8 @@ def test_second_finish_changes_nothing(job: Job) -> None:
     for _ in range(2):
         finish(job, checks="loss<0.4")
         assert job.steps[-1].outcome == "failure"
-        assert job.outputs("end")["passed"] == "false"
-        assert Path(job.outputs("end")["summary"]).read_text() == job.summaries[0]
+        assert job.get_outputs("end")["passed"] == "false"
+        assert Path(job.get_outputs("end")["summary"]).read_text() == job.summaries[0]
     assert len(job.summaries) == 1
     assert job.list_annotations("error") == ["loss<0.4: loss is 0.5, threshold 0.4"]
     assert job.list_annotations("notice") == ["this job's run has already been finished; nothing to do"]
@@ -102,23 +102,23 @@ def test_second_finish_changes_nothing(job: Job) -> None:
 def test_checks_after_the_finish_fail_the_job_since_the_server_has_stopped(job: Job) -> None:
     log_metrics(job, accuracy=0.5)
     finish(job)
-    assert job.outputs("end")["passed"] == "true"
+    assert job.get_outputs("end")["passed"] == "true"
     finish(job, checks="accuracy>=0.99")
     assert job.steps[-1].outcome == "failure"
-    assert job.outputs("end")["passed"] == "false"
+    assert job.get_outputs("end")["passed"] == "false"
     assert "these checks can't run any more" in job.list_annotations("error")[0]
 
 
 def test_comment_may_follow_a_rule(job: Job) -> None:
     log_metrics(job, **{"loss #2": 0.1, "accuracy": 0.95})
     finish(job, checks="# the gate\naccuracy>=0.9 # of all\nloss #2<=0.2 #\n  #loss<0")
-    assert (job.outputs("end")["passed"], job.list_annotations("error")) == ("true", [])
+    assert (job.get_outputs("end")["passed"], job.list_annotations("error")) == ("true", [])
 
 
 def test_run_given_by_id_is_finished_instead_of_the_action_s(job: Job) -> None:
     other = post(job, "runs", json={"experiment": "iris", "id": "mine"})["id"]
     finish(job, **{"run-id": other, "job-status": "failure"})
-    data = Path(job.outputs("tracker")["data"])
+    data = Path(job.get_outputs("tracker")["data"])
     assert json.loads((data / "runs/mine/meta.json").read_text())["status"] == "failed"
     assert read_meta(job)["status"] == "running"
 
@@ -143,7 +143,7 @@ def test_each_failed_rule_is_one_annotation_and_fails_the_step(job: Job) -> None
         ("error", "Check failed", job.annotations[2].text),
     ]
     assert "loss<1+1" in job.annotations[2].text
-    assert job.outputs("end")["passed"] == "false"
+    assert job.get_outputs("end")["passed"] == "false"
     (summary,) = job.summaries
     assert re.findall(r"^(✅ passed|❌ failed) +(\S+)", summary, re.MULTILINE) == [
         ("✅ passed", "accuracy>=0.9:"),
@@ -159,7 +159,7 @@ def test_passed_rules_pass_the_step(job: Job) -> None:
     log_metrics(job, accuracy=0.93)
     finish(job, checks="accuracy>=0.9")
     assert job.steps[-1].outcome == "success"
-    assert job.outputs("end")["passed"] == "true"
+    assert job.get_outputs("end")["passed"] == "true"
     assert job.annotations == []
 
 
@@ -167,7 +167,7 @@ def test_missing_baseline_is_a_notice_and_the_other_rules_are_checked(job: Job) 
     log_metrics(job, accuracy=0.93)
     finish(job, checks="accuracy>=baseline-0.01\naccuracy>=0.9")
     assert job.steps[-1].outcome == "success"
-    assert job.outputs("end")["passed"] == "true"
+    assert job.get_outputs("end")["passed"] == "true"
     (notice,) = job.list_annotations("notice")
     assert notice.startswith("accuracy>=baseline-0.01: there is no baseline: ")
     assert "➖ skipped" in job.summaries[0]
@@ -186,7 +186,7 @@ def test_run_copied_into_the_store_is_the_baseline(job: Job, github_job: NewJob)
     main.run(START)
     log_metrics(main, accuracy=0.95)
     main.run(FINISH)
-    shutil.copytree(Path(main.outputs("tracker")["data"], "runs"), job.workspace / "baseline")
+    shutil.copytree(Path(main.get_outputs("tracker")["data"], "runs"), job.workspace / "baseline")
     job.run(
         """
 - run: cp -R baseline/. "$DATA/runs/"
@@ -225,7 +225,7 @@ def test_finish_without_a_server_fails_with_checks_and_is_a_notice_without(githu
     job = github_job()
     finish(job, checks=checks)
     assert job.status == ("failure" if checks else "success")
-    assert job.outputs("end") == {"passed": "false" if checks else "true", "summary": "", "html": ""}
+    assert job.get_outputs("end") == {"passed": "false" if checks else "true", "summary": "", "html": ""}
     assert [each.kind for each in job.annotations] == ["error" if checks else "notice"]
 
 
@@ -253,7 +253,7 @@ def test_killed_server_is_started_again_on_its_data(job: Job) -> None:
 
 def test_store_that_cannot_be_reopened_fails_the_step(job: Job) -> None:
     os.kill(read_server_pid(job), signal.SIGKILL)
-    data = Path(job.outputs("tracker")["data"])
+    data = Path(job.get_outputs("tracker")["data"])
     shutil.rmtree(data)
     data.touch()
     finish(job, checks="accuracy>=0.9")
@@ -276,7 +276,7 @@ def test_job_without_runs_has_no_summary(github_job: NewJob) -> None:
     job.run("- uses: ./\n" + FINISH)
     assert job.status == "success", job.log
     assert job.summaries == []
-    assert job.outputs("end") == {"passed": "true", "summary": "", "html": ""}
+    assert job.get_outputs("end") == {"passed": "true", "summary": "", "html": ""}
 
 
 def test_checks_without_a_run_fail(github_job: NewJob) -> None:
@@ -292,7 +292,7 @@ def test_summary_that_cannot_be_written_does_not_fail_the_step(job: Job, name: s
     job.run([{"id": "end", "uses": "./finish", "env": {"GITHUB_STEP_SUMMARY": name}}])
     assert job.status == "success", job.log
     assert len(job.list_annotations("warning")) == (1 if name else 0)
-    assert "first" in Path(job.outputs("end")["summary"]).read_text()
+    assert "first" in Path(job.get_outputs("end")["summary"]).read_text()
 
 
 def test_report_over_githubs_limit_omits_whole_sections(job: Job) -> None:
@@ -302,7 +302,7 @@ def test_report_over_githubs_limit_omits_whole_sections(job: Job) -> None:
     post(job, f"runs/{run}/note", json={"note": "### Params\nnot a section"})
     finish(job, checks="accuracy>=0.9")
     (summary,) = job.summaries
-    whole = Path(job.outputs("end")["summary"]).read_text()
+    whole = Path(job.get_outputs("end")["summary"]).read_text()
     assert len(summary.encode()) < 900 * 1024 < len(whole.encode())
     sections = re.split(r"^(?=### )", whole, flags=re.MULTILINE)
     assert [section.split("\n")[0] for section in sections[1:]] == [
@@ -327,7 +327,7 @@ def test_run_is_uploaded_as_one_html_file_on_request(job: Job, tmp_path: Path, c
     log_metrics(job, accuracy=0.93)
     finish(job, html="${{ steps.tracker.outputs.run-id }}.html", checks=checks)
     assert job.steps[-1].outcome == ("failure" if checks else "success"), job.log
-    run_id = job.outputs("tracker")["run-id"]
+    run_id = job.get_outputs("tracker")["run-id"]
     assert artifacts.names() == [f"{run_id}.html"]
     artifacts.unzip(f"{run_id}.html", tmp_path / "unzipped")
     (file,) = (tmp_path / "unzipped").iterdir()
@@ -336,7 +336,7 @@ def test_run_is_uploaded_as_one_html_file_on_request(job: Job, tmp_path: Path, c
     assert "first" in text and "0.93" in text and "completed" in text
     assert "localhost" not in text, "the server has stopped"
     finish(job, html="again")  # changes nothing
-    assert (artifacts.names(), job.outputs("end")["html"]) == ([f"{run_id}.html"], "")
+    assert (artifacts.names(), job.get_outputs("end")["html"]) == ([f"{run_id}.html"], "")
 
 
 def test_no_html_file_is_uploaded_without_a_run(github_job: NewJob) -> None:
@@ -344,7 +344,7 @@ def test_no_html_file_is_uploaded_without_a_run(github_job: NewJob) -> None:
     job.run("- {id: tracker, uses: ./}")
     finish(job, html="report.html")  # it would fail here if it uploaded anything
     assert job.status == "success", job.log
-    assert job.outputs("end")["html"] == ""
+    assert job.get_outputs("end")["html"] == ""
     assert "no run was logged" in job.list_annotations("notice")[0]
 
 

@@ -14,7 +14,7 @@ import yaml
 from conftest import open_app
 from support.github_artifacts import Artifacts
 from support.github_runner import ROOT, Job
-from support.readme import PAGES, blocks, table
+from support.readme import PAGES, find_blocks, read_table
 
 pytest_plugins = "support.github_runner"
 
@@ -52,7 +52,7 @@ esac
 
 def load_example(word: str) -> Any:
     """Load the only example that contains a word."""
-    (text,) = [block for block in blocks("yaml", PAGE) if word in block]
+    (text,) = [block for block in find_blocks("yaml", PAGE) if word in block]
     return yaml.safe_load(text)
 
 
@@ -100,7 +100,7 @@ def test_example_logs_checks_and_uploads_runs_that_open_in_another_store(
         assert job.status == "success", job.log
         assert [text.partition(":")[0] for text in job.list_annotations("notice")] == ["loss<=baseline*1.02"]
         assert "### Checks" in job.summaries[0]
-        names.append(job.outputs("tracker")["run-id"])
+        names.append(job.get_outputs("tracker")["run-id"])
     assert artifacts.names() == sorted(names)
     (command,) = re.findall(r"`gh run download 1234567890 -n (\S+) -D artifacts/runs`", PAGES[PAGE])
     assert command in names
@@ -191,7 +191,9 @@ def test_comment_shows_the_runs_of_a_fork_and_executes_none_of_its_text(
 def test_tables_of_inputs_and_outputs_are_complete() -> None:
     start, finish = (yaml.safe_load((ROOT / path).read_text()) for path in ("action.yml", "finish/action.yml"))
     for head, part in (("input", "inputs"), ("output", "outputs")):
-        names_in_table = [(name, bool(suffix)) for row in table(PAGE, head) for name, suffix in _parse_names(row[0])]
+        names_in_table = [
+            (name, bool(suffix)) for row in read_table(PAGE, head) for name, suffix in _parse_names(row[0])
+        ]
         assert names_in_table == [(name, False) for name in start[part]] + [(name, True) for name in finish[part]]
     for action in (start, finish):
         assert all(each["description"] for part in ("inputs", "outputs") for each in action[part].values())
@@ -205,15 +207,15 @@ def _parse_names(cell: str) -> list[tuple[str, str]]:
 def test_run_id_in_the_manual_is_the_one_the_action_derives(github_job: NewJob) -> None:
     job = github_job(matrix={"lr": "0.1"})
     job.run("- {id: tracker, uses: ./, with: {experiment: iris}}\n- uses: ./finish")
-    run = job.outputs("tracker")["run-id"]
+    run = job.get_outputs("tracker")["run-id"]
     assert run in PAGES[PAGE]
-    assert json.loads(Path(job.outputs("tracker")["data"], "runs", run, "meta.json").read_text())["id"] == run
+    assert json.loads(Path(job.get_outputs("tracker")["data"], "runs", run, "meta.json").read_text())["id"] == run
 
 
 def test_workflow_of_the_readme_passes_and_fails_by_its_check(
     github_job: NewJob, github: Path, machine_path: str
 ) -> None:
-    (code,) = blocks("yaml", "README", "GitHub Actions")
+    (code,) = find_blocks("yaml", "README", "GitHub Actions")
     steps = yaml.safe_load(code)["jobs"]["train"]["steps"]
     for accuracy, status in (("0.95", "success"), ("0.85", "failure")):
         variables = {"ACCURACY": accuracy, "LR": "0.1"}

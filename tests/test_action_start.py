@@ -15,7 +15,7 @@ import pytest
 import requests
 from support.github_runner import ROOT, Job
 from support.servers import Server, free_port
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 from chachaml_lite.sidecar.identity import derive_run_id
 
@@ -38,7 +38,7 @@ FINISH = """
 
 def read_meta(job: Job, step: str = "tracker") -> dict[str, Any]:
     """Return the meta.json of the run that a step has started."""
-    outputs = job.outputs(step)
+    outputs = job.get_outputs(step)
     content: dict[str, Any] = json.loads(Path(outputs["data"], "runs", outputs["run-id"], "meta.json").read_text())
     return content
 
@@ -53,7 +53,7 @@ def test_action_installs_this_checkout_beside_the_workspace_and_leaves_nothing_i
 
 
 def test_action_does_not_change_its_own_folder(installed_action: Job) -> None:
-    names = files_of(installed_action.root)
+    names = snapshot(installed_action.root)
     assert "action.yml" in names
     assert not [name for name in names if "__pycache__" in name or not (ROOT / name).exists()]
 
@@ -63,7 +63,7 @@ def test_step_logs_to_the_run_started_by_the_action(github_job: NewJob, tool: Ca
     job = github_job()
     job.run(TRAIN + FINISH)
     assert [step.outcome for step in job.steps] == ["success"] * 3, job.log
-    outputs = job.outputs("tracker")
+    outputs = job.get_outputs("tracker")
     assert job.env == {"CHACHAML_URL": outputs["url"], "CHACHAML_RUN_ID": outputs["run-id"]}
     assert outputs["run-id"] == "gh-1234567890-1-train"
     assert list(job.workspace.iterdir()) == []
@@ -99,8 +99,8 @@ def test_steps_of_a_job_behind_a_proxy_reach_the_server(github_job: NewJob, tool
 def test_action_without_an_experiment_starts_a_server_but_no_run(github_job: NewJob) -> None:
     job = github_job()
     job.run("- {id: tracker, uses: ./}")
-    assert job.env == {"CHACHAML_URL": job.outputs("tracker")["url"]}
-    assert job.outputs("tracker")["run-id"] == ""
+    assert job.env == {"CHACHAML_URL": job.get_outputs("tracker")["url"]}
+    assert job.get_outputs("tracker")["run-id"] == ""
     assert requests.get(f"{job.env['CHACHAML_URL']}/api/health", timeout=60).json()["runs"] == 0
 
 
@@ -110,7 +110,7 @@ def test_port_and_data_folder_are_configurable(github_job: NewJob) -> None:
     job.run(f"- {{id: tracker, uses: ./, with: {{port: '{port}', data: some/where, experiment: iris}}}}")
     assert job.status == "success", job.log
     assert job.env["CHACHAML_URL"] == f"http://localhost:{port}"
-    assert job.outputs("tracker")["data"] == str(job.workspace / "some/where")
+    assert job.get_outputs("tracker")["data"] == str(job.workspace / "some/where")
     assert (job.workspace / "some/where/runs/gh-1234567890-1-train/meta.json").is_file()
 
 
@@ -161,7 +161,7 @@ def test_second_server_in_a_job_is_refused_until_the_first_is_finished(github_jo
     job.run(FINISH + "- {if: always(), uses: ./, with: {experiment: iris}}")
     assert "has ended; another use of the action in one job needs another suffix" in job.list_annotations("error")[-1]
     job.run(FINISH + "- {id: second, if: always(), uses: ./, with: {experiment: iris, suffix: second}}" + FINISH)
-    assert job.outputs("second")["run-id"] == "gh-1234567890-1-train-second"
+    assert job.get_outputs("second")["run-id"] == "gh-1234567890-1-train-second"
     assert [step.outcome for step in job.steps[-3:]] == ["success"] * 3, job.log
     assert read_meta(job, "second")["status"] == "failed", "the job had failed before"
 
@@ -305,8 +305,8 @@ def test_jobs_of_a_matrix_have_distinct_runs_that_fit_into_one_store(github_job:
     for value in ("3.10", "3.11"):
         job = github_job(matrix={"python": value})
         job.run("- {id: tracker, uses: ./, with: {experiment: iris, name: 'on ${{ matrix.python }}'}}" + FINISH)
-        run = job.outputs("tracker")["run-id"]
-        shutil.copytree(Path(job.outputs("tracker")["data"], "runs", run), runs / run)
+        run = job.get_outputs("tracker")["run-id"]
+        shutil.copytree(Path(job.get_outputs("tracker")["data"], "runs", run), runs / run)
     assert sorted(path.name for path in runs.iterdir()) == ["gh-1234567890-1-train-3.10", "gh-1234567890-1-train-3.11"]
 
 

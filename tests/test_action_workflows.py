@@ -18,15 +18,15 @@ import yaml
 from conftest import open_app, run_logger
 from support.github_artifacts import Artifacts
 from support.github_runner import ROOT, Job
-from support.readme import blocks
-from support.snapshots import files_of
+from support.readme import find_blocks
+from support.snapshots import snapshot
 
 pytest_plugins = "support.github_runner"
 
 NewJob = Callable[..., Job]
 ACTIONS = [ROOT / "action.yml", ROOT / "finish" / "action.yml"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-EXAMPLES = blocks("yaml")
+EXAMPLES = find_blocks("yaml")
 #: Actions whose current commit could not be looked up; Dependabot keeps them up to date.
 UNPINNED = {"pypa/gh-action-pypi-publish@release/v1"}
 #: The permissions of a release's jobs beyond reading, by name.
@@ -215,7 +215,7 @@ def test_run_survives_github_artifacts_unchanged(data: Path, tmp_path: Path) -> 
     artifacts.upload({"name": run, "path": f"{data}/runs/{run}*"})
     laptop = tmp_path / "laptop"
     artifacts.unzip(run, laptop / "runs")
-    assert files_of(laptop / "runs" / run).keys() == files_of(data / "runs" / run).keys()
+    assert snapshot(laptop / "runs" / run).keys() == snapshot(data / "runs" / run).keys()
     with open_app(laptop) as app:
         client = app.test_client()
         after = client.get(f"/api/runs/{run}").get_json()

@@ -15,7 +15,7 @@ from conftest import open_app, run_logger
 from flask.testing import FlaskClient
 from support.calls import register, upload
 from support.commands import cli
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.verifying import list_problems
 from werkzeug.test import TestResponse
 
@@ -97,12 +97,12 @@ def test_deletion_of_a_folder_deletes_exactly_its_artifacts(client: FlaskClient,
 
 @pytest.mark.parametrize("name", ["", "nothing", "nothing/", "checkpoints", "a/", "/", "../r/", "checkpoints//", "A"])
 def test_delete_404_for_unknown_artifact(client: FlaskClient, run_id: str, data: Path, name: str) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     answer = delete(client, name)
     assert (answer.status_code, answer.get_json()["error"]) == (404, "no such artifact")
     assert delete(client, None).status_code == 400
     assert delete(client, "a", "unknown").get_json()["error"] == "no such run"
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_artifact_of_an_ended_run_can_be_deleted_but_not_of_a_trashed_one(client: FlaskClient, run_id: str) -> None:
@@ -157,11 +157,11 @@ def test_delete_409_for_pinned_artifact_and_deletes_nothing_of_its_folder(
     register(client, "r")
     body = {"name": "net", "run_id": "r", "artifact": "checkpoints/"}
     assert client.post("/api/w/models", json=body).status_code == 200
-    before = files_of(data / "runs" / "r")
+    before = snapshot(data / "runs" / "r")
     for name in ("a", "checkpoints/", "checkpoints/1.pt", "checkpoints/deep/"):
         answer = delete(client, name)
         assert (answer.status_code, answer.get_json()["error"]) == (409, "conflict"), name
-    assert files_of(data / "runs" / "r") == before
+    assert snapshot(data / "runs" / "r") == before
     assert client.delete("/api/w/models/net/versions/1").status_code == 200
     assert delete_and_count(client, "checkpoints/") == 4
 

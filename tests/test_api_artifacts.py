@@ -14,7 +14,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from support.servers import run_server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from werkzeug.test import TestResponse
 
 from chachaml_lite.store import disk_names
@@ -125,10 +125,10 @@ def test_download_of_any_name_has_its_file_name_in_the_header(client: FlaskClien
 
 def test_upload_of_the_same_bytes_changes_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run(artifacts={"m": b"one"})
-    before = files_of(data)
+    before = snapshot(data)
     for query in ({}, {"overwrite": "true"}, {"overwrite": "false"}):
         assert upload(client, run_id, "m", b"one", **query).status_code == 200
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize("query", [{}, {"overwrite": "false"}, {"overwrite": "0"}, {"overwrite": ""}])
@@ -136,11 +136,11 @@ def test_upload_of_other_bytes_is_409_without_overwrite(
     client: FlaskClient, log_run: LogRun, data: Path, query: dict[str, str]
 ) -> None:
     run_id = log_run(artifacts={"m": b"one"})
-    before = files_of(data)
+    before = snapshot(data)
     answer = upload(client, run_id, "m", b"two", **query)
     assert (answer.status_code, answer.get_json()["error"]) == (409, "conflict")
     assert "overwrite=true" in answer.get_json()["detail"]
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize("overwrite", ["true", "True", "1", "yes"])
@@ -191,10 +191,10 @@ def test_names_that_differ_in_case_or_normalisation_are_distinct(client: FlaskCl
 )
 def test_invalid_query_string_is_400(client: FlaskClient, log_run: LogRun, data: Path, query: str) -> None:
     run_id = log_run()
-    before = files_of(data)
+    before = snapshot(data)
     answer = client.post(f"/api/w/runs/{run_id}/artifacts?{query}", data=b"x", content_type=OCTETS)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_missing_name_is_400_with_an_example(client: FlaskClient, log_run: LogRun) -> None:
@@ -204,7 +204,7 @@ def test_missing_name_is_400_with_an_example(client: FlaskClient, log_run: LogRu
 
 def test_incomplete_upload_leaves_nothing(client: FlaskClient, log_run: LogRun, data: Path) -> None:
     run_id = log_run()
-    before = files_of(data)
+    before = snapshot(data)
     answer = client.post(
         f"/api/w/runs/{run_id}/artifacts?name=m",
         input_stream=io.BytesIO(b"half"),
@@ -212,7 +212,7 @@ def test_incomplete_upload_leaves_nothing(client: FlaskClient, log_run: LogRun, 
         environ_overrides={"CONTENT_LENGTH": "8"},
     )
     assert answer.status_code == 400
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize(

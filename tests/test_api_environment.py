@@ -13,7 +13,7 @@ from support.calls import LogRun
 from support.commands import cli
 from support.html_tables import Page
 from support.servers import run_server
-from support.zips import run_files, stream_zip
+from support.zips import build_zip, run_files
 
 from chachaml_lite.tracking.environment import MAX_BYTES, MISSING, flatten, value_at
 
@@ -169,7 +169,7 @@ def test_push_sends_the_environment_once(client: FlaskClient, log_run: LogRun, t
 
 def test_import_keeps_an_environment_missing_in_the_zip_and_refuses_another(client: FlaskClient) -> None:
     def import_run(query: str = "", **changes: Any) -> Any:
-        return client.post(f"/api/w/import{query}", data=stream_zip(run_files(**changes)), content_type=ZIP)
+        return client.post(f"/api/w/import{query}", data=build_zip(run_files(**changes)), content_type=ZIP)
 
     assert import_run(env=make_environment("a")).status_code == 200
     without: list[dict[str, Any]] = [{}, {"env": None}]

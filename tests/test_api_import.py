@@ -21,8 +21,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun, register, upload
 from support.servers import PATIENCE_SECONDS
-from support.snapshots import files_of
-from support.zips import POINT, meta, run_files, stream_zip, upload_line
+from support.snapshots import snapshot
+from support.zips import POINT, build_zip, meta, run_files, upload_line
 from werkzeug.test import TestResponse
 
 from chachaml_lite.store import zip_extract
@@ -54,7 +54,7 @@ def expect_error(client: FlaskClient, body: bytes, status: int = 400, **query: s
 
 def read_stored_files(folder: Path, run_id: str) -> Files:
     """Return the files of a run by path, without folders and the derived summary.json."""
-    files = {path: content for path, content in files_of(folder / "runs" / run_id).items() if content is not None}
+    files = {path: content for path, content in snapshot(folder / "runs" / run_id).items() if content is not None}
     files.pop("summary.json", None)
     return files
 
@@ -110,23 +110,23 @@ def test_imported_run_is_the_same_byte_for_byte_and_a_second_import_changes_noth
     run_details = [each.get(f"/api/runs/{run_id}").get_json() for each in (client, other)]
     assert [run.pop("last_write_time") > 0 for run in run_details]
     assert run_details[0] == run_details[1]
-    before = files_of(data)
+    before = snapshot(data)
     assert import_zip(client, body) == {"unchanged": [run_id]}
-    assert files_of(data) == before
+    assert snapshot(data) == before
     assert client.get("/api/health").get_json()["damaged"] == 0
 
 
 def test_zip_of_several_runs_is_imported_completely_or_not_at_all(client: FlaskClient, data: Path) -> None:
     both = run_files("a") | run_files("b", parent_run_id="a")
-    before = files_of(data)
-    assert "run b" in expect_error(client, stream_zip(both | {"b/params.json": b"{"}))
-    assert files_of(data) == before
-    assert import_zip(client, stream_zip(both)) == {"imported": ["a", "b"]}
+    before = snapshot(data)
+    assert "run b" in expect_error(client, build_zip(both | {"b/params.json": b"{"}))
+    assert snapshot(data) == before
+    assert import_zip(client, build_zip(both)) == {"imported": ["a", "b"]}
     assert [child["id"] for child in client.get("/api/runs/a").get_json()["children"]] == ["b"]
     one_more = run_files("c") | run_files("a", experiment="other")
-    before = files_of(data)
-    assert "run a: experiment is" in expect_error(client, stream_zip(one_more), 409)
-    assert files_of(data) == before
+    before = snapshot(data)
+    assert "run a: experiment is" in expect_error(client, build_zip(one_more), 409)
+    assert snapshot(data) == before
 
 
 def test_dot_files_folders_and_summaries_are_ignored(client: FlaskClient, data: Path) -> None:
@@ -138,7 +138,7 @@ def test_dot_files_folders_and_summaries_are_ignored(client: FlaskClient, data: 
         "r/.meta.json.tmp": b"x",
         "r/summary.json": b'{"size": 62, "mtime_ns": 1, "metrics": {}}',
     }
-    assert import_zip(client, stream_zip(more | run_files())) == {"imported": ["r"]}
+    assert import_zip(client, build_zip(more | run_files())) == {"imported": ["r"]}
     assert set(read_stored_files(data, "r")) == {path.partition("/")[2] for path in run_files()}
     assert client.get("/api/runs/r").get_json()["metrics"] == {"loss": 0.5}
 
@@ -170,10 +170,10 @@ def test_run_that_is_still_logging_elsewhere_is_updated_by_each_import(
         assert import_zip(client, body) == {"updated": [run_id]}
         assert import_zip(client, body) == {"unchanged": [run_id]}
     assert read_stored_files(data, run_id) == read_stored_files(other_data, run_id)
-    before = files_of(data)
+    before = snapshot(data)
     for body in zips:  # an older copy undoes nothing
         assert import_zip(client, body) == {"unchanged": [run_id]}
-    assert files_of(data) == before
+    assert snapshot(data) == before
     (run,) = client.get("/api/runs").get_json()
     assert (run["status"], run["metrics"]["loss"], run["params"]["epochs"]) == (
         "failed",
@@ -187,48 +187,48 @@ def test_run_that_is_still_logging_elsewhere_is_updated_by_each_import(
 
 def test_imported_run_can_be_logged_to(client: FlaskClient) -> None:
     running: dict[str, Any] = {"status": "running", "end_time": None}
-    assert import_zip(client, stream_zip(run_files(**running))) == {"imported": ["r"]}
+    assert import_zip(client, build_zip(run_files(**running))) == {"imported": ["r"]}
     assert client.post("/api/w/runs/r/metrics", json={"loss": 0.4, "step": 2}).status_code == 200
     assert upload(client, "r", "n", b"new") == 200
     longer = run_files(**running) | {"r/metrics.jsonl": POINT * 3}
-    assert "line 2 of metrics.jsonl" in expect_error(client, stream_zip(longer), 409)
-    assert import_zip(client, stream_zip(run_files(**running))) == {"unchanged": ["r"]}
+    assert "line 2 of metrics.jsonl" in expect_error(client, build_zip(longer), 409)
+    assert import_zip(client, build_zip(run_files(**running))) == {"unchanged": ["r"]}
     assert client.post("/api/w/runs/r/end").status_code == 200
-    assert "status is" in expect_error(client, stream_zip(run_files(status="failed")), 409)
+    assert "status is" in expect_error(client, build_zip(run_files(status="failed")), 409)
 
 
 def test_zip_may_omit_bytes_that_are_already_stored(client: FlaskClient) -> None:
     thin = run_files()
     del thin["r/blobs/m"]
-    assert "artifact 'm'" in expect_error(client, stream_zip(thin))
-    assert import_zip(client, stream_zip(run_files())) == {"imported": ["r"]}
-    assert import_zip(client, stream_zip(thin)) == {"unchanged": ["r"]}
+    assert "artifact 'm'" in expect_error(client, build_zip(thin))
+    assert import_zip(client, build_zip(run_files())) == {"imported": ["r"]}
+    assert import_zip(client, build_zip(thin)) == {"unchanged": ["r"]}
     thin["r/artifacts.jsonl"] += upload_line("n", b"new")
-    assert "artifact 'n'" in expect_error(client, stream_zip(thin))
+    assert "artifact 'n'" in expect_error(client, build_zip(thin))
     thin["r/blobs/n"] = b"new"
-    assert import_zip(client, stream_zip(thin)) == {"updated": ["r"]}
+    assert import_zip(client, build_zip(thin)) == {"updated": ["r"]}
     only = {"r/meta.json": thin["r/meta.json"]}
-    assert import_zip(client, stream_zip(only)) == {"unchanged": ["r"]}
+    assert import_zip(client, build_zip(only)) == {"unchanged": ["r"]}
 
 
 def test_local_additions_survive_an_import(client: FlaskClient) -> None:
     files = run_files(tags={"a": 1})
-    import_zip(client, stream_zip(files))
+    import_zip(client, build_zip(files))
     client.post("/api/w/runs/r/tags", json={"b": 2})
     client.post("/api/w/runs/r/note", json={"note": "ours"})
     client.post("/api/w/runs/r/datasets", json={"role": "train"})
-    assert import_zip(client, stream_zip(files)) == {"unchanged": ["r"]}
+    assert import_zip(client, build_zip(files)) == {"unchanged": ["r"]}
     files["r/meta.json"] = meta(tags={"a": 1, "c": 3}, datasets=[{"role": "test"}])
-    assert import_zip(client, stream_zip(files)) == {"updated": ["r"]}
+    assert import_zip(client, build_zip(files)) == {"updated": ["r"]}
     run = client.get("/api/runs/r").get_json()
     assert (run["tags"], run["note"]) == ({"a": 1, "b": 2, "c": 3}, "ours")
     assert run["datasets"] == [{"role": "train"}, {"role": "test"}]
 
 
 def test_tags_of_a_dataset_are_merged_and_local_values_stay(client: FlaskClient) -> None:
-    import_zip(client, stream_zip(run_files()))
+    import_zip(client, build_zip(run_files()))
     client.post("/api/w/runs/r/datasets", json={"name": "iris", "tags": {"a": 1, "b": 2}})
-    body = stream_zip({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
+    body = build_zip({**run_files(), "r/meta.json": meta(datasets=[{"name": "iris", "tags": {"a": 9, "c": 3}}])})
     assert import_zip(client, body) == {"updated": ["r"]}
     assert client.get("/api/datasets/r").get_json() == [{"name": "iris", "tags": {"a": 1, "b": 2, "c": 3}}]
     assert import_zip(client, body) == {"unchanged": ["r"]}
@@ -268,12 +268,12 @@ def test_contradiction_is_409_names_the_field_and_stores_nothing(
     base["r/artifacts.jsonl"] += upload_line("n", b"n")
     base["r/blobs/n"] = b"n"
     base["r/blobs/stray"] = b"ours"
-    import_zip(client, stream_zip(base))
-    before = files_of(data)
-    body = stream_zip(run_files("new") | run_files() | changes)
+    import_zip(client, build_zip(base))
+    before = snapshot(data)
+    body = build_zip(run_files("new") | run_files() | changes)
     for query in ({}, {"overwrite": "true"}):
         assert text in expect_error(client, body, 409, **query)
-        assert files_of(data) == before
+        assert snapshot(data) == before
 
 
 @pytest.mark.parametrize(
@@ -289,12 +289,12 @@ def test_mutable_fields_are_replaced_only_with_overwrite(
     client: FlaskClient, data: Path, changes: Files, text: str
 ) -> None:
     first = run_files(tags={"a": 1}, note="ours", mine="ours") | {"r/mine.txt": b"ours"}
-    import_zip(client, stream_zip(first))
-    before = files_of(data)
-    detail = expect_error(client, stream_zip(first | changes), 409)
+    import_zip(client, build_zip(first))
+    before = snapshot(data)
+    detail = expect_error(client, build_zip(first | changes), 409)
     assert text in detail and "overwrite=true" in detail
-    assert files_of(data) == before
-    assert import_zip(client, stream_zip(first | changes), overwrite="true") == {"updated": ["r"]}
+    assert snapshot(data) == before
+    assert import_zip(client, build_zip(first | changes), overwrite="true") == {"updated": ["r"]}
     ((path, content),) = changes.items()
     if path != "r/meta.json":
         assert (data / "runs" / path).read_bytes() == content
@@ -306,35 +306,33 @@ def test_mutable_fields_are_replaced_only_with_overwrite(
 def test_artifact_of_a_model_version_is_not_replaced(client: FlaskClient, data: Path) -> None:
     files = {path: content.replace(b'"m"', b'"a"') for path, content in run_files().items() if "blobs" not in path}
     files["r/blobs/a"] = b"bytes"
-    import_zip(client, stream_zip(files))
+    import_zip(client, build_zip(files))
     register(client, "r")
-    before = files_of(data)
+    before = snapshot(data)
     files["r/artifacts.jsonl"] += upload_line("a", b"better", 2)
-    assert "version 1 of the model 'iris'" in expect_error(client, stream_zip(files | {"r/blobs/a": b"better"}), 409)
-    assert files_of(data) == before
+    assert "version 1 of the model 'iris'" in expect_error(client, build_zip(files | {"r/blobs/a": b"better"}), 409)
+    assert snapshot(data) == before
 
 
 def test_damaged_run_and_stray_file_are_not_touched(client: FlaskClient, data: Path) -> None:
     for name in ("damaged", "params"):
-        import_zip(client, stream_zip(run_files(name)))
+        import_zip(client, build_zip(run_files(name)))
     (data / "runs" / "damaged" / "meta.json").write_text("{")
     (data / "runs" / "params" / "params.json").write_text("{")
     (data / "runs" / "file").write_text("")
-    before = files_of(data)
+    before = snapshot(data)
     for name in ("damaged", "params", "file", "DAMAGED"):
-        expect_error(client, stream_zip(run_files("new") | run_files(name)), 409)
-        assert files_of(data) == before
+        expect_error(client, build_zip(run_files("new") | run_files(name)), 409)
+        assert snapshot(data) == before
 
 
 def test_existing_run_is_unchanged_if_a_new_one_cannot_be_created(client: FlaskClient, data: Path) -> None:
     """New runs are created first, whatever their ids, since they can be removed again."""
-    import_zip(client, stream_zip(run_files("a")))
+    import_zip(client, build_zip(run_files("a")))
     (data / "runs" / "b").write_text("in its place")
-    before = files_of(data)
-    assert "run b: " in expect_error(
-        client, stream_zip(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409
-    )
-    assert files_of(data) == before
+    before = snapshot(data)
+    assert "run b: " in expect_error(client, build_zip(run_files("a") | {"a/notes.txt": b"more"} | run_files("b")), 409)
+    assert snapshot(data) == before
 
 
 # -- invalid runs
@@ -378,10 +376,10 @@ BROKEN: list[tuple[str, Files, str]] = [
 
 @pytest.mark.parametrize(("changes", "text"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
 def test_invalid_run_is_400_and_stores_nothing(client: FlaskClient, data: Path, changes: Files, text: str) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     files = changes if text == "no meta.json" else run_files() | changes
-    assert text in expect_error(client, stream_zip(files))
-    assert files_of(data) == before
+    assert text in expect_error(client, build_zip(files))
+    assert snapshot(data) == before
 
 
 def test_torn_last_line_is_imported_as_it_is_and_can_be_completed(client: FlaskClient, data: Path) -> None:
@@ -389,12 +387,12 @@ def test_torn_last_line_is_imported_as_it_is_and_can_be_completed(client: FlaskC
         "r/metrics.jsonl": POINT + POINT[:20],
         "r/artifacts.jsonl": upload_line("m", b"bytes") + b'{"na',
     }
-    assert import_zip(client, stream_zip(files)) == {"imported": ["r"]}
+    assert import_zip(client, build_zip(files)) == {"imported": ["r"]}
     assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT[:20]
     longer = run_files() | {"r/metrics.jsonl": POINT + POINT}
-    assert "artifacts.jsonl has 1 damaged line" in expect_error(client, stream_zip(longer), 409)
+    assert "artifacts.jsonl has 1 damaged line" in expect_error(client, build_zip(longer), 409)
     (data / "runs/r/artifacts.jsonl").write_bytes(upload_line("m", b"bytes"))
-    assert import_zip(client, stream_zip(longer)) == {"updated": ["r"]}
+    assert import_zip(client, build_zip(longer)) == {"updated": ["r"]}
     assert (data / "runs/r/metrics.jsonl").read_bytes() == POINT + POINT
 
 
@@ -403,7 +401,7 @@ def test_torn_last_line_is_imported_as_it_is_and_can_be_completed(client: FlaskC
 
 def make_zip_with_entry(name: str, content: bytes = b"x", *, mode: int = 0, system: int = 3, flags: int = 0) -> bytes:
     """Return the zip of a valid run with one more entry."""
-    buffer = io.BytesIO(stream_zip(run_files()))
+    buffer = io.BytesIO(build_zip(run_files()))
     with zipfile.ZipFile(buffer, "a") as archive:
         info = zipfile.ZipInfo("placeholder")
         info.filename = info.orig_filename = name
@@ -414,7 +412,7 @@ def make_zip_with_entry(name: str, content: bytes = b"x", *, mode: int = 0, syst
 
 
 def make_zip_with_duplicate_name() -> bytes:
-    buffer = io.BytesIO(stream_zip(run_files()))
+    buffer = io.BytesIO(build_zip(run_files()))
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("r/meta.json", meta(experiment="two"))
     return buffer.getvalue()
@@ -422,14 +420,14 @@ def make_zip_with_duplicate_name() -> bytes:
 
 def patch_zip(old: bytes, new: bytes) -> bytes:
     """Return the uncompressed zip of a valid run, with `old` replaced by `new`, of the same length, everywhere."""
-    whole = stream_zip(run_files(), zipfile.ZIP_STORED)
+    whole = build_zip(run_files(), zipfile.ZIP_STORED)
     assert whole.count(old) and len(old) == len(new)
     return whole.replace(old, new)
 
 
 def make_zip_with_false_size(size: int) -> bytes:
     """Return a zip whose central directory states a false size of the last file."""
-    whole = bytearray(stream_zip(run_files(), zipfile.ZIP_STORED))
+    whole = bytearray(build_zip(run_files(), zipfile.ZIP_STORED))
     at = whole.rindex(b"PK\x01\x02")
     whole[at + 24 : at + 28] = struct.pack("<I", size)
     return bytes(whole)
@@ -453,9 +451,9 @@ def make_zip_of_overlapping_entries(count: int) -> bytes:
 HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("nothing", lambda: b"", "no zip"),
     ("text", lambda: b"x" * 5000, "no zip"),
-    ("an empty zip", lambda: stream_zip({}), "no run"),
-    ("the first half", lambda: stream_zip(run_files())[:500], "no zip"),
-    ("the second half", lambda: stream_zip(run_files())[500:], "no zip|damaged"),
+    ("an empty zip", lambda: build_zip({}), "no run"),
+    ("the first half", lambda: build_zip(run_files())[:500], "no zip"),
+    ("the second half", lambda: build_zip(run_files())[500:], "no zip|damaged"),
     ("up", lambda: make_zip_with_entry("r/../../x"), "segment"),
     ("up at the start", lambda: make_zip_with_entry("../x"), "segment"),
     ("up and hidden", lambda: make_zip_with_entry("r/.x/../../y"), "segment"),
@@ -479,12 +477,12 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("a device", lambda: make_zip_with_entry("r/x", mode=stat.S_IFCHR | 0o644), "special"),
     ("a socket", lambda: make_zip_with_entry("r/x", mode=stat.S_IFSOCK | 0o644), "special"),
     ("encrypted", lambda: make_zip_with_entry("r/x", flags=1), "encrypted"),
-    ("another compression", lambda: stream_zip(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
-    ("and another", lambda: stream_zip(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
+    ("another compression", lambda: build_zip(run_files(), zipfile.ZIP_BZIP2), "compressed in a way"),
+    ("and another", lambda: build_zip(run_files(), zipfile.ZIP_LZMA), "compressed in a way"),
     ("a name twice", make_zip_with_duplicate_name, "twice"),
     ("names that differ in case", lambda: make_zip_with_entry("r/Blobs/x"), "only in case"),
     ("ids that differ in case", lambda: make_zip_with_entry("R/meta.json"), "only in case"),
-    ("names that differ in normalisation", lambda: stream_zip(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
+    ("names that differ in normalisation", lambda: build_zip(run_files() | {"r/é": b"", "r/e\u0301": b""}), "case"),
     ("a file that is a folder", lambda: make_zip_with_entry("r/meta.json/x"), "is a file in it"),
     ("a run that is a file", lambda: make_zip_with_entry("r"), "in no folder"),
     ("a flipped bit", lambda: patch_zip(b'"iris"', b'"irix"'), "damaged"),
@@ -492,8 +490,8 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
     ("fewer bytes than stated", lambda: make_zip_with_false_size(500), "damaged|bytes"),
     ("more bytes than stated", lambda: make_zip_with_false_size(2), "damaged|bytes"),
     ("gigabytes, as stated", lambda: make_zip_with_false_size(0xFFFFFFF0), "200 times"),
-    ("a bomb", lambda: stream_zip(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
-    ("a folder without a run", lambda: stream_zip(run_files() | {"s/x": b""}), "'s' has no meta.json"),
+    ("a bomb", lambda: build_zip(run_files() | {"r/zeros": bytes(80_000_000)}), "200 times"),
+    ("a folder without a run", lambda: build_zip(run_files() | {"s/x": b""}), "'s' has no meta.json"),
     ("folders by the thousand", lambda: make_zip_of_deep_folders(1000, 390), "folders are too many, or too deep"),
     ("folders of a megabyte", lambda: make_zip_of_deep_folders(50, 390), "200 times"),
     ("entries with shared bytes", lambda: make_zip_of_overlapping_entries(20), "200 times|verlap"),
@@ -502,25 +500,25 @@ HOSTILE: list[tuple[str, Callable[[], bytes], str]] = [
 
 def make_zip_of_deep_folders(count: int, depth: int) -> bytes:
     """Return the zip of a run with `count` empty files, each in `depth` nested folders of its own."""
-    return stream_zip(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
+    return build_zip(run_files() | {f"r/{number}" + "/a" * depth: b"" for number in range(count)})
 
 
 @pytest.mark.parametrize(("make", "text"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
 def test_hostile_zip_is_400_and_leaves_nothing(
     client: FlaskClient, data: Path, tmp_path: Path, make: Callable[[], bytes], text: str
 ) -> None:
-    before, around = files_of(data), set(os.listdir(tmp_path))
+    before, around = snapshot(data), set(os.listdir(tmp_path))
     detail = expect_error(client, make())
     assert any(each in detail for each in text.split("|")), detail
-    assert files_of(data) == before
+    assert snapshot(data) == before
     assert set(os.listdir(tmp_path)) == around
 
 
 def test_entries_their_list_and_the_unpacked_bytes_are_limited(
     client: FlaskClient, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = files_of(data)
-    good = stream_zip(run_files())
+    before = snapshot(data)
+    good = build_zip(run_files())
     with monkeypatch.context() as small:
         small.setattr(zip_extract, "MAX_ENTRIES", 4)
         assert "5 entries; the limit is 4" in expect_error(client, good)
@@ -531,7 +529,7 @@ def test_entries_their_list_and_the_unpacked_bytes_are_limited(
         small.setattr(zip_extract, "FREE_BYTES", 10)
         small.setattr(zip_extract, "MAX_RATIO", 0)
         assert "times its own size" in expect_error(client, good)
-    assert files_of(data) == before
+    assert snapshot(data) == before
     assert import_zip(client, good) == {"imported": ["r"]}
 
 
@@ -540,8 +538,8 @@ def test_folders_in_a_zip_are_limited_together_with_its_files(
 ) -> None:
     """Files and folders together may be twice the limit of entries: here six."""
     monkeypatch.setattr(zip_extract, "MAX_ENTRIES", 3)
-    assert "too many, or too deep" in expect_error(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
-    assert import_zip(client, stream_zip({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
+    assert "too many, or too deep" in expect_error(client, build_zip({"r/meta.json": meta(), "r/a/b/c/d/x": b""}))
+    assert import_zip(client, build_zip({"r/meta.json": meta(), "r/a/b/c/x": b""})) == {"imported": ["r"]}
 
 
 TIME = 1_700_000_001
@@ -575,22 +573,22 @@ def test_imported_file_has_the_time_that_its_zip_entry_states(client: FlaskClien
 
 def test_file_in_a_zip_may_not_be_larger_than_an_upload(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(max_upload_bytes=5000).test_client()
-    body = stream_zip(run_files() | {"r/large": b"x" * 5001})
+    body = build_zip(run_files() | {"r/large": b"x" * 5001})
     assert "'r/large' has 5001 bytes, and 5000 is the most" in expect_error(client, body, 413)
-    assert import_zip(client, stream_zip(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
+    assert import_zip(client, build_zip(run_files() | {"r/large": b"x" * 5000})) == {"imported": ["r"]}
     assert os.listdir(data / "runs/.incoming") == []
 
 
 def test_central_directory_with_a_false_length_costs_no_memory(client: FlaskClient) -> None:
-    whole = bytearray(stream_zip(run_files()) + bytes(50_000_000))
-    end = stream_zip(run_files())[-22:]
+    whole = bytearray(build_zip(run_files()) + bytes(50_000_000))
+    end = build_zip(run_files())[-22:]
     whole[-22:] = end[:12] + struct.pack("<II", 49_000_000, 1_000_000) + end[20:]
     assert "list of names has" in expect_error(client, bytes(whole))
 
 
 def test_zip_corrupted_at_any_byte_is_imported_or_refused(client: FlaskClient, data: Path, log_run: LogRun) -> None:
     """No 5xx, nothing left behind, and whatever is imported is a valid run."""
-    good = stream_zip({path: content for path, content in run_files().items() if "params" not in path})
+    good = build_zip({path: content for path, content in run_files().items() if "params" not in path})
     for at in range(len(good)):
         corrupted = bytearray(good)
         corrupted[at] ^= 0x41
@@ -606,7 +604,7 @@ def test_run_can_be_created_while_an_import_adds_files_to_another(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
-    assert import_zip(app.test_client(), stream_zip(run_files())) == {"imported": ["r"]}
+    assert import_zip(app.test_client(), build_zip(run_files())) == {"imported": ["r"]}
     has_begun, may_continue, take = threading.Event(), threading.Event(), RunFiles.take
 
     def slow_take(files: RunFiles, run_id: str, name: str, path: str) -> None:
@@ -616,7 +614,7 @@ def test_run_can_be_created_while_an_import_adds_files_to_another(
 
     monkeypatch.setattr(RunFiles, "take", slow_take)
     with ThreadPoolExecutor() as pool:
-        more = stream_zip(run_files() | {"r/notes.txt": b"more"})
+        more = build_zip(run_files() | {"r/notes.txt": b"more"})
         imports = [pool.submit(send, app.test_client(), more) for _ in range(2)]
         try:
             assert has_begun.wait(PATIENCE_SECONDS)

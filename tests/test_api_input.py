@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from support.servers import Server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 LogRun = Callable[..., str]
 JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"
@@ -129,9 +129,9 @@ def test_invalid_entry_of_a_batch_is_400_with_its_place(
     client: FlaskClient, log_run: LogRun, shared_data: Path, body: str, kind: str, place: str
 ) -> None:
     run_id = log_run(metrics={"loss": 1})
-    before = files_of(shared_data)
+    before = snapshot(shared_data)
     assert get_detail(post(client, run_id, body.encode(), kind)).startswith(place)
-    assert files_of(shared_data) == before
+    assert snapshot(shared_data) == before
 
 
 def test_empty_ndjson_logs_nothing_and_says_so(client: FlaskClient, log_run: LogRun) -> None:
@@ -171,11 +171,11 @@ def test_content_encoding_is_400_and_the_detail_names_the_header(
     client: FlaskClient, log_run: LogRun, shared_data: Path, part: str, kind: str
 ) -> None:
     run_id = log_run()
-    before = files_of(shared_data)
+    before = snapshot(shared_data)
     for encoding in ("gzip", "br", "GZIP, identity", "x"):
         detail = get_detail(post(client, run_id, '{"status": "failed"}', kind, part, **{"Content-Encoding": encoding}))
         assert f"Content-Encoding: {encoding}" in detail
-    assert files_of(shared_data) == before
+    assert snapshot(shared_data) == before
     body = '{"status": "failed"}' if part == "end" else '{"a": 1}'
     assert post(client, run_id, body, kind, part, **{"Content-Encoding": "Identity"})[0] == 200
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from werkzeug.test import TestResponse
 
 LogRun = Callable[..., str]
@@ -124,7 +124,7 @@ def test_batch_with_one_invalid_entry_stores_nothing(
     client: FlaskClient, log_run: LogRun, data: Path, bad: Any
 ) -> None:
     run_id = log_run(metrics={"loss": 1})
-    before = files_of(data)
+    before = snapshot(data)
     good = {"loss": 0.5, "step": 1}
     lines = "\n".join(json.dumps(each) for each in (good, bad, good))
     for answer in (
@@ -134,7 +134,7 @@ def test_batch_with_one_invalid_entry_stores_nothing(
         post(client, run_id, lines, NDJSON),
     ):
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
-        assert files_of(data) == before
+        assert snapshot(data) == before
     assert get_series(client, run_id) == {"loss": [(0, 1)]}
 
 

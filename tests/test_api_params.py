@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 LogRun = Callable[..., str]
 
@@ -54,9 +54,9 @@ def test_any_json_value_is_stored_and_returned_unchanged(client: FlaskClient, lo
 @pytest.mark.parametrize("key", VALUES)
 def test_repeated_value_changes_nothing(client: FlaskClient, log_run: LogRun, data: Path, key: str) -> None:
     run_id = log_run(params={"value": VALUES[key]})
-    before = files_of(data)
+    before = snapshot(data)
     assert client.post(f"/api/w/runs/{run_id}/params", json={"value": VALUES[key]}).status_code == 200
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_request_with_one_invalid_param_stores_nothing(
     client: FlaskClient, log_run: LogRun, data: Path, bad: dict[str, Any]
 ) -> None:
     run_id = log_run(params={"lr": 0.1})
-    before = files_of(data)
+    before = snapshot(data)
     for body in ({"new": 1, **bad}, {**bad, "new": 1}):
         assert client.post(f"/api/w/runs/{run_id}/params", json=body).status_code in (400, 409)
-        assert files_of(data) == before
+        assert snapshot(data) == before
 
 
 def test_params_accumulate_in_the_order_of_their_arrival(client: FlaskClient, log_run: LogRun) -> None:

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 MakeApp = Callable[..., Flask]
 
@@ -86,7 +86,7 @@ def read_state(client: FlaskClient, data: Path) -> tuple[dict[str, Any], dict[st
         answer = client.get(path)
         assert answer.status_code == 200, path
         answers[path] = answer.get_data()
-    files = files_of(data)
+    files = snapshot(data)
     del files[".lock"]
     return answers, files
 

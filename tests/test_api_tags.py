@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 LogRun = Callable[..., str]
 
@@ -69,14 +69,14 @@ def test_request_with_one_invalid_tag_stores_nothing(
     client: FlaskClient, log_run: LogRun, data: Path, bad: dict[str, Any]
 ) -> None:
     run_id = log_run(tags={"a": 1})
-    before = files_of(data)
+    before = snapshot(data)
     for body in ({"a": 2, **bad}, {**bad, "new": 1}):
         answer = client.post(f"/api/w/runs/{run_id}/tags", json=body)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "bad request")
     for key, value in bad.items():
         assert client.post(f"/api/tags/{run_id}", json={"key": key, "value": value}).status_code == 400
     assert client.post("/api/w/runs", json={"experiment": "x", "tags": bad}).status_code == 400
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.readme import blocks
+from support.readme import find_blocks
 from support.servers import environment
 
 Tool = Callable[[str], str]
@@ -148,7 +148,7 @@ def test_html_file_that_cannot_be_written_is_a_warning(shell: Shell) -> None:
 
 
 def test_block_of_the_manual_runs(shell: Shell) -> None:
-    (block,) = blocks("bash", "github-actions", "Other CI systems")
+    (block,) = find_blocks("bash", "github-actions", "Other CI systems")
     (shell.folder / "train.sh").write_text("#!/bin/sh\n" + LOG)
     (shell.folder / "train.sh").chmod(0o755)
     process = shell.run(block)

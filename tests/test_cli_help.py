@@ -14,7 +14,7 @@ from typing import Any
 import click
 import pytest
 from support.commands import cli
-from support.readme import PAGES, blocks
+from support.readme import PAGES, find_blocks
 from support.scripts import run_bash, set_host
 from support.servers import PATIENCE_SECONDS, Server, environment, run_server
 from tensorboard.summary import Writer
@@ -216,8 +216,8 @@ def test_blocks_of_the_manual_run_in_sequence(tmp_path: Path, tool: Callable[[st
     (tmp_path / "train.py").write_text(TRAINING)
     (tmp_path / "python").symlink_to(sys.executable)
     path = f"{tmp_path}{os.pathsep}{put_on_path()['PATH']}"
-    first, second = blocks("bash", "cli", "")
-    assert blocks("bash", "README", "A command as a run") == [first]
+    first, second = find_blocks("bash", "cli", "")
+    assert find_blocks("bash", "README", "A command as a run") == [first]
     # Set the folder from the start, since another program may listen on port 8080 here, and would be used.
     output = run_bash("export CHACHAML_DATA=artifacts\n" + first + second, tmp_path, PATH=path)
     assert output.startswith("trained\n")
@@ -237,7 +237,7 @@ def test_blocks_of_the_manual_copy_runs_between_stores(
         path, query = "/api/w/runs/newest/artifacts", [("name", "model.pkl")]
         client.ask("POST", path, query, body=b"bytes", content_type=OCTETS).json()
         client.post("/api/w/runs/newest/end", {"status": "completed"})
-    imports, pushes = blocks("bash", "cli", "Copy runs between stores")
+    imports, pushes = find_blocks("bash", "cli", "Copy runs between stores")
     run_bash(set_host(imports, server.url), tmp_path, **put_on_path())
     (model,) = tmp_path.glob("artifacts/runs/*/blobs/model.pkl")
     assert model.read_bytes() == b"bytes"

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from support.commands import COMMAND, cli
 from support.servers import PATIENCE_SECONDS, Server, environment, free_port
-from support.snapshots import files_of
-from support.zips import META, run_files, stream_zip
+from support.snapshots import snapshot
+from support.zips import META, build_zip, run_files
 from test_api_run_download import peak_bytes
 from test_client import stranger
 from test_client_push import FULL, log
@@ -56,7 +56,7 @@ def test_downloaded_zip_is_imported_without_a_difference(place: list[str], data:
         log(home, "r", **FULL, end={"status": "completed"})
         zip_path = write_file(tmp_path, "run.zip", home.ask("GET", "/api/runs/r/download").content())
     assert import_json(zip_path, *place)["imported"] == ["r"]
-    target_files, source_files = files_of(data / "runs/r"), files_of(tmp_path / "home/runs/r")
+    target_files, source_files = snapshot(data / "runs/r"), snapshot(tmp_path / "home/runs/r")
     for files in (target_files, source_files):
         files.pop("summary.json", None)
     assert target_files == source_files
@@ -85,7 +85,7 @@ def test_zips_made_by_hand_and_by_github_are_imported(
 
 def build_zip_with_link() -> bytes:
     """Build a zip with a symbolic link in it."""
-    buffer = io.BytesIO(stream_zip(run_files()))
+    buffer = io.BytesIO(build_zip(run_files()))
     with zipfile.ZipFile(buffer, "a") as archive:
         entry = zipfile.ZipInfo("r/link")
         entry.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -94,19 +94,19 @@ def build_zip_with_link() -> bytes:
 
 
 BAD: dict[str, tuple[bytes, str]] = {
-    "slip.zip": (stream_zip(run_files() | {"r/../../evil": b"x"}), r"\.\. segment"),
-    "bomb.zip": (stream_zip(run_files() | {"r/zeros": bytes(70_000_000)}), "200 times its own size"),
+    "slip.zip": (build_zip(run_files() | {"r/../../evil": b"x"}), r"\.\. segment"),
+    "bomb.zip": (build_zip(run_files() | {"r/zeros": bytes(70_000_000)}), "200 times its own size"),
     "link.zip": (build_zip_with_link(), "is a link"),
     "text.zip": (b"no zip at all", "no zip file"),
-    "empty.zip": (stream_zip({}), "holds no run"),
-    "name-\x1b[31m.zip": (stream_zip(run_files(start_time="never")), "no good start_time"),
+    "empty.zip": (build_zip({}), "holds no run"),
+    "name-\x1b[31m.zip": (build_zip(run_files(start_time="never")), "no good start_time"),
 }
 
 
 def test_invalid_zip_is_refused_by_name_and_the_others_are_imported(
     place: list[str], data: Path, tmp_path: Path
 ) -> None:
-    good = [write_file(tmp_path, f"{name}.zip", stream_zip(run_files(name))) for name in ("a", "b")]
+    good = [write_file(tmp_path, f"{name}.zip", build_zip(run_files(name))) for name in ("a", "b")]
     bad = [write_file(tmp_path, name, content) for name, (content, _) in BAD.items()]
     output = import_json(good[0], *bad, good[1], *place, code=1)
     assert output["imported"] == ["a", "b"]
@@ -124,8 +124,8 @@ def test_invalid_zip_is_refused_by_name_and_the_others_are_imported(
 
 
 def test_conflicting_zip_is_refused_without_overwrite(place: list[str], tmp_path: Path) -> None:
-    mine = write_file(tmp_path, "mine.zip", stream_zip(run_files(tags={"a": 1})))
-    theirs = write_file(tmp_path, "theirs.zip", stream_zip(run_files(tags={"a": 2})))
+    mine = write_file(tmp_path, "mine.zip", build_zip(run_files(tags={"a": 1})))
+    theirs = write_file(tmp_path, "theirs.zip", build_zip(run_files(tags={"a": 2})))
     assert import_json(mine, *place)["imported"] == ["r"]
     output = import_json(theirs, *place, code=1)
     assert output["failed"][0]["error"] == "conflict"
@@ -133,7 +133,7 @@ def test_conflicting_zip_is_refused_without_overwrite(place: list[str], tmp_path
 
 
 def test_zip_from_standard_input(place: list[str], tmp_path: Path) -> None:
-    zip_path = write_file(tmp_path, "run.zip", stream_zip(run_files() | {"r/large": os.urandom(3_000_000)}))
+    zip_path = write_file(tmp_path, "run.zip", build_zip(run_files() | {"r/large": os.urandom(3_000_000)}))
     script = 'cat "$0" | "$@"'
     for kind in ("imported", "unchanged"):
         command = ["sh", "-c", script, zip_path, *COMMAND, "import", "-", "--json", *place]
@@ -149,7 +149,7 @@ def test_zip_from_standard_input(place: list[str], tmp_path: Path) -> None:
 def test_missing_file_or_folder_is_exit_code_2_and_nothing_is_imported(
     place: list[str], data: Path, tmp_path: Path
 ) -> None:
-    good = write_file(tmp_path, "good.zip", stream_zip(run_files()))
+    good = write_file(tmp_path, "good.zip", build_zip(run_files()))
     for arguments, message in (
         ([good, str(tmp_path / "none.zip")], "none.zip' does not exist"),
         ([good, str(tmp_path)], "is a folder; to add a run's folder to a store, copy it into runs/"),
@@ -162,7 +162,7 @@ def test_missing_file_or_folder_is_exit_code_2_and_nothing_is_imported(
 
 
 def test_folder_owned_by_a_server_is_refused_and_the_server_imports(server: Server, tmp_path: Path) -> None:
-    zip_path = write_file(tmp_path, "run.zip", stream_zip(run_files()))
+    zip_path = write_file(tmp_path, "run.zip", build_zip(run_files()))
     result = cli("import", zip_path, "--data", str(server.data), code=3)
     assert re.fullmatch(r"chachaml-lite: another server owns this store.*\n", result.stderr)
     assert import_json(zip_path, CHACHAML_URL=server.url, CHACHAML_DATA="/nowhere")["imported"] == ["r"]
@@ -170,9 +170,9 @@ def test_folder_owned_by_a_server_is_refused_and_the_server_imports(server: Serv
 
 def test_exit_codes_for_refusals_and_unreachable_servers(serve: Serve, tmp_path: Path) -> None:
     server = serve("--token", "geheim", "--max-upload", "100000")
-    zip_path = write_file(tmp_path, "run.zip", stream_zip(run_files()))
+    zip_path = write_file(tmp_path, "run.zip", build_zip(run_files()))
     large = write_file(
-        tmp_path, "large.zip", stream_zip({"r/meta.json": json.dumps(META).encode(), "r/x": os.urandom(200_000)})
+        tmp_path, "large.zip", build_zip({"r/meta.json": json.dumps(META).encode(), "r/x": os.urandom(200_000)})
     )
     for token in ([], ["--token", "x"]):
         assert "unauthorized" in cli("import", zip_path, "--url", server.url, *token, code=2).stderr

@@ -18,9 +18,9 @@ from flask.testing import FlaskClient
 from support.commands import cli
 from support.mlflow_forks import Fork, mlflow_cli
 from support.mlflow_servers import MLflowServer
-from support.readme import blocks
+from support.readme import find_blocks
 from support.servers import Server, environment, run_server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 WRITING = Path(__file__).resolve().parent / "support" / "mlflow_writing.py"
 #: A process that imports MLflow is slow on a loaded machine.
@@ -80,11 +80,11 @@ def test_whole_store_is_imported_and_later_imports_add_only_new_data(source: Sou
         client = app.test_client()
         _assert_runs(client, ids)
         _assert_models(client, ids)
-    before = files_of(data / "runs")
+    before = snapshot(data / "runs")
     again = import_from(source, data)
     assert set(again["unchanged"]) == runs and not again["imported"] and not again["updated"]
     assert again["models"] == {"imported": [], "updated": [], "unchanged": ["iris 1", "iris 3", "iris 4"]}
-    assert files_of(data / "runs") == before
+    assert snapshot(data / "runs") == before
     more = run_writing_script(source.tracking_uri, source.scratch, "more")
     later = import_from(source, data)
     assert later["updated"] == [ids["going"]] and later["models"]["imported"] == ["iris 5"]
@@ -196,7 +196,7 @@ def test_experiment_option_imports_one_experiment_into_a_server(database: Path, 
 
 
 def test_command_of_the_manual_imports(database: Path, tmp_path: Path) -> None:
-    (block,) = blocks("bash", "mlflow", "Bring old runs")
+    (block,) = find_blocks("bash", "mlflow", "Bring old runs")
     install, command = block.splitlines()
     assert install == "pip install '.[mlflow]'"
     name, *arguments = shlex.split(command.replace("http://localhost:5000", f"sqlite:///{database}"))
@@ -246,9 +246,9 @@ def test_missing_source_is_a_usage_error_and_creates_nothing(tmp_path: Path, uri
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "file").write_bytes(b"")
-    before = files_of(folder)
+    before = snapshot(folder)
     assert message in import_from(uri.replace("FOLDER", str(folder)), tmp_path / "store", code=2)
-    assert files_of(folder) == before and not (tmp_path / "store").exists()
+    assert snapshot(folder) == before and not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--tracking-uri", "mlruns", "x.zip"]])

@@ -16,7 +16,7 @@ import pytest
 import requests
 from support.commands import cli
 from support.servers import Server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary import Writer
@@ -147,11 +147,11 @@ def test_unsupported_data_is_named_in_the_output(log_folder: Path, data: Path) -
 
 def test_second_import_changes_nothing(log_folder: Path, place: list[str], data: Path) -> None:
     first = import_json(log_folder, *place)["imported"]
-    before = files_of(data / "runs")
+    before = snapshot(data / "runs")
     again = import_json(log_folder, *place)
     assert again["imported"] == again["updated"] == []
     assert sorted(again["unchanged"]) == sorted(first)
-    assert files_of(data / "runs") == before
+    assert snapshot(data / "runs") == before
 
 
 def test_later_import_adds_the_new_points_of_a_training(tmp_path: Path, place: list[str]) -> None:

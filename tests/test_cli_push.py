@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.commands import COMMAND, cli
-from support.proxies import proxy, public, sent_zips
+from support.proxies import count_sent_zips, omit_write_time, start_proxy
 from support.servers import PATIENCE_SECONDS, Server, environment, free_port, run_server
 from support.zips import META
 from test_client import stranger
@@ -60,7 +60,7 @@ def push_json(*arguments: str, code: int = 0, **variables: str) -> Any:
 
 def load_runs(server: Server, token: str | None = None) -> dict[str, Any]:
     with HttpClient(server.url, token) as client:
-        return {run["id"]: public(run) for run in client.get("/api/runs")}
+        return {run["id"]: omit_write_time(run) for run in client.get("/api/runs")}
 
 
 def test_push_to_a_laptop_and_from_its_folder_to_a_team(
@@ -70,7 +70,7 @@ def test_push_to_a_laptop_and_from_its_folder_to_a_team(
     assert (output["imported"], output["failed"]) == (["one", "two", "three"], [])
     assert load_runs(server) == load_runs(source_with_runs)
     assert push_json(server.url, "--url", source_with_runs.url)["unchanged"] == ["one", "two", "three"]
-    assert sent_zips(server.log) == 3
+    assert count_sent_zips(server.log) == 3
     with run_server(tmp_path / "team", tmp_path / "team-scratch", "--token", "geheim ö") as team:
         # From the laptop's folder, while a server runs on it.
         result = cli("push", team.url, "--data", str(server.data), env={"CHACHAML_TO_TOKEN": "geheim ö"})
@@ -176,12 +176,12 @@ def test_killed_push_leaves_a_valid_store_and_the_next_one_continues(source: Ser
     contents = {f"{number}": os.urandom(600_000) for number in range(8)}
     with HttpClient(source.url) as client:
         log(client, "r", run={}, metrics={"loss": 1}, artifacts=contents, end={"status": "completed"})
-    with proxy(server.port, hold_after=3_000_000) as stalled_proxy:
+    with start_proxy(server.port, hold_after=3_000_000) as stalled_proxy:
         arguments = ["push", stalled_proxy.url, "--url", source.url]
         with subprocess.Popen(
             [sys.executable, "-c", SMALL, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            assert stalled_proxy.full.wait(PATIENCE_SECONDS)
+            assert stalled_proxy.limit_reached.wait(PATIENCE_SECONDS)
             process.kill() if how == "kill" else process.send_signal(2)
             out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, err) == (-9 if how == "kill" else -2, b"")
@@ -201,12 +201,12 @@ def test_killed_push_leaves_a_valid_store_and_the_next_one_continues(source: Ser
 def test_server_lost_midway_is_exit_code_3_with_the_progress(source_with_runs: Server, server: Server) -> None:
     with HttpClient(source_with_runs.url) as client:
         log(client, "four", run={}, artifacts={"large": os.urandom(2_000_000)})
-    with proxy(server.port, cut_after=1_000_000) as broken_proxy:
+    with start_proxy(server.port, cut_after=1_000_000) as broken_proxy:
         result = cli("push", broken_proxy.url, "--url", source_with_runs.url, code=3)
         assert result.stderr.startswith(f"chachaml-lite: no server responds at {broken_proxy.url} (")
     assert result.stderr.endswith("; 3 of 4 runs are done; the next push continues from there\n")
     assert result.stdout.splitlines()[1] == "imported  one"
-    with proxy(server.port, cut_after=1_000_000) as broken_proxy:
+    with start_proxy(server.port, cut_after=1_000_000) as broken_proxy:
         output = push_json(broken_proxy.url, "--url", source_with_runs.url, code=3)
     assert (len(output["unchanged"]), output["imported"], output["failed"]) == (3, [], [])
     output = push_json(server.url, "--url", source_with_runs.url)
@@ -275,7 +275,7 @@ def test_usage_error_or_refused_access_is_exit_code_2(source_with_runs: Server, 
         assert result.stdout in ("", f"pushing from {source_with_runs.url} to {server.url}\n")
     result = cli("push", source_with_runs.url, "--url", server.url, code=2)
     assert "unauthorized" in result.stderr
-    assert sent_zips(server.log) == 0
+    assert count_sent_zips(server.log) == 0
     with run_server(server.data, tmp_path / "reads", "--read-only") as reader:
         result = cli("push", reader.url, "--url", source_with_runs.url, code=2)
         assert "forbidden: this server is read-only" in result.stderr

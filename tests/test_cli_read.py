@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.commands import COMMAND, cli
 from support.servers import PATIENCE_SECONDS, Server, environment, free_port, run_server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from test_client import stranger
 
 from chachaml_lite.client.base import OCTETS, build_path
@@ -225,10 +225,10 @@ def test_token_is_sent_and_a_wrong_one_is_exit_code_2(serve: Callable[..., Serve
 
 
 def test_reading_a_folder_changes_nothing_and_its_server_keeps_working(server: Server) -> None:
-    before = files_of(server.data)
+    before = snapshot(server.data)
     cli("runs", "--data", str(server.data))
     cli("report", "iris", "--data", str(server.data))
-    assert files_of(server.data) == before
+    assert snapshot(server.data) == before
     with HttpClient(server.url) as client:
         assert client.get("/api/health")["runs"] == 5
 

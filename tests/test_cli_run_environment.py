@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 from support.commands import cli
-from support.readme import blocks
+from support.readme import find_blocks
 from support.scripts import run_bash, set_host
 from support.servers import PATIENCE_SECONDS, environment, run_server
 from test_cli_help import put_on_path
@@ -274,7 +274,7 @@ def test_older_server_gets_the_run_without_its_environment(older_server: str) ->
 def test_blocks_of_the_manual_run(repository: Path, tmp_path: Path, tool: Callable[[str], str]) -> None:
     for program in ("bash", "curl", "jq"):
         tool(program)
-    run_it, ask, send = blocks("bash", "provenance")
+    run_it, ask, send = find_blocks("bash", "provenance")
     (repository / "train.py").write_text("print('trained')\n")
     (tmp_path / "python").symlink_to(sys.executable)
     variables = put_on_path(CHACHAML_DATA=str(tmp_path / "store"), GIT_CONFIG_GLOBAL=os.devnull)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.commands import COMMAND, cli
-from support.readme import blocks, table
+from support.readme import find_blocks, read_table
 from support.scripts import run_bash
 from support.servers import PATIENCE_SECONDS, environment, run_server, wait_until
 from test_cli_help import put_on_path
@@ -240,13 +240,13 @@ def test_manual_lists_every_metric_and_its_block_runs(tmp_path: Path, data: Path
     (tmp_path / "pynvml.py").write_text(NVML)
     command = build_waiting_command("{'system/process/memory', 'system/gpu0/temperature'} <= steps.keys()")
     cli("run", "-q", "--id", "r", "--data", str(data), *FAST, "--", *command, env={"PYTHONPATH": str(tmp_path)})
-    documented_names = {row[0].strip("`") for row in table("system-metrics", "metric")}
+    documented_names = {row[0].strip("`") for row in read_table("system-metrics", "metric")}
     metric_names = {name for name in fetch_run(data)["metrics"] if not name.startswith("system/gpu1")}
     assert metric_names <= documented_names
     assert documented_names - metric_names <= {"system/disk", "system/process/disk", "system/network"}, (
         "some machines lack these"
     )
-    (block,) = blocks("bash", "system-metrics")
+    (block,) = find_blocks("bash", "system-metrics")
     install, run_it = block.splitlines()
     assert install == "pip install 'chachaml-lite[system]'"
     (tmp_path / "train.py").write_text("print('trained')\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.servers import PATIENCE_SECONDS, Server, free_port
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 from chachaml_lite.client.base import OCTETS, ApiError, Client, NoServer, Unreachable, build_path
 from chachaml_lite.client.folder import FolderClient
@@ -272,7 +272,7 @@ def test_token_that_is_not_a_header_value_raises_bad_target() -> None:
 def test_folder_owned_by_a_server_can_be_read_and_is_not_changed(server: Server, data: Path) -> None:
     with HttpClient(server.url) as client:
         client.post("/api/w/runs", {"experiment": "iris", "id": "one"})
-        before = files_of(data)
+        before = snapshot(data)
         with FolderClient(data) as reader:
             assert reader.get("/api/runs/one")["status"] == "running"
             with pytest.raises(ApiError) as fault:
@@ -282,7 +282,7 @@ def test_folder_owned_by_a_server_can_be_read_and_is_not_changed(server: Server,
             assert reader.get("/api/runs/one")["params"] == {"a": 1}
         with pytest.raises(Unreachable, match="another server owns this store"):
             FolderClient(data, writes=True)
-        assert files_of(data).keys() >= before.keys()
+        assert snapshot(data).keys() >= before.keys()
 
 
 def test_folder_without_a_store_is_created_for_writing_only(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.proxies import proxy, public, sent_zips
+from support.proxies import count_sent_zips, omit_write_time, start_proxy
 from support.servers import Server, wait_until
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 from chachaml_lite.client import push as push_module
 from chachaml_lite.client.base import OCTETS, Answer, Client, build_path
@@ -99,7 +99,7 @@ def push(source: Client, target: Client, run_id: str = "r", *, overwrite: bool =
 
 
 def fetch_everything(client: Client, run_id: str = "r") -> list[Any]:
-    run = public(client.get(build_path("api", "runs", run_id)))
+    run = omit_write_time(client.get(build_path("api", "runs", run_id)))
     names = [each["name"].split("/") for each in run["artifacts"]]
     blobs = [client.ask("GET", build_path("api", "artifacts", run_id, *name, "download")).content() for name in names]
     return [run, client.get(build_path("api", "runs", run_id, "metrics")), blobs]
@@ -107,7 +107,7 @@ def fetch_everything(client: Client, run_id: str = "r") -> list[Any]:
 
 def read_files(folder: Path) -> dict[str, bytes | None]:
     """Read the files of a run except the derived one, those in JSON parsed."""
-    files: dict[str, Any] = files_of(folder)
+    files: dict[str, Any] = snapshot(folder)
     files.pop("summary.json", None)
     return {path: json.loads(files[path]) if path.endswith(".json") else files[path] for path in files}
 
@@ -122,7 +122,7 @@ def test_push_copies_every_part_of_a_run(source: Client, target: Client, source_
     assert outcome == "imported"
     assert fetch_everything(target) == fetch_everything(source)
     assert read_files(server.data / "runs/r") == read_files(folder)
-    assert sent_zips(server.log) == 1  # a small run is one zip
+    assert count_sent_zips(server.log) == 1  # a small run is one zip
     digests = [client.get("/api/digests", [("ids", "r")]) for client in (source, target)]
     assert digests[0] == digests[1]
     times = [client.get("/api/runs/r")["last_write_time"] for client in (source, target)]
@@ -153,10 +153,10 @@ def test_repeated_push_of_a_growing_run_sends_only_the_new_parts(
     for step in steps:
         step()
         assert Push(source, target, overwrite=False).compare(["r"]) == (["r"], [], [])
-        zips = sent_zips(server.log)
+        zips = count_sent_zips(server.log)
         outcome, n_bytes = push(source, target)
         assert (outcome, n_bytes < large) == ("updated", True)
-        assert sent_zips(server.log) == zips + 1
+        assert count_sent_zips(server.log) == zips + 1
         assert fetch_everything(target) == fetch_everything(source)
     assert Push(source, target, overwrite=False).compare(["r", "none"])[2] == ["none"]
 
@@ -178,10 +178,10 @@ def test_additional_data_of_the_target_is_kept_and_sends_nothing(
     more = {"metrics": {"loss": 9, "step": 9}, "tags": {"theirs": 1}, "datasets": {"role": "theirs"}}
     log(target, "r", params={"theirs": 1}, artifacts={"theirs": b"1", "model.pkl": b"better"}, **more)
     log(target, "r", end={"status": "completed"})
-    before, zips = fetch_everything(target), sent_zips(server.log)
+    before, zips = fetch_everything(target), count_sent_zips(server.log)
     assert Push(source, target, overwrite=False).compare(["r"])[0] == ["r"]
     assert push(source, target) == ("unchanged", 0)
-    assert (fetch_everything(target), sent_zips(server.log)) == (before, zips)
+    assert (fetch_everything(target), count_sent_zips(server.log)) == (before, zips)
 
 
 def delete(client: Client, *names: str) -> None:
@@ -293,9 +293,9 @@ def test_large_run_is_sent_in_parts_that_are_each_a_valid_run(
     assert fetch_everything(target) == fetch_everything(source)
     monkeypatch.setattr(push_module, "_MAX_ARTIFACTS", 2)
     log(source, "many", run={}, artifacts={f"{number}": b"1" for number in range(5)})
-    zips = sent_zips(server.log)
+    zips = count_sent_zips(server.log)
     push(source, target, "many")
-    assert sent_zips(server.log) == zips + 3
+    assert count_sent_zips(server.log) == zips + 3
     assert push(source, target) == ("unchanged", 0)
 
 
@@ -352,7 +352,7 @@ def test_run_deleted_from_the_target_during_the_push_is_sent_whole(
 
     class RemovingClient(HttpClient):
         def ask(self, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
-            if method == "POST" and sent_zips(server.log) == 1:
+            if method == "POST" and count_sent_zips(server.log) == 1:
                 target.ask("DELETE", "/api/w/runs/r").content()
             return super().ask(method, path, *arguments, **options)
 
@@ -396,13 +396,17 @@ def test_damaged_source_is_not_sent(source: Client, target: Client, source_folde
     wait_until(lambda: not any("~" in name for _, _, names in os.walk(server.data / "runs") for name in names))
 
 
-@pytest.mark.parametrize("bend", [(b"an artifact", b"an ARTIFACT"), (b'"loss"', b'"LOSS"')])
+@pytest.mark.parametrize("replacement", [(b"an artifact", b"an ARTIFACT"), (b'"loss"', b'"LOSS"')])
 def test_bytes_corrupted_in_transit_are_refused(
-    source: Client, target: Client, server: Server, bend: tuple[bytes, bytes]
+    source: Client, target: Client, server: Server, replacement: tuple[bytes, bytes]
 ) -> None:
     log(source, "r", run={}, metrics={"loss": 1}, artifacts={"a": b"an artifact of bytes"})
     raises_not_pushed = pytest.raises(NotPushed, match="bad request: the zip is not imported: .*CRC|sha256")
-    with proxy(server.port, bend=bend) as bending_proxy, HttpClient(bending_proxy.url) as client, raises_not_pushed:
+    with (
+        start_proxy(server.port, replacement=replacement) as corrupting_proxy,
+        HttpClient(corrupting_proxy.url) as client,
+        raises_not_pushed,
+    ):
         Push(source, client, overwrite=False).push("r", int)
     assert target.get("/api/runs") == []
     assert push(source, target)[0] == "imported"

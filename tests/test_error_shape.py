@@ -14,8 +14,8 @@ from conftest import open_app
 from flask import Flask
 from flask.testing import FlaskClient
 from support.routes import native_rules
-from support.snapshots import files_of
-from support.zips import run_files, stream_zip
+from support.snapshots import snapshot
+from support.zips import build_zip, run_files
 from werkzeug.test import TestResponse
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ WRITES = {
     "POST /api/w/runs/<run_id>/note": Call("/api/w/runs/{run_id}/note", body={"note": "new"}),
     "POST /api/note/<run_id>": Call("/api/note/{run_id}", body={"note": "new"}),
     "POST /api/w/runs/<run_id>/datasets": Call("/api/w/runs/{run_id}/datasets", body={"role": "new"}),
-    "POST /api/w/import": Call("/api/w/import", "overwrite=true", stream_zip(run_files()), ZIP),
+    "POST /api/w/import": Call("/api/w/import", "overwrite=true", build_zip(run_files()), ZIP),
     "POST /api/w/runs/<run_id>/name": Call("/api/w/runs/{run_id}/name", body={"name": "new"}),
     "POST /api/w/runs/<run_id>/resume": Call("/api/w/runs/{run_id}/resume"),
     "POST /api/w/runs/<run_id>/trash": Call("/api/w/runs/{run_id}/trash"),
@@ -213,67 +213,67 @@ def test_valid_write_is_200_and_stores_something(make_client: Callable[..., Flas
             assert client.post(f"/api/w/runs/{run_id}/{path}").status_code == 200
     client.post("/api/w/models", json={"name": "unused", "run_id": "open", "artifact": "deep/file"})
     client.post("/api/w/runs/unpinned/artifacts?name=deep/file", data=b"bytes", content_type=OCTETS)
-    before = files_of(data)
+    before = snapshot(data)
     call = WRITES[key]
     acts_on = {"DELETE": "unpinned", "resume": "finished", "restore": "trashed"}
     run_id = next((acts_on[word] for word in re.split(r"[ /]", key) if word in acts_on), "open")
     url = call.url(run_id=run_id, **({"name": "unused"} if "DELETE" in key else {}))
     response = client.open(url, method=key.split()[0], **call.request_body())
     assert response.status_code == 200, response.text
-    assert files_of(data) != before
+    assert snapshot(data) != before
 
 
 def test_valid_read_is_200_on_every_route(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for method, rule, _, call in list_api_calls(client):
         if method == "GET":
             response = client.get(call.url())
             assert response.status_code == 200, (rule, response.text)
             assert client.head(call.url()).status_code == 200, rule
-    after = files_of(data)
+    after = snapshot(data)
     assert {name: after.get(name) for name in before} == before
     assert {Path(name).name for name in after.keys() - before.keys()} <= {"summary.json"}
 
 
 def test_another_host_is_403_on_every_route(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for method, _, _, call in list_api_calls(client):
         assert_error(
             client.open(call.url(), method=method, headers=OTHER_HOST, **call.request_body()), 403, "forbidden", data
         )
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_another_origin_is_403_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         for key, call in WRITES.items():
             response = client.open(call.url(), method=key.split()[0], headers=headers, **call.request_body())
             assert_error(response, 403, "forbidden", data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_missing_or_wrong_token_is_401_on_every_route_but_health(
     make_client: Callable[..., FlaskClient], data: Path
 ) -> None:
     client = make_client(token=TOKEN)
-    before = files_of(data)
+    before = snapshot(data)
     for method, rule, _, call in list_api_calls(client):
         if rule != "/api/health":
             for headers in ({}, {"Authorization": "Bearer wrong"}):
                 response = client.open(call.url(), method=method, headers=headers, **call.request_body())
                 assert_error(response, 401, "unauthorized", data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_another_method_is_405_and_allow_lists_the_valid_ones(
     make_client: Callable[..., FlaskClient], data: Path
 ) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     allowed_methods: dict[str, set[str]] = {}
     for each in client.application.url_map.iter_rules():
         allowed_methods.setdefault(each.rule, set()).update(each.methods or ())
@@ -284,12 +284,12 @@ def test_another_method_is_405_and_allow_lists_the_valid_ones(
             assert set(response.headers["Allow"].split(", ")) == allowed_methods[rule]
             if other != "HEAD":
                 assert_error(response, 405, "method not allowed", data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_unknown_run_model_or_artifact_is_404(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     errors = set()
     for method, rule, names, call in list_api_calls(client):
         cases = []
@@ -307,7 +307,7 @@ def test_unknown_run_model_or_artifact_is_404(make_client: Callable[..., FlaskCl
     assert errors == {"no such run", "no such model", "no such experiment"}
     assert_error(client.get("/api/artifacts/open/unknown/download"), 404, "no such artifact", data)
     assert_error(client.get("/api/artifacts/open/../meta.json/download"), 404, None, data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize(
@@ -329,16 +329,16 @@ def test_unknown_run_model_or_artifact_is_404(make_client: Callable[..., FlaskCl
 )
 def test_unknown_route_is_404_or_405(shared_client: tuple[FlaskClient, Path], path: str) -> None:
     client, data = shared_client
-    before = files_of(data)
+    before = snapshot(data)
     for method in ("GET", "POST", "PUT"):
         response = client.open(path, method=method, headers={"Accept": "text/html"})
         assert_error(response, 405 if path == "/api/w/runs/open" else 404, None, data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_unknown_or_repeated_query_parameter_is_400(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for method, _, _, call in list_api_calls(client):
         joint = "&" if call.query else "?"
         for wrong in ("nmae=x", "nmae=", "%FF=1", "a=%FF"):
@@ -347,7 +347,7 @@ def test_unknown_or_repeated_query_parameter_is_400(make_client: Callable[..., F
         if call.query and not call.query.startswith(("rule=", "ids=")):
             response = client.open(f"{call.url()}&{call.query}", method=method, **call.request_body())
             assert_error(response, 400, "bad request", data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 NOT_OBJECTS = [
@@ -366,7 +366,7 @@ NOT_OBJECTS = [
 
 def test_body_that_is_not_an_object_is_400_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for key, call in WRITES.items():
         if call.body is None or call.content_type in (OCTETS, ZIP):
             continue
@@ -375,12 +375,12 @@ def test_body_that_is_not_an_object_is_400_on_every_write(make_client: Callable[
                 continue  # an empty body ends a run, and an empty list is a valid batch
             response = client.post(call.url(), data=body, content_type=JSON)
             assert_error(response, 400, "bad request", data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_another_content_type_is_400_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for key, call in WRITES.items():
         if call.body is None:
             continue
@@ -399,12 +399,12 @@ def test_another_content_type_is_400_on_every_write(make_client: Callable[..., F
             response = client.post(call.url(), data=call.request_body()["data"], content_type=kind)
             assert_error(response, 400, "bad request", data)
             assert "Content-Type: " in response.get_json()["detail"]
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_body_over_the_limit_is_413_on_every_write(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client(max_json_bytes=1000, max_upload_bytes=2000)
-    before = files_of(data)
+    before = snapshot(data)
     for call in WRITES.values():
         if call.body is None:
             continue
@@ -412,11 +412,11 @@ def test_body_over_the_limit_is_413_on_every_write(make_client: Callable[..., Fl
         fits = client.post(call.url(), data=b" " * limit, content_type=call.content_type or JSON)
         assert fits.status_code == (200 if call.content_type == OCTETS else 400)
         if fits.status_code == 200:
-            before = files_of(data)
+            before = snapshot(data)
         response = client.post(call.url(), data=b" " * (limit + 1), content_type=call.content_type or JSON)
         assert_error(response, 413, "body too large", data)
         assert str(limit) in response.get_json()["detail"]
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 # -- errors of one route
@@ -507,11 +507,11 @@ BAD_REQUESTS: list[tuple[int, str, str, Any]] = [
     (400, "POST", "/api/w/models/iris/promote", {"version": "1", "stage": "staging"}),
     (404, "POST", "/api/w/models/iris/promote", {"version": 3, "stage": "staging"}),
     (400, "POST", "/api/w/import", b"no zip"),
-    (400, "POST", "/api/w/import", stream_zip({})),
-    (400, "POST", "/api/w/import", stream_zip({"../r/meta.json": b"{}"})),
-    (400, "POST", "/api/w/import?overwrite=maybe", stream_zip(run_files())),
-    (409, "POST", "/api/w/import", stream_zip(run_files("open"))),
-    (409, "POST", "/api/w/import", stream_zip(run_files("new") | run_files("OPEN"))),
+    (400, "POST", "/api/w/import", build_zip({})),
+    (400, "POST", "/api/w/import", build_zip({"../r/meta.json": b"{}"})),
+    (400, "POST", "/api/w/import?overwrite=maybe", build_zip(run_files())),
+    (409, "POST", "/api/w/import", build_zip(run_files("open"))),
+    (409, "POST", "/api/w/import", build_zip(run_files("new") | run_files("OPEN"))),
     (400, "GET", "/api/runs?limit=0", None),
     (400, "GET", "/api/runs?limit=1001", None),
     (400, "GET", "/api/runs?offset=-1", None),
@@ -545,23 +545,23 @@ def test_refused_request_has_the_common_error_shape_and_stores_nothing(
     shared_client: tuple[FlaskClient, Path], status: int, method: str, path: str, body: Any
 ) -> None:
     client, data = shared_client
-    before = files_of(data)
+    before = snapshot(data)
     kind = OCTETS if "/artifacts" in path or "/import" in path else JSON
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     request_body: dict[str, Any] = {} if body is None else {"data": content, "content_type": kind}
     for headers in ({}, {"Accept": "text/html"}):  # an error of the API is JSON, whatever Accept says
         assert_error(client.open(path, method=method, headers=headers, **request_body), status, None, data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_failed_check_is_422_with_its_report(make_client: Callable[..., FlaskClient], data: Path) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     for rule in ("loss<0.1", "acc>=0", "unknown>0", "loss<baseline"):
         response = client.get("/api/runs/open/check", query_string={"rule": rule, "baseline": "ended"})
         assert_error(response, 422, "check failed", data, frozenset({"passed", "rules"}))
         assert response.get_json()["passed"] is False
-    after = files_of(data)
+    after = snapshot(data)
     assert {name: after[name] for name in before} == before
 
 
@@ -598,14 +598,14 @@ def test_error_of_a_page_is_an_html_page(
     shared_client: tuple[FlaskClient, Path], method: str, path: str, status: int
 ) -> None:
     client, data = shared_client
-    before = files_of(data)
+    before = snapshot(data)
     response = client.open(path, method=method)
     assert (response.status_code, response.mimetype) == (status, "text/html")
     assert str(status) in response.text
     assert "<script>" not in response.text
     assert ("Allow" in response.headers) == (status == 405)
     assert_reveals_nothing(response, data)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_error_for_another_host_is_an_html_page(make_client: Callable[..., FlaskClient], data: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.mlflow_tracking import CLIENT_SETTINGS
-from support.readme import PAGES, blocks, table
+from support.readme import PAGES, find_blocks, read_table
 from support.scripts import run_bash
 from support.servers import PATIENCE_SECONDS, Server
 
@@ -22,8 +22,8 @@ PAGE, CHANGE = "mlflow", "Change the URL"
 
 def test_program_of_the_page_logs_to_this_server(server: Server, tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("bash"), tool("curl")
-    (program,) = blocks("python", PAGE, CHANGE)
-    (script,) = blocks("bash", PAGE, CHANGE)
+    (program,) = find_blocks("python", PAGE, CHANGE)
+    (script,) = find_blocks("bash", PAGE, CHANGE)
     (tmp_path / "train.py").write_text(program)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     local_script = script.replace("http://localhost:8080", server.url)
@@ -38,7 +38,7 @@ def test_program_of_the_page_logs_to_this_server(server: Server, tmp_path: Path,
 
 
 def test_tables_of_the_page_match_the_code() -> None:
-    fields = {row[0]: row[1] for row in table(PAGE, "MLflow")}
+    fields = {row[0]: row[1] for row in read_table(PAGE, "MLflow")}
     assert "running, completed, failed" in fields.values()
     (tags_of_fields,) = (key for key in fields if "mlflow.runName" in key)
     assert all(f"`{tag}`" in tags_of_fields for tag in vocabulary.FIELD_OF_TAG)

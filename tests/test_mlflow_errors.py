@@ -13,7 +13,7 @@ from conftest import open_app
 from flask import Flask
 from flask.testing import FlaskClient
 from support.routes import mlflow_rules
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from werkzeug.test import TestResponse
 
 from chachaml_lite.mlflow_api.protocol import DIALECT
@@ -325,11 +325,11 @@ def test_internal_error_is_500_and_reveals_no_path(make_app: Callable[..., Flask
 
 def test_server_without_mlflow_returns_404_in_its_own_format(make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(mlflow=False).test_client()
-    before = files_of(data)
+    before = snapshot(data)
     for method, path in (("GET", "/api/3.0/mlflow/server-info"), ("POST", "/api/2.0/mlflow/runs/create")):
         response = client.open(path, method=method)
         assert (response.status_code, response.get_json()["error"]) == (404, "not found")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_server_info_disables_multipart_uploads(client: FlaskClient) -> None:
@@ -373,7 +373,7 @@ def test_invalid_call_is_4xx_and_stores_nothing(
     make_client: Callable[..., FlaskClient], data: Path, endpoint: str
 ) -> None:
     client, call = make_client(), CALLS[endpoint]
-    before = files_of(data)
+    before = snapshot(data)
     for name in call.required:
         assert name in assert_refused(call.send(client, **{name: None}), 400, "INVALID_PARAMETER_VALUE")
         if call.method != "GET":
@@ -397,17 +397,17 @@ def test_invalid_call_is_4xx_and_stores_nothing(
         if "max_results" in call.fields:
             assert_refused(call.send(client, max_results=wrong), 400, "INVALID_PARAMETER_VALUE")
     assert_refused(client.open(call.path, method="TRACE"), 405, "BAD_REQUEST")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize("endpoint", [endpoint for endpoint, call in CALLS.items() if call.method != "GET"])
 def test_body_over_the_limit_is_413(make_client: Callable[..., FlaskClient], data: Path, endpoint: str) -> None:
     client, call = make_client(max_json_bytes=1000), CALLS[endpoint]
-    before = files_of(data)
+    before = snapshot(data)
     body = json.dumps(call.fields).encode().ljust(1001)
     response = client.open(call.path, method=call.method, data=body, content_type=JSON)
     assert_refused(response, 413, "INVALID_PARAMETER_VALUE")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 INVALID_CALLS: list[tuple[int, str, str, dict[str, Any]]] = [
@@ -469,9 +469,9 @@ def test_refused_call_stores_nothing(
     make_client: Callable[..., FlaskClient], data: Path, status: int, path: str, code: str, body: dict[str, Any]
 ) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     assert_refused(client.post(f"{API}/{path}", json=body), status, code)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
@@ -512,9 +512,9 @@ def test_refused_artifact_stores_nothing(
     make_client: Callable[..., FlaskClient], data: Path, status: int, method: str, path: str, code: str
 ) -> None:
     client = make_client()
-    before = files_of(data)
+    before = snapshot(data)
     assert_refused(client.open(f"{FILES}/{path}", method=method, data=b"other bytes"), status, code)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_write_to_the_trash_is_400_and_the_message_mentions_restore(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from test_mlflow_errors import assert_refused
 
 BASE = "/api/2.0/mlflow"
@@ -181,11 +181,11 @@ def test_batch_with_metrics_of_a_model_is_stored_for_run_and_model_or_not_at_all
     model = call(client, "GET", f"logged-models/{model_id}")["model"]
     assert [each["value"] for each in model["data"]["metrics"]] == [0.5, 1.0]
     assert client.get(f"/api/runs/{run_id}").get_json()["metrics"] == {"acc": 1.0, "own": 1}
-    before = files_of(data)
+    before = snapshot(data)
     points[1]["model_id"] = "m-nobody-1"
     response = client.post(f"{BASE}/runs/log-batch", json={**batch, "metrics": points})
     assert "m-nobody-1" in assert_refused(response, 404, "RESOURCE_DOES_NOT_EXIST")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize(
@@ -253,10 +253,10 @@ def test_invalid_call_is_refused_and_changes_nothing(
     client: FlaskClient, data: Path, method: str, path: str, fields: Any, status: int, code: str
 ) -> None:
     model_id = create_model(client, source_run_id=create_run(client))["info"]["model_id"]
-    before = files_of(data)
+    before = snapshot(data)
     response = client.open(f"{BASE}/{path.replace('MODEL', model_id)}", method=method, json=fields)
     assert_refused(response, status, code)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_write_to_a_model_of_a_deleted_run_or_experiment_is_refused(client: FlaskClient) -> None:

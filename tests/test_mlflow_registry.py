@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import upload
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from test_mlflow_errors import assert_refused
 from test_mlflow_models import BASE, call, create_model, create_run, to_pairs
 
@@ -160,11 +160,11 @@ def test_download_uri_leads_to_the_files(client: FlaskClient) -> None:
 def test_files_of_a_registered_model_cannot_be_replaced_or_added(client: FlaskClient, data: Path) -> None:
     model_id = log_model(client, source_run_id=create_run(client))
     register(client, f"models:/{model_id}")
-    before = files_of(data)
+    before = snapshot(data)
     for name in ("MLmodel", "new"):
         path = f"/api/2.0/mlflow-artifacts/artifacts/0/models/{model_id}/artifacts/{name}"
         assert_refused(client.put(path, data=b"x"), 409, "RESOURCE_CONFLICT")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_stage_ignores_case_and_production_has_one_version(client: FlaskClient) -> None:
@@ -419,7 +419,7 @@ def test_invalid_call_is_refused_and_changes_nothing(
     expected: tuple[int, str],
 ) -> None:
     call(client, "POST", "registered-models/alias", name="B", alias="production", version="1")
-    before = files_of(data)
+    before = snapshot(data)
     values = {
         key: value.replace("MODEL", versioned_model).replace("RUN", versioned_model[2:-2])
         if isinstance(value, str)
@@ -428,7 +428,7 @@ def test_invalid_call_is_refused_and_changes_nothing(
     }
     options: dict[str, Any] = {"query_string": values} if method == "GET" else {"json": values}
     assert_refused(client.open(f"{BASE}/{path}", method=method, **options), *expected)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_version_source_accepts_the_public_url(make_app: Callable[..., Flask]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import run_logger
 from flask.testing import FlaskClient
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 LogRun = Callable[..., str]
 Fields = dict[str, Any]
@@ -112,7 +112,7 @@ def test_form_writes_and_redirects_to_the_next_page(client: FlaskClient, rule: s
 @pytest.mark.parametrize("rule", FORMS)
 def test_refused_form_stores_nothing(client: FlaskClient, data: Any, rule: str) -> None:
     form = set_up(client, rule)
-    before = files_of(data)
+    before = snapshot(data)
     elsewhere = ({"Origin": "https://other.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "null"})
     for headers in elsewhere:
         assert client.post(form.path, data=form.fields, headers=headers).status_code == 403
@@ -121,17 +121,17 @@ def test_refused_form_stores_nothing(client: FlaskClient, data: Any, rule: str) 
     for name in form.fields.keys() - {"stage", "description", "error"} - ({"stage"} if rule == "/models" else set()):
         missing = {key: value for key, value in form.fields.items() if key != name}
         assert client.post(form.path, data=missing).status_code == 400, name
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize("rule", FORMS)
 def test_token_and_read_only_apply_to_forms(make_app: Callable[..., Any], data: Any, rule: str) -> None:
     form = set_up(make_app().test_client(), rule)
-    before = files_of(data)
+    before = snapshot(data)
     assert make_app(read_only=True).test_client().post(form.path, data=form.fields).status_code == 403
     client = make_app(token="secret").test_client()
     assert client.post(form.path, data=form.fields).status_code == 401
-    assert files_of(data) == before
+    assert snapshot(data) == before
     client.post("/login", data={"token": "secret"})
     assert client.post(form.path, data={**form.fields, "then": "/runs"}).status_code == 303
 

@@ -13,7 +13,7 @@ import click
 import pytest
 import requests
 from flask.testing import FlaskClient
-from support.readme import PAGES, README, ROOT, Block, all_blocks, table
+from support.readme import PAGES, README, ROOT, Block, parse_blocks, read_table
 from support.routes import native_rules
 from support.scripts import DOCUMENTED_HOST, run_bash, set_host
 from support.servers import Server, run_server
@@ -55,7 +55,7 @@ def classify(block: Block) -> str:
 
 
 def list_blocks(name: str) -> list[str]:
-    return [block.code for block in all_blocks() if classify(block) == name]
+    return [block.code for block in parse_blocks() if classify(block) == name]
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def get_json(server: Server, path: str) -> Any:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    assert sum(len(re.findall(r"^ *```", page, re.M)) for page in PAGES.values()) == 2 * len(all_blocks())
-    assert {classify(block) for block in all_blocks()} == {"make", "curl", "tree", "install", "elsewhere"}
-    sections = {(page, section) for page, section, *_ in all_blocks()}
+    assert sum(len(re.findall(r"^ *```", page, re.M)) for page in PAGES.values()) == 2 * len(parse_blocks())
+    assert {classify(block) for block in parse_blocks()} == {"make", "curl", "tree", "install", "elsewhere"}
+    sections = {(page, section) for page, section, *_ in parse_blocks()}
     assert {(page, section) for page, section in TESTED_ELSEWHERE if section} <= sections
     for module in {name for names in TESTED_ELSEWHERE.values() for name in names.split(", ")}:
         assert (ROOT / "tests" / f"{module}.py").is_file()
@@ -164,20 +164,22 @@ def test_every_option_of_serve_is_in_the_table_with_its_variable_and_default() -
         has_one = isinstance(default, (str, int, Path)) and not isinstance(default, bool)
         options.append((option.opts[0], option.envvar, str(default) if has_one else None))
     rows = []
-    for name, variable, default, meaning in table("settings", "option"):
+    for name, variable, default, meaning in read_table("settings", "option"):
         assert meaning
         rows.append((name.strip("`"), variable.strip("`"), default.strip("`") if default.startswith("`") else None))
     assert rows == options
 
 
 def test_variable_of_a_repeatable_option_is_split_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "separated by spaces" in next(row[-1] for row in table("settings", "option") if "--allowed-host" in row[0])
+    assert "separated by spaces" in next(
+        row[-1] for row in read_table("settings", "option") if "--allowed-host" in row[0]
+    )
     monkeypatch.setenv("CHACHAML_ALLOWED_HOST", "a.example b.example")
     assert SERVE.make_context("serve", []).params["allowed_host"] == ("a.example", "b.example")
 
 
 def test_each_promise_names_an_existing_test() -> None:
-    promises = table("durability", "promise")
+    promises = read_table("durability", "promise")
     assert len(promises) > 15
     for promise, test in promises:
         assert promise
@@ -188,7 +190,7 @@ def test_each_promise_names_an_existing_test() -> None:
 
 @pytest.mark.parametrize("head", ["write", "read"])
 def test_every_row_of_the_api_tables_has_a_response(head: str) -> None:
-    assert all(row[-1] for row in table("api", head))
+    assert all(row[-1] for row in read_table("api", head))
 
 
 def test_every_route_is_in_the_manual_and_every_row_is_a_route(client: FlaskClient) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 from support.commands import cli
-from support.readme import blocks
+from support.readme import find_blocks
 from support.scripts import run_bash, run_python, set_host
 from support.servers import PATIENCE_SECONDS, Server, environment
 
@@ -47,7 +47,7 @@ def run_program(command: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("language", ["python", "go", "js", "bash"])
 def test_client_logs_a_complete_run(server: Server, tmp_path: Path, tool: Tool, language: str) -> None:
-    (code,) = blocks(language, "clients", LANGUAGES[language])
+    (code,) = find_blocks(language, "clients", LANGUAGES[language])
     script = set_host(code, server.url)
     if language == "python":
         assert run_python(script, tmp_path) == ""
@@ -78,7 +78,7 @@ def test_client_without_the_token_prints_the_reason_and_fails(
     serve: Callable[..., Server], tmp_path: Path, tool: Tool, language: str
 ) -> None:
     server = serve("--token", "secret")
-    (code,) = blocks(language, "clients", LANGUAGES[language])
+    (code,) = find_blocks(language, "clients", LANGUAGES[language])
     program = tmp_path / f"client.{language}"
     program.write_text(set_host(code, server.url))
     command = {"python": ["python3"], "go": ["go", "run"], "js": ["node"], "bash": ["bash", "-e"]}[language]
@@ -94,7 +94,7 @@ def test_client_without_the_token_prints_the_reason_and_fails(
 
 
 def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Server, tmp_path: Path) -> None:
-    (code,) = blocks("python", "README", "Python")
+    (code,) = find_blocks("python", "README", "Python")
     assert len([line for line in code.splitlines() if line]) == 10
     (tmp_path / "train.py").write_text(set_host(code, server.url))
     run_program([sys.executable, "train.py"], tmp_path)
@@ -116,13 +116,13 @@ def test_train_py_logs_to_its_own_run_or_to_that_of_the_run_command(server: Serv
 
 def find_recipe(word: str) -> str:
     """Return the one recipe that contains a word."""
-    (script,) = [code for code in blocks("bash", "clients", "Shell scripts") if word in code]
+    (script,) = [code for code in find_blocks("bash", "clients", "Shell scripts") if word in code]
     return script
 
 
 def test_every_recipe_is_tested() -> None:
     words = ("trap", "loadavg", "x-ndjson", "--retry")
-    assert blocks("bash", "clients", "Shell scripts") == [find_recipe(word) for word in words]
+    assert find_blocks("bash", "clients", "Shell scripts") == [find_recipe(word) for word in words]
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(0, "completed", None), (3, "failed", "exit code 3")])

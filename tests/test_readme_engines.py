@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from support.calls import LogRun
 from support.mlflow_servers import Reader
-from support.readme import PAGES, blocks
+from support.readme import PAGES, find_blocks
 from support.scripts import run_bash, run_python
 from support.servers import environment
 
@@ -43,7 +43,7 @@ def ids(log_run: LogRun, data: Path) -> list[str]:
 
 
 def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (query,) = blocks("sql", *QUERIES)
+    (query,) = find_blocks("sql", *QUERIES)
     monkeypatch.chdir(tmp_path)
     assert duckdb.sql(query).fetchall() == [
         (ids[0], "iris", "failed", "0.1", 5, 0.5),
@@ -60,7 +60,7 @@ def test_duckdb_reads_the_store(ids: list[str], tmp_path: Path, monkeypatch: pyt
 
 
 def test_pandas_reads_the_store(ids: list[str], tmp_path: Path) -> None:
-    script, _ = blocks("python", *QUERIES)
+    script, _ = find_blocks("python", *QUERIES)
     output = run_python(f"import warnings; warnings.simplefilter('error')\n{script}", tmp_path)
     rows = {row["run"]: row for row in csv.DictReader(io.StringIO(output))}
     assert {run: (row["lr"], row["min"], row["last"]) for run, row in rows.items()} == {
@@ -74,7 +74,7 @@ def test_spark_reads_the_store(ids: list[str], data: Path, tmp_path: Path, tool:
     tool("java")
     (data / "runs" / ids[0] / "blobs").mkdir(exist_ok=True)
     (data / "runs" / ids[0] / "blobs" / "metrics.jsonl").write_text("an artifact of that name\n")
-    _, script = blocks("python", *QUERIES)
+    _, script = find_blocks("python", *QUERIES)
     result = subprocess.run(
         [sys.executable, "-"],
         input=script,
@@ -95,7 +95,7 @@ def test_export_command_exports_the_store(
     ids: list[str], tmp_path: Path, mlflow: Reader, tool: Callable[[str], str]
 ) -> None:
     tool("bash")
-    (block,) = blocks("bash", *EXPORT)
+    (block,) = find_blocks("bash", *EXPORT)
     install, command = block.splitlines()
     assert install == "pip install '.[mlflow]'"  # not run: it would take a minute, and the client is installed here
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

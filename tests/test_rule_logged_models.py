@@ -13,7 +13,7 @@ from conftest import open_app, run_logger
 from flask import Flask
 from support.calls import upload
 from support.verifying import list_problems, load_report
-from support.zips import run_files, stream_zip
+from support.zips import build_zip, run_files
 
 from chachaml_lite.client.folder import FolderClient
 from chachaml_lite.client.push import Push
@@ -242,7 +242,7 @@ def test_torn_tail_is_repaired(data: Path) -> None:
 
 
 def import_run(client: Any, content: bytes, **meta: Any) -> Any:
-    body = stream_zip({**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content})
+    body = build_zip({**run_files(**{**FLAGS, **meta}), f"r/{FILE}": content})
     return client.post("/api/w/import", data=body, content_type="application/zip")
 
 
@@ -271,10 +271,10 @@ def test_copies_are_merged_by_the_union_of_their_events(client: Any, data: Path)
 
 
 def test_import_adds_events_to_a_run_without_any(client: Any, data: Path) -> None:
-    client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
+    client.post("/api/w/import", data=build_zip(run_files()), content_type="application/zip")
     assert import_run(client, to_lines(CREATION)).get_json()["updated"] == ["r"]
     assert reload_model(data, "m-r-1").name == "iris"
-    client.post("/api/w/import", data=stream_zip(run_files()), content_type="application/zip")
+    client.post("/api/w/import", data=build_zip(run_files()), content_type="application/zip")
     assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == {"models": True}
 
 
@@ -332,6 +332,6 @@ def test_merged_mlflow_object_has_the_flags_of_both_copies(
     client: Any, data: Path, here: dict[str, Any], there: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     for each in (here, there):
-        answer = client.post("/api/w/import", data=stream_zip(run_files(mlflow=each)), content_type="application/zip")
+        answer = client.post("/api/w/import", data=build_zip(run_files(mlflow=each)), content_type="application/zip")
         assert answer.status_code == 200, answer.text
     assert json.loads((data / "runs/r/meta.json").read_text())["mlflow"] == expected

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 from chachaml_lite.errors import InvalidInput, NotFound, RunEnded, RunTrashed
 from chachaml_lite.store.store import Store
@@ -53,9 +53,9 @@ def test_any_status_may_follow_any_other(tracker: Tracker, before: str, after: s
 def test_unchanged_status_writes_nothing(tracker: Tracker, data: Path) -> None:
     for status, error in (("running", None), ("failed", "why")):
         runs.set_status(tracker, "r", status, error)
-        before = files_of(data)
+        before = snapshot(data)
         runs.set_status(tracker, "r", status, error)
-        assert files_of(data) == before
+        assert snapshot(data) == before
         assert get_meta(tracker).get("resumed_at") is None
 
 
@@ -70,13 +70,13 @@ def test_end_time_is_as_given_but_not_before_the_start(tracker: Tracker) -> None
 
 
 def test_invalid_status_is_refused_and_stores_nothing(tracker: Tracker, data: Path) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     for status, error in (("killed", None), ("", None), ("failed", "x" * 100_001)):
         with pytest.raises(InvalidInput):
             runs.set_status(tracker, "r", status, error)
     with pytest.raises(NotFound):
         runs.set_status(tracker, "nobody", "completed")
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_ended_run_accepts_writes_only_with_even_ended(tracker: Tracker) -> None:
@@ -102,7 +102,7 @@ def test_ended_run_accepts_writes_only_with_even_ended(tracker: Tracker) -> None
 
 def test_trashed_run_refuses_every_write(tracker: Tracker, data: Path) -> None:
     trash.trash_run(tracker, "r")
-    before = files_of(data)
+    before = snapshot(data)
     for write in (
         lambda: params.set_params(tracker, "r", {"lr": 1}, even_ended=True),
         lambda: metrics.log_points(tracker, "r", [{"loss": 1}], even_ended=True),
@@ -112,7 +112,7 @@ def test_trashed_run_refuses_every_write(tracker: Tracker, data: Path) -> None:
     ):
         with pytest.raises(RunTrashed):
             write()
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_fields_of_a_run_change_together_or_not_at_all(tracker: Tracker, data: Path) -> None:
@@ -125,11 +125,11 @@ def test_fields_of_a_run_change_together_or_not_at_all(tracker: Tracker, data: P
         "created_by": None,
         "tags": {"a": 1},
     }
-    before = files_of(data)
+    before = snapshot(data)
     runs.change_run(tracker, "r", {"a": 1, "never": None}, name="second")
     for changes in ({"name": ""}, {"name": "a\n"}, {"parent_run_id": "../x"}, {"created_by": "x" * 251}):
         with pytest.raises(InvalidInput):
             runs.change_run(tracker, "r", {"b": 2}, **changes)
-    assert files_of(data) == before
+    assert snapshot(data) == before
     runs.change_run(tracker, "r", {"a": True}, name=None)
     assert (get_meta(tracker)["name"], get_meta(tracker)["tags"]) == (None, {"a": True}), "true is not 1"

@@ -18,7 +18,7 @@ import pytest
 import requests
 from requests import Response
 from support.servers import Server, run_server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.tools import unavailable
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -145,7 +145,7 @@ def test_body_over_the_limit_is_413_on_a_real_server(serve: Callable[..., Server
     server = serve("--max-json", "1000", "--max-upload", "5000")
     base = f"{server.url}/api/w/runs"
     requests.post(base, json={"experiment": "x", "id": "r"}, timeout=TIMEOUT).raise_for_status()
-    before = files_of(server.data)
+    before = snapshot(server.data)
     as_json = {"Content-Type": "application/json"}
 
     def generate_chunks(count: int) -> Iterator[bytes]:  # sent in chunks, without a Content-Length
@@ -159,7 +159,7 @@ def test_body_over_the_limit_is_413_on_a_real_server(serve: Callable[..., Server
         requests.post(f"{base}/r/artifacts?name=m", data=generate_chunks(50), headers=OCTETS, timeout=TIMEOUT),
     ):
         assert_error(answer, 413, "body too large", server)
-    assert files_of(server.data) == before
+    assert snapshot(server.data) == before
     fits = requests.post(f"{base}/r/artifacts?name=m", data=generate_chunks(5), headers=OCTETS, timeout=TIMEOUT)
     assert (fits.status_code, fits.json()["size"]) == (200, 5000)
 
@@ -225,14 +225,14 @@ def load_all(url: str) -> Any:
 def assert_full_then_free(server: Server, fill_disk: Callable[[], None], free_disk: Callable[[], None]) -> None:
     """Assert that each write is rejected completely while the disk is full, and accepted afterwards."""
     populate(server.url)
-    before, responses_before = files_of(server.data), load_all(server.url)
+    before, responses_before = snapshot(server.data), load_all(server.url)
     fill_disk()
     for name, write in make_writes(server.url, "full").items():
         answer = write()
         assert answer.status_code == 507, (name, answer.text)
         assert_error(answer, 507, "disk full", server)
         assert "nothing was stored" in answer.json()["detail"]
-        assert {path: content for path, content in files_of(server.data).items() if path != "filler"} == before, name
+        assert {path: content for path, content in snapshot(server.data).items() if path != "filler"} == before, name
     assert load_all(server.url) == responses_before
     assert requests.get(f"{server.url}/api/health", timeout=TIMEOUT).json()["damaged"] == 0
     assert requests.delete(f"{server.url}/api/w/runs/doomed", timeout=TIMEOUT).status_code == 200
@@ -321,7 +321,7 @@ def test_malformed_request_gets_a_json_error(server: Server, request_bytes: byte
 
 def test_path_that_is_not_utf_8_is_400(download_url: str, server: Server) -> None:
     """Each such byte used to be read as U+FFFD, so that two names silently became one file."""
-    before = files_of(server.data)
+    before = snapshot(server.data)
     for method, path in (
         ("POST", "/api/w/models/{}"),
         ("POST", "/api/w/experiments/{}"),
@@ -336,4 +336,4 @@ def test_path_that_is_not_utf_8_is_400(download_url: str, server: Server) -> Non
             answer = requests.request(method, url, data=b"{}", headers={"Content-Type": "application/json"}, timeout=60)
             assert answer.status_code == 400, (method, url, answer.text)
             assert "the path is not percent-encoded UTF-8" in answer.text
-    assert files_of(server.data) == before
+    assert snapshot(server.data) == before

@@ -10,7 +10,7 @@ import requests
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun, log_good_and_bad, upload
 from support.servers import PATIENCE_SECONDS, Server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.wire import Connection, head
 from test_error_shape import build_call, iterate_rules
 
@@ -56,14 +56,14 @@ def test_head_response_equals_get_without_the_body(populated_client: FlaskClient
 
 
 def test_options_lists_the_methods_and_changes_nothing(populated_client: FlaskClient, data: Path) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     for url, methods in list_urls(populated_client):
         answer = populated_client.options(url)
         assert answer.status_code == 200, url
         allowed_methods = set(answer.headers["Allow"].replace(" ", "").split(","))
         forms = set() if url.startswith("/api/") else {"POST"}  # the pages' forms, which are not in this table
         assert allowed_methods - forms == methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set()), url
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_response_never_allows_another_site_to_read_it(populated_client: FlaskClient) -> None:
@@ -133,12 +133,12 @@ def test_name_in_a_path_never_leads_out_of_the_store(
 def test_write_to_hostile_name_in_a_path_stores_nothing(
     populated_client: FlaskClient, data: Path, path: str, kind: str
 ) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     answer = populated_client.post(
         path.format(NAMES[kind]), json={"note": "x"} if "note" in path else {"status": "completed"}
     )
     assert answer.status_code in (400, 404)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_artifact_name_is_percent_decoded_exactly_once(populated_client: FlaskClient) -> None:
@@ -160,9 +160,9 @@ def test_artifact_name_is_percent_decoded_exactly_once(populated_client: FlaskCl
 def test_artifact_named_like_a_file_of_the_store_does_not_replace_it(
     populated_client: FlaskClient, data: Path, name: str
 ) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     assert upload(populated_client, "bad", name, b"mine") == 200
-    after = files_of(data)
+    after = snapshot(data)
     assert after.pop(f"runs/bad/blobs/{name}") == b"mine"
     changed_paths = {path for path in after if path not in before or (after[path] != before[path])}
     assert changed_paths - {"runs/bad/artifacts.jsonl", "runs/bad/blobs/blobs"} == set()
@@ -172,9 +172,9 @@ def test_artifact_named_like_a_file_of_the_store_does_not_replace_it(
 
 @pytest.mark.parametrize("name", ["../meta.json", "/meta.json", "a/../../meta.json", "..\\meta.json", "./meta.json"])
 def test_artifact_name_never_leads_out_of_the_store(populated_client: FlaskClient, data: Path, name: str) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     assert upload(populated_client, "bad", name, b"mine") == 400
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 # -- bodies
@@ -233,32 +233,32 @@ def test_too_small_content_length_makes_the_rest_a_bad_request(
 def test_too_large_content_length_stores_nothing(
     server_with_run: Server, connect: Callable[..., Connection], data: Path
 ) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     connection = connect(server_with_run.port)
     connection.send(head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 1000") + b'{"loss": 1}')
     connection.reset()
     assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "11, 12", "٣", "", "99999999999999999999999"])
 def test_invalid_content_length_is_4xx(
     server_with_run: Server, connect: Callable[..., Connection], data: Path, length: str
 ) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     connection = connect(server_with_run.port)
     connection.send(head("POST /api/w/runs/r/metrics", JSON, f"Content-Length: {length}") + b'{"loss": 1}\r\n\r\n')
     connection.send(head("GET /api/health"))
     if length != "99999999999999999999999":  # the server waits for the rest of the body
         assert 400 <= connection.read_response().status < 500
     assert requests.get(f"{server_with_run.url}/api/runs/r", timeout=PATIENCE_SECONDS).json()["metrics"] == {}
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_two_content_lengths_smuggle_no_request(
     server_with_run: Server, connect: Callable[..., Connection], data: Path
 ) -> None:
-    before = files_of(data)
+    before = snapshot(data)
     hidden_request = head("POST /api/w/runs/r/metrics", JSON, "Content-Length: 11") + b'{"loss": 2}'
     for headers in (
         ("Content-Length: 4", f"Content-Length: {len(hidden_request)}"),
@@ -267,7 +267,7 @@ def test_two_content_lengths_smuggle_no_request(
         connection = connect(server_with_run.port)
         connection.send(head("GET /api/health", *headers) + hidden_request)
         assert connection.read_response().status in (200, 400)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_20_slow_readers_of_a_large_download_do_not_block_others(

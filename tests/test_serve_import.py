@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 from support.servers import PATIENCE_SECONDS, Server, run_server, wait_until
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.verifying import list_problems
-from support.zips import POINT, meta, run_files, stream_zip, upload_line
+from support.zips import POINT, build_zip, meta, run_files, upload_line
 from test_api_run_download import peak_bytes
 
 Serve = Callable[..., Server]
@@ -76,13 +76,13 @@ def test_server_killed_during_an_import_has_no_part_of_the_run(
 ) -> None:
     server = serve(wrapper=kill_at(call, number))
     with pytest.raises(requests.ConnectionError):
-        send_import(server, stream_zip(AFTER))
+        send_import(server, build_zip(AFTER))
     wait_until(lambda: server.process.poll() is not None)
     assert not (data / "runs/r").exists()
     server = serve()
     assert list_incoming(data) == []
     assert requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json() == []
-    assert send_import(server, stream_zip(AFTER)).json()["imported"] == ["r"]
+    assert send_import(server, build_zip(AFTER)).json()["imported"] == ["r"]
     assert list_problems(data) == []
 
 
@@ -90,14 +90,14 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
     serve: Serve, data: Path
 ) -> None:
     server = serve()
-    assert send_import(server, stream_zip(BEFORE)).json()["imported"] == ["r"]
+    assert send_import(server, build_zip(BEFORE)).json()["imported"] == ["r"]
     assert server.stop() == 0
     states, number = set(), 0
     while True:
         number += 1
         server = serve(wrapper=kill_at("rename", number))
         try:
-            result = send_import(server, stream_zip(AFTER)).json()
+            result = send_import(server, build_zip(AFTER)).json()
         except requests.ConnectionError:
             wait_until(lambda: server.process.poll() is not None)  # noqa: B023
             server = serve()
@@ -110,8 +110,8 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
         break
     assert result["updated"] == ["r"] or result["unchanged"] == ["r"]
     assert len(states) > 2  # it was killed in distinguishable states
-    assert send_import(server, stream_zip(AFTER)).json()["unchanged"] == ["r"]
-    files = {f"r/{path}": content for path, content in files_of(data / "runs/r").items() if content is not None}
+    assert send_import(server, build_zip(AFTER)).json()["unchanged"] == ["r"]
+    files = {f"r/{path}": content for path, content in snapshot(data / "runs/r").items() if content is not None}
     files.pop("r/summary.json", None)
     same = {"r/params.json", "r/metrics.jsonl", "r/mine.txt", "r/blobs/m", "r/blobs/n", "r/blobs/o"}
     assert files.keys() == AFTER.keys()
@@ -120,21 +120,21 @@ def test_server_killed_during_an_update_has_a_valid_run_and_the_next_import_comp
 
 
 def test_import_without_permission_or_over_the_limit_stores_no_byte(tmp_path: Path) -> None:
-    body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
+    body = build_zip(run_files() | {"r/large": os.urandom(200_000)})
     with run_server(tmp_path / "store", tmp_path / "scratch", "--token", "t", "--max-upload", "100000") as server:
         incoming = tmp_path / "store/runs/.incoming"
         before = incoming.stat().st_mtime_ns
         assert send_import(server, body).status_code == 401
         assert send_import(server, body, Authorization="Bearer t").status_code == 413
         assert incoming.stat().st_mtime_ns == before  # nothing was created in it, not even for a moment
-        answer = send_import(server, stream_zip(run_files()), Authorization="Bearer t")
+        answer = send_import(server, build_zip(run_files()), Authorization="Bearer t")
         assert (answer.status_code, answer.json()["imported"]) == (200, ["r"])
-        answer = send_import(server, stream_zip(run_files()), Authorization="Bearer t", Origin="http://evil.example")
+        answer = send_import(server, build_zip(run_files()), Authorization="Bearer t", Origin="http://evil.example")
         assert answer.status_code == 403
 
 
 def test_client_disconnecting_during_an_import_leaves_nothing(server: Server, data: Path) -> None:
-    body = stream_zip(run_files() | {"r/large": os.urandom(200_000)})
+    body = build_zip(run_files() | {"r/large": os.urandom(200_000)})
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS) as sender:
         head = "POST /api/w/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
         sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100_000])

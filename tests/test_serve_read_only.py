@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun, get_statuses, log_good_and_bad
 from support.disks import mount_read_only, mount_tmpfs
 from support.servers import PATIENCE_SECONDS, Server, environment, run_server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.tools import unavailable
 from test_error_shape import WRITES, build_call, iterate_rules
 
@@ -31,7 +31,7 @@ def run_id(client: FlaskClient, log_run: LogRun) -> str:
 
 def test_every_write_is_403_and_stores_nothing(run_id: str, make_app: Callable[..., Flask], data: Path) -> None:
     client = make_app(read_only=True).test_client()
-    before = files_of(data)
+    before = snapshot(data)
     calls = set()
     for method, rule, _ in iterate_rules(client):
         if method == "GET" or rule in ("/login", "/logout"):
@@ -43,7 +43,7 @@ def test_every_write_is_403_and_stores_nothing(run_id: str, make_app: Callable[.
         assert answer.get_json().keys() == {"error", "detail"}
         calls.add(f"{method} {rule}")
     assert calls == set(WRITES)
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_every_read_has_the_same_response(run_id: str, client: FlaskClient, make_app: Callable[..., Flask]) -> None:
@@ -70,10 +70,10 @@ def test_missing_summary_is_rebuilt_in_memory_only(
     assert client.post(f"/api/w/runs/{run_id}/end").status_code == 200
     (data / "runs" / run_id / "summary.json").unlink()
     reader = make_app(read_only=True).test_client()
-    before = files_of(data)
+    before = snapshot(data)
     run = reader.get(f"/api/runs/{run_id}").get_json()
     assert run["metric_summary"]["loss"]["count"] == 2
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 def test_leftover_of_a_killed_server_is_not_removed(run_id: str, make_app: Callable[..., Flask], data: Path) -> None:
@@ -90,7 +90,7 @@ def test_upload_to_a_real_server_is_discarded_as_it_arrives(serve: Serve, data: 
         f"{owner.url}/api/w/runs", json={"experiment": "iris", "id": "r"}, timeout=PATIENCE_SECONDS
     )
     assert response.status_code == 200 and owner.stop() == 0
-    before = files_of(data)
+    before = snapshot(data)
     reader = serve("--read-only")
     body = io.BytesIO(bytes(3_000_000))
     answer = requests.post(
@@ -102,7 +102,7 @@ def test_upload_to_a_real_server_is_discarded_as_it_arrives(serve: Serve, data: 
     assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
     assert requests.get(f"{reader.url}/api/runs/r", timeout=PATIENCE_SECONDS).status_code == 200
     assert reader.stop() == 0
-    assert files_of(data) == before
+    assert snapshot(data) == before
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pytest
 import requests
 from support.calls import OCTETS
 from support.servers import PATIENCE_SECONDS, Server
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.verifying import list_problems, load_report, verify
 
 
@@ -129,11 +129,11 @@ def test_upload_between_its_line_and_its_rename_is_not_reported_as_missing(serve
 def test_repair_is_refused_while_a_server_runs(server: Server, data: Path) -> None:
     requests.post(f"{server.url}/api/w/runs", json={"experiment": "e", "id": "r"}, timeout=PATIENCE_SECONDS)
     (data / "runs/r/metrics.jsonl").write_bytes(b"torn")
-    before = files_of(data)
+    before = snapshot(data)
     result = verify(data, "--repair")
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert "another server owns this store" in result.stderr and "--repair" in result.stderr
-    assert files_of(data) == before
+    assert snapshot(data) == before
     assert server.stop() == 0
     assert load_report(data, "--repair")["ok"]
 

@@ -16,7 +16,7 @@ from support.calls import OCTETS, LogRun
 from support.disks import Disk, mount_read_only, mount_tmpfs
 from support.servers import Server
 from support.tools import unavailable
-from support.zips import run_files, stream_zip
+from support.zips import build_zip, run_files
 from werkzeug.test import TestResponse
 
 from chachaml_lite.errors import StoreUnusable
@@ -61,7 +61,7 @@ WRITES: dict[str, Write] = {
     "alias": post("/api/w/models/crowded/aliases", {"alias": "a" * 200, "version": 1}),
     "promotion": post("/api/w/models/crowded/promote", {"version": 1, "stage": "production"}),
     "import": lambda client: client.post(
-        "/api/w/import", data=stream_zip(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
+        "/api/w/import", data=build_zip(run_files("new") | {"new/large": b"x" * 100_000}), content_type=OCTETS
     ),
     "end": post(f"{BASE}/end", {"status": "completed"}),
 }

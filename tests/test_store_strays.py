@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from support.calls import LogRun, get_statuses, log_good_and_bad, register, upload
-from support.snapshots import files_of
+from support.snapshots import snapshot
 
 
 @pytest.fixture
@@ -223,10 +223,10 @@ def test_link_in_place_of_experiments_is_neither_read_nor_written_through(
     outside = data.parent / "outside"
     (data / "experiments").rename(outside)
     (data / "experiments").symlink_to(outside)
-    before = files_of(outside)
+    before = snapshot(outside)
     assert client.get("/api/experiments/iris").get_json()["description"] is None
     response = client.post("/api/w/experiments/iris", json={"description": "new"})
     assert (response.status_code, response.get_json()["error"]) == (500, "storage fault")
-    assert files_of(outside) == before
+    assert snapshot(outside) == before
     (data / "experiments").unlink()
     assert client.post("/api/w/experiments/iris", json={"description": "new"}).status_code == 200

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.calls import LogRun, log_good_and_bad, upload
 from support.servers import PATIENCE_SECONDS, environment
-from support.snapshots import files_of
+from support.snapshots import snapshot
 from support.verifying import COMMAND, list_problems, load_report, verify
 
 from chachaml_lite.store.reading import Damaged
@@ -240,9 +240,9 @@ def test_damage_is_reported_and_nothing_is_changed(closed_store: Path, case: str
     path, damage, expected = DAMAGES[case]
     damage(closed_store / path)
     pipes = [each for each in closed_store.rglob("*") if each.is_fifo()]
-    content_before = {} if pipes else files_of(closed_store)
+    content_before = {} if pipes else snapshot(closed_store)
     assert list_problems(closed_store) == sorted(expected)
-    assert pipes or files_of(closed_store) == content_before
+    assert pipes or snapshot(closed_store) == content_before
 
 
 @pytest.mark.parametrize("case", [case for case in DAMAGES if any(each[2] for each in DAMAGES[case][2])])

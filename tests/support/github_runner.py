@@ -127,7 +127,7 @@ class Job:
         if str(self.home) in shown.stdout:
             os.kill(pid, signal.SIGKILL)
 
-    def outputs(self, step_id: str) -> Outputs:
+    def get_outputs(self, step_id: str) -> Outputs:
         """The outputs of a step of the workflow."""
         return self._by_id[step_id].outputs
 

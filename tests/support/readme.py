@@ -23,16 +23,16 @@ class Block(NamedTuple):
     code: str
 
 
-def blocks(language: str, page: str | None = None, section: str | None = None) -> list[str]:
+def find_blocks(language: str, page: str | None = None, section: str | None = None) -> list[str]:
     """Return the content of the blocks in a language: of a page's section, of a page, or of all, in their order."""
     return [
         block.code
-        for block in all_blocks()
+        for block in parse_blocks()
         if block.language == language and page in (None, block.page) and section in (None, block.section)
     ]
 
 
-def all_blocks() -> list[Block]:
+def parse_blocks() -> list[Block]:
     """Return every fenced block, the README's first, then those of the manual by page."""
     result = []
     for page, text in PAGES.items():
@@ -42,7 +42,7 @@ def all_blocks() -> list[Block]:
     return result
 
 
-def table(page: str, head: str) -> list[list[str]]:
+def read_table(page: str, head: str) -> list[list[str]]:
     """Return the cells of the only table in a page whose first heading is `head`, a list for each row."""
     (rows,) = re.findall(rf"^\| {head} \|.*\n\|[-|: ]+\|\n((?:\|.*\n?)+)", PAGES[page], re.MULTILINE)
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()]

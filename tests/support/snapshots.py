@@ -5,6 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def files_of(folder: Path) -> dict[str, bytes | None]:
+def snapshot(folder: Path) -> dict[str, bytes | None]:
     """Every name below `folder` with its bytes; None for a folder. Leftovers and files with a dot in front count."""
     return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}

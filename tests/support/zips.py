@@ -49,7 +49,7 @@ def run_files(run_id: str = "r", **changes: Any) -> dict[str, bytes]:
     return {f"{run_id}/{path}": content for path, content in files.items()}
 
 
-def stream_zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+def build_zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A zip of these files."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", compression) as archive:
