@@ -44,6 +44,17 @@ class Source:
         self.ids = run_writing_script(tracking_uri, scratch)
 
 
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
+    """MLflow's server. A test leaves nothing there that another one would import."""
+    service = MLflowServer(tmp_path_factory.mktemp("mlflow") / "server")
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
 @pytest.fixture(scope="module", params=["sqlite", "folder", "server"])
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
     scratch = tmp_path_factory.mktemp(request.param)
@@ -53,12 +64,17 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     elif request.param == "folder":
         yield Source(str(scratch / "mlruns"), (scratch / "mlruns").as_uri(), scratch)
     else:
-        service = MLflowServer(scratch / "server")
-        try:
-            service.start()
-            yield Source(service.url, service.url, scratch)
-        finally:
-            service.stop()
+        url = request.getfixturevalue("mlflow_server").url
+        yield Source(url, url, scratch)
+        delete_experiments(url)
+
+
+def delete_experiments(url: str) -> None:
+    """Delete all experiments of MLflow's server but the default one, so that no import sees them."""
+    api = f"{url}/api/2.0/mlflow/experiments"
+    experiments = requests.get(f"{api}/search", params={"max_results": 100}, timeout=60).json()["experiments"]
+    for number in {each["experiment_id"] for each in experiments} - {"0"}:
+        assert requests.post(f"{api}/delete", json={"experiment_id": number}, timeout=60).status_code == 200
 
 
 def import_from(source: Source | str, data: Path, *options: str, code: int = 0) -> Any:
@@ -282,7 +298,9 @@ def _ids_of(database: Path) -> dict[str, str]:
     return {"run": by_name["parent"], "going": by_name["going on"]}
 
 
-def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: Server) -> None:
+def test_exported_run_is_imported_without_a_difference(
+    tmp_path: Path, server: Server, mlflow_server: MLflowServer
+) -> None:
     """To MLflow and back: the run is unchanged for the store that it came from, and complete in another one."""
     url = server.url
     body = {
@@ -303,16 +321,14 @@ def test_exported_run_is_imported_without_a_difference(tmp_path: Path, server: S
         ("end", {"status": "failed", "error": "exit code 3"}),
     ):
         assert requests.post(f"{base}/{path}", json=value, timeout=60).status_code == 200, path
-    service = MLflowServer(tmp_path / "mlflow")
     try:
-        service.start()
-        mlflow_cli("export", "--url", url, "--to", "mlflow", "--tracking-uri", service.url, env=QUIET)
-        options = ("import", "--from", "mlflow", "--tracking-uri", service.url)
+        mlflow_cli("export", "--url", url, "--to", "mlflow", "--tracking-uri", mlflow_server.url, env=QUIET)
+        options = ("import", "--from", "mlflow", "--tracking-uri", mlflow_server.url)
         back = json.loads(mlflow_cli(*options, "--url", url, "--json", env=QUIET).stdout)
         assert back["unchanged"] == ["ours.1"], back
         json.loads(mlflow_cli(*options, "--data", str(tmp_path / "other"), "--json", env=QUIET).stdout)
     finally:
-        service.stop()
+        delete_experiments(mlflow_server.url)
     ours = requests.get(f"{url}/api/runs/ours.1", timeout=60).json()
     with open_app(tmp_path / "other") as app:
         theirs = app.test_client().get("/api/runs/ours.1").get_json()
