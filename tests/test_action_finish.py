@@ -323,7 +323,7 @@ def test_report_over_githubs_limit_omits_whole_sections(job: Job) -> None:
 @pytest.mark.parametrize("checks", ["", "accuracy>=0.99"], ids=["no checks", "a check fails"])
 def test_run_is_uploaded_as_one_html_file_on_request(job: Job, tmp_path: Path, checks: str) -> None:
     artifacts = Artifacts(tmp_path / "uploaded")
-    job.uses = {"actions/upload-artifact": artifacts.upload}
+    job.stubs = {"actions/upload-artifact": artifacts.upload}
     log_metrics(job, accuracy=0.93)
     finish(job, html="${{ steps.tracker.outputs.run-id }}.html", checks=checks)
     assert job.steps[-1].outcome == ("failure" if checks else "success"), job.log

@@ -77,7 +77,7 @@ def make_user_job(new: NewJob, github: Path, machine_path: str, artifacts: Artif
         (job.workspace / "train.sh").chmod(0o755)
         return {}
 
-    job.uses = {"actions/checkout": check_out, "actions/upload-artifact": artifacts.upload}
+    job.stubs = {"actions/checkout": check_out, "actions/upload-artifact": artifacts.upload}
     return job
 
 

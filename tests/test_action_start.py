@@ -355,7 +355,7 @@ def test_python_is_set_up_for_the_action_alone_where_none_is_suitable(
         setup_inputs.append(dict(inputs))
         return {"python-path": str(recorder)}
 
-    job = github_job(shell_variables={"PATH": str(tools)}, uses={"actions/setup-python": setup_python})
+    job = github_job(shell_variables={"PATH": str(tools)}, stubs={"actions/setup-python": setup_python})
     (job.home / "venv").unlink()
     job.run("- uses: ./")
     assert setup_inputs == [{"python-version": "3.13", "update-environment": "false"}]

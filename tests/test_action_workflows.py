@@ -177,7 +177,7 @@ def test_training_in_ci_logs_to_the_sidecar_and_is_checked_against_the_last_gree
             shutil.copy(ROOT / "tests" / "support" / "training.py", job.workspace / "tests" / "support")
             return {}
 
-        job.uses = {
+        job.stubs = {
             "actions/checkout": check_out,
             "actions/setup-python": do_nothing,
             "actions/cache/restore": cache.restore_into(job),

@@ -1,8 +1,9 @@
-"""A small runner of GitHub Actions: the steps of a job, and those of composite actions in them, as they stand.
+"""A small runner for GitHub Actions that runs the steps of a job, including those of composite actions, unchanged.
 
-It does what the real one does and these actions rely on: each step in a fresh shell; variables, outputs, paths and
-summaries by files; commands by what is printed; the contexts of expressions. What it can't run, other people's actions,
-a test hands in. A step ends when nobody holds its output any more, so one that leaves a server behind with it hangs.
+It imitates the real runner as far as these actions depend on it: each step has a shell of its own; variables, outputs,
+paths and summaries are exchanged through files, commands through standard output; expressions have their contexts. For
+other people's actions, which it can't run, a test passes stubs. A step ends when no process has its output open any
+more, so a step that leaves a server behind with that output hangs.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from support.servers import environment
 from support.tools import NO_PACKAGE_INDEX, unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the documentation calls this repository's actions.
-_OURS = re.compile(r"(?:\./|OWNER/chachaml-lite/?)(?P<path>[\w/]*)(?:@\S+)?\Z")
+#: The names of this repository's actions, in workflows and in the documentation.
+_OWN_ACTION = re.compile(r"(?:\./|OWNER/chachaml-lite/?)(?P<path>[\w/]*)(?:@\S+)?\Z")
 _SUMMARY_BYTES = 1024 * 1024
-#: For a step that installs packages on a loaded machine.
+#: Enough for a step that installs packages on a loaded machine.
 _STEP_SECONDS = 500
 Outputs = dict[str, str]
-#: Stands for somebody else's action: gets its inputs, gives its outputs.
+#: A replacement for another project's action: takes its inputs and returns its outputs.
 ActionStub = Callable[[Mapping[str, str]], Outputs]
 
 
@@ -58,7 +59,7 @@ class Annotation:
 
 
 class Job:
-    """A job on a runner of its own: its folders are made in `folder`."""
+    """A job on a runner of its own, whose folders are created in `folder`."""
 
     def __init__(
         self,
@@ -66,19 +67,20 @@ class Job:
         *,
         root: Path = ROOT,
         matrix: Mapping[str, Any] | None = None,
-        uses: Mapping[str, ActionStub] | None = None,
+        stubs: Mapping[str, ActionStub] | None = None,
         variables: Mapping[str, str] | None = None,
         shell_variables: Mapping[str, str] | None = None,
     ) -> None:
-        """`root`: where this repository's actions are. `uses`: what stands for those of others, by name without @.
+        """Create the folders of a job.
 
-        `variables`: GitHub's, over the usual ones. `shell_variables`: the machine's.
+        `root`: the folder of this repository's actions. `stubs`: replacements for other actions, by name without the version.
+        `variables`: overrides for the `github` context. `shell_variables`: additions to the machine's environment.
         """
         self.workspace, self.temp, self._files = folder / "work space", folder / "te mp", folder / "files"
         for each in (self.workspace, self.temp, self._files):
             each.mkdir(parents=True)
         self.root = root
-        self.uses = dict(uses or {})
+        self.stubs = dict(stubs or {})
         self._machine = dict(shell_variables or {})
         self.github: dict[str, Any] = {
             "job": "train",
@@ -102,15 +104,15 @@ class Job:
         self._paths: list[str] = []
         self.annotations: list[Annotation] = []
         self.masks: list[str] = []
-        #: What the job's page shows, step by step.
+        #: The summaries on the job's page, one per step.
         self.summaries: list[str] = []
 
     def run(self, steps: str | Sequence[Mapping[str, Any]]) -> None:
-        """Run steps of a workflow, in YAML or as read from it, one after the other. May be called again."""
+        """Run steps of a workflow, given as YAML or already parsed, in order. May be called more than once."""
         for step in yaml.safe_load(steps) if isinstance(steps, str) else steps:
-            contexts = self._contexts()
-            contexts["env"] = {**self.env, **self._values(step.get("env"), contexts)}
-            self._take(self._done(step, contexts, self.status, {}, self._by_id))
+            contexts = self._build_contexts()
+            contexts["env"] = {**self.env, **self._interpolate_values(step.get("env"), contexts)}
+            self._record_step(self._run_step(step, contexts, self.status, {}, self._by_id))
 
     @property
     def home(self) -> Path:
@@ -118,17 +120,18 @@ class Job:
         return self.temp / "chachaml-lite"
 
     def end_server(self) -> None:
-        """End the server that a job has left behind, as GitHub does with every process at a job's end."""
+        """Kill the server that a job has left running, as GitHub does with every process at the end of a job."""
         try:
             pid = int(json.loads((self.home / "server.json").read_text())["pid"])
         except FileNotFoundError:
             return
-        shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-        if str(self.home) in shown.stdout:
+        # The id may belong to another process by now.
+        result = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
+        if str(self.home) in result.stdout:
             os.kill(pid, signal.SIGKILL)
 
     def get_outputs(self, step_id: str) -> Outputs:
-        """The outputs of a step of the workflow."""
+        """Return the outputs of a step of the workflow."""
         return self._by_id[step_id].outputs
 
     @property
@@ -136,17 +139,17 @@ class Job:
         return "".join(step.log for step in self.steps)
 
     def list_annotations(self, kind: str) -> list[str]:
-        """The texts of the annotations of one kind."""
+        """Return the texts of the annotations of one kind."""
         return [each.text for each in self.annotations if each.kind == kind]
 
     # -- steps
 
-    def _take(self, step: Step) -> None:
+    def _record_step(self, step: Step) -> None:
         self.steps.append(step)
         if step.outcome == "failure" and self.status == "success":
             self.status = "failure"
 
-    def _done(
+    def _run_step(
         self,
         step: Mapping[str, Any],
         contexts: Mapping[str, Any],
@@ -157,52 +160,51 @@ class Job:
         """Run one step, of the workflow or of a composite action."""
         name = str(step.get("name") or step.get("uses") or step.get("run"))
         if not evaluate_condition(str(step.get("if", "true")), contexts, status):
-            found = Step(name, "skipped")
+            result = Step(name, "skipped")
         elif "run" in step:
-            found = self._shell(name, step, contexts, variables)
+            result = self._run_shell(name, step, contexts, variables)
         else:
-            with_ = self._values(step.get("with"), contexts)
-            found = self._used(name, str(step["uses"]), with_, self._values(step.get("env"), contexts), contexts)
+            inputs = self._interpolate_values(step.get("with"), contexts)
+            env = self._interpolate_values(step.get("env"), contexts)
+            result = self._run_action(name, str(step["uses"]), inputs, env)
         if "id" in step:
-            scope[step["id"]] = found
-        return found
+            scope[step["id"]] = result
+        return result
 
-    def _used(
-        self, name: str, uses: str, given: Mapping[str, str], env: Mapping[str, str], contexts: Mapping[str, Any]
-    ) -> Step:
-        ours = _OURS.match(uses)
-        if ours:
-            return self._composite(name, self.root / ours["path"], given, env)
-        stand = self.uses.get(uses.partition("@")[0])
-        assert stand, f"{uses} is not to be run here; hand in what stands for it"
+    def _run_action(self, name: str, uses: str, inputs: Mapping[str, str], env: Mapping[str, str]) -> Step:
+        match = _OWN_ACTION.match(uses)
+        if match:
+            return self._run_composite_action(name, self.root / match["path"], inputs, env)
+        stub = self.stubs.get(uses.partition("@")[0])
+        assert stub, f"{uses} can't be run by this runner; pass a stub for it"
         try:
-            return Step(name, "success", "", stand(given))
-        except AssertionError as fault:
-            return Step(name, "failure", str(fault))
+            return Step(name, "success", "", stub(inputs))
+        except AssertionError as error:
+            return Step(name, "failure", str(error))
 
-    def _composite(self, name: str, folder: Path, given: Mapping[str, str], env: Mapping[str, str]) -> Step:
+    def _run_composite_action(self, name: str, folder: Path, values: Mapping[str, str], env: Mapping[str, str]) -> Step:
         action = yaml.safe_load((folder / "action.yml").read_text())
-        unknown = given.keys() - action["inputs"].keys()
+        unknown = values.keys() - action["inputs"].keys()
         assert not unknown, f"{folder} has no inputs {unknown}"
-        outer = self._contexts()
+        job_contexts = self._build_contexts()
         inputs = {
-            key: given[key] if key in given else interpolate(str(each.get("default", "")), outer)
+            key: values[key] if key in values else interpolate(str(each.get("default", "")), job_contexts)
             for key, each in action["inputs"].items()
         }
         scope: dict[str, Step] = {}
         status, log = "success", ""
         for step in action["runs"]["steps"]:
-            contexts = {**self._contexts(scope), "inputs": inputs}
-            # The job's status is not the action's: what failed before it is no reason to skip its steps.
-            done = self._done(step, contexts, status, {"GITHUB_ACTION_PATH": str(folder), **env}, scope)
-            log += done.log
-            if done.outcome == "failure":
+            contexts = {**self._build_contexts(scope), "inputs": inputs}
+            # The action's own status decides, not the job's: an earlier failure in the job doesn't skip its steps.
+            result = self._run_step(step, contexts, status, {"GITHUB_ACTION_PATH": str(folder), **env}, scope)
+            log += result.log
+            if result.outcome == "failure":
                 status = "failure"
-        contexts = {**self._contexts(scope), "inputs": inputs}
+        contexts = {**self._build_contexts(scope), "inputs": inputs}
         outputs = {key: interpolate(each["value"], contexts) for key, each in action.get("outputs", {}).items()}
         return Step(name, status, log, outputs)
 
-    def _contexts(self, scope: Mapping[str, Step] | None = None) -> dict[str, Any]:
+    def _build_contexts(self, scope: Mapping[str, Step] | None = None) -> dict[str, Any]:
         steps = self._by_id if scope is None else scope
         return {
             "github": self.github,
@@ -214,7 +216,7 @@ class Job:
             "steps": {key: {"outputs": step.outputs, "outcome": step.outcome} for key, step in steps.items()},
         }
 
-    def _values(self, mapping: Mapping[str, Any] | None, contexts: Mapping[str, Any]) -> dict[str, str]:
+    def _interpolate_values(self, mapping: Mapping[str, Any] | None, contexts: Mapping[str, Any]) -> dict[str, str]:
         return {
             key: interpolate(value if isinstance(value, str) else yaml.safe_dump(value).split("\n")[0], contexts)
             for key, value in (mapping or {}).items()
@@ -222,7 +224,7 @@ class Job:
 
     # -- a shell
 
-    def _shell(
+    def _run_shell(
         self, name: str, step: Mapping[str, Any], contexts: Mapping[str, Any], variables: Mapping[str, str]
     ) -> Step:
         files = {
@@ -233,27 +235,27 @@ class Job:
         files["script"].write_text(interpolate(step["run"], contexts))
         shell = ["bash", "-e"] if "shell" not in step else ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail"]
         assert step.get("shell", "bash") == "bash"
-        done = subprocess.run(
+        process = subprocess.run(
             [*shell, str(files["script"])],
             cwd=self.workspace / step.get("working-directory", "."),
-            env={**self._variables(files), **variables, **self._values(step.get("env"), contexts)},
+            env={**self._build_environment(files), **variables, **self._interpolate_values(step.get("env"), contexts)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=_STEP_SECONDS,
         )
-        log = done.stdout.decode(errors="replace")
-        found = Step(name, "success" if done.returncode == 0 else "failure", log, _pairs(files["output"]))
-        self.env.update(_pairs(files["env"]))
+        log = process.stdout.decode(errors="replace")
+        result = Step(name, "success" if process.returncode == 0 else "failure", log, _read_pairs(files["output"]))
+        self.env.update(_read_pairs(files["env"]))
         self._paths = [*files["path"].read_text().splitlines(), *self._paths]
-        self._obey(log)
+        self._process_commands(log)
         if files["step_summary"].exists() and files["step_summary"].stat().st_size:
             assert files["step_summary"].stat().st_size <= _SUMMARY_BYTES, "GitHub would show nothing of this summary"
             self.summaries.append(files["step_summary"].read_text())
-        return found
+        return result
 
-    def _variables(self, files: Mapping[str, Path]) -> dict[str, str]:
-        """A step's environment before its own `env:`."""
+    def _build_environment(self, files: Mapping[str, Path]) -> dict[str, str]:
+        """Return a step's environment without its own `env:`."""
         machine = {**environment(), **self._machine}
         machine = {key: value for key, value in machine.items() if not key.startswith(("GITHUB_", "RUNNER_"))}
         path = ":".join([*self._paths, machine["PATH"]])
@@ -269,39 +271,39 @@ class Job:
             **self.env,
         }
 
-    def _obey(self, log: str) -> None:
-        """Carry out the commands in what a step printed, in both spellings that GitHub knows."""
+    def _process_commands(self, log: str) -> None:
+        """Carry out the workflow commands in a step's output, in both of GitHub's forms."""
         resume: str | None = None
         for line in log.splitlines():
-            found = re.match(r"\s*::(?P<command>[\w-]+)(?: (?P<properties>.*?))?::(?P<data>.*)", line) or re.search(
+            match = re.match(r"\s*::(?P<command>[\w-]+)(?: (?P<properties>.*?))?::(?P<data>.*)", line) or re.search(
                 r"##\[(?P<command>[\w-]+)(?: (?P<properties>.*?))?\](?P<data>.*)", line
             )
-            if not found or (resume is not None and found["command"] != resume):
+            if not match or (resume is not None and match["command"] != resume):
                 continue
-            if found["command"] == resume:
+            if match["command"] == resume:
                 resume = None
                 continue
-            data = _unescaped(found["data"])
-            pairs = (pair.partition("=") for pair in (found["properties"] or "").split(",") if pair)
-            properties = {key: _unescaped(value).replace("%3A", ":").replace("%2C", ",") for key, _, value in pairs}
-            if found["command"] == "stop-commands":
+            data = _unescape(match["data"])
+            pairs = (pair.partition("=") for pair in (match["properties"] or "").split(",") if pair)
+            properties = {key: _unescape(value).replace("%3A", ":").replace("%2C", ",") for key, _, value in pairs}
+            if match["command"] == "stop-commands":
                 resume = data
-            elif found["command"] == "add-mask":
+            elif match["command"] == "add-mask":
                 self.masks.append(data)
-            elif found["command"] in ("error", "warning", "notice"):
-                self.annotations.append(Annotation(found["command"], properties.get("title", ""), data))
+            elif match["command"] in ("error", "warning", "notice"):
+                self.annotations.append(Annotation(match["command"], properties.get("title", ""), data))
             else:
-                assert found["command"] in ("group", "endgroup", "debug"), f"the runner would be told: {line}"
-        assert resume is None, "commands stay switched off for the rest of the job"
+                assert match["command"] in ("group", "endgroup", "debug"), f"unexpected workflow command: {line}"
+        assert resume is None, "workflow commands stay disabled for the rest of the job"
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     return text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
 
 
-def _pairs(file: Path) -> Outputs:
-    """The names and values in a file for them: name=value, or name<<END, lines, END."""
-    found = {}
+def _read_pairs(file: Path) -> Outputs:
+    """Parse a file of names and values: name=value, or name<<END, lines, END."""
+    pairs = {}
     lines = iter(file.read_text().split("\n"))
     for line in lines:
         if re.match(r"[^=]*<<", line):
@@ -309,19 +311,19 @@ def _pairs(file: Path) -> Outputs:
             value = []
             while (line := next(lines)) != end:
                 value.append(line)
-            found[name] = "\n".join(value)
+            pairs[name] = "\n".join(value)
         elif line:
             name, equals, text = line.partition("=")
-            assert equals, f"not of a form that GitHub reads: {line}"
-            found[name] = text
-    return found
+            assert equals, f"not in a format that GitHub accepts: {line}"
+            pairs[name] = text
+    return pairs
 
 
 @pytest.fixture(scope="session")
 def installed_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A job in which this repository's action was run once, as it stands: it has installed what it needs.
+    """A job in which this repository's action has run once, unchanged, and has installed its packages.
 
-    Once for all processes that run these tests: to install it takes as long as twenty of them.
+    All test processes share it: the installation takes as long as twenty of these tests.
     """
     if shutil.which("bash") is None:
         unavailable("bash is not installed")
@@ -330,10 +332,10 @@ def installed_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
         shared = shared.parent
     with (shared / "action.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        installed = shared / "installed-action.pickle"
-        if not installed.exists():
-            installed.write_bytes(pickle.dumps(_install_action(tmp_path_factory)))
-        job: Job = pickle.loads(installed.read_bytes())
+        pickle_file = shared / "installed-action.pickle"
+        if not pickle_file.exists():
+            pickle_file.write_bytes(pickle.dumps(_install_action(tmp_path_factory)))
+        job: Job = pickle.loads(pickle_file.read_bytes())
     return job
 
 
@@ -354,7 +356,7 @@ def _install_action(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 @pytest.fixture
 def github_job(installed_action: Job, tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """A new job of GitHub Actions, in which the action finds itself installed; its server is ended with the test."""
+    """Create a job in which the action is already installed; its server is killed at the end of the test."""
     with ExitStack() as stack:
         count = 0
 
