@@ -1,8 +1,8 @@
-"""A real browser for tests: Debian's Chromium, headless, and what is held against every page that it shows.
+"""A real browser for tests, Debian's headless Chromium, and checks of every page that it displays.
 
-A page from `Viewer.open` collects what goes wrong behind a test's back: an error or warning on its console, an
-exception in a script, a request to another host, something that the content security policy refused. The fixture
-`viewer` asserts at the end of each test that nothing did.
+A page from `Viewer.open` collects faults that a test doesn't look for: errors and warnings on its console, exceptions
+in scripts, requests to other hosts, violations of the content security policy. The fixture `viewer` asserts at the end
+of each test that there were none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from support.servers import Server
 from support.tools import unavailable
 
-#: Without the last five Chromium asks hosts of its maker's, which no test machine has to reach.
+#: Without the last five Chromium sends requests to Google's hosts, which a test machine may not be able to reach.
 _OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -31,14 +31,14 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Names that are not loopback to a browser, as on a LAN, and are this machine all the same.
+    # Hosts that a browser doesn't treat as loopback, like those of a LAN, although they are this machine.
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
-#: For an answer that a loaded machine of two cores takes its time for; a wait ends on an event, this ends a hang.
+#: Enough for a slow response of a loaded machine with two cores. A wait ends with an event; this ends a hang.
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
-#: The controls of a page are disabled, to Playwright, until its scripts listen: a click or a choice waits for that, and
-#: one that came earlier, right behind a link, would be a form's or nobody's.
+#: Marks the controls of a page as disabled to Playwright until its scripts listen, so that a click or a selection waits
+#: for them; without this, one right after a navigation would submit the form, or do nothing.
 _ENABLE_WHEN_READY = """
 if (document.readyState === "loading") {
   const observer = new MutationObserver(() => {
@@ -53,22 +53,24 @@ if (document.readyState === "loading") {
   });
 }
 """
+#: The types of console messages that are faults.
+_FAULT_TYPES = ("error", "warning")
 WIDE = (1280, 900)
 NARROW = (360, 740)
 
 
 def find_chromium() -> str | None:
-    """The path of a Chromium or Chrome on this machine; None where there is none.
+    """Return the path of a Chromium or Chrome on this machine, or None.
 
-    Debian's headless shell comes first: Playwright's own default, it takes half of the CPU time of the whole browser.
+    Debian's headless shell comes first: it is Playwright's default and takes half the CPU time of the full browser.
     """
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((found for name in names if (found := shutil.which(name))), None)
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 @contextmanager
 def launch_browser(path: str) -> Iterator[Browser]:
-    """A browser without windows."""
+    """Launch a headless browser, and close it at the end of the block."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))
         yield browser
@@ -77,16 +79,16 @@ def launch_browser(path: str) -> Iterator[Browser]:
 
 @dataclass
 class Viewer:
-    """Somebody with a browser who looks at one server's pages."""
+    """A user who views one server's pages in a browser."""
 
     browser: Browser
     contexts: list[BrowserContext] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    #: What a test says is to be expected: a console message that holds one of these texts is no fault.
+    #: Texts that a test expects: a message that contains one of them is no fault.
     expected: list[str] = field(default_factory=list)
 
     def open(self, url: str, *, size: tuple[int, int] = WIDE, **settings: Any) -> Page:
-        """A page of a fresh profile; `settings` are Playwright's: color_scheme, java_script_enabled, timezone_id."""
+        """Open a page in a new profile; `settings` are Playwright's: color_scheme, java_script_enabled, timezone_id."""
         width, height = size
         context = self.browser.new_context(viewport={"width": width, "height": height}, **settings)
         self.contexts.append(context)
@@ -98,19 +100,19 @@ class Viewer:
         return page
 
     def watch(self, page: Page, url: str) -> None:
-        """Collect what goes wrong on a page that may load nothing but what is on the host of `url`."""
+        """Collect the faults of a page that may load resources from the host of `url` only."""
         host = urlsplit(url).netloc
-        page.on("console", lambda said: self._note(f"console: {said.text}", said.type in ("error", "warning")))
-        page.on("pageerror", lambda error: self._note(f"script: {error}", True))
+        page.on("console", lambda message: self._record(f"console: {message.text}", message.type in _FAULT_TYPES))
+        page.on("pageerror", lambda error: self._record(f"script: {error}", True))
         page.on(
             "request",
-            lambda request: self._note(
-                f"asked another host: {request.url}", urlsplit(request.url).netloc not in ("", host)
+            lambda request: self._record(
+                f"request to another host: {request.url}", urlsplit(request.url).netloc not in ("", host)
             ),
         )
 
-    def _note(self, text: str, is_wrong: bool) -> None:
-        if is_wrong and not any(each in text for each in self.expected):
+    def _record(self, text: str, is_fault: bool) -> None:
+        if is_fault and not any(each in text for each in self.expected):
             self.faults.append(text)
 
     def close(self) -> None:
@@ -121,12 +123,12 @@ class Viewer:
 
 def assert_accessible(page: Page) -> None:
     """Assert that axe-core finds nothing serious or critical on a page in its current state, including contrast."""
-    # Without this axe-core also describes each node that has no fault, which takes as long again.
+    # Without this axe-core also describes each node that passes, which doubles its time.
     only_violations = {"resultTypes": ["violations"]}
-    found = Axe().run(page, options=only_violations).response["violations"]
+    violations = Axe().run(page, options=only_violations).response["violations"]
     serious = [
         (each["id"], each["help"], [node["html"][:150] for node in each["nodes"][:3]])
-        for each in found
+        for each in violations
         if each["impact"] in ("serious", "critical")
     ]
     assert not serious, json.dumps(serious, indent=1)
@@ -150,17 +152,17 @@ def browser() -> Iterator[Browser]:
     path = find_chromium()
     if path is None:
         unavailable("no Chromium or Chrome is installed")
-    with launch_browser(str(path)) as started:
-        yield started
+    with launch_browser(str(path)) as session_browser:
+        yield session_browser
 
 
 @pytest.fixture
 def viewer(browser: Browser, serve: Callable[..., Server]) -> Iterator[Viewer]:
-    """Somebody with a browser; at the end nothing may have gone wrong on any page that was open.
+    """A user with a browser; at the end of the test no page may have had a fault.
 
-    It stands on `serve` so that pages are closed before the servers that they keep asking.
+    It depends on `serve` so that pages are closed before the servers that they poll.
     """
-    looking = Viewer(browser)
-    yield looking
-    looking.close()
-    assert not looking.faults
+    new_viewer = Viewer(browser)
+    yield new_viewer
+    new_viewer.close()
+    assert not new_viewer.faults

@@ -73,7 +73,7 @@ class Job:
     ) -> None:
         """Create the folders of a job.
 
-        `root`: the folder of this repository's actions. `stubs`: replacements for other actions, by name without the version.
+        `root`: the folder of this repository's actions. `stubs`: stubs of other actions, by name without the version.
         `variables`: overrides for the `github` context. `shell_variables`: additions to the machine's environment.
         """
         self.workspace, self.temp, self._files = folder / "work space", folder / "te mp", folder / "files"

@@ -1,4 +1,4 @@
-"""Real servers for tests: the command itself, on a free port, with a store of its own."""
+"""Real servers for tests: `chachaml-lite serve` as a process, on a free port, with a store of its own."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from typing import IO
 
 from support.forked import ForkedCommand, can_fork
 
-#: Well beyond any honest wait on a loaded machine of two cores. A wait ends on an event; this ends a hang.
+#: Far more than any wait takes on a loaded machine with two cores. A wait ends with an event; this ends a hang.
 PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.01
-#: Below what any system gives to a socket that asks for a free port, and above what needs rights.
+#: Above the privileged ports, and below those that an operating system assigns to a socket that binds to port 0.
 _OWN_PORTS = range(20_000, 32_768)
 _claims: list[IO[str]] = []
-#: The servers of this process that have not been stopped, whose logs are shown with a test that fails.
+#: The servers of this process that have not been stopped; a failed test is reported with their logs.
 running_servers: list[Server] = []
-#: What MLflow's client sets for the processes that its own will start, in any test of this process.
-_OF_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+#: Variables that MLflow's client sets for child processes, in any test of this process.
+_MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on, and that no other process gets while this one lasts.
+    """Return an unused loopback port that no other test process gets as long as this process runs.
 
-    For a server that is started later, or that isn't there: the kernel gives a port that was free a moment ago to the
-    next one that asks. The claim on it is a locked file.
+    For a server that is started later or doesn't exist: the kernel assigns a port that was free a moment ago to the
+    next process that requests one. A locked file reserves it.
     """
     folder = Path(tempfile.gettempdir(), f"chachaml-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
@@ -53,13 +53,13 @@ def free_port() -> int:
     raise AssertionError(f"no port of {_OWN_PORTS} is free")
 
 
-#: A process that tests have started.
+#: A process started by a test.
 Process = subprocess.Popen[bytes] | ForkedCommand
 
 
 @dataclass
 class Server:
-    """A server process that takes requests."""
+    """A server process that accepts requests."""
 
     url: str
     data: Path
@@ -76,22 +76,24 @@ class Server:
         return self.log_file.read_text(errors="replace")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End the process by a signal; its exit code (negative: the signal that killed it)."""
+        """Send the process a signal and return its exit code, negative if the signal killed it."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
-        """End the process without giving it a moment."""
+        """Kill the process, without time to clean up."""
         self.stop(signal.SIGKILL)
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without what would configure a server or an export, and with `variables`."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("CHACHAML_") and name not in _OF_MLFLOW
+    """Return this process's environment without variables that configure a server or an export, plus `variables`."""
+    neutral = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CHACHAML_") and name not in _MLFLOW_VARIABLES
     }
-    return {**kept, **variables}
+    return {**neutral, **variables}
 
 
 def start(
@@ -103,10 +105,10 @@ def start(
     forks: bool = True,
     **variables: str,
 ) -> Server:
-    """Start `chachaml-lite serve`, on a free port unless told, and wait until it takes requests.
+    """Start `chachaml-lite serve`, by default on a free port, and wait until it accepts requests.
 
-    `wrapper`: a command in front of it that becomes the server, as `prlimit --nofile=99` does. `forks`: save the time
-    of a new Python, where nothing stands against it. AssertionError, with what it printed, when it ends instead.
+    `wrapper`: a command in front of it that executes the server in its own place, like `prlimit --nofile=99`. `forks`:
+    fork it if possible, which saves the start of a new Python. Raises AssertionError, with its output, if it ends.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     ready, log_file = scratch / "ready", scratch / "server.log"
@@ -131,9 +133,9 @@ def await_ready(
     log_file: Path,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> str:
-    """Wait until a server that was just started has written its URL to `ready`; the URL.
+    """Wait until a new server has written its URL to the file `ready`, and return the URL.
 
-    AssertionError, with what it printed, when it ends instead.
+    Raises AssertionError, with the server's output, if it ends instead.
     """
     deadline = time.monotonic() + patience_seconds
     while not ready.exists():
@@ -143,11 +145,11 @@ def await_ready(
     return ready.read_text().strip()
 
 
-def wait_until(what: Callable[[], bool]) -> None:
-    """Wait until something is so that no answer waits for. AssertionError when it never is."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that no response of the server waits for. Raises AssertionError if it never becomes true."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(_POLL_SECONDS)
 
 

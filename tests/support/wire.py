@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket, for what no HTTP library lets a test do."""
+"""HTTP as bytes on a socket, for requests that no HTTP library sends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.servers import PATIENCE_SECONDS
 
 @dataclass
 class Response:
-    """A response as it came."""
+    """A response, its header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Response:
 
 
 class Connection:
-    """A connection to a server on this machine. A test that waits too long for bytes fails with TimeoutError."""
+    """A connection to a server on this machine. Waiting too long for bytes raises TimeoutError."""
 
     def __init__(self, port: int, *, receive_bytes: int | None = None) -> None:
         self._socket = socket.socket()
@@ -35,32 +35,32 @@ class Connection:
         except OSError:
             self._socket.close()
             raise
-        self._held = b""
+        self._buffer = b""
 
     def send(self, content: bytes) -> None:
         self._socket.sendall(content)
 
     def request(self, line: str, body: bytes = b"", *headers: str) -> None:
-        """Send a request with a body of known length."""
+        """Send a request with a Content-Length."""
         self.send(head(line, *headers, f"Content-Length: {len(body)}") + body)
 
     def read_response(self, *, has_body: bool = True) -> Response:
-        """The next response, its body as long as it says."""
-        while b"\r\n\r\n" not in self._held:
+        """Read the next response, with a body as long as its Content-Length."""
+        while b"\r\n\r\n" not in self._buffer:
             self._receive()
-        text, _, self._held = self._held.partition(b"\r\n\r\n")
+        text, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         first, *lines = text.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         size = int(headers.get("content-length", 0)) if has_body else 0
-        while len(self._held) < size:
+        while len(self._buffer) < size:
             self._receive()
-        body, self._held = self._held[:size], self._held[size:]
+        body, self._buffer = self._buffer[:size], self._buffer[size:]
         return Response(int(first.split()[1]), headers, body)
 
     def is_closed(self) -> bool:
         """Whether the server has closed its side, with nothing more to read."""
         try:
-            return not self._held and not self._socket.recv(1)
+            return not self._buffer and not self._socket.recv(1)
         except ConnectionResetError:
             return True
 
@@ -68,16 +68,16 @@ class Connection:
         self._socket.close()
 
     def reset(self) -> None:
-        """Hang up without a farewell."""
+        """Reset the connection (RST) instead of closing it."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         self._socket.close()
 
     def _receive(self) -> None:
-        received = self._socket.recv(65536)
-        assert received, f"the server hung up after {self._held[:200]!r}"
-        self._held += received
+        piece = self._socket.recv(65536)
+        assert piece, f"the server closed the connection after {self._buffer[:200]!r}"
+        self._buffer += piece
 
 
 def head(line: str, *headers: str) -> bytes:
-    """The head of a request."""
+    """Build the head of a request."""
     return "\r\n".join([line + " HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
