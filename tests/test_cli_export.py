@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 from support.calls import OCTETS, LogRun
 from support.commands import cli
-from support.mlflow_forks import mlflow_cli, start_command
+from support.mlflow_commands import mlflow_cli, start_command
 from support.mlflow_servers import Between, Reader, between
 from support.servers import PATIENCE_SECONDS, Server, free_port
 
@@ -438,7 +438,7 @@ def kill_once_reached(front: Between, data: Path, number: signal.Signals = signa
     with start_command(*words, env={"TMPDIR": str(data)}) as process:
         assert front.reached.wait(PATIENCE_SECONDS)
         process.send_signal(number)
-        result = process.wait()
+        result = process.complete()
     assert result.returncode == -number, result
     return result.stdout, result.stderr
 
@@ -499,7 +499,7 @@ def test_concurrent_exports_create_each_run_once(
     ids = [log_run(experiment=experiment, metrics={"loss": number}, end="completed") for number in range(4)]
     words = ["export", "--to", "mlflow", "--tracking-uri", mlflow.url, "--data", str(data), "-e", experiment]
     with start_command(*words) as first, start_command(*words) as second:
-        both = [first.wait(), second.wait()]
+        both = [first.complete(), second.complete()]
     assert [each.returncode for each in both] == [0, 0], both
     runs = mlflow.runs(experiment)
     assert sorted(run.data.tags["chachaml.run_id"] for run in runs) == sorted(ids)
@@ -637,7 +637,7 @@ def test_server_lost_midway_is_exit_code_3_with_the_progress(
     with between(mlflow.url, nth_batch(2), passes_on=False) as front:
         process = start_command(*words, front.url)
         assert front.reached.wait(PATIENCE_SECONDS)
-    result = process.wait()
+    result = process.complete()
     assert result.returncode == 3, result
     assert result.stdout.splitlines()[-1] == "1 run: 1 exported"
     assert re.fullmatch(

@@ -16,7 +16,8 @@ import requests
 from conftest import open_app
 from flask.testing import FlaskClient
 from support.commands import cli
-from support.mlflow_forks import Fork, mlflow_cli
+from support.forks import Fork
+from support.mlflow_commands import mlflow_cli, mlflow_forks
 from support.mlflow_servers import MLflowServer
 from support.readme import find_blocks
 from support.servers import Server, environment, run_server
@@ -30,7 +31,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 
 
 def run_writing_script(uri: str, scratch: Path, *arguments: str) -> dict[str, Any]:
     """Log to a tracking URI with the script and return the ids that it prints."""
-    result = Fork(str(WRITING), uri, *arguments, env=environment(**QUIET), cwd=scratch).wait(600)
+    result = Fork(mlflow_forks(), str(WRITING), uri, *arguments, env=environment(**QUIET), cwd=scratch).complete(600)
     assert result.returncode == 0, result.stderr[-3000:]
     ids: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return ids

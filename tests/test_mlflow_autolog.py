@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import requests
+from support.forks import Fork
 from support.mlflow2 import find_python
-from support.mlflow_forks import Fork
+from support.mlflow_commands import mlflow_forks
 from support.mlflow_tracking import CLIENT_SETTINGS
 from support.servers import Server, run_server
 
@@ -27,8 +28,8 @@ def run_script(python: str, server: Server, scratch: Path, name: str, *arguments
     """Run a script with a Python that has MLflow and return its output."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
     env = {**variables, **CLIENT_SETTINGS, "MLFLOW_TRACKING_URI": server.url, "MPLBACKEND": "agg"}
-    process = Fork(str(SCRIPTS / name), *arguments, env=env, cwd=scratch, python=python)
-    result = process.wait(PATIENCE_SECONDS)
+    process = Fork(mlflow_forks(python), str(SCRIPTS / name), *arguments, env=env, cwd=scratch)
+    result = process.complete(PATIENCE_SECONDS)
     assert result.returncode == 0, result.stderr[-4000:]
     output: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return output

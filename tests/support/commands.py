@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from support.forked import ForkedCommand, can_fork
-from support.servers import PATIENCE_SECONDS, environment
+from support.forks import PATIENCE_SECONDS, Fork, can_fork, package_forks
+from support.servers import environment
 
 COMMAND = (sys.executable, "-m", "chachaml_lite")
 
@@ -22,7 +21,7 @@ def cli(*arguments: str, cwd: Path | None = None, code: int | None = 0, env: Map
     """
     variables = environment(**(env or {}))
     if can_fork(env or {}):
-        done = _fork(arguments, variables, cwd)
+        done = Fork(package_forks(), "chachaml_lite", *arguments, env=variables, cwd=cwd).complete()
     else:
         done = subprocess.run(
             [*COMMAND, *arguments],
@@ -41,17 +40,3 @@ def check_result(result: subprocess.CompletedProcess[str], code: int | None) -> 
     assert code is None or result.returncode == code, result
     assert "Traceback" not in result.stderr, result.stderr
     return result
-
-
-def _fork(arguments: Sequence[str], variables: Mapping[str, str], cwd: Path | None) -> subprocess.CompletedProcess[str]:
-    with TemporaryDirectory() as folder:
-        files = stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
-        for file in files:
-            file.touch()
-        process = ForkedCommand(arguments, variables, cwd, stdout, stderr)
-        try:
-            code = process.wait(PATIENCE_SECONDS)
-        finally:
-            process.kill()
-        printed = [file.read_bytes().decode(errors="backslashreplace") for file in files]
-    return subprocess.CompletedProcess(process.args, code, *printed)

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 from benchmarks.peer_services import MLflow
 
-from support.mlflow_forks import Fork
+from support.forks import Fork
+from support.mlflow_commands import mlflow_forks
 from support.servers import PATIENCE_SECONDS, environment
 
 #: What a request to MLflow's server that changes something has in its path.
@@ -51,7 +52,8 @@ class MLflowServer(MLflow):
 
     def launch(self) -> Fork:
         _, _, *words = self.command()
-        return Fork(*words, env=environment(**self.variables()), cwd=self.folder, log=self.log_file)
+        env = environment(**self.variables())
+        return Fork(mlflow_forks(), *words, env=env, cwd=self.folder, log=self.log_file, leads_session=True)
 
 
 class Reader:

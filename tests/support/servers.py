@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from support.forked import ForkedCommand, can_fork
+from support.forks import PATIENCE_SECONDS as PATIENCE_SECONDS
+from support.forks import Fork, can_fork, package_forks
 
-#: Far more than any wait takes on a loaded machine with two cores. A wait ends with an event; this ends a hang.
-PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.01
 #: Above the privileged ports, and below those that an operating system assigns to a socket that binds to port 0.
 _OWN_PORTS = range(20_000, 32_768)
@@ -54,7 +53,7 @@ def free_port() -> int:
 
 
 #: A process started by a test.
-Process = subprocess.Popen[bytes] | ForkedCommand
+Process = subprocess.Popen[bytes] | Fork
 
 
 @dataclass
@@ -116,8 +115,7 @@ def start(
     arguments = ["serve", "--port", str(port), "--data", str(data), "--ready-file", str(ready), *options]
     process: Process
     if forks and not wrapper and can_fork(variables):
-        log_file.touch()
-        process = ForkedCommand(arguments, environment(**variables), None, log_file, log_file)
+        process = Fork(package_forks(), "chachaml_lite", *arguments, env=environment(**variables), log=log_file)
     else:
         with log_file.open("ab") as log:
             command = [*wrapper, sys.executable, "-m", "chachaml_lite", *arguments]

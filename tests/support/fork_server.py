@@ -1,9 +1,9 @@
-"""A process that has imported MLflow and runs each job in a fork of itself, since the import takes seconds of CPU.
+"""A process that imports modules and runs each job in a fork of itself, since the imports take seconds of CPU.
 
-`python mlflow_zygote.py MODULE...` imports the modules and reads requests from stdin, one JSON object a line. A request
-with a `run` starts a job, `python -m MODULE` or a script, and its response is the id of the process; any other waits
-for the process with the id `wait`, by `waitpid` with `options`, and its response is the exit code, or null. It is run
-by MLflow 3.x and by 2.22: it imports nothing else of the tests.
+`python fork_server.py MODULE...` imports the modules and reads requests from stdin, one JSON object a line. A request
+with a `run` starts a job, `python -m MODULE` or a script, and its response is the id of the process. A request with the
+id of a process as `poll` is for its exit code: null while it runs, negative for the signal that killed it. It imports
+nothing else of the tests, since another Python may run it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -24,6 +26,7 @@ from typing import Any
 
 def main(modules: list[str]) -> None:
     del sys.path[0]  # this folder, whose modules have names as general as `tools`
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the tests, which close stdin
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in modules:
@@ -33,7 +36,7 @@ def main(modules: list[str]) -> None:
     responses = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
-        response = start(request) if "run" in request else wait(request["wait"], request["options"])
+        response = start(request) if "run" in request else poll(request["poll"])
         responses.write(json.dumps(response) + "\n")
         responses.flush()
 
@@ -50,6 +53,7 @@ def start(job: dict[str, Any]) -> int:
         except BaseException:
             traceback.print_exc()
         try:
+            threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
@@ -62,6 +66,7 @@ def run(job: dict[str, Any]) -> int:
     """Do in a fork what a new Python does, and return the exit code."""
     if job["session"]:
         os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
@@ -84,9 +89,9 @@ def run(job: dict[str, Any]) -> int:
     return 0
 
 
-def wait(process_id: int, options: int) -> int | None:
-    """Wait for a process; its exit code, or the negative number of the signal that killed it. None while it runs."""
-    ended, status = os.waitpid(process_id, options)
+def poll(process_id: int) -> int | None:
+    """Return a process's exit code, or the negative number of the signal that killed it. None while it runs."""
+    ended, status = os.waitpid(process_id, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
