@@ -1,4 +1,4 @@
-"""The command itself as a process, as a shell starts it."""
+"""The command `chachaml-lite` as a process, as a shell starts it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ COMMAND = (sys.executable, "-m", "chachaml_lite")
 
 
 def cli(*arguments: str, cwd: Path | None = None, code: int | None = 0, env: Mapping[str, str] | None = None) -> Any:
-    """Run `chachaml-lite` with these arguments; what it printed, as text. AssertionError for another exit code.
+    """Run `chachaml-lite` with these arguments and return its result. Raises AssertionError for another exit code.
 
-    `env` is added to an environment that has nothing of ours.
+    `env` is added to an environment without any variable of chachaml-lite.
     """
     variables = environment(**(env or {}))
     if can_fork(env or {}):
-        done = Fork(package_forks(), "chachaml_lite", *arguments, env=variables, cwd=cwd).complete()
+        result = Fork(package_forks(), "chachaml_lite", *arguments, env=variables, cwd=cwd).complete()
     else:
-        done = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, *arguments],
             cwd=cwd,
             env=variables,
@@ -32,11 +32,11 @@ def cli(*arguments: str, cwd: Path | None = None, code: int | None = 0, env: Map
             errors="backslashreplace",
             timeout=PATIENCE_SECONDS,
         )
-    return check_result(done, code)
+    return check_result(result, code)
 
 
 def check_result(result: subprocess.CompletedProcess[str], code: int | None) -> subprocess.CompletedProcess[str]:
-    """The result of a command. AssertionError for another exit code than this one, and for a traceback."""
+    """Return the result of a command. Raises AssertionError for another exit code than this, and for a traceback."""
     assert code is None or result.returncode == code, result
     assert "Traceback" not in result.stderr, result.stderr
     return result

@@ -1,4 +1,4 @@
-"""A model of actions/upload-artifact: the files that it omits and refuses, and the content of the zip."""
+"""A stub of actions/upload-artifact: it omits and rejects the same files, and writes the same zip."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-_REFUSED_IN_PATHS = re.compile(r'[":<>|*?\r\n]')
-_REFUSED_IN_NAMES = re.compile(r'[":<>|*?\r\n\\/]')
+_INVALID_IN_PATHS = re.compile(r'[":<>|*?\r\n]')
+_INVALID_IN_NAMES = re.compile(r'[":<>|*?\r\n\\/]')
 
 
 class Artifacts:
-    """The artifacts of a workflow's run, as zip files in `folder`."""
+    """The artifacts of a workflow run, as zip files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir()
 
     def upload(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        """Do it. AssertionError where GitHub would refuse."""
+        """Upload files. Raises AssertionError if GitHub would reject them."""
         name, pattern = inputs["name"], Path(inputs["path"])
-        assert name and not _REFUSED_IN_NAMES.search(name), f"GitHub refuses an artifact of the name {name!r}"
-        # The zip's root is what stands before the first wildcard; without one, the folder itself.
-        fixed = [part for part in pattern.parts if "*" not in part]
-        root = Path(*fixed)
-        found = list(root.glob(pattern.name)) if len(fixed) < len(pattern.parts) else [root]
+        assert name and not _INVALID_IN_NAMES.search(name), f"GitHub rejects an artifact of the name {name!r}"
+        # The zip's root is the path before the first wildcard; without one, the folder itself.
+        literal_parts = [part for part in pattern.parts if "*" not in part]
+        root = Path(*literal_parts)
+        matches = list(root.glob(pattern.name)) if len(literal_parts) < len(pattern.parts) else [root]
         if root.is_file():
             root = root.parent
-        files = [file for each in found for file in ([each] if each.is_file() else each.rglob("*")) if file.is_file()]
+        files = [file for each in matches for file in ([each] if each.is_file() else each.rglob("*")) if file.is_file()]
         assert files, f"there is nothing at {pattern}"
         with zipfile.ZipFile(self._folder / f"{name}.zip", "x") as archive:  # a name can be used once
             for file in files:
                 path = file.relative_to(root)
                 if not any(part.startswith(".") for part in path.parts):
-                    assert not _REFUSED_IN_PATHS.search(str(path)), f"GitHub refuses {path}"
+                    assert not _INVALID_IN_PATHS.search(str(path)), f"GitHub rejects {path}"
                     archive.write(file, path)
         return {}
 
@@ -42,6 +42,6 @@ class Artifacts:
         return sorted(path.stem for path in self._folder.iterdir())
 
     def unzip(self, name: str, into: Path) -> None:
-        """Unpack the zip as a person would, or `gh run download -n NAME -D FOLDER`."""
+        """Extract the zip, as `gh run download -n NAME -D FOLDER` does."""
         with zipfile.ZipFile(self._folder / f"{name}.zip") as archive:
             archive.extractall(into)

@@ -1,4 +1,4 @@
-"""The tables of a page as its readers see them, and the targets of its links."""
+"""A parser of a page's tables, as its readers see them, and of the targets of its links."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """A page that was read: `rows` of every table, cell by cell, white space as a browser shows it, and `links`."""
+    """A parsed page: the `rows` of all tables, as lists of cells with white space collapsed, and `links`."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -35,5 +35,5 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
     def find_row(self, first: str) -> list[str]:
-        """The row whose first cell with a text begins with `first`."""
+        """Return the row whose first non-empty cell begins with `first`."""
         return next(row for row in self.rows if next(filter(None, row), "").startswith(first))

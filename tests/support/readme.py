@@ -1,4 +1,4 @@
-"""The README and the manual, as tests read them: their pages, sections, tables, and blocks of code."""
+"""A parser of the README and the manual: their pages, sections, tables, and blocks of code."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-#: Each page by its name: the README as "README", a page of the manual by that of its file.
+#: The pages by name: the README as "README", a page of the manual by the name of its file.
 PAGES = {"README": README} | {
     path.stem: path.read_text() for path in sorted((ROOT / "chachaml_lite" / "docs").glob("*.md"))
 }
 
 
 class Block(NamedTuple):
-    """A fenced block: the page and the section it stands in ("" before the first heading), its language and content."""
+    """A fenced block: its page and section ("" before the first heading), its language and content."""
 
     page: str
     section: str
@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
 
 def find_blocks(language: str, page: str | None = None, section: str | None = None) -> list[str]:
-    """Return the content of the blocks in a language: of a page's section, of a page, or of all, in their order."""
+    """Return the content of the blocks in a language, in order: of a section of a page, of a page, or of all pages."""
     return [
         block.code
         for block in parse_blocks()
@@ -33,7 +33,7 @@ def find_blocks(language: str, page: str | None = None, section: str | None = No
 
 
 def parse_blocks() -> list[Block]:
-    """Return every fenced block, the README's first, then those of the manual by page."""
+    """Return every fenced block: the README's, then the manual's, page by page."""
     result = []
     for page, text in PAGES.items():
         for part in re.split(r"^## ", text, flags=re.MULTILINE):
@@ -43,6 +43,6 @@ def parse_blocks() -> list[Block]:
 
 
 def read_table(page: str, head: str) -> list[list[str]]:
-    """Return the cells of the only table in a page whose first heading is `head`, a list for each row."""
+    """Return the rows, as lists of cells, of the only table of a page whose first heading is `head`."""
     (rows,) = re.findall(rf"^\| {head} \|.*\n\|[-|: ]+\|\n((?:\|.*\n?)+)", PAGES[page], re.MULTILINE)
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()]

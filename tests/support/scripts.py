@@ -1,4 +1,4 @@
-"""Scripts out of documents: run as a reader runs them, who pastes them into a shell or into Python."""
+"""Scripts from the documentation, run as a reader runs them: pasted into a shell or into Python."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from support.servers import PATIENCE_SECONDS, environment
 
-#: The server that documents speak of.
+#: The server's URL in the documentation.
 DOCUMENTED_HOST = "http://localhost:8080"
 
 
 def extract_lines(text: str, first: str, beyond: str) -> str:
-    """The lines of `text` after the one that begins with `first`, up to the one that begins with `beyond`."""
+    """Return the lines of `text` between the one that begins with `first` and the one that begins with `beyond`."""
     lines = text.splitlines(keepends=True)
     start = next(number for number, line in enumerate(lines) if line.startswith(first)) + 1
     end = next(number for number, line in enumerate(lines) if number >= start and line.startswith(beyond))
@@ -21,23 +21,23 @@ def extract_lines(text: str, first: str, beyond: str) -> str:
 
 
 def set_host(script: str, url: str) -> str:
-    """`script`, with the one change that a reader makes: the host."""
-    assert script.count(DOCUMENTED_HOST) == 1, f"the host is to be set once, and is used from there on:\n{script}"
+    """Replace the host in `script`, the only change that a reader has to make."""
+    assert script.count(DOCUMENTED_HOST) == 1, f"the script must name the host exactly once:\n{script}"
     return script.replace(DOCUMENTED_HOST, url)
 
 
 def run_bash(script: str, folder: Path, **variables: str) -> str:
-    """Paste `script` into bash in `folder`; what it printed. AssertionError when any command failed."""
+    """Run `script` by bash in `folder` and return its output. Raises AssertionError if any command fails."""
     return _run(["bash", "-euo", "pipefail"], script, folder, **variables)
 
 
 def run_python(script: str, folder: Path) -> str:
-    """Paste `script` into this interpreter in `folder`; what it printed. AssertionError when it failed."""
+    """Run `script` by this interpreter in `folder` and return its output. Raises AssertionError if it fails."""
     return _run([sys.executable, "-"], script, folder)
 
 
 def _run(command: list[str], script: str, folder: Path, **variables: str) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         input=script,
         cwd=folder,
@@ -46,5 +46,5 @@ def _run(command: list[str], script: str, folder: Path, **variables: str) -> str
         text=True,
         timeout=PATIENCE_SECONDS,
     )
-    assert done.returncode == 0, f"exit code {done.returncode}\n{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"exit code {result.returncode}\n{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
