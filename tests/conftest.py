@@ -1,6 +1,6 @@
-"""Fixtures of most tests: a fresh store and app for each, a real server for what a test client can't show.
+"""The fixtures of most tests: a new store and app for each, and a real server where a test client isn't enough.
 
-Fixtures that need more than pytest, flask and waitress stand in tests/support/, and a test module that uses them names
+Fixtures that need more than pytest, flask and waitress are in tests/support/, and a test module that uses them names
 their module in `pytest_plugins`.
 """
 
@@ -29,20 +29,20 @@ from chachaml_lite.config import Config
 from chachaml_lite.store.store import Store
 from chachaml_lite.tracking.tracker import Tracker
 
-with suppress(ModuleNotFoundError):  # the tests of a rule run without it
+with suppress(ModuleNotFoundError):  # the tests of a single rule run without it
     from hypothesis import HealthCheck, settings
 
-    # No example is drawn by lot or judged by the clock; `--hypothesis-profile=explore` looks for new ones.
+    # Examples are neither random nor limited in time; `--hypothesis-profile=explore` tries new ones.
     settings.register_profile(
         "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.register_profile("explore", deadline=None, max_examples=1000)
     settings.load_profile("same")
 
-_SHOWN_CHARACTERS = 5000
-#: Files that wait for processes, by how their names begin, the longest first: begun last, one would keep one of the
-#: workers busy alone at the end.
-_SLOW = (
+_MAX_OUTPUT_CHARACTERS = 5000
+#: Files with tests that wait for processes, by prefix of their names, the slowest first: if one started last, a single
+#: worker would be busy at the end.
+_SLOW_FILES = (
     *("packaging", "bench", "mlflow_autolog", "cli_import_mlflow", "action", "cli_export", "cli_run", "store_kill"),
     *("browser", "serve_proxy", "serve_import", "cli", "mlflow_processes", "readme", "mlflow", "serve", "store"),
     *("api_openapi", "suite", "training", "client", "image"),
@@ -52,7 +52,7 @@ _SLOW = (
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the slow files first where tests run in several processes."""
     if hasattr(config, "workerinput"):
-        starts = tuple(f"test_{start}" for start in _SLOW)
+        starts = tuple(f"test_{start}" for start in _SLOW_FILES)
         items.sort(
             key=lambda item: next(
                 (at for at, start in enumerate(starts) if item.path.name.startswith(start)), len(starts)
@@ -62,21 +62,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show with a failure what the processes behind it have printed."""
+    """Add the output of the processes involved to the report of a failed test."""
     if call.excinfo is not None:
-        fault = call.excinfo.value
-        if isinstance(fault, subprocess.CalledProcessError | subprocess.TimeoutExpired):
-            for name, printed in (("stdout", fault.stdout), ("stderr", fault.stderr)):
-                text = printed.decode(errors="replace") if isinstance(printed, bytes) else printed
-                item.add_report_section(call.when, f"{name} of the process", (text or "")[-_SHOWN_CHARACTERS:])
+        error = call.excinfo.value
+        if isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+            for name, output in (("stdout", error.stdout), ("stderr", error.stderr)):
+                text = output.decode(errors="replace") if isinstance(output, bytes) else output
+                item.add_report_section(call.when, f"{name} of the process", (text or "")[-_MAX_OUTPUT_CHARACTERS:])
         for server in running_servers:
             with suppress(OSError):
-                item.add_report_section(call.when, f"log of {server.url}", server.log[-_SHOWN_CHARACTERS:])
+                item.add_report_section(call.when, f"log of {server.url}", server.log[-_MAX_OUTPUT_CHARACTERS:])
     yield
 
 
 def _leave_process(process: subprocess.Popen[Any], kind: Any, value: Any, traceback: Any) -> None:
-    """Kill a process if its `with` block failed: waiting for it, as the block's end does, may take forever."""
+    """Kill a process if its `with` block failed: the end of the block would otherwise wait for it, maybe forever."""
     if kind is not None:
         process.kill()
     _wait_for_process(process, kind, value, traceback)
@@ -87,7 +87,7 @@ subprocess.Popen.__exit__ = _leave_process  # type: ignore[method-assign]
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Know the setting of pytest-timeout without it: the tests of a rule run with pytest, flask and waitress alone."""
+    """Accept pytest-timeout's setting without the plugin: tests of a rule run with pytest, flask and waitress alone."""
     if not pluginmanager.hasplugin("timeout"):
         parser.addini("timeout", "limit of each test, in seconds; needs pytest-timeout")
 
@@ -99,9 +99,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C and SIGQUIT end what tests start, also where a shell's `&` has them ignored.
+    """Let Ctrl-C and SIGQUIT end the processes that tests start, even if a shell's `&` has made them ignored.
 
-    A process inherits that a signal is ignored, but no handler. SIGHUP stays ignored: nohup means all of us.
+    A child process inherits that a signal is ignored, but no handler. SIGHUP stays ignored, so that nohup applies to
+    the child processes, too.
     """
     for number in (signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -134,7 +135,7 @@ def open_app(data: Path, **settings: Any) -> Iterator[Flask]:
 
 @pytest.fixture
 def make_app(data: Path) -> Iterator[Callable[..., Flask]]:
-    """An app on this test's store, with the settings given; the one before is closed first, as by a clean stop."""
+    """Create an app on this test's store, with these settings; the previous one is closed first, as by a clean stop."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Flask:
@@ -152,13 +153,13 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared_client(shared_data: Path) -> Iterator[FlaskClient]:
-    """One client for all tests of a file that work on runs of their own: to make an app takes as long as ten tests."""
+    """One client for all tests of a file that use runs of their own: creating an app takes as long as ten tests."""
     with open_app(shared_data) as app:
         yield app.test_client()
 
 
 class Client(FlaskClient):
-    """A client that reads each answer to its end, so that a downloaded file is closed."""
+    """A client that reads each response to its end, so that a downloaded file is closed."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         return super().open(*args, **{"buffered": True, **kwargs})
@@ -172,12 +173,12 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
 
 @pytest.fixture
 def log_run(client: FlaskClient) -> Callable[..., str]:
-    """Log a run over HTTP, part by part as named, and give its id."""
+    """Log a run over HTTP with the given parts, and return its id."""
     return run_logger(client)
 
 
 def run_logger(client: FlaskClient) -> Callable[..., str]:
-    """Like `log_run`, for a client other than the test's."""
+    """Return a function like `log_run` for another client than the test's."""
 
     def log(
         experiment: str = "iris",
@@ -187,17 +188,17 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
         end: str | None = None,
         **fields: Any,
     ) -> str:
-        answer = client.post("/api/w/runs", json={"experiment": experiment, **fields})
-        assert answer.status_code == 200, answer.text
-        run_id: str = answer.get_json()["id"]
+        response = client.post("/api/w/runs", json={"experiment": experiment, **fields})
+        assert response.status_code == 200, response.text
+        run_id: str = response.get_json()["id"]
         base = f"/api/w/runs/{run_id}"
-        answers = []
+        responses = []
         if params is not None:
-            answers.append(client.post(f"{base}/params", json=params))
+            responses.append(client.post(f"{base}/params", json=params))
         if metrics is not None:
-            answers.append(client.post(f"{base}/metrics", json=metrics))
+            responses.append(client.post(f"{base}/metrics", json=metrics))
         for name, content in (artifacts or {}).items():
-            answers.append(
+            responses.append(
                 client.post(
                     f"{base}/artifacts",
                     query_string={"name": name},
@@ -206,8 +207,9 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
                 )
             )
         if end is not None:
-            answers.append(client.post(f"{base}/end", json={"status": end}))
-        assert [answer.status_code for answer in answers] == [200] * len(answers), [answer.text for answer in answers]
+            responses.append(client.post(f"{base}/end", json={"status": end}))
+        statuses = [response.status_code for response in responses]
+        assert statuses == [200] * len(responses), [response.text for response in responses]
         return run_id
 
     return log
@@ -215,7 +217,7 @@ def run_logger(client: FlaskClient) -> Callable[..., str]:
 
 @pytest.fixture
 def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a real server on this test's store, with the options given; all are ended with the test."""
+    """Start a real server on this test's store, with these options; all are stopped at the end of the test."""
     with ExitStack() as stack:
         count = 0
 
@@ -223,8 +225,8 @@ def serve(data: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
             nonlocal count
             count += 1
             scratch = tmp_path / f"server-{count}"
-            started = run_server(data, scratch, *options, wrapper=wrapper, forks=forks, **variables)
-            return stack.enter_context(started)
+            server = run_server(data, scratch, *options, wrapper=wrapper, forks=forks, **variables)
+            return stack.enter_context(server)
 
         yield start
 
@@ -237,7 +239,7 @@ def server(serve: Callable[..., Server]) -> Server:
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., Connection]]:
-    """Open a connection to a port of this machine; all are closed with the test."""
+    """Open a connection to a port of this machine; all are closed at the end of the test."""
     with ExitStack() as stack:
 
         def open_one(port: int, **settings: Any) -> Connection:
@@ -250,13 +252,13 @@ def connect() -> Iterator[Callable[..., Connection]]:
 
 @pytest.fixture
 def tool() -> Callable[[str], str]:
-    """Find a program by its name, or skip the test; in CI it fails."""
+    """Find a program by name, or skip the test; in CI the test fails."""
     return find_tool
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of the contract and the how-to, which stands beside the developers' checkouts only."""
+    """The folder of the contract and the how-to, which only developers have, beside their checkout."""
     if not SHARED.is_dir():
         pytest.skip("the how-to and the contract are not beside this checkout; the README's examples cover the same")
     return SHARED

@@ -19,7 +19,7 @@ import requests
 from benchmarks.gauges import peak_bytes, reset_peak, resident_bytes
 from support.mlflow2 import find_python
 from support.mlflow_tracking import CLIENT_SETTINGS, Tracking
-from support.servers import PATIENCE_SECONDS, Server, environment, free_port, start
+from support.servers import PATIENCE_SECONDS, Server, environment, free_port, start_server
 from support.tools import unavailable
 
 Serve = Callable[..., Server]
@@ -119,7 +119,7 @@ def test_eight_processes_log_to_one_run(tracking: Tracking) -> None:
 
 
 def test_server_killed_during_a_run_keeps_acknowledged_writes(data: Path, tmp_path: Path) -> None:
-    server = start(data, tmp_path / "first", port=free_port())
+    server = start_server(data, tmp_path / "first", port=free_port())
     try:
         tracking = Tracking(server.url, data)
         client = tracking.client
@@ -130,7 +130,7 @@ def test_server_killed_during_a_run_keeps_acknowledged_writes(data: Path, tmp_pa
         server.kill()
         with pytest.raises(tracking.mlflow.exceptions.MlflowException):
             client.log_metric(run_id, "loss", 50.0, step=50)
-        server = start(data, tmp_path / "second", port=server.port)
+        server = start_server(data, tmp_path / "second", port=server.port)
         run = client.get_run(run_id)
         assert (run.info.status, run.data.params) == ("RUNNING", {"lr": "0.1"})
         client.log_metric(run_id, "loss", 50.0, step=50)

@@ -43,7 +43,7 @@ def test_model_downloaded_by_its_stage_predicts_as_after_the_training(server: Se
     (model_version,) = session.get(f"{server.url}/api/models/digits", timeout=60).json()["versions"]
     assert (
         sha256
-        == hashlib.sha256(training.pickled).hexdigest()
+        == hashlib.sha256(training.model_pickle).hexdigest()
         == model_version["sha256"]
         == run["artifacts"][0]["sha256"]
     )

@@ -1,6 +1,6 @@
-"""Templates and URL builders, compiled once for each process instead of once for each app.
+"""Templates and URL builders, compiled once per process instead of once per app.
 
-Thousands of tests have an app of their own. It takes 50 ms to compile its rules, and 100 ms each kind of page.
+Thousands of tests have an app of their own. Compiling its rules takes 50 ms, and each kind of page 100 ms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 
 
 class _Templates(BytecodeCache):
-    """Compiled templates in memory, by their names and sources."""
+    """Compiled templates in memory, by name and checksum of the source."""
 
     def __init__(self) -> None:
         self._codes: dict[tuple[str, str], Any] = {}
@@ -28,12 +28,12 @@ class _Templates(BytecodeCache):
 
 _templates = _Templates()
 _builders: dict[tuple[Any, ...], Any] = {}
-#: Werkzeug's own; a version that has none compiles each rule each time.
+#: Werkzeug's own function; with a version that lacks it, each app compiles its rules.
 _compile_builder: Any = getattr(Rule, "_compile_builder", None)
 
 
 def _find_builder(rule: Any, append_unknown: bool = True) -> Any:
-    """Return a function that builds URLs: it is made of a rule's text and gets the rule itself when it is called."""
+    """Return a function that builds URLs: it depends on the rule's text only, and takes the rule as an argument."""
     if rule.defaults:
         return _compile_builder(rule, append_unknown)
     key = (rule.rule, tuple(rule._trace), append_unknown)
@@ -43,11 +43,11 @@ def _find_builder(rule: Any, append_unknown: bool = True) -> Any:
 
 
 def share_url_builders() -> None:
-    """Let all apps of this process share the functions that build URLs."""
+    """Share the functions that build URLs among all apps of this process."""
     if _compile_builder is not None:
         Rule._compile_builder = _find_builder  # type: ignore[assignment,method-assign]
 
 
 def share_templates(app: Flask) -> None:
-    """Let an app use the templates that others have compiled."""
+    """Let an app use the templates that other apps have compiled."""
     app.jinja_env.bytecode_cache = _templates

@@ -95,7 +95,7 @@ def environment(**variables: str) -> dict[str, str]:
     return {**neutral, **variables}
 
 
-def start(
+def start_server(
     data: Path,
     scratch: Path,
     *options: str,
@@ -156,7 +156,7 @@ def run_server(
     data: Path, scratch: Path, *options: str, wrapper: Sequence[str] = (), forks: bool = True, **variables: str
 ) -> Iterator[Server]:
     """Start a server, and end it when the block is left."""
-    server = start(data, scratch, *options, port=0, wrapper=wrapper, forks=forks, **variables)
+    server = start_server(data, scratch, *options, port=0, wrapper=wrapper, forks=forks, **variables)
     try:
         yield server
     finally:

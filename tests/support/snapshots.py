@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every name below `folder` with its bytes; None for a folder. Leftovers and files with a dot in front count."""
+    """Return every path below `folder` with its bytes, or None for a folder, including leftovers and hidden files."""
     return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}

@@ -1,7 +1,7 @@
-"""A page held against a grammar that is stricter than HTML: what doesn't fit is a fault, nothing is guessed.
+"""A parser of pages for a grammar that is stricter than HTML: any violation is an error, without recovery.
 
-Attributes stand in double quotes, without `<`, `>` or a bare `&`; text has neither `<` nor a bare `&`; every element
-but the void ones is closed, by the tag that it was opened with; no attribute stands twice; there is no comment.
+Attributes are in double quotes, without `<`, `>` or a bare `&`; text has neither `<` nor a bare `&`; every element
+except the void ones has an end tag, in the right order; no attribute occurs twice; there are no comments.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _TOKEN = re.compile(
 
 
 class NotStrict(AssertionError):
-    """A page isn't what the grammar says; the text shows where."""
+    """A violation of the grammar; the message contains its place in the page."""
 
 
 class StrictPage:
-    """A page that was read: its elements, each a tag with its attributes, and all of its text."""
+    """A parsed page: its elements, each a tag with its attributes, and all of its text."""
 
     def __init__(self, html: str) -> None:
-        """Read a page. Raises NotStrict."""
+        """Parse a page. Raises NotStrict."""
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
-        opened: list[str] = []
+        open_tags: list[str] = []
         at = 0
         while at < len(html):
             token = _TOKEN.match(html, at)
@@ -43,26 +43,26 @@ class StrictPage:
             elif token["open"]:
                 self._open(token)
                 if not token["empty"] and token["open"] not in _VOID:
-                    opened.append(token["open"])
-            elif token["close"] and (not opened or opened.pop() != token["close"]):
+                    open_tags.append(token["open"])
+            elif token["close"] and (not open_tags or open_tags.pop() != token["close"]):
                 raise NotStrict(f"</{token['close']}> closes nothing at {html[max(0, at - 200) : at + 20]!r}")
             at = token.end()
-        if opened:
-            raise NotStrict(f"never closed: {opened}")
+        if open_tags:
+            raise NotStrict(f"never closed: {open_tags}")
 
     def _open(self, token: re.Match[str]) -> None:
         attributes: dict[str, str] = {}
         for name, value in _ATTRIBUTE.findall(token["attributes"] + ">"):
             if name in attributes:
-                raise NotStrict(f"{name} stands twice in {token[0]!r}")
+                raise NotStrict(f"{name} occurs twice in {token[0]!r}")
             attributes[name] = unescape(value)
         self.elements.append((token["open"], attributes))
 
     def parts(self) -> set[tuple[str, str]]:
-        """Each tag with each of its attributes, and with "" for itself."""
+        """Return each tag with each of its attributes, and with "" for the tag itself."""
         return {(tag, name) for tag, attributes in self.elements for name in ("", *attributes)}
 
     def addresses(self) -> set[str]:
-        """Whatever a browser would load, send to, or go to."""
+        """Return every URL that a browser would load, submit to, or navigate to."""
         names = ("href", "src", "action", "formaction", "srcset", "poster", "data", "xlink:href")
         return {attributes[name] for _, attributes in self.elements for name in names if name in attributes}

@@ -1,6 +1,6 @@
-"""A real training: digits told apart by a network of scikit-learn, tracked epoch by epoch, as the how-to does it.
+"""A real training: a network of scikit-learn learns to classify digits, and each epoch is logged as in the how-to.
 
-As a script it logs to the run that CHACHAML_URL and CHACHAML_RUN_ID name, as a step of a job does.
+As a script it logs to the run of CHACHAML_URL and CHACHAML_RUN_ID, as a step of a CI job does.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ class TrainingResult:
     """The result of a training, to compare it with the tracked run."""
 
     losses: list[float]
-    #: Of the images that the training did not see.
+    #: On the test images.
     accuracy: float
     predictions: list[int]
-    pickled: bytes
+    model_pickle: bytes
 
 
 def load_test_images() -> tuple[Any, Any]:
-    """The images that the training does not see, and which digits they are."""
-    _, images, _, digits = _parts()
+    """Return the images that are not used for training, and their digits."""
+    _, images, _, digits = _split_digits()
     return images, digits
 
 
-def train(url: str, run_id: str, epochs: int = EPOCHS, **changed: Any) -> TrainingResult:
+def train(url: str, run_id: str, epochs: int = EPOCHS, **changes: Any) -> TrainingResult:
     """Train, and log to a run of the server at `url`: params, a dataset, metrics of each epoch, the model.
 
-    `changed`: params of the network that are to be others.
+    `changes`: params of the network that replace those of PARAMS.
     """
-    params = {**PARAMS, **changed}
+    params = {**PARAMS, **changes}
     session = requests.Session()
 
     def post(path: str, json: Any = None, data: bytes | None = None) -> None:
         headers = None if data is None else {"Content-Type": "application/octet-stream"}
-        answer = session.post(f"{url}/api/w/runs/{run_id}/{path}", json=json, data=data, headers=headers, timeout=60)
-        answer.raise_for_status()
+        response = session.post(f"{url}/api/w/runs/{run_id}/{path}", json=json, data=data, headers=headers, timeout=60)
+        response.raise_for_status()
 
-    seen, images, seen_digits, digits = _parts()
+    train_images, test_images, train_digits, test_digits = _split_digits()
     post("params", json={**params, "epochs": epochs})
-    post("datasets", json={"role": "train", "n_rows": len(seen), "source": "sklearn digits"})
+    post("datasets", json={"role": "train", "n_rows": len(train_images), "source": "sklearn digits"})
     model = MLPClassifier(**params)
     losses = []
     for epoch in range(epochs):
-        order = np.random.default_rng(epoch).permutation(len(seen))
-        model.partial_fit(seen[order], seen_digits[order], classes=np.arange(10))
+        order = np.random.default_rng(epoch).permutation(len(train_images))
+        model.partial_fit(train_images[order], train_digits[order], classes=np.arange(10))
         losses.append(float(model.loss_))
-        predictions = model.predict(images)
-        accuracy = float(accuracy_score(digits, predictions))
+        predictions = model.predict(test_images)
+        accuracy = float(accuracy_score(test_digits, predictions))
         post("metrics", json={"loss": losses[-1], "accuracy": accuracy, "step": epoch})
-    pickled = pickle.dumps(model)
-    post("artifacts?name=model.pkl", data=pickled)
-    return TrainingResult(losses, accuracy, predictions.tolist(), pickled)
+    model_pickle = pickle.dumps(model)
+    post("artifacts?name=model.pkl", data=model_pickle)
+    return TrainingResult(losses, accuracy, predictions.tolist(), model_pickle)
 
 
-def _parts() -> Any:
+def _split_digits() -> Any:
     digits = load_digits()
     return train_test_split(digits.data / 16, digits.target, test_size=0.3, random_state=7)
 

@@ -1,4 +1,4 @@
-"""`chachaml-lite verify`, as it is called from a shell or a cron job."""
+"""The command `chachaml-lite verify`, as called from a shell or a cron job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 from chachaml_lite.cli import main
 
-#: The command as a shell runs it.
+#: The arguments of the command as a process.
 COMMAND = [sys.executable, "-m", "chachaml_lite", "verify"]
 
 
 @dataclass
 class CommandResult:
-    """The outcome of the command."""
+    """The result of the command."""
 
     returncode: int
     stdout: str
@@ -28,27 +28,27 @@ class CommandResult:
 
 
 def verify(data: Path, *arguments: str) -> CommandResult:
-    """The command, in this process: a Python for each would take as long as twenty verifications."""
+    """Run the command in this process: starting a Python for it takes as long as twenty verifications."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as exit_info:
         main(["verify", "--data", str(data), *arguments], prog_name="chachaml-lite")
-    return CommandResult(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return CommandResult(int(exit_info.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def load_report(data: Path, *arguments: str) -> dict[str, Any]:
-    """The report in JSON, held against the exit code."""
-    done = verify(data, "--json", *arguments)
-    assert done.stderr == ""
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found.keys() == {"ok", "runs", "models", "artifacts", "bytes", "points", "problems", "repairs"}
-    assert all(each.keys() == {"where", "kind", "detail", "repairable"} for each in found["problems"])
-    assert all(each.keys() == {"where", "detail"} for each in found["repairs"])
-    assert found["ok"] == (not found["problems"]) == (done.returncode == 0)
-    assert done.returncode in (0, 1)
-    return found
+    """Return the report in JSON, after a check that its shape is complete and that it agrees with the exit code."""
+    result = verify(data, "--json", *arguments)
+    assert result.stderr == ""
+    report: dict[str, Any] = json.loads(result.stdout)
+    assert report.keys() == {"ok", "runs", "models", "artifacts", "bytes", "points", "problems", "repairs"}
+    assert all(each.keys() == {"where", "kind", "detail", "repairable"} for each in report["problems"])
+    assert all(each.keys() == {"where", "detail"} for each in report["repairs"])
+    assert report["ok"] == (not report["problems"]) == (result.returncode == 0)
+    assert result.returncode in (0, 1)
+    return report
 
 
 def list_problems(data: Path, *arguments: str) -> list[tuple[str, str, bool]]:
     """Return the place and kind of each problem, and whether it can be repaired."""
-    found = load_report(data, *arguments)["problems"]
-    return sorted((each["where"], each["kind"], each["repairable"]) for each in found)
+    problems = load_report(data, *arguments)["problems"]
+    return sorted((each["where"], each["kind"], each["repairable"]) for each in problems)

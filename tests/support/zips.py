@@ -1,4 +1,4 @@
-"""Zips of runs, good ones and bent ones."""
+"""Zips of runs, valid and invalid ones."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ POINT = b'{"key":"loss","value":0.5,"step":1,"timestamp":1763884800123}\n'
 
 
 def meta(**changes: Any) -> bytes:
-    """A good meta.json, or one with these fields changed."""
+    """Build a valid meta.json with these fields changed."""
     return json.dumps({**META, **changes}).encode()
 
 
 def upload_line(name: str, content: bytes, timestamp: int = 1, **changes: Any) -> bytes:
-    """A line of artifacts.jsonl."""
+    """Build a line of artifacts.jsonl."""
     line = {"name": name, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "timestamp": timestamp}
     return json.dumps({**line, **changes}).encode() + b"\n"
 
 
 def run_files(run_id: str = "r", **changes: Any) -> dict[str, bytes]:
-    """The files of a good run, by their path in a zip."""
+    """Return the files of a valid run by path in a zip; `changes`: fields of its meta.json."""
     files = {
         "meta.json": meta(id=run_id, **changes),
         "params.json": b'{"lr": 0.1}',
@@ -50,9 +50,9 @@ def run_files(run_id: str = "r", **changes: Any) -> dict[str, bytes]:
 
 
 def build_zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip of these files."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", compression) as archive:
+    """Build a zip of these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for path, content in files.items():
             archive.writestr(path, content)
-    return made.getvalue()
+    return buffer.getvalue()
