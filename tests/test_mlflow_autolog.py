@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -23,6 +24,10 @@ PATIENCE_SECONDS = 600
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 
+#: What takes long to import, of what the scripts need: in both versions, and where MLflow 3 stores models with it.
+MODULES = ("mlflow.pyfunc", "mlflow.sklearn", "sklearn.linear_model", "sklearn.datasets")
+MODULES_OF_3 = ("skops.io",) if importlib.util.find_spec("skops") else ()
+
 
 def run_script(python: str, server: Server, scratch: Path, name: str, *arguments: str) -> dict[str, Any]:
     """Run a script with a Python that has MLflow and return its output."""
@@ -38,7 +43,9 @@ def run_script(python: str, server: Server, scratch: Path, name: str, *arguments
 @pytest.fixture(scope="module", params=["3.x", "2.22"])
 def python(request: pytest.FixtureRequest) -> str:
     """A Python that has MLflow of this version."""
-    return sys.executable if request.param == "3.x" else find_python()
+    python = sys.executable if request.param == "3.x" else find_python()
+    mlflow_forks(python).preload(*MODULES, *(MODULES_OF_3 if request.param == "3.x" else ()))
+    return python
 
 
 @pytest.fixture(scope="module")

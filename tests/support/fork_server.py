@@ -2,8 +2,8 @@
 
 `python fork_server.py MODULE...` imports the modules and reads requests from stdin, one JSON object a line. A request
 with a `run` starts a job, `python -m MODULE` or a script, and its response is the id of the process. A request with the
-id of a process as `poll` is for its exit code: null while it runs, negative for the signal that killed it. It imports
-nothing else of the tests, since another Python may run it.
+id of a process as `poll` is for its exit code: null while it runs, negative for the signal that killed it. A request
+with `imports` is for further modules. It imports nothing else of the tests, since another Python may run it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,27 @@ from typing import Any
 def main(modules: list[str]) -> None:
     del sys.path[0]  # this folder, whose modules have names as general as `tools`
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the tests, which close stdin
+    preload(modules)
+    responses = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        request = json.loads(line)
+        response = None
+        if "imports" in request:
+            preload(request["imports"])
+        else:
+            response = start(request) if "run" in request else poll(request["poll"])
+        responses.write(json.dumps(response) + "\n")
+        responses.flush()
+
+
+def preload(modules: list[str]) -> None:
+    """Import modules for the forks to come."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in modules:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy each page that it looks at
-    responses = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        request = json.loads(line)
-        response = start(request) if "run" in request else poll(request["poll"])
-        responses.write(json.dumps(response) + "\n")
-        responses.flush()
 
 
 def start(job: dict[str, Any]) -> int:

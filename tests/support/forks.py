@@ -54,6 +54,10 @@ class ForkServer:
         )
         atexit.register(self._process.communicate)  # it ends with its stdin
 
+    def preload(self, *modules: str) -> None:
+        """Import further modules for the forks to come."""
+        self.request(imports=modules)
+
     def request(self, **request: Any) -> Any:
         """Send a request and return its response."""
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -12,8 +12,7 @@ from support.commands import check_result
 from support.forks import PACKAGE, Fork, ForkServer
 from support.servers import environment
 
-#: What takes long to import: of scripts, and of this Python's commands.
-_OF_SCRIPTS = ("mlflow.pyfunc", "mlflow.sklearn", "sklearn.linear_model", "sklearn.datasets")
+#: What this Python's commands import.
 _OF_COMMANDS = (
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
     *(*PACKAGE, "chachaml_lite.export.transfer"),
@@ -27,9 +26,9 @@ _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LO
 def mlflow_forks(python: str = sys.executable) -> ForkServer:
     """The fork server of a Python that has MLflow."""
     if python == sys.executable:
-        return ForkServer(python, (*_OF_SCRIPTS, *_OF_COMMANDS), environment(**_QUIET))
+        return ForkServer(python, ("mlflow", *_OF_COMMANDS), environment(**_QUIET))
     variables = {key: value for key, value in environment(**_QUIET).items() if not key.startswith("PYTHON")}
-    return ForkServer(python, _OF_SCRIPTS, variables)
+    return ForkServer(python, ("mlflow",), variables)
 
 
 def start_command(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Fork:
