@@ -90,7 +90,7 @@ def test_whole_store_is_imported_and_later_imports_add_only_new_data(source: Sou
     data, ids = tmp_path / "store", source.ids
     first = import_from(source, data)
     holder = ids["models"][2].removeprefix("m-")
-    runs = {ids["run"], ids["child"], ids["going"], holder}
+    runs = {ids["run"], ids["child"], ids["active"], holder}
     assert set(first["imported"]) == runs and first["ok"] and not first["failed"]
     assert first["models"]["imported"] == ["iris 1", "iris 3", "iris 4"]
     with open_app(data) as app:
@@ -104,7 +104,7 @@ def test_whole_store_is_imported_and_later_imports_add_only_new_data(source: Sou
     assert snapshot(data / "runs") == before
     more = run_writing_script(source.tracking_uri, source.scratch, "more")
     later = import_from(source, data)
-    assert later["updated"] == [ids["going"]] and later["models"]["imported"] == ["iris 5"]
+    assert later["updated"] == [ids["active"]] and later["models"]["imported"] == ["iris 5"]
     with open_app(data) as app:
         _assert_continued(app.test_client(), more)
     assert json.loads(cli("verify", "--data", str(data), "--json").stdout)["problems"] == []
@@ -141,7 +141,7 @@ def _assert_runs(client: FlaskClient, ids: dict[str, Any]) -> None:
     assert client.get(f"/api/artifacts/{ids['run']}/größe ☃.txt/download").data == b"snow"
     child = client.get(f"/api/runs/{ids['child']}").get_json()
     assert (child["status"], child["error"], child["parent_run_id"]) == ("failed", "killed", ids["run"])
-    assert client.get(f"/api/runs/{ids['going']}").get_json()["status"] == "running"
+    assert client.get(f"/api/runs/{ids['active']}").get_json()["status"] == "running"
     assert client.get(f"/api/runs/{ids['deleted']}").status_code == 404
     experiments = {each["name"]: each for each in client.get("/api/experiments").get_json()}
     assert experiments["from MLflow"]["description"] == "What **they** did"
@@ -182,7 +182,7 @@ def _assert_models(client: FlaskClient, ids: dict[str, Any]) -> None:
 
 
 def _assert_continued(client: FlaskClient, more: dict[str, Any]) -> None:
-    run = client.get(f"/api/runs/{more['going']}").get_json()
+    run = client.get(f"/api/runs/{more['active']}").get_json()
     assert (run["status"], run["metrics"]) == ("failed", {"loss": 2.0})
     assert {"late.txt", "models/later/MLmodel"} <= {each["name"] for each in run["artifacts"]}
     versions = {each["version"]: each for each in client.get("/api/models/iris").get_json()["versions"]}
@@ -284,19 +284,19 @@ def test_run_with_a_missing_file_fails_by_id_and_the_others_are_imported(databas
     path = Path(shutil.copy(database, tmp_path / "mlflow.db"))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
-            "update runs set artifact_uri = 'mlflow-artifacts:/nowhere' where run_uuid = ?", (ids["going"],)
+            "update runs set artifact_uri = 'mlflow-artifacts:/nowhere' where run_uuid = ?", (ids["active"],)
         )
         connection.commit()
     result = import_from(f"sqlite:///{path}", tmp_path / "store", code=1)
-    assert [each["id"] for each in result["failed"]] == [ids["going"]]
-    assert ids["run"] in result["imported"] and ids["going"] not in result["imported"]
+    assert [each["id"] for each in result["failed"]] == [ids["active"]]
+    assert ids["run"] in result["imported"] and ids["active"] not in result["imported"]
 
 
 def _ids_of(database: Path) -> dict[str, str]:
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("select name, run_uuid from runs").fetchall()
     by_name = dict(rows)
-    return {"run": by_name["parent"], "going": by_name["going on"]}
+    return {"run": by_name["parent"], "active": by_name["going on"]}
 
 
 def test_exported_run_is_imported_without_a_difference(

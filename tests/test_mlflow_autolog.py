@@ -116,7 +116,7 @@ def test_model_logged_by_mlflow_is_promoted_with_curl_and_loaded_by_stage(
     body = {"version": 2, "stage": "production"}
     answer = requests.post(f"{server.url}/api/w/models/iris/promote", json=body, timeout=60)
     assert answer.status_code == 200
-    second_result = run_script(python, server, tmp_path, "mlflow_registering.py", "promoted")
+    second_result = run_script(python, server, tmp_path, "mlflow_registering.py", "promote")
     assert str(second_result["before"]) == "2" and second_result["loaded"] == [True, True]
     assert [each[2:4] for each in second_result["versions"]] == [["Production", ["production"]], ["Archived", []]]
     ours = requests.get(f"{server.url}/api/models/iris", timeout=60).json()

@@ -201,7 +201,7 @@ def test_model_versions_have_tags_aliases_and_stages(tracking: Tracking, names: 
     client.delete_registered_model_alias(name, "champion")
     for alias in ("champion", "none"):
         assert tracking.error_code(client.get_model_version_by_alias, name, alias) == "INVALID_PARAMETER_VALUE"
-    for alias in ("latest", "v1", "not one", *(["1"] if tracking.is_ours else [])):
+    for alias in ("latest", "v1", "not one", *(["1"] if tracking.is_native else [])):
         assert tracking.error_code(client.set_registered_model_alias, name, alias, "1") == "INVALID_PARAMETER_VALUE", (
             alias
         )
@@ -268,5 +268,5 @@ def test_model_version_with_an_unknown_source_is_refused(tracking: Tracking, nam
     client.create_registered_model(name)
     model_id = source.removeprefix("models:/") if source.startswith("models:/") else None
     code = tracking.error_code(client.create_model_version, name, source, model_id=model_id)
-    assert code == "INVALID_PARAMETER_VALUE" or not tracking.is_ours
+    assert code == "INVALID_PARAMETER_VALUE" or not tracking.is_native
     assert client.search_model_versions(f"name='{name}'") == []

@@ -163,7 +163,7 @@ def test_search_matches_the_same_runs_as_the_model(
     for number in range(len(RUNS)):
         values = [(get_value(number, kind, key), op, operand) for _, kind, key, op, operand in examples]
         # MLflow's SQL stores keep a NaN as 0, so there it satisfies the same comparisons as 0.
-        if not server_runs.tracking.is_ours and any(
+        if not server_runs.tracking.is_native and any(
             isinstance(value, float) and value != value for value, *_ in values
         ):
             return
@@ -217,7 +217,7 @@ def test_search_page_by_page(server_runs: RunsOnServer) -> None:
             break
     assert (numbers, sizes) == ([7, 6, 5, 4, 3, 2, 1, 0], [3, 3, 2])
     page = server_runs.client.search_runs([server_runs.experiment], "", max_results=8)
-    assert (len(page), page.token) == (8, None) or not server_runs.tracking.is_ours
+    assert (len(page), page.token) == (8, None) or not server_runs.tracking.is_native
     assert server_runs.client.search_runs([]) == []
 
 
@@ -251,10 +251,10 @@ INVALID_FILTERS = [
 
 def test_invalid_filter_or_order_is_refused(server_runs: RunsOnServer) -> None:
     for text in INVALID_FILTERS:
-        if server_runs.tracking.is_ours or text not in ("metrics.acc > 1 AND", "metrics.acc > 1 metrics.acc < 0"):
+        if server_runs.tracking.is_native or text not in ("metrics.acc > 1 AND", "metrics.acc > 1 metrics.acc < 0"):
             assert server_runs.tracking.error_code(server_runs.search, text) == "INVALID_PARAMETER_VALUE", text
     for order in ("foo.bar", "metrics.acc down", "nonsense", "dataset.name", ""):
-        if server_runs.tracking.is_ours:
+        if server_runs.tracking.is_native:
             assert server_runs.tracking.error_code(server_runs.search, "", [order]) == "INVALID_PARAMETER_VALUE", order
 
 

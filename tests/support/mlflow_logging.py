@@ -1,6 +1,6 @@
-"""A program as users of MLflow write it, for 3.x and 2.22: it logs, reads and searches, and prints what it found.
+"""A typical program that uses MLflow 3.x or 2.22: it logs, reads and searches runs, and prints the results.
 
-`python mlflow_logging.py URL FOLDER`, by a Python that has MLflow; nothing else of the tests is imported.
+Run it by a Python with MLflow: `python mlflow_logging.py URL FOLDER`. It imports no other module of the tests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import mlflow  # type: ignore[import-not-found,unused-ignore]
 
 
 def main(url: str, folder: Path) -> dict[str, Any]:
-    """Log two runs, one in the other, and tell what is found of them."""
+    """Log two nested runs, and return what MLflow's client reads of them."""
     mlflow.set_tracking_uri(url)
     client = mlflow.MlflowClient()
     mlflow.set_experiment(f"logged by {mlflow.__version__}")
@@ -50,12 +50,12 @@ def main(url: str, folder: Path) -> dict[str, Any]:
         "filter": lambda: client.search_runs([run.info.experiment_id], "a OR b"),
         "experiment": lambda: client.create_experiment(f"logged by {mlflow.__version__}"),
     }
-    for what, call in calls.items():
+    for name, call in calls.items():
         try:
             call()
-        except mlflow.exceptions.MlflowException as refused:
-            codes[what] = refused.error_code
-    found = mlflow.search_runs(filter_string="metrics.loss < 0.2 and params.net ILIKE 'RES%'", output_format="list")
+        except mlflow.exceptions.MlflowException as error:
+            codes[name] = error.error_code
+    matches = mlflow.search_runs(filter_string="metrics.loss < 0.2 and params.net ILIKE 'RES%'", output_format="list")
     local = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="files"))
     return {
         "version": mlflow.__version__,
@@ -66,7 +66,7 @@ def main(url: str, folder: Path) -> dict[str, Any]:
         "metrics": {key: value for key, value in run.data.metrics.items() if key != "odd"},
         "odd": math.isnan(run.data.metrics["odd"]),
         "history": [[point.step, point.value] for point in client.get_metric_history(run_id, "loss")],
-        "found": [each.info.run_id for each in found],
+        "found": [each.info.run_id for each in matches],
         "children": [each.info.run_name for each in client.search_runs(
             [run.info.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")],
         "artifacts": sorted(each.path for each in client.list_artifacts(run_id)),

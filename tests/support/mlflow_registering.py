@@ -1,6 +1,6 @@
-"""A script: models logged, registered, given aliases and stages, loaded and asked, seen by MLflow's client.
+"""A script that logs, registers and loads models with MLflow's client, and gives them aliases and stages.
 
-It is run as `python mlflow_registering.py PART` against the server of MLFLOW_TRACKING_URI, and prints one JSON object.
+`python mlflow_registering.py PART` uses the server of MLFLOW_TRACKING_URI and prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ IS_3 = mlflow.__version__ >= "3"
 
 
 @cache
-def trained() -> Any:
+def train_model() -> Any:
     return LogisticRegression(max_iter=200).fit(FEATURES, CLASSES)
 
 
 def log(model: Any, name: str, **fields: Any) -> Any:
     """Log a model; 2.x names the folder of its files.
 
-    Its requirements are given: to find them MLflow loads it in a process of its own, for as long as all else takes.
-    mlflow_training.py has a model with the defaults.
+    Its requirements are passed: to infer them MLflow loads it in another process, which takes as long as all the rest.
+    mlflow_training.py logs a model with the defaults.
     """
     fields |= {"name" if IS_3 else "artifact_path": name, "pip_requirements": ["scikit-learn"]}
     return mlflow.sklearn.log_model(model, **fields)
 
 
-def predicts(uri: str) -> bool:
-    """Whether what a URI names predicts as it was trained to."""
-    return list(mlflow.pyfunc.load_model(uri).predict(FEATURES)) == list(trained().predict(FEATURES))
+def predicts_correctly(uri: str) -> bool:
+    """Check that the model at a URI predicts the same as the trained one."""
+    return list(mlflow.pyfunc.load_model(uri).predict(FEATURES)) == list(train_model().predict(FEATURES))
 
 
 def register() -> dict[str, Any]:
@@ -47,10 +47,10 @@ def register() -> dict[str, Any]:
     client = mlflow.MlflowClient()
     mlflow.set_experiment("registering")
     with mlflow.start_run() as first:
-        info = log(trained(), "iris", registered_model_name="iris")
+        info = log(train_model(), "iris", registered_model_name="iris")
     with mlflow.start_run() as second:
-        log(trained(), "iris")
-    made = mlflow.register_model(f"runs:/{second.info.run_id}/iris", "iris")
+        log(train_model(), "iris")
+    second_version = mlflow.register_model(f"runs:/{second.info.run_id}/iris", "iris")
     client.set_registered_model_alias("iris", "champion", "1")
     client.set_model_version_tag("iris", "2", "by", "a script")
     client.update_model_version("iris", "2", "the second")
@@ -59,53 +59,53 @@ def register() -> dict[str, Any]:
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/iris@champion")
     return {
         "runs": [first.info.run_id, second.info.run_id],
-        "second": made.version,
-        "predicts": {uri: predicts(uri) for uri in uris},
+        "second": second_version.version,
+        "predicts": {uri: predicts_correctly(uri) for uri in uris},
         "files": sorted(os.listdir(folder)),
-        "versions": versions(),
+        "versions": list_versions(),
     }
 
 
-def versions() -> list[list[Any]]:
+def list_versions() -> list[list[Any]]:
     client = mlflow.MlflowClient()
-    found = client.search_model_versions("name = 'iris'", order_by=["version_number ASC"])
+    versions = client.search_model_versions("name = 'iris'", order_by=["version_number ASC"])
     return [
         [each.version, each.run_id, each.current_stage, sorted(each.aliases), each.description or "", each.tags]
-        for each in found
+        for each in versions
     ]
 
 
-def promoted() -> dict[str, Any]:
-    """Load the version in production by alias and by stage, then move another one there."""
+def load_and_promote() -> dict[str, Any]:
+    """Load the version in production by alias and by stage, then promote another one."""
     client = mlflow.MlflowClient()
     before = client.get_model_version_by_alias("iris", "production").version
-    loaded = [predicts(uri) for uri in ("models:/iris@production", "models:/iris/Production")]
+    loaded = [predicts_correctly(uri) for uri in ("models:/iris@production", "models:/iris/Production")]
     client.transition_model_version_stage("iris", "1", "Production", archive_existing_versions=True)
     client.delete_registered_model_alias("iris", "champion")
-    return {"before": before, "loaded": loaded, "versions": versions()}
+    return {"before": before, "loaded": loaded, "versions": list_versions()}
 
 
-def alone() -> dict[str, Any]:
-    """Models without a run, models measured by another run, and one of a single file that curl registered."""
+def log_without_run() -> dict[str, Any]:
+    """Log models without a run, evaluate one in another run, and download one of a single file registered with curl."""
     client = mlflow.MlflowClient()
     mlflow.set_experiment("alone")
-    info = log(trained(), "alone")
+    info = log(train_model(), "alone")
     external = mlflow.create_external_model(
         name="external", params={str(n): str(n) for n in range(150)}, tags={"a": "b"}
     )
     with mlflow.start_run() as run:
         mlflow.log_metric("eval", 0.5, step=3, model_id=info.model_id)
-    made = mlflow.register_model(info.model_uri, "alone")
+    version = mlflow.register_model(info.model_uri, "alone")
     single = mlflow.artifacts.download_artifacts(artifact_uri="models:/single/1")
     experiment = mlflow.get_experiment_by_name("alone").experiment_id
     models = mlflow.search_logged_models(experiment_ids=[experiment], output_format="list")
-    measured = mlflow.get_logged_model(info.model_id)
+    evaluated_model = mlflow.get_logged_model(info.model_id)
     return {
-        "predicts": [predicts(info.model_uri), predicts("models:/alone/1")],
-        "version": [made.version, made.run_id],
+        "predicts": [predicts_correctly(info.model_uri), predicts_correctly("models:/alone/1")],
+        "version": [version.version, version.run_id],
         "models": [[each.name, str(each.status), each.source_run_id or ""] for each in models],
         "external": [len(external.params), external.tags["a"]],
-        "metrics": [[each.key, each.value, each.step, each.run_id] for each in measured.metrics],
+        "metrics": [[each.key, each.value, each.step, each.run_id] for each in evaluated_model.metrics],
         "inputs": [each.model_id for each in client.get_run(run.info.run_id).inputs.model_inputs],
         "runs": [each.info.run_id for each in client.search_runs([experiment])],
         "run": run.info.run_id,
@@ -115,4 +115,5 @@ def alone() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump({"register": register, "promoted": promoted, "alone": alone}[sys.argv[1]](), sys.stdout)
+    parts = {"register": register, "promote": load_and_promote, "alone": log_without_run}
+    json.dump(parts[sys.argv[1]](), sys.stdout)

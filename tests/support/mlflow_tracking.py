@@ -1,4 +1,4 @@
-"""A server that speaks MLflow's protocol, ours or MLflow's own, and MLflow's client in this process to ask it."""
+"""A server that speaks MLflow's protocol, this project's or MLflow's own, and MLflow's client in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.servers import run_server
 
 pytest_plugins = "support.mlflow_servers"
 
-#: One more try is enough to find a 5xx; seven take minutes.
+#: One retry is enough to notice a 5xx; MLflow's default of seven takes minutes.
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -27,7 +27,7 @@ _numbers = itertools.count()
 
 
 class Tracking:
-    """A server at `url`, and MLflow's client of it; `is_ours`: whether it is this project's."""
+    """A server at `url`, and MLflow's client of it; `is_native`: whether the server is this project's."""
 
     def __init__(self, url: str, data: Path | None) -> None:
         os.environ |= CLIENT_SETTINGS
@@ -37,28 +37,28 @@ class Tracking:
         self.client: Any = self.mlflow.MlflowClient(url, url)
 
     @property
-    def is_ours(self) -> bool:
+    def is_native(self) -> bool:
         return self.data is not None
 
     def create_experiment(self, name: str = "test") -> str:
-        """The id of an experiment that no other test has."""
-        made: str = self.client.create_experiment(f"{name}-{next(_numbers)}")
-        return made
+        """Create an experiment that no other test uses, and return its id."""
+        experiment_id: str = self.client.create_experiment(f"{name}-{next(_numbers)}")
+        return experiment_id
 
     def create_run(self, **fields: Any) -> str:
-        """The id of a run in an experiment of its own."""
+        """Create a run in a new experiment, and return its id."""
         return str(self.client.create_run(self.create_experiment(), **fields).info.run_id)
 
     def error_code(self, call: Any, *arguments: Any, **fields: Any) -> str:
-        """The error code of a call that has to be refused."""
-        with pytest.raises(self.mlflow.exceptions.MlflowException) as caught:
+        """Return the error code of a call that must fail."""
+        with pytest.raises(self.mlflow.exceptions.MlflowException) as exception_info:
             call(*arguments, **fields)
-        return str(caught.value.error_code)
+        return str(exception_info.value.error_code)
 
 
 @pytest.fixture(scope="module", params=["ours", "mlflow"])
 def tracking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
-    """Each of the two servers in turn: what a test says of both is known to be MLflow's behaviour."""
+    """Each of the two servers in turn: an assertion that holds for both is known to describe MLflow's behaviour."""
     if request.param == "mlflow":
         yield Tracking(request.getfixturevalue("mlflow").url, None)
         return

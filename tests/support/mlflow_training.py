@@ -1,6 +1,7 @@
-"""A script: what people train with MLflow's defaults, against the server of MLFLOW_TRACKING_URI, seen by its client.
+"""A script that trains models with MLflow's autologging, and prints what MLflow's client reads of their runs.
 
-It prints one JSON object. It is run by MLflow 3.x and by 2.22, each in an environment of its own.
+It uses the server of MLFLOW_TRACKING_URI and prints one JSON object. The tests run it with MLflow 3.x and with 2.22,
+each in an environment of its own.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ ROUNDS = 5
 FEATURES, CLASSES = load_iris(return_X_y=True)
 
 
-def with_sklearn() -> None:
+def train_sklearn() -> None:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(max_iter=200)
     model.fit(FEATURES, CLASSES)
 
 
-def with_xgboost() -> None:
+def train_xgboost() -> None:
     import xgboost
 
     data = xgboost.DMatrix(FEATURES, label=CLASSES)
@@ -34,7 +35,7 @@ def with_xgboost() -> None:
     xgboost.train(params, data, num_boost_round=ROUNDS, evals=[(data, "train")], verbose_eval=False)
 
 
-def with_lightgbm() -> None:
+def train_lightgbm() -> None:
     import lightgbm
 
     data = lightgbm.Dataset(FEATURES, label=CLASSES)
@@ -42,8 +43,8 @@ def with_lightgbm() -> None:
     lightgbm.train(params, data, num_boost_round=ROUNDS, valid_sets=[data], valid_names=["train"])
 
 
-def seen(run_id: str) -> dict[str, Any]:
-    """Read a run afterwards with MLflow's client."""
+def read_run(run_id: str) -> dict[str, Any]:
+    """Read a finished run with MLflow's client."""
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     uri = f"runs:/{run_id}/model"
@@ -57,12 +58,12 @@ def seen(run_id: str) -> dict[str, Any]:
         "model_files": sorted(file.path for file in mlflow.artifacts.list_artifacts(uri)),
         "predicts": len(mlflow.pyfunc.load_model(uri).predict(FEATURES)),
         "datasets": [(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs],
-        "models": logged_models(run),
+        "models": list_logged_models(run),
     }
 
 
-def logged_models(run: Any) -> list[dict[str, Any]]:
-    """The logged models of a run; 2.x knows of none."""
+def list_logged_models(run: Any) -> list[dict[str, Any]]:
+    """Return the logged models of a run; 2.x has none."""
     if not hasattr(mlflow, "search_logged_models"):
         return []
     models = mlflow.search_logged_models(
@@ -84,15 +85,15 @@ def logged_models(run: Any) -> list[dict[str, Any]]:
 def main() -> None:
     mlflow.set_experiment("autologging")
     mlflow.autolog(silent=True)
-    found = {}
-    for train in (with_sklearn, with_xgboost, with_lightgbm):
+    runs = {}
+    for train in (train_sklearn, train_xgboost, train_lightgbm):
         with mlflow.start_run() as run:
             train()
-        # One model per version is enough of a process that loads it to find its requirements, for as long as all else
-        # takes. Without any time for it MLflow falls back to the library itself.
+        # To infer a model's requirements, MLflow loads it in another process, which takes as long as all the rest: one
+        # model per version of MLflow is enough for that. With a timeout of 0 MLflow assumes the library itself.
         os.environ["MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT"] = "0"
-        found[train.__name__.removeprefix("with_")] = seen(run.info.run_id)
-    json.dump({"version": mlflow.__version__, "runs": found}, sys.stdout)
+        runs[train.__name__.removeprefix("train_")] = read_run(run.info.run_id)
+    json.dump({"version": mlflow.__version__, "runs": runs}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A script: what somebody has logged to MLflow over time, at the tracking URI that is its first argument.
+"""A script that logs runs and models to the MLflow server of its first argument, as a project does over time.
 
-It prints what MLflow's client reads of it, as one JSON object. `python mlflow_writing.py URI more` goes on with it.
+It prints their ids as one JSON object. `python mlflow_writing.py URI more` logs more to the same experiment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, M
 NAME = "from MLflow"
 
 
-def file(folder: Path, name: str, content: bytes) -> str:
+def write_file(folder: Path, name: str, content: bytes) -> str:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -32,8 +32,8 @@ def log_model(client: Any, experiment: str, run_id: str | None, folder: Path, na
     model = client.create_logged_model(
         experiment, name, run_id, tags={"made": "here"}, params={"depth": "3"}, model_type="tree"
     )
-    file(folder / name, "MLmodel", b"flavors: {}")
-    file(folder / name, "data/weights.bin", f"weights of {name}".encode())
+    write_file(folder / name, "MLmodel", b"flavors: {}")
+    write_file(folder / name, "data/weights.bin", f"weights of {name}".encode())
     client.log_model_artifacts(model.model_id, str(folder / name))
     client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
@@ -42,8 +42,7 @@ def log_model(client: Any, experiment: str, run_id: str | None, folder: Path, na
 def write(client: Any, folder: Path) -> dict[str, Any]:
     experiment = client.create_experiment(NAME, tags={"team": "x", "mlflow.note.content": "What **they** did"})
     tags = {"a": "b", "mlflow.user": "maria"}
-    made = client.create_run(experiment, start_time=1_700_000_000_000, run_name="parent", tags=tags)
-    run = made.info.run_id
+    run = client.create_run(experiment, start_time=1_700_000_000_000, run_name="parent", tags=tags).info.run_id
     for key, value in {"lr": "0.01", "epochs": "100", "odd": "007", "text": "True", "empty": ""}.items():
         client.log_param(run, key, value)
     points = [Metric("loss", 1 / (step + 1), 1_700_000_000_000 + step, step) for step in range(50)]
@@ -51,9 +50,9 @@ def write(client: Any, folder: Path) -> dict[str, Any]:
     client.set_tag(run, "mlflow.note.content", "a note")
     dataset = Dataset("iris.csv", "d1gest", "local", '{"uri": "iris.csv"}', None, '{"num_rows": 150}')
     client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])])
-    client.log_artifact(run, file(folder, "größe ☃.txt", b"snow"))
-    client.log_artifact(run, file(folder, "empty", b""), "deep/er")
-    file(folder / "model", "MLmodel", b"2.x")
+    client.log_artifact(run, write_file(folder, "größe ☃.txt", b"snow"))
+    client.log_artifact(run, write_file(folder, "empty", b""), "deep/er")
+    write_file(folder / "model", "MLmodel", b"2.x")
     client.log_artifacts(run, str(folder / "model"), "model")
     model = log_model(client, experiment, run, folder, "iris")
     second = log_model(client, experiment, run, folder, "iris")
@@ -62,17 +61,17 @@ def write(client: Any, folder: Path) -> dict[str, Any]:
     child = client.create_run(experiment, start_time=1_700_000_050_000, tags={"mlflow.parentRunId": run}).info.run_id
     client.log_inputs(child, models=[LoggedModelInput(model)])
     client.set_terminated(child, "KILLED", 1_700_000_060_000)
-    going = client.create_run(experiment, start_time=1_700_000_070_000, run_name="going on").info.run_id
-    client.log_metric(going, "loss", 3.0, 1_700_000_070_001, 0)
+    active_run = client.create_run(experiment, start_time=1_700_000_070_000, run_name="going on").info.run_id
+    client.log_metric(active_run, "loss", 3.0, 1_700_000_070_001, 0)
     deleted = client.create_run(experiment, run_name="deleted").info.run_id
     client.set_terminated(deleted)
     client.delete_run(deleted)
-    alone = log_model(client, experiment, None, folder, "alone")
+    model_without_run = log_model(client, experiment, None, folder, "alone")
     client.create_experiment("without runs", tags={"k": "v"})
     client.create_registered_model("iris", tags={"owner": "maria"}, description="flowers")
     client.create_model_version("iris", f"models:/{model}", run, tags={"n": "1"}, description="first", model_id=model)
     client.create_model_version("iris", f"models:/{second}", run, model_id=second)
-    client.create_model_version("iris", f"models:/{alone}", model_id=alone)
+    client.create_model_version("iris", f"models:/{model_without_run}", model_id=model_without_run)
     source = f"{client.get_run(run).info.artifact_uri}/model"
     client.create_model_version("iris", source, run)
     client.delete_model_version("iris", "2")
@@ -80,32 +79,32 @@ def write(client: Any, folder: Path) -> dict[str, Any]:
     client.transition_model_version_stage("iris", "3", "Production")
     client.transition_model_version_stage("iris", "4", "Staging")
     client.create_registered_model("without versions")
-    return {"experiment": experiment, "run": run, "child": child, "going": going, "deleted": deleted} | {
-        "models": [model, second, alone]
+    return {"experiment": experiment, "run": run, "child": child, "active": active_run, "deleted": deleted} | {
+        "models": [model, second, model_without_run]
     }
 
 
-def go_on(client: Any, folder: Path) -> dict[str, Any]:
-    """Log to the source again, after the first import."""
+def write_more(client: Any, folder: Path) -> dict[str, Any]:
+    """Log to the same experiment and models again, after the first import."""
     experiment = client.get_experiment_by_name(NAME).experiment_id
-    (going,) = client.search_runs([experiment], "attributes.run_name = 'going on'")
-    run = going.info.run_id
+    (active_run,) = client.search_runs([experiment], "attributes.run_name = 'going on'")
+    run = active_run.info.run_id
     client.log_metric(run, "loss", 2.0, 1_700_000_070_002, 1)
-    client.log_artifact(run, file(folder, "late.txt", b"late"))
+    client.log_artifact(run, write_file(folder, "late.txt", b"late"))
     model = log_model(client, experiment, run, folder, "later")
     client.set_terminated(run, "FAILED", 1_700_000_090_000)
     client.create_model_version("iris", f"models:/{model}", run, model_id=model)
     client.transition_model_version_stage("iris", "5", "Production", archive_existing_versions=True)
     client.set_registered_model_alias("iris", "champion", "5")
-    return {"going": run, "model": model}
+    return {"active": run, "model": model}
 
 
 def main() -> None:
     client = mlflow.MlflowClient(sys.argv[1], sys.argv[1])
     mlflow.set_tracking_uri(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        act = go_on if sys.argv[2:] == ["more"] else write
-        json.dump(act(client, Path(folder)), sys.stdout)
+        function = write_more if sys.argv[2:] == ["more"] else write
+        json.dump(function(client, Path(folder)), sys.stdout)
 
 
 if __name__ == "__main__":
