@@ -82,7 +82,7 @@ $(VENV)/made:
 		echo "chachaml-lite needs Python 3.10 or newer, and $(PYTHON) is `$(PYTHON) -V 2>&1`; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "this Python can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(if $(IS_STALE),echo "making $(VENV) anew: it is another Python's or was moved ...")
+	@$(if $(IS_STALE),echo "rebuilding $(VENV): another Python made it, or it was moved ...")
 	@$(PYTHON) -m venv $(if $(IS_STALE),--clear) $(VENV)
 	@touch $@
 

@@ -263,7 +263,7 @@ def test_line_below_the_table_counts_the_runs(client: FlaskClient, log_run: LogR
     for _ in range(number):
         log_run()
     lines = get_table(client)
-    assert lines[-1] == {0: "no runs here; curl http://localhost tells how to log one", 1: "1 run", 2: "2 runs"}[number]
+    assert lines[-1] == {0: "no runs here; curl http://localhost shows how to log one", 1: "1 run", 2: "2 runs"}[number]
 
 
 def test_comparison_of_many_runs_is_split_into_several_tables(client: FlaskClient, log_run: LogRun) -> None:

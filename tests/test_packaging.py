@@ -1,4 +1,4 @@
-"""From a fresh clone, or from a package, to a server that answers: what a first user does, on a plain Python."""
+"""From a fresh clone or a package to a running server, as a first user gets there, with a plain Python."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.timeout(2 * INSTALL_SECONDS)
 
 
 def run(*command: str, cwd: Path, succeeds: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command; what it printed. AssertionError when its success is another than wanted."""
-    done = subprocess.run(
+    """Run a command and return its result. AssertionError if it fails, or if it should fail and doesn't."""
+    result = subprocess.run(
         command, cwd=cwd, env=plain_environment(**variables), capture_output=True, text=True, timeout=INSTALL_SECONDS
     )
-    if NO_PACKAGE_INDEX.search(done.stderr):
+    if NO_PACKAGE_INDEX.search(result.stderr):
         unavailable("the package index can't be reached")
-    assert (done.returncode == 0) is succeeds, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    assert (result.returncode == 0) is succeeds, f"{command}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result
 
 
 def pip_for(python: str) -> list[str]:
@@ -45,9 +45,12 @@ def pip_for(python: str) -> list[str]:
 
 
 def plain_environment(**variables: str) -> dict[str, str]:
-    """The environment of a new shell, without the variables of the make or virtual environment around this test."""
-    ours = re.compile(r"MAKE|MFLAGS|VIRTUAL_ENV|PYTHON|ARGS$|VENV$")
-    return {**{name: value for name, value in environment().items() if not ours.match(name)}, **variables}
+    """Return the environment of a new shell: without the variables of the surrounding make or virtual environment."""
+    is_of_this_environment = re.compile(r"MAKE|MFLAGS|VIRTUAL_ENV|PYTHON|ARGS$|VENV$")
+    return {
+        **{name: value for name, value in environment().items() if not is_of_this_environment.match(name)},
+        **variables,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +60,16 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if shutil.which(program) is None:
             unavailable(f"{program} is not installed")
     # In a container the checkout may well be another user's.
-    listed = subprocess.run(
+    listing = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    if listed.returncode:
+    if listing.returncode:
         unavailable("this is no git checkout, so it can't be cloned")
     origin, clone = tmp_path_factory.mktemp("origin"), tmp_path_factory.mktemp("a") / "fresh clone"
-    for name in filter(None, listed.stdout.split("\0")):
+    for name in filter(None, listing.stdout.split("\0")):
         if (ROOT / name).is_file():  # a file that was removed and not committed yet is still listed
             (origin / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, origin / name)
@@ -118,8 +121,8 @@ def test_tests_of_a_rule_run_with_pytest_flask_and_waitress_alone(clone: Path, t
 # -- a release
 
 
-def test_release_of_another_version_than_the_tag_is_refused_before_anything_is_built(clone: Path) -> None:
-    done = subprocess.run(
+def test_release_whose_tag_is_another_version_is_refused_before_the_build(clone: Path) -> None:
+    result = subprocess.run(
         ["bash", ".ci/release", "v0.0.0"],
         cwd=clone,
         env=plain_environment(),
@@ -127,8 +130,8 @@ def test_release_of_another_version_than_the_tag_is_refused_before_anything_is_b
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1, done
-    assert f"the tag is v0.0.0 and the package {__version__}" in done.stderr
+    assert result.returncode == 1, result
+    assert f"the tag is v0.0.0 and the package {__version__}" in result.stderr
     assert not (clone / "dist").exists()
 
 
@@ -149,7 +152,7 @@ def test_release_builds_checks_and_describes_packages_that_install_in_clean_envi
 
 
 @pytest.fixture(scope="module")
-def ran(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def make_run_output(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """`make run` in the fresh clone, to where it answers, and stopped by Ctrl-C: what it printed."""
     scratch = tmp_path_factory.mktemp("scratch")
     arguments = f"ARGS=--port 0 --ready-file {scratch}/ready"
@@ -160,20 +163,20 @@ def ran(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return server.log
 
 
-def test_make_run_in_a_fresh_clone_installs_and_serves_the_folder_artifacts(clone: Path, ran: str) -> None:
-    first, *lines = ran.splitlines()
+def test_make_run_in_a_fresh_clone_installs_and_serves_the_folder_artifacts(clone: Path, make_run_output: str) -> None:
+    first, *lines = make_run_output.splitlines()
     assert first.startswith("installing what is needed into .venv")
-    told = rf"chachaml-lite {__version__} on http://localhost:\d+, data in artifacts \(0 runs\)"
-    assert [line for line in lines if re.fullmatch(told, line)]
+    expected_line = rf"chachaml-lite {__version__} on http://localhost:\d+, data in artifacts \(0 runs\)"
+    assert [line for line in lines if re.fullmatch(expected_line, line)]
     assert (clone / "artifacts" / "runs" / "first" / "meta.json").is_file()
 
 
-def test_what_is_installed_and_logged_is_nothing_to_git(clone: Path, ran: str) -> None:
+def test_installed_files_and_logged_runs_are_ignored_by_git(clone: Path, make_run_output: str) -> None:
     assert (clone / ".venv").is_dir()
     assert run("git", "status", "--porcelain", cwd=clone).stdout == ""
 
 
-def test_make_run_installs_nothing_the_second_time(clone: Path, ran: str) -> None:
+def test_second_make_run_installs_nothing(clone: Path, make_run_output: str) -> None:
     def what_make_would_do(*arguments: str) -> str:
         return run("make", "--dry-run", f"PYTHON={sys.executable}", *arguments, "run", cwd=clone).stdout
 
@@ -181,7 +184,7 @@ def test_make_run_installs_nothing_the_second_time(clone: Path, ran: str) -> Non
     assert "pip install" in what_make_would_do("--what-if=setup.cfg"), "new requirements are to be installed"
 
 
-def test_environment_of_another_python_than_the_named_one_is_made_anew(clone: Path, ran: str, tmp_path: Path) -> None:
+def test_environment_of_another_python_is_rebuilt(clone: Path, make_run_output: str, tmp_path: Path) -> None:
     def steps(**variables: str) -> str:
         named = [f"{name}={value}" for name, value in variables.items()]
         return run("make", "--dry-run", *named, "run", cwd=clone).stdout
@@ -192,17 +195,17 @@ def test_environment_of_another_python_than_the_named_one_is_made_anew(clone: Pa
     assert "venv" not in steps().replace(".venv/", ""), "nobody has named a Python, and this one works"
 
 
-def test_moved_clone_makes_its_environment_anew(clone: Path, ran: str, tmp_path: Path) -> None:
+def test_moved_clone_rebuilds_its_environment(clone: Path, make_run_output: str, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(clone, moved, symlinks=True)
-    done = run("make", "run", f"PYTHON={sys.executable}", "ARGS=--help", cwd=moved)
-    assert done.stdout.startswith("making .venv anew") and "Usage: chachaml-lite serve" in done.stdout
+    result = run("make", "run", f"PYTHON={sys.executable}", "ARGS=--help", cwd=moved)
+    assert result.stdout.startswith("rebuilding .venv") and "Usage: chachaml-lite serve" in result.stdout
     assert str(clone) not in (moved / ".venv/bin/chachaml-lite").read_text()
-    assert "anew" not in run("make", "run", f"PYTHON={sys.executable}", "ARGS=--help", cwd=moved).stdout
+    assert "rebuilding" not in run("make", "run", f"PYTHON={sys.executable}", "ARGS=--help", cwd=moved).stdout
 
 
-def test_make_says_in_one_line_that_the_package_index_can_not_be_reached(clone: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_unreachable_package_index_is_reported_in_one_line(clone: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
         ["make", "run", f"VENV={tmp_path}/venv", f"PYTHON={sys.executable}"],
         cwd=clone,
         env=plain_environment(
@@ -212,18 +215,18 @@ def test_make_says_in_one_line_that_the_package_index_can_not_be_reached(clone: 
         text=True,
         timeout=INSTALL_SECONDS,
     )
-    assert done.returncode == 2, done
-    line, made = done.stderr.splitlines()
-    assert line.startswith("the package index can't be reached: ") and made.startswith("make: ***")
+    assert result.returncode == 2, result
+    line, failure = result.stderr.splitlines()
+    assert line.startswith("the package index can't be reached: ") and failure.startswith("make: ***")
     assert "connection broken by" in (tmp_path / "venv" / "pip.log").read_text()
 
 
-def test_make_clean_leaves_the_clone_as_it_was_but_for_the_runs(clone: Path, ran: str, tmp_path: Path) -> None:
+def test_make_clean_keeps_only_the_clone_and_its_runs(clone: Path, make_run_output: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(clone, copy, symlinks=True)
     run("make", "clean", cwd=copy)
-    left = run("git", "status", "--porcelain", "--ignored", cwd=copy).stdout.splitlines()
-    assert [line for line in left if not line.startswith("!! artifacts/") and "__pycache__" not in line] == []
+    remaining = run("git", "status", "--porcelain", "--ignored", cwd=copy).stdout.splitlines()
+    assert [line for line in remaining if not line.startswith("!! artifacts/") and "__pycache__" not in line] == []
     assert (copy / "artifacts" / "runs" / "first").is_dir()
 
 
@@ -237,7 +240,7 @@ def fake_python(folder: Path, script: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected_line"),
     [
         (
             'case "$1" in -V) echo Python 3.9.18; exit;; '
@@ -253,18 +256,20 @@ def fake_python(folder: Path, script: str) -> dict[str, str]:
     ids=["old", "without venv"],
 )
 @pytest.mark.parametrize("target", ["run", "test", "check"])
-def test_unfit_python_gets_one_clear_line(clone: Path, tmp_path: Path, script: str, told: str, target: str) -> None:
+def test_unsuitable_python_is_reported_in_one_line(
+    clone: Path, tmp_path: Path, script: str, expected_line: str, target: str
+) -> None:
     path = fake_python(tmp_path / "bin", script)
     # --help: should it go on, it neither serves nor tests
-    done = run("make", target, f"VENV={tmp_path}/venv", "ARGS=--help", cwd=clone, succeeds=False, **path)
-    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
-    assert re.match(told, line)
+    result = run("make", target, f"VENV={tmp_path}/venv", "ARGS=--help", cwd=clone, succeeds=False, **path)
+    (line,) = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ***")]
+    assert re.match(expected_line, line)
     assert not (tmp_path / "venv").exists()
 
 
-def test_python_that_is_not_there_gets_one_clear_line(clone: Path, tmp_path: Path) -> None:
-    done = run("make", "run", f"VENV={tmp_path}/venv", "PYTHON=no-such-python", cwd=clone, succeeds=False)
-    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
+def test_missing_python_is_reported_in_one_line(clone: Path, tmp_path: Path) -> None:
+    result = run("make", "run", f"VENV={tmp_path}/venv", "PYTHON=no-such-python", cwd=clone, succeeds=False)
+    (line,) = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ***")]
     assert line.startswith("no-such-python was not found; install Python 3.10 or newer")
 
 
@@ -290,7 +295,7 @@ def packages(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_source_package_has_what_the_licence_and_a_reader_ask_for(packages: Path) -> None:
+def test_source_package_has_the_license_and_the_readme_and_no_tests(packages: Path) -> None:
     (sdist,) = packages.glob("chachaml_lite-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -321,10 +326,10 @@ def test_only_flask_and_waitress_are_required(packages: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["chachaml-lite"], ["python", "-m", "chachaml_lite"]], ids=" ".join)
-def test_installed_command_tells_its_version(packages: Path, tmp_path: Path, command: list[str]) -> None:
+def test_installed_command_prints_its_version(packages: Path, tmp_path: Path, command: list[str]) -> None:
     program = packages / "venv" / "bin" / command[0]
-    done = run(str(program), *command[1:], "--version", cwd=tmp_path)
-    assert done.stdout == f"chachaml-lite, version {__version__}\n"
+    result = run(str(program), *command[1:], "--version", cwd=tmp_path)
+    assert result.stdout == f"chachaml-lite, version {__version__}\n"
 
 
 def test_installed_command_serves_its_pages(packages: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_removed_data_folder_is_reported_by_health_and_a_new_one_is_served(serve
     wait_until(lambda: create_run(server, "after") == 200)
     assert [run["id"] for run in requests.get(f"{server.url}/api/runs", timeout=PATIENCE_SECONDS).json()] == ["after"]
     assert requests.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).json()["runs"] == 1
-    assert "was made anew, and is served" in server.log
+    assert "was created again, and is served" in server.log
     assert (data / ".lock").read_text().startswith("process ")
 
 

@@ -34,7 +34,9 @@ Examples:
 @click.option("--created-by", metavar="WHO", help="Only runs created by WHO.")
 @click.option("--parent", "parent_run_id", metavar="ID", shell_complete=run_ids, help="Only children of this run.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only runs with this tag; may be repeated.")
-@click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Only runs with this param; likewise.")
+@click.option(
+    "--param", "params", metavar="KEY=VALUE", multiple=True, help="Only runs with this param; may be repeated."
+)
 @query_option
 @click.option(
     "--order-by",

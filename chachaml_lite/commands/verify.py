@@ -31,13 +31,13 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--repair",
-    "mends",
+    "is_repair",
     is_flag=True,
     help="Move damaged lines into a separate file, rebuild summaries, and complete or remove what a killed server left "
     "behind. No server may run meanwhile.",
 )
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> None:
+def verify(data: Path, as_json: bool, is_repair: bool, runs: tuple[str, ...]) -> None:
     """Verify that a store is intact; exit with 1 if it isn't.
 
     Every artifact is hashed, every line is parsed, each model version is traced to its run and its bytes, and files
@@ -47,13 +47,15 @@ def verify(data: Path, as_json: bool, mends: bool, runs: tuple[str, ...]) -> Non
     try:
         if not (data / "runs").is_dir():
             raise CommandError(f"there is no store in {data}: it has no folder runs; set --data to a store's folder")
-        report, repairs = _repair(data, runs) if mends else (_verify(data, runs), [])
+        report, repairs = _repair(data, runs) if is_repair else (_verify(data, runs), [])
     except StoreUnusable as fault:
         raise CommandError(
-            f"{fault.detail} (verify --repair needs exclusive access)" if mends else fault.detail
+            f"{fault.detail} (verify --repair needs exclusive access)" if is_repair else fault.detail
         ) from fault
     except OSError as fault:
-        raise CommandError(f"cannot {'repair' if mends else 'read'} the store in {data}: {fault.strerror}") from fault
+        raise CommandError(
+            f"cannot {'repair' if is_repair else 'read'} the store in {data}: {fault.strerror}"
+        ) from fault
     click.echo(_json(report, repairs) if as_json else _text(report, repairs))
     if report.problems:
         sys.exit(1)

@@ -183,7 +183,7 @@ def parse_filter(text: str | None, subject: Subject) -> list[Comparison]:
             raise _syntax_error(text, at, "AND or the end (there is no OR, and no parentheses)")
         at = following.end()
         if following[0].strip() and not text[at:].strip():
-            raise _syntax_error(text, at, "a comparison behind AND")
+            raise _syntax_error(text, at, "a comparison after AND")
     return comparisons
 
 

@@ -70,7 +70,7 @@ class RunIndex:
             return NO_LINES
         head, _, body = content.partition(b"\n")
         if head != _FORM + _checksum(body):
-            log.info("the index of runs is damaged or of another version, and is made anew")
+            log.info("the index of runs is damaged or of another version, and is rebuilt")
             return NO_LINES
         # The checksum shows that the index is ours; for 100,000 lines, strict_json's checks would take as long as all
         # the rest.

@@ -95,7 +95,7 @@ class Store:
         except StoreUnusable as fault:
             log.error("%s", fault.detail)
             return
-        log.warning("the data folder %s was made anew, and is served", self.root)
+        log.warning("the data folder %s was created again, and is served", self.root)
         self._lock.release()
         self._lock = lock
 

@@ -240,7 +240,7 @@ def _refuse_total(total: int, allowed: int) -> None:
     if total > allowed:
         raise BadZip(
             f"it would take {total} bytes or more, over {MAX_RATIO} times its own size; "
-            "pack the run anew without compression (zip -0)"
+            "pack the run again without compression (zip -0)"
         )
 
 

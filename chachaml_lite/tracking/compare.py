@@ -25,7 +25,7 @@ def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> dict[str, Any]:
     InvalidInput, NotFound, RunTrashed.
     """
     if not 2 <= len(run_ids) <= MAX_RUNS:
-        raise InvalidInput(f"ids must name 2 to {MAX_RUNS} runs, separated by commas, and it names {len(run_ids)}")
+        raise InvalidInput(f"ids must name 2 to {MAX_RUNS} runs, separated by commas; this names {len(run_ids)}")
     runs = [tracker.run(run_id) for run_id in run_ids]
     for run in runs:
         tracker.refuse_trashed(run)

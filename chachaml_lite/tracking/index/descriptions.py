@@ -117,7 +117,7 @@ class Descriptions:
         try:
             self._files.change(name, content)
         except Damaged as fault:
-            raise StorageFault(f"the experiment's file is damaged ({fault}); mend or move that file first") from fault
+            raise StorageFault(f"the experiment's file is damaged ({fault}); repair or move that file first") from fault
         self._looked = float("-inf")  # the folder's stamp may be the same within a tick of the file system's clock
 
     def _look(self) -> dict[str, Reading[Description | None]]:

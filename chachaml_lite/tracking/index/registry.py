@@ -75,7 +75,7 @@ class Registry:
         folder = self._folder_of(name)
         before = None if folder is None else self._readings.get(folder)
         if before and before.value is None and before.stamp.size:
-            raise StorageFault(f"the model's history is damaged ({before.damage}); mend or move that file first")
+            raise StorageFault(f"the model's history is damaged ({before.damage}); repair or move that file first")
         history = History.of(before.value) if before and before.value else History(name)
         for event in events:
             if not history.add(event):

@@ -191,7 +191,7 @@ class Run:
         """Raise StorageFault if the file of a part is damaged, so that no write builds on it."""
         damage = self.part(number).damage
         if damage:
-            raise StorageFault(f"{damage}, so nothing is written to it; mend or move that file of the run first")
+            raise StorageFault(f"{damage}, so nothing is written to it; repair or move that file of the run first")
 
     def damage(self) -> str | None:
         """Return the damage of the run's files, or None. Reads all of them."""

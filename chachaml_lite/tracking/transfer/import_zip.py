@@ -70,7 +70,7 @@ def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> 
                 raise Conflict(f"run {run.id}: its id differs from that of the run {existing} only in case")
             existing_run = tracker.catalog.run(run.id)
             if existing_run is None:
-                raise Conflict(f"run {run.id}: a damaged run has this id; mend or remove that one first")
+                raise Conflict(f"run {run.id}: a damaged run has this id; repair or remove that one first")
             merge = Merge(tracker, existing_run, run, overwrite=overwrite)
             acts.append(("updated" if merge.changes else "unchanged", run.id, merge.apply))
         acts.sort(key=lambda act: act[0])  # new runs ("imported") first, since these can be rolled back

@@ -72,7 +72,7 @@ class Merge:
         models = self._tracker.logged_models.damage(self._stored)
         for damage in (self._stored.part(PARAMS).damage, self._stored.part(ARTIFACTS).damage, models):
             if damage is not None:
-                self._refuse(f"the one that is here is damaged ({damage}); mend or remove it first")
+                self._refuse(f"the one that is here is damaged ({damage}); repair or remove it first")
 
     def _write(self, part: int, name: str, value: dict[str, Any], incoming: dict[str, Any]) -> None:
         """Replace a JSON file. If the new content equals the imported file's, that file is used, byte for byte."""

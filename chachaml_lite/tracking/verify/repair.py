@@ -38,9 +38,9 @@ def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
         elif remedy.spans:
             spans.setdefault(problem.where, []).extend(remedy.spans)
             if remedy.run_id is not None and problem.where.endswith(f"/{layout.METRICS}"):
-                stale_summaries[remedy.run_id] = "made anew from the points that are left"
+                stale_summaries[remedy.run_id] = "rebuilt from the points that are left"
         elif remedy.run_id is not None:
-            stale_summaries.setdefault(remedy.run_id, "made anew from the points")
+            stale_summaries.setdefault(remedy.run_id, "rebuilt from the points")
     for where, parts in spans.items():
         store.inspection.set_aside(where, sorted(parts))
         count = sum(end - start for start, end in parts)

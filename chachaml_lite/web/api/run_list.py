@@ -60,7 +60,7 @@ def _format_footer(count: int, total: int, more: bool, next_offset: int) -> list
     if not count:
         if total:
             return [f"no runs here, of {total}"]
-        return [f"no runs here; curl {base_url()} tells how to log one" if is_served() else "no runs here"]
+        return [f"no runs here; curl {base_url()} shows how to log one" if is_served() else "no runs here"]
     count_text = f"{count} of {total} runs" if count < total else "1 run" if total == 1 else f"{total} runs"
     return [f"{count_text}; the next are at offset={next_offset}" if more else count_text]
 

@@ -27,7 +27,7 @@ def health() -> Response:
     """Return the state of the server and its store. Raises StorageGone."""
     Query(())
     if not tracker().store.is_there():
-        raise StorageGone("the data folder was removed; make it anew, or stop this server")
+        raise StorageGone("the data folder was removed; create it again, or stop this server")
     catalog, registry = tracker().catalog, tracker().registry
     damaged = len(catalog.damaged(_PATIENCE_SECONDS)) + len(registry.damaged()) + len(tracker().descriptions.damaged())
     body = {"ok": True, "version": services().version, "runs": catalog.count(), "damaged": damaged}

@@ -78,7 +78,7 @@ def load_runs(query: Query) -> list[NamedRun]:
     """
     ids = parse_ids(query)
     if not 1 <= len(ids) <= MAX_RUNS:
-        raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas, and it names {len(ids)}")
+        raise InvalidInput(f"ids must name 1 to {MAX_RUNS} runs, separated by commas; this names {len(ids)}")
     return figures.name_runs([tracker().run(run_id, (META,)) for run_id in ids])
 
 
