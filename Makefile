@@ -1,6 +1,7 @@
 # make run: the server on http://localhost:8080, data in ./artifacts.   make test: all tests.   make check: ruff and mypy.
-# make bench: what it costs, beside floors of its own.   make bench-peers: the same beside MLflow and trackio.
-# Each sets up what it needs in .venv the first time, and starts at once after that; the tests MLflow 2 in .venv-mlflow2, too.
+# make bench: benchmarks, beside minimal programs.   make bench-peers: the same beside MLflow and trackio.
+# The first call of each installs its dependencies into .venv (make test also MLflow 2 into .venv-mlflow2); later calls
+# start at once.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,8 +9,8 @@ BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 MLFLOW2 := .venv-mlflow2
 
-# .venv is made anew where it can't be used: its Python is gone, the clone was moved (scripts name their interpreter
-# by its whole path), or make PYTHON=... names another version than it was made with.
+# .venv is created again if it can't be used: its Python is gone, the clone was moved (scripts name their interpreter by
+# its absolute path), or make PYTHON=... names another version than the one that created it.
 IS_STALE := $(shell test -e $(VENV)/made || exit 0; \
 	(cd $(VENV) && [ -x bin/python ] && grep -qF -e "$$(pwd)" -e "$$(pwd -P)" bin/activate) || { echo yes; exit; }; \
 	[ "$(origin PYTHON)" = file ] || \
@@ -19,7 +20,7 @@ ifeq ($(IS_STALE),yes)
 .PHONY: $(VENV)/made
 endif
 
-# What pip says is shown where it fails, but where it can't reach its index: then that is all there is to say.
+# If pip fails, its messages are printed, unless it can't reach its index: then one line says so.
 define install
 @echo "installing what is needed into $(VENV) ..."
 @$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable $(1) 2>$(VENV)/pip.log || { \
@@ -49,7 +50,7 @@ types: $(VENV)/ready-to-test
 bench: $(VENV)/ready-to-test
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
-# Beside MLflow and trackio, which get a virtual environment of their own (1 GB); what can't be installed is left out.
+# MLflow and trackio get a virtual environment of their own (1 GB); one that can't be installed is left out.
 bench-peers: $(VENV)/ready-to-test
 	@test -d .venv-peers || $(PYTHON) -m venv .venv-peers
 	@echo "installing mlflow and trackio into .venv-peers ..."
@@ -57,15 +58,15 @@ bench-peers: $(VENV)/ready-to-test
 		echo "$$peer can't be installed here; going on without it" >&2; done
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.peers .venv-peers/bin/python $(ARGS)
 
-# Those in the README, anew: from real trainings, by Chromium.
+# Takes the README's screenshots again, of real trainings, with Chromium.
 screenshots: $(VENV)/ready-to-test
 	@PYTHONPATH=tests $(BIN)/python -m real.screenshots
 
 clean:
 	rm -rf $(VENV) $(MLFLOW2) .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-# MLflow's client 2.x, which can't be installed beside 3.x, and what its autologging is tested with. Where it can't be
-# installed, the tests with it are skipped; on Python 3.14 it can't, for it wants a pyarrow that is older.
+# MLflow's client 2.x, which can't be installed beside 3.x, and the libraries for the tests of its autologging. If it
+# can't be installed, its tests are skipped; on Python 3.14 it can't, because it requires an older pyarrow.
 $(MLFLOW2): $(MLFLOW2)/ready
 
 $(MLFLOW2)/ready: | $(VENV)/made
