@@ -242,12 +242,12 @@ def connect() -> Iterator[Callable[..., Connection]]:
     """Open a connection to a port of this machine; all are closed at the end of the test."""
     with ExitStack() as stack:
 
-        def open_one(port: int, **settings: Any) -> Connection:
+        def open_connection(port: int, **settings: Any) -> Connection:
             connection = Connection(port, **settings)
             stack.callback(connection.close)
             return connection
 
-        yield open_one
+        yield open_connection
 
 
 @pytest.fixture

@@ -6,5 +6,5 @@ import pkgutil
 
 import pytest
 
-# Helpers assert, too, and are plugins where they have fixtures: rewritten before any of them is imported.
+# Helpers have assertions, too, and some are plugins with fixtures: pytest has to know them before any is imported.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))

@@ -63,9 +63,9 @@ def write(client: Any, folder: Path) -> dict[str, Any]:
     client.set_terminated(child, "KILLED", 1_700_000_060_000)
     active_run = client.create_run(experiment, start_time=1_700_000_070_000, run_name="going on").info.run_id
     client.log_metric(active_run, "loss", 3.0, 1_700_000_070_001, 0)
-    deleted = client.create_run(experiment, run_name="deleted").info.run_id
-    client.set_terminated(deleted)
-    client.delete_run(deleted)
+    deleted_run = client.create_run(experiment, run_name="deleted").info.run_id
+    client.set_terminated(deleted_run)
+    client.delete_run(deleted_run)
     model_without_run = log_model(client, experiment, None, folder, "alone")
     client.create_experiment("without runs", tags={"k": "v"})
     client.create_registered_model("iris", tags={"owner": "maria"}, description="flowers")
@@ -79,7 +79,7 @@ def write(client: Any, folder: Path) -> dict[str, Any]:
     client.transition_model_version_stage("iris", "3", "Production")
     client.transition_model_version_stage("iris", "4", "Staging")
     client.create_registered_model("without versions")
-    return {"experiment": experiment, "run": run, "child": child, "active": active_run, "deleted": deleted} | {
+    return {"experiment": experiment, "run": run, "child": child, "active": active_run, "deleted": deleted_run} | {
         "models": [model, second, model_without_run]
     }
 
