@@ -35,8 +35,9 @@ endef
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/chachaml-lite serve $(ARGS)
 
+# Three processes keep two cores busy: a third of the time a test waits for a command, a server or a page.
 test: $(VENV)/ready-to-test $(MLFLOW2)/ready
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types
 
@@ -83,7 +84,7 @@ $(VENV)/made:
 		echo "chachaml-lite needs Python 3.10 or newer, and $(PYTHON) is `$(PYTHON) -V 2>&1`; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "this Python can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(if $(IS_STALE),echo "rebuilding $(VENV): another Python made it, or it was moved ...")
+	@$(if $(IS_STALE),echo "rebuilding $(VENV): it was moved or made by another Python ...")
 	@$(PYTHON) -m venv $(if $(IS_STALE),--clear) $(VENV)
 	@touch $@
 

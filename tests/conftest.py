@@ -7,6 +7,7 @@ their module in `pytest_plugins`.
 from __future__ import annotations
 
 import compileall
+import gc
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 (at for at, start in enumerate(starts) if item.path.name.startswith(start)), len(starts)
             )
         )
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector off what lives as long as the tests do: that takes a tenth of their CPU time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True)

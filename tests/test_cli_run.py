@@ -472,7 +472,7 @@ def test_signal_during_the_upload_of_the_log_ends_the_upload_only(env: dict[str,
     with run_server(tmp_path / "store", tmp_path / "scratch") as server:
         variables = {"CHACHAML_URL": server.url, "TMPDIR": env["TMPDIR"]}
         with start_command(
-            variables, "--id", "slow", "--", *python_command(script), stdout=subprocess.DEVNULL
+            variables, "--no-env", "--id", "slow", "--", *python_command(script), stdout=subprocess.DEVNULL
         ) as process:
             assert process.stderr
             child = int(process.stderr.readline())

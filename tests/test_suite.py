@@ -13,7 +13,7 @@ from support.servers import PATIENCE_SECONDS, environment
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 ROOT = Path(__file__).resolve().parents[1]
 #: Two tests that send the signals which `nohup` and a shell's `&` have ignored.
-SIGNAL_TESTS = ["tests/test_cli_run.py", "-k", "signals_reach or (it_ends_as and INT)"]
+SIGNAL_TESTS = ["tests/test_cli_run.py", "-k", "signals_are_passed or (exit_code_and_status and INT)"]
 
 
 def test_suite_passes_where_nohup_or_a_shell_ignores_signals(tmp_path: Path) -> None:

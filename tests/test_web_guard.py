@@ -378,7 +378,7 @@ def test_commands_and_reports_contain_the_public_url(make_app: MakeApp) -> None:
     assert f"\nHOST={ours}\n" in client.get("/").text
     assert f'RUN="{ours}/api/w/runs/{run_id}"' in unescape(client.get(f"/runs/{run_id}").text)
     assert f"{ours}/runs/{run_id}" in client.get(f"/api/runs/{run_id}?format=txt").text
-    assert f"curl {ours} tells" in client.get("/api/runs?experiment=none&format=txt").text
+    assert f"curl {ours} shows" in client.get("/api/runs?experiment=none&format=txt").text
     assert ours in client.get("/docs").text
     for page in ("/", f"/runs/{run_id}", "/docs", "/search", "/api/runs?format=txt"):
         assert "http://localhost" not in client.get(page).text, page
