@@ -26,7 +26,7 @@ def test_few_points_are_all_shown() -> None:
     curve = curve_of(make_series([3, 1, 2], [5, -1, 9]), View())
     assert (list(curve.xs), list(curve.ys)) == ([-1, 5, 9], [1, 3, 2])
     assert (curve.lows, curve.highs) == (curve.ys, curve.ys)
-    assert (curve.total, curve.within, curve.is_thinned) == (3, 3, False)
+    assert (curve.total, curve.count_in_range, curve.is_thinned) == (3, 3, False)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_last_of_several_points_at_a_step_counts_on_every_axis() -> None:
     series = make_series([1, 2, 3], [0, 0, 1], [10, 20, 30])
     for view in (View("step"), View("wall")):
         curve = curve_of(series, view)
-        assert (list(curve.ys), curve.total, curve.within) == ([2, 3], 3, 2)
+        assert (list(curve.ys), curve.total, curve.count_in_range) == ([2, 3], 3, 2)
 
 
 def test_bucket_has_its_mean_and_extremes_and_the_ends_are_points() -> None:
@@ -131,7 +131,7 @@ def test_no_extreme_is_lost(points: list[tuple[float, int]], log_x: bool) -> Non
     by_step = dict(sorted(points, key=lambda point: point[1]) and {step: value for value, step in points})
     finite = [value for value in by_step.values() if math.isfinite(value)]
     curve = curve_of(series, View(log_x=log_x, buckets=5))
-    assert len(curve.xs) <= 8 and curve.within == len(by_step)
+    assert len(curve.xs) <= 8 and curve.count_in_range == len(by_step)
     finite_lows = [low for low in curve.lows if math.isfinite(low)]
     assert (min(finite_lows, default=0), max((high for high in curve.highs if math.isfinite(high)), default=0)) == (
         min(finite, default=0),

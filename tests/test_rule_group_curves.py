@@ -18,7 +18,7 @@ Points = dict[int, float]
 
 def make_curve(points: Points, smooth: Sequence[float] | None = None) -> Curve:
     xs, ys = list(points), list(points.values())
-    return Curve(xs, ys, ys, ys, total=len(xs), within=len(xs), smooth=smooth)
+    return Curve(xs, ys, ys, ys, total=len(xs), count_in_range=len(xs), smooth=smooth)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_thinned_curve_matches_the_curve_of_all_points(name: str, view: str) -> 
     assert (curve.total, curve.is_at_one_step, curve.is_stepless) == (
         *(exact.total, exact.is_at_one_step, exact.is_stepless),
     )
-    assert abs(curve.within - exact.within) <= (100 if view == "half" else 0)
+    assert abs(curve.count_in_range - exact.count_in_range) <= (100 if view == "half" else 0)
     assert len(curve.xs) <= VIEWS[view].buckets + 3
     assert list(curve.xs) == sorted(curve.xs)
     if view != "half":

@@ -66,12 +66,12 @@ class Lack:
     #: Names of artifacts whose bytes are missing.
     artifacts: list[str]
     #: Names of artifacts that were overwritten in both stores.
-    disputed: list[str]
+    conflicts: list[str]
     #: Names of artifacts that were deleted only here.
     deletions: list[str]
 
     def __bool__(self) -> bool:
-        names = self.files or self.artifacts or self.disputed or self.deletions
+        names = self.files or self.artifacts or self.conflicts or self.deletions
         return self.meta or self.params or self.events or bool(names)
 
     def bytes_of(self, run: Manifest) -> int:
@@ -89,20 +89,20 @@ def find_lacking(run: Manifest, there: Manifest | None) -> Lack:
         return Lack(True, bool(run.params), bool(run.events), list(run.files), list(run.artifacts), [], [])
     here_uploads, there_uploads = _uploads(run), _uploads(there)
     artifacts: list[str] = []
-    disputed: list[str] = []
+    conflicts: list[str] = []
     for name, artifact in run.artifacts.items():
         other = there.artifacts.get(name)
         if other is None and is_deleted(artifact, there.artifacts, there_uploads):
             continue
         if other is None or not (_same_bytes(artifact, other) or artifact in there_uploads):
-            (artifacts if other is None or other in here_uploads else disputed).append(name)
+            (artifacts if other is None or other in here_uploads else conflicts).append(name)
     return Lack(
         not _has_meta(run.meta, there.meta),
         not _has_all(run.params, there.params),
         not set(map(event_key, run.events)) <= set(map(event_key, there.events)),
         [path for path, file in run.files.items() if there.files.get(path) != file and (path, file.size) != _NO_POINTS],
         artifacts,
-        disputed,
+        conflicts,
         [name for name, other in there.artifacts.items() if is_deleted(other, run.artifacts, here_uploads)],
     )
 

@@ -12,7 +12,7 @@ def bypass_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """
     if not {name.lower() for name, value in variables.items() if value} & {"http_proxy", "https_proxy", "all_proxy"}:
         return {}
-    bypassed = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in variables.get(name, "").split(",")]
-    hosts = [host for host in dict.fromkeys([*bypassed, "localhost", "127.0.0.1", "::1"]) if host]
+    no_proxy_hosts = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in variables.get(name, "").split(",")]
+    hosts = [host for host in dict.fromkeys([*no_proxy_hosts, "localhost", "127.0.0.1", "::1"]) if host]
     value = "*" if "*" in hosts else ",".join(hosts)
     return {"no_proxy": value, "NO_PROXY": value}

@@ -212,7 +212,7 @@ class Push:
                     f"{run.id}/{path}", size, run.last_write_s, self._fetch(target, size, sha256, path, advance)
                 )
         uploads = [upload for upload in run.uploads if upload["name"] not in later]
-        if uploads and (names or (is_first and (lack.disputed or lack.deletions))):
+        if uploads and (names or (is_first and (lack.conflicts or lack.deletions))):
             lines = "".join(strict_json.dumps(upload) + "\n" for upload in uploads)
             yield _text_entry(run, layout.ARTIFACTS, lines.encode())
         spellings = last_uploads(uploads).spellings

@@ -96,11 +96,11 @@ class Transfer:
         if copy.is_deleted:
             outcome.result = "deleted"
             return
-        sent = _count_sent(copy)
+        sent_count = _count_sent(copy)
         total = sum(series["count"] for series in run["metric_summary"].values())
-        _check_copy(copy, target, sent, total)
+        _check_copy(copy, target, sent_count, total)
         self._runs[outcome.id] = copy.id
-        if self._send(run, target, copy, outcome, sent, total) and outcome.result == "unchanged":
+        if self._send(run, target, copy, outcome, sent_count, total) and outcome.result == "unchanged":
             outcome.result = "updated"
 
     def _create(self, experiment: str, run_id: str, target: MlflowRun) -> RemoteRun:
@@ -115,15 +115,15 @@ class Transfer:
         return first
 
     def _send(
-        self, run: dict[str, Any], target: MlflowRun, copy: RemoteRun, outcome: Outcome, sent: int, total: int
+        self, run: dict[str, Any], target: MlflowRun, copy: RemoteRun, outcome: Outcome, sent_count: int, total: int
     ) -> bool:
         """Send what MLflow lacks of a run, its end last; return whether anything was sent."""
         server, before = self._server, (dict(copy.tags), outcome.points, outcome.artifacts)
         params = {key: value for key, value in target.params.items() if copy.params.get(key) != value}
         if params:
             server.log_params(copy.id, params)
-        if sent < total:
-            self._send_points(copy, target, outcome, sent, total)
+        if sent_count < total:
+            self._send_points(copy, target, outcome, sent_count, total)
         self._send_artifacts(run, target, copy, outcome)
         datasets = [each for each in target.datasets if each.digest not in copy.datasets]
         if datasets:
@@ -180,7 +180,7 @@ class Transfer:
 
     # -- points
 
-    def _send_points(self, copy: RemoteRun, target: MlflowRun, outcome: Outcome, sent: int, total: int) -> None:
+    def _send_points(self, copy: RemoteRun, target: MlflowRun, outcome: Outcome, sent_count: int, total: int) -> None:
         """Send the points after the first `sent`, up to `total`; points logged meanwhile wait for the next export."""
         costs = {key: len(json.dumps(name)) + _POINT_BYTES for key, name in target.metrics.items()}
         batch: list[tuple[str, float, int, int]] = []
@@ -189,12 +189,12 @@ class Transfer:
         def send() -> None:
             nonlocal cost
             outcome.points += len(batch)
-            self._server.log_points(copy.id, batch, (POINTS, str(sent + outcome.points)))
-            self._progress(f"{sent + outcome.points:,} of {total:,} points")
+            self._server.log_points(copy.id, batch, (POINTS, str(sent_count + outcome.points)))
+            self._progress(f"{sent_count + outcome.points:,} of {total:,} points")
             batch.clear()
             cost = 0
 
-        to_skip, remaining = sent, total - sent
+        to_skip, remaining = sent_count, total - sent_count
         for points, bad in self._points(outcome.id):
             damaged += bad
             skipped = min(to_skip, len(points))
@@ -282,11 +282,11 @@ def _count_sent(copy: RemoteRun) -> int:
     return int(text)
 
 
-def _check_copy(copy: RemoteRun, target: MlflowRun, sent: int, total: int) -> None:
+def _check_copy(copy: RemoteRun, target: MlflowRun, sent_count: int, total: int) -> None:
     """Raise _Differs if MLflow's run can't be a copy of this run in its current state."""
     if copy.start_time != target.start_time:
         raise _CopyDiffers("MLflow has another run with this id, with another start time: it came from another store")
-    if sent > total or (target.status == "RUNNING" and copy.status != "RUNNING"):
+    if sent_count > total or (target.status == "RUNNING" and copy.status != "RUNNING"):
         raise _CopyDiffers("MLflow has more of this run than there is here: this is an older copy of it")
 
 

@@ -34,7 +34,7 @@ class Line(NamedTuple):
     is_whole: bool
 
 
-class Found(NamedTuple):
+class RunContents(NamedTuple):
     """The entries of a run's folder other than its own named files."""
 
     #: The stamps of the files in blobs/, by their path there.
@@ -119,12 +119,12 @@ class Inspection:
         """Return the current stamp of a file."""
         return stamp(self._path(where))
 
-    def list_run(self, run_id: str) -> Found:
+    def list_run(self, run_id: str) -> RunContents:
         """List a run's folder, without following links. Raises OSError."""
         folder = self._places.run(run_id)
         names = (layout.META, layout.PARAMS, layout.SUMMARY, layout.THINNED, layout.METRICS, layout.ARTIFACTS)
         temporaries = [os.path.basename(temporary(f"{folder}/{name}")) for name in names]
-        result = Found({}, [], [name for name in temporaries if os.path.lexists(f"{folder}/{name}")])
+        result = RunContents({}, [], [name for name in temporaries if os.path.lexists(f"{folder}/{name}")])
         blobs = self._places.run_file(run_id, layout.BLOBS)
         if os.path.lexists(blobs) and (os.path.islink(blobs) or not os.path.isdir(blobs)):
             result.irregular.append("")
@@ -217,7 +217,7 @@ class Inspection:
                     at = end
 
     def remove(self, run_id: str, name: str) -> None:
-        """Remove a file that can be rebuilt or never was in place: summary.json, or one of `Found.temporaries`.
+        """Remove a file that can be rebuilt or never was in place: summary.json, or one of `RunContents.temporaries`.
 
         A file that is already gone is no error. Raises OSError.
         """

@@ -16,7 +16,7 @@ _TRIES = 3
 _PAUSE_SECONDS = 0.02
 
 
-class _Held:
+class _HeldLock:
     """A named lock as a context manager. A class, because a generator would cost as much again as the lock itself."""
 
     __slots__ = ("_locks", "_name")
@@ -39,9 +39,9 @@ class NamedLocks:
         self._guard = threading.Lock()
         self._locks: dict[str, list[Any]] = {}  # the lock, and how many threads hold it or wait for it
 
-    def hold(self, name: str) -> _Held:
+    def hold(self, name: str) -> _HeldLock:
         """Return a context manager that holds the lock of `name`."""
-        return _Held(self, name)
+        return _HeldLock(self, name)
 
     def acquire(self, name: str) -> None:
         """Wait for the lock of `name` and take it."""

@@ -76,10 +76,10 @@ class ModelFiles:
 
     def remove(self, name: str) -> None:
         """Remove the model `name` from the store in one rename, then delete its files. Raises OSError."""
-        doomed = incoming_path(self._places, "removed")
-        os.rename(self._places.model(self.folder_of(name)), doomed)
+        removed_folder = incoming_path(self._places, "removed")
+        os.rename(self._places.model(self.folder_of(name)), removed_folder)
         self._durability.sync_folder(self._places.models)
-        shutil.rmtree(doomed, ignore_errors=True)  # leftovers are removed at the next start
+        shutil.rmtree(removed_folder, ignore_errors=True)  # leftovers are removed at the next start
 
     def _make(self, folder: str, lines: bytes) -> None:
         temporary_path = incoming_path(self._places, "model")

@@ -104,11 +104,11 @@ class RunFiles:
 
     def remove(self, run_id: str) -> None:
         """Remove a run from the store in one rename, then delete its files. Raises FileNotFoundError, OSError."""
-        doomed = incoming_path(self._places, "removed")
-        os.rename(self._places.run(run_id), doomed)
+        removed_folder = incoming_path(self._places, "removed")
+        os.rename(self._places.run(run_id), removed_folder)
         self._points.forget(self._places.run_file(run_id, layout.METRICS))
         self._durability.sync_folder(self._places.runs)
-        shutil.rmtree(doomed, ignore_errors=True)  # leftovers are removed at the next start
+        shutil.rmtree(removed_folder, ignore_errors=True)  # leftovers are removed at the next start
 
     def stamp(self, run_id: str, name: str) -> Stamp:
         """Return the stamp of one of a run's files."""

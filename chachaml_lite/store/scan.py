@@ -123,7 +123,7 @@ class RunFolders:
         self._watch = EntryWatch(path)
         self._scan = FolderScan(path)
         self._identity: tuple[int, int] | None = None
-        self._looked = float("-inf")
+        self._last_look = float("-inf")
         self._folds_case = _is_same(path, f"{os.path.dirname(path)}/{os.path.basename(path).upper()}")
 
     def is_there(self, name: str) -> bool:
@@ -146,10 +146,10 @@ class RunFolders:
                 names = self._watch.read_changes()
                 return self._compare(list_folder(self._path)) if names is None else self._recheck(names)
             now = time.monotonic()
-            if now - self._looked < LOOK_SECONDS:
+            if now - self._last_look < LOOK_SECONDS:
                 return _NOTHING
             current = self._scan.list_again()
-            self._looked = now
+            self._last_look = now
             return _NOTHING if current is None else self._compare(current)
 
     def changes_of(self, name: str) -> Changes:
@@ -168,7 +168,7 @@ class RunFolders:
 
         The listing was made under the lock, so it is newer than any previous look.
         """
-        self._looked = time.monotonic()
+        self._last_look = time.monotonic()
         changes = Changes(
             current.folders - self._names, self._names - current.folders, current.strays.difference(self._strays)
         )

@@ -39,7 +39,7 @@ class Watch:
         """Prepare to watch folders below `root`, if that is possible."""
         self._descriptor = -1
         self._names: dict[int, str] = {}
-        self._lost: set[str] = set()
+        self._lost_ids: set[str] = set()
         self._room = 0
         self._descriptor = _open_folder(root)
         if self._descriptor < 0:
@@ -75,12 +75,12 @@ class Watch:
                     # A watch is on a folder, not on its name, which another folder may have by now.
                     self._libc.inotify_rm_watch(self._descriptor, number)
                     del self._names[number]
-                    self._lost.add(name)
+                    self._lost_ids.add(name)
         return None if overflow else run_ids
 
     def take_lost(self) -> set[str]:
         """Return the names whose folders were removed or renamed since the last call; these must be added again."""
-        run_ids, self._lost = self._lost, set()
+        run_ids, self._lost_ids = self._lost_ids, set()
         return run_ids
 
     def close(self) -> None:

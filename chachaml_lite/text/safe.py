@@ -20,7 +20,7 @@ def printable(text: str) -> str:
     """Return `text` on one line, with control characters and CI commands escaped, as in `\\x1b` or `\\u202e`."""
     if not (text.isascii() and text.isprintable()):
         text = "".join(map(_escape, text)) if any(map(_is_control, text)) else text
-    return _COMMAND.sub(lambda found: found[1] + "\\x3a" if found[1] is not None else "#\\x23", text)
+    return _COMMAND.sub(lambda match: match[1] + "\\x3a" if match[1] is not None else "#\\x23", text)
 
 
 def _is_control(character: str) -> bool:
@@ -42,7 +42,7 @@ def escape_json(text: str) -> str:
     """
     if text.isascii() and "#[" not in text and "\x7f" not in text:
         return text
-    return _ACTS_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _ACTS_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def cells(text: str) -> int:

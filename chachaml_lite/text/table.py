@@ -106,7 +106,7 @@ def _csv_text(text: str) -> str:
         if text.startswith(_FORMULA):
             text = "'" + text
         text = _INNER_FORMULA.sub(r"\1'", text)
-    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    text = _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
@@ -159,14 +159,14 @@ def as_text(table: Table, width: int = WIDTH) -> str:
         values = [column.get(record) for record in records]
         if column.rank == 0 or any(value is not None for value in values):
             candidates.append(_ColumnLayout.from_values(column, values))
-    chosen: list[_ColumnLayout] = []
+    visible: list[_ColumnLayout] = []
     for layout in candidates:
-        if layout.column.rank == 0 or sum(other.width + len(_GAP) for other in chosen) + layout.width <= width:
-            chosen.append(layout)
+        if layout.column.rank == 0 or sum(other.width + len(_GAP) for other in visible) + layout.width <= width:
+            visible.append(layout)
     order = {id(column): at for at, column in enumerate(table.columns)}
-    chosen.sort(key=lambda layout: order[id(layout.column)])
-    lines = [_GAP.join(layout.line(number) for layout in chosen).rstrip() for number in range(-1, len(records))]
-    omitted = [layout.column.name for layout in candidates if layout not in chosen]
+    visible.sort(key=lambda layout: order[id(layout.column)])
+    lines = [_GAP.join(layout.line(number) for layout in visible).rstrip() for number in range(-1, len(records))]
+    omitted = [layout.column.name for layout in candidates if layout not in visible]
     notes = [*table.footer]
     if omitted:
         notes.append(f"not shown: {', '.join(map(printable, omitted))}")

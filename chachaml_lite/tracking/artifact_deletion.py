@@ -18,10 +18,10 @@ def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
     nothing is deleted in these cases.
     """
     with tracker.writable_run(run_id, ARTIFACTS) as run:
-        doomed = get_folder(run, name) if name.endswith("/") else [get_artifact(tracker, run_id, name)]
+        to_delete = get_folder(run, name) if name.endswith("/") else [get_artifact(tracker, run_id, name)]
         run.refuse_damaged(ARTIFACTS)
         versions = tracker.registry.pinned_to(run_id)
-        for artifact in doomed if versions else ():
+        for artifact in to_delete if versions else ():
             for version in versions:
                 if version.pins(artifact.name, artifact.sha256):
                     raise Conflict(
@@ -31,8 +31,8 @@ def delete_artifacts(tracker: Tracker, run_id: str, name: str) -> int:
         artifacts, now_ms = run.artifacts, tracker.clock.now_ms()
         # In a merge the later line wins. Never date a deletion before its upload, or a clock that was set back would
         # bring the artifact back.
-        deletions = [Deletion(each.name, max(now_ms, each.timestamp)) for each in doomed]
-        spellings = [artifacts.spellings.of(each.name) for each in doomed]
+        deletions = [Deletion(each.name, max(now_ms, each.timestamp)) for each in to_delete]
+        spellings = [artifacts.spellings.of(each.name) for each in to_delete]
         stamp = tracker.store.blobs.delete(run_id, spellings, [each.to_json() for each in deletions])
         tracker.catalog.put(run, ARTIFACTS, artifacts.without(deletions), stamp)
-    return len(doomed)
+    return len(to_delete)

@@ -237,8 +237,8 @@ def link_inputs(tracker: Tracker, run_id: str, model_ids: Iterable[str]) -> None
     """
     requested = check_links(model_ids)
     with tracker.writable_run(run_id) as run:
-        linked = tracker.logged_models.of(run).inputs
-        _append(tracker, run, [{"event": "input", "model_id": each} for each in requested if each not in linked])
+        linked_ids = tracker.logged_models.of(run).inputs
+        _append(tracker, run, [{"event": "input", "model_id": each} for each in requested if each not in linked_ids])
 
 
 def link_outputs(tracker: Tracker, run_id: str, models: Iterable[tuple[str, int]]) -> None:
@@ -248,7 +248,7 @@ def link_outputs(tracker: Tracker, run_id: str, models: Iterable[tuple[str, int]
     """
     requested = {check_name("model_id", model_id): step for model_id, step in models}
     with tracker.writable_run(run_id) as run:
-        linked = tracker.logged_models.of(run).outputs
-        new = {model_id: step for model_id, step in requested.items() if model_id not in linked}
+        linked_ids = tracker.logged_models.of(run).outputs
+        new = {model_id: step for model_id, step in requested.items() if model_id not in linked_ids}
         events = [{"event": "output", "model_id": each, "step": step} for each, step in new.items()]
         _append(tracker, run, events)

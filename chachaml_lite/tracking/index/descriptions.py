@@ -49,7 +49,7 @@ class Descriptions:
         read = partial(read_description, self._files)
         self._readings = FileReadings("experiments/%r", self._files.stamp, read)
         self._deleted: frozenset[str] = frozenset()
-        self._folder_stamp, self._looked = NO_FILE, float("-inf")
+        self._folder_stamp, self._last_look = NO_FILE, float("-inf")
         self._listing: object = None
         self._by_name: dict[str, str] = {}
 
@@ -74,8 +74,8 @@ class Descriptions:
     def deleted(self) -> frozenset[str]:
         """Return the names of the experiments that are deleted together with all of their runs."""
         stamp, now = self._files.folder_stamp(), time.monotonic()
-        if stamp != self._folder_stamp or now - self._looked >= scan.LOOK_SECONDS:
-            self._folder_stamp, self._looked = stamp, now
+        if stamp != self._folder_stamp or now - self._last_look >= scan.LOOK_SECONDS:
+            self._folder_stamp, self._last_look = stamp, now
             self._deleted = frozenset(name for name, about in self.all().items() if about.deleted_at is not None)
         return self._deleted
 
@@ -118,7 +118,7 @@ class Descriptions:
             self._files.change(name, content)
         except Damaged as fault:
             raise StorageFault(f"the experiment's file is damaged ({fault}); repair or move that file first") from fault
-        self._looked = float("-inf")  # the folder's stamp may be the same within a tick of the file system's clock
+        self._last_look = float("-inf")  # the folder's stamp may be the same within a tick of the file system's clock
 
     def _look(self) -> dict[str, Reading[Description | None]]:
         return self._readings.get_all(self._files.files())

@@ -32,7 +32,7 @@ class FirstLook:
         self._lines: Lines | None = None
         self._groups = Groups()
         #: The number of positions read from meta.json since the index was loaded or saved.
-        self._unsaved = 0
+        self._unsaved_count = 0
 
     def place(self, run_id: str, deleted: Collection[str]) -> Run:
         """Return a new run, with its position if it is valid. `deleted`: the names of deleted experiments."""
@@ -60,7 +60,7 @@ class FirstLook:
             return None, ()
         is_trashed = meta.get("deleted_at") is not None or meta["experiment"] in deleted
         if not is_trashed:
-            self._unsaved += 1
+            self._unsaved_count += 1
         place = Place(meta["start_time"], meta["experiment"], meta.get("parent_run_id"))
         return (place.start_time, run_id), self._groups.of(place, is_trashed=is_trashed)
 
@@ -70,8 +70,8 @@ class FirstLook:
         An unsaved position costs the next start 25 µs per run.
         """
         self._lines = NO_LINES  # the start is over, and the index doesn't contain later runs
-        if self._unsaved > max(MANY, count // 10):
-            self._unsaved = 0
+        if self._unsaved_count > max(MANY, count // 10):
+            self._unsaved_count = 0
             self._store.run_index.save(
                 (run.id, run.placed_by, place_of(run.key, run.groups)) for run in runs if run.placed_by and run.key
             )

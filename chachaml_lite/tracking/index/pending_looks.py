@@ -23,11 +23,11 @@ class PendingLooks:
         #: Runs that the kernel doesn't watch.
         self._unwatched: set[str] = set()
         #: Runs that the kernel reported and that were not checked yet; `_is_lost`: it had to drop events.
-        self._touched: set[str] = set()
+        self._touched_ids: set[str] = set()
         self._is_lost = False
         self._writes = 0
         self._includes_unwatched = False
-        self._looked = float("-inf")
+        self._last_look = float("-inf")
 
     def add(self, run_id: str) -> None:
         """Add a run that is new, or may have replaced another one."""
@@ -51,7 +51,7 @@ class PendingLooks:
         if run_ids is None:
             self._is_lost = True
         else:
-            self._touched |= run_ids
+            self._touched_ids |= run_ids
 
     def take(self, known_ids: Collection[str], ids: Collection[str]) -> set[str]:
         """Return the ids of the runs to check now, and watch the new ones. Call `finish` when they have been checked.
@@ -59,13 +59,13 @@ class PendingLooks:
         `known_ids` are the runs that were checked before, `ids` all that exist.
         """
         self._hear()
-        run_ids, self._touched = self._touched, set()
+        run_ids, self._touched_ids = self._touched_ids, set()
         changed = {run_id for run_id in run_ids if run_id in known_ids}
         new, self._new = self._new | self._store.watch.take_lost().intersection(ids), set()
         if self._is_lost:
             self._is_lost = False
             changed, new = set(known_ids), new.union(ids)
-        self._includes_unwatched = not self._unwatched or time.monotonic() - self._looked >= scan.LOOK_SECONDS
+        self._includes_unwatched = not self._unwatched or time.monotonic() - self._last_look >= scan.LOOK_SECONDS
         if self._includes_unwatched:
             changed |= self._unwatched
         for run_id in sorted(new):  # ids mostly sort by start time, which halves the time for building the order
@@ -79,4 +79,4 @@ class PendingLooks:
     def finish(self) -> None:
         """Record the end of a check: one of 100,000 runs takes half a second, and isn't repeated at once."""
         if self._includes_unwatched:
-            self._looked = time.monotonic()
+            self._last_look = time.monotonic()

@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass
-class _Held:
+class _Entry:
     epoch: int
     series: RunSeries = field(default_factory=RunSeries)
     #: By key, number of points at the time, range and max_points: the indexes of the points to show.
@@ -48,7 +48,7 @@ class _Held:
     #: The entry's share of the cache's total size.
     counted_bytes: int = 0
     #: The stamp of the metrics.jsonl whose thinned form is on disk, or could not be written.
-    kept: Stamp | None = None
+    saved_stamp: Stamp | None = None
 
 
 class SeriesCache:
@@ -57,23 +57,23 @@ class SeriesCache:
     def __init__(self, store: Store, max_bytes: int) -> None:
         self._store = store
         self._max_bytes = max_bytes
-        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         #: The total size. Each run of a page asks for it, and adding up all entries takes 3 ms.
         self._counted_bytes = 0
         self._lock = threading.Lock()
 
-    def of(self, run: Run) -> _Held:
+    def of(self, run: Run) -> _Entry:
         """Return the cache entry with the current series of a run. Raises Damaged, OSError."""
         # Hold the run's lock, so that a writer's points are both on disk and in the summary, or in neither.
         with self._store.lock_run(run.id):
             run.look((SUMMARY,))
             stamp, epoch = run.part(SUMMARY).stamp, run.epoch
         with self._lock:
-            entry = self._held.get(run.id)
+            entry = self._entries.get(run.id)
             if entry is None or entry.epoch != epoch:
                 self._count(run.id, entry, 0)
-                entry = self._held[run.id] = _Held(epoch)
-            self._held.move_to_end(run.id)
+                entry = self._entries[run.id] = _Entry(epoch)
+            self._entries.move_to_end(run.id)
         with entry.lock:
             if entry.series.read_bytes < stamp.size:
                 entry.series.read_on(self._store, run.id, stamp.size)
@@ -86,15 +86,15 @@ class SeriesCache:
             # The most recent run stays unless it is huge. It is in memory anyway, and a user who looks at a page of a
             # long run would otherwise wait for all of its points to be parsed at each click (6.6 s for 2,670,000).
             exempt = 1 if held_bytes <= _SPARED_TIMES * self._max_bytes else 0
-            while self._counted_bytes > self._max_bytes and len(self._held) > exempt:
-                oldest = next(iter(self._held))
-                self._count(oldest, self._held[oldest], 0)
-                del self._held[oldest]
+            while self._counted_bytes > self._max_bytes and len(self._entries) > exempt:
+                oldest = next(iter(self._entries))
+                self._count(oldest, self._entries[oldest], 0)
+                del self._entries[oldest]
         return entry
 
-    def _count(self, run_id: str, entry: _Held | None, held_bytes: int) -> None:
+    def _count(self, run_id: str, entry: _Entry | None, held_bytes: int) -> None:
         """Update the size of an entry, unless it was dropped or replaced meanwhile. The caller holds the lock."""
-        if entry is not None and self._held.get(run_id) is entry:
+        if entry is not None and self._entries.get(run_id) is entry:
             self._counted_bytes += held_bytes - entry.counted_bytes
             entry.counted_bytes = held_bytes
 
@@ -110,7 +110,7 @@ class SeriesCache:
         if stamp.size < THINNED_FROM_BYTES:
             return None
         with self._lock:
-            entry = self._held.get(run.id)
+            entry = self._entries.get(run.id)
             if entry is not None and entry.epoch == run.epoch and entry.series.read_bytes == stamp.size:
                 return None
         return self._read_thinned(run, stamp, ask)
@@ -125,15 +125,15 @@ class SeriesCache:
             log.info("run %r: %s is not used: %s", run.id, layout.THINNED, fault)
             return None
 
-    def _write_thinned(self, run: Run, entry: _Held, stamp: Stamp) -> Iterable[bytes] | None:
+    def _write_thinned(self, run: Run, entry: _Entry, stamp: Stamp) -> Iterable[bytes] | None:
         """Return the content of the thinned file of a long run at rest, once for each state of the run; otherwise None.
 
         The caller holds the entry's lock.
         """
         is_whole = entry.series.read_bytes == stamp.size >= THINNED_FROM_BYTES
-        if self._store.runs.is_read_only or entry.kept == stamp or not is_whole or not run.is_at_rest:
+        if self._store.runs.is_read_only or entry.saved_stamp == stamp or not is_whole or not run.is_at_rest:
             return None
-        entry.kept = stamp
+        entry.saved_stamp = stamp
         if self._read_thinned(run, stamp, lambda file: file.check()):
             return None
         return thinned_file(entry.series.by_key, stamp, run.meta["start_time"])
@@ -147,7 +147,7 @@ class SeriesCache:
 
     # -- data for charts
 
-    def thin(self, entry: _Held, key: str, series: Series, places: range, max_points: int) -> list[int]:
+    def thin(self, entry: _Entry, key: str, series: Series, places: range, max_points: int) -> list[int]:
         """Return the indexes of the points of `series` that a chart of `max_points` shows, out of `places`."""
         cache_key = (key, len(series), places, max_points)
         with entry.lock:
@@ -158,7 +158,7 @@ class SeriesCache:
                     entry.thinned.popitem(last=False)
         return cached_places
 
-    def curve(self, entry: _Held, key: str, series: Series, view: View, since_ms: int) -> Curve:
+    def curve(self, entry: _Entry, key: str, series: Series, view: View, since_ms: int) -> Curve:
         """Return the curve of `series`; see `curves.curve_of`."""
         with entry.lock:
             if len(series) < _LONG:
@@ -175,4 +175,4 @@ class SeriesCache:
     def held_bytes(self) -> int:
         """The approximate memory use of the cache in bytes."""
         with self._lock:
-            return sum(entry.series.held_bytes for entry in self._held.values())
+            return sum(entry.series.held_bytes for entry in self._entries.values())

@@ -147,7 +147,7 @@ class _Parser:
         end = self._at
         start = self._state()
         row = _Fragment(start, [start])
-        bypassed: list[_State] = []
+        bypasses: list[_State] = []
         for number in range(max(low, 1) if high is None else high):
             if number:
                 self._at = begin
@@ -155,7 +155,7 @@ class _Parser:
             if number >= low:
                 fork = self._state()
                 self._join(row, fork)
-                bypassed.append(fork)
+                bypasses.append(fork)
                 row = _Fragment(row.start, [fork])
             self._join(row, part.start)
             last, row = part, _Fragment(row.start, part.open)
@@ -165,7 +165,7 @@ class _Parser:
             loop.to.append(last.start)
             row = _Fragment(row.start, [loop])
         self._at = end
-        return _Fragment(row.start, row.open + bypassed)
+        return _Fragment(row.start, row.open + bypasses)
 
     def _atom(self) -> _Fragment:
         sign = self._next()

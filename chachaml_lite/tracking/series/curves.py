@@ -57,7 +57,7 @@ class Curve:
     odd: Sequence[tuple[int, float]] = ()
     #: The number of points in the series, and the number of those within the range, counting one per step.
     total: int = 0
-    within: int = 0
+    count_in_range: int = 0
     #: The smoothed series at the same xs, if the view has smoothing.
     smooth: Sequence[float] | None = None
 
@@ -71,7 +71,7 @@ class Curve:
     @property
     def is_thinned(self) -> bool:
         """Whether points are combined into buckets."""
-        return self.within > len(self.xs)
+        return self.count_in_range > len(self.xs)
 
     @property
     def has_band(self) -> bool:
@@ -103,11 +103,11 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
     offset = since_ms if view.x == "relative" else 0
     first = 0 if view.start is None else bisect.bisect_left(xs, view.start + offset)
     stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
-    within = max(0, stop - first)
+    count_in_range = max(0, stop - first)
     # Smooth the whole series, not the range: a narrow chart or a section must show the same line as a wide chart.
     smooth = smooth_values(values, view.smoothing) if view.smoothing else None
     columns = Columns()
-    if within <= max(view.buckets, view.whole):
+    if count_in_range <= max(view.buckets, view.whole):
         for at in range(first, stop):
             value = float(values[at])
             y = value if math.isfinite(value) else math.nan
@@ -123,7 +123,7 @@ def curve_of(series: Series, view: View, since_ms: int = 0) -> Curve:
     shown_smooth = None if smooth is None else columns.smooth
     is_at_one_step = _is_at_one_step(series)
     return Curve(
-        *(columns.xs, columns.ys, columns.lows, columns.highs, columns.odd, len(series), within, shown_smooth),
+        *(columns.xs, columns.ys, columns.lows, columns.highs, columns.odd, len(series), count_in_range, shown_smooth),
         is_at_one_step=is_at_one_step,
         is_stepless=is_stepless(len(series), is_at_one_step=is_at_one_step),
     )

@@ -35,7 +35,7 @@ _STRETCHES = 1000
 class Buckets:
     """A series in buckets along one axis. `kept` are points as logged, in the axis's order; the rest are columns."""
 
-    kept: Series
+    samples: Series
     #: For each bucket: the end of its points in `kept`, the number of its points, and the number of finite ones.
     ends: array[int]
     counts: array[int]
@@ -68,29 +68,29 @@ class Thinned:
         first = 0 if view.start is None else bisect.bisect_left(xs, view.start + offset)
         stop = len(xs) if view.stop is None else bisect.bisect_right(xs, view.stop + offset)
         stop = max(first, stop)
-        within = sum(buckets.counts[first:stop])
+        count_in_range = sum(buckets.counts[first:stop])
         is_whole = view.start is None and view.stop is None
-        if not is_whole and stop - first < min(view.buckets, within):
+        if not is_whole and stop - first < min(view.buckets, count_in_range):
             return None
         columns = Columns()
         smooth = _smooth_buckets(buckets, view.smoothing) if view.smoothing else None
-        few = stop - first <= (max(view.buckets, view.whole) if within == stop - first else view.buckets)
+        few = stop - first <= (max(view.buckets, view.whole) if count_in_range == stop - first else view.buckets)
         ranges = zip(range(first, stop), range(first + 1, stop + 1), strict=True)
         for start, end in ranges if few else bucket_ranges(xs, first, stop, view, offset):
             _add(columns, buckets, start, end, offset, view, smooth)
         return Curve(
-            *(columns.xs, columns.ys, columns.lows, columns.highs, columns.odd, self.total, within),
+            *(columns.xs, columns.ys, columns.lows, columns.highs, columns.odd, self.total, count_in_range),
             None if smooth is None else columns.smooth,
             is_at_one_step=self.is_at_one_step,
             is_stepless=is_stepless(self.total, is_at_one_step=self.is_at_one_step),
         )
 
     def places(self, max_points: int) -> list[int] | None:
-        """Return at most `max_points` indexes into `by_step.kept`, as `Series.thinned` chooses them from all points.
+        """Return at most `max_points` indexes into `by_step.samples`, as `Series.thinned` chooses them from all points.
 
         Returns None if `max_points` is so large that the points themselves must be read.
         """
-        points, ends, counts = self.by_step.kept, self.by_step.ends, self.by_step.counts
+        points, ends, counts = self.by_step.samples, self.by_step.ends, self.by_step.counts
         total = sum(counts)
         if total == len(points) <= max_points:
             return list(range(total))
@@ -140,12 +140,12 @@ def _cut(
     """Divide columns of points into buckets. `axes`: the xs by which the points are sorted, each with its origin."""
     ends, counts, finite_counts = array("q"), array("q"), array("q")
     means, middle_steps, middle_times = array("d"), array("q"), array("q")
-    chosen: list[int] = []
+    indexes: list[int] = []
     start = 0
     for stop in _bounds(len(steps), axes):
         places, finite_count, mean, middle = _sum_up(values, start, stop, has_nonfinite=has_nonfinite)
-        chosen += places
-        ends.append(len(chosen))
+        indexes += places
+        ends.append(len(indexes))
         counts.append(stop - start)
         finite_counts.append(finite_count)
         means.append(mean)
@@ -153,8 +153,8 @@ def _cut(
         middle_times.append(times[middle])
         start = stop
     points = Series()
-    points.steps, points.timestamps = (array("q", [column[at] for at in chosen]) for column in (steps, times))
-    numbers = [values[at] for at in chosen]
+    points.steps, points.timestamps = (array("q", [column[at] for at in indexes]) for column in (steps, times))
+    numbers = [values[at] for at in indexes]
     points.values = array("d", numbers) if isinstance(values, array) else numbers
     points.has_nonfinite = has_nonfinite
     return Buckets(points, ends, counts, finite_counts, means, middle_steps, middle_times)
@@ -209,7 +209,7 @@ def _add(
     smooth: Sequence[float] | None,
 ) -> None:
     """Add the buckets from `start` to `end` to a curve as a single bucket."""
-    points = buckets.kept
+    points = buckets.samples
     first, stop = _start_of(buckets.ends, start), buckets.ends[end - 1]
     kept_xs = points.steps if view.x == "step" else points.timestamps
     numbers: Sequence[Number] = points.values[first:stop]

@@ -84,7 +84,7 @@ class ThinnedRun:
             places = series.places(max_points)
             if places is None:
                 return None
-            selected[key] = (series.by_step.kept, places, series.total)
+            selected[key] = (series.by_step.samples, places, series.total)
         return selected
 
     def check(self) -> bool:
@@ -165,9 +165,9 @@ def _pack(series: Series, start_ms: int) -> tuple[bytes, dict[str, Any]]:
     for name, buckets in (("by_step", thinned.by_step), ("by_time", thinned.by_time)):
         entry[name] = None
         if buckets is not None:
-            entry[name] = {**_about(buckets.kept), "buckets": len(buckets.ends)}
+            entry[name] = {**_about(buckets.samples), "buckets": len(buckets.ends)}
             columns = [buckets.ends, buckets.counts, buckets.finite_counts, buckets.steps, buckets.times]
-            block += _pack_points(buckets.kept)
+            block += _pack_points(buckets.samples)
             block += b"".join(map(_bytes_of, columns)) + _bytes_of(buckets.means)
     return block, {**entry, "count": thinned.total, "is_at_one_step": thinned.is_at_one_step}
 

@@ -52,7 +52,7 @@ def import_runs(
 
 
 def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> dict[str, list[str]]:
-    done: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
+    ids_by_result: dict[str, list[str]] = {"imported": [], "updated": [], "unchanged": []}
     acts: list[tuple[str, str, Callable[[], object]]] = []
     with ExitStack() as stack:
         # As in `create_run`, and in sorted order, so that two imports can't deadlock.
@@ -76,9 +76,9 @@ def _land(tracker: Tracker, incoming: list[IncomingRun], *, overwrite: bool) -> 
         acts.sort(key=lambda act: act[0])  # new runs ("imported") first, since these can be rolled back
         _act(tracker, acts)
         for kind, run_id, _ in acts:
-            done[kind].append(run_id)
+            ids_by_result[kind].append(run_id)
             tracker.catalog.run(run_id)  # makes the catalog notice what was renamed into place
-    return done
+    return ids_by_result
 
 
 def _act(tracker: Tracker, acts: list[tuple[str, str, Callable[[], object]]]) -> None:

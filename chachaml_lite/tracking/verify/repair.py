@@ -25,7 +25,7 @@ class Repair(NamedTuple):
 
 def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
     """Repair whatever can be repaired, and return the list of repairs. The caller owns the store. Raises OSError."""
-    done: list[Repair] = []
+    repairs: list[Repair] = []
     spans: dict[str, list[tuple[int, int]]] = {}
     stale_summaries: dict[str, str] = {}
     for problem in problems:
@@ -34,7 +34,7 @@ def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
             continue
         if remedy.temporary is not None and remedy.run_id is not None:
             store.inspection.remove(remedy.run_id, remedy.temporary)
-            done.append(Repair(problem.where, "removed: it was never put in place"))
+            repairs.append(Repair(problem.where, "removed: it was never put in place"))
         elif remedy.spans:
             spans.setdefault(problem.where, []).extend(remedy.spans)
             if remedy.run_id is not None and problem.where.endswith(f"/{layout.METRICS}"):
@@ -45,12 +45,12 @@ def repair(store: Store, problems: Iterable[Problem]) -> list[Repair]:
         store.inspection.set_aside(where, sorted(parts))
         count = sum(end - start for start, end in parts)
         aside = where.rpartition("/")[2] + ASIDE
-        done.append(Repair(where, f"{count} damaged bytes moved to the end of {aside} beside it"))
+        repairs.append(Repair(where, f"{count} damaged bytes moved to the end of {aside} beside it"))
     for run_id, detail in stale_summaries.items():
         store.inspection.remove(run_id, layout.SUMMARY)
         part = read_part(
             store, run_id, SUMMARY, store.inspection.stamp(store.inspection.run_file(run_id, FILES[SUMMARY]))
         )
         keep_summary(store, run_id, part)
-        done.append(Repair(store.inspection.run_file(run_id, layout.SUMMARY), detail))
-    return done
+        repairs.append(Repair(store.inspection.run_file(run_id, layout.SUMMARY), detail))
+    return repairs

@@ -21,7 +21,7 @@ def format_notes(lines: Sequence[Line], style: Style) -> tuple[str, ...]:
     is_thinned = any(curve.is_thinned for curve in curves)
     if drawn_count < total:
         if style.start is not None or style.stop is not None:
-            count_text = f"{sum(curve.within for curve in curves):,} of {total:,} points in this range"
+            count_text = f"{sum(curve.count_in_range for curve in curves):,} of {total:,} points in this range"
         elif is_thinned:
             count_text = f"{total:,} points"
         else:
