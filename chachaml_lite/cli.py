@@ -42,8 +42,8 @@ def main() -> None:
     Log runs, params, metrics, artifacts and models over HTTP into a folder of plain files.
 
     Commands that read use the server at --url (or CHACHAML_URL), by default the one on this machine; with --data
-    (or CHACHAML_DATA) they read a folder directly, whether a server runs on it or not. An option takes precedence over
-    a variable, and CHACHAML_URL over CHACHAML_DATA.
+    (or CHACHAML_DATA) they read a folder directly, whether or not a server is running on it. An option takes precedence
+    over a variable, and CHACHAML_URL over CHACHAML_DATA.
     """
 
 

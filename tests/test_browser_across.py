@@ -56,7 +56,7 @@ def test_promotion_asks_for_confirmation_and_archives_the_version_in_production(
     page.get_by_role("link", name="iris").click()
     row = page.locator("#version-3")
     row.locator("summary").click()
-    expect(row.locator(".question")).to_contain_text("Version 2 is in production now; it would be archived.")
+    expect(row.locator(".question")).to_contain_text("Version 2 is in production now; promoting this one archives it.")
     assert "production" in page.locator("#version-2").inner_text(), "nothing is changed before the confirmation"
     row.get_by_role("button", name="production").click()
     expect(page.locator("#version-3 .stage")).to_have_text("production")

@@ -202,17 +202,17 @@ def test_chart_settings_are_kept_in_the_url(viewer: Viewer, server: Server, log:
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     expect(page.locator("path.raw")).to_have_count(1)
-    page.get_by_label("log values").check()
-    page.get_by_label("Over").select_option("date and time")
+    page.get_by_label("log y").check()
+    page.get_by_label("X axis").select_option("date and time")
     expect(chart).to_have_attribute("data-axis", "wall")
     expect(chart).to_have_attribute("data-log", "y")
     expect(page).to_have_url(re.compile(r"key=loss&smoothing=0\.03&log_y=true&x=wall$"))
-    expect(page.get_by_label("log steps")).to_be_disabled()
+    expect(page.get_by_label("log x")).to_be_disabled()
     page.reload()
     expect(chart).to_have_attribute("data-axis", "wall")
-    expect(page.get_by_label("log values")).to_be_checked()
-    page.get_by_label("Over").select_option("steps")
-    page.get_by_label("log values").uncheck()
+    expect(page.get_by_label("log y")).to_be_checked()
+    page.get_by_label("X axis").select_option("steps")
+    page.get_by_label("log y").uncheck()
     expect(page).to_have_url(re.compile(r"key=loss&smoothing=0\.03$"))
     expect(chart).to_have_attribute("data-log", "")
 
@@ -238,7 +238,7 @@ def test_charts_of_a_run_appear_with_its_first_points_and_are_interactive(
     expect(first).to_have_attribute("data-x", "1 2")
     expect(figures.nth(0).locator("g.series").nth(0)).to_be_hidden()
     expect(page.get_by_role("button", name="Draw")).to_be_hidden()
-    page.get_by_label("log values").check()
+    page.get_by_label("log y").check()
     for chart in (first, second):  # a chart that is drawn on another scale stays zoomed
         expect(chart).to_have_attribute("data-log", "y")
     expect(first).to_have_attribute("data-x", "1 2")
@@ -246,7 +246,7 @@ def test_charts_of_a_run_appear_with_its_first_points_and_are_interactive(
     expect(page).to_have_url(f"{server.url}/runs/{run_id}?log_y=true")
     figures.nth(0).get_by_role("link", name="loss").click()
     expect(page.get_by_role("heading", name="loss")).to_be_visible()
-    expect(page.get_by_label("log values")).to_be_checked()
+    expect(page.get_by_label("log y")).to_be_checked()
 
 
 def test_chart_form_and_table_of_values_work_without_javascript(
@@ -254,10 +254,10 @@ def test_chart_form_and_table_of_values_work_without_javascript(
 ) -> None:
     run_id = log(loss=[3, 2, 1])
     page = open_chart_page(viewer, server, run_id, "loss", java_script_enabled=False)
-    page.get_by_label("log values").check()
+    page.get_by_label("log y").check()
     page.get_by_role("button", name="Draw").click()
     expect(page.locator("svg.chart")).to_have_attribute("data-log", "y")
-    expect(page.get_by_label("log values")).to_be_checked()
+    expect(page.get_by_label("log y")).to_be_checked()
     page.locator("#values summary").click()
     expect(page.get_by_role("table", name="loss").get_by_role("row")).to_have_count(4)
 
@@ -304,7 +304,7 @@ def test_zoom_survives_a_change_of_smoothing_but_not_of_the_axis(
     expect(button).to_be_visible()
     page.wait_for_function("() => !document.querySelector('[aria-busy]')")
     assert chart.evaluate(last) <= 52
-    page.get_by_label("Over").select_option("relative")
+    page.get_by_label("X axis").select_option("relative")
     expect(button).to_have_count(0)
 
 

@@ -49,16 +49,16 @@ def test_axis_of_curves_is_remembered_for_an_experiment(viewer: Viewer, server: 
     log_two(server)
     requests.post(f"{server.url}/api/w/runs/run-0/metrics", json=[{"thing": 1, "step": 1}], timeout=60)
     page = viewer.open(f"{server.url}/experiments/iris")
-    page.get_by_label("Over").select_option("relative")
+    page.get_by_label("X axis").select_option("relative")
     expect(page).to_have_url(re.compile("x=relative"))
     page.goto(f"{server.url}/experiments")
     page.goto(f"{server.url}/experiments/iris")
     expect(page).to_have_url(re.compile("x=relative"))
-    page.get_by_label("Over").select_option("step")
+    page.get_by_label("X axis").select_option("step")
     expect(page).not_to_have_url(re.compile("x="))
     page.goto(f"{server.url}/experiments")
     page.goto(f"{server.url}/experiments/iris")
-    expect(page.get_by_label("Over")).to_have_value("step")
+    expect(page.get_by_label("X axis")).to_have_value("step")
 
 
 def test_direction_of_a_metric_is_remembered_across_comparisons(viewer: Viewer, server: Server) -> None:
@@ -85,20 +85,20 @@ def log_lines(server: Server) -> None:
 def test_chart_settings_are_remembered_across_the_pages_of_an_experiment(viewer: Viewer, server: Server) -> None:
     log_lines(server)
     page = viewer.open(f"{server.url}/runs/run-0")
-    page.get_by_label("log values").check()
-    page.get_by_label("Over").select_option("relative")
+    page.get_by_label("log y").check()
+    page.get_by_label("X axis").select_option("relative")
     expect(page).to_have_url(re.compile("x=relative"))
     for path in ("/runs/run-1", "/compare?ids=run-0,run-1", "/experiments/iris"):
         page.goto(f"{server.url}{path}")
         expect(page).to_have_url(re.compile("(?=.*x=relative)(?=.*log_y=true)"))
-        expect(page.get_by_label("log values")).to_be_checked()
-        expect(page.get_by_label("Over")).to_have_value("relative")
+        expect(page.get_by_label("log y")).to_be_checked()
+        expect(page.get_by_label("X axis")).to_have_value("relative")
     for path in ("/runs/run-2", "/compare?ids=run-0,run-2"):  # a page of another experiment, or of several
         page.goto(f"{server.url}{path}")
-        expect(page.get_by_label("log values")).not_to_be_checked()
+        expect(page.get_by_label("log y")).not_to_be_checked()
         assert page.url == f"{server.url}{path}"
     page.goto(f"{server.url}/runs/run-0?smoothing=0.5")  # the URL wins, and is remembered
-    expect(page.get_by_label("log values")).not_to_be_checked()
+    expect(page.get_by_label("log y")).not_to_be_checked()
     page.goto(f"{server.url}/compare?ids=run-1,run-0")
     expect(page).to_have_url(re.compile("ids=run-1(,|%2C)run-0&smoothing=0.5$"))
     page.get_by_label("Smoothing").fill("0")
@@ -146,4 +146,4 @@ def test_setting_that_the_server_refuses_is_forgotten(viewer: Viewer, server: Se
             page.evaluate("localStorage.removeItem('chachaml-groups /experiments/iris ')")
             page.evaluate("localStorage.setItem('chachaml-charts iris', 'x=sundial')")
     page.goto(f"{server.url}/experiments/iris")
-    expect(page.get_by_label("Over")).to_have_value("step")
+    expect(page.get_by_label("X axis")).to_have_value("step")

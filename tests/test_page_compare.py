@@ -371,7 +371,7 @@ def test_two_versions_are_compared_by_their_runs(client: FlaskClient, log_run: L
     assert page.rows["lr"] == ["1", "0"]
     assert page.rows["loss"] == ["2", "★ best 1 -1 (-50.0 %) better"]
     assert page.rows["2"][0] == "production"
-    assert "The two files differ." in page.text
+    assert "The two artifacts differ." in page.text
     assert {f"/runs/{run_id}" for run_id in ids} <= set(page.links)
     assert page.link("JSON") == "/api/diff/iris%20&%20co/production/1"
     assert client.get(page.link("JSON")).status_code == 200
@@ -390,7 +390,7 @@ def test_versions_can_be_filtered(client: FlaskClient, log_run: LogRun) -> None:
 def test_versions_of_one_run_are_compared_by_their_bytes_only(client: FlaskClient, log_run: LogRun) -> None:
     register_versions(client, log_run, "iris")
     page = ComparePage(client, "/diff/iris/1/3")
-    assert "The two files are identical. Both are artifacts of one run" in page.text
+    assert "The two artifacts are identical. Both are artifacts of the same run" in page.text
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_group_is_the_mean_of_its_runs_with_a_band_and_their_number(client: Flas
     assert [list(read_legend(page))[int(place)] for place in keys_with_band] == ["adam", "sgd"], (
         "one seed alone has no band"
     )
-    assert "shaded from the least to the greatest. 7 runs in 3 groups." in re.sub(r"\s+", " ", page)
+    assert "shaded from the minimum to the maximum. 7 runs in 3 groups." in re.sub(r"\s+", " ", page)
     deviation_page = get_page(client, by="params.optimizer", band="deviation")
     assert "one standard deviation up and down" in deviation_page
     assert "of 7 runs" not in page

@@ -66,7 +66,7 @@ def test_scatter_plot_draws_a_metric_against_any_field_coloured_by_a_third(
         "run-3": "run 3: lr 0.001, loss 4, optimizer sgd",
     }
     assert "1 of 5 runs have no value" in page
-    assert "Log across." in page
+    assert "Log x axis." in page
     assert (
         "Log"
         not in get_page(client, "scatter", across="params.lr", scale_x="linear")

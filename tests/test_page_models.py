@@ -66,7 +66,7 @@ def test_history_describes_each_event_newest_first(client: FlaskClient, model: l
     items = re.findall(r"<li>(.*?)</li>", text, re.DOTALL)
     lines = [" ".join(html.unescape(re.sub("<time.*?</time>|<.*?>", "", each)).split()) for each in items]
     assert lines == [
-        "Version 2 went from none to production. Version 1 left production and was archived.",
+        "Version 2 was moved from none to production. Version 1 left production and was archived.",
         f"Version 3 was registered: m.pkl of run {model[2]}.",
         f"Version 2 was registered: m.pkl of run {model[1]}.",
         f"Version 1 was registered in production: m.pkl of run {model[0]}.",

@@ -57,7 +57,7 @@ def check(client: Client, run: str, rules: tuple[str, ...], baseline: str | None
     A RULE is METRIC OP NUMBER, or METRIC OP baseline, optionally followed by *NUMBER, +NUMBER or -NUMBER; OP is one of
     < <= = != >= >. It applies to the metric's latest value; a missing value or NaN fails every rule.
 
-    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    RUN is an id or a unique prefix of one, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     if baseline is None and any(parse_rule(rule).number is None for rule in rules):
         raise click.UsageError("a rule refers to the baseline; set it with --baseline RUN")

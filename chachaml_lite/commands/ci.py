@@ -98,7 +98,9 @@ Examples:
 @_input(
     "--run", "RUN_ID", "The run to finish, if not the one that was started.  [default: $CHACHAML_RUN_ID]", metavar="ID"
 )
-@_input("--job-status", "JOB_STATUS", "Status of the job: success, failure or cancelled.", metavar="STATUS")
+@_input(
+    "--job-status", "JOB_STATUS", "Status of the job: success (the default), failure or cancelled.", metavar="STATUS"
+)
 @_input("--html", "HTML", "Write the run's page as one HTML file; of several runs, their comparison.", metavar="FILE")
 @_TOKEN
 @_STATE

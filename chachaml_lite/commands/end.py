@@ -36,7 +36,7 @@ def end(target: Target, run: str, status: str | None, error: str | None, exit_co
     Ending it again in the same way changes nothing; in another way it is an error. `chachaml-lite run --resume`
     continues a run that has ended.
 
-    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    RUN is an id or a unique prefix of one, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     if exit_code is not None and (status is not None or error is not None):
         raise click.UsageError("--exit-code determines the status; leave out --status and --error")

@@ -17,7 +17,7 @@ Examples:
 """,
 )
 @target_options
-@option("--read-only", is_flag=True, help="Only the tools that change nothing.")
+@option("--read-only", is_flag=True, help="Leave out the tools that write.")
 def mcp(target: Target, read_only: bool) -> None:
     """Serve tools to an agent over the Model Context Protocol, on stdin and stdout.
 

@@ -22,7 +22,7 @@ _MOST_RUNS = "1000"
 
 
 @click.command(
-    short_help="Report a run, or an experiment, in Markdown.",
+    short_help="Report on a run or an experiment, in Markdown.",
     epilog="""\b
 Examples:
   chachaml-lite report latest:iris >> "${GITHUB_STEP_SUMMARY:-summary.md}"
@@ -35,11 +35,11 @@ Examples:
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.argument("name", metavar="RUN|EXPERIMENT", shell_complete=run_ids_and_experiments)
 def report(client: Client, name: str, form: str) -> None:
-    """Report a run with its curves, or an experiment with the table of its runs.
+    """Report on a run with its curves, or on an experiment with the table of its runs.
 
-    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    RUN is an id or a unique prefix of one, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     Markdown is for GitHub's job summaries; HTML is a run's page as a single file, with charts and images. An id takes
-    precedence over an experiment, and an experiment over the beginning of an id.
+    precedence over an experiment, and an experiment over the prefix of an id.
     """
 
     def ask(run_id: str) -> Answer:

@@ -32,7 +32,7 @@ LOG_NAME = "log.txt"
 
 @click.command(
     context_settings={"allow_interspersed_args": False},  # what follows COMMAND belongs to it, even without --
-    short_help="Run a command as a run, and keep its output.",
+    short_help="Run a command and record it as a run.",
     epilog="""\b
 Examples:
   chachaml-lite run --experiment iris -- python train.py
@@ -76,7 +76,7 @@ Examples:
     default=10.0,
     help="Seconds between two readings of the load.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Don't print on stderr where the run is.")
+@click.option("-q", "--quiet", is_flag=True, help="Don't print the run's location on stderr.")
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     target: Target,
@@ -93,10 +93,10 @@ def run(
     quiet: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Run a command as a run: it ends with the command's exit code, and the output becomes the artifact log.txt.
+    """Run a command and record it as a run, with its exit code as its own and its output as the artifact log.txt.
 
     COMMAND finds the server in CHACHAML_URL, its run in CHACHAML_RUN_ID, and the token, if there is one, in
-    CHACHAML_TOKEN. Its standard input is yours; its output is passed through immediately, but through a pipe, so
+    CHACHAML_TOKEN. It inherits standard input; its output is passed through immediately, but through a pipe, so
     that it sees no terminal (PYTHONUNBUFFERED=1 is set unless you set it). Signals are forwarded. If it fails, or is
     killed by a signal, the run is marked as failed.
 
@@ -110,7 +110,8 @@ def run(
     With --resume, an ended run continues under its id; COMMAND's output is then stored as log-2.txt, log-3.txt ...
 
     The exit code is COMMAND's: 128+N if signal N killed it, 127 if it isn't found, 126 if it can't be run. It doesn't
-    change if the server goes away meanwhile. Before COMMAND is started, it is 2 or 3, as with all commands.
+    change if the server goes away meanwhile. If COMMAND could not be started, because of a
+    usage or server error, it is 2 or 3, as with all commands.
     """
     if resume is not None and (run_id is not None or name is not None):
         raise click.UsageError("--resume continues an existing run, with its id and name; leave out --id and --name")

@@ -45,7 +45,7 @@ Examples:
     shell_complete=orders,
     help='A field such as "metrics.loss" or "params.lr desc".  [default: newest first]',
 )
-@click.option("--limit", type=LIMIT, metavar="N", help="The most runs to list, 1 to 1000.  [default: 100]")
+@click.option("--limit", type=LIMIT, metavar="N", help="Maximum number of runs to list, 1 to 1000.  [default: 100]")
 @click.option("--offset", type=OFFSET, metavar="N", help="The number of runs to skip.")
 @click.option(
     "--columns", "column_names", metavar="NAME,...", help='Columns to show, such as "params.lr,metrics.loss,duration".'

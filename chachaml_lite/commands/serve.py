@@ -60,7 +60,7 @@ Examples:
     "--fsync",
     default=Config.fsync,
     type=click.Choice(FSYNC_MODES),
-    help="What survives a power failure: always, every acknowledged write; everysec, the same except for one second of "
+    help="What survives a power cut: always, every acknowledged write; everysec, the same except for one second of "
     "metrics; no, whatever the system has written by then.",
 )
 @option(

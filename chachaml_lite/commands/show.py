@@ -24,7 +24,7 @@ Examples:
 def show(client: Client, run: str, as_json: bool) -> None:
     """Show one run: its params, metrics, artifacts and note.
 
-    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    RUN is an id or a unique prefix of one, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     print_answer(request_run(client, run, lambda run_id: _ask(client, build_path("api", "runs", run_id), [], as_json)))
 
@@ -43,7 +43,7 @@ Examples:
 def compare(client: Client, runs: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: params and metrics that differ, that are missing in some runs, and that are equal.
 
-    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    RUN is an id or a unique prefix of one, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     ids = [run_id_of(client, run, whole=True) for run in runs]
     try:

@@ -105,7 +105,7 @@ def list_(target: Target, as_json: bool) -> None:
 @target_options
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 def restore(target: Target, runs: tuple[str, ...]) -> None:
-    """Restore runs from the trash. RUN is an id, or a beginning that no other id has."""
+    """Restore runs from the trash. RUN is an id or a unique prefix of one."""
     die_at_interrupt()
     with target.open_client(writes=True) as client:
         ids = [run_id_of(client, word) for word in runs]

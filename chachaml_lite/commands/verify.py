@@ -34,7 +34,7 @@ Examples:
     "is_repair",
     is_flag=True,
     help="Move damaged lines into a separate file, rebuild summaries, and complete or remove what a killed server left "
-    "behind. No server may run meanwhile.",
+    "behind. No server may be running on the store.",
 )
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 def verify(data: Path, as_json: bool, is_repair: bool, runs: tuple[str, ...]) -> None:
@@ -42,11 +42,11 @@ def verify(data: Path, as_json: bool, is_repair: bool, runs: tuple[str, ...]) ->
 
     Every artifact is hashed, every line is parsed, each model version is traced to its run and its bytes, and files
     without references are reported. With RUN, only these runs and their versions are checked. A server may keep
-    writing meanwhile.
+    writing during the check.
     """
     try:
         if not (data / "runs").is_dir():
-            raise CommandError(f"there is no store in {data}: it has no folder runs; set --data to a store's folder")
+            raise CommandError(f"there is no store in {data}: it has no runs folder; set --data to a store's folder")
         report, repairs = _repair(data, runs) if is_repair else (_verify(data, runs), [])
     except StoreUnusable as fault:
         raise CommandError(
@@ -102,7 +102,7 @@ def _text(report: Report, repairs: list[Repair]) -> str:
     lines += [f"{each.kind}  {each.where}: {each.detail}" for each in report.problems]
     if any(problem.remedy for problem in report.problems):
         lines.append("")
-        lines.append("--repair fixes some of this, while no server runs.")
+        lines.append("--repair fixes some of this, when no server is running.")
     verdict = (
         f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}" if report.problems else "all good"
     )

@@ -37,7 +37,7 @@ class Failed(Exception):
 
 
 class MlflowSource:
-    """The content of a tracking URI: http://HOST:5000, sqlite:///FILE, or a folder `mlruns`."""
+    """The content of a tracking URI: http://HOST:5000, sqlite:///FILE, or an `mlruns` folder."""
 
     def __init__(self, uri: str) -> None:
         """Open the source. Raises NotInstalled, SourceMissing, SourceUnreachable."""
@@ -151,7 +151,7 @@ def _check_uri(uri: str) -> str:
             raise SourceMissing(f"there is no file {_database_path(uri)}")
         return uri
     if "://" in uri and not uri.startswith("file://"):
-        raise SourceMissing(f"{uri} is not http://HOST:PORT, sqlite:///FILE or a folder mlruns")
+        raise SourceMissing(f"{uri} is not http://HOST:PORT, sqlite:///FILE or an mlruns folder")
     folder = Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
     if folder.is_file():
         raise SourceMissing(f"{uri} is a file; for a database write {_SQLITE}{uri}")
@@ -159,7 +159,7 @@ def _check_uri(uri: str) -> str:
         raise SourceMissing(f"there is no folder {uri}")
     if not any(folder.glob("*/meta.yaml")):
         raise SourceMissing(
-            f"{uri} is not an MLflow folder: no folder in it has a meta.yaml; use the folder mlruns itself"
+            f"{uri} is not an MLflow folder: no folder in it has a meta.yaml; use the mlruns folder itself"
         )
     return folder.resolve().as_uri()
 

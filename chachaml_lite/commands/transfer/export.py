@@ -61,12 +61,12 @@ def export(
     """Export runs to MLflow: params, metrics with every point, tags, artifacts, datasets, notes.
 
     It needs MLflow's client (pip install 'chachaml-lite[mlflow]'). Without RUN, all runs are exported, or those that
-    match -e and -q. A repeated export sends only what is new, and continues after an interruption; what was removed
-    here stays there. Names and values that MLflow rejects, such as names with ? or long values, are changed and
-    reported, and the artifact chachaml-run.json has the originals. A run that can't be exported is reported, and the
-    exit code is 1.
+    match -e and -q. A repeated export sends only what is new, and continues after an interruption; what was deleted
+    here is not deleted there. Names and values that MLflow rejects, such as names with ? or long values, are changed
+    and reported, and the artifact chachaml-run.json has the originals. A run that can't be exported is reported, and
+    the exit code is 1.
 
-    RUN is an id or a beginning that no other id has, latest:EXPERIMENT (its newest completed run), or production:MODEL.
+    RUN is an id or a unique prefix of one, latest:EXPERIMENT (its newest completed run), or production:MODEL.
     """
     from ...export.mlflow_server import MlflowServer, NotInstalled, Rejected  # slow to import
     from ...export.transfer import Transfer

@@ -40,7 +40,7 @@ Examples:
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace tags and notes that differ by those in the zip; further ones are kept.",
+    help="Where tags or notes differ, replace them with those in the zip; other ones are kept.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
@@ -55,14 +55,14 @@ Examples:
     "-e",
     "--experiment",
     metavar="NAME",
-    help="With --from tensorboard: the experiment.  [default: FILE]  With --from mlflow: only this one.",
+    help="With --from tensorboard: the experiment.  [default: the folder's name]  With --from mlflow: only this one.",
 )
 @click.option(
     "--tracking-uri",
     metavar="URI",
     envvar="MLFLOW_TRACKING_URI",
     show_envvar=True,
-    help="With --from mlflow: http://HOST:5000, sqlite:///FILE, or a folder mlruns.",
+    help="With --from mlflow: http://HOST:5000, sqlite:///FILE, or an mlruns folder.",
 )
 # Names, opened one after another: there may be more files than a process may open.
 @click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(exists=True, allow_dash=True))
@@ -82,7 +82,7 @@ def import_(
     rejected. --from mlflow takes no FILE: runs, logged models and registered models are read by MLflow's client
     (pip install 'chachaml-lite[mlflow]'; a database or a folder needs all of mlflow).
 
-    With --data, runs are written to that folder, which is created if missing; no server may use it meanwhile.
+    With --data, runs are written to that folder, which is created if missing; no server may be using it.
 
     The exit code is 1 if a zip is rejected; the others are imported anyway. It is 2 if a file is missing or the token
     is wrong, and 3 if the server is unreachable or its disk is full.

@@ -34,7 +34,9 @@ Examples:
 @experiment_option
 @query_option
 @click.option(
-    "--overwrite", is_flag=True, help="Replace tags and notes that differ there by those here; further ones are kept."
+    "--overwrite",
+    is_flag=True,
+    help="Where tags or notes differ, replace the server's; its other ones are kept.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.argument("to", metavar="URL")
@@ -52,8 +54,8 @@ def push(
     """Push runs to the server at URL: params, points, artifacts, tags, notes, with their ids and times.
 
     They come from the server at --url or the folder at --data; by default from ./artifacts or, if that doesn't
-    exist, from the server on this machine. Without RUN, all runs are pushed. RUN is an id or a beginning that no other
-    id has, latest:EXPERIMENT (its newest completed run), or production:MODEL. Models and the descriptions of
+    exist, from the server on this machine. Without RUN, all runs are pushed. RUN is an id or a unique prefix of
+    one, latest:EXPERIMENT (its newest completed run), or production:MODEL. Models and the descriptions of
     experiments are not pushed.
 
     Only missing parts are sent, and each file is verified by its sha256. A push can be interrupted at any time, and the
