@@ -89,6 +89,8 @@ class Channel(HTTPChannel):
     lingers = False
     #: The end of discarding received bytes, in s since 1970; None: they aren't discarded.
     _lingers_until: float | None = None
+    _is_last_complete = False
+    _is_writing = False
     #: The end of the pause in reading this connection, and any connection of the server, on the monotonic clock.
     _paused_until = 0.0
     any_paused_until = 0.0
@@ -139,16 +141,29 @@ class Channel(HTTPChannel):
             return now > self._lingers_until
         return self.waiting_since is not None and now - self.waiting_since > HEADER_SECONDS and not self.requests
 
+    @property
+    def close_when_flushed(self) -> bool:
+        """Whether the last response is complete: set by waitress's thread, at any moment of `handle_write`."""
+        return self._is_last_complete and not self._is_writing
+
+    @close_when_flushed.setter
+    def close_when_flushed(self, value: bool) -> None:
+        self._is_last_complete = value
+
     def handle_write(self) -> None:
-        """Send pending output; after a rejection, close the connection only for writing: see LINGER_SECONDS."""
-        lingers = self.lingers and self.close_when_flushed
-        if lingers:
-            self.close_when_flushed = False  # otherwise it would be closed immediately
+        """Send pending output; after a rejection, close the connection only for writing: see LINGER_SECONDS.
+
+        Waitress would close it in there, whether it lingers or not, if the thread completed the response meanwhile.
+        """
+        self._is_writing = True
         super().handle_write()
-        if not lingers or self.will_close or not self.connected:
+        self._is_writing = False
+        if not self.close_when_flushed or self.total_outbufs_len or not self.connected:
             return
-        if self.total_outbufs_len:
-            self.close_when_flushed = True
+        self.close_when_flushed = False
+        if not self.lingers:
+            self.will_close = True
+            self.handle_close()
             return
         self._lingers_until = time.time() + LINGER_SECONDS
         assert self.socket is not None
