@@ -89,6 +89,7 @@ class Channel(HTTPChannel):
     lingers = False
     #: The end of discarding received bytes, in s since 1970; None: they aren't discarded.
     _lingers_until: float | None = None
+    #: Whether waitress's thread has completed the last response, and whether the loop is in `handle_write`.
     _is_last_complete = False
     _is_writing = False
     #: The end of the pause in reading this connection, and any connection of the server, on the monotonic clock.

@@ -1,4 +1,4 @@
-"""Names of runs: an id or its beginning, latest:EXPERIMENT or production:MODEL."""
+"""Names of runs: an id or a prefix of it, latest:EXPERIMENT or production:MODEL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..tracking.names import is_run_id
 from .base import ApiError, Client, build_path
 
 SELECTORS = ("latest", "production")
-#: Runs listed for an ambiguous beginning.
+#: Runs listed for an ambiguous prefix.
 _MOST_CANDIDATES = 10
 
 
@@ -19,7 +19,7 @@ class UnknownRun(Exception):
 def resolve_run(client: Client, word: str, *, whole: bool = False) -> str:
     """Return the id of the run with a name. Raises UnknownRun, ApiError, Unreachable.
 
-    An id takes precedence over the beginning of another one. With `whole`, beginnings are not accepted, because the
+    An id takes precedence over a prefix of another one. With `whole`, prefixes are not accepted, because the
     action on the run can't be undone; an id is then returned unchecked.
     """
     kind, colon, name = word.partition(":")

@@ -21,7 +21,7 @@ def is_run_name(word: str) -> bool:
 
 
 def run_id_of(client: Client, word: str, *, whole: bool = False) -> str:
-    """Return the id of a run by its name, with `whole` not by a beginning.
+    """Return the id of a run by its name, with `whole` not by a prefix of it.
 
     Raises CommandError, ApiError, Unreachable.
     """
@@ -34,7 +34,7 @@ def run_id_of(client: Client, word: str, *, whole: bool = False) -> str:
 def request_run(client: Client, word: str, request: Callable[[str], T]) -> T:
     """Return the result of `request`, called with the id of a run. Raises CommandError, ApiError, Unreachable.
 
-    A whole id needs no further request; beginnings are only looked up if no run has the word as its id.
+    A whole id needs no further request; prefixes are only looked up if no run has the word as its id.
     """
     run_id = run_id_of(client, word, whole=True)
     try:
